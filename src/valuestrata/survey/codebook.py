@@ -337,7 +337,13 @@ def _first_problem(error: ValidationError, raw: Any) -> str:
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    models: dict[str, type[BaseModel]] = {"items": _Item, "attributes": _Attribute, "scales": _Scale, "missing": _Missing, "countries": _Country}
+    models: dict[str, type[BaseModel]] = {
+        "items": _Item,
+        "attributes": _Attribute,
+        "scales": _Scale,
+        "missing": _Missing,
+        "countries": _Country,
+    }
     if "levels" in location:
         return list(_Level.model_fields)
     model = models.get(str(location[0]), _File) if len(location) > 1 else _File

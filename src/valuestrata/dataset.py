@@ -1,0 +1,217 @@
+"""The data set on disk: aggregates only, never a respondent's row. Written by `build`, read by everything after it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from valuestrata.errors import InputDataError
+from valuestrata.files import folder_written_beside, read_json, read_parquet, write_json, write_parquet
+from valuestrata.frames import Column, Schema
+
+FORMAT = "valuestrata-dataset-1"
+
+ITEMS = Schema(
+    "items.parquet",
+    {
+        "item": Column(pl.String, "item id"),
+        "topic": Column(pl.String, "heading"),
+        "block": Column(pl.String, "battery, or null"),
+        "level": Column(pl.String, "ordinal, nominal or binary"),
+        "codes": Column(pl.List(pl.Int32), "scale codes in scale order"),
+        "labels": Column(pl.List(pl.String), "labels, same order"),
+        "question": Column(pl.String, "closed question"),
+        "open_question": Column(pl.String, "open question, or null"),
+        "wording_source": Column(pl.String, "who worded it: valuestrata, drafted or overlay"),
+    },
+)
+
+# After these come one column an attribute: the level's label, null where the stratum does not use the attribute.
+SUBGROUPS = Schema(
+    "subgroups.parquet",
+    {
+        "subgroup": Column(pl.String, "id: {stratum}_{Level}[_{Level}]"),
+        "stratum": Column(pl.String, "set of attributes, `all` for everyone"),
+        "n": Column(pl.Int64, "respondents"),
+        "n_eff": Column(pl.Float64, "Kish effective respondents"),
+    },
+)
+
+GOLD = Schema(
+    "gold.parquet",
+    {
+        "pair_id": Column(pl.String, "{item}_{subgroup}"),
+        "item": Column(pl.String, "item id"),
+        "subgroup": Column(pl.String, "subgroup id"),
+        "half": Column(pl.String, "all, A or B: respondents halved once by seed"),
+        "n": Column(pl.Int64, "valid answers"),
+        "n_eff": Column(pl.Float64, "Kish effective valid answers"),
+        "counts_raw": Column(pl.List(pl.Int64), "answers by code, scale order"),
+        "counts_weighted": Column(pl.List(pl.Float64), "weighted answers by code"),
+        "shares": Column(pl.List(pl.Float64), "weighted shares by code, sum 1"),
+        "mode": Column(pl.Int32, "lowest code among `modes`"),
+        "modes": Column(pl.List(pl.Int32), "codes that share the largest weighted count"),
+        "mode_share": Column(pl.Float64, "share of the mode"),
+        "p_mode": Column(pl.List(pl.Float64), "chance of each code to be the mode in a redraw, ties shared"),
+        "margin": Column(pl.Float64, "largest share minus second largest"),
+        "entropy": Column(pl.Float64, "entropy of shares, bits"),
+        "ceiling_oracle": Column(pl.Float64, "max p_mode"),
+        "ceiling_human": Column(pl.Float64, "sum of squared p_mode"),
+        "floor_nmae": Column(pl.Float64, "expected NMAE of the mode against a redrawn mode; null for nominal items"),
+        "floor_w1": Column(pl.Float64, "mean W1 of redrawn shares to shares; null for nominal items"),
+        "floor_rps": Column(pl.Float64, "mean RPS of redrawn shares to shares; null for nominal items"),
+        "flag": Column(pl.String, "`small` for 30 to 59 valid answers, else null"),
+        "missing": Column(
+            pl.Struct({name: pl.Int64 for name in ("dont_know", "no_answer", "not_applicable", "not_asked", "other_missing")}),
+            "respondents without an answer, by class",
+        ),
+    },
+)
+
+MODE_DRAWS = Schema(
+    "mode_draws.parquet",
+    {
+        "pair_id": Column(pl.String, "{item}_{subgroup}"),
+        "draws": Column(pl.List(pl.Int8), "option index of the mode in each joint redraw of all respondents"),
+        "share_se": Column(pl.List(pl.Float64), "standard deviation over redraws of each share"),
+    },
+)
+
+SPLITS = Schema(
+    "splits.parquet",
+    {
+        "pair_id": Column(pl.String, "{item}_{subgroup}"),
+        "item": Column(pl.String, "item id"),
+        "subgroup": Column(pl.String, "subgroup id"),
+        "scheme": Column(pl.String, "paper, unseen-level, unseen-item, ..."),
+        "fold": Column(pl.Int32, "0, 1, ..."),
+        "seed": Column(pl.Int64, "seed of the split"),
+        "part": Column(pl.String, "train, validation or test"),
+    },
+)
+
+LEAKAGE = Schema(
+    "leakage.parquet",
+    {
+        "pair_id": Column(pl.String, "test pair"),
+        "scheme": Column(pl.String, "scheme"),
+        "fold": Column(pl.Int32, "fold"),
+        "trained_parents": Column(pl.List(pl.String), "trained subgroups that contain the test subgroup"),
+        "shared_respondents": Column(pl.Float64, "share of its respondents who stand behind trained gold of the same item"),
+    },
+)
+
+LANDSCAPE = Schema(
+    "landscape.parquet",
+    {
+        "item": Column(pl.String, "item id"),
+        "stratum": Column(pl.String, "stratum"),
+        "subgroups": Column(pl.Int64, "subgroups with gold"),
+        "mds": Column(pl.Float64, "Modal Diversity Score, 0 to 1; null where undefined"),
+        "wasserstein": Column(pl.Float64, "mean pairwise W1 over positions / (K-1); null for nominal items"),
+    },
+)
+
+TABLES: Mapping[str, Schema] = {
+    "items": ITEMS,
+    "subgroups": SUBGROUPS,
+    "gold": GOLD,
+    "mode_draws": MODE_DRAWS,
+    "splits": SPLITS,
+    "leakage": LEAKAGE,
+    "landscape": LANDSCAPE,
+}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One survey's subgroup ground truth.
+
+    Attributes:
+        meta: the document of `dataset.json`: survey, codebook, source, settings, seeds, counts, place, attributes
+            (each with name, short, title, role and levels: label, phrase, role), shareable, versions.
+        items, subgroups, gold, mode_draws, splits, leakage, landscape: frames of the schemas above.
+        joint: one row a full attribute cell: a column an attribute, `n`, `weight` (no answers).
+        path: the folder it was read from, or None when it was just built.
+    """
+
+    meta: Mapping[str, Any]
+    items: pl.DataFrame
+    subgroups: pl.DataFrame
+    joint: pl.DataFrame
+    gold: pl.DataFrame
+    mode_draws: pl.DataFrame
+    splits: pl.DataFrame
+    leakage: pl.DataFrame
+    landscape: pl.DataFrame
+    path: Path | None = None
+
+    @property
+    def attributes(self) -> list[str]:
+        """Names of the attributes, in their fixed order."""
+        return [attribute["name"] for attribute in self.meta["attributes"]]
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash that a run carries, so that it cannot be scored against another data set."""
+        return str(self.meta["fingerprint"])
+
+    @cached_property
+    def codes_of(self) -> dict[str, tuple[int, ...]]:
+        """Item id -> its scale codes, in scale order."""
+        return {item: tuple(codes) for item, codes in self.items.select("item", "codes").iter_rows()}
+
+    @cached_property
+    def strata(self) -> list[str]:
+        """The strata in order of construction, without `all`."""
+        return [s for s in self.subgroups["stratum"].unique(maintain_order=True).to_list() if s != "all"]
+
+    def part(self, scheme: str, part: str, fold: int | None = None) -> pl.DataFrame:
+        """Return the pairs of one part of a split scheme (`all` for every part): pair_id, item, subgroup, fold, part.
+
+        Raises:
+            InputDataError: the data set holds no such scheme.
+        """
+        rows = self.splits.filter(pl.col("scheme") == scheme)
+        if rows.is_empty():
+            known = ", ".join(self.splits["scheme"].unique().sort().to_list()) or "none"
+            raise InputDataError(f"{self.path or 'the data set'}: it has no split {scheme!r}; splits built: {known}.")
+        if part != "all":
+            rows = rows.filter(pl.col("part") == part)
+        if fold is not None:
+            rows = rows.filter(pl.col("fold") == fold)
+        return rows.select("pair_id", "item", "subgroup", "fold", "part")
+
+
+def write_dataset(dataset: Dataset, path: Path) -> None:
+    """Write a data set folder, whole or not at all. An existing data set there is replaced; any other folder is refused."""
+    if path.exists() and not (path / "dataset.json").is_file() and (not path.is_dir() or any(path.iterdir())):
+        raise InputDataError(f"{path}: exists and is not a valuestrata data set; choose another place for it with -o.")
+    with folder_written_beside(path) as folder:
+        for name, schema in TABLES.items():
+            write_parquet(folder / f"{name}.parquet", schema.check(getattr(dataset, name), name))
+        write_parquet(folder / "joint.parquet", dataset.joint)
+        write_json(folder / "dataset.json", dict(dataset.meta))
+
+
+def load_dataset(path: str | Path) -> Dataset:
+    """Read a data set folder.
+
+    Raises:
+        InputDataError: no data set there, one of another format, or a table that is absent or broken.
+    """
+    folder = Path(path)
+    if not (folder / "dataset.json").is_file():
+        raise InputDataError(f"{folder}: no data set here (dataset.json is missing). Make one with: valuestrata build FILE -o {folder}")
+    meta = read_json(folder / "dataset.json")
+    if meta.get("format") != FORMAT:
+        raise InputDataError(f"{folder / 'dataset.json'}: format {meta.get('format')!r}, expected {FORMAT!r}; build the data set again.")
+    tables = {
+        name: schema.check(read_parquet(folder / f"{name}.parquet"), str(folder / f"{name}.parquet")) for name, schema in TABLES.items()
+    }
+    return Dataset(meta=meta, joint=read_parquet(folder / "joint.parquet"), path=folder, **tables)

@@ -1,0 +1,98 @@
+"""Files that are whole or absent: everything is written beside its place and then renamed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from valuestrata.errors import InputDataError
+
+
+@contextmanager
+def written_beside(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in the same folder; rename it to `path` on success, remove it on any failure."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_written_beside(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder; on success it takes the place of `path` (an older folder there is replaced)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        retired = temporary.with_name(f"{temporary.name}.old")
+        if path.exists():
+            path.rename(retired)
+        temporary.rename(path)
+        shutil.rmtree(retired, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text, whole or not at all."""
+    with written_beside(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write a document as indented JSON, whole or not at all."""
+    write_text(path, json.dumps(document, indent=1, ensure_ascii=False, sort_keys=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON document; InputDataError names the file if it is absent or broken."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputDataError(f"{path}: the file does not exist.") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputDataError(f"{path}: not a JSON file ({error}).") from error
+
+
+def write_parquet(path: Path, frame: pl.DataFrame) -> None:
+    """Write a frame as Parquet (zstd), whole or not at all."""
+    with written_beside(path) as temporary:
+        frame.write_parquet(temporary, compression="zstd")
+
+
+def read_parquet(path: Path) -> pl.DataFrame:
+    """Read a Parquet file; InputDataError names the file if it is absent or broken."""
+    try:
+        return pl.read_parquet(path)
+    except FileNotFoundError as error:
+        raise InputDataError(f"{path}: the file does not exist.") from error
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InputDataError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]}).") from error
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def canonical_hash(document: Any) -> str:
+    """Return the SHA-256 of a JSON-like document, the same whatever the order of its keys."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()

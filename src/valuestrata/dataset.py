@@ -13,8 +13,10 @@ import polars as pl
 from valuestrata.errors import InputDataError
 from valuestrata.files import folder_written_beside, read_json, read_parquet, write_json, write_parquet
 from valuestrata.frames import Column, Schema
+from valuestrata.survey.codebook import Missing
 
 FORMAT = "valuestrata-dataset-1"
+MISSING_CLASSES = tuple(kind.key for kind in Missing)
 
 ITEMS = Schema(
     "items.parquet",
@@ -67,7 +69,7 @@ GOLD = Schema(
         "floor_rps": Column(pl.Float64, "mean RPS of redrawn shares to shares; null for nominal items"),
         "flag": Column(pl.String, "`small` for 30 to 59 valid answers, else null"),
         "missing": Column(
-            pl.Struct({name: pl.Int64 for name in ("dont_know", "no_answer", "not_applicable", "not_asked", "other_missing")}),
+            pl.Struct(dict.fromkeys(MISSING_CLASSES, pl.Int64)),
             "respondents without an answer, by class",
         ),
     },
@@ -211,7 +213,8 @@ def load_dataset(path: str | Path) -> Dataset:
     meta = read_json(folder / "dataset.json")
     if meta.get("format") != FORMAT:
         raise InputDataError(f"{folder / 'dataset.json'}: format {meta.get('format')!r}, expected {FORMAT!r}; build the data set again.")
-    tables = {
-        name: schema.check(read_parquet(folder / f"{name}.parquet"), str(folder / f"{name}.parquet")) for name, schema in TABLES.items()
-    }
+    tables: dict[str, pl.DataFrame] = {}
+    for name, schema in TABLES.items():
+        file = folder / f"{name}.parquet"
+        tables[name] = schema.check(read_parquet(file), str(file))
     return Dataset(meta=meta, joint=read_parquet(folder / "joint.parquet"), path=folder, **tables)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 Advance = Callable[[int], None]
 
 
 @contextmanager
-def progress(label: str, total: int) -> Iterator[Advance]:
+def progress(label: str, total: int) -> Generator[Advance]:
     """Yield a function that moves the bar on by the given number of steps."""
     if not sys.stderr.isatty():
         yield lambda _steps: None

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from importlib import resources
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -286,9 +286,10 @@ def builtin_codebooks() -> list[str]:
 def _parse(text: str, where: str) -> Codebook:
     try:
         raw: Any = yaml.load(text, Loader=_loader())  # noqa: S506 - a safe loader, C or Python
-        file = _File.model_validate(raw)
     except yaml.YAMLError as error:
         raise InputDataError(f"{where}: not a YAML file: {str(error).splitlines()[0]}") from error
+    try:
+        file = _File.model_validate(raw)
     except ValidationError as error:
         raise InputDataError(f"{where}: {_first_problem(error, raw)}") from error
     attributes = tuple(_attribute(entry, where) for entry in file.attributes)
@@ -316,13 +317,12 @@ def _loader() -> type[yaml.SafeLoader]:
     """A safe loader in which `Yes`, `No`, `on` and `off` stay text, as an answer label must; the C one where there is one."""
     base: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-    class Loader(base):
-        yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {
-            first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool" or first in "tTfF"]
-            for first, resolvers in base.yaml_implicit_resolvers.items()
-        }
-
-    return Loader
+    loader = type("Loader", (base,), {})
+    loader.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool" or first in "tTfF"]
+        for first, resolvers in base.yaml_implicit_resolvers.items()
+    }
+    return loader
 
 
 def _first_problem(error: ValidationError, raw: Any) -> str:

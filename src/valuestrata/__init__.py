@@ -1,1 +1,95 @@
-"""When a language model is told who it is, does it answer as such people do?"""
+"""When a language model is told who it is, does it answer as such people do?
+
+    import valuestrata as vs
+
+    survey = vs.read_survey("WVS.sav", "wvs7", countries=["SGP"])
+    dataset = vs.build(survey)
+    vs.write_dataset(dataset, Path("data/sgp"))
+
+Names are loaded when first used, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from valuestrata.build import BuildSettings, build, paper_preset
+    from valuestrata.dataset import Dataset, load_dataset, write_dataset
+    from valuestrata.errors import InputDataError, MissingExtraError, RunFailedError, UsageError, ValuestrataError
+    from valuestrata.report import write_report
+    from valuestrata.respondents.models import make_respondent
+    from valuestrata.responses.ask import ask
+    from valuestrata.responses.importing import import_run
+    from valuestrata.responses.run import Run, load_run
+    from valuestrata.scores import compare, score
+    from valuestrata.study import Study, load_study, run_study
+    from valuestrata.survey.codebook import Codebook, load_codebook
+    from valuestrata.survey.read import read_survey
+
+_HOME = {
+    "BuildSettings": "build",
+    "build": "build",
+    "paper_preset": "build",
+    "Dataset": "dataset",
+    "load_dataset": "dataset",
+    "write_dataset": "dataset",
+    "InputDataError": "errors",
+    "MissingExtraError": "errors",
+    "RunFailedError": "errors",
+    "UsageError": "errors",
+    "ValuestrataError": "errors",
+    "write_report": "report",
+    "make_respondent": "respondents.models",
+    "ask": "responses.ask",
+    "import_run": "responses.importing",
+    "Run": "responses.run",
+    "load_run": "responses.run",
+    "compare": "scores",
+    "score": "scores",
+    "Study": "study",
+    "load_study": "study",
+    "run_study": "study",
+    "Codebook": "survey.codebook",
+    "load_codebook": "survey.codebook",
+    "read_survey": "survey.read",
+}
+
+__all__ = [
+    "BuildSettings",
+    "Codebook",
+    "Dataset",
+    "InputDataError",
+    "MissingExtraError",
+    "Run",
+    "RunFailedError",
+    "Study",
+    "UsageError",
+    "ValuestrataError",
+    "ask",
+    "build",
+    "compare",
+    "import_run",
+    "load_codebook",
+    "load_dataset",
+    "load_run",
+    "load_study",
+    "make_respondent",
+    "paper_preset",
+    "read_survey",
+    "run_study",
+    "score",
+    "write_dataset",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'valuestrata' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"valuestrata.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from valuestrata.errors import InputDataError, UsageError, did_you_mean
 from valuestrata.measures import kish_n_eff
 from valuestrata.survey.codebook import Attribute, AttributeLevel, Role
 from valuestrata.survey.survey import Survey
+from valuestrata.yamlfile import read_yaml
 
 EVERYONE = "all"
 
@@ -167,12 +167,7 @@ def merge_levels(survey: Survey, file: Path) -> Survey:
         InputDataError: the file is not such a mapping, or names a level twice.
         UsageError: an attribute or a level that does not exist.
     """
-    try:
-        document = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputDataError(f"{file}: the file does not exist.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputDataError(f"{file}: not a YAML file: {str(error).splitlines()[0]}") from error
+    document = read_yaml(file)
     if not isinstance(document, dict):
         raise InputDataError(f"{file}: expected `attribute: {{New level: [old, old]}}`, found {type(document).__name__}.")
     attributes = list(survey.attributes)

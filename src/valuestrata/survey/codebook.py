@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from valuestrata.errors import InputDataError, UsageError, did_you_mean
+from valuestrata.yamlfile import StrictModel, checked, parse_yaml
 
 Level = Literal["ordinal", "nominal", "binary"]
 Role = Literal["noun", "adjective", "clause"]
@@ -182,11 +182,7 @@ class Codebook:
 # --- the YAML file ----------------------------------------------------------------------------------------------
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class _Scale(_Strict):
+class _Scale(StrictModel):
     level: Level = "ordinal"
     codes: list[int] = Field(default_factory=list[int])
     labels: list[str] = Field(default_factory=list[str])
@@ -209,7 +205,7 @@ class _Item(_Scale):
     default: bool = True
 
 
-class _Level(_Strict):
+class _Level(StrictModel):
     label: str
     code: int | None = None
     codes: list[int] = Field(default_factory=list[int])
@@ -219,7 +215,7 @@ class _Level(_Strict):
     role: Role | None = None
 
 
-class _Attribute(_Strict):
+class _Attribute(StrictModel):
     name: str
     short: str | None = None
     title: str | None = None
@@ -230,19 +226,19 @@ class _Attribute(_Strict):
     levels: list[_Level]
 
 
-class _Missing(_Strict):
+class _Missing(StrictModel):
     codes: list[int] = Field(default_factory=list[int])
     labels: list[str] = Field(default_factory=list[str])
 
 
-class _Country(_Strict):
+class _Country(StrictModel):
     code: int
     alpha: str
     name: str
     phrase: str | None = None
 
 
-class _File(_Strict):
+class _File(StrictModel):
     survey: str
     title: str
     version: str = "1"
@@ -284,14 +280,7 @@ def builtin_codebooks() -> list[str]:
 
 
 def _parse(text: str, where: str) -> Codebook:
-    try:
-        raw: Any = yaml.load(text, Loader=_loader())  # noqa: S506 - a safe loader, C or Python
-    except yaml.YAMLError as error:
-        raise InputDataError(f"{where}: not a YAML file: {str(error).splitlines()[0]}") from error
-    try:
-        file = _File.model_validate(raw)
-    except ValidationError as error:
-        raise InputDataError(f"{where}: {_first_problem(error, raw)}") from error
+    file = checked(_File, parse_yaml(text, where), where)
     attributes = tuple(_attribute(entry, where) for entry in file.attributes)
     codebook = Codebook(
         survey=file.survey,
@@ -311,43 +300,6 @@ def _parse(text: str, where: str) -> Codebook:
     _refuse_duplicates([item.id for item in codebook.items], "item", where)
     _refuse_duplicates([a.name for a in attributes], "attribute", where)
     return codebook
-
-
-def _loader() -> type[yaml.SafeLoader]:
-    """A safe loader in which `Yes`, `No`, `on` and `off` stay text, as an answer label must; the C one where there is one."""
-    base: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-    loader = type("Loader", (base,), {})
-    loader.yaml_implicit_resolvers = {
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool" or first in "tTfF"]
-        for first, resolvers in base.yaml_implicit_resolvers.items()
-    }
-    return loader
-
-
-def _first_problem(error: ValidationError, raw: Any) -> str:
-    problem = error.errors()[0]
-    place = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        key = str(problem["loc"][-1])
-        known = _known_keys(problem["loc"])
-        return f"the key {place!r} is not known.{did_you_mean(key, known)}"
-    found = "" if not isinstance(raw, dict) else f" (found {problem.get('input')!r:.80})"
-    return f"{place or 'the file'}: {problem['msg']}{found}"
-
-
-def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    models: dict[str, type[BaseModel]] = {
-        "items": _Item,
-        "attributes": _Attribute,
-        "scales": _Scale,
-        "missing": _Missing,
-        "countries": _Country,
-    }
-    if "levels" in location:
-        return list(_Level.model_fields)
-    model = models.get(str(location[0]), _File) if len(location) > 1 else _File
-    return list(model.model_fields)
 
 
 def _item(entry: _Item, scales: Mapping[str, _Scale], where: str) -> Item:

@@ -1,0 +1,425 @@
+"""The command line: a thin face over the Python functions of the same names.
+
+Every command prints to stdout what it is asked for (one JSON document under `--json`) and tells its progress on stderr.
+Exit codes: 0; 2 wrong call; 3 bad input data; 4 if any response ended `failed`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from valuestrata.errors import RunFailedError, UsageError, ValuestrataError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from valuestrata.build import BuildSettings
+    from valuestrata.dataset import Dataset
+    from valuestrata.responses.run import Run
+    from valuestrata.survey.survey import Survey
+
+app = typer.Typer(
+    name="valuestrata",
+    help="When a language model is told who it is, does it answer as such people do?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+codebook_app = typer.Typer(help="Codebooks of surveys.", no_args_is_help=True)
+app.add_typer(codebook_app, name="codebook")
+
+SurveyFile = Annotated[str, typer.Argument(metavar="FILE", help="Survey file (CSV, Excel, SPSS, Stata, R, Parquet, zip), or `embedded`.")]
+SurveyName = Annotated[
+    str | None, typer.Option("--survey", help="Codebook: wvs7, gss2018, gss2012 or a YAML file; recognised if left out.")
+]
+Countries = Annotated[list[str] | None, typer.Option("--country", help="Country by code, alpha-3 or name; repeat or separate by commas.")]
+Items = Annotated[str | None, typer.Option("--items", help="Only these items, separated by commas.")]
+Attributes = Annotated[str | None, typer.Option("--attributes", help="Use these attributes, separated by commas.")]
+Strata = Annotated[str | None, typer.Option("--strata", help="Only these strata, separated by commas.")]
+Labels = Annotated[Path | None, typer.Option("--labels", help="YAML that says what unmatched labels mean.")]
+Wording = Annotated[Path | None, typer.Option("--wording", help="YAML that words questions and options anew.")]
+Levels = Annotated[Path | None, typer.Option("--levels", help="YAML that merges levels of attributes.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Refuse a file some of whose labels match nothing.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+DatasetFolder = Annotated[Path, typer.Argument(metavar="DATASET", help="Data set folder made by `build`.")]
+RunFolders = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders made by `ask` or `import`.")]
+Split = Annotated[str, typer.Option("--split", help="Split scheme.")]
+Part = Annotated[str, typer.Option("--part", help="train, validation, test or all.")]
+Bootstrap = Annotated[int, typer.Option("--bootstrap", min=0, help="Resamples behind each interval.")]
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the demonstration.")] = Path("runs/demo"),
+    as_json: AsJson = False,
+) -> None:
+    """Embedded survey and embedded model to a report, with nothing from a model hub."""
+    from valuestrata.study import demo_study
+
+    _study(demo_study(output), as_json)
+
+
+@app.command()
+def run(study_file: Annotated[Path, typer.Argument(metavar="STUDY", help="Study YAML.")], as_json: AsJson = False) -> None:
+    """Do a whole study: build, ask, score, report; resumed where it stopped."""
+    from valuestrata.study import load_study
+
+    _study(load_study(study_file), as_json)
+
+
+def _study(study: Any, as_json: bool) -> None:
+    from valuestrata.study import run_study
+
+    result = run_study(study, say=_say)
+    if as_json:
+        _print_json({"report": str(result.report), "scores": result.scores.to_dicts()})
+    else:
+        _headline(result.dataset, result.runs, result.scores)
+        print(f"\nReport: {result.report}")
+    _exit_if_failed(result.failed)
+
+
+@app.command()
+def describe(
+    file: SurveyFile,
+    survey: SurveyName = None,
+    country: Countries = None,
+    items: Items = None,
+    attributes: Attributes = None,
+    labels: Labels = None,
+    as_json: AsJson = False,
+) -> None:
+    """What was recognised in a file: items, attributes, missing classes, weight, and what was not."""
+    from valuestrata.survey.describe import describe as describe_text
+    from valuestrata.survey.describe import describe_dict
+
+    found = _read(file, survey, country, items, attributes, labels)
+    if as_json:
+        _print_json(describe_dict(found))
+    else:
+        print(describe_text(found))
+
+
+@app.command()
+def build(
+    file: SurveyFile,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder of the data set.")] = None,
+    survey: SurveyName = None,
+    country: Countries = None,
+    preset: Annotated[str | None, typer.Option("--preset", help="`paper`: unweighted, 30 respondents, 1 valid answer.")] = None,
+    items: Items = None,
+    attributes: Attributes = None,
+    strata: Strata = None,
+    order: Annotated[int, typer.Option("--order", min=1, max=3, help="Attributes crossed at most; 3 adds triples.")] = 2,
+    levels: Levels = None,
+    min_respondents: Annotated[int, typer.Option("--min-respondents", min=1, help="Fewest respondents of a subgroup.")] = 30,
+    min_valid: Annotated[float, typer.Option("--min-valid", min=1, help="Fewest valid answers of a pair (effective when weighted).")] = 30,
+    unweighted: Annotated[bool, typer.Option("--unweighted", help="Leave the survey's weight aside.")] = False,
+    draws: Annotated[int, typer.Option("--draws", min=10, help="Joint redraws of the respondents.")] = 1000,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of halves and redraws.")] = 0,
+    split_seed: Annotated[int, typer.Option("--split-seed", help="Seed of the validation draw.")] = 42,
+    wording: Wording = None,
+    labels: Labels = None,
+    strict: Strict = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells kept and dropped by stratum; write nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Turn a survey file into subgroup ground truth."""
+    from valuestrata.build import BuildSettings, paper_preset
+    from valuestrata.build import build as build_dataset
+    from valuestrata.dataset import load_dataset, write_dataset
+    from valuestrata.study import refuse_other_survey
+    from valuestrata.subgroups import merge_levels
+
+    if preset not in (None, "paper"):
+        raise UsageError(f"There is no preset {preset!r}; the one there is: 'paper'.")
+    if output is None and not dry_run:
+        raise UsageError("Say where the data set goes with -o FOLDER, or use --dry-run.")
+    found = _read(file, survey, country, items, attributes, labels, wording=wording, strict=strict)
+    if levels:
+        found = merge_levels(found, levels)
+    settings = BuildSettings(
+        strata=tuple(_words(strata)),
+        order=order,
+        min_respondents=min_respondents,
+        min_valid=min_valid,
+        weighted=not unweighted,
+        draws=draws,
+        half_seed=seed,
+        redraw_seed=seed,
+        split_seed=split_seed,
+    )
+    settings = paper_preset(settings) if preset == "paper" else settings
+    if dry_run or output is None:
+        _preview(found, settings, as_json)
+        return
+    if (output / "dataset.json").is_file():
+        refuse_other_survey(load_dataset(output), found.codebook.survey)
+    dataset = build_dataset(found, settings)
+    write_dataset(dataset, output)
+    if as_json:
+        _print_json(dict(dataset.meta))
+        return
+    counts = dataset.meta["counts"]
+    parts = ", ".join(f"{number:,} {part}" for part, number in counts["parts"].items())
+    print(f"{output}: {counts['items']} items x {counts['subgroups']} subgroups, {counts['pairs']:,} pairs ({parts}).")
+    print(f"Left out: {counts['subgroups_dropped']} subgroups and {counts['pairs_dropped']:,} pairs below the minimum.")
+    if preset == "paper":
+        from valuestrata.report.published import beside_published_counts
+
+        _print_table(beside_published_counts(dataset))
+
+
+def _preview(survey: Survey, settings: BuildSettings, as_json: bool) -> None:
+    from valuestrata.build import preview
+
+    frame = preview(survey, settings)
+    if as_json:
+        _print_json({"strata": frame.to_dicts()})
+        return
+    _print_table(frame)
+    weighted = "effective (weighted)" if survey.weight is not None and settings.weighted else "unweighted"
+    print(f"Kept: at least {settings.min_respondents} respondents a subgroup and {settings.min_valid:g} {weighted} valid answers a pair.")
+    if settings.preset == "paper":
+        from valuestrata.report.published import beside_published_preview
+
+        _print_table(beside_published_preview(frame, survey))
+
+
+@app.command()
+def landscape(dataset: DatasetFolder, as_json: AsJson = False) -> None:
+    """How far subgroups differ, by topic: Modal Diversity Score and mean pairwise Wasserstein distance."""
+    from valuestrata.dataset import load_dataset
+    from valuestrata.landscape import by_topic
+
+    data = load_dataset(dataset)
+    topics = by_topic(data.landscape, data.items)
+    if as_json:
+        _print_json({"topics": topics.to_dicts(), "items": data.landscape.to_dicts()})
+    else:
+        _print_table(topics)
+
+
+@app.command()
+def ask(
+    dataset: DatasetFolder,
+    model: Annotated[str, typer.Option("--model", help="baseline:KIND, embedded, hf:ORG/NAME[+ADAPTER] or gguf:FILE.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run.")],
+    split: Split = "paper",
+    part: Part = "test",
+    items: Items = None,
+    strata: Strata = None,
+    template: Annotated[str, typer.Option("--template", help="default, second-person, third-person or a YAML file.")] = "default",
+    elicitation: Annotated[str, typer.Option("--elicitation", help="text, logprob or first-token.")] = "logprob",
+    orders: Annotated[str, typer.Option("--orders", help="scale, reversed or shuffled:N, separated by commas.")] = "scale",
+    samples: Annotated[int, typer.Option("--samples", min=1, help="Answers to each prompt.")] = 1,
+    max_calls: Annotated[int | None, typer.Option("--max-calls", min=1, help="Stop after so many prompts.")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="cpu, cuda or mps; chosen if left out.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of sampling.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a model every pair of a split in persona; a run that stopped goes on where it was."""
+    from valuestrata.dataset import load_dataset
+    from valuestrata.respondents.base import ELICITATIONS
+    from valuestrata.respondents.models import make_respondent
+    from valuestrata.responses.ask import ask as ask_model
+
+    readout = next((known for known in ELICITATIONS if known == elicitation), None)
+    if readout is None:
+        raise UsageError(f"There is no elicitation {elicitation!r}; known: {', '.join(ELICITATIONS)}.")
+    data = load_dataset(dataset)
+    respondent = make_respondent(model, data, split=split, device=device, seed=seed)
+    result = ask_model(
+        data,
+        respondent,
+        output,
+        split=split,
+        part=part,
+        items=_words(items),
+        strata=_words(strata),
+        template=template,
+        elicitation=readout,
+        orders=orders,
+        samples=samples,
+        max_calls=max_calls,
+    )
+    if as_json:
+        _print_json({"run": str(output), "asked": result.asked, "answered": result.answered, "left": result.left, **dict(result.counts)})
+    else:
+        print(f"{output}: " + ", ".join(f"{number:,} {status}" for status, number in result.counts.items()) + f"; {result.left:,} left.")
+    _exit_if_failed(result.failed)
+
+
+@app.command("import")
+def import_(
+    dataset: DatasetFolder,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Outputs with custom_id and response (CSV, JSONL, JSON, Parquet).")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run.")],
+    numbers: Annotated[str, typer.Option("--numbers", help="What a number in a response is: code or position.")] = "code",
+    name: Annotated[str | None, typer.Option("--name", help="Name of the run; the folder's if left out.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take published or foreign outputs as a run."""
+    from valuestrata.dataset import load_dataset
+    from valuestrata.responses.importing import import_run
+
+    if numbers not in ("code", "position"):
+        raise UsageError(f"--numbers is 'code' or 'position', not {numbers!r}.")
+    result = import_run(load_dataset(dataset), file, output, numbers=numbers, name=name)
+    if as_json:
+        _print_json({"run": str(output), "counts": dict(result.counts), "unknown_ids": result.unknown})
+    else:
+        print(f"{output}: " + ", ".join(f"{number:,} {status}" for status, number in result.counts.items()) + ".")
+        if result.unknown:
+            print(f"{result.unknown:,} rows have a custom_id that this data set does not know.")
+
+
+@app.command("score")
+def score_(
+    dataset: DatasetFolder,
+    runs: RunFolders,
+    split: Split = "paper",
+    part: Part = "test",
+    bootstrap: Bootstrap = 1000,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")] = 0,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Also write the long table here (.csv or .parquet).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score runs: every metric by split part, stratum, attribute, level, subgroup, topic and item."""
+    data, loaded, scores = _scored(dataset, runs, split, part, bootstrap, seed)
+    if output is not None:
+        from valuestrata.files import write_parquet, write_text
+
+        if output.suffix == ".parquet":
+            write_parquet(output, scores)
+        else:
+            write_text(output, scores.write_csv())
+    if as_json:
+        _print_json({"scores": scores.to_dicts()})
+    else:
+        _headline(data, loaded, scores)
+
+
+@app.command()
+def report(
+    dataset: DatasetFolder,
+    runs: RunFolders,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The report; tables go beside it.")] = Path("report.html"),
+    split: Split = "paper",
+    part: Part = "test",
+    bootstrap: Bootstrap = 1000,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")] = 0,
+    title: Annotated[str | None, typer.Option("--title", help="Title of the report.")] = None,
+) -> None:
+    """Write report.html, one file that opens without a network, and its tables as CSV."""
+    from valuestrata.report import write_report
+
+    data, loaded, scores = _scored(dataset, runs, split, part, bootstrap, seed)
+    print(f"Report: {write_report(data, loaded, scores, output, title=title)}")
+
+
+@codebook_app.command("draft")
+def codebook_draft(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A labelled .sav or .dta file.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Where the YAML goes; stdout if left out.")] = None,
+) -> None:
+    """Draft a codebook from the variable and value labels of a .sav or .dta file."""
+    from valuestrata.files import write_text
+    from valuestrata.survey.draft import draft_codebook
+
+    text = draft_codebook(file)
+    if output is None:
+        print(text, end="")
+    else:
+        write_text(output, text)
+        print(f"{output}: read it through before use; what was guessed is marked.")
+
+
+def _read(
+    file: str,
+    survey: str | None,
+    country: list[str] | None,
+    items: str | None,
+    attributes: str | None,
+    labels: Path | None,
+    *,
+    wording: Path | None = None,
+    strict: bool = False,
+) -> Survey:
+    from valuestrata.survey.read import read_survey
+
+    countries = [word for entry in country or [] for word in _words(entry)]
+    found = read_survey(
+        file,
+        survey,
+        countries=countries,
+        items=_words(items),
+        attributes=_words(attributes),
+        labels=labels,
+        wording=wording,
+        strict=strict,
+    )
+    for problem in found.findings.label_problems:
+        listed = ", ".join(f"{label!r} ({count})" for label, count in problem.labels)
+        _say(f"{problem.item} is left out: {listed} match nothing in the codebook; settle them with --labels FILE.")
+    return found
+
+
+def _scored(dataset: Path, runs: list[Path], split: str, part: str, bootstrap: int, seed: int) -> tuple[Dataset, list[Run], pl.DataFrame]:
+    from valuestrata.dataset import load_dataset
+    from valuestrata.responses.run import check_same_dataset, load_run
+    from valuestrata.scores import score
+
+    data = load_dataset(dataset)
+    loaded = [load_run(run) for run in runs]
+    for one in loaded:
+        check_same_dataset(one, data)
+    return data, loaded, score(data, loaded, split=split, part=part, bootstrap=bootstrap, seed=seed)
+
+
+def _headline(dataset: Dataset, runs: Any, scores: pl.DataFrame) -> None:
+    from rich.console import Console
+
+    from valuestrata.report import print_headline
+
+    print_headline(dataset, runs, scores, Console())
+
+
+def _print_table(frame: pl.DataFrame) -> None:
+    from rich.console import Console
+
+    from valuestrata.report.tables import print_frame
+
+    print_frame(frame, Console())
+
+
+def _words(text: str | None) -> list[str]:
+    return [word.strip() for word in (text or "").split(",") if word.strip()]
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _print_json(document: Any) -> None:
+    print(json.dumps(document, ensure_ascii=False, default=str))
+
+
+def _exit_if_failed(failed: int) -> None:
+    if failed:
+        raise RunFailedError(f"{failed:,} responses ended failed; the same command asks only those again.")
+
+
+def main() -> None:
+    """Run the command line; every error the user can mend is one message on stderr and an exit code."""
+    try:
+        app()
+    except ValuestrataError as error:
+        _say(f"valuestrata: {error}")
+        raise SystemExit(error.exit_code) from error

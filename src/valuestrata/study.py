@@ -1,0 +1,333 @@
+"""One YAML -> one resolved Study: build, ask every model, score, report. What is done is skipped, what stopped resumes.
+
+A study's folder holds everything: `data/` (the data set), `runs/NAME/` (one run a model), `scores.parquet`, `tables/`,
+`report.html` and `study.yaml`, the study as it was resolved.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import yaml
+from pydantic import Field, field_validator
+
+from valuestrata.build import BuildSettings, build, paper_preset
+from valuestrata.dataset import Dataset, load_dataset, write_dataset
+from valuestrata.errors import InputDataError, UsageError
+from valuestrata.files import canonical_hash, read_json, sha256_of, write_json, write_parquet, write_text
+from valuestrata.report import write_report
+from valuestrata.respondents.base import Elicitation
+from valuestrata.respondents.models import make_respondent
+from valuestrata.responses.ask import ask
+from valuestrata.responses.run import Run, load_run
+from valuestrata.scores import score
+from valuestrata.subgroups import merge_levels
+from valuestrata.survey.read import read_survey
+from valuestrata.yamlfile import StrictModel, checked, read_yaml
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from valuestrata.survey.survey import Survey
+
+
+class SurveySection(StrictModel):
+    """Which file, read how."""
+
+    file: str
+    codebook: str | None = None
+    countries: list[str] = Field(default_factory=list[str])
+    items: list[str] = Field(default_factory=list[str])
+    attributes: list[str] = Field(default_factory=list[str])
+    labels: str | None = None
+    levels: str | None = None
+    wording: str | None = None
+    strict: bool = False
+
+    @field_validator("countries", mode="before")
+    @classmethod
+    def _codes_are_words(cls, value: Any) -> Any:
+        # A numeric country code (702) is as good as SGP.
+        return [str(entry) for entry in cast("list[Any]", value)] if isinstance(value, list) else value
+
+
+class BuildSection(StrictModel):
+    """Which subgroups, with which minima."""
+
+    preset: Literal["paper"] | None = None
+    strata: list[str] = Field(default_factory=list[str])
+    order: int = Field(default=2, ge=1, le=3)
+    min_respondents: int = Field(default=30, ge=1)
+    min_valid: float = Field(default=30, ge=1)
+    weighted: bool = True
+    draws: int = Field(default=1000, ge=10)
+
+
+class SplitSection(StrictModel):
+    """Which pairs are asked and scored."""
+
+    scheme: str = "paper"
+    part: Literal["train", "validation", "test", "all"] = "test"
+
+
+class AskSection(StrictModel):
+    """How answers are drawn out; a model may override each key."""
+
+    elicitation: Elicitation = "logprob"
+    template: str = "default"
+    orders: str = "scale"
+    samples: int = Field(default=1, ge=1)
+    items: list[str] = Field(default_factory=list[str])
+    strata: list[str] = Field(default_factory=list[str])
+    max_calls: int | None = Field(default=None, ge=1)
+
+
+class ModelSection(StrictModel):
+    """One model of the study; null keys take the study's `ask` section."""
+
+    model: str
+    name: str | None = None
+    device: str | None = None
+    elicitation: Elicitation | None = None
+    template: str | None = None
+    orders: str | None = None
+    samples: int | None = Field(default=None, ge=1)
+    max_calls: int | None = Field(default=None, ge=1)
+
+    @property
+    def run_name(self) -> str:
+        """Folder name of the run: `name`, else the model's word with what a path cannot hold replaced."""
+        return self.name or re.sub(r"[^A-Za-z0-9._+-]+", "-", self.model)
+
+
+class SeedsSection(StrictModel):
+    """Every seed, apart."""
+
+    half: int = 0
+    redraw: int = 0
+    split: int = 42
+    sampling: int = 0
+    bootstrap: int = 0
+
+
+class ScoreSection(StrictModel):
+    """How scores get their intervals."""
+
+    bootstrap: int = Field(default=1000, ge=0)
+
+
+class ReportSection(StrictModel):
+    """What the report says beside the numbers."""
+
+    title: str | None = None
+    published: bool = True
+
+
+class Study(StrictModel):
+    """A whole study, as its YAML says."""
+
+    name: str
+    output: str | None = None
+    survey: SurveySection
+    build: BuildSection = Field(default_factory=BuildSection)
+    split: SplitSection = Field(default_factory=SplitSection)
+    ask: AskSection = Field(default_factory=AskSection)
+    models: list[ModelSection] = Field(min_length=1)
+    seeds: SeedsSection = Field(default_factory=SeedsSection)
+    score: ScoreSection = Field(default_factory=ScoreSection)
+    report: ReportSection = Field(default_factory=ReportSection)
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _bare_words_are_models(cls, value: Any) -> Any:
+        entries = cast("list[Any]", value) if isinstance(value, list) else None
+        return value if entries is None else [{"model": entry} if isinstance(entry, str) else entry for entry in entries]
+
+    @property
+    def folder(self) -> Path:
+        """Where the study's results lie: `output`, else runs/NAME."""
+        return Path(self.output or f"runs/{self.name}")
+
+    @property
+    def settings(self) -> BuildSettings:
+        """The build settings, preset applied."""
+        section = self.build
+        settings = BuildSettings(
+            strata=tuple(section.strata),
+            order=section.order,
+            min_respondents=section.min_respondents,
+            min_valid=section.min_valid,
+            weighted=section.weighted,
+            draws=section.draws,
+            half_seed=self.seeds.half,
+            redraw_seed=self.seeds.redraw,
+            split_seed=self.seeds.split,
+        )
+        return paper_preset(settings) if section.preset == "paper" else settings
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """What a study left behind; `failed` counts responses that ended failed, over all runs."""
+
+    dataset: Dataset
+    runs: tuple[Run, ...]
+    scores: pl.DataFrame
+    report: Path
+    failed: int
+
+
+def load_study(file: str | Path) -> Study:
+    """Read a study file; paths in it are relative to its folder.
+
+    Raises:
+        InputDataError: not YAML, a key that is not known (the right one is suggested), or a value of the wrong kind.
+        UsageError: two models would write the same run.
+    """
+    path = Path(file)
+    study = checked(Study, read_yaml(path), str(path))
+    return _check_names(_relative_to(study, path.parent), str(path))
+
+
+def _check_names(study: Study, where: str) -> Study:
+    names = [model.run_name for model in study.models]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UsageError(f"{where}: two models would both write the run {twice[0]!r}; give one of them a `name`.")
+    return study
+
+
+def _relative_to(study: Study, folder: Path) -> Study:
+    def place(value: str | None) -> str | None:
+        return None if value is None else str(folder / value)
+
+    survey = study.survey
+    # A codebook and a template may be a built-in's name instead of a path.
+    codebook = place(survey.codebook) if survey.codebook and (folder / survey.codebook).is_file() else survey.codebook
+    file = survey.file if survey.file == "embedded" else str(folder / survey.file)
+    moved = survey.model_copy(
+        update={
+            "file": file,
+            "codebook": codebook,
+            "labels": place(survey.labels),
+            "levels": place(survey.levels),
+            "wording": place(survey.wording),
+        }
+    )
+
+    def template(value: str | None) -> str | None:
+        return place(value) if value and (folder / value).is_file() else value
+
+    return study.model_copy(
+        update={
+            "survey": moved,
+            "output": str(folder / study.folder),
+            "ask": study.ask.model_copy(update={"template": template(study.ask.template)}),
+            "models": [model.model_copy(update={"template": template(model.template)}) for model in study.models],
+        }
+    )
+
+
+def run_study(study: Study, *, say: Callable[[str], None] = lambda _line: None) -> StudyResult:
+    """Do the whole study and return what it left; `say` is told of every stage in a line.
+
+    Raises:
+        ValuestrataError: what any stage raises; what was done stays and is not done again.
+    """
+    folder = study.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "study.yaml", yaml.safe_dump(study.model_dump(exclude_none=True), sort_keys=False, allow_unicode=True))
+    dataset = _built(study, say)
+    results = [_asked(study, model, dataset, say) for model in study.models]
+    runs = tuple(load_run(folder / "runs" / model.run_name) for model in study.models)
+    say("scoring")
+    scores = score(
+        dataset, runs, split=study.split.scheme, part=study.split.part, bootstrap=study.score.bootstrap, seed=study.seeds.bootstrap
+    )
+    write_parquet(folder / "scores.parquet", scores)
+    say("writing the report")
+    report = write_report(
+        dataset, runs, scores, folder / "report.html", title=study.report.title or study.name, published=study.report.published
+    )
+    return StudyResult(dataset, runs, scores, report, sum(results))
+
+
+def read_for(section: SurveySection) -> Survey:
+    """Read the survey of a study section, levels merged."""
+    survey = read_survey(
+        section.file,
+        section.codebook,
+        countries=section.countries,
+        items=section.items,
+        attributes=section.attributes,
+        labels=section.labels,
+        wording=section.wording,
+        strict=section.strict,
+    )
+    return merge_levels(survey, Path(section.levels)) if section.levels else survey
+
+
+def _built(study: Study, say: Callable[[str], None]) -> Dataset:
+    """Build the data set, or load it when the same request on the same files has built it before."""
+    place = study.folder / "data"
+    mark = study.folder / "build.json"
+    request = canonical_hash([study.survey.model_dump(), study.build.model_dump(), study.seeds.model_dump(), _hashes(study.survey)])
+    if mark.is_file() and read_json(mark).get("request") == request and (place / "dataset.json").is_file():
+        say("data set: built before, kept")
+        return load_dataset(place)
+    say("reading the survey")
+    survey = read_for(study.survey)
+    say(f"building the data set of {survey.respondents:,} respondents and {len(survey.items)} items")
+    dataset = build(survey, study.settings)
+    write_dataset(dataset, place)
+    write_json(mark, {"request": request})
+    return load_dataset(place)
+
+
+def _hashes(survey: SurveySection) -> list[str]:
+    files = [survey.file, survey.codebook, survey.labels, survey.levels, survey.wording]
+    return [sha256_of(Path(file)) for file in files if file and file != "embedded" and Path(file).is_file()]
+
+
+def _asked(study: Study, model: ModelSection, dataset: Dataset, say: Callable[[str], None]) -> int:
+    """Ask one model and return how many of its responses failed."""
+    say(f"asking {model.run_name}")
+    ask_ = study.ask
+    respondent = make_respondent(model.model, dataset, split=study.split.scheme, device=model.device, seed=study.seeds.sampling)
+    result = ask(
+        dataset,
+        respondent,
+        study.folder / "runs" / model.run_name,
+        split=study.split.scheme,
+        part=study.split.part,
+        items=ask_.items,
+        strata=ask_.strata,
+        template=model.template or ask_.template,
+        elicitation=model.elicitation or ask_.elicitation,
+        orders=model.orders or ask_.orders,
+        samples=model.samples or ask_.samples,
+        max_calls=model.max_calls or ask_.max_calls,
+    )
+    return result.failed
+
+
+def demo_study(folder: Path, *, models: Sequence[str] = ()) -> Study:
+    """Return the study behind `valuestrata demo`: the embedded survey, the baselines and the embedded model."""
+    words = models or ("embedded", "baseline:nearest-parent", "baseline:item-mode", "baseline:midpoint", "baseline:uniform")
+    return Study(
+        name="demo",
+        output=str(folder),
+        survey=SurveySection(file="embedded", codebook="gss2018"),
+        models=[ModelSection(model=word) for word in words],
+        report=ReportSection(title="Demonstration: General Social Survey 2018", published=True),
+    )
+
+
+def refuse_other_survey(dataset: Dataset, survey: str) -> None:
+    """Raise InputDataError when a data set folder belongs to another survey than the one asked for."""
+    found = dataset.meta["survey"]["name"]
+    if found != survey:
+        raise InputDataError(f"{dataset.path}: this data set was built from {found!r}, not from {survey!r}; choose another folder.")

@@ -1,0 +1,60 @@
+"""Prompt: one question to one persona, rendered, with all that identifies it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from valuestrata.files import canonical_hash
+
+Elicitation = Literal["text", "logprob", "first-token", "distribution"]
+ELICITATIONS: tuple[Elicitation, ...] = ("text", "logprob", "first-token", "distribution")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One chat message."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One question to one persona, rendered, with all that identifies it.
+
+    Attributes:
+        pair_id, item, subgroup: the pair asked.
+        messages: the chat, ending with the user's turn.
+        prefill: how the assistant's turn starts under `logprob` and `first-token` (`Answer:`).
+        options: the answer strings as the prompt shows them (`1`, `2`, ...), in displayed order.
+        shown: scale codes in displayed order; `shown[i]` is what `options[i]` means.
+        elicitation: the readout asked for.
+        template, template_version, paraphrase: which recipe rendered it.
+        order: name of the option order: `scale`, `reversed` or `shuffled-<seed>`.
+        sample: 0, 1, ... when a prompt is asked more than once.
+    """
+
+    pair_id: str
+    item: str
+    subgroup: str
+    messages: tuple[Message, ...]
+    prefill: str
+    options: tuple[str, ...]
+    shown: tuple[int, ...]
+    elicitation: Elicitation
+    template: str
+    template_version: str
+    order: str = "scale"
+    paraphrase: int = 0
+    sample: int = 0
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over everything the respondent model sees (messages, prefill, options), in hex."""
+        return canonical_hash([[(m.role, m.content) for m in self.messages], self.prefill, list(self.options)])
+
+    @property
+    def key(self) -> str:
+        """Identity of this question within a run: what is asked, how it is read out, and which sample."""
+        return canonical_hash([self.pair_id, self.hash, self.elicitation, self.template, self.template_version, self.order, self.sample])

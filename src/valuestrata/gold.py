@@ -14,8 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from valuestrata.measures import rps, w1
-
 # Counts that differ by less than this share of the largest are a tie: weighted sums carry rounding, real weights do not
 # agree to nine digits by chance.
 TIE_TOLERANCE = 1e-9
@@ -124,7 +122,7 @@ def redraw(
             in_a = people_in[half[people_in]]
             in_b = people_in[~half[people_in]]
             for tally, indicators in zip(tallies, one_hot, strict=True):
-                shape = (size, len(tally.items), tally.options)
+                shape = (size, tally.options, len(tally.items))
                 of_a = (resample[:, in_a] @ indicators[in_a]).reshape(shape)
                 of_b = (resample[:, in_b] @ indicators[in_b]).reshape(shape)
                 tally.add(subgroup, start, of_a, of_b)
@@ -133,7 +131,8 @@ def redraw(
 
 
 def _one_hot(answers: NDArray[np.int8], options: int) -> Floats:
-    hot = answers[:, :, None] == np.arange(options, dtype=np.int8)
+    # Options before items, so that the tallies below work along long contiguous rows of items.
+    hot = answers[:, None, :] == np.arange(options, dtype=np.int8)[:, None]
     return hot.reshape(len(answers), -1).astype(np.float64)
 
 
@@ -169,23 +168,33 @@ class _Tally:
         )
 
     def add(self, subgroup: int, start: int, of_a: Floats, of_b: Floats) -> None:
+        """Take in the counts of a chunk, shape (draws, options, items), for both halves of a subgroup."""
         for half, counts in enumerate((of_a + of_b, of_a, of_b)):
-            total = counts.sum(axis=-1)
+            total = counts.sum(axis=1)
             answered = total > 0
-            tied = is_mode(counts) & answered[..., None]
-            gold = self.gold[half, :, subgroup]
-            gold_shares = shares_of(gold)
-            shares = shares_of(counts)
+            tied = counts >= counts.max(axis=1, keepdims=True) * (1.0 - TIE_TOLERANCE)
+            tied &= answered[:, None]
+            per_tie = 1.0 / np.maximum(tied.sum(axis=1), 1)
             self.valid[half, :, subgroup] += answered.sum(axis=0)
-            self.wins[half, :, subgroup] += (tied / np.maximum(tied.sum(axis=-1, keepdims=True), 1)).sum(axis=0)
-            self.sum_w1[half, :, subgroup] += (w1(shares, gold_shares) * answered).sum(axis=0)
-            self.sum_rps[half, :, subgroup] += (rps(shares, gold_shares) * answered).sum(axis=0)
+            self.wins[half, :, subgroup] += np.einsum("dki,di->ik", tied, per_tie)
+            gold = self.gold[half, :, subgroup]
             if half == 0:
-                gold_mode = is_mode(gold).argmax(axis=-1)
-                modes = np.where(answered, tied.argmax(axis=-1), gold_mode)
+                modes = np.where(answered, tied.argmax(axis=1), is_mode(gold).argmax(axis=-1))
                 self.modes[:, subgroup, start : start + len(modes)] = modes.T
-                self.share_sum[:, subgroup] += (shares * answered[..., None]).sum(axis=0)
-                self.share_squares[:, subgroup] += (shares * shares * answered[..., None]).sum(axis=0)
+            shares = np.divide(counts, np.where(answered, total, 1.0)[:, None], out=counts)
+            if half == 0:
+                self.share_sum[:, subgroup] += shares.sum(axis=0).T
+                self.share_squares[:, subgroup] += np.einsum("dki,dki->ik", shares, shares)
+            self._add_distances(half, subgroup, shares, shares_of(gold).T, answered)
+
+    def _add_distances(self, half: int, subgroup: int, shares: Floats, gold: Floats, answered: NDArray[np.bool_]) -> None:
+        """Add W1 and RPS of redrawn to gold shares, summed over draws (`measures.w1` and `rps`, options along axis 1)."""
+        shares -= gold
+        gap = np.cumsum(shares, axis=1, out=shares)[:, :-1]
+        gap *= answered[:, None]
+        ends = self.options - 1
+        self.sum_w1[half, :, subgroup] += np.abs(gap).sum(axis=(0, 1)) / ends
+        self.sum_rps[half, :, subgroup] += np.einsum("dki,dki->i", gap, gap) / ends
 
     def result(self) -> Redraws:
         valid = np.maximum(self.valid, 1)

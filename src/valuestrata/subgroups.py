@@ -102,8 +102,7 @@ def make_cells(survey: Survey, strata: Sequence[Stratum], *, min_respondents: in
     Raises:
         InputDataError: two subgroups would bear the same id.
     """
-    unique, inverse = np.unique(survey.levels, axis=0, return_inverse=True)
-    joint_of_respondent = inverse.reshape(-1).astype(np.intp)
+    unique, joint_of_respondent = _joint_cells(survey.levels)
     weight = survey.weight if survey.weight is not None else np.ones(survey.respondents)
     joint_n = np.bincount(joint_of_respondent, minlength=len(unique)).astype(np.int64)
     joint_weight = np.bincount(joint_of_respondent, weights=weight, minlength=len(unique)).astype(np.float64)
@@ -125,6 +124,25 @@ def make_cells(survey: Survey, strata: Sequence[Stratum], *, min_respondents: in
                 dropped.append(subgroup)
     _refuse_collisions([*kept, *dropped])
     return Cells(tuple(kept), tuple(dropped), unique.astype(np.int16), joint_of_respondent, joint_n, joint_weight, tuple(members))
+
+
+def _joint_cells(levels: NDArray[np.int16]) -> tuple[NDArray[np.int16], NDArray[np.intp]]:
+    """Return the distinct rows of `levels` in lexicographic order, and which of them each respondent has.
+
+    One number a row, in mixed radix, sorts much faster than rows do. Where the radix outgrows 64 bits the distinct
+    prefixes are numbered afresh.
+    """
+    key = np.zeros(len(levels), dtype=np.int64)
+    room = 1
+    for column in levels.T:
+        radix = int(column.max(initial=0)) + 2
+        if room > 2**62 // radix:
+            found, inverse = np.unique(key, return_inverse=True)
+            key, room = inverse.reshape(-1).astype(np.int64), len(found)
+        key = key * radix + (column + 1)
+        room *= radix
+    _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
+    return levels[first], inverse.reshape(-1).astype(np.intp)
 
 
 def _cells_of(stratum: Stratum, joint_levels: NDArray[Any]) -> list[tuple[tuple[int, ...], NDArray[np.intp]]]:

@@ -75,6 +75,8 @@ def test_p_mode_follows_the_binomial_law():
     assert result.share_se[0, 0, 0] == pytest.approx(math.sqrt(p * (1 - p) / n), rel=0.03)
     # With two options W1 is |redrawn share - share|, whose mean is known for a normal: se * sqrt(2 / pi).
     assert result.floor_w1[0, 0, 0] == pytest.approx(math.sqrt(p * (1 - p) / n) * math.sqrt(2 / math.pi), rel=0.05)
+    # ... and RPS its square, whose mean is the variance.
+    assert result.floor_rps[0, 0, 0] == pytest.approx(p * (1 - p) / n, rel=0.05)
 
 
 def test_ties_in_a_redraw_are_shared_equally():

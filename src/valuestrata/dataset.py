@@ -218,3 +218,12 @@ def load_dataset(path: str | Path) -> Dataset:
         file = folder / f"{name}.parquet"
         tables[name] = schema.check(read_parquet(file), str(file))
     return Dataset(meta=meta, joint=read_parquet(folder / "joint.parquet"), path=folder, **tables)
+
+
+def refuse_other_survey(path: Path, survey: str) -> None:
+    """Raise InputDataError when a data set already stands at `path` and belongs to another survey."""
+    if not (path / "dataset.json").is_file():
+        return
+    found = read_json(path / "dataset.json").get("survey", {}).get("name")
+    if found != survey:
+        raise InputDataError(f"{path}: holds a data set of {found!r}, not of {survey!r}; choose another folder with -o.")

@@ -17,7 +17,7 @@ from pydantic import Field, field_validator
 
 from valuestrata.build import BuildSettings, build, paper_preset
 from valuestrata.dataset import Dataset, load_dataset, write_dataset
-from valuestrata.errors import InputDataError, UsageError
+from valuestrata.errors import UsageError
 from valuestrata.files import canonical_hash, read_json, sha256_of, write_json, write_parquet, write_text
 from valuestrata.report import write_report
 from valuestrata.respondents.base import Elicitation
@@ -324,10 +324,3 @@ def demo_study(folder: Path, *, models: Sequence[str] = ()) -> Study:
         models=[ModelSection(model=word) for word in words],
         report=ReportSection(title="Demonstration: General Social Survey 2018", published=True),
     )
-
-
-def refuse_other_survey(dataset: Dataset, survey: str) -> None:
-    """Raise InputDataError when a data set folder belongs to another survey than the one asked for."""
-    found = dataset.meta["survey"]["name"]
-    if found != survey:
-        raise InputDataError(f"{dataset.path}: this data set was built from {found!r}, not from {survey!r}; choose another folder.")

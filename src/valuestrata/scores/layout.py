@@ -1,0 +1,229 @@
+"""The pairs of a split's part laid out as subgroups x items, and the keys they are summarised under.
+
+Every key is a set of subgroups crossed with a set of items: a stratum is some subgroups and all items, a topic all
+subgroups and some items. Sums over keys are therefore sums over rows or columns of one grid, which is what makes a
+thousand resamples of twenty thousand pairs a matter of seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from valuestrata.dataset import Dataset
+from valuestrata.errors import InputDataError, UsageError, did_you_mean
+from valuestrata.scores.pairs import Floats, Indices, PairTable, gold_of, mode_index, tabulate
+
+BY = ("all", "stratum", "attribute", "level", "subgroup", "topic", "item")
+OVER_ITEMS = ("topic", "item")
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys to report, those made of subgroups first, then topics, then single items.
+
+    Attributes:
+        names: (by, key) of each of the N = A + T + J keys.
+        groups: shape (A, G): 1 where a subgroup belongs to the key.
+        topics: shape (T, I): 1 where an item belongs to the topic.
+        items: shape (J,): columns of the single items.
+    """
+
+    names: Sequence[tuple[str, str]]
+    groups: Floats
+    topics: Floats
+    items: Indices
+
+    def combine(self, by_group: Floats, by_item: Floats, weighted_by_item: Floats) -> Floats:
+        """Sum row sums and column sums up to keys.
+
+        Args:
+            by_group: shape (B, A), sums over the items of each key made of subgroups.
+            by_item: shape (B or 1, I), sums over subgroups without item weights: a single item is not resampled.
+            weighted_by_item: shape (B, I), the same times the item weights.
+
+        Returns:
+            Shape (B, N).
+        """
+        single = np.broadcast_to(by_item[:, self.items], (len(by_group), len(self.items)))
+        return np.concatenate([by_group, weighted_by_item @ self.topics.T, single], axis=1)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The G subgroups x I items of a part.
+
+    Attributes:
+        gold: one row a pair, as `pairs.gold_of` returns it, with its place `cell` = row * I + column.
+        subgroups, items: names of rows and columns.
+        present: shape (G, I): where the part has a pair.
+        mode: shape (G * I,): option index of the gold mode, 0 where there is no pair.
+        options: shape (I,). ordered: shape (I,), False for nominal items.
+        draws: int8, shape (D, G * I): redrawn modes, D = 0 where the data set holds none.
+        keys: what to report.
+    """
+
+    gold: pl.DataFrame
+    subgroups: Sequence[str]
+    items: Sequence[str]
+    present: NDArray[np.bool_]
+    mode: Indices
+    options: Indices
+    ordered: NDArray[np.bool_]
+    draws: NDArray[np.int8]
+    keys: Keys
+
+    def grid(self, cells: Indices, values: Floats) -> Floats:
+        """Return `values` of pairs (P, ...) placed at `cells` of an array (G * I, ...) that is NaN elsewhere."""
+        placed = np.full((self.present.size, *values.shape[1:]), np.nan)
+        placed[cells] = values
+        return placed
+
+    @cached_property
+    def expected(self) -> Floats:
+        """Pairs of the part in each key, shape (N,)."""
+        return count_pairs(self.keys, self.present)
+
+
+@dataclass(frozen=True)
+class RunGrid:
+    """A run's pairs in a Layout; NaN where a metric has no value.
+
+    Attributes:
+        asked: shape (G, I).
+        fixed: metric -> shape (G, I).
+        by_mode: metric -> shape (G * I, largest K), the metric if option m were the mode.
+        position: shape (G, I), mean position of the answers on 0..1.
+        elicitation, template: what the responses were, several joined by +.
+    """
+
+    name: str
+    asked: NDArray[np.bool_]
+    fixed: Mapping[str, Floats]
+    by_mode: Mapping[str, Floats]
+    position: Floats
+    elicitation: str
+    template: str
+
+
+def count_pairs(keys: Keys, mask: NDArray[np.bool_]) -> Floats:
+    """Return how many cells of `mask` (G, I) each key holds, shape (N,)."""
+    ones = mask.astype(np.float64)
+    by_item = ones.sum(axis=0)[None]
+    return keys.combine(ones.sum(axis=1)[None] @ keys.groups.T, by_item, by_item)[0]
+
+
+def lay_out(dataset: Dataset, split: str, part: str, fold: int | None, by: Sequence[str]) -> Layout:
+    """Lay out the pairs of a part of a split; all folds pooled (each pair once) where `fold` is None.
+
+    Under a scheme that ends in `+disjoint` the test pairs' gold is that of half B, all other pairs' that of half A.
+
+    Raises:
+        UsageError: an unknown `by`. InputDataError: no such scheme, no pair in the part, or a pair without redraws.
+    """
+    for name in by:
+        if name not in BY:
+            raise UsageError(f"by={name!r} is not a way to group scores.{did_you_mean(name, BY)}")
+    # `test` sorts first: where folds are pooled over all parts, a pair is scored as the test pair it once was.
+    pairs = dataset.part(split, part, fold).sort("part", maintain_order=True).unique("pair_id", keep="first", maintain_order=True)
+    halves = pl.when(pl.col("part") == "test").then(pl.lit("B")).otherwise(pl.lit("A")) if split.endswith("+disjoint") else pl.lit("all")
+    gold = gold_of(dataset, pairs.select("pair_id", halves.alias("half")))
+    if gold.is_empty():
+        where = f"the part {part!r}" + ("" if fold is None else f" of fold {fold}")
+        raise InputDataError(f"{dataset.path or 'the data set'}: the split {split!r} has no pair with gold in {where}.")
+    subgroups = dataset.subgroups.join(gold, on="subgroup", how="semi", maintain_order="left")
+    items = dataset.items.join(gold, on="item", how="semi", maintain_order="left")
+    rows = {name: place for place, name in enumerate(subgroups["subgroup"])}
+    columns = {name: place for place, name in enumerate(items["item"])}
+    cell = pl.col("subgroup").replace_strict(rows, return_dtype=pl.Int64) * len(columns) + pl.col("item").replace_strict(
+        columns, return_dtype=pl.Int64
+    )
+    gold = gold.with_columns(cell.alias("cell")).sort("cell")
+    cells = gold["cell"].to_numpy()
+    size = len(rows) * len(columns)
+    present = np.zeros(size, dtype=np.bool_)
+    present[cells] = True
+    mode = np.zeros(size, dtype=np.intp)
+    mode[cells] = mode_index(gold)
+    return Layout(
+        gold=gold,
+        subgroups=list(rows),
+        items=list(columns),
+        present=present.reshape(len(rows), len(columns)),
+        mode=mode,
+        options=items["codes"].list.len().to_numpy().astype(np.intp),
+        ordered=(items["level"] != "nominal").to_numpy(),
+        draws=_draws(dataset, gold, size),
+        keys=_keys(dataset.attributes, subgroups, items, by),
+    )
+
+
+def place(layout: Layout, name: str, responses: pl.DataFrame) -> RunGrid:
+    """Score a run's responses and put its pairs in the layout; responses to pairs outside of the part are ignored."""
+    table: PairTable = tabulate(layout.gold, responses)
+    cells = table.pairs.join(layout.gold, on="pair_id", how="left", maintain_order="left")["cell"].to_numpy()
+    shape = layout.present.shape
+    asked = np.zeros(layout.present.size, dtype=np.bool_)
+    asked[cells] = True
+    scored = responses.join(table.pairs, on="pair_id", how="semi")
+    return RunGrid(
+        name=name,
+        asked=asked.reshape(shape),
+        fixed={metric: layout.grid(cells, values).reshape(shape) for metric, values in table.fixed.items()},
+        by_mode={metric: layout.grid(cells, values) for metric, values in table.by_mode.items()},
+        position=layout.grid(cells, table.position).reshape(shape),
+        elicitation="+".join(scored["elicitation"].drop_nulls().unique().sort()),
+        template="+".join(scored["template"].drop_nulls().unique().sort()),
+    )
+
+
+def _draws(dataset: Dataset, gold: pl.DataFrame, size: int) -> NDArray[np.int8]:
+    """Return the redrawn modes of each cell, shape (D, size), looked up by pair_id."""
+    if dataset.mode_draws.is_empty():
+        return np.zeros((0, size), dtype=np.int8)
+    found = gold.select("pair_id", "cell").join(
+        dataset.mode_draws.select("pair_id", "draws"), on="pair_id", how="left", maintain_order="left"
+    )
+    lengths = found["draws"].list.len()
+    if lengths.null_count() or lengths.n_unique() > 1:
+        number = lengths.drop_nulls().max()
+        bad = found.filter(lengths.is_null() | (lengths != number))
+        raise InputDataError(
+            f"{dataset.path or 'the data set'}: mode_draws.parquet has not {number} draws for {len(bad)} of {len(gold)} pairs, "
+            f"first {bad['pair_id'][0]!r}. Build the data set again."
+        )
+    draws = np.zeros((int(lengths[0]), size), dtype=np.int8)
+    if len(draws):
+        draws[:, found["cell"].to_numpy()] = found["draws"].explode().to_numpy().reshape(len(found), -1).T
+    return draws
+
+
+def _keys(attributes: Sequence[str], subgroups: pl.DataFrame, items: pl.DataFrame, by: Sequence[str]) -> Keys:
+    members: dict[tuple[str, str], NDArray[np.bool_]] = {("all", "all"): np.ones(len(subgroups), dtype=np.bool_)}
+    for stratum in subgroups["stratum"].unique(maintain_order=True):
+        members["stratum", stratum] = (subgroups["stratum"] == stratum).to_numpy()
+    for attribute in attributes:
+        used = subgroups[attribute].is_not_null().to_numpy()
+        if used.any():
+            members["attribute", attribute] = used
+    for attribute in attributes:
+        for level in subgroups[attribute].drop_nulls().unique(maintain_order=True):
+            members["level", f"{attribute}={level}"] = (subgroups[attribute] == level).fill_null(value=False).to_numpy()
+    for row, subgroup in enumerate(subgroups["subgroup"]):
+        members["subgroup", subgroup] = np.arange(len(subgroups)) == row
+    members = {name: mask for name, mask in members.items() if name[0] in by}
+    topics = items["topic"].drop_nulls().unique(maintain_order=True).to_list() if "topic" in by else []
+    singles = items["item"].to_list() if "item" in by else []
+    return Keys(
+        names=[*members, *(("topic", topic) for topic in topics), *(("item", item) for item in singles)],
+        groups=np.array(list(members.values()), dtype=np.float64).reshape(len(members), len(subgroups)),
+        topics=np.array([(items["topic"] == topic).fill_null(value=False).to_numpy() for topic in topics], dtype=np.float64).reshape(
+            len(topics), len(items)
+        ),
+        items=np.arange(len(singles), dtype=np.intp),
+    )

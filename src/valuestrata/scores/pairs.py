@@ -1,0 +1,273 @@
+"""From responses to pairs: every metric of a pair as the mean over its responses.
+
+A pair may be asked several times (orders, templates, samples). Each response is scored, then the pair is their mean, so
+that a pair asked ten times weighs as much as one asked once.
+
+An answer is *missing* when its status is not `answered`: refused, unparsed, invalid code, failed. It scores 0 on
+accuracies and 1 on distances, and is left out of `accuracy_valid`, `nmae_valid`, `bias` and the spread, together with
+the gold it would have been compared with. A respondent model can therefore not gain by refusing hard questions.
+
+With a the option index of an answer, m that of the gold mode, s the gold shares, K the number of options:
+
+=================== ======================================= ======= ===================================================
+metric              of one response                         range   null where
+=================== ======================================= ======= ===================================================
+accuracy            1[a = m]                                0..1
+accuracy_expected   p_mode(a)                               0..1
+accuracy_set        1[a among the tied modes]               0..1
+accuracy_valid      1[a = m]                                0..1    no valid answer
+nmae                abs(a - m) / (K - 1)                    0..1    nominal
+nmae_valid          abs(a - m) / (K - 1)                    0..1    nominal; no valid answer
+w1, rps             distance of its distribution to s       0..1    nominal; no distribution
+tv, jsd             distance of its distribution to s       0..1    no distribution
+bias                (a - m) / (K - 1)                       -1..1   nominal; no valid answer
+refusal_rate        1[refused]                              0..1
+invalid_rate        1[unparsed, invalid code or failed]     0..1
+option_mass         probability of all legal answers        0..1    not measured
+ceiling_*, floor_*  of the gold, see `dataset.GOLD`         0..1    floors: nominal
+=================== ======================================= ======= ===================================================
+
+The distribution is the response's `option_probs`; a pair without any, asked at least `ENOUGH_SAMPLES` times, is one
+empirical distribution of its valid answers, mixed with distance 1 for the missing share. A single text answer has no
+distribution: the option that minimises its W1 to the gold shares is their median, which is not what was asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from valuestrata import measures
+from valuestrata.dataset import Dataset
+from valuestrata.errors import InputDataError
+from valuestrata.responses.schema import RESPONSES
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
+
+ENOUGH_SAMPLES = 10
+INVALID = ("unparsed", "invalid_code", "failed")
+# Every other readout asks for a distribution, so that there a missing answer is a missing distribution.
+TEXT = "text"
+
+BY_MODE = ("accuracy", "accuracy_valid", "nmae", "nmae_valid", "bias")
+DISTANCES: Mapping[str, Callable[[ArrayLike, ArrayLike], Floats]] = {
+    "w1": measures.w1,
+    "rps": measures.rps,
+    "tv": measures.tv,
+    "jsd": measures.jsd,
+}
+ORDERED_DISTANCES = ("w1", "rps")
+OF_GOLD = ("ceiling_oracle", "ceiling_human", "floor_nmae", "floor_w1", "floor_rps")
+
+
+@dataclass(frozen=True)
+class PairTable:
+    """The pairs a run was asked, P of them, on arrays; null is NaN.
+
+    Attributes:
+        pairs: pair_id, item, subgroup, responses, valid; in the order of the gold given.
+        mode: shape (P,), option index of the gold mode.
+        fixed: metric -> shape (P,): metrics that do not depend on which option is the mode.
+        by_mode: metric -> shape (P, largest K): entry [p, m] is the metric if option m were the mode. The bootstrap
+            over respondents redraws the modes and reads its values here.
+        position: shape (P,): mean of a / (K - 1) over valid answers; NaN for nominal items and without valid answers.
+    """
+
+    pairs: pl.DataFrame
+    mode: Indices
+    fixed: Mapping[str, Floats]
+    by_mode: Mapping[str, Floats]
+    position: Floats
+
+
+def pair_scores(dataset: Dataset, responses: pl.DataFrame, *, half: str = "all") -> pl.DataFrame:
+    """Score each pair asked, against the gold of all respondents or of half A or B.
+
+    Args:
+        dataset: the ground truth.
+        responses: RESPONSES schema, any row order.
+        half: `all`, `A` or `B`.
+
+    Returns:
+        One row a pair, in the data set's order: pair_id, item, subgroup, responses, valid, then the metrics of the
+        table above. Pairs never asked have no row.
+
+    Raises:
+        InputDataError: a pair without gold, or an answer that is not a code of its item.
+    """
+    gold = gold_of(dataset, dataset.gold.select("pair_id").unique(maintain_order=True), half)
+    checked = RESPONSES.check(responses, "responses")
+    unknown = checked.join(gold, on="pair_id", how="anti")
+    if not unknown.is_empty():
+        raise InputDataError(
+            f"responses: {unknown['pair_id'].n_unique()} pairs have no gold in the data set (half {half!r}), first "
+            f"{unknown['pair_id'][0]!r}. Score the run against the data set it was asked from."
+        )
+    table = tabulate(gold, checked)
+    at_mode = {name: values[np.arange(len(table.mode)), table.mode] for name, values in table.by_mode.items()}
+    columns = {**at_mode, **table.fixed}
+    return table.pairs.with_columns(pl.Series(name, values, nan_to_null=True) for name, values in columns.items())
+
+
+def gold_of(dataset: Dataset, pairs: pl.DataFrame, half: str | None = None) -> pl.DataFrame:
+    """Return the gold of `pairs` (column pair_id, and `half` unless given), with each item's level, codes and `options`."""
+    wanted = pairs if half is None else pairs.select("pair_id", pl.lit(half).alias("half"))
+    items = dataset.items.select("item", "topic", "level", "codes", pl.col("codes").list.len().cast(pl.Int64).alias("options"))
+    return wanted.join(dataset.gold, on=("pair_id", "half"), how="inner", maintain_order="left").join(
+        items, on="item", how="inner", maintain_order="left"
+    )
+
+
+def tabulate(gold: pl.DataFrame, responses: pl.DataFrame) -> PairTable:
+    """Turn the responses to the pairs of `gold` (as `gold_of` returns it) into a PairTable; other responses are ignored."""
+    # The width is that of all pairs given, so that redrawn modes of pairs never asked stay inside the table.
+    widest = int(np.max(gold["options"].to_numpy(), initial=2))
+    gold = gold.join(responses.select("pair_id").unique(), on="pair_id", how="semi", maintain_order="left")
+    rows = responses.join(gold.select("pair_id").with_row_index("pair"), on="pair_id", how="inner", maintain_order="left")
+    options = gold["options"].to_numpy().astype(np.intp)
+    count = len(gold)
+    pair = rows["pair"].to_numpy().astype(np.intp)
+    answered = (rows["status"] == "answered").to_numpy()
+    asked = np.bincount(pair, minlength=count).astype(np.float64)
+
+    cell = pair[answered] * widest + _answer_index(gold, rows.filter(pl.col("status") == "answered"))
+    chosen = np.bincount(cell, minlength=count * widest).reshape(count, widest)
+    valid = chosen.sum(axis=1).astype(np.float64)
+    share = chosen / asked[:, None]
+    share_valid = np.divide(chosen, valid[:, None], out=np.full((count, widest), np.nan), where=valid[:, None] > 0)
+    ordered = (gold["level"] != "nominal").to_numpy()
+    missing = 1.0 - valid / asked
+
+    def rate(*statuses: str) -> Floats:
+        return np.bincount(pair, weights=rows["status"].is_in(statuses).to_numpy().astype(np.float64), minlength=count) / asked
+
+    fixed: dict[str, Floats] = {
+        "accuracy_expected": (share * padded(gold["p_mode"], widest)).sum(axis=1),
+        "accuracy_set": (share * _mode_set(gold, widest)).sum(axis=1),
+        **_distribution_distances(gold, rows, share_valid, missing, asked),
+        **{name: gold[name].cast(pl.Float64).to_numpy().astype(np.float64) for name in OF_GOLD},
+        "refusal_rate": rate("refused"),
+        "invalid_rate": rate(*INVALID),
+        "option_mass": _mean_by(pair, rows["option_mass"].to_numpy().astype(np.float64), count),
+    }
+    distance = np.full((count, widest), np.nan)
+    distance_valid = np.full((count, widest), np.nan)
+    position = np.full(count, np.nan)
+    signed = np.full((count, widest), np.nan)
+    for k in np.unique(options[ordered]):
+        these = np.flatnonzero(ordered & (options == k))
+        steps = np.arange(k)
+        apart = measures.nmae(steps[:, None], steps[None, :], k)
+        distance[these, :k] = share[these, :k] @ apart + missing[these, None]
+        distance_valid[these, :k] = share_valid[these, :k] @ apart
+        position[these] = share_valid[these, :k] @ steps / (k - 1)
+        signed[these, :k] = position[these, None] - steps / (k - 1)
+    by_mode = {"accuracy": share, "accuracy_valid": share_valid, "nmae": distance, "nmae_valid": distance_valid, "bias": signed}
+    pairs = gold.select("pair_id", "item", "subgroup").with_columns(
+        pl.Series("responses", asked.astype(np.int64)), pl.Series("valid", valid.astype(np.int64))
+    )
+    return PairTable(pairs=pairs, mode=mode_index(gold), fixed=fixed, by_mode=by_mode, position=position)
+
+
+def mode_index(gold: pl.DataFrame) -> Indices:
+    """Return the option index of each pair's gold mode, shape (P,)."""
+    return _code_index(gold, gold.select("item", pl.col("mode").alias("code")))
+
+
+def padded(lists: pl.Series, width: int) -> Floats:
+    """Return a column of lists as an array of shape (rows, width), zeros behind each list's end."""
+    lengths = lists.list.len().fill_null(0).to_numpy()
+    array = np.zeros((len(lists), width))
+    array[np.arange(width) < lengths[:, None]] = lists.filter(lists.list.len() > 0).explode().to_numpy()
+    return array
+
+
+def _distribution_distances(
+    gold: pl.DataFrame, rows: pl.DataFrame, share_valid: Floats, missing: Floats, asked: Floats
+) -> dict[str, Floats]:
+    """Return w1, rps, tv and jsd, each of shape (P,); see the module's docstring for when they are null.
+
+    Args:
+        gold: P pairs. rows: their responses, with the column `pair`.
+        share_valid: shape (P, largest K), the valid answers as a distribution, NaN without any.
+        missing: shape (P,), share of responses that are missing. asked: shape (P,), responses.
+    """
+    count, widest = share_valid.shape
+    options = gold["options"].to_numpy()
+    ordered = (gold["level"] != "nominal").to_numpy()
+    shares = padded(gold["shares"], widest)
+    is_answered = pl.col("status") == "answered"
+    given = rows.filter(is_answered & pl.col("option_probs").is_not_null()).select("pair", "option_probs")
+    absent = rows.filter(~is_answered & ((pl.col("elicitation") != TEXT) | pl.col("option_probs").is_not_null()))
+    pair = given["pair"].to_numpy().astype(np.intp)
+    wrong = np.flatnonzero(given["option_probs"].list.len().to_numpy() != options[pair])
+    if len(wrong):
+        first = gold.row(int(pair[wrong[0]]), named=True)
+        raise InputDataError(
+            f"responses: {first['pair_id']!r}: option_probs holds {len(given['option_probs'][int(wrong[0])])} probabilities, "
+            f"the item has {first['options']} options. They must stand in scale order, one for each code."
+        )
+    probs = padded(given["option_probs"], widest)
+    missing_here = np.bincount(absent["pair"].to_numpy().astype(np.intp), minlength=count).astype(np.float64)
+    number = np.bincount(pair, minlength=count) + missing_here
+    empirical = (number == 0) & (asked >= ENOUGH_SAMPLES)
+
+    result: dict[str, Floats] = {}
+    for name, distance in DISTANCES.items():
+        each = np.zeros(len(pair))
+        of_samples = np.zeros(count)
+        for k in np.unique(options):
+            with_k = np.flatnonzero(options[pair] == k)
+            each[with_k] = distance(probs[with_k, :k], shares[pair[with_k], :k])
+            sampled = np.flatnonzero(empirical & (missing < 1) & (options == k))
+            of_samples[sampled] = distance(share_valid[sampled, :k], shares[sampled, :k])
+        total = np.bincount(pair, weights=each, minlength=count) + missing_here
+        value = np.divide(total, number, out=np.full(count, np.nan), where=number > 0)
+        value[empirical] = ((1 - missing) * of_samples + missing)[empirical]
+        value[~ordered & (name in ORDERED_DISTANCES)] = np.nan
+        result[name] = value
+    return result
+
+
+def _mode_set(gold: pl.DataFrame, width: int) -> Floats:
+    """Return 1 where an option is among the tied modes of a pair, shape (P, width)."""
+    modes = gold.select("item", pl.col("modes").alias("code")).with_row_index("pair").explode("code")
+    indicator = np.zeros((len(gold), width))
+    indicator[modes["pair"].to_numpy(), _code_index(gold, modes)] = 1.0
+    return indicator
+
+
+def _answer_index(gold: pl.DataFrame, answered: pl.DataFrame) -> Indices:
+    return _code_index(gold, answered.select("pair_id", "item", pl.col("answer").alias("code")))
+
+
+def _code_index(gold: pl.DataFrame, coded: pl.DataFrame) -> Indices:
+    """Return the place on its item's scale of each row's `code`."""
+    scale = (
+        gold.select("item", "codes")
+        .unique("item")
+        .select("item", pl.col("codes").alias("code"), pl.int_ranges(0, pl.col("codes").list.len()).alias("place"))
+        .explode("code", "place")
+    )
+    found = coded.join(scale, on=("item", "code"), how="left", maintain_order="left")
+    lost = found.filter(pl.col("place").is_null())
+    if not lost.is_empty():
+        first = lost.row(0, named=True)
+        raise InputDataError(
+            f"{first.get('pair_id', first['item'])!r}: {first['code']} is no code of the item {first['item']!r} "
+            f"({len(lost)} such rows). A response that gave no legal code must not have the status `answered`."
+        )
+    return found["place"].to_numpy().astype(np.intp)
+
+
+def _mean_by(pair: Indices, values: Floats, count: int) -> Floats:
+    """Return the mean of the values that are not NaN within each pair, shape (count,); NaN where there is none."""
+    known = ~np.isnan(values)
+    number = np.bincount(pair[known], minlength=count)
+    total = np.bincount(pair[known], weights=values[known], minlength=count)
+    return np.divide(total, number, out=np.full(count, np.nan), where=number > 0)

@@ -1,0 +1,145 @@
+"""Do the intervals hold what they promise? Planted populations, and scipy for the part that scipy can do."""
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy import stats
+
+from valuestrata.scores import compare, score
+
+ITEMS, SUBGROUPS, PEOPLE, DRAWS = 24, 3, 21, 40
+
+
+def survey(rng, items, *, shared, difficulty):
+    """Yes/no answers (subgroups, people, items). `shared`: how strongly a person answers all items alike."""
+    person = shared * rng.normal(size=(SUBGROUPS, PEOPLE, 1))
+    item = rng.normal(0.3, difficulty, items)
+    return person + item + rng.normal(size=(SUBGROUPS, PEOPLE, items)) > 0
+
+
+def majority(yes, people):
+    return (2 * yes > people).astype(int)
+
+
+def planted_accuracy(**how):
+    """Expected accuracy of always answering yes, over many items and many people."""
+    rng = np.random.default_rng(123)
+    return float(np.mean([majority(survey(rng, 200, **how).sum(axis=1), PEOPLE).mean() for _ in range(400)]))
+
+
+def interval_of(kit, seed, *, redraw, **how):
+    rng = np.random.default_rng(seed)
+    answers = survey(rng, ITEMS, **how)
+    yes = answers.sum(axis=1)
+    weights = rng.multinomial(PEOPLE, [1 / PEOPLE] * PEOPLE, size=(DRAWS, SUBGROUPS)).astype(float)
+    redrawn = majority(np.einsum("dgn,gni->dgi", weights, answers.astype(float)), PEOPLE)
+    pairs = [(i, g) for g in range(SUBGROUPS) for i in range(ITEMS)]
+    world = kit.World(
+        {f"Q{i}": ("t", "binary", [0, 1]) for i in range(ITEMS)},
+        {f"g{g}": ("s", {"x": f"g{g}"}) for g in range(SUBGROUPS)},
+        {(f"Q{i}", f"g{g}"): [int(PEOPLE - yes[g, i]), int(yes[g, i])] for i, g in pairs},
+        {(f"Q{i}", f"g{g}"): redrawn[:, g, i].tolist() for i, g in pairs} if redraw else None,
+    )
+    rows = [{"item": f"Q{i}", "subgroup": f"g{g}", "answer": 1} for i, g in pairs]
+    scores = score(kit.build(world), [kit.run_of("yes", rows)], by=("all",), bootstrap=200, seed=seed)
+    return tuple(kit.value_of(scores, "accuracy", column=column) for column in ("ci_low", "ci_high"))
+
+
+def covered(kit, replications, *, redraw, **how):
+    truth = planted_accuracy(**how)
+    ends = [interval_of(kit, seed, redraw=redraw, **how) for seed in range(replications)]
+    return sum(low <= truth <= high for low, high in ends)
+
+
+def test_intervals_cover_as_often_as_they_say(kit):
+    """Most of the variation between items, as between survey questions: 95 % of 200, as a binomial test at .001 allows."""
+    hits = covered(kit, 200, redraw=True, shared=0.2, difficulty=0.6)
+    assert stats.binomtest(hits, 200, 0.95).pvalue > 0.001, hits
+
+
+def test_items_alone_are_not_enough_where_the_same_people_answer_all_of_them(kit):
+    """People who lean one way on everything: two-way stays near 95 %, resampling items alone misses most of the time."""
+    how = {"shared": 1.5, "difficulty": 0.3}
+    two_way = covered(kit, 100, redraw=True, **how)
+    items_only = covered(kit, 100, redraw=False, **how)
+    # Three subgroups of 21 and a majority vote are hard for any bootstrap: a few points below nominal are expected.
+    assert two_way >= 84, two_way
+    assert items_only <= 70, items_only
+
+
+def test_without_centring_a_perfect_model_would_lie_outside_of_its_own_interval(kit):
+    """Ten near ties: every redraw flips about half of the modes, the estimate is 1. The interval must hold it."""
+    rng = np.random.default_rng(0)
+    pairs = [(f"Q{i}", "g") for i in range(10)]
+    draws = {pair: rng.integers(0, 2, 200).tolist() for pair in pairs}
+    world = kit.World({i: ("t", "binary", [0, 1]) for i, _ in pairs}, {"g": ("s", {"x": "1"})}, {pair: [11, 10] for pair in pairs}, draws)
+    rows = [{"item": i, "subgroup": g, "answer": 0} for i, g in pairs]
+    scores = score(kit.build(world), [kit.run_of("m", rows)], bootstrap=200)
+    low, value, high = (kit.value_of(scores, "accuracy", column=column) for column in ("ci_low", "value", "ci_high"))
+    assert (value, high) == (1, 1)
+    assert 0.5 < low < 1
+
+
+def test_an_item_only_metric_has_the_interval_that_scipy_gives(kit):
+    world = kit.random_world(21, items=40, drop=0.0)
+    world = replace(world, items={i: (t, "ordinal", c) for i, (t, _, c) in world.items.items()})
+    rows = [row | {"sample": 0} for row in kit.random_rows(world, 21, asked=1.0, missing=0.1, samples=1)]
+    dataset = kit.build(world)
+    scores = score(dataset, [kit.run_of("m", rows)], by=("all", "item"), bootstrap=4000, seed=1)
+    by_item = scores.filter((pl.col("by") == "item") & (pl.col("metric") == "accuracy_expected"))
+    # A full grid: the mean over pairs is the mean over items.
+    theirs = stats.bootstrap(
+        (by_item["value"].to_numpy(),), np.mean, n_resamples=4000, method="percentile", rng=np.random.default_rng(5)
+    ).confidence_interval
+    low, high = (kit.value_of(scores, "accuracy_expected", column=column) for column in ("ci_low", "ci_high"))
+    width = theirs.high - theirs.low
+    assert low == pytest.approx(theirs.low, abs=0.08 * width)
+    assert high == pytest.approx(theirs.high, abs=0.08 * width)
+    # Items are not resampled within one item, and expected accuracy knows of no redraws.
+    assert by_item["ci_low"].to_numpy() == pytest.approx(by_item["value"].to_numpy(), abs=1e-12)
+
+
+def test_a_paired_difference_is_narrower_than_two_scores_suggest(kit):
+    """Two runs that differ in one answer out of 40 pairs: the interval of the difference is about that answer."""
+    rng = np.random.default_rng(3)
+    pairs = [(f"Q{i}", "g") for i in range(40)]
+    counts = {pair: ([9, 1] if rng.random() < 0.5 else [1, 9]) for pair in pairs}
+    world = kit.World({i: ("t", "binary", [0, 1]) for i, _ in pairs}, {"g": ("s", {"x": "1"})}, counts)
+    rows = [{"item": i, "subgroup": g, "answer": 0} for i, g in pairs]
+    changed = [rows[0] | {"answer": 1}, *rows[1:]]
+    dataset = kit.build(world)
+    one, two = kit.run_of("one", rows), kit.run_of("two", changed)
+    alone = score(dataset, [one], by=("all",))
+    difference = compare(dataset, one, two, by=("all",))
+
+    def width(table):
+        return kit.value_of(table, "accuracy", column="ci_high") - kit.value_of(table, "accuracy", column="ci_low")
+
+    assert abs(kit.value_of(difference, "accuracy")) == pytest.approx(1 / 40)
+    assert width(difference) < width(alone) / 3
+
+
+def test_seeds_decide_and_repeat(kit):
+    world = kit.random_world(6)
+    dataset, run = kit.build(world), kit.run_of("m", kit.random_rows(world, 6))
+    first, again, other = (score(dataset, [run], bootstrap=50, seed=seed) for seed in (1, 1, 2))
+    assert first.equals(again)
+    assert first["value"].equals(other["value"])
+    assert not first["ci_low"].equals(other["ci_low"])
+    wide, narrow = (score(dataset, [run], bootstrap=200, by=("all",), confidence=c) for c in (0.95, 0.5))
+    both = wide.join(narrow, on="metric", suffix="_narrow").drop_nulls("ci_low")
+    assert (both["ci_low"] <= both["ci_low_narrow"]).all()
+    assert (both["ci_high"] >= both["ci_high_narrow"]).all()
+
+
+def test_chunks_do_not_show(kit, monkeypatch):
+    world = kit.random_world(7)
+    dataset, run = kit.build(world), kit.run_of("m", kit.random_rows(world, 7))
+    whole = score(dataset, [run], bootstrap=40)
+    for module in ("bootstrap", "spread"):
+        monkeypatch.setattr(f"valuestrata.scores.{module}.CHUNK_NUMBERS", 300)
+    pieces = score(dataset, [run], bootstrap=40)
+    for column in ("value", "ci_low", "ci_high"):
+        assert np.allclose(whole[column].to_numpy(), pieces[column].to_numpy(), atol=1e-12, equal_nan=True)

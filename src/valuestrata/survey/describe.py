@@ -1,0 +1,140 @@
+"""What was recognised in a survey file and what was not, as text for a person and as a document for a program."""
+
+from __future__ import annotations
+
+from collections import Counter
+from textwrap import wrap
+from typing import Any
+
+import numpy as np
+
+from valuestrata.survey.codebook import Attribute, Missing
+from valuestrata.survey.read import problem_text
+from valuestrata.survey.survey import Survey
+
+# Lists longer than this are cut in the text, never in the document.
+SHOWN = 12
+WIDTH = 110
+
+
+def describe(survey: Survey) -> str:
+    """Return what was recognised and what was not, in sections, for a terminal."""
+    source, findings = survey.source, survey.findings
+    lines = [f"{source.file} ({source.format}): {survey.codebook.title}"]
+    lines.append(f"  {source.respondents:,} respondents" + ("" if source.rows == source.respondents else f" of {source.rows:,} rows"))
+    if survey.countries:
+        lines += _listed("  Countries", [f"{country.alpha} {country.name}" for country in survey.countries])
+    lines.append(f"  Weight: {_weight_text(survey)}")
+
+    lines += ["", f"Items: {len(survey.items)}"]
+    for topic, ids in _topics(survey).items():
+        lines += _listed(f"  {topic} ({len(ids)})", ids)
+
+    lines += ["", f"Attributes: {len(survey.attributes)}"]
+    for attribute, counts, unknown in _attribute_counts(survey):
+        shown = [f"{label} {count:,}" for label, count in counts.items() if count]
+        lines += _listed(f"  {attribute.name}", [*shown, *([f"(none of these {unknown:,})"] if unknown else [])], shown=30)
+
+    lines += ["", "Missing answers"]
+    for kind, counts in _missing(survey).items():
+        most = ", ".join(f"{item} {count:,}" for item, count in counts.most_common(3))
+        lines.append(f"  {kind:<15}{counts.total():>10,}" + (f"   most in {most}" if counts.total() else ""))
+
+    lines += ["", "Not recognised or not used"]
+    rest: list[str] = []
+    rest += _listed("  Items whose labels match nothing", [problem_text(problem) for problem in findings.label_problems])
+    rest += _listed("  Items the file lacks", findings.absent_items)
+    rest += _listed("  Items nobody answered", findings.unanswered_items)
+    rest += _listed("  Attributes the file lacks", findings.absent_attributes)
+    for name, values in findings.unknown_levels:
+        rest += _listed(f"  {name}: values of no level", [f"{value!r} ({count})" for value, count in values])
+    rest += _listed("  Columns not in the codebook", findings.ignored_columns)
+    lines += rest or ["  nothing"]
+    if findings.notes:
+        lines += ["", "Notes"]
+        for note in findings.notes:
+            lines += wrap(note, WIDTH, initial_indent="  - ", subsequent_indent="    ")
+    return "\n".join(lines) + "\n"
+
+
+def describe_dict(survey: Survey) -> dict[str, Any]:
+    """Return the same as one JSON-ready document, with nothing cut."""
+    source, findings = survey.source, survey.findings
+    return {
+        "file": source.file,
+        "format": source.format,
+        "sha256": source.sha256,
+        "rows": source.rows,
+        "respondents": source.respondents,
+        "survey": survey.codebook.survey,
+        "title": survey.codebook.title,
+        "countries": [{"code": c.code, "alpha": c.alpha, "name": c.name} for c in survey.countries],
+        "weight": _weight(survey),
+        "items": [
+            {"item": item.id, "topic": item.topic, "level": item.level, "codes": list(item.codes), "answers": int(answered)}
+            for item, answered in zip(survey.items, (survey.answers >= 0).sum(axis=0), strict=True)
+        ],
+        "attributes": [
+            {"attribute": attribute.name, "levels": counts, "unknown": unknown} for attribute, counts, unknown in _attribute_counts(survey)
+        ],
+        "missing": {kind: {"total": counts.total(), "items": dict(counts)} for kind, counts in _missing(survey).items()},
+        "not_recognised": {
+            "label_problems": [{"item": p.item, "column": p.column, "labels": dict(p.labels)} for p in findings.label_problems],
+            "absent_items": list(findings.absent_items),
+            "unanswered_items": list(findings.unanswered_items),
+            "absent_attributes": list(findings.absent_attributes),
+            "unknown_levels": {name: dict(values) for name, values in findings.unknown_levels},
+            "ignored_columns": list(findings.ignored_columns),
+        },
+        "notes": list(findings.notes),
+    }
+
+
+def _topics(survey: Survey) -> dict[str, list[str]]:
+    topics: dict[str, list[str]] = {}
+    for item in survey.items:
+        topics.setdefault(item.topic, []).append(item.id)
+    return topics
+
+
+def _attribute_counts(survey: Survey) -> list[tuple[Attribute, dict[str, int], int]]:
+    """Return per attribute: level label -> respondents, and how many have no level."""
+    found: list[tuple[Attribute, dict[str, int], int]] = []
+    for attribute, column in zip(survey.attributes, survey.levels.T, strict=True):
+        counts = np.bincount(column[column >= 0], minlength=len(attribute.levels))
+        labels = {level.label: int(count) for level, count in zip(attribute.levels, counts, strict=True)}
+        found.append((attribute, labels, int((column < 0).sum())))
+    return found
+
+
+def _missing(survey: Survey) -> dict[str, Counter[str]]:
+    """Return per class of missing: item -> cells, for the items that have any."""
+    found: dict[str, Counter[str]] = {}
+    for kind in Missing:
+        cells = (survey.answers == kind).sum(axis=0)
+        found[kind.key] = Counter({item.id: int(count) for item, count in zip(survey.items, cells, strict=True) if count})
+    return found
+
+
+def _weight(survey: Survey) -> dict[str, Any] | None:
+    """Return the weight's column, range and effective sample size (sum w)^2 / sum w^2; None when unweighted."""
+    weight = survey.weight
+    if weight is None:
+        return None
+    effective = float(weight.sum() ** 2 / (weight**2).sum())
+    return {"column": survey.codebook.weight, "min": float(weight.min()), "max": float(weight.max()), "n_eff": effective}
+
+
+def _weight_text(survey: Survey) -> str:
+    weight = _weight(survey)
+    if weight is None:
+        return "none, every answer counts once"
+    return f"{weight['column']}, {weight['min']:.3g} to {weight['max']:.3g}, worth {weight['n_eff']:,.0f} respondents of equal weight"
+
+
+def _listed(head: str, words: list[str] | tuple[str, ...], shown: int = SHOWN) -> list[str]:
+    """Return `head: word, word, ...` wrapped, or nothing where there are no words."""
+    if not words:
+        return []
+    rest = [f"and {len(words) - shown} more"] if len(words) > shown else []
+    return wrap(f"{head}: {', '.join([*words[:shown], *rest])}", WIDTH, initial_indent="  ", subsequent_indent="      ")

@@ -1,0 +1,128 @@
+"""R data files through the library rdata, with constructors of our own.
+
+The library's own constructors give pandas frames in which a labelled vector loses its labels and a factor written
+without a value can come back with one; these keep codes, labels and nulls apart and need no pandas frame.
+"""
+
+from __future__ import annotations
+
+import lzma
+import warnings
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from valuestrata.errors import InputDataError
+
+
+@dataclass(frozen=True)
+class RColumn:
+    """A column's values and, where haven attached them, its value labels."""
+
+    series: pl.Series
+    value_labels: Mapping[float | str, str] = field(default_factory=dict[float | str, str])
+
+
+@dataclass(frozen=True)
+class _Frame:
+    columns: Mapping[str, Any]
+
+
+def read_r(path: Path) -> dict[str, RColumn]:
+    """Return the columns of the file's one data frame.
+
+    Raises:
+        InputDataError: not an R data file, cut short, or without exactly one data frame.
+    """
+    import rdata
+    from rdata.conversion import DEFAULT_CLASS_MAP
+
+    constructors = {
+        **DEFAULT_CLASS_MAP,
+        **dict.fromkeys(("data.frame", "tbl_df", "tbl", "data.table", "grouped_df"), _frame),
+        **dict.fromkeys(("factor", "ordered"), _factor),
+        **dict.fromkeys(("haven_labelled", "haven_labelled_spss", "labelled", "labelled_spss"), _labelled),
+        **dict.fromkeys(("Date", "POSIXct", "difftime", "hms", "AsIs"), _bare),
+    }
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content = rdata.conversion.convert(rdata.parser.parse_file(path), constructors)
+    # The parser has no exception of its own: what a broken file meets is whatever the decoding step raises.
+    except (
+        ValueError,
+        NotImplementedError,
+        EOFError,
+        OSError,
+        KeyError,
+        TypeError,
+        IndexError,
+        AttributeError,
+        zlib.error,
+        lzma.LZMAError,
+    ) as error:
+        detail = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputDataError(f"not a readable R data file, or one cut short ({detail}).") from error
+    if isinstance(content, _Frame):
+        return {name: _column(name, values) for name, values in content.columns.items()}
+    frames: dict[str, _Frame] = {}
+    if isinstance(content, Mapping):
+        frames = {str(name): value for name, value in content.items() if isinstance(value, _Frame)}
+    if len(frames) != 1:
+        found = "no data frame" if not frames else f"{len(frames)} data frames ({', '.join(frames)})"
+        raise InputDataError(f"the R file holds {found}; it must hold exactly one. Save the one you want with saveRDS().")
+    return {name: _column(name, values) for name, values in next(iter(frames.values())).columns.items()}
+
+
+def _frame(value: Any, attributes: Mapping[str, Any]) -> Any:
+    del attributes
+    return _Frame(value) if isinstance(value, Mapping) else _Frame({f"V{i + 1}": column for i, column in enumerate(value)})
+
+
+def _bare(value: Any, attributes: Mapping[str, Any]) -> Any:
+    del attributes
+    return value
+
+
+def _factor(value: Any, attributes: Mapping[str, Any]) -> RColumn:
+    levels = [str(level) for level in attributes["levels"]]
+    codes = np.ma.filled(value, 0).astype(np.int64) - 1
+    known = (codes >= 0) & (codes < len(levels))
+    texts = np.array([*levels, ""], dtype=object)[np.where(known, codes, len(levels))]
+    texts[~known] = None
+    return RColumn(pl.Series(texts.tolist(), dtype=pl.String))
+
+
+def _labelled(value: Any, attributes: Mapping[str, Any]) -> RColumn:
+    labels = attributes.get("labels")
+    pairs: dict[float | str, str] = {}
+    if labels is not None and hasattr(labels, "coords"):  # a named vector arrives as a DataArray whose coordinate is the names
+        names = labels.coords[labels.dims[0]].values
+        pairs = {_scalar(code): str(name) for code, name in zip(labels.values, names, strict=True)}
+    return RColumn(_series(value), pairs)
+
+
+def _scalar(value: Any) -> float | str:
+    return value if isinstance(value, str) else float(value)
+
+
+def _column(name: str, values: Any) -> RColumn:
+    column = values if isinstance(values, RColumn) else RColumn(_series(values))
+    return RColumn(column.series.alias(name), column.value_labels)
+
+
+def _series(values: Any) -> pl.Series:
+    if hasattr(values, "coords"):
+        values = values.values
+    if isinstance(values, np.ma.MaskedArray):  # integers and logicals, with R's NA masked
+        numbers = np.ma.filled(values.astype(np.float64), np.nan)
+        return pl.Series(numbers).fill_nan(None)
+    array = np.asarray(values)
+    if array.dtype.kind in "iufb":
+        return pl.Series(array.astype(np.float64)).fill_nan(None)
+    return pl.Series([None if value is None or value is np.ma.masked else str(value) for value in array.tolist()], dtype=pl.String)

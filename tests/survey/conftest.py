@@ -1,0 +1,29 @@
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def wvs_files():
+    """The module that writes test files; the import mode of these tests puts no folder on the path."""
+    where = Path(__file__).with_name("wvs_files.py")
+    spec = importlib.util.spec_from_file_location("wvs_files", where)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["wvs_files"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    if not module.FACTS.is_file():
+        pytest.skip(f"the facts about the WVS are not here ({module.FACTS})")
+    return module
+
+
+@pytest.fixture(scope="session")
+def people(wvs_files):
+    return wvs_files.population()
+
+
+@pytest.fixture(scope="session")
+def written(wvs_files, people, tmp_path_factory):
+    """The same population in every format."""
+    return wvs_files.write_all(people, tmp_path_factory.mktemp("wvs"))

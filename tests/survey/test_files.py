@@ -1,0 +1,145 @@
+"""Opening files: formats, separators, encodings, headers; nothing is interpreted here."""
+
+import gzip
+import zipfile
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyreadstat
+import pytest
+import rdata
+
+from valuestrata.errors import InputDataError
+from valuestrata.survey.files import Header, open_file, sniff
+from valuestrata.survey.formats import _series
+
+
+def cells(path, *names):
+    with open_file(path) as raw:
+        places = [raw.header.find(name) for name in names]
+        return [series.to_list() for series in raw.read(places)]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1", "utf-16"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_separated_text(tmp_path, separator, encoding):
+    path = tmp_path / "a.csv"
+    rows = [["Q1: Vie, famille", "Q2", "W"], ["Très important", "2", "0.5"], ["", "-1", "1.5"]]
+    path.write_text("\r\n".join(separator.join(f'"{cell}"' for cell in row) for row in rows), encoding=encoding)
+    weight, answers = cells(path, "W", "q1")
+    assert weight == ["0.5", "1.5"]
+    assert answers[0] == "Très important"
+    assert not answers[1]
+
+
+def test_unquoted_commas_in_the_titles_of_a_semicolon_file(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("Q94: Member, church, or religion;Q95: Sport, leisure\n1;2\n0;1\n")
+    assert cells(path, "Q94", "Q95") == [["1", "0"], ["2", "1"]]
+
+
+def test_a_quoted_field_over_two_lines_is_one_field(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text('Q1,"Q2: two\nlines",Q3\n1,"a\nb",3\n')
+    assert cells(path, "Q2", "Q3") == [["a\nb"], ["3"]]
+
+
+@pytest.mark.parametrize(
+    ("header", "wanted"), [("Q1", "Q1"), (" q1 ", "Q1"), ("Q1: Family", "q1"), ("Q1. Family", "Q1"), ("Q1 - Family", "Q1")]
+)
+def test_a_header_answers_to_its_name(header, wanted):
+    assert Header(["Q10", "Q1_2", header]).find(wanted) == 2
+
+
+def test_an_exact_name_goes_before_a_title():
+    assert Header(["q1: old", "Q1"]).find("Q1") == 1
+    assert Header(["Q11", "Q1a", "Q1.2"]).find("Q1") is None
+    with pytest.raises(InputDataError, match="'Q1' appears 2 times"):
+        Header(["Q1: a", "Q1: b"]).find("Q1")
+
+
+def test_spss_keeps_declared_missing_codes_and_reads_only_what_is_asked(tmp_path):
+    path = tmp_path / "a.sav"
+    data = pd.DataFrame({"Q1": [1.0, -1.0, np.nan], "name": ["a", "", "c"], "rest": [1.0, 2.0, 3.0]})
+    pyreadstat.write_sav(data, path, variable_value_labels={"Q1": {-1: "Don't know"}}, missing_ranges={"Q1": [{"lo": -9, "hi": -1}]})
+    assert cells(path, "Q1", "name") == [[1.0, -1.0, None], ["a", "", "c"]]
+    with open_file(path) as raw:
+        assert raw.value_labels(0) == {-1.0: "Don't know"}
+
+
+def test_statas_tagged_missings_are_empty_unless_labelled():
+    column = pd.Series(np.array([1.0, "a", "b", None], dtype=object), dtype=object)
+    assert _series("Q1", column, {"a": "Don't know", 1.0: "Yes"}).to_list() == ["1.0", "a", None, None]
+    assert _series("name", pd.Series(np.array(["a", "b"], dtype=object), dtype=object), {}).to_list() == ["a", "b"]
+
+
+def test_r_factors_keep_their_empty_cells(tmp_path):
+    factor = pd.Categorical.from_codes([0, -1, 1], categories=pd.Index(["No", "Yes"], dtype=object))
+    data = pd.DataFrame({"Q1": factor, "Q2": np.array([1, 2, 3], dtype="int32"), "Q3": np.array([1.5, np.nan, -1])})
+    data.columns = pd.Index(list(data.columns), dtype=object)
+    rdata.write_rds(tmp_path / "a.rds", data)
+    assert cells(tmp_path / "a.rds", "Q1", "Q2", "Q3") == [["No", None, "Yes"], [1, 2, 3], [1.5, None, -1]]
+
+
+def test_havens_labels_are_value_labels(written):
+    with open_file(written["rds haven"]) as raw:
+        place = raw.header.find("Q1")
+        assert raw.value_labels(place)[1.0] == "Very important"
+        assert raw.value_labels(raw.header.find("N_TOWN")) == {}
+
+
+def test_an_r_file_of_two_frames_is_refused(tmp_path):
+    data = pd.DataFrame({"Q1": np.array([1.0, 2.0])})
+    data.columns = pd.Index(["Q1"], dtype=object)
+    rdata.write_rda(tmp_path / "a.rda", {"one": data, "two": data})
+    with pytest.raises(InputDataError, match=r"a\.rda: .*2 data frames \(one, two\)"), open_file(tmp_path / "a.rda"):
+        pass
+
+
+def test_parquet_categories_and_booleans(tmp_path):
+    data = pl.DataFrame({"a": pl.Series(["x", "y"], dtype=pl.Categorical), "b": [True, False], "c": [1.0, float("nan")]})
+    data.write_parquet(tmp_path / "a.parquet")
+    assert cells(tmp_path / "a.parquet", "a", "b", "c") == [["x", "y"], [1, 0], [1.0, None]]
+
+
+def test_what_the_first_bytes_say(written, tmp_path):
+    kinds = {
+        "csv comma": "csv",
+        "excel labels": "excel",
+        "sav": "sav",
+        "dta": "dta",
+        "rds": "r",
+        "rdata factors": "r",
+        "parquet": "parquet",
+    }
+    for name, kind in kinds.items():
+        assert sniff(written[name]) == kind
+    (tmp_path / "page.csv").write_text("\n<!DOCTYPE html><html>")
+    assert sniff(tmp_path / "page.csv") == "page"
+
+
+@pytest.mark.parametrize("inside", [{}, {"a.csv": "x,y\n1,2\n", "b.sav": ""}, {"readme.pdf": ""}])
+def test_an_archive_must_hold_one_survey_file(tmp_path, inside):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in inside.items():
+            archive.writestr(name, text)
+    with pytest.raises(InputDataError, match=r"a\.zip: the archive must hold exactly one survey file"), open_file(path):
+        pass
+
+
+def test_nothing_is_left_of_an_unpacked_archive(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("../../evil.csv", "Q1,Q2\n1,2\n")
+    assert cells(path, "Q2") == [["2"]]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.zip"]
+
+
+def test_gzip_that_is_no_r_file(tmp_path):
+    with gzip.open(tmp_path / "a.rds", "wb") as file:
+        file.write(b"Q1,Q2\n")
+    with pytest.raises(InputDataError, match=r"a\.rds: not a readable R data file"), open_file(tmp_path / "a.rds"):
+        pass

@@ -1,0 +1,137 @@
+"""Label matching: forgiving of how files write, never guessing between two options."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from valuestrata.survey.codebook import Item, Missing, MissingRule
+from valuestrata.survey.labels import ItemLabels, LabelTable, MissingLabels, drop_prefix, drop_tail, normalise, number
+
+RULES = (
+    MissingRule(Missing.DONT_KNOW, (-1,), ("Don't know",)),
+    MissingRule(Missing.OTHER_MISSING, (-5,), ("INAP: No internet/no social media",)),
+)
+
+
+def item(labels, **more):
+    return Item(
+        id="Q", topic="t", level="ordinal", codes=tuple(range(1, len(labels) + 1)), labels=tuple(labels), question="?", column="Q", **more
+    )
+
+
+AGREEMENT = item(
+    ["Strongly agree", "Agree", "Disagree", "Strongly disagree"], synonyms={1: ("Agree strongly",)}, off_scale={9: "Other answer"}
+)
+
+
+@pytest.mark.parametrize(
+    ("written", "means"),
+    [
+        ("Strongly agree", 0),
+        ("  STRONGLY   agree ", 0),
+        ("Agree strongly", 0),
+        ("agree", 1),
+        ("Agree.", 1),
+        ("Agree (somewhat)", 1),
+        ("4. Strongly disagree", 3),
+        ("4 - Strongly disagree", 3),
+        ("4 Strongly disagree", 3),
+        ("-1: Don't know", Missing.DONT_KNOW),
+        ("3. Strongly disagree", None),  # number and words say different things
+        ("Other answer", Missing.OTHER_MISSING),
+        ("Don't know", Missing.DONT_KNOW),
+        ("Don´t know", Missing.DONT_KNOW),
+        ("Don’t know", Missing.DONT_KNOW),
+        ("Dont know", Missing.DONT_KNOW),
+        ("Don't -9:-2", Missing.DONT_KNOW),
+        ("Missing -9:-2", Missing.OTHER_MISSING),
+        ("No answer/refused", Missing.NO_ANSWER),
+        ("No answer (refused)", Missing.NO_ANSWER),
+        ("Not applicable; never had a job", Missing.NOT_APPLICABLE),
+        ("INAP: No internet/no social media", Missing.OTHER_MISSING),
+        ("INAP: father abroad", Missing.NOT_APPLICABLE),
+        ("Missing; Not available", Missing.OTHER_MISSING),
+        ("Missing;Unknown", Missing.OTHER_MISSING),
+        ("Not asked in survey", Missing.NOT_ASKED),
+        ("Who knows", None),
+        ("Agreeable", None),
+    ],
+)
+def test_what_a_label_means(written, means):
+    assert ItemLabels(AGREEMENT, MissingLabels(RULES)).find(written) == means
+
+
+def test_signs_that_alone_tell_two_labels_apart_are_kept():
+    degrees = LabelTable([("<HS", 0), ("HS", 1)])
+    assert (degrees.find("<HS"), degrees.find("< hs"), degrees.find("hs")) == (0, None, 1)
+
+
+def test_a_label_of_two_meanings_matches_nothing():
+    table = LabelTable([("SG: Chinese", 0), ("MY: Chinese", 1), ("SG: Malay", 2)])
+    assert table.find("Chinese") is None
+    assert table.find("Chinese", among={0, 2}) == 0
+    assert table.find("Malay") == 2
+
+
+def test_prefix_and_tail():
+    assert drop_prefix("US: White, non-Hispanic") == "White, non-Hispanic"
+    assert drop_prefix("A: Protect environment") == "Protect environment"
+    assert drop_prefix("Other: what") == "Other: what"
+    assert drop_tail("Orthodox (Russian/Greek/etc.)") == "Orthodox"
+    assert drop_tail("(spontaneous)") == "(spontaneous)"
+
+
+def test_an_items_own_label_goes_before_the_common_words_for_missing():
+    odd = item(["Refused", "Accepted", "Missing"])
+    labels = ItemLabels(odd, MissingLabels(()))
+    assert [labels.find(label) for label in odd.labels] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3", 3),
+        (" 3.0 ", 3),
+        ("10", 10),
+        ("-1", -1),
+        ("−1", -1),
+        ("0,98", 0.98),
+        ("1e-05", 1e-05),
+        ("", None),
+        ("16-24", None),
+        ("nan", None),
+    ],
+)
+def test_numbers_as_text(text, value):
+    assert number(text) == value
+
+
+@settings(deadline=None)  # pure and quick; a busy machine is no failure
+@given(st.text())
+def test_normalising_twice_is_normalising_once(text):
+    assert normalise(normalise(text)) == normalise(text)
+
+
+@settings(deadline=None)  # pure and quick; a busy machine is no failure
+@given(st.text(alphabet="abcxyz '’-.,;ÀÉÎÕÜ", min_size=1))
+def test_case_quotes_and_spaces_do_not_matter(text):
+    changed = "  " + text.upper().replace("'", "´").replace("’", "`").replace(" ", "   ")
+    assert normalise(changed) == normalise(text)
+
+
+@settings(deadline=None)  # pure and quick; a busy machine is no failure
+@given(st.lists(st.text(alphabet="abc (:)A'", min_size=1, max_size=6), min_size=2, max_size=6, unique_by=normalise))
+def test_every_label_of_a_codebook_means_itself(labels):
+    # Labels that differ after normalising are never confused, whatever prefixes and tails they have in common.
+    table = LabelTable((label, index) for index, label in enumerate(labels))
+    for index, label in enumerate(labels):
+        assert table.find(label) == (index if normalise(label) or label.strip() else None)
+
+
+@settings(deadline=None)  # pure and quick; a busy machine is no failure
+@given(st.text(max_size=12))
+def test_a_match_is_unique_or_none(text):
+    table = LabelTable([("Yes", 0), ("No", 1), ("Yes (both)", 2), ("A: No", 3)])
+    assert table.find(text) in (None, 0, 1, 2, 3)
+    if normalise(text) not in {"yes", "no", "yes both", "a no"}:
+        assert table.find(text) is None or "(" in text or ":" in text or "[" in text

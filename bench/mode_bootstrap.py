@@ -11,7 +11,7 @@ CODE = """
 import sys, time, resource
 sys.path.insert(0, {folder!r})
 from population import synthetic_survey
-from valuestrata.build import BuildSettings, build
+from valuestrata.building import BuildSettings, build
 survey = synthetic_survey(2000, 240)
 start = time.perf_counter()
 dataset = build(survey, BuildSettings(draws=1000))

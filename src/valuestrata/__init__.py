@@ -15,7 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from valuestrata.build import BuildSettings, build, paper_preset
+    from valuestrata.building import BuildSettings, build, paper_preset
     from valuestrata.dataset import Dataset, load_dataset, write_dataset
     from valuestrata.errors import InputDataError, MissingExtraError, RunFailedError, UsageError, ValuestrataError
     from valuestrata.report import write_report
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from valuestrata.survey.read import read_survey
 
 _HOME = {
-    "BuildSettings": "build",
-    "build": "build",
-    "paper_preset": "build",
+    "BuildSettings": "building",
+    "build": "building",
+    "paper_preset": "building",
     "Dataset": "dataset",
     "load_dataset": "dataset",
     "write_dataset": "dataset",

@@ -18,7 +18,7 @@ from valuestrata.errors import RunFailedError, UsageError, ValuestrataError
 if TYPE_CHECKING:
     import polars as pl
 
-    from valuestrata.build import BuildSettings
+    from valuestrata.building import BuildSettings
     from valuestrata.dataset import Dataset
     from valuestrata.responses.run import Run
     from valuestrata.survey.survey import Survey
@@ -131,8 +131,8 @@ def build(
     as_json: AsJson = False,
 ) -> None:
     """Turn a survey file into subgroup ground truth."""
-    from valuestrata.build import BuildSettings, paper_preset
-    from valuestrata.build import build as build_dataset
+    from valuestrata.building import BuildSettings, paper_preset
+    from valuestrata.building import build as build_dataset
     from valuestrata.dataset import refuse_other_survey, write_dataset
     from valuestrata.subgroups import merge_levels
 
@@ -175,7 +175,7 @@ def build(
 
 
 def _preview(survey: Survey, settings: BuildSettings, as_json: bool) -> None:
-    from valuestrata.build import preview
+    from valuestrata.building import preview
 
     frame = preview(survey, settings)
     if as_json:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import yaml
 from pydantic import Field, field_validator
 
-from valuestrata.build import BuildSettings, build, paper_preset
+from valuestrata.building import BuildSettings, build, paper_preset
 from valuestrata.dataset import Dataset, load_dataset, write_dataset
 from valuestrata.errors import UsageError
 from valuestrata.files import canonical_hash, read_json, sha256_of, write_json, write_parquet, write_text

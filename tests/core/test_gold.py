@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.core.people import attribute, item, random_survey, survey
-from valuestrata.build import BuildSettings, build
+from valuestrata.building import BuildSettings, build
 from valuestrata.gold import count_answers, floor_nmae, is_mode, redraw, shares_of
 from valuestrata.subgroups import make_cells, make_strata
 

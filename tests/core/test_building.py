@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from tests.core.people import attribute, item, random_survey, survey
-from valuestrata.build import BuildSettings, build, paper_preset, preview
+from valuestrata.building import BuildSettings, build, paper_preset, preview
 from valuestrata.dataset import load_dataset, write_dataset
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.landscape import by_topic

@@ -1,0 +1,5 @@
+"""`python -m valuestrata` is the command `valuestrata`."""
+
+from valuestrata.cli import main
+
+main()

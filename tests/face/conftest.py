@@ -1,0 +1,94 @@
+"""A small survey file with its codebook, and the command line called as a user calls it."""
+
+from __future__ import annotations
+
+import csv
+import random
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from valuestrata import cli
+
+CODEBOOK = """
+survey: tiny
+title: A tiny survey
+place: Utopia
+weight: wt
+respondent_id: id
+missing:
+  dont_know: {codes: [-1], labels: [Don't know]}
+items:
+  - {id: Q1, topic: Work, codes: [1, 2, 3, 4], labels: [Very good, Good, Bad, Very bad], question: How is work?}
+  - {id: Q2, topic: Trust, codes: [1, 2], labels: [Yes, No], question: Can people be trusted?}
+  - {id: Q3, topic: Ethics, range: [1, 10], ends: [Never, Always], question: "Is it right, from never to always?"}
+attributes:
+  - {name: sex, column: sex, role: noun, levels: [{label: Male, code: 1, phrase: man}, {label: Female, code: 2, phrase: woman}]}
+  - {name: age_group, short: age, column: age, levels: [{label: under 40, band: [0, 39]}, {label: 40 and over, band: [40, null]}]}
+  - {name: area, column: area, levels: [{label: Town, code: 1}, {label: Country, code: 2}]}
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left: its exit code and its two streams."""
+
+    code: int
+    out: str
+    err: str
+
+
+Call = Callable[..., Outcome]
+
+
+@pytest.fixture
+def call(monkeypatch, capsys) -> Call:
+    def run(*words: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["valuestrata", *map(str, words)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        streams = capsys.readouterr()
+        return Outcome(code, streams.out, streams.err)
+
+    return run
+
+
+def write_survey(folder: Path, **columns: Callable[[int], object]) -> Path:
+    """Write 400 respondents as tiny.csv; a named column is replaced by what its function says of each respondent."""
+    draw = random.Random(7)
+    rows = []
+    for person in range(400):
+        sex, age, area = draw.choice([1, 2]), draw.randint(18, 80), draw.choice([1, 2])
+        rows.append(
+            {
+                "id": person,
+                "sex": sex,
+                "age": age,
+                "area": area,
+                "wt": round(draw.uniform(0.5, 2), 3),
+                "Q1": draw.choice([1, 1, 2, 3, 4, -1]) if sex == 1 else draw.choice([2, 3, 3, 3, 4]),
+                "Q2": draw.choice([1, 2, 2]),
+                "Q3": draw.randint(1, 10) if age < 40 else 10,
+                **{name: value(person) for name, value in columns.items()},
+            }
+        )
+    path = folder / "tiny.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    (folder / "tiny.yaml").write_text(CODEBOOK)
+    return path
+
+
+@pytest.fixture
+def tiny(tmp_path) -> Path:
+    """The folder that holds tiny.csv and tiny.yaml."""
+    write_survey(tmp_path)
+    return tmp_path

@@ -1,0 +1,163 @@
+"""The command line on a small survey: every command, its JSON, its exit codes, and what it leaves behind."""
+
+import json
+import subprocess
+import sys
+
+import polars as pl
+import pytest
+
+from tests.face.conftest import write_survey
+
+
+def build(call, folder, *more):
+    return call("build", folder / "tiny.csv", "--survey", folder / "tiny.yaml", "-o", folder / "data", *more)
+
+
+def test_help_names_every_command(call):
+    shown = call("--help").out
+    for command in ("demo", "describe", "build", "landscape", "ask", "import", "score", "report", "run", "codebook"):
+        assert command in shown
+
+
+def test_from_file_to_scores(call, tiny):
+    assert call("describe", tiny / "tiny.csv", "--survey", tiny / "tiny.yaml").code == 0
+    built = build(call, tiny)
+    assert built.code == 0, built.err
+    assert "3 items x" in built.out
+    assert "Work" in call("landscape", tiny / "data").out
+    for kind in ("uniform", "midpoint", "item-mode", "nearest-parent"):
+        asked = call("ask", tiny / "data", "--model", f"baseline:{kind}", "-o", tiny / "runs" / kind)
+        assert asked.code == 0, asked.err
+    scored = call("score", tiny / "data", *(tiny / "runs" / k for k in ("item-mode", "uniform")), "--bootstrap", 50, "--json")
+    assert scored.code == 0, scored.err
+    rows = json.loads(scored.out)["scores"]
+    accuracy = {row["run"]: row["value"] for row in rows if row["by"] == "all" and row["metric"] == "accuracy"}
+    assert list(accuracy) == ["item-mode", "uniform"]
+    # A guess among four, two and ten codes over equally many pairs of each.
+    data = pl.read_parquet(tiny / "data" / "splits.parquet").filter(pl.col("part") == "test")
+    options = {"Q1": 4, "Q2": 2, "Q3": 10}
+    assert accuracy["uniform"] == pytest.approx(sum(1 / options[i] for i in data["item"]) / len(data))
+    reported = call("report", tiny / "data", tiny / "runs" / "item-mode", "-o", tiny / "report.html", "--bootstrap", 50)
+    assert reported.code == 0, reported.err
+    assert (tiny / "report.html").read_text().startswith("<!DOCTYPE html>") or "<html" in (tiny / "report.html").read_text()
+    assert (tiny / "tables" / "headline.csv").is_file()
+
+
+def test_asking_again_asks_nothing(call, tiny):
+    build(call, tiny)
+    arguments = ("ask", tiny / "data", "--model", "baseline:item-mode", "-o", tiny / "run", "--json")
+    first = json.loads(call(*arguments).out)
+    again = json.loads(call(*arguments).out)
+    assert first["asked"] > 0
+    assert again["asked"] == 0
+    assert again["left"] == 0
+
+
+def test_dry_run_writes_nothing(call, tiny):
+    shown = build(call, tiny, "--dry-run")
+    assert shown.code == 0
+    assert "age_x_area" in shown.out
+    assert not (tiny / "data").exists()
+
+
+def test_paper_preset_prints_the_published_counts(call, tiny):
+    shown = build(call, tiny, "--preset", "paper")
+    assert shown.code == 0, shown.err
+    assert "10,177" in shown.out
+
+
+def test_one_json_document_and_nothing_else(call, tiny):
+    assert json.loads(build(call, tiny, "--json").out)["counts"]["items"] == 3
+    described = call("describe", tiny / "tiny.csv", "--survey", tiny / "tiny.yaml", "--json")
+    assert isinstance(json.loads(described.out), dict)
+    assert isinstance(json.loads(call("landscape", tiny / "data", "--json").out), dict)
+
+
+def test_import_takes_published_outputs(call, tiny):
+    build(call, tiny)
+    pairs = pl.read_parquet(tiny / "data" / "splits.parquet").filter(pl.col("part") == "test")["pair_id"]
+    (tiny / "out.csv").write_text("custom_id,response\n" + "".join(f'"{pair}","Answer: 2"\n' for pair in pairs))
+    taken = call("import", tiny / "data", tiny / "out.csv", "-o", tiny / "runs" / "published")
+    assert taken.code == 0, taken.err
+    responses = pl.read_parquet(tiny / "runs" / "published" / "responses.parquet")
+    assert responses["answer"].to_list() == [2] * len(pairs)
+    assert call("score", tiny / "data", tiny / "runs" / "published", "--bootstrap", 0).code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["build", "absent.csv", "-o", "x"], 3, "absent.csv"),
+        (["score", "nowhere", "run"], 3, "dataset.json is missing"),
+        (["ask", "nowhere", "--model", "baseline:uniform", "-o", "x"], 3, "dataset.json"),
+        (["frobnicate"], 2, "frobnicate"),
+        (["build", "tiny.csv", "--survey", "tinny", "-o", "x"], 2, "tinny"),
+        (["build", "tiny.csv", "--survey", "tiny.yaml"], 2, "-o"),
+        (["build", "tiny.csv", "--survey", "tiny.yaml", "--preset", "papers", "-o", "x"], 2, "'paper'"),
+        (["build", "tiny.csv", "--survey", "tiny.yaml", "--strata", "sex_x_agee", "-o", "x"], 2, "sex_x_age"),
+        (["run", "absent.yaml"], 3, "absent.yaml"),
+        (["codebook", "draft", "tiny.csv"], 3, "tiny.csv"),
+    ],
+)
+def test_wrong_calls_and_bad_data_have_their_exit_codes(call, tiny, monkeypatch, words, code, says):
+    monkeypatch.chdir(tiny)
+    before = sorted(tiny.iterdir())
+    outcome = call(*words)
+    assert outcome.code == code, outcome.err
+    assert says in outcome.err
+    assert "Traceback" not in outcome.err
+    assert sorted(tiny.iterdir()) == before, "something half-written was left behind"
+
+
+def test_unknown_model_and_split_are_refused_by_name(call, tiny):
+    build(call, tiny)
+    wrong = call("ask", tiny / "data", "--model", "baseline:item-mood", "-o", tiny / "run")
+    assert (wrong.code, "item-mode" in wrong.err) == (2, True)
+    wrong = call("ask", tiny / "data", "--model", "baseline:uniform", "-o", tiny / "run", "--split", "papper")
+    assert (wrong.code, "paper" in wrong.err) == (3, True)
+    wrong = call("ask", tiny / "data", "--model", "gguf:" + str(tiny / "tiny.csv"), "-o", tiny / "run")
+    assert wrong.code in (2, 3)
+    assert not (tiny / "run").exists()
+
+
+def test_a_run_of_another_data_set_is_refused(call, tiny, tmp_path_factory):
+    build(call, tiny)
+    call("ask", tiny / "data", "--model", "baseline:uniform", "-o", tiny / "run")
+    elsewhere = tmp_path_factory.mktemp("other")
+    write_survey(elsewhere, Q2=lambda person: 1 + person % 2)
+    build(call, elsewhere)
+    outcome = call("score", elsewhere / "data", tiny / "run")
+    assert outcome.code == 3
+    assert "run" in outcome.err
+
+
+def test_a_data_set_of_another_survey_is_not_replaced(call, tiny):
+    build(call, tiny)
+    (tiny / "other.yaml").write_text((tiny / "tiny.yaml").read_text().replace("survey: tiny", "survey: other"))
+    outcome = call("build", tiny / "tiny.csv", "--survey", tiny / "other.yaml", "-o", tiny / "data")
+    assert outcome.code == 3
+    assert "'tiny'" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "says"),
+    [
+        ("wt", lambda person: 0, "wt"),
+        ("wt", lambda person: -1 if person == 3 else 1 + person % 2, "wt"),
+        ("id", lambda person: person // 2, "id"),
+    ],
+)
+def test_bad_columns_are_named(call, tmp_path, column, value, says):
+    write_survey(tmp_path, **{column: value})
+    outcome = build(call, tmp_path)
+    assert outcome.code == 3
+    assert says in outcome.err
+    assert "tiny.csv" in outcome.err
+    assert not (tmp_path / "data").exists()
+
+
+def test_the_installed_command_runs():
+    done = subprocess.run([sys.executable, "-m", "valuestrata", "--help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "describe" in done.stdout

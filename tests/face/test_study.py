@@ -1,0 +1,78 @@
+"""One YAML -> everything, resumed where it stopped, and refused where it is misspelt."""
+
+import polars as pl
+import pytest
+
+from valuestrata.errors import InputDataError, UsageError
+from valuestrata.study import load_study, run_study
+
+STUDY = """
+name: tiny
+survey: {file: tiny.csv, codebook: tiny.yaml}
+build: {draws: 50}
+models:
+  - baseline:item-mode
+  - {model: baseline:nearest-parent, name: parent}
+score: {bootstrap: 50}
+"""
+
+
+def test_a_study_does_everything_and_then_nothing(tiny):
+    (tiny / "study.yaml").write_text(STUDY)
+    told: list[str] = []
+    result = run_study(load_study(tiny / "study.yaml"), say=told.append)
+    folder = tiny / "runs" / "tiny"
+    assert result.report == folder / "report.html"
+    for name in ("data/dataset.json", "runs/parent/responses.parquet", "runs/baseline-item-mode/run.json", "scores.parquet", "study.yaml"):
+        assert (folder / name).is_file(), name
+    assert set(pl.read_parquet(folder / "scores.parquet")["run"]) == {"baseline-item-mode", "parent"}
+    assert any("building" in line for line in told)
+
+    built = (folder / "data" / "dataset.json").stat().st_mtime_ns
+    stored = {file: file.read_bytes() for file in (folder / "runs").glob("*/store/*")}
+    assert stored
+    told.clear()
+    again = run_study(load_study(tiny / "study.yaml"), say=told.append)
+    assert any("built before" in line for line in told)
+    assert (folder / "data" / "dataset.json").stat().st_mtime_ns == built
+    assert {file: file.read_bytes() for file in (folder / "runs").glob("*/store/*")} == stored
+    assert again.scores.equals(result.scores)
+
+
+def test_a_changed_file_is_built_again(tiny):
+    (tiny / "study.yaml").write_text(STUDY.replace("runs", "x"))
+    first = run_study(load_study(tiny / "study.yaml"))
+    text = (tiny / "tiny.csv").read_text().splitlines()
+    (tiny / "tiny.csv").write_text("\n".join(text[:-30]) + "\n")
+    (tiny / "study.yaml").write_text(STUDY.replace("name: tiny", "name: second"))
+    second = run_study(load_study(tiny / "study.yaml"))
+    assert second.dataset.meta["respondents"] == first.dataset.meta["respondents"] - 30
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("build:", "biuld:", "Did you mean 'build'"),
+        ("draws:", "drawz:", "build.drawz' is not known. Did you mean 'draws'"),
+        ("name: parent", "nam: parent", "Did you mean 'name'"),
+        ("draws: 50", "draws: many", "build.draws"),
+        ("models:\n  - baseline:item-mode\n  - {model: baseline:nearest-parent, name: parent}", "models: []", "models"),
+        ("name: tiny", "name: [", "YAML"),
+    ],
+)
+def test_a_misspelt_study_is_refused_with_the_right_key(tiny, old, new, says):
+    (tiny / "study.yaml").write_text(STUDY.replace(old, new))
+    with pytest.raises(InputDataError, match=says.replace(".", r"\.")) as error:
+        load_study(tiny / "study.yaml")
+    assert "study.yaml" in str(error.value)
+
+
+def test_two_models_of_one_name_are_refused(tiny):
+    (tiny / "study.yaml").write_text(STUDY.replace("name: parent", "name: baseline-item-mode"))
+    with pytest.raises(UsageError, match="would both write the run"):
+        load_study(tiny / "study.yaml")
+
+
+def test_a_numeric_country_is_a_country(tiny):
+    (tiny / "study.yaml").write_text(STUDY.replace("codebook: tiny.yaml", "codebook: tiny.yaml, countries: [702, SGP]"))
+    assert load_study(tiny / "study.yaml").survey.countries == ["702", "SGP"]

@@ -1,0 +1,24 @@
+"""What a respondent model sees: who it is, what is asked, the options in their order. Pure functions of a data set."""
+
+from valuestrata.prompts.orders import orders_from
+from valuestrata.prompts.persona import Persona, Trait, personas_of
+from valuestrata.prompts.prompt import Message, Prompt
+from valuestrata.prompts.question import Question, printed_numbers, questions_of
+from valuestrata.prompts.render import render_prompts
+from valuestrata.prompts.template import Template, builtin_templates, load_template
+
+__all__ = [
+    "Message",
+    "Persona",
+    "Prompt",
+    "Question",
+    "Template",
+    "Trait",
+    "builtin_templates",
+    "load_template",
+    "orders_from",
+    "personas_of",
+    "printed_numbers",
+    "questions_of",
+    "render_prompts",
+]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from valuestrata.files import canonical_hash
-
+Role = Literal["system", "user", "assistant"]
 Elicitation = Literal["text", "logprob", "first-token", "distribution"]
 ELICITATIONS: tuple[Elicitation, ...] = ("text", "logprob", "first-token", "distribution")
 
@@ -15,7 +16,7 @@ ELICITATIONS: tuple[Elicitation, ...] = ("text", "logprob", "first-token", "dist
 class Message:
     """One chat message."""
 
-    role: Literal["system", "user", "assistant"]
+    role: Role
     content: str
 
 
@@ -52,9 +53,18 @@ class Prompt:
     @property
     def hash(self) -> str:
         """SHA-256 over everything the respondent model sees (messages, prefill, options), in hex."""
-        return canonical_hash([[(m.role, m.content) for m in self.messages], self.prefill, list(self.options)])
+        seen = [part for message in self.messages for part in (message.role, message.content)]
+        return _hash_of([*seen, self.prefill, *self.options])
 
     @property
     def key(self) -> str:
         """Identity of this question within a run: what is asked, how it is read out, and which sample."""
-        return canonical_hash([self.pair_id, self.hash, self.elicitation, self.template, self.template_version, self.order, self.sample])
+        how = (self.elicitation, self.template, self.template_version, self.order, str(self.paraphrase), str(self.sample))
+        return _hash_of([self.pair_id, self.hash, *how])
+
+
+def _hash_of(parts: Sequence[str]) -> str:
+    # Each part behind its length, so that no two lists run together alike; JSON would say the same at thrice the time,
+    # which a run of millions of prompts would spend each time it is resumed.
+    text = "".join([f"{len(part)}:{part}" for part in parts])
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

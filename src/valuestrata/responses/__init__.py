@@ -1,0 +1,1 @@
+"""Responses: asking, reading what was written, and the run on disk that keeps both."""

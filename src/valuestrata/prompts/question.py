@@ -1,0 +1,59 @@
+"""What is asked: the question, its options, and the number printed before each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from valuestrata.dataset import Dataset
+
+Numbers = Literal["code", "position"]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One item as a prompt needs it; `labels` stands in the order of `codes`, which is scale order."""
+
+    item: str
+    text: str
+    codes: tuple[int, ...]
+    labels: tuple[str, ...]
+
+    @property
+    def is_numeric_scale(self) -> bool:
+        """Whether only the ends carry words and the points between are bare numbers."""
+        inner = zip(self.codes[1:-1], self.labels[1:-1], strict=True)
+        return len(self.codes) > 3 and all(label.strip() == str(code) for code, label in inner)
+
+    @property
+    def label_of(self) -> dict[int, str]:
+        """Scale code -> label."""
+        return dict(zip(self.codes, self.labels, strict=True))
+
+
+def questions_of(dataset: Dataset) -> dict[str, Question]:
+    """Return item id -> question, in the data set's order."""
+    rows = dataset.items.select("item", "question", "codes", "labels").iter_rows()
+    return {item: Question(item, text, tuple(codes), tuple(labels)) for item, text, codes, labels in rows}
+
+
+def printed_numbers(shown: Sequence[int], order: str, numbers: Numbers = "code") -> tuple[str, ...]:
+    """Return the number printed before each option, in displayed order.
+
+    The scale code where the options stand in scale order and no code is negative, else 1..K by position: a reversed
+    list that counts down, or a minus sign before a choice, is a puzzle of its own. `position` counts 1..K always.
+    """
+    if numbers == "code" and order == "scale" and min(shown) >= 0:
+        return tuple(str(code) for code in shown)
+    return tuple(str(position) for position in range(1, len(shown) + 1))
+
+
+def options_text(question: Question, shown: Sequence[int], numbers: Sequence[str]) -> str:
+    """Return the options, one a line: `1. Very important`; on a numeric scale the points between the ends only count (`2.`)."""
+    labels = question.label_of
+    ends = {question.codes[0], question.codes[-1]}
+    numeric = question.is_numeric_scale
+    return "\n".join(
+        f"{number}." if numeric and code not in ends else f"{number}. {labels[code]}" for number, code in zip(numbers, shown, strict=True)
+    )

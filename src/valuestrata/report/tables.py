@@ -1,0 +1,182 @@
+"""The report's tables as frames, as CSV files and on the terminal; the page shows the same frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from valuestrata.dataset import Dataset
+from valuestrata.files import write_text
+from valuestrata.report.published import published_table
+from valuestrata.report.view import Cell, RunLike, View, views_of
+from valuestrata.report.words import count, interval, metric_title, minimum_cell, number
+from valuestrata.scores.schema import SCORES
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+HEADLINE = ("accuracy", "accuracy_expected", "nmae", "w1", "refusal_rate", "invalid_rate")
+BY_KEY = ("accuracy", "accuracy_expected", "nmae", "w1", "bias", "ceiling_oracle", "ceiling_human")
+# Under this coverage a headline says that pairs are missing.
+FULL_COVERAGE = 0.95
+
+# What each bound is a bound or a reference of: (kind of row, label, score it stands beside).
+BOUNDS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
+    ("ceiling", "ceiling_oracle", (("accuracy_expected", "ceiling_oracle"),)),
+    ("ceiling", "ceiling_human", (("accuracy_expected", "ceiling_human"),)),
+    ("floor", "floor_nmae", (("nmae", "floor_nmae"), ("w1", "floor_w1"))),
+)
+
+
+def headline_table(dataset: Dataset, runs: Sequence[RunLike], scores: pl.DataFrame) -> pl.DataFrame:
+    """Return a row a run (models, then controls, then baselines) and the rows of ceilings and floors, for each part scored.
+
+    Columns: row (the run's label or the bound's name), kind (model, control, baseline, ceiling, floor), scheme, part,
+    elicitation, template, pairs, coverage, then each of `HEADLINE` with `_low` and `_high`.
+    """
+    rows = [row for view in views_of(dataset, runs, scores) for row in _headline_rows(view)]
+    values = {f"{metric}{end}": pl.Float64 for metric in HEADLINE for end in ("", "_low", "_high")}
+    names = ("row", "kind", "scheme", "part", "elicitation", "template")
+    schema: dict[str, Any] = {**dict.fromkeys(names, pl.String), "pairs": pl.Int64, "coverage": pl.Float64, **values}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _headline_rows(view: View) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for entry in view.of_kind("model", "control", "baseline"):
+        accuracy = view.overall(entry, "accuracy")
+        known = {"row": entry.label, "kind": entry.kind, "elicitation": entry.elicitation, "template": entry.template}
+        where = {"scheme": view.scheme, "part": view.part, "pairs": accuracy.pairs, "coverage": accuracy.coverage}
+        rows.append(known | where | spread_out({metric: view.overall(entry, metric) for metric in HEADLINE}))
+    for kind, name, cells in BOUNDS:
+        found = {metric: view.bound("all", view.all_key, bound) for metric, bound in cells}
+        if any(cell.value is not None for cell in found.values()):
+            rows.append({"row": name, "kind": kind, "scheme": view.scheme, "part": view.part, "pairs": len(view.gold)} | spread_out(found))
+    return rows
+
+
+def spread_out(cells: dict[str, Cell]) -> dict[str, float | None]:
+    """Return metric -> cell as flat columns: value, `_low` and `_high`."""
+    made: dict[str, float | None] = {}
+    for metric, cell in cells.items():
+        made |= {metric: cell.value, f"{metric}_low": cell.low, f"{metric}_high": cell.high}
+    return made
+
+
+def key_table(views: Iterable[View], by: str) -> pl.DataFrame:
+    """Return the scores by subgroup, topic or item, wide: a row a run and key, with what the data set says of the key."""
+    rows: list[dict[str, Any]] = []
+    for view in views:
+        for entry in view.entries:
+            for key in view.keys(by):
+                accuracy = view.cell(entry, by, key, "accuracy")
+                if accuracy.pairs is None:
+                    continue
+                known = {"run": entry.run, "elicitation": entry.elicitation, "template": entry.template}
+                where = {"scheme": view.scheme, "part": view.part, by: key, "pairs": accuracy.pairs, "coverage": accuracy.coverage}
+                rows.append(known | where | spread_out({metric: view.cell(entry, by, key, metric) for metric in BY_KEY}))
+    texts = ("run", "elicitation", "template", "scheme", "part", by)
+    values = {f"{metric}{end}": pl.Float64 for metric in BY_KEY for end in ("", "_low", "_high")}
+    schema: dict[str, Any] = {**dict.fromkeys(texts, pl.String), "pairs": pl.Int64, "coverage": pl.Float64, **values}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def write_tables(
+    dataset: Dataset, runs: Sequence[RunLike], scores: pl.DataFrame, folder: Path, *, published: bool = True
+) -> dict[str, Path]:
+    """Write the tables as CSV into `folder` and return name -> path.
+
+    headline, scores (as given, long), by_subgroup, by_topic, by_item, landscape, and published unless it is not wanted.
+    Numbers are written in full; only the page and the terminal round.
+    """
+    views = views_of(dataset, runs, scores)
+    sizes = dataset.subgroups.select("subgroup", "stratum", respondents="n", respondents_effective="n_eff")
+    items = dataset.items.select("item", "topic", "level", "question")
+    frames = {
+        "headline": headline_table(dataset, runs, scores),
+        "scores": scores.select(list(SCORES.columns)),
+        "by_subgroup": key_table(views, "subgroup").join(sizes, on="subgroup", how="left", maintain_order="left"),
+        "by_topic": key_table(views, "topic"),
+        "by_item": key_table(views, "item").join(items, on="item", how="left", maintain_order="left"),
+        "landscape": dataset.landscape.join(items.select("item", "topic"), on="item", how="left", maintain_order="left"),
+    }
+    if published:
+        frames["published"] = published_table()
+    paths: dict[str, Path] = {}
+    for name, frame in frames.items():
+        paths[name] = folder / f"{name}.csv"
+        write_text(paths[name], frame.write_csv())
+    return paths
+
+
+def print_headline(dataset: Dataset, runs: Sequence[RunLike], scores: pl.DataFrame, console: Console | None = None) -> None:
+    """Print the headline table; plain text without colours or frames when the output is piped."""
+    frame = headline_table(dataset, runs, scores)
+    for (scheme, part), rows in frame.group_by("scheme", "part", maintain_order=True):
+        shown = [metric for metric in HEADLINE if rows[metric].is_not_null().any()]
+        cells = [_terminal_row(row, shown) for row in rows.iter_rows(named=True)]
+        headers = ["", *(metric_title(metric) for metric in shown), "Pairs", "Coverage"]
+        _print(headers, cells, console, f"Split {scheme}, part {part}; 95 % intervals in brackets")
+        _say(f"Minimum cell: {minimum_cell(dataset)}.", console)
+        for row in rows.iter_rows(named=True):
+            if row["coverage"] is not None and row["coverage"] < FULL_COVERAGE:
+                _say(f"{row['row']} answered {row['coverage']:.1%} of the pairs only; its scores are of those pairs.", console)
+
+
+def _terminal_row(row: dict[str, Any], shown: Sequence[str]) -> list[str]:
+    cells = [row["row"]]
+    for metric in shown:
+        ends = interval(Cell(row[metric], row[f"{metric}_low"], row[f"{metric}_high"]))
+        cells.append("" if row[metric] is None else number(row[metric]) + (f" [{ends}]" if ends else ""))
+    return [*cells, count(row["pairs"]), "" if row["coverage"] is None else number(row["coverage"])]
+
+
+def print_frame(frame: pl.DataFrame, console: Console | None = None) -> None:
+    """Print any frame with the report's numbers; plain when the output is piped."""
+    numeric = [dtype.is_numeric() for dtype in frame.dtypes]
+    rows = [[_plain_value(value) for value in row] for row in frame.iter_rows()]
+    _print([name.replace("_", " ") for name in frame.columns], rows, console, None, numeric)
+
+
+def _plain_value(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return number(value)
+    return count(value) if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _say(line: str, console: Console | None) -> None:
+    from rich.console import Console as Screen
+
+    (console or Screen()).print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _print(
+    headers: list[str], rows: list[list[str]], console: Console | None, title: str | None, numeric: list[bool] | None = None
+) -> None:
+    from rich import box
+    from rich.console import Console as Screen
+    from rich.table import Table
+    from rich.text import Text
+
+    screen = console or Screen()
+    numeric = numeric or [False] + [True] * (len(headers) - 1)
+    if title:
+        _say(title, screen)
+    if not screen.is_terminal:
+        # A pipe has no width to fit into: columns are padded, nothing is wrapped or cut.
+        widths = [max(len(line[i]) for line in [headers, *rows]) for i in range(len(headers))]
+        for line in [headers, *rows]:
+            padded = (t.rjust(w) if right else t.ljust(w) for t, w, right in zip(line, widths, numeric, strict=True))
+            _say("  ".join(padded).rstrip(), screen)
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for header, right in zip(headers, numeric, strict=True):
+        table.add_column(Text(header), justify="right" if right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    screen.print(table)

@@ -1,0 +1,115 @@
+"""One look for all charts, and the way from a chart to an SVG that is part of a page."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+
+# Okabe and Ito's colours, told apart with any of the common colour blindnesses; black and yellow are left out.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+INK = "#24292f"
+MUTED = "#6e7781"
+GRID = "#dde1e6"
+CEILING = "#8250df"
+FONT = "Arial, Helvetica, sans-serif"
+
+# One hue from pale to deep: order is seen, and survives greyscale printing. In a diverging scale the middle is pale.
+SEQUENTIAL = ("#f7fbff", "#deebf7", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#08519c")
+
+
+def colours_for(labels: list[str]) -> list[str]:
+    """Return a colour for each label, in order; the palette starts again where it ends."""
+    return [PALETTE[i % len(PALETTE)] for i in range(len(labels))]
+
+
+def theme() -> dict[str, Any]:
+    """Return the Vega-Lite configuration that all charts share."""
+    axis = {
+        "labelColor": INK,
+        "titleColor": MUTED,
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "gridColor": GRID,
+        "domain": False,
+        "ticks": False,
+        "labelPadding": 6,
+        "labelLimit": 340,
+        "aria": False,
+    }
+    return {
+        "font": FONT,
+        "background": None,
+        "aria": True,
+        "view": {"stroke": None},
+        "mark": {"aria": False},
+        "axis": axis,
+        "axisX": {"labelFlush": False},
+        "axisY": {"grid": False},
+        "header": {"labelColor": INK, "titleColor": MUTED, "labelFontSize": 13, "labelFontWeight": "bold", "labelAnchor": "start"},
+        "title": {"color": INK, "fontSize": 13, "anchor": "start", "fontWeight": "bold", "subtitleColor": MUTED},
+        "legend": {
+            "labelColor": INK,
+            "titleColor": MUTED,
+            "labelFontSize": 12,
+            "titleFontWeight": "normal",
+            "labelLimit": 320,
+            "aria": False,
+        },
+        "concat": {"spacing": 14},
+        "facet": {"spacing": 18},
+    }
+
+
+# What a mark says of itself becomes a title element, which browsers show as a tooltip without any script.
+_DESCRIBED = re.compile(r'<(path|rect|text|line)( aria-label="([^"]*)") role="graphics-symbol" aria-roledescription="[^"]*"([^>]*?)/>')
+_ROLES = re.compile(r' role="graphics-(?:object|symbol)"| aria-roledescription="[^"]*"| aria-hidden="true"| pointer-events="none"')
+_EMPTY = re.compile(r'<path class="(?:background|foreground)"[^>]*?(?:d="M0,0h0v0h0Z"|display="none")[^>]*?/>')
+_NUMBER = re.compile(r"(?<=[\d])\.(\d{2})\d+")
+_FAMILY = re.compile(rf' font-family="{re.escape(FONT)}"')
+
+
+def to_svg(chart: Any, name: str, description: str) -> str:
+    """Render an Altair chart as an SVG element for a page that may hold others.
+
+    Args:
+        chart: the chart.
+        name: unique within the page; clip paths are named after it.
+        description: what the chart shows, for those who cannot see it.
+    """
+    import vl_convert  # pyright: ignore[reportMissingTypeStubs]
+
+    # The schema check takes longer than the drawing, and a chart that is wrong does not draw.
+    spec: dict[str, Any] = chart.to_dict(validate=False)
+    spec["config"] = theme()
+    return tidy_svg(str(vl_convert.vegalite_to_svg(spec, vl_version=_version())), name, description)
+
+
+@lru_cache(maxsize=1)
+def _version() -> str:
+    """Return the Vega-Lite version that Altair writes, as vl-convert names it."""
+    import altair
+
+    return ".".join(altair.SCHEMA_VERSION.lstrip("v").split(".")[:2])
+
+
+def tidy_svg(svg: str, name: str, description: str) -> str:
+    """Make a Vega SVG fit to stand among others: named, unique ids, tooltips, no fixed font, fewer bytes."""
+    from markupsafe import escape
+
+    svg = _DESCRIBED.sub(_with_title, svg)
+    svg = _FAMILY.sub("", _NUMBER.sub(r".\1", _EMPTY.sub("", _ROLES.sub("", svg))))
+    # Inside a page an SVG needs no namespace, and a page that names no address cannot seem to load one.
+    svg = re.sub(r' xmlns(?::xlink)?="[^"]*"', "", svg, count=2)
+    svg = re.sub(r'id="(clip|gradient)', rf'id="{name}-\1', svg)
+    svg = re.sub(r"url\(#(clip|gradient)", rf"url(#{name}-\1", svg)
+    head = f'<svg role="img" aria-labelledby="{name}-title"'
+    return svg.replace("<svg", head, 1).replace(">", f'><title id="{name}-title">{escape(description)}</title>', 1)
+
+
+def _with_title(match: re.Match[str]) -> str:
+    tag, _, label, rest = match.groups()
+    # The label comes escaped out of an attribute; `<` and `>` are escaped once more in case a renderer leaves them.
+    safe = label.replace("<", "&lt;").replace(">", "&gt;")
+    return f"<{tag}{rest}><title>{safe}</title></{tag}>"

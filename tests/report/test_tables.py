@@ -1,0 +1,191 @@
+"""Tables, words and the order of runs, against cases worked by hand."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import polars as pl
+import pytest
+import yaml
+from polars.testing import assert_frame_equal
+from rich.console import Console
+
+from valuestrata.report import headline_table, print_headline, write_tables
+from valuestrata.report.heatmaps import confusion_cells
+from valuestrata.report.published import beside_published_counts, beside_published_preview, is_published_setting, published_table
+from valuestrata.report.story import verdict
+from valuestrata.report.tables import print_frame
+from valuestrata.report.view import Cell, kind_of, views_of
+from valuestrata.report.words import chart_names, clipped, interval, number
+
+REFERENCE = Path(__file__).parents[3] / "shared" / "reference" / "paper_results.yaml"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.8124, ".812"),
+        (0.0, ".000"),
+        (1.0, "1.000"),
+        (0.9996, "1.000"),
+        (-0.0514, "−.051"),
+        (-0.0001, ".000"),
+        (None, "–"),
+        (float("nan"), "–"),
+    ],
+)
+def test_numbers_have_one_style(value, text):
+    assert number(value) == text
+
+
+def test_intervals_with_negative_ends_can_be_read():
+    assert interval(Cell(0.5, 0.4, 0.6)) == ".400–.600"
+    assert interval(Cell(-0.1, -0.2, 0.01)) == "−.200 to .010"
+    assert interval(Cell(0.5)) == ""
+
+
+def test_long_text_is_cut_at_a_word():
+    assert clipped("one two three", 20) == "one two three"
+    assert clipped("one two three four", 12) == "one two…"
+
+
+@pytest.mark.parametrize(
+    ("name", "meta", "expected"),
+    [
+        ("baseline-item-mode", {"respondent": {"provider": "baseline", "model": "item-mode"}}, ("baseline", "item-mode")),
+        ("x", {"model": "baseline:nearest-parent"}, ("baseline", "nearest-parent")),
+        ("x", {"respondent": {"name": "control:no-persona@embedded"}}, ("control", "no-persona@embedded")),
+        ("baseline-looking-name", {"respondent": {"provider": "transformers", "model": "a/b"}}, ("model", "")),
+        ("imported", {}, ("model", "")),
+    ],
+)
+def test_what_answered_is_read_from_its_identity(name, meta, expected):
+    assert kind_of(SimpleNamespace(name=name, meta=meta, responses=pl.DataFrame())) == expected
+
+
+def test_headline_puts_models_first_and_bounds_last(world):
+    frame = headline_table(world.dataset, world.runs, world.scores)
+    assert frame["kind"].to_list() == ["model", *["baseline"] * 4, "ceiling", "ceiling", "floor"]
+    assert frame["row"].to_list()[-3:] == ["ceiling_oracle", "ceiling_human", "floor_nmae"]
+    oracle = frame.filter(pl.col("row") == "ceiling_oracle")
+    # The oracle bounds expected accuracy and nothing else: strict accuracy may pass it.
+    assert oracle["accuracy"].to_list() == [None]
+    gold = world.dataset.gold.join(world.dataset.part("paper", "test"), on="pair_id")
+    assert oracle["accuracy_expected"][0] == pytest.approx(gold["ceiling_oracle"].mean())
+    assert frame.filter(pl.col("row") == "floor_nmae")["nmae"][0] == pytest.approx(gold["floor_nmae"].mean())
+
+
+def test_tables_round_trip_through_csv(world, tmp_path):
+    paths = write_tables(world.dataset, world.runs, world.scores, tmp_path)
+    assert set(paths) == {"headline", "scores", "by_subgroup", "by_topic", "by_item", "landscape", "published"}
+    for path in paths.values():
+        assert path.stat().st_size > 0
+    scores = pl.read_csv(paths["scores"], schema_overrides=world.scores.schema)
+    assert_frame_equal(scores, world.scores)
+    headline = headline_table(world.dataset, world.runs, world.scores)
+    assert_frame_equal(pl.read_csv(paths["headline"], schema_overrides=headline.schema), headline)
+    subgroup = pl.read_csv(paths["by_subgroup"]).filter(pl.col("run") == "baseline-midpoint")
+    long = world.scores.filter(pl.col("run") == "baseline-midpoint", pl.col("by") == "subgroup", pl.col("metric") == "accuracy")
+    assert dict(subgroup.select("subgroup", "accuracy").iter_rows()) == dict(long.select("key", "value").iter_rows())
+    assert set(subgroup["stratum"]) == {"age_x_ethnicity"}
+    published = pl.read_csv(paths["published"])
+    assert published.filter(pl.col("model") == "Sailor2-8B")["accuracy"].to_list() == [0.356, 0.72]
+
+
+def test_piped_headline_is_plain_and_uncut(world):
+    out = io.StringIO()
+    print_headline(world.dataset, world.runs, world.scores, Console(file=out, width=40))
+    text = out.getvalue()
+    assert "\x1b" not in text
+    line = next(line for line in text.splitlines() if line.startswith("HuggingFaceTB/SmolLM2-135M-Instruct"))
+    value = world.scores.filter(pl.col("run").str.contains("SmolLM2"), pl.col("by") == "all", pl.col("metric") == "accuracy")["value"][0]
+    assert f"{number(value)} [" in line
+    assert line.endswith("1.000")
+
+
+def test_terminal_headline_takes_markup_for_text(world):
+    out = io.StringIO()
+    print_frame(pl.DataFrame({"name": ["[red]x[/red]"], "share": [0.25], "n": [12345]}), Console(file=out, force_terminal=True, width=80))
+    assert "[red]x[/red]" in out.getvalue()
+    assert ".250" in out.getvalue()
+    assert "12,345" in out.getvalue()
+
+
+def test_verdict_says_what_the_numbers_say(world):
+    rows = {
+        "HuggingFaceTB/SmolLM2-135M-Instruct": {"accuracy": 0.31, "accuracy_expected": 0.30, "refusal_rate": 0.0, "ceiling_oracle": 0.92},
+        "baseline-item-mode": {"accuracy": 0.79},
+        "baseline-nearest-parent": {"accuracy": 0.85},
+    }
+    made = world.scores.filter(pl.col("by") == "all").with_columns(
+        value=pl.struct("run", "metric").map_elements(lambda s: rows.get(s["run"], {}).get(s["metric"]), return_dtype=pl.Float64)
+    )
+    view = views_of(world.dataset, world.runs, made.filter(pl.col("run").is_in(list(rows))))[0]
+    said = verdict(view, view.entries[0]).replace("\u00a0", " ")
+    assert "gives the subgroup's commonest answer for 31 % of 324 pairs" in said
+    assert "Always giving the whole population's commonest answer scores 79 %." in said
+    assert "scores 85 %: the model is 54 points below it" in said
+    assert "it would score 30 %, and no predictor can be expected to exceed 92 % here" in said
+    assert "refusals" not in said
+    alone = views_of(world.dataset, world.runs[2:3], made.filter(pl.col("run") == view.entries[0].run))[0]
+    assert "No baseline was run beside it" in verdict(alone, alone.entries[0])
+
+
+def test_ceiling_of_a_run_that_skipped_pairs_is_not_the_part_s(world):
+    partly = world.scores.with_columns(
+        coverage=pl.lit(0.5), value=pl.when(pl.col("metric") == "ceiling_oracle").then(0.123).otherwise("value")
+    )
+    view = views_of(world.dataset, world.runs, partly)[0]
+    assert view.bound("all", "all", "ceiling_oracle").value == pytest.approx(view.gold["ceiling_oracle"].mean())
+
+
+def test_confusion_counts_each_pair_once(world):
+    view = views_of(world.dataset, world.runs, world.scores)[0]
+    entry = next(entry for entry in view.entries if entry.kind == "model")
+    run = next(run for run in world.runs if run.name == entry.run)
+    once = confusion_cells(view, run, entry)
+    twice = confusion_cells(view, replace(run, responses=pl.concat([run.responses, run.responses])), entry)
+    assert_frame_equal(once, twice)
+    answered = run.responses.filter(pl.col("status") == "answered")
+    assert once["weight"].sum() == pytest.approx(len(answered))
+    right = answered.join(view.gold.select("pair_id", "mode"), on="pair_id").filter(pl.col("answer") == pl.col("mode"))
+    assert once.filter(pl.col("gold") == pl.col("said"))["weight"].sum() == pytest.approx(len(right))
+
+
+def test_names_are_short_where_that_is_enough(world):
+    view = views_of(world.dataset, world.runs, world.scores)[0]
+    assert list(chart_names(view.entries).values()) == ["SmolLM2-135M-Instruct", "uniform", "item-mode", "midpoint", "nearest-parent"]
+
+
+def test_published_table_holds_the_paper_s_figures():
+    table = published_table()
+    assert len(table) == 8 * 2 + 3
+    assert table.filter(pl.col("model") == "GPT-4.1")["read_in"][0].startswith("accuracy read in the abstract")
+    assert table["source"].str.contains("published").all()
+    if not REFERENCE.is_file():
+        pytest.skip("the reference file of the paper's results is not on this machine")
+    reference = yaml.safe_load(REFERENCE.read_text(encoding="utf-8"))["ood_results"]
+    names = {"mean_of_seven": "Mean of the seven"}
+    for model, figures in reference.items():
+        rows = table.filter(pl.col("model") == names.get(model, model))
+        for metric in ("accuracy", "nmae", "win_rate"):
+            assert rows[metric].to_list() == figures[metric]
+
+
+def test_counts_stand_beside_the_published_ones(world):
+    frame = beside_published_counts(world.dataset)
+    assert frame["published"].to_list() == [2012, 214, 50, 48, 10700, 10177]
+    assert frame["here"].to_list() == [2012, 18, 32, 18, 32 * 18, 18 * 18]
+    preview = pl.DataFrame({"stratum": ["sex", "age_x_religion"], "cells_kept": [2, 20], "pairs_kept": [428, 4280]})
+    frame = beside_published_preview(preview, SimpleNamespace(respondents=2012, items=[None] * 214))
+    assert frame["difference"].to_list() == [0, 0, -48, -28, 428 - 10700, 4280 - 10177]
+
+
+def test_only_the_published_setting_counts_as_comparable(world):
+    paper = {"survey": {"name": "wvs7"}, "settings": {"preset": "paper"}, "countries": [{"alpha3": "SGP"}]}
+    assert is_published_setting(replace(world.dataset, meta={**world.dataset.meta, **paper}))
+    assert not is_published_setting(world.dataset)
+    assert not is_published_setting(replace(world.dataset, meta={**world.dataset.meta, **paper, "settings": {"preset": None}}))

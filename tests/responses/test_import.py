@@ -1,0 +1,216 @@
+"""Importing: published outputs in every file form become the same run."""
+
+import json
+from dataclasses import replace
+
+import polars as pl
+import pytest
+
+from tests.responses.asked import Writes
+from valuestrata.errors import InputDataError
+from valuestrata.responses.ask import ask
+from valuestrata.responses.importing import import_run
+from valuestrata.responses.run import check_same_dataset, load_run
+from valuestrata.responses.schema import RESPONSES
+
+FEMALE = "sex_Female"
+OUTPUTS = [
+    (f"Q1_{FEMALE}", "Answer: 1"),
+    ("Q1_sex_x_age_Female_16-24-years", 'I would say 3, "not very", as\nmost would.'),
+    (f"Q182_{FEMALE}", "Answer: 10"),
+    ("Q1_age_x_ethnicity_16-24-years_SG:-Malay", "I'm sorry, but I can't answer that."),
+    (f"spend_{FEMALE}", ""),
+]
+EXPECTED = {
+    f"Q1_{FEMALE}": (1, "answered"),
+    "Q1_sex_x_age_Female_16-24-years": (3, "answered"),
+    f"Q182_{FEMALE}": (10, "answered"),
+    "Q1_age_x_ethnicity_16-24-years_SG:-Malay": (None, "refused"),
+    f"spend_{FEMALE}": (None, "unparsed"),
+}
+
+
+def openai(custom_id, content, **message):
+    choices = [{"index": 0, "message": {"role": "assistant", "content": content} | message}]
+    return {"id": "b", "custom_id": custom_id, "response": {"status_code": 200, "body": {"choices": choices}}, "error": None}
+
+
+def anthropic(custom_id, content):
+    return {"custom_id": custom_id, "result": {"type": "succeeded", "message": {"content": [{"type": "text", "text": content}]}}}
+
+
+def plain(custom_id, content):
+    return {"custom_id": custom_id, "response": content, "model": "m"}
+
+
+def jsonl(folder, rows, name="outputs.jsonl"):
+    file = folder / name
+    file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return file
+
+
+def as_csv(folder):
+    file = folder / "outputs.csv"
+    pl.DataFrame(OUTPUTS, schema=["custom_id", "response"], orient="row").with_columns(model=pl.lit("m")).write_csv(file)
+    return file
+
+
+def as_tsv(folder):
+    file = folder / "outputs.tsv"
+    pl.DataFrame(OUTPUTS, schema=["custom_id", "response"], orient="row").write_csv(file, separator="\t")
+    return file
+
+
+def as_parquet(folder):
+    file = folder / "outputs.parquet"
+    pl.DataFrame(OUTPUTS, schema=["custom_id", "response"], orient="row").write_parquet(file)
+    return file
+
+
+def as_batch_parquet(folder):
+    file = folder / "outputs.parquet"
+    pl.DataFrame([openai(*row) for row in OUTPUTS]).write_parquet(file)
+    return file
+
+
+def as_list(folder):
+    file = folder / "outputs.json"
+    file.write_text(json.dumps([plain(*row) for row in OUTPUTS], indent=1))
+    return file
+
+
+FORMS = {
+    "csv": as_csv,
+    "tsv": as_tsv,
+    "parquet": as_parquet,
+    "batch parquet": as_batch_parquet,
+    "json list": as_list,
+    "jsonl": lambda folder: jsonl(folder, [plain(*row) for row in OUTPUTS]),
+    "lines called json": lambda folder: jsonl(folder, [plain(*row) for row in OUTPUTS], "outputs.json"),
+    "openai batch": lambda folder: jsonl(folder, [openai(*row) for row in OUTPUTS]),
+    "anthropic batch": lambda folder: jsonl(folder, [anthropic(*row) for row in OUTPUTS]),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_file_becomes_the_same_run(handmade, tmp_path, form):
+    file = FORMS[form](tmp_path)
+    result = import_run(handmade, file, tmp_path / "run", name="published")
+    assert dict(result.counts) == {"answered": 3, "refused": 1, "unparsed": 1, "invalid_code": 0, "failed": 0}
+    assert (result.pairs, result.unknown) == (5, 0)
+    run = load_run(tmp_path / "run")
+    check_same_dataset(run, handmade)
+    assert run.name == "published"
+    assert (run.meta["template"], run.meta["elicitation"], run.meta["kind"]) == ("imported", "text", "imported")
+    assert run.meta["source"]["file"] == file.name
+    assert str(tmp_path) not in (tmp_path / "run" / "run.json").read_text()
+    assert run.responses.schema == RESPONSES.empty().schema
+    rows = {row["pair_id"]: row for row in run.responses.iter_rows(named=True)}
+    assert {pair: (row["answer"], row["status"]) for pair, row in rows.items()} == EXPECTED
+    assert rows[f"Q1_{FEMALE}"]["text"] == "Answer: 1"
+    assert (rows[f"Q1_{FEMALE}"]["item"], rows[f"Q1_{FEMALE}"]["subgroup"]) == ("Q1", FEMALE)
+    assert set(run.responses["template"]) == {"imported"}
+    assert set(run.responses["elicitation"]) == {"text"}
+
+
+def test_what_a_number_stands_for_is_said_by_the_caller(handmade, tmp_path):
+    items = handmade.items.with_columns(codes=pl.when(pl.col("item") == "Q1").then([0, 1, 2, 3]).otherwise("codes").cast(pl.List(pl.Int32)))
+    dataset = replace(handmade, items=items)
+    file = jsonl(tmp_path, [plain(f"Q1_{FEMALE}", "Answer: 3"), plain(f"spend_{FEMALE}", "Answer: 1")])
+    answers = {}
+    for numbers in ("code", "position"):
+        import_run(dataset, file, tmp_path / numbers, numbers=numbers)
+        answers[numbers] = dict(load_run(tmp_path / numbers).responses.select("item", "answer").iter_rows())
+    # Q1 has the codes 0..3 here; spend has -1, 0, 1, which no list prints.
+    assert answers == {"code": {"Q1": 3, "spend": -1}, "position": {"Q1": 2, "spend": -1}}
+
+
+def test_ids_are_looked_up_and_strangers_counted_and_named(handmade, tmp_path):
+    rows = [plain(f"Q1_{FEMALE}", "1"), plain("Q999_sex_Female", "1"), plain("Q999_sex_Female", "2"), plain("", "1")]
+    result = import_run(handmade, jsonl(tmp_path, rows), tmp_path / "run")
+    assert (result.pairs, result.unknown, result.unknown_ids) == (1, 3, ("Q999_sex_Female", ""))
+
+
+def test_outputs_of_another_data_set_are_refused(handmade, tmp_path):
+    with pytest.raises(InputDataError, match=r"none of its 1 custom_ids .* 'Q1_sex_Femal'.*Did you mean 'Q1_sex_Female'"):
+        import_run(handmade, jsonl(tmp_path, [plain("Q1_sex_Femal", "1")]), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_pair_that_comes_again_is_another_sample(handmade, tmp_path):
+    rows = [plain(f"Q1_{FEMALE}", f"Answer: {number}") for number in (2, 1, 2)] + [plain("Q1_sex_Male", "4")]
+    import_run(handmade, jsonl(tmp_path, rows), tmp_path / "run")
+    found = load_run(tmp_path / "run").responses.select("pair_id", "sample", "answer").rows()
+    assert found == [(f"Q1_{FEMALE}", 0, 2), (f"Q1_{FEMALE}", 1, 1), (f"Q1_{FEMALE}", 2, 2), ("Q1_sex_Male", 0, 4)]
+
+
+def test_batch_lines_that_failed_have_failed(handmade, tmp_path):
+    rows = [
+        openai(f"Q1_{FEMALE}", "Answer: 1"),
+        openai("Q1_sex_Male", None, refusal="I cannot help with that."),
+        {"custom_id": f"Q182_{FEMALE}", "response": None, "error": {"code": "batch_expired", "message": "too late"}},
+        {"custom_id": "Q182_sex_Male", "response": {"status_code": 500, "body": {"error": {"type": "server_error"}}}, "error": None},
+        {"custom_id": "spend_sex_Male", "response": {"status_code": 200, "body": {"choices": []}}, "error": None},
+        {"custom_id": f"spend_{FEMALE}", "result": {"type": "errored", "error": {"type": "error", "error": {"type": "overloaded"}}}},
+    ]
+    result = import_run(handmade, jsonl(tmp_path, rows), tmp_path / "run")
+    assert dict(result.counts) == {"answered": 1, "refused": 1, "unparsed": 0, "invalid_code": 0, "failed": 4}
+    errors = dict(load_run(tmp_path / "run").responses.filter(status="failed").select("pair_id", "error").iter_rows())
+    assert errors[f"Q182_{FEMALE}"] == "batch_expired: too late"
+    assert errors["Q182_sex_Male"] == "server_error"
+    assert errors[f"spend_{FEMALE}"] == "errored: overloaded"
+
+
+def test_responses_that_are_numbers_or_nothing(handmade, tmp_path):
+    rows = [plain(f"Q1_{FEMALE}", 3), plain("Q1_sex_Male", None)]
+    import_run(handmade, jsonl(tmp_path, rows), tmp_path / "run")
+    found = load_run(tmp_path / "run").responses.select("answer", "status", "text").rows()
+    assert found == [(3, "answered", "3"), (None, "unparsed", None)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.xlsx", b"PK", "are not read as outputs"),
+        ("a", b"", "end in nothing"),
+        ("a.csv", b"custom_id,answer\nQ1_sex_Female,1\n", "'response' is missing; found custom_id, answer"),
+        ("a.csv", b"", "not a readable table"),
+        ("a.jsonl", b'{"custom_id": "Q1_sex_Female"}\n', "line 1: it has no 'response'"),
+        ("a.jsonl", b'{"response": "1"}\n', "line 1: it has no 'custom_id'"),
+        ("a.jsonl", b'\n{"custom_id": "Q1_sex_Female", "resp', "line 2 is not JSON"),
+        ("a.jsonl", b'{"custom_id": "Q1_sex_Female", "response": {"text": "1"}}\n', "neither text nor a batch result"),
+        ("a.jsonl", b"\xff\xfe\x00", "not a text file in UTF-8"),
+        ("a.jsonl", b"3\n", "it has no 'custom_id'"),
+        ("a.json", b'[{"custom_id": "Q1_sex_Female"', "not a JSON list"),
+        ("a.json", b"[]", "it holds no outputs"),
+        ("a.parquet", b"PAR1", "not a readable Parquet file"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_refused_and_nothing_is_left(handmade, tmp_path, name, content, message):
+    file = tmp_path / name
+    file.write_bytes(content)
+    with pytest.raises(InputDataError, match=message):
+        import_run(handmade, file, tmp_path / "run")
+    assert [entry.name for entry in tmp_path.iterdir()] == [name]
+
+
+def test_a_file_that_does_not_exist(handmade, tmp_path):
+    with pytest.raises(InputDataError, match="does not exist"):
+        import_run(handmade, tmp_path / "a.csv", tmp_path / "run")
+
+
+def test_an_import_replaces_an_import_and_nothing_else(handmade, tmp_path):
+    first = jsonl(tmp_path, [plain(f"Q1_{FEMALE}", "1")])
+    import_run(handmade, first, tmp_path / "run")
+    import_run(handmade, jsonl(tmp_path, [plain(f"Q1_{FEMALE}", "2")]), tmp_path / "run")
+    assert load_run(tmp_path / "run").responses["answer"].to_list() == [2]
+    with pytest.raises(InputDataError, match="kind 'imported'"):
+        ask(handmade, Writes(), tmp_path / "run", elicitation="text")
+    assert load_run(tmp_path / "run").responses["answer"].to_list() == [2]
+    ask(handmade, Writes(), tmp_path / "asked", elicitation="text")
+    with pytest.raises(InputDataError, match="asked and not imported"):
+        import_run(handmade, first, tmp_path / "asked")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes").write_text("mine")
+    with pytest.raises(InputDataError, match="is not a run"):
+        import_run(handmade, first, tmp_path / "other")

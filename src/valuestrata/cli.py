@@ -224,14 +224,15 @@ def ask(
 ) -> None:
     """Ask a model every pair of a split in persona; a run that stopped goes on where it was."""
     from valuestrata.dataset import load_dataset
-    from valuestrata.respondents.base import ELICITATIONS
+    from valuestrata.respondents.base import elicitation_of
     from valuestrata.respondents.models import make_respondent
     from valuestrata.responses.ask import ask as ask_model
+    from valuestrata.responses.ask import select_pairs
 
-    readout = next((known for known in ELICITATIONS if known == elicitation), None)
-    if readout is None:
-        raise UsageError(f"There is no elicitation {elicitation!r}; known: {', '.join(ELICITATIONS)}.")
+    readout = elicitation_of(elicitation)
     data = load_dataset(dataset)
+    # A misspelt word is refused before a model is loaded, which may take a minute.
+    select_pairs(data, split, part, items=_words(items), strata=_words(strata))
     respondent = make_respondent(model, data, split=split, device=device, seed=seed)
     result = ask_model(
         data,

@@ -7,9 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from valuestrata.errors import UsageError, did_you_mean
+
 Role = Literal["system", "user", "assistant"]
 Elicitation = Literal["text", "logprob", "first-token", "distribution"]
 ELICITATIONS: tuple[Elicitation, ...] = ("text", "logprob", "first-token", "distribution")
+
+
+def elicitation_of(word: str) -> Elicitation:
+    """Return the elicitation called `word`; UsageError with a suggestion if there is none."""
+    for known in ELICITATIONS:
+        if known == word:
+            return known
+    raise UsageError(f"There is no elicitation {word!r}.{did_you_mean(word, ELICITATIONS)}")
 
 
 @dataclass(frozen=True, slots=True)

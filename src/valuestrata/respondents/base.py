@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from valuestrata.prompts.prompt import ELICITATIONS, Elicitation, Message, Prompt
+from valuestrata.prompts.prompt import ELICITATIONS, Elicitation, Message, Prompt, elicitation_of
 
-__all__ = ["ELICITATIONS", "Answer", "Elicitation", "Message", "Prompt", "Respondent"]
+__all__ = ["ELICITATIONS", "Answer", "Elicitation", "Message", "Prompt", "Respondent", "elicitation_of"]
 
 
 @dataclass(frozen=True, slots=True)

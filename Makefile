@@ -18,7 +18,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(VENV)/.dev
+types: $(VENV)/.dev $(VENV)/.demo
 	$(BIN)/pyright
 
 unit: $(VENV)/.dev $(VENV)/.demo

@@ -19,7 +19,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 
 types: $(VENV)/.dev $(VENV)/.demo
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 unit: $(VENV)/.dev $(VENV)/.demo
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -1,5 +1,7 @@
 """Tables small enough to work out on paper; the working stands beside each number."""
 
+from dataclasses import replace
+
 import polars as pl
 import pytest
 
@@ -241,6 +243,11 @@ def test_what_is_refused(kit):
         score(dataset, [run], part="validation")
     with pytest.raises(InputDataError, match="Q9_sex_F"):
         pair_scores(dataset, kit.respond([{"item": "Q9", "subgroup": "sex_F", "answer": 1}]))
+    # A pair that nobody of half B answered has no gold there; that is not a run of another data set.
+    halved = replace(dataset, gold=dataset.gold.filter((pl.col("half") != "B") | (pl.col("pair_id") != "Q1_sex_F")))
+    one = kit.respond([{"item": "Q1", "subgroup": "sex_F", "answer": 1}])
+    assert pair_scores(halved, one, half="B").is_empty()
+    assert len(pair_scores(halved, one, half="A")) == 1
     with pytest.raises(InputDataError, match="9 is no code of the item 'Q1'"):
         pair_scores(dataset, kit.respond([{"item": "Q1", "subgroup": "sex_F", "answer": 9}]))
     with pytest.raises(InputDataError, match="None is no code"):

@@ -95,17 +95,17 @@ def pair_scores(dataset: Dataset, responses: pl.DataFrame, *, half: str = "all")
 
     Returns:
         One row a pair, in the data set's order: pair_id, item, subgroup, responses, valid, then the metrics of the
-        table above. Pairs never asked have no row.
+        table above. Pairs never asked have no row, nor have pairs that nobody of the half answered.
 
     Raises:
         InputDataError: a pair without gold, or an answer that is not a code of its item.
     """
     gold = gold_of(dataset, dataset.gold.select("pair_id").unique(maintain_order=True), half)
     checked = RESPONSES.check(responses, "responses")
-    unknown = checked.join(gold, on="pair_id", how="anti")
+    unknown = checked.join(dataset.gold, on="pair_id", how="anti")
     if not unknown.is_empty():
         raise InputDataError(
-            f"responses: {unknown['pair_id'].n_unique()} pairs have no gold in the data set (half {half!r}), first "
+            f"responses: {unknown['pair_id'].n_unique()} pairs have no gold in the data set, first "
             f"{unknown['pair_id'][0]!r}. Score the run against the data set it was asked from."
         )
     table = tabulate(gold, checked)

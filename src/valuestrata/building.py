@@ -175,7 +175,8 @@ class _Counts:
         weighted = count(survey.weight)[..., classes:]
         squares = count(survey.weight**2)[..., classes:].sum(axis=-1)
         total = weighted.sum(axis=-1)
-        n_eff = np.divide(total * total, squares, out=np.zeros_like(total), where=squares > 0)
+        # Equal weights make n_eff a whole number, which rounding would put just below a minimum.
+        n_eff = np.divide(total * total, squares, out=np.zeros_like(total), where=squares > 0).round(9)
         return cls(raw, weighted, heads[..., :classes], n, n_eff)
 
 
@@ -214,7 +215,7 @@ def _measure(survey: Survey, cells: Cells, settings: BuildSettings) -> tuple[pl.
             chunk=chunk,
         )
     keep = counts[0].n_eff >= settings.min_valid
-    keep[:, 0] |= counts[0].n[:, 0] > 0
+    keep[:, 0] |= counts[0].n_eff[:, 0] > 0
     gold = _gold_frame(survey, cells, counts, redraws, keep, settings)
     draws = _draws_frame(survey, cells, redraws, keep)
     singles: list[NDArray[np.intp]] = [np.array([cell], dtype=np.intp) for cell in range(joint_cells)]
@@ -240,7 +241,8 @@ def _gold_frame(
     for group in redraws:
         k = group.p_mode.shape[-1]
         for h, name in enumerate(HALVES):
-            chosen = keep[group.items] & (counts[h].n[group.items] > 0)
+            # Answers that all weigh nothing say as little as none.
+            chosen = keep[group.items] & (counts[h].n_eff[group.items] > 0)
             i, s = np.nonzero(chosen)
             item = group.items[i]
             frames.append(_gold_rows(survey, item, ids[s], name, _at(counts[h], item, s, k), _Drawn.at(group, h, i, s), settings))
@@ -282,7 +284,7 @@ def _gold_rows(
     tied = is_mode(counts.weighted)
     mode = tied.argmax(axis=-1)
     top_two = -np.sort(-shares, axis=-1)[:, :2]
-    codes = np.array([survey.items[j].codes for j in item], dtype=np.int32).reshape(len(item), -1)
+    codes = np.array([survey.items[j].codes for j in item], dtype=np.int32).reshape(shares.shape)
     ordered = pl.Series([survey.items[j].level != "nominal" for j in item], dtype=pl.Boolean)
     names = [survey.items[j].id for j in item]
     frame = pl.DataFrame(
@@ -325,7 +327,7 @@ def _missing(counts: NDArray[np.float64]) -> pl.Series:
 
 
 def _lists(values: NDArray[Any]) -> pl.Series:
-    return pl.Series(values.reshape(len(values), -1), dtype=pl.Array(pl.Float64, values.shape[-1])).arr.to_list()
+    return pl.Series(np.ascontiguousarray(values), dtype=pl.Array(pl.Float64, values.shape[-1])).arr.to_list()
 
 
 def _draws_frame(survey: Survey, cells: Cells, redraws: Sequence[Redraws], keep: NDArray[np.bool_]) -> pl.DataFrame:
@@ -400,7 +402,8 @@ def _meta(
     findings = asdict(survey.findings)
     # The columns nobody asked for can run into hundreds; their number is enough here.
     findings["ignored_columns"] = len(survey.findings.ignored_columns)
-    fewest = min(gold.filter(pl.col("subgroup") != EVERYONE)["n"].to_list(), default=0)
+    # Halves and the nation are published too.
+    fewest = min(gold["n"].to_list(), default=0)
     document: dict[str, Any] = {
         "format": FORMAT,
         "survey": {"name": codebook.survey, "title": codebook.title, "version": codebook.version, "citation": codebook.citation},

@@ -90,10 +90,17 @@ def make_strata(attributes: Sequence[Attribute], *, order: int = 2, names: Seque
             strata.append(Stratum(name, indices))
     if not names:
         return strata
-    by_name = {stratum.name: stratum for stratum in strata}
+    by_name = {name: stratum for stratum in strata for name in _other_names(attributes, stratum)}
+    by_name.update({stratum.name: stratum for stratum in strata})
     if unknown := [name for name in names if name not in by_name]:
         raise UsageError(f"There is no stratum {unknown[0]!r} of these attributes.{did_you_mean(unknown[0], by_name)}")
-    return [stratum for stratum in strata if stratum.name == EVERYONE or stratum.name in names]
+    wanted = {EVERYONE, *(by_name[name].name for name in names)}
+    return [stratum for stratum in strata if stratum.name in wanted]
+
+
+def _other_names(attributes: Sequence[Attribute], stratum: Stratum) -> list[str]:
+    orders = itertools.permutations(stratum.attributes) if stratum.attributes else ()
+    return ["_x_".join(attributes[i].short for i in order) for order in orders]
 
 
 def make_cells(survey: Survey, strata: Sequence[Stratum], *, min_respondents: int) -> Cells:

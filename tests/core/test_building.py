@@ -39,6 +39,7 @@ def test_strata_are_singles_and_all_pairs_in_order_and_triples_on_request():
     names = [s.name for s in make_strata(attributes)]
     assert names == ["all", "sex", "age_group", "religion", "sex_x_age", "sex_x_religion", "age_x_religion"]
     assert make_strata(attributes, order=3)[-1].name == "sex_x_age_x_religion"
+    assert [s.name for s in make_strata(attributes, names=["religion_x_age", "age"])] == ["all", "age_group", "age_x_religion"]
     with pytest.raises(UsageError, match="Did you mean 'sex_x_age'"):
         make_strata(attributes, names=["sex_x_agee"])
 
@@ -71,6 +72,32 @@ def test_valid_answers_are_judged_by_n_eff_when_weighted():
     with pytest.raises(InputDataError, match="valid answers"):
         build(made, BuildSettings(min_respondents=30, min_valid=30, draws=10))
     assert build(made, paper_preset(BuildSettings(min_valid=30, draws=10)).__class__(weighted=False, draws=10)).meta["counts"]["pairs"] == 1
+
+
+def test_equal_weights_reach_the_minimum_as_heads_do():
+    # (30 * 0.7)^2 / (30 * 0.49) comes to 29.99999999999996 in floating point; the other sex keeps the weight from being constant.
+    weight = [0.7] * 30 + [1.1] * 30
+    made = survey([item("Q1", 2)], [attribute("sex", ["a", "b"])], [[0]] * 60, [[0]] * 30 + [[1]] * 30, weight)
+    built = build(made, BuildSettings(min_respondents=30, min_valid=30, draws=10))
+    assert built.gold.filter((pl.col("half") == "all") & pl.col("subgroup").str.starts_with("sex"))["n_eff"].to_list() == [30, 30]
+
+
+def test_a_half_whose_answers_weigh_nothing_has_no_gold():
+    made = survey([item("Q1", 2)], [attribute("sex", ["a"])], [[0], [1]], [[0], [0]], [1.0, 0.0])
+    gold = build(made, LOOSE).gold.filter(pl.col("subgroup") == "sex_a")
+    assert gold["half"].to_list() in (["all", "A"], ["all", "B"])
+    assert gold["modes"].to_list() == [[1], [1]]
+
+
+def test_one_published_cell_under_ten_answers_is_not_shareable():
+    levels = [[i % 2] for i in range(200)]
+    everyone = survey([item("Q1", 2)], [attribute("sex", ["a", "b"])], [[0]] * 200, levels)
+    assert build(everyone, BuildSettings(draws=10)).meta["shareable"]
+    # Q2 has no pair, but what nine people said stands in the row of the nation.
+    few = survey([item("Q1", 2), item("Q2", 2)], [attribute("sex", ["a", "b"])], [[0, 0 if i < 9 else -1] for i in range(200)], levels)
+    built = build(few, BuildSettings(draws=10))
+    assert built.gold.filter((pl.col("item") == "Q2") & (pl.col("half") == "all"))["subgroup"].to_list() == ["all"]
+    assert not built.meta["shareable"]
 
 
 def test_a_data_set_survives_the_disk(tmp_path):
@@ -199,6 +226,39 @@ def test_nearest_parent_takes_the_smaller_parent_shrunk_toward_the_pool(nation):
     assert answer.choice == 2
 
 
+def test_item_mode_adds_up_weighted_counts():
+    # F was oversampled tenfold: weighted, the nation says 1 (30 against 10); by effective answers it would say 2.
+    attributes = [attribute("sex", ["M", "F"]), attribute("age_group", ["y", "o"], "age"), attribute("religion", ["X", "Y"])]
+    levels = [[0, i % 2, i // 2 % 2] for i in range(30)] + [[1, i % 2, i // 2 % 2] for i in range(100)]
+    made = survey([item("Q1", 2)], attributes, [[0]] * 30 + [[1]] * 100, levels, [1.0] * 30 + [0.1] * 100)
+    built = build(made, BuildSettings(min_respondents=1, min_valid=1, draws=10))
+    assert pooled(training_gold(built), "Q1") == pytest.approx([30, 10])
+
+
+def test_nearest_parent_is_the_one_with_fewest_respondents():
+    # X has 20 people of equal weight, y has 30 whose weights are worth fewer effective answers: X is still the smaller.
+    attributes = [attribute("sex", ["M"]), attribute("age_group", ["y", "o"], "age"), attribute("religion", ["X", "Y"])]
+    levels = [[0, 0, 0]] * 5 + [[0, 1, 0]] * 15 + [[0, 0, 1]] * 25
+    weight = [1.0] * 20 + [100.0] + [0.5] * 24
+    made = survey([item("Q1", 2)], attributes, [[0]] * 20 + [[1]] * 25, levels, weight)
+    gold = training_gold(build(made, BuildSettings(min_respondents=1, min_valid=1, draws=10)))
+    assert gold.n_eff["Q1", "age_group_y"] < gold.n_eff["Q1", "religion_X"] == 20
+    assert nearest_parent(gold, "Q1", "age_x_religion_y_X").argmax() == 0
+
+
+def test_a_baseline_trains_on_one_fold_and_on_half_a_where_halves_are_disjoint(nation):
+    def with_splits(splits):
+        return nation.__class__(**{**{f: getattr(nation, f) for f in nation.__dataclass_fields__}, "splits": splits})
+
+    other = nation.splits.with_columns(pl.lit("paper+disjoint").alias("scheme"))
+    half_a = nation.gold.filter((pl.col("half") == "A") & (pl.col("subgroup") == "sex_M"))["counts_raw"][0].to_list()
+    assert training_gold(with_splits(other), split="paper+disjoint").counts["Q1", "sex_M"].tolist() == half_a
+    folds = with_splits(pl.concat([nation.splits, nation.splits.with_columns(pl.lit(1, pl.Int32).alias("fold"))]))
+    with pytest.raises(UsageError, match="2 folds"):
+        training_gold(folds)
+    assert training_gold(folds, fold=1).counts
+
+
 def test_a_baseline_does_not_see_test_gold(nation):
     """Poisoned test gold must change nothing that a baseline says."""
     poisoned_rows = nation.gold.with_columns(
@@ -206,6 +266,8 @@ def test_a_baseline_does_not_see_test_gold(nation):
         .then(pl.lit([0.0, 1.0, 0.0], dtype=pl.List(pl.Float64)))
         .otherwise("shares")
         .alias("shares")
+    ).with_columns(
+        pl.when(pl.col("subgroup").str.starts_with("age_x_religion")).then("shares").otherwise("counts_weighted").alias("counts_weighted")
     )
     assert not poisoned_rows.equals(nation.gold)
     poisoned = nation.__class__(**{**{f: getattr(nation, f) for f in nation.__dataclass_fields__}, "gold": poisoned_rows})

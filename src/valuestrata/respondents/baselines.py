@@ -35,7 +35,8 @@ class TrainingGold:
 
     Attributes:
         codes: item -> scale codes in scale order.
-        counts: (item, subgroup) -> weighted counts scaled to the effective number of answers.
+        counts: (item, subgroup) -> weighted counts: what may be added up over subgroups.
+        n, n_eff: (item, subgroup) -> answers, and effective answers: how much a subgroup's shares are to be trusted.
         levels: subgroup -> {attribute: level}.
         singles: single-attribute subgroups, by stratum.
         fold: fold of the split, which is part of a baseline's identity.
@@ -43,6 +44,8 @@ class TrainingGold:
 
     codes: Mapping[str, tuple[int, ...]]
     counts: Mapping[tuple[str, str], Floats]
+    n: Mapping[tuple[str, str], int]
+    n_eff: Mapping[tuple[str, str], float]
     levels: Mapping[str, Mapping[str, str]]
     singles: Mapping[str, Sequence[str]]
     scheme: str
@@ -50,20 +53,25 @@ class TrainingGold:
 
 
 def training_gold(dataset: Dataset, *, split: str = "paper", fold: int | None = None) -> TrainingGold:
-    """Collect the training gold of a split (validation pairs are not part of it).
+    """Collect the training gold of a split (validation pairs are not part of it); of half A where the halves are disjoint.
 
     Raises:
         InputDataError: the data set has no such split, or nothing trains in it.
+        UsageError: the split has several folds and none is named: what trains in one is tested in another.
     """
     train = dataset.part(split, "train", fold)
+    if (folds := train["fold"].n_unique()) > 1:
+        raise UsageError(f"Split {split!r} has {folds} folds, and a baseline is fitted to the training gold of one: say which fold.")
     if train.is_empty():
         raise InputDataError(
             f"{dataset.path or 'The data set'}: nothing trains in split {split!r}, and a baseline sees training gold only."
         )
-    gold = dataset.gold.filter(pl.col("half") == "all").join(train.select("pair_id"), on="pair_id", how="semi")
-    counts: dict[tuple[str, str], Floats] = {}
-    for item, subgroup, shares, n_eff in gold.select("item", "subgroup", "shares", "n_eff").iter_rows():
-        counts[item, subgroup] = np.array(shares) * n_eff
+    half = "A" if split.endswith("+disjoint") else "all"
+    gold = dataset.gold.filter(pl.col("half") == half).join(train.select("pair_id"), on="pair_id", how="semi")
+    pairs = list(gold.select("item", "subgroup").iter_rows())
+    counts = dict(zip(pairs, (np.array(row) for row in gold["counts_weighted"]), strict=True))
+    n = dict(zip(pairs, gold["n"], strict=True))
+    n_eff = dict(zip(pairs, gold["n_eff"], strict=True))
     names = dataset.attributes
     levels: dict[str, dict[str, str]] = {}
     singles: dict[str, list[str]] = {}
@@ -71,24 +79,21 @@ def training_gold(dataset: Dataset, *, split: str = "paper", fold: int | None = 
         levels[subgroup] = {name: label for name, label in zip(names, labels, strict=True) if label is not None}
         if len(levels[subgroup]) == 1:
             singles.setdefault(stratum, []).append(subgroup)
-    return TrainingGold(dataset.codes_of, counts, levels, singles, split, fold)
+    return TrainingGold(dataset.codes_of, counts, n, n_eff, levels, singles, split, fold)
 
 
 def pooled(gold: TrainingGold, item: str) -> Floats:
-    """Return the item's training counts pooled over the single-attribute stratum with most respondents.
+    """Return the item's (weighted) training counts pooled over the single-attribute stratum with most respondents.
 
     Where no single-attribute stratum trains on the item, all its training counts are pooled instead; without any, the
     counts are zeros.
     """
-    best = np.zeros(len(gold.codes[item]))
-    for subgroups in gold.singles.values():
-        found = [gold.counts[item, s] for s in subgroups if (item, s) in gold.counts]
-        if found and float(np.sum(found)) > best.sum():
-            best = np.sum(found, axis=0)
-    if best.sum() > 0:
-        return best
+    trained = [[(item, s) for s in subgroups if (item, s) in gold.counts] for subgroups in gold.singles.values()]
+    largest = max(trained, key=lambda pairs: sum(gold.n[pair] for pair in pairs), default=[])
+    if largest:
+        return np.sum([gold.counts[pair] for pair in largest], axis=0)
     everything = [counts for (other, _), counts in gold.counts.items() if other == item]
-    return np.sum(everything, axis=0) if everything else best
+    return np.sum(everything, axis=0) if everything else np.zeros(len(gold.codes[item]))
 
 
 def nearest_parent(gold: TrainingGold, item: str, subgroup: str) -> Floats:
@@ -96,17 +101,17 @@ def nearest_parent(gold: TrainingGold, item: str, subgroup: str) -> Floats:
 
     A parent is a trained subgroup, other than the one asked about, whose levels all belong to it. Parents of the parent
     that train are pooled (without any: the item's pooled counts) into the prior, which counts as `PARENT_PRIOR`
-    respondents: (counts + m * prior) / (n + m).
+    respondents: (n * shares + m * prior) / (n + m), n the parent's effective answers.
     """
     everyone = _shares(pooled(gold, item))
     parents = _trained_parents(gold, item, subgroup)
     if not parents:
         return everyone
-    nearest = min(parents, key=lambda parent: float(gold.counts[item, parent].sum()))
+    nearest = min(parents, key=lambda parent: gold.n[item, parent])
     above = [gold.counts[item, s] for s in _trained_parents(gold, item, nearest)]
     prior = _shares(np.sum(above, axis=0)) if above else everyone
-    counts = gold.counts[item, nearest]
-    return (counts + PARENT_PRIOR * prior) / (counts.sum() + PARENT_PRIOR)
+    n_eff = gold.n_eff[item, nearest]
+    return (n_eff * _shares(gold.counts[item, nearest]) + PARENT_PRIOR * prior) / (n_eff + PARENT_PRIOR)
 
 
 def _trained_parents(gold: TrainingGold, item: str, subgroup: str) -> list[str]:

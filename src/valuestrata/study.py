@@ -293,9 +293,18 @@ def _hashes(survey: SurveySection) -> list[str]:
 
 
 def _asked(study: Study, model: ModelSection, dataset: Dataset, say: Callable[[str], None]) -> int:
-    """Ask one model and return how many of its responses failed."""
-    say(f"asking {model.run_name}")
+    """Ask one model and return how many of its responses failed.
+
+    A run that this very request completed is not opened again: loading a model only to find nothing to ask takes long.
+    """
     ask_ = study.ask
+    mark = study.folder / "asked.json"
+    done: dict[str, str] = read_json(mark) if mark.is_file() else {}
+    request = canonical_hash([dataset.fingerprint, study.split.model_dump(), ask_.model_dump(), model.model_dump(), study.seeds.sampling])
+    if done.get(model.run_name) == request and (study.folder / "runs" / model.run_name / "responses.parquet").is_file():
+        say(f"{model.run_name}: asked before, kept")
+        return 0
+    say(f"asking {model.run_name}")
     respondent = make_respondent(model.model, dataset, split=study.split.scheme, device=model.device, seed=study.seeds.sampling)
     result = ask(
         dataset,
@@ -311,6 +320,8 @@ def _asked(study: Study, model: ModelSection, dataset: Dataset, say: Callable[[s
         samples=model.samples or ask_.samples,
         max_calls=model.max_calls or ask_.max_calls,
     )
+    if not result.failed and not result.left:
+        write_json(mark, {**done, model.run_name: request})
     return result.failed
 
 

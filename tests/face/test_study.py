@@ -34,6 +34,7 @@ def test_a_study_does_everything_and_then_nothing(tiny):
     told.clear()
     again = run_study(load_study(tiny / "study.yaml"), say=told.append)
     assert any("built before" in line for line in told)
+    assert sum("asked before" in line for line in told) == 2
     assert (folder / "data" / "dataset.json").stat().st_mtime_ns == built
     assert {file: file.read_bytes() for file in (folder / "runs").glob("*/store/*")} == stored
     assert again.scores.equals(result.scores)

@@ -91,7 +91,9 @@ def headline_grid(frame: pl.DataFrame, view: View) -> Grid:
             covered = float(row["coverage"]) if row["coverage"] is not None else 1.0
             short = covered < FULL_COVERAGE
             name = Td(row["row"] + (" ‡" if short else ""), kind, "text")
-            cells = (name, Td(row["elicitation"], css="text"), *values, Td(count(row["pairs"])), Td(number(row["coverage"])))
+            # A baseline predicts shares outright: no readout stands between it and its answer.
+            readout = NONE if kind == "baseline" else row["elicitation"]
+            cells = (name, Td(readout, css="text"), *values, Td(count(row["pairs"])), Td(number(row["coverage"])))
             if short:
                 share = f"{100 * covered:.1f} %"
                 notes.append(f"‡ {row['row']} was scored on {share} of the pairs only; its score on the rest is unknown.")

@@ -114,24 +114,35 @@ def write_tables(
 
 def print_headline(dataset: Dataset, runs: Sequence[RunLike], scores: pl.DataFrame, console: Console | None = None) -> None:
     """Print the headline table; plain text without colours or frames when the output is piped."""
+    from rich.console import Console as Screen
+
+    console = console or Screen()
     frame = headline_table(dataset, runs, scores)
     for (scheme, part), rows in frame.group_by("scheme", "part", maintain_order=True):
         shown = [metric for metric in HEADLINE if rows[metric].is_not_null().any()]
-        cells = [_terminal_row(row, shown) for row in rows.iter_rows(named=True)]
-        headers = ["", *(metric_title(metric) for metric in shown), "Pairs", "Coverage"]
+        # Columns in which nothing happened are said in a line, so that the others fit a terminal; a pipe gets them all.
+        rates = [metric for metric in shown if metric in ("refusal_rate", "invalid_rate")]
+        quiet = [metric for metric in rates if console.is_terminal and rows[metric].max() == 0]
+        shown = [metric for metric in shown if metric not in quiet]
+        complete = console.is_terminal and rows["coverage"].drop_nulls().min() == 1
+        cells = [_terminal_row(row, shown, complete=complete) for row in rows.iter_rows(named=True)]
+        headers = ["", *(metric_title(metric) for metric in shown), "Pairs", *([] if complete else ["Coverage"])]
         _print(headers, cells, console, f"Split {scheme}, part {part}; 95 % intervals in brackets")
-        _say(f"Minimum cell: {minimum_cell(dataset)}.", console)
+        remarks = ["Every pair was answered."] if complete else []
+        remarks += [f"{metric_title(metric)}: none." for metric in quiet]
+        _say(" ".join([*remarks, f"Minimum cell: {minimum_cell(dataset)}."]), console)
         for row in rows.iter_rows(named=True):
             if row["coverage"] is not None and row["coverage"] < FULL_COVERAGE:
                 _say(f"{row['row']} answered {row['coverage']:.1%} of the pairs only; its scores are of those pairs.", console)
 
 
-def _terminal_row(row: dict[str, Any], shown: Sequence[str]) -> list[str]:
+def _terminal_row(row: dict[str, Any], shown: Sequence[str], *, complete: bool) -> list[str]:
     cells = [row["row"]]
     for metric in shown:
         ends = interval(Cell(row[metric], row[f"{metric}_low"], row[f"{metric}_high"]))
         cells.append("" if row[metric] is None else number(row[metric]) + (f" [{ends}]" if ends else ""))
-    return [*cells, count(row["pairs"]), "" if row["coverage"] is None else number(row["coverage"])]
+    covered = "" if row["coverage"] is None else number(row["coverage"])
+    return [*cells, count(row["pairs"]), *([] if complete else [covered])]
 
 
 def print_frame(frame: pl.DataFrame, console: Console | None = None) -> None:
@@ -177,6 +188,8 @@ def _print(
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for header, right in zip(headers, numeric, strict=True):
         table.add_column(Text(header), justify="right" if right else "left", overflow="fold")
+    wide = sum(max(len(line[i]) for line in [headers, *rows]) + 2 for i in range(len(headers))) <= screen.width
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        # In a narrow terminal an interval stands under its value instead of breaking in the middle.
+        table.add_row(*(Text(cell if wide else cell.replace(" [", "\n[")) for cell in row))
     screen.print(table)

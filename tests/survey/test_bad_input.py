@@ -4,6 +4,7 @@ import shutil
 import zipfile
 from dataclasses import replace
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -222,6 +223,18 @@ def test_a_column_twice(written, tmp_path):
 def test_nothing_but_problems(wvs_files, people, tmp_path):
     path = changed(wvs_files, people, tmp_path, Q1=["what"] * len(people.country))
     refused(path, "no item is left to use. Labels that match nothing: Q1: 'what'", items=["Q1"])
+
+
+@pytest.mark.parametrize("blank", ["\n", "{commas}\n", "{commas}\n\n\n"])
+def test_blank_lines_are_nobodys_answers(written, tmp_path, blank):
+    whole = read_survey(written["csv comma"], "wvs7")
+    path = tmp_path / "a.csv"
+    text = written["csv comma"].read_text().rstrip("\n") + "\n"
+    path.write_text(text + blank.format(commas="," * text.split("\n", 1)[0].count(",")))
+    found = read_survey(path, "wvs7")
+    assert found.source.rows == whole.source.rows
+    assert np.array_equal(found.answers, whole.answers)
+    assert found.findings == whole.findings
 
 
 def test_an_item_with_one_code(tmp_path, written):

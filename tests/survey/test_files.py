@@ -143,3 +143,11 @@ def test_gzip_that_is_no_r_file(tmp_path):
         file.write(b"Q1,Q2\n")
     with pytest.raises(InputDataError, match=r"a\.rds: not a readable R data file"), open_file(tmp_path / "a.rds"):
         pass
+
+
+def test_the_sheet_with_most_columns_is_the_table(tmp_path):
+    path = tmp_path / "a.xlsx"
+    with pd.ExcelWriter(path, engine="xlsxwriter") as book:
+        pd.DataFrame({"World Values Survey": ["Read this first"], "Wave 7": ["x"]}).to_excel(book, sheet_name="Read me", index=False)
+        pd.DataFrame({"Q1": [1, 4], "Q2": [2, 3], "Q3": [3, 2]}).to_excel(book, sheet_name="Data", index=False)
+    assert cells(path, "Q1", "Q3") == [["1", "4"], ["3", "2"]]

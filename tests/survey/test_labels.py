@@ -37,6 +37,8 @@ AGREEMENT = item(
         ("4 - Strongly disagree", 3),
         ("4 Strongly disagree", 3),
         ("-1: Don't know", Missing.DONT_KNOW),
+        ("9. Other answer", Missing.OTHER_MISSING),
+        ("8. Other answer", None),
         ("3. Strongly disagree", None),  # number and words say different things
         ("Other answer", Missing.OTHER_MISSING),
         ("Don't know", Missing.DONT_KNOW),

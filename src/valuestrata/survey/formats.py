@@ -79,19 +79,18 @@ class CsvReader(Reader):
 
 
 class ExcelReader(Reader):
-    """The first sheet that looks like a table; all cells as text, since one column may hold labels and numbers."""
+    """The sheet with most columns; all cells as text, since one column may hold labels and numbers."""
 
     def __init__(self, path: Path) -> None:
         self._book = _excel(lambda: fastexcel.read_excel(path))
         self.columns = ()
         for name in self._book.sheet_names:
-            sheet = name
             first: pl.DataFrame = _excel(lambda n=name: self._book.load_sheet(n, header_row=None, n_rows=1, dtypes="string").to_polars())
-            if first.height and first.width > 1:
-                self._sheet = sheet
+            if first.height and first.width > max(1, len(self.columns)):
+                self._sheet = name
                 self.columns = tuple("" if cell is None else str(cell) for cell in first.row(0))
-                return
-        raise InputDataError("no sheet of this workbook starts with a row of column names.")
+        if not self.columns:
+            raise InputDataError("no sheet of this workbook starts with a row of column names.")
 
     def read(self, positions: Sequence[int]) -> list[pl.Series]:
         """Return the columns as text."""

@@ -151,7 +151,7 @@ class ItemLabels:
         self._overlaid = LabelTable(zip(shown.labels, range(len(shown.labels)), strict=True)) if shown is not None else LabelTable(())
         self._settled = LabelTable(settled)
         self._missing = missing
-        self._raw = item.index_of_raw()
+        self._raw = item.index_of_raw() | dict.fromkeys(item.off_scale, int(Missing.OTHER_MISSING))
 
     def settled(self, label: str) -> int | None:
         """Return what the user has decided of this label or number, or None."""

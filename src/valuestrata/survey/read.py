@@ -32,7 +32,7 @@ from valuestrata.survey.meanings import (
     item_meanings,
     missing_codes,
 )
-from valuestrata.survey.rows import Selection, read_weight, refuse_repeated_ids, select_countries
+from valuestrata.survey.rows import Selection, read_weight, refuse_repeated_ids, select_countries, without_blank_rows
 from valuestrata.survey.samples import EMBEDDED, EMBEDDED_SURVEY, embedded_path, open_embedded
 from valuestrata.survey.settled import Settled, read_settled
 from valuestrata.survey.survey import Findings, LabelProblem, Source, Survey
@@ -191,6 +191,8 @@ def _plan(raw: RawFile, codebook: Codebook, items: Sequence[str], attributes: Se
 
 def _read(raw: RawFile, plan: _Plan, codebook: Codebook, shown: Codebook, settled: Settled, countries: Sequence[str | int]) -> Survey:
     loaded = dict(zip(plan.positions, raw.read(plan.positions), strict=True))
+    if raw.format in ("csv", "excel"):
+        loaded = without_blank_rows(loaded)
     total = len(next(iter(loaded.values())))
     if total == 0:
         raise InputDataError("the file holds column names and no rows.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,18 @@ class Selection:
     rows: NDArray[np.bool_] | None
     countries: tuple[Country, ...]
     notes: tuple[str, ...] = ()
+
+
+def without_blank_rows(columns: Mapping[int, pl.Series]) -> dict[int, pl.Series]:
+    """Return the columns without the rows in which all of them are empty: blank lines of a table are nobody's answers."""
+    blank = np.ones(len(next(iter(columns.values()))), dtype=np.bool_)
+    for series in columns.values():
+        cells = series.str.strip_chars().replace("", None) if series.dtype == pl.String else series
+        blank &= cells.is_null().to_numpy()
+        if not blank.any():
+            return dict(columns)
+    kept = pl.Series(~blank)
+    return {place: series.filter(kept) for place, series in columns.items()}
 
 
 def find_country(wanted: str | int, countries: Sequence[Country]) -> Country | None:

@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "valuestrata"
 TOOLS = ["errors", "files", "frames", "progress", "yamlfile"]
-DATA = ["measures", "survey", "subgroups", "gold", "dataset", "landscape", "splits", "building"]
+DATA = ["measures", "survey", "subgroups", "gold", "dataset", "goldtables", "landscape", "splits", "building"]
 MODELS = ["prompts", "respondents", "responses", "scores", "report", "study", "cli"]
 ROOMS = TOOLS + DATA + MODELS
 

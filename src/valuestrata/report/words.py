@@ -80,9 +80,8 @@ def metric_title(metric: str) -> str:
 
 
 def small_bound(dataset: Dataset) -> str:
-    """Return the number of valid answers below which the gold flags a pair: twice the larger of its minimum and 30."""
-    settings = dataset.meta.get("settings") or {}
-    return f"{2 * max(float(settings.get('min_valid') or 0), 30):g}"
+    """Return the number of valid answers below which the gold flags a pair."""
+    return f"{dataset.meta.get('flag_below', 60):g}"
 
 
 def minimum_cell(dataset: Dataset) -> str:

@@ -83,6 +83,13 @@ def test_prefix_and_tail():
     assert drop_tail("(spontaneous)") == "(spontaneous)"
 
 
+def test_a_country_is_not_taken_for_a_missing_answer():
+    missing = MissingLabels(RULES)
+    assert missing.find("DK: White") is None
+    assert missing.find("DK") == missing.find("DK; unsure") == Missing.DONT_KNOW
+    assert missing.find("IAP: no first answer") == Missing.NOT_APPLICABLE
+
+
 def test_an_items_own_label_goes_before_the_common_words_for_missing():
     odd = item(["Refused", "Accepted", "Missing"])
     labels = ItemLabels(odd, MissingLabels(()))

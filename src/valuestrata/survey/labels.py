@@ -21,6 +21,7 @@ _APOSTROPHES = dict.fromkeys(map(ord, "'’‘‛`´ʼʹ′＇"), "'")
 _DASHES = dict.fromkeys(map(ord, "‐‑‒–—―−﹣－"), "-")
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 _PREFIX = re.compile(r"^\s*[A-Za-z]{1,3}\s*:\s*(?=\S)")
+_COUNTRY = re.compile(r"^\s*[A-Za-z]{2}\s*:\s*\S")
 _TAIL = re.compile(r"\s*[(\[][^()\[\]]*[)\]]?\s*$")
 _NUMBERED = re.compile(r"^\s*([+-]?\d+)(?:\s*[.:)=|-]+\s*|\s+)(?=[^\d\s])(.+)$")
 _CODE_RANGE = re.compile(r"^(.*?)-\d+\s*(?::|-|/|to)\s*-?\d+\s*$")
@@ -124,7 +125,8 @@ class MissingLabels:
     def find(self, label: str) -> Missing | None:
         """Return the class of missing a label stands for, or None if it does not look like a missing answer."""
         meaning = self._table.find(label, STRICT_TIERS)
-        if meaning is None:
+        # `DK: White` is an answer given in Denmark.
+        if meaning is None and not _COUNTRY.match(label):
             head = _HEAD.split(label, maxsplit=1)[0]
             meaning = self._table.find(head, STRICT_TIERS) if head.strip() and head != label else None
         if meaning is not None:

@@ -24,7 +24,7 @@ types: $(VENV)/.dev $(VENV)/.demo
 unit: $(VENV)/.dev $(VENV)/.demo
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-bench: $(VENV)/.bench
+bench: $(VENV)/.bench $(VENV)/.demo
 	$(BIN)/python bench/run.py $(BENCH)
 
 $(VENV)/.created:

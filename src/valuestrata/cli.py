@@ -54,7 +54,22 @@ Part = Annotated[str, typer.Option("--part", help="train, validation, test or al
 Bootstrap = Annotated[int, typer.Option("--bootstrap", min=0, help="Resamples behind each interval.")]
 
 
-@app.command()
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"valuestrata {version('valuestrata')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _face(
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """When a language model is told who it is, does it answer as such people do?"""
+
+
+@app.command(short_help="Embedded survey and model to a report.")
 def demo(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the demonstration.")] = Path("runs/demo"),
     as_json: AsJson = False,
@@ -65,7 +80,7 @@ def demo(
     _study(demo_study(output), as_json)
 
 
-@app.command()
+@app.command(short_help="Do a whole study; resume where it stopped.")
 def run(study_file: Annotated[Path, typer.Argument(metavar="STUDY", help="Study YAML.")], as_json: AsJson = False) -> None:
     """Do a whole study: build, ask, score, report; resumed where it stopped."""
     from valuestrata.study import load_study
@@ -85,7 +100,7 @@ def _study(study: Any, as_json: bool) -> None:
     _exit_if_failed(result.failed)
 
 
-@app.command()
+@app.command(short_help="What was recognised in a file.")
 def describe(
     file: SurveyFile,
     survey: SurveyName = None,
@@ -106,7 +121,7 @@ def describe(
         print(describe_text(found))
 
 
-@app.command()
+@app.command(short_help="Turn a survey into subgroup ground truth.")
 def build(
     file: SurveyFile,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder of the data set.")] = None,
@@ -190,7 +205,7 @@ def _preview(survey: Survey, settings: BuildSettings, as_json: bool) -> None:
         _print_table(beside_published_preview(frame, survey))
 
 
-@app.command()
+@app.command(short_help="How far subgroups differ, by topic.")
 def landscape(dataset: DatasetFolder, as_json: AsJson = False) -> None:
     """How far subgroups differ, by topic: Modal Diversity Score and mean pairwise Wasserstein distance."""
     from valuestrata.dataset import load_dataset
@@ -204,7 +219,7 @@ def landscape(dataset: DatasetFolder, as_json: AsJson = False) -> None:
         _print_table(topics)
 
 
-@app.command()
+@app.command(short_help="Ask a model in persona; resumable.")
 def ask(
     dataset: DatasetFolder,
     model: Annotated[str, typer.Option("--model", help="baseline:KIND, embedded, hf:ORG/NAME[+ADAPTER] or gguf:FILE.")],
@@ -219,6 +234,8 @@ def ask(
     samples: Annotated[int, typer.Option("--samples", min=1, help="Answers to each prompt.")] = 1,
     max_calls: Annotated[int | None, typer.Option("--max-calls", min=1, help="Stop after so many prompts.")] = None,
     device: Annotated[str | None, typer.Option("--device", help="cpu, cuda or mps; chosen if left out.")] = None,
+    temperature: Annotated[float, typer.Option("--temperature", min=0, help="Of written text; 0 takes the likeliest token.")] = 0.0,
+    max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1, help="Tokens written at most.")] = 32,
     seed: Annotated[int, typer.Option("--seed", help="Seed of sampling.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -233,7 +250,7 @@ def ask(
     data = load_dataset(dataset)
     # A misspelt word is refused before a model is loaded, which may take a minute.
     select_pairs(data, split, part, items=_words(items), strata=_words(strata))
-    respondent = make_respondent(model, data, split=split, device=device, seed=seed)
+    respondent = make_respondent(model, data, split=split, device=device, seed=seed, temperature=temperature, max_new_tokens=max_new_tokens)
     result = ask_model(
         data,
         respondent,
@@ -255,7 +272,7 @@ def ask(
     _exit_if_failed(result.failed)
 
 
-@app.command("import")
+@app.command("import", short_help="Take published outputs as a run.")
 def import_(
     dataset: DatasetFolder,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Outputs with custom_id and response (CSV, JSONL, JSON, Parquet).")],
@@ -279,7 +296,7 @@ def import_(
             print(f"{result.unknown:,} rows have a custom_id that this data set does not know.")
 
 
-@app.command("score")
+@app.command("score", short_help="Score runs, with intervals.")
 def score_(
     dataset: DatasetFolder,
     runs: RunFolders,
@@ -305,7 +322,7 @@ def score_(
         _headline(data, loaded, scores)
 
 
-@app.command()
+@app.command(short_help="Write report.html and its tables.")
 def report(
     dataset: DatasetFolder,
     runs: RunFolders,
@@ -323,7 +340,7 @@ def report(
     print(f"Report: {write_report(data, loaded, scores, output, title=title)}")
 
 
-@codebook_app.command("draft")
+@codebook_app.command("draft", short_help="Draft one from a labelled file.")
 def codebook_draft(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A labelled .sav or .dta file.")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Where the YAML goes; stdout if left out.")] = None,

@@ -97,6 +97,8 @@ class ModelSection(StrictModel):
     orders: str | None = None
     samples: int | None = Field(default=None, ge=1)
     max_calls: int | None = Field(default=None, ge=1)
+    temperature: float = Field(default=0.0, ge=0)
+    max_new_tokens: int = Field(default=32, ge=1)
 
     @property
     def run_name(self) -> str:
@@ -305,7 +307,15 @@ def _asked(study: Study, model: ModelSection, dataset: Dataset, say: Callable[[s
         say(f"{model.run_name}: asked before, kept")
         return 0
     say(f"asking {model.run_name}")
-    respondent = make_respondent(model.model, dataset, split=study.split.scheme, device=model.device, seed=study.seeds.sampling)
+    respondent = make_respondent(
+        model.model,
+        dataset,
+        split=study.split.scheme,
+        device=model.device,
+        seed=study.seeds.sampling,
+        temperature=model.temperature,
+        max_new_tokens=model.max_new_tokens,
+    )
     result = ask(
         dataset,
         respondent,

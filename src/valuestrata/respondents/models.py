@@ -11,7 +11,15 @@ KINDS = (*(f"baseline:{kind}" for kind in BASELINES), "embedded", "hf:ORG/NAME",
 
 
 def make_respondent(
-    model: str, dataset: Dataset, *, split: str = "paper", fold: int | None = None, device: str | None = None, seed: int = 0
+    model: str,
+    dataset: Dataset,
+    *,
+    split: str = "paper",
+    fold: int | None = None,
+    device: str | None = None,
+    seed: int = 0,
+    temperature: float = 0.0,
+    max_new_tokens: int = 32,
 ) -> Respondent:
     """Return the respondent model behind `baseline:KIND`, `embedded[+ADAPTER]`, `hf:ORG/NAME[+ADAPTER]` or `gguf:FILE`.
 
@@ -20,6 +28,7 @@ def make_respondent(
         split: split scheme. fold: its fold, None for all.
         device: `cpu`, `cuda` or `mps` for a local model; None chooses.
         seed: seed of sampling, where a model samples.
+        temperature, max_new_tokens: how a local model writes text; 0 takes the likeliest token each time.
 
     Raises:
         UsageError: no such kind of model. MissingExtraError: its libraries are not installed.
@@ -31,5 +40,5 @@ def make_respondent(
     if kind in ("hf", "gguf") or kind.partition("+")[0] == "embedded":
         from valuestrata.respondents.local import load_local
 
-        return load_local(model, device=device, seed=seed)
+        return load_local(model, device=device, seed=seed, temperature=temperature, max_new_tokens=max_new_tokens)
     raise UsageError(f"MODEL {model!r} is of no kind that answers here.{did_you_mean(model, KINDS)}")

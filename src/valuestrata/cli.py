@@ -155,7 +155,10 @@ def build(
         raise UsageError(f"There is no preset {preset!r}; the one there is: 'paper'.")
     if output is None and not dry_run:
         raise UsageError("Say where the data set goes with -o FOLDER, or use --dry-run.")
-    found = _read(file, survey, country, items, attributes, labels, wording=wording, strict=strict)
+    weighted = not unweighted and preset != "paper"
+    found = _read(file, survey, country, items, attributes, labels, wording=wording, strict=strict, weighted=weighted)
+    for note in found.findings.notes:
+        _say(note)
     if levels:
         found = merge_levels(found, levels)
     settings = BuildSettings(
@@ -163,7 +166,7 @@ def build(
         order=order,
         min_respondents=min_respondents,
         min_valid=min_valid,
-        weighted=not unweighted,
+        weighted=weighted,
         draws=draws,
         half_seed=seed,
         redraw_seed=seed,
@@ -367,6 +370,7 @@ def _read(
     *,
     wording: Path | None = None,
     strict: bool = False,
+    weighted: bool = True,
 ) -> Survey:
     from valuestrata.survey.read import read_survey
 
@@ -380,6 +384,7 @@ def _read(
         labels=labels,
         wording=wording,
         strict=strict,
+        weighted=weighted,
     )
     for problem in found.findings.label_problems:
         listed = ", ".join(f"{label!r} ({count})" for label, count in problem.labels)

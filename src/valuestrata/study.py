@@ -257,8 +257,8 @@ def run_study(study: Study, *, say: Callable[[str], None] = lambda _line: None) 
     return StudyResult(dataset, runs, scores, report, sum(results))
 
 
-def read_for(section: SurveySection) -> Survey:
-    """Read the survey of a study section, levels merged."""
+def read_for(section: SurveySection, *, weighted: bool = True) -> Survey:
+    """Read the survey of a study section, levels merged; without its weight if that is not wanted."""
     survey = read_survey(
         section.file,
         section.codebook,
@@ -268,6 +268,7 @@ def read_for(section: SurveySection) -> Survey:
         labels=section.labels,
         wording=section.wording,
         strict=section.strict,
+        weighted=weighted,
     )
     return merge_levels(survey, Path(section.levels)) if section.levels else survey
 
@@ -281,7 +282,9 @@ def _built(study: Study, say: Callable[[str], None]) -> Dataset:
         say("data set: built before, kept")
         return load_dataset(place)
     say("reading the survey")
-    survey = read_for(study.survey)
+    survey = read_for(study.survey, weighted=study.settings.weighted)
+    for note in survey.findings.notes:
+        say(note)
     say(f"building the data set of {survey.respondents:,} respondents and {len(survey.items)} items")
     dataset = build(survey, study.settings)
     write_dataset(dataset, place)

@@ -161,3 +161,16 @@ def test_the_installed_command_runs():
     done = subprocess.run([sys.executable, "-m", "valuestrata", "--help"], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert "describe" in done.stdout
+
+
+def test_a_weight_that_is_not_used_may_be_bad(call, tmp_path):
+    write_survey(tmp_path, wt=lambda person: -1)
+    assert build(call, tmp_path).code == 3
+    assert build(call, tmp_path, "--unweighted").code == 0
+
+
+def test_a_constant_weight_is_said(call, tmp_path):
+    write_survey(tmp_path, wt=lambda person: 1)
+    built = build(call, tmp_path)
+    assert built.code == 0
+    assert "unweighted" in built.err

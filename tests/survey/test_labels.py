@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from valuestrata.survey.codebook import Item, Missing, MissingRule
+from valuestrata.survey.codebook import Attribute, AttributeLevel, Item, Missing, MissingRule
 from valuestrata.survey.labels import ItemLabels, LabelTable, MissingLabels, drop_prefix, drop_tail, normalise, number
+from valuestrata.survey.meanings import LevelLabels
 
 RULES = (
     MissingRule(Missing.DONT_KNOW, (-1,), ("Don't know",)),
@@ -144,3 +145,11 @@ def test_a_match_is_unique_or_none(text):
     assert table.find(text) in (None, 0, 1, 2, 3)
     if normalise(text) not in {"yes", "no", "yes both", "a no"}:
         assert table.find(text) is None or "(" in text or ":" in text or "[" in text
+
+
+def test_a_numbered_level_must_say_the_same_twice():
+    levels = (AttributeLevel("Male", codes=(1,)), AttributeLevel("Female", codes=(2,)))
+    found = LevelLabels(Attribute("sex", "sex", "Sex", "sex", levels), MissingLabels(()))
+    assert found.find("1. Male") == 0
+    assert found.find("2) female") == 1
+    assert found.find("2. Male") is None

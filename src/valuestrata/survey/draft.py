@@ -26,9 +26,10 @@ MOST_LEVELS = 40
 # Two labels this many points apart are taken for the ends of a scale: a yes/no pair is seldom coded 1 and 6.
 ENDS_APART = 5
 
+# Not before a colon or a dash: `DK: Denmark` and `DK-01 Hovedstaden` are places.
 _VOLUNTEERED = r"^[\W\d_]*(?:vol(?:unteered|\.)?\W+)?"
 _MISSING_LABELS: tuple[tuple[Missing, re.Pattern[str]], ...] = tuple(
-    (kind, re.compile(_VOLUNTEERED + rf"(?:{words})\b"))
+    (kind, re.compile(_VOLUNTEERED + rf"(?:{words})\b(?!\s*[:-]\s*\w)"))
     for kind, words in (
         (Missing.DONT_KNOW, r"don.?t know|do not know|does not know|d\.?k|can.?t (?:choose|say)|cannot (?:choose|say)|no opinion"),
         (Missing.NOT_APPLICABLE, r"not applicable|inapplicable|inap|iap|n/a|does not apply"),

@@ -37,6 +37,12 @@ _COMMON_MISSING: dict[Missing, tuple[str, ...]] = {
 }
 
 
+def numbered(label: str) -> tuple[int, str] | None:
+    """Return number and words of a label such as `1. Very important`, or None where it is not one."""
+    parts = _NUMBERED.match(label.translate(_DASHES))
+    return None if parts is None else (int(parts[1]), parts[2])
+
+
 def number(text: str) -> float | None:
     """Return the number that a cell's text is (`3`, ` 3.0`, `10`, `0,98`), or None."""
     bare = text.strip().translate(_DASHES)
@@ -172,11 +178,11 @@ class ItemLabels:
 
     def _numbered(self, label: str) -> int | None:
         """`1. Very important`: the number and the words must say the same."""
-        parts = _NUMBERED.match(label.translate(_DASHES))
+        parts = numbered(label)
         if parts is None:
             return None
-        missing = self._missing.find(parts[2])
+        missing = self._missing.find(parts[1])
         if missing is not None:
             return missing
-        index = self._own.find(parts[2])
-        return index if index is not None and index == self._raw.get(int(parts[1])) else None
+        index = self._own.find(parts[1])
+        return index if index is not None and index == self._raw.get(parts[0]) else None

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from valuestrata.survey.codebook import Attribute, Codebook, Item, Missing
 from valuestrata.survey.formats import ValueLabels
-from valuestrata.survey.labels import LOOSE_TIERS, NULL_WORDS, STRICT_TIERS, ItemLabels, LabelTable, MissingLabels, number
+from valuestrata.survey.labels import LOOSE_TIERS, NULL_WORDS, STRICT_TIERS, ItemLabels, LabelTable, MissingLabels, number, numbered
 
 Value = float | str
 Counts = Sequence[tuple[Value, int]]
@@ -182,7 +182,20 @@ class LevelLabels:
         if self._missing.find(label) is not None:
             return UNKNOWN_LEVEL
         level = self._own.find(label, LOOSE_TIERS, self._among)
-        return self._band(label) if level is None and self._attribute.banded else level
+        if level is None and self._attribute.banded:
+            level = self._band(label)
+        return self._numbered(label) if level is None else level
+
+    def _numbered(self, label: str) -> int | None:
+        """`1. Male`: the number and the words must say the same, where the level has numbers."""
+        parts = numbered(label)
+        if parts is None:
+            return None
+        if self._missing.find(parts[1]) is not None:
+            return UNKNOWN_LEVEL
+        level = self._own.find(parts[1], STRICT_TIERS, self._among)
+        codes = () if level is None else self._attribute.levels[level].codes
+        return level if not codes or parts[0] in codes else None
 
     def _band(self, label: str) -> int | None:
         """`16 to 24`, `65 and more years`: the one level whose band holds it."""

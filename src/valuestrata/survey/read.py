@@ -74,6 +74,7 @@ def read_survey(
     labels: str | Path | None = None,
     wording: str | Path | None = None,
     strict: bool = False,
+    weighted: bool = True,
 ) -> Survey:
     """Read a survey file of any supported format.
 
@@ -86,6 +87,7 @@ def read_survey(
         labels: YAML file that settles labels which match nothing (see `settled`).
         wording: YAML file with questions and option labels to show instead of the codebook's (see `wording`).
         strict: refuse the file if any item has labels that match nothing, instead of leaving the item out.
+        weighted: read the weight; False leaves the column aside, whatever it holds.
 
     Raises:
         UsageError: an item, attribute or survey that does not exist.
@@ -106,6 +108,8 @@ def read_survey(
     with opened as raw:
         if codebook is None:
             codebook = detect_survey(raw.header)
+        if not weighted:
+            codebook = replace(codebook, weight=None)
         settled, shown = _overlays(codebook, labels, wording)
         plan = _plan(raw, codebook, items, attributes, demanding=own)
         result = _read(raw, plan, codebook, shown, settled, countries)

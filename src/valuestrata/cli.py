@@ -372,7 +372,7 @@ def _read(
     strict: bool = False,
     weighted: bool = True,
 ) -> Survey:
-    from valuestrata.survey.read import read_survey
+    from valuestrata.survey.read import problem_text, read_survey
 
     countries = [word for entry in country or [] for word in _words(entry)]
     found = read_survey(
@@ -387,8 +387,7 @@ def _read(
         weighted=weighted,
     )
     for problem in found.findings.label_problems:
-        listed = ", ".join(f"{label!r} ({count})" for label, count in problem.labels)
-        _say(f"{problem.item} is left out: {listed} match nothing in the codebook; settle them with --labels FILE.")
+        _say(f"left out, for labels that match nothing in the codebook: {problem_text(problem)}; settle them with --labels FILE.")
     return found
 
 

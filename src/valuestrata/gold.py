@@ -14,10 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from valuestrata.survey.codebook import Missing
+
 # Counts that differ by less than this share of the largest are a tie: weighted sums carry rounding, real weights do not
 # agree to nine digits by chance.
 TIE_TOLERANCE = 1e-9
-MISSING_CLASSES = 5
+MISSING_CLASSES = len(Missing)
 
 Floats = NDArray[np.float64]
 

@@ -27,7 +27,7 @@ RESAMPLE_CELLS = 25_000_000
 def effective_answers(survey: Survey, cells: Cells) -> NDArray[np.float64]:
     """Return the effective valid answers of every pair, shape (items, kept subgroups); plain counts when unweighted."""
     options = np.array([len(item.codes) for item in survey.items], dtype=np.intp)
-    counts = _Counts.of(survey, cells, cells.joint_of_respondent, len(cells.joint_n), cells.members, int(options.max()))
+    counts = _Counts.of(survey, cells.joint_of_respondent, len(cells.joint_n), cells.members, int(options.max()))
     return counts.n_eff
 
 
@@ -42,9 +42,7 @@ class _Counts:
     n_eff: NDArray[np.float64]
 
     @classmethod
-    def of(
-        cls, survey: Survey, cells: Cells, joint: NDArray[np.intp], joint_cells: int, members: Sequence[NDArray[np.intp]], options: int
-    ) -> _Counts:
+    def of(cls, survey: Survey, joint: NDArray[np.intp], joint_cells: int, members: Sequence[NDArray[np.intp]], options: int) -> _Counts:
         def count(weight: NDArray[np.float64] | None) -> NDArray[np.float64]:
             return count_answers(survey.answers, joint, joint_cells, members, options, weight)
 
@@ -87,7 +85,7 @@ def tabulate(
     of_a = list(cells.members)
     of_b = [members + joint_cells for members in cells.members]
     both = [np.concatenate(pair) for pair in zip(of_a, of_b, strict=True)]
-    every = _Counts.of(survey, cells, doubled, 2 * joint_cells, [*both, *of_a, *of_b], widest)
+    every = _Counts.of(survey, doubled, 2 * joint_cells, [*both, *of_a, *of_b], widest)
     subgroups = len(cells.kept)
     counts = [_slice(every, slice(h * subgroups, (h + 1) * subgroups)) for h in range(len(HALVES))]
 

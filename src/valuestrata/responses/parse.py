@@ -310,7 +310,7 @@ def _chosen(text: str, scale: _Scale) -> _Found | None:
 
 def _only_mention(text: str, scale: _Scale) -> _Found | None:
     """Return the one option that the text names in passing: `that is a 7, honestly`, `it is rather important to us`."""
-    numbers = {found for found in _passing_numbers(text, scale) if found in scale.numbers}
+    numbers = {found for found in _passing_numbers(text) if found in scale.numbers}
     if len(numbers) > 1:
         return _Found(None, "unparsed", _AMBIGUOUS)
     if numbers:
@@ -328,7 +328,7 @@ def _only_mention(text: str, scale: _Scale) -> _Found | None:
     return _shared(next(iter(named.values())), scale) if named else None
 
 
-def _passing_numbers(text: str, scale: _Scale) -> Iterator[int]:
+def _passing_numbers(text: str) -> Iterator[int]:
     for match in re.finditer(r"(?<![\w.,/-])-?\d{1,9}(?![\w%]|[.,/]\d|-\d)", text):
         before, rest = text[max(0, match.start() - 30) : match.start()], text[match.end() : match.end() + _REACH]
         told = re.search(r"(?:\b(?:in|aged?|question|q|item|page|section|about|over|under|than|of the)|[€£#])\s*\Z", before, re.IGNORECASE)

@@ -72,7 +72,7 @@ def choose(view: View, entry: Entry, run: RunLike) -> list[Example]:
             if most and row["item"] not in {other["item"] for other in rows}:
                 rows.append(row)
                 most -= 1
-    prompts = prompts_for(view.dataset, run, rows)
+    prompts = prompts_for(view.dataset, rows)
     return [_example(view.dataset, entry, row, prompts.get(row["pair_id"])) for row in rows]
 
 
@@ -91,7 +91,7 @@ def _example(dataset: Dataset, entry: Entry, row: Mapping[str, Any], prompt: str
     return Example(entry.label, outcome, subgroup_titles(dataset)[row["subgroup"]], item["question"], row["n"], options, text, prompt)
 
 
-def prompts_for(dataset: Dataset, run: RunLike, rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def prompts_for(dataset: Dataset, rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Return pair_id -> what the model saw, rendered again; only where it has the hash that the response recorded."""
     from valuestrata.prompts import load_template, render_prompts
 

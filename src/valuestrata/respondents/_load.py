@@ -80,7 +80,7 @@ def load_model(name: str, *, device: str | None, dtype: str | None) -> Loaded:
         file = embedded_file() if spec.kind == "embedded" else Path(spec.place).expanduser()
         check_gguf(file)
         folder, weights, source = str(file.parent), file.name, {"model": file.stem, "revision": sha256_of(file)}
-    return _load(name, spec, folder, weights, source, device, dtype)
+    return _load(spec, folder, weights, source, device, dtype)
 
 
 def embedded_file() -> Path:
@@ -138,7 +138,7 @@ def _hub_or_folder(name: str, spec: Spec) -> dict[str, Any]:
     return {"model": folder.resolve().name, "revision": canonical_hash([small, sizes])}
 
 
-def _load(name: str, spec: Spec, folder: str, weights: str | None, source: dict[str, Any], device: str | None, dtype: str | None) -> Loaded:
+def _load(spec: Spec, folder: str, weights: str | None, source: dict[str, Any], device: str | None, dtype: str | None) -> Loaded:
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer

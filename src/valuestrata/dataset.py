@@ -6,17 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
-from valuestrata.errors import InputDataError
+from valuestrata.errors import InputDataError, UsageError
 from valuestrata.files import folder_written_beside, read_json, read_parquet, write_json, write_parquet
 from valuestrata.frames import Column, Schema
 from valuestrata.survey.codebook import Missing
 
-FORMAT = "valuestrata-dataset-1"
+FORMAT = "valuestrata-dataset-2"
 MISSING_CLASSES = tuple(kind.key for kind in Missing)
+# Behind the name of a scheme: training gold of half A, test gold of half B. It has no rows of its own on disk.
+DISJOINT = "+disjoint"
+PARTS = ("train", "validation", "test")
 
 ITEMS = Schema(
     "items.parquet",
@@ -79,8 +82,13 @@ MODE_DRAWS = Schema(
     "mode_draws.parquet",
     {
         "pair_id": Column(pl.String, "{item}_{subgroup}"),
+        "half": Column(pl.String, "all, A or B; a half without answers has no row, as in gold"),
         "draws": Column(pl.List(pl.Int8), "option index of the mode in each joint redraw of all respondents"),
         "share_se": Column(pl.List(pl.Float64), "standard deviation over redraws of each share"),
+        "share_draws": Column(
+            pl.List(pl.Int8),
+            "shares of the first redraws, draw by draw, in 1/32 of share_se from the gold share (`gold.unpack_share_draws`)",
+        ),
     },
 )
 
@@ -176,18 +184,57 @@ class Dataset:
     def part(self, scheme: str, part: str, fold: int | None = None) -> pl.DataFrame:
         """Return the pairs of one part of a split scheme (`all` for every part): pair_id, item, subgroup, fold, part.
 
+        `SCHEME+disjoint` has the rows of its base scheme; whose gold they stand for is said by `half_of`. A pair may
+        stand in several folds, and be a test pair in more than one of them.
+
         Raises:
-            InputDataError: the data set holds no such scheme.
+            InputDataError: the data set holds no such scheme (with the reason, where the build refused it).
         """
-        rows = self.splits.filter(pl.col("scheme") == scheme)
+        rows = self.splits.filter(pl.col("scheme") == scheme.removesuffix(DISJOINT))
         if rows.is_empty():
-            known = ", ".join(self.splits["scheme"].unique().sort().to_list()) or "none"
-            raise InputDataError(f"{self.path or 'the data set'}: it has no split {scheme!r}; splits built: {known}.")
+            raise InputDataError(self._no_scheme(scheme))
         if part != "all":
             rows = rows.filter(pl.col("part") == part)
         if fold is not None:
             rows = rows.filter(pl.col("fold") == fold)
         return rows.select("pair_id", "item", "subgroup", "fold", "part")
+
+    def fold_labels(self, scheme: str) -> list[str]:
+        """Return what each fold of a scheme holds out, in the order of the folds: `religion = Muslim`, topics, ...
+
+        Raises:
+            InputDataError: the data set holds no such scheme (with the reason, where the build refused it).
+        """
+        found: Mapping[str, Any] = self.meta.get("splits", {}).get(scheme.removesuffix(DISJOINT), {})
+        if "folds" not in found:
+            raise InputDataError(self._no_scheme(scheme))
+        return [str(label) for label in found["folds"]]
+
+    def _no_scheme(self, scheme: str) -> str:
+        where = self.path or "the data set"
+        if reason := self.meta.get("splits", {}).get(scheme.removesuffix(DISJOINT), {}).get("refused"):
+            return f"{where}: it has no split {scheme!r}. {reason}"
+        built = self.splits["scheme"].unique(maintain_order=True).to_list()
+        return f"{where}: it has no split {scheme!r}; splits built: {', '.join(built) or 'none'}."
+
+
+def half_of(split: str, part: str) -> Literal["all", "A", "B"]:
+    """Return whose gold a part of a split stands for: everybody's, or under `SCHEME+disjoint` that of one half.
+
+    Args:
+        split: name of a scheme. part: train, validation or test (that of a pair, never `all`).
+
+    Returns:
+        `all` without the suffix; with it `B` for test and `A` for train and validation.
+
+    Raises:
+        UsageError: another part; of several parts together the gold would come from both halves.
+    """
+    if part not in PARTS:
+        raise UsageError(f"Gold of part {part!r} of split {split!r}: expected one of {', '.join(PARTS)}.")
+    if not split.endswith(DISJOINT):
+        return "all"
+    return "B" if part == "test" else "A"
 
 
 def write_dataset(dataset: Dataset, path: Path) -> None:

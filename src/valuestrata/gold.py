@@ -20,6 +20,9 @@ from valuestrata.survey.codebook import Missing
 # agree to nine digits by chance.
 TIE_TOLERANCE = 1e-9
 MISSING_CLASSES = len(Missing)
+# A redrawn share is kept in eight bits, as steps of 1/32 standard error from the gold share: up to four of them either way.
+SHARE_STEPS = 32
+LARGEST_STEP = 127
 
 Floats = NDArray[np.float64]
 
@@ -63,12 +66,15 @@ def count_answers(
 class Redraws:
     """What joint redraws of all respondents say of the items that share a number of options K.
 
+    The halves are the whole survey, half A and half B; the same draw is the same resample of people in all of them.
+
     Attributes:
         items: indices of the items, shape (I,).
         p_mode: shape (halves, I, subgroups, K): chance of each option to be the mode, ties shared equally.
         floor_w1, floor_rps: shape (halves, I, subgroups): mean distance of redrawn shares to the gold shares.
-        share_se: shape (I, subgroups, K), whole survey.
-        modes: int8, shape (I, subgroups, draws), whole survey: option index of the mode, the lowest among ties.
+        share_se: shape (halves, I, subgroups, K): standard deviation of each share over the draws.
+        modes: int8, shape (halves, I, subgroups, draws): option index of the mode, the lowest among ties.
+        share_draws: int8, shape (halves, I, subgroups, S, K): shares of the first S draws, packed (`unpack_share_draws`).
     """
 
     items: NDArray[np.intp]
@@ -77,6 +83,7 @@ class Redraws:
     floor_rps: Floats
     share_se: Floats
     modes: NDArray[np.int8]
+    share_draws: NDArray[np.int8]
 
 
 def redraw(
@@ -87,6 +94,7 @@ def redraw(
     gold_counts: Floats,
     *,
     draws: int,
+    share_draws: int,
     rng: np.random.Generator,
     weight: Floats | None = None,
     advance: Callable[[int], None] = lambda _steps: None,
@@ -100,7 +108,7 @@ def redraw(
         respondents_of: for each subgroup the indices of its respondents.
         half: which half each respondent is in; halves are ordered (all, A = True, B = False) in the results.
         gold_counts: shape (3 halves, items, subgroups, largest K): the weighted counts the draws are compared with.
-        draws: number of redraws.
+        draws: number of redraws. share_draws: of how many of them, at most all, the shares are kept.
         rng: source of the resampling.
         weight: carried along with each respondent; None counts heads.
         advance: told of each subgroup done in each chunk.
@@ -108,12 +116,13 @@ def redraw(
 
     Returns:
         One `Redraws` for each number of options that occurs, in increasing K. A draw in which a pair has no answer
-        counts for nothing in `p_mode` and repeats the gold mode in `modes`.
+        counts for nothing in `p_mode` and `share_se` and repeats the gold mode and the gold shares.
     """
     people = answers.shape[0]
     groups = [np.flatnonzero(options == k) for k in np.unique(options)]
     sizes = [int(k) for k in np.unique(options)]
-    tallies = [_Tally.empty(items, k, len(respondents_of), draws, gold_counts) for items, k in zip(groups, sizes, strict=True)]
+    kept = min(share_draws, draws)
+    tallies = [_Tally.empty(items, k, len(respondents_of), draws, kept, gold_counts) for items, k in zip(groups, sizes, strict=True)]
     one_hot = [_one_hot(answers[:, items], k) for items, k in zip(groups, sizes, strict=True)]
     for start in range(0, draws, chunk):
         size = min(chunk, draws - start)
@@ -149,12 +158,14 @@ class _Tally:
     valid: Floats
     sum_w1: Floats
     sum_rps: Floats
-    share_sum: Floats
-    share_squares: Floats
+    sum_shift: Floats
+    sum_squares: Floats
     modes: NDArray[np.int8]
+    # Options before items, as the counts come: shape (halves, subgroups, S, K, I).
+    shifts: NDArray[np.float32]
 
     @classmethod
-    def empty(cls, items: NDArray[np.intp], options: int, subgroups: int, draws: int, gold_counts: Floats) -> _Tally:
+    def empty(cls, items: NDArray[np.intp], options: int, subgroups: int, draws: int, kept: int, gold_counts: Floats) -> _Tally:
         shape = (3, len(items), subgroups)
         return cls(
             items=items,
@@ -164,9 +175,10 @@ class _Tally:
             valid=np.zeros(shape),
             sum_w1=np.zeros(shape),
             sum_rps=np.zeros(shape),
-            share_sum=np.zeros((*shape[1:], options)),
-            share_squares=np.zeros((*shape[1:], options)),
-            modes=np.zeros((len(items), subgroups, draws), dtype=np.int8),
+            sum_shift=np.zeros((*shape, options)),
+            sum_squares=np.zeros((*shape, options)),
+            modes=np.zeros((*shape, draws), dtype=np.int8),
+            shifts=np.zeros((3, subgroups, kept, options, len(items)), dtype=np.float32),
         )
 
     def add(self, subgroup: int, start: int, of_a: Floats, of_b: Floats) -> None:
@@ -180,36 +192,72 @@ class _Tally:
             self.valid[half, :, subgroup] += answered.sum(axis=0)
             self.wins[half, :, subgroup] += np.einsum("dki,di->ik", tied, per_tie)
             gold = self.gold[half, :, subgroup]
-            if half == 0:
-                modes = np.where(answered, tied.argmax(axis=1), is_mode(gold).argmax(axis=-1))
-                self.modes[:, subgroup, start : start + len(modes)] = modes.T
+            modes = np.empty(answered.shape, dtype=np.int8)
+            modes[:] = is_mode(gold).argmax(axis=-1)
+            for option in reversed(range(self.options)):
+                np.copyto(modes, np.int8(option), where=tied[:, option])
+            self.modes[half, :, subgroup, start : start + len(modes)] = modes.T
             shares = np.divide(counts, np.where(answered, total, 1.0)[:, None], out=counts)
-            if half == 0:
-                self.share_sum[:, subgroup] += shares.sum(axis=0).T
-                self.share_squares[:, subgroup] += np.einsum("dki,dki->ik", shares, shares)
-            self._add_distances(half, subgroup, shares, shares_of(gold).T, answered)
+            shares -= shares_of(gold).T
+            shares *= answered[:, None]
+            self._add_shifts(half, subgroup, start, shares)
 
-    def _add_distances(self, half: int, subgroup: int, shares: Floats, gold: Floats, answered: NDArray[np.bool_]) -> None:
-        """Add W1 and RPS of redrawn to gold shares, summed over draws (`measures.w1` and `rps`, options along axis 1)."""
-        shares -= gold
-        gap = np.cumsum(shares, axis=1, out=shares)[:, :-1]
-        gap *= answered[:, None]
+    def _add_shifts(self, half: int, subgroup: int, start: int, shift: Floats) -> None:
+        """Add redrawn minus gold shares: their sums, and W1 and RPS (`measures.w1` and `rps`, options along axis 1)."""
+        self.sum_shift[half, :, subgroup] += shift.sum(axis=0).T
+        self.sum_squares[half, :, subgroup] += np.einsum("dki,dki->ik", shift, shift)
+        kept = self.shifts[half, subgroup, start : start + len(shift)]
+        kept[:] = shift[: len(kept)]
         ends = self.options - 1
-        self.sum_w1[half, :, subgroup] += np.abs(gap).sum(axis=(0, 1)) / ends
-        self.sum_rps[half, :, subgroup] += np.einsum("dki,dki->i", gap, gap) / ends
+        gap = np.zeros_like(shift[:, 0])
+        for option in range(ends):
+            gap += shift[:, option]
+            self.sum_w1[half, :, subgroup] += np.abs(gap).sum(axis=0) / ends
+            self.sum_rps[half, :, subgroup] += np.einsum("di,di->i", gap, gap) / ends
 
     def result(self) -> Redraws:
         valid = np.maximum(self.valid, 1)
-        mean = self.share_sum / valid[0][..., None]
-        variance = np.maximum(self.share_squares / valid[0][..., None] - mean * mean, 0.0)
+        mean = self.sum_shift / valid[..., None]
+        variance = np.maximum(self.sum_squares / valid[..., None] - mean * mean, 0.0)
+        # Rounding leaves a trace of variance where every draw has the same share.
+        share_se = np.where(variance > TIE_TOLERANCE**2, np.sqrt(variance), 0.0)
         return Redraws(
             items=self.items,
             p_mode=self.wins / valid[..., None],
             floor_w1=self.sum_w1 / valid,
             floor_rps=self.sum_rps / valid,
-            share_se=np.sqrt(variance),
+            share_se=share_se,
             modes=self.modes,
+            share_draws=np.stack([_pack(shifts, se) for shifts, se in zip(self.shifts, share_se, strict=True)]),
         )
+
+
+def _pack(shifts: NDArray[np.float32], share_se: Floats) -> NDArray[np.int8]:
+    """Return shifts (subgroups, S, K, I) as steps of 1/32 standard error (I, subgroups, K), shape (I, subgroups, S, K)."""
+    step = np.moveaxis(share_se, 0, -1)[:, None].astype(np.float32) / SHARE_STEPS
+    steps = np.divide(shifts, step, out=np.zeros_like(shifts), where=step > 0)
+    packed = np.clip(np.rint(steps, out=steps), -LARGEST_STEP, LARGEST_STEP, out=steps).astype(np.int8)
+    return np.moveaxis(packed, -1, 0)
+
+
+def unpack_share_draws(packed: NDArray[np.int8], shares: Floats, share_se: Floats) -> Floats:
+    """Return the redrawn shares that `share_draws` of `mode_draws.parquet` stand for.
+
+    A step is 1/32 of the standard error, so that a share is within 1/64 standard error of what was drawn, before the
+    shares of a draw are made to add up to 1 again; draws further than 3.97 standard errors from gold are cut there.
+
+    Args:
+        packed: int8, shape (..., S * K): S draws, one after the other, of the K codes.
+        shares: gold shares, shape (..., K), that sum to 1. share_se: their standard deviation over the draws, same shape.
+
+    Returns:
+        Shape (..., S, K): shares in 0..1 that sum to 1.
+    """
+    options = shares.shape[-1]
+    steps = packed.reshape(*packed.shape[:-1], packed.shape[-1] // options, options)
+    drawn = shares[..., None, :] + steps * (share_se / SHARE_STEPS)[..., None, :]
+    np.maximum(drawn, 0.0, out=drawn)
+    return drawn / drawn.sum(axis=-1, keepdims=True)
 
 
 def is_mode(counts: Floats) -> NDArray[np.bool_]:

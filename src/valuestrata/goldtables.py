@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,14 +62,15 @@ class _Counts:
 
 
 def tabulate(
-    survey: Survey, cells: Cells, *, min_valid: float, draws: int, half_seed: int, redraw_seed: int
+    survey: Survey, cells: Cells, *, min_valid: float, draws: int, share_draws: int, half_seed: int, redraw_seed: int
 ) -> tuple[pl.DataFrame, pl.DataFrame, NDArray[np.int64]]:
     """Count and redraw every pair.
 
     Args:
         survey: the microdata. cells: its subgroups.
         min_valid: fewest effective valid answers of a pair; the nation is kept from one answer on.
-        draws: joint redraws. half_seed, redraw_seed: seeds of the halving and of the redraws.
+        draws: joint redraws. share_draws: how many of them also keep the shares.
+        half_seed, redraw_seed: seeds of the halving and of the redraws.
 
     Returns:
         The gold (GOLD schema), the mode draws (MODE_DRAWS schema), and the valid answers by joint cell and item.
@@ -100,6 +102,7 @@ def tabulate(
             half,
             np.stack([c.weighted for c in counts]),
             draws=draws,
+            share_draws=share_draws,
             rng=np.random.default_rng(redraw_seed),
             weight=survey.weight,
             advance=advance,
@@ -108,7 +111,7 @@ def tabulate(
     keep = counts[0].n_eff >= min_valid
     keep[:, 0] |= counts[0].n_eff[:, 0] > 0
     gold = _gold_frame(survey, cells, counts, redraws, keep)
-    mode_draws = _draws_frame(survey, cells, redraws, keep)
+    mode_draws = _draws_frame(survey, cells, counts, redraws, keep)
     singles: list[NDArray[np.intp]] = [np.array([cell], dtype=np.intp) for cell in range(joint_cells)]
     by_joint = count_answers(survey.answers, cells.joint_of_respondent, joint_cells, singles, widest)
     valid_by_joint = by_joint[..., len(MISSING_CLASSES) :].sum(axis=-1).T.astype(np.int64)
@@ -131,9 +134,7 @@ def _gold_frame(
     for group in redraws:
         k = group.p_mode.shape[-1]
         for h, name in enumerate(HALVES):
-            # Answers that all weigh nothing say as little as none.
-            chosen = keep[group.items] & (counts[h].n_eff[group.items] > 0)
-            i, s = np.nonzero(chosen)
+            i, s = _with_gold(group, counts[h], keep)
             item = group.items[i]
             frames.append(_gold_rows(survey, item, ids[s], name, _at(counts[h], item, s, k), _Drawn.at(group, h, i, s)))
     order = {item.id: position for position, item in enumerate(survey.items)}
@@ -144,6 +145,13 @@ def _gold_frame(
         pl.col("half").replace_strict({name: h for h, name in enumerate(HALVES)}, return_dtype=pl.Int32),
     )
     return GOLD.check(gold, "gold")
+
+
+def _with_gold(group: Redraws, counts: _Counts, keep: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the pairs that have gold in a half: index of the item within the group, index of the subgroup."""
+    # Answers that all weigh nothing say as little as none.
+    i, s = np.nonzero(keep[group.items] & (counts.n_eff[group.items] > 0))
+    return i, s
 
 
 def _at(counts: _Counts, item: NDArray[np.intp], s: NDArray[np.intp], k: int) -> _Counts:
@@ -188,7 +196,7 @@ def _gold_rows(
             "counts_weighted": _lists(counts.weighted),
             "shares": _lists(shares),
             "mode": codes[np.arange(len(item)), mode],
-            "modes": pl.Series([row[is_in].tolist() for row, is_in in zip(codes, tied, strict=True)], dtype=pl.List(pl.Int32)),
+            "modes": _lists_where(codes, tied),
             "mode_share": shares.max(axis=-1) if len(item) else [],
             "p_mode": _lists(drawn.p_mode),
             "margin": top_two[:, 0] - top_two[:, 1] if len(item) else [],
@@ -215,22 +223,33 @@ def _missing(counts: NDArray[np.float64]) -> pl.Series:
     return pl.DataFrame({name: ordered[:, c] for c, name in enumerate(MISSING_CLASSES)}).to_struct("missing")
 
 
-def _lists(values: NDArray[Any]) -> pl.Series:
-    return pl.Series(np.ascontiguousarray(values), dtype=pl.Array(pl.Float64, values.shape[-1])).arr.to_list()
+def _lists(values: NDArray[Any], dtype: pl.DataType | None = None) -> pl.Series:
+    return pl.Series(np.ascontiguousarray(values), dtype=pl.Array(dtype or pl.Float64(), values.shape[-1])).arr.to_list()
 
 
-def _draws_frame(survey: Survey, cells: Cells, redraws: Sequence[Redraws], keep: NDArray[np.bool_]) -> pl.DataFrame:
+def _lists_where(values: NDArray[Any], chosen: NDArray[np.bool_]) -> pl.Series:
+    """Return the chosen values of each row as a list; every row has one."""
+    rows = pl.DataFrame({"row": np.nonzero(chosen)[0], "value": values[chosen]})
+    return rows.group_by("row", maintain_order=True).agg("value")["value"]
+
+
+def _draws_frame(
+    survey: Survey, cells: Cells, counts: Sequence[_Counts], redraws: Sequence[Redraws], keep: NDArray[np.bool_]
+) -> pl.DataFrame:
     frames: list[pl.DataFrame] = []
     for group in redraws:
-        i, s = np.nonzero(keep[group.items])
-        modes = np.ascontiguousarray(group.modes[i, s])
-        frames.append(
-            pl.DataFrame(
-                {
-                    "pair_id": [pair_id(survey.items[group.items[a]].id, cells.kept[b].id) for a, b in zip(i, s, strict=True)],
-                    "draws": pl.Series(modes, dtype=pl.Array(pl.Int8, modes.shape[-1])).arr.to_list(),
-                    "share_se": _lists(group.share_se[i, s]),
-                }
+        flat = group.share_draws.reshape(*group.share_draws.shape[:3], math.prod(group.share_draws.shape[3:]))
+        for h, name in enumerate(HALVES):
+            i, s = _with_gold(group, counts[h], keep)
+            frames.append(
+                pl.DataFrame(
+                    {
+                        "pair_id": [pair_id(survey.items[group.items[a]].id, cells.kept[b].id) for a, b in zip(i, s, strict=True)],
+                        "half": [name] * len(i),
+                        "draws": _lists(group.modes[h, i, s], pl.Int8()),
+                        "share_se": _lists(group.share_se[h, i, s]),
+                        "share_draws": _lists(flat[h, i, s], pl.Int8()),
+                    }
+                )
             )
-        )
     return MODE_DRAWS.check(pl.concat(frames), "mode draws")

@@ -66,13 +66,13 @@ def test_p_mode_follows_the_binomial_law():
     gold = np.zeros((3, 1, 1, 2))
     gold[:, 0, 0] = [yes, n - yes]
     half = np.arange(n) % 2 == 0
-    (result,) = redraw(answers, np.array([2]), [np.arange(n)], half, gold, draws=draws, rng=np.random.default_rng(1))
+    (result,) = redraw(answers, np.array([2]), [np.arange(n)], half, gold, draws=draws, share_draws=0, rng=np.random.default_rng(1))
     p = yes / n
     tail = sum(math.comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(13, n + 1))
     assert result.p_mode[0, 0, 0, 0] == pytest.approx(tail, abs=4 * math.sqrt(tail * (1 - tail) / draws))
     assert result.p_mode.sum(axis=-1) == pytest.approx(1)
     # The standard error of a share is sqrt(p (1 - p) / n).
-    assert result.share_se[0, 0, 0] == pytest.approx(math.sqrt(p * (1 - p) / n), rel=0.03)
+    assert result.share_se[0, 0, 0, 0] == pytest.approx(math.sqrt(p * (1 - p) / n), rel=0.03)
     # With two options W1 is |redrawn share - share|, whose mean is known for a normal: se * sqrt(2 / pi).
     assert result.floor_w1[0, 0, 0] == pytest.approx(math.sqrt(p * (1 - p) / n) * math.sqrt(2 / math.pi), rel=0.05)
     # ... and RPS its square, whose mean is the variance.
@@ -83,10 +83,12 @@ def test_ties_in_a_redraw_are_shared_equally():
     # Two people, one of each opinion: a redraw is (2,0), (1,1), (0,2) with 1/4, 1/2, 1/4; the tie is split.
     answers = np.array([[0], [1]], dtype=np.int8)
     gold = np.ones((3, 1, 1, 2))
-    (result,) = redraw(answers, np.array([2]), [np.arange(2)], np.array([True, False]), gold, draws=4000, rng=np.random.default_rng(0))
+    (result,) = redraw(
+        answers, np.array([2]), [np.arange(2)], np.array([True, False]), gold, draws=4000, share_draws=0, rng=np.random.default_rng(0)
+    )
     assert result.p_mode[0, 0, 0] == pytest.approx([0.5, 0.5], abs=0.03)
     # The stored mode is the lowest among ties: code 0 in three draws of four.
-    assert (result.modes[0, 0] == 0).mean() == pytest.approx(0.75, abs=0.03)
+    assert (result.modes[0, 0, 0] == 0).mean() == pytest.approx(0.75, abs=0.03)
 
 
 def test_overlapping_subgroups_keep_their_covariance():
@@ -97,9 +99,18 @@ def test_overlapping_subgroups_keep_their_covariance():
     half = np.arange(60) < 30
     options = np.array([len(i.codes) for i in made.items])
     for group in redraw(
-        made.answers, options, [people, people.copy()], half, gold, draws=50, rng=np.random.default_rng(0), weight=made.weight
+        made.answers,
+        options,
+        [people, people.copy()],
+        half,
+        gold,
+        draws=50,
+        share_draws=20,
+        rng=np.random.default_rng(0),
+        weight=made.weight,
     ):
-        assert (group.modes[:, 0] == group.modes[:, 1]).all()
+        assert (group.modes[:, :, 0] == group.modes[:, :, 1]).all()
+        assert (group.share_draws[:, :, 0] == group.share_draws[:, :, 1]).all()
 
 
 def test_chunks_do_not_change_the_result():
@@ -107,10 +118,12 @@ def test_chunks_do_not_change_the_result():
     gold = np.ones((3, 4, 1, 10))
     options = np.array([len(i.codes) for i in made.items])
     arguments = (made.answers, options, [np.arange(50)], np.arange(50) < 25, gold)
-    whole = redraw(*arguments, draws=40, rng=np.random.default_rng(9), chunk=40)
-    parts = redraw(*arguments, draws=40, rng=np.random.default_rng(9), chunk=7)
+    whole = redraw(*arguments, draws=40, share_draws=20, rng=np.random.default_rng(9), chunk=40)
+    parts = redraw(*arguments, draws=40, share_draws=20, rng=np.random.default_rng(9), chunk=7)
     for a, b in zip(whole, parts, strict=True):
         np.testing.assert_array_equal(a.modes, b.modes)
+        # Standard errors summed in another order may turn a rounding; a step is 1/32 of one.
+        np.testing.assert_allclose(a.share_draws, b.share_draws, atol=1)
         np.testing.assert_allclose(a.p_mode, b.p_mode)
 
 

@@ -1,0 +1,19 @@
+"""Which pairs train and which test, and how much of a test pair's answers stands behind trained gold."""
+
+from valuestrata.splits.leakage import leakage_report, measure_leakage
+from valuestrata.splits.schemes import Fold, Scheme, paper, transfer, unseen_both, unseen_item, unseen_level
+from valuestrata.splits.tables import SCHEMES, make_splits
+
+__all__ = [
+    "SCHEMES",
+    "Fold",
+    "Scheme",
+    "leakage_report",
+    "make_splits",
+    "measure_leakage",
+    "paper",
+    "transfer",
+    "unseen_both",
+    "unseen_item",
+    "unseen_level",
+]

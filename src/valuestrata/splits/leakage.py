@@ -1,0 +1,125 @@
+"""How many of a test pair's people stand behind trained gold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from valuestrata.dataset import DISJOINT, LEAKAGE, PARTS, Dataset
+from valuestrata.frames import Column, Schema
+
+LEAKAGE_REPORT = Schema(
+    "leakage report",
+    {
+        "scheme": Column(pl.String, "split scheme, with and without +disjoint"),
+        "folds": Column(pl.Int64, "folds; null where the scheme could not be built"),
+        "train": Column(pl.Int64, "training pairs, mean of the folds"),
+        "validation": Column(pl.Int64, "validation pairs, mean of the folds"),
+        "test": Column(pl.Int64, "test pairs, mean of the folds"),
+        "test_pairs": Column(pl.Int64, "test pairs of all folds, a pair counted in each fold that tests it"),
+        "with_trained_parents": Column(
+            pl.Float64, "share of them in a trained subgroup that contains theirs, same item; null if nothing trains"
+        ),
+        "shared_mean": Column(
+            pl.Float64, "mean share of a test pair's respondents behind trained gold of its item; null if nothing trains"
+        ),
+        "shared_max": Column(pl.Float64, "the largest such share; null if nothing trains"),
+        "note": Column(pl.String, "why it could not be built, or what to know of it; else null"),
+    },
+)
+
+
+def measure_leakage(
+    splits: pl.DataFrame,
+    subgroup_ids: Sequence[str],
+    members: Sequence[NDArray[np.intp]],
+    item_ids: Sequence[str],
+    valid_by_joint: NDArray[np.int64],
+) -> pl.DataFrame:
+    """Return for every test pair the trained subgroups that contain it and the share of its people already trained on.
+
+    A respondent is trained on for an item when some training pair of that item has them in its subgroup. Subgroups are
+    unions of joint cells, so this is decided joint cell by joint cell. A fold in which nothing trains has no rows.
+
+    Args:
+        splits: SPLITS schema, one or more schemes and folds.
+        subgroup_ids, members: the subgroups and the joint cells each consists of.
+        item_ids: the items, in the column order of `valid_by_joint`.
+        valid_by_joint: valid answers, shape (joint cells, items).
+    """
+    within = np.zeros((valid_by_joint.shape[0], len(subgroup_ids)), dtype=np.float64)
+    for index, cells in enumerate(members):
+        within[cells, index] = 1.0
+    contained_in = _containment(within).T
+    people = within.T @ valid_by_joint
+    places = splits.with_columns(
+        pl.col("subgroup").replace_strict({name: i for i, name in enumerate(subgroup_ids)}, return_dtype=pl.Int64),
+        pl.col("item").replace_strict({name: i for i, name in enumerate(item_ids)}, return_dtype=pl.Int64),
+    )
+    frames = [LEAKAGE.empty()]
+    for part in places.partition_by("scheme", "fold", maintain_order=True):
+        train, test = part.filter(pl.col("part") == "train"), part.filter(pl.col("part") == "test")
+        if train.is_empty():
+            continue
+        trained = np.zeros(people.shape, dtype=np.bool_)
+        trained[train["subgroup"].to_numpy(), train["item"].to_numpy()] = True
+        covered = (within @ trained.astype(np.float64)) > 0
+        shared = np.divide(within.T @ (valid_by_joint * covered), people, out=np.zeros_like(people), where=people > 0)
+        s, i = test["subgroup"].to_numpy(), test["item"].to_numpy()
+        rows = test.select("pair_id", "scheme", "fold").with_columns(
+            _names_where(contained_in[s] & trained.T[i], subgroup_ids).alias("trained_parents"),
+            pl.Series("shared_respondents", shared[s, i]),
+        )
+        frames.append(LEAKAGE.check(rows, "leakage"))
+    return pl.concat(frames)
+
+
+def leakage_report(dataset: Dataset) -> pl.DataFrame:
+    """Summarise what test pairs share with training pairs, a row a scheme and a row its `+disjoint` form.
+
+    Under `+disjoint` people are halved once, training gold is counted in half A and test gold in half B: nobody stands
+    behind both, whatever the subgroups.
+
+    Returns:
+        LEAKAGE_REPORT schema; a scheme that the survey does not admit has a row with its reason.
+    """
+    described = dataset.meta.get("splits", {})
+    built = dataset.splits["scheme"].unique(maintain_order=True).to_list()
+    rows: list[dict[str, object]] = []
+    for scheme in [*built, *(name for name in described if name not in built)]:
+        about = described.get(scheme, {})
+        pairs = dataset.splits.filter(pl.col("scheme") == scheme)
+        if pairs.is_empty():
+            rows.append({"scheme": scheme, "note": about.get("refused")})
+            continue
+        folds = pairs["fold"].n_unique()
+        row: dict[str, object] = {"scheme": scheme, "folds": folds, "test_pairs": int((pairs["part"] == "test").sum())}
+        row |= {part: round((pairs["part"] == part).sum() / folds) for part in PARTS}
+        leaks = dataset.leakage.filter(pl.col("scheme") == scheme)
+        if leaks.is_empty():
+            rows.append(row | {"note": about.get("note") or "No pair of this data set trains."})
+            continue
+        row |= {"with_trained_parents": (leaks["trained_parents"].list.len() > 0).mean(), "note": about.get("note")}
+        rows.append(row | {"shared_mean": leaks["shared_respondents"].mean(), "shared_max": leaks["shared_respondents"].max()})
+        rows.append(row | {"scheme": scheme + DISJOINT, "shared_mean": 0.0, "shared_max": 0.0})
+    return LEAKAGE_REPORT.frame(rows)
+
+
+def _names_where(chosen: NDArray[np.bool_], names: Sequence[str]) -> pl.Series:
+    """Return the names of the chosen columns of each row, as a list; empty where none is."""
+    rows, columns = np.nonzero(chosen)
+    flat = pl.DataFrame({"row": rows, "name": pl.Series(names, dtype=pl.String).gather(columns)})
+    lists = flat.group_by("row", maintain_order=True).agg("name")
+    every = pl.DataFrame({"row": np.arange(len(chosen))}).join(lists, on="row", how="left", maintain_order="left")
+    return every["name"].fill_null([])
+
+
+def _containment(within: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return [p, s] = subgroup p contains subgroup s and is not s, from (joint cells x subgroups) membership."""
+    overlap = within.T @ within
+    contains = overlap >= within.sum(axis=0)
+    np.fill_diagonal(contains, val=False)
+    return contains

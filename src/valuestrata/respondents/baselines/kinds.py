@@ -1,0 +1,46 @@
+"""The names of the baselines and what fits each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from valuestrata.respondents.baselines.additive import fit_additive, fit_additive_multinomial
+from valuestrata.respondents.baselines.ensemble import fit_ensemble
+from valuestrata.respondents.baselines.gold import TrainingGold
+from valuestrata.respondents.baselines.lowrank import fit_low_rank
+from valuestrata.respondents.baselines.multilevel import fit_multilevel
+from valuestrata.respondents.baselines.predictor import Fit, Predictor
+from valuestrata.respondents.baselines.simple import fit_item_mode, fit_midpoint, fit_nearest_parent, fit_uniform
+
+
+def _fit_item_average(gold: TrainingGold) -> Predictor:
+    from valuestrata.respondents.baselines.itemtext import fit_item_average
+
+    return fit_item_average(gold)
+
+
+def _fit_item_text(gold: TrainingGold) -> Predictor:
+    from valuestrata.respondents.baselines.itemtext import fit_item_text
+
+    return fit_item_text(gold)
+
+
+# Cheapest first.
+BASELINES: Mapping[str, Fit] = {
+    "uniform": fit_uniform,
+    "midpoint": fit_midpoint,
+    "item-average": _fit_item_average,
+    "item-mode": fit_item_mode,
+    "nearest-parent": fit_nearest_parent,
+    "additive": fit_additive,
+    "additive-multinomial": fit_additive_multinomial,
+    "multilevel": fit_multilevel,
+    "low-rank": fit_low_rank,
+    "ensemble": fit_ensemble,
+    "item-text": _fit_item_text,
+}
+LADDER: tuple[str, ...] = tuple(BASELINES)
+# Those that a score is read against: they fit nothing.
+CHEAP = ("uniform", "midpoint", "item-mode", "nearest-parent")
+# These answer with every code their distribution holds, each as a sample; the others answer with its mode.
+ANSWERS_EACH = ("uniform", "midpoint")

@@ -237,6 +237,27 @@ def test_pairs_are_selected_once_each(handmade):
     assert select_pairs(doubled, "paper", "test", items=["Q1"], strata=["age_x_ethnicity"]).height == 2
 
 
+def test_one_fold_is_asked_and_a_pair_of_several_folds_once(handmade, tmp_path):
+    young = handmade.splits.filter(pl.col("subgroup").str.contains("16-24"), part="test")
+    folds = [handmade.splits.with_columns(scheme=pl.lit("unseen-level"))]
+    folds.append(young.with_columns(scheme=pl.lit("unseen-level"), fold=pl.lit(1, pl.Int32)))
+    folded = replace(handmade, splits=pl.concat([handmade.splits, *folds]))
+    respondent = Writes()
+    result = ask(folded, respondent, tmp_path / "run", split="unseen-level", fold=1, elicitation="text")
+    assert (result.asked, result.left) == (3, 0)
+    assert {prompt.subgroup for prompt in respondent.asked} == set(young["subgroup"])
+    assert load_run(tmp_path / "run").meta["plan"]["fold"] == 1
+    # All folds go into the same run, and what the first has asked is not asked again.
+    result = ask(folded, respondent, tmp_path / "run", split="unseen-level", elicitation="text")
+    assert (result.asked, result.kept, result.left) == (TEST_PAIRS - 3, 3, 0)
+    with pytest.raises(UsageError, match="Split 'unseen-level' has no fold 7; its folds: 0, 1"):
+        ask(folded, Writes(), tmp_path / "other", split="unseen-level", fold=7, elicitation="text")
+
+
+def test_disjoint_halves_ask_the_same_pairs(handmade):
+    assert select_pairs(handmade, "paper+disjoint", "test", 0).equals(select_pairs(handmade, "paper", "test"))
+
+
 # --- baselines: answers that are chosen, several a prompt ----------------------------------------------------------------
 
 

@@ -44,7 +44,8 @@ def render_prompts(
 
     Raises:
         UsageError: an order or a readout that does not exist, or samples below 1.
-        InputDataError: a pair of an item or subgroup that the data set does not have; a half-translated template.
+        InputDataError: a pair of an item or subgroup that the data set does not have; a half-translated template (one that
+            translates the survey's place and not another in which a persona lives).
     """
     if elicitation not in READOUTS:
         raise UsageError(f"The readout {elicitation!r} cannot be asked with a persona template.{did_you_mean(elicitation, READOUTS)}")
@@ -54,8 +55,21 @@ def render_prompts(
     names = [check_order(order) for order in orders]
     questions = questions_of(dataset)
     subgroups = personas_of(dataset) if personas is None else personas
+    _check_places(dataset, template, subgroups)
     rows = _in_prefix_order(pairs, list(questions), list(subgroups))
     return _rendered(rows, questions, subgroups, template, elicitation, names, samples)
+
+
+def _check_places(dataset: Dataset, template: Template, personas: Mapping[str, Persona]) -> None:
+    translated = template.words.places
+    if dataset.meta.get("place") not in translated:
+        return
+    for persona in personas.values():
+        if persona.place is not None and persona.place not in translated:
+            known = ", ".join(translated)
+            raise InputDataError(
+                f"template {template.name}: places has no entry for {persona.place!r}, where a persona lives. It has: {known}."
+            )
 
 
 def messages_for(template: Template, persona: Persona, question: Question, shown: Sequence[int], order: str) -> tuple[Message, ...]:

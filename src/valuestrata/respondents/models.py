@@ -6,8 +6,15 @@ from valuestrata.dataset import Dataset
 from valuestrata.errors import UsageError, did_you_mean
 from valuestrata.respondents.base import Respondent
 from valuestrata.respondents.baselines import BASELINES, make_baseline
+from valuestrata.respondents.controls import CONTROLS, make_control
 
-KINDS = (*(f"baseline:{kind}" for kind in BASELINES), "embedded", "hf:ORG/NAME", "gguf:FILE")
+KINDS = (
+    *(f"baseline:{kind}" for kind in BASELINES),
+    *(f"control:{kind}@MODEL" for kind in CONTROLS),
+    "embedded",
+    "hf:ORG/NAME",
+    "gguf:FILE",
+)
 
 
 def make_respondent(
@@ -16,29 +23,44 @@ def make_respondent(
     *,
     split: str = "paper",
     fold: int | None = None,
+    train_on: Dataset | None = None,
     device: str | None = None,
     seed: int = 0,
+    persona_seed: int = 0,
     temperature: float = 0.0,
     max_new_tokens: int = 32,
 ) -> Respondent:
-    """Return the respondent model behind `baseline:KIND`, `embedded[+ADAPTER]`, `hf:ORG/NAME[+ADAPTER]` or `gguf:FILE`.
+    """Return the respondent model behind a word.
 
     Args:
-        model: the word. dataset: what a baseline is fitted to (training gold of `split` and `fold` only).
+        model: `baseline:KIND`, `embedded[+ADAPTER]`, `hf:ORG/NAME[+ADAPTER]`, `gguf:FILE`, or `control:KIND@MODEL` around
+            one of the last three.
+        dataset: what a baseline is fitted to (training gold of `split` and `fold` only), and whose personas a control changes.
         split: split scheme. fold: its fold, None for all.
+        train_on: another data set whose gold a baseline is fitted to, where `split` trains on nothing of its own (`transfer`).
         device: `cpu`, `cuda` or `mps` for a local model; None chooses.
         seed: seed of sampling, where a model samples.
+        persona_seed: seed of shuffled personas, and of the wrong country where none is named.
         temperature, max_new_tokens: how a local model writes text; 0 takes the likeliest token each time.
 
     Raises:
-        UsageError: no such kind of model. MissingExtraError: its libraries are not installed.
+        UsageError: no such kind of model; a control around a baseline or a control; `train_on` for a model that is not fitted.
+        MissingExtraError: its libraries are not installed.
         InputDataError: a model file that is absent or not one.
     """
     kind, _, rest = model.partition(":")
     if kind == "baseline":
-        return make_baseline(rest, dataset, split=split, fold=fold)
-    if kind in ("hf", "gguf") or kind.partition("+")[0] == "embedded":
-        from valuestrata.respondents.local import load_local
+        return make_baseline(rest, dataset, split=split, fold=fold, train_on=train_on)
+    if train_on is not None:
+        raise UsageError(f"MODEL {model!r} is fitted to no gold, so there is nothing to train it on; only a baseline takes `train_on`.")
 
-        return load_local(model, device=device, seed=seed, temperature=temperature, max_new_tokens=max_new_tokens)
-    raise UsageError(f"MODEL {model!r} is of no kind that answers here.{did_you_mean(model, KINDS)}")
+    def language_model(word: str) -> Respondent:
+        if word.partition(":")[0] in ("hf", "gguf") or word.partition("+")[0] == "embedded":
+            from valuestrata.respondents.local import load_local
+
+            return load_local(word, device=device, seed=seed, temperature=temperature, max_new_tokens=max_new_tokens)
+        raise UsageError(f"MODEL {word!r} is of no kind that answers here.{did_you_mean(word, KINDS)}")
+
+    if kind == "control":
+        return make_control(model, dataset, language_model, seed=persona_seed)
+    return language_model(model)

@@ -25,6 +25,7 @@ from valuestrata.prompts import load_template, orders_from, questions_of, render
 from valuestrata.prompts.orders import seed_of
 from valuestrata.prompts.prompt import Elicitation, Prompt
 from valuestrata.respondents.base import Answer, Respondent
+from valuestrata.respondents.controls import AskedAsOthers, ReusesAnswers
 from valuestrata.responses.reading import row_of
 from valuestrata.responses.run import (
     RUN,
@@ -109,15 +110,17 @@ def ask(
 
     Args:
         dataset: what is asked about.
-        respondent: who answers.
+        respondent: who answers. One that is `AskedAsOthers` is asked as the personas it gives, and its answers belong to
+            the pairs meant; one that `ReusesAnswers` is told first what the run holds.
         out: folder of the run; where one of the same identity lies, it goes on.
-        split, part, fold: which pairs; `part` may be `all`, a fold None means every fold.
+        split, part, fold: which pairs; `part` may be `all`, a fold None means every fold. A pair that is there in several
+            folds is asked once.
         items, strata: only these, where given.
         template: name or file of the persona template.
         elicitation: `text`, `logprob` or `first-token`.
         orders: option orders, as `orders_from` reads them.
         samples: how often each prompt is asked.
-        max_calls: stop after so many prompts; asking again goes on.
+        max_calls: stop after so many prompts (copies of an answer count like calls); asking again goes on.
 
     Raises:
         UsageError: a name that does not exist, or another process that is asking in this run.
@@ -128,7 +131,8 @@ def ask(
     recipe = load_template(template)
     names = orders_from(orders)
     pairs = select_pairs(dataset, split, part, fold, items, strata)
-    prompts = render_prompts(dataset, pairs, template=recipe, elicitation=elicitation, orders=names, samples=samples)
+    personas = respondent.personas_for(dataset) if isinstance(respondent, AskedAsOthers) else None
+    prompts = render_prompts(dataset, pairs, template=recipe, elicitation=elicitation, orders=names, samples=samples, personas=personas)
     if max_calls is not None and max_calls < 0:
         raise UsageError(f"max_calls is {max_calls}; it cannot be negative.")
     plan = {
@@ -155,6 +159,8 @@ def ask(
     labels = {item: question.label_of for item, question in questions_of(dataset).items()}
     did = _Done()
     with _opened(folder, meta) as store, progress(f"asking {respondent.name}", planned) as advance:
+        if isinstance(respondent, ReusesAnswers):
+            respondent.recall(store.table())
         for chunk in _chunks(prompts, store, did, advance, max_calls):
             _ask_chunk(respondent, chunk, store, labels, did, advance)
             if did.gave_up:
@@ -183,7 +189,7 @@ def select_pairs(
     """Return the pairs to ask, each once: pair_id, item, subgroup.
 
     Raises:
-        UsageError: a part, item or stratum that does not exist.
+        UsageError: a part, fold, item or stratum that does not exist.
         InputDataError: the data set has no such split, or no pair is left.
     """
     if part not in PARTS:
@@ -192,6 +198,8 @@ def select_pairs(
         for word in given:
             if word not in known:
                 raise UsageError(f"{dataset.path or 'The data set'} has no {what} {word!r}.{did_you_mean(word, known)}")
+    if fold is not None and fold not in (folds := dataset.part(split, "all")["fold"].unique().sort().to_list()):
+        raise UsageError(f"Split {split!r} has no fold {fold}; its folds: {', '.join(map(str, folds))}.")
     pairs = dataset.part(split, part, fold).unique("pair_id", maintain_order=True)
     if items:
         pairs = pairs.filter(pl.col("item").is_in(list(items)))

@@ -49,8 +49,15 @@ Strict = Annotated[bool, typer.Option("--strict", help="Refuse a file some of wh
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 DatasetFolder = Annotated[Path, typer.Argument(metavar="DATASET", help="Data set folder made by `build`.")]
 RunFolders = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders made by `ask` or `import`.")]
-Split = Annotated[str, typer.Option("--split", help="Split scheme.")]
+Split = Annotated[
+    str, typer.Option("--split", help="paper, unseen-level, unseen-item, unseen-both or transfer, each also with +disjoint behind it.")
+]
 Part = Annotated[str, typer.Option("--part", help="train, validation, test or all.")]
+_MODEL_HELP = (
+    "baseline:KIND (uniform, midpoint, item-mode, item-average, nearest-parent, additive, multilevel, low-rank, item-text), "
+    "embedded[+ADAPTER], hf:ORG/NAME[+ADAPTER], gguf:FILE, or control:KIND@MODEL around one of the last three "
+    "(no-persona, country-only, shuffled-persona, wrong-country or wrong-country=JPN)."
+)
 Bootstrap = Annotated[int, typer.Option("--bootstrap", min=0, help="Resamples behind each interval.")]
 
 
@@ -225,10 +232,14 @@ def landscape(dataset: DatasetFolder, as_json: AsJson = False) -> None:
 @app.command(short_help="Ask a model in persona; resumable.")
 def ask(
     dataset: DatasetFolder,
-    model: Annotated[str, typer.Option("--model", help="baseline:KIND, embedded, hf:ORG/NAME[+ADAPTER] or gguf:FILE.")],
+    model: Annotated[str, typer.Option("--model", help=_MODEL_HELP)],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run.")],
     split: Split = "paper",
     part: Part = "test",
+    fold: Annotated[int | None, typer.Option("--fold", min=0, help="Only this fold of the split; all if left out.")] = None,
+    train_on: Annotated[
+        Path | None, typer.Option("--train-on", metavar="DATASET", help="Fit a baseline to this data set instead (--split transfer).")
+    ] = None,
     items: Items = None,
     strata: Strata = None,
     template: Annotated[str, typer.Option("--template", help="default, second-person, third-person or a YAML file.")] = "default",
@@ -240,11 +251,13 @@ def ask(
     temperature: Annotated[float, typer.Option("--temperature", min=0, help="Of written text; 0 takes the likeliest token.")] = 0.0,
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1, help="Tokens written at most.")] = 32,
     seed: Annotated[int, typer.Option("--seed", help="Seed of sampling.")] = 0,
+    persona_seed: Annotated[int, typer.Option("--persona-seed", help="Seed of shuffled personas and of the wrong country.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Ask a model every pair of a split in persona; a run that stopped goes on where it was."""
     from valuestrata.dataset import load_dataset
     from valuestrata.respondents.base import elicitation_of
+    from valuestrata.respondents.controls import AskedAsOthers
     from valuestrata.respondents.models import make_respondent
     from valuestrata.responses.ask import ask as ask_model
     from valuestrata.responses.ask import select_pairs
@@ -252,14 +265,28 @@ def ask(
     readout = elicitation_of(elicitation)
     data = load_dataset(dataset)
     # A misspelt word is refused before a model is loaded, which may take a minute.
-    select_pairs(data, split, part, items=_words(items), strata=_words(strata))
-    respondent = make_respondent(model, data, split=split, device=device, seed=seed, temperature=temperature, max_new_tokens=max_new_tokens)
+    select_pairs(data, split, part, fold, items=_words(items), strata=_words(strata))
+    respondent = make_respondent(
+        model,
+        data,
+        split=split,
+        fold=fold,
+        train_on=load_dataset(train_on) if train_on else None,
+        device=device,
+        seed=seed,
+        persona_seed=persona_seed,
+        temperature=temperature,
+        max_new_tokens=max_new_tokens,
+    )
+    if isinstance(respondent, AskedAsOthers) and respondent.note:
+        _say(f"{respondent.name}: {respondent.note}")
     result = ask_model(
         data,
         respondent,
         output,
         split=split,
         part=part,
+        fold=fold,
         items=_words(items),
         strata=_words(strata),
         template=template,
@@ -341,6 +368,56 @@ def report(
 
     data, loaded, scores = _scored(dataset, runs, split, part, bootstrap, seed)
     print(f"Report: {write_report(data, loaded, scores, output, title=title)}")
+
+
+@app.command(short_help="Write a survey with planted effects.")
+def simulate(
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.sav", help="The survey; its truth goes beside it.")],
+    respondents: Annotated[int, typer.Option("--respondents", help="Sample size.")] = 1200,
+    items: Annotated[int | None, typer.Option("--items", help="Items of the wvs7 codebook, drawn by seed; all if left out.")] = None,
+    main_effects: Annotated[float, typer.Option("--main-effects", metavar="SD", help="Shift of an item by an attribute's level.")] = 0.3,
+    interactions: Annotated[float, typer.Option("--interactions", metavar="SD", help="Shift by a pair of levels.")] = 0.15,
+    country: Annotated[str, typer.Option("--country", help="Country by code, alpha-3 or name.")] = "SGP",
+    seed: Annotated[int, typer.Option("--seed", help="Seed of what is planted.")] = 0,
+    sample_seed: Annotated[int, typer.Option("--sample-seed", help="Seed of respondents and answers.")] = 0,
+    missing: Annotated[float, typer.Option("--missing", help="Share of answers that are missing.")] = 0.05,
+    weighted: Annotated[bool, typer.Option("--weighted", help="Oversample some cells; a weight undoes it.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a WVS-like SPSS file of a population with planted subgroup effects, and its truth beside it.
+
+    Effects are standard deviations on a latent scale of standard deviation 1.
+    """
+    from dataclasses import asdict
+
+    from valuestrata.survey.simulate import WVS, SimulationSettings, plant
+    from valuestrata.survey.simulated_file import write_simulated
+
+    settings = SimulationSettings(
+        survey=WVS,
+        country=country,
+        respondents=respondents,
+        items=items,
+        main_effects=main_effects,
+        interactions=interactions,
+        missing=missing,
+        weighted=weighted,
+        structure_seed=seed,
+        seed=seed,
+    )
+    population = plant(settings)
+    made = write_simulated(population, sample_seed, output)
+    if as_json:
+        files = {"file": str(made.sav), "truth": str(made.truth), "planted": str(made.planted)}
+        _print_json({**files, "sample_seed": sample_seed, "settings": asdict(settings), "cells": len(population.cells)})
+        return
+    names = ", ".join(attribute.name for attribute in population.attributes)
+    print(f"{made.sav}: {respondents:,} simulated respondents (no people), {len(population.items)} items, {population.countries[0].name}.")
+    print(
+        f"Planted over {len(population.cells)} joint cells of {names}: main effects of SD {main_effects:g}, interactions {interactions:g}."
+    )
+    print(f"Missing: {missing:.1%} of answers. Weight: {'undoes an oversampling of cells' if weighted else '1 throughout'}.")
+    print(f"True shares and modes: {made.truth}; everything planted: {made.planted}.")
 
 
 @codebook_app.command("draft", short_help="Draft one from a labelled file.")

@@ -1,0 +1,201 @@
+"""One planted data set: sampled, built, answered by models fixed in advance and by baselines, scored with intervals.
+
+Every figure that the study and its version in the tests use is a row made here (`COLUMNS`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from valuestrata.building import BuildSettings, build
+from valuestrata.dataset import Dataset
+from valuestrata.gold import is_mode
+from valuestrata.respondents.baselines import make_baseline
+from valuestrata.responses.schema import RESPONSES
+from valuestrata.scores import compare, score
+from valuestrata.survey.simulate import Population, SimulationSettings, draw_survey, plant
+from valuestrata.survey.truth import truth
+
+SETTINGS = SimulationSettings(respondents=600, items=30, nominal=0.1, levels=(2, 4, 3))
+# Size of main effects and of interactions.
+CONDITIONS: Mapping[str, tuple[float, float]] = {"none": (0.0, 0.0), "main": (0.3, 0.0), "main and pairs": (0.3, 0.15)}
+SCHEMES = ("paper", "paper+disjoint")
+METRICS = ("accuracy", "accuracy_expected", "nmae", "w1")
+BOUNDS = {"accuracy_expected": "ceiling_oracle", "nmae": "floor_nmae", "w1": "floor_w1"}
+DISTANCES = ("nmae", "w1")
+DRAWS = 200
+# A fixed model answers so many pairs at random.
+ERROR = 0.2
+NATIONAL, SUBGROUP, ORACLE = "national", "subgroup", "oracle"
+ITEM_MODE = "item-mode"
+# Expected answers of an option, or of all others, where these are fewer.
+SHARE_BINS = (0, 5, 15)
+
+COLUMNS = {
+    "condition": pl.String,
+    "design": pl.String,
+    "population": pl.Int64,
+    "sample": pl.Int64,
+    "scheme": pl.String,
+    "what": pl.String,  # score, difference, share interval, recovery, bound
+    "run": pl.String,
+    "against": pl.String,
+    "metric": pl.String,
+    "value": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "number": pl.Int64,
+}
+
+Key = tuple[str, tuple[str | None, ...]]
+Shares = Mapping[Key, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Task:
+    """Which population, and which sample of it.
+
+    Attributes:
+        condition: one of CONDITIONS.
+        design: `redrawn`: items and people drawn anew each time; `held`: people only.
+        population, sample: seeds.
+        baselines: kinds to fit, `item-mode` first.
+        schemes: splits to score under.
+        settings: of the populations; the condition says the size of the effects.
+        draws: redraws of the respondents. bootstrap: replicates behind each interval.
+    """
+
+    condition: str
+    design: str
+    population: int
+    sample: int
+    baselines: tuple[str, ...] = (ITEM_MODE,)
+    schemes: tuple[str, ...] = SCHEMES
+    settings: SimulationSettings = SETTINGS
+    draws: int = DRAWS
+    bootstrap: int = 400
+
+
+def rows_of(task: Task) -> list[dict[str, Any]]:
+    """Return the rows of one data set."""
+    main, pairs = CONDITIONS[task.condition]
+    population = plant(replace(task.settings, main_effects=main, interactions=pairs, seed=task.population))
+    seeds = BuildSettings(draws=task.draws, half_seed=task.sample, redraw_seed=task.sample)
+    dataset = build(draw_survey(population, task.sample), seeds)
+    true = true_shares(population)
+    levels = levels_of(dataset)
+    fixed = {name: fixed_model(true, population.settings.seed, national=name == NATIONAL) for name in (NATIONAL, SUBGROUP)}
+
+    def told(shares: Shares) -> Callable[[str, str], np.ndarray]:
+        return lambda item, subgroup: shares[item, levels[subgroup]]
+
+    same = [answered(dataset, name, told(shares)) for name, shares in {**fixed, ORACLE: true}.items()]
+    rows: list[dict[str, Any]] = [*share_rows(dataset, true, levels)]
+    for scheme in task.schemes:
+        fitted = [answered(dataset, kind, make_baseline(kind, dataset, split=scheme).predictor.shares) for kind in task.baselines]
+        rows += score_rows(dataset, same, scheme, task.bootstrap)
+        against = [(SUBGROUP, NATIONAL), *((run, ITEM_MODE) for run in (*task.baselines, ORACLE) if run != ITEM_MODE)]
+        rows += difference_rows(dataset, [*same, *fitted], against, scheme, task.bootstrap)
+        rows += recovery_rows(dataset, fitted, true, levels, scheme)
+    about = {"condition": task.condition, "design": task.design, "population": task.population, "sample": task.sample}
+    return [{**about, **row} for row in rows]
+
+
+def frame_of(rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
+    """Return rows as a frame of COLUMNS."""
+    return pl.DataFrame([dict(row) for row in rows], schema=COLUMNS)
+
+
+def true_shares(population: Population) -> dict[Key, np.ndarray]:
+    """Return (item, levels of every attribute, None where unused) -> true shares."""
+    names = [attribute.name for attribute in population.attributes]
+    table = truth(population).select("item", "shares", *names)
+    return {(item, tuple(levels)): np.array(shares) for item, shares, *levels in table.iter_rows()}
+
+
+def levels_of(dataset: Dataset) -> dict[str, tuple[str | None, ...]]:
+    """Return subgroup -> level of every attribute, None where unused."""
+    return {subgroup: tuple(levels) for subgroup, *levels in dataset.subgroups.select("subgroup", *dataset.attributes).iter_rows()}
+
+
+def fixed_model(true: Shares, seed: int, *, national: bool) -> dict[Key, np.ndarray]:
+    """Return shares decided before any respondent was drawn: the nation's or the subgroup's, random ones for some pairs."""
+    rng = np.random.default_rng([seed, 10 + national])
+    made: dict[Key, np.ndarray] = {}
+    for (item, levels), shares in true.items():
+        errs, random = rng.random() < ERROR, rng.dirichlet(np.ones(len(shares)))
+        made[item, levels] = random if errs else true[item, (None,) * len(levels)] if national else shares
+    return made
+
+
+def answered(dataset: Dataset, name: str, shares: Callable[[str, str], np.ndarray]) -> SimpleNamespace:
+    """Return a run that gives its shares for every test pair and answers with their mode."""
+    rows: list[dict[str, Any]] = []
+    for pair, item, subgroup in dataset.part("paper", "test").select("pair_id", "item", "subgroup").iter_rows():
+        given = shares(item, subgroup)
+        chosen = dataset.codes_of[item][int(is_mode(given).argmax())]
+        rows.append({"pair_id": pair, "item": item, "subgroup": subgroup, "answer": chosen, "option_probs": given.tolist()})
+    plain = {"elicitation": "logprob", "template": "none", "order": "scale", "sample": 0, "status": "answered"}
+    return SimpleNamespace(name=name, responses=RESPONSES.frame([{**plain, **row} for row in rows]))
+
+
+def score_rows(dataset: Dataset, runs: list[SimpleNamespace], scheme: str, bootstrap: int) -> list[dict[str, Any]]:
+    """Return the scores of runs with their intervals, and each ceiling or floor of the scheme's test pairs."""
+    table = score(dataset, runs, split=scheme, by=("all",), bootstrap=bootstrap)
+    found = table.filter(pl.col("metric").is_in([*METRICS, *BOUNDS.values()])).select("run", "metric", "value", "ci_low", "ci_high")
+    rows: list[dict[str, Any]] = []
+    for run, metric, value, low, high in found.iter_rows():
+        bound = metric in BOUNDS.values()
+        if not bound or run == ORACLE:
+            what = "bound" if bound else "score"
+            rows.append({"scheme": scheme, "what": what, "run": run, "metric": metric, "value": value, "low": low, "high": high})
+    return rows
+
+
+def difference_rows(
+    dataset: Dataset, runs: list[SimpleNamespace], pairs: list[tuple[str, str]], scheme: str, bootstrap: int
+) -> list[dict[str, Any]]:
+    """Return paired differences, run minus the other, with their intervals."""
+    table = compare(dataset, runs, pairs, split=scheme, by=("all",), metrics=METRICS, bootstrap=bootstrap)
+    columns = ("run", "against", "metric", "difference", "ci_low", "ci_high")
+    return [
+        {"scheme": scheme, "what": "difference", "run": run, "against": other, "metric": metric, "value": value, "low": low, "high": high}
+        for run, other, metric, value, low, high in table.select(columns).iter_rows()
+    ]
+
+
+def share_rows(dataset: Dataset, true: Shares, levels: Mapping[str, tuple[str | None, ...]]) -> list[dict[str, Any]]:
+    """Return how many shares of all pairs lie in gold +- 1.96 share_se, by expected answers of the rarer side."""
+    gold = dataset.gold.filter(pl.col("half") == "all").join(dataset.mode_draws.filter(pl.col("half") == "all"), on="pair_id")
+    inside: dict[int, list[bool]] = {low: [] for low in SHARE_BINS}
+    for item, subgroup, n, shares, error in gold.select("item", "subgroup", "n_eff", "shares", "share_se").iter_rows():
+        for planted, found, se in zip(true[item, levels[subgroup]], shares, error, strict=True):
+            fewest = n * min(planted, 1 - planted)
+            inside[max(low for low in SHARE_BINS if low <= fewest)].append(abs(found - planted) <= 1.96 * se)
+    return [
+        {"what": "share interval", "metric": f"{low}", "value": float(np.mean(hits)), "number": len(hits)}
+        for low, hits in inside.items()
+        if hits
+    ]
+
+
+def recovery_rows(
+    dataset: Dataset, runs: list[SimpleNamespace], true: Shares, levels: Mapping[str, tuple[str | None, ...]], scheme: str
+) -> list[dict[str, Any]]:
+    """Return the distance of predicted and of observed shares to the planted ones: root mean square over options of test pairs."""
+    half = "B" if scheme.endswith("+disjoint") else "all"
+    pairs = dataset.part(scheme, "test").select("pair_id")
+    observed = dataset.gold.filter(pl.col("half") == half).join(pairs, on="pair_id", how="semi").select("item", "subgroup", "shares")
+    tables = {run.name: run.responses.select("item", "subgroup", "option_probs") for run in runs} | {"observed": observed}
+    rows: list[dict[str, Any]] = []
+    for name, table in tables.items():
+        gaps = [np.array(shares) - true[item, levels[subgroup]] for item, subgroup, shares in table.iter_rows()]
+        value = float(np.sqrt(np.mean(np.concatenate(gaps) ** 2)))
+        rows.append({"scheme": scheme, "what": "recovery", "run": name, "metric": "rmse", "value": value, "number": len(gaps)})
+    return rows

@@ -92,7 +92,7 @@ def build(world: World) -> Dataset:
         for i, s in world.counts
         for fold in world.folds.get((i, s), [0])
     ]
-    draws = [{"pair_id": f"{i}_{s}", "draws": list(d), "share_se": None} for (i, s), d in (world.draws or {}).items()]
+    draws = [{"pair_id": f"{i}_{s}", "half": "all", "draws": list(d)} for (i, s), d in (world.draws or {}).items()]
     return Dataset(
         meta={"attributes": [{"name": name} for name in attributes], "fingerprint": "x"},
         items=ITEMS.frame(items),

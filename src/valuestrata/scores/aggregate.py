@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 from typing import Protocol
 
 import numpy as np
@@ -11,8 +12,9 @@ import polars as pl
 from valuestrata.dataset import Dataset
 from valuestrata.errors import UsageError
 from valuestrata.responses.schema import RESPONSES
-from valuestrata.scores.bootstrap import Replicates, Resamples, fixed_means, interval, redrawn_means, resample
-from valuestrata.scores.layout import BY, Layout, RunGrid, count_pairs, lay_out, place
+from valuestrata.scores.bootstrap import Resampler
+from valuestrata.scores.intervals import Interval, interval
+from valuestrata.scores.layout import BY, Layout, RunGrid, Values, count_pairs, lay_out, place
 from valuestrata.scores.schema import METRICS, SCORES
 from valuestrata.scores.spread import Spread
 
@@ -74,70 +76,65 @@ def score(
     """
     check_call(runs, bootstrap, confidence)
     layout = lay_out(dataset, split, part, fold, by)
-    resamples = resample(layout, bootstrap, seed)
-    spread = Spread(resamples)
+    resampler = Resampler(layout, bootstrap, seed)
+    spread = Spread(resampler)
+    seen: dict[bytes, Interval] = {}
     frames: list[pl.DataFrame] = []
     for run in runs:
         grid = place(layout, run.name, RESPONSES.check(run.responses, run.name))
-        columns = {
-            metric: (*interval(found, confidence, *RANGES.get(metric, (0.0, 1.0))), found.pairs)
-            for metric, found in replicate(resamples, grid, spread).items()
-        }
-        frames.append(rows_of(layout, grid, columns, scheme=split, part=part, fold=fold, against=None))
+        columns = {metric: _interval(resampler, metric, values, confidence, seen) for metric, values in grid.metrics.items()}
+        for metric, found in spread.replicates(grid.position).items():
+            columns[metric] = interval(found, confidence, *RANGES[metric])
+        frames.append(_rows_of(layout, grid, columns, scheme=split, part=part, fold=fold))
     return pl.concat(frames) if frames else SCORES.empty()
 
 
-def replicate(resamples: Resamples, grid: RunGrid, spread: Spread) -> dict[str, Replicates]:
-    """Return every metric of a run, resampled."""
-    fixed = {metric: fixed_means(resamples, values) for metric, values in grid.fixed.items()}
-    return {**fixed, **redrawn_means(resamples, grid.by_mode), **spread.replicates(grid.position)}
+def _interval(resampler: Resampler, metric: str, values: Values, confidence: float, seen: dict[bytes, Interval]) -> Interval:
+    """Resample a metric; numbers met before (`seen`: ceilings, rates of 0, twins without missing answers) are not resampled again."""
+    low, high = RANGES.get(metric, (0.0, 1.0))
+    if values.by_share is not None:
+        return interval(resampler.replicate(resampler.sample(values)), confidence, low, high)
+    of_modes = b"" if values.by_mode is None else values.by_mode.tobytes()
+    key = blake2b(values.gold.tobytes() + of_modes + bytes([values.exact, low < 0]), digest_size=16).digest()
+    if key not in seen:
+        seen[key] = interval(resampler.replicate(resampler.sample(values)), confidence, low, high)
+    return seen[key]
 
 
-def rows_of(
-    layout: Layout,
-    grid: RunGrid,
-    columns: Mapping[str, tuple[np.ndarray, ...]],
-    *,
-    scheme: str,
-    part: str,
-    fold: int | None,
-    against: str | None,
-) -> pl.DataFrame:
-    """Return SCORES rows, keys in the layout's order and metrics in that of `METRICS` within a key.
-
-    Args:
-        layout, grid: the pairs and the run.
-        columns: metric -> estimate, lower end, upper end, pairs; each of shape (N,), NaN for null.
-        scheme, part, fold, against: as they stand in the table.
-    """
-    metrics = [metric for metric in METRICS if metric in columns]
-    names = layout.keys.names
-    asked = count_pairs(layout.keys, grid.asked)
-    coverage = asked / np.maximum(layout.expected, 1)
-    numbers = [np.stack([columns[metric][i] for metric in metrics], axis=1).ravel() for i in range(4)]
-    value, low, high = (pl.Series(part_, nan_to_null=True) for part_ in numbers[:3])
-    frame = pl.DataFrame(
-        {
-            "by": np.repeat(np.array([by for by, _ in names], dtype=object), len(metrics)),
-            "key": np.repeat(np.array([key for _, key in names], dtype=object), len(metrics)),
-            "metric": metrics * len(names),
-            "value": value,
-            "ci_low": low,
-            "ci_high": high,
-            "pairs": numbers[3].round().astype(np.int64),
-            "coverage": np.repeat(coverage, len(metrics)),
-        },
-        schema_overrides={"by": pl.String, "key": pl.String, "metric": pl.String},
-    ).with_columns(
+def _rows_of(layout: Layout, grid: RunGrid, columns: Mapping[str, Interval], *, scheme: str, part: str, fold: int | None) -> pl.DataFrame:
+    """Return SCORES rows, keys in the layout's order and metrics in that of `METRICS` within a key."""
+    frame = key_rows(layout, {m: columns[m] for m in METRICS if m in columns}, {"value": "estimate", "ci_low": "low", "ci_high": "high"})
+    coverage = count_pairs(layout.keys, grid.asked) / np.maximum(layout.expected, 1)
+    frame = frame.with_columns(
+        pl.Series("coverage", np.repeat(coverage, len(frame) // len(coverage))),
         pl.lit(grid.name).alias("run"),
         pl.lit(scheme).alias("scheme"),
         pl.lit(fold, dtype=pl.Int32).alias("fold"),
         pl.lit(part).alias("part"),
         pl.lit(grid.elicitation).alias("elicitation"),
         pl.lit(grid.template).alias("template"),
-        pl.lit(against, dtype=pl.String).alias("against"),
+        pl.lit(None, dtype=pl.String).alias("against"),
     )
     return SCORES.check(frame, "scores").select(list(SCORES.columns))
+
+
+def key_rows(layout: Layout, columns: Mapping[str, Interval], names: Mapping[str, str]) -> pl.DataFrame:
+    """Return one row a key and metric, keys first: by, key, metric, pairs, and the columns of `names` (name -> field of Interval)."""
+    keys, count = layout.keys.names, len(columns)
+
+    def long(field: str) -> np.ndarray:
+        return np.stack([getattr(found, field) for found in columns.values()], axis=1).ravel()
+
+    return pl.DataFrame(
+        {
+            "by": np.repeat(np.array([by for by, _ in keys], dtype=object), count),
+            "key": np.repeat(np.array([key for _, key in keys], dtype=object), count),
+            "metric": list(columns) * len(keys),
+            "pairs": long("pairs").round().astype(np.int64),
+            **{name: pl.Series(long(field), nan_to_null=True) for name, field in names.items()},
+        },
+        schema_overrides={"by": pl.String, "key": pl.String, "metric": pl.String},
+    )
 
 
 def check_call(runs: Sequence[RunLike], bootstrap: int, confidence: float) -> None:

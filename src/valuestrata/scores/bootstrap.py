@@ -1,204 +1,283 @@
 """Two-way intervals: which items happened to be asked, and which respondents happened to be surveyed.
 
-**Resampling.** Items are drawn with replacement, as multinomial weights over all items of the part: one set of weights
-for every key, metric and run, so that comparisons are paired. Respondents were redrawn when the data set was built:
-`mode_draws` holds, for each joint redraw of all respondents, the mode that each pair would have had. Replicate b uses
-draw b (cycling where there are fewer draws than replicates), and every pair is compared with its redrawn mode:
-accuracy, accuracy_valid, nmae, nmae_valid, bias and the spread. The other metrics resample items only:
-`accuracy_expected` averages over the respondents' noise already, and the shares and tied modes that the rest is measured
-against have no joint redraw on disk, so that their intervals are too narrow where many items share respondents. A key that is a
-single item resamples respondents only.
+**Replicates** are additive. With I_b the metric under item weights b against the gold as it is, and R_d the metric with every
+item once against redraw d of the respondents,
 
-**Centring.** A redrawn mode carries the noise of the first sample and that of the redraw. A model that answers the gold
-mode everywhere is right in each redraw only as often as the mode repeats itself, so replicates of accuracy lie below
-the estimate, and those of nmae above it: a shift, not a spread. Percentiles of the raw replicates would then exclude the
-estimate itself. The interval is therefore
+    replicate_b = estimate + (I_b - mean I) + k (R_d(b) - mean R).
 
-    [estimate + q(a/2) - m, estimate + q(1 - a/2) - m],   q quantiles and m the mean of the replicates,
+Items are drawn with replacement, as multinomial weights over all items of the part. Respondents were redrawn when the data
+set was built: `mode_draws` holds, for each joint redraw of all respondents, the mode that each pair would have had, and for
+the first of them the shares. A seeded random pairing d(b) uses every redraw equally often. Weights, redraws and pairing are the
+same for every key, metric and run, so that comparisons are paired.
 
-cut to the metric's range. It says how far the score would move with other items and other respondents, and not what it
-would be against labels without noise: that is what the ceilings are for.
+- accuracy, nmae, bias, their `_valid` forms and the spread: redrawn modes.
+- w1, rps, tv, jsd: redrawn shares.
+- accuracy_set, accuracy_expected: the redraws of accuracy. For accuracy_expected they are centred on it up to ties (the mean
+  of 1[a = mode_d] over draws is p_mode(a)); p_mode smooths what a single redraw decides, so that this bounds its noise from above.
+- ceilings, floors: items only. What the model did (refusals, option mass) has no noise of respondents.
+- A data set without redraws: items only, too narrow where many items share respondents.
 
-**What to expect of it.** Part of the label noise is independent from item to item and shows up twice, in the spread over
-items and in the redraws; such two-way resampling is known to err on the wide side (Owen 2007, The pigeonhole bootstrap,
-Annals of Applied Statistics 1:386-411). Resampling items alone errs on the narrow side as soon as the same respondents
-stand behind many items, as in every survey. In the planted populations of the tests, 95 % intervals covered 190 times in
-200 where items vary most, and where three small subgroups lean one way on everything 88 times in 100, against 53 in 100
-for items alone. Under a `+disjoint` split the redraws are those of the whole survey, whose
-noise is smaller than that of a half.
+**Centring.** A redrawn mode carries the noise of the first sample and that of the redraw. A model that answers the gold mode
+everywhere is right in each redraw only as often as the mode repeats itself: a shift, not a spread, hence the two means above.
+The interval says how far the score would move with other items and other respondents, and not what it would be against labels
+without noise: that is what the ceilings are for.
+
+**Variance.** Let C be the covariance of an item's noise with itself and with other items' over redraws (means over items), and
+n the items. Resampling items sees the variation between items and (C_own - C_other) / n of the noise; the redraws see
+C_own / n + C_other (1 - 1/n). The sum of both counts S = (C_own - C_other) / n twice: two-way resampling is wide (Owen 2007,
+The pigeonhole bootstrap, Annals of Applied Statistics 1:386-411). S is the variance that resampling items would find in the
+redraws' own deviations, and is measured there, with the first `SHARED_DRAWS` draws. k <= 1 is such that
+
+    Var = max(Var_I, Var_R, Var_I + Var_R - S).
+
+Var_I of n items is (n - 1) / n of what it should be; it is scaled up accordingly, which matters for topics of few items. A key of
+one item has no Var_I and k = 1; without redraws either, its interval is null.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from valuestrata.scores.layout import Layout, RunGrid, count_pairs
+from valuestrata.scores.distances import Array, Singles
+from valuestrata.scores.layout import Layout, Values
 from valuestrata.scores.pairs import Floats, Indices
 
 # Numbers held at once for a chunk of draws, 8 bytes each: small enough for a cache, large enough to be worth a call.
 CHUNK_NUMBERS = 500_000
+# The variance counted twice is a mean over items, for which few draws are enough.
+SHARED_DRAWS = 100
+# Tables of redrawn sums kept: three metrics share that of accuracy, and runs that refuse nothing have twins.
+KEPT_TABLES = 6
+# A difference or a variance below this is rounding.
+NOTHING = 1e-12
 
 
 @dataclass(frozen=True)
-class Resamples:
-    """What all runs and keys share. Row 0 is the data itself, rows 1..B are the replicates.
+class Noise:
+    """How a sum over pairs moves when respondents are redrawn.
 
     Attributes:
-        weights: shape (1 + B, I): how often each item was drawn; ones in row 0.
-        layout: the pairs, with their gold modes (row 0) and redrawn modes.
+        sums: shape (D, N): deviations of each key's sum from their mean over the draws.
+        by_item: shape (D', A + T, I): the same item by item, for the first draws; single items left out.
+        order: shape (B,): which draw goes with which replicate.
     """
 
-    weights: Floats
-    layout: Layout
+    sums: Floats
+    by_item: Singles
+    order: Indices
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A metric for every key, with what moves it.
+
+    Attributes:
+        estimate: shape (N,), NaN where nothing is scored.
+        pairs: shape (N,): pairs it is a mean of.
+        items: shape (N,): items with such a pair.
+        by_items: shape (B, A + T): I_b - mean I, scaled for few items; NaN where nothing was drawn. Single items have none.
+        people: deviations of the sums, or None without noise of respondents.
+        rows: shape (A + T, I), sums of the metric by item. counts: the same of ones.
+        exact: as in `Values`.
+    """
+
+    estimate: Floats
+    pairs: Floats
+    items: Floats
+    by_items: Floats
+    people: Noise | None
+    rows: Floats
+    counts: Floats
+    exact: bool
 
     @property
-    def count(self) -> int:
-        """Replicates B."""
-        return len(self.weights) - 1
+    def known(self) -> NDArray[np.bool_]:
+        """Shape (N,): keys for which something was resampled, or which have no noise."""
+        return (self.items > 1) | (self.people is not None) | self.exact
 
-    def chunks(self) -> Iterator[tuple[slice, Indices]]:
-        """Yield rows of `weights` and the modes that go with them, option indices of shape (rows, G * I)."""
-        layout = self.layout
-        size = max(1, CHUNK_NUMBERS // layout.present.size)
-        yield slice(0, 1), layout.mode[None]
-        if len(layout.draws) == 0:
-            # Without redraws the modes stay as they are; items alone are resampled.
-            for start in range(1, len(self.weights), size):
-                rows = slice(start, min(start + size, len(self.weights)))
-                yield rows, np.broadcast_to(layout.mode, (rows.stop - rows.start, layout.mode.size))
-            return
-        for start in range(1, len(self.weights), size):
-            rows = slice(start, min(start + size, len(self.weights)))
-            yield rows, layout.draws[np.arange(rows.start - 1, rows.stop - 1) % len(layout.draws)].astype(np.intp)
+    def redraws(self) -> Floats:
+        """Return R_d - mean R, shape (D, N)."""
+        if self.people is None:
+            return np.zeros((1, len(self.estimate)))
+        return self.people.sums / np.maximum(self.pairs, 1.0)
 
 
 @dataclass(frozen=True)
 class Replicates:
-    """A metric for every key, resampled.
+    """Estimates and their replicates.
 
     Attributes:
-        values: shape (1 + B, N): the estimate, then the replicates; NaN where nothing was drawn or nothing is scored.
-        pairs: shape (N,): pairs that the estimate is a mean of.
-        centred: True where the replicates need no further centring (the spread ratio, see `spread`).
+        estimate: shape (N,). values: shape (B, N), NaN for replicates that say nothing.
+        pairs: shape (N,). known: shape (N,), False where no interval can be given.
     """
 
+    estimate: Floats
     values: Floats
     pairs: Floats
-    centred: bool = False
+    known: NDArray[np.bool_]
+
+    def minus(self, other: Replicates) -> Replicates:
+        """Subtract replicate by replicate. A ratio that is infinite on either side leaves the difference without bound."""
+        unbounded = np.isinf(self.values) | np.isinf(other.values)
+        values = np.full(self.values.shape, np.inf)
+        np.subtract(self.values, other.values, out=values, where=~unbounded)
+        return Replicates(self.estimate - other.estimate, values, self.pairs, self.known & other.known)
 
 
-def resample(layout: Layout, bootstrap: int, seed: int) -> Resamples:
-    """Draw `bootstrap` resamples of the layout's items by `seed`."""
-    items = len(layout.items)
-    drawn = np.random.default_rng(seed).multinomial(items, np.full(items, 1.0 / items), size=bootstrap)
-    return Resamples(np.concatenate([np.ones((1, items)), drawn.astype(np.float64)]), layout)
+class Resampler:
+    """Resamples of one layout, shared by all keys, metrics and runs."""
+
+    def __init__(self, layout: Layout, bootstrap: int, seed: int) -> None:
+        """Draw `bootstrap` resamples of items by `seed`, and pair them with the redraws of respondents."""
+        rng = np.random.default_rng(seed)
+        items = len(layout.items)
+        self.layout = layout
+        self.count = bootstrap
+        self.weights: Floats = rng.multinomial(items, np.full(items, 1.0 / items), size=bootstrap).astype(np.float64)
+        # More draws than replicates would not be used.
+        self.modes = layout.draws[:bootstrap]
+        self.mode_order = _paired(rng, bootstrap, len(self.modes))
+        shares = layout.share_draws[0].shares.shape[2] if layout.share_draws else 0
+        self.share_order = _paired(rng, bootstrap, min(shares, bootstrap))
+        self._counts: dict[bytes, tuple[Floats, Floats, Floats]] = {}
+        self._redrawn: dict[bytes, Noise] = {}
+
+    def sample(self, values: Values) -> Sampled:
+        """Resample the mean over pairs of a metric."""
+        keys = self.layout.keys
+        mask = ~np.isnan(values.gold)
+        filled = np.where(mask, values.gold, 0.0)
+        counts, drawn, items = self._counted(mask)
+        rows = keys.rows(filled)
+        pairs = keys.totals(mask.astype(np.float64))
+        estimate = np.divide(keys.totals(filled), pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+        by_items = self.weights @ rows.T
+        by_items = np.divide(by_items, drawn, out=np.full(by_items.shape, np.nan), where=drawn > 0)
+        by_items = centred(by_items) * scale_of(items[: len(counts)])
+        people = self._noise(values, mask) if self.count else None
+        return Sampled(estimate, pairs, items, by_items, people, rows, counts, values.exact)
+
+    def replicate(self, sampled: Sampled) -> Replicates:
+        """Combine both ways of resampling."""
+        number = len(sampled.counts)
+        values = np.zeros((self.count, len(sampled.estimate)))
+        values += sampled.estimate
+        if sampled.people is not None:
+            redraws = sampled.redraws()
+            shared = np.zeros(len(sampled.estimate))
+            here = sampled.people.by_item
+            pairs = np.maximum(sampled.pairs[:number], 1.0)
+            shared[:number] = shared_variance(here, here, sampled.counts) / pairs**2 * scale_of(sampled.items[:number]) ** 2
+            between = np.zeros(len(sampled.estimate))
+            between[:number] = variance(sampled.by_items)
+            redraws *= shrink(between, variance(redraws), shared)
+            values += redraws[sampled.people.order]
+        values[:, :number] += sampled.by_items
+        return Replicates(sampled.estimate, values, sampled.pairs, sampled.known)
+
+    def _counted(self, mask: NDArray[np.bool_]) -> tuple[Floats, Floats, Floats]:
+        """Return pairs by key and item (A + T, I), pairs of each resample (B, A + T), and items of each key (N,)."""
+        digest = np.packbits(mask).tobytes()
+        if digest not in self._counts:
+            keys = self.layout.keys
+            counts = keys.rows(mask.astype(np.float64))
+            items = np.concatenate([(counts > 0).sum(axis=1), (mask.sum(axis=0) > 0)[keys.items]]).astype(np.float64)
+            if len(self._counts) >= KEPT_TABLES:
+                self._counts.pop(next(iter(self._counts)))
+            self._counts[digest] = (counts, self.weights @ counts.T, items)
+        return self._counts[digest]
+
+    def _noise(self, values: Values, mask: NDArray[np.bool_]) -> Noise | None:
+        keys = self.layout.keys
+        if values.by_share is not None:
+            drawn: Singles = np.where(mask, values.by_share[: self.count], np.float32(0))
+            sums = keys.totals(drawn.astype(np.float64))
+            return Noise(sums - sums.mean(axis=0), centred(keys.rows(drawn[:SHARED_DRAWS])), self.share_order)
+        if values.by_mode is None or len(self.modes) == 0:
+            return None
+        table = np.where(mask.ravel()[:, None] & ~np.isnan(values.by_mode), values.by_mode, 0.0)
+        digest = blake2b(table.tobytes(), digest_size=16).digest()
+        if digest not in self._redrawn:
+            if len(self._redrawn) >= KEPT_TABLES:
+                self._redrawn.pop(next(iter(self._redrawn)))
+            self._redrawn[digest] = self._redraw(table)
+        return self._redrawn[digest]
+
+    def _redraw(self, table: Floats) -> Noise:
+        """Look up a table (G * I, largest K) at every redrawn mode."""
+        keys, shape = self.layout.keys, self.layout.present.shape
+        flat, starts = table.ravel(), np.arange(len(table)) * table.shape[1]
+        size = max(1, CHUNK_NUMBERS // len(table))
+        sums = np.empty((len(self.modes), len(keys.names)))
+        for start in range(0, len(self.modes), size):
+            values = np.take(flat, self.modes[start : start + size] + starts).reshape(-1, *shape)
+            sums[start : start + size] = keys.totals(values)
+        first: Singles = np.take(flat.astype(np.float32), self.modes[:SHARED_DRAWS] + starts).reshape(-1, *shape)
+        return Noise(sums - sums.mean(axis=0), centred(keys.rows(first)), self.mode_order)
 
 
-def fixed_means(resamples: Resamples, values: Floats) -> Replicates:
-    """Resample the mean over pairs of a metric that no redraw changes; `values` (G, I), NaN for pairs left out."""
-    mask = ~np.isnan(values)
-    filled = np.where(mask, values, 0.0)
-    keys, weights = resamples.layout.keys, resamples.weights
-    by_item = filled.sum(axis=0)[None]
-    sums = keys.combine((weights @ filled.T) @ keys.groups.T, by_item, by_item * weights)
-    return Replicates(_ratio(sums, _weighted_pairs(resamples, mask)), count_pairs(keys, mask))
+def shared_variance(left: Singles, right: Singles, rows: Floats) -> Floats:
+    """Return what resampling items and redrawing respondents both count, for a ratio of sums: shape (A + T,).
 
-
-def redrawn_means(resamples: Resamples, tables: Mapping[str, Floats]) -> dict[str, Replicates]:
-    """Resample the means over pairs of metrics that compare with the (redrawn) mode.
+    With x_di an item's deviation in draw d and w_i its part of the denominator, the residual x_di - w_i sum_i x_di / sum_i w_i
+    is what is left of the noise once it is taken to be common to all items; its squares summed over items, averaged over
+    draws, are returned (its products, where left and right differ).
 
     Args:
-        resamples: items and modes.
-        tables: metric -> shape (G * I, largest K): the metric if option m were the mode, NaN for pairs left out.
+        left, right: shape (D', A + T, I), deviations of sums by item, centred over draws.
+        rows: shape (A + T, I), the denominator by item.
     """
-    layout = resamples.layout
-    keys, shape = layout.keys, layout.present.shape
-    # Columns behind an item's last option are never a mode, so that the first column tells which pairs are left out.
-    masks = {name: ~np.isnan(table[:, 0]).reshape(shape) for name, table in tables.items()}
-    # Where every answer is valid, the `_valid` metrics are the same numbers: summed once.
-    twin = {name: next(other for other in tables if np.array_equal(tables[other], tables[name], equal_nan=True)) for name in tables}
-    flat = {name: np.nan_to_num(tables[name], nan=0.0).ravel() for name in set(twin.values())}
-    sums = {name: np.empty((len(resamples.weights), len(keys.names))) for name in flat}
-    width = next(iter(tables.values())).shape[1]
-    starts = np.arange(layout.present.size) * width
-    for rows, modes in resamples.chunks():
-        weights = resamples.weights[rows]
-        at = modes + starts
-        for name, table in flat.items():
-            values = np.take(table, at).reshape(-1, *shape)
-            by_group = np.matmul(values, weights[:, :, None])[:, :, 0]
-            by_item = values.sum(axis=1)
-            sums[name][rows] = keys.combine(by_group @ keys.groups.T, by_item, by_item * weights)
-    return {
-        name: Replicates(_ratio(sums[twin[name]], _weighted_pairs(resamples, masks[name])), count_pairs(keys, masks[name]))
-        for name in tables
-    }
+    draws = len(left)
+    if draws < 2:
+        return np.zeros(len(rows))
+    weights = rows.astype(np.float32)
+    total = weights.sum(axis=1)
+    total = np.where(np.abs(total) > NOTHING, total, np.inf)
+    squares = np.einsum("ki,ki->k", weights, weights) / total**2
+    sums = [x.sum(axis=2) for x in (left, right)]
+    crossed = [np.einsum("dki,ki->dk", x, weights) / total for x in (left, right)]
+    products = np.einsum("dki,dki->dk", left, right)
+    products += sums[0] * sums[1] * squares - sums[0] * crossed[1] - sums[1] * crossed[0]
+    return products.sum(axis=0).astype(np.float64) / (draws - 1)
 
 
-def interval(replicates: Replicates, confidence: float, low: float, high: float) -> tuple[Floats, Floats, Floats]:
-    """Return estimate and ends of the interval, each of shape (N,); NaN where undefined.
-
-    Replicates in which none of a key's items was drawn are left out. An infinite one (a spread ratio over labels that do
-    not differ) counts; where the interval reaches it, neither end is given.
+def shrink(items: Floats, people: Floats, shared: Floats) -> Floats:
+    """Return k, shape (N,), in 0..1: by how much the redraws enter, so that what is counted twice is counted once.
 
     Args:
-        replicates: of one metric. confidence: between 0 and 1. low, high: range of the metric.
+        items, people: shape (N,), variances of the two ways of resampling. shared: what both of them hold.
     """
-    estimate = replicates.values[0]
-    if len(replicates.values) == 1:
-        unknown = np.full_like(estimate, np.nan)
-        return estimate, unknown, unknown.copy()
-    ordered = np.sort(replicates.values[1:].T, axis=1)
-    known = (~np.isnan(ordered)).sum(axis=1)
-    ends = [_quantile(ordered, known, share) for share in ((1 - confidence) / 2, (1 + confidence) / 2)]
-    if not replicates.centred:
-        mean = np.nansum(ordered, axis=1) / np.maximum(known, 1)
-        ends = [estimate + end - mean for end in ends]
-    lower, upper = (np.clip(end, low, high) for end in ends)
-    defined = np.isfinite(ends[0]) & np.isfinite(ends[1]) & np.isfinite(estimate)
-    return estimate, np.where(defined, lower, np.nan), np.where(defined, upper, np.nan)
+    target = np.maximum(np.maximum(items, people), items + people - shared)
+    part = np.divide(target - items, people, out=np.ones_like(people), where=people > NOTHING**2)
+    return np.sqrt(np.clip(part, 0.0, 1.0))
 
 
-def _quantile(ordered: Floats, known: NDArray[np.intp], share: float) -> Floats:
-    """Return a quantile of each row, linear between neighbours, of rows sorted with NaN behind their `known` values."""
-    place = share * np.maximum(known - 1, 0)
-    below = np.floor(place).astype(np.intp)
-    above = np.minimum(below + 1, np.maximum(known - 1, 0))
-    rows = np.arange(len(ordered))
-    left, right = ordered[rows, below], ordered[rows, above]
-    part = place - below
-    # Neighbours that are both infinite, or a part of 0, must not become inf * 0.
-    with np.errstate(invalid="ignore"):
-        return np.where((part == 0) | (left == right), left, left + (right - left) * part)
+def scale_of(items: Floats) -> Floats:
+    """Return sqrt(n / (n - 1)) for resamples of n items; 0 for a single item, which cannot be resampled."""
+    return np.sqrt(np.where(items > 1, items / np.maximum(items - 1.0, 1.0), 0.0))
 
 
-def _weighted_pairs(resamples: Resamples, mask: NDArray[np.bool_]) -> Floats:
-    """Return the pairs of each key, weighted as their items were drawn, shape (1 + B, N)."""
-    keys, ones = resamples.layout.keys, mask.astype(np.float64)
-    by_item = ones.sum(axis=0)[None]
-    return keys.combine((resamples.weights @ ones.T) @ keys.groups.T, by_item, by_item * resamples.weights)
+def variance(values: Floats) -> Floats:
+    """Return the variance over the first axis of what is not NaN; 0 where fewer than two values are left."""
+    known = ~np.isnan(values)
+    number = known.sum(axis=0)
+    filled = np.where(known, values, 0.0)
+    mean = filled.sum(axis=0) / np.maximum(number, 1)
+    squares = np.square(np.where(known, filled - mean, 0.0)).sum(axis=0)
+    return np.where(number > 1, squares / np.maximum(number - 1, 1), 0.0)
 
 
-def _ratio(sums: Floats, pairs: Floats) -> Floats:
-    return np.divide(sums, pairs, out=np.full(sums.shape, np.nan), where=pairs > 0)
+def centred(values: Array) -> Array:
+    """Return values less their mean over the first axis, NaN left out."""
+    known = ~np.isnan(values)
+    mean = np.where(known, values, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    return cast(Array, np.subtract(values, mean, dtype=values.dtype))
 
 
-def restrict(run: RunGrid, other: RunGrid) -> RunGrid:
-    """Return `run` with only the pairs that `other` has a value for, metric by metric."""
-
-    def common(mine: Floats, theirs: Floats) -> Floats:
-        return np.where(np.isnan(theirs), np.nan, mine)
-
-    return RunGrid(
-        name=run.name,
-        asked=run.asked & other.asked,
-        fixed={name: common(values, other.fixed[name]) for name, values in run.fixed.items()},
-        by_mode={name: common(values, other.by_mode[name]) for name, values in run.by_mode.items()},
-        position=common(run.position, other.position),
-        elicitation=run.elicitation,
-        template=run.template,
-    )
+def _paired(rng: np.random.Generator, replicates: int, draws: int) -> Indices:
+    return rng.permutation(np.arange(replicates) % max(draws, 1)).astype(np.intp)

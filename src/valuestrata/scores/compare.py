@@ -1,71 +1,134 @@
-"""Two runs on the same pairs: what one scores above the other, with a paired interval."""
+"""Runs against runs on the same pairs: what one scores above the other, with paired intervals and p-values."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
 
 from valuestrata.dataset import Dataset
+from valuestrata.errors import UsageError, did_you_mean
 from valuestrata.responses.schema import RESPONSES
-from valuestrata.scores.aggregate import RANGES, RunLike, check_call, replicate, rows_of
-from valuestrata.scores.bootstrap import Replicates, interval, resample, restrict
-from valuestrata.scores.layout import BY, lay_out, place
+from valuestrata.scores.aggregate import RANGES, RunLike, check_call, key_rows
+from valuestrata.scores.bootstrap import Resampler
+from valuestrata.scores.intervals import Interval, interval
+from valuestrata.scores.layout import BY, Layout, RunGrid, count_pairs, lay_out, place
 from valuestrata.scores.pairs import OF_GOLD
+from valuestrata.scores.schema import COMPARISONS, METRICS
 from valuestrata.scores.spread import Spread
+
+SPREADS = ("spread_ratio", "spread_ratio_corrected")
+COMPARED = tuple(metric for metric in METRICS if metric not in OF_GOLD)
 
 
 def compare(
     dataset: Dataset,
-    run: RunLike,
-    against: RunLike,
+    runs: Sequence[RunLike],
+    pairs: Sequence[tuple[str, str]],
     *,
     split: str = "paper",
     part: str = "test",
     fold: int | None = None,
     by: Sequence[str] = BY,
+    metrics: Sequence[str] | None = None,
     bootstrap: int = 1000,
     seed: int = 0,
     confidence: float = 0.95,
 ) -> pl.DataFrame:
-    """Return the difference run - against of every metric, on the pairs that both have a value for.
+    """Return the differences run - against of every metric, on the pairs that both have a value for.
 
-    Both runs are resampled with the same items and the same redrawn modes, so that what is hard or noisy for both drops
-    out of the interval. Pairs that only one was asked are left out of both, metric by metric: `accuracy_valid` is compared
-    on the pairs that both answered validly. Whether a rise is good depends on the metric: distances, |bias| and rates
-    are better low.
+    All runs and comparisons share the same resampled items and redrawn respondents, so that what is hard or noisy for both
+    drops out of the interval. Pairs that only one has a value for are left out of both, metric by metric: `accuracy_valid` is
+    compared on the pairs that both answered validly. Whether a rise is good depends on the metric: distances, |bias| and rates
+    are better low. p-values: see `intervals.interval`.
 
     Args:
-        dataset: the ground truth. run, against: what to compare, of different names.
+        dataset: the ground truth. runs: all runs that `pairs` names.
+        pairs: (run, against) by name, in the order of the rows.
+        metrics: which of `COMPARED`; None for all of them. Ceilings and floors belong to the pairs and are not compared.
         split, part, fold, by, bootstrap, seed, confidence: as for `score`.
 
     Returns:
-        SCORES schema with `against` set. `value` is the difference, `pairs` the common pairs of the metric and `coverage`
-        the share of the key's pairs that both runs were asked: an incomplete run shows here. Elicitation and template
-        are those of `run`. Ceilings and floors belong to the pairs and have no rows.
+        COMPARISONS schema; every row is exploratory and p_adjusted null until `multiple.adjust` is told what was declared.
+        `coverage` is the share of the key's pairs that both runs were asked: an incomplete run shows here. Without a common
+        pair a row has nulls and `pairs` 0.
 
     Raises:
-        UsageError, InputDataError: as for `score`.
+        UsageError: as for `score`; a name that no run has, a run against itself, a comparison twice, or an unknown metric.
+        InputDataError: as for `score`.
     """
-    check_call([run, against], bootstrap, confidence)
+    check_call(runs, bootstrap, confidence)
+    wanted = _checked(runs, pairs, metrics)
+    by_name = {run.name: run for run in runs}
     layout = lay_out(dataset, split, part, fold, by)
-    resamples = resample(layout, bootstrap, seed)
-    spread = Spread(resamples)
-    mine, theirs = (place(layout, one.name, RESPONSES.check(one.responses, one.name)) for one in (run, against))
-    here, there = restrict(mine, theirs), restrict(theirs, mine)
-    left, right = replicate(resamples, here, spread), replicate(resamples, there, spread)
-    columns: dict[str, tuple[np.ndarray, ...]] = {}
-    for metric in left:
-        if metric not in OF_GOLD:
-            low, high = RANGES.get(metric, (0.0, 1.0))
-            columns[metric] = (*interval(_difference(left[metric], right[metric]), confidence, low - high, high - low), left[metric].pairs)
-    return rows_of(layout, here, columns, scheme=split, part=part, fold=fold, against=against.name)
+    resampler = Resampler(layout, bootstrap, seed)
+    spread = Spread(resampler)
+    # A run laid out holds all its redrawn distances: it is let go once no comparison needs it any more.
+    last = {name: place_ for place_, names in enumerate(pairs) for name in names}
+    grids: dict[str, RunGrid] = {}
+    frames: list[pl.DataFrame] = []
+    for number, names in enumerate(pairs):
+        for name in names:
+            if name not in grids:
+                grids[name] = place(layout, name, RESPONSES.check(by_name[name].responses, name))
+        run, against = (grids[name] for name in names)
+        columns = _differences(resampler, spread, run, against, wanted, confidence)
+        frames.append(_rows_of(layout, run, against, columns, scheme=split, part=part, fold=fold))
+        for name in names:
+            if last[name] == number:
+                del grids[name]
+    return pl.concat(frames) if frames else COMPARISONS.empty()
 
 
-def _difference(left: Replicates, right: Replicates) -> Replicates:
-    """Subtract replicate by replicate. A ratio that is infinite on either side leaves the difference without bound."""
-    unbounded = np.isinf(left.values) | np.isinf(right.values)
-    values = np.full(left.values.shape, np.inf)
-    np.subtract(left.values, right.values, out=values, where=~unbounded)
-    return Replicates(values, left.pairs, left.centred)
+def _differences(
+    resampler: Resampler, spread: Spread, run: RunGrid, against: RunGrid, metrics: Sequence[str], confidence: float
+) -> dict[str, Interval]:
+    columns: dict[str, Interval] = {}
+    common = np.isnan(run.position) | np.isnan(against.position)
+    ratios = [spread.replicates(np.where(common, np.nan, grid.position)) for grid in (run, against)] if set(SPREADS) & set(metrics) else []
+    for metric in metrics:
+        low, high = RANGES.get(metric, (0.0, 1.0))
+        if metric in SPREADS:
+            replicates = ratios[0][metric].minus(ratios[1][metric])
+        else:
+            replicates = resampler.replicate(resampler.sample(run.metrics[metric].minus(against.metrics[metric])))
+        columns[metric] = interval(replicates, confidence, low - high, high - low)
+    return columns
+
+
+def _rows_of(
+    layout: Layout, run: RunGrid, against: RunGrid, columns: Mapping[str, Interval], *, scheme: str, part: str, fold: int | None
+) -> pl.DataFrame:
+    names = {"difference": "estimate", "ci_low": "low", "ci_high": "high", "se": "se", "p": "p"}
+    frame = key_rows(layout, columns, names)
+    coverage = count_pairs(layout.keys, run.asked & against.asked) / np.maximum(layout.expected, 1)
+    frame = frame.with_columns(
+        pl.Series("coverage", np.repeat(coverage, len(columns))),
+        pl.lit(run.name).alias("run"),
+        pl.lit(against.name).alias("against"),
+        pl.lit(scheme).alias("scheme"),
+        pl.lit(fold, dtype=pl.Int32).alias("fold"),
+        pl.lit(part).alias("part"),
+        pl.lit(None, dtype=pl.Float64).alias("p_adjusted"),
+        pl.lit(None, dtype=pl.String).alias("adjustment"),
+        pl.lit("exploratory").alias("status"),
+    )
+    return COMPARISONS.check(frame, "comparisons").select(list(COMPARISONS.columns))
+
+
+def _checked(runs: Sequence[RunLike], pairs: Sequence[tuple[str, str]], metrics: Sequence[str] | None) -> list[str]:
+    """Refuse comparisons that cannot be meant; return the metrics in the order of the table."""
+    known = [run.name for run in runs]
+    for place_, (run, against) in enumerate(pairs):
+        for name in (run, against):
+            if name not in known:
+                raise UsageError(f"Comparison {run!r} with {against!r}: no run is named {name!r}.{did_you_mean(name, known)}")
+        if run == against:
+            raise UsageError(f"The run {run!r} is compared with itself; name another run to compare it with.")
+        if (run, against) in pairs[:place_]:
+            raise UsageError(f"The comparison of {run!r} with {against!r} is named twice; leave one out.")
+    for metric in metrics or ():
+        if metric not in COMPARED:
+            raise UsageError(f"metrics={metric!r} cannot be compared.{did_you_mean(metric, COMPARED)}")
+    return [metric for metric in COMPARED if metrics is None or metric in metrics]

@@ -10,17 +10,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from valuestrata.dataset import Dataset
+from valuestrata.dataset import Dataset, half_of
 from valuestrata.errors import InputDataError, UsageError, did_you_mean
+from valuestrata.gold import unpack_share_draws
+from valuestrata.scores.distances import Array, ShareDraws, Singles, padded, redrawn
 from valuestrata.scores.pairs import Floats, Indices, PairTable, gold_of, mode_index, tabulate
 
 BY = ("all", "stratum", "attribute", "level", "subgroup", "topic", "item")
 OVER_ITEMS = ("topic", "item")
+# Metrics whose respondent noise is that of another one under redrawn modes (see `bootstrap`).
+NOISE_OF = {"accuracy_set": "accuracy", "accuracy_expected": "accuracy"}
+# What a model did, whatever people answer: respondents bring no noise into it.
+EXACT = ("refusal_rate", "invalid_rate", "option_mass")
 
 
 @dataclass(frozen=True)
@@ -39,19 +46,17 @@ class Keys:
     topics: Floats
     items: Indices
 
-    def combine(self, by_group: Floats, by_item: Floats, weighted_by_item: Floats) -> Floats:
-        """Sum row sums and column sums up to keys.
+    def rows(self, values: Array) -> Array:
+        """Sum values (..., G, I) over the subgroups of each key, item by item: (..., A + T, I), single items left out."""
+        by_group = np.matmul(self.groups.astype(values.dtype), values)
+        by_topic = values.sum(axis=-2)[..., None, :] * self.topics.astype(values.dtype)
+        return cast(Array, np.concatenate([by_group, by_topic], axis=-2))
 
-        Args:
-            by_group: shape (B, A), sums over the items of each key made of subgroups.
-            by_item: shape (B or 1, I), sums over subgroups without item weights: a single item is not resampled.
-            weighted_by_item: shape (B, I), the same times the item weights.
-
-        Returns:
-            Shape (B, N).
-        """
-        single = np.broadcast_to(by_item[:, self.items], (len(by_group), len(self.items)))
-        return np.concatenate([by_group, weighted_by_item @ self.topics.T, single], axis=1)
+    def totals(self, values: Floats) -> Floats:
+        """Sum values (..., G, I) over the pairs of each key: (..., N)."""
+        by_group = values.sum(axis=-1) @ self.groups.T
+        by_item = values.sum(axis=-2)
+        return np.concatenate([by_group, by_item @ self.topics.T, by_item[..., self.items]], axis=-1)
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,7 @@ class Layout:
         mode: shape (G * I,): option index of the gold mode, 0 where there is no pair.
         options: shape (I,). ordered: shape (I,), False for nominal items.
         draws: int8, shape (D, G * I): redrawn modes, D = 0 where the data set holds none.
+        share_draws: redrawn shares, by number of options; empty where the data set holds none.
         keys: what to report.
     """
 
@@ -76,6 +82,7 @@ class Layout:
     options: Indices
     ordered: NDArray[np.bool_]
     draws: NDArray[np.int8]
+    share_draws: Sequence[ShareDraws]
     keys: Keys
 
     def grid(self, cells: Indices, values: Floats) -> Floats:
@@ -91,21 +98,49 @@ class Layout:
 
 
 @dataclass(frozen=True)
+class Values:
+    """A metric of every pair, and how redrawn respondents change it. Of a run, or of the difference of two.
+
+    Attributes:
+        gold: shape (G, I), NaN for pairs left out.
+        by_mode: shape (G * I, largest K): the metric if option m were the mode; None where no redrawn mode changes it.
+        by_share: shape (S, G, I): the metric in each redraw of the shares; None where it is not measured against shares.
+        exact: True where respondents bring no noise into it; neither of the two is there then.
+    """
+
+    gold: Floats
+    by_mode: Floats | None = None
+    by_share: Singles | None = None
+    exact: bool = False
+
+    def minus(self, other: Values) -> Values:
+        """Subtract pair by pair and redraw by redraw; NaN where either has no value, so that common pairs are left."""
+        return Values(
+            gold=self.gold - other.gold,
+            by_mode=None if self.by_mode is None or other.by_mode is None else self.by_mode - other.by_mode,
+            by_share=None if self.by_share is None or other.by_share is None else self.by_share - other.by_share,
+            exact=self.exact and other.exact,
+        )
+
+    def on(self, mask: NDArray[np.bool_]) -> Values:
+        """Leave out all pairs but those of `mask`, shape (G, I)."""
+        return Values(np.where(mask, self.gold, np.nan), self.by_mode, self.by_share, self.exact)
+
+
+@dataclass(frozen=True)
 class RunGrid:
-    """A run's pairs in a Layout; NaN where a metric has no value.
+    """A run's pairs in a Layout.
 
     Attributes:
         asked: shape (G, I).
-        fixed: metric -> shape (G, I).
-        by_mode: metric -> shape (G * I, largest K), the metric if option m were the mode.
-        position: shape (G, I), mean position of the answers on 0..1.
+        metrics: every metric but the spread ratios.
+        position: shape (G, I), mean position of the answers on 0..1; NaN for pairs left out.
         elicitation, template: what the responses were, several joined by +.
     """
 
     name: str
     asked: NDArray[np.bool_]
-    fixed: Mapping[str, Floats]
-    by_mode: Mapping[str, Floats]
+    metrics: Mapping[str, Values]
     position: Floats
     elicitation: str
     template: str
@@ -113,15 +148,13 @@ class RunGrid:
 
 def count_pairs(keys: Keys, mask: NDArray[np.bool_]) -> Floats:
     """Return how many cells of `mask` (G, I) each key holds, shape (N,)."""
-    ones = mask.astype(np.float64)
-    by_item = ones.sum(axis=0)[None]
-    return keys.combine(ones.sum(axis=1)[None] @ keys.groups.T, by_item, by_item)[0]
+    return keys.totals(mask.astype(np.float64))
 
 
 def lay_out(dataset: Dataset, split: str, part: str, fold: int | None, by: Sequence[str]) -> Layout:
     """Lay out the pairs of a part of a split; all folds pooled (each pair once) where `fold` is None.
 
-    Under a scheme that ends in `+disjoint` the test pairs' gold is that of half B, all other pairs' that of half A.
+    Gold and redraws are those of the half that `dataset.half_of` names for the part a pair is in.
 
     Raises:
         UsageError: an unknown `by`. InputDataError: no such scheme, no pair in the part, or a pair without redraws.
@@ -131,8 +164,8 @@ def lay_out(dataset: Dataset, split: str, part: str, fold: int | None, by: Seque
             raise UsageError(f"by={name!r} is not a way to group scores.{did_you_mean(name, BY)}")
     # `test` sorts first: where folds are pooled over all parts, a pair is scored as the test pair it once was.
     pairs = dataset.part(split, part, fold).sort("part", maintain_order=True).unique("pair_id", keep="first", maintain_order=True)
-    halves = pl.when(pl.col("part") == "test").then(pl.lit("B")).otherwise(pl.lit("A")) if split.endswith("+disjoint") else pl.lit("all")
-    gold = gold_of(dataset, pairs.select("pair_id", halves.alias("half")))
+    halves = {name: half_of(split, name) for name in pairs["part"].unique()}
+    gold = gold_of(dataset, pairs.select("pair_id", pl.col("part").replace_strict(halves, return_dtype=pl.String).alias("half")))
     if gold.is_empty():
         where = f"the part {part!r}" + ("" if fold is None else f" of fold {fold}")
         raise InputDataError(f"{dataset.path or 'the data set'}: the split {split!r} has no pair with gold in {where}.")
@@ -159,6 +192,7 @@ def lay_out(dataset: Dataset, split: str, part: str, fold: int | None, by: Seque
         options=items["codes"].list.len().to_numpy().astype(np.intp),
         ordered=(items["level"] != "nominal").to_numpy(),
         draws=_draws(dataset, gold, size),
+        share_draws=_share_draws(dataset, gold),
         keys=_keys(dataset.attributes, subgroups, items, by),
     )
 
@@ -171,11 +205,27 @@ def place(layout: Layout, name: str, responses: pl.DataFrame) -> RunGrid:
     asked = np.zeros(layout.present.size, dtype=np.bool_)
     asked[cells] = True
     scored = responses.join(table.pairs, on="pair_id", how="semi")
+    by_mode = {metric: layout.grid(cells, values) for metric, values in table.by_mode.items()}
+    at_mode = {metric: values[np.arange(len(values)), layout.mode].reshape(shape) for metric, values in by_mode.items()}
+    fixed = {metric: layout.grid(cells, values).reshape(shape) for metric, values in table.fixed.items()}
+    by_share: Mapping[str, Singles] = {}
+    if layout.share_draws and not np.isnan(table.stated.constant).all():
+        by_share = redrawn(table.stated, cells, layout.share_draws, layout.present.size)
     return RunGrid(
         name=name,
         asked=asked.reshape(shape),
-        fixed={metric: layout.grid(cells, values).reshape(shape) for metric, values in table.fixed.items()},
-        by_mode={metric: layout.grid(cells, values) for metric, values in table.by_mode.items()},
+        metrics={
+            **{metric: Values(values, by_mode[metric]) for metric, values in at_mode.items()},
+            **{
+                metric: Values(
+                    values,
+                    by_mode.get(NOISE_OF.get(metric, "")),
+                    by_share[metric].reshape(-1, *shape) if metric in by_share else None,
+                    exact=metric in EXACT,
+                )
+                for metric, values in fixed.items()
+            },
+        },
         position=layout.grid(cells, table.position).reshape(shape),
         elicitation="+".join(scored["elicitation"].drop_nulls().unique().sort()),
         template="+".join(scored["template"].drop_nulls().unique().sort()),
@@ -186,21 +236,45 @@ def _draws(dataset: Dataset, gold: pl.DataFrame, size: int) -> NDArray[np.int8]:
     """Return the redrawn modes of each cell, shape (D, size), looked up by pair_id."""
     if dataset.mode_draws.is_empty():
         return np.zeros((0, size), dtype=np.int8)
-    found = gold.select("pair_id", "cell").join(
-        dataset.mode_draws.select("pair_id", "draws"), on="pair_id", how="left", maintain_order="left"
+    found = gold.select("pair_id", "half", "cell").join(
+        dataset.mode_draws.select("pair_id", "half", "draws"), on=("pair_id", "half"), how="left", maintain_order="left"
     )
     lengths = found["draws"].list.len()
     if lengths.null_count() or lengths.n_unique() > 1:
-        number = lengths.drop_nulls().max()
-        bad = found.filter(lengths.is_null() | (lengths != number))
-        raise InputDataError(
-            f"{dataset.path or 'the data set'}: mode_draws.parquet has not {number} draws for {len(bad)} of {len(gold)} pairs, "
-            f"first {bad['pair_id'][0]!r}. Build the data set again."
-        )
+        raise _uneven(dataset, found, lengths, "draws")
     draws = np.zeros((int(lengths[0]), size), dtype=np.int8)
     if len(draws):
         draws[:, found["cell"].to_numpy()] = found["draws"].explode().to_numpy().reshape(len(found), -1).T
     return draws
+
+
+def _share_draws(dataset: Dataset, gold: pl.DataFrame) -> list[ShareDraws]:
+    """Return the redrawn shares of all pairs, one entry for each number of options; none where the data set holds none."""
+    kept = dataset.mode_draws.filter(pl.col("share_draws").list.len() > 0).select("pair_id", "half", "share_se", "share_draws")
+    if kept.is_empty():
+        return []
+    found = gold.select("pair_id", "half", "cell", "options", "shares").join(
+        kept, on=("pair_id", "half"), how="left", maintain_order="left"
+    )
+    lengths = found["share_draws"].list.len() // found["options"]
+    if lengths.null_count() or lengths.n_unique() > 1:
+        raise _uneven(dataset, found, lengths, "share_draws")
+    result: list[ShareDraws] = []
+    for (options,), rows in found.sort("options", maintain_order=True).group_by("options", maintain_order=True):
+        width = int(str(options))
+        packed = rows["share_draws"].explode().to_numpy().reshape(len(rows), -1)
+        drawn = unpack_share_draws(packed, padded(rows["shares"], width), padded(rows["share_se"], width))
+        result.append(ShareDraws(rows["cell"].to_numpy(), np.ascontiguousarray(np.moveaxis(drawn, -1, 0), dtype=np.float32)))
+    return result
+
+
+def _uneven(dataset: Dataset, found: pl.DataFrame, lengths: pl.Series, column: str) -> InputDataError:
+    number = lengths.drop_nulls().max()
+    bad = found.filter(lengths.is_null() | (lengths != number))
+    return InputDataError(
+        f"{dataset.path or 'the data set'}: mode_draws.parquet, column {column}: {len(bad)} of {len(found)} pairs have not {number} "
+        f"draws, first {bad['pair_id'][0]!r} of half {bad['half'][0]!r}. Build the data set again."
+    )
 
 
 def _keys(attributes: Sequence[str], subgroups: pl.DataFrame, items: pl.DataFrame, by: Sequence[str]) -> Keys:

@@ -25,6 +25,7 @@ refusal_rate        1[refused]                              0..1
 invalid_rate        1[unparsed, invalid code or failed]     0..1
 option_mass         probability of all legal answers        0..1    not measured
 ceiling_*, floor_*  of the gold, see `dataset.GOLD`         0..1    floors: nominal
+*_halves            of half A against half B                0..1    a half without answers; floors: nominal
 =================== ======================================= ======= ===================================================
 
 The distribution is the response's `option_probs`; a pair without any, asked at least `ENOUGH_SAMPLES` times, is one
@@ -34,17 +35,18 @@ distribution: the option that minimises its W1 to the gold shares is their media
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from valuestrata import measures
 from valuestrata.dataset import Dataset
 from valuestrata.errors import InputDataError
 from valuestrata.responses.schema import RESPONSES
+from valuestrata.scores.distances import Stated, padded
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -55,14 +57,9 @@ INVALID = ("unparsed", "invalid_code", "failed")
 TEXT = "text"
 
 BY_MODE = ("accuracy", "accuracy_valid", "nmae", "nmae_valid", "bias")
-DISTANCES: Mapping[str, Callable[[ArrayLike, ArrayLike], Floats]] = {
-    "w1": measures.w1,
-    "rps": measures.rps,
-    "tv": measures.tv,
-    "jsd": measures.jsd,
-}
-ORDERED_DISTANCES = ("w1", "rps")
-OF_GOLD = ("ceiling_oracle", "ceiling_human", "floor_nmae", "floor_w1", "floor_rps")
+# Of samples half as large as the survey, so pessimistic: see `_of_halves`.
+OF_HALVES = ("ceiling_halves", "floor_nmae_halves", "floor_w1_halves")
+OF_GOLD = ("ceiling_oracle", "ceiling_human", "floor_nmae", "floor_w1", "floor_rps", *OF_HALVES)
 
 
 @dataclass(frozen=True)
@@ -76,6 +73,7 @@ class PairTable:
         by_mode: metric -> shape (P, largest K): entry [p, m] is the metric if option m were the mode. The bootstrap
             over respondents redraws the modes and reads its values here.
         position: shape (P,): mean of a / (K - 1) over valid answers; NaN for nominal items and without valid answers.
+        stated: the distributions behind w1, rps, tv and jsd.
     """
 
     pairs: pl.DataFrame
@@ -83,6 +81,7 @@ class PairTable:
     fixed: Mapping[str, Floats]
     by_mode: Mapping[str, Floats]
     position: Floats
+    stated: Stated
 
 
 def pair_scores(dataset: Dataset, responses: pl.DataFrame, *, half: str = "all") -> pl.DataFrame:
@@ -115,12 +114,46 @@ def pair_scores(dataset: Dataset, responses: pl.DataFrame, *, half: str = "all")
 
 
 def gold_of(dataset: Dataset, pairs: pl.DataFrame, half: str | None = None) -> pl.DataFrame:
-    """Return the gold of `pairs` (column pair_id, and `half` unless given), with each item's level, codes and `options`."""
+    """Return the gold of `pairs` (column pair_id, and `half` unless given), with each item's level, codes and `options`.
+
+    Beside it stands what the two halves of the respondents say of one another (`OF_HALVES`), whichever half is asked for.
+    """
     wanted = pairs if half is None else pairs.select("pair_id", pl.lit(half).alias("half"))
     items = dataset.items.select("item", "topic", "level", "codes", pl.col("codes").list.len().cast(pl.Int64).alias("options"))
-    return wanted.join(dataset.gold, on=("pair_id", "half"), how="inner", maintain_order="left").join(
+    gold = wanted.join(dataset.gold, on=("pair_id", "half"), how="inner", maintain_order="left").join(
         items, on="item", how="inner", maintain_order="left"
     )
+    return _of_halves(dataset, gold)
+
+
+def _of_halves(dataset: Dataset, gold: pl.DataFrame) -> pl.DataFrame:
+    """Add `OF_HALVES`: halves A and B against each other, null where a half has no answer to the pair.
+
+    ceiling_halves is 1 where their modes (the lowest of tied codes) agree, floor_nmae_halves the distance of these modes
+    and floor_w1_halves that of the shares; both floors null for nominal items. No resampling and no plug-in enter, so
+    that they are not optimistic near ties as `ceiling_human` is; but each half is a sample half as large as the survey,
+    and two noisy halves are compared: they say less than a survey of this size can, and are a pessimistic reference.
+    """
+    columns = ("pair_id", "mode", "shares")
+    of_a, of_b = (dataset.gold.filter(pl.col("half") == half).select(columns) for half in "AB")
+    both = (
+        gold.select("pair_id", "item", "codes", "options", pl.col("level").ne("nominal").alias("ordered"))
+        .with_row_index("row")
+        .join(of_a, on="pair_id", how="inner", maintain_order="left")
+        .join(of_b, on="pair_id", how="inner", maintain_order="left", suffix="_b")
+    )
+    values = np.full((len(OF_HALVES), len(gold)), np.nan)
+    rows = both["row"].to_numpy()
+    first, second = (_code_index(both, both.select("item", pl.col(name).alias("code"))) for name in ("mode", "mode_b"))
+    options, ordered = both["options"].to_numpy(), both["ordered"].to_numpy()
+    values[0, rows] = first == second
+    values[1, rows] = np.where(ordered, measures.nmae(first, second, options), np.nan)
+    widest = int(options.max()) if len(both) else 0
+    shares, shares_b = padded(both["shares"], widest), padded(both["shares_b"], widest)
+    for k in np.unique(options[ordered]):
+        these = np.flatnonzero(ordered & (options == k))
+        values[2, rows[these]] = measures.w1(shares[these, :k], shares_b[these, :k])
+    return gold.with_columns(pl.Series(name, row, nan_to_null=True) for name, row in zip(OF_HALVES, values, strict=True))
 
 
 def tabulate(gold: pl.DataFrame, responses: pl.DataFrame) -> PairTable:
@@ -142,6 +175,7 @@ def tabulate(gold: pl.DataFrame, responses: pl.DataFrame) -> PairTable:
     share_valid = np.divide(chosen, valid[:, None], out=np.full((count, widest), np.nan), where=valid[:, None] > 0)
     ordered = (gold["level"] != "nominal").to_numpy()
     missing = 1.0 - valid / asked
+    stated = _stated(gold, rows, share_valid, missing, asked)
 
     def rate(*statuses: str) -> Floats:
         return np.bincount(pair, weights=rows["status"].is_in(statuses).to_numpy().astype(np.float64), minlength=count) / asked
@@ -149,7 +183,7 @@ def tabulate(gold: pl.DataFrame, responses: pl.DataFrame) -> PairTable:
     fixed: dict[str, Floats] = {
         "accuracy_expected": (share * padded(gold["p_mode"], widest)).sum(axis=1),
         "accuracy_set": (share * _mode_set(gold, widest)).sum(axis=1),
-        **_distribution_distances(gold, rows, share_valid, missing, asked),
+        **stated.against(padded(gold["shares"], widest), options, ordered),
         **{name: gold[name].cast(pl.Float64).to_numpy().astype(np.float64) for name in OF_GOLD},
         "refusal_rate": rate("refused"),
         "invalid_rate": rate(*INVALID),
@@ -171,7 +205,7 @@ def tabulate(gold: pl.DataFrame, responses: pl.DataFrame) -> PairTable:
     pairs = gold.select("pair_id", "item", "subgroup").with_columns(
         pl.Series("responses", asked.astype(np.int64)), pl.Series("valid", valid.astype(np.int64))
     )
-    return PairTable(pairs=pairs, mode=mode_index(gold), fixed=fixed, by_mode=by_mode, position=position)
+    return PairTable(pairs=pairs, mode=mode_index(gold), fixed=fixed, by_mode=by_mode, position=position, stated=stated)
 
 
 def mode_index(gold: pl.DataFrame) -> Indices:
@@ -179,18 +213,8 @@ def mode_index(gold: pl.DataFrame) -> Indices:
     return _code_index(gold, gold.select("item", pl.col("mode").alias("code")))
 
 
-def padded(lists: pl.Series, width: int) -> Floats:
-    """Return a column of lists as an array of shape (rows, width), zeros behind each list's end."""
-    lengths = lists.list.len().fill_null(0).to_numpy()
-    array = np.zeros((len(lists), width))
-    array[np.arange(width) < lengths[:, None]] = lists.filter(lists.list.len() > 0).explode().to_numpy()
-    return array
-
-
-def _distribution_distances(
-    gold: pl.DataFrame, rows: pl.DataFrame, share_valid: Floats, missing: Floats, asked: Floats
-) -> dict[str, Floats]:
-    """Return w1, rps, tv and jsd, each of shape (P,); see the module's docstring for when they are null.
+def _stated(gold: pl.DataFrame, rows: pl.DataFrame, share_valid: Floats, missing: Floats, asked: Floats) -> Stated:
+    """Return the distributions of the P pairs of `gold`; see the module's docstring for which pairs have none.
 
     Args:
         gold: P pairs. rows: their responses, with the column `pair`.
@@ -199,8 +223,6 @@ def _distribution_distances(
     """
     count, widest = share_valid.shape
     options = gold["options"].to_numpy()
-    ordered = (gold["level"] != "nominal").to_numpy()
-    shares = padded(gold["shares"], widest)
     is_answered = pl.col("status") == "answered"
     given = rows.filter(is_answered & pl.col("option_probs").is_not_null()).select("pair", "option_probs")
     absent = rows.filter(~is_answered & ((pl.col("elicitation") != TEXT) | pl.col("option_probs").is_not_null()))
@@ -212,26 +234,18 @@ def _distribution_distances(
             f"responses: {first['pair_id']!r}: option_probs holds {len(given['option_probs'][int(wrong[0])])} probabilities, "
             f"the item has {first['options']} options. They must stand in scale order, one for each code."
         )
-    probs = padded(given["option_probs"], widest)
     missing_here = np.bincount(absent["pair"].to_numpy().astype(np.intp), minlength=count).astype(np.float64)
     number = np.bincount(pair, minlength=count) + missing_here
     empirical = (number == 0) & (asked >= ENOUGH_SAMPLES)
-
-    result: dict[str, Floats] = {}
-    for name, distance in DISTANCES.items():
-        each = np.zeros(len(pair))
-        of_samples = np.zeros(count)
-        for k in np.unique(options):
-            with_k = np.flatnonzero(options[pair] == k)
-            each[with_k] = distance(probs[with_k, :k], shares[pair[with_k], :k])
-            sampled = np.flatnonzero(empirical & (missing < 1) & (options == k))
-            of_samples[sampled] = distance(share_valid[sampled, :k], shares[sampled, :k])
-        total = np.bincount(pair, weights=each, minlength=count) + missing_here
-        value = np.divide(total, number, out=np.full(count, np.nan), where=number > 0)
-        value[empirical] = ((1 - missing) * of_samples + missing)[empirical]
-        value[~ordered & (name in ORDERED_DISTANCES)] = np.nan
-        result[name] = value
-    return result
+    sampled = np.flatnonzero(empirical & (missing < 1))
+    constant = np.divide(missing_here, number, out=np.full(count, np.nan), where=number > 0)
+    constant[empirical] = missing[empirical]
+    return Stated(
+        pair=np.concatenate([pair, sampled]),
+        probs=np.concatenate([padded(given["option_probs"], widest), share_valid[sampled]]),
+        weight=np.concatenate([1.0 / number[pair], 1.0 - missing[sampled]]),
+        constant=constant,
+    )
 
 
 def _mode_set(gold: pl.DataFrame, width: int) -> Floats:

@@ -27,6 +27,101 @@ SCORES = Schema(
     },
 )
 
+# A difference of two runs on the pairs both have a value for. `p` tests that the difference is 0; `p_adjusted` controls the
+# family that `adjustment` names: Holm over what a plan declared, Benjamini-Hochberg over what is screened.
+COMPARISONS = Schema(
+    "comparisons",
+    {
+        "run": Column(pl.String, "name of the run"),
+        "against": Column(pl.String, "run compared with"),
+        "scheme": Column(pl.String, "split scheme"),
+        "fold": Column(pl.Int32, "fold, null when folds are pooled"),
+        "part": Column(pl.String, "train, validation, test or all"),
+        "by": Column(pl.String, "all, stratum, attribute, level, subgroup, topic or item"),
+        "key": Column(pl.String, "which one of them"),
+        "metric": Column(pl.String, "accuracy, accuracy_expected, ..."),
+        "difference": Column(pl.Float64, "run - against, null where undefined"),
+        "ci_low": Column(pl.Float64, "lower end of the paired interval"),
+        "ci_high": Column(pl.Float64, "upper end"),
+        "se": Column(pl.Float64, "standard deviation of the paired replicates"),
+        "p": Column(pl.Float64, "two-sided, from the paired replicates"),
+        "p_adjusted": Column(pl.Float64, "p within its family, null where not adjusted"),
+        "adjustment": Column(pl.String, "holm, benjamini-hochberg or null"),
+        "status": Column(pl.String, "declared or exploratory"),
+        "pairs": Column(pl.Int64, "pairs both have a value for"),
+        "coverage": Column(pl.Float64, "pairs both were asked / pairs of the part"),
+    },
+)
+
+# Every score three ways: raw, against the best cheap baseline, and on the way from that baseline to the ceiling.
+RELATIVE = Schema(
+    "relative",
+    {
+        "run": Column(pl.String, "name of the run"),
+        "scheme": Column(pl.String, "split scheme"),
+        "fold": Column(pl.Int32, "fold, null when folds are pooled"),
+        "part": Column(pl.String, "train, validation, test or all"),
+        "by": Column(pl.String, "all, stratum, attribute, level, subgroup, topic or item"),
+        "key": Column(pl.String, "which one of them"),
+        "metric": Column(pl.String, "accuracy_expected, nmae, w1 or rps"),
+        "value": Column(pl.Float64, "the run's score on the pairs common with the baseline"),
+        "baseline": Column(pl.String, "run that is the best cheap baseline of the part by this metric, null without one"),
+        "baseline_value": Column(pl.Float64, "its score on the same pairs"),
+        "gain": Column(pl.Float64, "improvement on the baseline, positive is better whatever the metric"),
+        "gain_low": Column(pl.Float64, "lower end of the paired interval"),
+        "gain_high": Column(pl.Float64, "upper end"),
+        "bound": Column(pl.String, "the ceiling or floor of this metric"),
+        "bound_value": Column(pl.Float64, "its value on the same pairs"),
+        "relative": Column(pl.Float64, "(score - baseline) / (bound - baseline), null where saturated"),
+        "relative_low": Column(pl.Float64, "lower end"),
+        "relative_high": Column(pl.Float64, "upper end"),
+        "state": Column(
+            pl.String, "ok, saturated (bound - baseline is not above 0 beyond noise), no baseline, no common pairs or no interval"
+        ),
+        "pairs": Column(pl.Int64, "pairs behind it: common to run and baseline"),
+    },
+)
+
+# What may be said of a run, from fixed rules (see `verdicts`).
+VERDICTS = Schema(
+    "verdicts",
+    {
+        "run": Column(pl.String, "name of the run"),
+        "scheme": Column(pl.String, "split scheme"),
+        "part": Column(pl.String, "train, validation, test or all"),
+        "rule": Column(pl.String, "name of the rule"),
+        "verdict": Column(pl.String, "the sentence"),
+        "metric": Column(pl.String, "metric it is about, or null"),
+        "value": Column(pl.Float64, "the figure behind it"),
+        "ci_low": Column(pl.Float64, "lower end of its interval"),
+        "ci_high": Column(pl.Float64, "upper end"),
+        "pairs": Column(pl.Int64, "pairs behind it"),
+        "against": Column(pl.String, "run compared with, or null"),
+        "status": Column(pl.String, "declared or exploratory; null where it is no comparison"),
+    },
+)
+
+# Does a model know which items go together across subgroups, and what each item's profile over subgroups is (see `structure`)?
+STRUCTURE = Schema(
+    "structure",
+    {
+        "run": Column(pl.String, "name of the run"),
+        "scheme": Column(pl.String, "split scheme"),
+        "fold": Column(pl.Int32, "fold, null when folds are pooled"),
+        "part": Column(pl.String, "train, validation, test or all"),
+        "stratum": Column(pl.String, "stratum, or `pooled` for all, each centred within itself"),
+        "measure": Column(pl.String, "item_correlations, item_congruence, item_correlations_rmse or item_profiles"),
+        "value": Column(pl.Float64, "the measure, null where too little varies"),
+        "ci_low": Column(pl.Float64, "lower end of the interval over items"),
+        "ci_high": Column(pl.Float64, "upper end"),
+        "bound": Column(pl.Float64, "the same measure of half A against half B of the respondents"),
+        "null_high": Column(pl.Float64, "its 95 % point when the model's items are shuffled; null for the rmse"),
+        "items": Column(pl.Int64, "ordinal and binary items compared"),
+        "left_out": Column(pl.Int64, "those left out: no variation over subgroups, or too few subgroups"),
+        "subgroups": Column(pl.Int64, "subgroups behind it"),
+    },
+)
+
 METRICS = (
     "accuracy",
     "accuracy_expected",
@@ -43,9 +138,12 @@ METRICS = (
     "spread_ratio_corrected",
     "ceiling_oracle",
     "ceiling_human",
+    "ceiling_halves",
     "floor_nmae",
     "floor_w1",
     "floor_rps",
+    "floor_nmae_halves",
+    "floor_w1_halves",
     "refusal_rate",
     "invalid_rate",
     "option_mass",

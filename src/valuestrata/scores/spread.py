@@ -28,8 +28,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from valuestrata.scores.bootstrap import CHUNK_NUMBERS, Replicates, Resamples
+from valuestrata.scores.bootstrap import CHUNK_NUMBERS, SHARED_DRAWS, Noise, Replicates, Resampler, centred, scale_of
 from valuestrata.scores.pairs import Floats
+from valuestrata.scores.ratios import Part, ratio
 
 # A sum of variances below this is rounding.
 NOTHING = 1e-12
@@ -38,15 +39,15 @@ NOTHING = 1e-12
 class Spread:
     """Spread ratios of runs over one layout; the gold's side is worked out once for all runs with the same valid pairs."""
 
-    def __init__(self, resamples: Resamples) -> None:
-        self._resamples = resamples
-        layout = resamples.layout
+    def __init__(self, resampler: Resampler) -> None:
+        self._resampler = resampler
+        layout = resampler.layout
         # One more group in front, of all subgroups: topics and single items compare all of them.
         groups = np.concatenate([np.ones((1, len(layout.subgroups))), layout.keys.groups])
         # A group of a single subgroup has no spread; its ratios stay NaN without being worked out.
         self._kept = np.flatnonzero(groups.sum(axis=1) > 1)
         self._groups = groups[self._kept]
-        self._of_gold: dict[bytes, tuple[Floats, Floats]] = {}
+        self._of_gold: dict[bytes, tuple[Part, Part]] = {}
 
     def replicates(self, position: Floats) -> dict[str, Replicates]:
         """Return spread_ratio and spread_ratio_corrected.
@@ -58,63 +59,63 @@ class Spread:
         key = np.packbits(mask).tobytes()
         if key not in self._of_gold:
             self._of_gold[key] = self._gold(mask)
-        raw, corrected = self._of_gold[key]
-        keys, weights = self._resamples.layout.keys, self._resamples.weights
-        answers = self._up(self._between(np.nan_to_num(position)[None], mask), weights)
         number = self._number(mask)
-        usable = self._up(np.where(number >= 2, number, 0.0)[None], weights)
-        pairs = np.nan_to_num(usable[0])
+        used = np.where(number >= 2, number, 0.0)
+        answers = self._part(self._between(np.nan_to_num(position)[None], mask)[0], used, None)
+        pairs = np.nan_to_num(self._totals(used))
+        items = np.nan_to_num(self._totals((used > 0).astype(np.float64)))
+        raw, corrected = (ratio(answers, below, items, pairs) for below in self._of_gold[key])
+        return {"spread_ratio": raw, "spread_ratio_corrected": corrected}
 
-        def ratio(gold: Floats) -> Floats:
-            values = np.full(gold.shape, np.nan)
-            # Nothing drawn: NaN, left out. Drawn, but the labels do not differ: no upper bound.
-            values[usable > 0] = np.inf
-            np.divide(answers, gold, out=values, where=(usable > 0) & (gold > NOTHING))
-            values[0, np.isinf(values[0])] = np.nan
-            return values
+    def _gold(self, mask: NDArray[np.bool_]) -> tuple[Part, Part]:
+        """Return the denominators, raw and corrected: sums over items of the variance between modes.
 
-        assert answers.shape[1] == len(keys.names)
-        return {
-            "spread_ratio": Replicates(ratio(raw), pairs, centred=True),
-            "spread_ratio_corrected": Replicates(ratio(corrected), pairs, centred=True),
-        }
-
-    def _gold(self, mask: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-        """Return the resampled denominators, raw and corrected, each of shape (1 + B, N).
-
-        A redraw's modes vary more than the gold modes, by the noise of the redraw; the mean excess is taken off item by
-        item, so that replicates scatter around the estimate and not above it.
+        Redrawn modes vary more than the gold modes, by the noise of the redraw; only deviations from their mean enter, so that
+        replicates scatter around the estimate and not above it.
         """
-        resamples, layout = self._resamples, self._resamples.layout
-        sums = np.empty((len(resamples.weights), len(layout.keys.names)))
-        for rows, modes in resamples.chunks():
-            sums[rows] = self._up(self._between(self._positions(modes), mask), resamples.weights[rows])
+        layout, modes = self._resampler.layout, self._resampler.modes
+        number = self._number(mask)
+        used = np.where(number >= 2, number, 0.0)
+        gold = self._between(self._positions(layout.mode[None]), mask)[0]
         if len(layout.draws) == 0:
-            return sums, np.full_like(sums, np.nan)
-        excess, noise = self._noise(mask)
-        raw = sums - self._up(excess[None], resamples.weights)
-        raw[0] = sums[0]
-        return raw, raw - self._up(noise[None], resamples.weights)
+            nothing = np.full_like(gold, np.nan)
+            return self._part(gold, used, None), self._part(nothing, used, None)
+        noise: Noise | None = None
+        if len(modes):
+            size = max(1, CHUNK_NUMBERS // layout.present.size)
+            chunks = [self._between(self._positions(modes[at : at + size]), mask) for at in range(0, len(modes), size)]
+            sums = np.concatenate([self._totals(chunk) for chunk in chunks])
+            few = np.concatenate([self._rows(chunk) for chunk in chunks[: -(-SHARED_DRAWS // size)]])[:SHARED_DRAWS]
+            noise = Noise(sums - sums.mean(axis=0), centred(np.nan_to_num(few).astype(np.float32)), self._resampler.mode_order)
+        return self._part(gold, used, noise), self._part(gold - self._noise(mask), used, noise)
 
-    def _noise(self, mask: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-        """Return, of shape (kept groups, I), how much more redrawn modes vary than gold modes, and the noise in them.
+    def _part(self, between: Floats, used: Floats, people: Noise | None) -> Part:
+        """Sum the variances of each group and item, shape (kept groups, I), up to keys. `used`: pairs behind them."""
+        weights = self._resampler.weights
+        rows, estimate = self._rows(between), self._totals(between)
+        pairs = np.nan_to_num(self._rows(used))
+        by_items = weights @ rows.T - np.nan_to_num(estimate[: len(rows)])
+        by_items[weights @ pairs.T == 0] = np.nan
+        scale = scale_of((pairs > 0).sum(axis=1).astype(np.float64))
+        return Part(estimate, centred(by_items) * scale, people, np.ones(len(estimate)), np.nan_to_num(rows))
+
+    def _noise(self, mask: NDArray[np.bool_]) -> Floats:
+        """Return the noise in redrawn modes, shape (kept groups, I).
 
         All draws of the data set are used, so that the corrected ratio does not depend on the number of replicates.
         """
-        layout = self._resamples.layout
+        layout = self._resampler.layout
         total, place = np.zeros((len(self._kept), layout.present.shape[1])), np.zeros(layout.present.shape)
         size = max(1, CHUNK_NUMBERS // layout.present.size)
         for start in range(0, len(layout.draws), size):
             positions = self._positions(layout.draws[start : start + size])
             total += self._between(positions, mask).sum(axis=0)
             place += positions.sum(axis=0)
-        mean = total / len(layout.draws)
-        excess = mean - self._between(self._positions(layout.mode[None]), mask)[0]
-        return excess, mean - self._between((place / len(layout.draws))[None], mask)[0]
+        return total / len(layout.draws) - self._between((place / len(layout.draws))[None], mask)[0]
 
     def _positions(self, modes: NDArray[np.integer]) -> Floats:
         """Turn option indices (B, G * I) into positions on 0..1, (B, G, I); nominal items are masked by the caller."""
-        layout = self._resamples.layout
+        layout = self._resampler.layout
         return modes.reshape(-1, *layout.present.shape) / (layout.options - 1.0)
 
     def _number(self, mask: NDArray[np.bool_]) -> Floats:
@@ -130,12 +131,24 @@ class Spread:
         within = second - first * first / np.maximum(number, 1.0)
         return np.where(number >= 2, np.maximum(within, 0.0) / np.maximum(number - 1.0, 1.0), 0.0)
 
-    def _up(self, between: Floats, weights: Floats) -> Floats:
-        """Sum (B or 1, kept groups, I) over items with their weights (B, I) up to the keys, (B, N); NaN for lone subgroups."""
-        keys = self._resamples.layout.keys
-        by_group = np.full((len(weights), len(keys.groups)), np.nan)
-        groups = np.matmul(between, weights[:, :, None])[:, :, 0] if len(between) > 1 else weights @ between[0].T
+    def _rows(self, between: Floats) -> Floats:
+        """Lay (..., kept groups, I) out as the keys' rows, (..., A + T, I); NaN for lone subgroups."""
+        keys = self._resampler.layout.keys
+        by_group = np.full((*between.shape[:-2], len(keys.groups), between.shape[-1]), np.nan)
         kept = self._kept > 0
-        by_group[:, self._kept[kept] - 1] = groups[:, kept]
-        everyone = between[:, 0] if len(self._kept) and self._kept[0] == 0 else np.full((len(between), weights.shape[1]), np.nan)
-        return keys.combine(by_group, everyone, everyone * weights)
+        by_group[..., self._kept[kept] - 1, :] = between[..., kept, :]
+        return np.concatenate([by_group, self._everyone(between)[..., None, :] * keys.topics], axis=-2)
+
+    def _totals(self, between: Floats) -> Floats:
+        """Sum (..., kept groups, I) over the items of each key, (..., N); NaN for lone subgroups."""
+        keys = self._resampler.layout.keys
+        by_group = np.full((*between.shape[:-2], len(keys.groups)), np.nan)
+        kept = self._kept > 0
+        by_group[..., self._kept[kept] - 1] = between[..., kept, :].sum(axis=-1)
+        everyone = self._everyone(between)
+        return np.concatenate([by_group, everyone @ keys.topics.T, everyone[..., keys.items]], axis=-1)
+
+    def _everyone(self, between: Floats) -> Floats:
+        """Return the variances between all subgroups, shape (..., I); NaN where there is only one."""
+        lone = len(self._kept) == 0 or self._kept[0] != 0
+        return np.full((*between.shape[:-2], between.shape[-1]), np.nan) if lone else between[..., 0, :]

@@ -1,0 +1,122 @@
+"""Correlations of correlations: which columns go together across rows, and whether two tables agree about it. Arrays only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+# Over two rows every correlation is 1 or -1.
+MIN_ROWS = 3
+# A variance below this is rounding.
+NOTHING = 1e-12
+
+
+def within_correlations(x: Floats, y: Floats, strata: NDArray[np.str_]) -> Floats:
+    """Correlate every column of x with every column of y across rows, within strata and over those rows that have both.
+
+        r_ij = sum_t S_t(x_i, y_j) / sqrt(sum_t S_t(x_i, x_i) sum_t S_t(y_j, y_j)),
+
+    S_t the sum of products about the means in stratum t, over its rows in which both are known.
+
+    Args:
+        x, y: shape (G, I) and (G, J), NaN for unknown cells. strata: shape (G,).
+
+    Returns:
+        Shape (I, J); NaN where either does not vary, or where the degrees of freedom left by the strata are under
+        `MIN_ROWS` - 1.
+    """
+    shape = (x.shape[1], y.shape[1])
+    products, squares_x, squares_y, freedom = (np.zeros(shape) for _ in range(4))
+    for stratum in np.unique(strata):
+        here = strata == stratum
+        known_x, known_y = (~np.isnan(part[here]) for part in (x, y))
+        mask_x, mask_y = known_x.astype(np.float64), known_y.astype(np.float64)
+        # Centred first by all known cells: sums of squares of numbers far from 0 lose digits.
+        left, right = (_centred(part[here], known) for part, known in ((x, known_x), (y, known_y)))
+        number = mask_x.T @ mask_y
+        sum_x, sum_y = left.T @ mask_y, mask_x.T @ right
+        safe = np.maximum(number, 1.0)
+        products += left.T @ right - sum_x * sum_y / safe
+        squares_x += (left * left).T @ mask_y - sum_x * sum_x / safe
+        squares_y += mask_x.T @ (right * right) - sum_y * sum_y / safe
+        freedom += np.maximum(number - 1.0, 0.0)
+    defined = (squares_x > NOTHING) & (squares_y > NOTHING) & (freedom >= MIN_ROWS - 1)
+    result = np.full(shape, np.nan)
+    np.divide(products, np.sqrt(np.where(defined, squares_x * squares_y, 1.0)), out=result, where=defined)
+    return np.clip(result, -1.0, 1.0)
+
+
+def usable_items(*matrices: Floats) -> NDArray[np.intp]:
+    """Return the items for which every matrix (I, I) is known entry by entry, dropping the worst item first until it is so."""
+    unknown = np.any([np.isnan(matrix) for matrix in matrices], axis=0)
+    kept = np.arange(len(unknown))
+    while len(kept) and (bad := unknown[np.ix_(kept, kept)].sum(axis=0) + unknown[np.ix_(kept, kept)].sum(axis=1)).any():
+        kept = np.delete(kept, int(np.argmax(bad)))
+    return kept
+
+
+class Agreement(NamedTuple):
+    """How two symmetric matrices agree off their diagonals; each of shape (B,), NaN where undefined.
+
+    Attributes:
+        pearson: correlation of the entries. It depends on which way round columns are coded: turning one turns the signs
+            of its entries, and with them their distance from the mean.
+        congruence: sum x y / sqrt(sum x^2 sum y^2), of entries about 0 (Tucker 1951): the same whichever way round.
+        rmse: root mean square difference of the entries.
+    """
+
+    pearson: Floats
+    congruence: Floats
+    rmse: Floats
+
+
+def agreement(x: Floats, y: Floats, weights: Floats) -> Agreement:
+    """Compare two symmetric matrices off their diagonals, with items weighted.
+
+    Args:
+        x, y: shape (I, I). weights: shape (B, I), how often each item counts; an entry counts w_i w_j times, and an item
+            with its own copy not at all.
+    """
+    off = ~np.eye(len(x), dtype=np.bool_)
+
+    def total(entries: Floats) -> Floats:
+        return ((weights @ np.where(off, entries, 0.0)) * weights).sum(axis=1)
+
+    number = total(np.ones_like(x))
+    safe = np.where(number > 0, number, 1.0)
+    squares_x, squares_y, products, mean_x, mean_y = (total(entries) / safe for entries in (x * x, y * y, x * y, x, y))
+    rmse = np.where(number > 0, np.sqrt(np.maximum(squares_x + squares_y - 2 * products, 0.0)), np.nan)
+    pearson = _ratio(products - mean_x * mean_y, squares_x - mean_x**2, squares_y - mean_y**2)
+    return Agreement(pearson, _ratio(products, squares_x, squares_y), rmse)
+
+
+def shuffled_agreement(x: Floats, y: Floats, orders: Iterable[NDArray[np.intp]]) -> tuple[Floats, Floats]:
+    """Return pearson and congruence of the off-diagonal entries after shuffling the items of x in each of `orders`."""
+    off = ~np.eye(len(x), dtype=np.bool_)
+    left, right = np.where(off, x, 0.0), np.where(off, y, 0.0)
+    number = float(off.sum())
+    products = np.array([float(np.vdot(left[np.ix_(order, order)], right)) for order in orders]) / number
+    # Shuffling moves entries about: their means and squares stay.
+    mean_x, mean_y = (float(part.sum()) / number for part in (left, right))
+    square_x, square_y = (np.full(len(products), float((part * part).sum()) / number) for part in (left, right))
+    return _ratio(products - mean_x * mean_y, square_x - mean_x**2, square_y - mean_y**2), _ratio(products, square_x, square_y)
+
+
+def _ratio(products: Floats, squares_x: Floats, squares_y: Floats) -> Floats:
+    """Return products / sqrt(squares_x squares_y) within -1..1, NaN where either does not vary."""
+    both = (squares_x > NOTHING) & (squares_y > NOTHING)
+    result = np.full(len(products), np.nan)
+    np.divide(products, np.sqrt(np.where(both, squares_x * squares_y, 1.0)), out=result, where=both)
+    return np.clip(result, -1.0, 1.0)
+
+
+def _centred(values: Floats, known: NDArray[np.bool_]) -> Floats:
+    """Subtract each column's mean over its known cells; unknown cells become 0."""
+    filled = np.where(known, values, 0.0)
+    mean = filled.sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    return np.where(known, filled - mean, 0.0)

@@ -1,0 +1,165 @@
+"""Distributions that a run gave, and how far they lie from the gold shares or from redrawn ones.
+
+A pair's distance is `constant + sum_r weight_r * d(probs_r, shares)` over the rows r of the pair: each response with
+`option_probs` is a row, missing ones put distance 1 into the constant, and the samples of a pair asked often enough are one
+row. The same rows serve the gold shares and every redraw of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from valuestrata import measures
+
+Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
+Indices = NDArray[np.intp]
+Array = TypeVar("Array", NDArray[np.float64], NDArray[np.float32])
+
+DISTANCES: Mapping[str, Callable[[ArrayLike, ArrayLike], Floats]] = {
+    "w1": measures.w1,
+    "rps": measures.rps,
+    "tv": measures.tv,
+    "jsd": measures.jsd,
+}
+ORDERED_DISTANCES = ("w1", "rps")
+# Rows x draws x options worked on at once: 4 bytes each, several of them, within a cache.
+CHUNK_NUMBERS = 400_000
+# Below this a share is none: x log x is 0 there, and its logarithm must not be minus infinity.
+NOTHING = np.float32(1e-30)
+
+
+@dataclass(frozen=True)
+class Stated:
+    """The distributions of a run for P pairs, in R rows.
+
+    Attributes:
+        pair: shape (R,), place of the pair. probs: shape (R, largest K), zeros behind an item's last option.
+        weight: shape (R,). constant: shape (P,), NaN where a pair has no distribution.
+    """
+
+    pair: Indices
+    probs: Floats
+    weight: Floats
+    constant: Floats
+
+    def against(self, shares: Floats, options: Indices, ordered: NDArray[np.bool_]) -> dict[str, Floats]:
+        """Return w1, rps, tv and jsd to `shares` (P, largest K), each of shape (P,); NaN without a distribution.
+
+        Args:
+            shares: one distribution a pair. options: shape (P,). ordered: shape (P,), False for nominal items.
+        """
+        result: dict[str, Floats] = {}
+        for name, distance in DISTANCES.items():
+            each = np.zeros(len(self.pair))
+            for k in np.unique(options[self.pair]):
+                rows = np.flatnonzero(options[self.pair] == k)
+                each[rows] = distance(self.probs[rows, :k], shares[self.pair[rows], :k])
+            value = self.constant + np.bincount(self.pair, weights=self.weight * each, minlength=len(self.constant))
+            value[~ordered & (name in ORDERED_DISTANCES)] = np.nan
+            result[name] = value
+        return result
+
+
+@dataclass(frozen=True)
+class ShareDraws:
+    """Redrawn shares of the n pairs with K options.
+
+    Attributes:
+        cells: shape (n,), places of the pairs in a grid of subgroups x items. shares: shape (K, n, S), S draws.
+    """
+
+    cells: Indices
+    shares: Singles
+
+    @cached_property
+    def entropy(self) -> Singles:
+        """Entropy of each draw in bits, shape (n, S)."""
+        total = np.zeros(self.shares.shape[1:], dtype=np.float32)
+        for share in self.shares:
+            total -= share * np.log2(np.maximum(share, NOTHING))
+        return total
+
+
+def redrawn(stated: Stated, cells: Indices, draws: Sequence[ShareDraws], size: int) -> dict[str, Singles]:
+    """Return w1, rps, tv and jsd to each redraw of the shares, each of shape (S, size); 0 where there is no pair.
+
+    Single precision: the redraws themselves are kept in steps of 1/32 of a standard error.
+
+    Args:
+        stated: distributions for P pairs. cells: shape (P,), their places in the grid. draws: one for each K.
+        size: cells of the grid.
+    """
+    number = draws[0].shares.shape[2]
+    result = {name: np.zeros((size, number), dtype=np.float32) for name in DISTANCES}
+    cell_of = cells[stated.pair]
+    turn = _occurrence(stated.pair)
+    for group in draws:
+        options = len(group.shares)
+        place = np.full(size, -1, dtype=np.intp)
+        place[group.cells] = np.arange(len(group.cells))
+        mine = place[cell_of] >= 0
+        chunk = max(1, CHUNK_NUMBERS // (number * options))
+        # A pair's rows are added one after the other, because one addition must not hold a cell twice.
+        for t in range(int(turn[mine].max(initial=-1)) + 1):
+            rows = np.flatnonzero(mine & (turn == t))
+            for start in range(0, len(rows), chunk):
+                here = rows[start : start + chunk]
+                at = place[cell_of[here]]
+                found = _distances(stated.probs[here, :options].T.astype(np.float32), group.shares[:, at], group.entropy[at])
+                for name, value in found.items():
+                    value *= stated.weight[here, None].astype(np.float32)
+                    result[name][cell_of[here]] += value
+    known = ~np.isnan(stated.constant)
+    for value in result.values():
+        value[cells[known]] += stated.constant[known, None].astype(np.float32)
+    return {name: np.ascontiguousarray(value.T) for name, value in result.items()}
+
+
+def _distances(probs: Singles, shares: Singles, entropy: Singles) -> dict[str, Singles]:
+    """The formulas of `measures`, options leading: probs (K, R), shares (K, R, S), entropy of the shares (R, S) -> (R, S)."""
+    steps = len(probs) - 1
+    w1, rps, tv, mixed = (np.zeros_like(entropy) for _ in range(4))
+    gap = np.zeros_like(entropy)
+    own = np.zeros((len(entropy), 1), dtype=np.float32)
+    for k, (prob, share) in enumerate(zip(probs[..., None], shares, strict=True)):
+        difference = share - prob
+        tv += np.abs(difference)
+        own -= prob * np.log2(np.maximum(prob, NOTHING))
+        middle = share + prob
+        middle *= 0.5
+        mixed -= middle * np.log2(np.maximum(middle, NOTHING))
+        if k < steps:
+            gap += difference
+            w1 += np.abs(gap)
+            rps += gap * gap
+    mixed -= (own + entropy) / 2
+    np.clip(mixed, 0.0, 1.0, out=mixed)
+    for total, parts in ((w1, steps), (rps, steps), (tv, 2)):
+        total /= np.float32(parts)
+    return {"w1": w1, "rps": rps, "tv": tv, "jsd": mixed}
+
+
+def _occurrence(pair: Indices) -> Indices:
+    """Return for each row how many rows of the same pair stand before it."""
+    order = np.argsort(pair, kind="stable")
+    ordered = pair[order]
+    first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])) if len(pair) else np.empty(0, dtype=np.intp)
+    counted = np.empty(len(pair), dtype=np.intp)
+    counted[order] = np.arange(len(pair)) - np.repeat(first, np.diff(np.append(first, len(pair))))
+    return counted
+
+
+def padded(lists: pl.Series, width: int) -> Floats:
+    """Return a column of lists as an array of shape (rows, width), zeros behind each list's end."""
+    lengths = lists.list.len().fill_null(0).to_numpy()
+    array = np.zeros((len(lists), width))
+    array[np.arange(width) < lengths[:, None]] = lists.filter(lists.list.len() > 0).explode().to_numpy()
+    return array

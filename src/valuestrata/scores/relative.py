@@ -1,0 +1,234 @@
+"""Every score three ways: raw, against the best cheap baseline, and on the way from that baseline to the ceiling.
+
+    relative = (score - baseline) / (bound - baseline)
+
+like with like only: expected accuracy with ceiling_oracle, NMAE with floor_nmae, W1 with floor_w1, RPS with floor_rps, on the
+pairs that run and baseline both have a value for. 0 is the baseline, 1 what someone who knew the population could reach
+against gold as noisy as this. Distances are turned round: gains are positive where the run is better.
+
+**Noise of the bound.** A bound is resampled as the run that reaches it: its value in a redraw is what answering the likeliest
+mode (ceiling_oracle), the gold mode (floor_nmae) or the gold shares (floor_w1, floor_rps) scores there. It therefore shares
+items and redraws with run and baseline. Without redraws in the data set a bound is resampled by items only.
+
+**Saturated.** Where the interval of bound - baseline includes 0, or lies on the wrong side of it, no way is left that could be
+told from noise, and a ratio with that denominator has no bounded interval (Fieller 1954): `relative` is null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from valuestrata.dataset import Dataset
+from valuestrata.errors import UsageError, did_you_mean
+from valuestrata.responses.schema import RESPONSES
+from valuestrata.scores.aggregate import RunLike, check_call
+from valuestrata.scores.bootstrap import Resampler
+from valuestrata.scores.distances import Stated, padded, redrawn
+from valuestrata.scores.intervals import Interval, interval
+from valuestrata.scores.layout import BY, Layout, RunGrid, Values, lay_out, place
+from valuestrata.scores.pairs import Floats
+from valuestrata.scores.ratios import Part, ratio
+from valuestrata.scores.schema import RELATIVE
+
+# Metric -> its bound, and +1 where high is better.
+BOUNDS: Mapping[str, tuple[str, int]] = {
+    "accuracy_expected": ("ceiling_oracle", 1),
+    "nmae": ("floor_nmae", -1),
+    "w1": ("floor_w1", -1),
+    "rps": ("floor_rps", -1),
+}
+# A baseline that has a value for fewer pairs than this part of what the fullest has is not the part's baseline.
+FULL_ENOUGH = 0.95
+
+
+def relative(
+    dataset: Dataset,
+    runs: Sequence[RunLike],
+    *,
+    baselines: Sequence[str],
+    split: str = "paper",
+    part: str = "test",
+    fold: int | None = None,
+    by: Sequence[str] = BY,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> pl.DataFrame:
+    """Return gains on the best cheap baseline and relative scores of every run.
+
+    One baseline a metric serves all keys: the best of `baselines` over the pairs of the part that all of them have a value for
+    (those that answer less than 95 % of what the fullest answers are passed over).
+
+    Args:
+        dataset: the ground truth.
+        runs: what to judge, the baselines among them. A baseline's own rows are there too; the best one has gain 0.
+        baselines: names of the runs that are cheap baselines; none of them may be left.
+        split, part, fold, by, bootstrap, seed, confidence: as for `score`.
+
+    Returns:
+        RELATIVE schema: runs in their order, keys in that of `score`, the metrics of `BOUNDS` within a key. `state` says why
+        numbers are missing: `no baseline`; `saturated`; `no common pairs` (neither value nor gain); `no interval` (nothing
+        could be resampled, so that saturation cannot be ruled out). Without bootstrap only the estimate of bound - baseline
+        decides.
+
+    Raises:
+        UsageError: as for `score`, or a baseline that is no run. InputDataError: as for `score`.
+    """
+    check_call(runs, bootstrap, confidence)
+    names = [run.name for run in runs]
+    for name in baselines:
+        if name not in names:
+            raise UsageError(f"baselines={name!r}: no run is named so.{did_you_mean(name, names)} Add the baseline's run to the runs.")
+    layout = lay_out(dataset, split, part, fold, by)
+    resampler = Resampler(layout, bootstrap, seed)
+
+    def grid_of(run: RunLike) -> RunGrid:
+        return place(layout, run.name, RESPONSES.check(run.responses, run.name))
+
+    cheap = {run.name: grid_of(run) for run in runs if run.name in baselines}
+    best = {metric: best_baseline(metric, cheap) for metric in BOUNDS}
+    # Only the chosen ones are needed further on; a run laid out holds all its redrawn distances.
+    cheap = {name: grid for name, grid in cheap.items() if name in best.values()}
+    bounds = _bounds(layout)
+    frames: list[pl.DataFrame] = []
+    for run in runs:
+        grid = cheap.get(run.name) or grid_of(run)
+        found = [
+            _judge(resampler, metric, grid.metrics[metric], best[metric], cheap, bounds[metric], confidence).rows(layout, metric)
+            for metric in BOUNDS
+        ]
+        order = pl.concat([frame.with_columns(pl.lit(m).alias("_m")).with_row_index("_k") for m, frame in enumerate(found)])
+        frames.append(order.sort("_k", "_m", maintain_order=True).with_columns(pl.lit(run.name).alias("run")))
+    if not frames:
+        return RELATIVE.empty()
+    table = pl.concat(frames).with_columns(
+        pl.lit(split).alias("scheme"), pl.lit(fold, dtype=pl.Int32).alias("fold"), pl.lit(part).alias("part")
+    )
+    return RELATIVE.check(table.drop("_m", "_k"), "relative").select(list(RELATIVE.columns))
+
+
+def best_baseline(metric: str, baselines: Mapping[str, RunGrid]) -> str | None:
+    """Return the name of the best baseline by a metric of `BOUNDS`, the first of equals; None where none has a value."""
+    known = {name: ~np.isnan(grid.metrics[metric].gold) for name, grid in baselines.items()}
+    fullest = max((int(mask.sum()) for mask in known.values()), default=0)
+    if fullest == 0:
+        return None
+    full = [name for name, mask in known.items() if mask.sum() >= FULL_ENOUGH * fullest]
+    common = np.logical_and.reduce([known[name] for name in full])
+    if not common.any():
+        full, common = [max(full, key=lambda name: int(known[name].sum()))], np.ones_like(common)
+    sign = BOUNDS[metric][1]
+    return max(full, key=lambda name: sign * float(np.nanmean(baselines[name].metrics[metric].gold[common & known[name]])))
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """A run's metric on the pairs common with the baseline, every array of shape (N,)."""
+
+    value: Floats
+    baseline: str | None
+    baseline_value: Floats
+    gain: Interval | None
+    bound_value: Floats
+    relative: Interval | None
+    state: NDArray[np.object_]
+    pairs: Floats
+
+    def rows(self, layout: Layout, metric: str) -> pl.DataFrame:
+        """Return RELATIVE rows without what is the same in all of them."""
+        nothing = np.full(len(self.value), np.nan)
+
+        def of(found: Interval | None, field: str) -> Floats:
+            return nothing if found is None else getattr(found, field)
+
+        ok = self.state == "ok"
+        numbers = {
+            "value": self.value,
+            "baseline_value": self.baseline_value,
+            "gain": of(self.gain, "estimate"),
+            "gain_low": of(self.gain, "low"),
+            "gain_high": of(self.gain, "high"),
+            "bound_value": self.bound_value,
+            "relative": np.where(ok, of(self.relative, "estimate"), np.nan),
+            "relative_low": np.where(ok, of(self.relative, "low"), np.nan),
+            "relative_high": np.where(ok, of(self.relative, "high"), np.nan),
+        }
+        return pl.DataFrame(
+            {
+                "by": [by for by, _ in layout.keys.names],
+                "key": [key for _, key in layout.keys.names],
+                "metric": [metric] * len(self.value),
+                "baseline": pl.Series([self.baseline] * len(self.value), dtype=pl.String),
+                "bound": [BOUNDS[metric][0]] * len(self.value),
+                "state": self.state.tolist(),
+                "pairs": self.pairs.round().astype(np.int64),
+                **{name: pl.Series(values, nan_to_null=True) for name, values in numbers.items()},
+            },
+            schema_overrides={"by": pl.String, "key": pl.String, "metric": pl.String, "bound": pl.String, "state": pl.String},
+        )
+
+
+def _judge(
+    resampler: Resampler,
+    metric: str,
+    run: Values,
+    best: str | None,
+    cheap: Mapping[str, RunGrid],
+    bound: Values,
+    confidence: float,
+) -> _Judged:
+    keys, sign = resampler.layout.keys, BOUNDS[metric][1]
+    baseline = None if best is None else cheap[best].metrics[metric]
+    mask = ~np.isnan(run.gold) & ~np.isnan(bound.gold)
+    if baseline is not None:
+        mask &= ~np.isnan(baseline.gold)
+    pairs = keys.totals(mask.astype(np.float64))
+
+    def mean(values: Values) -> Floats:
+        total = keys.totals(np.where(mask, values.gold, 0.0))
+        return np.divide(total, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+
+    empty = np.where(pairs > 0, "ok", "no common pairs").astype(object)
+    if baseline is None:
+        state = np.where(pairs > 0, "no baseline", empty).astype(object)
+        return _Judged(mean(run), None, np.full(len(pairs), np.nan), None, mean(bound), None, state, pairs)
+    above, below = ((one.minus(baseline) if sign > 0 else baseline.minus(one)).on(mask) for one in (run, bound))
+    gained, left = resampler.sample(above), resampler.sample(below)
+    gain, room = (interval(resampler.replicate(sampled), confidence, -1.0, 1.0) for sampled in (gained, left))
+    found = interval(ratio(Part.of(gained), Part.of(left), left.items, pairs), confidence, -np.inf, np.inf)
+    lowest = room.low if resampler.count else room.estimate
+    state = np.where(np.isnan(lowest), "no interval", np.where(lowest > 0, "ok", "saturated"))
+    return _Judged(mean(run), best, mean(baseline), gain, mean(bound), found, np.where(pairs > 0, state, empty).astype(object), pairs)
+
+
+def _bounds(layout: Layout) -> dict[str, Values]:
+    """Return for each metric its bound in the gold, with the redraws of the run that reaches it."""
+    shape, size = layout.present.shape, layout.present.size
+    gold = layout.gold
+    cells = gold["cell"].to_numpy().astype(np.intp)
+    options = gold["options"].to_numpy().astype(np.intp)
+    widest = int(options.max())
+
+    def in_gold(name: str) -> Floats:
+        return layout.grid(cells, gold[name].cast(pl.Float64).to_numpy().astype(np.float64)).reshape(shape)
+
+    likeliest = padded(gold["p_mode"], widest).argmax(axis=1)
+    steps = np.arange(widest)
+    hit = layout.grid(cells, (steps == likeliest[:, None]).astype(np.float64))
+    apart = layout.grid(cells, np.abs(steps - layout.mode[cells][:, None]) / (options[:, None] - 1.0))
+    shares: Mapping[str, NDArray[np.float32]] = {}
+    if layout.share_draws:
+        rows = np.arange(len(cells))
+        stated = Stated(rows, padded(gold["shares"], widest), np.ones(len(cells)), np.zeros(len(cells)))
+        shares = {name: value.reshape(-1, *shape) for name, value in redrawn(stated, cells, layout.share_draws, size).items()}
+    return {
+        "accuracy_expected": Values(in_gold("ceiling_oracle"), by_mode=hit),
+        "nmae": Values(in_gold("floor_nmae"), by_mode=apart),
+        "w1": Values(in_gold("floor_w1"), by_share=shares.get("w1")),
+        "rps": Values(in_gold("floor_rps"), by_share=shares.get("rps")),
+    }

@@ -1,0 +1,305 @@
+"""Does a model know which items go together across subgroups?
+
+A model may hit each subgroup's commonest answer and yet think that the devout are also the trusting. Here a pair is
+the mean position of its answers on 0..1: of the gold sum_k s_k pos_k / (K - 1); of a model the same of its `option_probs`,
+else the position of its answer, averaged over the pair's valid responses. Nominal items take no part. Within a stratum the
+subgroups are different people; strata are kept apart, and `pooled` sums their within-stratum sums of products, so that
+no difference between strata enters (the same people stand in several strata: its subgroups are not so many independent ones).
+
+item_correlations       Pearson correlation, over the pairs of items, of the model's correlation of the two items across
+                        subgroups with the gold's. It depends on which way round items are coded.
+item_congruence         the same about 0, sum x y / sqrt(sum x^2 sum y^2) (Tucker 1951): whichever way round.
+item_correlations_rmse  root mean square difference of the same two correlations, 0 to 2, low is better.
+item_profiles           mean over items of the correlation across subgroups of the model's means with the gold's.
+
+An item without variation in the model or in the gold, or with fewer than three subgroups, has no correlation: it is left
+out and counted. Cells that the model did not answer are left out of the gold as well.
+
+**Bound.** `bound` is the measure between the gold of half A and of half B of the respondents, on the same items and
+subgroups: what a fresh survey of half the size would reach. It is a reference and not a ceiling: the score is taken against all
+respondents, whose noise is smaller. No corrected bound sqrt(r_AB) (Spearman 1904) is given, nor Spearman-Brown: both need
+noise that is independent from one entry to another and between the halves. Here the same people answer both items, so that
+noise of two means is correlated as the answers within people are, in both halves alike: r_AB counts as structure
+what is none between subgroups, the more the smaller they are, and its root would promise what no model can reach.
+
+**Interval.** Items are resampled with replacement and entries of an item with its own copy deleted (the vertex bootstrap:
+Snijders & Borgatti 1999); percentiles. It says how far other items could lead elsewhere; noise of respondents is not in it.
+
+**Null.** `null_high` is the 95 % point of the measure when the model's item labels are shuffled (Mantel 1967): what a model
+scores that has subgroups apart as a whole, but knows nothing of which item is which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from valuestrata.dataset import Dataset, half_of
+from valuestrata.errors import InputDataError, UsageError
+from valuestrata.responses.schema import RESPONSES
+from valuestrata.scores.correlations import agreement, shuffled_agreement, usable_items, within_correlations
+from valuestrata.scores.schema import SCORES, STRUCTURE
+
+Floats = NDArray[np.float64]
+
+POOLED = "pooled"
+MEASURES = ("item_correlations", "item_congruence", "item_correlations_rmse", "item_profiles")
+# Ten entries; fewer make a correlation of correlations a play of chance.
+MIN_ITEMS = 5
+NULL_SHARE = 0.95
+
+
+class RunLike(Protocol):
+    """A named table of responses."""
+
+    @property
+    def name(self) -> str:
+        """Name of the run."""
+        ...
+
+    @property
+    def responses(self) -> pl.DataFrame:
+        """RESPONSES schema."""
+        ...
+
+
+@dataclass(frozen=True)
+class Means:
+    """Position means of one part, (G, I) grids, NaN where there is none.
+
+    Attributes:
+        all: the gold scored against. half_a, half_b: of the two halves of respondents.
+        strata: shape (G,), the stratum of each row. names: the strata in order.
+        rows, columns: subgroup and item -> its place.
+    """
+
+    all: Floats
+    half_a: Floats
+    half_b: Floats
+    strata: NDArray[np.str_]
+    names: Sequence[str]
+    rows: Mapping[str, int]
+    columns: Mapping[str, int]
+
+
+def structure(
+    dataset: Dataset,
+    runs: Sequence[RunLike],
+    *,
+    split: str = "paper",
+    part: str = "test",
+    fold: int | None = None,
+    bootstrap: int = 1000,
+    permutations: int = 1000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> pl.DataFrame:
+    """Compare each run's structure with the gold's, stratum by stratum and pooled.
+
+    Args:
+        dataset: the ground truth. runs: what to compare; responses to other pairs are ignored.
+        split, part, fold: which pairs, as for `score`.
+        bootstrap: resamples of items, 0 for no intervals. permutations: shuffles of item labels, 0 for no null.
+        seed: of both. confidence: of the intervals.
+
+    Returns:
+        STRUCTURE schema: a row a run, stratum and measure. A stratum in which too little varies has its rows, with nulls.
+
+    Raises:
+        UsageError: negative counts, or a confidence outside 0..1.
+        InputDataError: no such scheme, or no pair of an ordinal or binary item in the part.
+    """
+    if bootstrap < 0 or permutations < 0 or not 0 < confidence < 1:
+        raise UsageError(f"bootstrap={bootstrap}, permutations={permutations}, confidence={confidence}: counts from 0, confidence in 0..1.")
+    means = gold_means(dataset, split, part, fold)
+    rows: list[dict[str, Any]] = []
+    for run in runs:
+        model = model_means(dataset, RESPONSES.check(run.responses, run.name), means)
+        for stratum in (*means.names, POOLED):
+            here = np.ones(len(means.strata), dtype=np.bool_) if stratum == POOLED else means.strata == stratum
+            random = np.random.default_rng([seed, *stratum.encode()])
+            found = _measured(model[here], means, here, bootstrap, permutations, random, confidence)
+            place = {"run": run.name, "scheme": split, "fold": fold, "part": part, "stratum": stratum}
+            rows += [{**place, **row} for row in found]
+    return STRUCTURE.frame(rows)
+
+
+def spread_by_attribute(scores: pl.DataFrame) -> pl.DataFrame:
+    """Return each run's spread ratios by attribute with a word for them.
+
+    `flattened` where the whole interval of the corrected ratio is below 1, `exaggerated` where that of the raw ratio is
+    above 1 (why each: `spread`), `indistinguishable from 1` where both are known and neither is so, else `not known`.
+
+    Args:
+        scores: SCORES rows.
+
+    Returns:
+        run, scheme, fold, part, attribute; raw, raw_low, raw_high; corrected, corrected_low, corrected_high; pairs; word.
+    """
+    rows = SCORES.check(scores, "scores").filter((pl.col("by") == "attribute") & pl.col("against").is_null())
+    place = ["run", "scheme", "fold", "part", "key"]
+
+    def of(metric: str, name: str, *more: str) -> pl.DataFrame:
+        named = {"value": name, "ci_low": f"{name}_low", "ci_high": f"{name}_high"}
+        return rows.filter(pl.col("metric") == metric).select(*place, *more, *named).rename(named)
+
+    raw, corrected = of("spread_ratio", "raw", "pairs"), of("spread_ratio_corrected", "corrected")
+    joined = raw.join(corrected, on=place, how="left", nulls_equal=True, maintain_order="left").rename({"key": "attribute"})
+    known = pl.col("raw_low").is_not_null() & pl.col("corrected_high").is_not_null()
+    word = (
+        pl.when(pl.col("corrected_high") < 1)
+        .then(pl.lit("flattened"))
+        .when(pl.col("raw_low") > 1)
+        .then(pl.lit("exaggerated"))
+        .when(known)
+        .then(pl.lit("indistinguishable from 1"))
+        .otherwise(pl.lit("not known"))
+    )
+    order = ["run", "scheme", "fold", "part", "attribute", "raw", "raw_low", "raw_high", "corrected", "corrected_low", "corrected_high"]
+    return joined.with_columns(word.alias("word")).select(*order, "pairs", "word")
+
+
+def gold_means(dataset: Dataset, split: str, part: str, fold: int | None = None) -> Means:
+    """Return the gold's position means on a part; of the half that the split says, with halves A and B beside it."""
+    # `test` sorts first, as in `score`: a pair of several folds is the test pair it once was.
+    pairs = dataset.part(split, part, fold).sort("part", maintain_order=True).unique("pair_id", keep="first", maintain_order=True)
+    items = dataset.items.filter(pl.col("level") != "nominal").join(pairs, on="item", how="semi", maintain_order="left")
+    pairs = pairs.join(items, on="item", how="semi")
+    if pairs.is_empty():
+        where = f"the part {part!r}" + ("" if fold is None else f" of fold {fold}")
+        raise InputDataError(
+            f"{dataset.path or 'the data set'}: the split {split!r} has no pair of an ordinal or binary item in {where}; "
+            "only such items have positions to correlate."
+        )
+    subgroups = dataset.subgroups.join(pairs, on="subgroup", how="semi", maintain_order="left")
+    rows = {name: at for at, name in enumerate(subgroups["subgroup"])}
+    columns = {name: at for at, name in enumerate(items["item"])}
+    halves = {name: half_of(split, name) for name in pairs["part"].unique()}
+    scored = pairs.with_columns(pl.col("part").replace_strict(halves, return_dtype=pl.String).alias("half"))
+    steps = pl.int_ranges(0, pl.col("shares").list.len())
+    # Products are made of exploded rows: a mean of K positions a pair.
+    gold = dataset.gold.join(pairs, on="pair_id", how="semi").select("pair_id", "item", "subgroup", "half", "shares", steps.alias("place"))
+    mean = (
+        gold.explode("shares", "place")
+        .group_by("pair_id", "item", "subgroup", "half", maintain_order=True)
+        .agg(((pl.col("shares") * pl.col("place")).sum() / (pl.len() - 1)).alias("mean"))
+    )
+    grids = [mean.join(scored, on=("pair_id", "half"), how="semi"), *(mean.filter(pl.col("half") == half) for half in ("A", "B"))]
+    whole, half_a, half_b = (_grid(frame, rows, columns) for frame in grids)
+    names = subgroups["stratum"].unique(maintain_order=True).to_list()
+    return Means(whole, half_a, half_b, subgroups["stratum"].to_numpy().astype(np.str_), names, rows, columns)
+
+
+def model_means(dataset: Dataset, responses: pl.DataFrame, means: Means) -> Floats:
+    """Return a run's position means in the grid of `means`, (G, I): of its option_probs where given, else of its answers."""
+    known = responses.filter(
+        (pl.col("status") == "answered") & pl.col("subgroup").is_in(list(means.rows)) & pl.col("item").is_in(list(means.columns))
+    )
+    scale = (
+        dataset.items.filter(pl.col("level") != "nominal")
+        .select("item", pl.col("codes").alias("answer"), pl.int_ranges(0, pl.col("codes").list.len()).alias("at"))
+        .with_columns((pl.col("at").list.len() - 1).alias("last"))
+        .explode("answer", "at")
+    )
+    rows = known.with_row_index("row").select("row", "item", "subgroup", "answer", "option_probs")
+    chosen = rows.join(scale, on=("item", "answer"), how="left", maintain_order="left").with_columns(
+        (pl.col("at") / pl.col("last")).alias("chosen")
+    )
+    stated = (
+        rows.filter(pl.col("option_probs").is_not_null())
+        .select("row", "option_probs", pl.int_ranges(0, pl.col("option_probs").list.len()).alias("at"))
+        .explode("option_probs", "at")
+        .group_by("row")
+        .agg(((pl.col("option_probs") * pl.col("at")).sum() / (pl.len() - 1)).alias("stated"))
+    )
+    mean = (
+        chosen.join(stated, on="row", how="left")
+        .group_by("item", "subgroup")
+        .agg(pl.coalesce("stated", "chosen").mean().alias("mean"))
+        .filter(pl.col("mean").is_not_null())
+    )
+    return _grid(mean, means.rows, means.columns)
+
+
+def _measured(
+    model: Floats, means: Means, here: NDArray[np.bool_], bootstrap: int, permutations: int, random: np.random.Generator, confidence: float
+) -> list[dict[str, Any]]:
+    """Return the rows of one run in one stratum, without their place."""
+    strata = means.strata[here]
+    both = ~np.isnan(model) & ~np.isnan(means.all[here])
+    model, gold = np.where(both, model, np.nan), np.where(both, means.all[here], np.nan)
+    half_a, half_b = (np.where(both, half[here], np.nan) for half in (means.half_a, means.half_b))
+    of_model, of_gold = within_correlations(model, model, strata), within_correlations(gold, gold, strata)
+    kept = usable_items(of_model, of_gold)
+    asked = int(np.any(~np.isnan(means.all[here]), axis=0).sum())
+    counts = {"items": len(kept), "left_out": asked - len(kept), "subgroups": int(both[:, kept].any(axis=1).sum())}
+    if len(kept) < MIN_ITEMS:
+        return [{"measure": measure, **counts} for measure in MEASURES]
+    cut = np.ix_(kept, kept)
+    of_model, of_gold = of_model[cut], of_gold[cut]
+    across = within_correlations(model[:, kept], gold[:, kept], strata)
+    profiles = np.diag(across)
+
+    draws = random.multinomial(len(kept), np.full(len(kept), 1 / len(kept)), size=bootstrap).astype(np.float64)
+    weights = np.concatenate([np.ones((1, len(kept))), draws])
+    agreed = agreement(of_model, of_gold, weights)
+    mean_profile = weights @ profiles / len(kept)
+    orders = [random.permutation(len(kept)) for _ in range(permutations)]
+    at = np.arange(len(kept))
+    pearson, congruence = shuffled_agreement(of_model, of_gold, orders)
+    nulls = {
+        "item_correlations": pearson,
+        "item_congruence": congruence,
+        "item_profiles": np.array([across[order, at].mean() for order in orders]),
+    }
+    bounds = _bounds(half_a[:, kept], half_b[:, kept], strata)
+    rows: list[dict[str, Any]] = []
+    for measure, values in zip(MEASURES, (*agreed, mean_profile), strict=True):
+        low, high = _percentiles(values[1:], confidence)
+        null = nulls.get(measure, np.zeros(0))
+        null = null[~np.isnan(null)]
+        null_high = float(np.quantile(null, NULL_SHARE)) if len(null) else None
+        figures = {"value": _known(values[0]), "ci_low": low, "ci_high": high, "bound": bounds[measure], "null_high": null_high}
+        rows.append({"measure": measure, **figures, **counts})
+    return rows
+
+
+def _bounds(half_a: Floats, half_b: Floats, strata: NDArray[np.str_]) -> dict[str, float | None]:
+    """Return the measures of half A against half B; over the items that vary in both."""
+    of_a, of_b = within_correlations(half_a, half_a, strata), within_correlations(half_b, half_b, strata)
+    kept = usable_items(of_a, of_b)
+    if len(kept) < MIN_ITEMS:
+        return dict.fromkeys(MEASURES)
+    cut = np.ix_(kept, kept)
+    agreed = agreement(of_a[cut], of_b[cut], np.ones((1, len(kept))))
+    profiles = np.diag(within_correlations(half_a[:, kept], half_b[:, kept], strata))
+    known = profiles[~np.isnan(profiles)]
+    figures = [*(_known(values[0]) for values in agreed), float(known.mean()) if len(known) else None]
+    return dict(zip(MEASURES, figures, strict=True))
+
+
+def _percentiles(replicates: Floats, confidence: float) -> tuple[float | None, float | None]:
+    """Return the ends of a percentile interval; none where most replicates are undefined."""
+    known = replicates[~np.isnan(replicates)]
+    if len(known) <= len(replicates) / 2:
+        return None, None
+    low, high = np.quantile(known, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def _grid(frame: pl.DataFrame, rows: Mapping[str, int], columns: Mapping[str, int]) -> Floats:
+    """Place the column `mean` of (subgroup, item) rows in a grid, NaN elsewhere."""
+    grid = np.full((len(rows), len(columns)), np.nan)
+    if not frame.is_empty():
+        places = (frame[name].replace_strict(at, return_dtype=pl.Int64).to_numpy() for name, at in (("subgroup", rows), ("item", columns)))
+        grid[tuple(places)] = frame["mean"].to_numpy()
+    return grid
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

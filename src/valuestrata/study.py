@@ -21,6 +21,7 @@ from valuestrata.errors import UsageError
 from valuestrata.files import canonical_hash, read_json, sha256_of, write_json, write_parquet, write_text
 from valuestrata.report import write_report
 from valuestrata.respondents.base import Elicitation
+from valuestrata.respondents.controls import AskedAsOthers
 from valuestrata.respondents.models import make_respondent
 from valuestrata.responses.ask import ask
 from valuestrata.responses.run import Run, load_run
@@ -91,6 +92,8 @@ class ModelSection(StrictModel):
 
     model: str
     name: str | None = None
+    fold: int | None = Field(default=None, ge=0)
+    train_on: str | None = None
     device: str | None = None
     elicitation: Elicitation | None = None
     template: str | None = None
@@ -102,8 +105,9 @@ class ModelSection(StrictModel):
 
     @property
     def run_name(self) -> str:
-        """Folder name of the run: `name`, else the model's word with what a path cannot hold replaced."""
-        return self.name or re.sub(r"[^A-Za-z0-9._+-]+", "-", self.model)
+        """Folder name of the run: `name`, else the model's word with what a path cannot hold replaced, and its fold."""
+        word = re.sub(r"[^A-Za-z0-9._+@=-]+", "-", self.model)
+        return self.name or (word if self.fold is None else f"{word}-fold-{self.fold}")
 
 
 class SeedsSection(StrictModel):
@@ -113,6 +117,7 @@ class SeedsSection(StrictModel):
     redraw: int = 0
     split: int = 42
     sampling: int = 0
+    persona: int = 0
     bootstrap: int = 0
 
 
@@ -228,7 +233,9 @@ def _relative_to(study: Study, folder: Path) -> Study:
             "survey": moved,
             "output": str(folder / study.folder),
             "ask": study.ask.model_copy(update={"template": template(study.ask.template)}),
-            "models": [model.model_copy(update={"template": template(model.template)}) for model in study.models],
+            "models": [
+                model.model_copy(update={"template": template(model.template), "train_on": place(model.train_on)}) for model in study.models
+            ],
         }
     )
 
@@ -277,7 +284,8 @@ def _built(study: Study, say: Callable[[str], None]) -> Dataset:
     """Build the data set, or load it when the same request on the same files has built it before."""
     place = study.folder / "data"
     mark = study.folder / "build.json"
-    request = canonical_hash([study.survey.model_dump(), study.build.model_dump(), study.seeds.model_dump(), _hashes(study.survey)])
+    seeds = study.seeds.model_dump(include={"half", "redraw", "split"})
+    request = canonical_hash([study.survey.model_dump(), study.build.model_dump(), seeds, _hashes(study.survey)])
     if mark.is_file() and read_json(mark).get("request") == request and (place / "dataset.json").is_file():
         say("data set: built before, kept")
         return load_dataset(place)
@@ -305,7 +313,10 @@ def _asked(study: Study, model: ModelSection, dataset: Dataset, say: Callable[[s
     ask_ = study.ask
     mark = study.folder / "asked.json"
     done: dict[str, str] = read_json(mark) if mark.is_file() else {}
-    request = canonical_hash([dataset.fingerprint, study.split.model_dump(), ask_.model_dump(), model.model_dump(), study.seeds.sampling])
+    train_on = load_dataset(model.train_on) if model.train_on else None
+    seeds = [study.seeds.sampling, study.seeds.persona]
+    foreign = train_on.fingerprint if train_on else None
+    request = canonical_hash([dataset.fingerprint, study.split.model_dump(), ask_.model_dump(), model.model_dump(), seeds, foreign])
     if done.get(model.run_name) == request and (study.folder / "runs" / model.run_name / "responses.parquet").is_file():
         say(f"{model.run_name}: asked before, kept")
         return 0
@@ -314,17 +325,23 @@ def _asked(study: Study, model: ModelSection, dataset: Dataset, say: Callable[[s
         model.model,
         dataset,
         split=study.split.scheme,
+        fold=model.fold,
+        train_on=train_on,
         device=model.device,
         seed=study.seeds.sampling,
+        persona_seed=study.seeds.persona,
         temperature=model.temperature,
         max_new_tokens=model.max_new_tokens,
     )
+    if isinstance(respondent, AskedAsOthers) and respondent.note:
+        say(f"{model.run_name}: {respondent.note}")
     result = ask(
         dataset,
         respondent,
         study.folder / "runs" / model.run_name,
         split=study.split.scheme,
         part=study.split.part,
+        fold=model.fold,
         items=ask_.items,
         strata=ask_.strata,
         template=model.template or ask_.template,

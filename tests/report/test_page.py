@@ -219,9 +219,11 @@ def test_two_models_of_one_short_name_stay_apart(world, fake_run, scored, tmp_pa
 def test_every_part_scored_gets_its_table(world, tmp_path):
     other = world.scores.with_columns(scheme=pl.lit("unseen-item"))
     scores = pl.concat([other, world.scores])
-    frame = headline_table(world.dataset, world.runs, scores)
+    splits = world.dataset.splits
+    both = replace(world.dataset, splits=pl.concat([splits, splits.with_columns(scheme=pl.lit("unseen-item"))]))
+    frame = headline_table(both, world.runs, scores)
     assert frame["scheme"].unique(maintain_order=True).to_list() == ["paper", "unseen-item"]
-    text = write_report(world.dataset, world.runs, scores, tmp_path / "r.html").read_text(encoding="utf-8")
+    text = write_report(both, world.runs, scores, tmp_path / "r.html").read_text(encoding="utf-8")
     assert "<h3>Split paper, part test</h3>" in text
     assert "<h3>Split unseen-item, part test</h3>" in text
 

@@ -30,6 +30,7 @@ from valuestrata.report.words import (
 BOUND_WORDS = {
     "ceiling_oracle": "Ceiling: best possible predictor",
     "ceiling_human": "Reference: two fresh samples of people",
+    "ceiling_halves": "Reference: two halves of these people",
     "floor_nmae": "Floor: what sampling noise alone costs",
 }
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
@@ -15,33 +14,16 @@ from valuestrata.dataset import Dataset
 from valuestrata.errors import InputDataError
 from valuestrata.files import write_text
 from valuestrata.report import cells, examples, figures, heatmaps, story
-from valuestrata.report.cells import Grid
-from valuestrata.report.figures import Figure
 from valuestrata.report.published import is_published_setting, published_facts
+from valuestrata.report.section import Absent, Section
 from valuestrata.report.tables import headline_table, write_tables
 from valuestrata.report.view import RunLike, View, views_of
 from valuestrata.report.words import capital, number, small_bound
+from valuestrata.report.worth import structure_section, worth_section
+from valuestrata.scores.assess import Assessment
 
 # A model's confusion and examples take a screen each; beyond these the tables serve better.
 MOST_DETAILED = 4
-
-
-@dataclass
-class Section:
-    """One section of the page, in the order in which its parts stand."""
-
-    id: str
-    title: str
-    intro: str = ""
-    sentences: list[str] = field(default_factory=list[str])
-    figures: list[tuple[str, Figure]] = field(default_factory=list[tuple[str, Figure]])
-    tables: list[tuple[str, Grid]] = field(default_factory=list[tuple[str, Grid]])
-    folded: list[tuple[str, Grid]] = field(default_factory=list[tuple[str, Grid]])
-    facts: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    models: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    examples: list[examples.Example] = field(default_factory=list[examples.Example])
-    warning: str = ""
-    link: str = ""
 
 
 def write_report(
@@ -53,6 +35,7 @@ def write_report(
     title: str | None = None,
     published: bool = True,
     notes: Sequence[str] = (),
+    assessment: Assessment | None = None,
 ) -> Path:
     """Write the page and, in the folder `tables` beside it, its tables as CSV.
 
@@ -64,6 +47,7 @@ def write_report(
         title: of the page; the survey's title if left out.
         published: show the published figures.
         notes: sentences to print with the method.
+        assessment: of the first split and part in the scores; without it the page has no verdicts and no comparisons.
 
     Returns:
         Path of the page.
@@ -75,11 +59,11 @@ def write_report(
     views = views_of(dataset, runs, scores)
     if not views:
         raise InputDataError("the scores are empty: there is nothing to report. Score at least one run first.")
-    sections, absent = sections_of(dataset, runs, scores, views, published=published, notes=notes)
+    sections, absent = sections_of(dataset, runs, scores, views, published=published, notes=notes, assessment=assessment)
     survey = dataset.meta.get("survey") or {}
     heading = title or str(survey.get("title") or survey.get("name") or "Subgroup answers")
     write_text(page, render(heading, sections, absent))
-    write_tables(dataset, runs, scores, page.parent / "tables", published=published)
+    write_tables(dataset, runs, scores, page.parent / "tables", published=published, assessment=assessment)
     return page
 
 
@@ -104,26 +88,32 @@ def render(title: str, sections: Sequence[Section], absent: Sequence[tuple[str, 
 
 
 def sections_of(
-    dataset: Dataset, runs: Sequence[RunLike], scores: pl.DataFrame, views: Sequence[View], *, published: bool, notes: Sequence[str]
+    dataset: Dataset,
+    runs: Sequence[RunLike],
+    scores: pl.DataFrame,
+    views: Sequence[View],
+    *,
+    published: bool,
+    notes: Sequence[str],
+    assessment: Assessment | None = None,
 ) -> tuple[list[Section], list[tuple[str, str]]]:
     """Return the sections that have something to show, and (title, reason) of those that do not."""
     view = views[0]
     made = [
         _what(dataset, runs, views),
         _headline(dataset, runs, scores, views),
+        *([] if assessment is None else [worth_section(view, assessment)]),
         _by(view, "subgroup"),
         _by(view, "topic"),
         _landscape(dataset),
         _answers(view, runs),
+        *([] if assessment is None else [structure_section(view, assessment)]),
         _examples(view, runs),
         _published(dataset, views) if published else ("Published figures", "left out on request"),
         _method(dataset, runs, views, notes),
     ]
     sections = [section for section in made if isinstance(section, Section)]
     return sections, [section for section in made if not isinstance(section, Section)]
-
-
-Absent = tuple[str, str]
 
 
 def _what(dataset: Dataset, runs: Sequence[RunLike], views: Sequence[View]) -> Section:
@@ -258,6 +248,6 @@ FORMULAS = (
     ("W1", "Wasserstein distance of the model's and the people's distributions over the scale; only where a model gives probabilities."),
     ("Signed bias", "Mean signed distance to the commonest answer; missing answers are left out."),
     ("Missing answers", "Refused, unreadable, illegal and failed answers score 0 on accuracies and 1 on NMAE."),
-    ("Intervals", "95 %, by resampling items and respondents together."),
+    ("Intervals", "95 %, by resampling items and respondents."),
     ("Coverage", "Pairs scored as a share of the pairs of the part. Pairs never asked are not scored."),
 )

@@ -13,7 +13,9 @@ from valuestrata.files import write_text
 from valuestrata.report.published import published_table
 from valuestrata.report.view import Cell, RunLike, View, views_of
 from valuestrata.report.words import count, interval, metric_title, minimum_cell, number
+from valuestrata.scores.assess import Assessment
 from valuestrata.scores.schema import SCORES
+from valuestrata.scores.structure import spread_by_attribute
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,6 +29,7 @@ FULL_COVERAGE = 0.95
 BOUNDS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     ("ceiling", "ceiling_oracle", (("accuracy_expected", "ceiling_oracle"),)),
     ("ceiling", "ceiling_human", (("accuracy_expected", "ceiling_human"),)),
+    ("ceiling", "ceiling_halves", (("accuracy_expected", "ceiling_halves"),)),
     ("floor", "floor_nmae", (("nmae", "floor_nmae"), ("w1", "floor_w1"))),
 )
 
@@ -85,11 +88,18 @@ def key_table(views: Iterable[View], by: str) -> pl.DataFrame:
 
 
 def write_tables(
-    dataset: Dataset, runs: Sequence[RunLike], scores: pl.DataFrame, folder: Path, *, published: bool = True
+    dataset: Dataset,
+    runs: Sequence[RunLike],
+    scores: pl.DataFrame,
+    folder: Path,
+    *,
+    published: bool = True,
+    assessment: Assessment | None = None,
 ) -> dict[str, Path]:
     """Write the tables as CSV into `folder` and return name -> path.
 
-    headline, scores (as given, long), by_subgroup, by_topic, by_item, landscape, and published unless it is not wanted.
+    headline, scores (as given, long), by_subgroup, by_topic, by_item, landscape, and published unless it is not wanted; with an assessment
+    also verdicts, relative, comparisons, structure, spread and leakage.
     Numbers are written in full; only the page and the terminal round.
     """
     views = views_of(dataset, runs, scores)
@@ -105,6 +115,15 @@ def write_tables(
     }
     if published:
         frames["published"] = published_table()
+    if assessment is not None:
+        frames |= {
+            "verdicts": assessment.verdicts,
+            "relative": assessment.relative,
+            "comparisons": assessment.comparisons,
+            "structure": assessment.structure,
+            "spread": spread_by_attribute(assessment.scores),
+            "leakage": assessment.leakage,
+        }
     paths: dict[str, Path] = {}
     for name, frame in frames.items():
         paths[name] = folder / f"{name}.csv"

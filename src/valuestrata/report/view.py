@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import polars as pl
 
-from valuestrata.dataset import Dataset
+from valuestrata.dataset import PARTS, Dataset, half_of
 from valuestrata.errors import InputDataError
+from valuestrata.responses.kinds import KINDS, Kind, identity_of, kind_of
 from valuestrata.scores.schema import SCORES
 
-Kind = Literal["model", "control", "baseline"]
-KINDS: tuple[Kind, ...] = ("model", "control", "baseline")
+__all__ = ["CHEAP", "EMPTY", "KINDS", "Cell", "Entry", "Kind", "RunLike", "View", "entries_of", "identity_of", "kind_of", "views_of"]
 
 # Predictors that need no fitting worth the name: what a model must beat before anything else is said of it.
 CHEAP = ("uniform", "midpoint", "item-mode", "nearest-parent")
@@ -74,26 +74,6 @@ class Entry:
     def key(self) -> tuple[str, str, str]:
         """What identifies its scores."""
         return (self.run, self.elicitation, self.template)
-
-
-def identity_of(run: RunLike) -> dict[str, Any]:
-    """Return what the run says of its respondent model: `respondent` where that is a mapping, else the run's own document."""
-    found = run.meta.get("respondent") or run.meta.get("identity")
-    if isinstance(found, Mapping):
-        return dict(found)
-    return {key: run.meta[key] for key in ("provider", "base_url", "model", "revision", "adapter_hash", "decoding") if key in run.meta}
-
-
-def kind_of(run: RunLike) -> tuple[Kind, str]:
-    """Return whether the run is a model, a control or a baseline, and the rule's name for the latter two."""
-    identity = identity_of(run)
-    names = [run.meta.get("respondent"), run.meta.get("model"), *(identity.get(key) for key in ("name", "model", "kind")), run.name]
-    words = [name for name in names if isinstance(name, str)]
-    for kind in ("baseline", "control"):
-        if identity.get("provider") == kind or any(word.startswith(f"{kind}:") for word in words):
-            rules = [word.removeprefix(f"{kind}:") for word in words if word.startswith(f"{kind}:")]
-            return kind, rules[0] if rules else words[0].removeprefix(f"{kind}-")
-    return "model", ""
 
 
 def entries_of(runs: Sequence[RunLike], scores: pl.DataFrame) -> list[Entry]:
@@ -186,13 +166,13 @@ class View:
 
     @cached_property
     def gold(self) -> pl.DataFrame:
-        """Gold of the part's pairs (half B where the split is disjoint: that is what the scores stand on)."""
-        half = "B" if "+disjoint" in self.scheme else "all"
-        rows = self.dataset.gold.filter(pl.col("half") == half)
-        pairs = self.dataset.splits.filter((pl.col("scheme") == self.scheme) & ((pl.col("part") == self.part) | (self.part == "all")))
-        if pairs.is_empty():
-            return rows.filter(pl.col("subgroup") != "all")
-        return rows.join(pairs.select("pair_id").unique(), on="pair_id", how="semi")
+        """Gold of the part's pairs, of the half that the scores stand on."""
+        pairs = (
+            self.dataset.part(self.scheme, self.part).sort("part", maintain_order=True).unique("pair_id", keep="first", maintain_order=True)
+        )
+        half = pl.col("part").replace_strict({part: half_of(self.scheme, part) for part in PARTS}, return_dtype=pl.String)
+        halves = pairs.select("pair_id", half.alias("half"))
+        return self.dataset.gold.join(halves, on=("pair_id", "half"), how="semi")
 
     @cached_property
     def _bounds(self) -> dict[tuple[str, str], dict[str, float | None]]:

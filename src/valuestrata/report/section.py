@@ -1,0 +1,30 @@
+"""A section of the page, before it is put through the template."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from valuestrata.report.cells import Grid
+from valuestrata.report.examples import Example
+from valuestrata.report.figures import Figure
+
+# (title, reason) of a section that has nothing to show.
+Absent = tuple[str, str]
+
+
+@dataclass
+class Section:
+    """One section of the page, in the order in which its parts stand."""
+
+    id: str
+    title: str
+    intro: str = ""
+    sentences: list[str] = field(default_factory=list[str])
+    figures: list[tuple[str, Figure]] = field(default_factory=list[tuple[str, Figure]])
+    tables: list[tuple[str, Grid]] = field(default_factory=list[tuple[str, Grid]])
+    folded: list[tuple[str, Grid]] = field(default_factory=list[tuple[str, Grid]])
+    facts: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    models: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    examples: list[Example] = field(default_factory=list[Example])
+    warning: str = ""
+    link: str = ""

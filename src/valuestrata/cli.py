@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from valuestrata.building import BuildSettings
     from valuestrata.dataset import Dataset
     from valuestrata.responses.run import Run
+    from valuestrata.scores.assess import Assessment
     from valuestrata.survey.survey import Survey
 
 app = typer.Typer(
@@ -53,6 +54,13 @@ Split = Annotated[
     str, typer.Option("--split", help="paper, unseen-level, unseen-item, unseen-both or transfer, each also with +disjoint behind it.")
 ]
 Part = Annotated[str, typer.Option("--part", help="train, validation, test or all.")]
+Fold = Annotated[int | None, typer.Option("--fold", min=0, help="Only this fold of the split; all if left out.")]
+TrainOn = Annotated[Path | None, typer.Option("--train-on", metavar="DATASET", help="What baselines train on under --split transfer.")]
+Baselines = Annotated[
+    str,
+    typer.Option("--baselines", help="Answered beside the runs: all, cheap, none or kinds, kept in DATASET/ladder."),
+]
+Against = Annotated[str | None, typer.Option("--against", metavar="RUN", help="Compare every run with this one, too (by its name).")]
 _MODEL_HELP = (
     "baseline:KIND (uniform, midpoint, item-mode, item-average, nearest-parent, additive, multilevel, low-rank, item-text), "
     "embedded[+ADAPTER], hf:ORG/NAME[+ADAPTER], gguf:FILE, or control:KIND@MODEL around one of the last three "
@@ -236,10 +244,8 @@ def ask(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run.")],
     split: Split = "paper",
     part: Part = "test",
-    fold: Annotated[int | None, typer.Option("--fold", min=0, help="Only this fold of the split; all if left out.")] = None,
-    train_on: Annotated[
-        Path | None, typer.Option("--train-on", metavar="DATASET", help="Fit a baseline to this data set instead (--split transfer).")
-    ] = None,
+    fold: Fold = None,
+    train_on: TrainOn = None,
     items: Items = None,
     strata: Strata = None,
     template: Annotated[str, typer.Option("--template", help="default, second-person, third-person or a YAML file.")] = "default",
@@ -326,30 +332,39 @@ def import_(
             print(f"{result.unknown:,} rows have a custom_id that this data set does not know.")
 
 
-@app.command("score", short_help="Score runs, with intervals.")
+@app.command("score", short_help="Score runs, with intervals, baselines and verdicts.")
 def score_(
     dataset: DatasetFolder,
     runs: RunFolders,
     split: Split = "paper",
     part: Part = "test",
+    fold: Fold = None,
+    baselines: Baselines = "all",
+    train_on: TrainOn = None,
+    against: Against = None,
     bootstrap: Bootstrap = 1000,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")] = 0,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Also write the long table here (.csv or .parquet).")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score runs: every metric by split part, stratum, attribute, level, subgroup, topic and item."""
-    data, loaded, scores = _scored(dataset, runs, split, part, bootstrap, seed)
+    """Score runs beside baselines: every metric by split part, stratum, attribute, level, subgroup, topic and item.
+
+    Verdict lines say what the scores are worth; docs/verdicts.md has their rules.
+    """
+    data, judged, found = _assessed(dataset, runs, split, part, fold, baselines, train_on, against, bootstrap, seed)
     if output is not None:
         from valuestrata.files import write_parquet, write_text
 
         if output.suffix == ".parquet":
-            write_parquet(output, scores)
+            write_parquet(output, found.scores)
         else:
-            write_text(output, scores.write_csv())
+            write_text(output, found.scores.write_csv())
     if as_json:
-        _print_json({"scores": scores.to_dicts()})
+        tables = ("scores", "relative", "comparisons", "structure", "verdicts")
+        _print_json({name: getattr(found, name).to_dicts() for name in tables})
     else:
-        _headline(data, loaded, scores)
+        _headline(data, judged, found.scores)
+        _verdicts(judged[: len(runs)], found)
 
 
 @app.command(short_help="Write report.html and its tables.")
@@ -359,6 +374,10 @@ def report(
     output: Annotated[Path, typer.Option("-o", "--output", help="The report; tables go beside it.")] = Path("report.html"),
     split: Split = "paper",
     part: Part = "test",
+    fold: Fold = None,
+    baselines: Baselines = "all",
+    train_on: TrainOn = None,
+    against: Against = None,
     bootstrap: Bootstrap = 1000,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")] = 0,
     title: Annotated[str | None, typer.Option("--title", help="Title of the report.")] = None,
@@ -366,8 +385,21 @@ def report(
     """Write report.html, one file that opens without a network, and its tables as CSV."""
     from valuestrata.report import write_report
 
-    data, loaded, scores = _scored(dataset, runs, split, part, bootstrap, seed)
-    print(f"Report: {write_report(data, loaded, scores, output, title=title)}")
+    data, judged, found = _assessed(dataset, runs, split, part, fold, baselines, train_on, against, bootstrap, seed)
+    print(f"Report: {write_report(data, judged, found.scores, output, title=title, assessment=found)}")
+
+
+@app.command(short_help="What train and test share, by split.")
+def leakage(dataset: DatasetFolder, as_json: AsJson = False) -> None:
+    """Print for each split how many pairs train and test, and how many of a test pair's respondents stand behind trained gold."""
+    from valuestrata.dataset import load_dataset
+    from valuestrata.splits import leakage_report
+
+    found = leakage_report(load_dataset(dataset))
+    if as_json:
+        _print_json({"leakage": found.to_dicts()})
+    else:
+        _print_table(found)
 
 
 @app.command(short_help="Write a survey with planted effects.")
@@ -468,16 +500,41 @@ def _read(
     return found
 
 
-def _scored(dataset: Path, runs: list[Path], split: str, part: str, bootstrap: int, seed: int) -> tuple[Dataset, list[Run], pl.DataFrame]:
+def _assessed(
+    dataset: Path,
+    runs: list[Path],
+    split: str,
+    part: str,
+    fold: int | None,
+    baselines: str,
+    train_on: Path | None,
+    against: str | None,
+    bootstrap: int,
+    seed: int,
+) -> tuple[Dataset, list[Run], Assessment]:
+    """Load runs, put the baselines beside them and assess all; the runs come first, in the order given."""
     from valuestrata.dataset import load_dataset
+    from valuestrata.responses.beside import baselines_beside, kinds_of
     from valuestrata.responses.run import check_same_dataset, load_run
-    from valuestrata.scores import score
+    from valuestrata.scores.assess import assess
 
+    kinds = kinds_of(baselines)
     data = load_dataset(dataset)
     loaded = [load_run(run) for run in runs]
     for one in loaded:
         check_same_dataset(one, data)
-    return data, loaded, score(data, loaded, split=split, part=part, bootstrap=bootstrap, seed=seed)
+    other = load_dataset(train_on) if train_on else None
+    loaded += baselines_beside(data, loaded, kinds=kinds, split=split, part=part, fold=fold, train_on=other)
+    found = assess(data, loaded, split=split, part=part, fold=fold, against=against, bootstrap=bootstrap, seed=seed)
+    return data, loaded, found
+
+
+def _verdicts(runs: list[Run], found: Assessment) -> None:
+    from rich.console import Console
+
+    from valuestrata.report import print_verdicts
+
+    print_verdicts(runs, found.verdicts, Console())
 
 
 def _headline(dataset: Dataset, runs: Any, scores: pl.DataFrame) -> None:
@@ -491,7 +548,7 @@ def _headline(dataset: Dataset, runs: Any, scores: pl.DataFrame) -> None:
 def _print_table(frame: pl.DataFrame) -> None:
     from rich.console import Console
 
-    from valuestrata.report.tables import print_frame
+    from valuestrata.report.terminal import print_frame
 
     print_frame(frame, Console())
 

@@ -17,7 +17,7 @@ from valuestrata.report import headline_table, print_headline, write_tables
 from valuestrata.report.heatmaps import confusion_cells
 from valuestrata.report.published import beside_published_counts, beside_published_preview, is_published_setting, published_table
 from valuestrata.report.story import verdict
-from valuestrata.report.tables import print_frame
+from valuestrata.report.terminal import print_frame
 from valuestrata.report.view import Cell, kind_of, views_of
 from valuestrata.report.words import chart_names, clipped, interval, number
 

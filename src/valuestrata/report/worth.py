@@ -19,6 +19,7 @@ SHOWN_METRICS = ("accuracy_expected", "nmae", "w1")
 MOST_SCREENED = 40
 MEASURES: Mapping[str, str] = {
     "item_correlations": "How items go together",
+    "item_congruence": "How items go together, whichever way round they are coded",
     "item_correlations_rmse": "How items go together, root mean square difference",
     "item_profiles": "Which subgroups stand high, item by item",
 }

@@ -62,7 +62,8 @@ Baselines = Annotated[
 ]
 Against = Annotated[str | None, typer.Option("--against", metavar="RUN", help="Compare every run with this one, too (by its name).")]
 _MODEL_HELP = (
-    "baseline:KIND (uniform, midpoint, item-mode, item-average, nearest-parent, additive, multilevel, low-rank, item-text), "
+    "baseline:KIND (uniform, midpoint, item-average, item-mode, nearest-parent, additive, additive-multinomial, multilevel, low-rank, "
+    "ensemble, item-text), "
     "embedded[+ADAPTER], hf:ORG/NAME[+ADAPTER], gguf:FILE, or control:KIND@MODEL around one of the last three "
     "(no-persona, country-only, shuffled-persona, wrong-country or wrong-country=JPN)."
 )
@@ -108,9 +109,10 @@ def _study(study: Any, as_json: bool) -> None:
 
     result = run_study(study, say=_say)
     if as_json:
-        _print_json({"report": str(result.report), "scores": result.scores.to_dicts()})
+        _print_json({"report": str(result.report), "scores": result.scores.to_dicts(), "verdicts": result.assessment.verdicts.to_dicts()})
     else:
         _headline(result.dataset, result.runs, result.scores)
+        _verdicts(list(result.runs[: len(study.models)]), result.assessment)
         print(f"\nReport: {result.report}")
     _exit_if_failed(result.failed)
 
@@ -201,6 +203,8 @@ def build(
     parts = ", ".join(f"{number:,} {part}" for part, number in counts["parts"].items())
     print(f"{output}: {counts['items']} items x {counts['subgroups']} subgroups, {counts['pairs']:,} pairs ({parts}).")
     print(f"Left out: {counts['subgroups_dropped']} subgroups and {counts['pairs_dropped']:,} pairs below the minimum.")
+    for remark in dataset.remarks:
+        print(remark)
     if preset == "paper":
         from valuestrata.report.published import beside_published_counts
 
@@ -349,7 +353,8 @@ def score_(
 ) -> None:
     """Score runs beside baselines: every metric by split part, stratum, attribute, level, subgroup, topic and item.
 
-    Verdict lines say what the scores are worth; docs/verdicts.md has their rules.
+    Verdict lines say what the scores are worth; docs/verdicts.md has their rules. Under --json `scores` holds the rows of RUN...,
+    `baselines` those of the baselines beside them.
     """
     data, judged, found = _assessed(dataset, runs, split, part, fold, baselines, train_on, against, bootstrap, seed)
     if output is not None:
@@ -360,8 +365,10 @@ def score_(
         else:
             write_text(output, found.scores.write_csv())
     if as_json:
-        tables = ("scores", "relative", "comparisons", "structure", "verdicts")
-        _print_json({name: getattr(found, name).to_dicts() for name in tables})
+        given = [run.name for run in judged[: len(runs)]]
+        rows = found.scores.to_dicts()
+        scores = {"scores": [row for row in rows if row["run"] in given], "baselines": [row for row in rows if row["run"] not in given]}
+        _print_json(scores | {name: getattr(found, name).to_dicts() for name in ("relative", "comparisons", "structure", "verdicts")})
     else:
         _headline(data, judged, found.scores)
         _verdicts(judged[: len(runs)], found)

@@ -1,7 +1,8 @@
 """One YAML -> one resolved Study: build, ask every model, score, report. What is done is skipped, what stopped resumes.
 
-A study's folder holds everything: `data/` (the data set), `runs/NAME/` (one run a model), `scores.parquet`, `tables/`,
-`report.html` and `study.yaml`, the study as it was resolved.
+A study's folder holds everything: `data/` (the data set), `runs/NAME/` (one run a model), `plan.json` (what was declared
+before anything was answered), `scores.parquet`, `relative.parquet`, `comparisons.parquet`, `structure.parquet`,
+`verdicts.parquet`, `tables/`, `report.html` and `study.yaml`, the study as it was resolved.
 """
 
 from __future__ import annotations
@@ -17,15 +18,17 @@ from pydantic import Field, field_validator
 
 from valuestrata.building import BuildSettings, build, paper_preset
 from valuestrata.dataset import Dataset, load_dataset, write_dataset
-from valuestrata.errors import UsageError
+from valuestrata.errors import UsageError, did_you_mean
 from valuestrata.files import canonical_hash, read_json, sha256_of, write_json, write_parquet, write_text
 from valuestrata.report import write_report
 from valuestrata.respondents.base import Elicitation
 from valuestrata.respondents.controls import AskedAsOthers
 from valuestrata.respondents.models import make_respondent
 from valuestrata.responses.ask import ask
+from valuestrata.responses.beside import baseline_name, baselines_beside, kinds_of
 from valuestrata.responses.run import Run, load_run
-from valuestrata.scores import score
+from valuestrata.scores.assess import Assessment, assess
+from valuestrata.scores.plan import Declared, Plan, declare, describe
 from valuestrata.subgroups import merge_levels
 from valuestrata.survey.read import read_survey
 from valuestrata.yamlfile import StrictModel, checked, read_yaml
@@ -73,6 +76,8 @@ class SplitSection(StrictModel):
 
     scheme: str = "paper"
     part: Literal["train", "validation", "test", "all"] = "test"
+    fold: int | None = Field(default=None, ge=0)
+    train_on: str | None = None
 
 
 class AskSection(StrictModel):
@@ -92,8 +97,6 @@ class ModelSection(StrictModel):
 
     model: str
     name: str | None = None
-    fold: int | None = Field(default=None, ge=0)
-    train_on: str | None = None
     device: str | None = None
     elicitation: Elicitation | None = None
     template: str | None = None
@@ -105,9 +108,8 @@ class ModelSection(StrictModel):
 
     @property
     def run_name(self) -> str:
-        """Folder name of the run: `name`, else the model's word with what a path cannot hold replaced, and its fold."""
-        word = re.sub(r"[^A-Za-z0-9._+@=-]+", "-", self.model)
-        return self.name or (word if self.fold is None else f"{word}-fold-{self.fold}")
+        """Folder name of the run: `name`, else the model's word with what a path cannot hold replaced."""
+        return self.name or re.sub(r"[^A-Za-z0-9._+@=-]+", "-", self.model)
 
 
 class SeedsSection(StrictModel):
@@ -122,9 +124,21 @@ class SeedsSection(StrictModel):
 
 
 class ScoreSection(StrictModel):
-    """How scores get their intervals."""
+    """How scores get their intervals, and which baselines stand beside the study's own models (`all`, `cheap`, `none` or kinds)."""
 
     bootstrap: int = Field(default=1000, ge=0)
+    baselines: str = "all"
+    against: str | None = None
+
+    @field_validator("baselines")
+    @classmethod
+    def _baselines_are_known(cls, value: str) -> str:
+        try:
+            kinds_of(value)
+        except UsageError as error:
+            # The reader of the YAML adds file and key.
+            raise ValueError(str(error)) from error
+        return value
 
 
 class ReportSection(StrictModel):
@@ -144,6 +158,7 @@ class Study(StrictModel):
     split: SplitSection = Field(default_factory=SplitSection)
     ask: AskSection = Field(default_factory=AskSection)
     models: list[ModelSection] = Field(min_length=1)
+    plan: Plan = Field(default_factory=Plan)
     seeds: SeedsSection = Field(default_factory=SeedsSection)
     score: ScoreSection = Field(default_factory=ScoreSection)
     report: ReportSection = Field(default_factory=ReportSection)
@@ -179,13 +194,24 @@ class Study(StrictModel):
 
 @dataclass(frozen=True)
 class StudyResult:
-    """What a study left behind; `failed` counts responses that ended failed, over all runs."""
+    """What a study left behind.
+
+    Attributes:
+        dataset: the ground truth. runs: those of the study's models, then the baselines beside them.
+        assessment: scores, comparisons, verdicts and the plan they stand under.
+        report: the page. failed: responses that ended failed, over all runs.
+    """
 
     dataset: Dataset
     runs: tuple[Run, ...]
-    scores: pl.DataFrame
+    assessment: Assessment
     report: Path
     failed: int
+
+    @property
+    def scores(self) -> pl.DataFrame:
+        """The plain scores."""
+        return self.assessment.scores
 
 
 def load_study(file: str | Path) -> Study:
@@ -232,10 +258,9 @@ def _relative_to(study: Study, folder: Path) -> Study:
         update={
             "survey": moved,
             "output": str(folder / study.folder),
+            "split": study.split.model_copy(update={"train_on": place(study.split.train_on)}),
             "ask": study.ask.model_copy(update={"template": template(study.ask.template)}),
-            "models": [
-                model.model_copy(update={"template": template(model.template), "train_on": place(model.train_on)}) for model in study.models
-            ],
+            "models": [model.model_copy(update={"template": template(model.template)}) for model in study.models],
         }
     )
 
@@ -250,18 +275,40 @@ def run_study(study: Study, *, say: Callable[[str], None] = lambda _line: None) 
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "study.yaml", yaml.safe_dump(study.model_dump(exclude_none=True), sort_keys=False, allow_unicode=True))
     dataset = _built(study, say)
-    results = [_asked(study, model, dataset, say) for model in study.models]
-    runs = tuple(load_run(folder / "runs" / model.run_name) for model in study.models)
+    train_on = load_dataset(study.split.train_on) if study.split.train_on else None
+    plan = _declared(study)
+    say(describe(plan))
+    results = [_asked(study, model, dataset, train_on, say) for model in study.models]
+    runs = [load_run(folder / "runs" / model.run_name) for model in study.models]
+    where: dict[str, Any] = {"split": study.split.scheme, "part": study.split.part, "fold": study.split.fold}
+    runs += baselines_beside(dataset, runs, kinds=kinds_of(study.score.baselines), train_on=train_on, **where)
     say("scoring")
-    scores = score(
-        dataset, runs, split=study.split.scheme, part=study.split.part, bootstrap=study.score.bootstrap, seed=study.seeds.bootstrap
-    )
-    write_parquet(folder / "scores.parquet", scores)
+    drawn = {"bootstrap": study.score.bootstrap, "seed": study.seeds.bootstrap}
+    found = assess(dataset, runs, against=study.score.against, plan=plan, **where, **drawn)
+    for name in ("scores", "relative", "comparisons", "structure", "verdicts"):
+        write_parquet(folder / f"{name}.parquet", getattr(found, name))
     say("writing the report")
     report = write_report(
-        dataset, runs, scores, folder / "report.html", title=study.report.title or study.name, published=study.report.published
+        dataset,
+        runs,
+        found.scores,
+        folder / "report.html",
+        title=study.report.title or study.name,
+        published=study.report.published,
+        assessment=found,
     )
-    return StudyResult(dataset, runs, scores, report, sum(results))
+    return StudyResult(dataset, tuple(runs), found, report, sum(results))
+
+
+def _declared(study: Study) -> Declared:
+    """Declare the study's plan, before anything is asked; a run that it names and that will not be there is refused now."""
+    names = [model.run_name for model in study.models] + [baseline_name(kind) for kind in kinds_of(study.score.baselines)]
+    for planned in study.plan.comparisons:
+        for name in (planned.run, planned.against):
+            if name not in names:
+                raise UsageError(f"plan.comparisons names the run {name!r}, which this study does not make.{did_you_mean(name, names)}")
+    answered = any(path.stat().st_size for path in (study.folder / "runs").glob("*/store/responses.jsonl"))
+    return declare(study.folder, study.plan.resolved(study.split.scheme, study.split.part), answered)
 
 
 def read_for(section: SurveySection, *, weighted: bool = True) -> Survey:
@@ -305,7 +352,7 @@ def _hashes(survey: SurveySection) -> list[str]:
     return [sha256_of(Path(file)) for file in files if file and file != "embedded" and Path(file).is_file()]
 
 
-def _asked(study: Study, model: ModelSection, dataset: Dataset, say: Callable[[str], None]) -> int:
+def _asked(study: Study, model: ModelSection, dataset: Dataset, train_on: Dataset | None, say: Callable[[str], None]) -> int:
     """Ask one model and return how many of its responses failed.
 
     A run that this very request completed is not opened again: loading a model only to find nothing to ask takes long.
@@ -313,9 +360,9 @@ def _asked(study: Study, model: ModelSection, dataset: Dataset, say: Callable[[s
     ask_ = study.ask
     mark = study.folder / "asked.json"
     done: dict[str, str] = read_json(mark) if mark.is_file() else {}
-    train_on = load_dataset(model.train_on) if model.train_on else None
+    fitted = model.model.startswith("baseline:")
     seeds = [study.seeds.sampling, study.seeds.persona]
-    foreign = train_on.fingerprint if train_on else None
+    foreign = train_on.fingerprint if train_on and fitted else None
     request = canonical_hash([dataset.fingerprint, study.split.model_dump(), ask_.model_dump(), model.model_dump(), seeds, foreign])
     if done.get(model.run_name) == request and (study.folder / "runs" / model.run_name / "responses.parquet").is_file():
         say(f"{model.run_name}: asked before, kept")
@@ -325,8 +372,8 @@ def _asked(study: Study, model: ModelSection, dataset: Dataset, say: Callable[[s
         model.model,
         dataset,
         split=study.split.scheme,
-        fold=model.fold,
-        train_on=train_on,
+        fold=study.split.fold,
+        train_on=train_on if fitted else None,
         device=model.device,
         seed=study.seeds.sampling,
         persona_seed=study.seeds.persona,
@@ -341,7 +388,7 @@ def _asked(study: Study, model: ModelSection, dataset: Dataset, say: Callable[[s
         study.folder / "runs" / model.run_name,
         split=study.split.scheme,
         part=study.split.part,
-        fold=model.fold,
+        fold=study.split.fold,
         items=ask_.items,
         strata=ask_.strata,
         template=model.template or ask_.template,

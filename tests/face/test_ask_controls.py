@@ -77,9 +77,8 @@ def test_a_fold_is_asked_alone(call, tiny, data):
 def test_names_of_runs_can_be_read():
     assert ModelSection(model="control:shuffled-persona@embedded").run_name == "control-shuffled-persona@embedded"
     assert ModelSection(model="control:wrong-country=JPN@embedded").run_name == "control-wrong-country=JPN@embedded"
-    assert ModelSection(model="baseline:item-mode", fold=2).run_name == "baseline-item-mode-fold-2"
     assert ModelSection(model="hf:org/name+adapters/one").run_name == "hf-org-name+adapters-one"
-    assert ModelSection(model="embedded", name="mine", fold=2).run_name == "mine"
+    assert ModelSection(model="embedded", name="mine").run_name == "mine"
 
 
 STUDY = """
@@ -92,8 +91,9 @@ models:
   - {model: "MODEL", name: plain}
   - {model: "control:shuffled-persona@MODEL", name: shuffled}
   - {model: "control:no-persona@MODEL", name: nobody}
-  - {model: baseline:item-mode, fold: 0}
-score: {bootstrap: 20}
+  - baseline:item-mode
+split: {fold: 0}
+score: {bootstrap: 20, baselines: cheap}
 """
 
 
@@ -103,7 +103,9 @@ def test_a_study_asks_through_controls(tiny, model):
     result = run_study(load_study(tiny / "study.yaml"), say=told.append)
     assert any(line.startswith("shuffled: every level changed in 100 %") for line in told)
     runs = {run.name: run for run in result.runs}
-    assert set(runs) == {"plain", "shuffled", "nobody", "baseline-item-mode-fold-0"}
+    beside = {"baseline-uniform", "baseline-midpoint", "baseline-nearest-parent"}
+    assert set(runs) == {"plain", "shuffled", "nobody", "baseline-item-mode"} | beside
+    assert runs["baseline-item-mode"].meta["respondent"]["trained_on"]["fold"] == 0
     plain = runs["plain"].meta["respondent"]
     for name in ("shuffled", "nobody"):
         found = runs[name].meta["respondent"]
@@ -123,12 +125,12 @@ def test_a_study_asks_through_controls(tiny, model):
 
 def test_a_study_trains_a_baseline_on_another_data_set(tiny, tmp_path, call):
     call("build", tiny / "tiny.csv", "--survey", tiny / "tiny.yaml", "-o", tiny / "other", "--draws", 20, "--seed", 5)
-    text = STUDY[: STUDY.index("models:")].replace("name: controls", "name: foreign\nsplit: {scheme: transfer}")
-    (tiny / "study.yaml").write_text(text + "models:\n  - {model: baseline:item-mode, train_on: other}\nscore: {bootstrap: 0}\n")
+    text = STUDY[: STUDY.index("models:")].replace("name: controls", "name: foreign\nsplit: {scheme: transfer, train_on: other}")
+    (tiny / "study.yaml").write_text(text + "models:\n  - baseline:item-mode\nscore: {bootstrap: 0, baselines: cheap}\n")
     study = load_study(tiny / "study.yaml")
-    assert study.models[0].train_on == str(tiny / "other")
+    assert study.split.train_on == str(tiny / "other")
     result = run_study(study)
     assert result.runs[0].responses.height > 0
-    (tiny / "study.yaml").write_text(text + "models:\n  - {model: baseline:item-mode, train_on: nowhere}\n")
+    (tiny / "study.yaml").write_text(text.replace("train_on: other", "train_on: nowhere") + "models:\n  - baseline:item-mode\n")
     with pytest.raises(InputDataError, match="nowhere"):
         run_study(load_study(tiny / "study.yaml"))

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from tests.face.conftest import write_survey
+from valuestrata.respondents.baselines import LADDER
 
 
 def build(call, folder, *more):
@@ -16,7 +17,7 @@ def build(call, folder, *more):
 
 def test_help_names_every_command(call):
     shown = call("--help").out
-    for command in ("demo", "describe", "build", "landscape", "ask", "import", "score", "report", "run", "codebook"):
+    for command in ("demo", "describe", "build", "landscape", "ask", "import", "score", "report", "run", "codebook", "simulate", "leakage"):
         assert command in shown
 
 
@@ -31,7 +32,10 @@ def test_from_file_to_scores(call, tiny):
         assert asked.code == 0, asked.err
     scored = call("score", tiny / "data", *(tiny / "runs" / k for k in ("item-mode", "uniform")), "--bootstrap", 50, "--json")
     assert scored.code == 0, scored.err
-    rows = json.loads(scored.out)["scores"]
+    document = json.loads(scored.out)
+    assert {row["run"] for row in document["baselines"]} == {f"baseline-{kind}" for kind in LADDER if kind not in ("item-mode", "uniform")}
+    assert {row["rule"] for row in document["verdicts"] if row["run"] == "uniform"} >= {"below-item-mode", "below-nearest-parent"}
+    rows = document["scores"]
     accuracy = {row["run"]: row["value"] for row in rows if row["by"] == "all" and row["metric"] == "accuracy"}
     assert list(accuracy) == ["item-mode", "uniform"]
     # A guess among four, two and ten codes over equally many pairs of each.
@@ -42,6 +46,32 @@ def test_from_file_to_scores(call, tiny):
     assert reported.code == 0, reported.err
     assert (tiny / "report.html").read_text().startswith("<!DOCTYPE html>") or "<html" in (tiny / "report.html").read_text()
     assert (tiny / "tables" / "headline.csv").is_file()
+
+
+def test_baselines_beside_a_run_are_answered_once_and_can_be_left_out(call, tiny):
+    build(call, tiny)
+    call("ask", tiny / "data", "--model", "baseline:uniform", "-o", tiny / "run")
+    words = ("score", tiny / "data", tiny / "run", "--bootstrap", 50)
+    alone = call(*words, "--baselines", "none")
+    assert "baseline-item-mode" not in alone.out
+    beside = call(*words, "--baselines", "cheap")
+    assert "below the item-mode baseline" in beside.out
+    kept = sorted((tiny / "data" / "ladder").rglob("responses.parquet"))
+    assert {file.parent.name for file in kept} == {"baseline-midpoint", "baseline-item-mode", "baseline-nearest-parent"}
+    times = [file.stat().st_mtime_ns for file in kept]
+    assert call(*words, "--baselines", "cheap").out == beside.out
+    assert [file.stat().st_mtime_ns for file in kept] == times
+    assert "Did you mean 'item-mode'" in call(*words, "--baselines", "item-mod").err
+    build(call, tiny)
+    assert not (tiny / "data" / "ladder").exists()
+
+
+def test_leakage_is_printed(call, tiny):
+    build(call, tiny)
+    rows = {row["scheme"]: row for row in json.loads(call("leakage", tiny / "data", "--json").out)["leakage"]}
+    assert rows["paper"]["shared_mean"] == 1
+    assert rows["paper+disjoint"]["shared_mean"] == 0
+    assert "unseen-both" in call("leakage", tiny / "data").out
 
 
 def test_asking_again_asks_nothing(call, tiny):

@@ -13,7 +13,7 @@ build: {draws: 50}
 models:
   - baseline:item-mode
   - {model: baseline:nearest-parent, name: parent}
-score: {bootstrap: 50}
+score: {bootstrap: 50, baselines: cheap}
 """
 
 
@@ -25,7 +25,11 @@ def test_a_study_does_everything_and_then_nothing(tiny):
     assert result.report == folder / "report.html"
     for name in ("data/dataset.json", "runs/parent/responses.parquet", "runs/baseline-item-mode/run.json", "scores.parquet", "study.yaml"):
         assert (folder / name).is_file(), name
-    assert set(pl.read_parquet(folder / "scores.parquet")["run"]) == {"baseline-item-mode", "parent"}
+    runs = {"baseline-item-mode", "parent", "baseline-uniform", "baseline-midpoint"}
+    for table in ("scores", "relative", "structure"):
+        assert set(pl.read_parquet(folder / f"{table}.parquet")["run"]) == runs
+    assert pl.read_parquet(folder / "comparisons.parquet").height > 0
+    assert set(pl.read_parquet(folder / "verdicts.parquet")["rule"]) >= {"below-item-mode", "below-nearest-parent"}
     assert any("building" in line for line in told)
 
     built = (folder / "data" / "dataset.json").stat().st_mtime_ns
@@ -50,9 +54,54 @@ def test_a_changed_file_is_built_again(tiny):
     assert second.dataset.meta["respondents"] == first.dataset.meta["respondents"] - 30
 
 
+PLAN = """
+plan:
+  metric: nmae
+  comparisons:
+    - {run: parent, against: baseline-item-mode}
+    - {run: parent, against: baseline-uniform, metric: accuracy, by: level, key: "area=Town"}
+"""
+
+
+def test_what_a_plan_declared_is_told_from_what_was_looked_for_later(tiny):
+    told: list[str] = []
+    (tiny / "study.yaml").write_text(STUDY + PLAN)
+    first = run_study(load_study(tiny / "study.yaml"), say=told.append)
+    assert any("was declared at" in line and "before any answer" in line for line in told)
+    declared = first.assessment.comparisons.filter(pl.col("status") == "declared")
+    columns = ("run", "against", "metric", "by", "key", "adjustment")
+    assert set(declared.select(columns).rows()) == {
+        ("parent", "baseline-item-mode", "nmae", "all", "all", "holm"),
+        ("parent", "baseline-uniform", "accuracy", "level", "area=Town", "holm"),
+    }
+    rest = first.assessment.comparisons.filter(pl.col("status") != "declared")
+    assert set(rest["status"]) == {"exploratory"}
+    assert set(rest["adjustment"].drop_nulls()) == {"benjamini-hochberg"}
+    assert first.assessment.plan is not None
+    assert first.assessment.plan.hash[:12] in first.report.read_text()
+
+    # A threshold moved after the answers declares nothing any more; the page says so.
+    (tiny / "study.yaml").write_text(STUDY + PLAN.replace("metric: nmae", "metric: nmae\n  thresholds: {smallest_gap: 0.5}"))
+    second = run_study(load_study(tiny / "study.yaml"), say=told.append)
+    assert set(second.assessment.comparisons["status"]) == {"exploratory"}
+    assert "was changed at" in second.report.read_text()
+
+    (tiny / "study.yaml").write_text(STUDY + PLAN)
+    back = run_study(load_study(tiny / "study.yaml"))
+    assert back.assessment.comparisons.equals(first.assessment.comparisons)
+
+
+def test_a_plan_that_names_no_run_is_refused(tiny):
+    (tiny / "study.yaml").write_text(STUDY + PLAN.replace("run: parent, against: baseline-item-mode", "run: parents, against: parent"))
+    with pytest.raises(UsageError, match=r"'parents', which this study does not make\. Did you mean 'parent'"):
+        run_study(load_study(tiny / "study.yaml"))
+    assert not (tiny / "runs" / "tiny" / "runs").exists()
+
+
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
+        ("baselines: cheap", "baselines: chaep", "Did you mean 'cheap'"),
         ("build:", "biuld:", "Did you mean 'build'"),
         ("draws:", "drawz:", "build.drawz' is not known. Did you mean 'draws'"),
         ("name: parent", "nam: parent", "Did you mean 'name'"),

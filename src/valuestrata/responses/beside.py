@@ -43,6 +43,11 @@ def kinds_of(words: str) -> tuple[str, ...]:
     return tuple(kind for kind in LADDER if kind in wanted)
 
 
+def baseline_name(kind: str) -> str:
+    """Return the name of the run in which a baseline of that kind stands beside others."""
+    return f"baseline-{kind}"
+
+
 def baselines_beside(
     dataset: Dataset,
     runs: Iterable[Identified],
@@ -81,8 +86,8 @@ def _answered(dataset: Dataset, kind: str, split: str, part: str, fold: int | No
     place = "_".join([split, part, *([] if fold is None else [str(fold)]), *([] if other is None else [other[:12]])])
     # In a folder that may not be written to, nothing is kept and the baselines are answered again next time.
     kept_in = dataset.path if dataset.path is not None and os.access(dataset.path, os.W_OK) else None
-    folder = None if kept_in is None else kept_in / KEPT_IN / place / f"baseline-{kind}"
-    name = f"baseline-{kind}"
+    folder = None if kept_in is None else kept_in / KEPT_IN / place / baseline_name(kind)
+    name = baseline_name(kind)
     meta = new_meta(dataset, name, "baseline", template="default", elicitation="logprob")
     key = canonical_hash([dataset.fingerprint, kind, split, part, fold, other, meta["versions"]["valuestrata"]])
     if folder is not None and _kept(folder, key):

@@ -21,9 +21,12 @@ if TYPE_CHECKING:
     from valuestrata.report import write_report
     from valuestrata.respondents.models import make_respondent
     from valuestrata.responses.ask import ask
+    from valuestrata.responses.beside import baselines_beside
     from valuestrata.responses.importing import import_run
     from valuestrata.responses.run import Run, load_run
     from valuestrata.scores import compare, score
+    from valuestrata.scores.assess import Assessment, assess
+    from valuestrata.splits import leakage_report
     from valuestrata.study import Study, load_study, run_study
     from valuestrata.survey.codebook import Codebook, load_codebook
     from valuestrata.survey.read import read_survey
@@ -43,11 +46,15 @@ _HOME = {
     "write_report": "report",
     "make_respondent": "respondents.models",
     "ask": "responses.ask",
+    "baselines_beside": "responses.beside",
     "import_run": "responses.importing",
     "Run": "responses.run",
     "load_run": "responses.run",
     "compare": "scores",
     "score": "scores",
+    "Assessment": "scores.assess",
+    "assess": "scores.assess",
+    "leakage_report": "splits",
     "Study": "study",
     "load_study": "study",
     "run_study": "study",
@@ -57,6 +64,7 @@ _HOME = {
 }
 
 __all__ = [
+    "Assessment",
     "BuildSettings",
     "Codebook",
     "Dataset",
@@ -68,9 +76,12 @@ __all__ = [
     "UsageError",
     "ValuestrataError",
     "ask",
+    "assess",
+    "baselines_beside",
     "build",
     "compare",
     "import_run",
+    "leakage_report",
     "load_codebook",
     "load_dataset",
     "load_run",

@@ -403,8 +403,8 @@ def _asked(study: Study, model: ModelSection, dataset: Dataset, train_on: Datase
 
 
 def demo_study(folder: Path, *, models: Sequence[str] = ()) -> Study:
-    """Return the study behind `valuestrata demo`: the embedded survey, the baselines and the embedded model."""
-    words = models or ("embedded", "baseline:nearest-parent", "baseline:item-mode", "baseline:midpoint", "baseline:uniform")
+    """Return the study behind `valuestrata demo`: the embedded survey, the embedded model and two controls around it."""
+    words = models or ("embedded", "control:shuffled-persona@embedded", "control:no-persona@embedded")
     return Study(
         name="demo",
         output=str(folder),

@@ -37,10 +37,11 @@ def test_the_first_data_set(call, tmp_path, monkeypatch):
 @needs_survey
 def test_the_python(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    exec(compile("\n".join(indented("From Python", "Frames are")), "README", "exec"), {})
+    exec(compile("\n".join(indented("From Python", "`vs.score`")), "README", "exec"), {})
     assert "accuracy" in capsys.readouterr().out
 
 
 def test_the_study_is_one():
     study = Study.model_validate(yaml.safe_load("\n".join(indented("A study in one file", "`valuestrata run"))))
-    assert [model.run_name for model in study.models][-1] == "qwen"
+    assert [model.run_name for model in study.models] == ["qwen", "qwen-shuffled"]
+    assert study.plan.comparisons[0].run == "qwen"

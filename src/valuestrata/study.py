@@ -283,8 +283,8 @@ def run_study(study: Study, *, say: Callable[[str], None] = lambda _line: None) 
     where: dict[str, Any] = {"split": study.split.scheme, "part": study.split.part, "fold": study.split.fold}
     runs += baselines_beside(dataset, runs, kinds=kinds_of(study.score.baselines), train_on=train_on, **where)
     say("scoring")
-    drawn = {"bootstrap": study.score.bootstrap, "seed": study.seeds.bootstrap}
-    found = assess(dataset, runs, against=study.score.against, plan=plan, **where, **drawn)
+    section, seed = study.score, study.seeds.bootstrap
+    found = assess(dataset, runs, against=section.against, plan=plan, bootstrap=section.bootstrap, seed=seed, **where)
     for name in ("scores", "relative", "comparisons", "structure", "verdicts"):
         write_parquet(folder / f"{name}.parquet", getattr(found, name))
     say("writing the report")

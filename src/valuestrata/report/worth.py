@@ -40,7 +40,11 @@ def worth_section(view: View, found: Assessment) -> Section | Absent:
         "(the controls)."
     )
     if not verdicts.is_empty():
-        section.tables.append(("Verdicts", verdict_grid(view, verdicts)))
+        of_baselines = pl.col("run").is_in([entry.run for entry in view.of_kind("baseline")])
+        asked = verdicts.filter(~of_baselines)
+        section.tables.append(("Verdicts", verdict_grid(view, verdicts if asked.is_empty() else asked)))
+        if 0 < len(asked) < len(verdicts):
+            section.folded.append(("Verdicts on the baselines", verdict_grid(view, verdicts.filter(of_baselines))))
     if not relative.is_empty():
         section.tables.append(("From the best cheap baseline to the ceiling", relative_grid(view, relative)))
     whole = comparisons.filter(pl.col("by") == "all")
@@ -108,7 +112,7 @@ def verdict_grid(view: View, verdicts: pl.DataFrame) -> Grid:
 
 
 def relative_grid(view: View, relative: pl.DataFrame) -> Grid:
-    """Return value, gain on the best cheap baseline and relative score of each run, for the metrics shown."""
+    """Return gain on the best cheap baseline and relative score of each run, for the metrics shown; their values stand in the headline."""
     metrics = [metric for metric in SHOWN_METRICS if relative.filter((pl.col("metric") == metric) & pl.col("value").is_not_null()).height]
     found = {(row["run"], row["metric"]): row for row in relative.iter_rows(named=True)}
     rows: list[Tr] = []
@@ -117,15 +121,16 @@ def relative_grid(view: View, relative: pl.DataFrame) -> Grid:
         for metric in metrics:
             row = found.get((entry.run, metric))
             if row is None:
-                cells += [Td(NONE)] * 3
+                cells += [Td(NONE)] * 2
                 continue
-            gain = (
-                Td("baseline", css="text") if row["baseline"] == entry.run else scored(Cell(row["gain"], row["gain_low"], row["gain_high"]))
-            )
+            if row["baseline"] == entry.run:
+                cells += [Td("baseline", css="text"), Td(NONE)]
+                continue
             share = Cell(row["relative"], row["relative_low"], row["relative_high"])
-            cells += [Td(number(row["value"])), gain, scored(share) if row["state"] == "ok" else Td(str(row["state"]), css="text")]
+            cells.append(scored(Cell(row["gain"], row["gain_low"], row["gain_high"])))
+            cells.append(scored(share) if row["state"] == "ok" else Td(str(row["state"]), css="text"))
         rows.append(Tr(tuple(cells), entry.kind))
-    groups = (("", 1), *((metric_title(metric), 3) for metric in metrics))
+    groups = (("", 1), *((metric_title(metric), 2) for metric in metrics))
     notes: list[str] = []
     for metric in metrics:
         row = next((r for (_, name), r in found.items() if name == metric and r["baseline"] is not None), None)
@@ -135,7 +140,7 @@ def relative_grid(view: View, relative: pl.DataFrame) -> Grid:
                 f"{row['bound']} {number(row['bound_value'])}."
             )
     notes.append("Gain: improvement on that baseline, positive is better. Relative: 0 is the baseline, 1 the ceiling or floor.")
-    return Grid(("Respondent model", *("Score", "Gain", "Relative") * len(metrics)), tuple(rows), groups, tuple(notes))
+    return Grid(("Respondent model", *("Gain", "Relative") * len(metrics)), tuple(rows), groups, tuple(notes))
 
 
 def comparison_grid(comparisons: pl.DataFrame) -> Grid:

@@ -1,0 +1,69 @@
+"""The command line: a thin face over the Python functions of the same names.
+
+Every command prints to stdout what it is asked for (one JSON document under `--json`) and tells its progress on stderr.
+Exit codes: 0; 2 wrong call; 3 bad input data; 4 if any response ended `failed`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from valuestrata.cli.asking import ask, import_
+from valuestrata.cli.judging import report, score_
+from valuestrata.cli.output import say
+from valuestrata.cli.studies import demo, run
+from valuestrata.cli.surveys import build, codebook_draft, describe, landscape, leakage, simulate
+from valuestrata.errors import ValuestrataError
+
+
+def make_app() -> typer.Typer:
+    """Return the command line with all of its commands, in the order in which help lists them."""
+    app = typer.Typer(
+        name="valuestrata",
+        help="When a language model is told who it is, does it answer as such people do?",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    codebook = typer.Typer(help="Codebooks of surveys.", no_args_is_help=True)
+    app.callback()(_face)
+    app.command(short_help="Embedded survey and model to a report.")(demo)
+    app.command(short_help="Do a whole study; resume where it stopped.")(run)
+    app.command(short_help="What was recognised in a file.")(describe)
+    app.command(short_help="Turn a survey into subgroup ground truth.")(build)
+    app.command(short_help="How far subgroups differ, by topic.")(landscape)
+    app.command(short_help="What train and test share, by split.")(leakage)
+    app.command(short_help="Ask a model in persona; resumable.")(ask)
+    app.command("import", short_help="Take published outputs as a run.")(import_)
+    app.command("score", short_help="Score runs, with intervals, baselines and verdicts.")(score_)
+    app.command(short_help="Write report.html and its tables.")(report)
+    app.command(short_help="Write a survey with planted effects.")(simulate)
+    codebook.command("draft", short_help="Draft one from a labelled file.")(codebook_draft)
+    app.add_typer(codebook, name="codebook")
+    return app
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"valuestrata {version('valuestrata')}")
+        raise typer.Exit
+
+
+def _face(
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """When a language model is told who it is, does it answer as such people do?"""
+
+
+def main() -> None:
+    """Run the command line; every error the user can mend is one message on stderr and an exit code."""
+    try:
+        make_app()()
+    except ValuestrataError as error:
+        say(f"valuestrata: {error}")
+        raise SystemExit(error.exit_code) from error

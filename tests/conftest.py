@@ -11,7 +11,7 @@ import pytest
 from valuestrata.dataset import GOLD, ITEMS, LANDSCAPE, LEAKAGE, MODE_DRAWS, SPLITS, SUBGROUPS, Dataset
 
 META = {
-    "format": "valuestrata-dataset-1",
+    "format": "valuestrata-dataset-2",
     "survey": {"name": "handmade", "title": "Handmade", "version": "1", "citation": ""},
     "fingerprint": "f" * 64,
     "place": "Singapore",

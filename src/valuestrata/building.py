@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from valuestrata.files import canonical_hash
 from valuestrata.goldtables import FLAG_BELOW, effective_answers, tabulate
 from valuestrata.landscape import measure_landscape
 from valuestrata.splits import make_splits, measure_leakage
-from valuestrata.subgroups import EVERYONE, Cells, Subgroup, make_cells, make_strata, n_eff_of
+from valuestrata.subgroups import EVERYONE, Cells, Stratum, Subgroup, make_cells, make_strata, n_eff_of
 from valuestrata.survey.survey import Survey
 
 # A published cell of fewer answers could point at people.
@@ -36,6 +36,7 @@ class BuildSettings:
         min_valid: fewest valid answers of a pair, on n_eff when weighted.
         weighted: use the survey's weight if it has one.
         draws: joint redraws of the respondents.
+        share_draws: of how many of these the shares are kept beside the modes.
         half_seed, redraw_seed, split_seed: seeds of the halving, the redraws and the validation draw.
         preset: `paper` for unweighted, 30 respondents and 1 valid answer; else None.
     """
@@ -46,6 +47,7 @@ class BuildSettings:
     min_valid: float = 30
     weighted: bool = True
     draws: int = 1000
+    share_draws: int = SHARE_DRAWS
     half_seed: int = 0
     redraw_seed: int = 0
     split_seed: int = 42
@@ -79,7 +81,7 @@ def build(survey: Survey, settings: BuildSettings | None = None) -> Dataset:
         cells,
         min_valid=settings.min_valid,
         draws=settings.draws,
-        share_draws=SHARE_DRAWS,
+        share_draws=settings.share_draws,
         half_seed=settings.half_seed,
         redraw_seed=settings.redraw_seed,
     )
@@ -97,7 +99,9 @@ def build(survey: Survey, settings: BuildSettings | None = None) -> Dataset:
     # Without the paper's split a data set is still good for everything else, unless the paper is what was asked for.
     if settings.preset == "paper" and (reason := schemes["paper"].get("refused")):
         raise InputDataError(f"{survey.source.file}: --preset paper: {reason}")
-    meta = _meta(survey, cells, settings, gold, targets, schemes)
+    in_cell = dict(targets.group_by("subgroup").len().iter_rows())
+    described = _strata_rows(survey, strata, cells, [in_cell.get(name, 0) for name in ids], settings)
+    meta = _meta(survey, cells, settings, gold, targets, schemes, described)
     return Dataset(
         meta=meta,
         items=items,
@@ -119,28 +123,66 @@ def _usable(survey: Survey) -> Survey:
 
 
 def preview(survey: Survey, settings: BuildSettings) -> pl.DataFrame:
-    """Return what a build would keep: stratum, cells kept and dropped, pairs kept and dropped, smallest kept cell."""
+    """Return what a build would keep, a row a stratum.
+
+    Columns: stratum, cells_kept, cells_dropped (non-empty cells below the minimum), smallest_kept (respondents, null where
+    none is kept), pairs_kept, pairs_dropped, note (why the stratum has no pairs, or that an attribute of it has one level
+    only; else null). `meta["strata"]` of a data set holds the same rows.
+
+    Raises:
+        InputDataError: no item, no attribute or no respondent.
+        UsageError: a stratum that does not exist.
+    """
     survey = _usable(survey if settings.weighted else replace(survey, weight=None))
     strata = make_strata(survey.attributes, order=settings.order, names=settings.strata)
     cells = make_cells(survey, strata, min_respondents=settings.min_respondents)
     enough = effective_answers(survey, cells) >= settings.min_valid
+    rows = _strata_rows(survey, strata, cells, enough.sum(axis=0).tolist(), settings)
+    return pl.DataFrame(rows, schema_overrides={"smallest_kept": pl.Int64, "note": pl.String})
+
+
+def _strata_rows(
+    survey: Survey, strata: Sequence[Stratum], cells: Cells, pairs_of: Sequence[int], settings: BuildSettings
+) -> list[dict[str, Any]]:
+    """Return what is kept of every stratum but `all`; `pairs_of`: number of pairs kept of each kept subgroup."""
+    seen = _levels_kept(survey, cells)
     rows: list[dict[str, Any]] = []
     for stratum in strata:
-        kept = [i for i, s in enumerate(cells.kept) if s.stratum.name == stratum.name]
         if stratum.name == EVERYONE:
             continue
-        pairs = int(enough[:, kept].sum())
+        kept = [i for i, s in enumerate(cells.kept) if s.stratum.name == stratum.name]
+        dropped = [s.n for s in cells.dropped if s.stratum.name == stratum.name]
+        pairs = sum(pairs_of[i] for i in kept)
+        if not kept and not dropped:
+            note = "no respondent is known in all its attributes"
+        elif not kept:
+            note = f"no cell has {settings.min_respondents} respondents (the largest of {len(dropped)} has {max(dropped)})"
+        elif not pairs:
+            note = f"no pair has {settings.min_valid:g} valid answers"
+        else:
+            alone = [f"{survey.attributes[a].name}: {seen[a][0]!r}" for a in stratum.attributes if len(seen[a]) == 1]
+            note = f"one level only ({'; '.join(alone)}): it tells nobody apart" if alone else None
         rows.append(
             {
                 "stratum": stratum.name,
                 "cells_kept": len(kept),
-                "cells_dropped": sum(s.stratum.name == stratum.name for s in cells.dropped),
+                "cells_dropped": len(dropped),
                 "smallest_kept": min((cells.kept[i].n for i in kept), default=None),
                 "pairs_kept": pairs,
                 "pairs_dropped": len(kept) * len(survey.items) - pairs,
+                "note": note,
             }
         )
-    return pl.DataFrame(rows)
+    return rows
+
+
+def _levels_kept(survey: Survey, cells: Cells) -> list[list[str]]:
+    """Return for every attribute the labels of its levels that some kept subgroup has."""
+    levels: list[set[int]] = [set() for _ in survey.attributes]
+    for subgroup in cells.kept:
+        for a, level in zip(subgroup.stratum.attributes, subgroup.levels, strict=True):
+            levels[a].add(level)
+    return [[attribute.levels[level].label for level in sorted(kept)] for attribute, kept in zip(survey.attributes, levels, strict=True)]
 
 
 def _items_frame(survey: Survey) -> pl.DataFrame:
@@ -183,7 +225,13 @@ def _joint_frame(survey: Survey, cells: Cells) -> pl.DataFrame:
 
 
 def _meta(
-    survey: Survey, cells: Cells, settings: BuildSettings, gold: pl.DataFrame, targets: pl.DataFrame, schemes: Mapping[str, Any]
+    survey: Survey,
+    cells: Cells,
+    settings: BuildSettings,
+    gold: pl.DataFrame,
+    targets: pl.DataFrame,
+    schemes: Mapping[str, Any],
+    strata: Sequence[Mapping[str, Any]],
 ) -> Mapping[str, Any]:
     codebook = survey.codebook
     findings = asdict(survey.findings)
@@ -220,6 +268,7 @@ def _meta(
             "pairs_dropped": len(survey.items) * (len(cells.kept) - 1) - len(targets),
             "parts": _parts(schemes),
         },
+        "strata": strata,
         "splits": schemes,
         "findings": findings,
         "shareable": fewest >= SHAREABLE_FROM and settings.preset != "paper",

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from valuestrata.errors import InputDataError, UsageError
+from valuestrata.errors import InputDataError, UsageError, did_you_mean
 from valuestrata.files import folder_written_beside, read_json, read_parquet, write_json, write_parquet
 from valuestrata.frames import Column, Schema
 from valuestrata.survey.codebook import Missing
@@ -111,7 +111,7 @@ LEAKAGE = Schema(
         "pair_id": Column(pl.String, "test pair"),
         "scheme": Column(pl.String, "scheme"),
         "fold": Column(pl.Int32, "fold"),
-        "trained_parents": Column(pl.List(pl.String), "trained subgroups that contain the test subgroup"),
+        "trained_parents": Column(pl.List(pl.String), "trained subgroups that contain the test subgroup; none where nothing trains"),
         "shared_respondents": Column(pl.Float64, "share of its respondents who stand behind trained gold of the same item"),
     },
 )
@@ -188,11 +188,16 @@ class Dataset:
         stand in several folds, and be a test pair in more than one of them.
 
         Raises:
+            UsageError: a part or a fold that does not exist.
             InputDataError: the data set holds no such scheme (with the reason, where the build refused it).
         """
+        if part not in (*PARTS, "all"):
+            raise UsageError(f"There is no part {part!r} of a split.{did_you_mean(part, (*PARTS, 'all'))}")
         rows = self.splits.filter(pl.col("scheme") == scheme.removesuffix(DISJOINT))
         if rows.is_empty():
             raise InputDataError(self._no_scheme(scheme))
+        if fold is not None and fold not in (folds := rows["fold"].unique().sort().to_list()):
+            raise UsageError(f"Split {scheme!r} has no fold {fold}; its folds: {', '.join(map(str, folds))}.")
         if part != "all":
             rows = rows.filter(pl.col("part") == part)
         if fold is not None:
@@ -210,12 +215,25 @@ class Dataset:
             raise InputDataError(self._no_scheme(scheme))
         return [str(label) for label in found["folds"]]
 
+    @property
+    def remarks(self) -> list[str]:
+        """What the survey did not admit, and why: strata without pairs, attributes of one level, splits; what to know of splits."""
+        noted: dict[str, list[str]] = {}
+        for row in self.meta.get("strata", ()):
+            if row["note"]:
+                noted.setdefault(row["note"], []).append(row["stratum"])
+        strata = [f"{'Strata' if len(names) > 1 else 'Stratum'} {', '.join(names)}: {note}." for note, names in noted.items()]
+        about: Mapping[str, Mapping[str, Any]] = self.meta.get("splits", {})
+        refused = [f"No split {name}: {its['refused']}" for name, its in about.items() if "refused" in its]
+        return strata + refused + [f"Split {name}: {its['note']}" for name, its in about.items() if "note" in its]
+
     def _no_scheme(self, scheme: str) -> str:
         where = self.path or "the data set"
         if reason := self.meta.get("splits", {}).get(scheme.removesuffix(DISJOINT), {}).get("refused"):
             return f"{where}: it has no split {scheme!r}. {reason}"
         built = self.splits["scheme"].unique(maintain_order=True).to_list()
-        return f"{where}: it has no split {scheme!r}; splits built: {', '.join(built) or 'none'}."
+        known = f"{', '.join(built)}, each also with {DISJOINT}" if built else "none"
+        return f"{where}: it has no split {scheme!r}; splits built: {known}."
 
 
 def half_of(split: str, part: str) -> Literal["all", "A", "B"]:

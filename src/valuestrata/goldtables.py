@@ -135,8 +135,12 @@ def _gold_frame(
         k = group.p_mode.shape[-1]
         for h, name in enumerate(HALVES):
             i, s = _with_gold(group, counts[h], keep)
+            if not len(i):  # nobody of this half answered any item of this number of options
+                continue
             item = group.items[i]
             frames.append(_gold_rows(survey, item, ids[s], name, _at(counts[h], item, s, k), _Drawn.at(group, h, i, s)))
+    if not frames:
+        return GOLD.empty()
     order = {item.id: position for position, item in enumerate(survey.items)}
     rank = {subgroup.id: position for position, subgroup in enumerate(cells.kept)}
     gold = pl.concat(frames).sort(
@@ -197,11 +201,11 @@ def _gold_rows(
             "shares": _lists(shares),
             "mode": codes[np.arange(len(item)), mode],
             "modes": _lists_where(codes, tied),
-            "mode_share": shares.max(axis=-1) if len(item) else [],
+            "mode_share": shares.max(axis=-1),
             "p_mode": _lists(drawn.p_mode),
-            "margin": top_two[:, 0] - top_two[:, 1] if len(item) else [],
+            "margin": top_two[:, 0] - top_two[:, 1],
             "entropy": entropy(shares),
-            "ceiling_oracle": drawn.p_mode.max(axis=-1) if len(item) else [],
+            "ceiling_oracle": drawn.p_mode.max(axis=-1),
             "ceiling_human": np.square(drawn.p_mode).sum(axis=-1),
             "floor_nmae": floor_nmae(drawn.p_mode, mode),
             "floor_w1": drawn.floor_w1,
@@ -241,6 +245,8 @@ def _draws_frame(
         flat = group.share_draws.reshape(*group.share_draws.shape[:3], math.prod(group.share_draws.shape[3:]))
         for h, name in enumerate(HALVES):
             i, s = _with_gold(group, counts[h], keep)
+            if not len(i):
+                continue
             frames.append(
                 pl.DataFrame(
                     {
@@ -252,4 +258,4 @@ def _draws_frame(
                     }
                 )
             )
-    return MODE_DRAWS.check(pl.concat(frames), "mode draws")
+    return MODE_DRAWS.check(pl.concat(frames), "mode draws") if frames else MODE_DRAWS.empty()

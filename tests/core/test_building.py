@@ -89,6 +89,21 @@ def test_a_half_whose_answers_weigh_nothing_has_no_gold():
     assert gold["modes"].to_list() == [[1], [1]]
 
 
+def test_a_half_that_answered_no_item_of_a_kind_has_no_gold_of_it():
+    # Q2, the only item of three codes, has one answer: one half has none.
+    made = survey([item("Q1", 2), item("Q2", 3)], [attribute("sex", ["a"])], [[0, 2], [1, -1], [0, -1]], [[0]] * 3)
+    built = build(made, LOOSE)
+    halves = built.gold.filter((pl.col("item") == "Q2") & (pl.col("subgroup") == "sex_a"))["half"].to_list()
+    assert halves in (["all", "A"], ["all", "B"])
+    assert len(built.mode_draws) == len(built.gold)
+
+
+def test_a_survey_that_nobody_answered_is_refused():
+    made = survey([item("Q1", 2), item("Q2", 3)], [attribute("sex", ["a"])], [[-1, -2]] * 3, [[0]] * 3)
+    with pytest.raises(InputDataError, match="no pair has 1 valid answers"):
+        build(made, LOOSE)
+
+
 def test_one_published_cell_under_ten_answers_is_not_shareable():
     levels = [[i % 2] for i in range(200)]
     everyone = survey([item("Q1", 2)], [attribute("sex", ["a", "b"])], [[0]] * 200, levels)
@@ -136,13 +151,14 @@ def test_what_is_not_a_data_set_is_refused(tmp_path):
 
 def test_the_paper_split_trains_on_singles_and_anchored_pairs():
     made = build(random_survey(300, 4), LOOSE)
-    strata = made.splits.join(made.subgroups.select("subgroup", "stratum"), on="subgroup")
+    rows = made.splits.filter(pl.col("scheme") == "paper")
+    strata = rows.join(made.subgroups.select("subgroup", "stratum"), on="subgroup")
     part_of = {stratum: set(part) for stratum, part in strata.group_by("stratum").agg("part").iter_rows()}
     for stratum in ("sex", "age_group", "religion", "sex_x_age", "sex_x_religion"):
         assert part_of[stratum] <= {"train", "validation"}
     assert part_of["age_x_religion"] == {"test"}
     assert "all" not in part_of
-    trained = made.splits.filter(pl.col("part") != "test")
+    trained = rows.filter(pl.col("part") != "test")
     assert (trained["part"] == "validation").sum() == len(trained) // 10
 
 
@@ -157,8 +173,8 @@ def test_the_paper_split_needs_three_attributes():
 def test_every_answer_behind_a_test_pair_is_trained_on_through_its_parents():
     made = build(random_survey(300, 4), LOOSE)
     assert len(made.leakage) == (made.splits["part"] == "test").sum()
-    validation = set(made.splits.filter(pl.col("part") == "validation")["pair_id"])
-    for row in made.leakage.iter_rows(named=True):
+    validation = set(made.part("paper", "validation")["pair_id"])
+    for row in made.leakage.filter(pl.col("scheme") == "paper").iter_rows(named=True):
         item_id = row["pair_id"].split("_")[0]
         if not any(v.startswith(f"{item_id}_") for v in validation):
             assert row["shared_respondents"] == 1
@@ -247,16 +263,16 @@ def test_nearest_parent_is_the_one_with_fewest_respondents():
 
 
 def test_a_baseline_trains_on_one_fold_and_on_half_a_where_halves_are_disjoint(nation):
-    def with_splits(splits):
-        return nation.__class__(**{**{f: getattr(nation, f) for f in nation.__dataclass_fields__}, "splits": splits})
-
-    other = nation.splits.with_columns(pl.lit("paper+disjoint").alias("scheme"))
     half_a = nation.gold.filter((pl.col("half") == "A") & (pl.col("subgroup") == "sex_M"))["counts_raw"][0].to_list()
-    assert training_gold(with_splits(other), split="paper+disjoint").counts["Q1", "sex_M"].tolist() == half_a
-    folds = with_splits(pl.concat([nation.splits, nation.splits.with_columns(pl.lit(1, pl.Int32).alias("fold"))]))
-    with pytest.raises(UsageError, match="2 folds"):
-        training_gold(folds)
-    assert training_gold(folds, fold=1).counts
+    assert training_gold(nation, split="paper+disjoint").counts["Q1", "sex_M"].tolist() == half_a
+    assert training_gold(nation).counts["Q1", "sex_M"].tolist() == [20, 5, 0] != half_a
+    # Two levels each of sex, age and religion.
+    with pytest.raises(UsageError, match="6 folds"):
+        training_gold(nation, split="unseen-level")
+    for fold, label in enumerate(nation.fold_labels("unseen-level")):
+        trained = training_gold(nation, split="unseen-level", fold=fold).counts
+        assert trained
+        assert not any(label.split(" = ")[1] in subgroup.split("_") for _, subgroup in trained)
 
 
 def test_a_baseline_does_not_see_test_gold(nation):

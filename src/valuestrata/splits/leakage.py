@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from valuestrata.dataset import DISJOINT, LEAKAGE, PARTS, Dataset
 from valuestrata.frames import Column, Schema
+from valuestrata.splits.schemes import by_reason
 
 LEAKAGE_REPORT = Schema(
     "leakage report",
@@ -21,13 +23,11 @@ LEAKAGE_REPORT = Schema(
         "test": Column(pl.Int64, "test pairs, mean of the folds"),
         "test_pairs": Column(pl.Int64, "test pairs of all folds, a pair counted in each fold that tests it"),
         "with_trained_parents": Column(
-            pl.Float64, "share of them in a trained subgroup that contains theirs, same item; null if nothing trains"
+            pl.Float64, "share of them whose subgroup lies in a trained one, same item; null where not built, as in the next two"
         ),
-        "shared_mean": Column(
-            pl.Float64, "mean share of a test pair's respondents behind trained gold of its item; null if nothing trains"
-        ),
-        "shared_max": Column(pl.Float64, "the largest such share; null if nothing trains"),
-        "note": Column(pl.String, "why it could not be built, or what to know of it; else null"),
+        "shared_mean": Column(pl.Float64, "mean share of a test pair's respondents behind trained gold of its item"),
+        "shared_max": Column(pl.Float64, "the largest such share"),
+        "note": Column(pl.String, "why it could not be built, or what to know of it and which folds it lacks; else null"),
     },
 )
 
@@ -42,7 +42,7 @@ def measure_leakage(
     """Return for every test pair the trained subgroups that contain it and the share of its people already trained on.
 
     A respondent is trained on for an item when some training pair of that item has them in its subgroup. Subgroups are
-    unions of joint cells, so this is decided joint cell by joint cell. A fold in which nothing trains has no rows.
+    unions of joint cells, so this is decided joint cell by joint cell. Where nothing trains (`transfer`) the share is 0.
 
     Args:
         splits: SPLITS schema, one or more schemes and folds.
@@ -62,8 +62,6 @@ def measure_leakage(
     frames = [LEAKAGE.empty()]
     for part in places.partition_by("scheme", "fold", maintain_order=True):
         train, test = part.filter(pl.col("part") == "train"), part.filter(pl.col("part") == "test")
-        if train.is_empty():
-            continue
         trained = np.zeros(people.shape, dtype=np.bool_)
         trained[train["subgroup"].to_numpy(), train["item"].to_numpy()] = True
         covered = (within @ trained.astype(np.float64)) > 0
@@ -99,13 +97,21 @@ def leakage_report(dataset: Dataset) -> pl.DataFrame:
         row: dict[str, object] = {"scheme": scheme, "folds": folds, "test_pairs": int((pairs["part"] == "test").sum())}
         row |= {part: round((pairs["part"] == part).sum() / folds) for part in PARTS}
         leaks = dataset.leakage.filter(pl.col("scheme") == scheme)
-        if leaks.is_empty():
-            rows.append(row | {"note": about.get("note") or "No pair of this data set trains."})
-            continue
-        row |= {"with_trained_parents": (leaks["trained_parents"].list.len() > 0).mean(), "note": about.get("note")}
+        row |= {"with_trained_parents": (leaks["trained_parents"].list.len() > 0).mean(), "note": _note(about)}
         rows.append(row | {"shared_mean": leaks["shared_respondents"].mean(), "shared_max": leaks["shared_respondents"].max()})
-        rows.append(row | {"scheme": scheme + DISJOINT, "shared_mean": 0.0, "shared_max": 0.0})
+        if row["train"]:
+            rows.append(row | {"scheme": scheme + DISJOINT, "shared_mean": 0.0, "shared_max": 0.0})
+        else:
+            # Its halves keep nobody apart.
+            rows[-1]["note"] = "No pair of this data set trains; another wave or country does."
     return LEAKAGE_REPORT.frame(rows)
+
+
+def _note(about: Mapping[str, Any]) -> str | None:
+    """Return what `meta["splits"]` says of a scheme beside its folds, as sentences."""
+    left_out: Mapping[str, str] = about.get("left_out", {})
+    lacks = f"No fold for {by_reason(left_out)}." if left_out else None
+    return " ".join(sentence for sentence in (about.get("note"), lacks) if sentence) or None
 
 
 def _names_where(chosen: NDArray[np.bool_], names: Sequence[str]) -> pl.Series:

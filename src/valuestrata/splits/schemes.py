@@ -66,7 +66,8 @@ def paper(pairs: pl.DataFrame, subgroups: pl.DataFrame, attributes: Sequence[Att
         attributes: the survey's attributes, in their order.
 
     Returns:
-        One fold; refused with fewer than three attributes, where no pair stratum is without the anchor.
+        One fold; refused with fewer than three attributes, where no pair stratum is without the anchor. A note says it where
+        test pairs are no new combination, because one of their attributes has one level only.
     """
     if len(attributes) < 3:
         found = ", ".join(a.name for a in attributes) or "none"
@@ -81,7 +82,8 @@ def paper(pairs: pl.DataFrame, subgroups: pl.DataFrame, attributes: Sequence[Att
     size = used.sum_horizontal().to_numpy()
     anchored = used[anchor].to_numpy()
     fold = Fold(f"pair strata without {anchor}", {}, (size == 1) | ((size == 2) & anchored), (size == 2) & ~anchored)
-    return _admitted("paper", [fold], "lower --min-respondents or --min-valid, or build more --strata")
+    note = _repeated(_labels(pairs, subgroups, names), fold.test)
+    return _admitted("paper", [fold], "lower --min-respondents or --min-valid, or build more --strata", note=note)
 
 
 def unseen_level(pairs: pl.DataFrame, subgroups: pl.DataFrame, attributes: Sequence[Attribute]) -> Scheme:
@@ -103,7 +105,7 @@ def unseen_level(pairs: pl.DataFrame, subgroups: pl.DataFrame, attributes: Seque
         known = [level.label for level in attribute.levels]
         if len(present) == 1:
             left_out[f"{attribute.name} = {present.pop()}"] = (
-                f"no other level of {attribute.name} has pairs: nothing that trains would use the attribute"
+                f"no other level of {attribute.name} has pairs, so that nothing that trains would use the attribute"
             )
         elif present:
             for level in known:
@@ -144,7 +146,8 @@ def unseen_both(pairs: pl.DataFrame, subgroups: pl.DataFrame, attributes: Sequen
     (by_subgroup,) = of_paper.folds
     dealt, note = _deal_items(pairs, items, seed)
     folds = [Fold(label, held_out, by_subgroup.train & ~test, by_subgroup.test & test) for label, held_out, test in dealt]
-    return _admitted("unseen-both", folds, "at least two items need pairs on both sides of the paper split", note=note)
+    notes = " ".join(sentences for sentences in (of_paper.note, note) if sentences) or None
+    return _admitted("unseen-both", folds, "at least two items need pairs on both sides of the paper split", note=notes)
 
 
 def transfer(pairs: pl.DataFrame) -> Scheme:
@@ -170,16 +173,25 @@ def deal(sizes: Mapping[str, int], hands: int, *, seed: int) -> list[list[str]]:
     return [sorted(hand, key=names.index) for hand in dealt if hand]
 
 
+def by_reason(reasons: Mapping[str, str]) -> str:
+    """Return label -> reason as one phrase, labels of the same reason together: `a, b: too small; c: nothing tests`."""
+    together: dict[str, list[str]] = {}
+    for label, reason in reasons.items():
+        together.setdefault(reason, []).append(label)
+    return "; ".join(f"{', '.join(labels)}: {reason}" for reason, labels in together.items())
+
+
 def _deal_items(pairs: pl.DataFrame, items: pl.DataFrame, seed: int) -> tuple[list[tuple[str, dict[str, Any], Mask]], str | None]:
     """Return label, held_out and test mask of each fold, and the note where items were dealt instead of topics."""
     asked = items.join(pairs.select("item").unique(), on="item", how="semi", maintain_order="left")
     topics = dict(asked.group_by("topic", maintain_order=True).len().iter_rows())
     by_topic = len(topics) >= ITEM_FOLDS
     sizes: dict[str, int] = topics if by_topic else dict.fromkeys(asked["item"], 1)
+    count = "1 topic" if len(topics) == 1 else f"{len(topics)} topics"
     note = (
         None
         if by_topic
-        else f"Folds by item, not by topic: the items with pairs have {len(topics)} topics, and five folds need as many. "
+        else f"Folds by item, not by topic: the items with pairs have {count}, and five folds need as many. "
         "Other items of a test item's topic train."
     )
     column = pairs.join(asked, on="item", how="left", maintain_order="left")["topic"] if by_topic else pairs["item"]
@@ -191,6 +203,21 @@ def _deal_items(pairs: pl.DataFrame, items: pl.DataFrame, seed: int) -> tuple[li
 def _labels(pairs: pl.DataFrame, subgroups: pl.DataFrame, attributes: Iterable[str]) -> pl.DataFrame:
     """Return for every pair the level of each attribute, null where its stratum does not use it."""
     return pairs.select("subgroup").join(subgroups.select("subgroup", *attributes), on="subgroup", how="left", maintain_order="left")
+
+
+def _repeated(labels: pl.DataFrame, test: Mask) -> str | None:
+    """Return a note on test pairs that cross an attribute of one level, from the levels of all pairs (columns: attributes).
+
+    Such a cell holds the people of its other attribute's cell over again, as far as they are known to have that level.
+    """
+    tested = labels.filter(pl.Series(test))
+    single = {name: found.item() for name in labels.columns if len(found := labels[name].drop_nulls().unique()) == 1}
+    crossed = [name for name in single if tested[name].null_count() < len(tested)]
+    if not crossed:
+        return None
+    number = int(tested.select(pl.any_horizontal(pl.col(crossed).is_not_null())).to_series().sum())
+    which = " and ".join(f"{name} ({single[name]})" for name in crossed)
+    return f"Only one level has pairs in {which}: {number} of {len(tested)} test pairs cross it, and are no new combination of levels."
 
 
 def _admitted(name: str, folds: Sequence[Fold], needs: str, left_out: Mapping[str, str] | None = None, note: str | None = None) -> Scheme:
@@ -205,5 +232,5 @@ def _admitted(name: str, folds: Sequence[Fold], needs: str, left_out: Mapping[st
             kept.append(fold)
     if kept:
         return Scheme(name, tuple(kept), reasons, note)
-    why = "; ".join(f"{label}: {reason}" for label, reason in reasons.items()) or "no pair was built"
+    why = by_reason(reasons) or "no pair was built"
     return Scheme(name, left_out=reasons, refused=f"No fold of {name} has both a training and a test side ({why}); {needs}.")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from valuestrata.dataset import PARTS, SPLITS
 from valuestrata.splits.schemes import Fold, Mask, Scheme, paper, transfer, unseen_both, unseen_item, unseen_level
@@ -66,7 +67,7 @@ def _rows(pairs: pl.DataFrame, scheme: str, number: int, fold: Fold, seed: int) 
     return SPLITS.check(rows, f"split {scheme}")
 
 
-def _validation(train: Mask, seed: int, fold: int) -> np.ndarray[Any, np.dtype[np.intp]]:
+def _validation(train: Mask, seed: int, fold: int) -> NDArray[np.intp]:
     candidates = np.flatnonzero(train)
     count = min(VALIDATION_PAIRS, int(len(candidates) * VALIDATION_SHARE))
     return np.random.default_rng([seed, fold]).choice(candidates, size=count, replace=False)

@@ -13,6 +13,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import audit_10x20k
+import bootstrap_10x20k
 import gold_counts_vs_pandas
 import local_forward
 import mode_bootstrap
@@ -22,6 +24,8 @@ BENCHMARKS = {
     "gold_counts_vs_pandas": gold_counts_vs_pandas.run,
     "mode_bootstrap": mode_bootstrap.run,
     "local_forward": local_forward.run,
+    "bootstrap_10x20k": bootstrap_10x20k.run,
+    "audit_10x20k": audit_10x20k.run,
 }
 # One loaded model serves several comparisons; each may be asked for by its own name.
 PARTS = dict.fromkeys(("local_vs_alone", "local_vs_generate", "local_forward_fraction"), "local_forward")

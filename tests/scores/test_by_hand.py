@@ -257,7 +257,7 @@ def test_what_is_refused(kit):
     with pytest.raises(InputDataError, match="'status'"):
         score(dataset, [kit.run_of("m", run.responses.drop("status"))])
     lame = kit.build(kit.World(ITEMS, SEXES, COUNTS, {("Q1", "sex_F"): [1, 1]}))
-    with pytest.raises(InputDataError, match=r"mode_draws\.parquet has not 2 draws for 3 of 4 pairs"):
+    with pytest.raises(InputDataError, match=r"mode_draws\.parquet, column draws: 3 of 4 pairs have not 2 draws"):
         score(lame, [run])
 
 

@@ -1,6 +1,7 @@
 """Do the intervals hold what they promise? Planted populations, and scipy for the part that scipy can do."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -8,6 +9,9 @@ import pytest
 from scipy import stats
 
 from valuestrata.scores import compare, score
+from valuestrata.scores.bootstrap import Replicates, Resampler
+from valuestrata.scores.intervals import interval
+from valuestrata.scores.layout import Keys, Layout, Values
 
 ITEMS, SUBGROUPS, PEOPLE, DRAWS = 24, 3, 21, 40
 
@@ -69,6 +73,85 @@ def test_items_alone_are_not_enough_where_the_same_people_answer_all_of_them(kit
     assert items_only <= 70, items_only
 
 
+def normal_layout(items):
+    """One subgroup answering `items` items, and nothing that redraws it: the worlds below bring their own redraws."""
+    keys = Keys([("all", "all")], np.ones((1, 1)), np.zeros((0, items)), np.zeros(0, dtype=np.intp))
+    return Layout(
+        gold=pl.DataFrame(),
+        subgroups=["g"],
+        items=[f"Q{i}" for i in range(items)],
+        present=np.ones((1, items), dtype=bool),
+        mode=np.zeros(items, dtype=np.intp),
+        options=np.full(items, 2),
+        ordered=np.ones(items, dtype=bool),
+        draws=np.zeros((0, items), dtype=np.int8),
+        # Only how many redraws there are is read of it.
+        share_draws=[SimpleNamespace(shares=np.zeros((2, items, REDRAWS), dtype=np.float32))],
+        keys=keys,
+    )
+
+
+WORLDS, SAMPLE, QUESTIONS, REDRAWS = 600, 40, 40, 150
+
+
+def normal_world(rng, *, between, person, own):
+    """A metric of every item that is a mean over people: mu = 0, items, persons and their own noise, with bootstrapped people.
+
+    Its variance is between^2 / items + person^2 / people + own^2 / (people items).
+    """
+    answers = between * rng.normal(size=QUESTIONS) + person * rng.normal(size=(SAMPLE, 1)) + own * rng.normal(size=(SAMPLE, QUESTIONS))
+    counts = rng.multinomial(SAMPLE, [1 / SAMPLE] * SAMPLE, size=REDRAWS) / SAMPLE
+    return Values(answers.mean(axis=0)[None], by_share=(counts @ answers)[:, None].astype(np.float32))
+
+
+def three_ways(seed, **how):
+    """p-values of mu = 0, which is true, by items alone, two-way, and by the plain sum of both; and the two-way interval."""
+    rng = np.random.default_rng(seed)
+    resampler = Resampler(normal_layout(QUESTIONS), 400, seed)
+    values = normal_world(rng, **how)
+    both = resampler.sample(values)
+    alone = resampler.sample(Values(values.gold))
+    naive = both.estimate + both.by_items + both.redraws()[both.people.order]
+    made = (resampler.replicate(alone), resampler.replicate(both), Replicates(both.estimate, naive, both.pairs, both.known))
+    return [interval(replicates, 0.95, -np.inf, np.inf) for replicates in made]
+
+
+def misses(found):
+    return sum(not one.low[0] <= 0 <= one.high[0] for one in found)
+
+
+@pytest.mark.parametrize(
+    ("how", "wrong"), [({"between": 0.2, "person": 1.0, "own": 6.0}, "items"), ({"between": 0.2, "person": 0.2, "own": 6.0}, "naive")]
+)
+def test_coverage_in_a_world_whose_truth_is_known(how, wrong):
+    """Items and people both random. Items alone do not see the noise that the people have in common over items.
+
+    The sum of both ways counts twice what each answer has of its own. Two-way with k is right in both worlds.
+    """
+    items, two_way, naive = zip(*(three_ways(seed, **how) for seed in range(WORLDS)), strict=True)
+    assert stats.binomtest(misses(two_way), WORLDS, 0.05).pvalue > 0.001, misses(two_way)
+    between, person, own = how["between"] ** 2 / QUESTIONS, how["person"] ** 2 / SAMPLE, how["own"] ** 2 / (QUESTIONS * SAMPLE)
+    for found, variance in ((items, between + own), (naive, between + person + 2 * own)):
+        assert np.mean([one.se[0] ** 2 for one in found]) == pytest.approx(variance, rel=0.1)
+    # The largest of three estimates is a little too large where people have next to nothing in common.
+    assert 0.95 < np.mean([one.se[0] ** 2 for one in two_way]) / (between + person + own) < 1.2
+    if wrong == "items":
+        assert stats.binomtest(misses(items), WORLDS, 0.05, alternative="greater").pvalue < 1e-4, misses(items)
+    else:
+        assert stats.binomtest(misses(naive), WORLDS, 0.05, alternative="less").pvalue < 1e-4, misses(naive)
+    # Where the interval is right, p is uniform under the null.
+    assert stats.kstest([one.p[0] for one in two_way], "uniform").pvalue > 0.001
+    assert stats.kstest([one.p[0] for one in (items if wrong == "items" else naive)], "uniform").pvalue < 0.001
+
+
+@pytest.mark.parametrize("how", [{"between": 0.6, "person": 0.0, "own": 0.5}, {"between": 0.05, "person": 1.0, "own": 0.3}])
+def test_coverage_where_one_kind_of_noise_is_nearly_all(how):
+    """Nearly all of the variation between items, or nearly all of it shared by the people."""
+    two_way = [three_ways(seed, **how)[1] for seed in range(300)]
+    assert stats.binomtest(misses(two_way), 300, 0.05).pvalue > 0.001, misses(two_way)
+    assert stats.kstest([one.p[0] for one in two_way], "uniform").pvalue > 0.001
+
+
 def test_without_centring_a_perfect_model_would_lie_outside_of_its_own_interval(kit):
     """Ten near ties: every redraw flips about half of the modes, the estimate is 1. The interval must hold it."""
     rng = np.random.default_rng(0)
@@ -86,19 +169,24 @@ def test_an_item_only_metric_has_the_interval_that_scipy_gives(kit):
     world = kit.random_world(21, items=40, drop=0.0)
     world = replace(world, items={i: (t, "ordinal", c) for i, (t, _, c) in world.items.items()})
     rows = [row | {"sample": 0} for row in kit.random_rows(world, 21, asked=1.0, missing=0.1, samples=1)]
-    dataset = kit.build(world)
+    # Without redraws nothing but items is resampled.
+    dataset = kit.build(replace(world, draws=None))
     scores = score(dataset, [kit.run_of("m", rows)], by=("all", "item"), bootstrap=4000, seed=1)
-    by_item = scores.filter((pl.col("by") == "item") & (pl.col("metric") == "accuracy_expected"))
-    # A full grid: the mean over pairs is the mean over items.
-    theirs = stats.bootstrap(
-        (by_item["value"].to_numpy(),), np.mean, n_resamples=4000, method="percentile", rng=np.random.default_rng(5)
-    ).confidence_interval
-    low, high = (kit.value_of(scores, "accuracy_expected", column=column) for column in ("ci_low", "ci_high"))
-    width = theirs.high - theirs.low
-    assert low == pytest.approx(theirs.low, abs=0.08 * width)
-    assert high == pytest.approx(theirs.high, abs=0.08 * width)
-    # Items are not resampled within one item, and expected accuracy knows of no redraws.
-    assert by_item["ci_low"].to_numpy() == pytest.approx(by_item["value"].to_numpy(), abs=1e-12)
+    for metric in ("accuracy_expected", "nmae", "refusal_rate"):
+        by_item = scores.filter((pl.col("by") == "item") & (pl.col("metric") == metric))
+        # A full grid: the mean over pairs is the mean over items.
+        theirs = stats.bootstrap(
+            (by_item["value"].to_numpy(),), np.mean, n_resamples=4000, method="percentile", rng=np.random.default_rng(5)
+        ).confidence_interval
+        low, high = (kit.value_of(scores, metric, column=column) for column in ("ci_low", "ci_high"))
+        width = theirs.high - theirs.low
+        assert low == pytest.approx(theirs.low, abs=0.08 * width), metric
+        assert high == pytest.approx(theirs.high, abs=0.08 * width), metric
+        # A single item cannot be resampled. What the model did on it is a fact, what people would answer again is not known.
+        if metric == "refusal_rate":
+            assert by_item["ci_low"].equals(by_item["value"])
+        else:
+            assert by_item["ci_low"].null_count() == len(by_item) == 40
 
 
 def test_a_paired_difference_is_narrower_than_two_scores_suggest(kit):
@@ -112,12 +200,12 @@ def test_a_paired_difference_is_narrower_than_two_scores_suggest(kit):
     dataset = kit.build(world)
     one, two = kit.run_of("one", rows), kit.run_of("two", changed)
     alone = score(dataset, [one], by=("all",))
-    difference = compare(dataset, one, two, by=("all",))
+    difference = compare(dataset, [one, two], [("one", "two")], by=("all",))
 
     def width(table):
         return kit.value_of(table, "accuracy", column="ci_high") - kit.value_of(table, "accuracy", column="ci_low")
 
-    assert abs(kit.value_of(difference, "accuracy")) == pytest.approx(1 / 40)
+    assert abs(kit.value_of(difference, "accuracy", column="difference")) == pytest.approx(1 / 40)
     assert width(difference) < width(alone) / 3
 
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from valuestrata.scores import compare, pair_scores, score
+from valuestrata.scores.layout import Keys
 
 SEEDS = st.integers(0, 10_000)
 FEW = settings(max_examples=25, deadline=None)
@@ -63,6 +64,32 @@ def test_the_order_of_rows_and_pairs_does_not_matter(kit: SimpleNamespace, seed:
 
 
 @FEW
+@given(seed=SEEDS, leading=st.sampled_from([(), (3,), (2, 2)]), single=st.booleans())
+def test_sums_by_key_are_sums_over_their_pairs(seed: int, leading: tuple[int, ...], single: bool):
+    """Keys of no subgroup, of one and of several; topics; single items; in either precision."""
+    rng = np.random.default_rng(seed)
+    groups = np.concatenate([rng.integers(0, 2, (3, 4)), np.eye(4, dtype=int)[:2], np.zeros((1, 4), dtype=int)]).astype(float)
+    topics = rng.integers(0, 2, (2, 5)).astype(float)
+    items = np.array([4, 0])
+    keys = Keys([("level", str(n)) for n in range(10)], groups, topics, items)
+    values = rng.integers(-9, 9, (*leading, 4, 5)).astype(np.float32 if single else np.float64)
+    rows = keys.rows(values)
+    assert rows.dtype == values.dtype
+    assert rows.shape == (*leading, 8, 5)
+    totals = keys.totals(values.astype(np.float64))
+    for place in np.ndindex(*leading):
+        for key, members in enumerate(groups):
+            expected = [sum(values[(*place, g, i)] for g in range(4) if members[g]) for i in range(5)]
+            assert rows[(*place, key)].tolist() == expected
+            assert totals[(*place, key)] == sum(expected)
+        for key, of_topic in enumerate(topics):
+            expected = [sum(values[(*place, g, i)] for g in range(4)) * of_topic[i] for i in range(5)]
+            assert rows[(*place, 6 + key)].tolist() == expected
+            assert totals[(*place, 6 + key)] == sum(expected)
+        assert totals[(*place, 8)] == values[place][:, 4].sum()
+
+
+@FEW
 @given(seed=SEEDS)
 def test_each_code_once_scores_one_over_k(kit: SimpleNamespace, seed: int):
     world = kit.random_world(seed)
@@ -101,11 +128,26 @@ def test_refusing_never_helps_and_never_drops_a_pair(kit: SimpleNamespace, seed:
 def test_a_run_compared_with_a_copy_of_itself_differs_by_nothing(kit: SimpleNamespace, seed: int):
     world = kit.random_world(seed)
     rows = kit.random_rows(world, seed)
-    table = compare(kit.build(world), kit.run_of("a", rows), kit.run_of("b", rows), bootstrap=20, by=SHORT)
-    means = table.filter(~pl.col("metric").str.starts_with("spread")).drop_nulls("value")
-    for column in ("value", "ci_low", "ci_high"):
-        assert (means[column].abs() < 1e-12).all()
+    runs = [kit.run_of("a", rows), kit.run_of("b", rows)]
+    table = compare(kit.build(world), runs, [("a", "b")], bootstrap=20, by=SHORT)
+    means = table.filter(~pl.col("metric").str.starts_with("spread")).drop_nulls("difference")
+    for column in ("difference", "ci_low", "ci_high", "se"):
+        assert (means[column].drop_nulls().abs() < 1e-12).all()
+    assert (means["p"].drop_nulls() == 1).all()
+    assert means["p"].is_null().equals(means["ci_low"].is_null())
     assert set(table["against"]) == {"b"}
+
+
+@FEW
+@given(seed=SEEDS)
+def test_turning_a_comparison_round_turns_its_signs(kit: SimpleNamespace, seed: int):
+    world = kit.random_world(seed)
+    runs = [kit.run_of(str(n), kit.random_rows(world, seed + n)) for n in range(2)]
+    table = compare(kit.build(world), runs, [("0", "1"), ("1", "0")], bootstrap=30, by=SHORT)
+    there, back = (table.filter(pl.col("run") == name) for name in "01")
+    turned = (("difference", "difference", -1), ("ci_low", "ci_high", -1), ("se", "se", 1), ("p", "p", 1), ("pairs", "pairs", 1))
+    for left, right, sign in turned:
+        assert np.allclose(there[left].to_numpy(), sign * back[right].to_numpy(), atol=1e-9, equal_nan=True), left
 
 
 @FEW

@@ -76,7 +76,7 @@ def test_halving_the_answers_quarters_the_ratio(kit):
 
 
 def test_the_interval_equals_replicates_worked_out_apart(kit):
-    """Denominators are redrawn and centred item by item; percentiles of the ratios are the interval."""
+    """Numerators and denominators move with the items, denominators with redraws too; percentiles of the ratios are the interval."""
     world, truth, gold, redrawn, _ = planted(kit, groups=5, items=8, draws=9, people=80)
     dataset = kit.build(world)
     run = answering(kit, "m", truth)
@@ -84,18 +84,18 @@ def test_the_interval_equals_replicates_worked_out_apart(kit):
     answers = np.var(truth / 4, axis=0, ddof=1)
     of_gold = np.var(gold / 4, axis=0, ddof=1)
     of_draw = np.var(redrawn / 4, axis=1, ddof=1)
-    excess = of_draw.mean(axis=0) - of_gold
     noise = of_draw.mean(axis=0) - np.var(redrawn.mean(axis=0) / 4, axis=0, ddof=1)
-    drawn = np.random.default_rng(4).multinomial(8, [1 / 8] * 8, size=30)
-    raw = [w @ answers / (w @ (of_draw[b % 9] - excess)) for b, w in enumerate(drawn)]
-    corrected = [w @ answers / (w @ (of_draw[b % 9] - excess - noise)) for b, w in enumerate(drawn)]
+    drawn = kit.resamples(4, 8, 30, 9)
     assert kit.value_of(scores, "spread_ratio") == pytest.approx(answers.sum() / of_gold.sum())
     assert kit.value_of(scores, "spread_ratio_corrected") == pytest.approx(answers.sum() / (of_gold - noise).sum())
-    for metric, values in (("spread_ratio", raw), ("spread_ratio_corrected", corrected)):
+    for metric, below in (("spread_ratio", of_gold), ("spread_ratio_corrected", of_gold - noise)):
+        values = kit.ratio_replicates(drawn, answers.tolist(), below.tolist(), (None, of_draw.tolist()))
         assert min(values) > 0
-        assert kit.value_of(scores, metric, column="ci_low") == pytest.approx(np.quantile(values, 0.1))
-        assert kit.value_of(scores, metric, column="ci_high") == pytest.approx(np.quantile(values, 0.9))
-    of_item = [answers[3] / (of_draw[b % 9, 3] - excess[3]) for b in range(30)]
+        # The variance counted twice is added up in single precision.
+        assert kit.value_of(scores, metric, column="ci_low") == pytest.approx(np.quantile(values, 0.1), rel=1e-5)
+        assert kit.value_of(scores, metric, column="ci_high") == pytest.approx(np.quantile(values, 0.9), rel=1e-5)
+    excess = of_draw.mean(axis=0) - of_gold
+    of_item = [answers[3] / (of_draw[d, 3] - excess[3]) for d in drawn.order]
     assert min(of_item) > 0
     assert kit.value_of(scores, "spread_ratio", "item", "Q3", "ci_low") == pytest.approx(np.quantile(of_item, 0.1))
 
@@ -113,8 +113,8 @@ def test_an_interval_that_reaches_labels_without_spread_has_no_ends(kit):
     assert kit.value_of(scores, "spread_ratio", column="ci_high") == pytest.approx(0.5 / 0.25)
     # With the noise of .25 taken off, half of the replicates have none left.
     assert kit.value_of(scores, "spread_ratio_corrected", column="ci_high") is None
-    twice = compare(dataset, kit.run_of("m", rows), kit.run_of("n", rows), bootstrap=40)
-    assert kit.value_of(twice, "spread_ratio") == 0
+    twice = compare(dataset, [kit.run_of("m", rows), kit.run_of("n", rows)], [("m", "n")], bootstrap=40)
+    assert kit.value_of(twice, "spread_ratio", column="difference") == 0
     assert kit.value_of(twice, "spread_ratio_corrected", column="ci_low") is None
 
 

@@ -198,8 +198,6 @@ def select_pairs(
         for word in given:
             if word not in known:
                 raise UsageError(f"{dataset.path or 'The data set'} has no {what} {word!r}.{did_you_mean(word, known)}")
-    if fold is not None and fold not in (folds := dataset.part(split, "all")["fold"].unique().sort().to_list()):
-        raise UsageError(f"Split {split!r} has no fold {fold}; its folds: {', '.join(map(str, folds))}.")
     pairs = dataset.part(split, part, fold).unique("pair_id", maintain_order=True)
     if items:
         pairs = pairs.filter(pl.col("item").is_in(list(items)))

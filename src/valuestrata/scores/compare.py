@@ -11,7 +11,7 @@ from valuestrata.dataset import Dataset
 from valuestrata.errors import UsageError, did_you_mean
 from valuestrata.responses.schema import RESPONSES
 from valuestrata.scores.aggregate import RANGES, RunLike, check_call, key_rows
-from valuestrata.scores.bootstrap import Resampler
+from valuestrata.scores.bootstrap import Replicates, Resampler
 from valuestrata.scores.intervals import Interval, interval
 from valuestrata.scores.layout import BY, Layout, RunGrid, count_pairs, lay_out, place
 from valuestrata.scores.pairs import OF_GOLD
@@ -85,8 +85,10 @@ def _differences(
     resampler: Resampler, spread: Spread, run: RunGrid, against: RunGrid, metrics: Sequence[str], confidence: float
 ) -> dict[str, Interval]:
     columns: dict[str, Interval] = {}
-    common = np.isnan(run.position) | np.isnan(against.position)
-    ratios = [spread.replicates(np.where(common, np.nan, grid.position)) for grid in (run, against)] if set(SPREADS) & set(metrics) else []
+    ratios: list[dict[str, Replicates]] = []
+    if set(SPREADS) & set(metrics):
+        apart = np.isnan(run.position) | np.isnan(against.position)
+        ratios = [spread.replicates(np.where(apart, np.nan, grid.position)) for grid in (run, against)]
     for metric in metrics:
         low, high = RANGES.get(metric, (0.0, 1.0))
         if metric in SPREADS:

@@ -47,10 +47,21 @@ class Keys:
     items: Indices
 
     def rows(self, values: Array) -> Array:
-        """Sum values (..., G, I) over the subgroups of each key, item by item: (..., A + T, I), single items left out."""
-        by_group = np.matmul(self.groups.astype(values.dtype), values)
-        by_topic = values.sum(axis=-2)[..., None, :] * self.topics.astype(values.dtype)
-        return cast(Array, np.concatenate([by_group, by_topic], axis=-2))
+        """Sum values (..., G, I) over the subgroups of each key, item by item: (..., A + T, I), single items left out.
+
+        One matrix product over all leading axes; a key of one subgroup, as most are, is copied.
+        """
+        by_group = np.ascontiguousarray(np.moveaxis(values, -2, 0))
+        several = self.groups.sum(axis=1) != 1
+        result = np.empty((len(self.groups) + len(self.topics), *by_group.shape[1:]), dtype=values.dtype)
+        kept = result[: len(self.groups)]
+        product = self.groups[several].astype(values.dtype) @ by_group.reshape(len(by_group), -1)
+        kept[several] = product.reshape(-1, *by_group.shape[1:])
+        kept[~several] = by_group[self.groups[~several].argmax(axis=1)]
+        everyone = values.sum(axis=-2)
+        for row, topic in zip(result[len(self.groups) :], self.topics.astype(values.dtype), strict=True):
+            np.multiply(everyone, topic, out=row)
+        return cast(Array, np.moveaxis(result, 0, -2))
 
     def totals(self, values: Floats) -> Floats:
         """Sum values (..., G, I) over the pairs of each key: (..., N)."""

@@ -62,7 +62,7 @@ def relative(
     """Return gains on the best cheap baseline and relative scores of every run.
 
     One baseline a metric serves all keys: the best of `baselines` over the pairs of the part that all of them have a value for
-    (those that answer less than 95 % of what the fullest answers are passed over).
+    (those that answer less than 95 % of what the fullest answers are passed over), the first run of equals.
 
     Args:
         dataset: the ground truth.

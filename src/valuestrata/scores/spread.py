@@ -80,14 +80,27 @@ class Spread:
         if len(layout.draws) == 0:
             nothing = np.full_like(gold, np.nan)
             return self._part(gold, used, None), self._part(nothing, used, None)
+        # One pass over all draws of the data set: the correction uses each of them, so that it does not depend on the number of
+        # replicates, and the replicates the first ones.
+        sums = np.empty((len(modes), len(layout.keys.names)))
+        few: list[Floats] = []
+        total, place = np.zeros_like(gold), np.zeros(layout.present.shape)
+        size = max(1, CHUNK_NUMBERS // layout.present.size)
+        for start in range(0, len(layout.draws), size):
+            positions = self._positions(layout.draws[start : start + size])
+            between = self._between(positions, mask)
+            total += between.sum(axis=0)
+            place += positions.sum(axis=0)
+            sums[start : start + size] = self._totals(between[: max(len(modes) - start, 0)])
+            if start < min(SHARED_DRAWS, len(modes)):
+                few.append(self._rows(between[: min(SHARED_DRAWS, len(modes)) - start]))
+        number = len(layout.draws)
+        excess = total / number - self._between((place / number)[None], mask)[0]
         noise: Noise | None = None
         if len(modes):
-            size = max(1, CHUNK_NUMBERS // layout.present.size)
-            chunks = [self._between(self._positions(modes[at : at + size]), mask) for at in range(0, len(modes), size)]
-            sums = np.concatenate([self._totals(chunk) for chunk in chunks])
-            few = np.concatenate([self._rows(chunk) for chunk in chunks[: -(-SHARED_DRAWS // size)]])[:SHARED_DRAWS]
-            noise = Noise(sums - sums.mean(axis=0), centred(np.nan_to_num(few).astype(np.float32)), self._resampler.mode_order)
-        return self._part(gold, used, noise), self._part(gold - self._noise(mask), used, noise)
+            by_item = centred(np.nan_to_num(np.concatenate(few)).astype(np.float32))
+            noise = Noise(sums - sums.mean(axis=0), by_item, self._resampler.mode_order)
+        return self._part(gold, used, noise), self._part(gold - excess, used, noise)
 
     def _part(self, between: Floats, used: Floats, people: Noise | None) -> Part:
         """Sum the variances of each group and item, shape (kept groups, I), up to keys. `used`: pairs behind them."""
@@ -98,20 +111,6 @@ class Spread:
         by_items[weights @ pairs.T == 0] = np.nan
         scale = scale_of((pairs > 0).sum(axis=1).astype(np.float64))
         return Part(estimate, centred(by_items) * scale, people, np.ones(len(estimate)), np.nan_to_num(rows))
-
-    def _noise(self, mask: NDArray[np.bool_]) -> Floats:
-        """Return the noise in redrawn modes, shape (kept groups, I).
-
-        All draws of the data set are used, so that the corrected ratio does not depend on the number of replicates.
-        """
-        layout = self._resampler.layout
-        total, place = np.zeros((len(self._kept), layout.present.shape[1])), np.zeros(layout.present.shape)
-        size = max(1, CHUNK_NUMBERS // layout.present.size)
-        for start in range(0, len(layout.draws), size):
-            positions = self._positions(layout.draws[start : start + size])
-            total += self._between(positions, mask).sum(axis=0)
-            place += positions.sum(axis=0)
-        return total / len(layout.draws) - self._between((place / len(layout.draws))[None], mask)[0]
 
     def _positions(self, modes: NDArray[np.integer]) -> Floats:
         """Turn option indices (B, G * I) into positions on 0..1, (B, G, I); nominal items are masked by the caller."""

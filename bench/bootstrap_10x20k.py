@@ -1,0 +1,193 @@
+"""Intervals of ten runs x 20,000 pairs: 2,000 two-way replicates of every metric and key (limit: 20 s on 2 cores).
+
+Ours is `score` as a user calls it: responses checked and laid out, all metrics (w1, rps, tv and jsd too, because every run
+states distributions), all groupings, and the table made of it. The peer does a part of it, the accuracy of one run for every
+key, on arrays in memory and with the same item weights, redraws and pairing; beside it stands what ours takes for that part.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from population import synthetic_survey
+
+from valuestrata.building import BuildSettings, build
+from valuestrata.dataset import Dataset
+from valuestrata.responses.schema import RESPONSES
+from valuestrata.scores import score
+from valuestrata.scores.bootstrap import SHARED_DRAWS, Resampler
+from valuestrata.scores.intervals import interval
+from valuestrata.scores.layout import BY, Values, lay_out, place
+from valuestrata.scores.pairs import Floats, Indices
+
+# About 72 cells of the unseen pair strata have the 30 people and 30 answers that a pair needs.
+RESPONDENTS, ITEMS, RUNS, REPLICATES = 2_000, 278, 10, 2_000
+MISSING = 0.02
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A run: its name and its responses."""
+
+    name: str
+    responses: pl.DataFrame
+
+
+def answered(dataset: Dataset, seed: int) -> Answered:
+    """Return a run that states a distribution for each test pair and refuses a few."""
+    rng = np.random.default_rng(seed)
+    pairs = dataset.part("paper", "test").join(dataset.items.select("item", "codes"), on="item", maintain_order="left")
+    probs: list[list[float] | None] = []
+    answers: list[int | None] = []
+    for codes in pairs["codes"].to_list():
+        stated = rng.dirichlet(np.ones(len(codes)))
+        refuses = rng.random() < MISSING
+        probs.append(None if refuses else stated.tolist())
+        answers.append(None if refuses else codes[int(stated.argmax())])
+    rows = pairs.select("pair_id", "item", "subgroup").with_columns(
+        pl.Series("option_probs", probs, dtype=pl.List(pl.Float64)),
+        pl.Series("answer", answers, dtype=pl.Int32),
+        pl.lit("logprob").alias("elicitation"),
+        pl.lit("default").alias("template"),
+        pl.lit("scale").alias("order"),
+        pl.lit(0, dtype=pl.Int32).alias("sample"),
+        pl.lit(0, dtype=pl.Int32).alias("paraphrase"),
+        pl.lit("1").alias("template_version"),
+        pl.lit(0.9).alias("option_mass"),
+    )
+    rows = rows.with_columns(pl.when(pl.col("answer").is_null()).then(pl.lit("refused")).otherwise(pl.lit("answered")).alias("status"))
+    absent = [pl.lit(None, dtype=column.dtype).alias(name) for name, column in RESPONSES.columns.items() if name not in rows.columns]
+    return Answered(f"run{seed}", rows.with_columns(absent).select(list(RESPONSES.columns)))
+
+
+@dataclass(frozen=True)
+class Work:
+    """What both sides of the ratio start from: one metric, accuracy, of one run.
+
+    Attributes:
+        items: shape (P,), item of each pair. answer, mode: shape (P,), option index; -1 where the run refused.
+        draws: shape (D, P), redrawn modes. weights: shape (B, I), resampled items. order: shape (B,), redraw of each replicate.
+        keys: pairs of each key, and whether it is a single item.
+    """
+
+    items: Indices
+    answer: Indices
+    mode: Indices
+    draws: NDArray[np.int8]
+    weights: Floats
+    order: Indices
+    keys: list[tuple[Indices, bool]]
+
+
+def work_of(resampler: Resampler, run: Answered) -> Work:
+    """Lay the work out as a user's arrays would be: one entry a pair."""
+    layout = resampler.layout
+    cells = layout.gold["cell"].to_numpy()
+    answers = layout.gold.select("pair_id", "codes").join(run.responses.select("pair_id", "answer"), on="pair_id", maintain_order="left")
+    place = [-1 if answer is None else codes.index(answer) for codes, answer in answers.select("codes", "answer").iter_rows()]
+    group, item = np.divmod(cells, len(layout.items))
+    keys = [(np.flatnonzero(member[group] > 0), False) for member in layout.keys.groups]
+    keys += [(np.flatnonzero(topic[item] > 0), False) for topic in layout.keys.topics]
+    keys += [(np.flatnonzero(item == one), True) for one in layout.keys.items]
+    modes = np.ascontiguousarray(resampler.modes[:, cells])
+    return Work(item, np.array(place), layout.mode[cells], modes, resampler.weights, resampler.mode_order, keys)
+
+
+def with_numpy(work: Work) -> Floats:
+    """Return the ends of the interval of every key, shape (keys, 2), by the formulas in `scores.bootstrap`, key after key."""
+    hits = work.draws == work.answer
+    right = (work.mode == work.answer).astype(float)
+    count = work.weights.shape[1]
+    ends = np.empty((len(work.keys), 2))
+    for number, (pairs, single) in enumerate(work.keys):
+        item = work.items[pairs]
+        asked = np.bincount(item, minlength=count).astype(float)
+        replicates = np.full(len(work.weights), right[pairs].mean())
+        of_draw = hits[:, pairs].mean(axis=1)
+        of_draw -= of_draw.mean()
+        k = 1.0
+        if not single:
+            used = np.count_nonzero(asked)
+            drawn = work.weights @ asked
+            of_items = np.divide(
+                work.weights @ np.bincount(item, right[pairs], count), drawn, out=np.full(len(drawn), np.nan), where=drawn > 0
+            )
+            of_items = (of_items - np.nanmean(of_items)) * np.sqrt(used / (used - 1))
+            replicates += of_items
+            by_item = hits[:SHARED_DRAWS, pairs] @ (item[:, None] == np.arange(count)).astype(float)
+            by_item -= by_item.mean(axis=0)
+            residual = by_item - by_item.sum(axis=1, keepdims=True) * asked / len(pairs)
+            shared = np.square(residual).sum() / (len(by_item) - 1) / len(pairs) ** 2 * used / (used - 1)
+            between, people = np.nanvar(of_items, ddof=1), of_draw.var(ddof=1)
+            target = max(between, people, between + people - shared)
+            k = np.sqrt(np.clip((target - between) / people, 0, 1)) if people > 0 else 1.0
+        replicates += k * of_draw[work.order]
+        ends[number] = np.nanquantile(replicates, (0.025, 0.975))
+    return np.clip(ends, 0, 1)
+
+
+def ours_alone(resampler: Resampler, values: Values) -> Floats:
+    """Return the same from the engine behind `score`."""
+    found = interval(resampler.replicate(resampler.sample(values)), 0.95, 0.0, 1.0)
+    return np.stack([found.low, found.high], axis=1)
+
+
+def one_metric(dataset: Dataset, run: Answered) -> dict[str, Any]:
+    """Accuracy of one run, all keys: the same item weights, redraws and pairing on both sides, and equal intervals."""
+    layout = lay_out(dataset, "paper", "test", None, BY)
+    values = place(layout, run.name, run.responses).metrics["accuracy"]
+    resampler = Resampler(layout, REPLICATES, 0)
+    work = work_of(resampler, run)
+    start = time.perf_counter()
+    theirs = with_numpy(work)
+    peer = time.perf_counter() - start
+    seconds: list[float] = []
+    for seed in range(3):
+        # A new one each time: tables of redraws are kept within it.
+        fresh = Resampler(layout, REPLICATES, seed)
+        start = time.perf_counter()
+        found = ours_alone(fresh, values)
+        seconds.append(time.perf_counter() - start)
+        if seed == 0:
+            # The variance counted twice is added up in single precision here, in double there.
+            np.testing.assert_allclose(found, theirs, atol=1e-5)
+    return {
+        "name": "bootstrap_one_metric",
+        "ours": min(seconds),
+        "peer": peer,
+        "peer_name": f"numpy {np.__version__}, key after key",
+        "ratio": peer / min(seconds),
+        "unit": "seconds",
+        "detail": f"accuracy of one run, {len(work.items):,} pairs, {len(work.keys)} keys, {REPLICATES:,} replicates, equal intervals",
+    }
+
+
+def run() -> list[dict[str, Any]]:
+    """Return seconds of the whole, once, and of one metric on both sides."""
+    return measured(build(synthetic_survey(RESPONDENTS, ITEMS), BuildSettings(draws=1000)))
+
+
+def measured(dataset: Dataset) -> list[dict[str, Any]]:
+    """Measure both rows on a data set."""
+    runs = [answered(dataset, seed) for seed in range(RUNS)]
+    start, used = time.perf_counter(), time.process_time()
+    scores = score(dataset, runs, bootstrap=REPLICATES)
+    seconds, used = time.perf_counter() - start, time.process_time() - used
+    keys, metrics = (scores.select(columns).n_unique() for columns in (("by", "key"), ("metric",)))
+    means = scores.filter(~pl.col("metric").str.starts_with("spread") & pl.col("value").is_not_null())
+    lost = means.filter(pl.col("ci_low").is_null() & ~pl.col("metric").str.contains("ceiling|floor"))
+    if len(scores) != RUNS * keys * metrics or not lost.is_empty():
+        raise AssertionError(f"{len(scores)} rows of {RUNS} runs x {keys} keys x {metrics} metrics, {len(lost)} means without an interval")
+    pairs = len(dataset.part("paper", "test"))
+    # Processor time stands beside it because other work on the machine does not change it.
+    detail = (
+        f"{REPLICATES:,} two-way replicates, {RUNS} runs x {pairs:,} pairs, {metrics} metrics x {keys} keys "
+        f"({', '.join(BY)}); {used:.1f} s of processor time"
+    )
+    whole = {"ours": seconds, "peer": None, "peer_name": None, "ratio": None, "unit": "seconds", "detail": detail}
+    return [whole, one_metric(dataset, runs[0])]

@@ -9,7 +9,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from hypothesis import assume, given, settings
-from hypothesis import assume, strategies as st
+from hypothesis import strategies as st
 from scipy import stats
 
 from valuestrata.errors import InputDataError, UsageError

@@ -213,6 +213,43 @@ def test_where_text_is_noise_it_is_no_worse_than_the_average(embedding: str) -> 
     assert np.mean(far) < np.mean(far_of_average) + 0.01
 
 
+def mixed(trust: tuple[float, ...], monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray, np.ndarray, object]:
+    """Return what item-text and item-average say of an unseen item, and the weight chosen, where the question tells all."""
+    rng = np.random.default_rng(5)
+    slope = np.linspace(-1.5, 1.5, 4)
+    about = {f"q{i}": GARDEN if i % 3 else ARMY for i in range(24)}
+    truth = {item: logits((-slope if words is GARDEN else slope) + rng.normal(0, 0.1, 4)) for item, words in about.items()}
+    shares = {item: everyone(p) for item, p in truth.items() if item != "q21"}
+    questions = {item: said(words, rng) for item, words in about.items()}
+    gold = world(shares, questions=questions, labels=dict.fromkeys(about, AGREE), unseen={"q21": 4})
+    monkeypatch.setattr("valuestrata.respondents.baselines.itemtext.TRUST", trust)
+    text = fit_item_text(gold)
+    return text.shares("q21", "all"), fit_item_average(gold).shares("q21", "all"), text.settings["trust"]
+
+
+def test_the_text_is_trusted_as_far_as_left_out_items_bear_it_out(embedding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    none, average, _ = mixed((0.0,), monkeypatch)
+    np.testing.assert_allclose(none, average)
+    whole, _, _ = mixed((1.0,), monkeypatch)
+    half, _, _ = mixed((0.5,), monkeypatch)
+    np.testing.assert_allclose(half, (whole + average) / 2)
+    assert np.abs(whole - average).max() > 0.2
+    _, _, chosen = mixed((0.0, 0.25, 0.5, 0.75, 1.0), monkeypatch)
+    assert chosen == 1.0
+
+
+def test_a_text_that_tells_nothing_is_hardly_trusted(embedding: str) -> None:
+    trusted = []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        truth = {f"q{i}": logits(np.array([0.5, 0.9, 0.2, -0.6]) + rng.normal(0, 0.7, 4)) for i in range(16)}
+        shares = {item: everyone(p) for item, p in truth.items() if item != "q15"}
+        questions = {item: said(GARDEN + ARMY, rng) for item in truth}
+        gold = world(shares, questions=questions, labels=dict.fromkeys(truth, AGREE), unseen={"q15": 4})
+        trusted.append(fit_item_text(gold).settings["trust"])
+    assert np.mean(trusted) <= 0.5
+
+
 def test_any_scale_gets_a_distribution_and_the_same_one_again(embedding: str) -> None:
     rng = np.random.default_rng(8)
     lengths = {f"q{i}": (2, 3, 4, 5, 10)[i % 5] for i in range(20)}

@@ -14,8 +14,9 @@ from functools import cached_property
 import numpy as np
 
 from valuestrata.respondents.baselines.gold import JointCells, TrainingGold
+from valuestrata.respondents.baselines.pooling import pooled_pairs
 from valuestrata.respondents.baselines.predictor import Floats, Predictor, as_shares
-from valuestrata.respondents.baselines.simple import pooled_pairs
+from valuestrata.respondents.baselines.simple import fit_item_mode
 
 Level = tuple[str, str]
 # Answers, spread evenly over the codes, that are added to an item's pooled counts where they divide or are a logarithm's
@@ -63,8 +64,9 @@ class Cells:
 
     @cached_property
     def items(self) -> tuple[str, ...]:
-        """The items that train, in the data set's order."""
-        return tuple(item for item in self.gold.codes if item in self.gold.subgroups_of)
+        """The items that train in some subgroup whose people are known, in the data set's order."""
+        trained = self.gold.subgroups_of
+        return tuple(item for item in self.gold.codes if any(s in self.mixture for s in trained.get(item, ())))
 
     @cached_property
     def observed(self) -> Mapping[str, Observed]:
@@ -123,17 +125,25 @@ class Cells:
             calibrated: item and its shares -> better ones, for those subgroups all of whose levels train.
         """
         found: dict[str, Floats] = {}
-        weights: dict[frozenset[Level], tuple[Floats, list[bool]]] = {}
         for item in self.items:
-            trained = frozenset(level for s in self.observed[item].subgroups for level in self.gold.levels[s].items())
-            if trained not in weights:
-                weights[trained] = self._weights(trained)
-            mix, whole = weights[trained]
+            mix, whole = self._asked[item]
             joint = shares_of(item)
             shares = mix @ joint
             if calibrated is not None:
                 shares[whole] = mix[whole] @ calibrated(item, joint)
             found[item] = above_floor(shares, self.observed[item].everyone)
+        return found
+
+    @cached_property
+    def _asked(self) -> Mapping[str, tuple[Floats, list[bool]]]:
+        """Item -> weights of each subgroup asked about over joint cells, (subgroups, cells), and whether all its levels train."""
+        weights: dict[frozenset[Level], tuple[Floats, list[bool]]] = {}
+        found: dict[str, tuple[Floats, list[bool]]] = {}
+        for item in self.items:
+            trained = frozenset(level for s in self.observed[item].subgroups for level in self.gold.levels[s].items())
+            if trained not in weights:
+                weights[trained] = self._weights(trained)
+            found[item] = weights[trained]
         return found
 
     def _weights(self, trained: frozenset[Level]) -> tuple[Floats, list[bool]]:
@@ -173,10 +183,6 @@ class Tabled:
 
 
 def tabled(gold: TrainingGold, tables: Mapping[str, Floats], **settings: object) -> Predictor:
-    """Return the predictor that looks shares up; items that nothing trained on get those of `item-average`."""
-    otherwise: Predictor | None = None
-    if gold.untrained_items:
-        from valuestrata.respondents.baselines.itemaverage import fit_item_average
-
-        otherwise = fit_item_average(gold)
+    """Return the predictor that looks shares up; `item-mode` answers for items without a table, which nothing trained on."""
+    otherwise = fit_item_mode(gold) if gold.codes.keys() - tables.keys() else None
     return Tabled({subgroup: i for i, subgroup in enumerate(gold.levels)}, tables, settings, otherwise)

@@ -18,7 +18,6 @@ from valuestrata.respondents.baselines import lowrank, multilevel
 from valuestrata.respondents.baselines.cells import Cells, above_floor, tabled
 from valuestrata.respondents.baselines.gold import TrainingGold
 from valuestrata.respondents.baselines.predictor import Floats, Predictor, as_shares
-from valuestrata.respondents.baselines.validation import Tables, choose
 
 ROUNDS = 10
 # Answers at the shares so far that are added to each training cell: none of its shares is then exactly 0.
@@ -27,12 +26,7 @@ PSEUDO_ANSWERS = 1.0
 
 def fit_ensemble(gold: TrainingGold) -> Predictor:
     """Fit both, take their mean, rake it where people are shared."""
-
-    def low_rank_only(training: TrainingGold, chosen: tuple[int, float]) -> Tables:
-        its_cells = Cells.of(training)
-        return its_cells.poststratify(lowrank.joint_shares(its_cells, *chosen))
-
-    rank, penalty = choose(gold, lowrank.CANDIDATES, low_rank_only, items=lowrank.ENOUGH_ITEMS)
+    rank, penalty = lowrank.chosen(gold)
     cells = Cells.of(gold)
     one, other = multilevel.joint_shares(cells), lowrank.joint_shares(cells, rank, penalty)
 
@@ -75,8 +69,8 @@ def rake(shares: Floats, weight: Floats, margins: Sequence[Margin], *, rounds: i
         for which, wanted, n_eff in margins:
             inside = which >= 0
             cell, people = which[inside], weight[inside]
-            sums = np.stack([np.bincount(cell, people * found[inside, k], len(wanted)) for k in range(options)], axis=1)
-            now = as_shares(sums)
+            sums = [np.bincount(cell, people * found[inside, k], len(wanted)) for k in range(options)]
+            now = as_shares(np.array(sums, dtype=np.float64).T)
             target = (n_eff[:, None] * wanted + PSEUDO_ANSWERS * now) / (n_eff[:, None] + PSEUDO_ANSWERS)
             found[inside] = as_shares(found[inside] * (target / np.maximum(now, 1e-300))[cell])
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -70,6 +70,7 @@ class TrainingGold:
         scheme, fold: the split.
         apart: True where nobody stands behind both training and test gold: `+disjoint`, or another data set trains.
         source: fingerprint of the other data set that trains, or None.
+        unmatched: what of the data set asked about has no match in that one: `items`, and `levels` as attribute=label.
     """
 
     codes: Mapping[str, tuple[int, ...]]
@@ -88,6 +89,7 @@ class TrainingGold:
     fold: int | None
     apart: bool = False
     source: str | None = None
+    unmatched: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
     @cached_property
     def subgroups_of(self) -> Mapping[str, tuple[str, ...]]:
@@ -96,11 +98,6 @@ class TrainingGold:
         for item, subgroup in self.counts:
             found.setdefault(item, []).append(subgroup)
         return {item: tuple(subgroups) for item, subgroups in found.items()}
-
-    @cached_property
-    def untrained_items(self) -> tuple[str, ...]:
-        """Items without any training count."""
-        return tuple(item for item in self.codes if item not in self.subgroups_of)
 
     @cached_property
     def subgroup_with(self) -> Mapping[frozenset[tuple[str, str]], str]:
@@ -167,7 +164,7 @@ def training_gold_if_any(
         rows = _answered(train_on, half).filter(pl.col("item").is_in(_common_items(dataset, train_on)))
         names, levels = _matched(dataset, train_on, levels)
         rows = rows.filter(pl.col("subgroup").is_in(list(names)))
-    pairs = [(item, names.get(subgroup, subgroup)) for item, subgroup in rows.select("item", "subgroup").iter_rows()]
+    pairs = [(str(item), names.get(subgroup) or str(subgroup)) for item, subgroup in rows.select("item", "subgroup").iter_rows()]
     singles: dict[str, list[str]] = {}
     for subgroup, its_levels in levels.items():
         if len(its_levels) == 1:
@@ -189,7 +186,19 @@ def training_gold_if_any(
         fold=fold,
         apart=half != "all" or train_on is not None,
         source=None if train_on is None else train_on.fingerprint,
+        unmatched={} if train_on is None else _unmatched(dataset, pairs, levels),
     )
+
+
+def _unmatched(dataset: Dataset, pairs: Sequence[tuple[str, str]], levels: Mapping[str, dict[str, str]]) -> dict[str, tuple[str, ...]]:
+    """Return the items and levels of a data set that no pair of the other one trains."""
+    items = {item for item, _ in pairs}
+    trained = {level for subgroup in {subgroup for _, subgroup in pairs} for level in levels[subgroup].items()}
+    asked = dict.fromkeys(level for its in _levels_of(dataset).values() for level in its.items())
+    return {
+        "items": tuple(item for item in dataset.codes_of if item not in items),
+        "levels": tuple(f"{name}={label}" for name, label in asked if (name, label) not in trained),
+    }
 
 
 def _answered(dataset: Dataset, half: str) -> pl.DataFrame:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from valuestrata.respondents.baselines.gold import TrainingGold
+from valuestrata.respondents.baselines.pooling import pooled
 from valuestrata.respondents.baselines.predictor import Floats, PerPair, Predictor, as_shares
-from valuestrata.respondents.baselines.simple import pooled
 
 
 def fit_item_average(gold: TrainingGold) -> Predictor:
@@ -19,6 +19,12 @@ def fit_item_average(gold: TrainingGold) -> Predictor:
     national = {item: as_shares(counts) for item in gold.codes if (counts := pooled(gold, item)).sum() > 0}
     of_item = {item: average_shares(gold, item, national) for item in gold.codes}
     return PerPair(lambda item, _: of_item[item])
+
+
+def national_shares(gold: TrainingGold) -> dict[str, Floats]:
+    """Return item -> pooled training shares; those of `item-average` for an item that nothing trained on."""
+    known = {item: as_shares(counts) for item in gold.codes if (counts := pooled(gold, item)).sum() > 0}
+    return {item: known[item] if item in known else average_shares(gold, item, known) for item in gold.codes}
 
 
 def average_shares(gold: TrainingGold, item: str, national: dict[str, Floats]) -> Floats:

@@ -5,13 +5,17 @@ Shares are taken to the log scale, u = log(s + FLOOR), centred within the item, 
 the sum over its levels. How much each kernel counts is found by marginal likelihood over the training items, in which
 topics and answer scales are random effects; no test gold is seen. An unseen item's shares are the mean of softmax(u) over
 its predictive distribution: the less its text says, the flatter they are.
+
+A handful of items can make a text look telling that is not. How far the text is trusted is therefore decided by leaving
+topics out of the training items, as the split leaves out the test items: the predictive distribution is a mixture of the
+regression's and of the items' average, with the weight that predicts left-out items best (stacking: Wolpert 1992).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +24,9 @@ from valuestrata.respondents.baselines.components import fit_variances, predict
 from valuestrata.respondents.baselines.gold import TrainingGold
 from valuestrata.respondents.baselines.itemaverage import average_shares, fit_item_average
 from valuestrata.respondents.baselines.itemkernels import ItemKernels, item_kernels
+from valuestrata.respondents.baselines.pooling import pooled
 from valuestrata.respondents.baselines.predictor import Floats, Predictor, as_shares
-from valuestrata.respondents.baselines.simple import pooled
+from valuestrata.splits.schemes import ITEM_FOLDS, deal
 
 __all__ = ["ItemText", "fit_item_average", "fit_item_text"]
 
@@ -31,6 +36,10 @@ FLOOR = 0.02
 LEVEL_PRIOR = 20.0
 NATIONAL = ("shape", "position", "label", "position-question", "label-question", "scale", "topic", "item")
 DEPARTURES = ("shape", "label", "position-question", "label-question", "scale", "topic", "item")
+# Weights of the text's mixture with the items' average, the most cautious first.
+TRUST = (0.0, 0.25, 0.5, 0.75, 1.0)
+# With fewer items than these there is nothing to learn from.
+FEWEST_ITEMS = 2
 # A handful of variances needs no more items than these, and their estimation takes the cube of the options.
 ENOUGH_ITEMS = 120
 DRAWS = 256
@@ -43,21 +52,25 @@ class ItemText:
 
     Attributes:
         everyone: item -> draws of u over everyone, shape (draws, K); a single row for an item that trains.
+        weights: item -> how much each draw counts, shape (draws,), sum 1.
         departures: item -> departure of each level, shape (K, levels).
         of_subgroup: subgroup -> which levels it has, shape (levels,).
-        settings: what a run's identity must say: the embedding, the kernels' variances, the seed.
+        settings: what a run's identity must say: what embedded the texts, the draws and their seed.
+        variances: of what -> the weight of each kernel and the noise, as estimated.
     """
 
     everyone: Mapping[str, Floats]
+    weights: Mapping[str, Floats]
     departures: Mapping[str, Floats]
     of_subgroup: Mapping[str, Floats]
-    settings: Mapping[str, Any]
+    settings: Mapping[str, object]
+    variances: Mapping[str, Mapping[str, float]]
 
     def shares(self, item: str, subgroup: str) -> Floats:
         """Return the predicted shares of an item's codes in a subgroup, shape (K,), scale order, sum 1."""
         logits = self.everyone[item] + self.departures[item] @ self.of_subgroup[subgroup]
         likely = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return (likely / likely.sum(axis=1, keepdims=True)).mean(axis=0)
+        return self.weights[item] @ (likely / likely.sum(axis=1, keepdims=True))
 
 
 def fit_item_text(gold: TrainingGold) -> Predictor:
@@ -71,21 +84,27 @@ def fit_item_text(gold: TrainingGold) -> Predictor:
     kernels = item_kernels(gold)
     trained = kernels.rows_of(list(national))
     everyone: dict[str, Floats] = {item: np.log(np.maximum(shares, 1e-9))[None] for item, shares in national.items()}
-    settings: dict[str, Any] = {"embedding": kernels.method, "draws": DRAWS, "seed": SEED}
+    variances: dict[str, Mapping[str, float]] = {}
+    settings: dict[str, object] = {"embedding": kernels.method, "draws": DRAWS, "seed": SEED}
     levels, level_gold = _departures(gold, national)
     departures = {item: np.zeros((len(rows), len(levels))) for item, rows in kernels.rows.items()}
-    if len(national) < 2:
-        everyone |= {item: np.log(average_shares(gold, item, national))[None] for item in unseen}
-    else:
-        if unseen:
-            settings["variances"] = _predict_everyone(kernels, national, trained, unseen, everyone)
-        if levels:
-            settings["variances_departures"] = _predict_departures(kernels, level_gold, trained, departures)
+    weights = {item: np.ones(1) for item in gold.codes}
+    if unseen:
+        trust = settings["trust"] = _trust(gold, kernels, national)
+        drawn: dict[str, Floats] = {}
+        if trust > 0:
+            variances["everyone"] = _predict_everyone(kernels, national, unseen, drawn)
+        for item in unseen:
+            of_text = drawn.get(item, np.zeros((0, len(gold.codes[item]))))
+            everyone[item] = np.vstack([of_text, np.log(np.maximum(average_shares(gold, item, national), 1e-9))])
+            weights[item] = np.append(np.full(len(of_text), trust / max(len(of_text), 1)), 1.0 - trust)
+    if levels and len(national) >= FEWEST_ITEMS:
+        variances["departures"] = _predict_departures(kernels, level_gold, trained, departures)
     column = {level: i for i, level in enumerate(levels)}
     of_subgroup = {s: np.zeros(len(levels)) for s in gold.levels}
     for subgroup, its_levels in gold.levels.items():
         of_subgroup[subgroup][[column[level] for level in its_levels.items() if level in column]] = 1.0
-    return ItemText(everyone, departures, of_subgroup, settings)
+    return ItemText(everyone, weights, departures, of_subgroup, settings, variances)
 
 
 def _departures(gold: TrainingGold, national: Mapping[str, Floats]) -> tuple[list[tuple[str, str]], Floats]:
@@ -107,9 +126,39 @@ def _departures(gold: TrainingGold, national: Mapping[str, Floats]) -> tuple[lis
     return list(levels), np.stack(columns, axis=1) if columns else np.zeros((0, 0))
 
 
+def _trust(gold: TrainingGold, kernels: ItemKernels, national: Mapping[str, Floats]) -> float:
+    """Return the weight of the text, of `TRUST`, that predicts the shares over everyone of left-out items best; ties to the least."""
+    loss = np.zeros(len(TRUST))
+    for left_out in _folds(gold, list(national)):
+        kept = {item: shares for item, shares in national.items() if item not in left_out}
+        if len(kept) < FEWEST_ITEMS:
+            return TRUST[0]
+        drawn: dict[str, Floats] = {}
+        _predict_everyone(kernels, kept, left_out, drawn)
+        for item in left_out:
+            likely = np.exp(drawn[item] - drawn[item].max(axis=1, keepdims=True))
+            of_text = (likely / likely.sum(axis=1, keepdims=True)).mean(axis=0)
+            average = average_shares(gold, item, kept)
+            for i, trust in enumerate(TRUST):
+                gap = trust * of_text + (1.0 - trust) * average - national[item]
+                # Squared distance between cumulative shares (RPS); codes without an order are compared one by one (Brier).
+                loss[i] += gap @ gap if gold.level[item] == "nominal" else np.square(np.cumsum(gap)).sum() / (len(gap) - 1)
+    return TRUST[int(loss.argmin())]
+
+
+def _folds(gold: TrainingGold, items: Sequence[str]) -> list[list[str]]:
+    """Deal items to folds as the split `unseen-item` does: by topic, or one by one where there are too few topics."""
+    topics = Counter(gold.topic[item] for item in items)
+    by_topic = len(topics) >= ITEM_FOLDS
+    hands = deal(topics if by_topic else dict.fromkeys(items, 1), ITEM_FOLDS, seed=SEED)
+    return [[item for item in items if (gold.topic[item] if by_topic else item) in hand] for hand in hands]
+
+
 def _predict_everyone(
-    kernels: ItemKernels, national: Mapping[str, Floats], trained: NDArray[np.bool_], unseen: list[str], everyone: dict[str, Floats]
+    kernels: ItemKernels, national: Mapping[str, Floats], unseen: Sequence[str], everyone: dict[str, Floats]
 ) -> dict[str, float]:
+    """Put draws of u over everyone of `unseen` items, shape (DRAWS, K), into `everyone`; return the variances."""
+    trained = kernels.rows_of(list(national))
     logs = [np.log(shares + FLOOR) for shares in national.values()]
     targets = np.concatenate([log - log.mean() for log in logs])[:, None]
     asked = kernels.rows_of(unseen)

@@ -42,5 +42,7 @@ BASELINES: Mapping[str, Fit] = {
 LADDER: tuple[str, ...] = tuple(BASELINES)
 # Those that a score is read against: they fit nothing.
 CHEAP = ("uniform", "midpoint", "item-mode", "nearest-parent")
+# These need no training gold, and say the same whatever trains.
+TRAINS_ON_NOTHING = ("uniform", "midpoint")
 # These answer with every code their distribution holds, each as a sample; the others answer with its mode.
 ANSWERS_EACH = ("uniform", "midpoint")

@@ -27,13 +27,18 @@ ENOUGH_ITEMS = 120
 
 def fit_low_rank(gold: TrainingGold) -> Predictor:
     """Choose rank and penalty inside the training pairs, and fit."""
+    cells = Cells.of(gold)
+    rank, penalty = chosen(gold)
+    return tabled(gold, cells.poststratify(joint_shares(cells, rank, penalty)), rank=rank, penalty=penalty)
 
-    def fitted(training: TrainingGold, chosen: tuple[int, float]) -> Tables:
-        cells = Cells.of(training)
-        return cells.poststratify(joint_shares(cells, *chosen))
 
-    rank, penalty = choose(gold, CANDIDATES, fitted, items=ENOUGH_ITEMS)
-    return tabled(gold, fitted(gold, (rank, penalty)), rank=rank, penalty=penalty)
+def chosen(gold: TrainingGold) -> tuple[int, float]:
+    """Return the rank and the penalty that predict left-out training strata best."""
+
+    def fitted(cells: Cells, candidate: tuple[int, float]) -> Tables:
+        return cells.poststratify(joint_shares(cells, *candidate))
+
+    return choose(gold, CANDIDATES, fitted, items=ENOUGH_ITEMS)
 
 
 def joint_shares(cells: Cells, rank: int, penalty: float) -> Callable[[str], Floats]:
@@ -52,9 +57,12 @@ def joint_shares(cells: Cells, rank: int, penalty: float) -> Callable[[str], Flo
         of_cells = np.array([covariates[s] for s in seen.subgroups])
         departures = (seen.shares - seen.everyone) / np.sqrt(seen.everyone)
         weighted = of_cells.T * seen.n_eff
-        effects.append(np.linalg.solve(weighted @ of_cells + penalty * np.eye(of_cells.shape[1]), weighted @ departures).T)
+        solved = np.linalg.solve(weighted @ of_cells + penalty * np.eye(of_cells.shape[1]), weighted @ departures)
+        effects.append(np.asarray(solved.T, dtype=np.float64))
         rows[item] = slice(start, start + len(seen.everyone))
         start = rows[item].stop
+    if not effects:  # nothing trains in joint cells, and nobody asks
+        return lambda item: cells.observed[item].everyone[None]
     low = _cut(np.vstack(effects), np.array(list(covariates.values())), rank)
 
     def of_item(item: str) -> Floats:

@@ -185,5 +185,4 @@ def _predict(
     weights = np.exp(np.array(likely) - np.max(likely, axis=0))
     weights /= weights.sum(axis=0)
     for i, item in enumerate(group.items):
-        shares = cells.observed[item].shares
-        predicted[item] = sum(weight * (of @ shares) for weight, of in zip(weights[:, i], maps, strict=True))
+        predicted[item] = np.tensordot(weights[:, i], np.array(maps), axes=1) @ cells.observed[item].shares

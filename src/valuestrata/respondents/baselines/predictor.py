@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +16,11 @@ Floats = NDArray[np.float64]
 
 class Predictor(Protocol):
     """A fitted baseline."""
+
+    @property
+    def settings(self) -> Mapping[str, object]:
+        """What was chosen in fitting and makes the answers what they are; empty where nothing was. Goes into a run's identity."""
+        ...
 
     def shares(self, item: str, subgroup: str) -> Floats:
         """Return the predicted shares of an item's codes in a subgroup: shape (K,), scale order, none negative, sum 1.
@@ -33,6 +38,7 @@ class PerPair:
     """A predictor that is a plain function of item and subgroup."""
 
     of: Callable[[str, str], Floats]
+    settings: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def shares(self, item: str, subgroup: str) -> Floats:
         """Return what the function says."""

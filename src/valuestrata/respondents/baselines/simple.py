@@ -7,6 +7,7 @@ from itertools import combinations
 import numpy as np
 
 from valuestrata.respondents.baselines.gold import TrainingGold
+from valuestrata.respondents.baselines.itemaverage import national_shares
 from valuestrata.respondents.baselines.predictor import Floats, PerPair, Predictor, as_shares
 
 # Strength of the Dirichlet prior of `nearest-parent`: the parent's own parents count as this many respondents. Ten is
@@ -32,43 +33,26 @@ def _midpoint(options: int) -> Floats:
 
 
 def fit_item_mode(gold: TrainingGold) -> Predictor:
-    """The item's pooled training shares, whoever is asked."""
-    of_item = {item: as_shares(pooled(gold, item)) for item in gold.codes}
+    """The item's pooled training shares, whoever is asked; for an item that nothing trained on, `national_shares`."""
+    of_item = national_shares(gold)
     return PerPair(lambda item, _: of_item[item])
 
 
 def fit_nearest_parent(gold: TrainingGold) -> Predictor:
     """See `nearest_parent`."""
-    everyone = {item: as_shares(pooled(gold, item)) for item in gold.codes}
+    everyone = national_shares(gold)
     return PerPair(lambda item, subgroup: _from_nearest(gold, item, subgroup, everyone[item]))
-
-
-def pooled(gold: TrainingGold, item: str) -> Floats:
-    """Return the item's (weighted) training counts pooled over the single-attribute stratum with most respondents.
-
-    Where no single-attribute stratum trains on the item, all its training counts are pooled instead; without any, the
-    counts are zeros.
-    """
-    pairs = pooled_pairs(gold, item)
-    return np.sum([gold.counts[pair] for pair in pairs], axis=0) if pairs else np.zeros(len(gold.codes[item]))
-
-
-def pooled_pairs(gold: TrainingGold, item: str) -> list[tuple[str, str]]:
-    """Return the training pairs that `pooled` adds up."""
-    trained = [[(item, s) for s in subgroups if (item, s) in gold.counts] for subgroups in gold.singles.values()]
-    largest = max(trained, key=lambda pairs: sum(gold.n[pair] for pair in pairs), default=[])
-    return largest or [(item, s) for s in gold.subgroups_of.get(item, ())]
 
 
 def nearest_parent(gold: TrainingGold, item: str, subgroup: str) -> Floats:
     """Return shares for a subgroup from its smallest trained parent, shrunk toward the parent's own parents.
 
     A parent is a trained subgroup, other than the one asked about, whose levels all belong to it. Parents of the parent
-    that train are pooled (without any: the item's pooled counts) into the prior, which counts as `PARENT_PRIOR`
-    respondents: (n * shares + m * prior) / (n + m), n the parent's effective answers. Where another data set trains, its
-    people are others, and its subgroup of the same levels counts as a parent too.
+    that train are pooled (without any: `national_shares`) into the prior, which counts as `PARENT_PRIOR` respondents:
+    (n * shares + m * prior) / (n + m), n the parent's effective answers. Without a trained parent everyone's shares
+    answer. Where another data set trains, its people are others, and its subgroup of the same levels counts as a parent too.
     """
-    return _from_nearest(gold, item, subgroup, as_shares(pooled(gold, item)))
+    return _from_nearest(gold, item, subgroup, national_shares(gold)[item])
 
 
 def _from_nearest(gold: TrainingGold, item: str, subgroup: str, everyone: Floats) -> Floats:

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from valuestrata.respondents.baselines.cells import Cells
 from valuestrata.respondents.baselines.gold import TrainingGold
 from valuestrata.respondents.baselines.predictor import Floats, as_shares
 
@@ -20,7 +21,7 @@ Tables = Mapping[str, Floats]
 
 
 def choose(
-    gold: TrainingGold, candidates: Sequence[Candidate], fit: Callable[[TrainingGold, Candidate], Tables], *, items: int = ENOUGH_ITEMS
+    gold: TrainingGold, candidates: Sequence[Candidate], fit: Callable[[Cells, Candidate], Tables], *, items: int = ENOUGH_ITEMS
 ) -> Candidate:
     """Return the candidate that predicts left-out training cells best: least squared error of shares, weighted by n_eff.
 
@@ -29,7 +30,7 @@ def choose(
 
     Args:
         gold: the training gold. candidates: from most to least cautious, the first wins a tie.
-        fit: gold, candidate -> shares. items: how many items at most to decide on, chosen by seed.
+        fit: training cells, candidate -> shares. items: how many items at most to decide on, chosen by seed.
     """
     among = gold.of_items(some(list(gold.subgroups_of), items))
     row = {subgroup: i for i, subgroup in enumerate(gold.levels)}
@@ -37,11 +38,12 @@ def choose(
     for left_out in _folds(among):
         pairs = {pair for pair in among.counts if pair[1] in left_out}
         training = among.without(pairs)
-        asked = [pair for pair in pairs if pair[0] in training.subgroups_of]
+        cells = Cells.of(training)
+        asked = [pair for pair in pairs if pair[0] in cells.observed]
         if not asked:
             continue
         for c, candidate in enumerate(candidates):
-            tables = fit(training, candidate)
+            tables = fit(cells, candidate)
             for item, subgroup in asked:
                 gap = tables[item][row[subgroup]] - as_shares(among.counts[item, subgroup])
                 loss[c] += among.n_eff[item, subgroup] * float(gap @ gap)
@@ -52,7 +54,7 @@ def some(words: Sequence[str], most: int) -> list[str]:
     """Return `words`, or `most` of them by seed, in their order."""
     if len(words) <= most:
         return list(words)
-    return [words[i] for i in np.sort(np.random.default_rng(SEED).choice(len(words), most, replace=False))]
+    return [words[int(i)] for i in np.sort(np.random.default_rng(SEED).choice(len(words), most, replace=False))]
 
 
 def _folds(gold: TrainingGold) -> list[set[str]]:

@@ -19,17 +19,24 @@ from valuestrata.gold import is_mode
 from valuestrata.respondents.baselines import make_baseline
 from valuestrata.responses.schema import RESPONSES
 from valuestrata.scores import compare, score
+from valuestrata.scores.structure import MEASURES, POOLED, structure
 from valuestrata.survey.simulate import Population, SimulationSettings, draw_survey, plant
 from valuestrata.survey.truth import truth
 
-SETTINGS = SimulationSettings(respondents=600, items=30, nominal=0.1, levels=(2, 4, 3))
-# Size of main effects and of interactions.
-CONDITIONS: Mapping[str, tuple[float, float]] = {"none": (0.0, 0.0), "main": (0.3, 0.0), "main and pairs": (0.3, 0.15)}
+SETTINGS = SimulationSettings(respondents=600, items=24, nominal=0.1, levels=(2, 4, 3))
+NONE, EFFECTS, WEIGHTED = "none", "main and pairs", "main, weighted"
+# What is planted: size of main effects and of interactions, and whether a weight undoes an oversampling.
+CONDITIONS: Mapping[str, Mapping[str, Any]] = {
+    NONE: {"main_effects": 0.0, "interactions": 0.0},
+    EFFECTS: {"main_effects": 0.3, "interactions": 0.15},
+    WEIGHTED: {"main_effects": 0.3, "interactions": 0.0, "weighted": True, "oversampling": 0.4},
+}
 SCHEMES = ("paper", "paper+disjoint")
 METRICS = ("accuracy", "accuracy_expected", "nmae", "w1")
+SPREADS = ("spread_ratio", "spread_ratio_corrected")
 BOUNDS = {"accuracy_expected": "ceiling_oracle", "nmae": "floor_nmae", "w1": "floor_w1"}
 DISTANCES = ("nmae", "w1")
-DRAWS = 200
+DRAWS = 100
 # A fixed model answers so many pairs at random.
 ERROR = 0.2
 NATIONAL, SUBGROUP, ORACLE = "national", "subgroup", "oracle"
@@ -43,7 +50,7 @@ COLUMNS = {
     "population": pl.Int64,
     "sample": pl.Int64,
     "scheme": pl.String,
-    "what": pl.String,  # score, difference, share interval, recovery, bound
+    "what": pl.String,  # score, planted, difference, structure, share interval, recovery, bound
     "run": pl.String,
     "against": pl.String,
     "metric": pl.String,
@@ -69,6 +76,7 @@ class Task:
         schemes: splits to score under.
         settings: of the populations; the condition says the size of the effects.
         draws: redraws of the respondents. bootstrap: replicates behind each interval.
+        structure: measure structure too.
     """
 
     condition: str
@@ -80,12 +88,12 @@ class Task:
     settings: SimulationSettings = SETTINGS
     draws: int = DRAWS
     bootstrap: int = 400
+    structure: bool = True
 
 
 def rows_of(task: Task) -> list[dict[str, Any]]:
     """Return the rows of one data set."""
-    main, pairs = CONDITIONS[task.condition]
-    population = plant(replace(task.settings, main_effects=main, interactions=pairs, seed=task.population))
+    population = plant(replace(task.settings, **CONDITIONS[task.condition], seed=task.population))
     seeds = BuildSettings(draws=task.draws, half_seed=task.sample, redraw_seed=task.sample)
     dataset = build(draw_survey(population, task.sample), seeds)
     true = true_shares(population)
@@ -95,11 +103,16 @@ def rows_of(task: Task) -> list[dict[str, Any]]:
     def told(shares: Shares) -> Callable[[str, str], np.ndarray]:
         return lambda item, subgroup: shares[item, levels[subgroup]]
 
-    same = [answered(dataset, name, told(shares)) for name, shares in {**fixed, ORACLE: true}.items()]
-    rows: list[dict[str, Any]] = [*share_rows(dataset, true, levels)]
+    decided = {name: answered(dataset, name, told(shares)) for name, shares in {**fixed, ORACLE: true}.items()}
+    same = list(decided.values())
+    rows = share_rows(dataset, true, levels)
+    for name, shares in fixed.items():
+        rows += planted_rows(dataset, name, shares, true, levels)
     for scheme in task.schemes:
         fitted = [answered(dataset, kind, make_baseline(kind, dataset, split=scheme).predictor.shares) for kind in task.baselines]
         rows += score_rows(dataset, same, scheme, task.bootstrap)
+        if task.structure:
+            rows += structure_rows(dataset, decided[SUBGROUP], scheme, task.bootstrap)
         against = [(SUBGROUP, NATIONAL), *((run, ITEM_MODE) for run in (*task.baselines, ORACLE) if run != ITEM_MODE)]
         rows += difference_rows(dataset, [*same, *fitted], against, scheme, task.bootstrap)
         rows += recovery_rows(dataset, fitted, true, levels, scheme)
@@ -148,7 +161,8 @@ def answered(dataset: Dataset, name: str, shares: Callable[[str, str], np.ndarra
 def score_rows(dataset: Dataset, runs: list[SimpleNamespace], scheme: str, bootstrap: int) -> list[dict[str, Any]]:
     """Return the scores of runs with their intervals, and each ceiling or floor of the scheme's test pairs."""
     table = score(dataset, runs, split=scheme, by=("all",), bootstrap=bootstrap)
-    found = table.filter(pl.col("metric").is_in([*METRICS, *BOUNDS.values()])).select("run", "metric", "value", "ci_low", "ci_high")
+    kept = [*METRICS, *SPREADS, *BOUNDS.values()]
+    found = table.filter(pl.col("metric").is_in(kept)).select("run", "metric", "value", "ci_low", "ci_high")
     rows: list[dict[str, Any]] = []
     for run, metric, value, low, high in found.iter_rows():
         bound = metric in BOUNDS.values()
@@ -156,6 +170,35 @@ def score_rows(dataset: Dataset, runs: list[SimpleNamespace], scheme: str, boots
             what = "bound" if bound else "score"
             rows.append({"scheme": scheme, "what": what, "run": run, "metric": metric, "value": value, "low": low, "high": high})
     return rows
+
+
+def planted_rows(
+    dataset: Dataset, name: str, shares: Shares, true: Shares, levels: Mapping[str, tuple[str | None, ...]]
+) -> list[dict[str, Any]]:
+    """Return what a model scores on the test pairs against the planted shares and modes: labels without noise."""
+    nominal = set(dataset.items.filter(pl.col("level") == "nominal")["item"])
+    found: dict[str, list[float]] = {"accuracy": [], "nmae": [], "w1": []}
+    for item, subgroup in dataset.part("paper", "test").select("item", "subgroup").iter_rows():
+        given, planted = shares[item, levels[subgroup]], true[item, levels[subgroup]]
+        answer, mode = int(given.argmax()), int(planted.argmax())
+        found["accuracy"].append(float(answer == mode))
+        if item not in nominal:
+            found["nmae"].append(abs(answer - mode) / (len(planted) - 1))
+            found["w1"].append(float(np.abs(np.cumsum(given - planted)).sum()) / (len(planted) - 1))
+    return [
+        {"what": "planted", "run": name, "metric": metric, "value": float(np.mean(values)), "number": len(values)}
+        for metric, values in found.items()
+    ]
+
+
+def structure_rows(dataset: Dataset, run: SimpleNamespace, scheme: str, bootstrap: int) -> list[dict[str, Any]]:
+    """Return the measures of structure of a run, all strata pooled."""
+    table = structure(dataset, [run], split=scheme, bootstrap=bootstrap, permutations=0)
+    pooled = table.filter(pl.col("stratum") == POOLED, pl.col("measure").is_in(MEASURES))
+    return [
+        {"scheme": scheme, "what": "structure", "run": run.name, "metric": measure, "value": value, "low": low, "high": high}
+        for measure, value, low, high in pooled.select("measure", "value", "ci_low", "ci_high").iter_rows()
+    ]
 
 
 def difference_rows(

@@ -16,7 +16,7 @@ from valuestrata.survey.simulate import SimulationSettings
 pytestmark = pytest.mark.slow
 
 # Under each condition. Those of one condition share no seed with those of another: all rates are of independent trials.
-POPULATIONS = 52
+POPULATIONS = 50
 FIRST_SEED = {NONE: 0, EFFECTS: 1000}
 STRONGEST = "ensemble"
 # Test labels are those of people who train nothing: what is found there was planted.
@@ -31,7 +31,9 @@ def rows():
     found = []
     for condition, first in FIRST_SEED.items():
         for seed in range(first, first + POPULATIONS):
-            task = Task(condition, "redrawn", seed, seed, (ITEM_MODE, STRONGEST), (SCHEME,), SMALL, draws=50, bootstrap=200)
+            task = Task(
+                condition, "redrawn", seed, seed, (ITEM_MODE, STRONGEST), (SCHEME,), SMALL, draws=50, bootstrap=200, structure=False
+            )
             found += planted.rows_of(task)
     return planted.frame_of(found)
 

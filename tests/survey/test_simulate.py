@@ -13,7 +13,7 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from valuestrata.building import BuildSettings, build
-from valuestrata.cli import app
+from valuestrata.cli import make_app
 from valuestrata.errors import UsageError
 from valuestrata.files import sha256_of
 from valuestrata.survey.read import read_survey
@@ -171,6 +171,29 @@ def test_the_truth_meets_every_pair_of_the_data_set():
     assert gap.mean() < 0.05
 
 
+def test_gold_of_a_large_weighted_sample_is_the_truth_and_without_the_weight_it_is_not():
+    population = plant(replace(PLAIN, weighted=True, oversampling=0.8, main_effects=0.5, missing=0.1))
+    survey = draw_survey(population, 3, respondents=40_000)
+    squares = {}
+    for weighted in (True, False):
+        dataset = build(survey, BuildSettings(draws=2, weighted=weighted))
+        names = dataset.attributes
+        gold = dataset.gold.filter(pl.col("half") == "all").join(dataset.subgroups.select("subgroup", *names), on="subgroup")
+        met = gold.join(truth(population), on=["item", *names], nulls_equal=True, suffix="_true")
+        gaps = []
+        for n_eff, found, true in met.select("n_eff", "shares", "shares_true").iter_rows():
+            found, true = np.array(found), np.array(true)
+            gaps += ((found - true) / np.sqrt(true * (1 - true) / n_eff)).tolist()
+        squares[weighted] = np.mean(np.square(gaps))
+        if weighted:
+            sure = met.filter(pl.col("margin_true") > 0.1)
+            assert len(sure) > 100
+            assert (sure["mode"] == sure["mode_true"]).all()
+    # Differences in standard errors; answers are missing at random and shift nothing.
+    assert squares[True] == pytest.approx(1, abs=0.3)
+    assert squares[False] > 2
+
+
 @pytest.mark.parametrize("country", ["SGP", "United States"])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_the_file_reads_back_to_what_was_planted(tmp_path, country, weighted):
@@ -271,10 +294,10 @@ def test_what_cannot_be_written_is_refused(tmp_path):
 
 def test_from_the_command_line(tmp_path):
     call = ["simulate", "-o", str(tmp_path / "s.sav"), "--respondents", "120", "--items", "6", "--country", "USA"]
-    shown = CliRunner().invoke(app, call)
+    shown = CliRunner().invoke(make_app(), call)
     assert shown.exit_code == 0
     assert "120 simulated respondents (no people), 6 items, United States" in shown.stdout
-    told = json.loads(CliRunner().invoke(app, [*call, "--weighted", "--json"]).stdout)
+    told = json.loads(CliRunner().invoke(make_app(), [*call, "--weighted", "--json"]).stdout)
     assert told["settings"]["weighted"] is True
     assert told["settings"]["items"] == 6
     survey = read_survey(told["file"], "wvs7")

@@ -42,7 +42,7 @@ $(VENV)/.demo: $(VENV)/.created pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.created pyproject.toml
 	@echo "Installing the developer tools ..."
-	$(PIP) -e ".[dev]"
+	$(PIP) -e ".[dev,text]"
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.created pyproject.toml

@@ -10,7 +10,7 @@ from importlib.metadata import version
 import planted
 import polars as pl
 from planted import BOUNDS, CONDITIONS, DISTANCES, EFFECTS, ITEM_MODE, METRICS, NATIONAL, NONE, ORACLE, SCHEMES, SPREADS, SUBGROUP
-from scipy.stats import binom, t
+from scipy.stats import binom
 from simulation_text import PAGE
 
 from valuestrata.scores.structure import MEASURES
@@ -299,7 +299,6 @@ def document(
         subgroup=SUBGROUP,
         oracle=ORACLE,
         error=planted.ERROR,
-        student=percent(float(1 - 2 * t.sf(1.96, settings.items - 1))),
         low=percent(low),
         high=percent(high),
         held=held,

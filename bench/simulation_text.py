@@ -35,9 +35,7 @@ An interval claims to hold the mean score over other items and other respondents
 shares of samples of this size, with their noise. So each population has its own items and its own people, and the target is
 the mean score over all populations of the condition. Percent of the 95 % intervals that hold it: of {populations}, a
 true 95 % would stay between {low} and {high} with probability .999; what does not is bold. In brackets the mean width of
-the interval over the width that the scores' own spread calls for: 1 is exact, more is too wide. For comparison: the mean of
-{items} independent normal numbers +- 1.96 standard errors holds their expectation in {student} %; percentiles of so few
-resampled items can hardly do better, while those of the 200 and more items of a real survey can.
+the interval over the width that the scores' own spread calls for: 1 is exact, more is too wide.
 
 {coverage}
 

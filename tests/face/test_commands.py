@@ -66,6 +66,13 @@ def test_baselines_beside_a_run_are_answered_once_and_can_be_left_out(call, tiny
     assert not (tiny / "data" / "ladder").exists()
 
 
+def test_a_place_that_cannot_be_written_is_named(call, tiny):
+    outcome = build(call, tiny, "-o", "/proc/nowhere/data")
+    assert outcome.code == 2
+    assert "/proc/nowhere" in outcome.err
+    assert "Traceback" not in outcome.err
+
+
 def test_leakage_is_printed(call, tiny):
     build(call, tiny)
     rows = {row["scheme"]: row for row in json.loads(call("leakage", tiny / "data", "--json").out)["leakage"]}

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from scipy import stats
 
 from valuestrata.dataset import GOLD, ITEMS, LANDSCAPE, LEAKAGE, MODE_DRAWS, SPLITS, SUBGROUPS, Dataset
 from valuestrata.responses.schema import RESPONSES
@@ -263,18 +264,52 @@ def additive(
     top, bottom: sums of the metric and pairs, item by item. redrawn: draw -> sums item by item. single: the key is one item.
     order: the pairing with redraws, that of modes unless given.
     """
+    items, people = both_ways(drawn, top, bottom, redrawn, single=single)
+    estimate = sum(top) / sum(bottom)
+    pairing = drawn.order if order is None else order
+    return [None if v is None else estimate + v + people[d % len(people)] for v, d in zip(items, pairing, strict=True)]
+
+
+def both_ways(
+    drawn: Resamples, top: Sequence[float], bottom: Sequence[float], redrawn: Sequence[Sequence[float]] | None, *, single: bool = False
+) -> tuple[list[float | None], list[float]]:
+    """Deviations of resampled items, and of redraws times k; a single 0 without redraws."""
     used = [i for i in range(len(top)) if bottom[i] > 0]
     pairs = sum(bottom)
-    estimate = sum(top) / pairs
     items: list[float | None] = [0.0] * len(drawn.weights) if single else by_items(drawn, top, bottom, used)
     if redrawn is None:
-        return [None if v is None else estimate + v for v in items]
+        return items, [0.0]
     noise = centred_by_item(redrawn)
     people = [sum(row) / pairs for row in noise]
     shared = 0.0 if single else counted_twice(noise, [b / pairs for b in bottom], used) / pairs**2
     k = shrunk(sample_variance(items), sample_variance(people), shared)
-    pairing = drawn.order if order is None else order
-    return [None if v is None else estimate + v + k * people[d] for v, d in zip(items, pairing, strict=True)]
+    return items, [k * value for value in people]
+
+
+def stretched(
+    ends: Sequence[float],
+    confidence: float,
+    drawn: Resamples,
+    top: Sequence[float],
+    bottom: Sequence[float],
+    redrawn: Sequence[Sequence[float]] | None,
+    *,
+    single: bool = False,
+) -> list[float]:
+    """Values moved from the estimate as Student's t stands to the normal at a confidence; arguments as for `additive`."""
+    degrees = freedom(drawn, top, bottom, redrawn, single=single)
+    wider = 1.0 if math.isinf(degrees) else stats.t.ppf((1 + confidence) / 2, degrees) / stats.norm.ppf((1 + confidence) / 2)
+    estimate = sum(top) / sum(bottom)
+    return [estimate + wider * (value - estimate) for value in ends]
+
+
+def freedom(
+    drawn: Resamples, top: Sequence[float], bottom: Sequence[float], redrawn: Sequence[Sequence[float]] | None, *, single: bool = False
+) -> float:
+    """Satterthwaite's degrees of freedom where the variance of redraws is taken as known."""
+    items, people = both_ways(drawn, top, bottom, redrawn, single=single)
+    of_items, of_people = sample_variance(items), sample_variance(people) if len(people) > 1 else 0.0
+    return (sum(b > 0 for b in bottom) - 1) * ((of_items + of_people) / of_items) ** 2 if of_items > 1e-24 else math.inf
 
 
 def ratio_replicates(
@@ -314,6 +349,6 @@ def ratio_replicates(
 def kit() -> SimpleNamespace:
     """The functions above, under one name."""
     made = (build, respond, run_of, value_of, random_world, random_rows)
-    loops = (sample_variance, resamples, shrunk, additive, ratio_replicates, redrawn_shares)
+    loops = (sample_variance, resamples, shrunk, additive, stretched, freedom, ratio_replicates, redrawn_shares)
     functions: dict[str, Callable[..., Any]] = {f.__name__: f for f in (*made, *loops)}
     return SimpleNamespace(World=World, **functions)

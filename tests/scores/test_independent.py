@@ -178,7 +178,8 @@ def loop_interval(kit, world, dataset, rows, by, key, metric, drawn):
         redrawn = [sums(world, loop_pairs(world, dataset, rows, None, d), by, key, metric)[0] for d in range(max(order) + 1)]
     elif metric not in EXACT and sum(b > 0 for b in bottom) < 2:
         return None
-    return ends(kit.additive(drawn, top, bottom, redrawn, single=by == "item", order=order))
+    made = (drawn, top, bottom, redrawn)
+    return kit.stretched(ends(kit.additive(*made, single=by == "item", order=order)), 0.8, *made, single=by == "item")
 
 
 @pytest.mark.parametrize(
@@ -247,7 +248,7 @@ def test_differences_equal_replicates_made_by_plain_loops(kit):
                 continue
             noise = [sums(world, difference(metric, d), by, key, metric)[0] for d in range(7)] if metric in WITH_MODES else None
             values = kit.additive(drawn, top, bottom, noise, single=by == "item")
-            low, high = ends(values)
+            low, high = kit.stretched(ends(values), 0.8, drawn, top, bottom, noise, single=by == "item")
             assert kit.value_of(table, metric, by, key, "ci_low") == pytest.approx(low, abs=1e-6)
             assert kit.value_of(table, metric, by, key, "ci_high") == pytest.approx(high, abs=1e-6)
             assert kit.value_of(table, metric, by, key, "se") == pytest.approx(math.sqrt(kit.sample_variance(values)), abs=1e-6)
@@ -255,10 +256,12 @@ def test_differences_equal_replicates_made_by_plain_loops(kit):
                 assert by == "item"
                 assert kit.value_of(table, metric, by, key, "p") is None
                 continue
-            beyond = min(sum(v <= 1e-12 for v in values), sum(v >= -1e-12 for v in values))
+            wider = kit.stretched(values, 0.8, drawn, top, bottom, noise, single=by == "item")
+            beyond = min(sum(v <= 1e-12 for v in wider), sum(v >= -1e-12 for v in wider))
             counted = min(1.0, 2 * (beyond + 1) / 26)
             z = abs(kit.value_of(table, metric, by, key, "difference")) / kit.value_of(table, metric, by, key, "se")
-            expected = min(counted, 2 * stats.norm.sf(z)) if beyond < 10 else counted
+            degrees = kit.freedom(drawn, top, bottom, noise, single=by == "item")
+            expected = min(counted, 2 * stats.t.sf(z, degrees)) if beyond < 10 else counted
             assert kit.value_of(table, metric, by, key, "p") == pytest.approx(expected, abs=1e-6)
     common = asked[0] & asked[1]
     left, right = (loop_pairs(world, dataset, [r for r in rows if (r["item"], r["subgroup"]) in common], None) for rows in every)

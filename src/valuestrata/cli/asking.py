@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from valuestrata.cli.options import MODEL_HELP, AsJson, DatasetFolder, Fold, Items, Part, Split, Strata, TrainOn
-from valuestrata.cli.output import exit_if_failed, print_json, say, words
+from valuestrata.cli.output import exit_if_failed, print_json, say, say_unmatched, words
 from valuestrata.errors import UsageError
 
 
@@ -60,6 +60,7 @@ def ask(
     )
     if isinstance(respondent, AskedAsOthers) and respondent.note:
         say(f"{respondent.name}: {respondent.note}")
+    say_unmatched(respondent.identity())
     result = ask_model(
         data,
         respondent,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from valuestrata.errors import RunFailedError
@@ -62,3 +63,10 @@ def exit_if_failed(failed: int) -> None:
 def words(text: str | None) -> list[str]:
     """Return what stands between commas."""
     return [word.strip() for word in (text or "").split(",") if word.strip()]
+
+
+def say_unmatched(identity: Mapping[str, Any]) -> None:
+    """Tell which items and levels a baseline's training data set lacks; nothing where it lacks none."""
+    for what, names in (identity.get("trained_on") or {}).get("unmatched", {}).items():
+        if names:
+            say(f"{what} that the training data set does not have: {', '.join(names)}. They are answered from less.")

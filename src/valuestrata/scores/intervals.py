@@ -36,12 +36,16 @@ class Interval:
 def interval(replicates: Replicates, confidence: float, low: float, high: float) -> Interval:
     """Return percentiles of the replicates, cut to the metric's range, with standard error and p.
 
+    Percentiles stand t / z times as far from the estimate as the replicates put them, t and z the points of Student's t with the
+    replicates' degrees of freedom and of the normal at that confidence; se is that of the replicates as they are.
+
     Replicates that say nothing (none of a key's items was drawn) are left out. An infinite one (a spread ratio over labels that
     do not differ) counts; where the interval reaches it, neither end is given, nor are se and p.
 
-    p inverts the interval: twice the share of replicates on the far side of 0, 1 added to both counts. Where fewer than
-    `ENOUGH_BEYOND` lie there it is the normal tail at estimate / se if that is smaller, so that adjustments for many
-    comparisons are not stopped by the number of replicates. Replicates that do not move at all give p = 1 at 0, else null.
+    p inverts the interval: twice the share of stretched replicates on the far side of 0, 1 added to both counts. Where fewer than
+    `ENOUGH_BEYOND` lie there it is the tail of Student's t (the normal's without degrees of freedom) at estimate / se if that is
+    smaller, so that adjustments for many comparisons are not stopped by the number of replicates. Replicates that do not move at
+    all give p = 1 at 0, else null.
 
     Args:
         replicates: of one metric. confidence: between 0 and 1. low, high: range of the metric.
@@ -52,7 +56,9 @@ def interval(replicates: Replicates, confidence: float, low: float, high: float)
         return Interval(estimate, unknown, unknown, unknown, unknown, replicates.pairs)
     ordered = np.sort(np.ascontiguousarray(values.T), axis=1)
     known = len(values) - np.isnan(ordered).sum(axis=1)
-    ends = [_quantile(ordered, known, share) for share in ((1 - confidence) / 2, (1 + confidence) / 2)]
+    freedom = np.full_like(estimate, np.inf) if replicates.freedom is None else replicates.freedom
+    wider = stretch(freedom, confidence)
+    ends = [_stretched(_quantile(ordered, known, share), estimate, wider) for share in ((1 - confidence) / 2, (1 + confidence) / 2)]
     defined = np.isfinite(ends[0]) & np.isfinite(ends[1]) & np.isfinite(estimate) & replicates.known
     finite = defined & ~np.isinf(ordered).any(axis=1)
     se = np.where(finite, np.sqrt(variance(np.where(finite, values, 0.0))), np.nan)
@@ -61,19 +67,36 @@ def interval(replicates: Replicates, confidence: float, low: float, high: float)
         low=np.where(defined, np.clip(ends[0], low, high), np.nan),
         high=np.where(defined, np.clip(ends[1], low, high), np.nan),
         se=se,
-        p=np.where(finite, _p(estimate, ordered, known, se), np.nan),
+        p=np.where(finite, _p(estimate, _stretched(ordered.T, estimate, wider).T, known, se, freedom), np.nan),
         pairs=replicates.pairs,
     )
 
 
-def _p(estimate: Floats, ordered: Floats, known: NDArray[np.intp], se: Floats) -> Floats:
+def stretch(freedom: Floats, confidence: float) -> Floats:
+    """Return t / z: the point of Student's t over the normal's at a confidence; 1 where `freedom` is infinite."""
+    from scipy.special import ndtri, stdtrit
+
+    share = (1 + confidence) / 2
+    return np.where(np.isinf(freedom), 1.0, stdtrit(np.where(np.isinf(freedom), 1.0, freedom), share) / ndtri(share))
+
+
+def _stretched(values: Floats, estimate: Floats, wider: Floats) -> Floats:
+    """Move values `wider` times as far from the estimate; exactly as they are where that is 1, infinite ones stay so."""
+    moved = np.where(wider == 1, 0.0, (wider - 1) * np.where(np.isfinite(values), values - estimate, 0.0))
+    return values + moved
+
+
+def _p(estimate: Floats, ordered: Floats, known: NDArray[np.intp], se: Floats, freedom: Floats) -> Floats:
+    from scipy.special import stdtr
+
     below, above = ((side & ~np.isnan(ordered)).sum(axis=1) for side in (ordered <= NOTHING, ordered >= -NOTHING))
     beyond = np.minimum(below, above)
     counted = np.minimum(2.0 * (beyond + 1) / (known + 1), 1.0)
     still = ~(se > NOTHING)
     away = np.abs(estimate) / np.where(still, np.inf, se)
     normal = np.array([math.erfc(z / math.sqrt(2)) for z in np.nan_to_num(away)])
-    p = np.where(beyond < ENOUGH_BEYOND, np.minimum(counted, normal), counted)
+    tail = np.where(np.isinf(freedom), normal, 2.0 * stdtr(np.where(np.isinf(freedom), 1.0, freedom), -np.nan_to_num(away)))
+    p = np.where(beyond < ENOUGH_BEYOND, np.minimum(counted, tail), counted)
     return np.where(still, np.where(np.abs(estimate) <= NOTHING, 1.0, np.nan), p)
 
 

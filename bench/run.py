@@ -14,6 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import audit_10x20k
+import baseline_ladder
 import bootstrap_10x20k
 import gold_counts_vs_pandas
 import local_forward
@@ -24,6 +25,7 @@ BENCHMARKS = {
     "gold_counts_vs_pandas": gold_counts_vs_pandas.run,
     "mode_bootstrap": mode_bootstrap.run,
     "local_forward": local_forward.run,
+    "baseline_ladder": baseline_ladder.run,
     "bootstrap_10x20k": bootstrap_10x20k.run,
     "audit_10x20k": audit_10x20k.run,
 }

@@ -1,0 +1,217 @@
+"""Planted bias: respondent models of known accuracy over simulated populations, and what an audit claims of them.
+
+A data set is real: a survey sampled from a planted population, built with its joint redraws, with the baseline `item-mode` fitted
+to it. The model answers anew in every repetition, pair by pair, and the audit's own rows say what is claimed. Several repetitions share
+a data set where that cannot matter: given the labels, answers that are right by known chances are independent between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from valuestrata.audit.assemble import table
+from valuestrata.audit.disparity import corrected_variance
+from valuestrata.audit.groups import worst
+from valuestrata.audit.level_rows import gap_rows
+from valuestrata.audit.nulls import permute
+from valuestrata.audit.schema import GAPS
+from valuestrata.audit.setting import Scored, Setting, scored, setting_of
+from valuestrata.building import BuildSettings, build
+from valuestrata.dataset import Dataset
+from valuestrata.respondents.baselines import make_baseline
+from valuestrata.scores.layout import Layout, Values
+from valuestrata.survey.simulate import Population, SimulationSettings, draw_survey, plant
+from valuestrata.survey.truth import truth
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
+Change = Callable[[Population], Population]
+
+ALPHA = 0.05
+METRIC = "accuracy"
+ITEM_MODE = "item-mode"
+# Test subgroups of the paper's split -> levels of the attributes (the first is the anchor), respondents.
+DESIGNS: Mapping[int, tuple[tuple[int, ...], int]] = {8: ((2, 4, 2), 1200), 30: ((2, 5, 6), 3000), 60: ((2, 2, 6, 6), 4000)}
+# The attribute whose first level is planted on: the second one of each design.
+ATTRIBUTE, LEVEL = "age_group", "age 1"
+
+
+@dataclass(frozen=True)
+class World:
+    """A built data set and what does not change between repetitions. P = G * I cells of the layout.
+
+    Attributes:
+        dataset, setting: the ground truth, its test part laid out.
+        shares: shape (P, largest K), true shares. nation: shape (P,), option index of the nation's true mode.
+        baseline: accuracy of item-mode; None to leave it aside.
+    """
+
+    dataset: Dataset
+    setting: Setting
+    shares: Floats
+    nation: Indices
+    baseline: Scored | None
+
+    @property
+    def layout(self) -> Layout:
+        """The test part."""
+        return self.setting.layout
+
+    @property
+    def options(self) -> Indices:
+        """Options of each cell's item, shape (P,)."""
+        return np.broadcast_to(self.layout.options, self.layout.present.shape).ravel()
+
+    def has(self, attribute: str, level: str) -> NDArray[np.bool_]:
+        """Return which subgroups have a level, shape (G,)."""
+        return self.setting.members[attribute][level]
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What an audit claims of a run.
+
+    Attributes:
+        worst: shape (G,), subgroups claimed worse than the rest. gaps: GAPS. variance: corrected, unfloored, between subgroups.
+    """
+
+    worst: NDArray[np.bool_]
+    gaps: pl.DataFrame
+    variance: float
+
+    def any_gap(self, column: str) -> bool:
+        """Say whether any p in a column of the gaps is at most ALPHA."""
+        return bool((self.gaps[column] <= ALPHA).any())
+
+    @property
+    def bias(self) -> bool:
+        """Whether any gap is left in words that neither the baseline nor difficulty takes back."""
+        words = self.gaps["remains"]
+        return bool((words.str.starts_with("better for ") & ~words.str.contains(", but ", literal=True)).any())
+
+
+def make_world(
+    subgroups: int,
+    seed: int,
+    *,
+    items: int = 90,
+    people: int | None = None,
+    main_effects: float = 0.3,
+    draws: int = 200,
+    bootstrap: int = 1000,
+    change: Change = lambda population: population,
+) -> World:
+    """Sample a survey with `subgroups` test subgroups and build it; `change` may alter the population before."""
+    levels, usual = DESIGNS[subgroups]
+    settings = SimulationSettings(
+        respondents=people or usual, items=items, nominal=0.0, levels=levels, main_effects=main_effects, missing=0.02, seed=seed
+    )
+    population = change(plant(settings))
+    seeds = BuildSettings(draws=draws, redraw_seed=seed, half_seed=seed, min_respondents=15, min_valid=10)
+    dataset = build(draw_survey(population, seed), seeds)
+    setting = setting_of(dataset, "paper", "test", None, bootstrap=bootstrap, seed=seed, confidence=1 - ALPHA)
+    layout = setting.layout
+    shares, nation = _truth(population, dataset, layout)
+    predictor = make_baseline(ITEM_MODE, dataset, split="paper").predictor
+    answers = np.zeros(layout.present.size, dtype=np.intp)
+    for cell, item, subgroup in layout.gold.select("cell", "item", "subgroup").iter_rows():
+        answers[cell] = int(predictor.shares(item, subgroup).argmax())
+    return World(dataset, setting, shares, nation, scored(setting, accuracy(layout, answers)))
+
+
+def accuracy(layout: Layout, answers: Indices) -> Values:
+    """Return the accuracy of one answer a pair, option indices of shape (P,), as `scores.layout.place` returns it."""
+    by_mode = np.zeros((layout.present.size, int(layout.options.max())))
+    by_mode[np.arange(len(answers)), answers] = 1.0
+    by_mode[~layout.present.ravel()] = np.nan
+    return Values(by_mode[np.arange(len(answers)), layout.mode].reshape(layout.present.shape), by_mode)
+
+
+def answers_of(right: Indices, chance: Floats, options: Indices, rng: np.random.Generator) -> Indices:
+    """Answer each pair with `right` by its chance, with any other of its options otherwise; all of shape (P,)."""
+    other = (right + 1 + np.floor(rng.random(right.shape) * (options - 1)).astype(np.intp)) % options
+    return np.where(rng.random(right.shape) < chance, right, other)
+
+
+def knows_labels(world: World, chance: Floats, rng: np.random.Generator) -> Values:
+    """Give the data set's label by a chance for each subgroup, shape (G,): its expected accuracy is that chance."""
+    spread = np.broadcast_to(chance[:, None], world.layout.present.shape).ravel()
+    return accuracy(world.layout, answers_of(world.layout.mode, spread, world.options, rng))
+
+
+def knows_truth(world: World, chance: float, rng: np.random.Generator) -> Values:
+    """Give the true mode by one chance everywhere: where labels are often wrong its accuracy is lower."""
+    right = world.shares.argmax(axis=1)
+    return accuracy(world.layout, answers_of(right, np.full(len(right), chance), world.options, rng))
+
+
+def knows_nation(world: World, chance: float, rng: np.random.Generator) -> Values:
+    """Give the nation's true mode by one chance everywhere: who is far from the nation is served worse."""
+    return accuracy(world.layout, answers_of(world.nation, np.full(len(world.nation), chance), world.options, rng))
+
+
+def is_person(world: World, rng: np.random.Generator) -> Values:
+    """Answer as one person of the subgroup: right as often as its usual answer is given."""
+    passed = np.cumsum(world.shares, axis=1) < rng.random((len(world.shares), 1))
+    return accuracy(world.layout, np.minimum(passed.sum(axis=1), world.options - 1))
+
+
+def audit_runs(world: World, runs: Sequence[Values], permutations: int, seed: int, *, gaps: bool = True) -> list[Claims]:
+    """Audit runs on one world, as `audit` does, without the tables that claim nothing; without gaps where they are not wanted."""
+    setting = world.setting
+    found = [scored(setting, run) for run in runs]
+    permuted = permute([one.centred for one in found], setting.strata, permutations, seed)
+    groups = len(setting.stratum)
+    beside = None if world.baseline is None else (ITEM_MODE, world.baseline)
+    return [
+        Claims(
+            worst=worst(one.centred, one.residuals, drawn, -1).p <= ALPHA,
+            gaps=table(GAPS, [{"run": "planted", **row} for row in (gap_rows(setting, one, METRIC, beside) if gaps else [])]),
+            variance=corrected_variance(one.grid[:groups]).value,
+        )
+        for one, drawn in zip(found, permuted, strict=True)
+    ]
+
+
+def far_level(times: float) -> Change:
+    """Return a change that makes the planted level differ `times` as much from the others on every item."""
+
+    def change(population: Population) -> Population:
+        effect = population.main[ATTRIBUTE].copy()
+        effect[0] *= times
+        return replace(population, main={**population.main, ATTRIBUTE: effect})
+
+    return change
+
+
+def rare_level(share: float) -> Change:
+    """Return a change that makes the planted level so large a share of the population."""
+
+    def change(population: Population) -> Population:
+        column = [attribute.name for attribute in population.attributes].index(ATTRIBUTE)
+        inside = population.cells[:, column] == 0
+        joint = np.where(inside, share / population.joint[inside].sum(), (1 - share) / population.joint[~inside].sum()) * population.joint
+        return replace(population, joint=joint, sampling=joint)
+
+    return change
+
+
+def _truth(population: Population, dataset: Dataset, layout: Layout) -> tuple[Floats, Indices]:
+    names = dataset.attributes
+    rows: dict[tuple[Any, ...], Sequence[float]] = {
+        (item, *levels): shares for item, shares, *levels in truth(population).select("item", "shares", *names).iter_rows()
+    }
+    levels = {subgroup: tuple(found) for subgroup, *found in dataset.subgroups.select("subgroup", *names).iter_rows()}
+    shares = np.zeros((layout.present.size, int(layout.options.max())))
+    nation = np.zeros(layout.present.size, dtype=np.intp)
+    for cell, item, subgroup in layout.gold.select("cell", "item", "subgroup").iter_rows():
+        true = rows[(item, *levels[subgroup])]
+        shares[cell, : len(true)] = true
+        nation[cell] = int(np.argmax(rows[(item, *(None,) * len(names))]))
+    return shares, nation

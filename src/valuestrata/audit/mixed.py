@@ -1,0 +1,240 @@
+"""Crossed effects of items and subgroups on a grid of pairs.
+
+    y_gi = item_i + x_gi' b + u_g + e_gi,    u_g ~ (0, tau2),  e_gi ~ (0, sigma2)
+
+Items are fixed and absorbed: whatever makes an item hard for everybody, its number of codes among it, drops out exactly,
+however uneven the grid. Subgroups are random.
+
+**Size.** All cross-products are sums over items of blocks as wide as columns + subgroups; nothing as long as the pairs is
+ever inverted. With S = Z'M_W Z, eigenvalues d_j, and t = V'Z'M_W y (M_W: items and columns projected out), the restricted
+likelihood is a function of theta = tau2 / sigma2 alone (Patterson and Thompson 1971, profiled):
+
+    -2 l(theta) = (n - q) log(y'M_W y - sum_j t_j^2 / (d_j + 1 / theta)) + sum_j log(1 + theta d_j).
+
+Coefficients solve Henderson's mixed-model equations with items absorbed.
+
+**Standard errors** hold without the model's variances: items are left out one by one, theta held (delete-one-cluster
+jackknife over items; it meets any dependence between the subgroups' answers to one item). The jackknife sees every item
+with the same subgroups and the same people, so that two parts are added: tau2 times the square of how u enters, and what
+redrawn people move in all items alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from valuestrata.errors import UsageError
+
+Floats = NDArray[np.float64]
+
+# A direction that carries less than this share of the largest one is not told by the data.
+FLAT = 1e-9
+# Subgroups left after the columns show tau2 in directions above this share of the largest.
+SEEN = 1e-8
+# A square below this is rounding.
+TINY = 1e-300
+# theta is searched between these, on a log scale; below the lower end it is 0.
+THETA = (1e-7, 1e4)
+# Numbers held at once for the systems of left-out items, 8 bytes each.
+CHUNK_NUMBERS = 4_000_000
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Coefficients and what is needed to judge any contrast of them. P columns, the same for all items, then C covariates.
+
+    Attributes:
+        coefficients: shape (P + C,); only contrasts that `told` confirms have a meaning.
+        left_out: shape (I, P + C), the coefficients without each item in turn.
+        through: shape (P + C, G): how a shift of each subgroup enters.
+        people: shape (P + C, P + C): covariance by redrawn people over and above that within items; zeros without redraws.
+        tau2, sigma2: variances. groups_free: dimensions that subgroups have left to show tau2 in; 0: tau2 can't be told.
+        null: shape (P + C, N): directions in which the data tell nothing.
+        pairs, items: that entered.
+    """
+
+    coefficients: Floats
+    left_out: Floats
+    through: Floats
+    people: Floats
+    tau2: float
+    sigma2: float
+    groups_free: int
+    null: Floats
+    pairs: int
+    items: int
+
+    def told(self, contrast: Floats) -> bool:
+        """Say whether the data determine a contrast of the coefficients, shape (P + C,)."""
+        return bool(np.linalg.norm(contrast @ self.null) <= 1e-5 * np.linalg.norm(contrast))
+
+    def contrast(self, contrast: Floats) -> tuple[float, float, float]:
+        """Return a contrast, its standard error and its degrees of freedom (Satterthwaite over items and subgroups); NaN untold."""
+        if not self.told(contrast):
+            return np.nan, np.nan, np.nan
+        without = self.left_out @ contrast
+        number = len(without)
+        by_items = (number - 1) / number * float(np.square(without - without.mean()).sum()) if number > 1 else np.nan
+        by_groups = self.tau2 * float(np.square(contrast @ self.through).sum())
+        by_people = max(0.0, float(contrast @ self.people @ contrast))
+        total = by_items + by_groups + by_people
+        spread = by_items**2 / max(number - 1, 1) + (by_groups**2 / self.groups_free if self.groups_free else 0.0)
+        return float(contrast @ self.coefficients), float(np.sqrt(total)), total**2 / spread if spread > 0 else float(number - 1)
+
+
+def fit(values: Floats, columns: Floats, covariates: Floats, redrawn: NDArray[np.floating] | None = None) -> Fit:
+    """Fit the model of the module's docstring.
+
+    Args:
+        values: y, shape (G, I), NaN for pairs left out. columns: shape (P, G). covariates: shape (C, G, I), finite wherever y is.
+        redrawn: y in redraws of the respondents, shape (D, G, I), finite wherever y is; None where they do not move it.
+
+    Raises:
+        UsageError: fewer than two items with at least two pairs, or a covariate that is not finite at a pair.
+    """
+    mask = ~np.isnan(values)
+    kept = mask.sum(axis=0) >= 2
+    values, covariates, mask = values[:, kept], covariates[:, :, kept], mask[:, kept]
+    pairs, items = int(mask.sum()), int(kept.sum())
+    if items < 2:
+        raise UsageError(f"Crossed effects need two items that at least two subgroups answer; found {items}.")
+    if not np.isfinite(covariates[:, mask]).all():
+        raise UsageError("A covariate is missing at a pair that has a value; leave the pair out of both.")
+    design = np.concatenate([np.broadcast_to(columns[:, :, None], (len(columns), *mask.shape)), covariates])
+    within, y_within = _within(design, mask), _within(values, mask)
+    # Sums over items of the cross-products of columns and covariates (x), subgroups (z) and values (y).
+    xx = np.einsum("pgi,qgi->pq", within, within, optimize=True)
+    xz = within.sum(axis=2)
+    zz = np.diag(mask.sum(axis=1).astype(np.float64)) - (mask / mask.sum(axis=0)) @ mask.T.astype(np.float64)
+    xy, zy, yy = np.einsum("pgi,gi->p", within, y_within), y_within.sum(axis=1), float(np.square(y_within).sum())
+    variances = _variances(xx, xz, zz, xy, zy, yy, pairs - items)
+    null = _null(xx)
+    system = _system(xx, xz, zz, null, variances.theta)
+    right = np.concatenate([xy, zy])[: len(system)]
+    rows = np.zeros((len(xx), len(xx) + len(zz)))
+    rows[:, : len(system)] = np.linalg.inv(system)[: len(xx)]
+    return Fit(
+        coefficients=np.asarray(np.linalg.solve(system, right)[: len(xx)], dtype=np.float64),
+        left_out=_without_each(within, y_within, mask, system, right),
+        through=rows @ np.concatenate([xz, zz]),
+        people=_people(rows, within, mask, None if redrawn is None else redrawn[:, :, kept]),
+        tau2=variances.theta * variances.sigma2,
+        sigma2=variances.sigma2,
+        groups_free=variances.groups_free,
+        null=null,
+        pairs=pairs,
+        items=items,
+    )
+
+
+def _within(values: NDArray[np.floating], mask: NDArray[np.bool_]) -> Floats:
+    """Return values (..., G, I) less the mean of their item, 0 where there is no pair."""
+    mean = np.where(mask, values, 0.0).sum(axis=-2) / mask.sum(axis=0)
+    return np.where(mask, values - mean[..., None, :], 0.0)
+
+
+def _null(gram: Floats) -> Floats:
+    """Return an orthonormal basis of the directions that a Gram matrix (Q, Q) does not tell, in the columns' own scales."""
+    scale = np.sqrt(np.diag(gram))
+    safe = np.where(scale > 0, scale, 1.0)
+    values, vectors = np.linalg.eigh(gram / np.outer(safe, safe))
+    found = (vectors[:, values <= FLAT * max(float(values.max(initial=0.0)), 1.0)].T / safe).T
+    return np.linalg.qr(found)[0] if found.shape[1] else found
+
+
+@dataclass(frozen=True)
+class _Variances:
+    theta: float
+    sigma2: float
+    groups_free: int
+
+
+def _variances(xx: Floats, xz: Floats, zz: Floats, xy: Floats, zy: Floats, yy: float, free: int) -> _Variances:
+    """Maximise the restricted likelihood. theta is 0 where subgroups show nothing; groups_free: dimensions it is seen in."""
+    from scipy.optimize import minimize_scalar
+
+    inverse = np.linalg.pinv(xx, rcond=FLAT, hermitian=True) if len(xx) else xx
+    d, vectors = np.linalg.eigh(zz - xz.T @ inverse @ xz)
+    seen = d > SEEN * max(float(zz.max(initial=0.0)), 1.0)
+    t2, d = np.square(vectors.T @ (zy - xz.T @ inverse @ xy))[seen], d[seen]
+    left = free - (int(np.linalg.matrix_rank(xx, rtol=FLAT, hermitian=True)) if len(xx) else 0)
+    square = max(yy - float(xy @ inverse @ xy), 0.0)
+    if not len(d) or left <= len(d) or square <= 0:
+        return _Variances(0.0, square / max(left, 1), 0)
+
+    def rest(theta: float) -> float:
+        return max(square - float((t2 / (d + 1 / theta)).sum()), TINY)
+
+    def deviance(log_theta: float) -> float:
+        theta = math.exp(log_theta)
+        return left * math.log(rest(theta)) + float(np.log1p(theta * d).sum())
+
+    # The profile is flat at either end: a coarse look first, then a search around its best point.
+    looks = np.linspace(math.log(THETA[0]), math.log(THETA[1]), 60)
+    at = int(np.argmin([deviance(look) for look in looks]))
+    bounds = (looks[max(at - 1, 0)], looks[min(at + 1, len(looks) - 1)])
+    best = cast(Any, minimize_scalar(deviance, bounds=bounds, method="bounded", options={"xatol": 1e-9}))
+    if best.fun >= left * math.log(square):
+        return _Variances(0.0, square / left, len(d))
+    theta = math.exp(float(best.x))
+    return _Variances(theta, rest(theta) / left, len(d))
+
+
+def _system(xx: Floats, xz: Floats, zz: Floats, null: Floats, theta: float) -> Floats:
+    """Return the matrix of the mixed-model equations, columns and covariates before subgroups; without subgroups where theta is 0.
+
+    Directions that the data do not tell are filled up, so that it can be solved; contrasts that are told do not depend on how.
+    """
+    top = xx + null @ null.T * max(float(np.abs(xx).max(initial=0.0)), 1.0)
+    if theta == 0:
+        return top
+    return np.block([[top, xz], [xz.T, zz + np.eye(len(zz)) / theta]])
+
+
+def _without_each(within: Floats, y_within: Floats, mask: NDArray[np.bool_], system: Floats, right: Floats) -> Floats:
+    """Return the coefficients without each item, shape (I, P + C). An item is a block of the equations, which is subtracted."""
+    beside, groups, items = within.shape
+    size = len(system)
+    found = np.empty((items, beside))
+    step = max(1, CHUNK_NUMBERS // size**2)
+    for start in range(0, items, step):
+        these = slice(start, min(start + step, items))
+        x, y = within[:, :, these], y_within[:, these]
+        blocks, rights = np.zeros((x.shape[2], size, size)), np.zeros((x.shape[2], size))
+        blocks[:, :beside, :beside] = np.einsum("pgi,qgi->ipq", x, x)
+        rights[:, :beside] = np.einsum("pgi,gi->ip", x, y)
+        if size > beside:
+            there = mask[:, these].T.astype(np.float64)
+            blocks[:, :beside, beside:] = x.transpose(2, 0, 1)
+            blocks[:, beside:, :beside] = x.transpose(2, 1, 0)
+            blocks[:, beside:, beside:] = there[:, :, None] * (np.eye(groups) - there[:, None, :] / there.sum(axis=1)[:, None, None])
+            rights[:, beside:] = y.T
+        found[these] = np.linalg.solve(system - blocks, (right - rights)[..., None])[:, :beside, 0]
+    return found
+
+
+def _people(rows: Floats, within: Floats, mask: NDArray[np.bool_], redrawn: NDArray[np.floating] | None) -> Floats:
+    """Return the covariance of the coefficients by redrawn people, less what each item shows of it by itself."""
+    beside = len(within)
+    if redrawn is None or len(redrawn) < 2:
+        return np.zeros((beside, beside))
+    # How each pair enters each coefficient. Weights have mean 0 within an item, so that the redraws need not be centred there.
+    weights = np.einsum("qp,pgi->qgi", rows[:, :beside], within) + _within(np.broadcast_to(rows[:, beside:, None], within.shape), mask)
+    moved = np.where(mask, redrawn - redrawn.mean(axis=0), 0.0)
+    each = np.matmul(weights.transpose(2, 0, 1), moved.transpose(2, 1, 0))
+    together = each.sum(axis=0)
+    return (together @ together.T - np.einsum("iqd,ird->qr", each, each, optimize=True)) / (len(redrawn) - 1)
+
+
+def columns_of(labels: Sequence[Sequence[str | None]]) -> tuple[Floats, list[tuple[int, str]]]:
+    """Return one column 0/1 for each label of each grouping of G subgroups, shape (P, G), and (grouping, label) of each."""
+    names = [(place, label) for place, group in enumerate(labels) for label in dict.fromkeys(label for label in group if label is not None)]
+    rows = [[1.0 if label == wanted else 0.0 for label in labels[place]] for place, wanted in names]
+    groups = len(labels[0]) if labels else 0
+    return np.array(rows, dtype=np.float64).reshape(len(names), groups), names

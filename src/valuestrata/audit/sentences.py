@@ -1,0 +1,306 @@
+"""The rules behind the audit's verdict lines on one run: rows of its tables in, a sentence out. `docs/auditing.md` lists them.
+
+Rows are those of the schemas in `audit.schema`, as dictionaries. An advantage is a difference turned so that positive is better for
+the one named first, whatever the metric. Each line holds its figure, its interval, the pairs behind it and what noise alone gives.
+Here are spreads, subgroups and intersections; `gap_sentences`, `answer_sentences` and `change_sentences` hold the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import pi, sqrt
+from statistics import NormalDist
+from typing import Any, NamedTuple
+
+from valuestrata.scores.phrases import LOWER_IS_BETTER, count, ends, level, number, percent, size, title
+
+Row = Mapping[str, Any]
+# A difference below this is rounding: weights of contrasts have single precision.
+NOTHING = 1e-6
+# A percentile interval over fewer items is too narrow to print: of two pairs that were both missed it is a point.
+FEW_PAIRS = 10
+
+
+class Finding(NamedTuple):
+    """One verdict: columns of AUDIT_VERDICTS that a rule decides."""
+
+    rule: str
+    verdict: str
+    metric: str | None = None
+    by: str | None = None
+    key: str | None = None
+    value: float | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    alike: float | None = None
+    alike_low: float | None = None
+    alike_high: float | None = None
+    p: float | None = None
+    items: int | None = None
+    pairs: int | None = None
+    against: str | None = None
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How lines are written and when they claim.
+
+    Attributes:
+        confidence: of intervals; claims are made at 1 - confidence. names: subgroup -> how a reader calls it.
+    """
+
+    confidence: float
+    names: Mapping[str, str]
+
+    @property
+    def alpha(self) -> float:
+        """Level of the claims."""
+        return 1 - self.confidence
+
+    def name(self, subgroup: str) -> str:
+        """Name a subgroup."""
+        return self.names.get(subgroup, subgroup)
+
+    def interval(self, metric: str, low: float | None, high: float | None, of: str = "") -> str:
+        """Write an interval of a difference or spread, `of` what where that is not plain, or that there is none."""
+        if low is None or high is None:
+            return "no interval"
+        return f"{percent(self.confidence)} interval{f' of {of}' if of else ''} {ends(metric, low, high)}"
+
+    def shown(self, p: float | None, difference: float | None = None) -> bool:
+        """Whether a p-value, adjusted for its family, carries a claim; never about a difference that is mere rounding."""
+        return p is not None and p <= self.alpha and (difference is None or abs(difference) > NOTHING)
+
+
+def p_of(value: float) -> str:
+    """Write a p-value: `p = .013`, `p < .001`."""
+    return "p < .001" if value < 0.001 else f"p = {number(value)}"
+
+
+def turned(metric: str, difference: float) -> float:
+    """Turn a difference so that positive is better."""
+    return -difference if metric in LOWER_IS_BETTER else difference
+
+
+def turned_ends(sign: float, low: float | None, high: float | None) -> tuple[float | None, float | None]:
+    """Turn an interval by +1 or -1."""
+    if low is None or high is None:
+        return None, None
+    return (low, high) if sign > 0 else (-high, -low)
+
+
+def corrected(family: int, noun: str) -> str:
+    """Say for how many a p-value is corrected; nothing where there is one."""
+    return f" corrected for {count(family, noun)}" if family > 1 else ""
+
+
+def mean_of_noise(se: float) -> float:
+    """Return the mean absolute difference that noise alone gives, of a normal variable with standard error `se`."""
+    return sqrt(2 / pi) * se
+
+
+def undefined(rows: Sequence[Row]) -> Finding | None:
+    """Say which measures of one population and metric could not be worked out, and why."""
+    lacking = [row for row in rows if row["value"] is None]
+    if not lacking:
+        return None
+    first = lacking[0]
+    names = ", ".join(row["measure"].replace("_", " ") for row in lacking)
+    # What is said of the run stands behind the measure's own reason and has its own lines.
+    reason = (first["note"] or "not known").split("; ")[0]
+    text = f"cannot be judged: {names} of {title(first['metric'])} over {first['population']}: {reason} ({count(first['pairs'], 'pair')})"
+    return Finding("cannot-be-judged", text, first["metric"], first["by"], first["key"], pairs=first["pairs"])
+
+
+def spread(row: Row, p: float | None, family: int, manner: Manner) -> Finding | None:
+    """Say whether subgroups, or levels, differ beyond noise.
+
+    Args:
+        row: of DISPARITY, measure spread_corrected. p: adjusted within the populations of the metric. family: how many these are.
+        manner: of writing.
+    """
+    if row["value"] is None:
+        return None
+    if p is None:
+        text = f"cannot be judged: whether {_who(row)} differ in {title(row['metric'])}, for nothing says what noise alone gives"
+        return _spread(row, "cannot-be-judged", f"{text} ({count(row['pairs'], 'pair')})", None)
+    metric = row["metric"]
+    inside = manner.interval(metric, row["ci_low"], row["ci_high"])
+    figures = (
+        f"spread of {title(metric)} with noise taken out {size(metric, row['value'])} ({inside}; "
+        f"noise alone leaves {size(metric, row['alike'])} on average and more than {size(metric, row['alike_high'])} once in 20; "
+        f"{p_of(p)}{corrected(family, 'population')}; {row['population']}; {count(row['items'], 'item')}, {count(row['pairs'], 'pair')})"
+    )
+    if manner.shown(p):
+        return _spread(row, "differ", f"{_who(row)} differ beyond noise: {figures}", p)
+    return _spread(row, "alike", f"{_who(row)} are not distinguishable from all alike, which is no proof that they are: {figures}", p)
+
+
+def levels_alike(rows: Sequence[tuple[Row, float | None]], family: int, manner: Manner) -> Finding | None:
+    """Say of which attributes the levels are not shown to differ: rows of DISPARITY, measure spread_corrected, with adjusted p."""
+    if not rows:
+        return None
+    metric = rows[0][0]["metric"]
+    keys = ", ".join(row["key"] for row, _ in rows)
+    figures = "; ".join(
+        f"{row['key']} {size(metric, row['value'])} ({manner.interval(metric, row['ci_low'], row['ci_high'])}, noise alone "
+        f"{size(metric, row['alike'])} on average and more than {size(metric, row['alike_high'])} once in 20, {p_of(p)}, "
+        f"{count(row['subgroups'], 'level')}, {count(row['items'], 'item')}, {count(row['pairs'], 'pair')})"
+        for row, p in rows
+        if p is not None
+    )
+    text = (
+        f"the levels of {keys} are not distinguishable from all alike, which is no proof that they are: spread of {title(metric)} with "
+        f"noise taken out: {figures}; p{corrected(family, 'population')}"
+    )
+    nearest, p = min(rows, key=lambda pair: 1.0 if pair[1] is None else pair[1])
+    return _spread(nearest, "alike", text, p)._replace(key=keys)
+
+
+def paper_figures(norm_range: Row, cv: Row, manner: Manner) -> Finding | None:
+    """Place the published measures beside what noise alone gives."""
+    rows = (norm_range, cv)
+    if any(row["value"] is None or row["p"] is None for row in rows):
+        return None
+    beyond = [row for row in rows if manner.shown(row["p"])]
+    head = {0: "are no more than noise alone can give", 1: f"are beyond noise only in {_short(beyond[0])}" if beyond else ""}
+    figures = ", ".join(
+        f"{_short(row)} {number(row['value'])} (noise alone {number(row['alike'])} on average, up to {number(row['alike_high'])}"
+        + (
+            f"; {percent(manner.confidence)} interval {number(row['ci_low'])} to {number(row['ci_high'])}"
+            if row["ci_low"] is not None
+            else ""
+        )
+        + (f"; published {number(row['published'])})" if row["published"] is not None else ")")
+        for row in rows
+    )
+    rule = "paper-figures-beyond-noise" if beyond else "paper-figures-noise"
+    text = f"the paper's measures of {title(cv['metric'])} {head.get(len(beyond), 'are more than noise alone gives')}: {figures}, over "
+    return _spread(cv, rule, f"{text}{cv['population']} ({count(cv['pairs'], 'pair')})", cv["p"])
+
+
+def _short(row: Row) -> str:
+    return {"norm_range": "norm. range", "cv": "CV"}[row["measure"]]
+
+
+def _who(row: Row) -> str:
+    return "the subgroups" if row["by"] == "all" else f"the levels of {row['key']}"
+
+
+def _spread(row: Row, rule: str, text: str, p: float | None) -> Finding:
+    return Finding(
+        rule,
+        text,
+        row["metric"],
+        row["by"],
+        row["key"],
+        row["value"],
+        row["ci_low"],
+        row["ci_high"],
+        row["alike"],
+        None,
+        row["alike_high"],
+        p,
+        row["items"],
+        row["pairs"],
+    )
+
+
+def worst_groups(rows: Sequence[Row], baseline: Mapping[str, Row], manner: Manner) -> list[Finding]:
+    """Say who is served worse than the rest of its stratum, or that nobody is shown to be.
+
+    Args:
+        rows: of GROUPS, one run and metric. baseline: subgroup -> row of the best cheap baseline. manner: of writing.
+    """
+    tested = [row for row in rows if row["p_worst"] is not None]
+    metric = rows[0]["metric"]
+    if not tested:
+        text = f"cannot be judged: which subgroup has the worst {title(metric)}, for no subgroup could be tested against a rest"
+        return [Finding("cannot-be-judged", f"{text} ({count(sum(row['pairs'] for row in rows), 'pair')})", metric, "subgroup")]
+    family = f"looking at {count(len(tested), 'subgroup')} together, max-T"
+    untested = len(rows) - len(tested)
+    aside = f"; {count(untested, 'subgroup')} could not be tested" if untested else ""
+    claims = sorted((row for row in tested if row["worst"]), key=lambda row: row["p_worst"])
+    if claims:
+        return [
+            group_line(row, "served-worse", f"{manner.name(row['subgroup'])} is served worse than the rest", family, baseline, manner)
+            for row in claims
+        ]
+    # The one that comes nearest is named, so that nobody has to guess how near.
+    nearest = min(tested, key=lambda row: row["p_worst"])
+    head = f"no subgroup is shown to be served worse than the rest in {title(metric)}{aside}; nearest is {manner.name(nearest['subgroup'])}"
+    return [group_line(nearest, "nobody-shown-worse", head, family, baseline, manner)]
+
+
+def group_line(row: Row, rule: str, head: str, family: str, baseline: Mapping[str, Row] | None, manner: Manner) -> Finding:
+    """Write a line on a subgroup against the rest of its stratum, beside what the baseline does there where it is given."""
+    metric = row["metric"]
+    gain = turned(metric, row["rest"])
+    text = f"{head}: {title(metric)} {level(metric, row['value'])}"
+    few = row["pairs"] < FEW_PAIRS
+    if few:
+        text += f" (too few pairs for an interval: {row['pairs']})"
+    elif row["ci_low"] is not None:
+        text += f" ({percent(manner.confidence)} interval {level(metric, row['ci_low'])} to {level(metric, row['ci_high'])})"
+    text += f", {size(metric, abs(gain))} {'better' if gain > 0 else 'worse'} than the rest of its stratum on the same items"
+    if row["alike_low"] is not None:
+        text += f"; were all alike, {level(metric, row['alike_low'])} to {level(metric, row['alike_high'])} would be usual"
+    text += f"; {p_of(row['p_worst'])} {family}; {count(row['n'], 'respondent')}, {count(row['pairs'], 'pair')}"
+    other = (baseline or {}).get(row["subgroup"])
+    if other is not None and other["rest"] is not None:
+        theirs = turned(metric, other["rest"])
+        text += f"; the baseline {other['run']} is {size(metric, abs(theirs))} {'better' if theirs > 0 else 'worse'} there than on its rest"
+    return Finding(
+        rule,
+        text,
+        metric,
+        "subgroup",
+        row["subgroup"],
+        row["value"],
+        None if few else row["ci_low"],
+        None if few else row["ci_high"],
+        None,
+        row["alike_low"],
+        row["alike_high"],
+        row["p_worst"],
+        None,
+        row["pairs"],
+    )
+
+
+def excess(rows: Sequence[Row], manner: Manner) -> list[Finding]:
+    """Say which cells differ from what their levels explain, or that none is shown to: rows of EXCESS, one run and metric."""
+    tested = [row for row in rows if row["p_holm"] is not None]
+    if not tested:
+        return []
+    metric = rows[0]["metric"]
+    claims = sorted((row for row in tested if manner.shown(row["p_holm"], row["excess"])), key=lambda row: row["p_holm"])
+    found: list[Finding] = []
+    for row in claims:
+        gain = turned(metric, row["excess"])
+        way = "better" if gain > 0 else "worse"
+        head = f"{manner.name(row['subgroup'])} is served {way} than its levels explain"
+        found.append(_cell(row, f"intersection-{way}", head, gain, len(tested), manner))
+    if not claims:
+        nearest = min(tested, key=lambda row: (row["p_holm"], row["p_bh"], row["p"]))
+        screened = sum(manner.shown(row["p_bh"], row["excess"]) for row in tested)
+        also = f" (screening at a false discovery rate of {percent(manner.alpha)} names {count(screened, 'cell')})" if screened else ""
+        head = f"no cell is shown to be served otherwise than its levels explain{also}; nearest is {manner.name(nearest['subgroup'])}"
+        found.append(_cell(nearest, "no-intersection-shown", head, turned(metric, nearest["excess"]), len(tested), manner))
+    return found
+
+
+def _cell(row: Row, rule: str, head: str, gain: float, family: int, manner: Manner) -> Finding:
+    metric = row["metric"]
+    low, high = turned_ends(turned(metric, 1.0), row["ci_low"], row["ci_high"])
+    se = None if low is None or high is None else (high - low) / 2 / NormalDist().inv_cdf((1 + manner.confidence) / 2)
+    alike = None if se is None else mean_of_noise(se)
+    text = (
+        f"{head}: {title(metric)} {level(metric, row['value'])} where {level(metric, row['explained'])} is explained, "
+        f"{size(metric, abs(gain))} {'better' if gain > 0 else 'worse'} ({manner.interval(metric, low, high, 'the gain')}"
+    )
+    text += f"; noise alone gives {size(metric, alike)} on average" if alike is not None else ""
+    text += f"; {p_of(row['p_holm'])}{corrected(family, 'cell')}; {count(row['items'], 'item')}, as many pairs)"
+    where = (metric, "subgroup", row["subgroup"], gain, low, high, alike, None, None, row["p_holm"], row["items"], row["items"])
+    return Finding(rule, text, *where)

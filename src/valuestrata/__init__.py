@@ -15,10 +15,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from valuestrata.audit import Audit, audit, audit_verdicts
+    from valuestrata.audit.power import power
     from valuestrata.building import BuildSettings, build, paper_preset
     from valuestrata.dataset import Dataset, load_dataset, write_dataset
     from valuestrata.errors import InputDataError, MissingExtraError, RunFailedError, UsageError, ValuestrataError
-    from valuestrata.report import write_report
+    from valuestrata.report import write_audit, write_report
     from valuestrata.respondents.models import make_respondent
     from valuestrata.responses.ask import ask
     from valuestrata.responses.beside import baselines_beside
@@ -32,6 +34,10 @@ if TYPE_CHECKING:
     from valuestrata.survey.read import read_survey
 
 _HOME = {
+    "Audit": "audit",
+    "audit": "audit",
+    "audit_verdicts": "audit",
+    "power": "audit.power",
     "BuildSettings": "building",
     "build": "building",
     "paper_preset": "building",
@@ -43,6 +49,7 @@ _HOME = {
     "RunFailedError": "errors",
     "UsageError": "errors",
     "ValuestrataError": "errors",
+    "write_audit": "report",
     "write_report": "report",
     "make_respondent": "respondents.models",
     "ask": "responses.ask",
@@ -65,6 +72,7 @@ _HOME = {
 
 __all__ = [
     "Assessment",
+    "Audit",
     "BuildSettings",
     "Codebook",
     "Dataset",
@@ -77,6 +85,8 @@ __all__ = [
     "ValuestrataError",
     "ask",
     "assess",
+    "audit",
+    "audit_verdicts",
     "baselines_beside",
     "build",
     "compare",
@@ -88,9 +98,11 @@ __all__ = [
     "load_study",
     "make_respondent",
     "paper_preset",
+    "power",
     "read_survey",
     "run_study",
     "score",
+    "write_audit",
     "write_dataset",
     "write_report",
 ]

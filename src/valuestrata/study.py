@@ -2,7 +2,7 @@
 
 A study's folder holds everything: `data/` (the data set), `runs/NAME/` (one run a model), `plan.json` (what was declared
 before anything was answered), `scores.parquet`, `relative.parquet`, `comparisons.parquet`, `structure.parquet`,
-`verdicts.parquet`, `tables/`, `report.html` and `study.yaml`, the study as it was resolved.
+`verdicts.parquet`, `tables/`, `report.html` and `study.yaml`, the study as it was resolved; `audit/` where an audit is asked for.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import yaml
 from pydantic import Field, field_validator
 
+from valuestrata.audit import Audit, audit, metrics_worth_auditing
 from valuestrata.building import BuildSettings, build, paper_preset
 from valuestrata.dataset import Dataset, load_dataset, write_dataset
 from valuestrata.errors import UsageError, did_you_mean
 from valuestrata.files import canonical_hash, read_json, sha256_of, write_json, write_parquet, write_text
-from valuestrata.report import write_report
+from valuestrata.report import write_audit, write_report
 from valuestrata.respondents.base import Elicitation
 from valuestrata.respondents.controls import AskedAsOthers
 from valuestrata.respondents.models import make_respondent
@@ -28,6 +29,7 @@ from valuestrata.responses.ask import ask
 from valuestrata.responses.beside import baseline_name, baselines_beside, kinds_of
 from valuestrata.responses.run import Run, load_run
 from valuestrata.scores.assess import Assessment, assess
+from valuestrata.scores.phrases import DIRECTED
 from valuestrata.scores.plan import Declared, Plan, declare, describe
 from valuestrata.subgroups import merge_levels
 from valuestrata.survey.read import read_survey
@@ -141,6 +143,22 @@ class ScoreSection(StrictModel):
         return value
 
 
+class AuditSection(StrictModel):
+    """Who is served worse: what is audited, and the run that the others are compared with as before and after."""
+
+    against: str | None = None
+    metrics: list[str] = Field(default_factory=lambda: ["accuracy", "nmae"])
+    permutations: int = Field(default=2000, ge=0)
+
+    @field_validator("metrics")
+    @classmethod
+    def _metrics_are_known(cls, value: list[str]) -> list[str]:
+        for metric in value:
+            if metric not in DIRECTED:
+                raise ValueError(f"{metric!r} cannot be audited: it must say who is served worse.{did_you_mean(metric, DIRECTED)}")
+        return value
+
+
 class ReportSection(StrictModel):
     """What the report says beside the numbers."""
 
@@ -161,7 +179,13 @@ class Study(StrictModel):
     plan: Plan = Field(default_factory=Plan)
     seeds: SeedsSection = Field(default_factory=SeedsSection)
     score: ScoreSection = Field(default_factory=ScoreSection)
+    audit: AuditSection | None = None
     report: ReportSection = Field(default_factory=ReportSection)
+
+    @field_validator("audit", mode="before")
+    @classmethod
+    def _a_bare_yes_is_an_audit(cls, value: Any) -> Any:
+        return {} if value is True else None if value is False else value
 
     @field_validator("models", mode="before")
     @classmethod
@@ -200,6 +224,7 @@ class StudyResult:
         dataset: the ground truth. runs: those of the study's models, then the baselines beside them.
         assessment: scores, comparisons, verdicts and the plan they stand under.
         report: the page. failed: responses that ended failed, over all runs.
+        audit: who is served worse, None where the study does not ask.
     """
 
     dataset: Dataset
@@ -207,6 +232,7 @@ class StudyResult:
     assessment: Assessment
     report: Path
     failed: int
+    audit: Audit | None = None
 
     @property
     def scores(self) -> pl.DataFrame:
@@ -287,6 +313,7 @@ def run_study(study: Study, *, say: Callable[[str], None] = lambda _line: None) 
     found = assess(dataset, runs, against=section.against, plan=plan, bootstrap=section.bootstrap, seed=seed, **where)
     for name in ("scores", "relative", "comparisons", "structure", "verdicts"):
         write_parquet(folder / f"{name}.parquet", getattr(found, name))
+    audited = _audited(study, dataset, runs, say)
     say("writing the report")
     report = write_report(
         dataset,
@@ -296,8 +323,30 @@ def run_study(study: Study, *, say: Callable[[str], None] = lambda _line: None) 
         title=study.report.title or study.name,
         published=study.report.published,
         assessment=found,
+        audit=audited,
     )
-    return StudyResult(dataset, tuple(runs), found, report, sum(results))
+    return StudyResult(dataset, tuple(runs), found, report, sum(results), audited)
+
+
+def _audited(study: Study, dataset: Dataset, runs: list[Run], say: Callable[[str], None]) -> Audit | None:
+    """Audit the runs and write the audit's own folder; None where the study does not ask for it."""
+    if study.audit is None:
+        return None
+    say("auditing")
+    found = audit(
+        dataset,
+        runs,
+        split=study.split.scheme,
+        part=study.split.part,
+        fold=study.split.fold,
+        against=study.audit.against,
+        metrics=metrics_worth_auditing(runs, study.audit.metrics),
+        permutations=study.audit.permutations,
+        bootstrap=study.score.bootstrap,
+        seed=study.seeds.bootstrap,
+    )
+    write_audit(dataset, runs, found, study.folder / "audit")
+    return found
 
 
 def _declared(study: Study) -> Declared:
@@ -307,6 +356,9 @@ def _declared(study: Study) -> Declared:
         for name in (planned.run, planned.against):
             if name not in names:
                 raise UsageError(f"plan.comparisons names the run {name!r}, which this study does not make.{did_you_mean(name, names)}")
+    before = study.audit.against if study.audit else None
+    if before is not None and before not in names:
+        raise UsageError(f"audit.against names the run {before!r}, which this study does not make.{did_you_mean(before, names)}")
     answered = any(path.stat().st_size for path in (study.folder / "runs").glob("*/store/responses.jsonl"))
     return declare(study.folder, study.plan.resolved(study.split.scheme, study.split.part), answered)
 
@@ -403,8 +455,9 @@ def _asked(study: Study, model: ModelSection, dataset: Dataset, train_on: Datase
 
 
 def demo_study(folder: Path, *, models: Sequence[str] = ()) -> Study:
-    """Return the study behind `valuestrata demo`: the embedded survey, the embedded model and two controls around it."""
-    words = models or ("embedded", "control:shuffled-persona@embedded", "control:no-persona@embedded")
+    """Return the study behind `valuestrata demo`: the embedded survey, the embedded model, with and without a persona."""
+    # The shuffled persona would ask as many prompts again; without a persona one prompt an item is enough.
+    words = models or ("embedded", "control:no-persona@embedded")
     return Study(
         name="demo",
         output=str(folder),

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from valuestrata.cli.asking import ask, import_
-from valuestrata.cli.judging import report, score_
+from valuestrata.cli.judging import audit_, power_, report, score_
 from valuestrata.cli.output import say
 from valuestrata.cli.studies import demo, run
 from valuestrata.cli.surveys import build, codebook_draft, describe, landscape, leakage, simulate
@@ -39,6 +39,8 @@ def make_app() -> typer.Typer:
     app.command(short_help="Ask a model in persona; resumable.")(ask)
     app.command("import", short_help="Take published outputs as a run.")(import_)
     app.command("score", short_help="Score runs, with intervals, baselines and verdicts.")(score_)
+    app.command("audit", short_help="Who is served worse, beyond noise and difficulty.")(audit_)
+    app.command("power", short_help="Which gaps an audit could see, from the gold alone.")(power_)
     app.command(short_help="Write report.html and its tables.")(report)
     app.command(short_help="Write a survey with planted effects.")(simulate)
     codebook.command("draft", short_help="Draft one from a labelled file.")(codebook_draft)
@@ -67,3 +69,9 @@ def main() -> None:
     except ValuestrataError as error:
         say(f"valuestrata: {error}")
         raise SystemExit(error.exit_code) from error
+    except OSError as error:
+        # A place that cannot be read or written: the user can mend it, and the name says where.
+        if error.filename is None:
+            raise
+        say(f"valuestrata: {error.filename}: {error.strerror}. Choose a place that can be read and written, and has room.")
+        raise SystemExit(2) from error

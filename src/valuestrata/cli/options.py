@@ -40,3 +40,14 @@ MODEL_HELP = (
     "(no-persona, country-only, shuffled-persona, wrong-country or wrong-country=JPN)."
 )
 Bootstrap = Annotated[int, typer.Option("--bootstrap", min=0, help="Resamples behind each interval.")]
+Metrics = Annotated[str, typer.Option("--metrics", help="What to audit, separated by commas; rates of missing answers join by themselves.")]
+Permutations = Annotated[
+    int, typer.Option("--permutations", min=0, help="Permutations behind what noise alone gives, and behind worst groups.")
+]
+Published = Annotated[
+    list[str] | None,
+    typer.Option("--published", metavar="RUN=MODEL", help="Put published figures beside a run: tuned='Qwen2.5-7B tuned'; repeat for more."),
+]
+AuditFolder = Annotated[
+    Path | None, typer.Option("-o", "--output", help="Also write tables (CSV, Parquet, LaTeX) and audit.html into this folder.")
+]

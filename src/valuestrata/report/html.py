@@ -10,10 +10,12 @@ from pathlib import Path
 
 import polars as pl
 
+from valuestrata.audit.assemble import Audit
 from valuestrata.dataset import Dataset
 from valuestrata.errors import InputDataError
 from valuestrata.files import write_text
 from valuestrata.report import cells, examples, figures, heatmaps, story
+from valuestrata.report.audited import audit_sections
 from valuestrata.report.published import is_published_setting, published_facts
 from valuestrata.report.section import Absent, Section
 from valuestrata.report.tables import headline_table, write_tables
@@ -36,6 +38,7 @@ def write_report(
     published: bool = True,
     notes: Sequence[str] = (),
     assessment: Assessment | None = None,
+    audit: Audit | None = None,
 ) -> Path:
     """Write the page and, in the folder `tables` beside it, its tables as CSV.
 
@@ -48,6 +51,7 @@ def write_report(
         published: show the published figures.
         notes: sentences to print with the method.
         assessment: of the first split and part in the scores; without it the page has no verdicts and no comparisons.
+        audit: of the same part, of some or all of the runs; without it the page does not say who is served worse.
 
     Returns:
         Path of the page.
@@ -59,11 +63,11 @@ def write_report(
     views = views_of(dataset, runs, scores)
     if not views:
         raise InputDataError("the scores are empty: there is nothing to report. Score at least one run first.")
-    sections, absent = sections_of(dataset, runs, scores, views, published=published, notes=notes, assessment=assessment)
+    sections, absent = sections_of(dataset, runs, scores, views, published=published, notes=notes, assessment=assessment, audit=audit)
     survey = dataset.meta.get("survey") or {}
     heading = title or str(survey.get("title") or survey.get("name") or "Subgroup answers")
     write_text(page, render(heading, sections, absent))
-    write_tables(dataset, runs, scores, page.parent / "tables", published=published, assessment=assessment)
+    write_tables(dataset, runs, scores, page.parent / "tables", published=published, assessment=assessment, audit=audit)
     return page
 
 
@@ -96,6 +100,7 @@ def sections_of(
     published: bool,
     notes: Sequence[str],
     assessment: Assessment | None = None,
+    audit: Audit | None = None,
 ) -> tuple[list[Section], list[tuple[str, str]]]:
     """Return the sections that have something to show, and (title, reason) of those that do not."""
     view = views[0]
@@ -103,6 +108,7 @@ def sections_of(
         _what(dataset, runs, views),
         _headline(dataset, runs, scores, views),
         *([] if assessment is None else [worth_section(view, assessment)]),
+        *([] if audit is None else audit_sections(dataset, runs, audit)),
         _by(view, "subgroup"),
         _by(view, "topic"),
         _landscape(dataset),

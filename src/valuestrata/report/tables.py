@@ -8,10 +8,13 @@ from typing import Any
 
 import polars as pl
 
+from valuestrata.audit.assemble import Audit
+from valuestrata.audit.verdicts import audit_verdicts
 from valuestrata.dataset import Dataset
 from valuestrata.files import write_text
 from valuestrata.report.published import published_table
 from valuestrata.report.view import Cell, RunLike, View, views_of
+from valuestrata.report.words import subgroup_titles
 from valuestrata.scores.assess import Assessment
 from valuestrata.scores.schema import SCORES
 from valuestrata.scores.structure import spread_by_attribute
@@ -83,6 +86,12 @@ def key_table(views: Iterable[View], by: str) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
+def audit_frames(dataset: Dataset, runs: Sequence[RunLike], audit: Audit) -> dict[str, pl.DataFrame]:
+    """Return the frames of an audit: `verdicts`, subgroups called by their titles, then its tables."""
+    names = subgroup_titles(dataset)
+    return {"verdicts": audit_verdicts(audit.tables(), runs, dataset, names=names), **audit.tables()}
+
+
 def write_tables(
     dataset: Dataset,
     runs: Sequence[RunLike],
@@ -91,11 +100,13 @@ def write_tables(
     *,
     published: bool = True,
     assessment: Assessment | None = None,
+    audit: Audit | None = None,
 ) -> dict[str, Path]:
     """Write the tables as CSV into `folder` and return name -> path.
 
     headline, scores (as given, long), by_subgroup, by_topic, by_item, landscape, and published unless it is not wanted; with
-    an assessment also verdicts, relative, comparisons, structure, spread and leakage. Numbers are written in full; only the
+    an assessment also verdicts, relative, comparisons, structure, spread and leakage; with an audit also audit_verdicts and its tables,
+    each as audit_NAME. Numbers are written in full; only the
     page and the terminal round.
     """
     views = views_of(dataset, runs, scores)
@@ -120,6 +131,8 @@ def write_tables(
             "spread": spread_by_attribute(assessment.scores),
             "leakage": assessment.leakage,
         }
+    if audit is not None:
+        frames |= {f"audit_{name}": frame for name, frame in audit_frames(dataset, runs, audit).items()}
     paths: dict[str, Path] = {}
     for name, frame in frames.items():
         paths[name] = folder / f"{name}.csv"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from valuestrata.audit.answer_sentences import RATES
+from valuestrata.audit.assemble import Audit
 from valuestrata.dataset import Dataset
 from valuestrata.report.tables import FULL_COVERAGE, HEADLINE, headline_table
 from valuestrata.report.view import Cell, RunLike
@@ -58,6 +60,94 @@ def print_verdicts(runs: Sequence[RunLike], verdicts: pl.DataFrame, console: Con
         _say(f"{name}:" if len(rows) else f"{name}: no rule applies.", console)
         for row in rows.iter_rows(named=True):
             _say(f"  - {row['verdict']}" + (f" [{row['status']}]" if row["status"] else ""), console)
+
+
+def print_audit(dataset: Dataset, runs: Sequence[RunLike], audit: Audit, verdicts: pl.DataFrame, console: Console | None = None) -> None:
+    """Print how far apart the subgroups of each run are, beside what noise alone gives, then the verdict lines of models and controls."""
+    from rich.console import Console as Screen
+
+    console = console or Screen()
+    whole = audit.disparity.filter((pl.col("by") == "all") & ~pl.col("metric").is_in(RATES))
+    headers = ["", "Norm. range", "Noise alone", "CV", "Noise alone", "Spread, noise out", "Noise alone", "p", "Subgroups", "Pairs"]
+    for (metric,), rows in whole.group_by("metric", maintain_order=True):
+        found = {(row["run"], row["measure"]): row for row in rows.iter_rows(named=True)}
+        lines = [_audit_row(run, found) for run in rows["run"].unique(maintain_order=True)]
+        where = f"Split {rows['scheme'][0]}, part {rows['part'][0]}: {metric_title(str(metric))} over {rows['population'][0]}"
+        _print(headers, lines, console, where)
+    _say(
+        f"Noise alone: mean if all were served alike, in brackets what it exceeds once in 20. Minimum cell: {minimum_cell(dataset)}.",
+        console,
+    )
+    print_verdicts(runs, verdicts.with_columns(status=pl.lit(None, pl.String)), console)
+
+
+def _audit_row(run: str, found: Mapping[tuple[str, str], Mapping[str, Any]]) -> list[str]:
+    cells = [run]
+    for measure in ("norm_range", "cv", "spread_corrected"):
+        row = found[run, measure]
+        ends = interval(Cell(row["value"], row["ci_low"], row["ci_high"]))
+        cells.append(number(row["value"]) + (f" [{ends}]" if ends else ""))
+        cells.append(number(row["alike"]) + ("" if row["alike_high"] is None else f" [{number(row['alike_high'])}]"))
+    last = found[run, "spread_corrected"]
+    p = "<.001" if last["p"] is not None and last["p"] < 0.001 else number(last["p"])
+    return [*cells, p, count(last["subgroups"]), count(last["pairs"])]
+
+
+def print_power(frame: pl.DataFrame, console: Console | None = None) -> None:
+    """Print which gaps could be seen: levels by attribute, then the best and worst seen subgroups of each stratum."""
+    from rich.console import Console as Screen
+
+    console = console or Screen()
+    first = frame.row(0, named=True)
+    effect, metric = number(first["effect"]), metric_title(first["metric"])
+    where = f"split {first['scheme']}, part {first['part']}"
+    _say(f"{metric} about {number(first['expected'])}; {where}. From the gold alone: no model was asked.", console)
+    levels = frame.filter(pl.col("by") == "level")
+    headers = ["Items", "Pairs", f"Chance to see {effect}", "If declared alone", "Smallest seen", "Noise alone"]
+    numeric = [False] * 2 + [True] * 6
+    # Both directions of a pair have nearly the same chance: the lower one is printed.
+    pairs: dict[tuple[str, frozenset[str]], dict[str, Any]] = {}
+    for row in levels.iter_rows(named=True):
+        key = (row["attribute"], frozenset((row["level"], row["against"])))
+        if key not in pairs or (row["power"] or 0.0) < (pairs[key]["power"] or 0.0):
+            pairs[key] = row
+    if pairs:
+        rows = [[row["attribute"], f"{row['level']}, {row['against']}", *_power_cells(row)] for row in pairs.values()]
+        _print(["Attribute", "Levels", *headers], rows, console, f"Gaps between levels, Holm over {levels['family'][0]}", numeric)
+    groups = frame.filter(pl.col("by") == "subgroup")
+    rows: list[list[str]] = []
+    for (stratum,), part in groups.group_by("attribute", maintain_order=True):
+        known = part.filter(pl.col("detectable").is_not_null()).sort("detectable", maintain_order=True)
+        if known.is_empty():
+            rows.append([str(stratum), f"none of {len(part)}", *[""] * 6])
+            continue
+        for place, which in ((0, "best seen"), (-1, "worst seen"))[: len(known)]:
+            row = known.row(place, named=True)
+            rows.append([str(stratum), f"{row['level']} ({which} of {len(part)})", *_power_cells(row)])
+    if rows:
+        family = groups["family"].max()
+        title = f"A subgroup served worse than the rest of its stratum, max-T over {family}"
+        _print(["Stratum", "Subgroup", *headers], rows, console, title, numeric)
+    _say(
+        "Chance to see: among all gaps that an audit looks at. Smallest seen: found four times in five. "
+        "Noise alone: mean size of a gap if both are served alike.",
+        console,
+    )
+    for note in frame["note"].drop_nulls().unique(maintain_order=True):
+        _say(f"{frame.filter(pl.col('note') == note).height} rows: {note}.", console)
+
+
+def _power_cells(row: Mapping[str, Any]) -> list[str]:
+    # No gap is larger than 1: what would have to be cannot be seen at all.
+    smallest = "none" if (row["detectable"] or 0.0) > 1 else number(row["detectable"])
+    return [
+        count(row["items"]),
+        count(row["pairs"]),
+        number(row["power"]),
+        number(row["power_alone"]),
+        smallest,
+        number(row["expected_alike"]),
+    ]
 
 
 def print_frame(frame: pl.DataFrame, console: Console | None = None) -> None:

@@ -1,0 +1,195 @@
+"""The audit on the page and on disk: verdicts on top, the figures of its tables, nothing unescaped, charts that say what they hold."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.report.test_page import ATTACK, Page
+from valuestrata.audit import Audit, audit
+from valuestrata.audit.schema import CHANGES, DISPARITY, ERRS, EXCESS, GAPS, GROUPS
+from valuestrata.report import audit_frames, print_audit, write_audit, write_report, write_tables
+from valuestrata.report.audited import audit_sections, disparity_grid
+from valuestrata.report.auditfigures import apart, gap_chart, intersection_chart, slope_chart
+from valuestrata.report.words import number
+
+
+@pytest.fixture(scope="module")
+def audited(world, fake_run):
+    """The everyday world with a second model, audited against the first."""
+    runs = [fake_run(world.dataset, "org/tuned", 0.6, "text", 8), *world.runs]
+    base = next(run.name for run in runs if "SmolLM2" in run.name)
+    found = audit(world.dataset, runs, against=base, permutations=60, bootstrap=60)
+    return SimpleNamespace(dataset=world.dataset, runs=runs, audit=found, base=base)
+
+
+@pytest.fixture(scope="module")
+def page(audited, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("audit")
+    return write_audit(audited.dataset, audited.runs, audited.audit, folder)
+
+
+def test_every_table_lies_on_disk_twice_and_is_the_same(audited, page):
+    frames = audit_frames(audited.dataset, audited.runs, audited.audit)
+    assert frames.keys() == {"verdicts", *audited.audit.tables()}
+    for name, frame in frames.items():
+        assert pl.read_parquet(page.parent / f"{name}.parquet").equals(frame)
+        assert len(pl.read_csv(page.parent / f"{name}.csv", infer_schema=False)) == len(frame)
+    assert (page.parent / "tex" / "disparity.tex").is_file()
+
+
+def test_the_page_opens_without_a_network_and_begins_with_the_verdicts(audited, page):
+    text = page.read_text()
+    found = Page(text)
+    assert "script" not in found.tags
+    assert not re.findall(r"https?://", text)
+    assert text.index("What may be said") < text.index("How far apart")
+    assert list(found.sections) == ["audit", "audit-charts"]
+    verdicts = audit_frames(audited.dataset, audited.runs, audited.audit)["verdicts"].filter(pl.col("run") == "org/tuned")
+    # A claim and its figures stand in one cell.
+    cells = {cell for row in found.sections["audit"] for cell in row}
+    for verdict in verdicts["verdict"]:
+        claim, _, figures = verdict.partition(": ")
+        assert claim[:1].upper() + claim[1:] in cells
+        assert figures in cells
+    ids = re.findall(r'id="([^"]+)"', text)
+    assert len(ids) == len(set(ids))
+
+
+def test_every_disparity_stands_beside_what_noise_alone_gives(audited):
+    grid = disparity_grid(audited.dataset, audited.audit.disparity, [run.name for run in audited.runs], "accuracy")
+    rows = audited.audit.disparity.filter((pl.col("metric") == "accuracy") & (pl.col("run") == "org/tuned"))
+    first = {row["measure"]: row for row in rows.filter(pl.col("by") == "all").to_dicts()}
+    cells = grid.rows[0].cells
+    assert cells[1].text == "org/tuned"
+    for place, measure in enumerate(("norm_range", "cv", "max_min", "spread_corrected")):
+        value, noise = cells[2 + 2 * place], cells[3 + 2 * place]
+        assert value.text == number(first[measure]["value"])
+        assert noise.text == number(first[measure]["alike"])
+        assert noise.small.removesuffix(" *") == f"to {number(first[measure]['alike_high'])}"
+        assert noise.small.endswith("*") == (first[measure]["p"] <= 0.05)
+    assert sum(span for _, span in grid.groups) == len(grid.headers)
+    assert any(first["cv"]["population"] in note for note in grid.notes)
+
+
+def test_published_figures_stand_beside_and_a_warning_says_where_they_do_not_belong(audited):
+    found = audit(audited.dataset, audited.runs, permutations=0, bootstrap=0, published={"org/tuned": "Qwen2.5-7B tuned"})
+    grid = disparity_grid(audited.dataset, found.disparity, [run.name for run in audited.runs], "accuracy")
+    assert grid.groups[-1] == ("Published", 2)
+    assert [cell.text for cell in grid.rows[0].cells[-2:]] == [".169", ".055"]
+    sections = audit_sections(audited.dataset, audited.runs, found)
+    assert "not the published one" in sections[0].warning
+
+
+def test_the_report_holds_the_audit_only_where_it_is_given(world, audited, tmp_path):
+    runs = world.runs
+    found = audit(world.dataset, runs, permutations=20, bootstrap=20)
+    text = write_report(world.dataset, runs, world.scores, tmp_path / "with.html", audit=found).read_text()
+    assert '<section id="audit"' in text
+    assert (tmp_path / "tables" / "audit_verdicts.csv").is_file()
+    assert '<section id="audit"' not in write_report(world.dataset, runs, world.scores, tmp_path / "without.html").read_text()
+    names = write_tables(world.dataset, runs, world.scores, tmp_path / "t").keys()
+    assert not [name for name in names if name.startswith("audit")]
+
+
+def test_hostile_names_are_escaped_everywhere(audited, tmp_path):
+    def hostile(frame):
+        return frame.with_columns(pl.col("run").replace({"org/tuned": ATTACK}))
+
+    levels = {level: ATTACK + level for level in audited.audit.gaps["level"].unique()}
+    tables = {name: hostile(frame) for name, frame in audited.audit.tables().items()}
+    tables["gaps"] = tables["gaps"].with_columns(pl.col("level", "against_level").replace(levels), pl.lit(ATTACK).alias("baseline"))
+    tables["disparity"] = tables["disparity"].with_columns(note=pl.lit(ATTACK), population=pl.lit(ATTACK))
+    runs = [replace(run, name=ATTACK) if run.name == "org/tuned" else run for run in audited.runs]
+    text = write_audit(audited.dataset, runs, Audit(**tables), tmp_path).read_text()
+    assert "script" not in Page(text).tags
+    assert "<img" not in text
+    assert not [name for _, name, _ in Page(text).attributes if name.startswith("on")]
+
+
+def said_in(svg):
+    return re.findall(r"<title>([^<]+)</title>", svg)
+
+
+def test_the_plot_of_gaps_draws_each_level_raw_less_the_baseline_and_adjusted(audited):
+    rows = audited.audit.gaps.filter((pl.col("run") == "org/tuned") & (pl.col("metric") == "nmae"))
+    chart = gap_chart(audited.dataset, audited.audit.gaps, "org/tuned", "nmae", "x")
+    assert chart is not None
+    lines = said_in(chart.svg)
+    levels = rows.group_by("attribute").agg(pl.concat_list("level", "against_level").list.explode().n_unique().alias("n"))
+    drawn = sum(n - 1 for n in levels["n"])
+    assert sum(", raw: " in line for line in lines) == drawn
+    assert chart.legend[0].name == "raw"
+    # A distance is turned: right of the line is better.
+    line = next(line for line in lines if ", raw: " in line)
+    level, reference, value = re.match(r"(.+) against (.+), raw: (\S+)", line).groups()
+    one = rows.filter((pl.col("level") == level) & (pl.col("against_level") == reference))
+    other = rows.filter((pl.col("level") == reference) & (pl.col("against_level") == level))
+    assert value == (number(-one["gap"][0]) if len(one) else number(other["gap"][0]))
+
+
+def test_slopes_have_every_level_and_their_outcome(audited):
+    chart = slope_chart(audited.dataset, audited.audit.changes, "org/tuned", "accuracy", "x")
+    assert chart is not None
+    rows = audited.audit.changes.filter((pl.col("by") == "level") & (pl.col("metric") == "accuracy") & (pl.col("run") == "org/tuned"))
+    assert len(set(said_in(chart.svg))) == len(rows)
+    assert audited.base in chart.caption
+    assert slope_chart(audited.dataset, audited.audit.changes, audited.base, "accuracy", "x") is None
+
+
+def test_cells_within_noise_are_muted(audited):
+    cells = audited.audit.excess.filter((pl.col("run") == "org/tuned") & (pl.col("metric") == "accuracy"))
+    shown = cells.filter(pl.col("excess").is_not_null())["subgroup"][0]
+    touched = cells.with_columns(
+        p_holm=pl.when(pl.col("subgroup") == shown).then(0.01).otherwise(0.9),
+        p_bh=pl.when(pl.col("subgroup") == shown).then(0.01).otherwise(0.9),
+    )
+    chart = intersection_chart(audited.dataset, touched, "org/tuned", "accuracy", 0.05, "x")
+    assert chart is not None
+    value = touched.filter(pl.col("subgroup") == shown)["excess"][0]
+    texts = re.findall(r"<text[^>]*>([^<]+)</text>", chart.svg)
+    assert texts.count(f"{number(value, 2)}*") == 1
+    muted = [text for text in texts if re.fullmatch(r"\(.*\d\)", text)]
+    assert len(muted) == touched["excess"].is_not_null().sum() - 1
+    quiet = touched.with_columns(excess=pl.lit(None, pl.Float64))
+    assert intersection_chart(audited.dataset, quiet, "org/tuned", "accuracy", 0.05, "x") is None
+
+
+@given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=9))
+@settings(max_examples=60, deadline=None)
+def test_labels_do_not_lie_on_each_other(values):
+    placed = apart(values, (0.0, 1.0), 0.1)
+    assert np.all(np.diff(np.sort(placed)) >= 0.1 - 1e-9)
+    order = np.argsort(values, kind="stable")
+    assert list(np.argsort(placed, kind="stable")) == list(order)
+    assert max(placed) <= 1.0 + 1e-9
+
+
+def test_without_anything_audited_the_page_says_so(audited, tmp_path):
+    empty = Audit(DISPARITY.empty(), GROUPS.empty(), GAPS.empty(), CHANGES.empty(), EXCESS.empty(), ERRS.empty())
+    text = write_audit(audited.dataset, audited.runs, empty, tmp_path).read_text()
+    assert "no run was audited" in text
+
+
+def test_the_terminal_prints_measures_beside_noise_then_verdicts_of_models(audited, capsys):
+    verdicts = audit_frames(audited.dataset, audited.runs, audited.audit)["verdicts"]
+    print_audit(audited.dataset, audited.runs, audited.audit, verdicts)
+    out = capsys.readouterr().out
+    row = audited.audit.disparity.filter((pl.col("run") == "org/tuned") & (pl.col("measure") == "cv") & (pl.col("by") == "all")).to_dicts()[
+        0
+    ]
+    line = next(line for line in out.splitlines() if line.startswith("org/tuned "))
+    assert f"{number(row['value'])} [" in line
+    assert f"{number(row['alike'])} [{number(row['alike_high'])}]" in line
+    assert "test subgroups" in out.splitlines()[0]
+    assert "\norg/tuned:\n" in out
+    assert "baseline-uniform:" not in out
+    for verdict in verdicts.filter(pl.col("run") == "org/tuned")["verdict"]:
+        assert f"  - {verdict}" in out

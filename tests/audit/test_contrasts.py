@@ -179,3 +179,13 @@ def test_unit_grids_by_plain_loops():
         for i in range(5):
             values = [grid[g, i] for g in range(4) if members[u, g] and not np.isnan(grid[g, i])]
             assert found[u, i] == pytest.approx(sum(values) / len(values)) if values else np.isnan(found[u, i])
+
+
+def test_rounding_in_single_precision_is_no_difference():
+    """Items of unlike size whose rows cancel up to 1e-8: nothing is there, and nothing may be claimed of it."""
+    resampler = Resampler(SimpleNamespace(items=range(8), draws=np.zeros((0, 8)), share_draws=[], keys=None), 200, 0)
+    rows = np.random.default_rng(1).normal(0, 1e-8, (1, 8))
+    found = judged(contrast(resampler, Parts(rows + 3e-9, np.ones((1, 8)), None, None, None, False)), 0.95, -1, 1)
+    assert (found.estimate[0], found.low[0], found.high[0], found.p[0]) == (0, 0, 0, 1)
+    small = judged(contrast(resampler, Parts(1e4 * (rows + 3e-8), np.ones((1, 8)), None, None, None, False)), 0.95, -1, 1)
+    assert small.p[0] < 0.05

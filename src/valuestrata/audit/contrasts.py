@@ -36,6 +36,9 @@ from valuestrata.scores.intervals import Interval, interval
 from valuestrata.scores.layout import Values
 from valuestrata.scores.pairs import Floats, Indices
 
+# Weights are in single precision: a contrast that is smaller than this in every replicate is 0.
+ROUNDING = 1e-6
+
 
 @dataclass(frozen=True)
 class Moved:
@@ -192,6 +195,8 @@ def contrast(resampler: Resampler, made: Parts) -> Contrast:
         extra = part**2 * spread
         values = values + (redraws * part)[made.order]
     known = (items > 1) | (made.sums is not None) | made.exact
+    nothing = (np.abs(np.nan_to_num(estimate)) < ROUNDING) & (between + extra < ROUNDING**2) & ~np.isnan(estimate)
+    estimate, values = np.where(nothing, 0.0, estimate), np.where(nothing, 0.0, values)
     return Contrast(Replicates(estimate, values, total, known, freedom_of(items, between, extra)), items, between, extra)
 
 

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from valuestrata.scores import compare, score
     from valuestrata.scores.assess import Assessment, assess
     from valuestrata.splits import leakage_report
-    from valuestrata.study import Study, load_study, run_study
+    from valuestrata.study import run_study
+    from valuestrata.studyfile import Study, load_study
     from valuestrata.survey.codebook import Codebook, load_codebook
     from valuestrata.survey.read import read_survey
 
@@ -62,8 +63,8 @@ _HOME = {
     "Assessment": "scores.assess",
     "assess": "scores.assess",
     "leakage_report": "splits",
-    "Study": "study",
-    "load_study": "study",
+    "Study": "studyfile",
+    "load_study": "studyfile",
     "run_study": "study",
     "Codebook": "survey.codebook",
     "load_codebook": "survey.codebook",

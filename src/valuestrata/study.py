@@ -7,213 +7,34 @@ before anything was answered), `scores.parquet`, `relative.parquet`, `comparison
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from pydantic import Field, field_validator
 
 from valuestrata.audit import Audit, audit, metrics_worth_auditing
-from valuestrata.building import BuildSettings, build, paper_preset
+from valuestrata.building import build
 from valuestrata.dataset import Dataset, load_dataset, write_dataset
 from valuestrata.errors import UsageError, did_you_mean
 from valuestrata.files import canonical_hash, read_json, sha256_of, write_json, write_parquet, write_text
 from valuestrata.report import write_audit, write_report
-from valuestrata.respondents.base import Elicitation
 from valuestrata.respondents.controls import AskedAsOthers
 from valuestrata.respondents.models import make_respondent
 from valuestrata.responses.ask import ask
 from valuestrata.responses.beside import baseline_name, baselines_beside, kinds_of
 from valuestrata.responses.run import Run, load_run
 from valuestrata.scores.assess import Assessment, assess
-from valuestrata.scores.phrases import DIRECTED
-from valuestrata.scores.plan import Declared, Plan, declare, describe
+from valuestrata.scores.plan import Declared, declare, describe
+from valuestrata.studyfile import ModelSection, ReportSection, Study, SurveySection
 from valuestrata.subgroups import merge_levels
 from valuestrata.survey.read import read_survey
-from valuestrata.yamlfile import StrictModel, checked, read_yaml
 
 if TYPE_CHECKING:
     import polars as pl
 
     from valuestrata.survey.survey import Survey
-
-
-class SurveySection(StrictModel):
-    """Which file, read how."""
-
-    file: str
-    codebook: str | None = None
-    countries: list[str] = Field(default_factory=list[str])
-    items: list[str] = Field(default_factory=list[str])
-    attributes: list[str] = Field(default_factory=list[str])
-    labels: str | None = None
-    levels: str | None = None
-    wording: str | None = None
-    strict: bool = False
-
-    @field_validator("countries", mode="before")
-    @classmethod
-    def _codes_are_words(cls, value: Any) -> Any:
-        # A numeric country code (702) is as good as SGP.
-        return [str(entry) for entry in cast("list[Any]", value)] if isinstance(value, list) else value
-
-
-class BuildSection(StrictModel):
-    """Which subgroups, with which minima."""
-
-    preset: Literal["paper"] | None = None
-    strata: list[str] = Field(default_factory=list[str])
-    order: int = Field(default=2, ge=1, le=3)
-    min_respondents: int = Field(default=30, ge=1)
-    min_valid: float = Field(default=30, ge=1)
-    weighted: bool = True
-    draws: int = Field(default=1000, ge=10)
-
-
-class SplitSection(StrictModel):
-    """Which pairs are asked and scored."""
-
-    scheme: str = "paper"
-    part: Literal["train", "validation", "test", "all"] = "test"
-    fold: int | None = Field(default=None, ge=0)
-    train_on: str | None = None
-
-
-class AskSection(StrictModel):
-    """How answers are drawn out; a model may override each key."""
-
-    elicitation: Elicitation = "logprob"
-    template: str = "default"
-    orders: str = "scale"
-    samples: int = Field(default=1, ge=1)
-    items: list[str] = Field(default_factory=list[str])
-    strata: list[str] = Field(default_factory=list[str])
-    max_calls: int | None = Field(default=None, ge=1)
-
-
-class ModelSection(StrictModel):
-    """One model of the study; null keys take the study's `ask` section."""
-
-    model: str
-    name: str | None = None
-    device: str | None = None
-    elicitation: Elicitation | None = None
-    template: str | None = None
-    orders: str | None = None
-    samples: int | None = Field(default=None, ge=1)
-    max_calls: int | None = Field(default=None, ge=1)
-    temperature: float = Field(default=0.0, ge=0)
-    max_new_tokens: int = Field(default=32, ge=1)
-
-    @property
-    def run_name(self) -> str:
-        """Folder name of the run: `name`, else the model's word with what a path cannot hold replaced."""
-        return self.name or re.sub(r"[^A-Za-z0-9._+@=-]+", "-", self.model)
-
-
-class SeedsSection(StrictModel):
-    """Every seed, apart."""
-
-    half: int = 0
-    redraw: int = 0
-    split: int = 42
-    sampling: int = 0
-    persona: int = 0
-    bootstrap: int = 0
-
-
-class ScoreSection(StrictModel):
-    """How scores get their intervals, and which baselines stand beside the study's own models (`all`, `cheap`, `none` or kinds)."""
-
-    bootstrap: int = Field(default=1000, ge=0)
-    baselines: str = "all"
-    against: str | None = None
-
-    @field_validator("baselines")
-    @classmethod
-    def _baselines_are_known(cls, value: str) -> str:
-        try:
-            kinds_of(value)
-        except UsageError as error:
-            # The reader of the YAML adds file and key.
-            raise ValueError(str(error)) from error
-        return value
-
-
-class AuditSection(StrictModel):
-    """Who is served worse: what is audited, and the run that the others are compared with as before and after."""
-
-    against: str | None = None
-    metrics: list[str] = Field(default_factory=lambda: ["accuracy", "nmae"])
-    permutations: int = Field(default=2000, ge=0)
-
-    @field_validator("metrics")
-    @classmethod
-    def _metrics_are_known(cls, value: list[str]) -> list[str]:
-        for metric in value:
-            if metric not in DIRECTED:
-                raise ValueError(f"{metric!r} cannot be audited: it must say who is served worse.{did_you_mean(metric, DIRECTED)}")
-        return value
-
-
-class ReportSection(StrictModel):
-    """What the report says beside the numbers."""
-
-    title: str | None = None
-    published: bool = True
-
-
-class Study(StrictModel):
-    """A whole study, as its YAML says."""
-
-    name: str
-    output: str | None = None
-    survey: SurveySection
-    build: BuildSection = Field(default_factory=BuildSection)
-    split: SplitSection = Field(default_factory=SplitSection)
-    ask: AskSection = Field(default_factory=AskSection)
-    models: list[ModelSection] = Field(min_length=1)
-    plan: Plan = Field(default_factory=Plan)
-    seeds: SeedsSection = Field(default_factory=SeedsSection)
-    score: ScoreSection = Field(default_factory=ScoreSection)
-    audit: AuditSection | None = None
-    report: ReportSection = Field(default_factory=ReportSection)
-
-    @field_validator("audit", mode="before")
-    @classmethod
-    def _a_bare_yes_is_an_audit(cls, value: Any) -> Any:
-        return {} if value is True else None if value is False else value
-
-    @field_validator("models", mode="before")
-    @classmethod
-    def _bare_words_are_models(cls, value: Any) -> Any:
-        entries = cast("list[Any]", value) if isinstance(value, list) else None
-        return value if entries is None else [{"model": entry} if isinstance(entry, str) else entry for entry in entries]
-
-    @property
-    def folder(self) -> Path:
-        """Where the study's results lie: `output`, else runs/NAME."""
-        return Path(self.output or f"runs/{self.name}")
-
-    @property
-    def settings(self) -> BuildSettings:
-        """The build settings, preset applied."""
-        section = self.build
-        settings = BuildSettings(
-            strata=tuple(section.strata),
-            order=section.order,
-            min_respondents=section.min_respondents,
-            min_valid=section.min_valid,
-            weighted=section.weighted,
-            draws=section.draws,
-            half_seed=self.seeds.half,
-            redraw_seed=self.seeds.redraw,
-            split_seed=self.seeds.split,
-        )
-        return paper_preset(settings) if section.preset == "paper" else settings
 
 
 @dataclass(frozen=True)
@@ -238,57 +59,6 @@ class StudyResult:
     def scores(self) -> pl.DataFrame:
         """The plain scores."""
         return self.assessment.scores
-
-
-def load_study(file: str | Path) -> Study:
-    """Read a study file; paths in it are relative to its folder.
-
-    Raises:
-        InputDataError: not YAML, a key that is not known (the right one is suggested), or a value of the wrong kind.
-        UsageError: two models would write the same run.
-    """
-    path = Path(file)
-    study = checked(Study, read_yaml(path), str(path))
-    return _check_names(_relative_to(study, path.parent), str(path))
-
-
-def _check_names(study: Study, where: str) -> Study:
-    names = [model.run_name for model in study.models]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise UsageError(f"{where}: two models would both write the run {twice[0]!r}; give one of them a `name`.")
-    return study
-
-
-def _relative_to(study: Study, folder: Path) -> Study:
-    def place(value: str | None) -> str | None:
-        return None if value is None else str(folder / value)
-
-    survey = study.survey
-    # A codebook and a template may be a built-in's name instead of a path.
-    codebook = place(survey.codebook) if survey.codebook and (folder / survey.codebook).is_file() else survey.codebook
-    file = survey.file if survey.file == "embedded" else str(folder / survey.file)
-    moved = survey.model_copy(
-        update={
-            "file": file,
-            "codebook": codebook,
-            "labels": place(survey.labels),
-            "levels": place(survey.levels),
-            "wording": place(survey.wording),
-        }
-    )
-
-    def template(value: str | None) -> str | None:
-        return place(value) if value and (folder / value).is_file() else value
-
-    return study.model_copy(
-        update={
-            "survey": moved,
-            "output": str(folder / study.folder),
-            "split": study.split.model_copy(update={"train_on": place(study.split.train_on)}),
-            "ask": study.ask.model_copy(update={"template": template(study.ask.template)}),
-            "models": [model.model_copy(update={"template": template(model.template)}) for model in study.models],
-        }
-    )
 
 
 def run_study(study: Study, *, say: Callable[[str], None] = lambda _line: None) -> StudyResult:

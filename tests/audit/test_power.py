@@ -163,8 +163,8 @@ def test_the_table_names_every_gap_and_what_is_needed_to_see_it(dataset):
     assert len(found.filter(pl.col("by") == "subgroup")) == 6
     assert (found["power_alone"] >= found["power"] - 0.02).all()
     np.testing.assert_allclose(found["expected_alike"], found["se"] * np.sqrt(2 / np.pi))
-    # Holm's first step: the gap that one test at alpha / 4 finds with chance .8.
-    first = stats.norm.isf(0.05 / 2 / 4) + stats.norm.ppf(0.8)
+    # Holm's first step: the gap that one test at alpha / 4 over 40 items finds with chance .8.
+    first = stats.t.isf(0.05 / 2 / 4, 39) + stats.norm.ppf(0.8)
     np.testing.assert_allclose(levels["detectable"], first * levels["se"])
 
 

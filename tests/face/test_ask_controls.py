@@ -10,7 +10,8 @@ from tests.respondents.tiny import save_tiny
 from valuestrata.errors import InputDataError
 from valuestrata.respondents.baselines import BASELINES
 from valuestrata.respondents.controls import CONTROLS
-from valuestrata.study import ModelSection, load_study, run_study
+from valuestrata.study import run_study
+from valuestrata.studyfile import ModelSection, load_study
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 

@@ -10,7 +10,8 @@ from valuestrata.audit.power import POWER
 from valuestrata.audit.schema import MEASURES
 from valuestrata.audit.verdicts import AUDIT_VERDICTS, RULES
 from valuestrata.errors import InputDataError, UsageError
-from valuestrata.study import load_study, run_study
+from valuestrata.study import run_study
+from valuestrata.studyfile import load_study
 
 FEW = ("--permutations", 40, "--bootstrap", 40)
 

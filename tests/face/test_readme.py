@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from valuestrata.study import Study
+from valuestrata.studyfile import Study
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 

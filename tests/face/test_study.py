@@ -4,7 +4,8 @@ import polars as pl
 import pytest
 
 from valuestrata.errors import InputDataError, UsageError
-from valuestrata.study import load_study, run_study
+from valuestrata.study import run_study
+from valuestrata.studyfile import load_study
 
 STUDY = """
 name: tiny

@@ -2,7 +2,7 @@
 
 The model is the one of `expected`: as good everywhere, but for the level or subgroup served worse, whose scores vary as those of
 a model that is worse by `effect`. Standard errors are estimated, as the audit estimates them from the items: a test statistic is
-divided by the root of a chi-square over its degrees of freedom.
+divided by the root of a chi-square over its degrees of freedom, and read against Student's t as the audit reads it.
 
 **Levels.** level - against on the items both have, two-sided, Holm over all gaps of the metric, as the audit tests them. `power`
 is the chance to claim the gap where one level lies `effect` below all others of its attribute; it comes from `SIMULATIONS` joint
@@ -213,7 +213,7 @@ def _level_rows(
     alpha: float,
     rng: np.random.Generator,
 ) -> list[dict[str, Any]]:
-    from scipy.special import ndtr, ndtri
+    from scipy.special import ndtr, ndtri, stdtrit
 
     found = {attribute: level_contrasts(present, subgroups[attribute].to_list()) for attribute in attributes}
     names = [(attribute, *pair) for attribute, (pairs, _) in found.items() for pair in pairs]
@@ -223,13 +223,16 @@ def _level_rows(
     alike = covariances(weights, expectation).with_items(share)
     items = (weights != 0).any(axis=1).sum(axis=1) * share
     se, draws = np.sqrt(np.diag(alike)), _Draws.of(freedom(weights, expectation, share), rng)
-    first = -float(ndtri(alpha / 2 / len(names)))
+    # The audit reads Student's t with items - 1 degrees of freedom: points of t, and how they stretch those of the normal.
+    degrees = np.maximum(items - 1.0, 1.0)
+    first, alone = (-stdtrit(degrees, alpha / 2 / number) for number in (len(names), 1))
+    stretch = first / -ndtri(alpha / 2 / len(names))
     rows: list[dict[str, Any]] = []
     for attribute, level in dict.fromkeys((name, level) for name, *pair in names for level in pair):
         cells = (subgroups[attribute] == level).fill_null(value=False).to_numpy()
         spread, noise = draws.scaled(alike + _more(weights, more, cells) / share)
         moved = shift * weights[:, cells].sum(axis=(1, 2)) / spread
-        claimed = (noise + moved) / draws.estimated
+        claimed = (noise + moved) / draws.estimated / stretch
         rejected = holm_rejects(claimed, alpha)
         for place, (name, one, other) in enumerate(names):
             if name != attribute or level not in (one, other):
@@ -245,8 +248,8 @@ def _level_rows(
                     "pairs": round((weights[place] != 0).sum() * share),
                     "se": float(se[place]),
                     "power": float(right.mean()),
-                    "power_alone": float(ndtr(abs(moved[place]) + ndtri(alpha / 2))),
-                    "detectable": float((first + ndtri(TARGET)) * se[place]),
+                    "power_alone": float(ndtr(abs(moved[place]) - alone[place])),
+                    "detectable": float((first[place] + ndtri(TARGET)) * se[place]),
                     "expected_alike": float(se[place] * np.sqrt(2 / np.pi)),
                     "family": len(names),
                 }

@@ -23,7 +23,7 @@ def demo(
 
 def run(study_file: Annotated[Path, typer.Argument(metavar="STUDY", help="Study YAML.")], as_json: AsJson = False) -> None:
     """Do a whole study: build, ask, score, report; resumed where it stopped."""
-    from valuestrata.study import load_study
+    from valuestrata.studyfile import load_study
 
     _study(load_study(study_file), as_json)
 

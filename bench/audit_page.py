@@ -17,10 +17,13 @@ page is written by
 
     python bench/audit_study.py --repetitions {repetitions} -o docs/auditing-proven.md
 
-in {minutes:.0f} minutes of one core. {repetitions} repetitions of each condition; {permutations} permutations, 1,000 replicates
+in {minutes:.0f} minutes of one core. {repetitions:,} repetitions of each condition; {permutations:,} permutations, 1,000 replicates
 behind intervals, 200 redraws of the respondents. Data sets are built as any other (joint redraws, the paper's split),
 {worlds} in all, each serving several repetitions; the model answers anew in every one. Claims are made at the {alpha:.0%} level.
-Designs, in test subgroups: {designs}.
+
+Designs, in test subgroups:
+
+{designs}
 
 ## Nothing is there
 
@@ -82,8 +85,9 @@ def document(rows: pl.DataFrame, repetitions: int, permutations: int, minutes: f
         alpha=ALPHA,
         confidence=CONFIDENCE,
         worlds=rows.select("condition", "subgroups", "items", "effect", "world").n_unique(),
-        designs="; ".join(
-            f"{subgroups} (levels {', '.join(map(str, levels))}; {people:,} respondents)" for subgroups, (levels, people) in DESIGNS.items()
+        designs="\n".join(
+            f"- {subgroups}: attributes of {', '.join(map(str, levels))} levels, {people:,} respondents"
+            for subgroups, (levels, people) in DESIGNS.items()
         ),
         false=_false(rows.filter(pl.col("condition") == "fair")),
         power=_power(rows.filter(pl.col("predicted").is_not_null())),

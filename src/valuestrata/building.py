@@ -16,6 +16,7 @@ from valuestrata.goldtables import FLAG_BELOW, effective_answers, tabulate
 from valuestrata.landscape import measure_landscape
 from valuestrata.splits import make_splits, measure_leakage
 from valuestrata.subgroups import EVERYONE, Cells, Stratum, Subgroup, make_cells, make_strata, n_eff_of
+from valuestrata.survey.codebook import Attribute
 from valuestrata.survey.survey import Survey
 
 # A published cell of fewer answers could point at people.
@@ -95,13 +96,14 @@ def build(survey: Survey, settings: BuildSettings | None = None) -> Dataset:
         raise InputDataError(f"{survey.source.file}: two pairs would both be called {twice!r}; rename the item or the level.")
     ids = [s.id for s in cells.kept]
     item_ids = [item.id for item in survey.items]
-    splits, schemes = make_splits(targets, subgroups, items, survey.attributes, seed=settings.split_seed)
+    splits, schemes = make_splits(targets, subgroups, items, _attributes_held(survey, cells), seed=settings.split_seed)
     # Without the paper's split a data set is still good for everything else, unless the paper is what was asked for.
     if settings.preset == "paper" and (reason := schemes["paper"].get("refused")):
         raise InputDataError(f"{survey.source.file}: --preset paper: {reason}")
     in_cell = dict(targets.group_by("subgroup").len().iter_rows())
     described = _strata_rows(survey, strata, cells, [in_cell.get(name, 0) for name in ids], settings)
     meta = _meta(survey, cells, settings, gold, targets, schemes, described)
+    meta = {**meta, "fingerprint": _fingerprint(meta, items, subgroups, gold, splits)}
     return Dataset(
         meta=meta,
         items=items,
@@ -183,6 +185,15 @@ def _levels_kept(survey: Survey, cells: Cells) -> list[list[str]]:
         for a, level in zip(subgroup.stratum.attributes, subgroup.levels, strict=True):
             levels[a].add(level)
     return [[attribute.levels[level].label for level in sorted(kept)] for attribute, kept in zip(survey.attributes, levels, strict=True)]
+
+
+def _attributes_held(survey: Survey, cells: Cells) -> list[Attribute]:
+    """Return the attributes without the levels that no respondent has: a codebook may list those of all countries."""
+    held = [set(cells.joint_levels[:, a].tolist()) for a in range(len(survey.attributes))]
+    return [
+        replace(attribute, levels=tuple(level for number, level in enumerate(attribute.levels) if number in seen))
+        for attribute, seen in zip(survey.attributes, held, strict=True)
+    ]
 
 
 def _items_frame(survey: Survey) -> pl.DataFrame:
@@ -274,10 +285,18 @@ def _meta(
         "shareable": fewest >= SHAREABLE_FROM and settings.preset != "paper",
         "versions": {name: importlib.metadata.version(name) for name in ("valuestrata", "numpy", "polars")},
     }
-    wording = [(i.id, i.codes, i.labels, i.question) for i in survey.items]
-    identity = [document[key] for key in ("survey", "source", "settings", "attributes", "countries")]
-    document["fingerprint"] = canonical_hash([identity, wording])
     return document
+
+
+def _fingerprint(meta: Mapping[str, Any], items: pl.DataFrame, subgroups: pl.DataFrame, gold: pl.DataFrame, splits: pl.DataFrame) -> str:
+    """Hash what was asked for and what came of it: merged levels or another coding change only the latter.
+
+    Of the gold whole numbers alone, which no processor rounds otherwise than another.
+    """
+    asked = [meta[key] for key in ("survey", "source", "settings", "attributes", "countries")]
+    counted = gold.select("pair_id", "half", "n", "counts_raw", "modes")
+    frames = (items, subgroups.drop("n_eff"), counted, splits)
+    return canonical_hash([asked, [frame.to_dict(as_series=False) for frame in frames]])
 
 
 def _parts(schemes: Mapping[str, Any]) -> dict[str, int]:

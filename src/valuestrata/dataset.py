@@ -20,6 +20,7 @@ MISSING_CLASSES = tuple(kind.key for kind in Missing)
 # Behind the name of a scheme: training gold of half A, test gold of half B. It has no rows of its own on disk.
 DISJOINT = "+disjoint"
 PARTS = ("train", "validation", "test")
+SCHEMES = ("paper", "unseen-level", "unseen-item", "unseen-both", "transfer")
 
 ITEMS = Schema(
     "items.parquet",
@@ -188,14 +189,14 @@ class Dataset:
         stand in several folds, and be a test pair in more than one of them.
 
         Raises:
-            UsageError: a part or a fold that does not exist.
-            InputDataError: the data set holds no such scheme (with the reason, where the build refused it).
+            UsageError: a part, a scheme or a fold that does not exist.
+            InputDataError: a scheme that the survey does not admit, with the reason.
         """
         if part not in (*PARTS, "all"):
             raise UsageError(f"There is no part {part!r} of a split.{did_you_mean(part, (*PARTS, 'all'))}")
         rows = self.splits.filter(pl.col("scheme") == scheme.removesuffix(DISJOINT))
         if rows.is_empty():
-            raise InputDataError(self._no_scheme(scheme))
+            raise self._no_scheme(scheme)
         if fold is not None and fold not in (folds := rows["fold"].unique().sort().to_list()):
             raise UsageError(f"Split {scheme!r} has no fold {fold}; its folds: {', '.join(map(str, folds))}.")
         if part != "all":
@@ -208,11 +209,12 @@ class Dataset:
         """Return what each fold of a scheme holds out, in the order of the folds: `religion = Muslim`, topics, ...
 
         Raises:
-            InputDataError: the data set holds no such scheme (with the reason, where the build refused it).
+            UsageError: a scheme that does not exist.
+            InputDataError: a scheme that the survey does not admit, with the reason.
         """
         found: Mapping[str, Any] = self.meta.get("splits", {}).get(scheme.removesuffix(DISJOINT), {})
         if "folds" not in found:
-            raise InputDataError(self._no_scheme(scheme))
+            raise self._no_scheme(scheme)
         return [str(label) for label in found["folds"]]
 
     @property
@@ -227,13 +229,17 @@ class Dataset:
         refused = [f"No split {name}: {its['refused']}" for name, its in about.items() if "refused" in its]
         return strata + refused + [f"Split {name}: {its['note']}" for name, its in about.items() if "note" in its]
 
-    def _no_scheme(self, scheme: str) -> str:
+    def _no_scheme(self, scheme: str) -> UsageError | InputDataError:
+        """Return the error of a scheme without pairs: the caller's, where no data set has one of that name, else the survey's."""
         where = self.path or "the data set"
-        if reason := self.meta.get("splits", {}).get(scheme.removesuffix(DISJOINT), {}).get("refused"):
-            return f"{where}: it has no split {scheme!r}. {reason}"
         built = self.splits["scheme"].unique(maintain_order=True).to_list()
-        known = f"{', '.join(built)}, each also with {DISJOINT}" if built else "none"
-        return f"{where}: it has no split {scheme!r}; splits built: {known}."
+        held = f"{', '.join(built)}, each also with {DISJOINT}" if built else "none"
+        base = scheme.removesuffix(DISJOINT)
+        if base not in SCHEMES:
+            names = [*SCHEMES, *(name + DISJOINT for name in SCHEMES)]
+            return UsageError(f"There is no split {scheme!r}.{did_you_mean(scheme, names)} Splits of {where}: {held}.")
+        reason = self.meta.get("splits", {}).get(base, {}).get("refused")
+        return InputDataError(f"{where}: it has no split {scheme!r}. {reason or f'Splits built: {held}.'}")
 
 
 def half_of(split: str, part: str) -> Literal["all", "A", "B"]:

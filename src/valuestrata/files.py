@@ -21,32 +21,58 @@ from valuestrata.errors import InputDataError
 def written_beside(path: Path) -> Generator[Path]:
     """Yield a temporary path in the same folder; rename it to `path` on success, remove it on any failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _named_after(path):
+        handle, name = tempfile.mkstemp(prefix=_prefix(path), dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def folder_written_beside(path: Path) -> Generator[Path]:
     """Yield a temporary folder; on success it takes the place of `path` (an older folder there is replaced)."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    with _named_after(path):
+        temporary = Path(tempfile.mkdtemp(prefix=_prefix(path), dir=path.parent))
+        try:
+            yield temporary
+            temporary.chmod(0o755)
+            retired = temporary.with_name(f"{temporary.name}.old")
+            if path.exists():
+                path.rename(retired)
+            temporary.rename(path)
+            shutil.rmtree(retired, ignore_errors=True)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _prefix(path: Path) -> str:
+    return f".{path.name}."
+
+
+@contextmanager
+def _named_after(path: Path) -> Generator[None]:
+    """Raise an OSError of the temporary of `path` as one of `path`, a name the user knows; others pass as they are.
+
+    An OSError without a file name (a full disk says none) is taken for one of what is being written.
+    """
     try:
-        yield temporary
-        temporary.chmod(0o755)
-        retired = temporary.with_name(f"{temporary.name}.old")
-        if path.exists():
-            path.rename(retired)
-        temporary.rename(path)
-        shutil.rmtree(retired, ignore_errors=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        yield
+    except OSError as error:
+        if error.filename is not None and not _is_temporary_of(path, error.filename):
+            raise
+        raise type(error)(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def _is_temporary_of(path: Path, name: object) -> bool:
+    """Whether a file name of an error is that of a temporary of `path`, or of something in one."""
+    beside = str((path.parent / _prefix(path)).resolve())
+    return isinstance(name, (str, bytes, os.PathLike)) and str(Path(os.fsdecode(name)).resolve()).startswith(beside)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -70,10 +96,10 @@ def read_json(path: Path) -> Any:
         raise InputDataError(f"{path}: not a JSON file ({error}).") from error
 
 
-def write_parquet(path: Path, frame: pl.DataFrame) -> None:
-    """Write a frame as Parquet (zstd), whole or not at all."""
+def write_parquet(path: Path, frame: pl.DataFrame, *, metadata: dict[str, str] | None = None) -> None:
+    """Write a frame as Parquet (zstd), whole or not at all, with what its footer says of it."""
     with written_beside(path) as temporary:
-        frame.write_parquet(temporary, compression="zstd")
+        frame.write_parquet(temporary, compression="zstd", metadata=metadata)
 
 
 def read_parquet(path: Path) -> pl.DataFrame:

@@ -21,11 +21,12 @@ from valuestrata.errors import UsageError, did_you_mean
 from valuestrata.files import canonical_hash, read_json, sha256_of, write_json, write_parquet, write_text
 from valuestrata.report import write_audit, write_report
 from valuestrata.respondents.controls import AskedAsOthers
-from valuestrata.respondents.models import make_respondent
-from valuestrata.responses.ask import ask
+from valuestrata.respondents.models import check_word, make_respondent
+from valuestrata.responses.ask import ask, select_pairs
 from valuestrata.responses.beside import baseline_name, baselines_beside, kinds_of
 from valuestrata.responses.run import Run, load_run
 from valuestrata.scores.assess import Assessment, assess
+from valuestrata.scores.layout import keys_of
 from valuestrata.scores.plan import Declared, declare, describe
 from valuestrata.studyfile import ModelSection, ReportSection, Study, SurveySection
 from valuestrata.subgroups import merge_levels
@@ -70,9 +71,11 @@ def run_study(study: Study, *, say: Callable[[str], None] = lambda _line: None) 
     folder = study.folder
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "study.yaml", yaml.safe_dump(study.model_dump(exclude_none=True), sort_keys=False, allow_unicode=True))
+    for model in study.models:
+        check_word(model.model)
     dataset = _built(study, say)
     train_on = load_dataset(study.split.train_on) if study.split.train_on else None
-    plan = _declared(study)
+    plan = _declared(study, dataset)
     say(describe(plan))
     results = [_asked(study, model, dataset, train_on, say) for model in study.models]
     runs = [load_run(folder / "runs" / model.run_name) for model in study.models]
@@ -82,7 +85,7 @@ def run_study(study: Study, *, say: Callable[[str], None] = lambda _line: None) 
     section, seed = study.score, study.seeds.bootstrap
     found = assess(dataset, runs, against=section.against, plan=plan, bootstrap=section.bootstrap, seed=seed, **where)
     for name in ("scores", "relative", "comparisons", "structure", "verdicts"):
-        write_parquet(folder / f"{name}.parquet", getattr(found, name))
+        write_parquet(folder / f"{name}.parquet", getattr(found, name), metadata={"valuestrata_plan": plan.hash})
     audited = _audited(study, dataset, runs, say)
     say("writing the report")
     report = write_report(
@@ -119,8 +122,17 @@ def _audited(study: Study, dataset: Dataset, runs: list[Run], say: Callable[[str
     return found
 
 
-def _declared(study: Study) -> Declared:
-    """Declare the study's plan, before anything is asked; a run that it names and that will not be there is refused now."""
+def _declared(study: Study, dataset: Dataset) -> Declared:
+    """Declare the study's plan, before anything is asked.
+
+    A split, a run or a key that will not be there is refused now: mended later, it would be another plan.
+    """
+    pairs = select_pairs(dataset, study.split.scheme, study.split.part, study.split.fold, items=study.ask.items, strata=study.ask.strata)
+    keys = {by: set(names) for by, names in keys_of(dataset, pairs).items()}
+    for planned in study.plan.comparisons:
+        if planned.by != "all" and planned.key not in keys[planned.by]:
+            guess = did_you_mean(planned.key, sorted(keys[planned.by]))
+            raise UsageError(f"plan.comparisons names the {planned.by} {planned.key!r}, of which no pair is asked.{guess}")
     names = [model.run_name for model in study.models] + [baseline_name(kind) for kind in kinds_of(study.score.baselines)]
     for planned in study.plan.comparisons:
         for name in (planned.run, planned.against):
@@ -130,7 +142,7 @@ def _declared(study: Study) -> Declared:
     if before is not None and before not in names:
         raise UsageError(f"audit.against names the run {before!r}, which this study does not make.{did_you_mean(before, names)}")
     answered = any(path.stat().st_size for path in (study.folder / "runs").glob("*/store/responses.jsonl"))
-    return declare(study.folder, study.plan.resolved(study.split.scheme, study.split.part), answered)
+    return declare(study.folder, study.plan.resolved(study.split.scheme, study.split.part, study.split.fold), answered)
 
 
 def read_for(section: SurveySection, *, weighted: bool = True) -> Survey:

@@ -420,5 +420,5 @@ def test_two_runs_of_one_name_and_an_unknown_split_are_refused(found):
     dataset, runs, _ = found
     with pytest.raises(UsageError, match="Two runs"):
         audit(dataset, [runs[0], runs[0]])
-    with pytest.raises(InputDataError, match="no split"):
+    with pytest.raises(UsageError, match="no split 'unseen'"):
         audit(dataset, runs, split="unseen")

@@ -11,6 +11,7 @@ from valuestrata.building import BuildSettings, build
 from valuestrata.dataset import LEAKAGE
 from valuestrata.splits import SCHEMES, leakage_report
 from valuestrata.splits.leakage import LEAKAGE_REPORT
+from valuestrata.splits.schemes import by_reason
 
 LOOSE = BuildSettings(min_respondents=1, min_valid=1, draws=5)
 
@@ -148,7 +149,15 @@ def test_the_report_sums_up_every_scheme_and_its_disjoint_form():
 def test_the_report_says_why_a_scheme_is_not_there():
     report = leakage_report(build(random_survey(100, 4, attributes=2), LOOSE))
     rows = {row["scheme"]: row for row in report.iter_rows(named=True)}
-    assert list(rows)[-2:] == ["paper", "unseen-both"]
+    assert list(rows) == [
+        "paper",
+        "unseen-level",
+        "unseen-level+disjoint",
+        "unseen-item",
+        "unseen-item+disjoint",
+        "unseen-both",
+        "transfer",
+    ]
     assert "paper+disjoint" not in rows
     for scheme in ("paper", "unseen-both"):
         assert "at least three attributes" in rows[scheme]["note"]
@@ -160,5 +169,41 @@ def test_the_report_names_the_folds_that_are_missing():
     people = survey([item("Q1", 2)], attributes, [[i % 2] for i in range(20)], [[i % 2, i // 2 % 2, 0] for i in range(20)])
     note = dict(leakage_report(build(people, LOOSE)).select("scheme", "note").iter_rows())
     missing = "No fold for religion = a: no other level of religion has pairs, so that nothing that trains would use the attribute."
-    assert note["unseen-level"] == note["unseen-level+disjoint"] == missing
+    assert note["unseen-level"] == missing
+    # Said once a scheme.
+    assert note["unseen-level+disjoint"] is None
     assert note["paper"].startswith("Only one level has pairs in religion (a): 2 of 2 test pairs")
+
+
+def test_the_note_names_only_levels_that_somebody_has_and_five_of_them():
+    """Of twelve ethnicities three people each have e0 and e1, one each has e2 to e8, and nobody the last three."""
+    names = [f"e{i}" for i in range(12)]
+    attributes = [attribute("sex", ["m", "f"]), attribute("age_group", ["y", "o"], "age"), attribute("ethnicity", names)]
+    ethnicity = [0, 0, 0, 1, 1, 1, *range(2, 9)]
+    levels = [[i % 2, i // 2 % 2, e] for i, e in enumerate(ethnicity)]
+    made = survey([item("Q1", 2)], attributes, [[i % 2] for i in range(len(levels))], levels)
+    dataset = build(made, BuildSettings(min_respondents=2, min_valid=1, draws=5))
+    why = "no subgroup of this level has a pair"
+    assert dataset.meta["splits"]["unseen-level"]["left_out"] == {f"ethnicity = e{i}": why for i in range(2, 9)}
+    note = dict(leakage_report(dataset).select("scheme", "note").iter_rows())
+    five = ", ".join(f"ethnicity = e{i}" for i in range(2, 7))
+    assert note["unseen-level"] == f"No fold for {five} and 2 more: {why}."
+    # A level that only the codebook knows is still one of the data set's: a persona may be of it.
+    assert [level["label"] for level in dataset.meta["attributes"][2]["levels"]] == names
+
+
+def test_refused_schemes_stand_in_their_place_with_the_text_of_the_build():
+    made = survey([item("Q1", 2)], [attribute("sex", ["m", "f"])], [[i % 2] for i in range(8)], [[i // 2 % 2] for i in range(8)])
+    dataset = build(made, LOOSE)
+    rows = {row["scheme"]: row for row in leakage_report(dataset).iter_rows(named=True)}
+    assert list(rows) == ["paper", "unseen-level", "unseen-level+disjoint", "unseen-item", "unseen-both", "transfer"]
+    for scheme in ("paper", "unseen-item", "unseen-both"):
+        assert rows[scheme]["note"] == dataset.meta["splits"][scheme]["refused"]
+        assert rows[scheme]["test_pairs"] is None
+    assert "at least two items" in rows["unseen-item"]["note"]
+
+
+def test_reasons_name_five_labels_and_count_the_rest():
+    reasons = dict.fromkeys("abcde", "small") | {"x": "none"}
+    assert by_reason(reasons) == "a, b, c, d, e: small; x: none"
+    assert by_reason(reasons | {"f": "small"}) == "a, b, c, d, e and 1 more: small; x: none"

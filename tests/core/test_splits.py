@@ -347,10 +347,11 @@ def test_a_user_who_asks_for_what_is_not_there_is_told_why(tmp_path):
             two.part(scheme, "test")
         with pytest.raises(InputDataError, match="at least three attributes"):
             two.fold_labels(scheme)
-    with pytest.raises(
-        InputDataError, match=r"no split 'papers'; splits built: unseen-level, unseen-item, transfer, each also with \+disjoint"
-    ):
-        two.part("papers", "test")
+    held = r"Splits of .*two: unseen-level, unseen-item, transfer, each also with \+disjoint\."
+    for word, meant in (("papers", "paper"), ("paper+disjont", r"paper\+disjoint"), ("unseen-levle+disjoint", r"unseen-level\+disjoint")):
+        for refused in (lambda word=word: two.part(word, "test"), lambda word=word: two.fold_labels(word)):
+            with pytest.raises(UsageError, match=rf"There is no split '.*'\. Did you mean '{meant}'\? {held}"):
+                refused()
     with pytest.raises(UsageError, match=r"no fold 9; its folds: 0, 1, 2, 3, 4\."):
         two.part("unseen-level", "test", fold=9)
     with pytest.raises(UsageError, match="Did you mean 'test'"):

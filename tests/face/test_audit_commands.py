@@ -82,7 +82,7 @@ def test_published_figures_are_put_beside_the_run_that_is_named(call, asked):
         (["--metrics", "bias"], 2, "who is served worse"),
         (["--published", "base"], 2, "RUN=MODEL"),
         (["--published", "base=GPT"], 2, "No disparities are published"),
-        (["--split", "papper"], 3, "paper"),
+        (["--split", "papper"], 2, "Did you mean 'paper'"),
         (["--permutations", "-1"], 2, "permutations"),
     ],
 )

@@ -71,6 +71,10 @@ def test_a_place_that_cannot_be_written_is_named(call, tiny):
     assert outcome.code == 2
     assert "/proc/nowhere" in outcome.err
     assert "Traceback" not in outcome.err
+    # The name that was given, and not that of a temporary beside it.
+    made = call("simulate", "-o", "/proc/x.sav", "--items", 2, "--respondents", 50)
+    assert made.code == 2
+    assert "valuestrata: /proc/x.sav: " in made.err
 
 
 def test_leakage_is_printed(call, tiny):
@@ -78,7 +82,9 @@ def test_leakage_is_printed(call, tiny):
     rows = {row["scheme"]: row for row in json.loads(call("leakage", tiny / "data", "--json").out)["leakage"]}
     assert rows["paper"]["shared_mean"] == 1
     assert rows["paper+disjoint"]["shared_mean"] == 0
-    assert "unseen-both" in call("leakage", tiny / "data").out
+    shown = call("leakage", tiny / "data").out
+    assert "unseen-both" in shown
+    assert " ".join(shown.split()).startswith("scheme folds train a fold validation a fold test a fold test pairs")
 
 
 def test_asking_again_asks_nothing(call, tiny):
@@ -120,6 +126,12 @@ def test_import_takes_published_outputs(call, tiny):
     responses = pl.read_parquet(tiny / "runs" / "published" / "responses.parquet")
     assert responses["answer"].to_list() == [2] * len(pairs)
     assert call("score", tiny / "data", tiny / "runs" / "published", "--bootstrap", 0).code == 0
+    assert "--numbers" not in taken.err
+    (tiny / "out.csv").write_text("custom_id,response\n" + "".join(f'"{pair}","99"\n' for pair in pairs))
+    doubted = call("import", tiny / "data", tiny / "out.csv", "-o", tiny / "runs" / "published", "--json")
+    assert "import with --numbers position" in doubted.err
+    assert json.loads(doubted.out)["counts"]["invalid_code"] == len(pairs)
+    assert "negative" in call("import", "--help").out
 
 
 @pytest.mark.parametrize(
@@ -152,7 +164,7 @@ def test_unknown_model_and_split_are_refused_by_name(call, tiny):
     wrong = call("ask", tiny / "data", "--model", "baseline:item-mood", "-o", tiny / "run")
     assert (wrong.code, "item-mode" in wrong.err) == (2, True)
     wrong = call("ask", tiny / "data", "--model", "baseline:uniform", "-o", tiny / "run", "--split", "papper")
-    assert (wrong.code, "paper" in wrong.err) == (3, True)
+    assert (wrong.code, "Did you mean 'paper'" in wrong.err) == (2, True)
     wrong = call("ask", tiny / "data", "--model", "gguf:" + str(tiny / "tiny.csv"), "-o", tiny / "run")
     assert wrong.code in (2, 3)
     assert not (tiny / "run").exists()

@@ -205,7 +205,7 @@ def test_a_run_of_another_data_set_is_refused(handmade, make_handmade, tmp_path)
     [
         ({"items": ["Q2"]}, UsageError, "no item 'Q2'. Did you mean 'Q182'|no item 'Q2'"),
         ({"strata": ["sex_age"]}, UsageError, "Did you mean 'sex_x_age'"),
-        ({"split": "papers"}, InputDataError, "no split 'papers'"),
+        ({"split": "papers"}, UsageError, "no split 'papers'. Did you mean 'paper'"),
         ({"part": "tests"}, UsageError, "Did you mean 'test'"),
         ({"part": "validation"}, InputDataError, "no pairs to ask"),
         ({"strata": ["sex"]}, InputDataError, "no pairs to ask of sex"),

@@ -125,6 +125,17 @@ def test_what_a_number_stands_for_is_said_by_the_caller(handmade, tmp_path):
     assert answers == {"code": {"Q1": 3, "spend": -1}, "position": {"Q1": 2, "spend": -1}}
 
 
+@pytest.mark.parametrize(("numbers", "other"), [("code", "position"), ("position", "code")])
+def test_numbers_that_are_mostly_no_options_raise_a_doubt(handmade, tmp_path, numbers, other):
+    """Q1 has four options; 7 is neither code nor position of one. Half of the responses are no reason, one more is."""
+    half = [plain(f"Q1_{FEMALE}", "7"), plain(f"Q1_{FEMALE}", "2")]
+    assert import_run(handmade, jsonl(tmp_path, half), tmp_path / "run", numbers=numbers).remark is None
+    remark = import_run(handmade, jsonl(tmp_path, [*half, plain(f"Q1_{FEMALE}", "9")]), tmp_path / "run", numbers=numbers).remark
+    assert remark is not None
+    assert remark.startswith("2 of 3 responses name a number that no option has.")
+    assert remark.endswith(f"import with --numbers {other}.")
+
+
 def test_ids_are_looked_up_and_strangers_counted_and_named(handmade, tmp_path):
     rows = [plain(f"Q1_{FEMALE}", "1"), plain("Q999_sex_Female", "1"), plain("Q999_sex_Female", "2"), plain("", "1")]
     result = import_run(handmade, jsonl(tmp_path, rows), tmp_path / "run")

@@ -303,6 +303,12 @@ def stretched(
     return [estimate + wider * (value - estimate) for value in ends]
 
 
+def holding(ends: Sequence[float], estimate: float) -> tuple[float, float]:
+    """An interval holds its estimate, where need be by reaching up to it."""
+    low, high = ends
+    return min(low, estimate), max(high, estimate)
+
+
 def freedom(
     drawn: Resamples, top: Sequence[float], bottom: Sequence[float], redrawn: Sequence[Sequence[float]] | None, *, single: bool = False
 ) -> float:
@@ -349,6 +355,6 @@ def ratio_replicates(
 def kit() -> SimpleNamespace:
     """The functions above, under one name."""
     made = (build, respond, run_of, value_of, random_world, random_rows)
-    loops = (sample_variance, resamples, shrunk, additive, stretched, freedom, ratio_replicates, redrawn_shares)
+    loops = (sample_variance, resamples, shrunk, additive, stretched, holding, freedom, ratio_replicates, redrawn_shares)
     functions: dict[str, Callable[..., Any]] = {f.__name__: f for f in (*made, *loops)}
     return SimpleNamespace(World=World, **functions)

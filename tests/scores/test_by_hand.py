@@ -237,7 +237,7 @@ def test_what_is_refused(kit):
         score(dataset, [run], confidence=95)
     with pytest.raises(UsageError, match="negative"):
         score(dataset, [run], bootstrap=-1)
-    with pytest.raises(InputDataError, match="no split 'papr'"):
+    with pytest.raises(UsageError, match=r"no split 'papr'\. Did you mean 'paper'"):
         score(dataset, [run], split="papr")
     with pytest.raises(InputDataError, match="no pair with gold in the part 'validation'"):
         score(dataset, [run], part="validation")

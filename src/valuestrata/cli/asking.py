@@ -87,7 +87,14 @@ def import_(
     dataset: DatasetFolder,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Outputs with custom_id and response (CSV, JSONL, JSON, Parquet).")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run.")],
-    numbers: Annotated[str, typer.Option("--numbers", help="What a number in a response is: code or position.")] = "code",
+    numbers: Annotated[
+        str,
+        typer.Option(
+            "--numbers",
+            help="What a number in a response is: code, or position on the list of options from 1 up. "
+            "With code, too, it is the position for an item some of whose codes are negative.",
+        ),
+    ] = "code",
     name: Annotated[str | None, typer.Option("--name", help="Name of the run; the folder's if left out.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -98,6 +105,8 @@ def import_(
     if numbers not in ("code", "position"):
         raise UsageError(f"--numbers is 'code' or 'position', not {numbers!r}.")
     result = import_run(load_dataset(dataset), file, output, numbers=numbers, name=name)
+    if result.remark:
+        say(result.remark)
     if as_json:
         print_json({"run": str(output), "counts": dict(result.counts), "unknown_ids": result.unknown})
     else:

@@ -23,7 +23,8 @@ from valuestrata.cli.options import (
     Split,
     TrainOn,
 )
-from valuestrata.cli.output import headline, print_json, say, verdict_lines, words
+from valuestrata.cli.output import differences, headline, print_json, say, say_unmatched, verdict_lines, words
+from valuestrata.errors import UsageError
 
 if TYPE_CHECKING:
     from valuestrata.dataset import Dataset
@@ -50,6 +51,8 @@ def score_(
     Verdict lines say what the scores are worth; docs/verdicts.md has their rules. Under --json `scores` holds the rows of RUN...,
     `baselines` those of the baselines beside them.
     """
+    if output is not None and output.suffix not in (".csv", ".parquet"):
+        raise UsageError(f"-o {output}: the table is written as .csv or .parquet; give one of these endings.")
     data, judged, found = _assessed(dataset, runs, split, part, fold, baselines, train_on, against, bootstrap, seed)
     if output is not None:
         from valuestrata.files import write_parquet, write_text
@@ -65,6 +68,8 @@ def score_(
         print_json(scores | {name: getattr(found, name).to_dicts() for name in ("relative", "comparisons", "structure", "verdicts")})
     else:
         headline(data, judged, found.scores)
+        if against is not None:
+            differences(found, against)
         verdict_lines(judged[: len(runs)], found)
 
 
@@ -177,8 +182,6 @@ def power_(
 
 def _published(entries: list[str]) -> dict[str, str]:
     """Read RUN=MODEL of --published."""
-    from valuestrata.errors import UsageError
-
     found: dict[str, str] = {}
     for entry in entries:
         run, equals, model = entry.partition("=")
@@ -192,8 +195,9 @@ def _beside(
     dataset: Path, runs: list[Path], split: str, part: str, fold: int | None, baselines: str, train_on: Path | None
 ) -> tuple[Dataset, list[Run]]:
     """Load runs and put the baselines beside them; the runs come first, in the order given."""
-    from valuestrata.dataset import load_dataset
-    from valuestrata.responses.beside import baselines_beside, kinds_of
+    from valuestrata.dataset import DISJOINT, load_dataset
+    from valuestrata.responses.beside import baselines_beside, check_training, kinds_of
+    from valuestrata.responses.kinds import identity_of
     from valuestrata.responses.run import check_same_dataset, load_run
 
     kinds = kinds_of(baselines)
@@ -201,9 +205,16 @@ def _beside(
     loaded = [load_run(run) for run in runs]
     for one in loaded:
         check_same_dataset(one, data)
+    check_training(data, loaded, split, fold)
     other = load_dataset(train_on) if train_on else None
-    loaded += baselines_beside(data, loaded, kinds=kinds, split=split, part=part, fold=fold, train_on=other)
-    return data, loaded
+    if kinds and other is None and split.removesuffix(DISJOINT) == "transfer":
+        say("transfer: without --train-on DATASET nothing trains; of the baselines only uniform and midpoint can answer.")
+    beside = baselines_beside(data, loaded, kinds=kinds, split=split, part=part, fold=fold, train_on=other)
+    for identity in (identity_of(run) for run in beside):
+        if "unmatched" in (identity.get("trained_on") or {}):
+            say_unmatched(identity)
+            break
+    return data, loaded + beside
 
 
 def _assessed(

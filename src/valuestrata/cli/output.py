@@ -45,6 +45,15 @@ def headline(dataset: Dataset, runs: Any, scores: pl.DataFrame) -> None:
     print_headline(dataset, runs, scores, Console())
 
 
+def differences(found: Assessment, against: str) -> None:
+    """Print what every run scores above one of them, over all pairs; positive is more, which of a distance is worse."""
+    import polars as pl
+
+    rows = found.comparisons.filter((pl.col("by") == "all") & (pl.col("against") == against) & pl.col("difference").is_not_null())
+    print(f"Paired differences: run less {against}")
+    print_table(rows.select("run", "metric", "difference", "ci_low", "ci_high", "p_adjusted", "pairs", "status"))
+
+
 def verdict_lines(runs: list[Run], found: Assessment) -> None:
     """Print what may be said of runs."""
     from rich.console import Console

@@ -152,14 +152,14 @@ def landscape(dataset: DatasetFolder, as_json: AsJson = False) -> None:
 
 def leakage(dataset: DatasetFolder, as_json: AsJson = False) -> None:
     """Print for each split how many pairs train and test, and how many of a test pair's respondents stand behind trained gold."""
-    from valuestrata.dataset import load_dataset
+    from valuestrata.dataset import PARTS, load_dataset
     from valuestrata.splits import leakage_report
 
     found = leakage_report(load_dataset(dataset))
     if as_json:
         print_json({"leakage": found.to_dicts()})
     else:
-        print_table(found)
+        print_table(found.rename({part: f"{part}_a_fold" for part in PARTS}))
 
 
 def simulate(

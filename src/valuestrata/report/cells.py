@@ -31,7 +31,7 @@ BOUND_WORDS = {
     "ceiling_oracle": "Ceiling: best possible predictor",
     "ceiling_human": "Reference: two fresh samples of people",
     "ceiling_halves": "Reference: two halves of these people",
-    "floor_nmae": "Floor: what sampling noise alone costs",
+    "floor": "Floor: what sampling noise alone costs",
 }
 
 

@@ -9,9 +9,13 @@ from typing import Any
 from valuestrata.report.theme import CEILING, GRID, INK, MUTED, colours_for, to_svg
 from valuestrata.report.view import Entry, View
 from valuestrata.report.words import attribute_titles, chart_names, interval, metric_title, number, stratum_titles, subgroup_titles
+from valuestrata.respondents.baselines import CHEAP, LADDER
 
 # More than this many models in one row of dots cannot be told apart; the tables hold them all.
 MOST_MODELS = 4
+# Where only baselines answered: those that a model must beat first, the other fitted ones, and last what knows nothing.
+_TOLD_FIRST = ("nearest-parent", "item-mode", "ensemble", "additive")
+BASELINE_ORDER = tuple(dict.fromkeys((*_TOLD_FIRST, *(rule for rule in LADDER if rule not in CHEAP), *reversed(CHEAP))))
 # Width of a page's column, and of one panel of two in it.
 COLUMN = 1060
 PANEL = (260, 420)
@@ -51,8 +55,11 @@ class Row:
 
 
 def shown_models(view: View) -> list[Entry]:
-    """Return the entries that charts show as dots: models, then controls; baselines where there is nothing else."""
-    found = view.of_kind("model", "control") or view.of_kind("baseline")
+    """Return the entries that charts show as dots: models, then controls; without either, baselines in `BASELINE_ORDER`."""
+    found = view.of_kind("model", "control")
+    if not found:
+        place = {rule: at for at, rule in enumerate(BASELINE_ORDER)}
+        found = sorted(view.of_kind("baseline"), key=lambda entry: place.get(entry.rule, len(place)))
     return found[:MOST_MODELS]
 
 

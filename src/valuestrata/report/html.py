@@ -105,9 +105,9 @@ def sections_of(
     """Return the sections that have something to show, and (title, reason) of those that do not."""
     view = views[0]
     made = [
-        _what(dataset, runs, views),
-        _headline(dataset, runs, scores, views),
+        _what(dataset, runs, views, assessment),
         *([] if assessment is None else [worth_section(view, assessment)]),
+        _headline(dataset, runs, scores, views),
         *([] if audit is None else audit_sections(dataset, runs, audit)),
         _by(view, "subgroup"),
         _by(view, "topic"),
@@ -122,10 +122,11 @@ def sections_of(
     return sections, [section for section in made if not isinstance(section, Section)]
 
 
-def _what(dataset: Dataset, runs: Sequence[RunLike], views: Sequence[View]) -> Section:
+def _what(dataset: Dataset, runs: Sequence[RunLike], views: Sequence[View], assessment: Assessment | None) -> Section:
     view = views[0]
     judged = view.of_kind("model") or view.of_kind("control")
-    said = [story.verdict(view, entry) for entry in judged]
+    comparisons = None if assessment is None else assessment.comparisons
+    said = [story.verdict(view, entry, comparisons) for entry in judged]
     if not said:
         said = ["No language model was run: the rows below are baselines, which need none."]
     return Section(
@@ -250,7 +251,10 @@ FORMULAS = (
     ),
     ("Reference", "ceiling_human: the chance that two fresh draws have the same commonest answer. Not a bound."),
     ("NMAE", "Distance of answer and commonest answer in scale steps, divided by the number of steps; ordered items only."),
-    ("Floor", "floor_nmae: the NMAE of the commonest answer itself against a fresh draw."),
+    (
+        "Floor",
+        "floor: the NMAE of the commonest answer against a fresh draw; under W1 the distance of the shares from a fresh draw's.",
+    ),
     ("W1", "Wasserstein distance of the model's and the people's distributions over the scale; only where a model gives probabilities."),
     ("Signed bias", "Mean signed distance to the commonest answer; missing answers are left out."),
     ("Missing answers", "Refused, unreadable, illegal and failed answers score 0 on accuracies and 1 on NMAE."),

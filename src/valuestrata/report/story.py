@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import polars as pl
+
 from valuestrata.dataset import Dataset
-from valuestrata.report.view import Entry, RunLike, View, identity_of
-from valuestrata.report.words import RULES, capital, count, minimum_cell, percent, plain, plural, stratum_titles
+from valuestrata.report.view import Cell, Entry, RunLike, View, identity_of
+from valuestrata.report.words import MINUS, RULES, capital, count, minimum_cell, percent, plain, plural, stratum_titles
 from valuestrata.report.words import short_label as name_of
 
 SPLITS: Mapping[str, str] = {
@@ -51,7 +53,8 @@ def facts(dataset: Dataset, views: Sequence[View], runs: Sequence[RunLike]) -> l
     for view in views:
         said = SPLITS.get(view.scheme.removesuffix("+disjoint"), "")
         disjoint = " Training and test gold come from different halves of the respondents." if "+disjoint" in view.scheme else ""
-        what = f"{plural(len(view.gold), 'pair')} of an item and a subgroup in the {view.part} part."
+        fold = "" if view.fold is None else f" of fold {view.fold}"
+        what = f"{plural(len(view.gold), 'pair')} of an item and a subgroup in the {view.part} part{fold}."
         rows.append((f"Split {view.scheme}", f"{what} {said}{disjoint}".strip()))
     rows += _asking(runs)
     return rows
@@ -98,15 +101,23 @@ def _without_hashes(identity: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in identity.items() if key not in hidden and not re.fullmatch(r"[0-9a-f]{32,}", str(value))}
 
 
-def verdict(view: View, entry: Entry) -> str:
-    """Return what one model's score is worth, in plain words: beside the baselines, and beside what noise allows."""
+def verdict(view: View, entry: Entry, comparisons: pl.DataFrame | None = None) -> str:
+    """Return what one model's score is worth, in plain words: beside the baselines, and beside what noise allows.
+
+    Args:
+        view: the part. entry: the model or control.
+        comparisons: frame of the schema COMPARISONS. A distance from a baseline is said with its interval from there, on the
+            pairs common to both; without it, only where both were scored on every pair of the part.
+    """
     score = view.overall(entry, "accuracy")
     if score.value is None:
         return f"{entry.label} has no score on this part."
     ends = f" (95 % interval {percent(score.low)} to {percent(score.high)})" if score.low is not None and score.high is not None else ""
     text = [f"{entry.label} gives the subgroup's commonest answer for {percent(score.value)} of {plural(score.pairs or 0, 'pair')}{ends}."]
-    text += _against_baselines(view, score.value)
-    ceiling, expected = view.bound("all", view.all_key, "ceiling_oracle"), view.overall(entry, "accuracy_expected")
+    text += _against_baselines(view, entry, score, comparisons)
+    expected = view.overall(entry, "accuracy_expected")
+    # A run that skipped pairs is bounded by the ceiling of what it answered, not of the part.
+    ceiling = view.bound("all", view.all_key, "ceiling_oracle") if _whole(score) else view.overall(entry, "ceiling_oracle")
     if ceiling.value is not None and expected.value is not None:
         text.append(
             f"Measured against a fresh draw of the same people it would score {percent(expected.value)}, "
@@ -115,29 +126,86 @@ def verdict(view: View, entry: Entry) -> str:
     refused = (view.overall(entry, "refusal_rate").value or 0.0) + (view.overall(entry, "invalid_rate").value or 0.0)
     if refused >= 0.005:
         text.append(f"{percent(refused)} of its responses were refusals or could not be read; they count as wrong.")
-    if score.coverage is not None and score.coverage < 1:
+    if not _whole(score):
         text.append(f"It was asked {percent(score.coverage)} of the pairs; the rest is not scored.")
     return " ".join(text)
 
 
-def _against_baselines(view: View, score: float) -> list[str]:
-    known = {entry.rule: entry for entry in view.of_kind("baseline")}
-    text: list[str] = []
-    mode = known.get("item-mode")
-    value = view.overall(mode, "accuracy").value if mode else None
-    if value is not None:
-        text.append(f"{RULES['item-mode'].capitalize()} scores {percent(value)}.")
+def _whole(score: Cell) -> bool:
+    return score.coverage is None or score.coverage >= 0.9999
+
+
+def _against_baselines(view: View, entry: Entry, score: Cell, comparisons: pl.DataFrame | None) -> list[str]:
     best = view.best_cheap("accuracy")
-    top = view.overall(best, "accuracy").value if best else None
-    if best is None or top is None:
-        return text or ["No baseline was run beside it, so this number cannot be judged; run baseline:item-mode."]
-    points = round(100 * (score - top))
-    distance = "level with" if points == 0 else f"{plural(abs(points), 'point')} {'above' if points > 0 else 'below'}"
-    if best.rule == "item-mode":
-        text[-1] = text[-1].removesuffix(".") + f": the best of the cheap baselines, and the model is {distance} it."
-    else:
-        text.append(f"The best cheap baseline, {RULES.get(best.rule, name_of(best))}, scores {percent(top)}: the model is {distance} it.")
+    if best is None:
+        return ["No baseline was run beside it, so this number cannot be judged; run baseline:item-mode."]
+    modes = [one for one in view.of_kind("baseline") if one.rule == "item-mode" and view.overall(one, "accuracy").value is not None]
+    mode = modes[0] if modes else None
+    named = list(dict.fromkeys(baseline for baseline in (mode, best) if baseline is not None))
+    gaps = {baseline: _gap(view, entry, baseline, comparisons) for baseline in named}
+    if not all(_whole(cell) for cell in (score, *(view.overall(baseline, "accuracy") for baseline in named))):
+        return _on_common_pairs(gaps, best)
+    text: list[str] = []
+    for baseline in named:
+        value = view.overall(baseline, "accuracy").value
+        scores = f"scores {percent(value)}"
+        gap = gaps[baseline] or Cell((score.value or 0.0) - (value or 0.0))
+        if baseline is not best:
+            text.append(f"{capital(_rule(baseline))} {scores}.")
+        elif baseline is mode:
+            text.append(f"{capital(_rule(baseline))} {scores}: the best of the cheap baselines, and the model is {_far(gap)}.")
+        else:
+            text.append(f"The best cheap baseline, {_rule(baseline)}, {scores}: the model is {_far(gap)}.")
     return text
+
+
+def _on_common_pairs(gaps: Mapping[Entry, Cell | None], best: Entry) -> list[str]:
+    """Say how far the model is from baselines that were scored on other pairs too; their own scores would mislead beside its."""
+    said: dict[int | None, list[str]] = {}
+    for baseline, gap in gaps.items():
+        if gap is not None:
+            name = f"the best cheap baseline of the part, {_rule(baseline)}" if baseline is best else _rule(baseline)
+            said.setdefault(gap.pairs, []).append(_far(gap, name))
+    text = [f"On the {plural(pairs or 0, 'pair')} that both answered, the model is {' and '.join(far)}." for pairs, far in said.items()]
+    return text or ["The baselines were scored on other pairs than it, so it is not compared with them here."]
+
+
+def _gap(view: View, entry: Entry, baseline: Entry, comparisons: pl.DataFrame | None) -> Cell | None:
+    """Return the model's accuracy minus the baseline's on their common pairs, as compared; None where that was not done."""
+    # Runs are compared whole: of a run that has several rows none is meant.
+    if comparisons is None or sum(other.run in (entry.run, baseline.run) for other in view.entries) > 2:
+        return None
+    here = (pl.col("scheme") == view.scheme) & (pl.col("part") == view.part) & pl.col("fold").eq_missing(view.fold)
+    rows = comparisons.filter(here & (pl.col("by") == "all") & (pl.col("metric") == "accuracy") & pl.col("difference").is_not_null())
+    ways = rows.filter((pl.col("run") == entry.run) & (pl.col("against") == baseline.run)).to_dicts()
+    if ways:
+        return Cell(ways[0]["difference"], ways[0]["ci_low"], ways[0]["ci_high"], ways[0]["pairs"])
+    turned = rows.filter((pl.col("run") == baseline.run) & (pl.col("against") == entry.run)).to_dicts()
+    if not turned:
+        return None
+    low, high = turned[0]["ci_low"], turned[0]["ci_high"]
+    ends = (None, None) if low is None or high is None else (-high, -low)
+    return Cell(-turned[0]["difference"], *ends, turned[0]["pairs"])
+
+
+def _far(gap: Cell, name: str = "it") -> str:
+    """Return `3 points below it (95 % interval −1 to 7)`; a distance below counts downwards, its interval too."""
+    points = round(100 * (gap.value or 0.0))
+    ends = ""
+    if gap.low is not None and gap.high is not None:
+        low, high = (-gap.high, -gap.low) if points < 0 else (gap.low, gap.high)
+        ends = f" (95 % interval {_points(low)} to {_points(high)})"
+    where = "level with" if points == 0 else f"{plural(abs(points), 'point')} {'above' if points > 0 else 'below'}"
+    return f"{where} {name}{ends}"
+
+
+def _points(value: float) -> str:
+    points = round(100 * value)
+    return f"{MINUS if points < 0 else ''}{abs(points)}"
+
+
+def _rule(baseline: Entry) -> str:
+    return RULES.get(baseline.rule, name_of(baseline))
 
 
 def method(dataset: Dataset, runs: Sequence[RunLike], views: Sequence[View], command: str | None) -> list[tuple[str, str]]:

@@ -29,7 +29,7 @@ BOUNDS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     ("ceiling", "ceiling_oracle", (("accuracy_expected", "ceiling_oracle"),)),
     ("ceiling", "ceiling_human", (("accuracy_expected", "ceiling_human"),)),
     ("ceiling", "ceiling_halves", (("accuracy_expected", "ceiling_halves"),)),
-    ("floor", "floor_nmae", (("nmae", "floor_nmae"), ("w1", "floor_w1"))),
+    ("floor", "floor", (("nmae", "floor_nmae"), ("w1", "floor_w1"))),
 )
 
 
@@ -37,26 +37,28 @@ def headline_table(dataset: Dataset, runs: Sequence[RunLike], scores: pl.DataFra
     """Return a row a run (models, then controls, then baselines) and the rows of ceilings and floors, for each part scored.
 
     Columns: row (the run's label or the bound's name), kind (model, control, baseline, ceiling, floor), scheme, part,
-    elicitation, template, pairs, coverage, then each of `HEADLINE` with `_low` and `_high`.
+    fold (null when folds are pooled), elicitation, template, pairs, coverage, then each of `HEADLINE` with `_low` and `_high`.
     """
     rows = [row for view in views_of(dataset, runs, scores) for row in _headline_rows(view)]
     values = {f"{metric}{end}": pl.Float64 for metric in HEADLINE for end in ("", "_low", "_high")}
     names = ("row", "kind", "scheme", "part", "elicitation", "template")
-    schema: dict[str, Any] = {**dict.fromkeys(names, pl.String), "pairs": pl.Int64, "coverage": pl.Float64, **values}
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    schema: dict[str, Any] = {**dict.fromkeys(names, pl.String), "fold": pl.Int32, "pairs": pl.Int64, "coverage": pl.Float64, **values}
+    order = (*names[:4], "fold", *names[4:])
+    return pl.DataFrame(rows, schema=schema, orient="row").select(*order, pl.exclude(order))
 
 
 def _headline_rows(view: View) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
+    where = {"scheme": view.scheme, "part": view.part, "fold": view.fold}
     for entry in view.of_kind("model", "control", "baseline"):
         accuracy = view.overall(entry, "accuracy")
         known = {"row": entry.label, "kind": entry.kind, "elicitation": entry.elicitation, "template": entry.template}
-        where = {"scheme": view.scheme, "part": view.part, "pairs": accuracy.pairs, "coverage": accuracy.coverage}
+        known |= {"pairs": accuracy.pairs, "coverage": accuracy.coverage}
         rows.append(known | where | spread_out({metric: view.overall(entry, metric) for metric in HEADLINE}))
     for kind, name, cells in BOUNDS:
         found = {metric: view.bound("all", view.all_key, bound) for metric, bound in cells}
         if any(cell.value is not None for cell in found.values()):
-            rows.append({"row": name, "kind": kind, "scheme": view.scheme, "part": view.part, "pairs": len(view.gold)} | spread_out(found))
+            rows.append({"row": name, "kind": kind, **where, "pairs": len(view.gold)} | spread_out(found))
     return rows
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import re
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
@@ -25,7 +27,8 @@ def print_headline(dataset: Dataset, runs: Sequence[RunLike], scores: pl.DataFra
 
     console = console or Screen()
     frame = headline_table(dataset, runs, scores)
-    for (scheme, part), rows in frame.group_by("scheme", "part", maintain_order=True):
+    for (scheme, part, fold), rows in frame.group_by("scheme", "part", "fold", maintain_order=True):
+        which = "" if fold is None else f", fold {fold}"
         shown = [metric for metric in HEADLINE if rows[metric].is_not_null().any()]
         # Columns in which nothing happened are said in a line, so that the others fit a terminal; a pipe gets them all.
         rates = [metric for metric in shown if metric in ("refusal_rate", "invalid_rate")]
@@ -34,7 +37,7 @@ def print_headline(dataset: Dataset, runs: Sequence[RunLike], scores: pl.DataFra
         complete = console.is_terminal and rows["coverage"].drop_nulls().min() == 1
         cells = [_terminal_row(row, shown, complete=complete) for row in rows.iter_rows(named=True)]
         headers = ["", *(metric_title(metric) for metric in shown), "Pairs", *([] if complete else ["Coverage"])]
-        _print(headers, cells, console, f"Split {scheme}, part {part}; 95 % intervals in brackets")
+        _print(headers, cells, console, f"Split {scheme}, part {part}{which}; 95 % intervals in brackets")
         remarks = ["Every pair was answered."] if complete else []
         remarks += [f"{metric_title(metric)}: none." for metric in quiet]
         _say(" ".join([*remarks, f"Minimum cell: {minimum_cell(dataset)}."]), console)
@@ -54,10 +57,10 @@ def _terminal_row(row: dict[str, Any], shown: Sequence[str], *, complete: bool) 
 
 def print_verdicts(runs: Sequence[RunLike], verdicts: pl.DataFrame, console: Console | None = None) -> None:
     """Print the verdict lines of models and controls among `runs`; of all of `runs` where there is neither."""
-    judged = [run.name for run in runs if kind_of(run)[0] != "baseline"] or [run.name for run in runs]
-    for name in judged:
-        rows = verdicts.filter(pl.col("run") == name)
-        _say(f"{name}:" if len(rows) else f"{name}: no rule applies.", console)
+    for run in [run for run in runs if kind_of(run)[0] != "baseline"] or runs:
+        rows = verdicts.filter(pl.col("run") == run.name)
+        nothing = "a baseline: nothing is claimed of it." if kind_of(run)[0] == "baseline" else "no rule applies."
+        _say(f"{run.name}:" if len(rows) else f"{run.name}: {nothing}", console)
         for row in rows.iter_rows(named=True):
             _say(f"  - {row['verdict']}" + (f" [{row['status']}]" if row["status"] else ""), console)
 
@@ -190,11 +193,84 @@ def _print(
             padded = (t.rjust(w) if right else t.ljust(w) for t, w, right in zip(line, widths, numeric, strict=True))
             _say("  ".join(padded).rstrip(), screen)
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for header, right in zip(headers, numeric, strict=True):
-        table.add_column(Text(header), justify="right" if right else "left", overflow="fold")
-    wide = sum(max(len(line[i]) for line in [headers, *rows]) + 2 for i in range(len(headers))) <= screen.width
-    for row in rows:
-        # In a narrow terminal an interval stands under its value instead of breaking in the middle.
-        table.add_row(*(Text(cell if wide else cell.replace(" [", "\n[")) for cell in row))
+    laid = _laid_out(headers, rows, numeric, screen.width)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1 if laid.roomy else 0))
+    for place, (header, right) in enumerate(zip(laid.headers, numeric, strict=True)):
+        # Names and numbers stay whole; other texts take what is left.
+        whole = laid.fits and (right or place == 0)
+        table.add_column(Text(header), justify="right" if right else "left", overflow="fold", no_wrap=whole)
+    for row in laid.rows:
+        table.add_row(*(Text(cell) for cell in row))
     screen.print(table)
+
+
+class _Layout(NamedTuple):
+    """Headers and cells with the line breaks that a terminal needs, with room between columns or without, and whether they fit."""
+
+    headers: list[str]
+    rows: list[list[str]]
+    roomy: bool
+    fits: bool
+
+
+def _below(cell: str) -> str:
+    """Put an interval under its value."""
+    return cell.replace(" [", "\n[")
+
+
+def _halved(cell: str) -> str:
+    """Put an interval under its value, each end on a line."""
+    return re.sub(r"(\n\[[^\]]*?)(?: (?=to )|(?<=–))", r"\1\n", _below(cell))
+
+
+# From wide to narrow: cells, whether headers stay on one line, whether there is room between columns.
+_FORMS: tuple[tuple[Callable[[str], str], bool, bool], ...] = (
+    (str, True, True),
+    (str, False, True),
+    (_below, False, True),
+    (_halved, False, True),
+    (_halved, False, False),
+)
+# Under this width a column of names is no use.
+_NARROWEST = 12
+
+
+def _laid_out(headers: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[bool], width: int) -> _Layout:
+    """Lay a table out for a terminal of `width`: no name and no number is broken where any form of `_FORMS` avoids it."""
+    spare = 0
+    heads: list[str] = []
+    made: list[list[str]] = []
+    for form, long_headers, roomy in _FORMS:
+        made = [[form(cell) for cell in row] for row in rows]
+        whole = [right or place == 0 for place, right in enumerate(numeric)]
+        needs = [
+            max(_need([row[place] for row in made], whole=w), _need([header], whole=long_headers))
+            for place, (header, w) in enumerate(zip(headers, whole, strict=True))
+        ]
+        heads = [textwrap.fill(h, max(n, 1), break_long_words=False) if w else h for h, n, w in zip(headers, needs, whole, strict=True)]
+        # A space at either end; between columns one more, and two where there is room.
+        spare = width - sum(needs) - (3 if roomy else 1) * (len(needs) - 1) - 2
+        if spare >= 0:
+            return _Layout(heads, made, roomy, fits=True)
+    # The narrowest form is still too wide: names are broken where their parts meet.
+    names = max((len(row[0]) for row in made), default=0) + spare
+    if names >= _NARROWEST:
+        return _Layout(heads, [[_in_parts(row[0], names), *row[1:]] for row in made], roomy=False, fits=True)
+    return _Layout(list(headers), [[_below(cell) for cell in row] for row in rows], roomy=True, fits=False)
+
+
+def _in_parts(name: str, width: int) -> str:
+    """Break a name into lines of at most `width`: behind spaces, hyphens, slashes, underscores and plus signs; else anywhere."""
+    lines = [""]
+    for part in re.findall(r"[^-/_+ ]*[-/_+ ]|[^-/_+ ]+", name):
+        if len((lines[-1] + part).rstrip()) > width and lines[-1]:
+            lines.append("")
+        lines[-1] += part
+        while len(lines[-1].rstrip()) > width:
+            lines[-1:] = [lines[-1][:width], lines[-1][width:]]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _need(cells: Sequence[str], *, whole: bool) -> int:
+    """Return the width of the longest line, or where lines may be broken, of the longest word."""
+    return max((len(part) for cell in cells for part in (cell.split("\n") if whole else cell.split())), default=0)

@@ -98,13 +98,14 @@ def entries_of(runs: Sequence[RunLike], scores: pl.DataFrame) -> list[Entry]:
 
 @dataclass(frozen=True)
 class View:
-    """The scores of one part of one split, pooled over folds where a pooled score exists."""
+    """The scores of one part of one split: of one fold, or (`fold` None) pooled over folds where a pooled score exists."""
 
     dataset: Dataset
     entries: list[Entry]
     scheme: str
     part: str
     scores: pl.DataFrame
+    fold: int | None = None
 
     @cached_property
     def _cells(self) -> dict[tuple[Any, ...], Cell]:
@@ -113,8 +114,8 @@ class View:
 
     @property
     def title(self) -> str:
-        """`split paper, part test`."""
-        return f"split {self.scheme}, part {self.part}"
+        """`split paper, part test`, and the fold where it is one."""
+        return f"split {self.scheme}, part {self.part}" + ("" if self.fold is None else f", fold {self.fold}")
 
     def cell(self, entry: Entry, by: str, key: str, metric: str) -> Cell:
         """Return one score; an empty cell where there is none or it is null."""
@@ -166,10 +167,9 @@ class View:
 
     @cached_property
     def gold(self) -> pl.DataFrame:
-        """Gold of the part's pairs, of the half that the scores stand on."""
-        pairs = (
-            self.dataset.part(self.scheme, self.part).sort("part", maintain_order=True).unique("pair_id", keep="first", maintain_order=True)
-        )
+        """Gold of the part's pairs (in the fold, where it is one), of the half that the scores stand on."""
+        rows = self.dataset.part(self.scheme, self.part, self.fold)
+        pairs = rows.sort("part", maintain_order=True).unique("pair_id", keep="first", maintain_order=True)
         half = pl.col("part").replace_strict({part: half_of(self.scheme, part) for part in PARTS}, return_dtype=pl.String)
         halves = pairs.select("pair_id", half.alias("half"))
         return self.dataset.gold.join(halves, on=("pair_id", "half"), how="semi")
@@ -201,8 +201,7 @@ def views_of(dataset: Dataset, runs: Sequence[RunLike], scores: pl.DataFrame) ->
     made: list[View] = []
     for scheme, part in scores.select("scheme", "part").unique(maintain_order=True).rows():
         rows = scores.filter((pl.col("scheme") == scheme) & (pl.col("part") == part))
-        pooled = rows.filter(pl.col("fold").is_null())
-        made.append(
-            View(dataset, entries, scheme, part, pooled if not pooled.is_empty() else rows.filter(pl.col("fold") == rows["fold"].min()))
-        )
+        # Pooled scores where there are any; else those of the first fold scored.
+        fold = None if rows["fold"].has_nulls() else min(rows["fold"].to_list())
+        made.append(View(dataset, entries, scheme, part, rows.filter(pl.col("fold").eq_missing(fold)), fold))
     return sorted(made, key=lambda view: (view.scheme != "paper", view.part != "test"))

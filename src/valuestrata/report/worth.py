@@ -9,7 +9,7 @@ import polars as pl
 from valuestrata.report.cells import Grid, Td, Tr, scored
 from valuestrata.report.section import Absent, Section
 from valuestrata.report.view import Cell, View
-from valuestrata.report.words import NONE, attribute_titles, count, metric_title, number, percent, stratum_titles
+from valuestrata.report.words import NONE, attribute_titles, count, metric_title, number, percent, plural, stratum_titles
 from valuestrata.scores.assess import Assessment
 from valuestrata.scores.plan import describe
 from valuestrata.scores.structure import spread_by_attribute
@@ -53,7 +53,7 @@ def worth_section(view: View, found: Assessment) -> Section | Absent:
     screened = comparisons.filter((pl.col("by") != "all") & (pl.col("p_adjusted") < 0.05))
     if not screened.is_empty():
         largest = screened.sort(pl.col("difference").abs(), descending=True).head(MOST_SCREENED)
-        heading = f"Where runs differ, screened at a false discovery rate of 5 %: {len(screened)} differences"
+        heading = f"Where runs differ, screened at a false discovery rate of 5 %: {plural(len(screened), 'difference')}"
         section.folded.append(
             (heading + (f", the {MOST_SCREENED} largest" if len(screened) > MOST_SCREENED else ""), comparison_grid(largest))
         )
@@ -133,8 +133,10 @@ def relative_grid(view: View, relative: pl.DataFrame) -> Grid:
     groups = (("", 1), *((metric_title(metric), 2) for metric in metrics))
     notes: list[str] = []
     for metric in metrics:
-        row = next((r for (_, name), r in found.items() if name == metric and r["baseline"] is not None), None)
-        if row is not None:
+        known = [row for (_, name), row in found.items() if name == metric and row["baseline_value"] is not None]
+        if known:
+            # Each row has the baseline on the pairs common with its run: the one with the most pairs speaks for the part.
+            row = max(known, key=lambda row: row["pairs"] or 0)
             notes.append(
                 f"{metric_title(metric)}: best cheap baseline {row['baseline']} {number(row['baseline_value'])}, "
                 f"{row['bound']} {number(row['bound_value'])}."

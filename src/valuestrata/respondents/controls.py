@@ -162,6 +162,11 @@ def _shuffled(own: Mapping[str, Persona], dataset: Dataset, seed: int) -> Castin
     if not done.moved:
         raise UsageError(f"control:shuffled-persona: {dataset.path or 'the data set'} has no subgroups to shuffle.")
     total = sum(done.moved.values(), Moved(0, 0, 0, 0))
+    if not total.share_of_levels:
+        raise UsageError(
+            f"control:shuffled-persona: in {dataset.path or 'the data set'} no level can change places with another, so that every persona "
+            "stays as it is and the control says nothing. It needs an attribute of two levels or more."
+        )
     identity = {
         "seed": seed,
         "cells_changed": round(total.share_of_cells, 6),

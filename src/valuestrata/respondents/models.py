@@ -6,7 +6,7 @@ from valuestrata.dataset import Dataset
 from valuestrata.errors import UsageError, did_you_mean
 from valuestrata.respondents.base import Respondent
 from valuestrata.respondents.baselines import BASELINES, make_baseline
-from valuestrata.respondents.controls import CONTROLS, make_control
+from valuestrata.respondents.controls import CONTROLS, make_control, parse_control
 
 KINDS = (
     *(f"baseline:{kind}" for kind in BASELINES),
@@ -15,6 +15,22 @@ KINDS = (
     "hf:ORG/NAME",
     "gguf:FILE",
 )
+
+
+def check_word(model: str) -> None:
+    """Refuse a word that names no kind of model, without loading one.
+
+    Raises:
+        UsageError: as for `make_respondent`.
+    """
+    kind, _, rest = model.partition(":")
+    if kind == "baseline":
+        if rest not in BASELINES:
+            raise UsageError(f"There is no baseline {rest!r}.{did_you_mean(rest, BASELINES)}")
+    elif kind == "control":
+        check_word(parse_control(model).model)
+    elif kind not in ("hf", "gguf") and model.partition("+")[0] != "embedded":
+        raise UsageError(f"MODEL {model!r} is of no kind that answers here.{did_you_mean(model, KINDS)}")
 
 
 def make_respondent(

@@ -9,22 +9,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import polars as pl
 
-from valuestrata.dataset import Dataset
-from valuestrata.errors import UsageError, did_you_mean
-from valuestrata.files import canonical_hash, folder_written_beside, read_json, write_json
+from valuestrata.dataset import DISJOINT, Dataset
+from valuestrata.errors import InputDataError, UsageError, did_you_mean
+from valuestrata.files import canonical_hash, folder_written_beside, write_json
 from valuestrata.progress import progress
 from valuestrata.prompts import load_template, questions_of, render_prompts
 from valuestrata.respondents.baselines import CHEAP, LADDER, make_baseline
-from valuestrata.responses.kinds import Identified, kind_of
+from valuestrata.responses.kinds import Identified, identity_of, kind_of
 from valuestrata.responses.reading import row_of
 from valuestrata.responses.run import RUN, TABLE, Run, counts_by_status, load_run, new_meta, write_table
 from valuestrata.responses.schema import RESPONSES
 
+# These learn nothing from the training pairs.
+UNTRAINED = ("uniform", "midpoint")
 SETS = ("none", "cheap", "all")
 KEPT_IN = "ladder"
 
@@ -48,9 +52,41 @@ def baseline_name(kind: str) -> str:
     return f"baseline-{kind}"
 
 
+class Answered(Identified, Protocol):
+    """A run with what made it and its responses."""
+
+    @property
+    def responses(self) -> pl.DataFrame:
+        """RESPONSES schema."""
+        ...
+
+
+def check_training(dataset: Dataset, runs: Iterable[Identified], split: str, fold: int | None) -> None:
+    """Refuse baselines that were fitted to the training pairs of another split or fold than the one they are judged on.
+
+    Raises:
+        UsageError: such a baseline; it may have seen the test pairs. Those that learn nothing may be judged anywhere.
+    """
+    several = dataset.part(split, "test")["fold"].n_unique() > 1
+    for run in runs:
+        kind, rule = kind_of(run)
+        trained = identity_of(run).get("trained_on") if kind == "baseline" and rule not in UNTRAINED else None
+        if trained is None:
+            continue
+        seen, where = trained.get("split"), f"the split {split!r}" + ("" if fold is None else f", fold {fold}")
+        one_of_several = fold is None and trained.get("fold") is not None and several
+        if seen != split or one_of_several or (fold is not None and trained.get("fold") not in (None, fold)):
+            what = f"{seen!r}" + ("" if trained.get("fold") is None else f", fold {trained['fold']}")
+            again = f"--split {split}" + ("" if fold is None else f" --fold {fold}")
+            raise UsageError(
+                f"The baseline {run.name!r} was fitted to the training pairs of {what} and would be judged on {where}, which it may have "
+                f"seen. Ask it again with {again}, or leave it out: the baselines are answered without being named."
+            )
+
+
 def baselines_beside(
     dataset: Dataset,
-    runs: Iterable[Identified],
+    runs: Iterable[Answered],
     *,
     kinds: Sequence[str] = LADDER,
     split: str = "paper",
@@ -61,7 +97,7 @@ def baselines_beside(
     """Answer the pairs of a part with each baseline that is not among `runs` yet.
 
     Args:
-        dataset: what is asked about. runs: those at hand; a baseline among them is not answered again.
+        dataset: what is asked about. runs: those at hand; a baseline among them that was asked the whole part is not answered again.
         kinds: which baselines. split, part, fold: which pairs, and whose training gold is seen.
         train_on: the data set that trains under `transfer`.
 
@@ -69,16 +105,21 @@ def baselines_beside(
         Runs called `baseline-KIND`, in the order of `kinds`. A split in which nothing trains gives only the baselines
         that need no training gold.
     """
-    there = {rule for kind, rule in map(kind_of, runs) if kind == "baseline"}
+    pairs = dataset.part(split, part, fold).select("pair_id").unique()
+    there = {rule for rule, run in ((kind_of(run)[1], run) for run in runs if kind_of(run)[0] == "baseline") if _covers(run, pairs)}
     wanted = [kind for kind in kinds if kind not in there]
-    if split.removesuffix("+disjoint") == "transfer" and train_on is None:
-        wanted = [kind for kind in wanted if kind in ("uniform", "midpoint")]
+    if split.removesuffix(DISJOINT) == "transfer" and train_on is None:
+        wanted = [kind for kind in wanted if kind in UNTRAINED]
     found: list[Run] = []
     with progress("answering with baselines", len(wanted)) as advance:
         for kind in wanted:
             found.append(_answered(dataset, kind, split, part, fold, train_on))
             advance(1)
     return found
+
+
+def _covers(run: Answered, pairs: pl.DataFrame) -> bool:
+    return pairs.join(run.responses.select("pair_id"), on="pair_id", how="anti").is_empty()
 
 
 def _answered(dataset: Dataset, kind: str, split: str, part: str, fold: int | None, train_on: Dataset | None) -> Run:
@@ -89,9 +130,9 @@ def _answered(dataset: Dataset, kind: str, split: str, part: str, fold: int | No
     folder = None if kept_in is None else kept_in / KEPT_IN / place / baseline_name(kind)
     name = baseline_name(kind)
     meta = new_meta(dataset, name, "baseline", template="default", elicitation="logprob")
-    key = canonical_hash([dataset.fingerprint, kind, split, part, fold, other, meta["versions"]["valuestrata"]])
-    if folder is not None and _kept(folder, key):
-        return load_run(folder)
+    key = canonical_hash([dataset.fingerprint, kind, split, part, fold, other, meta["versions"]["valuestrata"], _fitted_by()])
+    if folder is not None and (kept := _kept(folder, key)) is not None:
+        return kept
     respondent = make_baseline(kind, dataset, split=split, fold=fold, train_on=train_on)
     recipe = load_template("default")
     labels = {item: question.label_of for item, question in questions_of(dataset).items()}
@@ -111,12 +152,31 @@ def _answered(dataset: Dataset, kind: str, split: str, part: str, fold: int | No
     return Run(name, folder or Path(name), document, responses)
 
 
-def _kept(folder: Path, key: str) -> bool:
-    return (folder / RUN).is_file() and (folder / TABLE).is_file() and read_json(folder / RUN).get("key") == key
+def _fitted_by() -> dict[str, str | None]:
+    """Versions of the libraries that fit; None where one is not installed, which changes what `item-text` answers."""
+    found: dict[str, str | None] = {}
+    for name in ("scikit-learn", "scipy", "wordllama"):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def _kept(folder: Path, key: str) -> Run | None:
+    """Return the answers kept under a key; None where there are none, or not all of them can be read."""
+    if not ((folder / RUN).is_file() and (folder / TABLE).is_file()):
+        return None
+    try:
+        run = load_run(folder)
+    except InputDataError:
+        return None
+    whole = sum(run.meta.get("counts", {}).values()) == run.responses.height
+    return run if run.meta.get("key") == key and whole else None
 
 
 def _keep(folder: Path, document: dict[str, Any], responses: pl.DataFrame) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder_written_beside(folder) as made:
-        write_table(made, responses, None)
-        write_json(made / RUN, document)
+    # Where the ladder may not be written, as in another user's data set, its answers are made again next time.
+    with suppress(PermissionError):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with folder_written_beside(folder) as made:
+            write_table(made, responses, None)
+            write_json(made / RUN, document)

@@ -53,6 +53,7 @@ class ImportResult:
         pairs: pairs that have a response.
         unknown: rows whose custom_id the data set does not know.
         unknown_ids: the first of those ids.
+        remark: what looks wrong with the reading of numbers, else None.
     """
 
     run_dir: Path
@@ -60,6 +61,7 @@ class ImportResult:
     pairs: int
     unknown: int
     unknown_ids: tuple[str, ...]
+    remark: str | None = None
 
 
 def import_run(dataset: Dataset, file: str | Path, out: str | Path, *, numbers: Numbers = "code", name: str | None = None) -> ImportResult:
@@ -127,7 +129,16 @@ def import_run(dataset: Dataset, file: str | Path, out: str | Path, *, numbers: 
     with folder_written_beside(folder) as temporary:
         write_table(temporary, table, None)
         write_json(temporary / RUN, {**meta, "finished": now(), "counts": counts})
-    return ImportResult(folder, counts, len(seen), unknown.total(), tuple(list(unknown)[:_NAMED]))
+    return ImportResult(folder, counts, len(seen), unknown.total(), tuple(list(unknown)[:_NAMED]), _doubt(counts, numbers))
+
+
+def _doubt(counts: Mapping[str, int], numbers: Numbers) -> str | None:
+    """Return a remark where more than half of the responses name a number that no option has: they may count otherwise."""
+    wrong, responses = counts["invalid_code"], sum(counts.values())
+    if 2 * wrong <= responses:
+        return None
+    other, meaning = ("position", "places on the list of options") if numbers == "code" else ("code", "codes of the scale")
+    return f"{wrong:,} of {responses:,} responses name a number that no option has. If they are {meaning}, import with --numbers {other}."
 
 
 def read_outputs(file: Path) -> Iterator[Output]:

@@ -10,6 +10,7 @@ import polars as pl
 
 from valuestrata.dataset import DISJOINT, Dataset
 from valuestrata.respondents.baselines import CHEAP
+from valuestrata.responses.beside import check_training
 from valuestrata.responses.kinds import Identified, kind_of
 from valuestrata.scores.aggregate import score
 from valuestrata.scores.compare import compare
@@ -78,15 +79,16 @@ def assess(
         seed: of the bootstrap.
 
     Raises:
-        UsageError: as for `score` and `compare`; a plan that names a run which is not there.
+        UsageError: as for `score` and `compare`; a plan that names a run which is not there; a baseline fitted to another split.
         InputDataError: as for `score`.
     """
+    check_training(dataset, runs, split, fold)
     thresholds = plan.plan.thresholds if plan is not None else Thresholds()
     metric = plan.plan.metric if plan is not None else "accuracy_expected"
     where: dict[str, Any] = {"split": split, "part": part, "fold": fold}
     drawn: dict[str, Any] = {"bootstrap": bootstrap, "seed": seed, "confidence": thresholds.confidence}
     scores = score(dataset, runs, **where, **drawn)
-    family = [] if plan is None else plan.rows(runs, split, part)
+    family = [] if plan is None else plan.rows(runs, split, part, fold)
     pairs = list(dict.fromkeys([*standard_comparisons(runs), *((row.run, row.against) for row in family), *_with(runs, against)]))
     metrics = tuple(dict.fromkeys([*COMPARED_METRICS, metric, *(row.metric for row in family)]))
     by = (*SCREENED, *({"item"} & {row.by for row in family}))

@@ -58,6 +58,8 @@ CHUNK_NUMBERS = 200_000
 SHARED_DRAWS = 100
 # Tables of redrawn sums kept: three metrics share that of accuracy, and runs that refuse nothing have twins.
 KEPT_TABLES = 6
+# Fewer items than this that are all equal have no interval.
+ENOUGH_ITEMS = 5
 # A difference or a variance below this is rounding.
 NOTHING = 1e-12
 
@@ -186,7 +188,10 @@ class Resampler:
             values += redraws[sampled.people.order]
             people = variance(redraws)
         values[:, :number] += sampled.by_items
-        return Replicates(sampled.estimate, values, sampled.pairs, sampled.known, freedom_of(sampled.items, between, people))
+        # A few items that happen to be equal say nothing of how items differ.
+        alike = (sampled.items > 1) & (sampled.items < ENOUGH_ITEMS) & (between <= NOTHING**2) & ~np.bool_(sampled.exact)
+        freedom = freedom_of(sampled.items, between, people)
+        return Replicates(sampled.estimate, values, sampled.pairs, sampled.known & ~alike, freedom)
 
     def _counted(self, mask: NDArray[np.bool_]) -> tuple[Floats, Floats, Floats]:
         """Return pairs by key and item (A + T, I), pairs of each resample (B, A + T), and items of each key (N,)."""

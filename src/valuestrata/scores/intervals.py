@@ -64,8 +64,9 @@ def interval(replicates: Replicates, confidence: float, low: float, high: float)
     se = np.where(finite, np.sqrt(variance(np.where(finite, values, 0.0))), np.nan)
     return Interval(
         estimate=estimate,
-        low=np.where(defined, np.clip(ends[0], low, high), np.nan),
-        high=np.where(defined, np.clip(ends[1], low, high), np.nan),
+        # The mean of resamples of a skewed metric is not the estimate; an interval holds its estimate all the same.
+        low=np.where(defined, np.clip(np.minimum(ends[0], estimate), low, high), np.nan),
+        high=np.where(defined, np.clip(np.maximum(ends[1], estimate), low, high), np.nan),
         se=se,
         p=np.where(finite, _p(estimate, _stretched(ordered.T, estimate, wider).T, known, se, freedom), np.nan),
         pairs=replicates.pairs,

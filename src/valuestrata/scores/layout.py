@@ -162,6 +162,20 @@ def count_pairs(keys: Keys, mask: NDArray[np.bool_]) -> Floats:
     return keys.totals(mask.astype(np.float64))
 
 
+def keys_of(dataset: Dataset, pairs: pl.DataFrame) -> dict[str, list[str]]:
+    """Return the keys that pairs are summarised under, by grouping.
+
+    Args:
+        dataset: the ground truth. pairs: with the columns `item` and `subgroup`.
+    """
+    subgroups = dataset.subgroups.join(pairs, on="subgroup", how="semi", maintain_order="left")
+    items = dataset.items.join(pairs, on="item", how="semi", maintain_order="left")
+    found: dict[str, list[str]] = {by: [] for by in BY}
+    for by, key in _keys(dataset.attributes, subgroups, items, BY).names:
+        found[by].append(key)
+    return found
+
+
 def lay_out(dataset: Dataset, split: str, part: str, fold: int | None, by: Sequence[str]) -> Layout:
     """Lay out the pairs of a part of a split; all folds pooled (each pair once) where `fold` is None.
 

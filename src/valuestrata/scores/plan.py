@@ -87,7 +87,7 @@ class Plan(StrictModel):
 
     Attributes:
         metric: the primary metric.
-        split, part: of the declared comparisons; those of the study where they are None (see `resolved`).
+        split, part, fold: of the declared comparisons; those of the study where they are None (see `resolved`).
         comparisons: the declared family. Empty: every model against each item-mode and nearest-parent baseline and each of
             its shuffled-persona controls, whatever runs the study holds.
         thresholds: for verdicts and intervals.
@@ -96,6 +96,7 @@ class Plan(StrictModel):
     metric: str = "accuracy_expected"
     split: str | None = None
     part: Literal["train", "validation", "test", "all"] | None = None
+    fold: int | None = Field(default=None, ge=0)
     comparisons: list[PlannedComparison] = Field(default_factory=list[PlannedComparison])
     thresholds: Thresholds = Field(default_factory=Thresholds)
 
@@ -104,11 +105,15 @@ class Plan(StrictModel):
     def _metric_has_a_direction(cls, value: str) -> str:
         if value not in DIRECTED:
             raise ValueError(f"{value!r} cannot be the primary metric: a run must be better or worse by it.{did_you_mean(value, DIRECTED)}")
+        if value.endswith("_valid"):
+            raise ValueError(f"{value!r} cannot be the primary metric: a run could raise it by refusing what is hard; use {value[:-6]!r}")
         return value
 
-    def resolved(self, split: str, part: Literal["train", "validation", "test", "all"]) -> Plan:
-        """Return the plan with the study's split and part where it names none, so that its hash covers them."""
-        return self.model_copy(update={"split": self.split or split, "part": self.part or part})
+    def resolved(self, split: str, part: Literal["train", "validation", "test", "all"], fold: int | None = None) -> Plan:
+        """Return the plan with the study's split, part and fold where it names none, so that its hash covers them."""
+        return self.model_copy(
+            update={"split": self.split or split, "part": self.part or part, "fold": fold if self.fold is None else self.fold}
+        )
 
 
 class DeclaredRow(NamedTuple):
@@ -139,9 +144,9 @@ class Declared:
     status: Standing
     history: Sequence[dict[str, Any]] = ()
 
-    def rows(self, runs: Sequence[Identified], scheme: str, part: str) -> list[DeclaredRow]:
+    def rows(self, runs: Sequence[Identified], scheme: str, part: str, fold: int | None = None) -> list[DeclaredRow]:
         """Return the declared family; empty unless the plan was declared before the answers (see `declared_rows`)."""
-        return declared_rows(self.plan, runs, scheme, part) if self.status == "declared" else []
+        return declared_rows(self.plan, runs, scheme, part, fold) if self.status == "declared" else []
 
 
 def plan_hash(plan: Plan) -> str:
@@ -184,17 +189,17 @@ def read_declared(folder: Path) -> Declared | None:
     return _declared(_read(file)) if file.is_file() else None
 
 
-def declared_rows(plan: Plan, runs: Sequence[Identified], scheme: str, part: str) -> list[DeclaredRow]:
+def declared_rows(plan: Plan, runs: Sequence[Identified], scheme: str, part: str, fold: int | None = None) -> list[DeclaredRow]:
     """Return the rows of COMPARISONS that the plan names on a split and part, each once.
 
     Args:
-        plan: what is declared. runs: all runs of the study. scheme, part: where the comparisons are made; another split or
-            part than the plan's has no declared row.
+        plan: what is declared. runs: all runs of the study. scheme, part, fold: where the comparisons are made; another
+            split, part or fold (or all folds pooled) than the plan's has no declared row.
 
     Raises:
         UsageError: the plan names a run that is not among `runs`.
     """
-    if (plan.split or scheme, plan.part or part) != (scheme, part):
+    if (plan.split or scheme, plan.part or part, plan.fold) != (scheme, part, fold):
         return []
     if plan.comparisons:
         names = [run.name for run in runs]

@@ -7,6 +7,7 @@ low <= 0 <= high.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import NamedTuple
 
 from valuestrata.scores.phrases import count, ends, level, number, percent, size, title
@@ -34,14 +35,17 @@ RULES = (
     "beyond-the-ceiling",
     "cannot-be-placed",
     "shared-respondents",
+    "not-a-test",
     "incomplete",
     "unanswered",
     "same-position",
     "same-answer",
 )
-# z(.975) + z(.8): a gap of this many standard errors is found four times in five, two-sided at 5 %.
-POWER = 2.8
+# z(.8): a gap this many standard errors past the end of its interval is found four times in five.
+Z_POWER = 0.8416
 SAME_POSITION = 0.99
+# An interval that reaches the ceiling and starts above this part of the way to it is at the ceiling; a wider one says little.
+AT_CEILING = 0.8
 # More of its responses than this without an answer are worth a line.
 UNANSWERED = 0.05
 
@@ -134,11 +138,13 @@ def underpowered(gap: Gap, smallest_gap: float) -> Finding | None:
     """Say what gap would have been seen, where none was and one worth knowing of could have been missed."""
     if gap.gain is None or gap.low is None or gap.high is None or gap.se is None or not gap.low <= 0 <= gap.high:
         return None
-    seen = POWER * gap.se
+    # The half width holds what the interval took for few items and for its confidence; power adds to it in proportion.
+    seen = 0.5 * (gap.high - gap.low) * (1 + Z_POWER / NormalDist().inv_cdf((1 + gap.confidence) / 2))
     if seen <= smallest_gap:
         return None
+    level_ = percent(1 - gap.confidence)
     begins = (
-        f"underpowered: a gap under {size(gap.metric, seen)} cannot be seen here (80\u00a0% power, two-sided 5\u00a0%): {_figures(gap)}"
+        f"underpowered: a gap under {size(gap.metric, seen)} cannot be seen here (80\u00a0% power, two-sided {level_}): {_figures(gap)}"
     )
     return _of(gap, "underpowered", begins)._replace(value=seen, ci_low=None, ci_high=None)
 
@@ -162,7 +168,7 @@ def ceiling(
     """
     between = f"between {baseline} ({level(metric, baseline_value)}) and {bound} ({level(metric, bound_value)})"
     if relative is None:
-        text = f"saturated: no room {between}, {title(metric)}, {count(pairs, 'pair')}"
+        text = f"saturated: no room that can be told from noise {between}, {title(metric)}, {count(pairs, 'pair')}"
         return Finding("saturated", text, metric, bound_value, None, None, pairs, baseline)
     value, low, high = relative
     if high < 1:
@@ -172,7 +178,7 @@ def ceiling(
     if low > 1:
         text = f"beyond the ceiling: {where}; only who has seen the answers tested on can do better than their noise allows"
         return Finding("beyond-the-ceiling", text, metric, value, low, high, pairs, baseline)
-    if low <= 0:
+    if low < AT_CEILING:
         text = f"cannot be placed between the best cheap baseline and the ceiling: {where}"
         return Finding("cannot-be-placed", text, metric, value, low, high, pairs, baseline)
     return Finding("at-the-ceiling", f"at the ceiling: {where}", metric, value, low, high, pairs, baseline)
@@ -189,11 +195,19 @@ def shared_respondents(shared: float | None, pairs: int, scheme: str) -> Finding
     return Finding("shared-respondents", text, None, shared, pairs=pairs)
 
 
+def not_a_test(part: str) -> Finding | None:
+    """Say that a part is no test: what is trained on stands in it, or stands behind it."""
+    if part not in ("train", "validation"):
+        return None
+    what = "its pairs are those that train" if part == "train" else "its people are those behind the training pairs, with +disjoint too"
+    return Finding("not-a-test", f"the part {part} is no test: {what}")
+
+
 def incomplete(coverage: float | None, pairs: int, threshold: float) -> Finding | None:
     """Say that a run was not asked all pairs of the part."""
     if coverage is None or coverage >= threshold:
         return None
-    text = f"answered {percent(coverage)} of the pairs only ({count(pairs, 'pair')}; {percent(threshold)} were to be reached)"
+    text = f"was asked {percent(coverage)} of the pairs only ({count(pairs, 'pair')}; {percent(threshold)} were to be reached)"
     return Finding("incomplete", f"{text}: the score does not stand for the part", None, coverage, pairs=pairs)
 
 

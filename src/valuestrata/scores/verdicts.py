@@ -78,7 +78,7 @@ def verdicts(
         here = _Cut(*figures, runs, thresholds, metric)
         shared = _shared(leakage, scheme, fold) if part in ("test", "all") else (None, 0)
         for run in runs:
-            findings = [*here.findings(run), *_leaks(run, shared, scheme)] if run.name in here.names else []
+            findings = [*here.findings(run), *_leaks(run, shared, scheme), *_untested(run, part)] if run.name in here.names else []
             for finding in sorted(findings, key=lambda found: RULES.index(found.rule)):
                 text = finding.verdict if fold is None else f"fold {fold}: {finding.verdict}"
                 rows.append({"run": run.name, "scheme": scheme, "part": part, **finding._asdict(), "verdict": text})
@@ -242,6 +242,12 @@ def _leaks(run: RunLike, shared: tuple[float | None, int], scheme: str) -> Itera
     kind, rule = kind_of(run)
     if kind == "model" or (kind == "baseline" and rule not in UNTRAINED):
         yield from _some(rules.shared_respondents(*shared, scheme))
+
+
+def _untested(run: RunLike, part: str) -> Iterator[Finding]:
+    kind, rule = kind_of(run)
+    if kind == "model" or (kind == "baseline" and rule not in UNTRAINED):
+        yield from _some(rules.not_a_test(part))
 
 
 def _some(*findings: Finding | None) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from valuestrata.dataset import DISJOINT, LEAKAGE, PARTS, Dataset
+from valuestrata.dataset import DISJOINT, LEAKAGE, PARTS, SCHEMES, Dataset
 from valuestrata.frames import Column, Schema
 from valuestrata.splits.schemes import by_reason
 
@@ -27,7 +27,9 @@ LEAKAGE_REPORT = Schema(
         ),
         "shared_mean": Column(pl.Float64, "mean share of a test pair's respondents behind trained gold of its item"),
         "shared_max": Column(pl.Float64, "the largest such share"),
-        "note": Column(pl.String, "why it could not be built, or what to know of it and which folds it lacks; else null"),
+        "note": Column(
+            pl.String, "why it could not be built, or what to know of it and which folds it lacks; else null, as under +disjoint"
+        ),
     },
 )
 
@@ -76,18 +78,19 @@ def measure_leakage(
 
 
 def leakage_report(dataset: Dataset) -> pl.DataFrame:
-    """Summarise what test pairs share with training pairs, a row a scheme and a row its `+disjoint` form.
+    """Summarize what test pairs share with training pairs, a row a scheme and a row its `+disjoint` form, which has no note of its own.
 
     Under `+disjoint` people are halved once, training gold is counted in half A and test gold in half B: nobody stands
     behind both, whatever the subgroups.
 
     Returns:
-        LEAKAGE_REPORT schema; a scheme that the survey does not admit has a row with its reason.
+        LEAKAGE_REPORT schema, in the order of the schemes; one that the survey does not admit has a row with its reason.
     """
     described = dataset.meta.get("splits", {})
     built = dataset.splits["scheme"].unique(maintain_order=True).to_list()
+    known = [name for name in SCHEMES if name in described or name in built]
     rows: list[dict[str, object]] = []
-    for scheme in [*built, *(name for name in described if name not in built)]:
+    for scheme in [*known, *(name for name in built if name not in known)]:
         about = described.get(scheme, {})
         pairs = dataset.splits.filter(pl.col("scheme") == scheme)
         if pairs.is_empty():
@@ -99,8 +102,8 @@ def leakage_report(dataset: Dataset) -> pl.DataFrame:
         leaks = dataset.leakage.filter(pl.col("scheme") == scheme)
         row |= {"with_trained_parents": (leaks["trained_parents"].list.len() > 0).mean(), "note": _note(about)}
         rows.append(row | {"shared_mean": leaks["shared_respondents"].mean(), "shared_max": leaks["shared_respondents"].max()})
-        if row["train"]:
-            rows.append(row | {"scheme": scheme + DISJOINT, "shared_mean": 0.0, "shared_max": 0.0})
+        if (pairs["part"] == "train").any():
+            rows.append(row | {"scheme": scheme + DISJOINT, "shared_mean": 0.0, "shared_max": 0.0, "note": None})
         else:
             # Its halves keep nobody apart.
             rows[-1]["note"] = "No pair of this data set trains; another wave or country does."

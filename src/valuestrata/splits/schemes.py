@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from valuestrata.survey.codebook import Attribute
 
 ITEM_FOLDS = 5
+# A country has hundreds of levels in some codebooks; a sentence names so many and counts the rest.
+NAMED = 5
 
 Mask = NDArray[np.bool_]
 
@@ -174,11 +176,19 @@ def deal(sizes: Mapping[str, int], hands: int, *, seed: int) -> list[list[str]]:
 
 
 def by_reason(reasons: Mapping[str, str]) -> str:
-    """Return label -> reason as one phrase, labels of the same reason together: `a, b: too small; c: nothing tests`."""
+    """Return label -> reason as one phrase, labels of the same reason together: `a, b: too small; c: nothing tests`.
+
+    Of the labels of one reason the first five are named and the others counted.
+    """
     together: dict[str, list[str]] = {}
     for label, reason in reasons.items():
         together.setdefault(reason, []).append(label)
-    return "; ".join(f"{', '.join(labels)}: {reason}" for reason, labels in together.items())
+    return "; ".join(f"{_first(labels)}: {reason}" for reason, labels in together.items())
+
+
+def _first(labels: Sequence[str]) -> str:
+    more = f" and {len(labels) - NAMED:,} more" if len(labels) > NAMED else ""
+    return f"{', '.join(labels[:NAMED])}{more}"
 
 
 def _deal_items(pairs: pl.DataFrame, items: pl.DataFrame, seed: int) -> tuple[list[tuple[str, dict[str, Any], Mask]], str | None]:

@@ -13,7 +13,6 @@ from valuestrata.dataset import PARTS, SPLITS
 from valuestrata.splits.schemes import Fold, Mask, Scheme, paper, transfer, unseen_both, unseen_item, unseen_level
 from valuestrata.survey.codebook import Attribute
 
-SCHEMES = ("paper", "unseen-level", "unseen-item", "unseen-both", "transfer")
 VALIDATION_PAIRS = 500
 # A tenth at most: in a small survey 500 pairs would take most of the training set.
 VALIDATION_SHARE = 0.1

@@ -221,10 +221,23 @@ def _levels_of(dataset: Dataset) -> dict[str, dict[str, str]]:
 def _check_transfer(dataset: Dataset, train_on: Dataset, split: str) -> None:
     if split.removesuffix(DISJOINT) != "transfer":
         raise UsageError(f"Split {split!r} trains on the data set's own gold; another data set trains under the split `transfer` only.")
+    if _same_people(dataset, train_on):
+        raise UsageError(
+            f"{train_on.path or 'The data set'} was built from the same file and place as the data set asked about: it would train on the "
+            "very people who test it. Name another wave or country with --train-on."
+        )
     if train_on.fingerprint == dataset.fingerprint:
         raise UsageError(
             f"{train_on.path or 'The data set'} would train on the very gold that tests it. Name another wave or country with --train-on."
         )
+
+
+def _same_people(dataset: Dataset, train_on: Dataset) -> bool:
+    """Whether both were built from one file, and not from different countries in it."""
+    one, other = dataset.meta, train_on.meta
+    same_file = bool(one.get("source")) and one["source"].get("sha256") == other.get("source", {}).get("sha256")
+    places = [{country["code"] for country in meta.get("countries") or ()} for meta in (one, other)]
+    return same_file and (not all(places) or bool(places[0] & places[1]))
 
 
 def _common_items(dataset: Dataset, train_on: Dataset) -> list[str]:

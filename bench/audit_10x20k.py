@@ -22,9 +22,9 @@ from bootstrap_10x20k import ITEMS, RESPONDENTS, RUNS, answered
 from numpy.typing import NDArray
 from population import synthetic_survey
 
-from valuestrata.audit import audit
-from valuestrata.audit.nulls import centre, permute
-from valuestrata.audit.setting import setting_of
+from valuestrata.auditing import audit
+from valuestrata.auditing.nulls import centre, permute
+from valuestrata.auditing.setting import setting_of
 from valuestrata.building import BuildSettings, build
 from valuestrata.responses.beside import baselines_beside
 from valuestrata.scores.layout import place

@@ -40,8 +40,8 @@ from audit_worlds import (
     rare_level,
 )
 
-from valuestrata.audit.disparity import corrected_variance
-from valuestrata.audit.power import power
+from valuestrata.auditing.disparity import corrected_variance
+from valuestrata.auditing.power import power
 from valuestrata.scores.layout import Values
 
 BASE = 0.6

@@ -15,13 +15,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from valuestrata.audit.assemble import table
-from valuestrata.audit.disparity import corrected_variance
-from valuestrata.audit.groups import worst
-from valuestrata.audit.level_rows import gap_rows
-from valuestrata.audit.nulls import permute
-from valuestrata.audit.schema import GAPS
-from valuestrata.audit.setting import Scored, Setting, scored, setting_of
+from valuestrata.auditing.assemble import table
+from valuestrata.auditing.disparity import corrected_variance
+from valuestrata.auditing.groups import worst
+from valuestrata.auditing.level_rows import gap_rows
+from valuestrata.auditing.nulls import permute
+from valuestrata.auditing.schema import GAPS
+from valuestrata.auditing.setting import Scored, Setting, scored, setting_of
 from valuestrata.building import BuildSettings, build
 from valuestrata.dataset import Dataset
 from valuestrata.respondents.baselines import make_baseline

@@ -15,8 +15,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from valuestrata.audit import Audit, audit, audit_verdicts
-    from valuestrata.audit.power import power
+    from valuestrata.auditing import Audit, audit, audit_verdicts
+    from valuestrata.auditing.power import power
     from valuestrata.building import BuildSettings, build, paper_preset
     from valuestrata.dataset import Dataset, load_dataset, write_dataset
     from valuestrata.errors import InputDataError, MissingExtraError, RunFailedError, UsageError, ValuestrataError
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from valuestrata.survey.read import read_survey
 
 _HOME = {
-    "Audit": "audit",
-    "audit": "audit",
-    "audit_verdicts": "audit",
-    "power": "audit.power",
+    "Audit": "auditing",
+    "audit": "auditing",
+    "audit_verdicts": "auditing",
+    "power": "auditing.power",
     "BuildSettings": "building",
     "build": "building",
     "paper_preset": "building",

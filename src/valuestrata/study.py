@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from valuestrata.audit import Audit, audit, metrics_worth_auditing
+from valuestrata.auditing import Audit, audit, metrics_worth_auditing
 from valuestrata.building import build
 from valuestrata.dataset import Dataset, load_dataset, write_dataset
 from valuestrata.errors import UsageError, did_you_mean

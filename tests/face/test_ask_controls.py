@@ -125,7 +125,10 @@ def test_a_study_asks_through_controls(tiny, model):
 
 
 def test_a_study_trains_a_baseline_on_another_data_set(tiny, tmp_path, call):
-    call("build", tiny / "tiny.csv", "--survey", tiny / "tiny.yaml", "-o", tiny / "other", "--draws", 20, "--seed", 5)
+    # Another wave: other people. The same file built anew would train on those who test.
+    again = (tiny / "tiny.csv").read_text().splitlines(keepends=True)
+    (tiny / "wave.csv").write_text("".join(again[:-40]))
+    call("build", tiny / "wave.csv", "--survey", tiny / "tiny.yaml", "-o", tiny / "other", "--draws", 20, "--seed", 5)
     text = STUDY[: STUDY.index("models:")].replace("name: controls", "name: foreign\nsplit: {scheme: transfer, train_on: other}")
     (tiny / "study.yaml").write_text(text + "models:\n  - baseline:item-mode\nscore: {bootstrap: 0, baselines: cheap}\n")
     study = load_study(tiny / "study.yaml")

@@ -6,9 +6,9 @@ import polars as pl
 import pytest
 
 from valuestrata import Audit
-from valuestrata.audit.power import POWER
-from valuestrata.audit.schema import MEASURES
-from valuestrata.audit.verdicts import AUDIT_VERDICTS, RULES
+from valuestrata.auditing.power import POWER
+from valuestrata.auditing.schema import MEASURES
+from valuestrata.auditing.verdicts import AUDIT_VERDICTS, RULES
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.study import run_study
 from valuestrata.studyfile import load_study
@@ -161,10 +161,10 @@ def test_a_misspelt_audit_is_refused(tiny, line, error, says):
         run_study(load_study(tiny / "study.yaml"))
 
 
-def test_the_function_and_its_room_share_a_name():
+def test_importing_the_room_does_not_hide_the_function():
     import valuestrata as vs
-    import valuestrata.audit.power
+    import valuestrata.auditing.power
 
     with pytest.raises(UsageError, match="bootstrap=-1"):
         vs.audit(None, [], bootstrap=-1)
-    assert valuestrata.audit.audit is vs.audit.audit
+    assert valuestrata.auditing.audit is vs.audit

@@ -77,6 +77,80 @@ def test_a_place_that_cannot_be_written_is_named(call, tiny):
     assert "valuestrata: /proc/x.sav: " in made.err
 
 
+def test_a_damaged_ladder_is_answered_again(call, tiny):
+    build(call, tiny)
+    call("ask", tiny / "data", "--model", "baseline:uniform", "-o", tiny / "run")
+    words = ("score", tiny / "data", tiny / "run", "--bootstrap", 50, "--baselines", "cheap")
+    first = call(*words).out
+    for damage in ("table", "rows", "document", "key"):
+        folder = next((tiny / "data" / "ladder").rglob("baseline-nearest-parent"))
+        table = folder / "responses.parquet"
+        if damage == "table":
+            table.write_bytes(table.read_bytes()[:100])
+        elif damage == "rows":
+            pl.read_parquet(table).head(2).write_parquet(table)
+        elif damage == "document":
+            (folder / "run.json").write_text("{")
+        else:
+            document = json.loads((folder / "run.json").read_text())
+            (folder / "run.json").write_text(json.dumps(document | {"key": "another"}))
+            pl.read_parquet(table).with_columns(pl.lit(None, dtype=pl.Int64).alias("answer")).write_parquet(table)
+        again = call(*words)
+        assert again.code == 0, again.err
+        assert again.out == first, damage
+
+
+def test_a_baseline_is_judged_only_where_it_did_not_train(call, tiny):
+    build(call, tiny)
+    call("ask", tiny / "data", "--model", "baseline:item-mode", "-o", tiny / "paper")
+    call("ask", tiny / "data", "--model", "baseline:item-mode", "--split", "unseen-level", "--fold", 0, "-o", tiny / "fold")
+    for command in ("score", "audit"):
+        for words, says in (
+            (("paper", "--split", "unseen-item"), "fitted to the training pairs of 'paper'"),
+            (("paper", "--split", "paper+disjoint"), "Ask it again with --split paper+disjoint"),
+            (("fold", "--split", "unseen-level"), "'unseen-level', fold 0"),
+            (("fold", "--split", "unseen-level", "--fold", 1), "--split unseen-level --fold 1"),
+        ):
+            outcome = call(command, tiny / "data", tiny / words[0], *words[1:], "--bootstrap", 50)
+            assert outcome.code == 2, (command, words)
+            assert says in outcome.err
+    right = call("score", tiny / "data", tiny / "fold", "--split", "unseen-level", "--fold", 0, "--bootstrap", 50, "--baselines", "cheap")
+    assert right.code == 0, right.err
+
+
+def test_merged_levels_make_another_data_set(call, tiny):
+    prints = []
+    for merged in ("Everywhere: [Town, Country]", "Anywhere: [Country, Town]"):
+        (tiny / "levels.yaml").write_text(f"area: {{{merged}}}\n")
+        made = build(call, tiny, "--levels", tiny / "levels.yaml")
+        assert made.code == 0, made.err
+        prints.append(json.loads((tiny / "data" / "dataset.json").read_text())["fingerprint"])
+    build(call, tiny)
+    prints.append(json.loads((tiny / "data" / "dataset.json").read_text())["fingerprint"])
+    assert len(set(prints)) == 3
+    build(call, tiny)
+    assert json.loads((tiny / "data" / "dataset.json").read_text())["fingerprint"] == prints[2]
+
+
+def test_the_same_people_do_not_train_and_test(call, tiny):
+    build(call, tiny)
+    call("build", tiny / "tiny.csv", "--survey", tiny / "tiny.yaml", "-o", tiny / "again", "--seed", 5)
+    asked = call(
+        "ask", tiny / "data", "--model", "baseline:item-mode", "--split", "transfer", "--train-on", tiny / "again", "-o", tiny / "r"
+    )
+    assert asked.code == 2
+    assert "the very people who test it" in asked.err
+
+
+def test_differences_from_a_named_run_are_printed(call, tiny):
+    build(call, tiny)
+    call("ask", tiny / "data", "--model", "baseline:uniform", "-o", tiny / "run")
+    words = ("score", tiny / "data", tiny / "run", "--bootstrap", 50, "--baselines", "cheap")
+    shown = call(*words, "--against", "baseline-item-mode")
+    assert "Paired differences: run less baseline-item-mode" in shown.out
+    assert call(*words, "-o", tiny / "out.xlsx").code == 2
+
+
 def test_leakage_is_printed(call, tiny):
     build(call, tiny)
     rows = {row["scheme"]: row for row in json.loads(call("leakage", tiny / "data", "--json").out)["leakage"]}

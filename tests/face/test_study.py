@@ -1,5 +1,7 @@
 """One YAML -> everything, resumed where it stopped, and refused where it is misspelt."""
 
+import re
+
 import polars as pl
 import pytest
 
@@ -59,7 +61,7 @@ PLAN = """
 plan:
   metric: nmae
   comparisons:
-    - {run: parent, against: baseline-item-mode}
+    - {run: parent, against: baseline-midpoint}
     - {run: parent, against: baseline-uniform, metric: accuracy, by: level, key: "area=Town"}
 """
 
@@ -72,7 +74,7 @@ def test_what_a_plan_declared_is_told_from_what_was_looked_for_later(tiny):
     declared = first.assessment.comparisons.filter(pl.col("status") == "declared")
     columns = ("run", "against", "metric", "by", "key", "adjustment")
     assert set(declared.select(columns).rows()) == {
-        ("parent", "baseline-item-mode", "nmae", "all", "all", "holm"),
+        ("parent", "baseline-midpoint", "nmae", "all", "all", "holm"),
         ("parent", "baseline-uniform", "accuracy", "level", "area=Town", "holm"),
     }
     rest = first.assessment.comparisons.filter(pl.col("status") != "declared")
@@ -93,10 +95,36 @@ def test_what_a_plan_declared_is_told_from_what_was_looked_for_later(tiny):
 
 
 def test_a_plan_that_names_no_run_is_refused(tiny):
-    (tiny / "study.yaml").write_text(STUDY + PLAN.replace("run: parent, against: baseline-item-mode", "run: parents, against: parent"))
+    (tiny / "study.yaml").write_text(STUDY + PLAN.replace("run: parent, against: baseline-midpoint", "run: parents, against: parent"))
     with pytest.raises(UsageError, match=r"'parents', which this study does not make\. Did you mean 'parent'"):
         run_study(load_study(tiny / "study.yaml"))
     assert not (tiny / "runs" / "tiny" / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("area=Town", "area=Twon", "names the level 'area=Twon', of which no pair is asked. Did you mean 'area=Town'"),
+        ("- baseline:item-mode", "- baseline:item-mod", "There is no baseline 'item-mod'"),
+        ("- baseline:item-mode", "- control:shuffled-persona@baseline:item-mode", "a baseline reads no persona"),
+        ("name: tiny", "name: tiny\nsplit: {scheme: papr}", "Did you mean 'paper'"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_is_declared_or_asked(tiny, old, new, says):
+    (tiny / "study.yaml").write_text((STUDY + PLAN).replace(old, new))
+    with pytest.raises(UsageError, match=re.escape(says)):
+        run_study(load_study(tiny / "study.yaml"))
+    assert not (tiny / "runs" / "tiny" / "runs").exists()
+    assert not (tiny / "runs" / "tiny" / "plan.json").exists()
+
+
+def test_tables_say_which_plan_they_stand_under(tiny):
+    (tiny / "study.yaml").write_text(STUDY + PLAN)
+    result = run_study(load_study(tiny / "study.yaml"))
+    assert result.assessment.plan is not None
+    for table in ("scores", "comparisons", "verdicts"):
+        found = pl.read_parquet_metadata(tiny / "runs" / "tiny" / f"{table}.parquet")
+        assert found["valuestrata_plan"] == result.assessment.plan.hash
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.report.test_page import ATTACK, Page
-from valuestrata.audit import Audit, audit
-from valuestrata.audit.schema import CHANGES, DISPARITY, ERRS, EXCESS, GAPS, GROUPS
+from valuestrata.auditing import Audit, audit
+from valuestrata.auditing.schema import CHANGES, DISPARITY, ERRS, EXCESS, GAPS, GROUPS
 from valuestrata.report import audit_frames, print_audit, write_audit, write_report, write_tables
 from valuestrata.report.audited import audit_sections, disparity_grid
 from valuestrata.report.auditfigures import apart, gap_chart, intersection_chart, slope_chart

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from valuestrata.audit import Audit
-from valuestrata.audit.schema import CHANGES, DISPARITY, ERRS, EXCESS, GAPS, GROUPS, MEASURES
+from valuestrata.auditing import Audit
+from valuestrata.auditing.schema import CHANGES, DISPARITY, ERRS, EXCESS, GAPS, GROUPS, MEASURES
 from valuestrata.report.latex import audit_latex, disparity_latex, escaped, gaps_latex, latex_table
 
 DATASET = SimpleNamespace(meta={"attributes": [{"name": "sex", "title": "Sex & gender"}]})

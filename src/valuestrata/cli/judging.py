@@ -116,7 +116,7 @@ def audit_(
     With --against RUN every run is compared with that one, before and after. Under --json stand `verdicts` and every table.
     docs/auditing.md says what each means.
     """
-    from valuestrata.audit import audit, metrics_worth_auditing
+    from valuestrata.auditing import audit, metrics_worth_auditing
     from valuestrata.report import audit_frames, write_audit
 
     data, judged = _beside(dataset, runs, split, part, fold, baselines, train_on)
@@ -163,7 +163,7 @@ def power_(
     as_json: AsJson = False,
 ) -> None:
     """Say which gaps an audit could see, from the gold alone, before a model is asked."""
-    from valuestrata.audit.power import power
+    from valuestrata.auditing.power import power
     from valuestrata.dataset import load_dataset
 
     data = load_dataset(dataset)

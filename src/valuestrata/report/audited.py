@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from valuestrata.audit.assemble import Audit
+from valuestrata.auditing.assemble import Audit
 from valuestrata.dataset import Dataset
 from valuestrata.report import auditfigures
 from valuestrata.report.cells import Grid, Td, Tr, scored

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from valuestrata.audit.gap_sentences import reference_level
+from valuestrata.auditing.gap_sentences import reference_level
 from valuestrata.dataset import Dataset
 from valuestrata.report.figures import COLUMN, Figure, Mark
 from valuestrata.report.theme import GRID, INK, MUTED, to_svg

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from valuestrata.audit.assemble import Audit
+from valuestrata.auditing.assemble import Audit
 from valuestrata.dataset import Dataset
 from valuestrata.files import write_parquet, write_text
 from valuestrata.report.audited import audit_sections

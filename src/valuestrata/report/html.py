@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from valuestrata.audit.assemble import Audit
+from valuestrata.auditing.assemble import Audit
 from valuestrata.dataset import Dataset
 from valuestrata.errors import InputDataError
 from valuestrata.files import write_text

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from valuestrata.audit.assemble import Audit
+from valuestrata.auditing.assemble import Audit
 from valuestrata.dataset import Dataset
 from valuestrata.report.words import attribute_titles, metric_title
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import polars as pl
 
-from valuestrata.audit.assemble import Audit
-from valuestrata.audit.verdicts import audit_verdicts
+from valuestrata.auditing.assemble import Audit
+from valuestrata.auditing.verdicts import audit_verdicts
 from valuestrata.dataset import Dataset
 from valuestrata.files import write_text
 from valuestrata.report.published import published_table

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
-from valuestrata.audit.answer_sentences import RATES
-from valuestrata.audit.assemble import Audit
+from valuestrata.auditing.answer_sentences import RATES
+from valuestrata.auditing.assemble import Audit
 from valuestrata.dataset import Dataset
 from valuestrata.report.tables import FULL_COVERAGE, HEADLINE, headline_table
 from valuestrata.report.view import Cell, RunLike

@@ -106,7 +106,7 @@ def baselines_beside(
         that need no training gold.
     """
     pairs = dataset.part(split, part, fold).select("pair_id").unique()
-    there = {rule for rule, run in ((kind_of(run)[1], run) for run in runs if kind_of(run)[0] == "baseline") if _covers(run, pairs)}
+    there = {rule for kind, rule, run in ((*kind_of(run), run) for run in runs) if kind == "baseline" and _stands(run, rule, pairs)}
     wanted = [kind for kind in kinds if kind not in there]
     if split.removesuffix(DISJOINT) == "transfer" and train_on is None:
         wanted = [kind for kind in wanted if kind in UNTRAINED]
@@ -118,7 +118,10 @@ def baselines_beside(
     return found
 
 
-def _covers(run: Answered, pairs: pl.DataFrame) -> bool:
+def _stands(run: Answered, rule: str, pairs: pl.DataFrame) -> bool:
+    """Whether a baseline needs no other of its kind beside it: asked the whole part, or by the name that the other would have."""
+    if run.name == baseline_name(rule):
+        return True
     return pairs.join(run.responses.select("pair_id"), on="pair_id", how="anti").is_empty()
 
 

@@ -221,14 +221,14 @@ def _levels_of(dataset: Dataset) -> dict[str, dict[str, str]]:
 def _check_transfer(dataset: Dataset, train_on: Dataset, split: str) -> None:
     if split.removesuffix(DISJOINT) != "transfer":
         raise UsageError(f"Split {split!r} trains on the data set's own gold; another data set trains under the split `transfer` only.")
+    if train_on.fingerprint == dataset.fingerprint:
+        raise UsageError(
+            f"{train_on.path or 'The data set'} would train on the very gold that tests it. Name another wave or country with --train-on."
+        )
     if _same_people(dataset, train_on):
         raise UsageError(
             f"{train_on.path or 'The data set'} was built from the same file and place as the data set asked about: it would train on the "
             "very people who test it. Name another wave or country with --train-on."
-        )
-    if train_on.fingerprint == dataset.fingerprint:
-        raise UsageError(
-            f"{train_on.path or 'The data set'} would train on the very gold that tests it. Name another wave or country with --train-on."
         )
 
 

@@ -1,0 +1,29 @@
+"""Who is served worse, how much of that is noise or difficulty, and what a change of model did to it.
+
+- `disparity`, `nulls`, `contrasts`, `groups`, `gaps`, `excess`, `changes`, `errs`: statistics on arrays.
+- `difficulty`, `mixed`: gaps at equal difficulty. `power`: what an audit could see, from the gold alone.
+- `setting`, `*_rows`, `assemble`: data set and runs -> the tables of `schema`.
+- `verdicts`, `*sentences`: the tables -> what may be said, by fixed rules.
+"""
+
+from __future__ import annotations
+
+from valuestrata.auditing.assemble import METRICS, Audit, audit
+from valuestrata.auditing.schema import CHANGES, DISPARITY, ERRS, EXCESS, GAPS, GROUPS, MEASURES
+from valuestrata.auditing.verdicts import AUDIT_VERDICTS, audit_verdicts, metrics_worth_auditing
+
+__all__ = [
+    "AUDIT_VERDICTS",
+    "CHANGES",
+    "DISPARITY",
+    "ERRS",
+    "EXCESS",
+    "GAPS",
+    "GROUPS",
+    "MEASURES",
+    "METRICS",
+    "Audit",
+    "audit",
+    "audit_verdicts",
+    "metrics_worth_auditing",
+]

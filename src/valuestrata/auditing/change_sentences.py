@@ -1,0 +1,190 @@
+"""Verdict lines on a run against another: who gained and who lost, and what became of the spread."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from valuestrata.auditing.sentences import Finding, Manner, Row, p_of, turned, turned_ends
+from valuestrata.scores.phrases import count, number, size, title
+
+# The head of a pareto line -> its rule.
+PARETO: Mapping[str, str] = {
+    "better for all": "better-for-all",
+    "better for some, worse for none": "better-for-some",
+    "better for some, worse for others": "mixed",
+    "worse for some, better for none": "worse-for-some",
+    "worse for all": "worse-for-all",
+    "no change shown": "no-change-shown",
+}
+# Absolute and relative spreads that a line puts beside each other.
+ABSOLUTE, RELATIVE = "sd", "cv"
+# And the one that holds no noise.
+CORRECTED = "variance_corrected"
+# Names of losers that a line holds; the table has them all.
+MOST_NAMED = 6
+
+
+def overall(row: Row, manner: Manner) -> Finding:
+    """Say whether the run is better than the other one over all pairs: the row of CHANGES of all."""
+    metric, against = row["metric"], row["against"]
+    if row["change"] is None or row["outcome"] is None:
+        why = "no pair in common" if not row["pairs"] else "no interval"
+        text = f"cannot be judged: {title(metric)} against {against}: {why} ({count(row['pairs'] or 0, 'pair')})"
+        return Finding("cannot-be-judged", text, metric, "all", "all", pairs=row["pairs"], against=against)
+    gain = turned(metric, row["change"])
+    low, high = turned_ends(turned(metric, 1.0), row["ci_low"], row["ci_high"])
+    rule = {"better": "better", "worse": "worse", "not shown": "no-change"}[row["outcome"]]
+    head = {"better": f"better than {against}", "worse": f"worse than {against}", "no-change": f"not shown to differ from {against}"}[rule]
+    text = (
+        f"{head} over all pairs: {title(metric)} {size(metric, abs(gain))} {'better' if gain >= 0 else 'worse'} "
+        f"({manner.interval(metric, low, high, 'the gain')}; {p_of(row['p'])}; {count(row['pairs'], 'pair')})"
+    )
+    where = (metric, "all", "all", gain, low, high, None, None, None, row["p"], None, row["pairs"], against)
+    return Finding(rule, text, *where)
+
+
+def gained_and_lost(spread: Row, scores: Sequence[Row], manner: Manner) -> Finding | None:
+    """Say who gained and who lost.
+
+    Args:
+        spread: row of CHANGES of measure max_min, which holds the count in words. scores: rows of measure score of the same units.
+        manner: of writing.
+    """
+    if spread["pareto"] is None:
+        return None
+    claim, _, counts = str(spread["pareto"]).partition(": ")
+    rule = PARETO.get(claim)
+    if rule is None:
+        return None
+    metric = spread["metric"]
+    who = "" if spread["by"] == "all" else f" among the levels of {spread['key']}"
+    text = f"{claim}{who} against {spread['against']}: {title(metric)}, {counts}"
+    lost = sorted((row for row in scores if row["outcome"] == "worse"), key=lambda row: turned(metric, row["change"]))
+    gained = sorted((row for row in scores if row["outcome"] == "better"), key=lambda row: -turned(metric, row["change"]))
+    family = sum(row["p_holm"] is not None for row in scores)
+    if lost:
+        more = f" and {len(lost) - MOST_NAMED} more" if len(lost) > MOST_NAMED else ""
+        text += "; lost: " + ", ".join(_unit(row, metric, manner) for row in lost[:MOST_NAMED]) + more
+    if gained:
+        text += f"; gained most: {_unit(gained[0], metric, manner)}"
+    widest = [row["ci_high"] - row["ci_low"] for row in scores if row["ci_low"] is not None]
+    noise = f"; noise moves one of them by up to {size(metric, max(widest) / 2)} either way" if widest else ""
+    text += f" ({count(spread['pairs'], 'pair')}{noise}; Holm over {count(family, 'score')})"
+    share = (len(gained) - len(lost)) / family if family else None
+    alike = max(widest) / 2 if widest else None
+    where = (metric, spread["by"], spread["key"], share, None, None, None, None, alike, None, None, spread["pairs"], spread["against"])
+    return Finding(rule, text, *where)
+
+
+def _unit(row: Row, metric: str, manner: Manner) -> str:
+    gain = turned(metric, row["change"])
+    low, high = turned_ends(turned(metric, 1.0), row["ci_low"], row["ci_high"])
+    key = manner.name(row["key"]) if row["by"] == "subgroup" else str(row["key"]).partition("=")[2] or row["key"]
+    return f"{key} {size(metric, abs(gain))} {'better' if gain >= 0 else 'worse'} ({manner.interval(metric, low, high, 'the gain')})"
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What became of one spread.
+
+    Attributes:
+        row: of CHANGES. p: adjusted within its family. beyond: whether the change is shown and is more than a change of noise gives.
+    """
+
+    row: Row
+    p: float | None
+    beyond: bool
+
+    @property
+    def way(self) -> str:
+        """`fell`, `rose` or `stayed`."""
+        change = self.row["change"] or 0.0
+        return "fell" if change < 0 else "rose" if change > 0 else "stayed"
+
+
+def moved(
+    rows: Mapping[str, Row], alike: tuple[float | None, float | None], p: Mapping[str, float | None], manner: Manner
+) -> tuple[Moved, Moved] | None:
+    """Return what became of the absolute and the relative spread of one population; None where that is not known.
+
+    Both hold noise, and a better run holds another amount of it. The absolute one moved *beyond noise* where the corrected variance moved
+    the same way, shown; the relative one where its interval leaves out the change of its mean under noise alone.
+
+    Args:
+        rows: measure -> row of CHANGES. alike: mean of the relative spread under noise alone, before and after.
+        p: measure -> p adjusted within its family. manner: of claims.
+    """
+    absolute, relative, corrected = (rows.get(name) for name in (ABSOLUTE, RELATIVE, CORRECTED))
+    if absolute is None or relative is None or absolute["change"] is None or absolute["p"] is None:
+        return None
+    same = corrected is not None and corrected["change"] is not None and corrected["change"] * absolute["change"] > 0
+    noise = None if alike[0] is None or alike[1] is None else alike[1] - alike[0]
+    outside = noise is not None and relative["ci_low"] is not None and not relative["ci_low"] <= noise <= relative["ci_high"]
+    return (
+        Moved(absolute, p.get(ABSOLUTE), manner.shown(p.get(ABSOLUTE)) and same and manner.shown(p.get(CORRECTED))),
+        Moved(relative, p.get(RELATIVE), manner.shown(p.get(RELATIVE)) and outside),
+    )
+
+
+def spreads(absolute: Moved, relative: Moved, corrected: Row | None, alike: tuple[float | None, float | None], manner: Manner) -> Finding:
+    """Say what became of the spread of one population.
+
+    Args:
+        absolute, relative: as `moved` gives them. corrected: row of CHANGES of the corrected variance.
+        alike: mean of the relative spread under noise alone, before and after. manner: of writing.
+    """
+    row = absolute.row
+    metric = row["metric"]
+    who = "the subgroups" if row["by"] == "all" else f"the levels of {row['key']}"
+    beyond = [one for one in (absolute, relative) if one.beyond]
+    shown = [one for one in (absolute, relative) if manner.shown(one.p)]
+    if {absolute.way, relative.way} == {"fell", "rose"}:
+        ways = [
+            f"{name} {one.way} ({'' if one.beyond else 'not '}beyond noise)"
+            for name, one in (("absolute", absolute), ("relative", relative))
+        ]
+        head, rule = f"absolute and relative spread of {who} moved in opposite directions, {ways[0]} and {ways[1]}", "opposite-directions"
+    elif beyond:
+        word = "narrower" if beyond[0].way == "fell" else "wider"
+        which = "" if len(beyond) == 2 else " in absolute terms only" if absolute.beyond else " relative to its level only"
+        head, rule = f"{who} are {'closer together' if word == 'narrower' else 'further apart'} than before{which}", f"spread-{word}"
+    elif shown:
+        head, rule = f"the spread of {who} {shown[0].way}, but a change of noise can explain it", "spread-moved-with-noise"
+    else:
+        head, rule = f"no change in the spread of {who} is shown, which is no proof that there is none", "spread-not-changed"
+    text = f"{head}: {title(metric)} {_moved(absolute, 'standard deviation', manner)}, {_moved(relative, 'CV', manner)}"
+    if corrected is not None and corrected["change"] is not None:
+        text += f"; variance with noise taken out {number(corrected['before'], 5)} before, {number(corrected['after'], 5)} after"
+    if alike[0] is not None and alike[1] is not None:
+        text += f"; were all alike, noise alone would give a CV of {number(alike[0])} before and {number(alike[1])} after"
+    text += f" ({count(row['subgroups'], 'subgroup' if row['by'] == 'all' else 'level')}, {count(row['pairs'], 'pair')}; p by Holm)"
+    where = (metric, row["by"], row["key"], row["change"], row["ci_low"], row["ci_high"])
+    return Finding(rule, text, *where, None, None, None, absolute.p, None, row["pairs"], row["against"])
+
+
+def _moved(one: Moved, name: str, manner: Manner) -> str:
+    row = one.row
+    if row["change"] is None:
+        return f"{name} not known"
+    ends = f", {manner.interval('ratio', row['ci_low'], row['ci_high'])}" if row["ci_low"] is not None else ""
+    p = "" if one.p is None else f", {p_of(one.p)}"
+    return f"{name} {number(row['before'])} before, {number(row['after'])} after (change {number(row['change'])}{ends}{p})"
+
+
+def levelled_down(row: Row, best: Row | None, manner: Manner) -> Finding | None:
+    """Say that the range fell by hurting those served best before: rows of CHANGES, of max_min and of the best-served's score."""
+    if not row["levelling_down"]:
+        return None
+    metric = row["metric"]
+    who = "subgroups" if row["by"] == "all" else f"levels of {row['key']}"
+    shown = "" if row["outcome"] == "narrower" else "; the fall of the range itself is not shown beyond noise"
+    loss = "" if best is None else f": {_unit(best, metric, manner)}"
+    fell = f"from {size(metric, row['before'])} to {size(metric, row['after'])} of {title(metric)}"
+    inside = manner.interval(metric, row["ci_low"], row["ci_high"], "the change")
+    text = (
+        f"levelling down against {row['against']}: best to worst of the {who} fell {fell} ({inside}{shown}) and the one served best "
+        f"before lost{loss} ({count(row['pairs'], 'pair')})"
+    )
+    where = (metric, row["by"], row["key"], row["change"], row["ci_low"], row["ci_high"], None, None, None, row["p"], None, row["pairs"])
+    return Finding("levelled-down", text, *where, row["against"])

@@ -16,7 +16,6 @@ from valuestrata.auditing.power import (
     holm_rejects,
     level_contrasts,
     power,
-    power_lines,
     rest_contrasts,
 )
 from valuestrata.building import BuildSettings, build
@@ -166,22 +165,6 @@ def test_the_table_names_every_gap_and_what_is_needed_to_see_it(dataset):
     # Holm's first step: the gap that one test at alpha / 4 over 40 items finds with chance .8.
     first = stats.t.isf(0.05 / 2 / 4, 39) + stats.norm.ppf(0.8)
     np.testing.assert_allclose(levels["detectable"], first * levels["se"])
-
-
-def test_lines_for_a_reader_say_worst_and_best(dataset):
-    lines = power_lines(power(dataset, effect=0.1))
-    assert [line.split(":")[0] for line in lines] == [
-        "levels of age_group",
-        "levels of religion",
-        "subgroups of age_x_religion against the rest",
-    ]
-    assert "40 items" in lines[0]
-    assert "a gap of 0.1 can't be counted on to be found (chance 0." in lines[0]
-    (religion,) = power(dataset, effect=0.6).filter(level="religion 1").rows(named=True)
-    assert (
-        f"a gap of 0.6 is found (chance 1.00); found with chance 0.8 from {religion['detectable']:.3f} on"
-        in power_lines(power(dataset, effect=0.6))[1]
-    )
 
 
 def test_the_detectable_gap_is_found_as_often_as_it_says(dataset):

@@ -128,35 +128,6 @@ def power(
     return POWER.frame([{**about, **row, "note": row.get("note", about["note"])} for row in rows])
 
 
-def power_lines(table: pl.DataFrame) -> list[str]:
-    """Return what a reader must know of a POWER table: a line an attribute and one a stratum of subgroups, worst and best gap.
-
-    Args:
-        table: as `power` returns it, of one call.
-    """
-    lines: list[str] = []
-    for (by, attribute), part in table.group_by("by", "attribute", maintain_order=True):
-        known = part.drop_nulls("power")
-        what = f"levels of {attribute}" if by == "level" else f"subgroups of {attribute} against the rest"
-        if known.is_empty():
-            lines.append(f"{what}: {part['note'][0]}")
-            continue
-        chance, gap, pairs, items = (
-            _range(known[name], form) for name, form in (("power", ".2f"), ("detectable", ".3f"), ("pairs", ","), ("items", ""))
-        )
-        verdict = "can't be counted on to be found" if float(str(known["power"].min())) < TARGET else "is found"
-        lines.append(
-            f"{what}: {items} items, {pairs} pairs; a gap of {known['effect'][0]:g} {verdict} (chance {chance}); "
-            f"found with chance {TARGET:g} from {gap} on"
-        )
-    return lines
-
-
-def _range(values: pl.Series, form: str) -> str:
-    low, high = (format(value, form) for value in (values.min(), values.max()))
-    return low if low == high else f"{low} to {high}"
-
-
 def level_contrasts(present: NDArray[np.bool_], labels: Sequence[str | None]) -> tuple[list[tuple[str, str]], Floats]:
     """Return the pairs of levels that have items in common and their weights, shape (K, G, I): mean of level - mean of against.
 

@@ -139,7 +139,7 @@ def spreads(absolute: Moved, relative: Moved, corrected: Row | None, alike: tupl
     who = "the subgroups" if row["by"] == "all" else f"the levels of {row['key']}"
     beyond = [one for one in (absolute, relative) if one.beyond]
     shown = [one for one in (absolute, relative) if manner.shown(one.p)]
-    if {absolute.way, relative.way} == {"fell", "rose"}:
+    if {absolute.way, relative.way} == {"fell", "rose"} and len(shown) == 2:
         ways = [
             f"{name} {one.way} ({'' if one.beyond else 'not '}beyond noise)"
             for name, one in (("absolute", absolute), ("relative", relative))

@@ -224,7 +224,8 @@ def judged(found: Contrast, confidence: float, low: float, high: float) -> Inter
 
     p is the tail of Student's t with items - 1 degrees of freedom where that is larger. Claims among many need a tail far out,
     and the spread of few resampled items is known too badly for the normal tail to hold there: with 20 items it is a third
-    of what it should be at p = .005.
+    of what it should be at p = .005. Within a single item p is not known: redrawn respondents say how labels move, and nothing says
+    how the answers of other items would differ.
     """
     from scipy import special
 
@@ -232,4 +233,5 @@ def judged(found: Contrast, confidence: float, low: float, high: float) -> Inter
     known = (ends.se > 0) & (found.items > 1) & ~np.isnan(ends.p)
     away = np.abs(np.divide(ends.estimate, ends.se, out=np.zeros_like(ends.estimate), where=known))
     tail = 2.0 * np.asarray(special.stdtr(np.maximum(found.items - 1.0, 1.0), -away), dtype=np.float64)
-    return replace(ends, p=np.where(known, np.maximum(ends.p, np.minimum(tail, 1.0)), ends.p))
+    p = np.where(known, np.maximum(ends.p, np.minimum(tail, 1.0)), ends.p)
+    return replace(ends, p=np.where(found.items > 1, p, np.nan))

@@ -112,11 +112,12 @@ def gap(row: Row, family: int, manner: Manner) -> Finding | None:
 
 
 def _hidden(row: Row, manner: Manner) -> float | None:
-    """Return what is left of a gap where only an explanation brings it to light."""
-    for name in ("excess", "adjusted"):
-        if row[name] is not None and manner.shown(row[f"{name}_p_holm"], row[name]):
-            return float(row[name])
-    return None
+    """Return what is left of a gap that only explanations bring to light; both of them must, and the same way round.
+
+    One alone overshoots now and then where levels differ much in difficulty and the model treats all alike.
+    """
+    left = [float(row[name]) for name in ("excess", "adjusted") if row[name] is not None and manner.shown(row[f"{name}_p_holm"], row[name])]
+    return left[0] if len(left) == 2 and left[0] * left[1] > 0 else None
 
 
 def _side(sign: float, row: Row, name: str) -> tuple[float | None, float | None, float | None, float | None]:

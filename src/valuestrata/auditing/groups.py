@@ -27,6 +27,10 @@ from valuestrata.scores.pairs import Floats, Indices
 
 NOTHING = 1e-12
 
+# A subgroup of fewer pairs is not tested: the spread of so few is now and then next to nothing, and its T then so large that no
+# other subgroup can be shown to be served worse.
+FEW_PAIRS = 10
+
 
 @dataclass(frozen=True)
 class Worst:
@@ -93,10 +97,10 @@ def shrunken(scores: Floats, base: Floats, variances: Floats, strata: Indices) -
 
 
 def _variance(mean: Floats, squares: Floats, number: Floats) -> Floats:
-    """Return the variance of the mean of `number` values from their mean and sum of squares; NaN for fewer than two."""
+    """Return the variance of the mean of `number` values from their mean and sum of squares; NaN for fewer than `FEW_PAIRS`."""
     within = np.maximum(squares / np.maximum(number, 1.0) - mean**2, 0.0)
     within = np.where(within > NOTHING, within, 0.0)
-    return np.where(number > 1, within / np.maximum(number - 1.0, 1.0), np.nan)
+    return np.where(number >= FEW_PAIRS, within / np.maximum(number - 1.0, 1.0), np.nan)
 
 
 def _t(mean: Floats, variance: Floats) -> Floats:

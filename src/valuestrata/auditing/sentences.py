@@ -217,7 +217,9 @@ def worst_groups(rows: Sequence[Row], baseline: Mapping[str, Row], manner: Manne
     metric = rows[0]["metric"]
     if not tested:
         text = f"cannot be judged: which subgroup has the worst {title(metric)}, for no subgroup could be tested against a rest"
-        return [Finding("cannot-be-judged", f"{text} ({count(sum(row['pairs'] for row in rows), 'pair')})", metric, "subgroup")]
+        pairs = sum(row["pairs"] for row in rows)
+        found = Finding("cannot-be-judged", f"{text} ({count(pairs, 'pair')})", metric, "subgroup")
+        return [found._replace(pairs=pairs)]
     family = f"looking at {count(len(tested), 'subgroup')} together, max-T"
     untested = len(rows) - len(tested)
     aside = f"; {count(untested, 'subgroup')} could not be tested" if untested else ""

@@ -40,5 +40,5 @@ def write_audit(dataset: Dataset, runs: Sequence[RunLike], audit: Audit, folder:
     survey = dataset.meta.get("survey") or {}
     title = f"Audit: {survey.get('title') or survey.get('name') or 'subgroup answers'}"
     page = folder / "audit.html"
-    write_text(page, render(title, sections, [section for section in found if not isinstance(section, Section)]))
+    write_text(page, render(title, sections, [section for section in found if not isinstance(section, Section)], folder=""))
     return page

@@ -71,7 +71,7 @@ def write_report(
     return page
 
 
-def render(title: str, sections: Sequence[Section], absent: Sequence[tuple[str, str]]) -> str:
+def render(title: str, sections: Sequence[Section], absent: Sequence[tuple[str, str]], *, folder: str = "tables") -> str:
     """Return the page as text."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
@@ -83,6 +83,7 @@ def render(title: str, sections: Sequence[Section], absent: Sequence[tuple[str, 
     # The style sheet is the package's own and the SVGs were escaped by their renderer; nothing else is passed as safe.
     return environment.get_template("report.html.j2").render(
         title=title,
+        folder=folder,
         sections=sections,
         absent=absent,
         css=Markup(css),  # noqa: S704

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from population import synthetic_survey
+from scipy import stats
 
 from valuestrata.building import BuildSettings, build
 from valuestrata.dataset import Dataset
@@ -107,7 +108,8 @@ def with_numpy(work: Work) -> Floats:
     for number, (pairs, single) in enumerate(work.keys):
         item = work.items[pairs]
         asked = np.bincount(item, minlength=count).astype(float)
-        replicates = np.full(len(work.weights), right[pairs].mean())
+        estimate, wider = right[pairs].mean(), 1.0
+        replicates = np.full(len(work.weights), estimate)
         of_draw = hits[:, pairs].mean(axis=1)
         of_draw -= of_draw.mean()
         k = 1.0
@@ -126,8 +128,10 @@ def with_numpy(work: Work) -> Floats:
             between, people = np.nanvar(of_items, ddof=1), of_draw.var(ddof=1)
             target = max(between, people, between + people - shared)
             k = np.sqrt(np.clip((target - between) / people, 0, 1)) if people > 0 else 1.0
+            wider = stats.t.ppf(0.975, (used - 1) * ((between + k**2 * people) / between) ** 2) / stats.norm.ppf(0.975)
         replicates += k * of_draw[work.order]
-        ends[number] = np.nanquantile(replicates, (0.025, 0.975))
+        low, high = estimate + wider * (np.nanquantile(replicates, (0.025, 0.975)) - estimate)
+        ends[number] = min(low, estimate), max(high, estimate)
     return np.clip(ends, 0, 1)
 
 

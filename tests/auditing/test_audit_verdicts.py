@@ -355,16 +355,19 @@ def test_where_answers_are_missing_is_asked_for_or_said():
 
 
 def test_metrics_join_where_a_model_leaves_answers_out():
-    def run(name, statuses, provider="hf"):
-        return SimpleNamespace(
-            name=name, meta={"respondent": {"name": name, "provider": provider}}, responses=pl.DataFrame({"status": statuses})
-        )
+    def run(name, statuses, provider="hf", subgroups=None):
+        responses = pl.DataFrame({"status": statuses, "subgroup": subgroups or ["all of them"] * len(statuses)})
+        return SimpleNamespace(name=name, meta={"respondent": {"name": name, "provider": provider}}, responses=responses)
 
     fine = ["answered"] * 49
     assert metrics_worth_auditing([run("a", [*fine, "refused"])], ["nmae"]) == ("nmae",)
     assert metrics_worth_auditing([run("a", [*fine[1:], "refused", "refused"])], ["nmae"]) == ("nmae", "refusal_rate")
     assert metrics_worth_auditing([run("a", ["answered"] * 9 + ["failed"])], ["accuracy"]) == ("accuracy", "invalid_rate")
     assert metrics_worth_auditing([run("baseline:x", ["refused"], "baseline")], ["accuracy"]) == ("accuracy",)
+    # One in a hundred of all, and one in five of a subgroup; not of one that was asked next to nothing.
+    few, groups = ["refused"] * 2 + ["answered"] * 198, ["s1"] * 10 + ["s2"] * 190
+    assert metrics_worth_auditing([run("a", few, subgroups=groups)], ["nmae"]) == ("nmae", "refusal_rate")
+    assert metrics_worth_auditing([run("a", few, subgroups=["s1"] * 5 + ["s2"] * 195)], ["nmae"]) == ("nmae",)
 
 
 @pytest.mark.parametrize(("pull", "items", "shown"), [(0.5, 90, True), (0.5, 9, False), (0.33, 5000, False)])

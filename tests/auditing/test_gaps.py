@@ -67,8 +67,18 @@ REAL, NONE, UNKNOWN = (0.1, 0.001), (0.1, 0.6), (np.nan, np.nan)
         ((0.1, np.nan), UNKNOWN, UNKNOWN, "no interval: nothing can be said"),
         (NONE, REAL, REAL, "no gap beyond noise"),
         (REAL, REAL, REAL, "better for a than for b: it goes beyond the baseline's gap and it goes beyond what makes cells hard"),
-        (REAL, NONE, NONE, "better for a than for b, but the baseline shows it too and explained by what makes cells hard"),
-        (REAL, REAL, NONE, "better for a than for b, but explained by what makes cells hard (it goes beyond the baseline's gap)"),
+        (
+            REAL,
+            NONE,
+            NONE,
+            "better for a than for b, but it is not shown beside the baseline's gap and it is not shown between cells of equal difficulty",
+        ),
+        (
+            REAL,
+            REAL,
+            NONE,
+            "better for a than for b, but it is not shown between cells of equal difficulty (it goes beyond the baseline's gap)",
+        ),
         (REAL, UNKNOWN, UNKNOWN, "better for a than for b: the baseline's gap is not known and what makes cells hard is not known"),
         (
             REAL,

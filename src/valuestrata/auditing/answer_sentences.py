@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from math import sqrt
 from statistics import NormalDist
 
+from valuestrata.auditing.rows import MANY_MISSING
 from valuestrata.auditing.sentences import Finding, Manner, Row, corrected, group_line, p_of, turned_ends
 from valuestrata.scores.phrases import count, number, percent, size
 
 # Shares of answers missing from which a run's figures need care, and from which they say little else.
-MANY_MISSING, MOSTLY_MISSING = 0.1, 1 / 3
+MOSTLY_MISSING = 1 / 3
 # A pull toward the nation of less than this is not worth a line.
 SMALLEST_PULL = 0.05
 RATES = ("refusal_rate", "invalid_rate")

@@ -92,7 +92,7 @@ def measures(scores: Floats) -> dict[str, Floats]:
         "cv": over(sigma, mean),
         "max_min": np.asarray(high - low),
         "theil": np.where(mean > NOTHING, np.maximum(entropy, 0.0), np.nan),
-        "gini": over(apart, number**2 * mean),
+        "gini": over(np.maximum(apart, 0.0), number**2 * mean),
         "sd": np.asarray(sigma),
     }
 

@@ -98,8 +98,8 @@ def remains(
     why: list[str] = []
     left: list[str] = []
     for (value, p), called, reason in (
-        (excess, "the baseline's gap", "the baseline shows it too"),
-        (adjusted, "what makes cells hard", "explained by what makes cells hard"),
+        (excess, "the baseline's gap", "it is not shown beside the baseline's gap"),
+        (adjusted, "what makes cells hard", "it is not shown between cells of equal difficulty"),
     ):
         if np.isnan(p):
             left.append(f"{called} is not known")

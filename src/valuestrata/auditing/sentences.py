@@ -13,13 +13,13 @@ from math import pi, sqrt
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
+from valuestrata.auditing.groups import FEW_PAIRS
+from valuestrata.auditing.rows import MANY_MISSING
 from valuestrata.scores.phrases import LOWER_IS_BETTER, count, ends, level, number, percent, size, title
 
 Row = Mapping[str, Any]
 # A difference below this is rounding: weights of contrasts have single precision.
 NOTHING = 1e-6
-# A percentile interval over fewer items is too narrow to print: of two pairs that were both missed it is a point.
-FEW_PAIRS = 10
 
 
 class Finding(NamedTuple):
@@ -249,6 +249,9 @@ def group_line(row: Row, rule: str, head: str, family: str, baseline: Mapping[st
     if row["alike_low"] is not None:
         text += f"; were all alike, {level(metric, row['alike_low'])} to {level(metric, row['alike_high'])} would be usual"
     text += f"; {p_of(row['p_worst'])} {family}; {count(row['n'], 'respondent')}, {count(row['pairs'], 'pair')}"
+    refused, invalid = row["refusal_rate"] or 0.0, row["invalid_rate"] or 0.0
+    if refused + invalid > MANY_MISSING:
+        text += f"; {percent(refused)} of its answers refused, {percent(invalid)} unreadable or failed, which count as wrong"
     other = (baseline or {}).get(row["subgroup"])
     if other is not None and other["rest"] is not None:
         theirs = turned(metric, other["rest"])

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from valuestrata.auditing.disparity import PLUG_IN, Corrected, corrected_interval, corrected_variance, measures, tail, why_null, wider
 from valuestrata.auditing.errs import pull, row_means
-from valuestrata.auditing.groups import shrunken, worst
+from valuestrata.auditing.groups import FEW_PAIRS, shrunken, worst
 from valuestrata.auditing.nulls import Permuted, unit_scores
 from valuestrata.auditing.rows import Row, better_sign, joined, place
 from valuestrata.auditing.schema import MEASURES
@@ -123,6 +123,9 @@ def _ends(setting: Setting, found: Scored, population: Population, corrected: Co
             ends[name] = (max(float(low), 0.0), float(high) if name in ("cv", "theil") else min(float(high), 1.0))
     extra = found.residuals.extra if population.by == "all" else found.units.extra[population.units]
     low, high = corrected_interval(corrected, setting.confidence, float(np.mean(extra)))
+    if high <= 0:
+        # Less spread than noise alone would give in all but a few worlds: the inverted F is empty, which is no proof that all are alike.
+        return ends
     return ends | {"variance_corrected": (low, high), "spread_corrected": (float(np.sqrt(low)), float(np.sqrt(high)))}
 
 
@@ -140,6 +143,8 @@ def group_rows(setting: Setting, run: RunGrid, found: Scored, permuted: Permuted
     rows: list[Row] = []
     for g, subgroup in enumerate(setting.layout.subgroups):
         reason = "no other subgroup of its stratum has its items" if np.isnan(claim.rest[g]) else None
+        if reason is None and found.pairs[g] < FEW_PAIRS:
+            reason = f"under {FEW_PAIRS} pairs: not tested"
         if np.isnan(estimate[g]):
             reason = "no pair scored"
         rows.append(
@@ -153,8 +158,8 @@ def group_rows(setting: Setting, run: RunGrid, found: Scored, permuted: Permuted
                 "ci_high": scores.high[g],
                 "rest": claim.rest[g],
                 "shrunken": drawn[g],
-                "alike_low": alike[0][g],
-                "alike_high": alike[1][g],
+                "alike_low": np.clip(alike[0][g], *bounds),
+                "alike_high": np.clip(alike[1][g], *bounds),
                 "p_worst": claim.p[g],
                 "worst": None if np.isnan(claim.p[g]) else bool(claim.p[g] <= setting.alpha),
                 "n": int(setting.respondents[0, g]),

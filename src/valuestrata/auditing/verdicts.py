@@ -12,7 +12,9 @@ from typing import Any, Protocol
 import polars as pl
 
 from valuestrata.auditing import answer_sentences, change_sentences, gap_sentences, sentences
-from valuestrata.auditing.answer_sentences import MANY_MISSING, RATES
+from valuestrata.auditing.answer_sentences import RATES
+from valuestrata.auditing.groups import FEW_PAIRS
+from valuestrata.auditing.rows import MANY_MISSING
 from valuestrata.auditing.schema import CHANGES, DISPARITY, ERRS, EXCESS, GAPS, GROUPS
 from valuestrata.auditing.sentences import Finding, Manner, Row
 from valuestrata.dataset import Dataset
@@ -171,9 +173,13 @@ def metrics_worth_auditing(runs: Sequence[RunLike], metrics: Sequence[str]) -> t
     for run in runs:
         if kind_of(run)[0] == "baseline" or not len(run.responses):
             continue
-        status = run.responses["status"]
-        for rate, share in (("refusal_rate", (status == "refused").mean()), ("invalid_rate", (~status.is_in(ANSWERED)).mean())):
-            if isinstance(share, float) and share > WORTH_LOOKING and rate not in found:
+        missing = run.responses.select(
+            "subgroup", refusal_rate=pl.col("status") == "refused", invalid_rate=~pl.col("status").is_in(ANSWERED)
+        )
+        by_subgroup = missing.group_by("subgroup").agg(pl.len().alias("asked"), pl.col(*RATES).mean()).filter(pl.col("asked") >= FEW_PAIRS)
+        for rate in RATES:
+            largest = max([float(share) for share in by_subgroup[rate]], default=0.0)
+            if (missing[rate].sum() > WORTH_LOOKING * len(missing) or largest > MANY_MISSING) and rate not in found:
                 found.append(rate)
     return tuple(found)
 

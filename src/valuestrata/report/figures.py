@@ -168,7 +168,7 @@ def _reference_marks(base: Any, step: int) -> list[Any]:
 
 def _extent(rows: Sequence[Row]) -> int:
     """Return the width of the labels' column: one for all panels, so that they stand under each other."""
-    return min(340, max(90, round(6.3 * max(len(row.label) for row in rows)) + 12))
+    return min(340, max(90, round(6.9 * max(len(row.label) for row in rows)) + 12))
 
 
 def score_chart(view: View, by: str, rows: Sequence[Row], name: str) -> Figure | None:

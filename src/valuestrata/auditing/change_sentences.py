@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import pi, sqrt
+from statistics import NormalDist
 
+from valuestrata.auditing.groups import FEW_PAIRS
 from valuestrata.auditing.sentences import Finding, Manner, Row, p_of, turned, turned_ends
 from valuestrata.scores.phrases import count, number, size, title
 
@@ -38,9 +41,11 @@ def overall(row: Row, manner: Manner) -> Finding:
     head = {"better": f"better than {against}", "worse": f"worse than {against}", "no-change": f"not shown to differ from {against}"}[rule]
     text = (
         f"{head} over all pairs: {title(metric)} {size(metric, abs(gain))} {'better' if gain >= 0 else 'worse'} "
-        f"({manner.interval(metric, low, high, 'the gain')}; {p_of(row['p'])}; {count(row['pairs'], 'pair')})"
+        f"({manner.interval(metric, low, high, 'the gain')}; {p_of(row['p'])}; {count(row['pairs'], 'pair')}"
     )
-    where = (metric, "all", "all", gain, low, high, None, None, None, row["p"], None, row["pairs"], against)
+    noise = None if low is None or high is None else sqrt(2 / pi) * (high - low) / (2 * NormalDist().inv_cdf((1 + manner.confidence) / 2))
+    text += ")" if noise is None else f"; noise alone gives {size(metric, noise)} on average)"
+    where = (metric, "all", "all", gain, low, high, noise, None, None, row["p"], None, row["pairs"], against)
     return Finding(rule, text, *where)
 
 
@@ -68,9 +73,9 @@ def gained_and_lost(spread: Row, scores: Sequence[Row], manner: Manner) -> Findi
         text += "; lost: " + ", ".join(_unit(row, metric, manner) for row in lost[:MOST_NAMED]) + more
     if gained:
         text += f"; gained most: {_unit(gained[0], metric, manner)}"
-    widest = [row["ci_high"] - row["ci_low"] for row in scores if row["ci_low"] is not None]
+    widest = [row["ci_high"] - row["ci_low"] for row in scores if row["ci_low"] is not None and row["pairs"] >= FEW_PAIRS]
     noise = f"; noise moves one of them by up to {size(metric, max(widest) / 2)} either way" if widest else ""
-    text += f" ({count(spread['pairs'], 'pair')}{noise}; Holm over {count(family, 'score')})"
+    text += f" ({count(spread['pairs'], 'pair')}{noise}; Holm over all {'subgroups' if spread['by'] == 'all' else 'levels'})"
     share = (len(gained) - len(lost)) / family if family else None
     alike = max(widest) / 2 if widest else None
     where = (metric, spread["by"], spread["key"], share, None, None, None, None, alike, None, None, spread["pairs"], spread["against"])

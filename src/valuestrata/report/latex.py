@@ -118,8 +118,13 @@ def disparity_latex(audit: Audit, runs: Sequence[str], *, by: str = "all", key: 
         caption=f"Normalised range (NR) and coefficient of variation (CV) over {over}. In brackets: mean if all were served alike.{arrow}",
         label=f"tab:disparity-{_slug(key)}",
         groups=[("", 1), *((metric_title(metric), wide) for metric in metrics)],
-        notes=["A figure near its bracket is what noise alone gives."],
+        notes=["A figure near its bracket is what noise alone gives.", *_remarks(rows)],
     )
+
+
+def _remarks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what needs care in rows of DISPARITY, each once."""
+    return list(dict.fromkeys(f"{row['run']}, {metric_title(row['metric'])}: {row['note']}." for row in rows if row["note"]))
 
 
 def gaps_latex(dataset: Dataset, gaps: pl.DataFrame, run: str, metric: str) -> str:

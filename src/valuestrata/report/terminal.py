@@ -77,6 +77,8 @@ def print_audit(dataset: Dataset, runs: Sequence[RunLike], audit: Audit, verdict
         lines = [_audit_row(run, found) for run in rows["run"].unique(maintain_order=True)]
         where = f"Split {rows['scheme'][0]}, part {rows['part'][0]}: {metric_title(str(metric))} over {rows['population'][0]}"
         _print(headers, lines, console, where)
+        for run, note in rows.filter(pl.col("note").is_not_null()).select("run", "note").unique(maintain_order=True).iter_rows():
+            _say(f"{run}: {note}", console)
     _say(
         f"Noise alone: mean if all were served alike, in brackets what it exceeds once in 20. Minimum cell: {minimum_cell(dataset)}.",
         console,

@@ -205,6 +205,19 @@ class Dataset:
             rows = rows.filter(pl.col("fold") == fold)
         return rows.select("pair_id", "item", "subgroup", "fold", "part")
 
+    def scored_pairs(self, scheme: str, part: str, fold: int | None = None) -> pl.DataFrame:
+        """Return the rows of `part`, each pair once, and the `half` whose gold it is scored against.
+
+        A pair of several folds is the test pair it once was, where it was one.
+
+        Raises:
+            UsageError, InputDataError: as for `part`.
+        """
+        # `test` sorts first of the parts.
+        pairs = self.part(scheme, part, fold).sort("part", maintain_order=True).unique("pair_id", keep="first", maintain_order=True)
+        halves = {name: half_of(scheme, name) for name in PARTS}
+        return pairs.with_columns(pl.col("part").replace_strict(halves, return_dtype=pl.String).alias("half"))
+
     def fold_labels(self, scheme: str) -> list[str]:
         """Return what each fold of a scheme holds out, in the order of the folds: `religion = Muslim`, topics, ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -24,7 +24,8 @@ from valuestrata.errors import InputDataError, UsageError, did_you_mean
 from valuestrata.frames import Schema
 from valuestrata.progress import progress
 from valuestrata.respondents.baselines import CHEAP
-from valuestrata.responses.kinds import Identified, kind_of
+from valuestrata.responses.beside import check_training
+from valuestrata.responses.kinds import Answered, kind_of
 from valuestrata.responses.schema import RESPONSES
 from valuestrata.scores.aggregate import check_call
 from valuestrata.scores.layout import RunGrid, place
@@ -34,15 +35,6 @@ from valuestrata.scores.relative import FULL_ENOUGH
 METRICS = ("accuracy", "nmae")
 # Beside the metrics audited: what tables say of each subgroup.
 ALWAYS = ("accuracy", "bias", "refusal_rate", "invalid_rate")
-
-
-class RunLike(Identified, Protocol):
-    """A run with what made it and its responses."""
-
-    @property
-    def responses(self) -> pl.DataFrame:
-        """RESPONSES schema."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -63,7 +55,7 @@ class Audit:
 
 def audit(
     dataset: Dataset,
-    runs: Sequence[RunLike],
+    runs: Sequence[Answered],
     *,
     split: str = "paper",
     part: str = "test",
@@ -98,6 +90,7 @@ def audit(
     """
     check_call(runs, bootstrap, confidence)
     _check(dataset, runs, against, metrics, permutations, published or {})
+    check_training(dataset, runs, split, fold)
     setting = setting_of(dataset, split, part, fold, bootstrap=bootstrap, seed=seed, confidence=confidence)
     grids = [_slim(place(setting.layout, run.name, RESPONSES.check(run.responses, run.name)), metrics) for run in runs]
     parts: dict[str, list[Row]] = {name: [] for name in ("disparity", "groups", "gaps", "changes", "excess")}
@@ -145,7 +138,7 @@ def _changed(setting: Setting, before: Scored, after: Scored, metric: str, about
     return change_rows(setting, old, new, new.minus(old), metric, note)
 
 
-def _best_baseline(runs: Sequence[RunLike], grids: Sequence[RunGrid], metric: str) -> int | None:
+def _best_baseline(runs: Sequence[Answered], grids: Sequence[RunGrid], metric: str) -> int | None:
     """Return the place of the best cheap baseline on the pairs that all of them have; None without one.
 
     Those that have a value for less than `FULL_ENOUGH` of what the fullest has are passed over.
@@ -170,7 +163,7 @@ def _slim(grid: RunGrid, metrics: Sequence[str]) -> RunGrid:
 
 def _check(
     dataset: Dataset,
-    runs: Sequence[RunLike],
+    runs: Sequence[Answered],
     against: str | None,
     metrics: Sequence[str],
     permutations: int,

@@ -7,7 +7,7 @@ would give; what is not shown is never called absent. The rules are in the modul
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import polars as pl
 
@@ -20,7 +20,7 @@ from valuestrata.auditing.sentences import Finding, Manner, Row
 from valuestrata.dataset import Dataset
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.frames import Column, Schema
-from valuestrata.responses.kinds import Identified, kind_of
+from valuestrata.responses.kinds import Answered, Identified, kind_of
 from valuestrata.scores.multiple import holm
 
 AUDIT_VERDICTS = Schema(
@@ -110,15 +110,6 @@ ANSWERED = ("answered", "refused")
 WHOLE = ("accuracy", "accuracy_expected", "accuracy_set", *RATES)
 
 
-class RunLike(Identified, Protocol):
-    """A run with what made it and its responses."""
-
-    @property
-    def responses(self) -> pl.DataFrame:
-        """RESPONSES schema."""
-        ...
-
-
 def audit_verdicts(
     tables: Mapping[str, pl.DataFrame],
     runs: Sequence[Identified],
@@ -164,7 +155,7 @@ def audit_verdicts(
     return AUDIT_VERDICTS.frame(rows)
 
 
-def metrics_worth_auditing(runs: Sequence[RunLike], metrics: Sequence[str]) -> tuple[str, ...]:
+def metrics_worth_auditing(runs: Sequence[Answered], metrics: Sequence[str]) -> tuple[str, ...]:
     """Return the metrics, and behind them the rate of refused, or of invalid, answers where a model leaves many out.
 
     Missing answers count as wrong: who is left without them is half of who is served worse.

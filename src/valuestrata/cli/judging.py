@@ -205,6 +205,7 @@ def _beside(
     loaded = [load_run(run) for run in runs]
     for one in loaded:
         check_same_dataset(one, data)
+    # Before the ladder is fitted, which may take a minute, and not only after it.
     check_training(data, loaded, split, fold)
     other = load_dataset(train_on) if train_on else None
     if kinds and other is None and split.removesuffix(DISJOINT) == "transfer":

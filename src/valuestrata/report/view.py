@@ -2,41 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import polars as pl
 
-from valuestrata.dataset import PARTS, Dataset, half_of
+from valuestrata.dataset import Dataset
 from valuestrata.errors import InputDataError
-from valuestrata.responses.kinds import KINDS, Kind, identity_of, kind_of
+from valuestrata.respondents.baselines import CHEAP
+from valuestrata.responses.kinds import KINDS, Answered, Kind, identity_of, kind_of
 from valuestrata.scores.schema import SCORES
 
 __all__ = ["CHEAP", "EMPTY", "KINDS", "Cell", "Entry", "Kind", "RunLike", "View", "entries_of", "identity_of", "kind_of", "views_of"]
 
-# Predictors that need no fitting worth the name: what a model must beat before anything else is said of it.
-CHEAP = ("uniform", "midpoint", "item-mode", "nearest-parent")
-
-
-class RunLike(Protocol):
-    """What a report needs of a run."""
-
-    @property
-    def name(self) -> str:
-        """Name of the run, as in the scores."""
-        ...
-
-    @property
-    def meta(self) -> Mapping[str, Any]:
-        """What made the run: elicitation, template, respondent identity, seeds."""
-        ...
-
-    @property
-    def responses(self) -> pl.DataFrame:
-        """Frame of the schema RESPONSES."""
-        ...
+# What a report needs of a run.
+RunLike = Answered
 
 
 class Cell(NamedTuple):
@@ -168,11 +150,7 @@ class View:
     @cached_property
     def gold(self) -> pl.DataFrame:
         """Gold of the part's pairs (in the fold, where it is one), of the half that the scores stand on."""
-        rows = self.dataset.part(self.scheme, self.part, self.fold)
-        pairs = rows.sort("part", maintain_order=True).unique("pair_id", keep="first", maintain_order=True)
-        half = pl.col("part").replace_strict({part: half_of(self.scheme, part) for part in PARTS}, return_dtype=pl.String)
-        halves = pairs.select("pair_id", half.alias("half"))
-        return self.dataset.gold.join(halves, on=("pair_id", "half"), how="semi")
+        return self.dataset.gold.join(self.dataset.scored_pairs(self.scheme, self.part, self.fold), on=("pair_id", "half"), how="semi")
 
     @cached_property
     def _bounds(self) -> dict[tuple[str, str], dict[str, float | None]]:

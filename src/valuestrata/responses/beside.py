@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import polars as pl
 
@@ -21,14 +21,12 @@ from valuestrata.errors import InputDataError, UsageError, did_you_mean
 from valuestrata.files import canonical_hash, folder_written_beside, write_json
 from valuestrata.progress import progress
 from valuestrata.prompts import load_template, questions_of, render_prompts
-from valuestrata.respondents.baselines import CHEAP, LADDER, make_baseline
-from valuestrata.responses.kinds import Identified, identity_of, kind_of
+from valuestrata.respondents.baselines import CHEAP, LADDER, TRAINS_ON_NOTHING, make_baseline
+from valuestrata.responses.kinds import Answered, Identified, identity_of, kind_of
 from valuestrata.responses.reading import row_of
 from valuestrata.responses.run import RUN, TABLE, Run, counts_by_status, load_run, new_meta, write_table
 from valuestrata.responses.schema import RESPONSES
 
-# These learn nothing from the training pairs.
-UNTRAINED = ("uniform", "midpoint")
 SETS = ("none", "cheap", "all")
 KEPT_IN = "ladder"
 
@@ -52,15 +50,6 @@ def baseline_name(kind: str) -> str:
     return f"baseline-{kind}"
 
 
-class Answered(Identified, Protocol):
-    """A run with what made it and its responses."""
-
-    @property
-    def responses(self) -> pl.DataFrame:
-        """RESPONSES schema."""
-        ...
-
-
 def check_training(dataset: Dataset, runs: Iterable[Identified], split: str, fold: int | None) -> None:
     """Refuse baselines that were fitted to the training pairs of another split or fold than the one they are judged on.
 
@@ -70,7 +59,7 @@ def check_training(dataset: Dataset, runs: Iterable[Identified], split: str, fol
     several = dataset.part(split, "test")["fold"].n_unique() > 1
     for run in runs:
         kind, rule = kind_of(run)
-        trained = identity_of(run).get("trained_on") if kind == "baseline" and rule not in UNTRAINED else None
+        trained = identity_of(run).get("trained_on") if kind == "baseline" and rule not in TRAINS_ON_NOTHING else None
         if trained is None:
             continue
         seen, where = trained.get("split"), f"the split {split!r}" + ("" if fold is None else f", fold {fold}")
@@ -109,7 +98,7 @@ def baselines_beside(
     there = {rule for kind, rule, run in ((*kind_of(run), run) for run in runs) if kind == "baseline" and _stands(run, rule, pairs)}
     wanted = [kind for kind in kinds if kind not in there]
     if split.removesuffix(DISJOINT) == "transfer" and train_on is None:
-        wanted = [kind for kind in wanted if kind in UNTRAINED]
+        wanted = [kind for kind in wanted if kind in TRAINS_ON_NOTHING]
     found: list[Run] = []
     with progress("answering with baselines", len(wanted)) as advance:
         for kind in wanted:
@@ -155,9 +144,9 @@ def _answered(dataset: Dataset, kind: str, split: str, part: str, fold: int | No
     return Run(name, folder or Path(name), document, responses)
 
 
-def _fitted_by() -> dict[str, str | None]:
-    """Versions of the libraries that fit; None where one is not installed, which changes what `item-text` answers."""
-    found: dict[str, str | None] = {}
+def _fitted_by() -> dict[str, str]:
+    """Versions of the libraries that fit, without those not installed: that changes what `item-text` answers."""
+    found: dict[str, str] = {}
     for name in ("scikit-learn", "scipy", "wordllama"):
         with suppress(PackageNotFoundError):
             found[name] = version(name)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+
+if TYPE_CHECKING:
+    import polars as pl
 
 Kind = Literal["model", "control", "baseline"]
 KINDS: tuple[Kind, ...] = ("model", "control", "baseline")
@@ -22,6 +25,15 @@ class Identified(Protocol):
     @property
     def meta(self) -> Mapping[str, Any]:
         """The document of `run.json`."""
+        ...
+
+
+class Answered(Identified, Protocol):
+    """A run with what made it and its responses."""
+
+    @property
+    def responses(self) -> pl.DataFrame:
+        """RESPONSES schema."""
         ...
 
 

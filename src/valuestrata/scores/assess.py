@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import polars as pl
 
 from valuestrata.dataset import DISJOINT, Dataset
 from valuestrata.respondents.baselines import CHEAP
 from valuestrata.responses.beside import check_training
-from valuestrata.responses.kinds import Identified, kind_of
+from valuestrata.responses.kinds import Answered, Identified, kind_of
 from valuestrata.scores.aggregate import score
 from valuestrata.scores.compare import compare
 from valuestrata.scores.multiple import Declared as DeclaredRow
@@ -25,15 +25,6 @@ from valuestrata.splits import leakage_report
 # Screening looks where a reader would: not at thousands of single items.
 SCREENED = ("all", "stratum", "attribute", "level", "subgroup", "topic")
 COMPARED_METRICS = ("accuracy", "accuracy_expected", "nmae", "w1", "rps")
-
-
-class RunLike(Identified, Protocol):
-    """A run with what made it and its responses."""
-
-    @property
-    def responses(self) -> pl.DataFrame:
-        """RESPONSES schema."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -57,7 +48,7 @@ class Assessment:
 
 def assess(
     dataset: Dataset,
-    runs: Sequence[RunLike],
+    runs: Sequence[Answered],
     *,
     split: str = "paper",
     part: str = "test",

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from valuestrata.dataset import Dataset, half_of
+from valuestrata.dataset import Dataset
 from valuestrata.errors import InputDataError, UsageError, did_you_mean
 from valuestrata.gold import unpack_share_draws
 from valuestrata.scores.distances import Array, ShareDraws, Singles, padded, redrawn
@@ -187,10 +187,7 @@ def lay_out(dataset: Dataset, split: str, part: str, fold: int | None, by: Seque
     for name in by:
         if name not in BY:
             raise UsageError(f"by={name!r} is not a way to group scores.{did_you_mean(name, BY)}")
-    # `test` sorts first: where folds are pooled over all parts, a pair is scored as the test pair it once was.
-    pairs = dataset.part(split, part, fold).sort("part", maintain_order=True).unique("pair_id", keep="first", maintain_order=True)
-    halves = {name: half_of(split, name) for name in pairs["part"].unique()}
-    gold = gold_of(dataset, pairs.select("pair_id", pl.col("part").replace_strict(halves, return_dtype=pl.String).alias("half")))
+    gold = gold_of(dataset, dataset.scored_pairs(split, part, fold).select("pair_id", "half"))
     if gold.is_empty():
         where = f"the part {part!r}" + ("" if fold is None else f" of fold {fold}")
         raise InputDataError(f"{dataset.path or 'the data set'}: the split {split!r} has no pair with gold in {where}.")

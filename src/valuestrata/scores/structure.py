@@ -33,15 +33,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from valuestrata.dataset import Dataset, half_of
+from valuestrata.dataset import Dataset
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.responses.schema import RESPONSES
+from valuestrata.scores.aggregate import RunLike
 from valuestrata.scores.correlations import agreement, shuffled_agreement, usable_items, within_correlations
 from valuestrata.scores.schema import SCORES, STRUCTURE
 
@@ -52,20 +53,6 @@ MEASURES = ("item_correlations", "item_congruence", "item_correlations_rmse", "i
 # Ten entries; fewer make a correlation of correlations a play of chance.
 MIN_ITEMS = 5
 NULL_SHARE = 0.95
-
-
-class RunLike(Protocol):
-    """A named table of responses."""
-
-    @property
-    def name(self) -> str:
-        """Name of the run."""
-        ...
-
-    @property
-    def responses(self) -> pl.DataFrame:
-        """RESPONSES schema."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -166,24 +153,21 @@ def spread_by_attribute(scores: pl.DataFrame) -> pl.DataFrame:
 
 def gold_means(dataset: Dataset, split: str, part: str, fold: int | None = None) -> Means:
     """Return the gold's position means on a part; of the half that the split says, with halves A and B beside it."""
-    # `test` sorts first, as in `score`: a pair of several folds is the test pair it once was.
-    pairs = dataset.part(split, part, fold).sort("part", maintain_order=True).unique("pair_id", keep="first", maintain_order=True)
-    items = dataset.items.filter(pl.col("level") != "nominal").join(pairs, on="item", how="semi", maintain_order="left")
-    pairs = pairs.join(items, on="item", how="semi")
-    if pairs.is_empty():
+    scored = dataset.scored_pairs(split, part, fold)
+    items = dataset.items.filter(pl.col("level") != "nominal").join(scored, on="item", how="semi", maintain_order="left")
+    scored = scored.join(items, on="item", how="semi")
+    if scored.is_empty():
         where = f"the part {part!r}" + ("" if fold is None else f" of fold {fold}")
         raise InputDataError(
             f"{dataset.path or 'the data set'}: the split {split!r} has no pair of an ordinal or binary item in {where}; "
             "only such items have positions to correlate."
         )
-    subgroups = dataset.subgroups.join(pairs, on="subgroup", how="semi", maintain_order="left")
+    subgroups = dataset.subgroups.join(scored, on="subgroup", how="semi", maintain_order="left")
     rows = {name: at for at, name in enumerate(subgroups["subgroup"])}
     columns = {name: at for at, name in enumerate(items["item"])}
-    halves = {name: half_of(split, name) for name in pairs["part"].unique()}
-    scored = pairs.with_columns(pl.col("part").replace_strict(halves, return_dtype=pl.String).alias("half"))
     steps = pl.int_ranges(0, pl.col("shares").list.len())
     # Products are made of exploded rows: a mean of K positions a pair.
-    gold = dataset.gold.join(pairs, on="pair_id", how="semi").select("pair_id", "item", "subgroup", "half", "shares", steps.alias("place"))
+    gold = dataset.gold.join(scored, on="pair_id", how="semi").select("pair_id", "item", "subgroup", "half", "shares", steps.alias("place"))
     mean = (
         gold.explode("shares", "place")
         .group_by("pair_id", "item", "subgroup", "half", maintain_order=True)

@@ -7,12 +7,13 @@ it is against. The rules are in `rules`, their thresholds in the plan (`plan.Thr
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import polars as pl
 
 from valuestrata.errors import InputDataError, UsageError, did_you_mean
-from valuestrata.responses.kinds import Identified, control_of, kind_of, same_model
+from valuestrata.respondents.baselines import TRAINS_ON_NOTHING
+from valuestrata.responses.kinds import Answered, control_of, kind_of, same_model
 from valuestrata.responses.schema import RESPONSES
 from valuestrata.scores import rules
 from valuestrata.scores.phrases import DIRECTED, LOWER_IS_BETTER
@@ -21,18 +22,7 @@ from valuestrata.scores.rules import RULES, Finding, Gap
 from valuestrata.scores.sameness import position_of, sameness_of
 from valuestrata.scores.schema import COMPARISONS, RELATIVE, SCORES, VERDICTS
 
-# These learn nothing from the training pairs, so that nothing leaks into them.
-UNTRAINED = ("uniform", "midpoint")
 CUT = ("scheme", "part", "fold")
-
-
-class RunLike(Identified, Protocol):
-    """A run with what made it and its responses."""
-
-    @property
-    def responses(self) -> pl.DataFrame:
-        """RESPONSES schema."""
-        ...
 
 
 def verdicts(
@@ -40,7 +30,7 @@ def verdicts(
     comparisons: pl.DataFrame,
     relative: pl.DataFrame,
     leakage: pl.DataFrame,
-    runs: Sequence[RunLike],
+    runs: Sequence[Answered],
     thresholds: Thresholds | None = None,
     metric: str = "accuracy_expected",
 ) -> pl.DataFrame:
@@ -93,7 +83,7 @@ class _Cut:
         scores: pl.DataFrame,
         comparisons: pl.DataFrame,
         relative: pl.DataFrame,
-        runs: Sequence[RunLike],
+        runs: Sequence[Answered],
         thresholds: Thresholds,
         metric: str,
     ) -> None:
@@ -107,7 +97,7 @@ class _Cut:
         self.names = {name for name, _ in self._scores} | self._relative.keys()
         self.names |= {row["run"] for row in self._comparisons} | {row["against"] for row in self._comparisons}
 
-    def findings(self, run: RunLike) -> Iterator[Finding]:
+    def findings(self, run: Answered) -> Iterator[Finding]:
         """Yield every finding about a run but that on leakage, in no particular order."""
         kind, _ = kind_of(run)
         for gap in self._gaps(run):
@@ -124,7 +114,7 @@ class _Cut:
                 spread = self._scores.get((run.name, "spread_ratio"), {}).get("value")
                 yield from _some(rules.same_answer(sameness_of(responses), spread))
 
-    def _gaps(self, run: RunLike) -> list[Gap]:
+    def _gaps(self, run: Answered) -> list[Gap]:
         """Return the comparisons that are about a run: its own, and those a baseline or control made with it; each once."""
         rank = {"model": 0, "control": 1, "baseline": 2}
         found: dict[tuple[str, str, str], Gap] = {}
@@ -139,7 +129,7 @@ class _Cut:
                     found[key] = gap
         return list(found.values())
 
-    def _compared(self, run: RunLike, gap: Gap) -> Finding | None:
+    def _compared(self, run: Answered, gap: Gap) -> Finding | None:
         against = self._runs[gap.against]
         kind = kind_of(against)
         if kind == ("baseline", "item-mode"):
@@ -151,7 +141,7 @@ class _Cut:
             return rules.persona(gap, self._thresholds.smallest_gap)
         return rules.other(gap) if gap.status == "declared" else None
 
-    def _placed(self, run: RunLike) -> Finding | None:
+    def _placed(self, run: Answered) -> Finding | None:
         row = self._relative.get(run.name)
         if row is None or row["baseline"] in (None, run.name) or row["baseline_value"] is None or row["bound_value"] is None:
             return None
@@ -169,15 +159,15 @@ class _Cut:
             self._thresholds.confidence,
         )
 
-    def _incomplete(self, run: RunLike) -> Finding | None:
+    def _incomplete(self, run: Answered) -> Finding | None:
         row = self._scores.get((run.name, self._metric))
         return None if row is None else rules.incomplete(row["coverage"], row["pairs"], self._thresholds.coverage)
 
-    def _unanswered(self, run: RunLike) -> Finding | None:
+    def _unanswered(self, run: Answered) -> Finding | None:
         refused, invalid = (self._scores.get((run.name, name), {}) for name in ("refusal_rate", "invalid_rate"))
         return rules.unanswered(refused.get("value"), invalid.get("value"), refused.get("pairs") or invalid.get("pairs") or 0)
 
-    def _alone(self, run: RunLike) -> Finding | None:
+    def _alone(self, run: Answered) -> Finding | None:
         beside = [name for name in self._runs if name in self.names and kind_of(self._runs[name])[0] == "baseline"]
         if any(kind_of(self._runs[name])[1] in MEASURED_AGAINST for name in beside):
             return None
@@ -238,15 +228,15 @@ def _shared(leakage: pl.DataFrame, scheme: str, fold: int | None) -> tuple[float
     return float((rows["shared_respondents"] * weights).sum()) / total if total > 0 else None, round(total)
 
 
-def _leaks(run: RunLike, shared: tuple[float | None, int], scheme: str) -> Iterator[Finding]:
+def _leaks(run: Answered, shared: tuple[float | None, int], scheme: str) -> Iterator[Finding]:
     kind, rule = kind_of(run)
-    if kind == "model" or (kind == "baseline" and rule not in UNTRAINED):
+    if kind == "model" or (kind == "baseline" and rule not in TRAINS_ON_NOTHING):
         yield from _some(rules.shared_respondents(*shared, scheme))
 
 
-def _untested(run: RunLike, part: str) -> Iterator[Finding]:
+def _untested(run: Answered, part: str) -> Iterator[Finding]:
     kind, rule = kind_of(run)
-    if kind == "model" or (kind == "baseline" and rule not in UNTRAINED):
+    if kind == "model" or (kind == "baseline" and rule not in TRAINS_ON_NOTHING):
         yield from _some(rules.not_a_test(part))
 
 

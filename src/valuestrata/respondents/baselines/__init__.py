@@ -8,7 +8,7 @@
 """
 
 from valuestrata.respondents.baselines.gold import JointCells, TrainingGold, training_gold
-from valuestrata.respondents.baselines.kinds import BASELINES, CHEAP, LADDER
+from valuestrata.respondents.baselines.kinds import BASELINES, CHEAP, LADDER, TRAINS_ON_NOTHING
 from valuestrata.respondents.baselines.pooling import pooled
 from valuestrata.respondents.baselines.predictor import Fit, Predictor
 from valuestrata.respondents.baselines.respondent import Baseline, make_baseline
@@ -19,6 +19,7 @@ __all__ = [
     "CHEAP",
     "LADDER",
     "PARENT_PRIOR",
+    "TRAINS_ON_NOTHING",
     "Baseline",
     "Fit",
     "JointCells",

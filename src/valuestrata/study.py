@@ -22,8 +22,9 @@ from valuestrata.files import canonical_hash, read_json, sha256_of, write_json, 
 from valuestrata.report import write_audit, write_report
 from valuestrata.respondents.controls import AskedAsOthers
 from valuestrata.respondents.models import check_word, make_respondent
-from valuestrata.responses.ask import ask, select_pairs
+from valuestrata.responses.ask import ask
 from valuestrata.responses.beside import baseline_name, baselines_beside, kinds_of
+from valuestrata.responses.planning import select_pairs
 from valuestrata.responses.run import Run, load_run
 from valuestrata.scores.assess import Assessment, assess
 from valuestrata.scores.layout import keys_of

@@ -16,7 +16,8 @@ from tests.responses.asked import Each, Logged, Writes
 from valuestrata.errors import InputDataError, RunFailedError, UsageError
 from valuestrata.respondents.base import Answer, Respondent
 from valuestrata.responses import ask as asking
-from valuestrata.responses.ask import ask, select_pairs
+from valuestrata.responses.ask import ask
+from valuestrata.responses.planning import select_pairs
 from valuestrata.responses.run import check_same_dataset, load_run
 from valuestrata.responses.schema import RESPONSES
 from valuestrata.responses.store import FILE

@@ -40,7 +40,7 @@ def ask(
     from valuestrata.respondents.controls import AskedAsOthers
     from valuestrata.respondents.models import make_respondent
     from valuestrata.responses.ask import ask as ask_model
-    from valuestrata.responses.ask import select_pairs
+    from valuestrata.responses.planning import select_pairs
 
     readout = elicitation_of(elicitation)
     data = load_dataset(dataset)

@@ -13,7 +13,19 @@ from typing import Any, Protocol, runtime_checkable
 
 from valuestrata.prompts.prompt import ELICITATIONS, Elicitation, Message, Prompt, elicitation_of
 
-__all__ = ["ELICITATIONS", "Answer", "Elicitation", "Message", "Prompt", "Respondent", "elicitation_of"]
+__all__ = [
+    "ELICITATIONS",
+    "Answer",
+    "Budgeted",
+    "Elicitation",
+    "Estimate",
+    "Estimates",
+    "Message",
+    "Prompt",
+    "Respondent",
+    "Stoppable",
+    "elicitation_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,4 +71,61 @@ class Respondent(Protocol):
 
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[Answer]:
         """Yield one Answer for each prompt, in any order, as they come; a failed call yields an Answer with `error`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What asking some prompts would take, before anything is asked.
+
+    Attributes:
+        calls: calls made, or prompts where nothing is called.
+        prompt_tokens: tokens read, without sharing.
+        computed_tokens: tokens that really go through a model of this machine, shared beginnings once; or None.
+        completion_tokens: the most that may be written.
+        cost: the most that it may cost, in US dollars; None where the price is not known, 0 where nothing is paid.
+        basis: how the tokens were counted, in a few words.
+    """
+
+    calls: int
+    prompt_tokens: int
+    computed_tokens: int | None
+    completion_tokens: int
+    cost: float | None
+    basis: str
+
+
+@runtime_checkable
+class Estimates(Protocol):
+    """A respondent model that says beforehand what prompts will take."""
+
+    def estimate(self, prompts: Sequence[Prompt]) -> Estimate:
+        """Return what asking `prompts` takes; nothing is called."""
+        ...
+
+
+@runtime_checkable
+class Stoppable(Protocol):
+    """A respondent model with calls under way: told to stop, it starts none and gives back what those under way bring."""
+
+    @property
+    def stopped(self) -> str | None:
+        """Why it starts no more calls; None while it does. Prompts without an answer were then never asked."""
+        ...
+
+    def stop(self, why: str) -> None:
+        """Start no more calls; may be called from a signal handler while `answer` is iterated."""
+        ...
+
+
+@runtime_checkable
+class Budgeted(Protocol):
+    """A respondent model that is paid by the call."""
+
+    def spend_at_most(self, dollars: float) -> None:
+        """Stop (see `Stoppable`) before a call that could take what is spent from now on over `dollars`; called anew for every run.
+
+        Raises:
+            UsageError: what the model costs is not known.
+        """
         ...

@@ -149,6 +149,19 @@ def counts_by_status(responses: pl.DataFrame) -> dict[str, int]:
     return {status: int(found.get(status, 0)) for status in STATUSES}
 
 
+def usage_of(responses: pl.DataFrame) -> dict[str, int | float | None]:
+    """Return what the responses took: tokens read and written, and US dollars; None where no response says."""
+    def total(column: str) -> float | None:
+        return None if responses[column].null_count() == responses.height else float(responses[column].sum())
+
+    read, written = total("prompt_tokens"), total("completion_tokens")
+    return {
+        "prompt_tokens": None if read is None else int(read),
+        "completion_tokens": None if written is None else int(written),
+        "cost": total("cost"),
+    }
+
+
 def now() -> str:
     """Return the time as UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,39 @@
+"""What failed in a run, in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import polars as pl
+
+_KIND_LENGTH = 80
+_KINDS_TOLD = 3
+_EXAMPLE_LENGTH = 300
+
+
+def failure_kinds(table: pl.DataFrame) -> dict[str, int]:
+    """Return kind of failure -> responses, commonest first; the kind is the error up to its first colon.
+
+    Args:
+        table: a frame with `status` and `error` of `responses.parquet`.
+    """
+    return dict(Counter(map(_kind, _errors(table))).most_common())
+
+
+def failures_listed(table: pl.DataFrame) -> str:
+    """Return the commonest failures as one line, each with its number and its first message in full."""
+    errors = _errors(table)
+    kinds = failure_kinds(table)
+    shown = [
+        f"{number:,} x {next(error for error in errors if _kind(error) == kind)[:_EXAMPLE_LENGTH]}"
+        for kind, number in list(kinds.items())[:_KINDS_TOLD]
+    ]
+    return "; ".join(shown) + (f"; and {len(kinds) - _KINDS_TOLD} other kinds" if len(kinds) > _KINDS_TOLD else "")
+
+
+def _errors(table: pl.DataFrame) -> list[str]:
+    return table.filter(pl.col("status") == "failed")["error"].fill_null("unknown").to_list()
+
+
+def _kind(error: str) -> str:
+    return error.partition(":")[0].strip()[:_KIND_LENGTH]

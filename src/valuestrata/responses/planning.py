@@ -1,0 +1,181 @@
+"""What is asked: which pairs, in which words and orders, how often; before anybody answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from valuestrata.dataset import Dataset
+from valuestrata.errors import InputDataError, UsageError, did_you_mean
+from valuestrata.prompts import load_template, orders_from, questions_of, render_prompts
+from valuestrata.prompts.orders import seed_of
+from valuestrata.prompts.prompt import Elicitation, Prompt
+from valuestrata.prompts.template import Template
+from valuestrata.respondents.base import Respondent
+from valuestrata.respondents.controls import AskedAsOthers
+from valuestrata.responses.run import new_meta
+
+PARTS = ("train", "validation", "test", "all")
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What is asked of a respondent model; `plan_asking` makes one.
+
+    Attributes:
+        pairs: pair_id, item, subgroup; each pair once.
+        template: the recipe of the prompts. elicitation: how answers are drawn out.
+        orders: names of option orders, as responses record them.
+        samples: how often each prompt is asked.
+        split, part, fold, items, strata: where the pairs are from.
+    """
+
+    pairs: pl.DataFrame
+    template: Template
+    elicitation: Elicitation
+    orders: tuple[str, ...]
+    samples: int
+    split: str
+    part: str
+    fold: int | None
+    items: tuple[str, ...] = ()
+    strata: tuple[str, ...] = ()
+
+    @property
+    def planned(self) -> int:
+        """Number of prompts."""
+        return self.pairs.height * len(self.orders) * self.samples
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The plan as `run.json` holds it."""
+        return {
+            "split": self.split,
+            "part": self.part,
+            "fold": self.fold,
+            "items": list(self.items),
+            "strata": list(self.strata),
+            "orders": list(self.orders),
+            "seeds": [seed for seed in map(seed_of, self.orders) if seed is not None],
+            "samples": self.samples,
+        }
+
+    def prompts(self, dataset: Dataset, respondent: Respondent) -> Iterator[Prompt]:
+        """Render the prompts, those that share a beginning next to each other; a control is asked as the personas it gives."""
+        return render_prompts(
+            dataset,
+            self.pairs,
+            template=self.template,
+            elicitation=self.elicitation,
+            orders=self.orders,
+            samples=self.samples,
+            personas=respondent.personas_for(dataset) if isinstance(respondent, AskedAsOthers) else None,
+        )
+
+    def of_pairs(self, pairs: pl.DataFrame) -> Asking:
+        """Return the same asking of other pairs, as of a shard."""
+        return replace(self, pairs=pairs.select("pair_id", "item", "subgroup"))
+
+
+def plan_asking(
+    dataset: Dataset,
+    *,
+    split: str = "paper",
+    part: str = "test",
+    fold: int | None = None,
+    items: Sequence[str] = (),
+    strata: Sequence[str] = (),
+    template: str | Path = "default",
+    elicitation: Elicitation = "logprob",
+    orders: str = "scale",
+    samples: int = 1,
+) -> Asking:
+    """Say what is asked.
+
+    Args:
+        dataset: what is asked about.
+        split, part, fold: which pairs; `part` may be `all`, a fold None means every fold. A pair that is there in several
+            folds is asked once.
+        items, strata: only these, where given.
+        template: name or file of the persona template.
+        elicitation: how answers are drawn out.
+        orders: option orders, as `orders_from` reads them.
+        samples: how often each prompt is asked.
+
+    Raises:
+        UsageError: a name that does not exist, or a number that makes no sense.
+        InputDataError: nothing to ask, or a template file that cannot be used.
+    """
+    return Asking(
+        pairs=select_pairs(dataset, split, part, fold, items, strata),
+        template=load_template(template),
+        elicitation=elicitation,
+        orders=orders_from(orders),
+        samples=samples,
+        split=split,
+        part=part,
+        fold=fold,
+        items=tuple(items),
+        strata=tuple(strata),
+    )
+
+
+def select_pairs(
+    dataset: Dataset, split: str, part: str, fold: int | None = None, items: Sequence[str] = (), strata: Sequence[str] = ()
+) -> pl.DataFrame:
+    """Return the pairs to ask, each once: pair_id, item, subgroup.
+
+    Raises:
+        UsageError: a part, fold, item or stratum that does not exist.
+        InputDataError: the data set has no such split, or no pair is left.
+    """
+    if part not in PARTS:
+        raise UsageError(f"There is no part {part!r} of a split.{did_you_mean(part, PARTS)}")
+    for what, given, known in (("item", items, list(dataset.codes_of)), ("stratum", strata, dataset.strata)):
+        for word in given:
+            if word not in known:
+                raise UsageError(f"{dataset.path or 'The data set'} has no {what} {word!r}.{did_you_mean(word, known)}")
+    pairs = dataset.part(split, part, fold).unique("pair_id", maintain_order=True)
+    if items:
+        pairs = pairs.filter(pl.col("item").is_in(list(items)))
+    if strata:
+        wanted = dataset.subgroups.filter(pl.col("stratum").is_in(list(strata))).select("subgroup")
+        pairs = pairs.join(wanted, on="subgroup", how="semi")
+    if pairs.is_empty():
+        chosen = ", ".join([*items, *strata])
+        raise InputDataError(
+            f"{dataset.path or 'the data set'}: part {part!r} of split {split!r}"
+            + ("" if fold is None else f", fold {fold},")
+            + " has no pairs to ask"
+            + (f" of {chosen}." if chosen else ".")
+        )
+    return pairs.select("pair_id", "item", "subgroup")
+
+
+def labels_of(dataset: Dataset) -> dict[str, Mapping[int, str]]:
+    """Return item -> (scale code -> label, in scale order), as answers are read with."""
+    return {item: question.label_of for item, question in questions_of(dataset).items()}
+
+
+def asked_meta(dataset: Dataset, respondent: Respondent, name: str, asking: Asking) -> dict[str, Any]:
+    """Return the document of `run.json` for asking `respondent`: everything that identifies the run called `name`."""
+    return new_meta(
+        dataset,
+        name,
+        "asked",
+        respondent=_as_json({"name": respondent.name, **respondent.identity()}),
+        template=asking.template.name,
+        template_version=asking.template.version,
+        elicitation=asking.elicitation,
+        plan=asking.document,
+    )
+
+
+def _as_json(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document as `run.json` gives it back: tuples become lists, so that the two compare equal."""
+    return json.loads(json.dumps(document, ensure_ascii=False))

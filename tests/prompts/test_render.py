@@ -8,8 +8,9 @@ import polars as pl
 import pytest
 
 from valuestrata.errors import InputDataError, UsageError
-from valuestrata.prompts import builtin_templates, load_template, orders_from, personas_of, render_prompts
+from valuestrata.prompts import builtin_templates, load_template, orders_from, paraphrases_from, personas_of, render_prompts
 from valuestrata.prompts.persona import Persona
+from valuestrata.prompts.prompt import ELICITATIONS
 from valuestrata.respondents.base import Message
 
 HERE = Path(__file__).parent
@@ -26,13 +27,32 @@ def prompts_of(dataset, *pair_ids, template="default", **settings):
     return list(render_prompts(dataset, pairs_of(dataset, *pair_ids), template=recipe, **({"elicitation": "text"} | settings)))
 
 
-@pytest.mark.parametrize(
-    ("golden", "pair_id"), [("default_prompt.txt", f"Q1_{YOUNG_WOMEN}"), ("numeric_prompt.txt", f"Q182_{YOUNG_WOMEN}")]
-)
-def test_the_default_prompt_is_pinned(handmade, golden, pair_id):
-    (prompt,) = prompts_of(handmade, pair_id)
-    assert prompt.messages == (Message("user", (HERE / golden).read_text(encoding="utf-8").removesuffix("\n")),)
-    assert prompt.prefill == "Answer:"
+PINNED = {
+    "default_prompt": ("default", "Q1", "text"),
+    "numeric_prompt": ("default", "Q182", "text"),
+    "default_stated_prompt": ("default", "Q1", "stated-distribution"),
+    "default_reasoned_prompt": ("default", "Q1", "reasoned"),
+    "second_person_prompt": ("second-person", "Q1", "logprob"),
+    "second_person_numeric_prompt": ("second-person", "Q182", "text"),
+    "second_person_stated_prompt": ("second-person", "Q1", "stated-distribution"),
+    "second_person_reasoned_prompt": ("second-person", "Q1", "reasoned"),
+    "third_person_prompt": ("third-person", "Q1", "first-token"),
+    "third_person_numeric_prompt": ("third-person", "Q182", "text"),
+    "third_person_stated_prompt": ("third-person", "Q1", "stated-distribution"),
+    "third_person_reasoned_prompt": ("third-person", "Q1", "reasoned"),
+    "item_first_prompt": ("item-first", "Q1", "text"),
+    "item_first_stated_prompt": ("item-first", "Q1", "stated-distribution"),
+    "item_first_reasoned_prompt": ("item-first", "Q1", "reasoned"),
+}
+
+
+@pytest.mark.parametrize("golden", PINNED)
+def test_the_prompts_of_built_in_templates_are_pinned(handmade, golden):
+    template, item, elicitation = PINNED[golden]
+    (prompt,) = prompts_of(handmade, f"{item}_{YOUNG_WOMEN}", template=template, elicitation=elicitation)
+    text = (HERE / f"{golden}.txt").read_text(encoding="utf-8").removesuffix("\n")
+    assert prompt.messages == (Message("user", text),)
+    assert (prompt.prefill, prompt.paraphrase) == ("Answer:", 0)
 
 
 def test_readouts_see_the_same_prompt(handmade):
@@ -41,10 +61,14 @@ def test_readouts_see_the_same_prompt(handmade):
     assert not {p.key for p in text} & {p.key for p in logprob}
 
 
-@pytest.mark.parametrize("template", builtin_templates())
+PERSONA_FIRST = ["default", "second-person", "third-person"]
+
+
+@pytest.mark.parametrize("template", PERSONA_FIRST)
 def test_everything_one_persona_is_asked_shares_a_prefix_and_stands_together(handmade, template):
     prompts = prompts_of(handmade, template=template, orders=orders_from("scale,reversed"))
     subgroups = [prompt.subgroup for prompt in prompts]
+    assert load_template(template).first == "persona"
     assert len(prompts) == 7 * 3 * 2
     assert sum(a != b for a, b in pairwise(subgroups)) == 6
     for subgroup in set(subgroups):
@@ -53,17 +77,43 @@ def test_everything_one_persona_is_asked_shares_a_prefix_and_stands_together(han
         assert len({text[:start] for text, start in zip(texts, questions, strict=True)}) == 1
 
 
+def test_everyone_an_item_is_put_to_shares_a_prefix_and_stands_together(handmade):
+    asked = {"template": "item-first", "orders": orders_from("scale,reversed"), "paraphrases": (0, 2), "samples": 2}
+    prompts = prompts_of(handmade, **asked)
+    blocks = [(prompt.item, prompt.paraphrase, prompt.order) for prompt in prompts]
+    assert load_template("item-first").first == "item"
+    assert len(prompts) == 7 * 3 * 2 * 2 * 2
+    assert sum(a != b for a, b in pairwise(blocks)) == 3 * 2 * 2 - 1
+    for block in set(blocks):
+        texts = [prompt.messages[0].content for prompt, other in zip(prompts, blocks, strict=True) if other == block]
+        assert len({text[: text.index("You are a person")] for text in texts}) == 1
+
+
+def test_prompts_stand_in_the_order_of_the_data_set_whatever_the_order_of_the_pairs(handmade):
+    for template in ("default", "item-first"):
+        asked = {"template": load_template(template), "elicitation": "text"}
+        there = [prompt.key for prompt in render_prompts(handmade, pairs_of(handmade), **asked)]
+        back = [prompt.key for prompt in render_prompts(handmade, pairs_of(handmade).reverse(), **asked)]
+        assert there == back
+    persona_first = prompts_of(handmade)
+    assert list(dict.fromkeys(prompt.subgroup for prompt in persona_first)) == handmade.subgroups["subgroup"].to_list()
+    assert [prompt.item for prompt in persona_first[:3]] == handmade.items["item"].to_list()
+
+
 @pytest.mark.parametrize("template", builtin_templates())
 @pytest.mark.parametrize("place", ["Singapore", None])
 def test_no_template_leaves_a_gap_where_something_is_not_known(make_handmade, template, place):
-    for prompt in prompts_of(make_handmade(place=place), template=template):
-        text = prompt.messages[0].content
-        assert ("Singapore" in text) == (place is not None)
-        assert "  " not in text
-        assert "\n\n\n" not in text
-        assert " ." not in text
-        assert "None" not in text
-        assert "{" not in text
+    everything = paraphrases_from("all", load_template(template))
+    assert everything == (0, 1, 2)
+    for elicitation in ELICITATIONS:
+        for prompt in prompts_of(make_handmade(place=place), template=template, elicitation=elicitation, paraphrases=everything):
+            text = prompt.messages[0].content
+            assert ("Singapore" in text) == (place is not None)
+            assert "  " not in text
+            assert "\n\n\n" not in text
+            assert " ." not in text
+            assert "None" not in text
+            assert "{" not in text
 
 
 def test_the_whole_population_has_no_profile(handmade):
@@ -87,7 +137,7 @@ def test_second_and_third_person_say_the_sentence(handmade):
 
 
 def test_numbers_on_the_page_lead_to_the_codes_shown(handmade):
-    for prompt in prompts_of(handmade, orders=orders_from("scale,reversed,shuffled:4")):
+    for prompt in prompts_of(handmade, orders=orders_from("scale,reversed,shuffled:4,balanced:3")):
         ((codes, names),) = handmade.items.filter(item=prompt.item).select("codes", "labels").iter_rows()
         labels = dict(zip(codes, names, strict=True))
         lines = prompt.messages[0].content.split("\n\n")[-2].split("\n")
@@ -115,7 +165,9 @@ def test_pairs_of_another_data_set_are_refused(handmade):
         render_prompts(handmade, stranger, template=load_template("default"), elicitation="text")
 
 
-@pytest.mark.parametrize("settings", [{"orders": ["scales"]}, {"samples": 0}, {"elicitation": "distribution"}])
+@pytest.mark.parametrize(
+    "settings", [{"orders": ["scales"]}, {"samples": 0}, {"elicitation": "distribution"}, {"paraphrases": (3,)}, {"paraphrases": ()}]
+)
 def test_a_wrong_setting_is_refused_before_the_first_prompt(handmade, settings):
     with pytest.raises(UsageError):
         render_prompts(handmade, pairs_of(handmade), template=load_template("default"), **({"elicitation": "text"} | settings))
@@ -177,6 +229,11 @@ def test_the_template_version_changes_with_anything_seen(tmp_path, old, new):
     before = load_template(written(tmp_path, BASE)).version
     assert before.startswith("2+")
     assert load_template(written(tmp_path, BASE.replace(old, new))).version != before
+
+
+def test_a_file_without_replies_and_paraphrases_keeps_the_version_it_had_before_there_were_any(tmp_path):
+    # Computed before templates had the keys: runs made with such a file go on.
+    assert load_template(written(tmp_path, BASE)).version == "2+001b43"
 
 
 def test_the_template_version_does_not_change_with_its_description(tmp_path):

@@ -277,11 +277,11 @@ def make_world(
     """A data set with four baselines and one model, scored."""
     data = make_dataset(items, subgroups, attributes, nominal, everywhere)
     runs = [
-        make_run(data, "baseline:uniform", 0.05, "distribution", 1),
-        make_run(data, "baseline:item-mode", 0.72, "distribution", 2),
+        make_run(data, "baseline:uniform", 0.05, "stated-distribution", 1),
+        make_run(data, "baseline:item-mode", 0.72, "stated-distribution", 2),
         make_run(data, "HuggingFaceTB/SmolLM2-135M-Instruct", 0.2, "text", 3),
-        make_run(data, "baseline:midpoint", 0.1, "distribution", 4),
-        make_run(data, "baseline:nearest-parent", 0.82, "distribution", 5),
+        make_run(data, "baseline:midpoint", 0.1, "stated-distribution", 4),
+        make_run(data, "baseline:nearest-parent", 0.82, "stated-distribution", 5),
     ]
     return World(data, runs, score(data, runs, intervals))
 

@@ -215,7 +215,7 @@ def test_a_name_without_room_is_broken_where_its_parts_meet():
 def test_charts_of_baselines_alone_show_those_that_matter(world, fake_run, scored):
     assert sorted(BASELINE_ORDER) == sorted(LADDER)
     rules = ["uniform", "midpoint", "item-average", "item-mode", "nearest-parent", "additive", "ensemble"]
-    runs = [fake_run(world.dataset, f"baseline:{rule}", 0.5, "distribution", at) for at, rule in enumerate(rules)]
+    runs = [fake_run(world.dataset, f"baseline:{rule}", 0.5, "stated-distribution", at) for at, rule in enumerate(rules)]
     scores = scored(world.dataset, runs, intervals=False)
     view = views_of(world.dataset, runs, scores)[0]
     assert [entry.rule for entry in shown_models(view)] == ["nearest-parent", "item-mode", "ensemble", "additive"]

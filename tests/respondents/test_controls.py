@@ -22,7 +22,7 @@ from valuestrata.respondents.controls import (
     parse_control,
     wrong_country,
 )
-from valuestrata.respondents.models import make_respondent
+from valuestrata.respondents.models import ModelSettings, make_respondent
 from valuestrata.responses import ask as asking
 from valuestrata.responses.ask import ask
 from valuestrata.responses.run import load_run
@@ -314,7 +314,7 @@ def test_probabilities_are_copied_in_the_order_that_was_shown(handmade, tmp_path
 
 def test_shuffled_orders_are_prompts_of_their_own(handmade, tmp_path):
     inner = Counts()
-    ask(handmade, control(handmade, "no-persona", inner), tmp_path / "run", elicitation="text", orders="shuffled:3")
+    ask(handmade, control(handmade, "no-persona", inner), tmp_path / "run", elicitation="text", orders="shuffled:0,shuffled:1,shuffled:2")
     responses = load_run(tmp_path / "run").responses
     assert len(inner.asked) == responses.select("item", "prompt_hash").n_unique() > ITEMS * 3
     assert responses.height == ITEMS * SUBGROUPS * 3
@@ -422,11 +422,11 @@ def test_a_language_model_through_a_control_answers_what_it_was_shown(handmade, 
     from tests.respondents.tiny import save_tiny
 
     model = f"hf:{save_tiny(tmp_path / 'model')}"
-    respondent = make_respondent(f"control:{kind}@{model}", handmade, device="cpu")
+    respondent = make_respondent(f"control:{kind}@{model}", handmade, settings=ModelSettings(device="cpu"))
     ask(handmade, respondent, tmp_path / "run", items=["Q1", "spend"])
     run = load_run(tmp_path / "run")
     assert set(run.responses["status"]) == {"answered"}
-    plain = make_respondent(model, handmade, device="cpu")
+    plain = make_respondent(model, handmade, settings=ModelSettings(device="cpu"))
     assert run.meta["respondent"]["of"] == json.loads(json.dumps({"name": plain.name, **plain.identity()}))
     personas = respondent.personas_for(handmade)
     pairs = run.responses.select("pair_id", "item", "subgroup")

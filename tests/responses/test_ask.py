@@ -54,6 +54,7 @@ def test_a_run_holds_every_pair_of_the_part_and_says_what_it_is(handmade, tmp_pa
         "items": [],
         "strata": [],
         "orders": ["scale"],
+        "paraphrases": [0],
         "seeds": [],
         "samples": 1,
     }
@@ -84,7 +85,8 @@ def test_probabilities_are_kept_in_scale_order_and_the_likeliest_code_is_the_ans
         probability = {1: 0.4, 0: 0.4, -1: 0.2}
         return Answer(prompt, option_probs=tuple(probability[code] for code in prompt.shown), option_mass=0.9)
 
-    ask(handmade, Writes(says), tmp_path / "run", items=["spend"], orders="scale,reversed,shuffled:5")
+    orders = ",".join(["scale", "reversed", *(f"shuffled:{seed}" for seed in range(5))])
+    ask(handmade, Writes(says), tmp_path / "run", items=["spend"], orders=orders)
     responses = load_run(tmp_path / "run").responses
     assert responses.height == 3 * 7
     assert responses["shown"].n_unique() > 2
@@ -163,7 +165,7 @@ def test_max_calls_stops_and_says_what_is_left(handmade, tmp_path):
 
 def test_a_run_may_grow_by_items_orders_and_samples_and_asks_nothing_twice(handmade, tmp_path):
     respondent = Writes()
-    for settings in ({"items": ["Q1"]}, {}, {"orders": "scale,shuffled:2"}, {"samples": 2}, {"part": "all"}):
+    for settings in ({"items": ["Q1"]}, {}, {"orders": "scale,shuffled:0,shuffled:1"}, {"samples": 2}, {"part": "all"}):
         result = ask(handmade, respondent, tmp_path / "run", elicitation="text", **settings)
         assert result.left == 0
     assert len({prompt.key for prompt in respondent.asked}) == len(respondent.asked) == TEST_PAIRS * 4 + 9
@@ -213,7 +215,7 @@ def test_a_run_of_another_data_set_is_refused(handmade, make_handmade, tmp_path)
         ({"template": "defualt"}, UsageError, "Did you mean 'default'"),
         ({"orders": "random"}, UsageError, "no option order"),
         ({"samples": 0}, UsageError, "samples is 0"),
-        ({"elicitation": "distribution"}, UsageError, "cannot be asked"),
+        ({"elicitation": "distribution"}, UsageError, "stated-distribution"),
         ({"max_calls": -1}, UsageError, "max_calls"),
     ],
 )

@@ -1,32 +1,36 @@
-"""The orders in which options are shown: as on the scale, reversed, or shuffled by a recorded seed."""
+"""The orders in which options are shown: as on the scale, reversed, shuffled by a recorded seed, or one of a balanced set."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from valuestrata.errors import UsageError, did_you_mean
 
-_SHUFFLED = re.compile(r"shuffled-(\d+)")
-_SEVERAL = re.compile(r"shuffled(?::(\d+))?")
-_MOST_SEEDS = 10_000
+_SHUFFLED = re.compile(r"shuffled-(\d{1,18})")
+_SEED = re.compile(r"shuffled:(\d{1,18})")
+_BALANCED = re.compile(r"balanced-(\d{1,9})-of-(\d{1,9})")
+_SEVERAL = re.compile(r"balanced:(\d{1,9})")
+# More than twice the options of any item only repeats orders.
+_MOST_BALANCED = 100
+_EXAMPLES = ("scale", "reversed", "shuffled:0", "balanced:4")
 
 
 def orders_from(spec: str) -> tuple[str, ...]:
-    """Read a list of orders: `scale`, `scale,reversed`, `shuffled:3` (seeds 0, 1, 2), `shuffled-7` (that seed).
+    """Read a list of orders: `scale`, `reversed`, `shuffled:7` (by that seed) and `balanced:4` (a balanced set of four).
 
     Raises:
         UsageError: an order that does not exist, a repeated one, or none at all.
     """
     names: list[str] = []
     for word in (part.strip() for part in spec.split(",")):
-        several = _SEVERAL.fullmatch(word)
-        if several:
-            count = int(several[1] or 1)
-            if not 1 <= count <= _MOST_SEEDS:
-                raise UsageError(f"Option order {word!r}: the number of shuffles must lie between 1 and {_MOST_SEEDS:,}.")
-            names.extend(f"shuffled-{seed}" for seed in range(count))
+        if seed := _SEED.fullmatch(word):
+            names.append(f"shuffled-{int(seed[1])}")
+        elif several := _SEVERAL.fullmatch(word):
+            number = _checked_number(word, int(several[1]))
+            names.extend(f"balanced-{place}-of-{number}" for place in range(1, number + 1))
         else:
             names.append(check_order(word))
     if repeated := sorted({name for name in names if names.count(name) > 1}):
@@ -36,14 +40,25 @@ def orders_from(spec: str) -> tuple[str, ...]:
 
 def check_order(name: str) -> str:
     """Return the name of an order as responses record it; UsageError if there is no such order."""
-    match = _SHUFFLED.fullmatch(name)
-    if match:
+    if match := _SHUFFLED.fullmatch(name):
         return f"shuffled-{int(match[1])}"
+    if match := _BALANCED.fullmatch(name):
+        place, number = int(match[1]), _checked_number(name, int(match[2]))
+        if not 1 <= place <= number:
+            raise UsageError(f"Option order {name!r}: {place} does not lie between 1 and {number}.")
+        return f"balanced-{place}-of-{number}"
     if name in ("scale", "reversed"):
         return name
-    raise UsageError(f"There is no option order {name!r}.{did_you_mean(name, ('scale', 'reversed', 'shuffled:3', 'shuffled-0'))}")
+    raise UsageError(f"There is no option order {name!r}.{did_you_mean(name, _EXAMPLES)}")
 
 
+def _checked_number(word: str, number: int) -> int:
+    if not 2 <= number <= _MOST_BALANCED:
+        raise UsageError(f"Option order {word!r}: the number of balanced orders must lie between 2 and {_MOST_BALANCED}.")
+    return number
+
+
+@lru_cache(maxsize=256)
 def seed_of(order: str) -> int | None:
     """Return the seed of a shuffled order, None of the others."""
     match = _SHUFFLED.fullmatch(order)
@@ -54,13 +69,13 @@ def arranged(codes: Sequence[int], order: str, pair_id: str, *, numeric: bool) -
     """Return the scale codes in displayed order.
 
     A shuffle depends on its seed and the pair alone, so that asking fewer pairs, or in another sequence, shows each the
-    same list. Its randomness is a hash: no generator whose stream could change with a library. A numeric scale
-    (`numeric`) is only kept or turned round, by the seed: its inner points have no words, so a permutation would leave
-    numbers that mean nothing.
+    same list. Its randomness is a hash: no generator whose stream could change with a library. The other orders are the
+    same for every pair. A numeric scale (`numeric`) is only kept or turned round, by the seed or in turn: its inner points
+    have no words, so a permutation would leave numbers that mean nothing.
     """
     seed = seed_of(order)
     if seed is None:
-        return tuple(codes) if order == "scale" else tuple(reversed(codes))
+        return _same_for_all(codes, order, numeric=numeric)
     bits = int.from_bytes(hashlib.sha512(f"{seed}\n{pair_id}".encode()).digest(), "big")
     if numeric:
         return tuple(reversed(codes)) if bits % 2 else tuple(codes)
@@ -70,3 +85,40 @@ def arranged(codes: Sequence[int], order: str, pair_id: str, *, numeric: bool) -
         bits, which = divmod(bits, len(left))
         shown.append(left.pop(which))
     return tuple(shown)
+
+
+def _same_for_all(codes: Sequence[int], order: str, *, numeric: bool) -> tuple[int, ...]:
+    balanced = _BALANCED.fullmatch(order)
+    if balanced is None:
+        return tuple(codes) if order == "scale" else tuple(reversed(codes))
+    place, number = int(balanced[1]), int(balanced[2])
+    if numeric:
+        return tuple(codes) if place % 2 else tuple(reversed(codes))
+    return tuple(codes[at] for at in balanced_rows(len(codes), number)[place - 1])
+
+
+@lru_cache(maxsize=256)
+def balanced_rows(options: int, number: int) -> tuple[tuple[int, ...], ...]:
+    """Return `number` orders of `options` places (0, 1, ...), the first of them as on the scale.
+
+    They are rows of the design of E. J. Williams (1949, Australian Journal of Scientific Research A 2:149-168). Over the K
+    rows of its square every option stands once at every position, and where K is even comes once right behind every other
+    option; where K is odd, the K rows and their mirror images together have it so, each twice. Other numbers of orders are
+    whole squares and then rows of one square, evenly spaced: no option then stands at one position more than once oftener
+    than at another.
+    """
+    square = _williams(options)
+    squares = (square, square) if options % 2 == 0 else (square, tuple(row[::-1] for row in square))
+    whole, rest = divmod(number, options)
+    rows = [row for at in range(whole) for row in squares[at % 2]]
+    rows += [squares[whole % 2][place * options // rest] for place in range(rest)]
+    return tuple(rows)
+
+
+def _williams(options: int) -> tuple[tuple[int, ...], ...]:
+    # The first row goes 0, 1, -1, 2, -2, ... round the circle of K, so that no step between neighbours comes twice (K even)
+    # or each comes twice with its mirror image (K odd); the other rows are the first one turned. Options are then named by
+    # their place in the first row, which makes it the scale.
+    first = [(at + 1) // 2 if at % 2 else -(at // 2) % options for at in range(options)]
+    name = {option: place for place, option in enumerate(first)}
+    return tuple(tuple(name[(option + turn) % options] for option in first) for turn in range(options))

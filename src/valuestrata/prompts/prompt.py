@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from valuestrata.errors import UsageError, did_you_mean
 
 Role = Literal["system", "user", "assistant"]
-Elicitation = Literal["text", "logprob", "first-token", "distribution"]
-ELICITATIONS: tuple[Elicitation, ...] = ("text", "logprob", "first-token", "distribution")
+Elicitation = Literal["text", "logprob", "first-token", "stated-distribution", "reasoned"]
+ELICITATIONS: tuple[Elicitation, ...] = ("text", "logprob", "first-token", "stated-distribution", "reasoned")
 
 
 def elicitation_of(word: str) -> Elicitation:
@@ -40,9 +40,9 @@ class Prompt:
         prefill: how the assistant's turn starts under `logprob` and `first-token` (`Answer:`).
         options: the answer strings as the prompt shows them (`1`, `2`, ...), in displayed order.
         shown: scale codes in displayed order; `shown[i]` is what `options[i]` means.
-        elicitation: the readout asked for.
-        template, template_version, paraphrase: which recipe rendered it.
-        order: name of the option order: `scale`, `reversed` or `shuffled-<seed>`.
+        elicitation: how the answer is drawn out.
+        template, template_version, paraphrase: which recipe rendered it, and in which of its wordings.
+        order: name of the option order: `scale`, `reversed`, `shuffled-SEED` or `balanced-I-of-N`.
         sample: 0, 1, ... when a prompt is asked more than once.
     """
 
@@ -63,18 +63,27 @@ class Prompt:
     @property
     def hash(self) -> str:
         """SHA-256 over everything the respondent model sees (messages, prefill, options), in hex."""
-        seen = [part for message in self.messages for part in (message.role, message.content)]
-        return _hash_of([*seen, self.prefill, *self.options])
+        seen = "".join([_part(message.role) + _part(message.content) for message in self.messages])
+        return _digest(seen + _parts((self.prefill, *self.options)))
 
     @property
     def key(self) -> str:
         """Identity of this question within a run: what is asked, how it is read out, and which sample."""
         how = (self.elicitation, self.template, self.template_version, self.order, str(self.paraphrase), str(self.sample))
-        return _hash_of([self.pair_id, self.hash, *how])
+        return _digest(_part(self.pair_id) + _part(self.hash) + _parts(how))
 
 
-def _hash_of(parts: Sequence[str]) -> str:
+def _part(text: str) -> str:
     # Each part behind its length, so that no two lists run together alike; JSON would say the same at thrice the time,
     # which a run of millions of prompts would spend each time it is resumed.
-    text = "".join([f"{len(part)}:{part}" for part in parts])
+    return f"{len(text)}:{text}"
+
+
+# The same few for all prompts of an item, an order or a run.
+@lru_cache(maxsize=4096)
+def _parts(texts: tuple[str, ...]) -> str:
+    return "".join(map(_part, texts))
+
+
+def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,21 +1,29 @@
-"""From pairs to prompts: persona first, then the question, so that everything one persona is asked shares a prefix."""
+"""From pairs to prompts, those that share a beginning next to each other: what comes first in the template comes first here.
+
+Most prompts of a run are made of the same texts. What the persona says in a wording and what a question says in an order
+are each filled in once and joined for every pair: a run of millions is rendered anew each time it is resumed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from operator import add
 
 import polars as pl
 
 from valuestrata.dataset import Dataset
 from valuestrata.errors import InputDataError, UsageError, did_you_mean
-from valuestrata.prompts.orders import arranged, check_order
-from valuestrata.prompts.persona import Persona, in_place, noun_phrase, personas_of, place, profile, pronouns
-from valuestrata.prompts.prompt import Elicitation, Message, Prompt, Role
-from valuestrata.prompts.question import Question, options_text, printed_numbers, questions_of
-from valuestrata.prompts.template import Pattern, Template
+from valuestrata.prompts.orders import arranged, check_order, seed_of
+from valuestrata.prompts.pattern import Pattern
+from valuestrata.prompts.persona import Persona, personas_of
+from valuestrata.prompts.prompt import Elicitation, Message, Prompt, Role, elicitation_of
+from valuestrata.prompts.question import Question, printed_numbers, questions_of
+from valuestrata.prompts.template import OF_QUESTION, First, Template
+from valuestrata.prompts.values import persona_values, question_values
 
-# A stated distribution needs a prompt that asks for one; these three read the same prompt in different ways.
-READOUTS: tuple[Elicitation, ...] = ("text", "logprob", "first-token")
+# A long list has more shuffled orders than a run has pairs, so that they are not held for ever.
+_MOST_SHUFFLED = 20_000
 
 
 def render_prompts(
@@ -26,38 +34,53 @@ def render_prompts(
     elicitation: Elicitation,
     orders: Sequence[str] = ("scale",),
     samples: int = 1,
+    paraphrases: Sequence[int] = (0,),
     personas: Mapping[str, Persona] | None = None,
 ) -> Iterator[Prompt]:
-    """Render every pair under every order and sample, those of one persona next to each other.
+    """Render every pair in every wording, order and sample, those with the same beginning next to each other.
 
-    The prompts stand in the order subgroup, item, order, sample, whatever the order of `pairs`; a pair that is there
-    twice is rendered once. `text`, `logprob` and `first-token` see the same messages.
+    Whatever the order of `pairs`, the prompts of a template that begins with the persona stand in the order subgroup,
+    paraphrase, item, order, sample; of one that begins with the item (`Template.first`) in the order item, paraphrase,
+    order, subgroup, sample. A pair that is there twice is rendered once. `text`, `logprob` and `first-token` see the same
+    messages.
 
     Args:
         dataset: the data set the pairs are from.
         pairs: a frame with pair_id, item and subgroup.
         template: the recipe.
-        elicitation: the readout the prompts are for.
+        elicitation: how answers are to be drawn out.
         orders: names of option orders, as `orders_from` gives them.
         samples: how often each prompt is asked.
+        paraphrases: numbers of the template's wordings, as `paraphrases_from` gives them.
         personas: subgroup -> persona, instead of the subgroup's own; for controls.
 
     Raises:
-        UsageError: an order or a readout that does not exist, or samples below 1.
+        UsageError: an order, an elicitation or a paraphrase that does not exist, or samples below 1.
         InputDataError: a pair of an item or subgroup that the data set does not have; a half-translated template (one that
-            translates the survey's place and not another in which a persona lives).
+            translates the survey's place and not another in which a persona lives); a template that does not say how to
+            reply under this elicitation.
     """
-    if elicitation not in READOUTS:
-        raise UsageError(f"The readout {elicitation!r} cannot be asked with a persona template.{did_you_mean(elicitation, READOUTS)}")
+    elicitation_of(elicitation)
     if samples < 1:
         raise UsageError(f"samples is {samples}; it must be at least 1.")
+    template.check_paraphrases(paraphrases)
+    wordings = [_Wording(template, elicitation, number) for number in paraphrases]
     template.check_translations(dataset)
     names = [check_order(order) for order in orders]
     questions = questions_of(dataset)
     subgroups = personas_of(dataset) if personas is None else personas
     _check_places(dataset, template, subgroups)
-    rows = _in_prefix_order(pairs, list(questions), list(subgroups))
-    return _rendered(rows, questions, subgroups, template, elicitation, names, samples)
+    groups = _in_prefix_order(pairs, list(questions), list(subgroups), template.first)
+    together = _asked_together(groups, wordings, names, template.first)
+    return _rendered(together, _Asked(questions), subgroups, template, elicitation, samples)
+
+
+def messages_for(
+    template: Template, persona: Persona, question: Question, shown: Sequence[int], order: str, elicitation: Elicitation = "text"
+) -> tuple[Message, ...]:
+    """Return the chat that asks one persona one question with the options in the order of `shown`."""
+    values = persona_values(template, persona) | question_values(question, shown, printed_numbers(shown, order))
+    return tuple(Message(role, pattern.fill(values)) for role, pattern in template.messages(elicitation))
 
 
 def _check_places(dataset: Dataset, template: Template, personas: Mapping[str, Persona]) -> None:
@@ -72,95 +95,140 @@ def _check_places(dataset: Dataset, template: Template, personas: Mapping[str, P
             )
 
 
-def messages_for(template: Template, persona: Persona, question: Question, shown: Sequence[int], order: str) -> tuple[Message, ...]:
-    """Return the chat that asks one persona one question with the options in the order of `shown`."""
-    return _messages(_patterns(template, persona), _question_values(question, shown, order))
+# --- in which order ---------------------------------------------------------------------------------------------------
+
+Pair = tuple[str, str, str]
+"""pair_id, item, subgroup."""
 
 
-def _in_prefix_order(pairs: pl.DataFrame, items: list[str], subgroups: list[str]) -> list[tuple[str, str, str]]:
-    place_of_item = {item: position for position, item in enumerate(items)}
-    place_of_subgroup = {subgroup: position for position, subgroup in enumerate(subgroups)}
-    rows: dict[str, tuple[str, str, str]] = {row[0]: row for row in pairs.select("pair_id", "item", "subgroup").iter_rows()}
-    for pair_id, item, subgroup in rows.values():
-        for what, word, known in (("item", item, place_of_item), ("subgroup", subgroup, place_of_subgroup)):
-            if word not in known:
-                raise InputDataError(f"pair {pair_id!r}: the data set has no {what} {word!r}.{did_you_mean(word, known)}")
-    return sorted(rows.values(), key=lambda row: (place_of_subgroup[row[2]], place_of_item[row[1]]))
+def _in_prefix_order(pairs: pl.DataFrame, items: list[str], subgroups: list[str], first: First) -> list[list[Pair]]:
+    """Return the pairs, each once, a list for each subgroup or item, whichever is `first`; both in the data set's order."""
+    rows = pairs.select("pair_id", "item", "subgroup").unique("pair_id", keep="last")
+    places: dict[str, pl.Series] = {}
+    for what, known in (("item", items), ("subgroup", subgroups)):
+        places[what] = rows[what].replace_strict({word: place for place, word in enumerate(known)}, default=None, return_dtype=pl.UInt32)
+        if places[what].null_count():
+            lost = rows.filter(places[what].is_null()).sort("pair_id").row(0, named=True)
+            raise InputDataError(f"pair {lost['pair_id']!r}: the data set has no {what} {lost[what]!r}.{did_you_mean(lost[what], known)}")
+    outer, inner = ("item", "subgroup") if first == "item" else ("subgroup", "item")
+    placed = rows.with_columns(outer=places[outer], inner=places[inner]).sort("outer", "inner")
+    return [group.select("pair_id", "item", "subgroup").rows() for group in placed.partition_by("outer", maintain_order=True)]
+
+
+def _asked_together(
+    groups: Sequence[Sequence[Pair]], wordings: Sequence[_Wording], orders: Sequence[str], first: First
+) -> Iterator[tuple[_Wording, Sequence[Pair], Sequence[str]]]:
+    """Yield pairs that are asked one after the other in a wording, each of them in all orders given with it."""
+    for pairs in groups:
+        for wording in wordings:
+            if first == "item":
+                # The order of the options is part of what all personas share.
+                for order in orders:
+                    yield wording, pairs, (order,)
+            else:
+                yield wording, pairs, orders
+
+
+# --- in which words ---------------------------------------------------------------------------------------------------
+
+Texts = tuple[tuple[str, ...], ...]
+"""For each message, what one side (question or persona) says in it, in turn with the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """One question in one order: codes and numbers as displayed, what stands for its placeholders, its texts by paraphrase."""
+
+    codes: tuple[int, ...]
+    numbers: tuple[str, ...]
+    values: Mapping[str, str]
+    texts: dict[int, Texts] = field(default_factory=dict[int, Texts])
+
+
+class _Asked:
+    """The questions of a data set, in every order they are asked in."""
+
+    def __init__(self, questions: Mapping[str, Question]) -> None:
+        self._questions = questions
+        self._numeric = {item: question.is_numeric_scale for item, question in questions.items()}
+        self._shuffled: dict[tuple[str, tuple[int, ...]], _Shown] = {}
+        self._fixed: dict[tuple[str, str], _Shown] = {}
+
+    def shown(self, item: str, order: str, pair_id: str) -> _Shown:
+        """Return the question of a pair in an order."""
+        if (found := self._fixed.get((item, order))) is not None:
+            return found
+        codes = arranged(self._questions[item].codes, order, pair_id, numeric=self._numeric[item])
+        if seed_of(order) is None:
+            return self._fixed.setdefault((item, order), self._made(item, codes, order))
+        if (found := self._shuffled.get((item, codes))) is None:
+            if len(self._shuffled) >= _MOST_SHUFFLED:
+                self._shuffled.clear()
+            found = self._shuffled[item, codes] = self._made(item, codes, order)
+        return found
+
+    def _made(self, item: str, codes: tuple[int, ...], order: str) -> _Shown:
+        numbers = printed_numbers(codes, order)
+        return _Shown(codes, numbers, question_values(self._questions[item], codes, numbers))
+
+
+class _Wording:
+    """One wording of a template: its messages, in which only persona and question are open, and what each persona says there."""
+
+    def __init__(self, template: Template, elicitation: Elicitation, paraphrase: int) -> None:
+        messages = template.messages(elicitation, paraphrase)
+        halves = [pattern.in_halves(OF_QUESTION) for _, pattern in messages]
+        self.paraphrase = paraphrase
+        self._template = template
+        self._roles: list[Role] = [role for role, _ in messages]
+        self._of_question = [of_question for of_question, _ in halves]
+        self._of_persona = [of_persona for _, of_persona in halves]
+        self._said: dict[str, Texts] = {}
+
+    def said_by(self, subgroup: str, persona: Persona) -> Texts:
+        """Return what the persona of a subgroup puts into the messages."""
+        if (said := self._said.get(subgroup)) is None:
+            said = self._said[subgroup] = _filled(self._of_persona, persona_values(self._template, persona))
+        return said
+
+    def messages(self, said: Texts, shown: _Shown) -> tuple[Message, ...]:
+        """Return the chat of one persona and one question."""
+        if (asked := shown.texts.get(self.paraphrase)) is None:
+            asked = shown.texts[self.paraphrase] = _filled(self._of_question, shown.values)
+        return tuple([Message(role, "".join(map(add, ours, theirs))) for role, ours, theirs in zip(self._roles, asked, said, strict=True)])
+
+
+def _filled(patterns: Sequence[Sequence[Pattern]], values: Mapping[str, str]) -> Texts:
+    return tuple(tuple(pattern.fill(values) for pattern in row) for row in patterns)
 
 
 def _rendered(
-    rows: Sequence[tuple[str, str, str]],
-    questions: Mapping[str, Question],
+    together: Iterator[tuple[_Wording, Sequence[Pair], Sequence[str]]],
+    asked: _Asked,
     personas: Mapping[str, Persona],
     template: Template,
     elicitation: Elicitation,
-    orders: Sequence[str],
     samples: int,
 ) -> Iterator[Prompt]:
-    numeric = {item: question.is_numeric_scale for item, question in questions.items()}
-    of_question: dict[tuple[str, tuple[int, ...], bool], tuple[tuple[str, ...], dict[str, str]]] = {}
-    last_subgroup, patterns = None, _patterns(template, Persona())
-    for pair_id, item, subgroup in rows:
-        if subgroup != last_subgroup:
-            last_subgroup, patterns = subgroup, _patterns(template, personas[subgroup])
-        question = questions[item]
-        for order in orders:
-            shown = arranged(question.codes, order, pair_id, numeric=numeric[item])
-            known = (item, shown, order == "scale")
-            if known not in of_question:
-                of_question[known] = printed_numbers(shown, order), _question_values(question, shown, order)
-            numbers, values = of_question[known]
-            messages = _messages(patterns, values)
-            for sample in range(samples):
-                yield Prompt(
-                    pair_id=pair_id,
-                    item=item,
-                    subgroup=subgroup,
-                    messages=messages,
-                    prefill=template.prefill,
-                    options=numbers,
-                    shown=shown,
-                    elicitation=elicitation,
-                    template=template.name,
-                    template_version=template.version,
-                    order=order,
-                    sample=sample,
-                )
-
-
-def _persona_values(template: Template, persona: Persona) -> dict[str, str]:
-    words = template.words
-    they, their, them = pronouns(persona)
-    values = {
-        "profile": profile(persona, words),
-        "persona": noun_phrase(persona, words),
-        "persona_in_place": noun_phrase(persona, words, with_place=True),
-        "place": place(persona, words),
-        "in_place": in_place(persona, words),
-        "they": they,
-        "their": their,
-        "them": them,
-    }
-    values["who"] = (template.who if persona.traits else template.who_all).fill(values)
-    return values
-
-
-def _question_values(question: Question, shown: Sequence[int], order: str) -> dict[str, str]:
-    numbers = printed_numbers(shown, order)
-    return {
-        "question": question.text,
-        "options": options_text(question, shown, numbers),
-        "first": numbers[0],
-        "last": numbers[-1],
-    }
-
-
-def _patterns(template: Template, persona: Persona) -> list[tuple[Role, Pattern]]:
-    """The messages of one persona, in which only what belongs to the question is still open."""
-    values = _persona_values(template, persona)
-    parts: list[tuple[Role, Pattern | None]] = [("system", template.system), ("user", template.user)]
-    return [(role, pattern.filled_in_part(values)) for role, pattern in parts if pattern is not None]
-
-
-def _messages(patterns: Sequence[tuple[Role, Pattern]], values: Mapping[str, str]) -> tuple[Message, ...]:
-    return tuple([Message(role, pattern.fill(values)) for role, pattern in patterns])
+    for wording, pairs, orders in together:
+        for pair_id, item, subgroup in pairs:
+            said = wording.said_by(subgroup, personas[subgroup])
+            for order in orders:
+                shown = asked.shown(item, order, pair_id)
+                messages = wording.messages(said, shown)
+                for sample in range(samples):
+                    yield Prompt(
+                        pair_id=pair_id,
+                        item=item,
+                        subgroup=subgroup,
+                        messages=messages,
+                        prefill=template.prefill,
+                        options=shown.numbers,
+                        shown=shown.codes,
+                        elicitation=elicitation,
+                        template=template.name,
+                        template_version=template.version,
+                        order=order,
+                        paraphrase=wording.paraphrase,
+                        sample=sample,
+                    )

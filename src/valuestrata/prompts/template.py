@@ -1,57 +1,47 @@
 """Persona templates: the recipe of a prompt, read from YAML.
 
-A template is text with `{placeholders}` out of a fixed list; there is nothing in it to run. Its version carries a hash
-of everything a respondent model could see through it, so that an edited template never passes for the old one.
+A template is text with `{placeholders}` out of a fixed list; there is nothing in it to run. Who is asked and what is asked
+stand in `user` and, in other words, in `paraphrases`; how to reply is a part of its own (`{reply}`), so that every
+elicitation asks in its own way and all else stays the same text. The version carries a hash of everything a respondent
+model could see through the template, so that an edited one never passes for the old one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from string import Formatter
+from typing import Literal
 
 from pydantic import ConfigDict, Field
 
 from valuestrata.dataset import Dataset
 from valuestrata.errors import InputDataError, UsageError, did_you_mean
 from valuestrata.files import canonical_hash
+from valuestrata.prompts.pattern import Pattern, read_pattern
 from valuestrata.prompts.persona import Words
+from valuestrata.prompts.prompt import Elicitation, Role
 from valuestrata.yamlfile import StrictModel, checked, parse_yaml, read_yaml
 
 OF_PERSONA = ("profile", "persona", "persona_in_place", "place", "in_place", "they", "their", "them")
 OF_QUESTION = ("question", "options", "first", "last")
 PLACEHOLDERS = ("who", *OF_PERSONA, *OF_QUESTION)
+REPLY = "reply"
+# The key that says how to reply under each elicitation; the first three read the same prompt in different ways.
+REPLY_KEYS: Mapping[Elicitation, str] = {
+    "text": "reply",
+    "logprob": "reply",
+    "first-token": "reply",
+    "stated-distribution": "reply_stated",
+    "reasoned": "reply_reasoned",
+}
+_REPLIES = tuple(dict.fromkeys(REPLY_KEYS.values()))
+# Everybody in a data set lives in one place, so that these do not tell one persona from another.
+_OF_EVERYONE = ("place", "in_place")
 
-
-@dataclass(frozen=True, slots=True)
-class Pattern:
-    """Text cut at its placeholders: (literal, placeholder or None) pieces."""
-
-    pieces: tuple[tuple[str, str | None], ...]
-
-    def fill(self, values: Mapping[str, str]) -> str:
-        """Return the text with every placeholder replaced, once: braces inside a value stay as they are."""
-        return "".join([literal if name is None else literal + values[name] for literal, name in self.pieces])
-
-    def filled_in_part(self, values: Mapping[str, str]) -> Pattern:
-        """Return the pattern with the placeholders that `values` has replaced, the others left."""
-        pieces: list[tuple[str, str | None]] = []
-        before = ""
-        for literal, name in self.pieces:
-            before += literal
-            if name is not None and name in values:
-                before += values[name]
-            else:
-                pieces.append((before, name))
-                before = ""
-        return Pattern((*pieces, (before, None)))
-
-    @property
-    def names(self) -> frozenset[str]:
-        """The placeholders used."""
-        return frozenset(name for _, name in self.pieces if name is not None)
+First = Literal["persona", "item"]
 
 
 @dataclass(frozen=True)
@@ -60,10 +50,13 @@ class Template:
 
     Attributes:
         name, version, description: as its file says; `version` with a hash of its content behind it.
+        source: the file it was read from, for messages.
         who: the sentence about a persona that has traits; `who_all`: about one that has none (everyone, a control).
             Both are reached through `{who}`.
         system: the system message, or None.
-        user: the user message.
+        wordings: the user message, then its paraphrases; the place of each is the number that responses record.
+        replies: key (`reply`, `reply_stated`, `reply_reasoned`) -> how to reply, reached through `{reply}`; empty where
+            the wordings say it themselves.
         prefill: how the assistant's turn starts when option probabilities are read.
         words: the words a persona is said with.
     """
@@ -71,12 +64,67 @@ class Template:
     name: str
     version: str
     description: str
+    source: str
     who: Pattern
     who_all: Pattern
     system: Pattern | None
-    user: Pattern
+    wordings: tuple[Pattern, ...]
+    replies: Mapping[str, Pattern]
     prefill: str
     words: Words
+
+    @property
+    def first(self) -> First:
+        """What stands first and is shared as a prefix: the persona, or the item (question and options)."""
+        return _first_of(self.system, self.wordings[0])
+
+    def messages(self, elicitation: Elicitation, paraphrase: int = 0) -> tuple[tuple[Role, Pattern], ...]:
+        """Return the chat of one elicitation and wording, in which persona and question are still open.
+
+        Raises:
+            UsageError: a paraphrase that the template does not have.
+            InputDataError: the template does not say how to reply under this elicitation.
+        """
+        self.check_asks(elicitation)
+        self.check_paraphrases([paraphrase])
+        user = self.wordings[paraphrase]
+        if self.replies:
+            user = user.with_pattern(REPLY, self.replies[REPLY_KEYS[elicitation]])
+        return (("user", user),) if self.system is None else (("system", self.system), ("user", user))
+
+    def check_asks(self, elicitation: Elicitation) -> None:
+        """Refuse an elicitation that the template does not say how to reply under.
+
+        Raises:
+            InputDataError: names the file and the key to add.
+        """
+        key = REPLY_KEYS[elicitation]
+        if key in self.replies or (not self.replies and key == "reply"):
+            return
+        add = (
+            f"add the key `{key}`"
+            if self.replies
+            else f"put {{reply}} where `user` says how to reply, and add the keys `reply` and `{key}`"
+        )
+        raise InputDataError(f"{self.source}: the template does not say how to reply under {elicitation}; {add}.")
+
+    def check_paraphrases(self, numbers: Sequence[int]) -> None:
+        """Refuse paraphrases that the template does not have, or the same one twice.
+
+        Raises:
+            UsageError: names the template and the numbers it has.
+        """
+        for at, number in enumerate(numbers):
+            if not 0 <= number < len(self.wordings):
+                raise UsageError(f"The template {self.name!r} has no paraphrase {number}. {self._numbers()}")
+            if number in numbers[:at]:
+                raise UsageError(f"Paraphrase {number} of the template {self.name!r} is there more than once. {self._numbers()}")
+        if not numbers:
+            raise UsageError(f"No paraphrase of the template {self.name!r} is asked. {self._numbers()}")
+
+    def _numbers(self) -> str:
+        last = len(self.wordings) - 1
+        return f"It has 0 to {last}; 0 is `user`." if last else "It has 0 alone, which is `user`; `paraphrases` would add others."
 
     def check_translations(self, dataset: Dataset) -> None:
         """Refuse a template that translates some levels of an attribute and not others: the persona would mix languages.
@@ -98,6 +146,23 @@ class Template:
                         )
 
 
+def paraphrases_from(spec: str, template: Template) -> tuple[int, ...]:
+    """Read a list of paraphrases of a template: `0` (the wording of `user`), `0,2`, or `all`.
+
+    Raises:
+        UsageError: no number, one that the template does not have, or one that is there twice; names the numbers it has.
+    """
+    if spec.strip() == "all":
+        return tuple(range(len(template.wordings)))
+    words = [word.strip() for word in spec.split(",")]
+    for word in words:
+        if not re.fullmatch(r"[0-9]{1,9}", word):
+            raise UsageError(f"Paraphrases are numbers separated by commas, or `all`; found {word[:40]!r}.")
+    numbers = tuple(int(word) for word in words)
+    template.check_paraphrases(numbers)
+    return numbers
+
+
 class _File(StrictModel):
     # A level may be labelled 1 or 2.5, and a version is 1.
     model_config = ConfigDict(coerce_numbers_to_str=True)
@@ -109,6 +174,10 @@ class _File(StrictModel):
     who_all: str = ""
     system: str | None = None
     user: str
+    paraphrases: list[str] = Field(default_factory=list[str])
+    reply: str = ""
+    reply_stated: str = ""
+    reply_reasoned: str = ""
     prefill: str = "Answer:"
     person: str = "person"
     articles: bool = True
@@ -121,7 +190,7 @@ class _File(StrictModel):
 
 
 def load_template(name_or_path: str | Path) -> Template:
-    """Read a template: the name of a built-in one (`default`, `second-person`, `third-person`) or the path of a YAML file.
+    """Read a template: the name of a built-in one (see `builtin_templates`) or the path of a YAML file.
 
     Raises:
         UsageError: neither a built-in name nor a file.
@@ -146,27 +215,27 @@ def builtin_templates() -> list[str]:
 
 
 def _template(file: _File, where: str) -> Template:
-    persona_only = ("who", "who_all")
-    patterns = {
-        key: _pattern(getattr(file, key) or "", f"{where}: {key}", OF_PERSONA if key in persona_only else PLACEHOLDERS)
-        for key in ("who", "who_all", "system", "user")
-    }
-    _pattern(file.living_in, f"{where}: living_in", ("place",))
-    _pattern(file.whose, f"{where}: whose", ("title", "label"))
-    for name in ("question", "options"):
-        if name not in patterns["user"].names:
-            raise InputDataError(f"{where}: user: it has no {{{name}}}, so the respondent would not see it.")
-    if "who" in patterns["user"].names | patterns["system"].names and not (file.who and file.who_all):
+    who, who_all = (read_pattern(getattr(file, key), f"{where}: {key}", OF_PERSONA) for key in ("who", "who_all"))
+    system = None if file.system is None else read_pattern(file.system, f"{where}: system", PLACEHOLDERS)
+    wordings = {"user": file.user} | {f"paraphrases: {number}": text for number, text in enumerate(file.paraphrases, start=1)}
+    patterns = {key: read_pattern(text, f"{where}: {key}", (*PLACEHOLDERS, REPLY)) for key, text in wordings.items()}
+    replies = {key: read_pattern(text, f"{where}: {key}", PLACEHOLDERS) for key in _REPLIES if (text := getattr(file, key))}
+    read_pattern(file.living_in, f"{where}: living_in", ("place",))
+    read_pattern(file.whose, f"{where}: whose", ("title", "label"))
+    _check_wordings(patterns, system, replies, where)
+    used = frozenset[str]().union(*(pattern.names for pattern in (*patterns.values(), *replies.values(), system) if pattern is not None))
+    if "who" in used and not (file.who and file.who_all):
         raise InputDataError(f"{where}: {{who}} is used, so the template needs both `who` and `who_all`.")
-    seen = file.model_dump(exclude={"description"})
     return Template(
         name=file.name,
-        version=f"{file.version}+{canonical_hash(seen)[:6]}",
+        version=f"{file.version}+{canonical_hash(_seen(file))[:6]}",
         description=file.description,
-        who=patterns["who"],
-        who_all=patterns["who_all"],
-        system=None if file.system is None else patterns["system"],
-        user=patterns["user"],
+        source=where,
+        who=who,
+        who_all=who_all,
+        system=system,
+        wordings=tuple(patterns.values()),
+        replies=replies,
         prefill=file.prefill,
         words=Words(
             person=file.person,
@@ -181,13 +250,34 @@ def _template(file: _File, where: str) -> Template:
     )
 
 
-def _pattern(text: str, where: str, known: tuple[str, ...]) -> Pattern:
-    pieces: list[tuple[str, str | None]] = []
-    try:
-        for literal, name, spec, conversion in Formatter().parse(text.rstrip("\n")):
-            if name is not None and (spec or conversion or name not in known):
-                raise InputDataError(f"{where}: the placeholder {{{name}}} is not known here.{did_you_mean(name, known)}")
-            pieces.append((literal, name))
-    except ValueError as error:
-        raise InputDataError(f"{where}: {error}; write a brace that is not a placeholder twice, as {{{{ or }}}}.") from error
-    return Pattern(tuple(pieces))
+def _seen(file: _File) -> dict[str, object]:
+    # A file without replies and paraphrases has the version it had before there were any.
+    unused = {key for key in (*_REPLIES, "paraphrases") if not getattr(file, key)}
+    return file.model_dump(exclude={"description", *unused})
+
+
+def _check_wordings(patterns: Mapping[str, Pattern], system: Pattern | None, replies: Mapping[str, Pattern], where: str) -> None:
+    """Refuse a wording that hides something from the respondent, or that is more than other words for `user`."""
+    first = _first_of(system, patterns["user"])
+    for key, pattern in patterns.items():
+        for name in ("question", "options"):
+            if name not in pattern.names:
+                raise InputDataError(f"{where}: {key}: it has no {{{name}}}, so the respondent would not see it.")
+        if replies and REPLY not in pattern.names:
+            raise InputDataError(f"{where}: {key}: it has no {{reply}}, so that `{next(iter(replies))}` would not be seen.")
+        if not replies and REPLY in pattern.names:
+            raise InputDataError(f"{where}: {key}: {{reply}} is used, so the template needs the key `reply`.")
+        if _first_of(system, pattern) != first:
+            raise InputDataError(
+                f"{where}: {key}: it does not begin with the {first}, as `user` does; a paraphrase keeps the order, "
+                "and another order is another template."
+            )
+
+
+def _first_of(system: Pattern | None, user: Pattern) -> First:
+    for _, name in (*(system.pieces if system is not None else ()), *user.pieces):
+        if name in ("question", "options"):
+            return "item"
+        if name == "who" or (name in OF_PERSONA and name not in _OF_EVERYONE):
+            return "persona"
+    return "item"

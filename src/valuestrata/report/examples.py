@@ -94,16 +94,19 @@ def _example(dataset: Dataset, entry: Entry, row: Mapping[str, Any], prompt: str
 def prompts_for(dataset: Dataset, rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Return pair_id -> what the model saw, rendered again; only where it has the hash that the response recorded."""
     from valuestrata.prompts import load_template, render_prompts
+    from valuestrata.prompts.prompt import ELICITATIONS
 
     found: dict[str, str] = {}
     for row in rows:
         readout = row["elicitation"]
-        if not row["prompt_hash"] or not row["template"] or readout not in ("text", "logprob", "first-token"):
+        if not row["prompt_hash"] or not row["template"] or readout not in ELICITATIONS:
             continue
         pair = pl.DataFrame({name: [row[name]] for name in ("pair_id", "item", "subgroup")})
         try:
             template = load_template(row["template"])
-            prompt = next(iter(render_prompts(dataset, pair, template=template, elicitation=readout, orders=[row["order"] or "scale"])))
+            orders, paraphrases = [row["order"] or "scale"], [row["paraphrase"] or 0]
+            prompts = render_prompts(dataset, pair, template=template, elicitation=readout, orders=orders, paraphrases=paraphrases)
+            prompt = next(iter(prompts))
         except ValuestrataError:
             # A user's own template file need not be at hand when a report is written.
             continue

@@ -25,7 +25,8 @@ READOUTS: Mapping[str, str] = {
     "text": "the answer is read from the text that the model writes",
     "logprob": "the answer is the option whose whole string is most probable",
     "first-token": "the answer is the option whose first token is most probable",
-    "distribution": "the model states shares of all options",
+    "stated-distribution": "the model states the share of every option in percent, and the answer is the largest",
+    "reasoned": "the model thinks first, and the answer is read from the text it closes with",
 }
 
 

@@ -55,15 +55,19 @@ _ANSWER = _any(
     *("answer", "response", "réponse", "respuesta", "antwort", "risposta", "resposta", "jawapan", "jawaban", "cevap", "ответ"),
     *("答案", "答え", "回答", "답변", "답", "பதில்", "उत्तर", "الجواب", "الإجابة"),
 )
+_KEYED = rf"[\"']{_any('choice', 'option', 'code', 'value', 'rating', 'score', 'selection')}[\"']\s*:"
 _IS = _any("is", "are", "would be", "will be", "was", "remains", "es", "est", "ist", "は", "是")
 MARKER = re.compile(
     rf"(?<![a-z]){_ANSWER}[\"')\]_]*\s*(?:\((?:number|code)\)\s*)?{_IS}?\s*(?:[:=]|->|→|=>)+"
     rf"|(?<![a-z]){_ANSWER}\s+{_IS}\b(?:\s+{_any('therefore', 'thus', 'probably', 'likely', 'simply', 'closest to')})?"
     rf"|{_ANSWER}[は是]"
     rf"|^[\s#>]*(?:final )?{_ANSWER}(?=\s+[-+]?\d)"
-    rf"|[\"']{_any('choice', 'option', 'code', 'value', 'rating', 'score', 'selection')}[\"']\s*:",
+    rf"|{_KEYED}",
     re.IGNORECASE | re.MULTILINE,
 )
+# Where a marker may begin, in a text as it was written, and what belongs to it before that.
+MARKER_WORD = re.compile(rf"(?<![a-z]){_ANSWER}|\\boxed\s*\{{|{_KEYED}", re.IGNORECASE)
+MARKER_LEAD = re.compile(r"(?:[\"'*_#>({\[ \t]|\b(?:my|the|final)(?=[ \t\"'*_]))*\Z", re.IGNORECASE)
 
 _CHOOSES = _any(
     *("say", "choose", "chose", "pick", "picked", "select", "selected", "answer", "rate", "give", "opt for", "go with", "go for"),

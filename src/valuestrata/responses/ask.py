@@ -93,6 +93,7 @@ def ask(
     template: str | Path = "default",
     elicitation: Elicitation = "logprob",
     orders: str = "scale",
+    paraphrases: str = "0",
     samples: int = 1,
     max_calls: int | None = None,
     max_cost: float | None = None,
@@ -103,7 +104,7 @@ def ask(
         dataset: what is asked about.
         respondent: who answers.
         out: folder of the run; where one of the same identity lies, it goes on.
-        split, part, fold, items, strata, template, elicitation, orders, samples: what is asked, as `plan_asking` takes it.
+        split, part, fold, items, strata, template, elicitation, orders, paraphrases, samples: what is asked, as `plan_asking` takes it.
         max_calls, max_cost: as `ask_planned` takes them.
 
     Raises:
@@ -119,6 +120,7 @@ def ask(
         template=template,
         elicitation=elicitation,
         orders=orders,
+        paraphrases=paraphrases,
         samples=samples,
     )
     return ask_planned(dataset, respondent, out, asking, max_calls=max_calls, max_cost=max_cost)

@@ -12,7 +12,7 @@ import polars as pl
 
 from valuestrata.dataset import Dataset
 from valuestrata.errors import InputDataError, UsageError, did_you_mean
-from valuestrata.prompts import load_template, orders_from, questions_of, render_prompts
+from valuestrata.prompts import load_template, orders_from, paraphrases_from, questions_of, render_prompts
 from valuestrata.prompts.orders import seed_of
 from valuestrata.prompts.prompt import Elicitation, Prompt
 from valuestrata.prompts.template import Template
@@ -30,7 +30,7 @@ class Asking:
     Attributes:
         pairs: pair_id, item, subgroup; each pair once.
         template: the recipe of the prompts. elicitation: how answers are drawn out.
-        orders: names of option orders, as responses record them.
+        orders: names of option orders, as responses record them. paraphrases: numbers of the template's wordings.
         samples: how often each prompt is asked.
         split, part, fold, items, strata: where the pairs are from.
     """
@@ -39,6 +39,7 @@ class Asking:
     template: Template
     elicitation: Elicitation
     orders: tuple[str, ...]
+    paraphrases: tuple[int, ...]
     samples: int
     split: str
     part: str
@@ -49,7 +50,7 @@ class Asking:
     @property
     def planned(self) -> int:
         """Number of prompts."""
-        return self.pairs.height * len(self.orders) * self.samples
+        return self.pairs.height * len(self.orders) * len(self.paraphrases) * self.samples
 
     @property
     def document(self) -> dict[str, Any]:
@@ -61,6 +62,7 @@ class Asking:
             "items": list(self.items),
             "strata": list(self.strata),
             "orders": list(self.orders),
+            "paraphrases": list(self.paraphrases),
             "seeds": [seed for seed in map(seed_of, self.orders) if seed is not None],
             "samples": self.samples,
         }
@@ -73,6 +75,7 @@ class Asking:
             template=self.template,
             elicitation=self.elicitation,
             orders=self.orders,
+            paraphrases=self.paraphrases,
             samples=self.samples,
             personas=respondent.personas_for(dataset) if isinstance(respondent, AskedAsOthers) else None,
         )
@@ -93,6 +96,7 @@ def plan_asking(
     template: str | Path = "default",
     elicitation: Elicitation = "logprob",
     orders: str = "scale",
+    paraphrases: str = "0",
     samples: int = 1,
 ) -> Asking:
     """Say what is asked.
@@ -104,18 +108,20 @@ def plan_asking(
         items, strata: only these, where given.
         template: name or file of the persona template.
         elicitation: how answers are drawn out.
-        orders: option orders, as `orders_from` reads them.
+        orders: option orders, as `orders_from` reads them. paraphrases: wordings, as `paraphrases_from` reads them.
         samples: how often each prompt is asked.
 
     Raises:
         UsageError: a name that does not exist, or a number that makes no sense.
         InputDataError: nothing to ask, or a template file that cannot be used.
     """
+    recipe = load_template(template)
     return Asking(
         pairs=select_pairs(dataset, split, part, fold, items, strata),
-        template=load_template(template),
+        template=recipe,
         elicitation=elicitation,
         orders=orders_from(orders),
+        paraphrases=paraphrases_from(paraphrases, recipe),
         samples=samples,
         split=split,
         part=part,

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from valuestrata.prompts.prompt import Prompt
 from valuestrata.respondents.base import Answer
 from valuestrata.responses.parse import parse_answer
+from valuestrata.responses.reasoned import split_reasoned
 from valuestrata.responses.schema import Status
+from valuestrata.responses.stated import parse_distribution
 
 # A library's rounding is no reason to throw an answer away.
 _SUM_TOLERANCE = 1e-3
+# How services and libraries say that a text ended because it was long enough.
+_CUT_OFF = frozenset({"length", "max_tokens", "max_output_tokens"})
 
 
 def row_of(answer: Answer, labels: Mapping[int, str]) -> dict[str, Any]:
     """Return the row of an answer; `labels` has every code of the item with its label, in scale order.
 
     A code chosen outright is the answer; else the likeliest option (the lowest code among equals); else what the text
-    says. An answer with an error, with none of the three, or with probabilities that are not a distribution over the
+    says: under `stated-distribution` the likeliest of the options whose shares it states, under `reasoned` what it closes
+    with. An answer with an error, with none of the three, or with probabilities that are not a distribution over the
     prompt's options is `failed`.
     """
     prompt = answer.prompt
-    code, status, note = _read(answer, labels)
-    failed = status == "failed"
+    read = _read(answer, labels)
+    failed = read.status == "failed"
     return {
         "pair_id": prompt.pair_id,
         "item": prompt.item,
@@ -37,14 +44,14 @@ def row_of(answer: Answer, labels: Mapping[int, str]) -> dict[str, Any]:
         "shown": list(prompt.shown),
         "sample": prompt.sample,
         "prompt_hash": prompt.hash,
-        "text": _storable(answer.text),
-        "reasoning": _storable(answer.reasoning),
-        "answer": code,
-        "status": status,
-        "error": _storable(note) if status != "answered" else None,
+        "text": _storable(read.text),
+        "reasoning": _storable(read.reasoning),
+        "answer": read.code,
+        "status": read.status,
+        "error": _storable(read.note) if read.status != "answered" else None,
         "attempts": answer.attempts,
         "finish_reason": answer.finish_reason,
-        "option_probs": None if failed or answer.option_probs is None else in_scale_order(prompt, answer.option_probs, labels),
+        "option_probs": None if failed or read.probabilities is None else in_scale_order(prompt, read.probabilities, labels),
         "option_mass": None if failed else _finite(answer.option_mass),
         "prompt_tokens": answer.prompt_tokens,
         "completion_tokens": answer.completion_tokens,
@@ -65,22 +72,80 @@ def likeliest(shown: Sequence[int], probabilities: Sequence[float]) -> int:
     return min(code for code, probability in zip(shown, probabilities, strict=True) if probability == best)
 
 
-def _read(answer: Answer, labels: Mapping[int, str]) -> tuple[int | None, Status, str | None]:
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What an answer came to; probabilities in displayed order."""
+
+    code: int | None
+    status: Status
+    note: str | None
+    probabilities: Sequence[float] | None
+    text: str | None
+    reasoning: str | None
+
+
+def _read(answer: Answer, labels: Mapping[int, str]) -> _Read:
     prompt = answer.prompt
+
+    def as_given(code: int | None, status: Status, note: str | None = None) -> _Read:
+        return _Read(code, status, note, answer.option_probs, answer.text, answer.reasoning)
+
     if answer.error is not None:
-        return None, "failed", answer.error
+        return as_given(None, "failed", answer.error)
     if answer.option_probs is not None and (problem := _not_a_distribution(prompt, answer.option_probs)):
-        return None, "failed", problem
+        return as_given(None, "failed", problem)
     if answer.choice is not None:
         if answer.choice in prompt.shown:
-            return answer.choice, "answered", None
-        return None, "invalid_code", f"chose {answer.choice}, which is no code of the item"
+            return as_given(answer.choice, "answered")
+        return as_given(None, "invalid_code", f"chose {answer.choice}, which is no code of the item")
     if answer.option_probs is not None:
-        return likeliest(prompt.shown, answer.option_probs), "answered", None
-    if answer.text is not None:
-        parsed = parse_answer(answer.text, prompt.options, prompt.shown, labels)
-        return parsed.answer, parsed.status, parsed.note
-    return None, "failed", "empty answer: neither text, probabilities nor a choice"
+        return as_given(likeliest(prompt.shown, answer.option_probs), "answered")
+    if answer.text is None and answer.reasoning is None:
+        return as_given(None, "failed", "empty answer: neither text, probabilities nor a choice")
+    # A model that thought and then wrote nothing has answered the call.
+    read = _READERS.get(prompt.elicitation, _of_text)(answer, answer.text or "", labels)
+    if read.status == "unparsed" and _was_cut_off(answer):
+        return replace(read, note=f"cut off before it was finished ({read.note}); raise --max-new-tokens")
+    return read
+
+
+def _of_text(answer: Answer, text: str, labels: Mapping[int, str]) -> _Read:
+    prompt = answer.prompt
+    if _was_cut_off(answer) and _may_go_on(text, prompt.options):
+        return _Read(None, "unparsed", "it ends within a number", None, text, answer.reasoning)
+    parsed = parse_answer(text, prompt.options, prompt.shown, labels)
+    return _Read(parsed.answer, parsed.status, parsed.note, None, text, answer.reasoning)
+
+
+def _of_reasoned(answer: Answer, text: str, labels: Mapping[int, str]) -> _Read:
+    prompt = answer.prompt
+    parts = split_reasoned(text, prompt.options, prompt.shown, labels)
+    thinking = [thought for thought in (answer.reasoning, parts.thinking) if thought]
+    reasoning = "\n\n".join(thinking) if thinking else None
+    if _was_cut_off(answer) and not parts.marked:
+        # What stands in thinking that did not come to its end is no answer.
+        return _Read(None, "unparsed", "no closing answer", None, parts.closing, reasoning)
+    return replace(_of_text(answer, parts.closing, labels), reasoning=reasoning)
+
+
+def _of_stated(answer: Answer, text: str, labels: Mapping[int, str]) -> _Read:
+    prompt = answer.prompt
+    stated = parse_distribution(text, prompt.options, prompt.shown, labels)
+    code = None if stated.probabilities is None else likeliest(prompt.shown, stated.probabilities)
+    return _Read(code, stated.status, stated.note, stated.probabilities, text, answer.reasoning)
+
+
+_READERS = {"stated-distribution": _of_stated, "reasoned": _of_reasoned}
+
+
+def _was_cut_off(answer: Answer) -> bool:
+    return answer.finish_reason is not None and answer.finish_reason.lower() in _CUT_OFF
+
+
+def _may_go_on(text: str, options: Sequence[str]) -> bool:
+    """Whether the number that a text ends with is the beginning of a longer option: the 1 of a 10."""
+    last = re.search(r"\d{1,9}\Z", text)
+    return last is not None and any(option != last[0] and option.startswith(last[0]) for option in options)
 
 
 def _not_a_distribution(prompt: Prompt, probabilities: Sequence[float]) -> str | None:

@@ -54,7 +54,7 @@ Indices = NDArray[np.intp]
 ENOUGH_SAMPLES = 10
 INVALID = ("unparsed", "invalid_code", "failed")
 # Every other readout asks for a distribution, so that there a missing answer is a missing distribution.
-TEXT = "text"
+WRITTEN = ("text", "reasoned")
 
 BY_MODE = ("accuracy", "accuracy_valid", "nmae", "nmae_valid", "bias")
 # Of samples half as large as the survey, so pessimistic: see `_of_halves`.
@@ -225,7 +225,7 @@ def _stated(gold: pl.DataFrame, rows: pl.DataFrame, share_valid: Floats, missing
     options = gold["options"].to_numpy()
     is_answered = pl.col("status") == "answered"
     given = rows.filter(is_answered & pl.col("option_probs").is_not_null()).select("pair", "option_probs")
-    absent = rows.filter(~is_answered & ((pl.col("elicitation") != TEXT) | pl.col("option_probs").is_not_null()))
+    absent = rows.filter(~is_answered & (~pl.col("elicitation").is_in(WRITTEN) | pl.col("option_probs").is_not_null()))
     pair = given["pair"].to_numpy().astype(np.intp)
     wrong = np.flatnonzero(given["option_probs"].list.len().to_numpy() != options[pair])
     if len(wrong):

@@ -97,6 +97,7 @@ def test_sections_stand_in_their_order(page):
         "landscape",
         "answers",
         "examples",
+        "usage",
         "published",
         "method",
     ]
@@ -209,7 +210,7 @@ def test_low_coverage_is_said(world, tmp_path):
 
 def test_two_models_of_one_short_name_stay_apart(world, fake_run, scored, tmp_path):
     runs = [fake_run(world.dataset, f"org{i}/same-name", 0.3 + i / 10, "text", i) for i in range(3)]
-    runs += [fake_run(world.dataset, "baseline:item-mode", 0.7, "distribution", 9)]
+    runs += [fake_run(world.dataset, "baseline:item-mode", 0.7, "stated-distribution", 9)]
     scores = scored(world.dataset, runs)
     text = write_report(world.dataset, runs, scores, tmp_path / "r.html").read_text(encoding="utf-8")
     assert text.count('class="verdict"') == 3

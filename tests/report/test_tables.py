@@ -84,7 +84,7 @@ def test_headline_puts_models_first_and_bounds_last(world):
 
 def test_tables_round_trip_through_csv(world, tmp_path):
     paths = write_tables(world.dataset, world.runs, world.scores, tmp_path)
-    assert set(paths) == {"headline", "scores", "by_subgroup", "by_topic", "by_item", "landscape", "published"}
+    assert set(paths) == {"headline", "scores", "by_subgroup", "by_topic", "by_item", "landscape", "usage", "published"}
     for path in paths.values():
         assert path.stat().st_size > 0
     scores = pl.read_csv(paths["scores"], schema_overrides=world.scores.schema)

@@ -4,6 +4,7 @@ from valuestrata.report.auditpage import write_audit
 from valuestrata.report.html import write_report
 from valuestrata.report.tables import audit_frames, headline_table, write_tables
 from valuestrata.report.terminal import print_audit, print_headline, print_power, print_verdicts
+from valuestrata.report.variance import print_variance
 from valuestrata.report.view import RunLike
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "print_audit",
     "print_headline",
     "print_power",
+    "print_variance",
     "print_verdicts",
     "write_audit",
     "write_report",

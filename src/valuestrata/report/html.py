@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -19,6 +20,8 @@ from valuestrata.report.audited import audit_sections
 from valuestrata.report.published import is_published_setting, published_facts
 from valuestrata.report.section import Absent, Section
 from valuestrata.report.tables import headline_table, write_tables
+from valuestrata.report.usage import usage_section
+from valuestrata.report.variance import variance_section
 from valuestrata.report.view import RunLike, View, views_of
 from valuestrata.report.words import capital, number, small_bound
 from valuestrata.report.worth import structure_section, worth_section
@@ -39,6 +42,7 @@ def write_report(
     notes: Sequence[str] = (),
     assessment: Assessment | None = None,
     audit: Audit | None = None,
+    variance: pl.DataFrame | None = None,
 ) -> Path:
     """Write the page and, in the folder `tables` beside it, its tables as CSV.
 
@@ -52,6 +56,7 @@ def write_report(
         notes: sentences to print with the method.
         assessment: of the first split and part in the scores; without it the page has no verdicts and no comparisons.
         audit: of the same part, of some or all of the runs; without it the page does not say who is served worse.
+        variance: frame of `scores.variance`; without it the page does not say what moves the answers.
 
     Returns:
         Path of the page.
@@ -63,11 +68,12 @@ def write_report(
     views = views_of(dataset, runs, scores)
     if not views:
         raise InputDataError("the scores are empty: there is nothing to report. Score at least one run first.")
-    sections, absent = sections_of(dataset, runs, scores, views, published=published, notes=notes, assessment=assessment, audit=audit)
+    parts: dict[str, Any] = {"assessment": assessment, "audit": audit, "variance": variance}
+    sections, absent = sections_of(dataset, runs, scores, views, published=published, notes=notes, **parts)
     survey = dataset.meta.get("survey") or {}
     heading = title or str(survey.get("title") or survey.get("name") or "Subgroup answers")
     write_text(page, render(heading, sections, absent))
-    write_tables(dataset, runs, scores, page.parent / "tables", published=published, assessment=assessment, audit=audit)
+    write_tables(dataset, runs, scores, page.parent / "tables", published=published, **parts)
     return page
 
 
@@ -102,6 +108,7 @@ def sections_of(
     notes: Sequence[str],
     assessment: Assessment | None = None,
     audit: Audit | None = None,
+    variance: pl.DataFrame | None = None,
 ) -> tuple[list[Section], list[tuple[str, str]]]:
     """Return the sections that have something to show, and (title, reason) of those that do not."""
     view = views[0]
@@ -110,12 +117,14 @@ def sections_of(
         *([] if assessment is None else [worth_section(view, assessment)]),
         _headline(dataset, runs, scores, views),
         *([] if audit is None else audit_sections(dataset, runs, audit)),
+        *([] if variance is None else [variance_section(variance)]),
         _by(view, "subgroup"),
         _by(view, "topic"),
         _landscape(dataset),
         _answers(view, runs),
         *([] if assessment is None else [structure_section(view, assessment)]),
         _examples(view, runs),
+        usage_section(runs),
         _published(dataset, views) if published else ("Published figures", "left out on request"),
         _method(dataset, runs, views, notes),
     ]

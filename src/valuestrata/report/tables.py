@@ -15,9 +15,12 @@ from valuestrata.files import write_text
 from valuestrata.report.published import published_table
 from valuestrata.report.view import Cell, RunLike, View, views_of
 from valuestrata.report.words import subgroup_titles
+from valuestrata.responses.failures import failure_kinds
+from valuestrata.responses.kinds import kind_of
 from valuestrata.scores.assess import Assessment
 from valuestrata.scores.schema import SCORES
 from valuestrata.scores.structure import spread_by_attribute
+from valuestrata.scores.variancelines import variance_lines
 
 HEADLINE = ("accuracy", "accuracy_expected", "nmae", "w1", "refusal_rate", "invalid_rate")
 # Under this coverage a headline says that pairs are missing.
@@ -88,6 +91,31 @@ def key_table(views: Iterable[View], by: str) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
+def usage_table(runs: Sequence[RunLike]) -> pl.DataFrame:
+    """Return a row a run of a model or control: run, responses, calls, prompt_tokens, completion_tokens, cost, seconds, failed, failures.
+
+    `calls` counts every attempt, `cost` is in US dollars, `seconds` sums the responses' own latencies: calls under way
+    together count each. Null where no response of the run says. `failures` lists the kinds with their numbers.
+    """
+    rows = [_usage_row(run) for run in runs if kind_of(run)[0] != "baseline"]
+    whole = dict.fromkeys(("responses", "calls", "prompt_tokens", "completion_tokens"), pl.Int64)
+    schema: dict[str, Any] = {"run": pl.String, **whole, "cost": pl.Float64, "seconds": pl.Float64}
+    return pl.DataFrame(rows, schema={**schema, "failed": pl.Int64, "failures": pl.String}, orient="row")
+
+
+def _usage_row(run: RunLike) -> tuple[object, ...]:
+    responses = run.responses
+
+    def total(column: str) -> float | None:
+        found = responses[column]
+        return None if found.null_count() == found.len() else float(found.sum())
+
+    tokens = [None if (value := total(column)) is None else int(value) for column in ("attempts", "prompt_tokens", "completion_tokens")]
+    kinds = failure_kinds(responses)
+    listed = ", ".join(f"{number:,} {kind}" for kind, number in kinds.items())
+    return (run.name, responses.height, *tokens, total("cost"), total("latency"), sum(kinds.values()), listed)
+
+
 def audit_frames(dataset: Dataset, runs: Sequence[RunLike], audit: Audit) -> dict[str, pl.DataFrame]:
     """Return the frames of an audit: `verdicts`, subgroups called by their titles, then its tables."""
     names = subgroup_titles(dataset)
@@ -103,13 +131,14 @@ def write_tables(
     published: bool = True,
     assessment: Assessment | None = None,
     audit: Audit | None = None,
+    variance: pl.DataFrame | None = None,
 ) -> dict[str, Path]:
     """Write the tables as CSV into `folder` and return name -> path.
 
-    headline, scores (as given, long), by_subgroup, by_topic, by_item, landscape, and published unless it is not wanted; with
-    an assessment also verdicts, relative, comparisons, structure, spread and leakage; with an audit also audit_verdicts and its tables,
-    each as audit_NAME. Numbers are written in full; only the
-    page and the terminal round.
+    headline, scores (as given, long), by_subgroup, by_topic, by_item, landscape, usage where a model was called, and published
+    unless it is not wanted; with an assessment also verdicts, relative, comparisons, structure, spread and leakage; with an
+    audit also audit_verdicts and its tables, each as audit_NAME; with a variance table that and its sentences. Numbers are
+    written in full; only the page and the terminal round.
     """
     views = views_of(dataset, runs, scores)
     sizes = dataset.subgroups.select("subgroup", "stratum", respondents="n", respondents_effective="n_eff")
@@ -122,6 +151,8 @@ def write_tables(
         "by_item": key_table(views, "item").join(items, on="item", how="left", maintain_order="left"),
         "landscape": dataset.landscape.join(items.select("item", "topic"), on="item", how="left", maintain_order="left"),
     }
+    if not (usage := usage_table(runs)).is_empty():
+        frames["usage"] = usage
     if published:
         frames["published"] = published_table()
     if assessment is not None:
@@ -135,6 +166,8 @@ def write_tables(
         }
     if audit is not None:
         frames |= {f"audit_{name}": frame for name, frame in audit_frames(dataset, runs, audit).items()}
+    if variance is not None:
+        frames |= {"variance": variance, "variance_lines": variance_lines(variance)}
     paths: dict[str, Path] = {}
     for name, frame in frames.items():
         paths[name] = folder / f"{name}.csv"

@@ -1,0 +1,259 @@
+"""Variance components of one item's answers over personas, orders, paraphrases and templates; on plain arrays.
+
+**Model.** A *prompt* is one cell of persona g and presentation c = (order j, paraphrase l, template m). Its s-th answer is a
+vector y (one number, or one for each code) with
+
+    y = mean + persona_g + order_j + paraphrase_l + template_m + combination_c + (persona x presentation)_gc + sample_gcs,
+
+effects uncorrelated, with variances summed over the vector. *combination* is what order, paraphrase and template do together
+beyond each alone; *persona x presentation* is every interaction of the persona with any of them, lumped: that of persona and
+order, persona and template, and so on up to all together.
+
+**Estimator.** With a the mean of the n_a answers to a prompt and s_a^2 their variance,
+
+    d_ab = (|a - b|^2 - s_a^2 / n_a - s_b^2 / n_b) / 2,    E d_ab = sum of the variances of all effects that differ between a and b,
+
+for any two prompts of the item. Least squares of d over all pairs of prompts on which effects differ, each pair once, gives the
+components (Koch 1967, Technometrics 9:93-118, and 1968, 10:551-558, from symmetric differences; the same equations as MINQUE with
+the identity for its prior, Rao 1971, Journal of Multivariate Analysis 1:257-275). It is unbiased for whatever prompts are there,
+and equals the textbook's analysis of variance where every persona was shown every presentation equally often. *sample* is the mean
+of s_a^2 over the prompts answered more than once; it need not be the same for all prompts, and one answered once takes that mean.
+
+Values may be negative; they are not cut, since a mean over items of what was cut would be too large.
+
+**What a design cannot tell apart.** Effects that always differ together have one equation for several variances. Their *block*
+has an estimate, its members have none: with one presentation, `persona + persona x presentation`; with one answer a prompt,
+`persona x presentation + sample`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from valuestrata.scores.pairs import Floats, Indices
+
+FACTORS = ("persona", "order", "paraphrase", "template")
+PRESENTATION = FACTORS[1:]
+COMBINATION = "combination"
+INTERACTION = "persona x presentation"
+SAMPLE = "sample"
+COMPONENTS = (*FACTORS, COMBINATION, INTERACTION, SAMPLE)
+# A variance below this is rounding: answers lie between 0 and 1.
+NOTHING = 1e-12
+# Entries of a projection on 0 and 1 below this are 0.
+TINY = 1e-9
+
+Block = frozenset[str]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The components of one item.
+
+    Attributes:
+        values: component -> one solution of the equations. A single one means something only where it is a block of its own.
+        blocks: the finest sums of components that the design tells apart, in the order of `COMPONENTS`; together they hold every
+            component that varies here.
+        unknown: components that vary here and of which no sum can be told from the rest.
+        levels: component -> levels behind it: personas, orders, ...; presentations; prompts; answers a prompt.
+        responses: answers used.
+    """
+
+    values: Mapping[str, float]
+    blocks: tuple[Block, ...]
+    unknown: Block
+    levels: Mapping[str, float]
+    responses: int
+
+    @property
+    def varying(self) -> Block:
+        """The components that the design lets vary, told apart or not."""
+        return self.unknown.union(*self.blocks)
+
+    def of(self, block: Iterable[str]) -> float:
+        """Return the variance of a block, or of several together; what does not vary here adds nothing."""
+        return sum(self.values.get(name, 0.0) for name in block)
+
+
+def name_of(block: Iterable[str]) -> str:
+    """Return a block's name: its components joined by +, in the order of `COMPONENTS`."""
+    held = set(block)
+    return " + ".join(name for name in COMPONENTS if name in held)
+
+
+def decompose(factors: Indices, answers: Floats, *, drawn: bool) -> Parts:
+    """Split the variance of one item's answers into components.
+
+    Args:
+        factors: shape (N, 4), levels of `FACTORS` as numbers from 0.
+        answers: shape (N, D), a vector an answer; squared distances are what is split.
+        drawn: whether an answer is one draw of several that the model could have given. False of probabilities, which are the
+            same each time: then there is no `sample`, and answers to one prompt are repetitions.
+    """
+    cells = _Cells.of(factors, answers, drawn=drawn)
+    varies = cells.factors.max(axis=0) > 0 if len(cells.factors) else np.zeros(len(FACTORS), dtype=np.bool_)
+    names = [name for name, does in zip(FACTORS, varies, strict=True) if does]
+    names += [COMBINATION] if varies[1:].sum() > 1 else []
+    names += [INTERACTION] if len(cells.size) > 1 else []
+    differ, weight, value = _patterns(cells, np.flatnonzero(varies))
+    design = _design(differ, names)
+    found, free = _solve(design, weight, value)
+    blocks, unknown = _blocks(names, free)
+    values = dict(zip(names, np.where(np.abs(found) < NOTHING, 0.0, found).tolist(), strict=True))
+    if cells.sampling is not None:
+        values[SAMPLE] = cells.sampling
+        blocks.append(frozenset({SAMPLE}))
+    elif drawn:
+        # The variance within a prompt was not taken off: it stands in what differs between any two prompts.
+        blocks = [block | {SAMPLE} if INTERACTION in block else block for block in blocks]
+        if INTERACTION in unknown or INTERACTION not in names:
+            unknown |= {SAMPLE}
+    levels = {name: float(count) for name, count in zip(FACTORS, cells.factors.max(axis=0, initial=-1) + 1, strict=True)}
+    levels[COMBINATION] = float(len(np.unique(cells.factors[:, 1:], axis=0)))
+    levels[INTERACTION] = float(len(cells.size))
+    levels[SAMPLE] = len(factors) / max(len(cells.size), 1)
+    return Parts(values, tuple(sorted(blocks, key=_place)), unknown, levels, len(factors))
+
+
+def merged(structures: Iterable[tuple[Block, ...]]) -> tuple[Block, ...]:
+    """Return the finest blocks that are unions of blocks in each of several structures over the same components."""
+    result: list[Block] = []
+    for block in (block for structure in structures for block in structure):
+        touching = [other for other in result if other & block]
+        result = [other for other in result if not other & block]
+        result.append(block.union(*touching))
+    return tuple(sorted(result, key=_place))
+
+
+def allows(finer: tuple[Block, ...], coarser: tuple[Block, ...]) -> bool:
+    """Whether each block of `coarser` is a union of blocks of `finer`, and both hold the same components."""
+    same = frozenset[str]().union(*finer) == frozenset[str]().union(*coarser)
+    return same and all(any(block <= whole for whole in coarser) for block in finer)
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """The C prompts of an item.
+
+    Attributes:
+        factors: shape (C, 4), numbered from 0 without gaps. mean: shape (C, D). noise: shape (C,), s_a^2 / n_a, 0 where unknown.
+        size: shape (C,), answers. sampling: mean of s_a^2, None where no prompt was answered twice or nothing is drawn.
+    """
+
+    factors: Indices
+    mean: Floats
+    noise: Floats
+    size: Floats
+    sampling: float | None
+
+    @classmethod
+    def of(cls, factors: Indices, answers: Floats, *, drawn: bool) -> _Cells:
+        dense = np.stack([np.unique(column, return_inverse=True)[1] for column in factors.T], axis=1).astype(np.intp)
+        kept, cell = np.unique(_numbered(dense), return_inverse=True)
+        first = np.zeros(len(kept), dtype=np.intp)
+        first[cell[::-1]] = np.arange(len(cell))[::-1]
+        size = np.bincount(cell, minlength=len(kept)).astype(np.float64)
+        # About their common mean, so that little is lost where differences of large sums are taken.
+        centred = answers - answers.mean(axis=0) if len(answers) else answers
+        mean = _sums(cell, centred, len(kept)) / size[:, None]
+        squares = np.bincount(cell, weights=np.square(centred - mean[cell]).sum(axis=1), minlength=len(kept))
+        several = size > 1
+        if not drawn or not several.any():
+            return cls(dense[first], mean, np.zeros(len(kept)), size, None)
+        within = np.divide(squares, size - 1, out=np.zeros_like(squares), where=several)
+        sampling = float(within[several].mean())
+        noise = np.where(several, within, sampling) / size
+        return cls(dense[first], mean, noise, size, 0.0 if sampling < NOTHING else sampling)
+
+
+def _patterns(cells: _Cells, varying: Indices) -> tuple[NDArray[np.bool_], Floats, Floats]:
+    """Sort all pairs of prompts by which factors differ between them.
+
+    Pairs that agree in a set of factors *at least* are pairs within groups, whose sums need no pair to be formed; pairs that agree
+    in exactly that set follow by inclusion and exclusion over larger sets.
+
+    Returns:
+        differ: shape (M, 4), for every pattern that has a pair. weight: shape (M,), its pairs. value: shape (M,), mean of d_ab.
+    """
+    sets = [held for size in range(len(varying), -1, -1) for held in combinations(varying.tolist(), size)]
+    exact: dict[tuple[int, ...], tuple[float, float]] = {}
+    for held in sets:
+        number, total = _within(cells, held)
+        for larger, (pairs, sum_) in exact.items():
+            if set(held) < set(larger):
+                number, total = number - pairs, total - sum_
+        exact[held] = (number, total)
+    rows = [(held, number, total) for held, (number, total) in exact.items() if number > 0.5]
+    differ = np.array([[place in varying and place not in held for place in range(len(FACTORS))] for held, _, _ in rows], dtype=np.bool_)
+    weight = np.array([number for _, number, _ in rows])
+    value = np.array([total / number for _, number, total in rows])
+    return differ.reshape(len(rows), len(FACTORS)), weight, value
+
+
+def _within(cells: _Cells, held: tuple[int, ...]) -> tuple[float, float]:
+    """Return the number of pairs of prompts that agree in the factors `held`, and the sum of d over them.
+
+    Over the m prompts of a group, the sum over pairs of |a - b|^2 is m sum |a|^2 - |sum a|^2.
+    """
+    _, group = np.unique(_numbered(cells.factors[:, list(held)]), return_inverse=True)
+    groups = int(group.max(initial=-1)) + 1
+    size = np.bincount(group, minlength=groups).astype(np.float64)
+    squares = np.bincount(group, weights=np.square(cells.mean).sum(axis=1), minlength=groups)
+    sums = np.square(_sums(group, cells.mean, groups)).sum(axis=1)
+    noise = np.bincount(group, weights=cells.noise, minlength=groups)
+    return float((size * (size - 1)).sum() / 2), float((size * squares - sums - (size - 1) * noise).sum() / 2)
+
+
+def _design(differ: NDArray[np.bool_], names: list[str]) -> Floats:
+    """Return which components differ under each pattern, shape (M, number of names)."""
+    several = differ[:, 1:].any(axis=1, keepdims=True)
+    every = np.hstack([differ, several, np.ones((len(differ), 1), dtype=np.bool_)])
+    return every[:, [COMPONENTS.index(name) for name in names]].astype(np.float64)
+
+
+def _solve(design: Floats, weight: Floats, value: Floats) -> tuple[Floats, Floats]:
+    """Return the shortest least-squares solution, and the projection on what the equations leave free (0 where all is known)."""
+    count = design.shape[1]
+    if not len(design):
+        return np.zeros(count), np.eye(count)
+    root = np.sqrt(weight / weight.sum())
+    found = np.linalg.lstsq(design * root[:, None], value * root, rcond=None)[0]
+    # Which sums are known depends on the patterns that are there, not on how often: 0 and 1 make the rank clear.
+    return found, np.eye(count) - np.linalg.pinv(design) @ design
+
+
+def _blocks(names: list[str], free: Floats) -> tuple[list[Block], Block]:
+    """Return the blocks whose sums are known, and the components that are in none."""
+    structure = merged([tuple(frozenset({name, other}) for at, name in enumerate(names) for other in _tied(names, free, at))])
+    known = [block for block in structure if np.abs(free @ np.array([name in block for name in names], dtype=np.float64)).max() < TINY]
+    return known, frozenset(names).difference(*known)
+
+
+def _tied(names: list[str], free: Floats, at: int) -> list[str]:
+    """Return the component itself and those that the equations mix with it."""
+    return [name for place, name in enumerate(names) if place == at or abs(free[at, place]) > TINY]
+
+
+def _numbered(columns: Indices) -> Indices:
+    """Return one number for each row of whole numbers from 0, equal where rows are equal."""
+    number = np.zeros(len(columns), dtype=np.intp)
+    for column in columns.T:
+        number *= int(column.max(initial=0)) + 1
+        number += column
+    return number
+
+
+def _sums(group: Indices, values: Floats, groups: int) -> Floats:
+    result = np.empty((groups, values.shape[1]))
+    for place, column in enumerate(values.T):
+        result[:, place] = np.bincount(group, weights=column, minlength=groups)
+    return result
+
+
+def _place(block: Block) -> int:
+    return min(COMPONENTS.index(name) for name in block)

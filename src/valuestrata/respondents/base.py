@@ -17,6 +17,7 @@ __all__ = [
     "ELICITATIONS",
     "Answer",
     "Budgeted",
+    "Choosy",
     "Elicitation",
     "Estimate",
     "Estimates",
@@ -24,7 +25,9 @@ __all__ = [
     "Prompt",
     "Respondent",
     "Stoppable",
+    "Versioned",
     "elicitation_of",
+    "estimate_of",
 ]
 
 
@@ -104,6 +107,13 @@ class Estimates(Protocol):
         ...
 
 
+def estimate_of(respondent: Respondent, prompts: Sequence[Prompt]) -> Estimate:
+    """Return what asking `prompts` takes of any respondent model; one that cannot say calls nobody and reads no tokens."""
+    if isinstance(respondent, Estimates):
+        return respondent.estimate(prompts)
+    return Estimate(len(prompts), 0, None, 0, 0.0, "no language model")
+
+
 @runtime_checkable
 class Stoppable(Protocol):
     """A respondent model with calls under way: told to stop, it starts none and gives back what those under way bring."""
@@ -128,4 +138,26 @@ class Budgeted(Protocol):
         Raises:
             UsageError: what the model costs is not known.
         """
+        ...
+
+
+@runtime_checkable
+class Choosy(Protocol):
+    """A respondent model that cannot be asked in every way."""
+
+    def check(self, elicitation: Elicitation) -> None:
+        """Refuse what it cannot give, before the first call.
+
+        Raises:
+            UsageError: says what it does not give, and which elicitations work.
+        """
+        ...
+
+
+@runtime_checkable
+class Versioned(Protocol):
+    """A respondent model reached through libraries whose versions are worth recording; they are no part of its identity."""
+
+    def versions(self) -> Mapping[str, str]:
+        """Return library -> version."""
         ...

@@ -24,7 +24,18 @@ import polars as pl
 from valuestrata.dataset import Dataset
 from valuestrata.errors import UsageError, did_you_mean
 from valuestrata.prompts.persona import Persona, personas_of
-from valuestrata.respondents.base import Answer, Elicitation, Prompt, Respondent
+from valuestrata.respondents.base import (
+    Answer,
+    Budgeted,
+    Choosy,
+    Elicitation,
+    Estimate,
+    Prompt,
+    Respondent,
+    Stoppable,
+    Versioned,
+    estimate_of,
+)
 from valuestrata.subgroups import EVERYONE, pair_id
 
 CONTROLS = ("no-persona", "country-only", "shuffled-persona", "wrong-country")
@@ -236,6 +247,43 @@ class Control:
         """Yield what the model answers; who it is asked as stands in the prompts."""
         return self._inner.answer(prompts)
 
+    def estimate(self, prompts: Sequence[Prompt]) -> Estimate:
+        """Return what asking `prompts` takes of the model inside."""
+        return estimate_of(self._inner, prompts)
+
+    def check(self, elicitation: Elicitation) -> None:
+        """Refuse what the model inside cannot give.
+
+        Raises:
+            UsageError: says what it does not give.
+        """
+        if isinstance(self._inner, Choosy):
+            self._inner.check(elicitation)
+
+    def versions(self) -> Mapping[str, str]:
+        """Return the versions that the model inside records."""
+        return self._inner.versions() if isinstance(self._inner, Versioned) else {}
+
+    @property
+    def stopped(self) -> str | None:
+        """Why the model inside starts no more calls; None while it does, or where it cannot be stopped."""
+        return self._inner.stopped if isinstance(self._inner, Stoppable) else None
+
+    def stop(self, why: str) -> None:
+        """Tell the model inside to start no more calls, where it can be told."""
+        if isinstance(self._inner, Stoppable):
+            self._inner.stop(why)
+
+    def spend_at_most(self, dollars: float) -> None:
+        """Hand the limit on to the model inside.
+
+        Raises:
+            UsageError: it is paid by nobody, or its price is not known.
+        """
+        if not isinstance(self._inner, Budgeted):
+            raise UsageError(f"MODEL {self.name!r} is paid by nobody, so that it has no cost to limit.")
+        self._inner.spend_at_most(dollars)
+
 
 @dataclass(frozen=True, slots=True)
 class _Said:
@@ -326,6 +374,11 @@ class OnePersonaControl(Control):
             for twin in others:
                 yield said.to(twin)
         yield from failed
+
+    def estimate(self, prompts: Sequence[Prompt]) -> Estimate:
+        """Return what asking `prompts` takes: each question that has no answer yet, once."""
+        once = {question: prompt for prompt in prompts if (question := _question(prompt)) not in self._said}
+        return estimate_of(self._inner, list(once.values()))
 
 
 def make_control(word: str, dataset: Dataset, load: Callable[[str], Respondent], *, seed: int = 0) -> Control:

@@ -1,0 +1,126 @@
+"""Who can be asked, and what each can do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+from valuestrata.errors import UsageError, did_you_mean
+
+Sdk = Literal["openai", "anthropic", "google"]
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """A provider, or a kind of server.
+
+    Attributes:
+        name: the word before the first slash of MODEL.
+        sdk: through whose library it is asked.
+        base_url: where it is, None where the user must say.
+        keys: environment variables that may hold the key; the first that is set counts.
+        needs_key: whether it answers nobody without one.
+        top_logprobs: alternatives it lists at a position at most, 0 where it gives no log-probabilities.
+        continues: whether it goes on with an assistant's turn that the request begins, which `logprob` needs.
+        choice: how it is told to allow the options alone; None where it cannot be.
+        seed: what it calls a seed; None where it takes none.
+        limit: what it calls the most tokens to write.
+        whole_numbers: whether its models are known to write every number up to 999 as one token.
+        free: whether nobody is paid for it.
+    """
+
+    name: str
+    sdk: Sdk
+    base_url: str | None
+    keys: tuple[str, ...] = ()
+    needs_key: bool = True
+    top_logprobs: int = 0
+    continues: bool = False
+    choice: Literal["json schema", "structured outputs"] | None = None
+    seed: str | None = "seed"
+    limit: str = "max_tokens"
+    whole_numbers: bool = False
+    free: bool = False
+
+
+def _local(name: str, port: int, key: str, **features: Any) -> Provider:
+    """A server of the user's own, which need not want a key."""
+    return Provider(name, "openai", f"http://localhost:{port}/v1", (key,), needs_key=False, free=True, **features)
+
+
+def _table(*providers: Provider) -> Mapping[str, Provider]:
+    return MappingProxyType({provider.name: provider for provider in providers})
+
+
+# Addresses and variables as the providers' own documentation has them; of log-probabilities only what it promises.
+PROVIDERS: Mapping[str, Provider] = _table(
+    Provider(
+        "openai",
+        "openai",
+        "https://api.openai.com/v1",
+        ("OPENAI_API_KEY",),
+        top_logprobs=20,
+        choice="json schema",
+        limit="max_completion_tokens",
+        whole_numbers=True,
+    ),
+    Provider("anthropic", "anthropic", "https://api.anthropic.com", ("ANTHROPIC_API_KEY",), choice="json schema", seed=None),
+    Provider(
+        "google",
+        "google",
+        "https://generativelanguage.googleapis.com",
+        ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+        top_logprobs=20,
+        choice="json schema",
+        limit="max_output_tokens",
+    ),
+    Provider("mistral", "openai", "https://api.mistral.ai/v1", ("MISTRAL_API_KEY",), choice="json schema", seed="random_seed"),
+    Provider("together", "openai", "https://api.together.xyz/v1", ("TOGETHER_API_KEY",), choice="json schema"),
+    Provider("openrouter", "openai", "https://openrouter.ai/api/v1", ("OPENROUTER_API_KEY",), top_logprobs=20, choice="json schema"),
+    Provider("groq", "openai", "https://api.groq.com/openai/v1", ("GROQ_API_KEY",), limit="max_completion_tokens"),
+    Provider("deepseek", "openai", "https://api.deepseek.com", ("DEEPSEEK_API_KEY",), top_logprobs=20, seed=None),
+    Provider("xai", "openai", "https://api.x.ai/v1", ("XAI_API_KEY",), top_logprobs=8, choice="json schema"),
+    Provider("fireworks", "openai", "https://api.fireworks.ai/inference/v1", ("FIREWORKS_API_KEY",), top_logprobs=5, choice="json schema"),
+    _local("vllm-server", 8000, "VLLM_API_KEY", top_logprobs=20, continues=True, choice="structured outputs"),
+    _local("llamacpp", 8080, "LLAMA_API_KEY", top_logprobs=40, continues=True, choice="json schema"),
+    _local("ollama", 11434, "OLLAMA_API_KEY", top_logprobs=20, choice="json schema"),
+    _local("lmstudio", 1234, "LM_API_TOKEN", choice="json schema"),
+    Provider("openai-compatible", "openai", None, ("OPENAI_COMPATIBLE_API_KEY",), needs_key=False, top_logprobs=20, choice="json schema"),
+)
+
+
+def provider_of(word: str) -> tuple[Provider, str]:
+    """Return the provider of a MODEL word (`openai/gpt-4.1-mini`) and the model as the provider calls it.
+
+    Raises:
+        UsageError: no such provider, or no model behind it.
+    """
+    name, _, model = word.partition("/")
+    if name not in PROVIDERS:
+        raise UsageError(f"MODEL {word!r}: there is no provider {name!r}.{did_you_mean(name, PROVIDERS)}")
+    if not model:
+        raise UsageError(f"MODEL {word!r} names no model; write {name}/MODEL.")
+    return PROVIDERS[name], model
+
+
+def check_readout(provider: Provider, elicitation: str) -> None:
+    """Refuse an elicitation that reads probabilities which the provider does not tell.
+
+    Raises:
+        UsageError: says what is missing and which elicitations work.
+    """
+    if elicitation not in ("logprob", "first-token"):
+        return
+    if not provider.top_logprobs:
+        raise UsageError(
+            f"{provider.name} gives no log-probabilities, so that --elicitation {elicitation} cannot be read from its models. "
+            "Use text, reasoned or stated-distribution."
+        )
+    if elicitation == "logprob" and not provider.continues:
+        servers = ", ".join(f"{other.name}/MODEL" for other in PROVIDERS.values() if other.continues)
+        raise UsageError(
+            f"{provider.name} gives the likeliest tokens of what its models write, but does not continue an answer that is begun, as "
+            f"--elicitation logprob needs. Use --elicitation first-token or text, or a server that does: {servers}."
+        )

@@ -1,0 +1,218 @@
+"""Probabilities of the options out of what a provider tells of its tokens: text and log-probability of the likeliest few.
+
+`first-token`: the probability of each option at the place of the answer. A server that continues a turn is handed the
+prefill (`Answer:`); any other writes `Answer:` itself, and what it writes before the answer is passed over: marker,
+markup, blanks. Tokens that read alike without blanks (` 3`, `3`) are summed. Where one option begins as another does
+(`1` and `10`) and nothing shows that the longer is a token of its own, nobody can tell whose probability that of `1` is:
+such an answer fails and is not guessed.
+
+`logprob`: the probability of an option's whole string and the end of the turn, summed over the forms ` N` and `N`, as for
+models on this machine. The texts that lead to a form are walked one by one, each with a call that continues it.
+
+What lies below the listed alternatives counts as zero, so that `option_mass` is a lower bound.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from valuestrata.respondents.base import Prompt
+from valuestrata.respondents.hosted.reply import Position, Reply
+
+# How servers show the token that ends a turn, and "" for those that show nothing of it.
+ENDS = frozenset(
+    {
+        "",
+        "</s>",
+        "<eos>",
+        "<|eos|>",
+        "<|im_end|>",
+        "<|eot_id|>",
+        "<|eom_id|>",
+        "<|end|>",
+        "<|return|>",
+        "<|endoftext|>",
+        "<|end_of_text|>",
+        "<|end_of_turn|>",
+        "<end_of_turn>",
+        "<turn|>",
+        "<|END_OF_TURN_TOKEN|>",
+        "<|end▁of▁sentence|>",
+        "<｜end▁of▁sentence｜>",
+        "[EOS]",
+    }
+)
+# A text that is reached with less probability is not followed: what it could add to an option is less than that.
+PRUNED = 1e-6
+# So much may lie behind a blank that a server does not continue before an answer would be wrong by it.
+_LOST = 0.01
+_MARKUP = str.maketrans("", "", "*_`\"'#>~ \t\r\n")
+
+Alternatives = Sequence[tuple[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Probabilities of the options, in displayed order, summing to 1, and what they summed to before; or why there are none."""
+
+    probs: tuple[float, ...] | None = None
+    mass: float | None = None
+    error: str | None = None
+
+
+def read_first_token(prompt: Prompt, positions: Sequence[Position], *, whole_numbers: bool) -> Reading:
+    """Read `first-token` from the written tokens.
+
+    Args:
+        prompt: what was asked.
+        positions: the tokens written behind the prompt, or behind its prefill.
+        whole_numbers: whether the model is known to write a number as one token.
+    """
+    place = _answer_place(positions, prompt.prefill)
+    if place is None:
+        return Reading(error="no answer token: the model wrote nothing but the beginning of an answer")
+    probability: dict[str, float] = defaultdict(float)
+    for token, logprob in place.alternatives or [(place.token, place.logprob)]:
+        probability[token.strip()] += math.exp(logprob)
+    if not whole_numbers and (unclear := _unclear(prompt.options, probability)):
+        return Reading(
+            error=f"ambiguous first token: {unclear[0]!r} may be the beginning of {unclear[1]!r}, and nothing shows that this model "
+            "writes the longer as one token"
+        )
+    listed = len(place.alternatives)
+    return _reading([probability.get(option, 0.0) for option in prompt.options], f"no option among the {listed} likeliest tokens")
+
+
+def _answer_place(positions: Sequence[Position], prefill: str) -> Position | None:
+    """Return the first position whose token is no part of `Answer:`, blanks or markup."""
+    lead = prefill.translate(_MARKUP).casefold().rstrip(":") + ":"
+    written = ""
+    for position in positions:
+        written += position.token
+        if not lead.startswith(written.translate(_MARKUP).casefold()):
+            return position
+    return None
+
+
+def _unclear(options: Sequence[str], seen: Iterable[str]) -> tuple[str, str] | None:
+    """Return an option and a longer one that begins with it, where no token shows the longer as a whole."""
+    whole = set(seen)
+    pairs = ((short, long) for short in options for long in options if long != short and long.startswith(short))
+    return next(((short, long) for short, long in pairs if long not in whole), None)
+
+
+async def walk(
+    prompt: Prompt, continued: Callable[[str, int], Awaitable[Reply | None]], ends: Iterable[str] = (), most: int | None = None
+) -> Reading | None:
+    """Read `logprob`, call by call.
+
+    Args:
+        prompt: what was asked.
+        continued: makes a call that continues the assistant's turn behind a text, writing at most so many tokens; None where
+            there was no reply, which ends the walk.
+        ends: further texts that stand for the end of the turn.
+        most: tokens that the first call may write.
+
+    Returns:
+        What was read, None where a call brought no reply.
+    """
+    walker = _Walk(prompt, ENDS | set(ends))
+    longest = max(map(len, walker.forms)) + 2
+    root = await continued(prompt.prefill, longest if most is None else min(longest, most))
+    if root is None:
+        return None
+    walker.follow(root)
+    for length in range(max(map(len, walker.forms)) + 1):
+        texts = walker.open_texts(length)
+        replies = await asyncio.gather(*(continued(prompt.prefill + text, 1) for text in texts), return_exceptions=True)
+        for text, reply in zip(texts, replies, strict=True):
+            # Siblings of a call that ends all are awaited first: they are paid for, whatever becomes of the answer.
+            if isinstance(reply, BaseException):
+                raise reply
+            if reply is None:
+                return None
+            walker.learn(text, reply, root)
+        walker.expand(length)
+    return walker.reading()
+
+
+class _Walk:
+    """Texts that lead to a form of an option, each with its probability and, once known, what may follow it."""
+
+    def __init__(self, prompt: Prompt, ends: frozenset[str]) -> None:
+        self._options = prompt.options
+        self._ends = ends
+        self._reached: dict[str, float] = defaultdict(float, {"": 1.0})
+        self._ended: dict[str, float] = defaultdict(float)
+        self._next: dict[str, Alternatives] = {}
+        self._lost = 0.0
+        self._mute: str | None = None
+        self.forms = {form for option in prompt.options for form in (option, f" {option}")}
+
+    def follow(self, reply: Reply) -> None:
+        """Learn from a reply that wrote several tokens what may follow each of the texts that it went through."""
+        text = ""
+        for position in reply.positions or ():
+            self._next.setdefault(text, position.alternatives)
+            text += position.token
+            if position.token in self._ends or not self._leads(text):
+                break
+
+    def open_texts(self, length: int) -> list[str]:
+        """Return the texts of a length whose continuation is still to be asked for."""
+        return [
+            text
+            for text, mass in self._reached.items()
+            if len(text) == length and mass >= PRUNED and text not in self._next and self._mute is None
+        ]
+
+    def learn(self, text: str, reply: Reply, root: Reply) -> None:
+        """Take what a call says of what may follow `text`."""
+        if text.endswith(" ") and not _reads_more(reply, root):
+            # Chat templates cut blanks off the end of a turn: this reply continues another text than it was asked to.
+            self._lost += self._reached[text]
+            self._next[text] = ()
+        elif reply.positions:
+            self._next[text] = reply.positions[0].alternatives
+        else:
+            self._mute = text
+
+    def expand(self, length: int) -> None:
+        """Hand the probability of the texts of a length on to what may follow them."""
+        for text in [text for text in self._reached if len(text) == length]:
+            for token, logprob in self._next.get(text, ()):
+                mass = self._reached[text] * math.exp(logprob)
+                if token in self._ends:
+                    self._ended[text] += mass
+                elif self._leads(text + token):
+                    self._reached[text + token] += mass
+
+    def reading(self) -> Reading:
+        """Return the probabilities of the options."""
+        if self._mute is not None:
+            return Reading(error=f"no log-probabilities of what follows {self._mute!r}: the server shows none where the turn ends")
+        if self._lost > _LOST:
+            return Reading(
+                error=f"a blank is cut off: {self._lost:.0%} of the probability lies behind a blank token, and the server's chat template "
+                "does not continue a turn that ends with one; first-token works there"
+            )
+        sums = [self._ended[option] + self._ended[f" {option}"] for option in self._options]
+        return _reading(sums, "no option, with the end of the turn behind it, among the likeliest tokens")
+
+    def _leads(self, text: str) -> bool:
+        return any(form.startswith(text) for form in self.forms)
+
+
+def _reads_more(reply: Reply, root: Reply) -> bool:
+    return reply.prompt_tokens is not None and root.prompt_tokens is not None and reply.prompt_tokens > root.prompt_tokens
+
+
+def _reading(sums: Sequence[float], nothing: str) -> Reading:
+    total = math.fsum(sums)
+    if not total > 0:
+        return Reading(error=f"no probability: {nothing}")
+    return Reading(tuple(value / total for value in sums), min(1.0, total))

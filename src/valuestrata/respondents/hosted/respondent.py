@@ -1,0 +1,277 @@
+"""A hosted model as a respondent: `PROVIDER/MODEL`.
+
+Calls go out as fast as the provider bears (`pace`), faults are survived or end the run (`calling`), and what a call
+brought is handed over as it comes. An answer that could not be read out of a reply keeps what it cost.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+import os
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from valuestrata.errors import RunFailedError, UsageError
+from valuestrata.respondents.base import Answer, Estimate, Prompt
+from valuestrata.respondents.hosted.asking import Asker
+from valuestrata.respondents.hosted.calling import Caller, OutOfMoneyError
+from valuestrata.respondents.hosted.faults import Fault, Kind
+from valuestrata.respondents.hosted.gate import Stopped
+from valuestrata.respondents.hosted.pace import Pace
+from valuestrata.respondents.hosted.prices import Prices, batch_factor, known_prices
+from valuestrata.respondents.hosted.providers import Provider, check_readout, provider_of
+from valuestrata.respondents.hosted.purse import Purse
+from valuestrata.respondents.hosted.runner import Runner
+from valuestrata.respondents.hosted.settings import HostedSettings
+from valuestrata.respondents.hosted.via_openai import OpenAIWire
+from valuestrata.respondents.hosted.wire import Wire
+
+_CHARACTERS_A_TOKEN = 4
+_TOKENS_A_MESSAGE = 4
+_LIBRARY = {"openai": "openai", "anthropic": "anthropic", "google": "google-genai"}
+_FREE = Prices(0.0, 0.0)
+_TO_DO: Mapping[Kind, str] = {
+    "wrong model": "Check the model's name and --base-url.",
+    "no credit": "Add credit with the provider.",
+    "wrong setting": "Change or leave out the setting that it names.",
+    "refused request": "So were all before it, so that it is not the prompt; change what it names.",
+    "connection": "Check that the server is running, and --base-url.",
+}
+_LATER = "No call succeeded for a while; try again later."
+
+
+class HostedRespondent:
+    """A model behind an API; `make_hosted` makes one.
+
+    Attributes:
+        pace: how many calls may be under way, as far as it is known.
+        purse: what was spent.
+    """
+
+    def __init__(self, word: str, provider: Provider, model: str, wire: Wire, *, base_url: str, settings: HostedSettings) -> None:
+        self._word = word
+        self._provider = provider
+        self._model = model
+        self._wire = wire
+        self._base_url = base_url
+        self._settings = settings
+        self._prices = _prices_of(provider, model, base_url, settings)
+        self._stopped: str | None = None
+        self._out_of_money = False
+        self._caller: Caller | None = None
+        self._runner: Runner[Prompt, Answer] | None = None
+        self.pace = Pace(settings.concurrency)
+        self.purse = Purse()
+
+    @property
+    def name(self) -> str:
+        """The model as the user wrote it."""
+        return self._word
+
+    @property
+    def prices(self) -> Prices | None:
+        """What the model costs; None where it is not known."""
+        return self._prices
+
+    @property
+    def settings(self) -> HostedSettings:
+        """How it is asked."""
+        return self._settings
+
+    @property
+    def provider(self) -> Provider:
+        """Who is asked."""
+        return self._provider
+
+    @property
+    def wire(self) -> Wire:
+        """The provider's language, in which batch files are written as well."""
+        return self._wire
+
+    def identity(self) -> Mapping[str, Any]:
+        """Return what makes this model's answers what they are.
+
+        How fast it is asked is no part of it, nor is the version of the provider's library (`versions`): requests are
+        written here and the library only carries them, so that an upgrade must not end a run that is half paid for.
+        """
+        decoding = self._settings.decoding()
+        if self._provider.seed is None:
+            decoding["seed"] = None
+        return {
+            "provider": self._provider.name,
+            "base_url": self._base_url,
+            "model": self._model,
+            "revision": None,
+            "adapter_hash": None,
+            "decoding": decoding,
+        }
+
+    def versions(self) -> Mapping[str, str]:
+        """Return the library through which it is asked, with its version."""
+        library = _LIBRARY[self._provider.sdk]
+        return {library: importlib.metadata.version(library)}
+
+    def check(self, elicitation: str) -> None:
+        """Refuse an elicitation that this provider cannot answer, before anything is called.
+
+        Raises:
+            UsageError: says what it does not give and what works.
+        """
+        check_readout(self._provider, elicitation)
+
+    def answer(self, prompts: Sequence[Prompt]) -> Iterator[Answer]:
+        """Yield one Answer for each prompt, as they come; fewer where it was told to stop.
+
+        Raises:
+            UsageError: an elicitation that the provider cannot answer.
+            RunFailedError: a fault for which every other call would fail as well; what came before it was yielded.
+        """
+        for elicitation in {prompt.elicitation for prompt in prompts}:
+            self.check(elicitation)
+        if self._stopped is not None:
+            return
+        self._runner = Runner(min(self._settings.concurrency, max(1, len(prompts))), self._opened, self._wire.close)
+        yield from self._runner.run(prompts)
+        if self._caller is not None and self._caller.fatal is not None:
+            raise RunFailedError(self._told(self._caller.fatal))
+
+    @property
+    def stopped(self) -> str | None:
+        """Why it starts no more calls; None while it does."""
+        return self._stopped
+
+    def stop(self, why: str) -> None:
+        """Start no more calls; those under way are waited for. May be called from a signal handler."""
+        if self._stopped is None:
+            self._stopped = why
+        if self._runner is not None:
+            self._runner.tell(self._close_gate)
+
+    def spend_at_most(self, dollars: float) -> None:
+        """Stop before a call that could take what is spent from now on over `dollars`.
+
+        Raises:
+            UsageError: the price of the model is not known.
+        """
+        if self._prices is None:
+            raise UsageError(
+                f"{self._word}: what this model costs is not known, so that a limit on the cost cannot be kept. Give its price in dollars "
+                "a million tokens with --price-in and --price-out."
+            )
+        if self._out_of_money:
+            self._stopped, self._out_of_money = None, False
+        self.purse.limit = self.purse.spent + dollars
+
+    def estimate(self, prompts: Sequence[Prompt]) -> Estimate:
+        """Return what asking `prompts` takes, by the length of their texts; the cost is that of answers as long as allowed."""
+        calls = read = written = 0
+        for prompt in prompts:
+            size = sum(len(message.content) for message in prompt.messages)
+            tokens = math.ceil(size / _CHARACTERS_A_TOKEN) + _TOKENS_A_MESSAGE * len(prompt.messages)
+            rounds = 1 + len(prompt.options) if prompt.elicitation == "logprob" else 1
+            calls += rounds
+            read += rounds * tokens
+            written += self._settings.tokens_for(prompt.elicitation) + rounds - 1
+        cost = None if self._prices is None else self._prices.of_tokens(read, written)
+        return Estimate(calls, read, None, written, cost, f"{_CHARACTERS_A_TOKEN} characters a token")
+
+    def _opened(self) -> Callable[[Prompt], Awaitable[Answer | None]]:
+        caller = Caller(self._wire, self._settings, self.pace, self.purse, self._prices)
+        self._caller = caller
+        if self._stopped is not None:
+            caller.gate.close()
+        asker = Asker(self._wire, self._provider, self._settings, caller)
+
+        async def work(prompt: Prompt) -> Answer | None:
+            try:
+                return await asker.ask(prompt)
+            except Stopped:
+                return None
+            except OutOfMoneyError:
+                self._out_of_money = self._out_of_money or self._stopped is None
+                self.stop(f"the next call could have cost more than the limit allows; {self.purse.spent:.4f} dollars were spent")
+                return None
+
+        return work
+
+    def _close_gate(self) -> None:
+        if self._caller is not None:
+            self._caller.gate.close()
+
+    def _told(self, found: Fault) -> str:
+        """Say why the run stopped: who said what, and what to do."""
+        variables = " or ".join(self._provider.keys)
+        to_do = f"Check the key in {variables}." if found.kind == "key refused" else _TO_DO.get(found.kind, _LATER)
+        return (
+            f"{self._word} at {self._base_url}: {found}. {to_do} The run stopped there; all answers before are kept, and the same "
+            "command goes on with the rest."
+        )
+
+
+def make_hosted(word: str, settings: HostedSettings | None = None, *, calls: bool = True) -> HostedRespondent:
+    """Return the hosted model behind a word.
+
+    Args:
+        word: `PROVIDER/MODEL`, as `openai/gpt-4.1-mini` or `vllm-server/ORG/NAME`.
+        settings: how it is asked.
+        calls: whether it will be called; False needs no key, for estimates and batch files.
+
+    Raises:
+        UsageError: no such provider; no key in the environment; a base URL that is missing or none; options alone wanted of
+            a provider that cannot be told so.
+        MissingExtraError: the provider's library is not installed.
+    """
+    how = settings or HostedSettings()
+    provider, model = provider_of(word)
+    base_url = _base_url(word, provider, how)
+    if how.constrain and provider.choice is None:
+        raise UsageError(f"{word}: {provider.name} cannot be told to answer with nothing but the options; leave --constrain out.")
+    key = _key(word, provider, needed=calls and provider.needs_key)
+    wire = _wire_of(provider)(provider, model, base_url=base_url, key=key, connections=how.concurrency)
+    return HostedRespondent(word, provider, model, wire, base_url=base_url, settings=how)
+
+
+def _wire_of(provider: Provider) -> Callable[..., Wire]:
+    if provider.sdk == "anthropic":
+        from valuestrata.respondents.hosted.via_anthropic import AnthropicWire
+
+        return AnthropicWire
+    if provider.sdk == "google":
+        from valuestrata.respondents.hosted.via_google import GoogleWire
+
+        return GoogleWire
+    return OpenAIWire
+
+
+def _base_url(word: str, provider: Provider, settings: HostedSettings) -> str:
+    """Return where the provider is asked; the variable of OpenAI's library counts for OpenAI alone."""
+    ambient = os.environ.get("OPENAI_BASE_URL") if provider.name == "openai" else None
+    url = settings.base_url or ambient or provider.base_url
+    if url is None:
+        raise UsageError(f"{word}: say where the server is with --base-url, as http://localhost:8000/v1.")
+    parts = urlsplit(url)
+    if parts.username or parts.password or parts.query:
+        # It stands in run.json and in messages.
+        raise UsageError(f"{word}: the base URL may hold no user, password or query; the key is taken from {provider.keys[0]}.")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(f"{word}: the base URL {url!r} is none; it begins with http:// or https:// and a host.")
+    return url.rstrip("/")
+
+
+def _key(word: str, provider: Provider, *, needed: bool) -> str | None:
+    key = next((value for name in provider.keys if (value := os.environ.get(name, "").strip())), None)
+    if key is None and needed:
+        raise UsageError(f"{word}: {provider.name} needs a key; set the environment variable {' or '.join(provider.keys)}.")
+    return key
+
+
+def _prices_of(provider: Provider, model: str, base_url: str, settings: HostedSettings) -> Prices | None:
+    if settings.prices is not None:
+        return replace(settings.prices, batch=batch_factor(provider.name))
+    if provider.free:
+        return _FREE
+    # Somebody else's address takes somebody else's prices.
+    return known_prices(provider.name, model) if base_url == provider.base_url else None

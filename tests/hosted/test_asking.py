@@ -1,0 +1,164 @@
+"""Asking a misbehaving server from beginning to end, with processes that are killed on the way and disks that are full.
+
+What counts is the server's own log of answers delivered.
+"""
+
+import contextlib
+import itertools
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+from polars.testing import assert_frame_equal
+
+from valuestrata.responses.run import load_run
+
+ROOT = Path(__file__).resolve().parents[2]
+KILLS = 30
+# An answer that the server wrote longer ago than this before a kill was stored.
+SAFE = 0.3
+
+
+class Served:
+    """The server as a process of its own."""
+
+    def __init__(self, folder: Path, seed: str) -> None:
+        folder.mkdir()
+        self._folder = folder
+        self._process = subprocess.Popen([sys.executable, "-m", "tests.hosted.server", str(folder), seed], cwd=ROOT)
+        until = time.monotonic() + 20
+        while not (folder / "port").exists():
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        self.url = f"http://127.0.0.1:{(folder / 'port').read_text()}/v1"
+
+    def deliveries(self) -> dict[str, list[tuple[float, float]]]:
+        """Identity -> when it was asked and when a whole answer to it was written, each time."""
+        found = defaultdict(list)
+        for line in (self._folder / "log").read_text().splitlines():
+            identity, asked, answered = json.loads(line)
+            found[identity].append((asked, answered))
+        return found
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+class Askers:
+    """Processes that ask, one at a time."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.hosted.asker"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.said: list[str] = []
+
+    def start(self, **order) -> int:
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        return int(self._line("pid"))
+
+    def status(self) -> int:
+        return int(self._line("status"))
+
+    def _line(self, word: str) -> str:
+        while True:
+            line = self._process.stdout.readline().strip()
+            assert line, "the asker ended"
+            if line.startswith(f"{word} "):
+                return line.removeprefix(f"{word} ")
+            self.said.append(line)
+
+    def close(self) -> None:
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+
+
+@pytest.fixture
+def served(tmp_path):
+    with contextlib.ExitStack() as stack:
+
+        def start(seed):
+            server = Served(tmp_path / f"server-{seed}", seed)
+            stack.callback(server.close)
+            return server
+
+        yield start
+
+
+@pytest.fixture
+def askers():
+    processes = Askers()
+    yield processes
+    processes.close()
+
+
+def table(folder):
+    return load_run(folder).responses.drop("latency", "attempts")
+
+
+def test_killed_thirty_times_it_ends_with_the_table_of_an_undisturbed_run_and_asks_nothing_twice(tmp_path, served, askers):
+    samples = 60
+    good, bad = served("good"), served("misbehaving")
+    askers.start(out=str(tmp_path / "calm"), url=good.url, samples=samples)
+    assert askers.status() == 0
+    chance = random.Random(20)
+    kills: list[float] = []
+    while len(kills) < KILLS:
+        child = askers.start(out=str(tmp_path / "killed"), url=bad.url, samples=samples)
+        time.sleep(chance.uniform(0.02, 0.4))
+        kills.append(time.monotonic())
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        assert askers.status() == -signal.SIGKILL, "it was done before it had been killed often enough"
+    askers.start(out=str(tmp_path / "killed"), url=bad.url, samples=samples)
+    assert askers.status() == 0
+
+    calm, killed = table(tmp_path / "calm"), table(tmp_path / "killed")
+    assert calm.height == 9 * 2 * samples
+    assert set(calm["status"]) == {"answered"}
+    assert_frame_equal(killed, calm)
+
+    deliveries = bad.deliveries()
+    assert len(deliveries) == calm.height
+    twice = {identity: times for identity, times in deliveries.items() if len(times) > 1}
+    for times in twice.values():
+        for (asked, answered), (again, _) in itertools.pairwise(times):
+            assert any(asked <= kill < again and kill - answered <= SAFE for kill in kills)
+    # At each kill no more can be lost than may be under way.
+    assert sum(len(times) - 1 for times in twice.values()) <= 48 * KILLS
+
+
+def test_a_misbehaving_server_alone_is_asked_nothing_twice(tmp_path, served, askers):
+    bad = served("other")
+    askers.start(out=str(tmp_path / "run"), url=bad.url, samples=8)
+    assert askers.status() == 0
+    assert {len(times) for times in bad.deliveries().values()} == {1}
+    rows = load_run(tmp_path / "run").responses
+    assert set(rows["status"]) == {"answered"}
+    assert rows["attempts"].max() > 1
+
+
+def test_a_full_disk_ends_the_run_with_what_it_has_and_more_room_completes_it(tmp_path, served, askers):
+    good = served("good")
+    out = tmp_path / "run"
+    askers.start(out=str(out), url=good.url, samples=20, limit=40_000)
+    assert askers.status() == 4
+    assert "could not be written" in askers.said[-1]
+    kept = load_run(out).responses.height
+    assert 10 < kept < 360
+    askers.start(out=str(out), url=good.url, samples=20)
+    assert askers.status() == 0
+    assert load_run(out).responses.height == 360
+    # Only what was under way when the disk was full can have been asked again.
+    again = sum(len(times) - 1 for times in good.deliveries().values())
+    assert again <= 48

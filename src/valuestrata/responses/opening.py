@@ -24,6 +24,7 @@ from valuestrata.responses.run import (
     write_table,
 )
 from valuestrata.responses.store import Store
+from valuestrata.responses.workerstore import recover
 
 
 @contextlib.contextmanager
@@ -34,11 +35,13 @@ def opened_run(folder: Path, meta: dict[str, Any]) -> Generator[Store]:
         UsageError: another process has it open.
         InputDataError: the folder holds something else, or a run of another identity.
     """
-    _check_folder(folder, meta)  # before a lock or a store is made in a folder that is not ours
+    check_folder(folder, meta)  # before a lock or a store is made in a folder that is not ours
     with Store(folder / STORE) as store:
-        there = _check_folder(folder, meta)
+        there = check_folder(folder, meta)
         document = meta if there is None else _continued(there, meta)
         write_json(folder / RUN, document)
+        # What workers of a call that broke off have answered belongs to this run before anything is asked again.
+        recover(folder, store)
         try:
             yield store
         except BaseException:
@@ -49,7 +52,12 @@ def opened_run(folder: Path, meta: dict[str, Any]) -> Generator[Store]:
         _close_run(folder, {**document, "finished": now()}, store)
 
 
-def _check_folder(folder: Path, meta: Mapping[str, Any]) -> dict[str, Any] | None:
+def check_folder(folder: Path, meta: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the document of the run that lies there, None where there is none.
+
+    Raises:
+        InputDataError: the folder holds something else, or a run of another identity than `meta`.
+    """
     there = read_meta(folder)
     if there is not None:
         check_same_identity(folder, there, meta)

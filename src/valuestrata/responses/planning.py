@@ -16,7 +16,7 @@ from valuestrata.prompts import load_template, orders_from, paraphrases_from, qu
 from valuestrata.prompts.orders import seed_of
 from valuestrata.prompts.prompt import Elicitation, Prompt
 from valuestrata.prompts.template import Template
-from valuestrata.respondents.base import Respondent
+from valuestrata.respondents.base import Choosy, Respondent, Versioned
 from valuestrata.respondents.controls import AskedAsOthers
 from valuestrata.responses.run import new_meta
 
@@ -169,8 +169,14 @@ def labels_of(dataset: Dataset) -> dict[str, Mapping[int, str]]:
 
 
 def asked_meta(dataset: Dataset, respondent: Respondent, name: str, asking: Asking) -> dict[str, Any]:
-    """Return the document of `run.json` for asking `respondent`: everything that identifies the run called `name`."""
-    return new_meta(
+    """Return the document of `run.json` for asking `respondent`: everything that identifies the run called `name`.
+
+    Raises:
+        UsageError: the respondent model cannot be asked in this way.
+    """
+    if isinstance(respondent, Choosy):
+        respondent.check(asking.elicitation)
+    meta = new_meta(
         dataset,
         name,
         "asked",
@@ -180,6 +186,9 @@ def asked_meta(dataset: Dataset, respondent: Respondent, name: str, asking: Aski
         elicitation=asking.elicitation,
         plan=asking.document,
     )
+    if isinstance(respondent, Versioned):
+        meta["versions"] |= respondent.versions()
+    return meta
 
 
 def _as_json(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -144,6 +144,12 @@ def read_store(folder: Path) -> pl.DataFrame:
     return _table(folder / FILE, places)
 
 
+def answered_keys(folder: Path) -> frozenset[str]:
+    """Return the identities that a store has a success of, without opening it for writing; none where there is no store."""
+    places, _, _ = _index(folder / FILE)
+    return frozenset(key for key, (_, _, success) in places.items() if success)
+
+
 def store_size(folder: Path) -> int | None:
     """Return the bytes of a store's file, None where there is no store."""
     try:
@@ -197,7 +203,7 @@ def _index(file: Path) -> tuple[dict[str, Place], int, int]:
             if not line.endswith(b"\n"):
                 break
             start, offset = offset, offset + len(line)
-            parts = _key_and_success(line)
+            parts = key_and_success(line)
             if parts is None:
                 damaged += 1
                 continue
@@ -208,7 +214,8 @@ def _index(file: Path) -> tuple[dict[str, Place], int, int]:
     return places, damaged, offset
 
 
-def _key_and_success(line: bytes) -> tuple[str, bool] | None:
+def key_and_success(line: bytes) -> tuple[str, bool] | None:
+    """Return the identity of a stored line and whether it is a success; None of a line that is not whole."""
     body = line[: -_TAIL_LENGTH - 1]
     after = len(_HEAD) + _KEY_LENGTH
     if not line.startswith(_HEAD) or line[after : after + len(_STATUS)] != _STATUS:

@@ -1,0 +1,43 @@
+"""What a run would take, before anything is asked: calls, tokens, dollars."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from valuestrata.dataset import Dataset
+from valuestrata.respondents.base import Estimate, Respondent, estimate_of
+from valuestrata.respondents.controls import ReusesAnswers
+from valuestrata.responses.opening import check_folder
+from valuestrata.responses.planning import Asking, asked_meta
+from valuestrata.responses.run import STORE
+from valuestrata.responses.store import answered_keys, read_store
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What asking would take.
+
+    Attributes:
+        planned: prompts of the plan. kept: those that the run has answered already.
+        estimate: what the others take.
+    """
+
+    planned: int
+    kept: int
+    estimate: Estimate
+
+
+def estimate_run(dataset: Dataset, respondent: Respondent, out: str | Path, asking: Asking) -> DryRun:
+    """Say what `ask_planned` would take of the respondent model, in a run that may have answers already; nothing is asked or written.
+
+    Raises:
+        InputDataError: `out` holds something else, or a run of another identity.
+    """
+    folder = Path(out)
+    check_folder(folder, asked_meta(dataset, respondent, folder.resolve().name, asking))
+    answered = answered_keys(folder / STORE)
+    if isinstance(respondent, ReusesAnswers):
+        respondent.recall(read_store(folder / STORE))
+    waiting = [prompt for prompt in asking.prompts(dataset, respondent) if prompt.key not in answered]
+    return DryRun(asking.planned, asking.planned - len(waiting), estimate_of(respondent, waiting))

@@ -17,14 +17,18 @@ import audit_10x20k
 import baseline_ladder
 import bootstrap_10x20k
 import gold_counts_vs_pandas
+import hosted_vs_inspect
 import local_forward
 import mode_bootstrap
+import resume_200k
 
 # Each returns one row a comparison; the row's name is the benchmark's where it holds none of its own.
 BENCHMARKS = {
     "gold_counts_vs_pandas": gold_counts_vs_pandas.run,
     "mode_bootstrap": mode_bootstrap.run,
     "local_forward": local_forward.run,
+    "hosted_vs_inspect": hosted_vs_inspect.run,
+    "resume_200k": resume_200k.run,
     "baseline_ladder": baseline_ladder.run,
     "bootstrap_10x20k": bootstrap_10x20k.run,
     "audit_10x20k": audit_10x20k.run,

@@ -21,13 +21,17 @@ if TYPE_CHECKING:
     from valuestrata.dataset import Dataset, load_dataset, write_dataset
     from valuestrata.errors import InputDataError, MissingExtraError, RunFailedError, UsageError, ValuestrataError
     from valuestrata.report import write_audit, write_report
-    from valuestrata.respondents.models import make_respondent
+    from valuestrata.respondents.models import ModelSettings, make_respondent
     from valuestrata.responses.ask import ask
     from valuestrata.responses.beside import baselines_beside
+    from valuestrata.responses.collecting import collect
+    from valuestrata.responses.estimating import estimate_run
     from valuestrata.responses.importing import import_run
+    from valuestrata.responses.planning import plan_asking
     from valuestrata.responses.run import Run, load_run
     from valuestrata.scores import compare, score
     from valuestrata.scores.assess import Assessment, assess
+    from valuestrata.scores.variance import variance
     from valuestrata.splits import leakage_report
     from valuestrata.study import run_study
     from valuestrata.studyfile import Study, load_study
@@ -52,16 +56,21 @@ _HOME = {
     "ValuestrataError": "errors",
     "write_audit": "report",
     "write_report": "report",
+    "ModelSettings": "respondents.models",
     "make_respondent": "respondents.models",
     "ask": "responses.ask",
     "baselines_beside": "responses.beside",
+    "collect": "responses.collecting",
+    "estimate_run": "responses.estimating",
     "import_run": "responses.importing",
+    "plan_asking": "responses.planning",
     "Run": "responses.run",
     "load_run": "responses.run",
     "compare": "scores",
     "score": "scores",
     "Assessment": "scores.assess",
     "assess": "scores.assess",
+    "variance": "scores.variance",
     "leakage_report": "splits",
     "Study": "studyfile",
     "load_study": "studyfile",
@@ -79,6 +88,7 @@ __all__ = [
     "Dataset",
     "InputDataError",
     "MissingExtraError",
+    "ModelSettings",
     "Run",
     "RunFailedError",
     "Study",
@@ -90,7 +100,9 @@ __all__ = [
     "audit_verdicts",
     "baselines_beside",
     "build",
+    "collect",
     "compare",
+    "estimate_run",
     "import_run",
     "leakage_report",
     "load_codebook",
@@ -99,10 +111,12 @@ __all__ = [
     "load_study",
     "make_respondent",
     "paper_preset",
+    "plan_asking",
     "power",
     "read_survey",
     "run_study",
     "score",
+    "variance",
     "write_audit",
     "write_dataset",
     "write_report",

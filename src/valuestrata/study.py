@@ -29,6 +29,7 @@ from valuestrata.responses.run import Run, load_run
 from valuestrata.scores.assess import Assessment, assess
 from valuestrata.scores.layout import keys_of
 from valuestrata.scores.plan import Declared, declare, describe
+from valuestrata.scores.variation import variation
 from valuestrata.studyfile import ModelSection, ReportSection, Study, SurveySection
 from valuestrata.subgroups import merge_levels
 from valuestrata.survey.read import read_survey
@@ -98,6 +99,7 @@ def run_study(study: Study, *, say: Callable[[str], None] = lambda _line: None) 
         published=study.report.published,
         assessment=found,
         audit=audited,
+        variance=variation(dataset, runs[: len(study.models)], bootstrap=section.bootstrap, seed=seed),
     )
     return StudyResult(dataset, tuple(runs), found, report, sum(results), audited)
 
@@ -209,11 +211,7 @@ def _asked(study: Study, model: ModelSection, dataset: Dataset, train_on: Datase
         split=study.split.scheme,
         fold=study.split.fold,
         train_on=train_on if fitted else None,
-        device=model.device,
-        seed=study.seeds.sampling,
-        persona_seed=study.seeds.persona,
-        temperature=model.temperature,
-        max_new_tokens=model.max_new_tokens,
+        settings=model.settings(study.seeds),
     )
     if isinstance(respondent, AskedAsOthers) and respondent.note:
         say(f"{model.run_name}: {respondent.note}")
@@ -228,10 +226,14 @@ def _asked(study: Study, model: ModelSection, dataset: Dataset, train_on: Datase
         strata=ask_.strata,
         template=model.template or ask_.template,
         elicitation=model.elicitation or ask_.elicitation,
+        paraphrases=model.paraphrases or ask_.paraphrases,
         orders=model.orders or ask_.orders,
         samples=model.samples or ask_.samples,
         max_calls=model.max_calls or ask_.max_calls,
+        max_cost=model.max_cost or ask_.max_cost,
     )
+    if result.stopped:
+        say(f"{model.run_name}: stopped, {result.left:,} prompts left ({result.stopped})")
     if not result.failed and not result.left:
         write_json(mark, {**done, model.run_name: request})
     return result.failed

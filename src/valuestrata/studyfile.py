@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -11,6 +12,7 @@ from pydantic import Field, field_validator
 from valuestrata.building import BuildSettings, paper_preset
 from valuestrata.errors import UsageError, did_you_mean
 from valuestrata.respondents.base import Elicitation
+from valuestrata.respondents.models import ModelSettings
 from valuestrata.responses.beside import kinds_of
 from valuestrata.scores.phrases import DIRECTED
 from valuestrata.scores.plan import Plan
@@ -63,31 +65,13 @@ class AskSection(StrictModel):
 
     elicitation: Elicitation = "logprob"
     template: str = "default"
+    paraphrases: str = "0"
     orders: str = "scale"
     samples: int = Field(default=1, ge=1)
     items: list[str] = Field(default_factory=list[str])
     strata: list[str] = Field(default_factory=list[str])
     max_calls: int | None = Field(default=None, ge=1)
-
-
-class ModelSection(StrictModel):
-    """One model of the study; null keys take the study's `ask` section."""
-
-    model: str
-    name: str | None = None
-    device: str | None = None
-    elicitation: Elicitation | None = None
-    template: str | None = None
-    orders: str | None = None
-    samples: int | None = Field(default=None, ge=1)
-    max_calls: int | None = Field(default=None, ge=1)
-    temperature: float = Field(default=0.0, ge=0)
-    max_new_tokens: int = Field(default=32, ge=1)
-
-    @property
-    def run_name(self) -> str:
-        """Folder name of the run: `name`, else the model's word with what a path cannot hold replaced."""
-        return self.name or re.sub(r"[^A-Za-z0-9._+@=-]+", "-", self.model)
+    max_cost: float | None = Field(default=None, gt=0)
 
 
 class SeedsSection(StrictModel):
@@ -99,6 +83,40 @@ class SeedsSection(StrictModel):
     sampling: int = 0
     persona: int = 0
     bootstrap: int = 0
+
+
+class ModelSection(StrictModel):
+    """One model of the study; null keys take the study's `ask` section."""
+
+    model: str
+    name: str | None = None
+    device: str | None = None
+    elicitation: Elicitation | None = None
+    template: str | None = None
+    paraphrases: str | None = None
+    orders: str | None = None
+    samples: int | None = Field(default=None, ge=1)
+    max_calls: int | None = Field(default=None, ge=1)
+    max_cost: float | None = Field(default=None, gt=0)
+    temperature: float | None = Field(default=0.0, ge=0)
+    max_new_tokens: int | None = Field(default=None, ge=1)
+    constrain: bool = False
+    base_url: str | None = None
+    concurrency: int = Field(default=64, ge=1)
+    timeout: float = Field(default=120.0, gt=0)
+    attempts: int = Field(default=6, ge=1)
+    prices: tuple[float, float] | None = None
+    extra: dict[str, Any] = Field(default_factory=dict[str, Any])
+
+    def settings(self, seeds: SeedsSection) -> ModelSettings:
+        """Return how this model is loaded or called, with the study's seeds."""
+        own = self.model_dump(include={field.name for field in fields(ModelSettings)})
+        return ModelSettings(**own, seed=seeds.sampling, persona_seed=seeds.persona)
+
+    @property
+    def run_name(self) -> str:
+        """Folder name of the run: `name`, else the model's word with what a path cannot hold replaced."""
+        return self.name or re.sub(r"[^A-Za-z0-9._+@=-]+", "-", self.model)
 
 
 class ScoreSection(StrictModel):

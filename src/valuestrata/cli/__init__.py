@@ -10,8 +10,9 @@ from typing import Annotated
 
 import typer
 
-from valuestrata.cli.asking import ask, import_
-from valuestrata.cli.judging import audit_, power_, report, score_
+from valuestrata.cli.asking import ask
+from valuestrata.cli.collecting import collect, import_
+from valuestrata.cli.judging import audit_, power_, report, score_, variance_
 from valuestrata.cli.output import say
 from valuestrata.cli.studies import demo, run
 from valuestrata.cli.surveys import build, codebook_draft, describe, landscape, leakage, simulate
@@ -38,7 +39,9 @@ def make_app() -> typer.Typer:
     app.command(short_help="What train and test share, by split.")(leakage)
     app.command(short_help="Ask a model in persona; resumable.")(ask)
     app.command("import", short_help="Take published outputs as a run.")(import_)
+    app.command(short_help="Join the shards of a run.")(collect)
     app.command("score", short_help="Score runs, with intervals, baselines and verdicts.")(score_)
+    app.command("variance", short_help="What moves a model's answers: persona, order, template, sampling.")(variance_)
     app.command("audit", short_help="Who is served worse, beyond noise and difficulty.")(audit_)
     app.command("power", short_help="Which gaps an audit could see, from the gold alone.")(power_)
     app.command(short_help="Write report.html and its tables.")(report)

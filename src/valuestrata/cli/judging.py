@@ -27,6 +27,8 @@ from valuestrata.cli.output import differences, headline, print_json, say, say_u
 from valuestrata.errors import UsageError
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from valuestrata.dataset import Dataset
     from valuestrata.responses.run import Run
     from valuestrata.scores.assess import Assessment
@@ -51,16 +53,9 @@ def score_(
     Verdict lines say what the scores are worth; docs/verdicts.md has their rules. Under --json `scores` holds the rows of RUN...,
     `baselines` those of the baselines beside them.
     """
-    if output is not None and output.suffix not in (".csv", ".parquet"):
-        raise UsageError(f"-o {output}: the table is written as .csv or .parquet; give one of these endings.")
+    _check_table(output)
     data, judged, found = _assessed(dataset, runs, split, part, fold, baselines, train_on, against, bootstrap, seed)
-    if output is not None:
-        from valuestrata.files import write_parquet, write_text
-
-        if output.suffix == ".parquet":
-            write_parquet(output, found.scores)
-        else:
-            write_text(output, found.scores.write_csv())
+    _write_table(found.scores, output)
     if as_json:
         given = [run.name for run in judged[: len(runs)]]
         rows = found.scores.to_dicts()
@@ -89,9 +84,46 @@ def report(
 ) -> None:
     """Write report.html, one file that opens without a network, and its tables as CSV."""
     from valuestrata.report import write_report
+    from valuestrata.scores.variation import variation
 
     data, judged, found = _assessed(dataset, runs, split, part, fold, baselines, train_on, against, bootstrap, seed)
-    print(f"Report: {write_report(data, judged, found.scores, output, title=title, assessment=found)}")
+    varied = variation(data, judged[: len(runs)], bootstrap=bootstrap, seed=seed)
+    print(f"Report: {write_report(data, judged, found.scores, output, title=title, assessment=found, variance=varied)}")
+
+
+def variance_(
+    dataset: DatasetFolder,
+    runs: RunFolders,
+    bootstrap: Bootstrap = 1000,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")] = 0,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Also write the table here (.csv or .parquet).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say how much of a model's answers persona, order, template and sampling explain; docs/variance.md says how.
+
+    Runs of one model, asked with several templates or elicitations, are one table; other models have one each.
+    """
+    import polars as pl
+
+    from valuestrata.dataset import load_dataset
+    from valuestrata.report import print_variance
+    from valuestrata.responses.run import check_same_dataset, load_run
+    from valuestrata.scores.variance import by_model, variance
+    from valuestrata.scores.variancelines import variance_lines
+
+    _check_table(output)
+    data = load_dataset(dataset)
+    loaded = [load_run(run) for run in runs]
+    for one in loaded:
+        check_same_dataset(one, data)
+    table = pl.concat([variance(data, group, bootstrap=bootstrap, seed=seed) for group in by_model(loaded)])
+    _write_table(table, output)
+    if as_json:
+        print_json({"variance": table.to_dicts(), "lines": variance_lines(table).to_dicts()})
+        return
+    from rich.console import Console
+
+    print_variance(table, Console())
 
 
 def audit_(
@@ -178,6 +210,22 @@ def power_(
     from valuestrata.report import print_power
 
     print_power(found, Console())
+
+
+def _check_table(output: Path | None) -> None:
+    if output is not None and output.suffix not in (".csv", ".parquet"):
+        raise UsageError(f"-o {output}: the table is written as .csv or .parquet; give one of these endings.")
+
+
+def _write_table(table: pl.DataFrame, output: Path | None) -> None:
+    from valuestrata.files import write_parquet, write_text
+
+    if output is None:
+        return
+    if output.suffix == ".parquet":
+        write_parquet(output, table)
+    else:
+        write_text(output, table.write_csv())
 
 
 def _published(entries: list[str]) -> dict[str, str]:

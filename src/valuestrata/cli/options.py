@@ -36,7 +36,8 @@ Against = Annotated[str | None, typer.Option("--against", metavar="RUN", help="C
 MODEL_HELP = (
     "baseline:KIND (uniform, midpoint, item-average, item-mode, nearest-parent, additive, additive-multinomial, multilevel, low-rank, "
     "ensemble, item-text), "
-    "embedded[+ADAPTER], hf:ORG/NAME[+ADAPTER], gguf:FILE, or control:KIND@MODEL around one of the last three "
+    "embedded[+ADAPTER], hf:ORG/NAME[+ADAPTER], gguf:FILE, vllm:ORG/NAME[+ADAPTER], PROVIDER/MODEL (openai/..., anthropic/..., "
+    "google/..., ollama/..., openai-compatible/... and more), or control:KIND@MODEL around any but a baseline "
     "(no-persona, country-only, shuffled-persona, wrong-country or wrong-country=JPN)."
 )
 Bootstrap = Annotated[int, typer.Option("--bootstrap", min=0, help="Resamples behind each interval.")]

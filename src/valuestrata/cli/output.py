@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from valuestrata.errors import RunFailedError
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     import polars as pl
 
     from valuestrata.dataset import Dataset
+    from valuestrata.responses.ask import AskResult
+    from valuestrata.responses.batch import Collected as CollectedBatch
+    from valuestrata.responses.collecting import Collected as CollectedShards
+    from valuestrata.responses.estimating import DryRun
     from valuestrata.responses.run import Run
     from valuestrata.scores.assess import Assessment
 
@@ -63,10 +68,71 @@ def verdict_lines(runs: list[Run], found: Assessment) -> None:
     print_verdicts(runs, found.verdicts, Console())
 
 
-def exit_if_failed(failed: int) -> None:
-    """End with exit code 4 if any response failed."""
+def asked(result: AskResult, as_json: bool) -> None:
+    """Print what came of asking: responses by status, what is left, what it took."""
+    if as_json:
+        counts = {"asked": result.asked, "answered": result.answered, "left": result.left, **result.counts}
+        more = {"failures": result.failures, "usage": result.usage, "stopped": result.stopped}
+        print_json({"run": str(result.run_dir), **counts, **more})
+        return
+    print(
+        f"{result.run_dir}: " + ", ".join(f"{number:,} {status}" for status, number in result.counts.items()) + f"; {result.left:,} left."
+    )
+    if result.stopped is not None:
+        print(f"Stopped: {result.stopped}. The same command goes on with what is left.")
+    if took := usage_words(result.usage):
+        print(f"In all: {took}.")
+
+
+def collected(found: CollectedBatch | CollectedShards, as_json: bool) -> None:
+    """Print what a run holds now that batch outputs were read into it, or shards joined."""
+    if as_json:
+        print_json({key: str(value) if key == "run_dir" else value for key, value in asdict(found).items()})
+        return
+    print(f"{found.run_dir}: " + ", ".join(f"{number:,} {status}" for status, number in found.counts.items()) + ".")
+    if took := usage_words(found.usage):
+        print(f"In all: {took}.")
+
+
+def usage_words(usage: Mapping[str, Any]) -> str:
+    """Return what a run took in words: `1,200 tokens read, 300 written, $0.0042`; empty where nothing is known."""
+    read, written, cost = (usage.get(name) for name in ("prompt_tokens", "completion_tokens", "cost"))
+    parts: list[str] = []
+    if read is not None:
+        parts.append(f"{read:,} tokens read, {written or 0:,} written")
+    if cost:
+        parts.append(dollars(cost))
+    return ", ".join(parts)
+
+
+def dollars(cost: float) -> str:
+    """Return an amount with enough digits to be told from nothing: $12.30, $0.0042."""
+    return f"${cost:,.2f}" if cost >= 1 or cost == 0 else f"${cost:.2g}"
+
+
+def planned(dry: DryRun, as_json: bool) -> None:
+    """Print what asking would take."""
+    estimate = dry.estimate
+    if as_json:
+        print_json({"planned": dry.planned, "answered_before": dry.kept, **asdict(estimate)})
+        return
+    print(f"{dry.planned:,} prompts, {dry.kept:,} of them answered before: {estimate.calls:,} calls.")
+    print(f"{estimate.prompt_tokens:,} tokens to read, {estimate.completion_tokens:,} to write at most ({estimate.basis}).")
+    if estimate.computed_tokens is not None:
+        print(f"{estimate.computed_tokens:,} tokens go through the model: shared beginnings count once.")
+    if estimate.cost is None:
+        print("What it costs is not known: give --price-in and --price-out, dollars a million tokens.")
+    elif estimate.cost:
+        print(f"At most {dollars(estimate.cost)}.")
+
+
+def exit_if_failed(failed: int, kinds: Mapping[str, int] | None = None) -> None:
+    """End with exit code 4 if any response failed, saying how many of which kind."""
     if failed:
-        raise RunFailedError(f"{failed:,} responses ended failed; the same command asks only those again.")
+        listed = ", ".join(f"{number:,} {kind}" for kind, number in (kinds or {}).items())
+        raise RunFailedError(
+            f"{failed:,} responses ended failed{f' ({listed})' if listed else ''}; the same command asks only those again."
+        )
 
 
 def words(text: str | None) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 
@@ -97,9 +97,14 @@ def models(runs: Sequence[RunLike]) -> list[tuple[str, str]]:
 
 
 def _without_hashes(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a reader wants to know of a model; its hashes stand with the method."""
+    """Return what a reader wants to know of a model; its hashes stand with the method, and what is not set says nothing."""
     hidden = ("versions", "files", "libraries")
-    return {key: value for key, value in identity.items() if key not in hidden and not re.fullmatch(r"[0-9a-f]{32,}", str(value))}
+    told: dict[str, Any] = {}
+    for key, value in identity.items():
+        if key in hidden or value is None or value in ([], {}, "") or re.fullmatch(r"[0-9a-f]{32,}", str(value)):
+            continue
+        told[key] = _without_hashes(cast("Mapping[str, Any]", value)) if isinstance(value, Mapping) else value
+    return told
 
 
 def verdict(view: View, entry: Entry, comparisons: pl.DataFrame | None = None) -> str:

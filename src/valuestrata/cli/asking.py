@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from valuestrata.cli.options import MODEL_HELP, AsJson, DatasetFolder, Fold, Items, Part, Split, Strata, TrainOn
-from valuestrata.cli.output import asked, collected, dollars, exit_if_failed, planned, print_json, say, say_unmatched, words
+from valuestrata.cli.output import (
+    asked,
+    collected,
+    dollars,
+    exit_if_failed,
+    planned,
+    print_json,
+    say,
+    say_unmatched,
+    tells_what_is_kept,
+    words,
+)
 from valuestrata.errors import UsageError
 
 if TYPE_CHECKING:
@@ -145,9 +156,10 @@ def ask(
         from valuestrata.responses.onray import ask_on_ray
 
         _check_limits("--on", max_cost=max_cost, train_on=train_on)
-        _refuse_what_batches_hold(output)
         spread: dict[str, Any] = {"address": on, "workers": workers, "gpus_per_worker": gpus_per_worker}
-        _finish(ask_on_ray(data, model, output, asking, settings=settings, max_calls=max_calls, **spread), as_json)
+        with tells_what_is_kept(output):
+            result = ask_on_ray(data, model, output, asking, settings=settings, max_calls=max_calls, **spread)
+        _finish(result, as_json)
         return
     foreign = load_dataset(train_on) if train_on else None
     calls = not (dry_run or batch_out)
@@ -161,6 +173,8 @@ def ask(
         _through_batches(data, respondent, output, asking, wait=batch, as_json=as_json)
         return
     if shard is not None:
+        # Each shard knows what it spent itself, and not what the others did.
+        _check_limits("--shard", max_cost=max_cost)
         from valuestrata.responses.shards import parse_shard, prepare_shard, sharded
 
         number = parse_shard(shard)
@@ -170,10 +184,11 @@ def ask(
 
         planned(estimate_run(data, respondent, output, asking), as_json)
         return
-    _refuse_what_batches_hold(output)
     from valuestrata.responses.ask import ask_planned
 
-    _finish(ask_planned(data, respondent, output, asking, max_calls=max_calls, max_cost=max_cost), as_json)
+    with tells_what_is_kept(output):
+        result = ask_planned(data, respondent, output, asking, max_calls=max_calls, max_cost=max_cost)
+    _finish(result, as_json)
 
 
 def _through_batches(data: Dataset, respondent: Respondent, output: Path, asking: Asking, *, wait: bool, as_json: bool) -> None:
@@ -199,31 +214,24 @@ def _through_batches(data: Dataset, respondent: Respondent, output: Path, asking
         print(f"Hand them in, then take what comes back with: valuestrata import DATASET OUTPUT -o {output}")
 
 
-def _refuse_what_batches_hold(output: Path) -> None:
-    """Refuse to ask what was handed to a provider in batch files: it would be paid twice."""
-    from valuestrata.responses.batch_folder import is_batch_run, open_keys
-
-    if is_batch_run(output) and (waiting := len(open_keys(output))):
-        raise UsageError(
-            f"{output}: {waiting:,} prompts of this run lie in batch files, and asking them now would pay for them twice. Take what the "
-            "provider gave back with `import`, or go on with --batch; if the files were never handed in, remove the folder `batch` "
-            "in the run."
-        )
-
-
 def _check_cost(data: Dataset, respondent: Respondent, output: Path, asking: Asking, max_cost: float | None) -> None:
     """Refuse batch files that may cost more than `max_cost`: once handed in they cannot be stopped at a sum."""
     if max_cost is None:
         return
     from valuestrata.respondents.hosted.respondent import HostedRespondent
     from valuestrata.responses.estimating import estimate_run
+    from valuestrata.responses.run import read_meta
 
     cost = estimate_run(data, respondent, output, asking).estimate.cost
     if cost is None or not isinstance(respondent, HostedRespondent) or respondent.prices is None:
         raise UsageError(f"{respondent.name}: what it costs is not known; give --price-in and --price-out beside --max-cost.")
-    most = cost * respondent.prices.batch
+    spent = float(((read_meta(output) or {}).get("usage") or {}).get("cost") or 0.0)
+    most = spent + cost * respondent.prices.batch
     if most > max_cost:
-        raise UsageError(f"The batch may cost up to {dollars(most)}, more than --max-cost {max_cost:g}; ask less (--items, --strata).")
+        raise UsageError(
+            f"With the batch the run may cost up to {dollars(most)}, {dollars(spent)} of it spent before: more than --max-cost "
+            f"{max_cost:g}. Ask less (--items, --strata)."
+        )
 
 
 def _check_limits(way: str, **given: Any) -> None:
@@ -260,9 +268,13 @@ def _mapping(text: str | None) -> dict[str, Any]:
     if text is None:
         return {}
     try:
-        found = json.loads(text)
-    except json.JSONDecodeError as error:
+        found = json.loads(text, parse_constant=_refuse_constant)
+    except ValueError as error:
         raise UsageError(f"--extra is not JSON ({error}); write for example --extra '{{\"top_p\": 0.9}}'.") from error
     if not isinstance(found, dict):
         raise UsageError("--extra is a JSON object, such as '{\"top_p\": 0.9}'.")
     return found
+
+
+def _refuse_constant(word: str) -> Any:
+    raise ValueError(f"{word} is no JSON value")

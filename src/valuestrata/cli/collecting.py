@@ -33,6 +33,8 @@ def import_(
     from valuestrata.responses.importing import import_run
 
     if is_batch_run(output):
+        if numbers != "code" or name is not None:
+            raise UsageError(f"{output} has batch files, whose answers say what they mean: leave --numbers and --name out.")
         from valuestrata.responses.batch import collect_batch
 
         found = collect_batch(load_dataset(dataset), output, [file])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from valuestrata.errors import RunFailedError
@@ -87,11 +89,22 @@ def asked(result: AskResult, as_json: bool) -> None:
 def collected(found: CollectedBatch | CollectedShards, as_json: bool) -> None:
     """Print what a run holds now that batch outputs were read into it, or shards joined."""
     if as_json:
-        print_json({key: str(value) if key == "run_dir" else value for key, value in asdict(found).items()})
+        told = asdict(found)
+        print_json({"run": str(told.pop("run_dir")), **told})
         return
     print(f"{found.run_dir}: " + ", ".join(f"{number:,} {status}" for status, number in found.counts.items()) + ".")
     if took := usage_words(found.usage):
         print(f"In all: {took}.")
+
+
+@contextlib.contextmanager
+def tells_what_is_kept(run: Path) -> Generator[None]:
+    """Where the user interrupts asking, tell that nothing is lost and how to go on, before the command ends."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"Interrupted. What was answered is kept in {run}; the same command goes on with the rest.")
+        raise
 
 
 def usage_words(usage: Mapping[str, Any]) -> str:

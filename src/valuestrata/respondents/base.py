@@ -24,6 +24,7 @@ __all__ = [
     "Message",
     "Prompt",
     "Respondent",
+    "Resumes",
     "Stoppable",
     "Versioned",
     "elicitation_of",
@@ -151,6 +152,15 @@ class Choosy(Protocol):
         Raises:
             UsageError: says what it does not give, and which elicitations work.
         """
+        ...
+
+
+@runtime_checkable
+class Resumes(Protocol):
+    """A respondent model that judges a failure by whether anything has succeeded yet."""
+
+    def answered_before(self, number: int) -> None:
+        """Take note that the run holds so many answers already; called before it is asked."""
         ...
 
 

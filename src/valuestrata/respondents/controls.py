@@ -15,6 +15,7 @@ its answer is copied to all pairs (`OnePersonaControl`).
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
@@ -32,6 +33,7 @@ from valuestrata.respondents.base import (
     Estimate,
     Prompt,
     Respondent,
+    Resumes,
     Stoppable,
     Versioned,
     estimate_of,
@@ -39,6 +41,8 @@ from valuestrata.respondents.base import (
 from valuestrata.subgroups import EVERYONE, pair_id
 
 CONTROLS = ("no-persona", "country-only", "shuffled-persona", "wrong-country")
+# These put the same prompt for every subgroup, and ask it once.
+ONE_PERSONA = ("no-persona", "country-only")
 # Where the wrong country is drawn from, whatever the survey: the countries that a persona is known to be able to live in.
 _COUNTRIES = "wvs7"
 
@@ -260,6 +264,11 @@ class Control:
         if isinstance(self._inner, Choosy):
             self._inner.check(elicitation)
 
+    def answered_before(self, number: int) -> None:
+        """Tell the model inside that the run holds so many answers already."""
+        if isinstance(self._inner, Resumes):
+            self._inner.answered_before(number)
+
     def versions(self) -> Mapping[str, str]:
         """Return the versions that the model inside records."""
         return self._inner.versions() if isinstance(self._inner, Versioned) else {}
@@ -281,6 +290,8 @@ class Control:
             UsageError: it is paid by nobody, or its price is not known.
         """
         if not isinstance(self._inner, Budgeted):
+            if dollars == math.inf:
+                return
             raise UsageError(f"MODEL {self.name!r} is paid by nobody, so that it has no cost to limit.")
         self._inner.spend_at_most(dollars)
 
@@ -389,7 +400,7 @@ def make_control(word: str, dataset: Dataset, load: Callable[[str], Respondent],
     """
     spec = parse_control(word)
     casting = cast(spec, dataset, seed)
-    kind = OnePersonaControl if spec.kind in ("no-persona", "country-only") else Control
+    kind = OnePersonaControl if spec.kind in ONE_PERSONA else Control
     return kind(word, spec, load(spec.model), dataset, casting)
 
 

@@ -66,10 +66,19 @@ def check_word(model: str) -> None:
             raise UsageError(f"There is no baseline {rest!r}.{did_you_mean(rest, BASELINES)}")
     elif kind == "control":
         check_word(parse_control(model).model)
-    elif kind not in ("hf", "gguf", "vllm") and model.partition("+")[0] != "embedded":
-        if "/" not in model:
+    elif not _is_local(model):
+        if not is_hosted(model):
             raise UsageError(f"MODEL {model!r} is of no kind that answers here.{did_you_mean(model, KINDS)}")
         provider_of(model)
+
+
+def is_hosted(model: str) -> bool:
+    """Whether a word names a model behind a provider or server, `PROVIDER/MODEL`, known or not."""
+    return not _is_local(model) and model.partition(":")[0] not in ("baseline", "control") and "/" in model
+
+
+def _is_local(model: str) -> bool:
+    return model.partition(":")[0] in ("hf", "gguf", "vllm") or model.partition("+")[0] == "embedded"
 
 
 def make_respondent(

@@ -7,8 +7,9 @@ or by the system, it goes on where it was when it is called again.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,15 @@ from valuestrata.dataset import Dataset
 from valuestrata.errors import RunFailedError, UsageError
 from valuestrata.progress import Advance, progress
 from valuestrata.prompts.prompt import Elicitation, Prompt
-from valuestrata.respondents.base import Answer, Budgeted, Respondent, Stoppable
+from valuestrata.respondents.base import Answer, Budgeted, Respondent, Resumes, Stoppable
 from valuestrata.respondents.controls import ReusesAnswers
-from valuestrata.responses.failures import failure_kinds, failures_listed
+from valuestrata.responses.batch_folder import refuse_what_batches_hold
+from valuestrata.responses.failures import failures_listed, kinds_of
 from valuestrata.responses.interrupting import stops_gently
 from valuestrata.responses.opening import opened_run
 from valuestrata.responses.planning import Asking, asked_meta, labels_of, plan_asking
 from valuestrata.responses.reading import row_of
-from valuestrata.responses.run import TABLE, counts_by_status, usage_of
+from valuestrata.responses.run import TABLE, counts_by_status, read_meta
 from valuestrata.responses.store import Store
 
 # Prompts handed over at once: enough to plan shared prefixes in, few enough to hold.
@@ -43,7 +45,7 @@ class AskResult:
         asked: prompts handed to the respondent model by this call.
         kept: prompts of the plan that had been answered before it.
         counts: status -> responses, in the whole run.
-        failures: kind of failure -> responses that ended so, commonest first, in the whole run.
+        failures: kind of failure -> prompts of this plan that end so, commonest first; asking again retries them.
         left: prompts of the plan without an answer.
         usage: prompt_tokens, completion_tokens and cost (US dollars) of the whole run; None where no response says.
         stopped: why the respondent model started no more calls, None if it did not stop.
@@ -65,19 +67,30 @@ class AskResult:
 
     @property
     def failed(self) -> int:
-        """Responses that ended failed; asking again retries them."""
-        return self.counts["failed"]
+        """Prompts of this plan that were asked now and ended failed; asking again retries them."""
+        return sum(self.failures.values())
 
 
 @dataclass
 class _Done:
-    """What one call of `ask` did so far: prompts handed over, answered before, answered now; why it gave up, if it did."""
+    """What one call of `ask` did so far.
+
+    Attributes:
+        asked: prompts handed over. kept: answered before. answered: answered now. errors: what failed ones ended with.
+        gave_up: whether it asks no more because nothing succeeds. stopped: why the respondent model starts no more calls.
+    """
 
     asked: int = 0
     kept: int = 0
     answered: int = 0
+    errors: list[str | None] = field(default_factory=list[str | None])
     gave_up: bool = False
     stopped: str | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is asked."""
+        return self.gave_up or self.stopped is not None
 
 
 def ask(
@@ -153,33 +166,37 @@ def ask_planned(
         RunFailedError: nothing succeeded, the provider refuses every call, or the disk does not take the answers.
     """
     folder = Path(out)
+    # Rendered once now: a template that does not fit is refused before a folder is made.
     prompts = asking.prompts(dataset, respondent)
     if max_calls is not None and max_calls < 0:
         raise UsageError(f"max_calls is {max_calls}; it cannot be negative.")
     paid = _paid(respondent, max_cost)
+    refuse_what_batches_hold(folder)
     meta = asked_meta(dataset, respondent, folder.resolve().name, asking)
     labels = labels_of(dataset)
     did = _Done()
     with opened_run(folder, meta) as store, progress(f"asking {respondent.name}", asking.planned) as advance:
         if isinstance(respondent, ReusesAnswers):
             respondent.recall(store.table())
-        if paid is not None and max_cost is not None:
-            paid.spend_at_most(max_cost - float(store.table()["cost"].sum()))
+        if paid is not None:
+            spent = float(store.table()["cost"].sum()) + store.cost_of_replaced()
+            paid.spend_at_most(math.inf if max_cost is None else max_cost - spent)
+        if isinstance(respondent, Resumes):
+            respondent.answered_before(store.successes)
+        failed_before = {prompt.key for prompt in prompts if store.tried(prompt.key)} if store.failures else set[str]()
         with stops_gently(respondent):
-            for chunk in _chunks(prompts, store, did, advance, max_calls):
+            for chunk in _chunks(_untried_first(dataset, respondent, asking, failed_before), store, did, advance, max_calls):
                 _ask_chunk(respondent, chunk, store, labels, did, advance)
-                if did.gave_up or did.stopped is not None:
-                    break
         successes = store.successes
-    table = pl.read_parquet(folder / TABLE, columns=["status", "error", "prompt_tokens", "completion_tokens", "cost"])
+    table = pl.read_parquet(folder / TABLE, columns=["status", "error"])
     result = AskResult(
         run_dir=folder,
         asked=did.asked,
         kept=did.kept,
         counts=counts_by_status(table),
-        failures=failure_kinds(table),
+        failures=kinds_of(did.errors),
         left=asking.planned - did.kept - did.answered,
-        usage=usage_of(table),
+        usage=(read_meta(folder) or {})["usage"],
         stopped=did.stopped,
     )
     if result.failed and not successes:
@@ -191,18 +208,28 @@ def ask_planned(
 
 
 def _paid(respondent: Respondent, max_cost: float | None) -> Budgeted | None:
-    """Return the respondent if a cost limit is wanted and it can keep one."""
-    if max_cost is None:
-        return None
-    if max_cost < 0:
+    """Return the respondent if it can keep a cost limit; it is tried on it, so that one that cannot refuses now."""
+    if max_cost is not None and max_cost < 0:
         raise UsageError(f"max_cost is {max_cost}; it cannot be negative.")
     if not isinstance(respondent, Budgeted):
-        raise UsageError(f"MODEL {respondent.name!r} is paid by nobody, so that it has no cost to limit; leave max_cost out.")
+        if max_cost is not None:
+            raise UsageError(f"MODEL {respondent.name!r} is paid by nobody, so that it has no cost to limit; leave max_cost out.")
+        return None
+    respondent.spend_at_most(math.inf if max_cost is None else max_cost)
     return respondent
 
 
+def _untried_first(dataset: Dataset, respondent: Respondent, asking: Asking, failed_before: set[str]) -> Iterator[Prompt]:
+    """Yield the prompts that failed earlier after all others: what a provider refuses must not keep the rest from being asked."""
+    for prompt in asking.prompts(dataset, respondent):
+        if prompt.key not in failed_before:
+            yield prompt
+    if failed_before:
+        yield from (prompt for prompt in asking.prompts(dataset, respondent) if prompt.key in failed_before)
+
+
 def _chunks(prompts: Iterator[Prompt], store: Store, did: _Done, advance: Advance, max_calls: int | None) -> Iterator[dict[str, Prompt]]:
-    """Yield prompts without an answer, by key; past `max_calls` only count those that have one."""
+    """Yield prompts without an answer, by key; past `max_calls`, or once asking is over, only count those that have one."""
     chunk: dict[str, Prompt] = {}
     room = max_calls
     for prompt in prompts:
@@ -210,13 +237,13 @@ def _chunks(prompts: Iterator[Prompt], store: Store, did: _Done, advance: Advanc
         if store.has(key):
             did.kept += 1
             advance(1)
-        elif room != 0:
+        elif room != 0 and not did.over:
             chunk[key] = prompt
             room = None if room is None else room - 1
             if len(chunk) == CHUNK:
                 yield chunk
                 chunk = {}
-    if chunk:
+    if chunk and not did.over:
         yield chunk
 
 
@@ -232,6 +259,7 @@ def _ask_chunk(
     back: set[str] = set()
     well: set[str] = set()
     failures = 0
+    errors: dict[str, str | None] = {}
     for answer in respondent.answer(list(chunk.values())):
         prompt = answer.prompt
         if (prompt.pair_id, prompt.order) not in asked:
@@ -251,6 +279,7 @@ def _ask_chunk(
             well |= mine
         else:
             failures += 1
+            errors[key] = row["error"]
             if failures >= FAILURES_BEFORE_STOPPING and not (store.successes or held):
                 did.gave_up = True
                 break
@@ -262,4 +291,6 @@ def _ask_chunk(
         did.asked -= len(chunk.keys() - back)
     elif not did.gave_up:
         for key in chunk.keys() - back:
-            store.append(key, row_of(Answer(chunk[key], error="no answer came back"), labels[chunk[key].item]))
+            errors[key] = "no answer came back"
+            store.append(key, row_of(Answer(chunk[key], error=errors[key]), labels[chunk[key].item]))
+    did.errors += [error for key, error in errors.items() if key not in well]

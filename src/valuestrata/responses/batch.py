@@ -89,6 +89,7 @@ class _Seen:
 
     open: frozenset[str]
     stored: int = 0
+    known: int = 0
     ids: set[str] = field(default_factory=set[str])
     not_asked: Counter[str] = field(default_factory=Counter[str])
     unknown: Counter[str] = field(default_factory=Counter[str])
@@ -167,6 +168,12 @@ def collect_batch(
         # Only what the store holds is noted as come.
         batch.close(ids=seen.ids)
         batch.note_imported(digests.values())
+    if not seen.known and (seen.unknown or seen.damaged):
+        raise InputDataError(
+            f"{', '.join(map(str, digests))}: no line belongs to this run: {seen.unknown.total():,} have a custom_id that it does not know"
+            f"{f' ({next(iter(seen.unknown))!r})' if seen.unknown else ''}, {len(seen.damaged):,} cannot be read. Give what the provider "
+            f"gave back for the files in {batch.path}."
+        )
     table = pl.read_parquet(folder / TABLE, columns=["status", "error", "prompt_tokens", "completion_tokens", "cost"])
     waiting = len(batch.open_ids())
     return Collected(
@@ -248,6 +255,7 @@ def _take(
     if prompt is None:
         seen.unknown[line.custom_id] += 1
         return
+    seen.known += 1
     first = not again and line.custom_id in seen.open and line.custom_id not in seen.ids
     if not again:
         seen.ids.add(line.custom_id)

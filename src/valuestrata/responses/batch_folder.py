@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from valuestrata.errors import InputDataError
+from valuestrata.errors import InputDataError, UsageError
 from valuestrata.files import read_json, read_parquet, sha256_of, write_json, write_parquet
 from valuestrata.prompts.frame import CUSTOM_ID, prompts_from_frame, prompts_to_frame
 from valuestrata.prompts.prompt import Prompt
@@ -241,3 +241,18 @@ def is_batch_run(run: str | Path) -> bool:
 def open_keys(run: str | Path) -> frozenset[str]:
     """Return the identities of a run's prompts that lie in batch files and whose result is still to come; asking them live pays twice."""
     return BatchFolder(Path(run)).open_keys()
+
+
+def refuse_what_batches_hold(run: str | Path) -> None:
+    """Refuse to ask what was handed to a provider in batch files: it would be paid twice.
+
+    Raises:
+        UsageError: prompts of this run lie in batch files whose results are still to come.
+    """
+    folder = Path(run)
+    if is_batch_run(folder) and (waiting := len(open_keys(folder))):
+        raise UsageError(
+            f"{folder}: {waiting:,} prompts of this run lie in batch files, and asking them now would pay for them twice. Take what the "
+            "provider gave back with `import`, or go on with --batch; if the files were never handed in, remove the folder `batch` "
+            "in the run."
+        )

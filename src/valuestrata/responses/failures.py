@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 import polars as pl
 
@@ -17,7 +18,12 @@ def failure_kinds(table: pl.DataFrame) -> dict[str, int]:
     Args:
         table: a frame with `status` and `error` of `responses.parquet`.
     """
-    return dict(Counter(map(_kind, _errors(table))).most_common())
+    return kinds_of(_errors(table))
+
+
+def kinds_of(errors: Iterable[str | None]) -> dict[str, int]:
+    """Return kind of failure -> how many of the errors are of it, commonest first."""
+    return dict(Counter(_kind(error or "unknown") for error in errors).most_common())
 
 
 def failures_listed(table: pl.DataFrame) -> str:

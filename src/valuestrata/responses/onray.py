@@ -29,9 +29,12 @@ from valuestrata.errors import RunFailedError, UsageError
 from valuestrata.files import canonical_hash, folder_written_beside, read_json, read_parquet, write_json, write_parquet
 from valuestrata.progress import progress
 from valuestrata.prompts.frame import prompts_to_frame
-from valuestrata.prompts.prompt import Prompt
-from valuestrata.respondents.models import ModelSettings, check_word
+from valuestrata.prompts.prompt import Elicitation, Prompt
+from valuestrata.respondents.controls import ONE_PERSONA, parse_control
+from valuestrata.respondents.hosted.providers import check_readout, provider_of
+from valuestrata.respondents.models import ModelSettings, check_word, is_hosted
 from valuestrata.responses.ask import AskResult
+from valuestrata.responses.batch_folder import refuse_what_batches_hold
 from valuestrata.responses.failures import failure_kinds, failures_listed
 from valuestrata.responses.opening import opened_run
 from valuestrata.responses.planning import Asking, asked_meta, labels_of
@@ -85,7 +88,9 @@ def ask_on_ray(
         RunFailedError: nothing succeeded, the provider refuses every call, or the work broke off.
     """
     _check(model, workers, batch_prompts, max_calls)
+    _check_readout(model, asking.elicitation)
     folder = Path(out).resolve()
+    refuse_what_batches_hold(folder)
     work = Work(_without_gold(dataset), model, settings or ModelSettings(), folder, labels_of(dataset), None, make_respondent)
     with connected(address, workers):
         check_gpus(workers, gpus_per_worker)
@@ -123,6 +128,20 @@ def _check(model: str, workers: int, batch_prompts: int, max_calls: int | None) 
     for name, number, least in (("workers", workers, 1), ("batch_prompts", batch_prompts, 1), ("max_calls", max_calls, 0)):
         if number is not None and number < least:
             raise UsageError(f"{name} is {number}; it must be {least} or more.")
+
+
+def _check_readout(model: str, elicitation: Elicitation) -> None:
+    """Refuse, before a cluster is reached, what a hosted model cannot be read by, and a control that asks each question once."""
+    if model.startswith("control:"):
+        spec = parse_control(model)
+        if spec.kind in ONE_PERSONA:
+            raise UsageError(
+                f"MODEL {model!r} asks each question once and copies its answer to all subgroups; every worker would ask it again, and "
+                "answers would differ. Ask it without --on: it is few calls."
+            )
+        model = spec.model
+    if is_hosted(model):
+        check_readout(provider_of(model)[0], elicitation)
 
 
 def _without_gold(dataset: Dataset) -> Dataset:

@@ -69,6 +69,8 @@ def check_folder(folder: Path, meta: Mapping[str, Any]) -> dict[str, Any] | None
 def _continued(there: Mapping[str, Any], meta: dict[str, Any]) -> dict[str, Any]:
     """The document of a run that goes on: its first name and start, and what was different about the asking before."""
     document = {**meta, "name": there["name"], "started": there["started"]}
+    if "shards" in there:
+        document["shards"] = there["shards"]
     for key in ("plan", "versions"):
         earlier = list(there.get(f"earlier_{key}", []))
         if there[key] != meta[key] and there[key] not in earlier:
@@ -83,4 +85,7 @@ def _close_run(folder: Path, document: dict[str, Any], store: Store) -> None:
         write_table(folder, store.table(), store.size)
     columns = ["status", "prompt_tokens", "completion_tokens", "cost"]
     table = pl.read_parquet(folder / TABLE, columns=columns)
-    write_json(folder / RUN, {**document, "counts": counts_by_status(table), "usage": usage_of(table)})
+    usage = usage_of(table)
+    if lost := store.cost_of_replaced():
+        usage["cost"] = (usage["cost"] or 0.0) + lost
+    write_json(folder / RUN, {**document, "counts": counts_by_status(table), "usage": usage})

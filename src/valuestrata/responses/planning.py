@@ -17,7 +17,7 @@ from valuestrata.prompts.orders import seed_of
 from valuestrata.prompts.prompt import Elicitation, Prompt
 from valuestrata.prompts.template import Template
 from valuestrata.respondents.base import Choosy, Respondent, Versioned
-from valuestrata.respondents.controls import AskedAsOthers
+from valuestrata.respondents.controls import AskedAsOthers, ReusesAnswers
 from valuestrata.responses.run import new_meta
 
 PARTS = ("train", "validation", "test", "all")
@@ -176,6 +176,11 @@ def asked_meta(dataset: Dataset, respondent: Respondent, name: str, asking: Aski
     """
     if isinstance(respondent, Choosy):
         respondent.check(asking.elicitation)
+    if isinstance(respondent, ReusesAnswers) and "shard" in asking.document:
+        raise UsageError(
+            f"MODEL {respondent.name!r} asks each question once and copies its answer to all subgroups; every shard would ask it "
+            "again, and answers would differ. Ask it without --shard: it is few calls."
+        )
     meta = new_meta(
         dataset,
         name,

@@ -17,6 +17,7 @@ from valuestrata.responses.stated import parse_distribution
 
 # A library's rounding is no reason to throw an answer away.
 _SUM_TOLERANCE = 1e-3
+_MOST_TOKENS = 2**53
 # How services and libraries say that a text ended because it was long enough.
 _CUT_OFF = frozenset({"length", "max_tokens", "max_output_tokens"})
 
@@ -50,11 +51,11 @@ def row_of(answer: Answer, labels: Mapping[int, str]) -> dict[str, Any]:
         "status": read.status,
         "error": _storable(read.note) if read.status != "answered" else None,
         "attempts": answer.attempts,
-        "finish_reason": answer.finish_reason,
+        "finish_reason": _storable(answer.finish_reason),
         "option_probs": None if failed or read.probabilities is None else in_scale_order(prompt, read.probabilities, labels),
         "option_mass": None if failed else _finite(answer.option_mass),
-        "prompt_tokens": answer.prompt_tokens,
-        "completion_tokens": answer.completion_tokens,
+        "prompt_tokens": _count(answer.prompt_tokens),
+        "completion_tokens": _count(answer.completion_tokens),
         "cost": _finite(answer.cost),
         "latency": _finite(answer.latency),
     }
@@ -154,6 +155,11 @@ def _not_a_distribution(prompt: Prompt, probabilities: Sequence[float]) -> str |
     if not all(math.isfinite(p) and p >= 0 for p in probabilities) or abs(sum(probabilities) - 1) > _SUM_TOLERANCE:
         return "bad probabilities: they are not numbers from 0 that sum to 1"
     return None
+
+
+def _count(value: int | None) -> int | None:
+    # A number that the table cannot hold would make the run unreadable; that it is nonsense makes no answer worse.
+    return value if type(value) is int and 0 <= value < _MOST_TOKENS else None
 
 
 def _finite(value: float | None) -> float | None:

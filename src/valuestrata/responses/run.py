@@ -151,6 +151,7 @@ def counts_by_status(responses: pl.DataFrame) -> dict[str, int]:
 
 def usage_of(responses: pl.DataFrame) -> dict[str, int | float | None]:
     """Return what the responses took: tokens read and written, and US dollars; None where no response says."""
+
     def total(column: str) -> float | None:
         return None if responses[column].null_count() == responses.height else float(responses[column].sum())
 

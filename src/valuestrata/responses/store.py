@@ -17,7 +17,7 @@ import time
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -60,7 +60,7 @@ class Store:
         self.file = folder / FILE
         self._lock = _locked(folder / LOCK)
         try:
-            self._places, self.ignored, self._size = _index(self.file)
+            self._places, self._replaced, self.ignored, self._size = _index(self.file)
             self._handle = os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             os.ftruncate(self._handle, self._size)
         except BaseException:
@@ -83,6 +83,11 @@ class Store:
     def successes(self) -> int:
         """Number of identities with a success."""
         return self._successes
+
+    @property
+    def failures(self) -> int:
+        """Number of identities that failed and have no success."""
+        return len(self._places) - self._successes
 
     @property
     def size(self) -> int:
@@ -114,6 +119,8 @@ class Store:
                 "mend that and run the same command again."
             ) from error
         success = row["status"] != FAILED
+        if key in self._places:
+            self._replaced.append(self._places[key])
         self._places[key] = (self._size, len(line), success)
         self._size += len(line)
         self._successes += success
@@ -126,6 +133,20 @@ class Store:
         finally:
             os.close(self._handle)
             os.close(self._lock)
+
+    def tried(self, key: str) -> bool:
+        """Whether the identity `key` was asked and failed, and has no answer."""
+        place = self._places.get(key)
+        return place is not None and not place[2]
+
+    def cost_of_replaced(self) -> float:
+        """Return what failures cost (US dollars) that the table no longer shows, because their prompts were asked again."""
+        with self.file.open("rb") as lines:
+            total = 0.0
+            for offset, length, _ in self._replaced:
+                lines.seek(offset)
+                total += json.loads(lines.read(length)).get("cost") or 0.0
+        return total
 
     def table(self) -> pl.DataFrame:
         """Return the table of responses: one row an identity, its success or else its latest failure."""
@@ -140,14 +161,12 @@ class Store:
 
 def read_store(folder: Path) -> pl.DataFrame:
     """Return the table of responses of a store, without opening it for writing."""
-    places, _, _ = _index(folder / FILE)
-    return _table(folder / FILE, places)
+    return _table(folder / FILE, _index(folder / FILE).places)
 
 
 def answered_keys(folder: Path) -> frozenset[str]:
     """Return the identities that a store has a success of, without opening it for writing; none where there is no store."""
-    places, _, _ = _index(folder / FILE)
-    return frozenset(key for key, (_, _, success) in places.items() if success)
+    return frozenset(key for key, (_, _, success) in _index(folder / FILE).places.items() if success)
 
 
 def store_size(folder: Path) -> int | None:
@@ -191,13 +210,22 @@ def _line(key: str, row: Mapping[str, Any]) -> bytes:
     return body + _SUM + f"{zlib.crc32(body):08x}".encode() + b'"}\n'
 
 
-def _index(file: Path) -> tuple[dict[str, Place], int, int]:
-    """Return where the rows lie by key, how many lines are damaged, and the bytes up to the end of the last whole line."""
+class _Index(NamedTuple):
+    """Where the rows lie by key, where failures lie that were asked again, damaged lines, bytes to the end of the last whole line."""
+
+    places: dict[str, Place]
+    replaced: list[Place]
+    damaged: int
+    size: int
+
+
+def _index(file: Path) -> _Index:
     places: dict[str, Place] = {}
+    replaced: list[Place] = []
     damaged = 0
     offset = 0
     if not file.is_file():
-        return places, 0, 0
+        return _Index(places, replaced, 0, 0)
     with file.open("rb") as lines:
         for line in lines:
             if not line.endswith(b"\n"):
@@ -211,7 +239,9 @@ def _index(file: Path) -> tuple[dict[str, Place], int, int]:
             known = places.get(key)
             if known is None or not known[2]:
                 places[key] = (start, len(line), success)
-    return places, damaged, offset
+                if known is not None:
+                    replaced.append(known)
+    return _Index(places, replaced, damaged, offset)
 
 
 def key_and_success(line: bytes) -> tuple[str, bool] | None:

@@ -45,7 +45,7 @@ class BuildSettings:
     strata: tuple[str, ...] = ()
     order: int = 2
     min_respondents: int = 30
-    min_valid: float = 30
+    min_valid: float = 30.0
     weighted: bool = True
     draws: int = 1000
     share_draws: int = SHARE_DRAWS
@@ -53,6 +53,10 @@ class BuildSettings:
     redraw_seed: int = 0
     split_seed: int = 42
     preset: str | None = None
+
+    def __post_init__(self) -> None:
+        # 30 and 30.0 are the same choice, and must not give the data set two fingerprints.
+        object.__setattr__(self, "min_valid", float(self.min_valid))
 
 
 def paper_preset(settings: BuildSettings) -> BuildSettings:

@@ -46,7 +46,7 @@ class BuildSection(StrictModel):
     strata: list[str] = Field(default_factory=list[str])
     order: int = Field(default=2, ge=1, le=3)
     min_respondents: int = Field(default=30, ge=1)
-    min_valid: float = Field(default=30, ge=1)
+    min_valid: float = Field(default=30.0, ge=1)
     weighted: bool = True
     draws: int = Field(default=1000, ge=10)
 

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from valuestrata.cli.options import AsJson
-from valuestrata.cli.output import exit_if_failed, headline, print_json, say, verdict_lines
+from valuestrata.cli.output import headline, print_json, say, tells_what_is_kept, verdict_lines
+from valuestrata.errors import RunFailedError
 
 
 def demo(
@@ -31,11 +32,14 @@ def run(study_file: Annotated[Path, typer.Argument(metavar="STUDY", help="Study 
 def _study(study: Any, as_json: bool) -> None:
     from valuestrata.study import run_study
 
-    result = run_study(study, say=say)
+    with tells_what_is_kept(study.folder):
+        result = run_study(study, say=say)
     if as_json:
-        print_json({"report": str(result.report), "scores": result.scores.to_dicts(), "verdicts": result.assessment.verdicts.to_dicts()})
+        tables = {"scores": result.scores.to_dicts(), "verdicts": result.assessment.verdicts.to_dicts()}
+        print_json({"report": str(result.report), "runs": [one.document for one in result.asked], **tables})
     else:
         headline(result.dataset, result.runs, result.scores)
-        verdict_lines(list(result.runs[: len(study.models)]), result.assessment)
+        verdict_lines(list(result.model_runs), result.assessment)
         print(f"\nReport: {result.report}")
-    exit_if_failed(result.failed)
+    if result.problems:
+        raise RunFailedError(f"{'; '.join(result.problems)}. The same command asks only what is left.")

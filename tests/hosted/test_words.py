@@ -45,7 +45,18 @@ def test_any_other_server_needs_an_address():
 
 
 @pytest.mark.parametrize(
-    "url", ["localhost:8000/v1", "ftp://host/v1", "http://", "https://user:secret99@host/v1", "https://host/v1?key=secret99"]
+    "url",
+    [
+        "localhost:8000/v1",
+        "ftp://host/v1",
+        "http://",
+        "https://user:secret99@host/v1",
+        "https://host/v1?key=secret99",
+        "http://localhost:99999/v1",
+        "http://localhost:port/v1",
+        "http://[::1/v1",
+        "http://user:secret99@[::1/v1",
+    ],
 )
 def test_an_address_that_is_none_or_holds_a_key_is_refused_and_not_repeated(url):
     with pytest.raises(UsageError, match="base URL") as raised:
@@ -105,6 +116,17 @@ def test_the_identity_holds_what_makes_an_answer_and_nothing_of_how_fast(monkeyp
         {"base_url": "http://h/v1"},
     ):
         assert identity(**other) != plain
+
+
+def test_the_alternatives_asked_for_are_part_of_the_identity_as_they_are_sent(monkeypatch):
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+
+    def alternatives(word, **settings):
+        return hosted("http://127.0.0.1:9/v1", word, **settings).identity()["decoding"]["top_logprobs"]
+
+    assert alternatives("llamacpp/planted") == 40
+    assert alternatives("llamacpp/planted", top_logprobs=7) == 7
+    assert alternatives("anthropic/planted") is None
 
 
 def test_a_provider_without_log_probabilities_is_refused_before_the_first_call(monkeypatch):

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from valuestrata.respondents.base import Answer, Prompt
-from valuestrata.respondents.hosted.calling import Called, Caller
+from valuestrata.respondents.hosted.calling import Called, Caller, Learned, OutOfMoneyError
 from valuestrata.respondents.hosted.faults import Fault, fault
+from valuestrata.respondents.hosted.gate import Stopped
 from valuestrata.respondents.hosted.providers import Provider
 from valuestrata.respondents.hosted.readout import Reading, read_first_token, walk
 from valuestrata.respondents.hosted.reply import Reply
@@ -17,19 +18,20 @@ from valuestrata.respondents.hosted.wire import Wire
 
 
 class Asker:
-    """Asks prompts of one model through a `Caller`."""
+    """Asks prompts of one model through a `Caller`; what all calls show is kept in `learned`."""
 
-    def __init__(self, wire: Wire, provider: Provider, settings: HostedSettings, caller: Caller) -> None:
+    def __init__(self, wire: Wire, provider: Provider, settings: HostedSettings, caller: Caller, learned: Learned) -> None:
         self._wire = wire
         self._provider = provider
         self._settings = settings
         self._caller = caller
+        self._learned = learned
 
     async def ask(self, prompt: Prompt) -> Answer:
         """Return the answer to a prompt, one with `error` where its calls failed or say nothing of the options.
 
         Raises:
-            Stopped, OutOfMoneyError: as `Caller.call`.
+            Stopped, OutOfMoneyError: as `Caller.call`; nothing was paid for the prompt.
         """
         if prompt.elicitation == "logprob":
             return await self._walked(prompt)
@@ -54,14 +56,22 @@ class Asker:
             calls.append(called)
             return called.reply
 
-        reading = await walk(prompt, continued, self._settings.end_of_turn, self._settings.max_new_tokens)
+        try:
+            reading = await walk(prompt, continued, self._settings.end_of_turn, self._settings.max_new_tokens)
+        except (Stopped, OutOfMoneyError):
+            if not any(called.cost for called in calls):
+                raise
+            reading = Reading(error="broken off: some of its calls were made, and the others were not wanted any more")
         return _answer(prompt, calls, reading)
 
     def _tells_probabilities(self, reply: Reply) -> Fault | None:
         """Return what is wrong with a reply that wrote something and tells no probabilities of it."""
         if reply.positions or not reply.text:
+            self._learned.tells = self._learned.tells or bool(reply.positions)
             return None
-        return fault("wrong setting", f"no log-probabilities came, though {self._provider.name} was asked for them")
+        # Of a model that told some before, one reply without any says nothing of the next.
+        kind = "empty reply" if self._learned.tells else "wrong setting"
+        return fault(kind, f"no log-probabilities came, though {self._provider.name} was asked for them")
 
 
 def _answer(
@@ -75,8 +85,8 @@ def _answer(
     """Put an answer together; what its calls took is added up, and unknown where one of them does not say."""
     failed = next((called.fault for called in calls if called.fault is not None), None)
     error = str(failed) if failed is not None else None if reading is None else reading.error
-    answered = [(called, called.reply) for called in calls if called.reply is not None]
-    one = answered[0][1] if len(calls) == 1 and answered else None
+    answered = [called.reply for called in calls if called.reply is not None]
+    one = answered[0] if len(calls) == 1 and answered else None
     return Answer(
         prompt,
         text=text,
@@ -86,9 +96,9 @@ def _answer(
         error=error,
         attempts=sum(called.attempts for called in calls),
         finish_reason=None if one is None else one.finish_reason,
-        prompt_tokens=_sum([reply.prompt_tokens for _, reply in answered]),
-        completion_tokens=_sum([reply.completion_tokens for _, reply in answered]),
-        cost=_sum([called.cost for called, _ in answered]),
+        prompt_tokens=_sum([reply.prompt_tokens for reply in answered]),
+        completion_tokens=_sum([reply.completion_tokens for reply in answered]),
+        cost=_sum([called.cost for called in calls]),
         latency=sum(called.seconds for called in calls),
     )
 

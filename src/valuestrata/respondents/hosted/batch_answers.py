@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ from valuestrata.errors import UsageError
 from valuestrata.respondents.base import Answer, Prompt
 from valuestrata.respondents.hosted.batch_files import Line
 from valuestrata.respondents.hosted.faults import fault
+from valuestrata.respondents.hosted.keys import key_of
 from valuestrata.respondents.hosted.prices import Prices
 from valuestrata.respondents.hosted.providers import Provider, provider_of
 from valuestrata.respondents.hosted.readout import read_first_token
@@ -97,11 +97,6 @@ def rebuilt(identity: Mapping[str, Any], prices: Mapping[str, Any] | None) -> Ho
     )
     wire = _wire(provider, model, identity["base_url"])
     return HostedRespondent(identity["name"], provider, model, wire, base_url=identity["base_url"], settings=settings)
-
-
-def key_of(provider: Provider) -> str | None:
-    """Return the provider's key from the environment, None where there is none."""
-    return next((key for name in provider.keys if (key := os.environ.get(name, "").strip())), None)
 
 
 def _wire(provider: Provider, model: str, base_url: str) -> Wire:

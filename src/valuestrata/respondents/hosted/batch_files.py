@@ -16,6 +16,7 @@ from valuestrata.errors import InputDataError
 from valuestrata.files import written_beside
 from valuestrata.prompts.prompt import Prompt
 from valuestrata.respondents.hosted.faults import CallError, Fault, fault, fault_of_status
+from valuestrata.respondents.hosted.fields import read_reply
 from valuestrata.respondents.hosted.reply import Reply
 from valuestrata.respondents.hosted.via_anthropic import AnthropicWire
 from valuestrata.respondents.hosted.via_google import GoogleWire
@@ -234,7 +235,7 @@ def read_lines(form: Form, file: Path) -> Iterator[Line | Broken]:
                     continue
                 try:
                     found = form.line(json.loads(raw))
-                except (json.JSONDecodeError, UnicodeDecodeError):
+                except (ValueError, RecursionError):  # no JSON, nested too deep, a number too long
                     found = None
                 yield found or Broken(f"{file}: line {number}", torn=not raw.endswith(b"\n"))
     except FileNotFoundError as error:
@@ -266,7 +267,7 @@ def _fill(form: Form, file: BinaryIO, first: bytes, lines: Iterator[bytes]) -> t
 
 def _read(custom_id: str, document: Any, wire: Wire) -> Line:
     try:
-        return Line(custom_id, reply=wire.reply_of(document))
+        return Line(custom_id, reply=read_reply(wire.reply_of, document, wire.secrets))
     except CallError as error:
         return Line(custom_id, fault=error.fault)
 

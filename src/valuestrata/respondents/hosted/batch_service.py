@@ -18,6 +18,7 @@ from valuestrata.errors import RunFailedError
 from valuestrata.files import written_beside
 from valuestrata.respondents.hosted.batch_files import CHAT
 from valuestrata.respondents.hosted.faults import fault
+from valuestrata.respondents.hosted.keys import kept_at_home
 from valuestrata.respondents.hosted.via_anthropic import AnthropicWire, version_headers
 from valuestrata.respondents.hosted.via_google import GoogleWire, new_client
 from valuestrata.respondents.hosted.wire import Wire
@@ -143,7 +144,8 @@ class AnthropicService:
     def __init__(self, *, base_url: str, key: str | None) -> None:
         import anthropic
 
-        self._client: Any = anthropic.Anthropic(api_key=key, base_url=base_url, max_retries=0, timeout=_TIMEOUT)
+        http = anthropic.DefaultHttpxClient(event_hooks={"request": [kept_at_home(base_url)]})
+        self._client: Any = anthropic.Anthropic(api_key=key, base_url=base_url, max_retries=0, timeout=_TIMEOUT, http_client=http)
 
     def newest(self) -> str | None:
         """Return the newest batch there is: ours will come before it in the list, whatever the clocks say."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from valuestrata.respondents.hosted.estimating import most_cost
 from valuestrata.respondents.hosted.faults import Fault, fault
 from valuestrata.respondents.hosted.gate import Gate, Stopped
 from valuestrata.respondents.hosted.pace import Pace
@@ -22,11 +23,8 @@ from valuestrata.respondents.hosted.wire import Wire
 _GRACE = 1.0
 # A prompt told to wait this many times as often as it may fail has something of its own that is not welcome.
 _REFUSALS = 5
-# So many prompts refused outright, and none answered: it is not the prompts.
+# So many prompts refused outright, and none answered in the whole run: it is not the prompts.
 _REFUSED_AT_FIRST = 10
-# What counts for a request that sets no limit: as much as any model writes.
-_UNLIMITED = 128_000
-_WHERE_TO_SAY = ("max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens")
 Check = Callable[[Reply], Fault | None]
 
 
@@ -36,7 +34,14 @@ class OutOfMoneyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """What came of a call: a reply or a fault, after how many attempts, in how many seconds of calling, at what cost."""
+    """What came of a call.
+
+    Attributes:
+        reply: what was answered. fault: what went wrong, in the last attempt; one of the two.
+        attempts: how often it was tried. seconds: of calling, waits left out.
+        cost: dollars that all attempts together took, each that does not say counted as the most that it can have; None
+            where the price is not known.
+    """
 
     reply: Reply | None
     fault: Fault | None
@@ -45,25 +50,62 @@ class Called:
     cost: float | None
 
 
+@dataclass
+class Learned:
+    """What the calls of a run have shown so far, kept from one chunk of prompts to the next.
+
+    Attributes:
+        answered: whether any was answered.
+        refused: how many were refused outright before that.
+        tells: whether a reply told log-probabilities.
+    """
+
+    answered: bool = False
+    refused: int = 0
+    tells: bool = False
+
+
+@dataclass
+class _Tries:
+    """How a call went so far."""
+
+    attempts: int = 0
+    failures: int = 0
+    refusals: int = 0
+    seconds: float = 0.0
+    cost: float = 0.0
+    fault: Fault | None = None
+
+    def count(self, found: Fault) -> None:
+        """Count an attempt that ended so."""
+        self.refusals += found.slow_down
+        self.failures += not found.slow_down
+        self.fault = found
+
+
 class Caller:
     """Makes calls through a wire, at a pace, within a purse; used within one event loop.
 
     Attributes:
         fatal: the fault for which the run stops; None while there is none.
+        broke: whether a call was not made because it could have cost more than is left.
     """
 
-    def __init__(self, wire: Wire, settings: HostedSettings, pace: Pace, purse: Purse, prices: Prices | None) -> None:
+    def __init__(
+        self, wire: Wire, settings: HostedSettings, pace: Pace, purse: Purse, prices: Prices | None, learned: Learned | None = None
+    ) -> None:
         self._wire = wire
         self._settings = settings
         self._pace = pace
         self._purse = purse
         self._prices = prices
+        self._learned = learned or Learned()
         self._barren_since: float | None = None
         self._barren = 0
-        self._refused = 0
         self._late = 0
         self.gate = Gate(pace)
         self.fatal: Fault | None = None
+        self.broke = False
 
     async def call(self, body: Mapping[str, Any], *, going_on: bool = False, check: Check | None = None) -> Called:
         """Make a call.
@@ -74,39 +116,51 @@ class Caller:
             check: says what is wrong with a reply that is sound in form; None where nothing is.
 
         Raises:
-            Stopped: no more calls are wanted, and this one was not answered.
-            OutOfMoneyError: it could cost more than is left.
+            Stopped: no more calls are wanted, and this one was not answered, nor paid for.
+            OutOfMoneyError: it could cost more than is left, and was not paid for so far.
         """
-        failures = refusals = 0
-        seconds = 0.0
-        while True:
-            started, reply, found = await self._attempt(body, check, again=failures + refusals > 0, going_on=going_on)
-            seconds += time.monotonic() - started
-            attempts = failures + refusals + 1
-            if found is None or reply is not None:
-                cost = None if self._prices is None or reply is None else self._prices.of_reply(reply)
-                return Called(None if found else reply, found, attempts, seconds, cost)
-            if self.fatal is not None and found.retry:
-                raise Stopped
-            refusals += found.slow_down
-            failures += not found.slow_down
-            tried = failures >= self._settings.attempts or refusals >= _REFUSALS * self._settings.attempts
-            if tried and found.kind == "connection" and not self._pace.answers:
-                self.stop_for(fault("connection", f"nothing answers there ({found.message})"))
-            if not found.retry or tried:
-                return Called(None, found, attempts, seconds, None)
-            if not found.slow_down:
-                await self.gate.wait(max(self._pace.backoff(failures), found.retry_after or 0.0))
+        tries = _Tries()
+        try:
+            while True:
+                reply, found = await self._attempt(body, check, tries, going_on=going_on)
+                if found is None or reply is not None:
+                    return self._called(tries, None if found else reply, found)
+                tried = tries.failures >= self._settings.attempts or tries.refusals >= _REFUSALS * self._settings.attempts
+                if tried and found.kind == "connection" and not self._pace.answers:
+                    self.stop_for(fault("connection", f"nothing answers there ({found.message})"))
+                if not found.retry or tried:
+                    return self._called(tries, None, found)
+                if self.fatal is not None:
+                    raise Stopped
+                if not found.slow_down:
+                    await self.gate.wait(max(self._pace.backoff(tries.failures), found.retry_after or 0.0))
+        except (Stopped, OutOfMoneyError) as end:
+            self.broke = self.broke or isinstance(end, OutOfMoneyError)
+            if tries.fault is None or not self._is_kept(tries):
+                raise
+            return self._called(tries, None, tries.fault)
+
+    def _is_kept(self, tries: _Tries) -> bool:
+        """Whether a call that is given up before all its attempts is told of.
+
+        What may have been charged must be known to the next run. And where nothing succeeds any more, the prompts that
+        were tried last may be the reason: without a row they would be the first and the last to be asked again for ever.
+        """
+        return tries.cost > 0 or (self.fatal is not None and self.fatal.retry and tries.failures > 0)
+
+    def _called(self, tries: _Tries, reply: Reply | None, found: Fault | None) -> Called:
+        return Called(reply, found, tries.attempts, tries.seconds, None if self._prices is None else tries.cost)
 
     async def _attempt(
-        self, body: Mapping[str, Any], check: Check | None, *, again: bool, going_on: bool
-    ) -> tuple[float, Reply | None, Fault | None]:
-        most = self._most_of(body)
+        self, body: Mapping[str, Any], check: Check | None, tries: _Tries, *, going_on: bool
+    ) -> tuple[Reply | None, Fault | None]:
+        most = most_cost(body, self._prices)
         if not await self._purse.reserve(most):
             raise OutOfMoneyError
         spent = 0.0
         try:
-            started = await self.gate.enter(again=again, going_on=going_on)
+            started = await self.gate.enter(again=tries.attempts > 0, going_on=going_on)
+            tries.attempts += 1
             spent = most  # until it is known better: a call broken off may have been charged
             try:
                 async with asyncio.timeout(self._settings.timeout + _GRACE):
@@ -117,19 +171,24 @@ class Caller:
             except Exception as error:
                 found = self._fault_of(error)
                 spent = most if found.paid else 0.0
+                tries.count(found)
                 self._judge(found)  # before the next call is let in
                 self._leave(started, found)
-                return started, None, found
+                return None, found
+            finally:
+                tries.seconds += time.monotonic() - started
             known = None if self._prices is None else self._prices.of_reply(reply)
             spent = most if known is None else known
             if check is not None and (found := check(reply)) is not None:
                 self._judge(found)
                 self.gate.failed()
-                return started, reply, found
-            self._barren_since, self._barren, self._refused, self._late = None, 0, -1, 0
+                return reply, found
+            self._barren_since, self._barren, self._late = None, 0, 0
+            self._learned.answered = True
             self.gate.answered()
-            return started, reply, None
+            return reply, None
         finally:
+            tries.cost += spent
             self._purse.settle(most, spent)
 
     def _fault_of(self, error: Exception) -> Fault:
@@ -158,8 +217,10 @@ class Caller:
         if found.fatal:
             self.stop_for(found)
         elif not found.retry:
-            self._refused += self._refused >= 0
-            if self._refused >= _REFUSED_AT_FIRST:
+            if self._learned.answered:
+                return
+            self._learned.refused += 1
+            if self._learned.refused >= _REFUSED_AT_FIRST:
                 self.stop_for(found)
         else:
             now = time.monotonic()
@@ -175,26 +236,3 @@ class Caller:
         if self.fatal is None:
             self.fatal = found
         self.gate.close(at_once=True)
-
-    def _most_of(self, body: Mapping[str, Any]) -> float:
-        """Return the most that a call can cost: no token is shorter than a byte."""
-        if self._prices is None:
-            return 0.0
-        return self._prices.of_tokens(_bytes_in(body), _limit_in(body) or _UNLIMITED)
-
-
-def _bytes_in(value: Any) -> int:
-    """Bytes of all text in a request, and what a chat template may add to each part."""
-    if isinstance(value, str):
-        return len(value.encode("utf-8", "replace"))
-    if isinstance(value, Mapping):
-        return sum(_bytes_in(key) + _bytes_in(inner) for key, inner in value.items())
-    return 16 + sum(map(_bytes_in, value)) if isinstance(value, list | tuple) else 4
-
-
-def _limit_in(value: Any) -> int:
-    """The most tokens that a request allows to be written, wherever it says so; 0 where it does not."""
-    if isinstance(value, Mapping):
-        said = [inner for key, inner in value.items() if key in _WHERE_TO_SAY and isinstance(inner, int)]
-        return max([*said, *map(_limit_in, value.values())], default=0)
-    return 0

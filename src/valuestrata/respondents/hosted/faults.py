@@ -120,6 +120,8 @@ def fault_of_status(
         secrets: keys that must not stand in the message.
     """
     kind = _BY_CODE.get(code or "") or _BY_STATUS.get(status)
+    if 300 <= status < 400:
+        return fault("wrong setting", f"HTTP {status}: {_sent_on(headers or {})}", secrets=secrets)
     if kind is None and status == 400:
         kind = "key refused" if _BAD_KEY.search(said) else "wrong model" if _NO_SUCH_MODEL.search(said) else None
     if status == 403 and any(word in said.lower() for word in ("moderation", "flagged")):
@@ -144,9 +146,17 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return seconds
     try:
         wait = (parsedate_to_datetime(said) - parsedate_to_datetime(headers["date"])).total_seconds()
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, OverflowError):
         return None
     return max(0.0, wait)
+
+
+def _sent_on(headers: Mapping[str, str]) -> str:
+    """Say where a server sends a call on to; it is not followed there, since the key is for this server alone."""
+    place = headers.get("location") or ""
+    found = re.match(r"https?://[A-Za-z0-9.:\[\]-]+", place)
+    where = f"to {found[0]}" if found else "elsewhere"
+    return f"the server sends calls on {where}; give the address of the server itself with --base-url"
 
 
 def _number(text: str | None) -> float | None:

@@ -105,6 +105,11 @@ def _unclear(options: Sequence[str], seen: Iterable[str]) -> tuple[str, str] | N
     return next(((short, long) for short, long in pairs if long not in whole), None)
 
 
+def forms_of(options: Sequence[str]) -> set[str]:
+    """Return the texts that count as an option under `logprob`."""
+    return {form for option in options for form in (option, f" {option}")}
+
+
 async def walk(
     prompt: Prompt, continued: Callable[[str, int], Awaitable[Reply | None]], ends: Iterable[str] = (), most: int | None = None
 ) -> Reading | None:
@@ -151,7 +156,7 @@ class _Walk:
         self._next: dict[str, Alternatives] = {}
         self._lost = 0.0
         self._mute: str | None = None
-        self.forms = {form for option in prompt.options for form in (option, f" {option}")}
+        self.forms = forms_of(prompt.options)
 
     def follow(self, reply: Reply) -> None:
         """Learn from a reply that wrote several tokens what may follow each of the texts that it went through."""

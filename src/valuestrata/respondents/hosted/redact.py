@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 from collections.abc import Iterable
+from urllib.parse import quote
 
 _HIDDEN = "[key]"
 # What looks like a key, whoever it belongs to: a proxy may quote one that we never knew. A digit tells it from a word.
@@ -23,10 +26,26 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """Return `text` without the keys given and without anything that looks like one."""
     for secret in secrets:
         if len(secret) >= _SHORTEST:
-            text = text.replace(secret, _HIDDEN)
+            for form in _forms(secret):
+                text = text.replace(form, _HIDDEN)
     for pattern, instead in _LOOKS_LIKE:
         text = pattern.sub(instead, text)
     return text
+
+
+def _forms(secret: str) -> list[str]:
+    """Return a key as it is and as a message may write it, the longest first."""
+    content = secret.encode()
+    forms = {secret, repr(secret)[1:-1], repr(content)[2:-1], json.dumps(secret)[1:-1], quote(secret, safe=""), quote(secret)}
+    if any(character.isdigit() for character in secret):  # not a word that a message may need
+        forms |= {secret.upper(), secret.lower()}
+    # Within something longer that is encoded a key begins at any of three places of a group of four characters; those that
+    # it shares with its neighbours stay.
+    for shift in range(3):
+        within = base64.b64encode(bytes(shift) + content).decode()
+        within = within[-(-shift * 8 // 6) : (shift + len(content)) * 8 // 6]
+        forms |= {within, within.replace("+", "-").replace("/", "_")}
+    return sorted(forms, key=lambda form: (-len(form), form))
 
 
 def in_short(text: str, secrets: Iterable[str] = (), most: int = 300) -> str:

@@ -17,9 +17,11 @@ from urllib.parse import urlsplit
 from valuestrata.errors import RunFailedError, UsageError
 from valuestrata.respondents.base import Answer, Estimate, Prompt
 from valuestrata.respondents.hosted.asking import Asker
-from valuestrata.respondents.hosted.calling import Caller, OutOfMoneyError
+from valuestrata.respondents.hosted.calling import Caller, Learned, OutOfMoneyError
+from valuestrata.respondents.hosted.estimating import estimated
 from valuestrata.respondents.hosted.faults import Fault, Kind
 from valuestrata.respondents.hosted.gate import Stopped
+from valuestrata.respondents.hosted.keys import key_of
 from valuestrata.respondents.hosted.pace import Pace
 from valuestrata.respondents.hosted.prices import Prices, batch_factor, known_prices
 from valuestrata.respondents.hosted.providers import Provider, check_readout, provider_of
@@ -29,8 +31,6 @@ from valuestrata.respondents.hosted.settings import HostedSettings
 from valuestrata.respondents.hosted.via_openai import OpenAIWire
 from valuestrata.respondents.hosted.wire import Wire
 
-_CHARACTERS_A_TOKEN = 4
-_TOKENS_A_MESSAGE = 4
 _LIBRARY = {"openai": "openai", "anthropic": "anthropic", "google": "google-genai"}
 _FREE = Prices(0.0, 0.0)
 _TO_DO: Mapping[Kind, str] = {
@@ -61,6 +61,7 @@ class HostedRespondent:
         self._prices = _prices_of(provider, model, base_url, settings)
         self._stopped: str | None = None
         self._out_of_money = False
+        self._learned = Learned()
         self._caller: Caller | None = None
         self._runner: Runner[Prompt, Answer] | None = None
         self.pace = Pace(settings.concurrency)
@@ -100,6 +101,8 @@ class HostedRespondent:
         decoding = self._settings.decoding()
         if self._provider.seed is None:
             decoding["seed"] = None
+        # As it is sent: what a provider lists at most may change with the next version of this package.
+        decoding["top_logprobs"] = self._settings.top_logprobs or self._provider.top_logprobs or None
         return {
             "provider": self._provider.name,
             "base_url": self._base_url,
@@ -151,12 +154,12 @@ class HostedRespondent:
             self._runner.tell(self._close_gate)
 
     def spend_at_most(self, dollars: float) -> None:
-        """Stop before a call that could take what is spent from now on over `dollars`.
+        """Stop before a call that could take what is spent from now on over `dollars`; infinity: no limit, whatever was set before.
 
         Raises:
             UsageError: the price of the model is not known.
         """
-        if self._prices is None:
+        if self._prices is None and dollars != math.inf:
             raise UsageError(
                 f"{self._word}: what this model costs is not known, so that a limit on the cost cannot be kept. Give its price in dollars "
                 "a million tokens with --price-in and --price-out."
@@ -165,35 +168,33 @@ class HostedRespondent:
             self._stopped, self._out_of_money = None, False
         self.purse.limit = self.purse.spent + dollars
 
+    def answered_before(self, number: int) -> None:
+        """Take note of how many prompts of the run were answered before; called before a run is begun or goes on.
+
+        Where some were, a prompt that is refused is refused for itself: however many are, the run goes on.
+        """
+        self._learned = Learned(answered=number > 0, tells=number > 0)
+
     def estimate(self, prompts: Sequence[Prompt]) -> Estimate:
-        """Return what asking `prompts` takes, by the length of their texts; the cost is that of answers as long as allowed."""
-        calls = read = written = 0
-        for prompt in prompts:
-            size = sum(len(message.content) for message in prompt.messages)
-            tokens = math.ceil(size / _CHARACTERS_A_TOKEN) + _TOKENS_A_MESSAGE * len(prompt.messages)
-            rounds = 1 + len(prompt.options) if prompt.elicitation == "logprob" else 1
-            calls += rounds
-            read += rounds * tokens
-            written += self._settings.tokens_for(prompt.elicitation) + rounds - 1
-        cost = None if self._prices is None else self._prices.of_tokens(read, written)
-        return Estimate(calls, read, None, written, cost, f"{_CHARACTERS_A_TOKEN} characters a token")
+        """Return what asking `prompts` takes, by the length of their texts: about so many tokens, and at most so many dollars."""
+        return estimated(self._wire, self._settings, self._prices, prompts)
 
     def _opened(self) -> Callable[[Prompt], Awaitable[Answer | None]]:
-        caller = Caller(self._wire, self._settings, self.pace, self.purse, self._prices)
+        caller = Caller(self._wire, self._settings, self.pace, self.purse, self._prices, self._learned)
         self._caller = caller
         if self._stopped is not None:
             caller.gate.close()
-        asker = Asker(self._wire, self._provider, self._settings, caller)
+        asker = Asker(self._wire, self._provider, self._settings, caller, self._learned)
 
         async def work(prompt: Prompt) -> Answer | None:
             try:
                 return await asker.ask(prompt)
-            except Stopped:
+            except (Stopped, OutOfMoneyError):
                 return None
-            except OutOfMoneyError:
-                self._out_of_money = self._out_of_money or self._stopped is None
-                self.stop(f"the next call could have cost more than the limit allows; {self.purse.spent:.4f} dollars were spent")
-                return None
+            finally:
+                if caller.broke:
+                    self._out_of_money = self._out_of_money or self._stopped is None
+                    self.stop("the next call could have cost more than the limit allows")
 
         return work
 
@@ -204,11 +205,17 @@ class HostedRespondent:
     def _told(self, found: Fault) -> str:
         """Say why the run stopped: who said what, and what to do."""
         variables = " or ".join(self._provider.keys)
-        to_do = f"Check the key in {variables}." if found.kind == "key refused" else _TO_DO.get(found.kind, _LATER)
+        to_do = f"Check the key in {variables}." if found.kind == "key refused" else _TO_DO.get(found.kind) or self._later(found)
         return (
             f"{self._word} at {self._base_url}: {found}. {to_do} The run stopped there; all answers before are kept, and the same "
             "command goes on with the rest."
         )
+
+    def _later(self, found: Fault) -> str:
+        if found.retry_after is None or found.retry_after <= self._settings.patience:
+            return _LATER
+        patience = f"{self._settings.patience:,.0f} s"
+        return f"It asks to wait for {found.retry_after:,.0f} s, longer than the {patience} that a run waits; try again later."
 
 
 def make_hosted(word: str, settings: HostedSettings | None = None, *, calls: bool = True) -> HostedRespondent:
@@ -252,17 +259,24 @@ def _base_url(word: str, provider: Provider, settings: HostedSettings) -> str:
     url = settings.base_url or ambient or provider.base_url
     if url is None:
         raise UsageError(f"{word}: say where the server is with --base-url, as http://localhost:8000/v1.")
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none, half an IPv6 address
+        parts, sound = urlsplit(""), False
     if parts.username or parts.password or parts.query:
         # It stands in run.json and in messages.
         raise UsageError(f"{word}: the base URL may hold no user, password or query; the key is taken from {provider.keys[0]}.")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"{word}: the base URL {url!r} is none; it begins with http:// or https:// and a host.")
+    if not sound:
+        shown = "" if "@" in url or "?" in url else f" {url!r}"  # may hold a password
+        raise UsageError(
+            f"{word}: the base URL{shown} is none; it begins with http:// or https:// and a host, as http://localhost:8000/v1."
+        )
     return url.rstrip("/")
 
 
 def _key(word: str, provider: Provider, *, needed: bool) -> str | None:
-    key = next((value for name in provider.keys if (value := os.environ.get(name, "").strip())), None)
+    key = key_of(provider)
     if key is None and needed:
         raise UsageError(f"{word}: {provider.name} needs a key; set the environment variable {' or '.join(provider.keys)}.")
     return key

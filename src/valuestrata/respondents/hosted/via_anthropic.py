@@ -15,6 +15,7 @@ from typing import Any
 from valuestrata.errors import MissingExtraError
 from valuestrata.respondents.base import Prompt
 from valuestrata.respondents.hosted.faults import CallError, Fault, fault, fault_of_status
+from valuestrata.respondents.hosted.fields import read_reply, whole, word
 from valuestrata.respondents.hosted.providers import Provider
 from valuestrata.respondents.hosted.reply import Reply
 from valuestrata.respondents.hosted.settings import HostedSettings
@@ -87,7 +88,7 @@ class AnthropicWire:
             self._client = self._opened()
         options = {"timeout": timeout, "headers": version_headers(body)}
         response = await self._client.post("/v1/messages", cast_to=httpx2.Response, body=body, options=options)
-        return self.reply_of(json.loads(response.content))
+        return read_reply(self.reply_of, response.content, self.secrets)
 
     def reply_of(self, document: Any) -> Reply:
         """Read a message; a refusal that the service states (`stop_reason`) is an answer without a text."""
@@ -98,14 +99,14 @@ class AnthropicWire:
             raise CallError(fault("garbled reply", f"a message was expected, and came {json.dumps(document)}", paid=True))
         blocks = [block for block in content if isinstance(block, dict)]
         text = _joined(blocks, "text", "text")
-        reason = document.get("stop_reason")
+        reason = word(document.get("stop_reason"))
         if not text and reason not in _REASONS:
             raise CallError(fault("empty reply", "the message holds no text", paid=True))
         return Reply(
             text=text,
             reasoning=_joined(blocks, "thinking", "thinking") or None,
             finish_reason=reason,
-            model=document.get("model"),
+            model=word(document.get("model")),
             **_tokens(document.get("usage")),
         )
 
@@ -121,6 +122,8 @@ class AnthropicWire:
         if isinstance(error, anthropic.APIConnectionError):
             cause = error.__cause__ or error
             name = type(cause).__name__
+            if name == "DecodingError":
+                return fault("garbled reply", f"the reply is not what its head says ({cause})", paid=True, secrets=self.secrets)
             return fault("connection", f"{name}: {cause}", paid=name not in _BEFORE_SENDING, secrets=self.secrets)
         if isinstance(error, anthropic.APIStatusError):
             return self.stated(error.body, status=error.status_code, headers=error.response.headers)
@@ -156,7 +159,7 @@ class AnthropicWire:
             api_key=self._key,
             base_url=self._base_url,
             max_retries=0,
-            http_client=anthropic.DefaultAsyncHttpxClient(limits=limits),
+            http_client=anthropic.DefaultAsyncHttpxClient(limits=limits, follow_redirects=False),
         )
 
 
@@ -173,16 +176,12 @@ def _tokens(usage: Any) -> dict[str, Any]:
     """Return how many tokens a call took, in the words of `Reply`; Anthropic counts tokens of the cache apart from others."""
     if not isinstance(usage, dict):
         return {}
-    read, cached = _whole(usage.get("input_tokens")), _whole(usage.get("cache_read_input_tokens"))
-    others = (cached, _whole(usage.get("cache_creation_input_tokens")))
+    read, cached = whole(usage.get("input_tokens")), whole(usage.get("cache_read_input_tokens"))
+    others = (cached, whole(usage.get("cache_creation_input_tokens")))
     details = usage.get("output_tokens_details")
     return {
         "prompt_tokens": None if read is None else read + sum(other or 0 for other in others),
         "cached_tokens": cached,
-        "completion_tokens": _whole(usage.get("output_tokens")),
-        "reasoning_tokens": _whole(details.get("thinking_tokens")) if isinstance(details, dict) else None,
+        "completion_tokens": whole(usage.get("output_tokens")),
+        "reasoning_tokens": whole(details.get("thinking_tokens")) if isinstance(details, dict) else None,
     }
-
-
-def _whole(value: Any) -> int | None:
-    return value if isinstance(value, int) and value >= 0 else None

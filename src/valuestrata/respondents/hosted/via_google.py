@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 from valuestrata.errors import MissingExtraError
 from valuestrata.respondents.base import Prompt
 from valuestrata.respondents.hosted.faults import CallError, Fault, fault, fault_of_status
+from valuestrata.respondents.hosted.fields import at_most, is_logprob, listed, read_reply, under, whole, word
+from valuestrata.respondents.hosted.keys import kept_at_home
 from valuestrata.respondents.hosted.providers import Provider
 from valuestrata.respondents.hosted.reply import Position, Reply
 from valuestrata.respondents.hosted.settings import HostedSettings
@@ -20,6 +23,9 @@ _READ_OUT = ("first-token", "logprob")
 _ENDED = (None, "", "STOP", "FINISH_REASON_UNSPECIFIED")
 # Errors of the connection before a request was sent: nothing can have been charged.
 _BEFORE_SENDING = ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "ProxyError")
+_NOT_JSON = json.JSONDecodeError | UnicodeDecodeError | RecursionError
+# What Python says of a number that is too long to be read.
+_DIGITS = "integer string conversion"
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)s")
 _OF_EVERY_REQUEST = re.compile(r"logprobs|generation_?config|thinking|temperature|top_?[pk]\b|response_?(schema|mime)", re.IGNORECASE)
 
@@ -74,7 +80,7 @@ class GoogleWire:
                 "http_options": {"timeout": max(1, round(timeout * 1000)), "extra_body": dict(body)},
             },
         )
-        return self.reply_of(json.loads(response.sdk_http_response.body))
+        return read_reply(self.reply_of, response.sdk_http_response.body, self.secrets)
 
     def reply_of(self, document: Any) -> Reply:
         """Read a response; a prompt or an answer that a filter stopped is an answer without a text, the reason kept."""
@@ -85,17 +91,17 @@ class GoogleWire:
         tokens = _tokens(document.get("usageMetadata"))
         candidates = document.get("candidates")
         if not candidates:
-            blocked = _under(document, "promptFeedback", "blockReason")
+            blocked = under(document, "promptFeedback", "blockReason")
             if blocked:
-                return Reply(text="", finish_reason=blocked, model=document.get("modelVersion"), **tokens)
+                return Reply(text="", finish_reason=word(blocked), model=word(document.get("modelVersion")), **tokens)
             kind = "garbled reply" if candidates is not None and not isinstance(candidates, list) else "empty reply"
             raise CallError(fault(kind, "the response holds no candidate", paid=True))
         candidate = candidates[0] if isinstance(candidates, list) else None
         if not isinstance(candidate, dict):
             raise CallError(fault("garbled reply", f"a response was expected, and came {json.dumps(document)}", paid=True))
-        parts = [part for part in _under(candidate, "content", "parts") or [] if isinstance(part, dict)]
+        parts = [part for part in listed(under(candidate, "content", "parts")) if isinstance(part, dict)]
         text, thought = (_joined(parts, thought) for thought in (False, True))
-        reason = candidate.get("finishReason")
+        reason = word(candidate.get("finishReason"))
         if not text and reason in _ENDED:
             raise CallError(fault("empty reply", "the response's candidate holds no text", paid=True))
         return Reply(
@@ -103,7 +109,7 @@ class GoogleWire:
             reasoning=thought or None,
             finish_reason=reason,
             positions=_positions(candidate.get("logprobsResult")),
-            model=document.get("modelVersion"),
+            model=word(document.get("modelVersion")),
             **tokens,
         )
 
@@ -118,13 +124,13 @@ class GoogleWire:
         if isinstance(error, TimeoutError | httpx2.TimeoutException):
             sent = name not in _BEFORE_SENDING
             return fault("timeout" if sent else "connection", "no answer in time", paid=sent)
-        if isinstance(error, httpx2.TransportError):
+        if isinstance(error, _NOT_JSON | httpx2.DecodingError) or (type(error) is ValueError and _DIGITS in str(error)):
+            return fault("garbled reply", f"the reply is not JSON ({error})", paid=True, secrets=self.secrets)
+        if isinstance(error, httpx2.RequestError):
             return fault("connection", f"{name}: {error}", paid=name not in _BEFORE_SENDING, secrets=self.secrets)
         if isinstance(error, errors.APIError):
             headers: Any = getattr(error.response, "headers", None)
             return self.stated(error.details, status=error.code, headers=headers)
-        if isinstance(error, json.JSONDecodeError | UnicodeDecodeError | httpx2.DecodingError):
-            return fault("garbled reply", f"the reply is not JSON ({error})", paid=True, secrets=self.secrets)
         raise error
 
     def stated(self, document: Any, *, status: int | None = None, headers: Mapping[str, str] | None = None) -> Fault:
@@ -134,8 +140,8 @@ class GoogleWire:
             problem = document if isinstance(document, dict) else {"message": json.dumps(document)}
         said = str(problem.get("message") or problem.get("status") or "no reason given")
         code = status if status is not None else problem.get("code")
-        status = code if isinstance(code, int) and code >= 400 else 500
-        details = [detail for detail in problem.get("details") or [] if isinstance(detail, dict)]
+        status = code if isinstance(code, int) and code >= 300 else 500
+        details = [detail for detail in listed(problem.get("details")) if isinstance(detail, dict)]
         if status == 429 and any("PerDay" in str(detail.get("violations")) for detail in details):
             return fault("no credit", f"the quota of the day is used up: {said}", secrets=self.secrets)
         if status == 400 and (stated := self._of_every_request(problem.get("status"), said, details)) is not None:
@@ -171,16 +177,20 @@ class GoogleWire:
         import httpx2
 
         limits = httpx2.Limits(max_connections=self._connections, max_keepalive_connections=self._connections)
-        self._http = httpx2.AsyncClient(limits=limits, follow_redirects=True)
+        self._http = httpx2.AsyncClient(limits=limits, follow_redirects=False)
         self._client = new_client(self._base_url, self._key, httpx_async_client=self._http)
         return self._client
 
 
 def new_client(base_url: str, key: str | None, **options: Any) -> Any:
-    """Return a client of Google's library that tries nothing twice and takes neither address nor project from the environment."""
+    """Return a client of Google's library that tries nothing twice and takes neither address nor project from the environment.
+
+    The key goes to the server at `base_url` alone; `options` are laid over those of the library's HTTP.
+    """
     from google import genai
 
-    http: Any = {"base_url": base_url, "retry_options": {"attempts": 1}, **options}
+    hooks = {"request": [kept_at_home(base_url)]}
+    http: Any = {"base_url": base_url, "retry_options": {"attempts": 1}, "client_args": {"event_hooks": hooks}, **options}
     return genai.Client(api_key=key, vertexai=False, http_options=http)
 
 
@@ -199,41 +209,38 @@ def _joined(parts: list[dict[str, Any]], thought: bool) -> str:
     return "".join([part["text"] for part in parts if isinstance(part.get("text"), str) and bool(part.get("thought")) == thought])
 
 
-def _under(document: Mapping[str, Any], outer: str, name: str) -> Any:
-    inner = document.get(outer)
-    return inner.get(name) if isinstance(inner, dict) else None
-
-
 def _tokens(usage: Any) -> dict[str, Any]:
     """Return how many tokens a call took, in the words of `Reply`; Google counts thoughts beside what was written."""
     if not isinstance(usage, dict):
         return {}
     names = ("promptTokenCount", "cachedContentTokenCount", "candidatesTokenCount", "thoughtsTokenCount")
-    read, cached, written, thought = (value if isinstance(value := usage.get(name), int) and value >= 0 else None for name in names)
+    read, cached, written, thought = (whole(usage.get(name)) for name in names)
     if read is not None and (written is not None or thought is not None or usage.get("totalTokenCount") == read):
         written = (written or 0) + (thought or 0)  # an answer of no tokens has no count
-    return {"prompt_tokens": read, "cached_tokens": cached, "completion_tokens": written, "reasoning_tokens": thought}
+    return {"prompt_tokens": read, "cached_tokens": at_most(cached, read), "completion_tokens": written, "reasoning_tokens": thought}
 
 
 def _positions(result: Any) -> tuple[Position, ...] | None:
     chosen = result.get("chosenCandidates") if isinstance(result, dict) else None
     if not isinstance(chosen, list):
         return None
-    tops: list[Any] = result.get("topCandidates") or []
+    tops = listed(result.get("topCandidates"))
     found: list[Position] = []
     for index, token in enumerate(chosen):
-        listed = _under({"top": tops[index]}, "top", "candidates") if index < len(tops) else None
-        others = tuple([(other["token"], other["logProbability"]) for other in listed or [] if _is_token(other)])
-        if _is_token(token):
-            found.append(Position(token["token"], token["logProbability"], others))
+        if not _is_token(token):
+            break  # what comes behind it stands at nobody knows which place
+        others = listed(under({"top": tops[index]}, "top", "candidates")) if index < len(tops) else []
+        alternatives = tuple([(other["token"], other["logProbability"]) for other in others if _is_token(other)])
+        found.append(Position(token["token"], token["logProbability"], alternatives))
     return tuple(found)
 
 
 def _is_token(entry: Any) -> bool:
-    return isinstance(entry, dict) and isinstance(entry.get("token"), str) and isinstance(entry.get("logProbability"), int | float)
+    return isinstance(entry, dict) and isinstance(entry.get("token"), str) and is_logprob(entry.get("logProbability"))
 
 
 def _seconds(said: Any) -> float | None:
     """Return the seconds of a duration as Google writes it (`22s`, `0.5s`); None where it is none."""
     match = _SECONDS.fullmatch(said) if isinstance(said, str) else None
-    return None if match is None else float(match.group(1))
+    seconds = math.inf if match is None else float(match.group(1))
+    return seconds if math.isfinite(seconds) else None

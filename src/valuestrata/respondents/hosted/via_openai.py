@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 from valuestrata.errors import MissingExtraError
 from valuestrata.respondents.base import Prompt
 from valuestrata.respondents.hosted.faults import CallError, Fault, fault, fault_of_status
+from valuestrata.respondents.hosted.fields import at_most, is_logprob, listed, read_reply, under, whole, word
 from valuestrata.respondents.hosted.providers import Provider
 from valuestrata.respondents.hosted.reply import Position, Reply
 from valuestrata.respondents.hosted.settings import HostedSettings
@@ -20,6 +23,7 @@ _NO_KEY = "none"
 # Errors of the connection before a request was sent: nothing can have been charged.
 _BEFORE_SENDING = ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "ProxyError")
 _READ_OUT = ("first-token", "logprob")
+_STATUS = re.compile(r"[1-9][0-9][0-9]")
 
 
 class OpenAIWire:
@@ -75,7 +79,7 @@ class OpenAIWire:
         if self._client is None:
             self._client = self._opened()
         response = await self._client.post("/chat/completions", cast_to=httpx2.Response, body=body, options={"timeout": timeout})
-        return self.reply_of(json.loads(response.content))
+        return read_reply(self.reply_of, response.content, self.secrets)
 
     def reply_of(self, document: Any) -> Reply:
         """Read a chat completion."""
@@ -91,21 +95,21 @@ class OpenAIWire:
             raise CallError(self._stated(problem))
         if choices == []:
             raise CallError(fault("empty reply", "the reply holds no choice", paid=True))
-        message = choice.get("message")
+        message, reason = choice.get("message"), word(choice.get("finish_reason"))
         if not isinstance(message, dict):
             raise CallError(fault("garbled reply", f"a chat completion was expected, and came {json.dumps(document)}", paid=True))
         text, thought = _text_of(message.get("content"))
         reasoning = message.get("reasoning_content") or message.get("reasoning") or thought
         if text is None:
-            text = message.get("refusal")
-        if text is None and choice.get("finish_reason") in (None, "", "stop"):
+            text = word(message.get("refusal"))
+        if text is None and reason in (None, "", "stop"):
             raise CallError(fault("empty reply", "the reply's choice holds no text", paid=True))
         return Reply(
             text=text or "",
             reasoning=reasoning if isinstance(reasoning, str) and reasoning else None,
-            finish_reason=_word(choice.get("finish_reason")),
+            finish_reason=reason,
             positions=_positions(choice.get("logprobs")),
-            model=_word(document.get("model")),
+            model=word(document.get("model")),
             **_tokens(document.get("usage")),
         )
 
@@ -121,6 +125,8 @@ class OpenAIWire:
         if isinstance(error, openai.APIConnectionError):
             cause = error.__cause__ or error
             name = type(cause).__name__
+            if name == "DecodingError":
+                return fault("garbled reply", f"the reply is not what its head says ({cause})", paid=True, secrets=self.secrets)
             return fault("connection", f"{name}: {cause}", paid=name not in _BEFORE_SENDING, secrets=self.secrets)
         if isinstance(error, openai.APIStatusError):
             said, code = _said(error.body if error.body is not None else error.message)
@@ -146,7 +152,7 @@ class OpenAIWire:
             base_url=self._base_url,
             max_retries=0,
             default_headers=None if ours else self._no_headers_of_openai(),
-            http_client=openai.DefaultAsyncHttpxClient(limits=limits),
+            http_client=openai.DefaultAsyncHttpxClient(limits=limits, follow_redirects=False),
         )
         if not ours:
             # Taken from the environment by the library; who else is asked has no business with them.
@@ -177,17 +183,16 @@ class OpenAIWire:
         """The fault that a response of status 200 states, as brokers do when those behind them fail."""
         said, code = _said(problem)
         status = code if isinstance(problem, dict) else None
-        if status is not None and status.isdigit():
+        if status is not None and _STATUS.fullmatch(status):
             return fault_of_status(int(status), said, secrets=self.secrets)
         return fault("server error", said, secrets=self.secrets)
 
 
 def _said(problem: Any) -> tuple[str, str | None]:
     """Return a server's words and its code for an error, wherever it puts them."""
+    while isinstance(problem, dict) and isinstance(problem.get("error"), dict | str) and not problem.get("message"):
+        problem = problem["error"]
     if isinstance(problem, dict):
-        inner = problem.get("error")
-        if isinstance(inner, dict | str) and not problem.get("message"):
-            return _said(inner)
         words = problem.get("message") or problem.get("detail") or json.dumps(problem)
         code = problem.get("code") if problem.get("code") is not None else problem.get("type")
         return (words if isinstance(words, str) else json.dumps(words)), None if code is None else str(code)
@@ -210,40 +215,28 @@ def _tokens(usage: Any) -> dict[str, int | None]:
     """Return how many tokens a call took, in the words of `Reply`."""
     if not isinstance(usage, dict):
         return {}
-    read, written, total = (_whole(usage.get(name)) for name in ("prompt_tokens", "completion_tokens", "total_tokens"))
-    reasoning = _whole(_under(usage, "completion_tokens_details", "reasoning_tokens"))
-    cached = _whole(_under(usage, "prompt_tokens_details", "cached_tokens"))
+    read, written, total = (whole(usage.get(name)) for name in ("prompt_tokens", "completion_tokens", "total_tokens"))
+    reasoning = whole(under(usage, "completion_tokens_details", "reasoning_tokens"))
+    cached = whole(under(usage, "prompt_tokens_details", "cached_tokens"))
     if cached is None:
-        cached = _whole(usage.get("prompt_cache_hit_tokens"))
+        cached = whole(usage.get("prompt_cache_hit_tokens"))
+    cached = at_most(cached, read)
     if read is not None and written is not None and reasoning and total == read + written + reasoning:
         written += reasoning  # counted beside what was written, not among it
     return {"prompt_tokens": read, "cached_tokens": cached, "completion_tokens": written, "reasoning_tokens": reasoning}
-
-
-def _under(usage: Mapping[str, Any], details: str, name: str) -> Any:
-    inner = usage.get(details)
-    return inner.get(name) if isinstance(inner, dict) else None
-
-
-def _word(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _whole(value: Any) -> int | None:
-    return value if isinstance(value, int) and value >= 0 else None
 
 
 def _positions(logprobs: Any) -> tuple[Position, ...] | None:
     content = logprobs.get("content") if isinstance(logprobs, dict) else None
     if not isinstance(content, list):
         return None
-    return tuple([Position(entry["token"], entry["logprob"], _alternatives(entry)) for entry in content if _is_token(entry)])
+    # What comes behind a token that is none stands at nobody knows which place.
+    return tuple([Position(entry["token"], entry["logprob"], _alternatives(entry)) for entry in takewhile(_is_token, content)])
 
 
 def _alternatives(entry: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
-    listed = entry.get("top_logprobs")
-    return tuple([(other["token"], other["logprob"]) for other in listed if _is_token(other)]) if isinstance(listed, list) else ()
+    return tuple([(other["token"], other["logprob"]) for other in listed(entry.get("top_logprobs")) if _is_token(other)])
 
 
 def _is_token(entry: Any) -> bool:
-    return isinstance(entry, dict) and isinstance(entry.get("token"), str) and isinstance(entry.get("logprob"), int | float)
+    return isinstance(entry, dict) and isinstance(entry.get("token"), str) and is_logprob(entry.get("logprob"))

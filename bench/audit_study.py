@@ -3,7 +3,7 @@
     python bench/audit_study.py --repetitions 1000 -o docs/auditing-proven.md
 
 The page is written whole by this command. Seeds are numbers of data sets and conditions, so that the same command gives the same
-figures; `--rows FILE` keeps the rows behind them.
+figures, with however many processes; `--rows FOLDER` keeps the rows behind them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +24,13 @@ from typing import Any
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"), "1"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import audit_page
 import numpy as np
 import polars as pl
-from audit_worlds import (
+
+from bench import audit_page
+from bench.audit_claims import BASE, FAMILIES, claim_rows, planted
+from bench.audit_whole import whole_rows
+from bench.audit_worlds import (
     ALPHA,
     ATTRIBUTE,
     LEVEL,
@@ -39,16 +45,16 @@ from audit_worlds import (
     make_world,
     rare_level,
 )
-
 from valuestrata.auditing.disparity import corrected_variance
 from valuestrata.auditing.power import power
 from valuestrata.scores.layout import Values
 
-BASE = 0.6
 # Of the data sets: others than those on which the audit was written.
 FIRST_SEED = 1000
 # Standard deviation of the accuracies of subgroups, where a spread is planted.
-SPREAD = 0.05
+SPREADS = tuple((subgroups, spread) for subgroups in (8, 30, 60) for spread in (0.0, 0.05))
+# Audits of a survey of full size.
+WHOLE = 10
 Answer = Callable[[World, np.random.Generator], Values]
 
 
@@ -100,7 +106,7 @@ def worse_subgroup(effect: float) -> Answer:
 
 
 def conditions() -> list[Condition]:
-    """Return all conditions, in the order of the page."""
+    """Return the conditions that are looked at without verdict lines, in the order of the page."""
     hard: Mapping[str, Any] = {"parts": ("gaps", "adjusted"), "worlds": 25}
     level: Mapping[str, Any] = {"target": "level", "parts": ("gaps",), "worlds": 10}
     group: Mapping[str, Any] = {"target": "subgroup", "parts": ("worst",), "worlds": 10}
@@ -118,40 +124,34 @@ def conditions() -> list[Condition]:
         Condition("nation", 30, lambda world, rng: knows_nation(world, 0.9, rng), change=far_level(6), **hard),
         Condition("person", 30, is_person, change=far_level(4), **hard),
         Condition("labels", 30, lambda world, rng: knows_truth(world, 0.8, rng), change=rare_level(0.06), main_effects=0.15, **hard),
+        Condition("bias", 30, worse_level(0.15), effect=0.15, items=170, **hard),
     ]
 
 
-def rows_of(condition: Condition, repetitions: int, permutations: int) -> Iterator[dict[str, Any]]:
-    """Yield one row a repetition."""
-    worlds = min(condition.worlds, repetitions)
-    for place, seed in enumerate(range(FIRST_SEED, FIRST_SEED + worlds)):
-        world = make_world(
-            condition.subgroups,
-            seed,
-            items=condition.items,
-            people=condition.people,
-            main_effects=condition.main_effects,
-            change=condition.change or (lambda population: population),
-        )
-        if "adjusted" not in condition.parts:
-            world = replace(world, setting=replace(world.setting, difficulty=None), baseline=None)
-        number = repetitions // worlds + (place < repetitions % worlds)
-        rng = np.random.default_rng([seed, condition.subgroups, round(100 * condition.effect)])
-        runs = [condition.answer(world, rng) for _ in range(number)]
-        predicted = _predicted(world, condition)
-        about = {"condition": condition.name, "subgroups": condition.subgroups, "items": condition.items, "effect": condition.effect}
-        for claims in audit_runs(world, runs, permutations if "worst" in condition.parts else 0, seed, gaps="gaps" in condition.parts):
-            row = {**about, "world": seed, "predicted": predicted, "variance": claims.variance}
-            if "worst" in condition.parts:
-                row |= {"worst": bool(claims.worst.any()), "first": bool(claims.worst[0])}
-            if "gaps" in condition.parts:
-                row |= _gap_row(claims.gaps)
-            if "adjusted" in condition.parts:
-                row |= {"any_adjusted": claims.any_gap("adjusted_p_holm"), "bias": claims.bias}
-            yield row
+def world_rows(condition: Condition, seed: int, repetitions: int, permutations: int) -> Iterator[dict[str, Any]]:
+    """Yield one row a repetition, all on the data set of a seed."""
+    changed: dict[str, Any] = {} if condition.change is None else {"change": condition.change}
+    world = make_world(
+        condition.subgroups, seed, items=condition.items, people=condition.people, main_effects=condition.main_effects, **changed
+    )
+    gaps = "explained" if "adjusted" in condition.parts else "plain" if "gaps" in condition.parts else "none"
+    rng = np.random.default_rng([seed, condition.subgroups, round(100 * condition.effect)])
+    runs = [condition.answer(world, rng) for _ in range(repetitions)]
+    predicted = _predicted(world, condition)
+    about = {"condition": condition.name, "subgroups": condition.subgroups, "items": condition.items, "effect": condition.effect}
+    for claims in audit_runs(world, runs, permutations if "worst" in condition.parts else 0, seed, gaps=gaps):
+        row = {**about, "world": seed, "predicted": predicted, "variance": claims.variance}
+        if "worst" in condition.parts:
+            row |= {"worst": bool(claims.worst.any()), "first": bool(claims.worst[0])}
+        if "gaps" in condition.parts:
+            row |= _gap_row(claims.gaps)
+        if "adjusted" in condition.parts:
+            words = {word: claims.says(word) for word in ("remains", "hidden")}
+            row |= {"any_adjusted": claims.any_gap("adjusted_p_holm"), **words, "waved": _waved(claims.gaps)}
+        yield row
 
 
-def spread_rows(subgroups: int, repetitions: int, spread: float) -> Iterator[dict[str, Any]]:
+def spread_rows(subgroups: int, spread: float, repetitions: int) -> Iterator[dict[str, Any]]:
     """Yield the corrected variance beside the planted one; one world, since labels do not enter."""
     world = make_world(subgroups, FIRST_SEED)
     rng = np.random.default_rng([FIRST_SEED, subgroups])
@@ -186,6 +186,12 @@ def _gap_row(gaps: pl.DataFrame) -> dict[str, Any]:
     }
 
 
+def _waved(gaps: pl.DataFrame) -> float | None:
+    """Return the share of the planted level's claimed gaps that are said to be no bias of the model; None where none is claimed."""
+    mine = gaps.filter((pl.col("level") == LEVEL) | (pl.col("against_level") == LEVEL), pl.col("p_holm") <= ALPHA)
+    return None if mine.is_empty() else float(mine["remains"].is_in(["explained", "composition", "turned"]).mean())
+
+
 COLUMNS = {
     "condition": pl.String,
     "subgroups": pl.Int64,
@@ -204,8 +210,63 @@ COLUMNS = {
     "excess": pl.Float64,
     "adjusted": pl.Float64,
     "any_adjusted": pl.Boolean,
-    "bias": pl.Boolean,
+    "remains": pl.Boolean,
+    "hidden": pl.Boolean,
+    "waved": pl.Float64,
 }
+CLAIMS = {
+    **dict.fromkeys(("condition", "metric"), pl.String),
+    **dict.fromkeys(("subgroups", "world"), pl.Int64),
+    **dict.fromkeys((*FAMILIES, "any"), pl.Boolean),
+}
+
+
+LINES = {
+    **dict.fromkeys(("condition", "run", "rule", "metric", "claim", "planted"), pl.String),
+    **dict.fromkeys(("subgroups", "repetition"), pl.Int64),
+    **dict.fromkeys(("value", "true", "seconds"), pl.Float64),
+}
+
+
+def tasks(repetitions: int) -> list[tuple[str, int, int, int]]:
+    """Return what can be done by itself: (part of the study, number of the condition, seed of the data set, repetitions on it)."""
+    made = [("spread", place, FIRST_SEED, repetitions) for place in range(len(SPREADS))]
+    made.append(("whole", 0, 0, min(WHOLE, repetitions)))
+    for part, found in (("arrays", conditions()), ("claims", planted())):
+        for place, condition in enumerate(found):
+            worlds = min(condition.worlds, repetitions)
+            for world in range(worlds):
+                made.append((part, place, FIRST_SEED + world, repetitions // worlds + (world < repetitions % worlds)))
+    return made
+
+
+def done(task: tuple[str, int, int, int], permutations: int) -> tuple[str, list[dict[str, Any]], float]:
+    """Do a task; return its part, its rows and the seconds it took a core."""
+    part, place, seed, repetitions = task
+    started = time.process_time()
+    if part == "spread":
+        rows = list(spread_rows(*SPREADS[place], repetitions))
+    elif part == "whole":
+        rows = [row | {"condition": "whole", "subgroups": 0} for row in whole_rows(repetitions)]
+    elif part == "arrays":
+        rows = list(world_rows(conditions()[place], seed, repetitions, permutations))
+    else:
+        rows = list(claim_rows(planted()[place], seed, repetitions, permutations))
+    return part, rows, time.process_time() - started
+
+
+def results(given: argparse.Namespace) -> Iterator[tuple[str, list[dict[str, Any]], float]]:
+    """Yield what every task gives, in their order, whatever the number of processes."""
+    work = tasks(given.repetitions)
+    if given.only:
+        work = [task for task in work if task[0] == given.only]
+    one = partial(done, permutations=given.permutations)
+    if given.processes == 1:
+        yield from map(one, work)
+        return
+    # Not forked: polars has threads of its own.
+    with ProcessPoolExecutor(given.processes, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(one, work)
 
 
 def main() -> int:
@@ -213,28 +274,29 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=1000, help="of each condition")
     parser.add_argument("--permutations", type=int, default=1000)
-    parser.add_argument("--rows", type=Path, help="also keep the rows behind the figures (.parquet)")
+    parser.add_argument("--processes", type=int, default=1, help="figures do not depend on them")
+    parser.add_argument("--rows", type=Path, help="also keep the rows behind the figures here (a folder)")
+    parser.add_argument("--only", choices=("spread", "arrays", "claims", "whole"), help="a part of the study; the page lacks the others")
     parser.add_argument("-o", "--output", type=Path, required=True)
     given = parser.parse_args()
-    started = time.process_time()
-    rows: list[dict[str, Any]] = []
-    for subgroups in (8, 30, 60):
-        for spread in (0.0, SPREAD):
-            rows += spread_rows(subgroups, given.repetitions, spread)
-    for condition in conditions():
-        rows += rows_of(condition, given.repetitions, given.permutations)
-        print(
-            f"{condition.name} {condition.subgroups} {condition.effect:g}: {time.process_time() - started:.0f} s",
-            file=sys.stderr,
-            flush=True,
-        )
-        frame = pl.DataFrame(rows, schema=COLUMNS)
-        if given.rows:
-            frame.write_parquet(given.rows)
-    minutes = (time.process_time() - started) / 60
-    frame = pl.DataFrame(rows, schema=COLUMNS)
-    given.output.write_text(audit_page.document(frame, given.repetitions, given.permutations, minutes), encoding="utf-8")
-    print(f"{given.output}: {minutes:.1f} minutes of one core.")
+    rows: dict[str, list[dict[str, Any]]] = {"arrays": [], "claims": [], "whole": []}
+    seconds, last = 0.0, ""
+    for part, found, took in results(given):
+        rows["arrays" if part == "spread" else part] += found
+        seconds += took
+        at = f"{part} {found[0]['condition']} {found[0]['subgroups']}"
+        if at != last:
+            print(f"{at} (so far {seconds:.0f} s)", file=sys.stderr, flush=True)
+        last = at
+    schemas = {"arrays": COLUMNS, "claims": CLAIMS, "whole": LINES}
+    frames = {name: pl.DataFrame(found, schema=schemas[name]) for name, found in rows.items()}
+    if given.rows:
+        given.rows.mkdir(parents=True, exist_ok=True)
+        for name, frame in frames.items():
+            frame.write_parquet(given.rows / f"{name}.parquet")
+    text = audit_page.document(**frames, repetitions=given.repetitions, permutations=given.permutations, minutes=seconds / 60)
+    given.output.write_text(text, encoding="utf-8")
+    print(f"{given.output}: {seconds / 60:.1f} minutes of one core.")
     return 0
 
 

@@ -16,10 +16,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from valuestrata.auditing.assemble import table
+from valuestrata.auditing.contrasts import judged
 from valuestrata.auditing.disparity import corrected_variance
+from valuestrata.auditing.gaps import common_pairs
 from valuestrata.auditing.groups import worst
 from valuestrata.auditing.level_rows import gap_rows
 from valuestrata.auditing.nulls import permute
+from valuestrata.auditing.rows import adjusted_holm
 from valuestrata.auditing.schema import GAPS
 from valuestrata.auditing.setting import Scored, Setting, scored, setting_of
 from valuestrata.building import BuildSettings, build
@@ -68,6 +71,13 @@ class World:
         """Options of each cell's item, shape (P,)."""
         return np.broadcast_to(self.layout.options, self.layout.present.shape).ravel()
 
+    @property
+    def baseline_answers(self) -> Indices:
+        """Option indices that the baseline gives, shape (P,)."""
+        if self.baseline is None or self.baseline.values.by_mode is None:
+            raise ValueError("this world was made without a baseline")
+        return np.nan_to_num(self.baseline.values.by_mode).argmax(axis=1)
+
     def has(self, attribute: str, level: str) -> NDArray[np.bool_]:
         """Return which subgroups have a level, shape (G,)."""
         return self.setting.members[attribute][level]
@@ -89,11 +99,9 @@ class Claims:
         """Say whether any p in a column of the gaps is at most ALPHA."""
         return bool((self.gaps[column] <= ALPHA).any())
 
-    @property
-    def bias(self) -> bool:
-        """Whether any gap is left in words that neither the baseline nor difficulty takes back."""
-        words = self.gaps["remains"]
-        return bool((words.str.starts_with("better for ") & ~words.str.contains(", but ", literal=True)).any())
+    def says(self, *words: str) -> bool:
+        """Say whether any gap is said to remain in one of these ways (`gaps.REMAINS`)."""
+        return bool(self.gaps["remains"].is_in(words).any())
 
 
 def make_world(
@@ -141,8 +149,12 @@ def answers_of(right: Indices, chance: Floats, options: Indices, rng: np.random.
 
 def knows_labels(world: World, chance: Floats, rng: np.random.Generator) -> Values:
     """Give the data set's label by a chance for each subgroup, shape (G,): its expected accuracy is that chance."""
-    spread = np.broadcast_to(chance[:, None], world.layout.present.shape).ravel()
-    return accuracy(world.layout, answers_of(world.layout.mode, spread, world.options, rng))
+    return accuracy(world.layout, answers_of(world.layout.mode, by_pair(world, chance), world.options, rng))
+
+
+def by_pair(world: World, chance: Floats) -> Floats:
+    """Return chances of subgroups (G,) as chances of pairs, shape (P,)."""
+    return np.broadcast_to(chance[:, None], world.layout.present.shape).ravel()
 
 
 def knows_truth(world: World, chance: float, rng: np.random.Generator) -> Values:
@@ -162,20 +174,40 @@ def is_person(world: World, rng: np.random.Generator) -> Values:
     return accuracy(world.layout, np.minimum(passed.sum(axis=1), world.options - 1))
 
 
-def audit_runs(world: World, runs: Sequence[Values], permutations: int, seed: int, *, gaps: bool = True) -> list[Claims]:
-    """Audit runs on one world, as `audit` does, without the tables that claim nothing; without gaps where they are not wanted."""
+def audit_runs(world: World, runs: Sequence[Values], permutations: int, seed: int, *, gaps: str = "explained") -> list[Claims]:
+    """Audit runs on one world, as `audit` does, without the tables that claim nothing.
+
+    Args:
+        world, runs, permutations, seed: what is audited, and how.
+        gaps: `explained`, as the audit has them; `plain`, without what explains them; `none`.
+    """
     setting = world.setting
     found = [scored(setting, run) for run in runs]
     permuted = permute([one.centred for one in found], setting.strata, permutations, seed)
     groups = len(setting.stratum)
     beside = None if world.baseline is None else (ITEM_MODE, world.baseline)
+    made: Mapping[str, Callable[[Scored], list[dict[str, Any]]]] = {
+        "explained": lambda one: gap_rows(setting, one, METRIC, beside),
+        "plain": lambda one: plain_gaps(setting, one),
+        "none": lambda _: [],
+    }
     return [
         Claims(
             worst=worst(one.centred, one.residuals, drawn, -1).p <= ALPHA,
-            gaps=table(GAPS, [{"run": "planted", **row} for row in (gap_rows(setting, one, METRIC, beside) if gaps else [])]),
+            gaps=table(GAPS, [{"run": "planted", **row} for row in made[gaps](one)]),
             variance=corrected_variance(one.grid[:groups]).value,
         )
         for one, drawn in zip(found, permuted, strict=True)
+    ]
+
+
+def plain_gaps(setting: Setting, found: Scored) -> list[dict[str, Any]]:
+    """Return the plain gaps of a run, tested as the audit tests them."""
+    ends = judged(found.gaps, setting.confidence, -1.0, 1.0)
+    columns = (ends.estimate, adjusted_holm(ends.p), common_pairs(setting.pairs, found.mask))
+    return [
+        {"attribute": attribute, "level": level, "against_level": against, "gap": gap, "p_holm": p, "pairs": int(pairs)}
+        for (attribute, level, against), gap, p, pairs in zip(setting.pairs.names, *columns, strict=True)
     ]
 
 

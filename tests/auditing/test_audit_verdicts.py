@@ -1,4 +1,4 @@
-"""Every rule of the audit at its edges, on rows written by hand, and that each line holds what an auditor needs."""
+"""The rules of the audit's verdict lines at their edges: spreads, subgroups, missing answers, intersections; and a real audit's lines."""
 
 from __future__ import annotations
 
@@ -9,100 +9,16 @@ from types import SimpleNamespace
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from valuestrata.auditing import CHANGES, DISPARITY, ERRS, EXCESS, GAPS, GROUPS, MEASURES, audit
-from valuestrata.auditing.gap_sentences import reference_level
-from valuestrata.auditing.sentences import Finding
-from valuestrata.auditing.verdicts import AUDIT_VERDICTS, RULES, audit_verdicts, metrics_worth_auditing
+from tests.auditing.lines import RUNS, gap, group, one, quiet, row, rules_of, said, spread, spreads
+from valuestrata.auditing import DISPARITY, GROUPS, MEASURES, audit
+from valuestrata.auditing.rows import RATES
+from valuestrata.auditing.sentences import Finding, Manner
+from valuestrata.auditing.setting import UNEVEN
+from valuestrata.auditing.verdicts import AUDIT_VERDICTS, RULES, audit_verdicts, metrics_worth_auditing, rank
 from valuestrata.errors import InputDataError, UsageError
 
 DOCS = Path(__file__).parents[2] / "docs"
-RUNS = [
-    SimpleNamespace(name="m", meta={"respondent": {"name": "embedded", "provider": "transformers"}}),
-    SimpleNamespace(name="before", meta={"respondent": {"name": "embedded", "provider": "transformers"}}),
-    SimpleNamespace(name="mode", meta={"respondent": {"name": "baseline:item-mode", "provider": "baseline"}}),
-]
-
-
-def row(**more):
-    return {"run": "m", "scheme": "paper", "part": "test", "metric": "accuracy", **more}
-
-
-def spread(measure="spread_corrected", **more):
-    plain = {"by": "all", "key": "all", "population": "8 test subgroups of a_x_b", "measure": measure, "value": 0.05, "ci_low": 0.02}
-    noise = {"ci_high": 0.08, "alike": 0.01, "alike_high": 0.03, "p": 0.001, "subgroups": 8, "items": 90, "pairs": 720}
-    return row(**plain, **noise) | more
-
-
-def spreads(**more):
-    """Every measure of one population; `more` goes to all of them."""
-    return [spread(measure, **more) for measure in MEASURES]
-
-
-def group(subgroup="s1", **more):
-    plain = {"stratum": "a_x_b", "subgroup": subgroup, "value": 0.4, "ci_low": 0.3, "ci_high": 0.5, "rest": -0.2, "p_worst": 0.001}
-    noise = {"worst": True, "alike_low": 0.52, "alike_high": 0.68, "n": 120, "pairs": 90, "refusal_rate": 0.0, "invalid_rate": 0.0}
-    return row(**plain, **noise) | more
-
-
-def quiet(subgroup="s1", **more):
-    return group(subgroup, **{"value": 0.6, "rest": -0.02, "p_worst": 0.6, "worst": False, **more})
-
-
-def gap(**more):
-    plain = {"attribute": "sex", "level": "Female", "against_level": "Male", "gap": 0.10, "ci_low": 0.04, "ci_high": 0.16, "se": 0.03}
-    test = {"p": 0.001, "p_holm": 0.01, "items": 90, "pairs": 1800, "expected_alike": 0.024, "baseline": "mode", "gap_baseline": 0.01}
-    excess = {"excess": 0.09, "excess_low": 0.03, "excess_high": 0.15, "excess_p": 0.002, "excess_p_holm": 0.01}
-    adjusted = {"adjusted": 0.08, "adjusted_low": 0.02, "adjusted_high": 0.14, "adjusted_p": 0.004, "adjusted_p_holm": 0.02}
-    return row(**plain, **test, **excess, **adjusted) | more
-
-
-NOTHING_LEFT = {
-    "adjusted": 0.01,
-    "adjusted_low": -0.03,
-    "adjusted_high": 0.05,
-    "adjusted_p_holm": 0.9,
-    "excess": 0.0,
-    "excess_low": -0.04,
-    "excess_high": 0.04,
-    "excess_p_holm": 1.0,
-}
-
-
-def change(**more):
-    where = {"against": "before", "by": "all", "key": "all", "measure": "score", "before": 0.4, "after": 0.6, "change": 0.2}
-    test = {"ci_low": 0.15, "ci_high": 0.25, "p": 0.001, "p_holm": 0.001, "outcome": "better", "pairs": 720}
-    return row(**where, **test) | more
-
-
-def moved(measure, before, after, outcome="not shown", **more):
-    p = 0.3 if outcome == "not shown" else 0.01
-    ends = {"ci_low": after - before - 0.01, "ci_high": after - before + 0.01, "p": p, "p_holm": None, "subgroups": 2}
-    return change(measure=measure, before=before, after=after, change=after - before, outcome=outcome, **ends) | more
-
-
-def said(*, disparity=None, groups=None, gaps=(), changes=(), excess=(), errs=(), **more):
-    tables = {
-        "disparity": DISPARITY.frame(spreads() if disparity is None else list(disparity)),
-        "groups": GROUPS.frame([quiet("s1"), quiet("s2")] if groups is None else list(groups)),
-        "gaps": GAPS.frame(list(gaps)),
-        "changes": CHANGES.frame(list(changes)),
-        "excess": EXCESS.frame(list(excess)),
-        "errs": ERRS.frame(list(errs)),
-    }
-    return audit_verdicts(tables, RUNS, **more)
-
-
-def one(frame, rule):
-    rows = frame.filter((pl.col("rule") == rule) & (pl.col("run") == "m")).to_dicts()
-    assert len(rows) == 1, frame["rule"].to_list()
-    return rows[0]
-
-
-def rules_of(frame):
-    return frame.filter(pl.col("run") == "m")["rule"].to_list()
 
 
 # How far apart.
@@ -166,7 +82,7 @@ def test_the_papers_measures_stand_beside_noise_and_beside_what_was_published(p_
     assert says in line["verdict"]
     assert "published .256" in line["verdict"]
     assert "published .089" in line["verdict"]
-    assert "noise alone .010 on average, up to .030" in line["verdict"]
+    assert "noise alone .010 on average and more than .030 once in 20; p = " in line["verdict"]
 
 
 def test_an_undefined_measure_is_named_with_its_reason():
@@ -224,106 +140,6 @@ def test_subgroups_that_cannot_be_tested_are_said():
     assert "no subgroup could be tested" in one(said(groups=[quiet(p_worst=None, worst=None)]), "cannot-be-judged")["verdict"]
 
 
-# Gaps between levels.
-
-
-@pytest.mark.parametrize(
-    ("more", "rule", "says"),
-    [
-        ({}, "gap-remains", "better for Female than for Male (sex), and that remains: accuracy 10.0 points better for Female"),
-        (NOTHING_LEFT, "gap-explained", "but explained without the model"),
-        # One explanation leaves it, the other takes it.
-        ({k: v for k, v in NOTHING_LEFT.items() if k.startswith("adjusted")}, "gap-unclear", "cannot be told"),
-        # Nothing and all of it are both inside.
-        (NOTHING_LEFT | {"adjusted_high": 0.12, "excess_high": 0.12}, "gap-unclear", "may be nothing or all of it"),
-        ({"excess": -0.05, "excess_low": -0.09, "excess_high": -0.01}, "gap-turned", "turned round"),
-        (
-            {"adjusted": None, "adjusted_low": None, "adjusted_high": None, "adjusted_p_holm": None},
-            "gap-unclear",
-            "at equal difficulty is not known",
-        ),
-        ({"p_holm": 0.06}, "gap-hidden", "than the plain figures show"),
-        # Significant alone, not among all.
-        ({"excess_p_holm": 0.2, "adjusted_p_holm": 0.2}, "gap-unclear", "not shown once corrected for the number of gaps"),
-    ],
-)
-def test_what_remains_of_a_gap(more, rule, says):
-    line = one(said(gaps=[gap(**more)]), rule)
-    assert says in line["verdict"]
-    assert "90 items, 1,800 pairs" in line["verdict"]
-    assert "noise alone gives 2.4 points on average" in line["verdict"]
-    assert (line["key"], line["against"], line["alike"]) == ("sex=Female", "sex=Male", 0.024)
-    assert line["alike_high"] == pytest.approx(1.959964 * 0.03)
-
-
-@given(
-    st.sampled_from(["accuracy", "nmae"]),
-    st.floats(0.02, 0.3),
-    st.sampled_from([1.0, -1.0]),
-)
-@settings(max_examples=30, deadline=None)
-def test_a_gap_is_turned_toward_who_is_served_better(metric, size, sign):
-    ends = [sign * (size - 0.01), sign * (size + 0.01)]
-    low, high = min(ends), max(ends)
-    sides = {f"{name}_{end}": v for name in ("excess", "adjusted") for end, v in (("low", low), ("high", high))}
-    line = one(
-        said(
-            groups=[quiet(metric=metric)],
-            disparity=spreads(metric=metric),
-            gaps=[gap(metric=metric, gap=sign * size, ci_low=low, ci_high=high, excess=sign * size, adjusted=sign * size, **sides)],
-        ),
-        "gap-remains",
-    )
-    better = "Female" if (sign > 0) == (metric == "accuracy") else "Male"
-    assert line["key"] == f"sex={better}"
-    assert line["value"] == pytest.approx(size)
-    assert (line["ci_low"], line["ci_high"]) == pytest.approx((size - 0.01, size + 0.01))
-    assert line["verdict"].startswith(f"better for {better} than for ")
-
-
-def test_rounding_is_no_gap():
-    tiny = dict.fromkeys(("gap", "ci_low", "ci_high", "excess", "adjusted"), 1e-08)
-    frame = said(gaps=[gap(**tiny, p_holm=0.001)])
-    assert "no-gap-shown" in rules_of(frame)
-    assert not [rule for rule in rules_of(frame) if rule.startswith("gap-")]
-
-
-def test_gaps_not_shown_are_no_proof_and_say_what_could_have_been_seen():
-    none = {"p_holm": 0.6, "excess_p_holm": 0.6, "adjusted_p_holm": 0.6}
-    gaps = [
-        gap(**none, gap=0.02, ci_low=-0.04, ci_high=0.08),
-        gap(**none, attribute="age", level="young", against_level="old", gap=-0.03, ci_low=-0.1, ci_high=0.04, se=0.036),
-    ]
-    frame = said(gaps=gaps)
-    line = one(frame, "no-gap-shown")
-    assert "no proof" in line["verdict"]
-    assert "young less old, −3.0 points (95\u00a0% interval −10.0 to 4.0" in line["verdict"]
-    seen = one(frame, "underpowered")
-    # z(1 - .05 / 2 / 2) + z(.8) = 2.2414 + 0.8416.
-    assert seen["value"] == pytest.approx((2.241403 + 0.841621) * 0.036, rel=1e-5)
-    assert "9.2 points (Female, Male) to 11.1 points (young, old)" in seen["verdict"]
-
-
-def test_a_gap_that_would_have_been_seen_needs_no_warning():
-    assert "underpowered" not in rules_of(said(gaps=[gap(p_holm=0.6, excess_p_holm=0.6, adjusted_p_holm=0.6, se=0.005)]))
-    assert "underpowered" in rules_of(said(gaps=[gap(p_holm=0.6, excess_p_holm=0.6, adjusted_p_holm=0.6, se=0.009)]))
-
-
-def test_levels_without_common_items_and_runs_without_a_baseline_are_said():
-    frame = said(gaps=[gap(gap=None, ci_low=None, ci_high=None, p=None, p_holm=None, baseline=None, items=0, pairs=0)])
-    assert "no common items (0 pairs)" in one(frame, "cannot-be-judged")["verdict"]
-    assert one(frame, "no-baseline")["pairs"] == 180
-
-
-def test_the_reference_is_the_level_with_most_pairs():
-    rows = [
-        {"level": "a", "against_level": "b", "pairs": 10},
-        {"level": "a", "against_level": "c", "pairs": 20},
-        {"level": "b", "against_level": "c", "pairs": 15},
-    ]
-    assert reference_level(rows) == "c"
-
-
 # How it answers.
 
 
@@ -340,18 +156,40 @@ def test_where_answers_are_missing_is_asked_for_or_said():
     refusing = [quiet("s1", refusal_rate=0.3), quiet("s2", refusal_rate=0.1)]
     assert "audit the metric refusal_rate" in one(said(groups=refusing), "missing-not-looked-at")["verdict"]
     rates = [group("s1", metric="refusal_rate", value=0.3, rest=0.2), quiet("s2", metric="refusal_rate", value=0.1)]
-    uneven = gap(metric="refusal_rate", gap=-0.1, ci_low=-0.16, ci_high=-0.04)
+    uneven = gap(metric="refusal_rate", gap=-0.1, ci_low=-0.16, ci_high=-0.04, held=-0.09, held_low=-0.15, held_high=-0.03)
     frame = said(groups=[*refusing, *rates], gaps=[uneven])
     assert "missing-not-looked-at" not in rules_of(frame)
-    assert one(frame, "missing-concentrated")["verdict"].startswith("s1 is refused more often than the rest: refusal rate 30.0\u00a0%")
+    concentrated = one(frame, "missing-concentrated")["verdict"]
+    assert concentrated.startswith("s1 is refused more often than the rest: refusal rate 30.0\u00a0%")
+    assert "20.0 points more than the rest of its stratum" in concentrated
     assert one(frame, "missing-uneven")["verdict"].startswith(
         "Male is refused more often than Female (sex): by 10.0 points (95\u00a0% interval 4.0 to 16.0"
     )
+    assert "with the other attributes held by 9.0 points (95\u00a0% interval 3.0 to 15.0)" in one(frame, "missing-uneven")["verdict"]
     # Rates are no service: no gap line, and no spread line, speaks of them.
     assert not [r for r in rules_of(frame) if r.startswith("gap-")]
     even = said(groups=[*refusing, quiet("s1", metric="refusal_rate", value=0.2)])
     assert "missing-not-concentrated" in rules_of(even)
     assert "missing-not-concentrated" not in rules_of(said(groups=[quiet(), quiet(metric="refusal_rate", value=0.0)]))
+
+
+@pytest.mark.parametrize(
+    ("held", "rule", "says"),
+    [
+        ((0.01, -0.04, 0.06, 0.9), "missing-composition", "but less, if at all, where their cells are alike in all other attributes"),
+        ((-0.1, -0.16, -0.04, 0.001), "missing-composition", "but the other way round"),
+        ((0.05, -0.02, 0.12, 0.3), "missing-unclear", "whether that goes with other attributes of their cells cannot be told"),
+        ((None, None, None, None), "missing-unclear", "with the other attributes held not known"),
+    ],
+)
+def test_a_level_is_not_blamed_for_refusals_that_go_with_the_company_it_keeps(held, rule, says):
+    held = dict(zip(("held", "held_low", "held_high", "held_p_holm"), held, strict=True))
+    rates = [quiet(refusal_rate=0.3), quiet(metric="refusal_rate", value=0.3)]
+    frame = said(groups=rates, gaps=[gap(metric="refusal_rate", **held)])
+    line = one(frame, rule)
+    assert line["verdict"].startswith("Female is refused more often than Male (sex)")
+    assert says in line["verdict"]
+    assert "missing-uneven" not in rules_of(frame)
 
 
 def test_metrics_join_where_a_model_leaves_answers_out():
@@ -391,7 +229,8 @@ def test_spread_ratios_have_a_line_where_they_leave_1(word):
     for rule in found:
         line = one(frame, rule)
         assert line["value"] == (0.6 if rule == "flattened" else 1.4)
-        assert ("err at random" in line["verdict"]) == (rule == "exaggerated")
+        # Who reads the claim alone learns that errors at random do as much.
+        assert ("as errors at random make them" in line["claim"]) == (rule == "exaggerated")
 
 
 # Intersections.
@@ -412,6 +251,12 @@ def test_intersections_worse_and_better_than_explained():
     assert "corrected for 3 cells; 90 items" in worse["verdict"]
     assert worse["alike"] == pytest.approx((2 / np.pi) ** 0.5 * 0.1 / 1.959964)
     assert one(frame, "intersection-better")["key"] == "s2"
+    assert "further off" not in worse["verdict"]
+    # A cell that lies far off moves what is expected of its neighbours; of another stratum it does not.
+    beside = cell("s2", value=0.7, excess=0.1, ci_low=0.05, ci_high=0.15)
+    near, elsewhere = (one(said(excess=[cell(), {**beside, "stratum": stratum}]), "intersection-better") for stratum in ("a_x_b", "a_x_c"))
+    assert near["verdict"].endswith("; s1 is further off the other way and moves what levels of their stratum explain")
+    assert "further off" not in elsewhere["verdict"]
     distance = said(
         groups=[quiet(metric="nmae")], excess=[cell(metric="nmae", value=0.3, explained=0.1, excess=0.2, ci_low=0.1, ci_high=0.3)]
     )
@@ -422,126 +267,6 @@ def test_no_intersection_is_shown_and_screening_says_where_to_look():
     line = one(said(excess=[cell(p_holm=0.06, p_bh=0.04), cell("s2", p_holm=0.5, p_bh=0.5)]), "no-intersection-shown")
     assert "screening at a false discovery rate of 5\u00a0% names 1 cell" in line["verdict"]
     assert line["key"] == "s1"
-
-
-# Before and after.
-
-
-def level(key, outcome, change_, **more):
-    ends = {"ci_low": change_ - 0.05, "ci_high": change_ + 0.05, "p_holm": 0.01 if outcome != "not shown" else 0.5}
-    return change(by="level", key=f"sex={key}", change=change_, outcome=outcome, **ends) | more
-
-
-def population(pareto, levelling=False, sd=(0.1, 0.05, "narrower"), cv=(0.2, 0.1, "narrower"), **more):
-    where = {"by": "attribute", "key": "sex", **more}
-    return [
-        moved("sd", *sd, **where),
-        moved("cv", *cv, **where),
-        moved("variance_corrected", sd[0] ** 2, sd[1] ** 2, sd[2], **where),
-        moved("max_min", 0.2, 0.1, pareto=pareto, levelling_down=levelling, **where),
-    ]
-
-
-def test_who_gained_and_who_lost_are_named_with_intervals():
-    changes = [
-        change(),
-        level("Female", "better", 0.2, before=0.4, after=0.6),
-        level("Male", "worse", -0.1, before=0.6, after=0.5),
-        *population("better for some, worse for others: 1 gained, 1 lost, 0 not shown, of 2 levels of sex", levelling=True),
-    ]
-    frame = said(changes=changes)
-    assert "accuracy 20.0 points better (95\u00a0% interval of the gain 15.0 to 25.0" in one(frame, "better")["verdict"]
-    mixed = one(frame, "mixed")
-    assert "lost: Male 10.0 points worse (95\u00a0% interval of the gain −15.0 to −5.0)" in mixed["verdict"]
-    assert "gained most: Female 20.0 points better" in mixed["verdict"]
-    assert "1 gained, 1 lost, 0 not shown, of 2 levels of sex" in mixed["verdict"]
-    levelled = one(frame, "levelled-down")
-    assert "from 20.0 points to 10.0 points" in levelled["verdict"]
-    assert "the one served best before lost: Male 10.0 points worse" in levelled["verdict"]
-    assert "not shown beyond noise" in levelled["verdict"]
-    assert "spread-narrower" in rules_of(frame)
-
-
-@pytest.mark.parametrize(
-    ("claim", "rule"),
-    [
-        ("better for all", "better-for-all"),
-        ("better for some, worse for none", "better-for-some"),
-        ("worse for some, better for none", "worse-for-some"),
-        ("worse for all", "worse-for-all"),
-        ("no change shown", "no-change-shown"),
-    ],
-)
-def test_each_pareto_claim_has_its_rule(claim, rule):
-    changes = [change(), *population(f"{claim}: counts", by="all", key="all")]
-    assert rule in rules_of(said(changes=changes))
-
-
-WIDE = {"ci_low": -0.5, "ci_high": 0.5}
-
-
-@pytest.mark.parametrize(
-    ("sd", "cv", "corrected", "cv_ends", "rule", "says"),
-    [
-        # Both moved, the corrected variance with them, the CV by more than its noise did (.020 to .010).
-        ((0.02, 0.01), (0.2, 0.1), (4e-4, 1e-4), {}, "spread-narrower", "closer together than before: "),
-        ((0.01, 0.02), (0.1, 0.2), (1e-4, 4e-4), {}, "spread-wider", "further apart than before: "),
-        # The interval of the CV holds the change of noise.
-        ((0.02, 0.01), (0.2, 0.1), (4e-4, 1e-4), WIDE, "spread-narrower", "in absolute terms only"),
-        # The corrected variance went the other way, or did not move.
-        ((0.02, 0.01), (0.2, 0.1), (1e-4, 4e-4), {}, "spread-narrower", "relative to its level only"),
-        ((0.02, 0.01), (0.2, 0.1), (1e-4, 4e-4), WIDE, "spread-moved-with-noise", "fell, but a change of noise can explain it"),
-        (
-            (0.02, 0.01),
-            (0.1, 0.2),
-            (4e-4, 1e-4),
-            {},
-            "opposite-directions",
-            "absolute fell (beyond noise) and relative rose (beyond noise)",
-        ),
-        (
-            (0.01, 0.02),
-            (0.2, 0.1),
-            (4e-4, 1e-4),
-            WIDE,
-            "opposite-directions",
-            "absolute rose (not beyond noise) and relative fell (not beyond noise)",
-        ),
-    ],
-)
-def test_a_spread_moved_only_where_it_moved_beyond_noise(sd, cv, corrected, cv_ends, rule, says):
-    noise = [*spreads(), *spreads(run="before", alike=0.02)]
-    rows = [moved("sd", *sd, "x"), moved("cv", *cv, "x", **cv_ends), moved("variance_corrected", *corrected, "x")]
-    line = one(said(disparity=noise, changes=[change(), *rows]), rule)
-    assert says in line["verdict"]
-    assert "noise alone would give a CV of .020 before and .010 after" in line["verdict"]
-    # Holm over the standard deviation and the CV: .01 twice.
-    assert line["p"] == pytest.approx(0.02)
-
-
-def test_changes_of_spread_are_corrected_for_how_many_were_looked_at():
-    def rows(p, **where):
-        return [
-            moved(m, *v, "x", p=p, **where) for m, v in (("sd", (0.02, 0.01)), ("cv", (0.2, 0.1)), ("variance_corrected", (4e-4, 1e-4)))
-        ]
-
-    noise = [*spreads(), *spreads(run="before", alike=0.02)]
-    assert "spread-narrower" in rules_of(said(disparity=noise, changes=[change(), *rows(0.02)]))
-    more = [entry for key in ("sex", "age") for entry in rows(0.9, by="attribute", key=key)]
-    assert "spread-not-changed" in rules_of(said(disparity=noise, changes=[change(), *rows(0.02), *more]))
-
-
-def test_attributes_of_which_nothing_is_shown_have_no_lines_of_their_own():
-    changes = [change(), *population("no change shown: 0", sd=(0.02, 0.01, "not shown"), cv=(0.1, 0.2, "not shown"))]
-    assert not {"no-change-shown", "opposite-directions", "spread-not-changed"} & set(rules_of(said(changes=changes)))
-
-
-def test_a_comparison_without_common_pairs_is_said():
-    line = one(
-        said(changes=[change(change=None, before=None, after=None, ci_low=None, ci_high=None, p=None, p_holm=None, outcome=None, pairs=0)]),
-        "cannot-be-judged",
-    )
-    assert "accuracy against before: no pair in common (0 pairs)" in line["verdict"]
 
 
 # The whole table.
@@ -560,9 +285,17 @@ def test_every_rule_is_in_the_documentation_and_every_line_of_a_real_audit_holds
     metrics = metrics_worth_auditing(runs, ["accuracy", "nmae"])
     assert "refusal_rate" in metrics
     found = audit(dataset, runs, against="base", metrics=metrics, permutations=60, bootstrap=60)
-    frame = audit_verdicts(found.tables(), runs, dataset)
+    frame = audit_verdicts(found, runs, dataset)
     assert frame.columns == list(AUDIT_VERDICTS.columns)
     assert frame.equals(audit_verdicts(found.tables(), runs, dataset))
+    # The rule of a gap's line is what the table says of it.
+    for gap_row in found.gaps.filter(~pl.col("metric").is_in(RATES)).iter_rows(named=True):
+        sides = [f"{gap_row['attribute']}={gap_row[name]}" for name in ("level", "against_level")]
+        mine = frame.filter(
+            (pl.col("run") == gap_row["run"]) & (pl.col("metric") == gap_row["metric"]) & pl.col("rule").str.starts_with("gap-")
+        ).filter(pl.col("key").is_in(sides) & pl.col("against").is_in(sides))
+        word = gap_row["remains"]
+        assert mine["rule"].to_list() == ([] if word in ("not shown", "not known") else [f"gap-{word}"])
     assert set(frame["rule"]) <= set(RULES)
     assert {"incomplete"} <= set(frame.filter(pl.col("run") == "tuned")["rule"])
     assert {"mostly-missing"} <= set(frame.filter(pl.col("run") == "base")["rule"])
@@ -574,8 +307,9 @@ def test_every_rule_is_in_the_documentation_and_every_line_of_a_real_audit_holds
         assert line["pairs"] is not None, line
     for column in frame.select(pl.col(pl.Float64)).columns:
         assert not frame[column].is_nan().any(), column
+    assert all(verdict.startswith(f"{claim}: ") for verdict, claim in frame.select("verdict", "claim").iter_rows())
     # Run, then metric by metric, then rule by rule.
-    order = [RULES.index(rule) for rule in frame.filter((pl.col("run") == "tuned") & (pl.col("metric") == "nmae"))["rule"]]
+    order = [rank(rule) for rule in frame.filter((pl.col("run") == "tuned") & (pl.col("metric") == "nmae"))["rule"]]
     assert order == sorted(order)
 
 
@@ -594,6 +328,31 @@ def test_bad_input_is_said_in_the_lines(kit, items):
     assert frame.filter(pl.col("verdict").str.contains("one subgroup")).height > 0
 
 
+def test_lines_are_worded_at_the_confidence_of_the_audit(kit):
+    plan = kit.random_world(2, items=10, draws=20)
+    dataset = kit.build(plan)
+    run = kit.run_of("one", kit.random_rows(plan, 1))
+    found = audit(dataset, [run], permutations=60, bootstrap=60, confidence=0.9)
+    assert found.confidence == 0.9
+    lines = audit_verdicts(found, [run], dataset)
+    assert lines["verdict"].str.contains("90\u00a0% interval").any()
+    assert not lines["verdict"].str.contains("95\u00a0%").any()
+    assert lines["verdict"].str.contains("once in 10").any()
+    assert audit_verdicts(found.tables(), [run], dataset, confidence=0.9).equals(lines)
+    with pytest.raises(UsageError, match=r"made at 0\.9"):
+        audit_verdicts(found, [run], dataset, confidence=0.95)
+
+
+def test_how_often_noise_goes_further_is_written_in_words():
+    assert [Manner(c, {}).once for c in (0.95, 0.9, 0.99, 0.93)] == ["once in 20", "once in 10", "once in 100", "in 7\u00a0% of audits"]
+
+
+def test_levels_that_lack_cells_are_not_said_to_differ_without_a_word_of_it():
+    of_sex = {"by": "attribute", "key": "sex", "population": "2 levels of sex"}
+    frame = said(disparity=[*spreads(p=0.5), *spreads(**of_sex, note=UNEVEN)])
+    assert one(frame, "differ")["verdict"].endswith(f"{UNEVEN}: see their gaps")
+
+
 def test_what_is_refused():
     with pytest.raises(UsageError, match="confidence=1"):
         said(confidence=1)
@@ -604,4 +363,6 @@ def test_what_is_refused():
 
 
 def test_a_finding_has_the_columns_of_the_table():
-    assert set(Finding._fields) == set(AUDIT_VERDICTS.columns) - {"run", "scheme", "fold", "part"}
+    finding = Finding("rule", "for A: B is served worse", "accuracy .5: 3 pairs")
+    assert finding.verdict == "for A: B is served worse: accuracy .5: 3 pairs"
+    assert {*finding.columns(), "verdict"} == set(AUDIT_VERDICTS.columns) - {"run", "scheme", "fold", "part"}

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, special, stats
 
-from valuestrata.auditing.difficulty import Difficulty, adjust_gaps, concentrations, difficulty_of, posterior
+from valuestrata.auditing.adjusting import adjust_gaps
+from valuestrata.auditing.difficulty import Difficulty, concentrations, difficulty_of, posterior
 from valuestrata.auditing.mixed import columns_of, fit
 from valuestrata.errors import UsageError
 from valuestrata.scores.layout import lay_out
@@ -143,7 +144,7 @@ def test_items_do_not_matter_and_levels_move_their_gaps(seed, shift):
     for one, two in zip(before.gaps, after.gaps, strict=True):
         step = shift if one.level == "a0" else 0.0
         assert two.adjusted == pytest.approx(one.adjusted + step, abs=1e-5, nan_ok=True)
-        assert two.raw == pytest.approx(one.raw + step, abs=1e-5, nan_ok=True)
+        assert two.held == pytest.approx(one.held + step, abs=1e-5, nan_ok=True)
 
 
 def test_levels_without_a_common_item_have_no_gap_and_it_is_said():
@@ -275,8 +276,8 @@ def test_a_gap_made_of_a_covariate_is_explained_by_it():
     y = (rng.random(share.shape) < share).astype(float)
     result = adjust_gaps(y, covariates(modal_share=share), {"x": labels}, ["s"] * 10)
     (gap,) = result.gaps
-    assert gap.raw == pytest.approx(0.1, abs=0.05)
-    assert gap.raw_p < 0.05
+    assert gap.held == pytest.approx(0.1, abs=0.05)
+    assert gap.held_p < 0.05
     assert gap.low < 0 < gap.high
     assert result.slopes[0] == pytest.approx(1, abs=3.5 * result.slope_se[0])
-    assert gap.explained == pytest.approx(gap.raw - gap.adjusted)
+    assert gap.explained == pytest.approx(gap.held - gap.adjusted)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from valuestrata.auditing.disparity import corrected_interval, corrected_variance, measures, tail, why_null, wider
+from valuestrata.auditing.disparity import corrected_interval, corrected_variance, measures, tail, why_null
 
 
 def test_the_measures_of_three_subgroups_by_hand():
@@ -182,10 +182,3 @@ def test_the_tail_counts_the_value_itself():
     assert tail(null, 0.9) == pytest.approx(1 / 5)
     assert np.isnan(tail(np.empty(0), 0.3))
     assert np.isnan(tail(null, np.nan))
-
-
-def test_the_wider_null_is_the_one_with_the_larger_95_percent_point():
-    narrow, wide = np.linspace(0.3, 0.4, 50), np.linspace(0.0, 0.6, 50)
-    assert wider([{"cv": narrow}, {"cv": wide}], "cv") is wide
-    assert wider([{"cv": narrow}, {}], "cv") is narrow
-    assert len(wider([{}, {"cv": np.full(3, np.nan)}], "cv")) == 0

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from valuestrata.auditing.gaps import common_pairs, expected_alike, gap_weights, level_pairs, remains
+from valuestrata.auditing.gaps import REMAINS, Explained, Figure, common_pairs, expected_alike, gap_weights, level_pairs
 
 LEVELS = {
     "sex": {"man": np.array([1, 1, 0, 0, 0], dtype=bool), "woman": np.array([0, 0, 1, 1, 0], dtype=bool)},
@@ -57,41 +59,69 @@ def test_the_gap_that_noise_gives_is_the_mean_of_a_folded_normal():
     assert expected_alike(np.array([0.05]))[0] == pytest.approx(drawn, rel=0.01)
 
 
-REAL, NONE, UNKNOWN = (0.1, 0.001), (0.1, 0.6), (np.nan, np.nan)
+SHOWN = Figure(0.1, 0.04, 0.16, 0.001)
+NOT_KNOWN = Figure.of(None, None, None, None)
+# What an explanation leaves: its interval ends short of the gap; reaches it; lies on the other side.
+NOTHING_LEFT = Figure(0.01, -0.04, 0.06, 0.9)
+ANYTHING_LEFT = Figure(0.05, -0.02, 0.12, 0.2)
+SHOWN_ALONE = Figure(0.1, 0.01, 0.19, 0.2)
+OTHER_WAY = Figure(-0.1, -0.16, -0.04, 0.001)
 
 
 @pytest.mark.parametrize(
-    ("gap", "excess", "adjusted", "words"),
+    ("gap", "excess", "adjusted", "held", "word"),
     [
-        (UNKNOWN, UNKNOWN, UNKNOWN, "no common items: nothing can be said"),
-        ((0.1, np.nan), UNKNOWN, UNKNOWN, "no interval: nothing can be said"),
-        (NONE, REAL, REAL, "no gap beyond noise"),
-        (REAL, REAL, REAL, "better for a than for b: it goes beyond the baseline's gap and it goes beyond what makes cells hard"),
-        (
-            REAL,
-            NONE,
-            NONE,
-            "better for a than for b, but it is not shown beside the baseline's gap and it is not shown between cells of equal difficulty",
-        ),
-        (
-            REAL,
-            REAL,
-            NONE,
-            "better for a than for b, but it is not shown between cells of equal difficulty (it goes beyond the baseline's gap)",
-        ),
-        (REAL, UNKNOWN, UNKNOWN, "better for a than for b: the baseline's gap is not known and what makes cells hard is not known"),
-        (
-            REAL,
-            (-0.1, 0.001),
-            REAL,
-            "better for a than for b, but turned round beside the baseline's gap (it goes beyond what makes cells hard)",
-        ),
+        (NOT_KNOWN, NOT_KNOWN, NOT_KNOWN, NOT_KNOWN, "not known"),
+        (Figure(0.1, np.nan, np.nan, np.nan), NOT_KNOWN, NOT_KNOWN, NOT_KNOWN, "not known"),
+        (NOTHING_LEFT, NOTHING_LEFT, NOTHING_LEFT, NOTHING_LEFT, "not shown"),
+        # One explanation alone brings nothing to light, nor do two that contradict each other.
+        (NOTHING_LEFT, SHOWN, NOTHING_LEFT, NOTHING_LEFT, "not shown"),
+        (NOTHING_LEFT, SHOWN, OTHER_WAY, NOTHING_LEFT, "not shown"),
+        (NOTHING_LEFT, SHOWN, SHOWN, NOTHING_LEFT, "hidden"),
+        (SHOWN, SHOWN, SHOWN, SHOWN, "remains"),
+        (SHOWN, SHOWN, SHOWN, ANYTHING_LEFT, "remains"),
+        (SHOWN, NOTHING_LEFT, SHOWN, SHOWN, "unclear"),
+        (SHOWN, SHOWN, NOTHING_LEFT, SHOWN, "unclear"),
+        (SHOWN, NOTHING_LEFT, ANYTHING_LEFT, SHOWN, "explained"),
+        # What would be shown if it were looked at alone gainsays an explanation.
+        (SHOWN, NOTHING_LEFT, SHOWN_ALONE, SHOWN, "unclear"),
+        (SHOWN, SHOWN_ALONE, SHOWN_ALONE, SHOWN_ALONE, "unclear"),
+        (SHOWN, ANYTHING_LEFT, NOTHING_LEFT, SHOWN, "explained"),
+        (SHOWN, ANYTHING_LEFT, SHOWN, SHOWN, "unclear"),
+        (SHOWN, NOT_KNOWN, NOT_KNOWN, NOT_KNOWN, "unclear"),
+        (SHOWN, OTHER_WAY, SHOWN, SHOWN, "turned"),
+        # The other attributes make the gap, whatever difficulty leaves; a gap that the baseline has as well lies in the survey.
+        (SHOWN, SHOWN, NOTHING_LEFT, NOTHING_LEFT, "composition"),
+        (SHOWN, SHOWN, OTHER_WAY, OTHER_WAY, "composition"),
+        (SHOWN, ANYTHING_LEFT, NOTHING_LEFT, NOTHING_LEFT, "composition"),
+        (SHOWN, NOTHING_LEFT, NOTHING_LEFT, NOTHING_LEFT, "explained"),
     ],
 )
-def test_what_remains_in_words(gap, excess, adjusted, words):
-    assert remains(("a", "b"), 1, 0.05, gap, excess, adjusted) == words
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_what_remains_of_a_gap(gap, excess, adjusted, held, word, sign):
+    assert Explained(gap, excess, adjusted, held).turned(sign).remains(0.05) == word
+    assert word in REMAINS
 
 
-def test_better_follows_the_direction_of_the_metric():
-    assert remains(("a", "b"), -1, 0.05, REAL, REAL, REAL).startswith("better for b than for a:")
-    assert remains(("a", "b"), 1, 0.05, (-0.1, 0.001), (-0.1, 0.001), (-0.1, 0.001)).startswith("better for b than for a:")
+def test_a_figure_that_is_mere_rounding_is_not_shown():
+    assert not Figure(1e-9, 1e-10, 1e-8, 1e-5).shown(0.05)
+    assert Figure(1e-3, 1e-4, 1e-2, 0.05).shown(0.05)
+    assert not Figure(1e-3, 1e-4, 1e-2, 0.0501).shown(0.05)
+
+
+@given(st.lists(st.tuples(st.floats(-0.3, 0.3), st.floats(0.001, 0.2), st.floats(0.0, 1.0)), min_size=4, max_size=4))
+def test_a_claim_needs_what_it_says(figures):
+    gap, excess, adjusted, held = (Figure(value, value - half, value + half, p) for value, half, p in figures)
+    whole = Explained(gap, excess, adjusted, held)
+    word = whole.remains(0.05)
+    side = whole.side(0.05)
+    assert whole.turned(-1.0).remains(0.05) == word
+    if word == "remains":
+        assert gap.shown(0.05)
+        assert all(one.shown(0.05) and one.value * side > 0 for one in (excess, adjusted))
+    if word == "explained":
+        assert any(one.low <= 0 <= one.high and not one.shown(0.05) for one in (excess, adjusted))
+    if word == "hidden":
+        assert not gap.shown(0.05)
+        assert excess.value * adjusted.value > 0
+    assert (word == "not shown") == (side == 0)

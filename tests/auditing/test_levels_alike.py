@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from valuestrata.auditing.alike import Alike
 from valuestrata.auditing.disparity import measures, tail
 from valuestrata.auditing.gaps import gap_weights
-from valuestrata.auditing.nulls import centre, permute, unit_scores
+from valuestrata.auditing.nulls import unit_scores
 from valuestrata.auditing.setting import scored, setting_of, unit_grid
 from valuestrata.auditing.subgroup_rows import disparity_rows
 from valuestrata.scores.layout import Values
@@ -37,10 +38,8 @@ def answers(setting, rng, gap=0.0):
 
 def rows_of(setting, values, seed):
     found = scored(setting, values)
-    levels = centre(unit_grid(setting.pairs.members, values.gold), setting.attribute_of)
-    permuted = permute([found.centred], setting.strata, PERMUTATIONS, seed)[0]
-    by_level = permute([levels], setting.attribute_of, PERMUTATIONS, seed)[0]
-    return disparity_rows(setting, found, permuted, by_level, "accuracy", None), found, permuted
+    (exchanged,) = Alike(setting, PERMUTATIONS, seed).exchanged([values.gold])
+    return disparity_rows(setting, found, exchanged, "accuracy", None), found, exchanged.cells
 
 
 def test_levels_that_err_on_other_items_are_called_unequal_as_rarely_as_said(setting):

@@ -16,8 +16,9 @@ from tests.report.test_page import ATTACK, Page
 from valuestrata.auditing import Audit, audit
 from valuestrata.auditing.schema import CHANGES, DISPARITY, ERRS, EXCESS, GAPS, GROUPS
 from valuestrata.report import audit_frames, print_audit, write_audit, write_report, write_tables
-from valuestrata.report.audited import audit_sections, disparity_grid
+from valuestrata.report.audited import audit_sections, disparity_grid, gap_grid
 from valuestrata.report.auditfigures import apart, gap_chart, intersection_chart, slope_chart
+from valuestrata.report.latextext import escaped
 from valuestrata.report.words import number
 
 
@@ -55,8 +56,8 @@ def test_the_page_opens_without_a_network_and_begins_with_the_verdicts(audited, 
     verdicts = audit_frames(audited.dataset, audited.runs, audited.audit)["verdicts"].filter(pl.col("run") == "org/tuned")
     # A claim and its figures stand in one cell.
     cells = {cell for row in found.sections["audit"] for cell in row}
-    for verdict in verdicts["verdict"]:
-        claim, _, figures = verdict.partition(": ")
+    for claim, verdict in verdicts.select("claim", "verdict").iter_rows():
+        figures = verdict.removeprefix(f"{claim}: ")
         assert claim[:1].upper() + claim[1:] in cells
         assert figures in cells
     ids = re.findall(r'id="([^"]+)"', text)
@@ -64,7 +65,7 @@ def test_the_page_opens_without_a_network_and_begins_with_the_verdicts(audited, 
 
 
 def test_every_disparity_stands_beside_what_noise_alone_gives(audited):
-    grid = disparity_grid(audited.dataset, audited.audit.disparity, [run.name for run in audited.runs], "accuracy")
+    grid = disparity_grid(audited.dataset, audited.audit, [run.name for run in audited.runs], "accuracy")
     rows = audited.audit.disparity.filter((pl.col("metric") == "accuracy") & (pl.col("run") == "org/tuned"))
     first = {row["measure"]: row for row in rows.filter(pl.col("by") == "all").to_dicts()}
     cells = grid.rows[0].cells
@@ -81,7 +82,7 @@ def test_every_disparity_stands_beside_what_noise_alone_gives(audited):
 
 def test_published_figures_stand_beside_and_a_warning_says_where_they_do_not_belong(audited):
     found = audit(audited.dataset, audited.runs, permutations=0, bootstrap=0, published={"org/tuned": "Qwen2.5-7B tuned"})
-    grid = disparity_grid(audited.dataset, found.disparity, [run.name for run in audited.runs], "accuracy")
+    grid = disparity_grid(audited.dataset, found, [run.name for run in audited.runs], "accuracy")
     assert grid.groups[-1] == ("Published", 2)
     assert [cell.text for cell in grid.rows[0].cells[-2:]] == [".169", ".055"]
     sections = audit_sections(audited.dataset, audited.runs, found)
@@ -107,11 +108,39 @@ def test_hostile_names_are_escaped_everywhere(audited, tmp_path):
     tables = {name: hostile(frame) for name, frame in audited.audit.tables().items()}
     tables["gaps"] = tables["gaps"].with_columns(pl.col("level", "against_level").replace(levels), pl.lit(ATTACK).alias("baseline"))
     tables["disparity"] = tables["disparity"].with_columns(note=pl.lit(ATTACK), population=pl.lit(ATTACK))
+    tables["gaps"] = tables["gaps"].with_columns(note=pl.lit(ATTACK), remains=pl.lit(ATTACK))
     runs = [replace(run, name=ATTACK) if run.name == "org/tuned" else run for run in audited.runs]
     text = write_audit(audited.dataset, runs, Audit(**tables), tmp_path).read_text()
     assert "script" not in Page(text).tags
     assert "<img" not in text
     assert not [name for _, name, _ in Page(text).attributes if name.startswith("on")]
+
+
+def test_what_was_not_adjusted_for_stands_under_the_gaps(audited, tmp_path):
+    note = "log_n_eff is not adjusted for: 99% of its variance goes with the levels."
+    gaps = audited.audit.gaps.with_columns(note=pl.when(pl.col("run") == "org/tuned").then(pl.lit(note)))
+    grid = gap_grid(audited.dataset, gaps, ["org/tuned"])
+    assert [line for line in grid.notes if line.endswith(note)] == [f"org/tuned, {metric}: {note}" for metric in ("Accuracy", "NMAE")]
+    column = list(grid.headers).index("What remains")
+    said = [row.cells[column].text for row in grid.rows]
+    assert sorted(said) == sorted(gaps.filter(run="org/tuned")["remains"])
+    text = write_audit(audited.dataset, audited.runs, replace(audited.audit, gaps=gaps), tmp_path).read_text()
+    assert "remains: shown beside the baseline&#39;s gap" in text
+    assert note in text
+    assert escaped(note) in (tmp_path / "tex" / "gaps-org-tuned-accuracy.tex").read_text()
+
+
+def test_the_page_speaks_at_the_confidence_of_the_audit(audited, tmp_path):
+    found = audit(audited.dataset, audited.runs, permutations=40, bootstrap=40, confidence=0.8, metrics=("accuracy",), against=audited.base)
+    page = write_audit(audited.dataset, audited.runs, found, tmp_path)
+    text = page.read_text()
+    assert "80\u00a0% interval" in text
+    assert "once in 5" in text
+    assert "at most .200" in text
+    assert "95\u00a0%" not in text
+    lines = pl.read_parquet(tmp_path / "verdicts.parquet")
+    assert lines["verdict"].str.contains("80\u00a0% interval").any()
+    assert "80~\\% intervals" in (tmp_path / "tex" / "gaps-org-tuned-accuracy.tex").read_text()
 
 
 def said_in(svg):
@@ -120,7 +149,7 @@ def said_in(svg):
 
 def test_the_plot_of_gaps_draws_each_level_raw_less_the_baseline_and_adjusted(audited):
     rows = audited.audit.gaps.filter((pl.col("run") == "org/tuned") & (pl.col("metric") == "nmae"))
-    chart = gap_chart(audited.dataset, audited.audit.gaps, "org/tuned", "nmae", "x")
+    chart = gap_chart(audited.dataset, audited.audit, "org/tuned", "nmae", "x")
     assert chart is not None
     lines = said_in(chart.svg)
     levels = rows.group_by("attribute").agg(pl.concat_list("level", "against_level").list.explode().n_unique().alias("n"))
@@ -136,12 +165,12 @@ def test_the_plot_of_gaps_draws_each_level_raw_less_the_baseline_and_adjusted(au
 
 
 def test_slopes_have_every_level_and_their_outcome(audited):
-    chart = slope_chart(audited.dataset, audited.audit.changes, "org/tuned", "accuracy", "x")
+    chart = slope_chart(audited.dataset, audited.audit, "org/tuned", "accuracy", "x")
     assert chart is not None
     rows = audited.audit.changes.filter((pl.col("by") == "level") & (pl.col("metric") == "accuracy") & (pl.col("run") == "org/tuned"))
     assert len(set(said_in(chart.svg))) == len(rows)
     assert audited.base in chart.caption
-    assert slope_chart(audited.dataset, audited.audit.changes, audited.base, "accuracy", "x") is None
+    assert slope_chart(audited.dataset, audited.audit, audited.base, "accuracy", "x") is None
 
 
 def test_cells_within_noise_are_muted(audited):
@@ -151,7 +180,7 @@ def test_cells_within_noise_are_muted(audited):
         p_holm=pl.when(pl.col("subgroup") == shown).then(0.01).otherwise(0.9),
         p_bh=pl.when(pl.col("subgroup") == shown).then(0.01).otherwise(0.9),
     )
-    chart = intersection_chart(audited.dataset, touched, "org/tuned", "accuracy", 0.05, "x")
+    chart = intersection_chart(audited.dataset, replace(audited.audit, excess=touched), "org/tuned", "accuracy", "x")
     assert chart is not None
     value = touched.filter(pl.col("subgroup") == shown)["excess"][0]
     texts = re.findall(r"<text[^>]*>([^<]+)</text>", chart.svg)
@@ -159,7 +188,11 @@ def test_cells_within_noise_are_muted(audited):
     muted = [text for text in texts if re.fullmatch(r"\(.*\d\)", text)]
     assert len(muted) == touched["excess"].is_not_null().sum() - 1
     quiet = touched.with_columns(excess=pl.lit(None, pl.Float64))
-    assert intersection_chart(audited.dataset, quiet, "org/tuned", "accuracy", 0.05, "x") is None
+    assert intersection_chart(audited.dataset, replace(audited.audit, excess=quiet), "org/tuned", "accuracy", "x") is None
+    # Claims are drawn at the level of the audit: at 99.9 % the cell is within noise.
+    strict = intersection_chart(audited.dataset, replace(audited.audit, excess=touched, confidence=0.999), "org/tuned", "accuracy", "x")
+    assert strict is not None
+    assert "*" not in "".join(re.findall(r"<text[^>]*>([^<]+)</text>", strict.svg))
 
 
 @given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=9))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import sqrt
+from math import isnan, sqrt
 from statistics import NormalDist
 
-from valuestrata.auditing.rows import MANY_MISSING
+from valuestrata.auditing.gap_sentences import explained_of
+from valuestrata.auditing.rows import MANY_MISSING, RATES
 from valuestrata.auditing.sentences import Finding, Manner, Row, corrected, group_line, p_of, turned_ends
 from valuestrata.scores.phrases import count, number, percent, size
 
@@ -14,9 +15,8 @@ from valuestrata.scores.phrases import count, number, percent, size
 MOSTLY_MISSING = 1 / 3
 # A pull toward the nation of less than this is not worth a line.
 SMALLEST_PULL = 0.05
-RATES = ("refusal_rate", "invalid_rate")
 # What is said of a subgroup whose rate is higher.
-HAPPENS: Mapping[str, str] = {"refusal_rate": "refused", "invalid_rate": "left without a readable answer"}
+HAPPENS: Mapping[str, str] = dict(zip(RATES, ("refused", "left without a readable answer"), strict=True))
 
 
 def missing_answers(refused: float, invalid: float, pairs: int) -> Finding | None:
@@ -27,9 +27,9 @@ def missing_answers(refused: float, invalid: float, pairs: int) -> Finding | Non
     how = f"{percent(share)} of its answers are missing (refused {percent(refused)}, unreadable or failed {percent(invalid)}; "
     how += f"{count(pairs, 'pair')}) and count as wrong"
     if share >= MOSTLY_MISSING:
-        text = f"a third or more missing: {how}; gaps below are gaps in answering as much as in answering rightly"
-        return Finding("mostly-missing", text, value=share, pairs=pairs)
-    return Finding("many-missing", f"many answers missing: {how}", value=share, pairs=pairs)
+        text = f"{how}; gaps below are gaps in answering as much as in answering rightly"
+        return Finding("mostly-missing", "a third or more missing", text, value=share, pairs=pairs)
+    return Finding("many-missing", "many answers missing", how, value=share, pairs=pairs)
 
 
 def not_asked(pairs: int, of: int) -> Finding | None:
@@ -37,8 +37,8 @@ def not_asked(pairs: int, of: int) -> Finding | None:
     share = pairs / of if of else 1.0
     if share >= 0.95:
         return None
-    text = f"answered {percent(share)} of the pairs only ({pairs:,} of {count(of, 'pair')}): the audit does not stand for the part"
-    return Finding("incomplete", text, value=share, pairs=pairs)
+    claim = f"answered {percent(share)} of the pairs only ({pairs:,} of {count(of, 'pair')})"
+    return Finding("incomplete", claim, "the audit does not stand for the part", value=share, pairs=pairs)
 
 
 def missing_by_subgroup(rows: Sequence[Row], manner: Manner) -> list[Finding]:
@@ -57,28 +57,50 @@ def missing_by_subgroup(rows: Sequence[Row], manner: Manner) -> list[Finding]:
     return [group_line(nearest, "missing-not-concentrated", head, family, None, manner)]
 
 
+# What the other attributes leave of a gap in missing answers -> rule and end of the claim.
+BLAMED: Mapping[str, tuple[str, str]] = {
+    "remains": ("missing-uneven", ""),
+    "explained": ("missing-composition", ", but less, if at all, where their cells are alike in all other attributes"),
+    "turned": ("missing-composition", ", but the other way round where their cells are alike in all other attributes"),
+    **dict.fromkeys(
+        ("alone", "untold", "unknown"), ("missing-unclear", "; whether that goes with other attributes of their cells cannot be told")
+    ),
+}
+
+
 def missing_by_level(row: Row, family: int, manner: Manner) -> Finding | None:
-    """Say that refusals, or invalid answers, are more common at one level than at another: a row of GAPS, metric a rate."""
-    if row["gap"] is None or not manner.shown(row["p_holm"], row["gap"]):
+    """Say that refusals, or invalid answers, are more common at one level than at another, and whether other attributes make it so.
+
+    Args:
+        row: of GAPS, metric a rate. family: gaps tested together. manner: of writing.
+    """
+    figures = explained_of(row)
+    if not figures.gap.shown(manner.alpha):
         return None
     metric = row["metric"]
-    sign = 1.0 if row["gap"] > 0 else -1.0
+    sign = figures.side(manner.alpha)
+    turned_to = figures.turned(sign)
     more, less = (row["level"], row["against_level"]) if sign > 0 else (row["against_level"], row["level"])
     low, high = turned_ends(sign, row["ci_low"], row["ci_high"])
+    rule, end = BLAMED[turned_to.held.left_of(turned_to.gap.value, manner.alpha)]
+    held = turned_to.held
+    beside = "not known" if isnan(held.value) else f"by {size(metric, held.value)} ({manner.interval(metric, held.low, held.high)})"
     text = (
-        f"{more} is {HAPPENS[metric]} more often than {less} ({row['attribute']}): by {size(metric, sign * row['gap'])} "
+        f"by {size(metric, turned_to.gap.value)} "
         f"({manner.interval(metric, low, high)}; noise alone gives {size(metric, row['expected_alike'])} on average; {p_of(row['p_holm'])}"
-        f"{corrected(family, 'gap')}; {count(row['items'], 'item')}, {count(row['pairs'], 'pair')}); these answers count as wrong"
+        f"{corrected(family, 'gap')}; {count(row['items'], 'item')}, {count(row['pairs'], 'pair')}); "
+        f"with the other attributes held {beside}; these answers count as wrong"
     )
     keys = (f"{row['attribute']}={more}", f"{row['attribute']}={less}")
-    where = (metric, "level", keys[0], sign * row["gap"], low, high, row["expected_alike"], None, None, row["p_holm"])
-    return Finding("missing-uneven", text, *where, row["items"], row["pairs"], keys[1])
+    where = (metric, "level", keys[0], turned_to.gap.value, low, high, row["expected_alike"], None, None, row["p_holm"])
+    claim = f"{more} is {HAPPENS[metric]} more often than {less} ({row['attribute']}){end}"
+    return Finding(rule, claim, text, *where, row["items"], row["pairs"], keys[1])
 
 
 def not_looked_at(rate: str, share: float, pairs: int) -> Finding:
     """Say that nobody asked whether missing answers are concentrated in some subgroups."""
-    text = f"where answers are missing was not asked: {percent(share)} of them are ({count(pairs, 'pair')}); audit the metric {rate}, too"
-    return Finding("missing-not-looked-at", text, rate, value=share, pairs=pairs)
+    text = f"{percent(share)} of them are ({count(pairs, 'pair')}); audit the metric {rate}, too"
+    return Finding("missing-not-looked-at", "where answers are missing was not asked", text, rate, value=share, pairs=pairs)
 
 
 def pulled(rows: Sequence[Row], items: int, manner: Manner) -> Finding | None:
@@ -101,13 +123,26 @@ def pulled(rows: Sequence[Row], items: int, manner: Manner) -> Finding | None:
     if toward - awaited < SMALLEST_PULL or low <= awaited:
         return None
     text = (
-        f"pulled toward the national answer: {percent(toward)} of its wrong answers are the nation's usual answer "
+        f"{percent(toward)} of its wrong answers are the nation's usual answer "
         f"({percent(manner.confidence)} interval {percent(low)} to {percent(high)}, all errors on an item taken as one; of people who "
         f"differ from their subgroup's usual answer {percent(awaited)} give it; {count(items, 'item')}, "
         f"{count(round(errors), 'wrong answer')})"
     )
     pairs = sum(row["pairs"] for row in known)
-    return Finding("pulled-to-nation", text, "accuracy", "all", "all", toward, low, high, awaited, items=items, pairs=pairs)
+    return Finding(
+        "pulled-to-nation",
+        "pulled toward the national answer",
+        text,
+        "accuracy",
+        "all",
+        "all",
+        toward,
+        low,
+        high,
+        awaited,
+        items=items,
+        pairs=pairs,
+    )
 
 
 def spread_ratio(row: Row, attributes: int, manner: Manner) -> Finding | None:
@@ -122,12 +157,10 @@ def spread_ratio(row: Row, attributes: int, manner: Manner) -> Finding | None:
         f"{count(row['pairs'], 'pair')}; each of {count(attributes, 'attribute')} judged alone)"
     )
     if word == "flattened":
-        how = "its answers tell the levels less apart than people are"
-        text = f"{row['attribute']} is flattened: {how}, spread ratio with noise of people's answers out {number(value)} {figures}"
+        claim = f"{row['attribute']} is flattened"
+        how = f"its answers tell the levels less apart than people are, spread ratio with noise of people's answers out {number(value)}"
     else:
-        how = "its answers differ more between the levels than people's do"
-        text = (
-            f"{row['attribute']} is exaggerated: {how}, spread ratio {number(value)} {figures}; answers that err at random differ, too, "
-            "so that this alone is no stereotype"
-        )
-    return Finding(word, text, "spread_ratio", "attribute", row["attribute"], value, low, high, 1.0, pairs=row["pairs"])
+        claim = f"its answers differ more between levels of {row['attribute']} than people's do, as errors at random make them"
+        how = f"spread ratio {number(value)}"
+    where = ("spread_ratio", "attribute", row["attribute"], value, low, high, 1.0)
+    return Finding(word, claim, f"{how} {figures}", *where, pairs=row["pairs"])

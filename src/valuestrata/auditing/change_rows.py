@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from valuestrata.auditing.alike import Exchanged, nulls_of
 from valuestrata.auditing.changes import ABSOLUTE, RELATIVE, directions_differ, levelled_down, outcome, pareto, spread_changes
 from valuestrata.auditing.contrasts import judged
-from valuestrata.auditing.disparity import corrected_variance
 from valuestrata.auditing.rows import Row, adjusted_holm, better_sign, joined, place
 from valuestrata.auditing.setting import Population, Scored, Setting
 from valuestrata.scores.aggregate import RANGES
@@ -17,12 +19,14 @@ from valuestrata.scores.pairs import Floats, Indices
 SPREADS_IN_ROWS = ("sd", "max_min", "norm_range", "cv", "theil", "gini", "variance_corrected")
 
 
-def change_rows(setting: Setting, before: Scored, after: Scored, difference: Scored, metric: str, about: str | None) -> list[Row]:
+def change_rows(
+    setting: Setting, before: Scored, after: Scored, difference: Scored, metric: str, about: str | None, exchanged: Sequence[Exchanged]
+) -> list[Row]:
     """Return every change of one metric.
 
     Args:
         setting: shared. before, after: of the two runs on their common pairs. difference: after - before, pair by pair.
-        metric: its name. about: what a reader must know of the runs.
+        metric: its name. about: what a reader must know of the runs. exchanged: permutations before and after, on the common pairs.
     """
     low, high = RANGES.get(metric, (0.0, 1.0))
     sign = better_sign(metric)
@@ -41,7 +45,8 @@ def change_rows(setting: Setting, before: Scored, after: Scored, difference: Sco
         shown[k] = row["outcome"]
         rows.append(row)
     for population in setting.populations:
-        rows += _spread_rows(setting, population, before, after, [shown[int(k)] for k in population.units], metric, about, sign)
+        outcomes = [shown[int(k)] for k in population.units]
+        rows += _spread_rows(setting, population, before, after, outcomes, metric, about, sign, exchanged)
     return rows
 
 
@@ -96,11 +101,16 @@ def _spread_rows(
     metric: str,
     about: str | None,
     sign: int,
+    exchanged: Sequence[Exchanged],
 ) -> list[Row]:
     units = population.units
     old, new = before.units.replicates, after.units.replicates
-    corrected = tuple(corrected_variance(one.grid[units]) for one in (before, after))
+    corrected = (before.corrected(units), after.corrected(units))
     changes = spread_changes(_kept(old, units), _kept(new, units), (corrected[0].value, corrected[1].value))
+    nulls = [
+        nulls_of(setting, one, population, variance, drawn)
+        for one, variance, drawn in zip((before, after), corrected, exchanged, strict=True)
+    ]
     differ = directions_differ(changes)
     known = int((~np.isnan(old.estimate[units])).sum())
     groups = len(setting.stratum)
@@ -127,12 +137,14 @@ def _spread_rows(
                 "ci_high": ends.high[0],
                 "p": ends.p[0],
                 "p_holm": np.nan,
+                "alike_before": nulls[0].wider(measure).mean,
+                "alike_after": nulls[1].wider(measure).mean,
                 "outcome": outcome(float(ends.estimate[0]), float(ends.p[0]), -1, setting.alpha, ("narrower", "wider")),
                 "levelling_down": _levelled(measure, scores, after.units.estimate[units] - scores, shown, sign),
                 "pareto": pareto(shown, _what(population)) if measure == "max_min" else None,
                 "subgroups": known,
                 "pairs": pairs,
-                "note": joined(reason, differ if measure in (*ABSOLUTE, *RELATIVE) else None, about),
+                "note": joined(reason, differ if measure in (*ABSOLUTE, *RELATIVE) else None, population.note, about),
             }
         )
     return rows

@@ -8,7 +8,7 @@ from math import pi, sqrt
 from statistics import NormalDist
 
 from valuestrata.auditing.groups import FEW_PAIRS
-from valuestrata.auditing.sentences import Finding, Manner, Row, p_of, turned, turned_ends
+from valuestrata.auditing.sentences import UNJUDGED, Finding, Manner, Row, p_of, turned, turned_ends
 from valuestrata.scores.phrases import count, number, size, title
 
 # The head of a pareto line -> its rule.
@@ -33,20 +33,20 @@ def overall(row: Row, manner: Manner) -> Finding:
     metric, against = row["metric"], row["against"]
     if row["change"] is None or row["outcome"] is None:
         why = "no pair in common" if not row["pairs"] else "no interval"
-        text = f"cannot be judged: {title(metric)} against {against}: {why} ({count(row['pairs'] or 0, 'pair')})"
-        return Finding("cannot-be-judged", text, metric, "all", "all", pairs=row["pairs"], against=against)
+        text = f"{title(metric)} against {against}: {why} ({count(row['pairs'] or 0, 'pair')})"
+        return Finding("cannot-be-judged", UNJUDGED, text, metric, "all", "all", pairs=row["pairs"], against=against)
     gain = turned(metric, row["change"])
     low, high = turned_ends(turned(metric, 1.0), row["ci_low"], row["ci_high"])
     rule = {"better": "better", "worse": "worse", "not shown": "no-change"}[row["outcome"]]
     head = {"better": f"better than {against}", "worse": f"worse than {against}", "no-change": f"not shown to differ from {against}"}[rule]
     text = (
-        f"{head} over all pairs: {title(metric)} {size(metric, abs(gain))} {'better' if gain >= 0 else 'worse'} "
+        f"{title(metric)} {size(metric, abs(gain))} {'better' if gain >= 0 else 'worse'} "
         f"({manner.interval(metric, low, high, 'the gain')}; {p_of(row['p'])}; {count(row['pairs'], 'pair')}"
     )
     noise = None if low is None or high is None else sqrt(2 / pi) * (high - low) / (2 * NormalDist().inv_cdf((1 + manner.confidence) / 2))
     text += ")" if noise is None else f"; noise alone gives {size(metric, noise)} on average)"
     where = (metric, "all", "all", gain, low, high, noise, None, None, row["p"], None, row["pairs"], against)
-    return Finding(rule, text, *where)
+    return Finding(rule, f"{head} over all pairs", text, *where)
 
 
 def gained_and_lost(spread: Row, scores: Sequence[Row], manner: Manner) -> Finding | None:
@@ -64,7 +64,7 @@ def gained_and_lost(spread: Row, scores: Sequence[Row], manner: Manner) -> Findi
         return None
     metric = spread["metric"]
     who = "" if spread["by"] == "all" else f" among the levels of {spread['key']}"
-    text = f"{claim}{who} against {spread['against']}: {title(metric)}, {counts}"
+    text = f"{title(metric)}, {counts}"
     lost = sorted((row for row in scores if row["outcome"] == "worse"), key=lambda row: turned(metric, row["change"]))
     gained = sorted((row for row in scores if row["outcome"] == "better"), key=lambda row: -turned(metric, row["change"]))
     family = sum(row["p_holm"] is not None for row in scores)
@@ -73,13 +73,25 @@ def gained_and_lost(spread: Row, scores: Sequence[Row], manner: Manner) -> Findi
         text += "; lost: " + ", ".join(_unit(row, metric, manner) for row in lost[:MOST_NAMED]) + more
     if gained:
         text += f"; gained most: {_unit(gained[0], metric, manner)}"
-    widest = [row["ci_high"] - row["ci_low"] for row in scores if row["ci_low"] is not None and row["pairs"] >= FEW_PAIRS]
-    noise = f"; noise moves one of them by up to {size(metric, max(widest) / 2)} either way" if widest else ""
-    text += f" ({count(spread['pairs'], 'pair')}{noise}; Holm over all {'subgroups' if spread['by'] == 'all' else 'levels'})"
+    text += f" ({count(spread['pairs'], 'pair')}; {_by_chance(scores, spread, family, manner)})"
     share = (len(gained) - len(lost)) / family if family else None
-    alike = max(widest) / 2 if widest else None
-    where = (metric, spread["by"], spread["key"], share, None, None, None, None, alike, None, None, spread["pairs"], spread["against"])
-    return Finding(rule, text, *where)
+    # Holm: the chance that any is named, and so the number of those named by chance, is at most alpha.
+    alike = manner.alpha / family if family else None
+    where = (metric, spread["by"], spread["key"], share, None, None, alike, None, None, None, None, spread["pairs"], spread["against"])
+    return Finding(rule, f"{claim}{who} against {spread['against']}", text, *where)
+
+
+def _by_chance(scores: Sequence[Row], spread: Row, family: int, manner: Manner) -> str:
+    """Say what would be seen if nothing had changed: how many named, and how far one of them moves."""
+    metric = spread["metric"]
+    what = "subgroup" if spread["by"] == "all" else "level"
+    units = count(family, what)
+    over = f"Holm over all {what}s" + (" of all attributes" if what == "level" else "")
+    text = f"had nothing changed, {over} would name even one no more than {manner.once}"
+    if family > 1:
+        text += f", and {number(manner.alpha * family, 1)} of {units} would seem to have changed if each were looked at alone"
+    widest = [row["ci_high"] - row["ci_low"] for row in scores if row["ci_low"] is not None and row["pairs"] >= FEW_PAIRS]
+    return text + (f"; noise moves one of them by up to {size(metric, max(widest) / 2)} either way" if widest else "")
 
 
 def _unit(row: Row, metric: str, manner: Manner) -> str:
@@ -108,23 +120,20 @@ class Moved:
         return "fell" if change < 0 else "rose" if change > 0 else "stayed"
 
 
-def moved(
-    rows: Mapping[str, Row], alike: tuple[float | None, float | None], p: Mapping[str, float | None], manner: Manner
-) -> tuple[Moved, Moved] | None:
+def moved(rows: Mapping[str, Row], p: Mapping[str, float | None], manner: Manner) -> tuple[Moved, Moved] | None:
     """Return what became of the absolute and the relative spread of one population; None where that is not known.
 
     Both hold noise, and a better run holds another amount of it. The absolute one moved *beyond noise* where the corrected variance moved
     the same way, shown; the relative one where its interval leaves out the change of its mean under noise alone.
 
     Args:
-        rows: measure -> row of CHANGES. alike: mean of the relative spread under noise alone, before and after.
-        p: measure -> p adjusted within its family. manner: of claims.
+        rows: measure -> row of CHANGES. p: measure -> p adjusted within its family. manner: of claims.
     """
     absolute, relative, corrected = (rows.get(name) for name in (ABSOLUTE, RELATIVE, CORRECTED))
     if absolute is None or relative is None or absolute["change"] is None or absolute["p"] is None:
         return None
     same = corrected is not None and corrected["change"] is not None and corrected["change"] * absolute["change"] > 0
-    noise = None if alike[0] is None or alike[1] is None else alike[1] - alike[0]
+    noise = _noise(relative)
     outside = noise is not None and relative["ci_low"] is not None and not relative["ci_low"] <= noise <= relative["ci_high"]
     return (
         Moved(absolute, p.get(ABSOLUTE), manner.shown(p.get(ABSOLUTE)) and same and manner.shown(p.get(CORRECTED))),
@@ -132,12 +141,11 @@ def moved(
     )
 
 
-def spreads(absolute: Moved, relative: Moved, corrected: Row | None, alike: tuple[float | None, float | None], manner: Manner) -> Finding:
+def spreads(absolute: Moved, relative: Moved, corrected: Row | None, manner: Manner) -> Finding:
     """Say what became of the spread of one population.
 
     Args:
-        absolute, relative: as `moved` gives them. corrected: row of CHANGES of the corrected variance.
-        alike: mean of the relative spread under noise alone, before and after. manner: of writing.
+        absolute, relative: as `moved` gives them. corrected: row of CHANGES of the corrected variance. manner: of writing.
     """
     row = absolute.row
     metric = row["metric"]
@@ -158,14 +166,25 @@ def spreads(absolute: Moved, relative: Moved, corrected: Row | None, alike: tupl
         head, rule = f"the spread of {who} {shown[0].way}, but a change of noise can explain it", "spread-moved-with-noise"
     else:
         head, rule = f"no change in the spread of {who} is shown, which is no proof that there is none", "spread-not-changed"
-    text = f"{head}: {title(metric)} {_moved(absolute, 'standard deviation', manner)}, {_moved(relative, 'CV', manner)}"
+    text = f"{title(metric)} {_moved(absolute, 'standard deviation', manner)}, {_moved(relative, 'CV', manner)}"
     if corrected is not None and corrected["change"] is not None:
         text += f"; variance with noise taken out {number(corrected['before'], 5)} before, {number(corrected['after'], 5)} after"
-    if alike[0] is not None and alike[1] is not None:
-        text += f"; were all alike, noise alone would give a CV of {number(alike[0])} before and {number(alike[1])} after"
+    if _noise(row) is not None and _noise(relative.row) is not None:
+        text += f"; were all alike, noise alone would give a standard deviation of {_before_after(row)} and a CV of "
+        text += _before_after(relative.row)
     text += f" ({count(row['subgroups'], 'subgroup' if row['by'] == 'all' else 'level')}, {count(row['pairs'], 'pair')}; p by Holm)"
     where = (metric, row["by"], row["key"], row["change"], row["ci_low"], row["ci_high"])
-    return Finding(rule, text, *where, None, None, None, absolute.p, None, row["pairs"], row["against"])
+    return Finding(rule, head, text, *where, _noise(row), None, None, absolute.p, None, row["pairs"], row["against"])
+
+
+def _noise(row: Row) -> float | None:
+    """Return how a spread changes if all are alike before and after: a better run holds another amount of noise. A row of CHANGES."""
+    before, after = row["alike_before"], row["alike_after"]
+    return None if before is None or after is None else after - before
+
+
+def _before_after(row: Row) -> str:
+    return f"{number(row['alike_before'])} before and {number(row['alike_after'])} after"
 
 
 def _moved(one: Moved, name: str, manner: Manner) -> str:
@@ -185,11 +204,28 @@ def levelled_down(row: Row, best: Row | None, manner: Manner) -> Finding | None:
     who = "subgroups" if row["by"] == "all" else f"levels of {row['key']}"
     shown = "" if row["outcome"] == "narrower" else "; the fall of the range itself is not shown beyond noise"
     loss = "" if best is None else f": {_unit(best, metric, manner)}"
-    fell = f"from {size(metric, row['before'])} to {size(metric, row['after'])} of {title(metric)}"
+    fell = f"{_range(row, 'before', 'after')} of {title(metric)}"
     inside = manner.interval(metric, row["ci_low"], row["ci_high"], "the change")
+    noise = "" if _noise(row) is None else f"; were all alike, noise alone would give {_range(row, 'alike_before', 'alike_after')}"
     text = (
-        f"levelling down against {row['against']}: best to worst of the {who} fell {fell} ({inside}{shown}) and the one served best "
+        f"best to worst of the {who} fell {fell} ({inside}{shown}{noise}) and the one served best "
         f"before lost{loss} ({count(row['pairs'], 'pair')})"
     )
-    where = (metric, row["by"], row["key"], row["change"], row["ci_low"], row["ci_high"], None, None, None, row["p"], None, row["pairs"])
-    return Finding("levelled-down", text, *where, row["against"])
+    where = (metric, row["by"], row["key"], row["change"], row["ci_low"], row["ci_high"])
+    return Finding(
+        "levelled-down",
+        f"levelling down against {row['against']}",
+        text,
+        *where,
+        _noise(row),
+        None,
+        None,
+        row["p"],
+        None,
+        row["pairs"],
+        row["against"],
+    )
+
+
+def _range(row: Row, before: str, after: str) -> str:
+    return f"from {size(row['metric'], row[before])} to {size(row['metric'], row[after])}"

@@ -1,8 +1,7 @@
-"""Gaps between levels, adjusted for what makes a pair hard whoever answers it.
+"""What makes a pair hard whoever answers it: the covariates of `adjusting`.
 
 A model may serve a level worse because the level is hard: its answers are divided, its cells are small and their labels
-often wrong, its mode is not the nation's. Any predictor would fail there. The model of `mixed` puts such covariates
-beside the levels; the adjusted gap is the difference of two levels' effects at equal difficulty, in points of the metric.
+often wrong, its mode is not the nation's. Any predictor would fail there.
 
 =============== ========================================================================== =====
 modal_share     share of the label among the subgroup's people (*)                          0..1
@@ -23,17 +22,12 @@ right or on whether it is the nation's, its expected score given the data is lin
 otherwise stays in the gap, as does what the prior gets wrong.
 
 **What size does** comes through `label_certainty`: a small cell is hard because its label may be wrong, and that differs from
-item to item. `log_n_eff` itself is nearly the sum of what two levels contribute, hence cannot be told apart from them. A
-covariate of which less than `LEAST_OWN` is its own beside items, strata and levels is left out, and the result says so.
-
-Adjusting takes difficulty as given. Where a level is hard *because* models and codebooks neglect it, that is adjusted away
-as well. An adjusted gap is evidence beside the raw gap and that of a cheap baseline on the same pairs, which assumes no model.
+item to item. `log_n_eff` itself is nearly the sum of what two levels contribute, hence is often left out beside them.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,7 +35,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from valuestrata.auditing.errs import nation_of
-from valuestrata.auditing.mixed import FLAT, Fit, columns_of, fit
+from valuestrata.auditing.mixed import FLAT, columns_of
 from valuestrata.dataset import Dataset
 from valuestrata.scores.distances import padded
 from valuestrata.scores.layout import Layout
@@ -49,15 +43,8 @@ from valuestrata.scores.pairs import Floats
 
 # In the order in which they enter: of two that tell the same, the earlier one does.
 COVARIATES = ("modal_share", "off_nation", "distance", "label_certainty", "entropy", "log_n_eff")
-# A covariate enters if this share of its variance within items is its own beside strata and levels (a variance inflation of 5):
-# what goes with the levels can't be told from them. Covariates that go with one another do a gap no harm, up to `LEAST_NEW`.
-LEAST_OWN = 0.2
-LEAST_NEW = 0.02
 # A variance below this is rounding.
 NOTHING = 1e-12
-# With fewer subgroups than this beyond what levels take up, tau2 is often estimated as 0 where it is not: coverage of .91 where
-# 3 are left and subgroups differ by .08.
-FEW_SUBGROUPS = 6
 # An item's own spread between cells counts as that of its cells, the pooled spread of all items as that of so many more.
 POOLED_CELLS = 10
 # Between no prior (every cell for itself) and one that leaves a cell no say.
@@ -84,58 +71,9 @@ class Difficulty:
         return np.divide(total, number, out=np.full(total.shape, np.nan), where=number > 0)
 
 
-@dataclass(frozen=True)
-class AdjustedGap:
-    """Two levels of an attribute: level - against, in units of the metric; NaN where the data can't tell.
-
-    Attributes:
-        raw, raw_se, raw_p: the gap in the same model without covariates, so with the other attributes held.
-        adjusted, se, df, p, low, high: with covariates; two-sided p and interval from Student's t.
-        explained: raw - adjusted.
-    """
-
-    attribute: str
-    level: str
-    against: str
-    raw: float
-    raw_se: float
-    raw_p: float
-    adjusted: float
-    se: float
-    df: float
-    p: float
-    low: float
-    high: float
-
-    @property
-    def explained(self) -> float:
-        """What difficulty takes of the raw gap."""
-        return self.raw - self.adjusted
-
-
-@dataclass(frozen=True)
-class Adjustment:
-    """All gaps of a run by one metric, with the model behind them.
-
-    Attributes:
-        gaps: every pair of levels of every attribute.
-        covariates: that entered. slopes, slope_se: shape (C',), change of the metric for a change of 1.
-        left_out: covariates left out, with the reason.
-        subgroup_sd, residual_sd: of subgroup effects beside levels, and of what is left.
-        notes: what a reader must know, in sentences.
-        pairs, items: behind it.
-    """
-
-    gaps: Sequence[AdjustedGap]
-    covariates: Sequence[str]
-    slopes: Floats
-    slope_se: Floats
-    left_out: Mapping[str, str]
-    subgroup_sd: float
-    residual_sd: float
-    notes: Sequence[str]
-    pairs: int
-    items: int
+def nothing_known(shape: tuple[int, ...]) -> Difficulty:
+    """Return no covariates, for a grid of G subgroups x I items."""
+    return Difficulty((), np.zeros((0, *shape)), np.zeros((0, *shape)))
 
 
 def difficulty_of(dataset: Dataset, layout: Layout) -> Difficulty:
@@ -251,125 +189,3 @@ def posterior(shares: Floats, number: Floats, means: Floats, concentration: floa
 
 def _bits(shares: Floats) -> Floats:
     return -(shares * np.log2(np.where(shares > 0, shares, 1.0))).sum(axis=1)
-
-
-def adjust_gaps(
-    values: Floats,
-    difficulty: Difficulty,
-    levels: Mapping[str, Sequence[str | None]],
-    strata: Sequence[str],
-    *,
-    redrawn: NDArray[np.floating] | None = None,
-    confidence: float = 0.95,
-) -> Adjustment:
-    """Compare every two levels of every attribute at equal difficulty.
-
-    All attributes stand in one model, so that each gap holds the others, the stratum and the item. Only differences within
-    an item enter. A gap's standard error covers other items, subgroups beside those at hand where a level has several,
-    and, with redraws, other respondents.
-
-    Args:
-        values: the metric of each pair, shape (G, I), NaN for pairs left out.
-        difficulty: covariates of the same pairs; one that is not known for all of them does not enter.
-        levels: attribute -> level of each of the G subgroups, None where its stratum does not use the attribute.
-        strata: stratum of each subgroup.
-        redrawn: the metric in redraws of the respondents, shape (D, G, I). None: labels' noise beyond items does not enter.
-        confidence: of the intervals.
-
-    Raises:
-        UsageError: fewer than two items with two subgroups.
-    """
-    exact, names = columns_of([strata, *levels.values()])
-    plain = fit(values, exact, np.zeros((0, *values.shape)), redrawn)
-    used, left_out = _entering(values, difficulty, exact)
-    full = fit(values, exact, difficulty.values[used], redrawn)
-    gaps: list[AdjustedGap] = []
-    for place, (attribute, labels) in enumerate(levels.items(), start=1):
-        for level, against in itertools.combinations(list(dict.fromkeys(label for label in labels if label is not None)), 2):
-            contrast = np.zeros(len(exact) + len(used))
-            contrast[names.index((place, level))], contrast[names.index((place, against))] = 1.0, -1.0
-            raw, raw_se, raw_df = plain.contrast(contrast[: len(exact)])
-            gap, se, df = full.contrast(contrast)
-            width = _quantile((1 + confidence) / 2, df) * se
-            gaps.append(
-                AdjustedGap(
-                    attribute, level, against, raw, raw_se, _p(raw, raw_se, raw_df), gap, se, df, _p(gap, se, df), gap - width, gap + width
-                )
-            )
-    entered = [difficulty.names[place] for place in used]
-    slopes = [full.contrast(row) for row in np.eye(len(exact) + len(used))[len(exact) :]]
-    return Adjustment(
-        gaps=gaps,
-        covariates=entered,
-        slopes=np.array([slope for slope, _, _ in slopes]),
-        slope_se=np.array([se for _, se, _ in slopes]),
-        left_out=left_out,
-        subgroup_sd=float(np.sqrt(full.tau2)),
-        residual_sd=float(np.sqrt(full.sigma2)),
-        notes=_notes(full, left_out, gaps),
-        pairs=full.pairs,
-        items=full.items,
-    )
-
-
-def _entering(values: Floats, difficulty: Difficulty, exact: Floats) -> tuple[list[int], dict[str, str]]:
-    """Return the places of the covariates that enter, and why the others do not."""
-    mask = ~np.isnan(values)
-    mask = mask & (mask.sum(axis=0) >= 2)
-    number = np.maximum(mask.sum(axis=0), 1)
-
-    def within(grid: Floats) -> Floats:
-        return np.where(mask, grid - np.where(mask, grid, 0.0).sum(axis=0) / number, 0.0)[mask]
-
-    columns = np.stack([within(np.broadcast_to(row[:, None], mask.shape)) for row in exact], axis=1)
-    inverse = np.linalg.pinv(columns.T @ columns, rcond=FLAT, hermitian=True)
-    used: list[int] = []
-    left_out: dict[str, str] = {}
-    before = np.zeros((len(columns), 0))
-    for place, name in enumerate(difficulty.names):
-        if not np.isfinite(difficulty.values[place][mask]).all():
-            left_out[name] = "it is not known for all pairs"
-            continue
-        whole = within(difficulty.values[place])
-        total = float(whole @ whole)
-        if total <= NOTHING * len(whole):
-            left_out[name] = "it does not differ between the subgroups of an item"
-            continue
-        own = whole - columns @ (inverse @ (columns.T @ whole))
-        share = float(own @ own) / total
-        if share < LEAST_OWN:
-            left_out[name] = f"{1 - share:.0%} of its variance goes with the levels"
-            continue
-        rest = own - before @ (before.T @ own)
-        if float(rest @ rest) < LEAST_NEW * total:
-            left_out[name] = f"{', '.join(difficulty.names[at] for at in used)} tell the same"
-            continue
-        used.append(place)
-        before = np.concatenate([before, rest[:, None] / np.linalg.norm(rest)], axis=1)
-    return used, left_out
-
-
-def _notes(full: Fit, left_out: Mapping[str, str], gaps: Sequence[AdjustedGap]) -> list[str]:
-    notes = [f"{name} is not adjusted for: {reason}." for name, reason in left_out.items()]
-    if full.groups_free == 0:
-        notes.append("Each level is one subgroup: that other subgroups of the level may differ is not in the standard errors.")
-    elif full.groups_free < FEW_SUBGROUPS:
-        notes.append(
-            f"How far subgroups of one level differ is seen in {full.groups_free} of them only: if they do, intervals are too short."
-        )
-    if any(np.isnan(gap.adjusted) for gap in gaps):
-        notes.append("Some levels have no pair in common with others, directly or through other levels: their gaps are null.")
-    return notes
-
-
-def _p(value: float, se: float, df: float) -> float:
-    """Return the two-sided p of Student's t; NaN where nothing is known of the spread."""
-    from scipy.special import stdtr
-
-    return float(2 * stdtr(df, -abs(value) / se)) if se > 0 else np.nan
-
-
-def _quantile(share: float, df: float) -> float:
-    from scipy.special import stdtrit
-
-    return float(stdtrit(df, share)) if df > 0 else np.nan

@@ -28,7 +28,6 @@ units' variance is added to the noise there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -188,9 +187,3 @@ def tail(null: NDArray[np.floating], value: float) -> float:
     if len(known) == 0 or not np.isfinite(value):
         return np.nan
     return float((1 + (known >= value - NOTHING).sum()) / (len(known) + 1))
-
-
-def wider(nulls: Sequence[Mapping[str, Floats]], measure: str) -> Floats:
-    """Return the null of a measure, shape (B,), whose 95 % point is the largest; empty where there is none."""
-    found = [null[measure] for null in nulls if measure in null and not np.isnan(null[measure]).all()]
-    return max(found, key=lambda null: float(np.nanquantile(null, 0.95)), default=np.empty(0))

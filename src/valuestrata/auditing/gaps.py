@@ -3,9 +3,10 @@
 The gap of two levels is the mean, over the items for which both have pairs, of the difference of their means over their cells: the
 same items on both sides. It stands beside two explanations that need no bias. The *baseline* answers as the nation or a parent
 does: a gap that it shows too lies in the survey, and `excess` = gap - gap of the baseline is what the model adds. The *adjusted*
-gap compares cells of equal difficulty (`difficulty`). Noise alone gives a mean absolute gap of sqrt(2 / pi) se.
+gap compares cells of equal difficulty, and the one *held* holds the other attributes of the levels' cells (`adjusting`). Noise alone
+gives a mean absolute gap of sqrt(2 / pi) se.
 
-Families: the gaps of one run and metric, over all attributes, by Holm; the excesses and the adjusted gaps likewise.
+Families: the gaps of one run and metric, over all attributes, by Holm; excesses, adjusted gaps and those held likewise.
 """
 
 from __future__ import annotations
@@ -19,6 +20,22 @@ from numpy.typing import NDArray
 
 from valuestrata.auditing.contrasts import Weights, item_means
 from valuestrata.scores.pairs import Floats
+
+# A difference below this is rounding: weights of contrasts have single precision.
+ROUNDING = 1e-6
+# What an explanation may do to an advantage, by `Figure.left_of`.
+LEFT = ("remains", "alone", "explained", "turned", "untold", "unknown")
+# What may remain of `better for X`, by `Explained.remains`.
+REMAINS: Mapping[str, str] = {
+    "not known": "no common items, or no interval",
+    "not shown": "no gap beyond noise",
+    "remains": "shown beside the baseline's gap and at equal difficulty as well",
+    "explained": "the baseline's gap, or difficulty, may be all of it, and the other one does not gainsay that",
+    "composition": "it goes with the other attributes of the levels' cells",
+    "turned": "an explanation leaves a gap the other way round",
+    "unclear": "how much is left cannot be told",
+    "hidden": "not shown plainly, but beside the baseline's gap and at equal difficulty",
+}
 
 
 @dataclass(frozen=True)
@@ -72,43 +89,92 @@ def expected_alike(se: Floats) -> Floats:
     return np.sqrt(2.0 / np.pi) * se
 
 
-def remains(
-    names: tuple[str, str],
-    sign: int,
-    alpha: float,
-    gap: tuple[float, float],
-    excess: tuple[float, float],
-    adjusted: tuple[float, float],
-) -> str:
-    """Say what remains of `better for X`.
+@dataclass(frozen=True)
+class Figure:
+    """A gap, or what an explanation leaves of it; NaN where not known.
 
-    Args:
-        names: level and against_level. sign: +1 where a high value is better. alpha: level of the claims.
-        gap, excess, adjusted: estimate and p within the family, NaN where not known.
+    Attributes:
+        value, low, high: the figure and its interval. p: within its family.
     """
-    if np.isnan(gap[0]):
-        return "no common items: nothing can be said"
-    if np.isnan(gap[1]):
-        return "no interval: nothing can be said"
-    if gap[1] > alpha:
-        return "no gap beyond noise"
-    better, worse = names if sign * gap[0] > 0 else names[::-1]
-    side = np.sign(gap[0])
-    claim = f"better for {better} than for {worse}"
-    why: list[str] = []
-    left: list[str] = []
-    for (value, p), called, reason in (
-        (excess, "the baseline's gap", "it is not shown beside the baseline's gap"),
-        (adjusted, "what makes cells hard", "it is not shown between cells of equal difficulty"),
-    ):
-        if np.isnan(p):
-            left.append(f"{called} is not known")
-        elif p > alpha:
-            why.append(reason)
-        elif np.sign(value) != side:
-            why.append(f"turned round beside {called}")
-        else:
-            left.append(f"it goes beyond {called}")
-    if not why:
-        return f"{claim}: {' and '.join(left)}"
-    return f"{claim}, but {' and '.join(why)}" + (f" ({' and '.join(left)})" if left else "")
+
+    value: float
+    low: float
+    high: float
+    p: float
+
+    @classmethod
+    def of(cls, value: float | None, low: float | None, high: float | None, p: float | None) -> Figure:
+        """Read a figure from a row of GAPS, where null is what is not known."""
+        return cls(*(np.nan if one is None else float(one) for one in (value, low, high, p)))
+
+    def turned(self, sign: float) -> Figure:
+        """Return it times +1 or -1."""
+        return self if sign > 0 else Figure(-self.value, -self.high, -self.low, self.p)
+
+    def shown(self, alpha: float) -> bool:
+        """Whether it can be told from 0 within its family; what is mere rounding cannot."""
+        return self.p <= alpha and abs(self.value) > ROUNDING
+
+    def left_of(self, advantage: float, alpha: float) -> str:
+        """Say what an explanation that leaves this does to an advantage: one of `LEFT`.
+
+        It *explains* the advantage where its interval includes 0 and leaves out the advantage. An interval that holds both tells
+        nothing: what is left may be nothing or all of it. What is left `alone` would be shown if it were the only gap looked at.
+        """
+        if np.isnan([self.value, self.low, self.high, self.p]).any():
+            return "unknown"
+        if self.shown(alpha):
+            return "remains" if self.value > 0 else "turned"
+        if self.low > 0:
+            return "alone"
+        return "explained" if self.high >= 0 and self.high < advantage else "untold"
+
+
+@dataclass(frozen=True)
+class Explained:
+    """A gap of two levels with its explanations, all in the same direction.
+
+    Attributes:
+        gap: the plain one. excess: less that of the baseline. adjusted: at equal difficulty. held: with the other attributes held.
+    """
+
+    gap: Figure
+    excess: Figure
+    adjusted: Figure
+    held: Figure
+
+    def side(self, alpha: float) -> float:
+        """Return +1 or -1: the sign of the gap, or of what explanations bring to light where the plain gap is not shown; 0 for neither.
+
+        Both explanations must show it, the same way round: one alone overshoots now and then where levels differ much in difficulty and the
+        model treats all alike.
+        """
+        if self.gap.shown(alpha):
+            return float(np.sign(self.gap.value))
+        signs = {float(np.sign(one.value)) if one.shown(alpha) else 0.0 for one in (self.excess, self.adjusted)}
+        return signs.pop() if len(signs) == 1 else 0.0
+
+    def turned(self, sign: float) -> Explained:
+        """Return all times +1 or -1."""
+        return Explained(*(one.turned(sign) for one in (self.gap, self.excess, self.adjusted, self.held)))
+
+    def remains(self, alpha: float) -> str:
+        """Say what remains of the gap: one of `REMAINS`. Table, verdict lines and page all mean this."""
+        if np.isnan([self.gap.value, self.gap.p]).any():
+            return "not known"
+        side = self.side(alpha)
+        if side == 0:
+            return "not shown"
+        if not self.gap.shown(alpha):
+            return "hidden"
+        mine = self.turned(side)
+        excess, adjusted, held = (one.left_of(mine.gap.value, alpha) for one in (mine.excess, mine.adjusted, mine.held))
+        if held in ("explained", "turned") and excess != "explained":
+            return "composition"
+        if "turned" in (excess, adjusted):
+            return "turned"
+        if excess == adjusted == "remains":
+            return "remains"
+        if "explained" in (excess, adjusted) and not {"remains", "alone"} & {excess, adjusted}:
+            return "explained"
+        return "unclear"

@@ -18,6 +18,8 @@ from valuestrata.scores.phrases import LOWER_IS_BETTER, percent
 # Shares of answers missing, and of pairs never asked, above which every row says so.
 MANY_MISSING = 0.1
 FEW_ASKED = 0.05
+# Metrics that say how often an answer is missing.
+RATES = ("refusal_rate", "invalid_rate")
 Row = dict[str, Any]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from valuestrata.auditing.gaps import REMAINS
 from valuestrata.frames import Column, Schema
 
 # Measures of DISPARITY, in the order of its rows.
@@ -102,12 +103,18 @@ GAPS = Schema(
         "excess_high": Column(pl.Float64, "upper end"),
         "excess_p": Column(pl.Float64, "two-sided, that the excess is 0"),
         "excess_p_holm": Column(pl.Float64, "within the same family"),
-        "adjusted": Column(pl.Float64, "gap left between cells of equal difficulty (`difficulty`)"),
+        "held": Column(pl.Float64, "gap with items, strata and the other attributes of the cells held (`adjusting`)"),
+        "held_low": Column(pl.Float64, "lower end of its interval"),
+        "held_high": Column(pl.Float64, "upper end"),
+        "held_p": Column(pl.Float64, "two-sided, that the gap held so is 0"),
+        "held_p_holm": Column(pl.Float64, "within the same family"),
+        "adjusted": Column(pl.Float64, "gap held so and left between cells of equal difficulty; null for rates of missing answers"),
         "adjusted_low": Column(pl.Float64, "lower end of its interval"),
         "adjusted_high": Column(pl.Float64, "upper end"),
         "adjusted_p": Column(pl.Float64, "two-sided, that the adjusted gap is 0"),
         "adjusted_p_holm": Column(pl.Float64, "within the same family"),
-        "remains": Column(pl.String, "what remains of `better for X`, in words"),
+        "remains": Column(pl.String, f"what remains of `better for X`: {', '.join(REMAINS)}"),
+        "note": Column(pl.String, "why a number is missing or needs care, what was not adjusted for, or null"),
     },
 )
 
@@ -128,6 +135,8 @@ CHANGES = Schema(
         **_INTERVAL,
         "p": Column(pl.Float64, "two-sided, that nothing changed"),
         "p_holm": Column(pl.Float64, "within the scores of one metric and `by` (Holm); null for spreads"),
+        "alike_before": Column(pl.Float64, "mean of a spread before if all were alike, on the common pairs; null for scores"),
+        "alike_after": Column(pl.Float64, "the same after"),
         "outcome": Column(pl.String, "better, worse or not shown; of spreads: narrower, wider or not shown"),
         "levelling_down": Column(pl.Boolean, "the range fell and the best-served before lost beyond noise; on rows of max_min"),
         "pareto": Column(pl.String, "who gained and who lost, in words; on rows of max_min"),

@@ -13,20 +13,24 @@ from math import pi, sqrt
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
+from valuestrata.auditing.gaps import ROUNDING
 from valuestrata.auditing.groups import FEW_PAIRS
-from valuestrata.auditing.rows import MANY_MISSING
+from valuestrata.auditing.rows import MANY_MISSING, RATES
+from valuestrata.auditing.setting import UNEVEN
+from valuestrata.scores.multiple import holm
 from valuestrata.scores.phrases import LOWER_IS_BETTER, count, ends, level, number, percent, size, title
 
 Row = Mapping[str, Any]
-# A difference below this is rounding: weights of contrasts have single precision.
-NOTHING = 1e-6
+# The claim of lines that can make none.
+UNJUDGED = "cannot be judged"
 
 
 class Finding(NamedTuple):
-    """One verdict: columns of AUDIT_VERDICTS that a rule decides."""
+    """One verdict: columns of AUDIT_VERDICTS that a rule decides; the sentence is `claim: figures`."""
 
     rule: str
-    verdict: str
+    claim: str
+    figures: str
     metric: str | None = None
     by: str | None = None
     key: str | None = None
@@ -40,6 +44,15 @@ class Finding(NamedTuple):
     items: int | None = None
     pairs: int | None = None
     against: str | None = None
+
+    @property
+    def verdict(self) -> str:
+        """The sentence."""
+        return f"{self.claim}: {self.figures}"
+
+    def columns(self) -> dict[str, Any]:
+        """Return the columns, the sentence left aside."""
+        return {name: value for name, value in self._asdict().items() if name != "figures"}
 
 
 @dataclass(frozen=True)
@@ -58,6 +71,13 @@ class Manner:
         """Level of the claims."""
         return 1 - self.confidence
 
+    @property
+    def once(self) -> str:
+        """How often noise alone goes beyond its outer point: `once in 20` at a confidence of .95."""
+        number_of = 1 / self.alpha
+        whole = round(number_of)
+        return f"once in {whole}" if abs(number_of - whole) < 1e-6 else f"in {percent(self.alpha)} of audits"
+
     def name(self, subgroup: str) -> str:
         """Name a subgroup."""
         return self.names.get(subgroup, subgroup)
@@ -70,7 +90,7 @@ class Manner:
 
     def shown(self, p: float | None, difference: float | None = None) -> bool:
         """Whether a p-value, adjusted for its family, carries a claim; never about a difference that is mere rounding."""
-        return p is not None and p <= self.alpha and (difference is None or abs(difference) > NOTHING)
+        return p is not None and p <= self.alpha and (difference is None or abs(difference) > ROUNDING)
 
 
 def p_of(value: float) -> str:
@@ -109,8 +129,8 @@ def undefined(rows: Sequence[Row]) -> Finding | None:
     names = ", ".join(row["measure"].replace("_", " ") for row in lacking)
     # What is said of the run stands behind the measure's own reason and has its own lines.
     reason = (first["note"] or "not known").split("; ")[0]
-    text = f"cannot be judged: {names} of {title(first['metric'])} over {first['population']}: {reason} ({count(first['pairs'], 'pair')})"
-    return Finding("cannot-be-judged", text, first["metric"], first["by"], first["key"], pairs=first["pairs"])
+    text = f"{names} of {title(first['metric'])} over {first['population']}: {reason} ({count(first['pairs'], 'pair')})"
+    return Finding("cannot-be-judged", UNJUDGED, text, first["metric"], first["by"], first["key"], pairs=first["pairs"])
 
 
 def spread(row: Row, p: float | None, family: int, manner: Manner) -> Finding | None:
@@ -123,18 +143,19 @@ def spread(row: Row, p: float | None, family: int, manner: Manner) -> Finding | 
     if row["value"] is None:
         return None
     if p is None:
-        text = f"cannot be judged: whether {_who(row)} differ in {title(row['metric'])}, for nothing says what noise alone gives"
-        return _spread(row, "cannot-be-judged", f"{text} ({count(row['pairs'], 'pair')})", None)
+        text = f"whether {_who(row)} differ in {title(row['metric'])}, for nothing says what noise alone gives"
+        return _spread(row, "cannot-be-judged", UNJUDGED, f"{text} ({count(row['pairs'], 'pair')})", None)
     metric = row["metric"]
     inside = manner.interval(metric, row["ci_low"], row["ci_high"])
     figures = (
         f"spread of {title(metric)} with noise taken out {size(metric, row['value'])} ({inside}; "
-        f"noise alone leaves {size(metric, row['alike'])} on average and more than {size(metric, row['alike_high'])} once in 20; "
+        f"noise alone leaves {size(metric, row['alike'])} on average and more than {size(metric, row['alike_high'])} {manner.once}; "
         f"{p_of(p)}{corrected(family, 'population')}; {row['population']}; {count(row['items'], 'item')}, {count(row['pairs'], 'pair')})"
     )
     if manner.shown(p):
-        return _spread(row, "differ", f"{_who(row)} differ beyond noise: {figures}", p)
-    return _spread(row, "alike", f"{_who(row)} are not distinguishable from all alike, which is no proof that they are: {figures}", p)
+        aside = "" if UNEVEN not in (row["note"] or "") else f"; {UNEVEN}: see their gaps"
+        return _spread(row, "differ", f"{_who(row)} differ beyond noise", f"{figures}{aside}", p)
+    return _spread(row, "alike", f"{_who(row)} are not distinguishable from all alike, which is no proof that they are", figures, p)
 
 
 def levels_alike(rows: Sequence[tuple[Row, float | None]], family: int, manner: Manner) -> Finding | None:
@@ -145,17 +166,15 @@ def levels_alike(rows: Sequence[tuple[Row, float | None]], family: int, manner: 
     keys = ", ".join(row["key"] for row, _ in rows)
     figures = "; ".join(
         f"{row['key']} {size(metric, row['value'])} ({manner.interval(metric, row['ci_low'], row['ci_high'])}, noise alone "
-        f"{size(metric, row['alike'])} on average and more than {size(metric, row['alike_high'])} once in 20, {p_of(p)}, "
+        f"{size(metric, row['alike'])} on average and more than {size(metric, row['alike_high'])} {manner.once}, {p_of(p)}, "
         f"{count(row['subgroups'], 'level')}, {count(row['items'], 'item')}, {count(row['pairs'], 'pair')})"
         for row, p in rows
         if p is not None
     )
-    text = (
-        f"the levels of {keys} are not distinguishable from all alike, which is no proof that they are: spread of {title(metric)} with "
-        f"noise taken out: {figures}; p{corrected(family, 'population')}"
-    )
+    claim = f"the levels of {keys} are not distinguishable from all alike, which is no proof that they are"
+    text = f"spread of {title(metric)} with noise taken out: {figures}; p{corrected(family, 'population')}"
     nearest, p = min(rows, key=lambda pair: 1.0 if pair[1] is None else pair[1])
-    return _spread(nearest, "alike", text, p)._replace(key=keys)
+    return _spread(nearest, "alike", claim, text, p)._replace(key=keys)
 
 
 def paper_figures(norm_range: Row, cv: Row, manner: Manner) -> Finding | None:
@@ -163,21 +182,22 @@ def paper_figures(norm_range: Row, cv: Row, manner: Manner) -> Finding | None:
     rows = (norm_range, cv)
     if any(row["value"] is None or row["p"] is None for row in rows):
         return None
-    beyond = [row for row in rows if manner.shown(row["p"])]
+    adjusted = holm([row["p"] for row in rows])
+    beyond = [row for row, p in zip(rows, adjusted, strict=True) if manner.shown(p)]
     head = {0: "are no more than noise alone can give", 1: f"are beyond noise only in {_short(beyond[0])}" if beyond else ""}
-    figures = ", ".join(
-        f"{_short(row)} {number(row['value'])} (noise alone {number(row['alike'])} on average, up to {number(row['alike_high'])}"
-        + (
-            f"; {percent(manner.confidence)} interval {number(row['ci_low'])} to {number(row['ci_high'])}"
-            if row["ci_low"] is not None
-            else ""
-        )
-        + (f"; published {number(row['published'])})" if row["published"] is not None else ")")
-        for row in rows
-    )
+    figures = ", ".join(_beside_noise(row, p, manner) for row, p in zip(rows, adjusted, strict=True))
     rule = "paper-figures-beyond-noise" if beyond else "paper-figures-noise"
-    text = f"the paper's measures of {title(cv['metric'])} {head.get(len(beyond), 'are more than noise alone gives')}: {figures}, over "
-    return _spread(cv, rule, f"{text}{cv['population']} ({count(cv['pairs'], 'pair')})", cv["p"])
+    claim = f"the paper's measures of {title(cv['metric'])} {head.get(len(beyond), 'are more than noise alone gives')}"
+    text = f"{figures}, over {cv['population']} ({count(cv['pairs'], 'pair')}; p by Holm over both)"
+    return _spread(cv, rule, claim, text, adjusted[1])
+
+
+def _beside_noise(row: Row, p: float | None, manner: Manner) -> str:
+    text = f"{_short(row)} {number(row['value'])} (noise alone {number(row['alike'])} on average and more than "
+    text += f"{number(row['alike_high'])} {manner.once}" + ("" if p is None else f"; {p_of(p)}")
+    if row["ci_low"] is not None:
+        text += f"; {percent(manner.confidence)} interval {number(row['ci_low'])} to {number(row['ci_high'])}"
+    return text + (f"; published {number(row['published'])})" if row["published"] is not None else ")")
 
 
 def _short(row: Row) -> str:
@@ -188,10 +208,11 @@ def _who(row: Row) -> str:
     return "the subgroups" if row["by"] == "all" else f"the levels of {row['key']}"
 
 
-def _spread(row: Row, rule: str, text: str, p: float | None) -> Finding:
+def _spread(row: Row, rule: str, claim: str, figures: str, p: float | None) -> Finding:
     return Finding(
         rule,
-        text,
+        claim,
+        figures,
         row["metric"],
         row["by"],
         row["key"],
@@ -216,9 +237,9 @@ def worst_groups(rows: Sequence[Row], baseline: Mapping[str, Row], manner: Manne
     tested = [row for row in rows if row["p_worst"] is not None]
     metric = rows[0]["metric"]
     if not tested:
-        text = f"cannot be judged: which subgroup has the worst {title(metric)}, for no subgroup could be tested against a rest"
+        text = f"which subgroup has the worst {title(metric)}, for no subgroup could be tested against a rest"
         pairs = sum(row["pairs"] for row in rows)
-        found = Finding("cannot-be-judged", f"{text} ({count(pairs, 'pair')})", metric, "subgroup")
+        found = Finding("cannot-be-judged", UNJUDGED, f"{text} ({count(pairs, 'pair')})", metric, "subgroup")
         return [found._replace(pairs=pairs)]
     family = f"looking at {count(len(tested), 'subgroup')} together, max-T"
     untested = len(rows) - len(tested)
@@ -235,17 +256,18 @@ def worst_groups(rows: Sequence[Row], baseline: Mapping[str, Row], manner: Manne
     return [group_line(nearest, "nobody-shown-worse", head, family, baseline, manner)]
 
 
-def group_line(row: Row, rule: str, head: str, family: str, baseline: Mapping[str, Row] | None, manner: Manner) -> Finding:
+def group_line(row: Row, rule: str, claim: str, family: str, baseline: Mapping[str, Row] | None, manner: Manner) -> Finding:
     """Write a line on a subgroup against the rest of its stratum, beside what the baseline does there where it is given."""
     metric = row["metric"]
     gain = turned(metric, row["rest"])
-    text = f"{head}: {title(metric)} {level(metric, row['value'])}"
+    text = f"{title(metric)} {level(metric, row['value'])}"
     few = row["pairs"] < FEW_PAIRS
     if few:
         text += f" (too few pairs for an interval: {row['pairs']})"
     elif row["ci_low"] is not None:
         text += f" ({percent(manner.confidence)} interval {level(metric, row['ci_low'])} to {level(metric, row['ci_high'])})"
-    text += f", {size(metric, abs(gain))} {'better' if gain > 0 else 'worse'} than the rest of its stratum on the same items"
+    way = ("less", "more") if metric in RATES else ("better", "worse")
+    text += f", {size(metric, abs(gain))} {way[gain <= 0]} than the rest of its stratum on the same items"
     if row["alike_low"] is not None:
         text += f"; were all alike, {level(metric, row['alike_low'])} to {level(metric, row['alike_high'])} would be usual"
     text += f"; {p_of(row['p_worst'])} {family}; {count(row['n'], 'respondent')}, {count(row['pairs'], 'pair')}"
@@ -258,6 +280,7 @@ def group_line(row: Row, rule: str, head: str, family: str, baseline: Mapping[st
         text += f"; the baseline {other['run']} is {size(metric, abs(theirs))} {'better' if theirs > 0 else 'worse'} there than on its rest"
     return Finding(
         rule,
+        claim,
         text,
         metric,
         "subgroup",
@@ -286,7 +309,7 @@ def excess(rows: Sequence[Row], manner: Manner) -> list[Finding]:
         gain = turned(metric, row["excess"])
         way = "better" if gain > 0 else "worse"
         head = f"{manner.name(row['subgroup'])} is served {way} than its levels explain"
-        found.append(_cell(row, f"intersection-{way}", head, gain, len(tested), manner))
+        found.append(_cell(row, f"intersection-{way}", head, gain, len(tested), manner, _drawn(row, claims, manner)))
     if not claims:
         nearest = min(tested, key=lambda row: (row["p_holm"], row["p_bh"], row["p"]))
         screened = sum(manner.shown(row["p_bh"], row["excess"]) for row in tested)
@@ -296,16 +319,25 @@ def excess(rows: Sequence[Row], manner: Manner) -> list[Finding]:
     return found
 
 
-def _cell(row: Row, rule: str, head: str, gain: float, family: int, manner: Manner) -> Finding:
+def _drawn(row: Row, claims: Sequence[Row], manner: Manner) -> str:
+    """Name a cell of the same stratum that goes further the other way: it moves what the levels of both lead one to expect."""
+    others = [one for one in claims if one["stratum"] == row["stratum"] and one["excess"] * row["excess"] < 0]
+    strongest = max(others, key=lambda one: abs(one["excess"]), default=None)
+    if strongest is None or abs(strongest["excess"]) <= abs(row["excess"]):
+        return ""
+    return f"; {manner.name(strongest['subgroup'])} is further off the other way and moves what levels of their stratum explain"
+
+
+def _cell(row: Row, rule: str, claim: str, gain: float, family: int, manner: Manner, aside: str = "") -> Finding:
     metric = row["metric"]
     low, high = turned_ends(turned(metric, 1.0), row["ci_low"], row["ci_high"])
     se = None if low is None or high is None else (high - low) / 2 / NormalDist().inv_cdf((1 + manner.confidence) / 2)
     alike = None if se is None else mean_of_noise(se)
     text = (
-        f"{head}: {title(metric)} {level(metric, row['value'])} where {level(metric, row['explained'])} is explained, "
+        f"{title(metric)} {level(metric, row['value'])} where {level(metric, row['explained'])} is explained, "
         f"{size(metric, abs(gain))} {'better' if gain > 0 else 'worse'} ({manner.interval(metric, low, high, 'the gain')}"
     )
     text += f"; noise alone gives {size(metric, alike)} on average" if alike is not None else ""
-    text += f"; {p_of(row['p_holm'])}{corrected(family, 'cell')}; {count(row['items'], 'item')}, as many pairs)"
+    text += f"; {p_of(row['p_holm'])}{corrected(family, 'cell')}; {count(row['items'], 'item')}, as many pairs){aside}"
     where = (metric, "subgroup", row["subgroup"], gain, low, high, alike, None, None, row["p_holm"], row["items"], row["items"])
-    return Finding(rule, text, *where)
+    return Finding(rule, claim, text, *where)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from valuestrata.auditing.contrasts import Contrast, Moved, Parts, Weights, contrast, item_means, moved, parts, unit_grid, unit_weights
 from valuestrata.auditing.difficulty import Difficulty, difficulty_of
+from valuestrata.auditing.disparity import Corrected, corrected_variance
 from valuestrata.auditing.errs import Nation, nation_of
 from valuestrata.auditing.excess import excess_weights
 from valuestrata.auditing.gaps import LevelPairs, gap_weights, level_pairs
@@ -28,6 +29,8 @@ from valuestrata.subgroups import EVERYONE
 KEPT_WEIGHTS = 12
 # Redraws behind the noise of covariates and of the metric in the model of difficulty.
 MODEL_DRAWS = 100
+# What a figure over the levels of an attribute says where they do not have the same cells.
+UNEVEN = "some cells are missing, so that the levels differ in their other attributes, too"
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Population:
 
     Attributes:
         by, key: `all` and all, or `attribute` and its name. words: who they are.
-        units: places among the setting's units. names: of these units.
+        units: places among the setting's units. names: of these units. note: what a reader of any figure over them must know.
     """
 
     by: str
@@ -44,6 +47,7 @@ class Population:
     words: str
     units: Indices
     names: Sequence[str]
+    note: str | None = None
 
 
 @dataclass(frozen=True)
@@ -141,6 +145,17 @@ class Setting:
     def _weights(self) -> dict[tuple[str, bytes], Weights]:
         return {}
 
+    def uneven(self, attribute: str) -> bool:
+        """Whether levels of an attribute differ in their other attributes, because a stratum lacks cells of some of them."""
+        others = [labels for name, labels in self.labels.items() if name != attribute]
+        beside: dict[tuple[str, str], set[tuple[str | None, ...]]] = {}
+        for place, (stratum, label) in enumerate(zip(self.stratum, self.labels[attribute], strict=True)):
+            if label is not None:
+                beside.setdefault((stratum, label), set()).add(tuple(labels[place] for labels in others))
+        strata = {stratum for stratum, _ in beside}
+        levels = {label for _, label in beside}
+        return any(len({frozenset(beside.get((stratum, level), ())) for level in levels}) > 1 for stratum in strata)
+
     @cached_property
     def populations(self) -> list[Population]:
         """Everyone, then each attribute."""
@@ -157,7 +172,8 @@ class Setting:
             where = np.any(list(members.values()), axis=0)
             text = f"{count(len(members), 'level')} of {attribute}, each over its pairs in {words(where)}"
             names = [f"{attribute}={level}" for level in members]
-            found.append(Population("attribute", attribute, text, np.arange(place, place + len(members)), names))
+            note = UNEVEN if self.uneven(attribute) else None
+            found.append(Population("attribute", attribute, text, np.arange(place, place + len(members)), names, note))
             place += len(members)
         return found
 
@@ -273,6 +289,17 @@ class Scored:
     def pairs(self) -> Floats:
         """Pairs behind each unit, shape (U,)."""
         return self.setting.units @ self.mask.sum(axis=1)
+
+    def corrected(self, units: Indices) -> Corrected:
+        """Return the corrected variance between some of the units."""
+        key = units.tobytes()
+        if key not in self._corrected:
+            self._corrected[key] = corrected_variance(self.grid[units])
+        return self._corrected[key]
+
+    @cached_property
+    def _corrected(self) -> dict[bytes, Corrected]:
+        return {}
 
     def minus(self, other: Scored) -> Scored:
         """Return the difference on the pairs both have."""

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from valuestrata.auditing.disparity import PLUG_IN, Corrected, corrected_interval, corrected_variance, measures, tail, why_null, wider
+from valuestrata.auditing.alike import Exchanged, nulls_of
+from valuestrata.auditing.disparity import PLUG_IN, Corrected, corrected_interval, measures, tail, why_null
 from valuestrata.auditing.errs import pull, row_means
 from valuestrata.auditing.groups import FEW_PAIRS, shrunken, worst
-from valuestrata.auditing.nulls import Permuted, unit_scores
+from valuestrata.auditing.nulls import Permuted
 from valuestrata.auditing.rows import Row, better_sign, joined, place
 from valuestrata.auditing.schema import MEASURES
 from valuestrata.auditing.setting import Population, Scored, Setting
@@ -23,29 +24,18 @@ from valuestrata.scores.pairs import Floats
 COVARIATES = {"modal_share": "mode_share", "entropy": "entropy", "distance": "distance"}
 
 
-def disparity_rows(
-    setting: Setting, found: Scored, permuted: Permuted, permuted_levels: Permuted, metric: str, about: str | None
-) -> list[Row]:
+def disparity_rows(setting: Setting, found: Scored, exchanged: Exchanged, metric: str, about: str | None) -> list[Row]:
     """Return the measures of every population, beside what noise alone would give.
 
     Args:
-        setting: shared. found: the run's scores. permuted: of its subgroups. permuted_levels: of the levels' means.
+        setting: shared. found: the run's scores. exchanged: permutations of them.
         metric: its name. about: what a reader must know of the run.
     """
-    groups = len(setting.stratum)
     rows: list[Row] = []
     for population in setting.populations:
         members, scores = setting.units[population.units], found.units.estimate[population.units]
-        corrected = corrected_variance(found.grid[population.units])
-        share = found.share[population.units]
-        by_redraw = (unit_scores(members, found.centred, found.redrawn), found.redrawn @ share.T)
-        if population.by == "all":
-            by_exchange = (unit_scores(members, found.centred, permuted.sums), permuted.sums)
-        else:
-            sums = permuted_levels.sums[:, population.units - groups]
-            base = unit_scores(members, found.centred, np.zeros((1, groups)))
-            by_exchange = (base + sums / np.maximum((~np.isnan(found.grid[population.units])).sum(axis=1), 1), sums)
-        nulls = [_null_measures(found, population, corrected, *null) for null in (by_exchange, by_redraw)]
+        corrected = found.corrected(population.units)
+        nulls = nulls_of(setting, found, population, corrected, exchanged)
         ends = _ends(setting, found, population, corrected)
         values = {name: float(value) for name, value in measures(scores).items()} | {
             "variance_corrected": corrected.value,
@@ -54,8 +44,8 @@ def disparity_rows(
         known = ~np.isnan(scores)
         mask = ~np.isnan(found.values.gold[members.any(axis=0)])
         for measure in MEASURES:
-            null = wider(nulls, measure)
-            means = [float(np.nanmean(one[measure])) if len(one) and not np.isnan(one[measure]).all() else np.nan for one in nulls]
+            null = nulls.wider(measure)
+            permuted, redrawn = nulls.means(measure)
             # The floored root has the p of what it is the root of.
             tested = "variance_corrected" if measure == "spread_corrected" else measure
             reason = corrected.reason if measure.endswith("_corrected") else why_null(scores, metric)
@@ -70,41 +60,18 @@ def disparity_rows(
                     "value": values[measure],
                     "ci_low": ends[measure][0],
                     "ci_high": ends[measure][1],
-                    "alike_permuted": means[0],
-                    "alike_redrawn": means[1],
-                    "alike": float(np.nanmean(null)) if np.isfinite(null).any() else np.nan,
-                    "alike_high": float(np.nanquantile(null, 0.95)) if np.isfinite(null).any() else np.nan,
-                    "p": tail(wider(nulls, tested), values[tested]),
+                    "alike_permuted": permuted,
+                    "alike_redrawn": redrawn,
+                    "alike": null.mean,
+                    "alike_high": null.high,
+                    "p": tail(nulls.wider(tested).values, values[tested]),
                     "subgroups": int(known.sum()),
                     "items": int(mask.any(axis=0).sum()),
                     "pairs": int(mask.sum()),
-                    "note": joined(reason, about),
+                    "note": joined(reason, population.note, about),
                 }
             )
     return rows
-
-
-def _null_measures(found: Scored, population: Population, corrected: Corrected, scores: Floats, sums: Floats) -> dict[str, Floats]:
-    """Return every measure under a null, each of shape (B,); none without a null.
-
-    Of the corrected variance: the effects that the base alone has, since strata are not made alike, plus what the null adds to them;
-    the variance of the sum less the mean of what noise adds to it.
-
-    Args:
-        found: the run's scores. population: whose. corrected: of the same units.
-        scores: shape (B, U), under the null. sums: shape (B, U), over items, of what the null adds to the base.
-    """
-    if len(sums) == 0:
-        return {}
-    measured = measures(np.clip(scores, 0.0, 1.0))
-    known = ~np.isnan(corrected.effects)
-    if not known.any():
-        unknown = np.full(len(sums), np.nan)
-        return {**measured, "variance_corrected": unknown, "spread_corrected": unknown}
-    base = corrected_variance(found.base_grid[population.units]).effects[known]
-    variance = (base + (sums @ corrected.inverse)[:, known]).var(axis=1, ddof=1)
-    centred = variance - variance.mean() + base.var(ddof=1)
-    return {**measured, "variance_corrected": centred, "spread_corrected": np.sqrt(np.maximum(centred, 0.0))}
 
 
 def _ends(setting: Setting, found: Scored, population: Population, corrected: Corrected) -> dict[str, tuple[float, float]]:
@@ -137,7 +104,7 @@ def group_rows(setting: Setting, run: RunGrid, found: Scored, permuted: Permuted
     base, estimate = found.centred.base, scores.estimate[:groups]
     claim = worst(found.centred, found.residuals, permuted, -better_sign(metric))
     drawn = shrunken(estimate, base, found.residuals.variance, setting.strata)
-    alike = _alike_ends(found, permuted)
+    alike = _alike_ends(found, permuted, setting.confidence)
     toward, awaited = pull(setting.layout, run, setting.nation)
     hard = _difficulty(setting, ~np.isnan(found.values.gold))
     rows: list[Row] = []
@@ -177,13 +144,13 @@ def group_rows(setting: Setting, run: RunGrid, found: Scored, permuted: Permuted
     return rows
 
 
-def _alike_ends(found: Scored, permuted: Permuted) -> tuple[Floats, Floats]:
-    """Return 2.5 % and 97.5 % points of each subgroup's score if all were alike, under the null that moves it more."""
+def _alike_ends(found: Scored, permuted: Permuted, confidence: float) -> tuple[Floats, Floats]:
+    """Return where a share `confidence` of each subgroup's scores would fall if all were alike, under the null that moves it more."""
     base, pairs = found.centred.base, np.maximum(found.centred.pairs, 1.0)
     nulls = [sums / pairs for sums in (permuted.sums, found.redrawn) if len(sums)]
     if not nulls:
         return np.full(len(base), np.nan), np.full(len(base), np.nan)
-    ends = np.stack([np.quantile(null, (0.025, 0.975), axis=0) for null in nulls])
+    ends = np.stack([np.quantile(null, ((1 - confidence) / 2, (1 + confidence) / 2), axis=0) for null in nulls])
     chosen = np.argmax([null.var(axis=0) for null in nulls], axis=0)
     low, high = ends[chosen, :, np.arange(len(base))].T
     return base + low, base + high

@@ -12,9 +12,9 @@ from typing import Any
 import polars as pl
 
 from valuestrata.auditing import answer_sentences, change_sentences, gap_sentences, sentences
-from valuestrata.auditing.answer_sentences import RATES
+from valuestrata.auditing.assemble import Audit
 from valuestrata.auditing.groups import FEW_PAIRS
-from valuestrata.auditing.rows import MANY_MISSING
+from valuestrata.auditing.rows import MANY_MISSING, RATES
 from valuestrata.auditing.schema import CHANGES, DISPARITY, ERRS, EXCESS, GAPS, GROUPS
 from valuestrata.auditing.sentences import Finding, Manner, Row
 from valuestrata.dataset import Dataset
@@ -31,7 +31,8 @@ AUDIT_VERDICTS = Schema(
         "fold": Column(pl.Int32, "fold, null when folds are pooled"),
         "part": Column(pl.String, "train, validation, test or all"),
         "rule": Column(pl.String, "name of the rule"),
-        "verdict": Column(pl.String, "the sentence"),
+        "verdict": Column(pl.String, "the sentence: the claim, a colon, its figures"),
+        "claim": Column(pl.String, "what is claimed"),
         "metric": Column(pl.String, "metric it is about, or null"),
         "by": Column(pl.String, "all, attribute, level or subgroup; null where it is about the run"),
         "key": Column(pl.String, "which one of them"),
@@ -63,12 +64,15 @@ RULES = (
     "gap-remains",
     "gap-unclear",
     "gap-explained",
+    "gap-composition",
     "gap-turned",
     "gap-hidden",
     "no-gap-shown",
     "underpowered",
     "missing-concentrated",
     "missing-uneven",
+    "missing-unclear",
+    "missing-composition",
     "missing-not-concentrated",
     "missing-not-looked-at",
     "flattened",
@@ -110,30 +114,41 @@ ANSWERED = ("answered", "refused")
 WHOLE = ("accuracy", "accuracy_expected", "accuracy_set", *RATES)
 
 
+def rank(rule: str) -> int:
+    """Return the place of a rule among those of a metric; lines on who gained and who lost keep the order of their populations."""
+    return RULES.index(next(iter(change_sentences.PARETO.values())) if rule in change_sentences.PARETO.values() else rule)
+
+
 def audit_verdicts(
-    tables: Mapping[str, pl.DataFrame],
+    audit: Audit | Mapping[str, pl.DataFrame],
     runs: Sequence[Identified],
     dataset: Dataset | None = None,
     *,
-    confidence: float = 0.95,
+    confidence: float | None = None,
     names: Mapping[str, str] | None = None,
 ) -> pl.DataFrame:
     """Return every line that the rules allow, for each run: of the run, then of each metric in the order of `RULES`.
 
     Args:
-        tables: disparity, groups, gaps, changes, excess and errs, as `Audit.tables` gives them.
+        audit: an audit, or its tables disparity, groups, gaps, changes, excess and errs, as `Audit.tables` gives them.
         runs: those audited. dataset: the ground truth; without it nothing is said of pairs that were never asked.
-        confidence: of the audit. names: subgroup -> how a reader calls it; its id where left out.
+        confidence: of the audit whose tables are given, .95 where left out; an audit holds its own.
+        names: subgroup -> how a reader calls it; its id where left out.
 
     Returns:
         AUDIT_VERDICTS.
 
     Raises:
-        UsageError: a confidence that is none, or a run in the tables that is not among `runs`.
+        UsageError: a confidence that is none or not the audit's, or a run in the tables that is not among `runs`.
         InputDataError: a table is missing or lacks a column.
     """
+    tables = audit.tables() if isinstance(audit, Audit) else audit
+    own = audit.confidence if isinstance(audit, Audit) else None
+    confidence = confidence or own or 0.95
     if not 0 < confidence < 1:
         raise UsageError(f"confidence={confidence}; expected a share between 0 and 1, such as 0.95.")
+    if own is not None and confidence != own:
+        raise UsageError(f"confidence={confidence}; the audit was made at {own}, and its claims can be worded at no other.")
     lacking = [name for name in SCHEMAS if name not in tables]
     if lacking:
         raise InputDataError(f"audit: the table {lacking[0]!r} is missing; found {list(tables)}.")
@@ -151,7 +166,8 @@ def audit_verdicts(
         reader = _Reader(here, kinds, Manner(confidence, names or {}), of)
         for run in kinds:
             found = reader.findings(run)
-            rows += [{"run": run, "scheme": scheme, "fold": fold, "part": part, **finding._asdict()} for finding in found]
+            where = {"run": run, "scheme": scheme, "fold": fold, "part": part}
+            rows += [where | {"verdict": finding.verdict} | finding.columns() for finding in found]
     return AUDIT_VERDICTS.frame(rows)
 
 
@@ -186,7 +202,7 @@ class _Reader:
         found = list(self._findings(run))
         metrics = list(dict.fromkeys(finding.metric for finding in found))
         metrics.sort(key=lambda metric: (metric is not None, metric in RATES, metric == "spread_ratio"))
-        return sorted(found, key=lambda finding: (metrics.index(finding.metric), RULES.index(finding.rule)))
+        return sorted(found, key=lambda finding: (metrics.index(finding.metric), rank(finding.rule)))
 
     def _findings(self, run: str) -> Iterator[Finding]:
         groups = self._rows("groups", run=run)
@@ -287,11 +303,9 @@ class _Reader:
             for by, key in places:
                 inside = "subgroup" if by == "all" else "level"
                 members = [row for row in mine if row["by"] == inside and (by == "all" or row["key"].startswith(f"{key}="))]
-                yield from self._population(run, against, measures[by, key], adjusted[by, key], members)
+                yield from self._population(measures[by, key], adjusted[by, key], members)
 
-    def _population(
-        self, run: str, against: str, measures: Mapping[str, Row], p: Mapping[str, float | None], members: Sequence[Row]
-    ) -> Iterator[Finding]:
+    def _population(self, measures: Mapping[str, Row], p: Mapping[str, float | None], members: Sequence[Row]) -> Iterator[Finding]:
         """What became of one population: who gained, levelling down, the spread."""
         first = next(iter(measures.values()))
         whole = first["by"] == "all"
@@ -304,12 +318,9 @@ class _Reader:
             if whole or (gained is not None and gained.rule != "no-change-shown"):
                 yield from _some(gained)
             yield from _some(change_sentences.levelled_down(measures["max_min"], best, self._manner))
-        where = {"by": first["by"], "key": first["key"], "metric": first["metric"], "measure": change_sentences.RELATIVE}
-        before, after = (next((row["alike"] for row in self._rows("disparity", run=name, **where)), None) for name in (against, run))
-        found = change_sentences.moved(measures, (before, after), p, self._manner)
+        found = change_sentences.moved(measures, p, self._manner)
         if found is not None and (whole or any(self._manner.shown(one.p) for one in found)):
-            corrected = measures.get(change_sentences.CORRECTED)
-            yield change_sentences.spreads(*found, corrected, (before, after), self._manner)
+            yield change_sentences.spreads(*found, measures.get(change_sentences.CORRECTED), self._manner)
 
 
 def _adjusted(measures: Mapping[tuple[str, str], Mapping[str, Row]]) -> dict[tuple[str, str], dict[str, float | None]]:

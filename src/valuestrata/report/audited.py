@@ -8,12 +8,14 @@ from typing import Any
 import polars as pl
 
 from valuestrata.auditing.assemble import Audit
+from valuestrata.auditing.gaps import REMAINS
+from valuestrata.auditing.sentences import Manner
+from valuestrata.auditing.verdicts import audit_verdicts
 from valuestrata.dataset import Dataset
 from valuestrata.report import auditfigures
 from valuestrata.report.cells import Grid, Td, Tr, scored
 from valuestrata.report.published import is_published_setting
 from valuestrata.report.section import Absent, Section
-from valuestrata.report.tables import audit_frames
 from valuestrata.report.view import Cell, RunLike
 from valuestrata.report.words import NONE, capital, count, metric_title, minimum_cell, number, percent, subgroup_titles
 from valuestrata.responses.kinds import KINDS, kind_of
@@ -28,7 +30,11 @@ SHOWN_MEASURES: Mapping[str, str] = {
     "max_min": "Best less worst",
     "spread_corrected": "Spread, noise out",
 }
-CONFIDENCE = 0.95
+
+
+def verdicts_of(dataset: Dataset, runs: Sequence[RunLike], audit: Audit) -> pl.DataFrame:
+    """Return AUDIT_VERDICTS at the audit's confidence, subgroups called by their titles."""
+    return audit_verdicts(audit, runs, dataset, names=subgroup_titles(dataset))
 
 
 def audit_sections(
@@ -43,7 +49,7 @@ def audit_sections(
     title = "Audit: who is served worse?"
     if audit.groups.is_empty():
         return [(title, "no run was audited")]
-    lines = audit_frames(dataset, runs, audit)["verdicts"] if verdicts is None else verdicts
+    lines = verdicts_of(dataset, runs, audit) if verdicts is None else verdicts
     kinds = {run.name: kind_of(run)[0] for run in runs}
     order = sorted(kinds, key=lambda name: KINDS.index(kinds[name]))
     judged = [name for name in order if kinds[name] != "baseline"] or order
@@ -61,7 +67,7 @@ def audit_sections(
         section.folded.append(("What may be said of the baselines", verdict_grid(lines, rest)))
     charted = [metric for metric in dict.fromkeys(audit.groups["metric"]) if metric in CHARTED]
     for metric in charted:
-        section.tables.append((f"How far apart: {metric_title(metric)}", disparity_grid(dataset, audit.disparity, order, metric)))
+        section.tables.append((f"How far apart: {metric_title(metric)}", disparity_grid(dataset, audit, order, metric)))
     section.sentences = [
         f"Minimum cell: {minimum_cell(dataset)}.",
         "All alike, permuted: values change places among the cells of an item and stratum. All alike, redrawn: respondents are drawn "
@@ -81,15 +87,15 @@ def _charts(dataset: Dataset, audit: Audit, judged: Sequence[str], metrics: Sequ
             of = f"{metric_title(metric)}, {run}"
             name = f"audit-{place}-{metric.replace('_', '-')}"
             for heading, chart in (
-                ("Gaps between levels", auditfigures.gap_chart(dataset, audit.gaps, run, metric, f"{name}-gaps")),
-                ("Before and after", auditfigures.slope_chart(dataset, audit.changes, run, metric, f"{name}-slopes")),
-                ("Intersections", auditfigures.intersection_chart(dataset, audit.excess, run, metric, 1 - CONFIDENCE, f"{name}-cells")),
+                ("Gaps between levels", auditfigures.gap_chart(dataset, audit, run, metric, f"{name}-gaps")),
+                ("Before and after", auditfigures.slope_chart(dataset, audit, run, metric, f"{name}-slopes")),
+                ("Intersections", auditfigures.intersection_chart(dataset, audit, run, metric, f"{name}-cells")),
             ):
                 if chart is not None:
                     section.figures.append((f"{heading}: {of}", chart))
     for heading, grid in (
         ("All gaps between levels, with what explains them", gap_grid(dataset, audit.gaps, judged)),
-        ("All subgroups", group_grid(dataset, audit.groups, judged)),
+        ("All subgroups", group_grid(dataset, audit, judged)),
         ("Before and after: spreads", spread_grid(dataset, audit.changes.filter(pl.col("run").is_in(list(judged))))),
     ):
         if grid.rows:
@@ -110,18 +116,21 @@ def verdict_grid(verdicts: pl.DataFrame, runs: Sequence[str]) -> Grid:
             name = run if last is None else ""
             metric: str | None = row["metric"]
             what = NONE if metric is None else metric_title(metric)
-            claim, _, figures = str(row["verdict"]).partition(": ")
+            claim = str(row["claim"])
+            figures = str(row["verdict"]).removeprefix(f"{claim}: ")
             cells = (Td(name, css="text"), Td(what if first else "", css="text"), Td(capital(claim), figures, "long"))
             rows.append(Tr(cells, "first" if last is None else ""))
             last = here
     return Grid(("Respondent model", "Metric", "Verdict"), tuple(rows))
 
 
-def disparity_grid(dataset: Dataset, disparity: pl.DataFrame, runs: Sequence[str], metric: str) -> Grid:
+def disparity_grid(dataset: Dataset, audit: Audit, runs: Sequence[str], metric: str) -> Grid:
     """Return the measures of every population beside what noise alone gives, a row a run and population."""
     titles = auditfigures.attribute_headings(dataset)
-    found = {(row["run"], row["by"], row["key"], row["measure"]): row for row in disparity.filter(pl.col("metric") == metric).to_dicts()}
+    of_metric = audit.disparity.filter(pl.col("metric") == metric).to_dicts()
+    found = {(row["run"], row["by"], row["key"], row["measure"]): row for row in of_metric}
     populations = list(dict.fromkeys((by, key) for _, by, key, _ in found))
+    manner = Manner(audit.confidence, {})
     published = any(row["published"] is not None for row in found.values())
     rows: list[Tr] = []
     notes: dict[str, None] = {}
@@ -137,7 +146,7 @@ def disparity_grid(dataset: Dataset, disparity: pl.DataFrame, runs: Sequence[str
             for row in one.values():
                 assert row is not None
                 cells.append(scored(Cell(row["value"], row["ci_low"], row["ci_high"])))
-                cells.append(_noise(row))
+                cells.append(_noise(row, manner))
             if published:
                 cells += [Td(number((one[measure] or {}).get("published"))) for measure in ("norm_range", "cv")]
             rows.append(Tr(tuple(cells), "first" if first else ""))
@@ -147,38 +156,44 @@ def disparity_grid(dataset: Dataset, disparity: pl.DataFrame, runs: Sequence[str
     groups = [("", 2), *((title, 2) for title in SHOWN_MEASURES.values()), *([("Published", 2)] if published else [])]
     headers = ("Over", "Respondent model", *("Here", "Noise alone") * len(SHOWN_MEASURES), *(("Range", "CV") if published else ()))
     said = (
-        "Noise alone: mean if all were alike, and below it what one in twenty such audits exceeds. * : more than noise alone gives "
-        "(p at most .05, each figure alone; verdicts correct for their number)."
+        f"Noise alone: mean if all were alike, and below it what it exceeds {manner.once}. * : more than noise alone gives "
+        f"(p at most {number(manner.alpha)}, each figure alone; verdicts correct for their number)."
     )
     return Grid(headers, tuple(rows), tuple(groups), (said, *words, *notes))
 
 
-def _noise(row: Mapping[str, Any]) -> Td:
-    beyond = row["p"] is not None and row["p"] <= 1 - CONFIDENCE
+def _noise(row: Mapping[str, Any], manner: Manner) -> Td:
+    beyond = manner.shown(row["p"])
     if row["alike"] is None:
         return Td(NONE)
     return Td(number(row["alike"]), f"to {number(row['alike_high'])}{' *' if beyond else ''}")
 
 
 def gap_grid(dataset: Dataset, gaps: pl.DataFrame, runs: Sequence[str]) -> Grid:
-    """Return every gap with what explains it, the surest first."""
+    """Return every gap with what explains it, the surest first; below, what is to be known of each run's gaps."""
     titles = auditfigures.attribute_headings(dataset)
     rows: list[Tr] = []
+    notes: dict[str, None] = {}
     for run in runs:
         mine = gaps.filter(pl.col("run") == run).sort("metric", pl.col("p_holm").fill_null(2.0), maintain_order=True)
         for row in mine.iter_rows(named=True):
+            pair = f"{row['level']} − {row['against_level']}"
             cells = (
                 Td(run, metric_title(row["metric"]), "text"),
-                Td(f"{row['level']} − {row['against_level']}", titles.get(str(row["attribute"]), str(row["attribute"])), "text"),
+                Td(pair, titles.get(str(row["attribute"]), str(row["attribute"])), "text"),
                 scored(Cell(row["gap"], row["ci_low"], row["ci_high"])),
                 Td(number(row["expected_alike"])),
                 Td(_p(row["p_holm"])),
                 Td(number(row["gap_baseline"]), row["baseline"] or ""),
                 scored(Cell(row["excess"], row["excess_low"], row["excess_high"])),
+                scored(Cell(row["held"], row["held_low"], row["held_high"])),
                 scored(Cell(row["adjusted"], row["adjusted_low"], row["adjusted_high"])),
+                Td(row["remains"] or NONE, css="text"),
                 Td(count(row["items"]), f"{count(row['pairs'])} pairs"),
             )
             rows.append(Tr(cells))
+        for metric, note in mine.filter(pl.col("note").is_not_null()).select("metric", "note").unique(maintain_order=True).iter_rows():
+            notes[f"{run}, {metric_title(metric)}: {note}"] = None
     headers = (
         "Respondent model",
         "Gap",
@@ -187,18 +202,22 @@ def gap_grid(dataset: Dataset, gaps: pl.DataFrame, runs: Sequence[str]) -> Grid:
         "p (Holm)",
         "Baseline's",
         "Less the baseline's",
-        "At equal difficulty",
+        "Other attributes held",
+        "At equal difficulty, too",
+        "What remains",
         "Items",
     )
-    return Grid(headers, tuple(rows), (), ("Of distances such as NMAE a positive gap is worse for the level named first.",))
+    said = "Of distances such as NMAE a positive gap is worse for the level named first."
+    means = "; ".join(f"{word}: {meaning}" for word, meaning in REMAINS.items())
+    return Grid(headers, tuple(rows), (), (said, f"What remains: {means}.", *notes))
 
 
-def group_grid(dataset: Dataset, groups: pl.DataFrame, runs: Sequence[str]) -> Grid:
+def group_grid(dataset: Dataset, audit: Audit, runs: Sequence[str]) -> Grid:
     """Return every subgroup, those most surely served worse first."""
     titles = subgroup_titles(dataset)
     rows: list[Tr] = []
     for run in runs:
-        mine = groups.filter(pl.col("run") == run).sort("metric", pl.col("p_worst").fill_null(2.0), maintain_order=True)
+        mine = audit.groups.filter(pl.col("run") == run).sort("metric", pl.col("p_worst").fill_null(2.0), maintain_order=True)
         for row in mine.iter_rows(named=True):
             usual = NONE if row["alike_low"] is None else f"{number(row['alike_low'])}–{number(row['alike_high'])}"
             cells = (
@@ -229,8 +248,8 @@ def group_grid(dataset: Dataset, groups: pl.DataFrame, runs: Sequence[str]) -> G
         "Pairs",
     )
     notes = (
-        "If all alike: where 19 of 20 scores would fall if all of its stratum were served alike. Shrunken: drawn toward that as far as "
-        "it is noise.",
+        f"If all alike: where {percent(audit.confidence)} of its scores would fall if all of its stratum were served alike. Shrunken: "
+        "drawn toward that as far as it is noise.",
         "Pull: share of its wrong answers that are the nation's usual answer; below it, of people outside of the subgroup's usual answer. "
         "Refused: below it, invalid. Modal share: mean share of the usual answer, high is easy.",
     )
@@ -257,8 +276,8 @@ def spread_grid(dataset: Dataset, changes: pl.DataFrame) -> Grid:
             Td(f"{row['run']} − {row['against']}", metric_title(row["metric"]), "text"),
             Td(who, css="text"),
             Td(names[row["measure"]], css="text"),
-            Td(number(row["before"], digits)),
-            Td(number(row["after"], digits)),
+            Td(number(row["before"], digits), number(row["alike_before"], digits)),
+            Td(number(row["after"], digits), number(row["alike_after"], digits)),
             Td(number(row["change"], digits), ends),
             Td(_p(row["p"])),
             Td(row["outcome"] or NONE, css="text"),
@@ -266,8 +285,8 @@ def spread_grid(dataset: Dataset, changes: pl.DataFrame) -> Grid:
         )
         rows.append(Tr(cells))
     note = (
-        "All but the last hold noise, before and after. Absolute (standard deviation) and relative spreads (CV) can move in opposite "
-        "directions."
+        "Below before and after: what noise alone would give if all were alike. All measures hold it but the variance with noise taken "
+        "out. Absolute (standard deviation) and relative spreads (CV) can move in opposite directions."
     )
     return Grid(("Change", "Over", "Measure", "Before", "After", "Change", "p", "Shown", "Note"), tuple(rows), (), (note,))
 

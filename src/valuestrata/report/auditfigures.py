@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import NormalDist
 from typing import Any
 
 import polars as pl
 
+from valuestrata.auditing.assemble import Audit
 from valuestrata.auditing.gap_sentences import reference_level
 from valuestrata.dataset import Dataset
 from valuestrata.report.figures import COLUMN, Figure, Mark
 from valuestrata.report.theme import GRID, INK, MUTED, to_svg
-from valuestrata.report.words import attribute_titles, clipped, metric_title, number, stratum_titles
+from valuestrata.report.words import attribute_titles, clipped, metric_title, number, percent, stratum_titles
 from valuestrata.scores.phrases import LOWER_IS_BETTER
 from valuestrata.scores.phrases import title as title_of
 
@@ -29,27 +31,30 @@ OUTCOMES = (("better", "#0072B2"), ("worse", "#D55E00"), ("not shown", MUTED))
 DIVERGING = ("#b35806", "#e08214", "#fdb863", "#fee0b6", "#f7f7f7", "#d8daeb", "#b2abd2", "#8073ac", "#542788")
 
 
-def gap_chart(dataset: Dataset, gaps: pl.DataFrame, run: str, metric: str, name: str) -> Figure | None:
+def gap_chart(dataset: Dataset, audit: Audit, run: str, metric: str, name: str) -> Figure | None:
     """Chart every level against the one with most pairs: the gap raw, beside the baseline and at equal difficulty, over noise.
 
     Args:
-        dataset: for titles and the order of levels. gaps: GAPS rows. run, metric: which of them. name: unique within the page.
+        dataset: for titles and the order of levels. audit: its gaps. run, metric: which of them. name: unique within the page.
 
     Returns:
         None where no gap has a value.
     """
     import altair as alt
 
-    rows = gaps.filter((pl.col("run") == run) & (pl.col("metric") == metric) & pl.col("gap").is_not_null()).to_dicts()
+    rows = audit.gaps.filter((pl.col("run") == run) & (pl.col("metric") == metric) & pl.col("gap").is_not_null()).to_dicts()
     if not rows:
         return None
     titles, order = attribute_headings(dataset), level_order(dataset)
+    noise = NormalDist().inv_cdf((1 + audit.confidence) / 2)
     better = -1.0 if metric in LOWER_IS_BETTER else 1.0
     panels: list[tuple[str, str, list[dict[str, Any]]]] = []
     for attribute in dict.fromkeys(row["attribute"] for row in rows):
         mine = [row for row in rows if row["attribute"] == attribute]
         reference = reference_level(mine)
-        values = [one for row in mine if reference in (row["level"], row["against_level"]) for one in _gap_values(row, reference, better)]
+        values = [
+            one for row in mine if reference in (row["level"], row["against_level"]) for one in _gap_values(row, reference, better, noise)
+        ]
         values.sort(key=lambda value: order.get((attribute, value["label"]), 0))
         panels.append((titles.get(str(attribute), str(attribute)), reference, values))
     everything = [value for *_, values in panels for value in values]
@@ -61,15 +66,16 @@ def gap_chart(dataset: Dataset, gaps: pl.DataFrame, run: str, metric: str, name:
     svg = to_svg(alt.vconcat(*drawn, spacing=16), name, f"Gaps between levels in {metric_title(metric)}, {run}")
     marks = tuple(Mark(label, colour, SWATCHES[shape]) for *_, label, colour, shape in shown)
     caption = (
-        "Right of the line: served better than the level named in the heading, which has most pairs. Bars are 95 % intervals, each looked "
-        "at alone; verdicts correct for their number. Grey: where 19 of 20 raw gaps would fall if both levels were served alike. A raw "
-        "gap whose two other marks stand near the line lies in the survey, not in the model."
+        "Right of the line: served better than the level named in the heading, which has most pairs. Bars are "
+        f"{percent(audit.confidence)} intervals, each looked at alone; verdicts correct for their number. Grey: where as many raw gaps "
+        "would fall if both levels were served alike. A raw gap whose two other marks stand near the line need not be the model's "
+        "doing."
     )
     return Figure(svg, caption, (*marks, Mark("noise alone, raw gap", BAND, "square")))
 
 
-def _gap_values(row: dict[str, Any], reference: str, better: float) -> list[dict[str, Any]]:
-    """Return what a row of GAPS draws: up to three dots of the level that is not the reference."""
+def _gap_values(row: dict[str, Any], reference: str, better: float, width: float) -> list[dict[str, Any]]:
+    """Return what a row of GAPS draws: up to three dots of the level that is not the reference; noise reaches `width` standard errors."""
     sign = better if row["against_level"] == reference else -better
     label = row["level"] if row["against_level"] == reference else row["against_level"]
     made: list[dict[str, Any]] = []
@@ -80,7 +86,7 @@ def _gap_values(row: dict[str, Any], reference: str, better: float) -> list[dict
         value = sign * row[column]
         said = f"{label} against {reference}, {side}: {number(value)}"
         said += f" ({number(inside[0])} to {number(inside[1])})" if inside[0] is not None else ""
-        noise = None if row["se"] is None else 1.96 * row["se"]
+        noise = None if row["se"] is None else width * row["se"]
         made.append({"label": label, "side": side, "value": value, "low": inside[0], "high": inside[1], "noise": noise, "said": said})
     return made
 
@@ -116,16 +122,16 @@ def _gap_panel(values: list[dict[str, Any]], title: str, reach: float, extent: i
     return alt.layer(*layers).properties(width=560, height=alt.Step(44), title=heading)
 
 
-def slope_chart(dataset: Dataset, changes: pl.DataFrame, run: str, metric: str, name: str) -> Figure | None:
+def slope_chart(dataset: Dataset, audit: Audit, run: str, metric: str, name: str) -> Figure | None:
     """Chart the score of every level before and after, a panel an attribute; None where nothing was compared.
 
     Args:
-        dataset: for titles and the order of levels. changes: CHANGES rows. run, metric: which of them. name: unique within the page.
+        dataset: for titles and the order of levels. audit: its changes. run, metric: which of them. name: unique within the page.
     """
     import altair as alt
 
     where = (pl.col("run") == run) & (pl.col("metric") == metric) & (pl.col("by") == "level") & (pl.col("measure") == "score")
-    rows = changes.filter(where & pl.col("change").is_not_null()).to_dicts()
+    rows = audit.changes.filter(where & pl.col("change").is_not_null()).to_dicts()
     if not rows:
         return None
     against = str(rows[0]["against"])
@@ -205,12 +211,11 @@ def apart(values: Sequence[float], domain: Sequence[float], step: float) -> list
     return placed
 
 
-def intersection_chart(dataset: Dataset, excess: pl.DataFrame, run: str, metric: str, alpha: float, name: str) -> Figure | None:
+def intersection_chart(dataset: Dataset, audit: Audit, run: str, metric: str, name: str) -> Figure | None:
     """Draw, for every pair stratum, what each cell scores beyond what its two levels explain; cells that noise explains are muted.
 
     Args:
-        dataset: for levels and titles. excess: EXCESS rows. run, metric: which of them. alpha: level of claims.
-        name: unique within the page.
+        dataset: for levels and titles. audit: its excess. run, metric: which of them. name: unique within the page.
 
     Returns:
         None where no cell of two attributes has a value.
@@ -218,7 +223,8 @@ def intersection_chart(dataset: Dataset, excess: pl.DataFrame, run: str, metric:
     import altair as alt
 
     titles, attributes = attribute_titles(dataset), dataset.attributes
-    cells = excess.filter((pl.col("run") == run) & (pl.col("metric") == metric))
+    alpha = 1 - audit.confidence
+    cells = audit.excess.filter((pl.col("run") == run) & (pl.col("metric") == metric))
     cells = cells.join(dataset.subgroups.select("subgroup", *attributes), on="subgroup", how="left", maintain_order="left")
     if cells.is_empty() or cells["excess"].is_not_null().sum() == 0:
         return None
@@ -240,8 +246,8 @@ def intersection_chart(dataset: Dataset, excess: pl.DataFrame, run: str, metric:
     svg = to_svg(alt.vconcat(*lines, spacing=24), name, f"Intersections in {metric_title(metric)}, {run}")
     caption = (
         f"How much better (violet) or worse (orange) a cell is served in {title_of(metric)} than its two levels, added up, explain. In "
-        "brackets and without color: within noise, screened over all cells at a false discovery rate of 5 %. With a star: shown when "
-        "corrected for all cells (Holm). A dash: no such cell, or too few others beside it."
+        f"brackets and without color: within noise, screened over all cells at a false discovery rate of {percent(alpha)}. With a star: "
+        "shown when corrected for all cells (Holm). A dash: no such cell, or too few others beside it."
     )
     return Figure(svg, caption)
 

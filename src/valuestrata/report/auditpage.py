@@ -10,11 +10,10 @@ import polars as pl
 from valuestrata.auditing.assemble import Audit
 from valuestrata.dataset import Dataset
 from valuestrata.files import write_parquet, write_text
-from valuestrata.report.audited import audit_sections
+from valuestrata.report.audited import audit_sections, verdicts_of
 from valuestrata.report.html import render
 from valuestrata.report.latex import audit_latex
 from valuestrata.report.section import Section
-from valuestrata.report.tables import audit_frames
 from valuestrata.report.view import RunLike
 from valuestrata.responses.kinds import kind_of
 
@@ -28,14 +27,15 @@ def write_audit(dataset: Dataset, runs: Sequence[RunLike], audit: Audit, folder:
         dataset: the ground truth. runs: those audited. audit: its tables. folder: made where it is not there.
         verdicts: AUDIT_VERDICTS; worked out where left out.
     """
-    frames = audit_frames(dataset, runs, audit) if verdicts is None else {"verdicts": verdicts, **audit.tables()}
+    lines = verdicts_of(dataset, runs, audit) if verdicts is None else verdicts
+    frames = {"verdicts": lines, **audit.tables()}
     for name, frame in frames.items():
         write_text(folder / f"{name}.csv", frame.write_csv())
         write_parquet(folder / f"{name}.parquet", frame)
     judged = [run.name for run in runs if kind_of(run)[0] != "baseline"] or [run.name for run in runs]
     for name, text in audit_latex(dataset, audit, judged).items():
         write_text(folder / "tex" / f"{name}.tex", text)
-    found = audit_sections(dataset, runs, audit, frames["verdicts"])
+    found = audit_sections(dataset, runs, audit, lines)
     sections = [section for section in found if isinstance(section, Section)]
     survey = dataset.meta.get("survey") or {}
     title = f"Audit: {survey.get('title') or survey.get('name') or 'subgroup answers'}"

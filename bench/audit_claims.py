@@ -1,0 +1,238 @@
+"""What verdict lines claim where nothing, or something known, is planted: the whole audit, called as a user calls it, its lines counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from bench.audit_worlds import ALPHA, ATTRIBUTE, ITEM_MODE, Change, Floats, Indices, World, answers_of, by_pair, make_world
+from valuestrata.auditing import audit
+from valuestrata.auditing.verdicts import audit_verdicts
+from valuestrata.responses.schema import RESPONSES
+from valuestrata.survey.simulate import Population
+
+BASE = 0.6
+# Replicates behind intervals: half of the audit's own number, for speed.
+REPLICATES = 500
+# Runs audited in one call: they share permutations and replicates, and memory.
+BATCH = 40
+GAPS = ("gap-remains", "gap-unclear", "gap-explained", "gap-composition", "gap-turned")
+WHO = ("better-for-all", "better-for-some", "mixed", "worse-for-some", "worse-for-all")
+# Family of claims -> the rules that make one. Within each of them the audit promises its level. `who` is of subgroups, `levels` of levels.
+FAMILIES: Mapping[str, Sequence[str]] = {
+    "differ": ("differ",),
+    "paper": ("paper-figures-beyond-noise",),
+    "worst": ("served-worse",),
+    "gap": GAPS,
+    "remains": ("gap-remains",),
+    "hidden": ("gap-hidden",),
+    "cell": ("intersection-worse", "intersection-better"),
+    "refused": ("missing-concentrated",),
+    "uneven": ("missing-uneven", "missing-unclear", "missing-composition"),
+    "change": ("better", "worse"),
+    "who": WHO,
+    "levels": WHO,
+    "levelled": ("levelled-down",),
+    "spread": ("spread-narrower", "spread-wider", "opposite-directions"),
+    "noise": ("spread-moved-with-noise",),
+}
+CHANGES = ("change", "who", "levels", "levelled", "spread", "noise")
+# What is looked at in rates of missing answers, and in nothing else.
+RATES = ("refused", "uneven")
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What a model answered: option indices of shape (P,), which pairs it was asked, and which of these it refused."""
+
+    answers: Indices
+    asked: NDArray[np.bool_]
+    refused: NDArray[np.bool_]
+
+
+Model = Callable[[World, np.random.Generator], Sequence[Answered]]
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A world of respondent models, and how it is looked at.
+
+    Attributes:
+        name: of the condition. subgroups: of the design. model: one run, or two: before and after. metrics: audited.
+        true: families of which nothing is counted, because what they claim is there. worlds: data sets. change: of their population.
+        blamed: count claims about the planted attribute's levels, which other attributes alone make seem unequal.
+    """
+
+    name: str
+    subgroups: int
+    model: Model
+    metrics: Sequence[str] = ("accuracy",)
+    true: Sequence[str] = field(default=())
+    worlds: int = 20
+    change: Change | None = None
+    blamed: bool = False
+
+
+def every(world: World, answers: Indices) -> Answered:
+    """Return answers to all pairs, none of them refused."""
+    there = world.layout.present.ravel()
+    return Answered(answers, there, np.zeros_like(there))
+
+
+def labels(world: World, chance: Floats | float, rng: np.random.Generator) -> Answered:
+    """Give the label by a chance, one for all subgroups or for each."""
+    spread = by_pair(world, np.broadcast_to(np.asarray(chance, dtype=np.float64), (len(world.setting.stratum),)))
+    return every(world, answers_of(world.layout.mode, spread, world.options, rng))
+
+
+def fair(world: World, rng: np.random.Generator) -> list[Answered]:
+    """Serve all alike, before and after."""
+    return [labels(world, BASE, rng), labels(world, BASE, rng)]
+
+
+def fair_once(world: World, rng: np.random.Generator) -> list[Answered]:
+    """Serve all alike."""
+    return [labels(world, BASE, rng)]
+
+
+def half(world: World, rng: np.random.Generator) -> list[Answered]:
+    """Serve all alike; after, half of the pairs only, each by a chance that differs between items and subgroups."""
+    before, after = fair(world, rng)
+    shape = world.layout.present.shape
+    share = np.clip(0.5 + 0.25 * rng.standard_normal((shape[0], 1)) + 0.25 * rng.standard_normal(shape[1]), 0.1, 0.9)
+    return [before, replace(after, asked=after.asked & (rng.random(shape) < share).ravel())]
+
+
+def near(world: World, rng: np.random.Generator) -> list[Answered]:
+    """Miss the label by one step, to either side that there is: of an item, all subgroups have the same expected distance."""
+    mode, options = world.layout.mode, world.options
+    step = np.where(rng.random(mode.shape) < 0.5, 1, -1)
+    step = np.where(mode == 0, 1, np.where(mode == options - 1, -1, step))
+    return [every(world, np.where(rng.random(mode.shape) < BASE, mode, mode + step))]
+
+
+def lifted(world: World, rng: np.random.Generator) -> list[Answered]:
+    """Serve all alike, and all better after."""
+    return [labels(world, 0.5, rng), labels(world, 0.65, rng)]
+
+
+def unequal(world: World, rng: np.random.Generator) -> list[Answered]:
+    """Serve some better than others, in the same way before and after: whoever seems best before is so partly by luck."""
+    chance = np.clip(BASE + 0.08 * rng.standard_normal(len(world.setting.stratum)), 0.2, 0.95)
+    return [labels(world, chance, rng), labels(world, chance, rng)]
+
+
+def refusing(world: World, rng: np.random.Generator) -> list[Answered]:
+    """Serve all alike and refuse one answer in ten, more on some items."""
+    (one,) = fair_once(world, rng)
+    shape = world.layout.present.shape
+    rate = np.broadcast_to(rng.beta(1.0, 9.0, shape[1]), shape)
+    return [replace(one, refused=one.asked & (rng.random(shape) < rate).ravel())]
+
+
+def company(world: World, rng: np.random.Generator) -> list[Answered]:
+    """Serve one level of religion much worse, and refuse it often; the planted level of age has hardly any other cells."""
+    inside = world.has("religion", "religion 1")
+    one = labels(world, BASE - 0.4 * inside, rng)
+    rate = by_pair(world, np.where(inside, 0.5, 0.05))
+    return [replace(one, refused=one.asked & (rng.random(rate.shape) < rate))]
+
+
+def few_religions(population: Population) -> Population:
+    """Leave hardly anyone of the planted level of age but in the first two religions, too few for a cell of their own."""
+    names = [attribute.name for attribute in population.attributes]
+    age, religion = (population.cells[:, names.index(name)] for name in (ATTRIBUTE, "religion"))
+    joint = np.where((age == 0) & (religion > 1), 0.001, 1.0) * population.joint
+    joint = joint / joint.sum()
+    return replace(population, joint=joint, sampling=joint)
+
+
+def planted() -> list[Planted]:
+    """Return all conditions, in the order of the page."""
+    return [
+        Planted("fair", 8, fair),
+        Planted("fair", 30, fair),
+        Planted("fair", 60, fair_once),
+        Planted("half", 30, half),
+        Planted("near", 30, near, ("nmae",)),
+        Planted("refusing", 30, refusing, ("refusal_rate",)),
+        Planted("lifted", 30, lifted, true=("change", "who", "levels")),
+        Planted("unequal", 8, unequal, true=("differ", "paper", "worst", "gap", "remains", "hidden", "cell")),
+        Planted("company", 30, company, ("accuracy", "refusal_rate"), change=few_religions, blamed=True),
+    ]
+
+
+def claim_rows(
+    condition: Planted, seed: int, repetitions: int, permutations: int, *, items: int = 90, replicates: int = REPLICATES
+) -> Iterator[dict[str, Any]]:
+    """Yield a row a run and metric of one data set: which families claim something false of it, null where none was looked at."""
+    changed: dict[str, Any] = {} if condition.change is None else {"change": condition.change}
+    world = make_world(condition.subgroups, seed, items=items, **changed)
+    rng = np.random.default_rng([seed, condition.subgroups, *condition.name.encode()])
+    baseline = run_of(world, ITEM_MODE, every(world, world.baseline_answers), "baseline:item-mode")
+    for start in range(0, repetitions, BATCH):
+        answered = [condition.model(world, rng) for _ in range(min(BATCH, repetitions - start))]
+        runs = [run_of(world, f"{at} {place}", one) for at, both in enumerate(answered) for place, one in enumerate(both)]
+        earlier = {f"{at} 1": f"{at} 0" for at, both in enumerate(answered) if len(both) > 1}
+        found = audit(
+            world.dataset,
+            [*runs, baseline],
+            against=earlier,
+            metrics=condition.metrics,
+            permutations=permutations,
+            bootstrap=replicates,
+            seed=seed,
+            confidence=1 - ALPHA,
+        )
+        lines = audit_verdicts(found, [*runs, baseline])
+        for run in runs:
+            for metric in condition.metrics:
+                mine = lines.filter((pl.col("run") == run.name) & (pl.col("metric") == metric))
+                row = {"condition": condition.name, "subgroups": condition.subgroups, "metric": metric, "world": seed}
+                yield row | (_blamed(mine) if condition.blamed else _claims(mine, condition, changed=run.name in earlier))
+
+
+def _claims(lines: pl.DataFrame, condition: Planted, *, changed: bool) -> dict[str, bool | None]:
+    said = set(lines.filter(pl.col("by").fill_null("") != "attribute")["rule"])
+    of_attributes = set(lines.filter(by="attribute")["rule"])
+    rate = "refusal_rate" in condition.metrics
+    found: dict[str, bool | None] = {}
+    for family, rules in FAMILIES.items():
+        looked_at = family not in condition.true and (changed or family not in CHANGES) and rate == (family in RATES)
+        where = of_attributes if family == "levels" else said if family == "who" else said | of_attributes
+        found[family] = not where.isdisjoint(rules) if looked_at else None
+    known = [one for one in found.values() if one is not None]
+    return {**found, "any": any(known)}
+
+
+def _blamed(lines: pl.DataFrame) -> dict[str, bool]:
+    """Return whether levels of the planted attribute are said to be unequal, and whether that is laid at their own door."""
+    about = lines.filter(pl.col("key").str.starts_with(f"{ATTRIBUTE}="))["rule"]
+    return {
+        "gap": about.is_in([*GAPS, "missing-uneven", "missing-unclear", "missing-composition"]).any(),
+        "remains": about.is_in(["gap-remains", "missing-uneven"]).any(),
+        "hidden": about.is_in(["gap-hidden"]).any(),
+    }
+
+
+def run_of(world: World, name: str, answered: Answered, respondent: str = "planted") -> SimpleNamespace:
+    """Return a run as one on disk has it."""
+    gold = world.layout.gold
+    cells = gold["cell"].to_numpy()
+    asked, refused = answered.asked[cells], answered.refused[cells]
+    codes = [code[at] for code, at in zip(gold["codes"].to_list(), answered.answers[cells].tolist(), strict=True)]
+    frame = gold.select("pair_id", "item", "subgroup").with_columns(
+        elicitation=pl.lit("text"),
+        template=pl.lit("default"),
+        order=pl.lit("scale"),
+        sample=pl.lit(0),
+        status=pl.Series(np.where(refused, "refused", "answered")),
+        answer=pl.Series([None if missing else code for code, missing in zip(codes, refused.tolist(), strict=True)], dtype=pl.Int64),
+    )
+    return SimpleNamespace(name=name, meta={"respondent": respondent}, responses=RESPONSES.frame(frame.filter(asked).to_dicts()))

@@ -1,0 +1,158 @@
+"""A survey of the size of the World Values Survey, two models with known bias, the whole audit, and every claim held against the truth.
+
+A claim about a subgroup, a gap, an intersection or a change is true if the same contrast of the *expected* scores, which are planted,
+lies on the side that it says: contrasts are linear, so that the truth is one number each.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from bench.audit_worlds import Floats
+from valuestrata.auditing import audit
+from valuestrata.auditing.setting import Setting, setting_of
+from valuestrata.auditing.verdicts import audit_verdicts, metrics_worth_auditing
+from valuestrata.building import BuildSettings, build
+from valuestrata.dataset import Dataset
+from valuestrata.responses.beside import baselines_beside
+from valuestrata.responses.schema import RESPONSES
+from valuestrata.survey.simulate import SimulationSettings, draw_survey, plant
+
+RESPONDENTS, SEED = 2000, 5
+# Chance to give the label before and after, everywhere; what one level of age loses after; what one cell loses both times.
+BEFORE, AFTER, WORSE_LEVEL, WORSE_CELL = 0.50, 0.68, 0.15, 0.30
+# Shares refused after: of one religion, and everywhere else.
+REFUSED, RARELY = 0.20, 0.02
+# A true difference of less than this is none.
+NOTHING = 1e-6
+# Rules whose claims are about accuracy; the other metric is the rate of refusals.
+SIGNED = ("served-worse", "intersection-worse", "intersection-better", "missing-concentrated")
+
+
+@dataclass(frozen=True)
+class Whole:
+    """The data set, and what is planted in it.
+
+    Attributes:
+        dataset: built as any other. level: of age_group, served worse after. religion: refused more often after.
+        cell: a subgroup of ethnicity and religion, served worse before and after.
+    """
+
+    dataset: Dataset
+    level: str
+    religion: str
+    cell: str
+
+    @cached_property
+    def setting(self) -> Setting:
+        """The test part."""
+        return setting_of(self.dataset, "paper", "test", None, bootstrap=0, seed=0, confidence=0.95)
+
+    @cached_property
+    def chances(self) -> tuple[Floats, Floats]:
+        """Chance of the label before and after, each of shape (G,)."""
+        subgroups = list(self.setting.layout.subgroups)
+        cell = np.array([name == self.cell for name in subgroups])
+        level = self.setting.members["age_group"][self.level]
+        return BEFORE - WORSE_CELL * cell, AFTER - WORSE_CELL * cell - WORSE_LEVEL * level
+
+    @cached_property
+    def refusals(self) -> Floats:
+        """Chance of a refusal after, shape (G,)."""
+        return np.where(self.setting.members["religion"][self.religion], REFUSED, RARELY)
+
+    @cached_property
+    def expected(self) -> Mapping[str, tuple[Floats, Floats]]:
+        """Expected score before and after by metric, each of shape (G,): a refused answer is wrong."""
+        before, after = self.chances
+        return {"accuracy": (before, after * (1 - self.refusals)), "refusal_rate": (np.zeros_like(before), self.refusals)}
+
+
+def make_whole() -> Whole:
+    """Simulate and build the survey: the questions, scales and attributes of wave 7, weighted."""
+    settings = SimulationSettings(survey="wvs7", country="SGP", respondents=RESPONDENTS, weighted=True, missing=0.03, seed=SEED)
+    dataset = build(draw_survey(plant(settings), SEED), BuildSettings(draws=500))
+    found = Whole(dataset, "", "", "")
+    members = found.setting.members
+    cells = [
+        name
+        for name, stratum in zip(found.setting.layout.subgroups, found.setting.stratum, strict=True)
+        if stratum == "ethnicity_x_religion"
+    ]
+    return Whole(dataset, next(iter(members["age_group"])), next(iter(members["religion"])), cells[len(cells) // 2])
+
+
+def answered(whole: Whole, name: str, chance: Floats, refused: Floats, rng: np.random.Generator) -> SimpleNamespace:
+    """Return a run that gives labels by the chance of their subgroup, another of the options otherwise, and refuses by another."""
+    layout = whole.setting.layout
+    place = {subgroup: row for row, subgroup in enumerate(layout.subgroups)}
+    rows: list[dict[str, Any]] = []
+    for pair, item, subgroup, codes, mode in layout.gold.select("pair_id", "item", "subgroup", "codes", "mode").iter_rows():
+        wrong = [code for code in codes if code != mode]
+        answer = mode if rng.random() < chance[place[subgroup]] else wrong[int(rng.integers(len(wrong)))]
+        missing = bool(rng.random() < refused[place[subgroup]])
+        row = {"pair_id": pair, "item": item, "subgroup": subgroup, "elicitation": "text", "template": "default", "order": "scale"}
+        rows.append({**row, "sample": 0, "status": "refused" if missing else "answered", "answer": None if missing else answer})
+    return SimpleNamespace(name=name, meta={"respondent": "planted"}, responses=RESPONSES.frame(rows))
+
+
+def true_value(whole: Whole, line: Mapping[str, Any]) -> float | None:
+    """Return the true value of what a line claims, turned so that positive is as claimed; None where it claims nothing of the kind."""
+    setting, rule, metric = whole.setting, str(line["rule"]), str(line["metric"])
+    before, after = whole.expected.get(metric, whole.expected["accuracy"])
+    scores = before if line["run"] == "before" else after
+    grid = np.where(setting.layout.present, scores[:, None], np.nan)
+    mask = ~np.isnan(grid)
+    if rule in SIGNED:
+        weights = setting.weights("excess" if rule.startswith("intersection") else "residuals", mask)
+        at = list(setting.layout.subgroups).index(str(line["key"]))
+        value = float((weights.pairs[at] * np.nan_to_num(grid)).sum() / weights.counts[at].sum())
+        return -value if rule in ("served-worse", "intersection-worse") else value
+    if rule.startswith("gap-") or rule.startswith("missing-un") or rule == "missing-composition":
+        attribute, _, level = str(line["key"]).partition("=")
+        other = str(line["against"]).partition("=")[2]
+        names = [name for name in setting.pairs.names if name[0] == attribute and {level, other} == set(name[1:])]
+        at = setting.pairs.names.index(names[0])
+        weights = setting.weights("gaps", mask)
+        value = float((weights.pairs[at] * np.nan_to_num(grid)).sum() / weights.counts[at].sum())
+        return value if names[0][1] == level else -value
+    return None
+
+
+def whole_rows(repetitions: int) -> Iterator[dict[str, Any]]:
+    """Yield every line about the models of each repetition, with its true value and the seconds that the audit took."""
+    whole = make_whole()
+    baselines = baselines_beside(whole.dataset, [], kinds=("item-mode", "nearest-parent"))
+    rng = np.random.default_rng(SEED)
+    nobody = np.zeros(len(whole.refusals))
+    for repetition in range(repetitions):
+        before, after = whole.chances
+        models = [answered(whole, "before", before, nobody, rng), answered(whole, "after", after, whole.refusals, rng)]
+        runs = [*models, *baselines]
+        started = time.process_time()
+        found = audit(whole.dataset, runs, against="before", metrics=metrics_worth_auditing(runs, ("accuracy",)), seed=repetition)
+        lines = audit_verdicts(found, runs, whole.dataset)
+        seconds = time.process_time() - started
+        for line in lines.filter(pl.col("run").is_in(["before", "after"])).iter_rows(named=True):
+            about = {name: line[name] for name in ("run", "rule", "metric", "claim", "value")}
+            yield {"repetition": repetition, **about, "true": true_value(whole, line), "seconds": seconds, "planted": planted(whole)}
+
+
+def planted(whole: Whole) -> str:
+    """Say what is planted."""
+    layout = whole.setting.layout
+    return (
+        f"{RESPONDENTS:,} respondents, {len(layout.items)} items, {len(layout.subgroups)} test subgroups of "
+        f"{', '.join(dict.fromkeys(whole.setting.stratum))}, {int(layout.present.sum()):,} pairs. `before` gives the label with chance "
+        f"{BEFORE}, `after` with {AFTER}. `after` serves {whole.level} (age_group) worse by {WORSE_LEVEL}; both serve one cell of "
+        f"ethnicity and religion worse by {WORSE_CELL} ({whole.cell}); `after` refuses {REFUSED:.0%} of what it is asked of "
+        f"{whole.religion} (religion) and {RARELY:.0%} of all else."
+    )

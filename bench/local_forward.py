@@ -1,59 +1,27 @@
-"""The embedded model on persona-first prompts: shared prefixes against a call a prompt, and how near to a bare forward pass."""
+"""The embedded model on prompts that share their beginnings: against a call a prompt, and how near to a bare forward pass."""
 
 from __future__ import annotations
 
-import itertools
 import math
-import time
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from local_prompts import chat, item_first, persona_first
+from local_timing import best_of, row
 
-from valuestrata.respondents._load import load_model
-from valuestrata.respondents.base import Elicitation, Message, Prompt
+from valuestrata.respondents._load import Loaded, load_model
+from valuestrata.respondents.base import Prompt
 from valuestrata.respondents.local import LocalRespondent
 
-TOPICS = ["schools", "health care", "big cities", "roads", "parks", "space travel", "welfare", "defense", "child care", "energy"]
-PEOPLE = [f"a {sex} aged {age}" for sex, age in itertools.product(["woman", "man"], ["18 to 29", "30 to 44"])]
+ROUNDS = 3
+EACH = "ms a prompt"
 
 
-def prompts(elicitation: Elicitation) -> list[Prompt]:
-    """Return 40 prompts of about 130 tokens, of which about 45 are the persona's."""
-    return [
-        Prompt(
-            pair_id=f"{topic}_{person}",
-            item=topic,
-            subgroup=person,
-            messages=(
-                Message(
-                    "user",
-                    f"You are {person} living in the United States. Your highest degree is from a high school. "
-                    f"Answer as such people would in a survey.\n\nThe nation spends public money on {topic}. Would you say that it is "
-                    "now spending too much, about the right amount, or too little?\n1. Too much\n2. About right\n3. Too little\n\n"
-                    "Reply with one number only, in the form Answer: N",
-                ),
-            ),
-            prefill="Answer:",
-            options=("1", "2", "3"),
-            shown=(-1, 0, 1),
-            elicitation=elicitation,
-            template="bench",
-            template_version="1",
-        )
-        for person in PEOPLE
-        for topic in TOPICS
-    ]
-
-
-def chat(tokenizer: Any, prompt: Prompt) -> str:
-    """Return the rendered chat of a prompt."""
-    turns = [{"role": message.role, "content": message.content} for message in prompt.messages]
-    return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-
-
-def exact_alone(model: Any, tokenizer: Any, prompt: Prompt) -> list[float]:
-    """Return the option probabilities of one prompt: its six forms as one padded batch, the usual way to score a closed set."""
+def exact_alone(loaded: Loaded, prompt: Prompt) -> list[float]:
+    """Return the option probabilities of one prompt: its forms as one padded batch, the usual way to score a closed set."""
+    model, tokenizer = loaded.model, loaded.tokenizer
     stem = tokenizer.encode(chat(tokenizer, prompt) + prompt.prefill, add_special_tokens=False)
     forms = [tokenizer.encode(form, add_special_tokens=False) for option in prompt.options for form in (f" {option}", option)]
     rows = [[*stem, *form, tokenizer.eos_token_id] for form in forms]
@@ -61,69 +29,87 @@ def exact_alone(model: Any, tokenizer: Any, prompt: Prompt) -> list[float]:
     ids = torch.tensor([row + [tokenizer.eos_token_id] * (width - len(row)) for row in rows])
     mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
     first = len(stem) - 1
-    logits = model(input_ids=ids, attention_mask=mask, logits_to_keep=width - first).logits.double().log_softmax(-1)
+    with torch.inference_mode():
+        logits = model(input_ids=ids, attention_mask=mask, logits_to_keep=width - first).logits.double().log_softmax(-1)
     logs = [sum(logits[r, at - 1 - first, row[at]].item() for at in range(len(stem), len(row))) for r, row in enumerate(rows)]
     masses = [math.exp(logs[i]) + math.exp(logs[i + 1]) for i in range(0, len(logs), 2)]
     return [mass / sum(masses) for mass in masses]
 
 
-def run() -> list[dict[str, Any]]:
-    """Return three comparisons: exact scores, written text, and tokens a second against a bare pass."""
-    loaded = load_model("embedded", device="cpu", dtype=None)
-    model, tokenizer = loaded.model, loaded.tokenizer
-    respondent = LocalRespondent("embedded", loaded, max_new_tokens=8)
-    scored, written = prompts("logprob"), prompts("text")
-    list(respondent.answer(scored[:4]))
+def generated(loaded: Loaded, prompt: Prompt, most: int) -> str:
+    """Return what the model writes in one call of `generate`."""
+    tokenizer = loaded.tokenizer
+    asked = tokenizer(chat(tokenizer, prompt), return_tensors="pt", add_special_tokens=False)
+    out = loaded.model.generate(**asked, max_new_tokens=most, do_sample=False, pad_token_id=tokenizer.eos_token_id)
+    return tokenizer.decode(out[0, asked["input_ids"].shape[1] :], skip_special_tokens=True)
 
-    respondent.prompt_tokens = respondent.forwarded_tokens = 0
-    start = time.perf_counter()
-    answers = {answer.prompt.key: answer for answer in respondent.answer(scored)}
-    ours = time.perf_counter() - start
-    fraction, rate = respondent.forwarded_tokens / respondent.prompt_tokens, respondent.forwarded_tokens / ours
 
-    width, rows = respondent.prompt_tokens // len(scored), 8
-    ids = torch.randint(5, 1000, (rows, width))
+def bare(model: Any, ids: torch.Tensor) -> None:
+    """Run a batch through the model and nothing else; the output head sees one position of each row."""
     with torch.inference_mode():
-        bare = max(rows * width / _seconds(lambda: model(input_ids=ids, use_cache=False, logits_to_keep=1)) for _ in range(3))
-        start = time.perf_counter()
-        alone = [exact_alone(model, tokenizer, prompt) for prompt in scored[:10]]
-        peer = (time.perf_counter() - start) * len(scored) / len(alone)
-    for prompt, expected in zip(scored, alone, strict=False):
-        np.testing.assert_allclose(answers[prompt.key].option_probs, expected, rtol=1e-3)
+        model(input_ids=ids, use_cache=False, logits_to_keep=1)
 
-    start = time.perf_counter()
-    texts = {answer.prompt.key: answer.text for answer in respondent.answer(written)}
-    ours_text = time.perf_counter() - start
-    start = time.perf_counter()
-    equal = 0
-    for prompt in written:
-        asked = tokenizer(chat(tokenizer, prompt), return_tensors="pt", add_special_tokens=False)
-        out = model.generate(**asked, max_new_tokens=8, do_sample=False, pad_token_id=tokenizer.eos_token_id)
-        equal += tokenizer.decode(out[0, asked["input_ids"].shape[1] :], skip_special_tokens=True) == texts[prompt.key]
-    peer_text = time.perf_counter() - start
-    if equal < len(written):
-        raise AssertionError(f"{len(written) - equal} of {len(written)} texts differ from generate")
-    each, count = "ms a prompt", len(scored)
+
+def fraction(name: str, loaded: Loaded, prompts: list[Prompt]) -> dict[str, Any]:
+    """Return tokens really computed a second, against a bare pass over rows as long as the prompts, at its best number of rows."""
+    respondent = LocalRespondent("embedded", loaded)
+    count = respondent.count_tokens(prompts)
+    width = round(count.prompts / len(prompts))
+    batches = [torch.randint(5, 1000, (rows, width)) for rows in (1, 2, 4, 8, 16, 32)]
+    (ours,), peers = best_of(ROUNDS, [lambda: list(respondent.answer(prompts))], [partial(bare, loaded.model, ids) for ids in batches])
+    rates = [ids.numel() / took for ids, took in zip(batches, peers, strict=True)]
+    best = int(np.argmax(rates))
+    return {
+        "name": name,
+        "ours": count.computed / ours,
+        "peer": rates[best],
+        "peer_name": f"bare pass, {len(batches[best])} x {width}",
+        "ratio": count.computed / ours / rates[best],
+        "unit": "tokens a second",
+        "detail": f"{count.computed / count.prompts:.3f} of {count.prompts} tokens run; planning and reading included",
+    }
+
+
+def scores(loaded: Loaded) -> dict[str, Any]:
+    """Return exact scores against one padded batch a prompt."""
+    respondent, prompts = LocalRespondent("embedded", loaded), persona_first("logprob")
+    some = prompts[:: len(prompts) // 5]
+    answers = {answer.prompt.key: answer for answer in respondent.answer(prompts)}
+    for prompt in some:
+        np.testing.assert_allclose(answers[prompt.key].option_probs, exact_alone(loaded, prompt), rtol=1e-3)
+    (ours,), alone = best_of(ROUNDS, [lambda: list(respondent.answer(prompts))], [partial(exact_alone, loaded, prompt) for prompt in some])
+    peer = sum(alone) / len(alone)
+    detail = f"probabilities equal; {len(prompts)} prompts, the peer on {len(some)} of them"
+    return row("local_vs_alone", ours / len(prompts) * 1e3, peer * 1e3, "exact scores, a padded batch a prompt", EACH, detail)
+
+
+def texts(loaded: Loaded, most: int = 32) -> dict[str, Any]:
+    """Return written answers against one call of `generate` a prompt."""
+    respondent, prompts = LocalRespondent("embedded", loaded, max_new_tokens=most), persona_first("text", people=10)
+    answers = {answer.prompt.key: answer for answer in respondent.answer(prompts)}
+    some = prompts[::5]
+    if different := [prompt for prompt in some if generated(loaded, prompt, most) != answers[prompt.key].text]:
+        raise AssertionError(f"{len(different)} of {len(some)} texts differ from generate")
+    timed = some[::4]
+    peers = [partial(generated, loaded, prompt, most) for prompt in timed]
+    (ours,), alone = best_of(ROUNDS, [lambda: list(respondent.answer(prompts))], peers)
+    peer = sum(alone) / len(alone)
+    written = sum(answer.completion_tokens or 0 for answer in answers.values()) / len(answers)
+    detail = f"{len(prompts)} prompts, {written:.0f} tokens written on average; {len(some)} texts compared and equal, {len(timed)} timed"
+    return row("local_vs_generate", ours / len(prompts) * 1e3, peer * 1e3, f"generate, at most {most} tokens", EACH, detail)
+
+
+def run() -> list[dict[str, Any]]:
+    """Return the comparisons that need nothing but transformers."""
+    loaded = load_model("embedded", device="cpu", dtype=None)
     return [
-        _row(
-            "local_vs_alone", ours / count * 1e3, peer / count * 1e3, "exact scores, a call a prompt", each, f"{fraction:.3f} of tokens run"
-        ),
-        _row("local_vs_generate", ours_text / count * 1e3, peer_text / count * 1e3, "generate, 8 tokens", each, "texts equal"),
-        {"name": "local_forward_fraction", "ours": rate, "peer": bare, "peer_name": f"bare pass, {rows} x {width}", "ratio": rate / bare}
-        | {"unit": "tokens a second", "detail": "tokens really computed"},
+        scores(loaded),
+        texts(loaded),
+        fraction("local_forward_fraction", loaded, persona_first("logprob")),
+        fraction("local_forward_fraction_item_first", loaded, item_first("logprob")),
     ]
 
 
-def _row(name: str, ours: float, peer: float, peer_name: str, unit: str, detail: str) -> dict[str, Any]:
-    return {"name": name, "ours": ours, "peer": peer, "peer_name": peer_name, "ratio": peer / ours, "unit": unit, "detail": detail}
-
-
-def _seconds(work: Any) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
 if __name__ == "__main__":
-    for row in run():
-        print(row)
+    for found in run():
+        print(found)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import string
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from valuestrata.respondents.base import Elicitation, Message, Prompt
+
+if TYPE_CHECKING:
+    from valuestrata.respondents.base import Answer
+    from valuestrata.respondents.local import LocalRespondent
+
+PEOPLE = ["a woman", "a man", "a woman of 35", "a man of 35 in a town"]
+ITEMS = ["work", "faith", "fair play"]
 
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
@@ -88,3 +97,106 @@ def prompt(
         template_version="1",
         sample=sample,
     )
+
+
+def made(
+    kind: str = "llama",
+    merges: Sequence[tuple[str, str]] = (),
+    *,
+    name: str = "hf:tiny",
+    settings: dict[str, Any] | None = None,
+    **options: Any,
+) -> LocalRespondent:
+    """Return a local respondent around a tiny model."""
+    from valuestrata.respondents._load import Loaded
+    from valuestrata.respondents.local import LocalRespondent
+
+    tokenizer = tiny_tokenizer(merges)
+    return LocalRespondent(name, Loaded(tiny_model(tokenizer, kind, **(settings or {})), tokenizer, {"model": "tiny"}), **options)
+
+
+def chat_text(tokenizer: Any, prompt: Prompt) -> str:
+    """Return the rendered chat of a prompt, up to where the assistant's turn begins."""
+    turns = [{"role": message.role, "content": message.content} for message in prompt.messages]
+    return tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+
+
+def log_probabilities(model: Any, ids: Sequence[int]) -> Any:
+    """Return the log-probabilities after each token, in float64, from one pass over the sequence alone."""
+    import torch
+
+    with torch.inference_mode():
+        return model(input_ids=torch.tensor([list(ids)])).logits[0].double().log_softmax(-1)
+
+
+def naive(model: Any, tokenizer: Any, prompt: Prompt, end: int, stem: int | None = None) -> list[float]:
+    """Return each option's probability from passes over whole sequences."""
+    text = chat_text(tokenizer, prompt) + prompt.prefill
+    start = len(tokenizer.encode(text, add_special_tokens=False)) if stem is None else stem
+    found = []
+    for option in prompt.options:
+        wholes = {tuple(tokenizer.encode(text + form, add_special_tokens=False)) for form in (f" {option}", option)}
+        total = 0.0
+        for whole in wholes:
+            ids = [*whole, end]
+            rows = log_probabilities(model, ids)
+            total += math.exp(sum(rows[at - 1, ids[at]].item() for at in range(start, len(ids))))
+        found.append(total)
+    return found
+
+
+def by_prompt(respondent: LocalRespondent, prompts: Sequence[Prompt]) -> list[Answer]:
+    """Return the answers in the order of the prompts; each must have come exactly once."""
+    answers = list(respondent.answer(prompts))
+    assert len(answers) == len(prompts)
+    found = {answer.prompt.key: answer for answer in answers}
+    return [found[prompt.key] for prompt in prompts]
+
+
+def check_against_naive(respondent: LocalRespondent, prompts: Sequence[Prompt], stem: Callable[[Prompt], int] | None = None) -> None:
+    """Compare a respondent's option probabilities with those of whole sequences."""
+    import pytest
+
+    model, tokenizer = respondent._loaded.model, respondent._loaded.tokenizer
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    for prompt, answer in zip(prompts, by_prompt(respondent, prompts), strict=True):
+        expected = naive(model, tokenizer, prompt, end, stem(prompt) if stem else None)
+        assert answer.error is None
+        assert answer.option_mass == pytest.approx(sum(expected), rel=1e-4)
+        assert answer.option_probs == pytest.approx([value / sum(expected) for value in expected], rel=1e-4)
+        assert sum(answer.option_probs) == pytest.approx(1, abs=1e-12)
+
+
+def naive_text(respondent: LocalRespondent, prompt: Prompt, new: int) -> str:
+    """Return what the model writes greedily, recomputing everything for each token."""
+    import torch
+
+    model, tokenizer = respondent._loaded.model, respondent._loaded.tokenizer
+    ids = tokenizer.encode(chat_text(tokenizer, prompt), add_special_tokens=False)
+    stops = {tokenizer.convert_tokens_to_ids("<|im_end|>"), tokenizer.eos_token_id}
+    written = []
+    for _ in range(new):
+        with torch.inference_mode():
+            token = int(model(input_ids=torch.tensor([ids + written]), logits_to_keep=1).logits[0, -1].argmax())
+        if token in stops:
+            break
+        written.append(token)
+    return tokenizer.decode(written, skip_special_tokens=True)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread: passes of tiny models spend their time on waking others."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def prompts() -> list[Prompt]:
+    """Return twelve prompts, of three options and of ten."""
+    return [prompt(person, item, options=3 if item == "faith" else 10) for person in PEOPLE for item in ITEMS]

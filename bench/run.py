@@ -19,6 +19,7 @@ import bootstrap_10x20k
 import gold_counts_vs_pandas
 import hosted_vs_inspect
 import local_forward
+import local_vs_lm_eval
 import mode_bootstrap
 import resume_200k
 
@@ -27,6 +28,7 @@ BENCHMARKS = {
     "gold_counts_vs_pandas": gold_counts_vs_pandas.run,
     "mode_bootstrap": mode_bootstrap.run,
     "local_forward": local_forward.run,
+    "local_vs_lm_eval": local_vs_lm_eval.run,
     "hosted_vs_inspect": hosted_vs_inspect.run,
     "resume_200k": resume_200k.run,
     "baseline_ladder": baseline_ladder.run,
@@ -34,7 +36,9 @@ BENCHMARKS = {
     "audit_10x20k": audit_10x20k.run,
 }
 # One loaded model serves several comparisons; each may be asked for by its own name.
-PARTS = dict.fromkeys(("local_vs_alone", "local_vs_generate", "local_forward_fraction"), "local_forward")
+PARTS = dict.fromkeys(
+    ("local_vs_alone", "local_vs_generate", "local_forward_fraction", "local_forward_fraction_item_first"), "local_forward"
+) | {"local_vs_lm_eval_item_first": "local_vs_lm_eval"}
 
 
 def main() -> int:

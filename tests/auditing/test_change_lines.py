@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.auditing.lines import change, moved, one, rules_of, said
+from valuestrata.auditing.setting import UNEVEN
 
 
 def level(key, outcome, change_, **more):
@@ -149,3 +150,12 @@ def test_everyone_comes_before_the_attributes_whatever_is_said_of_them():
     ]
     rules = rules_of(said(changes=changes))
     assert rules.index("better-for-some") < rules.index("better-for-all") < rules.index("spread-narrower")
+
+
+def test_levels_that_lack_cells_are_said_to_differ_in_other_attributes():
+    claim = "better for some, worse for others: 1 gained, 1 lost, 0 not shown, of 2 levels of sex"
+    changes = [change(), level("Female", "better", 0.2), level("Male", "worse", -0.1, before=0.6), *population(claim, levelling=True)]
+    noted = [row | {"note": f"absolute spread fell, relative spread rose; {UNEVEN}"} for row in changes]
+    for rule in ("mixed", "levelled-down", "spread-narrower"):
+        assert UNEVEN not in one(said(changes=changes), rule)["verdict"]
+        assert one(said(changes=noted), rule)["verdict"].endswith(f"; {UNEVEN}")

@@ -1,14 +1,16 @@
 """Who is served worse, how much of that is noise or difficulty, and what a change of model did to it.
 
 - `disparity`, `nulls`, `contrasts`, `groups`, `gaps`, `excess`, `changes`, `errs`: statistics on arrays.
-- `difficulty`, `mixed`: gaps at equal difficulty. `power`: what an audit could see, from the gold alone.
-- `setting`, `*_rows`, `assemble`: data set and runs -> the tables of `schema`.
+- `difficulty`, `mixed`, `adjusting`, `bayes`: gaps with other attributes held and at equal difficulty.
+- `power`, `expected`: what an audit could see, from the gold alone.
+- `setting`, `alike`, `*_rows`, `assemble`: data set and runs -> the tables of `schema`.
 - `verdicts`, `*sentences`: the tables -> what may be said, by fixed rules.
 """
 
 from __future__ import annotations
 
-from valuestrata.auditing.assemble import METRICS, Audit, audit
+from valuestrata.auditing.adjusting import Sampling
+from valuestrata.auditing.assemble import METRICS, MIXED, Audit, audit
 from valuestrata.auditing.schema import CHANGES, DISPARITY, ERRS, EXCESS, GAPS, GROUPS, MEASURES
 from valuestrata.auditing.verdicts import AUDIT_VERDICTS, audit_verdicts, metrics_worth_auditing
 
@@ -22,7 +24,9 @@ __all__ = [
     "GROUPS",
     "MEASURES",
     "METRICS",
+    "MIXED",
     "Audit",
+    "Sampling",
     "audit",
     "audit_verdicts",
     "metrics_worth_auditing",

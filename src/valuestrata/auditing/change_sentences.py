@@ -8,7 +8,7 @@ from math import pi, sqrt
 from statistics import NormalDist
 
 from valuestrata.auditing.groups import FEW_PAIRS
-from valuestrata.auditing.sentences import UNJUDGED, Finding, Manner, Row, p_of, turned, turned_ends
+from valuestrata.auditing.sentences import UNJUDGED, Finding, Manner, Row, p_of, turned, turned_ends, uneven
 from valuestrata.scores.phrases import count, number, size, title
 
 # The head of a pareto line -> its rule.
@@ -73,7 +73,7 @@ def gained_and_lost(spread: Row, scores: Sequence[Row], manner: Manner) -> Findi
         text += "; lost: " + ", ".join(_unit(row, metric, manner) for row in lost[:MOST_NAMED]) + more
     if gained:
         text += f"; gained most: {_unit(gained[0], metric, manner)}"
-    text += f" ({count(spread['pairs'], 'pair')}; {_by_chance(scores, spread, family, manner)})"
+    text += f" ({count(spread['pairs'], 'pair')}; {_by_chance(scores, spread, family, manner)}){uneven(spread)}"
     share = (len(gained) - len(lost)) / family if family else None
     # Holm: the chance that any is named, and so the number of those named by chance, is at most alpha.
     alike = manner.alpha / family if family else None
@@ -172,7 +172,8 @@ def spreads(absolute: Moved, relative: Moved, corrected: Row | None, manner: Man
     if _noise(row) is not None and _noise(relative.row) is not None:
         text += f"; were all alike, noise alone would give a standard deviation of {_before_after(row)} and a CV of "
         text += _before_after(relative.row)
-    text += f" ({count(row['subgroups'], 'subgroup' if row['by'] == 'all' else 'level')}, {count(row['pairs'], 'pair')}; p by Holm)"
+    units = count(row["subgroups"], "subgroup" if row["by"] == "all" else "level")
+    text += f" ({units}, {count(row['pairs'], 'pair')}; p by Holm){uneven(row)}"
     where = (metric, row["by"], row["key"], row["change"], row["ci_low"], row["ci_high"])
     return Finding(rule, head, text, *where, _noise(row), None, None, absolute.p, None, row["pairs"], row["against"])
 
@@ -209,7 +210,7 @@ def levelled_down(row: Row, best: Row | None, manner: Manner) -> Finding | None:
     noise = "" if _noise(row) is None else f"; were all alike, noise alone would give {_range(row, 'alike_before', 'alike_after')}"
     text = (
         f"best to worst of the {who} fell {fell} ({inside}{shown}{noise}) and the one served best "
-        f"before lost{loss} ({count(row['pairs'], 'pair')})"
+        f"before lost{loss} ({count(row['pairs'], 'pair')}){uneven(row)}"
     )
     where = (metric, row["by"], row["key"], row["change"], row["ci_low"], row["ci_high"])
     return Finding(

@@ -120,6 +120,11 @@ def mean_of_noise(se: float) -> float:
     return sqrt(2 / pi) * se
 
 
+def uneven(row: Row) -> str:
+    """Say that levels differ in their other attributes, where a row of DISPARITY or CHANGES notes it."""
+    return f"; {UNEVEN}" if UNEVEN in (row["note"] or "") else ""
+
+
 def undefined(rows: Sequence[Row]) -> Finding | None:
     """Say which measures of one population and metric could not be worked out, and why."""
     lacking = [row for row in rows if row["value"] is None]
@@ -153,8 +158,9 @@ def spread(row: Row, p: float | None, family: int, manner: Manner) -> Finding | 
         f"{p_of(p)}{corrected(family, 'population')}; {row['population']}; {count(row['items'], 'item')}, {count(row['pairs'], 'pair')})"
     )
     if manner.shown(p):
-        aside = "" if UNEVEN not in (row["note"] or "") else f"; {UNEVEN}: see their gaps"
-        return _spread(row, "differ", f"{_who(row)} differ beyond noise", f"{figures}{aside}", p)
+        aside = uneven(row)
+        see = ": see their gaps" if aside else ""
+        return _spread(row, "differ", f"{_who(row)} differ beyond noise", f"{figures}{aside}{see}", p)
     return _spread(row, "alike", f"{_who(row)} are not distinguishable from all alike, which is no proof that they are", figures, p)
 
 

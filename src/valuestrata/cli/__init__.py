@@ -16,6 +16,7 @@ from valuestrata.cli.judging import audit_, power_, report, score_, variance_
 from valuestrata.cli.output import say
 from valuestrata.cli.studies import demo, run
 from valuestrata.cli.surveys import build, codebook_draft, describe, landscape, leakage, simulate
+from valuestrata.cli.teaching import tune_
 from valuestrata.errors import ValuestrataError
 
 
@@ -39,6 +40,7 @@ def make_app() -> typer.Typer:
     app.command(short_help="What train and test share, by split.")(leakage)
     app.command(short_help="Ask a model in persona; resumable.")(ask)
     app.command("import", short_help="Take published outputs as a run.")(import_)
+    app.command("tune", short_help="Teach a model the training gold; an adapter.")(tune_)
     app.command(short_help="Join the shards of a run.")(collect)
     app.command("score", short_help="Score runs, with intervals, baselines and verdicts.")(score_)
     app.command("variance", short_help="What moves a model's answers: persona, order, template, sampling.")(variance_)

@@ -1,0 +1,194 @@
+"""A packed batch gives each example what it would get alone: the readout's own probabilities, the same logits, the same gradients."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from tests.respondents import tiny
+from tests.tuning.planted import quick, word_tokenizer
+
+torch = pytest.importorskip("torch", reason="needs the extra `local`")
+pytest.importorskip("transformers", reason="needs the extra `local`")
+
+from valuestrata.respondents._load import Loaded  # noqa: E402
+from valuestrata.respondents.local import LocalRespondent  # noqa: E402
+from valuestrata.tuning import objectives  # noqa: E402
+from valuestrata.tuning.attention import attending, best_sight  # noqa: E402
+from valuestrata.tuning.data import tuning_data  # noqa: E402
+from valuestrata.tuning.encode import Encoder  # noqa: E402
+from valuestrata.tuning.lesson import Collator  # noqa: E402
+from valuestrata.tuning.packing import ANSWER, END, PREFILL, seen_by, segments  # noqa: E402
+from valuestrata.tuning.readout import read_out  # noqa: E402
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
+    pytest.mark.usefixtures("one_thread"),
+]
+
+SIGHTS = ("segments", "mask", "rows")
+
+
+def batch_of(people, template, tokenizer, sight, *, target="option", numbers=range(0, 38, 5), every=True, **changes):
+    recipe = quick("modal", template, target=target, **changes)
+    data = tuning_data(people, recipe)
+    encoder = Encoder(tokenizer, "tiny", target)
+    encoded = {number: encoder.encode(data.train[number]) for number in numbers}
+    return data.train, encoded, Collator(data.train, encoded, recipe, rows=sight == "rows")(list(numbers), every_option=every)
+
+
+@pytest.fixture(params=["no merges", "ten", "border"])
+def tokenizer(request):
+    merges = {"no merges": (), "ten": [(" ", "1"), ("1", "2")], "border": [(":", " ")]}[request.param]
+    return tiny.tiny_tokenizer(merges) if request.param == "no merges" else with_text(tiny.tiny_tokenizer(merges))
+
+
+def with_text(tokenizer):
+    from tokenizers import decoders
+
+    tokenizer.backend_tokenizer.decoder = decoders.Fuse()
+    return tokenizer
+
+
+@pytest.mark.parametrize("sight", SIGHTS)
+def test_options_have_the_probabilities_that_the_readout_gives(people, template, tokenizer, sight):
+    model = tiny.tiny_model(with_text(tokenizer))
+    examples, _, batch = batch_of(people, template, tokenizer, sight, orders="reversed")
+    with torch.no_grad(), attending(model, sight):
+        out = read_out(model, batch, sight)
+    respondent = LocalRespondent("hf:tiny", Loaded(model, tokenizer, {"model": "tiny"}))
+    prompts = [examples[number].prompt for number in batch["example"].tolist()]
+    answers = {answer.prompt.pair_id: answer for answer in respondent.answer(prompts)}
+    for row, number in enumerate(batch["example"].tolist()):
+        example = examples[number]
+        answer = answers[example.prompt.pair_id]
+        shown = [example.codes.index(code) for code in example.prompt.shown]
+        assert out.logp[row].exp()[out.there[row]].sum().item() == pytest.approx(answer.option_mass, rel=1e-3)
+        among = objectives.normalised(out.logp, out.there)[row].exp()
+        assert among[shown].tolist() == pytest.approx(answer.option_probs, rel=1e-3)
+
+
+def alone(model, ids):
+    return model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
+
+
+@pytest.mark.parametrize("target", ["turn", "option"])
+@pytest.mark.parametrize("sight", SIGHTS)
+def test_target_tokens_and_gradients_are_those_of_each_example_alone(people, template, sight, target):
+    tokenizer = word_tokenizer()
+    model = tiny.tiny_model(tokenizer)
+    examples, encoded, batch = batch_of(people, template, tokenizer, sight, target=target, every=False)
+    with attending(model, sight):
+        out = read_out(model, batch, sight)
+        out.token_loss.sum().backward()
+    found = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+    model.zero_grad()
+    losses, of_kind = [], {"prefill": [], "answer": [], "end": []}
+    for number in batch["example"].tolist():
+        one = encoded[number]
+        ids = one.written(examples[number].mode)
+        logs = alone(model, ids)
+        taken = [-logs[at - 1, ids[at]] for at in range(one.start, len(ids))]
+        losses.append(sum(taken) / len(taken))
+        parts = {"prefill": taken[: len(one.stem) - one.start], "answer": taken[len(one.stem) - one.start : -1], "end": taken[-1:]}
+        for name, values in parts.items():
+            of_kind[name].append(sum(value.item() for value in values) / max(1, len(values)))
+    sum(losses).backward()
+    assert out.token_loss.tolist() == pytest.approx([loss.item() for loss in losses], rel=1e-4)
+    for name, values in out.kind_loss.items():
+        assert values.tolist() == pytest.approx(of_kind[name], rel=1e-4)
+    assert ("prefill" in out.kind_loss) == (target == "turn")
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(found[name], parameter.grad, rtol=1e-3, atol=1e-4 * parameter.grad.abs().max().item())
+
+
+def test_shared_beginnings_are_there_once_and_logits_only_where_they_are_read(people, template):
+    tokenizer = word_tokenizer()
+    _, encoded, tree = batch_of(people, template, tokenizer, "mask", numbers=range(12))
+    stems = [encoded[number].stem for number in tree["example"].tolist()]
+    prefixes = {stem[: length + 1] for stem in stems for length in range(len(stem))}
+    forms = {
+        (*one.stem, *form[: length + 1])
+        for one in encoded.values()
+        for option in one.options
+        for form in option
+        for length in range(len(form) - 1)
+    }
+    assert tree["input_ids"].shape == (1, len(prefixes) + len(forms))
+    assert len(prefixes) < 0.85 * sum(map(len, stems))
+    # Logits: after each stem, and after each token of a form but the last.
+    assert len(tree["read"]) == len(set(stems)) + len(forms)
+    kinds = tree["target_kind"].tolist()
+    assert PREFILL not in kinds
+    assert kinds.count(END) == len(stems)
+    assert kinds.count(ANSWER) == 2 * len(stems)
+
+
+def test_only_what_an_objective_reads_is_laid_out(people, template):
+    tokenizer = word_tokenizer()
+    sizes = {}
+    for name in ("modal", "dpo", "distribution"):
+        recipe = quick(name, template)
+        data = tuning_data(people, recipe)
+        encoder = Encoder(tokenizer, "tiny", "option")
+        encoded = {number: encoder.encode(data.train[number]) for number in range(8)}
+        batch = Collator(data.train, encoded, recipe, rows=False)(range(8), every_option=False)
+        sizes[name] = (batch["input_ids"].shape[1], batch["there"].sum(1).tolist())
+    assert sizes["modal"][1] == [1] * 8
+    assert sizes["dpo"][1] == [2] * 8
+    assert set(sizes["distribution"][1]) == {3, 4}
+    assert sizes["modal"][0] < sizes["dpo"][0] < sizes["distribution"][0]
+
+
+def test_segments_cover_the_tree_and_see_what_their_rows_see(people, template):
+    _, _, batch = batch_of(people, template, word_tokenizer(), "segments")
+    parents = batch["parents"].numpy()
+    seen = seen_by(parents)
+    cut = segments(parents)
+    assert [begin for begin, *_ in cut] == [0, *(end for _, end, *_ in cut[:-1])]
+    assert cut[-1][1] == len(parents)
+    for begin, end, keys, rows in cut:
+        whole = seen[begin:end].copy()
+        whole[:, keys] &= ~rows
+        assert not whole.any()
+        assert rows.any(axis=0).all()
+    assert sum(rows.size for *_, rows in cut) < 0.6 * len(parents) ** 2
+    for node, parent in enumerate(parents.tolist()):
+        assert seen[node].sum() == (1 if parent < 0 else seen[parent].sum() + 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "longest", "sight"),
+    [
+        ("llama", {}, 500, "segments"),
+        ("llama", {"attn_implementation": "eager"}, 500, "mask"),
+        ("mistral", {"sliding_window": 64}, 30, "segments"),
+        ("mistral", {"sliding_window": 64}, 64, "rows"),
+        ("gpt2", {}, 500, "segments"),
+        ("bloom", {}, 500, "rows"),
+        ("mamba", {}, 500, "rows"),
+    ],
+)
+def test_a_model_is_packed_only_where_that_is_right(kind, settings, longest, sight):
+    tokenizer = tiny.tiny_tokenizer()
+    model = tiny.tiny_model(tokenizer, kind, **settings)
+    assert best_sight(model, longest) == sight
+    assert not model.training
+
+
+def test_rows_train_what_a_tree_does_not_fit(people, template):
+    tokenizer = word_tokenizer()
+    model = tiny.tiny_model(tokenizer, "mamba")
+    examples, encoded, batch = batch_of(people, template, tokenizer, "rows", target="turn", numbers=(0, 7, 30))
+    with torch.no_grad():
+        out = read_out(model, batch, "rows")
+        for row, number in enumerate((0, 7, 30)):
+            for place, forms in enumerate(encoded[number].options):
+                total = 0.0
+                for form in forms:
+                    ids = (*encoded[number].stem, *form)
+                    logs = alone(model, ids)
+                    total += math.exp(sum(logs[at - 1, ids[at]].item() for at in range(len(encoded[number].stem), len(ids))))
+                assert out.logp[row, place].exp().item() == pytest.approx(total, rel=1e-3)
+    assert examples[0].codes == (1, 2, 3)

@@ -1,0 +1,239 @@
+"""From a data set and a tiny model to an adapter: what it learns, what it says of itself, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy.stats import entropy
+
+from tests.respondents import tiny
+from tests.tuning.planted import quick, tiny_folder, word_tokenizer
+from valuestrata.errors import InputDataError, RunFailedError, UsageError
+from valuestrata.tuning import load_recipe
+
+torch = pytest.importorskip("torch", reason="needs the extra `local`")
+for library in ("peft", "trl", "datasets"):
+    pytest.importorskip(library, reason="needs the extra `train`")
+
+from valuestrata.prompts import load_template, render_prompts  # noqa: E402
+from valuestrata.respondents.local import load_local  # noqa: E402
+from valuestrata.tuning.data import tuning_data  # noqa: E402
+from valuestrata.tuning.tune import tune  # noqa: E402
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
+    pytest.mark.usefixtures("one_thread"),
+]
+
+
+@pytest.fixture(scope="module")
+def word(tmp_path_factory):
+    return tiny_folder(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture(scope="module")
+def learned(people, template, word, tmp_path_factory):
+    """One tuned adapter that several tests look at; `distribution`, in 12 updates."""
+    return tune(people, word, tmp_path_factory.mktemp("adapters") / "one", recipe=quick("distribution", template), max_steps=12)
+
+
+def asked(model, dataset, template, part="test"):
+    prompts = list(render_prompts(dataset, dataset.part("paper", part), template=load_template(template), elicitation="logprob"))
+    answers = {answer.prompt.pair_id: answer for answer in load_local(model, device="cpu").answer(prompts)}
+    return {prompt.pair_id: answers[prompt.pair_id] for prompt in prompts}
+
+
+# --- what is learned --------------------------------------------------------------------------------------------------
+
+OWN = {name: {} for name in ("paper", "modal", "distribution", "ordinal", "shift", "fair", "dpo")} | {
+    "mode": {"base": "modal", "objective": "mode"},
+    "w1": {"base": "ordinal", "objective": "w1"},
+    "cross-entropy": {"base": "distribution", "objective": "cross-entropy"},
+    "option": {"base": "modal", "target": "option"},
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_every_recipe_lowers_its_own_objective(name, people, template, word, tmp_path):
+    changes = dict(OWN[name])
+    recipe = quick(changes.pop("base", name), template, **changes, max_steps=10, accumulation=2)
+    result = tune(people, word, tmp_path / "a", recipe=recipe)
+    assert result.before["step"] == 0
+    assert result.after["step"] == 10
+    assert result.after["loss"] < 0.6 * result.before["loss"]
+    curve = result.curve.filter(pl.col("part") == "train")
+    assert curve["step"].to_list() == list(range(1, 11))
+    assert curve["loss"][-1] < curve["loss"][0]
+    assert curve["loss_answer"].null_count() == 0
+    assert curve["loss_prefill"].null_count() == (0 if recipe.objective == "tokens" and recipe.target == "turn" else 10)
+
+
+def test_only_a_model_that_sees_personas_tells_subgroups_apart(people, template, word, tmp_path):
+    # Without personas the best there is are the mean shares of each item, at the divergence of the subgroups from them.
+    by_item = {}
+    for example in tuning_data(people, quick("distribution", template)).train:
+        by_item.setdefault(example.prompt.item, []).append(np.array(example.shares))
+    floor = np.mean([entropy(shares, np.mean(rows, axis=0)) for rows in by_item.values() for shares in rows])
+    recipe = quick("distribution", template, epochs=25, learning_rate=1e-2, mass_weight=0, **{"validation.every": 25})
+    loss = {}
+    for control in (None, "no-persona"):
+        result = tune(people, word, tmp_path / str(control), recipe=recipe, control=control)
+        loss[control] = result.curve.filter(pl.col("part") == "train")["loss"][-10:].mean()
+    assert loss[None] < 0.6 * floor
+    assert loss["no-persona"] > 0.85 * floor
+    men, women = (asked(f"{word}+{tmp_path / 'None'}", people, template, "all")[f"A_sex_{sex}"].option_probs for sex in ("Male", "Female"))
+    # Planted: .7 .2 .1 among men, .1 .2 .7 among women.
+    assert men[0] > 0.5 > 0.3 > women[0]
+    assert women[2] > 0.5 > 0.3 > men[2]
+
+
+# --- what stands on disk ----------------------------------------------------------------------------------------------
+
+
+def test_an_adapter_says_what_made_it(learned, people, word):
+    folder = learned.adapter
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "loss.csv",
+        "loss.png",
+        "loss.svg",
+        "recipe.resolved.yaml",
+        "training.json",
+    ]
+    assert not folder.with_name("one.unfinished").exists()
+    said = json.loads((folder / "training.json").read_text())
+    assert said == learned.document
+    assert said["data"]["fingerprint"] == people.fingerprint
+    assert said["base"]["word"] == word
+    assert len(said["base"]["revision"]) == 64
+    assert said["held_out"]["subgroups"] == sorted(people.subgroups.filter(pl.col("stratum") == "age_x_town")["subgroup"])
+    assert said["updates"] == {"planned": 12, "made": 12, "kept": 12}
+    assert said["request"]["recipe"] == load_recipe(folder / "recipe.resolved.yaml").document
+    assert {"torch", "transformers", "peft", "trl"} <= set(said["versions"])
+    assert json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"] == word.removeprefix("hf:")
+    curve = pl.read_csv(folder / "loss.csv")
+    assert curve["part"].to_list().count("train") == 12
+    assert (folder / "loss.svg").read_text().startswith("<svg")
+    assert (folder / "loss.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_adapter_answers_as_its_own_training_measured_it(learned, people, template, word):
+    answers = asked(f"{word}+{learned.adapter}", people, template, "validation")
+    gold = {
+        pair: (p_mode, mode)
+        for pair, p_mode, mode in people.gold.filter(pl.col("half") == "all").select("pair_id", "p_mode", "mode").iter_rows()
+    }
+    masses, expected = [], []
+    for pair, answer in answers.items():
+        best = max(range(len(answer.option_probs)), key=lambda at: answer.option_probs[at])
+        masses.append(answer.option_mass)
+        expected.append(gold[pair][0][best])
+    assert learned.after["option_mass"] == pytest.approx(sum(masses) / len(masses), rel=1e-3)
+    assert learned.after["accuracy_expected"] == pytest.approx(sum(expected) / len(expected), rel=1e-3)
+
+
+def test_a_merged_model_answers_as_base_and_adapter(learned, people, template, word):
+    result = tune(people, word, learned.adapter, recipe=quick("distribution", template), max_steps=12, merge=True)
+    assert result.merged == learned.adapter / "merged"
+    one, other = (asked(model, people, template) for model in (f"{word}+{learned.adapter}", f"hf:{result.merged}"))
+    for pair, answer in one.items():
+        assert other[pair].option_probs == pytest.approx(answer.option_probs, rel=1e-3)
+    assert (asked(word, people, template)[pair].option_mass) < 0.1 * answer.option_mass
+
+
+def test_a_finished_training_is_returned_and_another_one_refused(learned, people, template, word):
+    before = (learned.adapter / "adapter_model.safetensors").stat().st_mtime_ns
+    again = tune(people, word, learned.adapter, recipe=quick("distribution", template), max_steps=12)
+    assert again.document == learned.document
+    assert again.curve.equals(learned.curve)
+    assert (learned.adapter / "adapter_model.safetensors").stat().st_mtime_ns == before
+    for changes, said in (
+        ({"max_steps": 13}, "recipe.max_steps 12, and this call says 13"),
+        ({"control": "no-persona"}, "control None, and this call says 'no-persona'"),
+        ({"seed": 3}, "recipe.seed 42, and this call says 3"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            tune(people, word, learned.adapter, **({"recipe": quick("distribution", template), "max_steps": 12} | changes))
+
+
+def test_weights_of_groups_move_and_are_kept(people, template, word, tmp_path):
+    recipe = quick("fair", template, **{"weights.dro_step": 0.5})
+    said = tune(people, word, tmp_path / "a", recipe=recipe, max_steps=8).document
+    assert sum(said["groups"].values()) == pytest.approx(1)
+    assert max(said["groups"].values()) > 1.5 * min(said["groups"].values())
+
+
+def test_early_stopping_keeps_the_best(people, template, word, tmp_path):
+    # At this rate the loss soon rises; a tenth of an epoch is one update.
+    recipe = quick("modal", template, learning_rate=0.5, epochs=9, **{"validation.every": 0.2, "early_stopping": {"patience": 2}})
+    result = tune(people, word, tmp_path / "a", recipe=recipe)
+    updates = result.document["updates"]
+    assert updates["made"] < updates["planned"]
+    seen = result.curve.filter((pl.col("part") == "validation") & (pl.col("step") > 0))
+    assert updates["kept"] == seen.sort("loss")["step"][0]
+    assert result.after["step"] == updates["kept"]
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+def test_a_place_that_is_taken_is_refused_before_anything_is_loaded(people, template, tmp_path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "thesis.txt").write_text("mine")
+    with pytest.raises(UsageError, match="exists and is no adapter made here"):
+        tune(people, "hf:./absent", tmp_path / "notes", recipe=quick("modal", template))
+    (tmp_path / "a.unfinished").mkdir()
+    (tmp_path / "a.unfinished" / "thesis.txt").write_text("mine")
+    with pytest.raises(UsageError, match="is no training begun here"):
+        tune(people, "hf:./absent", tmp_path / "a", recipe=quick("modal", template))
+
+
+def test_models_that_cannot_be_tuned_are_refused(people, template, word, learned, tmp_path):
+    recipe = quick("modal", template)
+    with pytest.raises(UsageError, match=r"Merge .* into its base first"):
+        tune(people, f"{word}+{learned.adapter}", tmp_path / "a", recipe=recipe)
+    with pytest.raises(UsageError, match="not a model on this machine"):
+        tune(people, "openai/gpt", tmp_path / "a", recipe=recipe)
+    bare = word_tokenizer()
+    bare.chat_template = None
+    tiny.tiny_model(bare).save_pretrained(tmp_path / "bare")
+    bare.save_pretrained(tmp_path / "bare")
+    with pytest.raises(InputDataError, match="has no chat template"):
+        tune(people, f"hf:{tmp_path / 'bare'}", tmp_path / "a", recipe=recipe)
+
+
+def test_a_training_part_without_pairs_is_refused(people, template, word, tmp_path):
+    empty = replace(people, splits=people.splits.filter(pl.col("part") != "train"))
+    with pytest.raises(InputDataError, match="nothing trains in split 'paper'"):
+        tune(empty, word, tmp_path / "a", recipe=quick("modal", template))
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_validation_pairs_training_goes_to_its_end(people, template, word, tmp_path):
+    without = replace(people, splits=people.splits.filter(pl.col("part") != "validation"))
+    recipe = quick("modal", template, early_stopping={"patience": 1}, max_steps=3)
+    result = tune(without, word, tmp_path / "a", recipe=recipe)
+    assert (result.before, result.after) == (None, None)
+    assert result.document["updates"] == {"planned": 3, "made": 3, "kept": 3}
+
+
+def test_a_loss_that_is_no_number_ends_the_training_and_keeps_the_checkpoints(people, template, word, tmp_path):
+    recipe = quick("modal", template, learning_rate=1e30, max_grad_norm=1e30, warmup_ratio=0, **{"validation.samples": 0})
+    with pytest.raises(RunFailedError, match=r"not a number at update \d+, at a learning rate of 1e\+30"):
+        tune(people, word, tmp_path / "a", recipe=recipe)
+    assert not (tmp_path / "a").exists()
+    assert (tmp_path / "a.unfinished" / "plan.json").is_file()
+
+
+def test_processes_that_do_not_divide_the_batch_are_refused(people, template, word, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    from valuestrata.tuning.trainer import arguments
+
+    with pytest.raises(UsageError, match="batch of 8 examples cannot be shared by 3 processes"):
+        arguments(load_recipe("modal"), Path(tmp_path), 10, 100, validate=True, use_cpu=True, bf16=False)

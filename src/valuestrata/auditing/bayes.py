@@ -195,7 +195,7 @@ def _basis(design: Design, mask: NDArray[np.bool_]) -> tuple[Floats, Floats]:
 
 def _disagreements(told: Sequence[Floats], drawn: Drawn, sampling: Sampling) -> list[str]:
     """Say where the chains do not agree, hold too few independent draws, or did not walk the posterior everywhere."""
-    import arviz
+    import arviz  # pyright: ignore[reportMissingImports]
 
     notes = [f"Bayesian estimate at equal difficulty: {sampling.chains} chains of {sampling.draws:,} draws, seed {sampling.seed}."]
     if told:
@@ -222,7 +222,7 @@ def _bambi() -> Any:
     """Import bambi; what its libraries say of themselves while they are imported is no concern of a user's."""
     with _quiet():
         try:
-            import bambi
+            import bambi  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise MissingExtraError("A Bayesian estimate of gaps (mixed='bayes')", "bayes", "bambi") from error
     return bambi

@@ -78,7 +78,7 @@ WIDE = {"ci_low": -0.5, "ci_high": 0.5}
         ((0.02, 0.01), (0.2, 0.1), (4e-4, 1e-4), WIDE, "spread-narrower", "in absolute terms only"),
         # The corrected variance went the other way, or did not move.
         ((0.02, 0.01), (0.2, 0.1), (1e-4, 4e-4), {}, "spread-narrower", "relative to its level only"),
-        ((0.02, 0.01), (0.2, 0.1), (1e-4, 4e-4), WIDE, "spread-moved-with-noise", "fell, but a change of noise can explain it"),
+        ((0.02, 0.01), (0.2, 0.1), (1e-4, 4e-4), WIDE, "spread-moved-with-noise", "subgroups fell, but a change of noise can explain it"),
         (
             (0.02, 0.01),
             (0.1, 0.2),
@@ -159,3 +159,10 @@ def test_levels_that_lack_cells_are_said_to_differ_in_other_attributes():
     for rule in ("mixed", "levelled-down", "spread-narrower"):
         assert UNEVEN not in one(said(changes=changes), rule)["verdict"]
         assert one(said(changes=noted), rule)["verdict"].endswith(f"; {UNEVEN}")
+
+
+def test_of_two_spreads_the_one_that_moved_is_named():
+    rows = [moved("sd", 0.02, 0.021), moved("cv", 0.2, 0.1, "x", **WIDE), moved("variance_corrected", 4e-4, 4e-4)]
+    assert one(said(changes=[change(), *rows]), "spread-moved-with-noise")["claim"] == (
+        "the spread of the subgroups fell relative to its level, but a change of noise can explain it"
+    )

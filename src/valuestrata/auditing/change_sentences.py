@@ -163,7 +163,8 @@ def spreads(absolute: Moved, relative: Moved, corrected: Row | None, manner: Man
         which = "" if len(beyond) == 2 else " in absolute terms only" if absolute.beyond else " relative to its level only"
         head, rule = f"{who} are {'closer together' if word == 'narrower' else 'further apart'} than before{which}", f"spread-{word}"
     elif shown:
-        head, rule = f"the spread of {who} {shown[0].way}, but a change of noise can explain it", "spread-moved-with-noise"
+        which = "" if len(shown) == 2 else " in absolute terms" if shown[0] is absolute else " relative to its level"
+        head, rule = f"the spread of {who} {shown[0].way}{which}, but a change of noise can explain it", "spread-moved-with-noise"
     else:
         head, rule = f"no change in the spread of {who} is shown, which is no proof that there is none", "spread-not-changed"
     text = f"{title(metric)} {_moved(absolute, 'standard deviation', manner)}, {_moved(relative, 'CV', manner)}"

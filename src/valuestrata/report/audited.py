@@ -178,20 +178,24 @@ def gap_grid(dataset: Dataset, gaps: pl.DataFrame, runs: Sequence[str]) -> Grid:
         mine = gaps.filter(pl.col("run") == run).sort("metric", pl.col("p_holm").fill_null(2.0), maintain_order=True)
         for row in mine.iter_rows(named=True):
             pair = f"{row['level']} − {row['against_level']}"
+            behind = f"{count(row['items'])} items, {count(row['pairs'])} pairs"
             cells = (
                 Td(run, metric_title(row["metric"]), "text"),
-                Td(pair, titles.get(str(row["attribute"]), str(row["attribute"])), "text"),
+                Td(pair, f"{titles.get(str(row['attribute']), str(row['attribute']))}: {behind}", "text"),
                 scored(Cell(row["gap"], row["ci_low"], row["ci_high"])),
                 Td(number(row["expected_alike"])),
                 Td(_p(row["p_holm"])),
-                Td(number(row["gap_baseline"]), row["baseline"] or ""),
+                Td(number(row["gap_baseline"])),
                 scored(Cell(row["excess"], row["excess_low"], row["excess_high"])),
                 scored(Cell(row["held"], row["held_low"], row["held_high"])),
                 scored(Cell(row["adjusted"], row["adjusted_low"], row["adjusted_high"])),
                 Td(row["remains"] or NONE, css="text"),
-                Td(count(row["items"]), f"{count(row['pairs'])} pairs"),
             )
             rows.append(Tr(cells))
+        for metric, name in (
+            mine.filter(pl.col("baseline").is_not_null()).select("metric", "baseline").unique(maintain_order=True).iter_rows()
+        ):
+            notes[f"{run}, {metric_title(metric)}: the baseline is {name}."] = None
         for metric, note in mine.filter(pl.col("note").is_not_null()).select("metric", "note").unique(maintain_order=True).iter_rows():
             notes[f"{run}, {metric_title(metric)}: {note}"] = None
     headers = (
@@ -205,7 +209,6 @@ def gap_grid(dataset: Dataset, gaps: pl.DataFrame, runs: Sequence[str]) -> Grid:
         "Other attributes held",
         "At equal difficulty, too",
         "What remains",
-        "Items",
     )
     said = "Of distances such as NMAE a positive gap is worse for the level named first."
     means = "; ".join(f"{word}: {meaning}" for word, meaning in REMAINS.items())

@@ -3,12 +3,13 @@
     python bench/audit_study.py --repetitions 1000 -o docs/auditing-proven.md
 
 The page is written whole by this command. Seeds are numbers of data sets and conditions, so that the same command gives the same
-figures, with however many processes; `--rows FOLDER` keeps the rows behind them.
+figures, with however many processes. `--rows FOLDER` keeps the rows behind them, and a study that was stopped goes on from there.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import time
@@ -47,6 +48,7 @@ from bench.audit_worlds import (
 )
 from valuestrata.auditing.disparity import corrected_variance
 from valuestrata.auditing.power import power
+from valuestrata.files import write_text
 from valuestrata.scores.layout import Values
 
 # Of the data sets: others than those on which the audit was written.
@@ -240,8 +242,19 @@ def tasks(repetitions: int) -> list[tuple[str, int, int, int]]:
     return made
 
 
-def done(task: tuple[str, int, int, int], permutations: int) -> tuple[str, list[dict[str, Any]], float]:
-    """Do a task; return its part, its rows and the seconds it took a core."""
+def done(task: tuple[str, int, int, int], permutations: int, kept: Path | None) -> tuple[str, list[dict[str, Any]], float]:
+    """Do a task, or read what came of it from a folder; return its part, its rows and the seconds it took a core."""
+    path = None if kept is None else kept / f"{'-'.join(map(str, task))}-{permutations}.json"
+    if path is not None and path.exists():
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return task[0], found["rows"], found["seconds"]
+    rows, seconds = _rows(task, permutations)
+    if path is not None:
+        write_text(path, json.dumps({"seconds": seconds, "rows": rows}))
+    return task[0], rows, seconds
+
+
+def _rows(task: tuple[str, int, int, int], permutations: int) -> tuple[list[dict[str, Any]], float]:
     part, place, seed, repetitions = task
     started = time.process_time()
     if part == "spread":
@@ -252,7 +265,7 @@ def done(task: tuple[str, int, int, int], permutations: int) -> tuple[str, list[
         rows = list(world_rows(conditions()[place], seed, repetitions, permutations))
     else:
         rows = list(claim_rows(planted()[place], seed, repetitions, permutations))
-    return part, rows, time.process_time() - started
+    return rows, time.process_time() - started
 
 
 def results(given: argparse.Namespace) -> Iterator[tuple[str, list[dict[str, Any]], float]]:
@@ -260,7 +273,7 @@ def results(given: argparse.Namespace) -> Iterator[tuple[str, list[dict[str, Any
     work = tasks(given.repetitions)
     if given.only:
         work = [task for task in work if task[0] == given.only]
-    one = partial(done, permutations=given.permutations)
+    one = partial(done, permutations=given.permutations, kept=None if given.rows is None else given.rows / "tasks")
     if given.processes == 1:
         yield from map(one, work)
         return
@@ -275,7 +288,7 @@ def main() -> int:
     parser.add_argument("--repetitions", type=int, default=1000, help="of each condition")
     parser.add_argument("--permutations", type=int, default=1000)
     parser.add_argument("--processes", type=int, default=1, help="figures do not depend on them")
-    parser.add_argument("--rows", type=Path, help="also keep the rows behind the figures here (a folder)")
+    parser.add_argument("--rows", type=Path, help="keep the rows behind the figures in this folder, and take from it what is done")
     parser.add_argument("--only", choices=("spread", "arrays", "claims", "whole"), help="a part of the study; the page lacks the others")
     parser.add_argument("-o", "--output", type=Path, required=True)
     given = parser.parse_args()
@@ -291,7 +304,6 @@ def main() -> int:
     schemas = {"arrays": COLUMNS, "claims": CLAIMS, "whole": LINES}
     frames = {name: pl.DataFrame(found, schema=schemas[name]) for name, found in rows.items()}
     if given.rows:
-        given.rows.mkdir(parents=True, exist_ok=True)
         for name, frame in frames.items():
             frame.write_parquet(given.rows / f"{name}.parquet")
     text = audit_page.document(**frames, repetitions=given.repetitions, permutations=given.permutations, minutes=seconds / 60)

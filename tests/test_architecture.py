@@ -10,7 +10,7 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "valuestrata"
 TOOLS = ["errors", "files", "frames", "progress", "yamlfile"]
 DATA = ["measures", "survey", "subgroups", "gold", "dataset", "goldtables", "landscape", "splits", "building"]
-MODELS = ["prompts", "respondents", "responses", "scores", "auditing", "tuning", "report", "studyfile", "study", "cli"]
+MODELS = ["prompts", "respondents", "responses", "scores", "auditing", "tuning", "openended", "report", "studyfile", "study", "cli"]
 ROOMS = TOOLS + DATA + MODELS
 
 

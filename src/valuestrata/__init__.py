@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from valuestrata.scores.variance import variance
     from valuestrata.splits import leakage_report
     from valuestrata.study import run_study
+    from valuestrata.study.teaching import run_generalisation
     from valuestrata.studyfile import Study, load_study
     from valuestrata.survey.codebook import Codebook, load_codebook
     from valuestrata.survey.read import read_survey
@@ -75,6 +76,7 @@ _HOME = {
     "Study": "studyfile",
     "load_study": "studyfile",
     "run_study": "study",
+    "run_generalisation": "study.teaching",
     "Codebook": "survey.codebook",
     "load_codebook": "survey.codebook",
     "read_survey": "survey.read",
@@ -114,6 +116,7 @@ __all__ = [
     "plan_asking",
     "power",
     "read_survey",
+    "run_generalisation",
     "run_study",
     "score",
     "variance",

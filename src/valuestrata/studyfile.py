@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, Self, cast
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from valuestrata.building import BuildSettings, paper_preset
 from valuestrata.errors import UsageError, did_you_mean
@@ -17,6 +17,9 @@ from valuestrata.responses.beside import kinds_of
 from valuestrata.scores.phrases import DIRECTED
 from valuestrata.scores.plan import Plan
 from valuestrata.yamlfile import StrictModel, checked, read_yaml
+
+# As `tuning.data.CONTROLS`; written out, because a study may be read where nothing can be tuned.
+TuningControl = Literal["no-persona", "country-only", "shuffled-persona"]
 
 
 class SurveySection(StrictModel):
@@ -143,6 +146,7 @@ class AuditSection(StrictModel):
     against: str | None = None
     metrics: list[str] = Field(default_factory=lambda: ["accuracy", "nmae"])
     permutations: int = Field(default=2000, ge=0)
+    mixed: Literal["penalised", "bayes"] = "penalised"
 
     @field_validator("metrics")
     @classmethod
@@ -151,6 +155,59 @@ class AuditSection(StrictModel):
             if metric not in DIRECTED:
                 raise ValueError(f"{metric!r} cannot be audited: it must say who is served worse.{did_you_mean(metric, DIRECTED)}")
         return value
+
+
+class RecipeEntry(StrictModel):
+    """One recipe to teach by, `change` in place of some of its fields; `controls` null takes those of the section."""
+
+    recipe: str
+    name: str | None = None
+    change: dict[str, Any] = Field(default_factory=dict[str, Any])
+    controls: list[TuningControl] | None = None
+
+    @property
+    def known_as(self) -> str:
+        """`name`, else the recipe's own name or that of its file."""
+        return self.name or Path(self.recipe).stem
+
+
+class SplitEntry(StrictModel):
+    """One split to teach and test in; without `fold` all its folds, each taught apart."""
+
+    scheme: str
+    fold: int | None = Field(default=None, ge=0)
+
+
+class TuneSection(StrictModel):
+    """Which models are taught by which recipes, under which controls, and tested in which splits."""
+
+    recipes: list[RecipeEntry] = Field(min_length=1)
+    models: list[str] = Field(default_factory=list[str])
+    controls: list[TuningControl] = Field(default_factory=lambda: cast("list[TuningControl]", ["no-persona"]))
+    swapped: bool = True
+    splits: list[SplitEntry] = Field(default_factory=list[SplitEntry])
+    test_pairs: int | None = Field(default=None, ge=1)
+    forgetting: bool = True
+
+    @field_validator("recipes", mode="before")
+    @classmethod
+    def _bare_words_are_recipes(cls, value: Any) -> Any:
+        return _each_as(value, "recipe")
+
+    @field_validator("splits", mode="before")
+    @classmethod
+    def _bare_words_are_splits(cls, value: Any) -> Any:
+        return _each_as(value, "scheme")
+
+    @model_validator(mode="after")
+    def _names_tell_apart(self) -> Self:
+        for what, names in (
+            ("recipes", [entry.known_as for entry in self.recipes]),
+            ("splits", [split_name(entry.scheme, entry.fold) for entry in self.splits]),
+        ):
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"two of its {what} are both called {twice[0]!r}" + ("; give one a `name`" if what == "recipes" else ""))
+        return self
 
 
 class ReportSection(StrictModel):
@@ -174,6 +231,7 @@ class Study(StrictModel):
     seeds: SeedsSection = Field(default_factory=SeedsSection)
     score: ScoreSection = Field(default_factory=ScoreSection)
     audit: AuditSection | None = None
+    tune: TuneSection | None = None
     report: ReportSection = Field(default_factory=ReportSection)
 
     @field_validator("audit", mode="before")
@@ -184,8 +242,7 @@ class Study(StrictModel):
     @field_validator("models", mode="before")
     @classmethod
     def _bare_words_are_models(cls, value: Any) -> Any:
-        entries = cast("list[Any]", value) if isinstance(value, list) else None
-        return value if entries is None else [{"model": entry} if isinstance(entry, str) else entry for entry in entries]
+        return _each_as(value, "model")
 
     @property
     def folder(self) -> Path:
@@ -208,6 +265,18 @@ class Study(StrictModel):
             split_seed=self.seeds.split,
         )
         return paper_preset(settings) if section.preset == "paper" else settings
+
+
+def split_name(scheme: str, fold: int | None) -> str:
+    """Name a split and fold as folders and runs do: `paper`, `unseen-item-fold-0`, `paper-disjoint`."""
+    return scheme.replace("+", "-") + ("" if fold is None else f"-fold-{fold}")
+
+
+def _each_as(value: Any, key: str) -> Any:
+    """Return a list of bare words as mappings that hold each under `key`; anything else as it is."""
+    if not isinstance(value, list):
+        return value
+    return [{key: entry} if isinstance(entry, str) else entry for entry in cast("list[Any]", value)]
 
 
 def load_study(file: str | Path) -> Study:
@@ -247,15 +316,21 @@ def _relative_to(study: Study, folder: Path) -> Study:
         }
     )
 
-    def template(value: str | None) -> str | None:
+    def file_here(value: str | None) -> str | None:
+        # A codebook, template or recipe may be a built-in's name instead of a path.
         return place(value) if value and (folder / value).is_file() else value
 
+    tune = study.tune
+    if tune is not None:
+        recipes = [entry.model_copy(update={"recipe": file_here(entry.recipe)}) for entry in tune.recipes]
+        tune = tune.model_copy(update={"recipes": recipes})
     return study.model_copy(
         update={
             "survey": moved,
             "output": str(folder / study.folder),
+            "tune": tune,
             "split": study.split.model_copy(update={"train_on": place(study.split.train_on)}),
-            "ask": study.ask.model_copy(update={"template": template(study.ask.template)}),
-            "models": [model.model_copy(update={"template": template(model.template)}) for model in study.models],
+            "ask": study.ask.model_copy(update={"template": file_here(study.ask.template)}),
+            "models": [model.model_copy(update={"template": file_here(model.template)}) for model in study.models],
         }
     )

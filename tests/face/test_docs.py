@@ -19,6 +19,7 @@ from valuestrata.studyfile import (
     SplitSection,
     Study,
     SurveySection,
+    TuneSection,
 )
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -32,6 +33,7 @@ SECTIONS = {
     "seeds": SeedsSection,
     "score": ScoreSection,
     "audit": AuditSection,
+    "tune": TuneSection,
     "report": ReportSection,
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,6 +68,15 @@ def verdict_lines(runs: list[Run], found: Assessment) -> None:
     from valuestrata.report import print_verdicts
 
     print_verdicts(runs, found.verdicts, Console())
+
+
+def lessons(said: Mapping[str, Sequence[str]], table: pl.DataFrame, metric: str) -> None:
+    """Print what teaching was worth in every split."""
+    from rich.console import Console
+
+    from valuestrata.report.generalisation import print_generalisation
+
+    print_generalisation(said, table, metric, Console())
 
 
 def asked(result: AskResult, as_json: bool) -> None:

@@ -54,6 +54,7 @@ def assess(
     part: str = "test",
     fold: int | None = None,
     against: str | None = None,
+    also: Sequence[tuple[str, str]] = (),
     plan: Declared | None = None,
     bootstrap: int = 1000,
     seed: int = 0,
@@ -65,6 +66,7 @@ def assess(
         runs: what to judge, with baselines and controls beside the models (`responses.beside` answers the baselines).
         split, part, fold: which pairs, as for `score`.
         against: name of a run that every other one is compared with, besides the standard comparisons.
+        also: (run, against) by name, compared besides.
         plan: declared beforehand; its comparisons are the declared family, its thresholds and primary metric the verdicts'.
         bootstrap: replicates behind every interval; 0 for none, and then there are no comparisons.
         seed: of the bootstrap.
@@ -80,7 +82,7 @@ def assess(
     drawn: dict[str, Any] = {"bootstrap": bootstrap, "seed": seed, "confidence": thresholds.confidence}
     scores = score(dataset, runs, **where, **drawn)
     family = [] if plan is None else plan.rows(runs, split, part, fold)
-    pairs = list(dict.fromkeys([*standard_comparisons(runs), *((row.run, row.against) for row in family), *_with(runs, against)]))
+    pairs = list(dict.fromkeys([*standard_comparisons(runs), *((row.run, row.against) for row in family), *_with(runs, against), *also]))
     metrics = tuple(dict.fromkeys([*COMPARED_METRICS, metric, *(row.metric for row in family)]))
     by = (*SCREENED, *({"item"} & {row.by for row in family}))
     compared = compare(dataset, runs, pairs, by=by, metrics=metrics, **where, **drawn)

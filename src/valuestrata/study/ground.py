@@ -109,12 +109,15 @@ def _seen_from_inside(study: Study) -> Study:
         # A built-in's name stays as it is.
         return place(value) if value and Path(value).is_file() else value
 
-    survey = study.survey
+    survey, tune = study.survey, study.tune
+    if tune is not None:
+        tune = tune.model_copy(update={"recipes": [entry.model_copy(update={"recipe": file(entry.recipe)}) for entry in tune.recipes]})
     moved = {key: place(getattr(survey, key)) for key in ("labels", "levels", "wording")}
     moved |= {"file": survey.file if survey.file == "embedded" else place(survey.file), "codebook": file(survey.codebook)}
     return study.model_copy(
         update={
             "output": ".",
+            "tune": tune,
             "survey": survey.model_copy(update=moved),
             "split": study.split.model_copy(update={"train_on": place(study.split.train_on)}),
             "ask": study.ask.model_copy(update={"template": file(study.ask.template)}),

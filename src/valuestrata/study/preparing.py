@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from valuestrata.dataset import Dataset
 from valuestrata.errors import InputDataError, MissingExtraError, UsageError
 from valuestrata.files import canonical_hash
@@ -50,8 +52,14 @@ class Prepared:
         return self.model.run_name
 
 
-def prepare(study: Study, dataset: Dataset, train_on: Dataset | None, say: Callable[[str], None]) -> list[Prepared]:
+def prepare(
+    study: Study, dataset: Dataset, train_on: Dataset | None, say: Callable[[str], None], *, only: pl.DataFrame | None = None
+) -> list[Prepared]:
     """Return the models of a study, each planned and checked; nothing is called, loaded or written.
+
+    Args:
+        study, dataset, train_on: what is asked of whom. say: told of what looks odd.
+        only: the pairs to ask, where they are not all of the split's part.
 
     Raises:
         UsageError: a template, order, paraphrase or pair that does not exist; an elicitation that a hosted model does not give; no
@@ -59,7 +67,7 @@ def prepare(study: Study, dataset: Dataset, train_on: Dataset | None, say: Calla
         InputDataError: a template that does not fit; a model file that is absent; a run of another identity in the way.
         MissingExtraError: the library through which a hosted model is asked is not installed.
     """
-    return [_prepared(study, model, dataset, train_on, say) for model in study.models]
+    return [_prepared(study, model, dataset, train_on, say, only) for model in study.models]
 
 
 def respondent_of(study: Study, model: ModelSection, dataset: Dataset, train_on: Dataset | None, *, calls: bool = True) -> Respondent:
@@ -75,8 +83,12 @@ def respondent_of(study: Study, model: ModelSection, dataset: Dataset, train_on:
     )
 
 
-def _prepared(study: Study, model: ModelSection, dataset: Dataset, train_on: Dataset | None, say: Callable[[str], None]) -> Prepared:
+def _prepared(
+    study: Study, model: ModelSection, dataset: Dataset, train_on: Dataset | None, say: Callable[[str], None], only: pl.DataFrame | None
+) -> Prepared:
     asking = _asking(study, model, dataset)
+    if only is not None:
+        asking = asking.of_pairs(asking.pairs.join(only.select("pair_id"), on="pair_id", how="semi", maintain_order="left"))
     run = study.folder / "runs" / model.run_name
     hosted = is_hosted(model.model)
     if model.max_cost is not None and not hosted:

@@ -80,7 +80,9 @@ def request_of(dataset: Dataset, asking: Asking, model: ModelSection, seeds: See
     """Hash what is asked of a model; `trained_on` is the fingerprint of the other data set that a baseline learns from."""
     template = [asking.template.name, asking.template.version, asking.elicitation]
     own = model.model_dump(exclude=_NOT_OF_ANSWERS)
-    return canonical_hash([dataset.fingerprint, asking.document, template, own, seeds.sampling, seeds.persona, trained_on])
+    # A study may ask pairs that were drawn; where they are from does not say which.
+    pairs = canonical_hash(sorted(asking.pairs["pair_id"]))
+    return canonical_hash([dataset.fingerprint, asking.document, pairs, template, own, seeds.sampling, seeds.persona, trained_on])
 
 
 def marks_of(files: Sequence[Path], before: Mapping[str, FileMark]) -> dict[str, FileMark]:

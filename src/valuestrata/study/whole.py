@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from valuestrata.auditing import Audit, audit, metrics_worth_auditing
+from valuestrata.auditing import Audit, check_mixed
 from valuestrata.dataset import Dataset, load_dataset
 from valuestrata.errors import RunFailedError, UsageError, did_you_mean
-from valuestrata.files import write_parquet
-from valuestrata.report import write_audit, write_report
 from valuestrata.respondents.models import check_word
-from valuestrata.responses.beside import baseline_name, baselines_beside, kinds_of
-from valuestrata.responses.kinds import Identified
+from valuestrata.responses.beside import baseline_name, kinds_of
 from valuestrata.responses.planning import select_pairs
 from valuestrata.responses.run import Run, load_run
-from valuestrata.scores.assess import Assessment, assess
+from valuestrata.scores.assess import Assessment
 from valuestrata.scores.layout import keys_of
-from valuestrata.scores.plan import Declared, DeclaredRow, declare, declared_rows, describe
-from valuestrata.scores.variation import variation
+from valuestrata.scores.plan import Declared, declare, describe
 from valuestrata.study.asked import Asked, ask_prepared
 from valuestrata.study.ground import built, write_resolved
+from valuestrata.study.judged import judge
 from valuestrata.study.preparing import prepare
 from valuestrata.studyfile import ModelSection, ReportSection, Study, SurveySection
 
@@ -82,11 +79,14 @@ def run_study(study: Study, *, say: Callable[[str], None] = lambda _line: None) 
             refused before the first of them is called; what was done stays and is not done again.
         RunFailedError: no model has an answer, or the disk does not take the answers.
     """
-    folder = study.folder
-    folder.mkdir(parents=True, exist_ok=True)
+    if study.tune is not None:
+        raise UsageError(f"{study.name}: its section `tune` teaches models; run it with `valuestrata run` or `run_generalisation`.")
+    study.folder.mkdir(parents=True, exist_ok=True)
     write_resolved(study)
     for model in study.models:
         check_word(model.model)
+    if study.audit is not None:
+        check_mixed(study.audit.mixed)
     dataset = built(study, say)
     train_on = load_dataset(study.split.train_on) if study.split.train_on else None
     prepared = prepare(study, dataset, train_on, say)
@@ -95,30 +95,8 @@ def run_study(study: Study, *, say: Callable[[str], None] = lambda _line: None) 
     asked = [ask_prepared(study, one, dataset, train_on, say) for one in prepared]
     runs = [load_run(one.run) for one, came in zip(prepared, asked, strict=True) if came.has_results]
     _check_any(study, asked, say)
-    models = len(runs)
-    where: dict[str, Any] = {"split": study.split.scheme, "part": study.split.part, "fold": study.split.fold}
-    runs += baselines_beside(dataset, runs, kinds=kinds_of(study.score.baselines), train_on=train_on, **where)
-    say("scoring")
-    section, seed = study.score, study.seeds.bootstrap
-    stands = _of_those_there(plan, runs, say)
-    against = _if_there(section.against, "score.against", runs, say)
-    found = assess(dataset, runs, against=against, plan=stands, bootstrap=section.bootstrap, seed=seed, **where)
-    for name in ("scores", "relative", "comparisons", "structure", "verdicts"):
-        write_parquet(folder / f"{name}.parquet", getattr(found, name), metadata={"valuestrata_plan": plan.hash})
-    audited = _audited(study, dataset, runs, say)
-    say("writing the report")
-    report = write_report(
-        dataset,
-        runs,
-        found.scores,
-        folder / "report.html",
-        title=study.report.title or study.name,
-        published=study.report.published,
-        assessment=found,
-        audit=audited,
-        variance=variation(dataset, runs[:models], bootstrap=section.bootstrap, seed=seed),
-    )
-    return StudyResult(dataset, tuple(runs), found, report, tuple(asked), audited)
+    found = judge(study, dataset, runs, plan, say, train_on=train_on)
+    return StudyResult(dataset, found.runs, found.assessment, found.report, tuple(asked), found.audit)
 
 
 def _check_any(study: Study, asked: Sequence[Asked], say: Callable[[str], None]) -> None:
@@ -131,58 +109,6 @@ def _check_any(study: Study, asked: Sequence[Asked], say: Callable[[str], None])
     why = "; ".join(f"{one.run}: {one.error or one.stopped or one.problem or 'nothing was asked'}" for one in without)
     error = RunFailedError if any(one.error or one.failed for one in without) else UsageError
     raise error(f"{study.folder}: no model has an answer, so that there is nothing to score. {why}")
-
-
-@dataclass(frozen=True)
-class _OfThoseThere(Declared):
-    """A declared plan of a study in which some run has no answers: it declares what it did, of the runs that are there."""
-
-    def rows(self, runs: Sequence[Identified], scheme: str, part: str, fold: int | None = None) -> list[DeclaredRow]:
-        names = {run.name for run in runs}
-        there = [planned for planned in self.plan.comparisons if {planned.run, planned.against} <= names]
-        # An empty list would stand for the usual comparisons, which this plan does not declare.
-        if self.status != "declared" or not there:
-            return []
-        return declared_rows(self.plan.model_copy(update={"comparisons": there}), runs, scheme, part, fold)
-
-
-def _of_those_there(plan: Declared, runs: Sequence[Run], say: Callable[[str], None]) -> Declared:
-    names = {run.name for run in runs}
-    lost = [planned for planned in plan.plan.comparisons if not {planned.run, planned.against} <= names]
-    if not lost:
-        return plan
-    for planned in lost:
-        say(f"the declared comparison of {planned.run} with {planned.against} is not made: one of them has no answers")
-    return _OfThoseThere(**{field.name: getattr(plan, field.name) for field in fields(plan)})
-
-
-def _if_there(name: str | None, key: str, runs: Sequence[Run], say: Callable[[str], None]) -> str | None:
-    """Return the run that `key` names, None where it has no answers this time."""
-    if name is None or any(run.name == name for run in runs):
-        return name
-    say(f"{key} names {name}, which has no answers; nothing is compared with it")
-    return None
-
-
-def _audited(study: Study, dataset: Dataset, runs: list[Run], say: Callable[[str], None]) -> Audit | None:
-    """Audit the runs and write the audit's own folder; None where the study does not ask for it."""
-    if study.audit is None:
-        return None
-    say("auditing")
-    found = audit(
-        dataset,
-        runs,
-        split=study.split.scheme,
-        part=study.split.part,
-        fold=study.split.fold,
-        against=_if_there(study.audit.against, "audit.against", runs, say),
-        metrics=metrics_worth_auditing(runs, study.audit.metrics),
-        permutations=study.audit.permutations,
-        bootstrap=study.score.bootstrap,
-        seed=study.seeds.bootstrap,
-    )
-    write_audit(dataset, runs, found, study.folder / "audit")
-    return found
 
 
 def _declared(study: Study, dataset: Dataset) -> Declared:

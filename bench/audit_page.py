@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import polars as pl
 from scipy.stats import beta
@@ -12,6 +13,10 @@ from bench.audit_whole import NOTHING
 from bench.audit_worlds import ALPHA, DESIGNS
 
 CONFIDENCE = 0.99
+# Columns of false claims where nothing is planted; models whose gaps are only difficulty; the gap and pairs that must be found.
+FALSE = ("worst", "any_gap", "any_adjusted", "remains", "hidden")
+DIFFICULT = ("nation", "person", "labels")
+LARGE = (0.10, 1000)
 
 PAGE = """# The audit on planted bias
 
@@ -25,6 +30,14 @@ in {minutes:.0f} minutes of one core (`--processes 2` halves them and changes no
 sets are built as any other (joint redraws, the paper's split), {worlds} in all, each serving several repetitions; the model answers
 anew in every one. Claims are made at the {alpha:.0%} level. In brackets stands the one-sided {confidence:.0%} lower bound of a rate
 (Clopper and Pearson): a level is kept where it is at most {alpha:.2f}.
+
+## The five targets
+
+| target | found | of | met |
+| --- | --- | --- | --- |
+{targets}
+
+Rates of false claims are the largest of their tables, by lower bound. Margins hold two standard errors of the repetitions.
 
 Designs, in test subgroups:
 
@@ -85,9 +98,15 @@ the repetitions one at least is said to remain.
 
 {planted}
 
-The whole audit of both models, `after` against `before`, with two cheap baselines beside them, {audits} times over; each took
-{seconds:.0f} seconds of a core (2,000 permutations, 1,000 replicates). Every line that claims something of a subgroup, of two levels or
-of an intersection is held against the same contrast of the planted scores: *there* where that lies on the side which the line names.
+It is asked whether an audit finds bias that one model has and the other has not, and says nothing else: subgroups served worse, gaps,
+intersections, refusals, who gained and who lost, and what became of the spread. The whole audit of both models, `after` against
+`before`, with two cheap baselines beside them, {audits} times over; each took
+{seconds:.0f} seconds of a core (2,000 permutations, 1,000 replicates). Every line that claims something of a subgroup, of two levels, of an
+intersection or of a change, and every subgroup and level said to have gained or lost, is held against the same contrast of the planted
+scores: *there* where that lies on the side which the line names. At the 5 % level a few of the families that are looked at claim
+something that is not there.
+
+{there}
 
 {lines}
 
@@ -143,6 +162,7 @@ def document(
         confidence=CONFIDENCE,
         worlds=arrays.select("condition", "subgroups", "items", "effect", "world").n_unique()
         + claims.select("condition", "subgroups", "world").n_unique(),
+        targets=_targets(arrays, claims),
         designs="\n".join(
             f"- {subgroups}: attributes of {', '.join(map(str, levels))} levels, {people:,} respondents"
             for subgroups, (levels, people) in DESIGNS.items()
@@ -151,17 +171,84 @@ def document(
         claims=_claims(claims.filter(pl.col("condition") != "company")),
         families="\n".join(f"| {family} | {', '.join(f'`{rule}`' for rule in rules)} |" for family, rules in FAMILIES.items()),
         company=_company(claims.filter(pl.col("condition") == "company")),
-        power=_power(arrays.filter(pl.col("predicted").is_not_null() & (pl.col("condition") != "bias"))),
+        power=_power(_of_power(arrays)),
         planted=whole["planted"][0] if len(whole) else "",
         audits=whole["repetition"].n_unique(),
         seconds=whole["seconds"].mean() or 0.0,
+        there=_there(whole),
         lines=_lines(whole),
         first=_first(whole),
         waved=_share(bias["waved"].mean()),
         remains=_share(bias["remains"].mean()),
         spread=_spread(arrays.filter(pl.col("condition") == "spread")),
-        difficulty=_difficulty(arrays.filter(pl.col("condition").is_in(["nation", "person", "labels"]))),
+        difficulty=_difficulty(arrays.filter(pl.col("condition").is_in(DIFFICULT))),
     )
+
+
+def _targets(arrays: pl.DataFrame, claims: pl.DataFrame) -> str:
+    """Return what was asked of the audit beside what was found, the worst case of each; a target of which no rows are there is left out."""
+    made: list[tuple[str, str, str, bool]] = []
+
+    def false(target: str, rows: pl.DataFrame, columns: Sequence[str]) -> None:
+        cases = [(part[column].drop_nulls(), column) for part in rows.partition_by("condition", "subgroups") for column in columns]
+        known = [
+            (lower_bound(int(hits.sum()), len(hits)), int(hits.sum()) / len(hits), len(hits), name) for hits, name in cases if len(hits)
+        ]
+        if known:
+            bound, rate, trials, name = max(known)
+            found = f"at most {rate:.3f}, lower bound {bound:.3f} (`{name.removeprefix('any_')}`)"
+            made.append((f"{target}: lower bound at most {ALPHA:.2f}", found, f"{trials:,}", bound <= ALPHA))
+
+    fair = arrays.filter(pl.col("condition") == "fair")
+    for (subgroups,), part in fair.group_by("subgroups", maintain_order=True):
+        false(f"False claims, no gap planted, {subgroups} subgroups", part, FALSE)
+    false("False lines of each family, wherever nothing of it is planted", claims.filter(pl.col("condition") != "company"), list(FAMILIES))
+    powers = [_found(part) for part in _of_power(arrays).partition_by("condition", "subgroups", "items", "effect", maintain_order=True)]
+    planted = [one for one in powers if one.level and one.effect == LARGE[0] and one.pairs >= LARGE[1]]
+    if planted:
+        least = min(planted, key=lambda one: one.found)
+        text = f"{least.found:.3f} ± {2 * least.error:.3f} at the least ({len(planted)} designs)"
+        made.append(
+            (f"A gap of {LARGE[0]:.2f}, {LARGE[1]:,} pairs a side, found: at least 0.80", text, f"{least.trials:,}", least.found >= 0.8)
+        )
+    if powers:
+        worst = max(powers, key=lambda one: abs(one.found - one.predicted))
+        text = f"{worst.found - worst.predicted:+.3f} ± {2 * worst.error:.3f} at the most ({len(powers)} designs)"
+        met = abs(worst.found - worst.predicted) <= 0.05
+        made.append(("Power less what `valuestrata power` predicts: within 0.05", text, f"{worst.trials:,}", met))
+    spread = arrays.filter(pl.col("condition") == "spread")
+    if len(spread):
+        parts = [part["variance"] - part["planted"] for part in spread.partition_by("subgroups", "effect")]
+        off = max(parts, key=lambda one: abs(float(one.mean())))
+        text = f"{off.mean():+.6f} ± {2 * off.std() / len(off) ** 0.5:.6f} at the most ({len(parts)} designs)"
+        made.append(("Bias of the corrected variance: within 0.0002", text, f"{len(off):,}", abs(float(off.mean())) <= 0.0002))
+    false("A gap that is only difficulty, said to remain", arrays.filter(pl.col("condition").is_in(DIFFICULT)), ["remains"])
+    return "\n".join(f"| {target} | {found} | {of} | {'yes' if met else '**no**'} |" for target, found, of, met in made)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """How often what is planted was found in one design, and the standard error of that over the repetitions."""
+
+    level: bool
+    effect: float
+    pairs: float
+    found: float
+    error: float
+    predicted: float
+    trials: int
+
+
+def _of_power(arrays: pl.DataFrame) -> pl.DataFrame:
+    return arrays.filter(pl.col("predicted").is_not_null() & (pl.col("condition") != "bias"))
+
+
+def _found(part: pl.DataFrame) -> _Found:
+    level = part["condition"][0] == "level"
+    found = part["found" if level else "first"].cast(pl.Float64)
+    pairs = part["pairs"].mean() if level else part["items"][0]
+    error = float(found.std() or 0.0) / len(found) ** 0.5
+    return _Found(level, part["effect"][0], float(pairs), float(found.mean()), error, float(part["predicted"].mean()), len(part))
 
 
 def _share(value: object) -> str:
@@ -172,8 +259,16 @@ def _claims(rows: pl.DataFrame) -> str:
     lines = []
     for (condition, subgroups, metric), part in rows.group_by("condition", "subgroups", "metric", maintain_order=True):
         rates = ["–" if part[family].is_null().all() else _rate(part[family].drop_nulls()) for family in (*FAMILIES, "any")]
-        lines.append([str(condition), str(subgroups), str(metric), *rates])
-    return table(["run", "subgroups", "metric", *FAMILIES, "any"], lines)
+        lines.append([str(condition), str(subgroups), str(metric), f"{len(part):,}", *rates])
+    return table(["run", "subgroups", "metric", "runs", *FAMILIES, "any"], lines)
+
+
+def _there(rows: pl.DataFrame) -> str:
+    known = rows.filter(pl.col("true").is_not_null())
+    if known.is_empty():
+        return ""
+    false = int((known["true"] <= NOTHING).sum())
+    return f"Of {len(known):,} claims {false:,} ({false / len(known):.1%}) were of something that is not there."
 
 
 def _lines(rows: pl.DataFrame) -> str:
@@ -186,7 +281,8 @@ def _lines(rows: pl.DataFrame) -> str:
 
 
 def _first(rows: pl.DataFrame) -> str:
-    known = rows.filter(pl.col("true").is_not_null(), repetition=0)
+    # Who gained and who lost is a list in one line; the table above counts it.
+    known = rows.filter(pl.col("true").is_not_null(), ~pl.col("rule").str.contains("gained|lost"), repetition=0)
     found = known.select("run", "claim", "metric", "rule", "value", "true").rows()
     return table(
         ["run", "line", "metric", "figure", "true"],
@@ -213,31 +309,19 @@ def _rate(column: pl.Series) -> str:
 def _false(rows: pl.DataFrame) -> str:
     lines = []
     for (subgroups, items), part in rows.group_by("subgroups", "items", maintain_order=True):
-        lines.append(
-            [str(subgroups), str(items), *(_rate(part[name]) for name in ("worst", "any_gap", "any_adjusted", "remains", "hidden"))]
-        )
+        lines.append([str(subgroups), str(items), *(_rate(part[name]) for name in FALSE)])
     return table(["subgroups", "items", "worst", "gap", "adjusted", "remains", "hidden"], lines)
 
 
 def _power(rows: pl.DataFrame) -> str:
     lines = []
-    for (condition, subgroups, items, effect), part in rows.group_by("condition", "subgroups", "items", "effect", maintain_order=True):
-        found = part["found" if condition == "level" else "first"].cast(pl.Float64)
-        pairs = part["pairs"].mean() if condition == "level" else float(str(items))
-        predicted = float(part["predicted"].mean())
-        lines.append(
-            [
-                str(condition),
-                str(subgroups),
-                str(items),
-                f"{pairs:,.0f}",
-                f"{effect:.2f}",
-                f"{found.mean():.3f}",
-                f"{predicted:.3f}",
-                f"{found.mean() - predicted:+.3f}",
-            ]
-        )
-    return table(["served worse", "subgroups", "items", "pairs on a side", "gap", "found", "predicted", "difference"], lines)
+    for part in rows.partition_by("condition", "subgroups", "items", "effect", maintain_order=True):
+        one = _found(part)
+        design = [part["condition"][0], str(part["subgroups"][0]), str(part["items"][0]), f"{one.pairs:,.0f}", f"{one.effect:.2f}"]
+        figures = [f"{one.found:.3f} ± {2 * one.error:.3f}", f"{one.predicted:.3f}", f"{one.found - one.predicted:+.3f}", f"{one.trials:,}"]
+        lines.append(design + figures)
+    head = ["served worse", "subgroups", "items", "pairs on a side", "gap", "found", "predicted", "difference", "repetitions"]
+    return table(head, lines)
 
 
 def _spread(rows: pl.DataFrame) -> str:

@@ -15,13 +15,16 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from bench.audit_worlds import Floats
 from valuestrata.auditing import audit
 from valuestrata.auditing.setting import Setting, setting_of
-from valuestrata.auditing.verdicts import audit_verdicts, metrics_worth_auditing
+from valuestrata.auditing.verdicts import metrics_worth_auditing
 from valuestrata.building import BuildSettings, build
 from valuestrata.dataset import Dataset
+from valuestrata.report.audited import verdicts_of
+from valuestrata.report.words import subgroup_titles
 from valuestrata.responses.beside import baselines_beside
 from valuestrata.responses.schema import RESPONSES
 from valuestrata.survey.simulate import SimulationSettings, draw_survey, plant
@@ -33,7 +36,8 @@ BEFORE, AFTER, WORSE_LEVEL, WORSE_CELL = 0.50, 0.68, 0.15, 0.30
 REFUSED, RARELY = 0.20, 0.02
 # A true difference of less than this is none.
 NOTHING = 1e-6
-# Rules whose claims are about accuracy; the other metric is the rate of refusals.
+# Rules about a subgroup; rules about what became of a spread.
+SPREADS = ("spread-narrower", "spread-wider", "opposite-directions")
 SIGNED = ("served-worse", "intersection-worse", "intersection-better", "missing-concentrated")
 
 
@@ -111,6 +115,12 @@ def true_value(whole: Whole, line: Mapping[str, Any]) -> float | None:
     scores = before if line["run"] == "before" else after
     grid = np.where(setting.layout.present, scores[:, None], np.nan)
     mask = ~np.isnan(grid)
+    if rule in SPREADS:
+        return _true_spread(whole, line, mask)
+    if rule in ("better", "worse"):
+        old, new = whole.expected.get(metric, whole.expected["accuracy"])
+        gain = float(((new - old)[:, None] * mask).sum() / mask.sum())
+        return gain if rule == "better" else -gain
     if rule in SIGNED:
         weights = setting.weights("excess" if rule.startswith("intersection") else "residuals", mask)
         at = list(setting.layout.subgroups).index(str(line["key"]))
@@ -127,6 +137,36 @@ def true_value(whole: Whole, line: Mapping[str, Any]) -> float | None:
     return None
 
 
+def _true_spread(whole: Whole, line: Mapping[str, Any], mask: NDArray[np.bool_]) -> float:
+    """Return how far the expected scores of a population moved apart, or together where that is claimed; CV where only that is."""
+    setting = whole.setting
+    population = next(one for one in setting.populations if (one.by, one.key) == (line["by"], line["key"]))
+    members = setting.units[population.units]
+    pairs = members @ mask.sum(axis=1)
+    means = [members @ (scores * mask.sum(axis=1)) / pairs for scores in whole.expected["accuracy"]]
+    sd = [float(one.std()) for one in means]
+    cv = [one / float(mean.mean()) for one, mean in zip(sd, means, strict=True)]
+    if line["rule"] == "opposite-directions":
+        return -(sd[1] - sd[0]) * (cv[1] - cv[0])
+    before, after = cv if "relative to its level only" in line["claim"] else sd
+    return after - before if line["rule"] == "spread-wider" else before - after
+
+
+def moved_rows(whole: Whole, changes: pl.DataFrame) -> Iterator[dict[str, Any]]:
+    """Yield every level and subgroup of which `after` is said to have gained or lost (Holm), with its true gain or loss."""
+    setting = whole.setting
+    before, after = whole.expected["accuracy"]
+    pairs = setting.layout.present.sum(axis=1)
+    scores = changes.filter(pl.col("by").is_in(["level", "subgroup"]), run="after", measure="score", metric="accuracy")
+    for row in scores.filter(pl.col("outcome").is_in(["better", "worse"])).iter_rows(named=True):
+        attribute, _, level = str(row["key"]).partition("=")
+        inside = setting.members[attribute][level] if row["by"] == "level" else np.array(setting.layout.subgroups) == row["key"]
+        gain = float(((after - before) * pairs)[inside].sum() / pairs[inside].sum())
+        rule, sign = ("gained", 1.0) if row["outcome"] == "better" else ("lost", -1.0)
+        about = {"run": row["run"], "rule": f"{rule} ({row['by']})", "metric": row["metric"], "claim": f"{row['key']} {rule}"}
+        yield {**about, "value": row["change"], "true": sign * gain}
+
+
 def whole_rows(repetitions: int) -> Iterator[dict[str, Any]]:
     """Yield every line about the models of each repetition, with its true value and the seconds that the audit took."""
     whole = make_whole()
@@ -139,20 +179,23 @@ def whole_rows(repetitions: int) -> Iterator[dict[str, Any]]:
         runs = [*models, *baselines]
         started = time.process_time()
         found = audit(whole.dataset, runs, against="before", metrics=metrics_worth_auditing(runs, ("accuracy",)), seed=repetition)
-        lines = audit_verdicts(found, runs, whole.dataset)
+        lines = verdicts_of(whole.dataset, runs, found)
         seconds = time.process_time() - started
+        shared = {"repetition": repetition, "seconds": seconds, "planted": planted(whole)}
+        for row in moved_rows(whole, found.changes):
+            yield shared | row
         for line in lines.filter(pl.col("run").is_in(["before", "after"])).iter_rows(named=True):
             about = {name: line[name] for name in ("run", "rule", "metric", "claim", "value")}
-            yield {"repetition": repetition, **about, "true": true_value(whole, line), "seconds": seconds, "planted": planted(whole)}
+            yield shared | about | {"true": true_value(whole, line)}
 
 
 def planted(whole: Whole) -> str:
     """Say what is planted."""
-    layout = whole.setting.layout
+    layout, cell = whole.setting.layout, subgroup_titles(whole.dataset)[whole.cell]
     return (
         f"{RESPONDENTS:,} respondents, {len(layout.items)} items, {len(layout.subgroups)} test subgroups of "
         f"{', '.join(dict.fromkeys(whole.setting.stratum))}, {int(layout.present.sum()):,} pairs. `before` gives the label with chance "
         f"{BEFORE}, `after` with {AFTER}. `after` serves {whole.level} (age_group) worse by {WORSE_LEVEL}; both serve one cell of "
-        f"ethnicity and religion worse by {WORSE_CELL} ({whole.cell}); `after` refuses {REFUSED:.0%} of what it is asked of "
+        f"ethnicity and religion worse by {WORSE_CELL} ({cell}); `after` refuses {REFUSED:.0%} of what it is asked of "
         f"{whole.religion} (religion) and {RARELY:.0%} of all else."
     )

@@ -56,6 +56,13 @@ def test_spread_is_corrected_for_how_many_populations_were_looked_at():
     assert one(said(disparity=[*spreads(p=0.025), *spreads(p=0.5, **of_sex)]), "differ")["by"] == "all"
 
 
+def test_a_spread_beyond_noise_stands_beside_that_of_the_baseline():
+    theirs = spreads(run="baseline-item-mode", value=0.04, ci_low=0.01, ci_high=0.06)
+    line = one(said(disparity=[*spreads(), *theirs], gaps=[gap(baseline="baseline-item-mode")]), "differ")
+    assert "; that of the baseline item-mode is 4.0 points (95\u00a0% interval 1.0 to 6.0)" in line["verdict"]
+    assert "that of the baseline" not in one(said(disparity=spreads(), gaps=[gap(baseline=None)]), "differ")["verdict"]
+
+
 def test_levels_that_do_not_differ_share_a_line_with_each_figure():
     more = [
         {"by": "attribute", "key": key, "population": f"levels of {key}", "p": 0.5, "value": v}

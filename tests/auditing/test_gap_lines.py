@@ -95,6 +95,15 @@ def test_gaps_not_shown_are_no_proof_and_say_what_could_have_been_seen():
     assert "9.2 points (Female, Male) to 11.1 points (young, old)" in seen["verdict"]
 
 
+def test_levels_that_differ_without_a_gap_between_two_of_them_are_said_to():
+    of_sex = {"by": "attribute", "key": "sex", "population": "2 levels of sex"}
+    gaps = [gap(p_holm=0.6, excess_p_holm=0.6, adjusted_p_holm=0.6)]
+    differ = one(said(disparity=[*spreads(p=0.9), *spreads(**of_sex)], gaps=gaps), "no-gap-shown")
+    assert differ["claim"].endswith("no proof that there is none; the levels of sex differ, but it is not shown which of them")
+    alike = one(said(disparity=[*spreads(), *spreads(p=0.9, **of_sex)], gaps=gaps), "no-gap-shown")
+    assert "not shown which" not in alike["verdict"]
+
+
 def test_a_gap_that_would_have_been_seen_needs_no_warning():
     assert "underpowered" not in rules_of(said(gaps=[gap(p_holm=0.6, excess_p_holm=0.6, adjusted_p_holm=0.6, se=0.005)]))
     assert "underpowered" in rules_of(said(gaps=[gap(p_holm=0.6, excess_p_holm=0.6, adjusted_p_holm=0.6, se=0.009)]))

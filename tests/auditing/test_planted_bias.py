@@ -16,6 +16,7 @@ from scipy.stats import binom
 
 from bench.audit_claims import claim_rows
 from bench.audit_claims import planted as conditions
+from bench.audit_whole import NOTHING, whole_rows
 from bench.audit_worlds import (
     ALPHA,
     ATTRIBUTE,
@@ -206,3 +207,18 @@ def test_a_level_is_not_blamed_for_the_company_it_keeps():
     assert frame["gap"].mean() > 0.5
     for family in ("remains", "hidden"):
         assert binom.sf(int(frame[family].sum()) - 1, len(frame), ALPHA) > RARE
+
+
+def test_what_two_models_do_to_a_survey_of_full_size_is_said_and_little_else():
+    """Every claim of one audit of two models is held against the planted scores."""
+    rows = pl.DataFrame(list(whole_rows(1)))
+    claims = rows.filter(pl.col("true").is_not_null())
+    assert len(claims) > 50
+    # What makes no claim of a subgroup, a level or a change has no truth to be held against.
+    assert rows.filter(pl.col("true").is_null())["rule"].is_in(["served-worse", "gap-remains", "better", "spread-wider"]).sum() == 0
+    assert (claims["true"] <= NOTHING).sum() <= 2
+    after = claims.filter(run="after")
+    assert after.filter(pl.col("claim").str.contains("than for 25-34 years"), rule="gap-remains").height >= 3
+    assert after.filter(pl.col("claim").str.contains("^Muslim is refused more often"), rule="missing-uneven").height == 3
+    assert {"better", "intersection-worse", "served-worse", "spread-wider"} <= set(after["rule"])
+    assert "gap-remains" not in claims.filter(run="before")["rule"].to_list()

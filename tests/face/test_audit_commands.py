@@ -9,7 +9,7 @@ from valuestrata import Audit
 from valuestrata.auditing.power import POWER
 from valuestrata.auditing.schema import MEASURES
 from valuestrata.auditing.verdicts import AUDIT_VERDICTS, RULES
-from valuestrata.errors import InputDataError, UsageError
+from valuestrata.errors import InputDataError, MissingExtraError, UsageError
 from valuestrata.study import run_study
 from valuestrata.studyfile import load_study
 
@@ -84,6 +84,7 @@ def test_published_figures_are_put_beside_the_run_that_is_named(call, asked):
         (["--published", "base=GPT"], 2, "No disparities are published"),
         (["--split", "papper"], 2, "Did you mean 'paper'"),
         (["--permutations", "-1"], 2, "permutations"),
+        (["--mixed", "bays"], 2, "Did you mean 'bayes'"),
     ],
 )
 def test_wrong_audits_are_refused_before_anything_is_written(call, asked, words, code, says):
@@ -153,12 +154,25 @@ def test_audit_true_is_an_audit_and_false_or_nothing_is_none(tiny):
         ("audit: {against: mood}", UsageError, "Did you mean 'mode'"),
         ("audit: {metrics: [acuracy]}", InputDataError, "Did you mean 'accuracy'"),
         ("audit: {agianst: mode}", InputDataError, "against"),
+        ("audit: {mixed: bays}", InputDataError, "audit.mixed.*'penalised' or 'bayes'"),
     ],
 )
 def test_a_misspelt_audit_is_refused(tiny, line, error, says):
     (tiny / "study.yaml").write_text(STUDY + line + "\n")
     with pytest.raises(error, match=says):
         run_study(load_study(tiny / "study.yaml"))
+
+
+def test_a_posterior_without_its_library_is_refused_before_anything_is_done(tiny, call, asked, monkeypatch):
+    monkeypatch.setattr("valuestrata.auditing.assemble.find_spec", lambda name: None)
+    outcome = call("audit", asked / "data", asked / "runs" / "base", "--mixed", "bayes", "-o", asked / "out", *FEW)
+    assert outcome.code == 2, outcome.err
+    assert "valuestrata[bayes]" in outcome.err
+    assert not (asked / "out").exists()
+    (tiny / "study.yaml").write_text(STUDY + "audit: {mixed: bayes}\n")
+    with pytest.raises(MissingExtraError, match="bayes"):
+        run_study(load_study(tiny / "study.yaml"))
+    assert not (tiny / "runs" / "tiny" / "runs").exists()
 
 
 def test_importing_the_room_does_not_hide_the_function():

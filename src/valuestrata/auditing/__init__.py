@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from valuestrata.auditing.adjusting import Sampling
-from valuestrata.auditing.assemble import METRICS, MIXED, Audit, audit
+from valuestrata.auditing.assemble import METRICS, MIXED, Audit, audit, check_mixed
 from valuestrata.auditing.schema import CHANGES, DISPARITY, ERRS, EXCESS, GAPS, GROUPS, MEASURES
 from valuestrata.auditing.verdicts import AUDIT_VERDICTS, audit_verdicts, metrics_worth_auditing
 
@@ -29,5 +29,6 @@ __all__ = [
     "Sampling",
     "audit",
     "audit_verdicts",
+    "check_mixed",
     "metrics_worth_auditing",
 ]

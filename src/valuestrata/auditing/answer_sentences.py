@@ -8,7 +8,7 @@ from statistics import NormalDist
 
 from valuestrata.auditing.gap_sentences import explained_of
 from valuestrata.auditing.rows import MANY_MISSING, RATES
-from valuestrata.auditing.sentences import Finding, Manner, Row, corrected, group_line, p_of, turned_ends
+from valuestrata.auditing.sentences import NO_PROOF, Finding, Manner, Row, corrected, group_line, p_of, turned_ends
 from valuestrata.scores.phrases import count, number, percent, size
 
 # Shares of answers missing from which a run's figures need care, and from which they say little else.
@@ -53,7 +53,8 @@ def missing_by_subgroup(rows: Sequence[Row], manner: Manner) -> list[Finding]:
         head = f"is {HAPPENS[metric]} more often than the rest"
         return [group_line(row, "missing-concentrated", f"{manner.name(row['subgroup'])} {head}", family, None, manner) for row in claims]
     nearest = min(tested, key=lambda row: row["p_worst"])
-    head = f"no subgroup is shown to be {HAPPENS[metric]} more often than the rest; nearest is {manner.name(nearest['subgroup'])}"
+    head = f"no subgroup is shown to be {HAPPENS[metric]} more often than the rest, {NO_PROOF}"
+    head += f"; nearest is {manner.name(nearest['subgroup'])}"
     return [group_line(nearest, "missing-not-concentrated", head, family, None, manner)]
 
 
@@ -157,8 +158,8 @@ def spread_ratio(row: Row, attributes: int, manner: Manner) -> Finding | None:
         f"{count(row['pairs'], 'pair')}; each of {count(attributes, 'attribute')} judged alone)"
     )
     if word == "flattened":
-        claim = f"{row['attribute']} is flattened"
-        how = f"its answers tell the levels less apart than people are, spread ratio with noise of people's answers out {number(value)}"
+        claim = f"the levels of {row['attribute']} are flattened"
+        how = f"its answers tell them less apart than people are, spread ratio with noise of people's answers out {number(value)}"
     else:
         claim = f"its answers differ more between levels of {row['attribute']} than people's do, as errors at random make them"
         how = f"spread ratio {number(value)}"

@@ -200,15 +200,23 @@ def _earlier(runs: Sequence[Answered], against: str | Mapping[str, str] | None) 
     return {run.name: against for run in runs if run.name != against}
 
 
+def check_mixed(mixed: str) -> None:
+    """Refuse an estimate of gaps at equal difficulty that is not of `MIXED` or whose library is missing; costs nothing.
+
+    Raises:
+        UsageError: not one of `MIXED`.
+        MissingExtraError: `bayes` without its library.
+    """
+    if mixed not in MIXED:
+        raise UsageError(f"mixed {mixed!r} is no estimate of gaps at equal difficulty.{did_you_mean(mixed, MIXED)}")
+    if mixed == "bayes" and find_spec("bambi") is None:
+        raise MissingExtraError("A Bayesian estimate of gaps (mixed='bayes')", "bayes", "bambi")
+
+
 def _posterior(mixed: str, sampling: Sampling | None, seed: int) -> Sampling | None:
     """Return how a posterior is to be drawn, None for the penalised estimate; errors before anything is worked out."""
-    if mixed not in MIXED:
-        raise UsageError(f"mixed={mixed!r} is no estimate of gaps at equal difficulty.{did_you_mean(mixed, MIXED)}")
-    if mixed == "penalised":
-        return None
-    if find_spec("bambi") is None:
-        raise MissingExtraError("A Bayesian estimate of gaps (mixed='bayes')", "bayes", "bambi")
-    return sampling or Sampling(seed=seed)
+    check_mixed(mixed)
+    return None if mixed == "penalised" else sampling or Sampling(seed=seed)
 
 
 def _check(

@@ -8,7 +8,7 @@ from math import pi, sqrt
 from statistics import NormalDist
 
 from valuestrata.auditing.groups import FEW_PAIRS
-from valuestrata.auditing.sentences import UNJUDGED, Finding, Manner, Row, p_of, turned, turned_ends, uneven
+from valuestrata.auditing.sentences import NO_PROOF, UNJUDGED, Finding, Manner, Row, p_of, turned, turned_ends, uneven
 from valuestrata.scores.phrases import count, number, size, title
 
 # The head of a pareto line -> its rule.
@@ -38,7 +38,7 @@ def overall(row: Row, manner: Manner) -> Finding:
     gain = turned(metric, row["change"])
     low, high = turned_ends(turned(metric, 1.0), row["ci_low"], row["ci_high"])
     rule = {"better": "better", "worse": "worse", "not shown": "no-change"}[row["outcome"]]
-    head = {"better": f"better than {against}", "worse": f"worse than {against}", "no-change": f"not shown to differ from {against}"}[rule]
+    head = "not shown to differ from" if rule == "no-change" else f"{rule} than"
     text = (
         f"{title(metric)} {size(metric, abs(gain))} {'better' if gain >= 0 else 'worse'} "
         f"({manner.interval(metric, low, high, 'the gain')}; {p_of(row['p'])}; {count(row['pairs'], 'pair')}"
@@ -46,7 +46,8 @@ def overall(row: Row, manner: Manner) -> Finding:
     noise = None if low is None or high is None else sqrt(2 / pi) * (high - low) / (2 * NormalDist().inv_cdf((1 + manner.confidence) / 2))
     text += ")" if noise is None else f"; noise alone gives {size(metric, noise)} on average)"
     where = (metric, "all", "all", gain, low, high, noise, None, None, row["p"], None, row["pairs"], against)
-    return Finding(rule, f"{head} over all pairs", text, *where)
+    end = ", which is no proof that it does not" if rule == "no-change" else ""
+    return Finding(rule, f"{head} {against} over all pairs{end}", text, *where)
 
 
 def gained_and_lost(spread: Row, scores: Sequence[Row], manner: Manner) -> Finding | None:
@@ -78,7 +79,8 @@ def gained_and_lost(spread: Row, scores: Sequence[Row], manner: Manner) -> Findi
     # Holm: the chance that any is named, and so the number of those named by chance, is at most alpha.
     alike = manner.alpha / family if family else None
     where = (metric, spread["by"], spread["key"], share, None, None, alike, None, None, None, None, spread["pairs"], spread["against"])
-    return Finding(rule, f"{claim}{who} against {spread['against']}", text, *where)
+    end = f", {NO_PROOF}" if rule == "no-change-shown" else ""
+    return Finding(rule, f"{claim}{who} against {spread['against']}{end}", text, *where)
 
 
 def _by_chance(scores: Sequence[Row], spread: Row, family: int, manner: Manner) -> str:
@@ -166,7 +168,7 @@ def spreads(absolute: Moved, relative: Moved, corrected: Row | None, manner: Man
         which = "" if len(shown) == 2 else " in absolute terms" if shown[0] is absolute else " relative to its level"
         head, rule = f"the spread of {who} {shown[0].way}{which}, but a change of noise can explain it", "spread-moved-with-noise"
     else:
-        head, rule = f"no change in the spread of {who} is shown, which is no proof that there is none", "spread-not-changed"
+        head, rule = f"no change in the spread of {who} is shown, {NO_PROOF}", "spread-not-changed"
     text = f"{title(metric)} {_moved(absolute, 'standard deviation', manner)}, {_moved(relative, 'CV', manner)}"
     if corrected is not None and corrected["change"] is not None:
         text += f"; variance with noise taken out {number(corrected['before'], 5)} before, {number(corrected['after'], 5)} after"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from statistics import NormalDist
 
 from valuestrata.auditing.gaps import Explained, Figure
-from valuestrata.auditing.sentences import UNJUDGED, Finding, Manner, Row, corrected, p_of, turned, turned_ends
+from valuestrata.auditing.sentences import NO_PROOF, UNJUDGED, Finding, Manner, Row, baseline_named, corrected, p_of, turned, turned_ends
 from valuestrata.scores.phrases import count, percent, size, title
 
 # Chance with which a detectable gap is found.
@@ -73,7 +73,7 @@ def gap(row: Row, family: int, manner: Manner) -> Finding | None:
     text = f"{title(metric)} {size(metric, abs(advantage))} {way} for {better} ({manner.interval(metric, low, high, 'the advantage')}"
     text += f"; noise alone gives {size(metric, alike)} on average" if alike is not None else ""
     text += f"; {p_of(row['p_holm'])}{corrected(family, 'gap')}; {count(row['items'], 'item')}, {count(row['pairs'], 'pair')})"
-    beside = f"beside the baseline {row['baseline']}" if row["baseline"] else "beside a baseline"
+    beside = f"beside {baseline_named(row['baseline'])}" if row["baseline"] else "beside a baseline"
     left = [
         _left(beside, turned_to.excess, advantage, metric, manner),
         _left("at equal difficulty", turned_to.adjusted, advantage, metric, manner),
@@ -109,11 +109,12 @@ def _left(called: str, one: Figure, advantage: float, metric: str, manner: Manne
     return f"{called} {size(metric, one.value)} {SAYS[word]} ({manner.interval(metric, one.low, one.high)})"
 
 
-def no_gaps(rows: Sequence[Row], shown: Sequence[str], family: int, manner: Manner) -> list[Finding]:
+def no_gaps(rows: Sequence[Row], shown: Sequence[str], family: int, manner: Manner, differ: Collection[str | None] = ()) -> list[Finding]:
     """Say of which attributes no gap is shown, and which gaps could not have been seen there.
 
     Args:
         rows: of GAPS, one run and metric. shown: attributes of which a gap is claimed. family: gaps tested together. manner: of writing.
+        differ: attributes whose levels are shown to differ, taken together.
     """
     found: list[Finding] = []
     unknown = [row for row in rows if row["p_holm"] is None]
@@ -138,7 +139,10 @@ def no_gaps(rows: Sequence[Row], shown: Sequence[str], family: int, manner: Mann
     largest = max(quiet, key=lambda row: abs(row["gap"]))
     pair = f"{largest['level']} less {largest['against_level']}"
     claim = f"no gap between levels of {attributes} is shown ({count(len(quiet), 'gap')} in {title(metric)}, Holm over {family}), "
-    claim += "which is no proof that there is none"
+    claim += NO_PROOF
+    together = [attribute for attribute in dict.fromkeys(row["attribute"] for row in quiet) if attribute in differ]
+    if together:
+        claim += f"; the levels of {', '.join(together)} differ, but it is not shown which of them"
     text = (
         f"the largest is {pair}, {size(metric, largest['gap'])} "
         f"({manner.interval(metric, largest['ci_low'], largest['ci_high'])}; noise alone gives {size(metric, largest['expected_alike'])} "

@@ -23,6 +23,8 @@ from valuestrata.scores.phrases import LOWER_IS_BETTER, count, ends, level, numb
 Row = Mapping[str, Any]
 # The claim of lines that can make none.
 UNJUDGED = "cannot be judged"
+# What is not shown is never called absent.
+NO_PROOF = "which is no proof that there is none"
 
 
 class Finding(NamedTuple):
@@ -110,6 +112,11 @@ def turned_ends(sign: float, low: float | None, high: float | None) -> tuple[flo
     return (low, high) if sign > 0 else (-high, -low)
 
 
+def baseline_named(run: str) -> str:
+    """Name a baseline by the name of its run, which mostly says already that it is one."""
+    return f"the baseline {run.removeprefix('baseline-')}"
+
+
 def corrected(family: int, noun: str) -> str:
     """Say for how many a p-value is corrected; nothing where there is one."""
     return f" corrected for {count(family, noun)}" if family > 1 else ""
@@ -138,12 +145,12 @@ def undefined(rows: Sequence[Row]) -> Finding | None:
     return Finding("cannot-be-judged", UNJUDGED, text, first["metric"], first["by"], first["key"], pairs=first["pairs"])
 
 
-def spread(row: Row, p: float | None, family: int, manner: Manner) -> Finding | None:
+def spread(row: Row, p: float | None, family: int, manner: Manner, baseline: Row | None = None) -> Finding | None:
     """Say whether subgroups, or levels, differ beyond noise.
 
     Args:
         row: of DISPARITY, measure spread_corrected. p: adjusted within the populations of the metric. family: how many these are.
-        manner: of writing.
+        manner: of writing. baseline: the same row of the best cheap baseline, where there is one.
     """
     if row["value"] is None:
         return None
@@ -160,6 +167,9 @@ def spread(row: Row, p: float | None, family: int, manner: Manner) -> Finding | 
     if manner.shown(p):
         aside = uneven(row)
         see = ": see their gaps" if aside else ""
+        if baseline is not None and baseline["value"] is not None:
+            theirs = manner.interval(metric, baseline["ci_low"], baseline["ci_high"])
+            aside = f"; that of {baseline_named(baseline['run'])} is {size(metric, baseline['value'])} ({theirs}){aside}"
         return _spread(row, "differ", f"{_who(row)} differ beyond noise", f"{figures}{aside}{see}", p)
     return _spread(row, "alike", f"{_who(row)} are not distinguishable from all alike, which is no proof that they are", figures, p)
 
@@ -258,7 +268,8 @@ def worst_groups(rows: Sequence[Row], baseline: Mapping[str, Row], manner: Manne
         ]
     # The one that comes nearest is named, so that nobody has to guess how near.
     nearest = min(tested, key=lambda row: row["p_worst"])
-    head = f"no subgroup is shown to be served worse than the rest in {title(metric)}{aside}; nearest is {manner.name(nearest['subgroup'])}"
+    head = f"no subgroup is shown to be served worse than the rest in {title(metric)}, {NO_PROOF}{aside}"
+    head += f"; nearest is {manner.name(nearest['subgroup'])}"
     return [group_line(nearest, "nobody-shown-worse", head, family, baseline, manner)]
 
 
@@ -283,7 +294,9 @@ def group_line(row: Row, rule: str, claim: str, family: str, baseline: Mapping[s
     other = (baseline or {}).get(row["subgroup"])
     if other is not None and other["rest"] is not None:
         theirs = turned(metric, other["rest"])
-        text += f"; the baseline {other['run']} is {size(metric, abs(theirs))} {'better' if theirs > 0 else 'worse'} there than on its rest"
+        text += (
+            f"; {baseline_named(other['run'])} is {size(metric, abs(theirs))} {'better' if theirs > 0 else 'worse'} there than on its rest"
+        )
     return Finding(
         rule,
         claim,
@@ -320,7 +333,8 @@ def excess(rows: Sequence[Row], manner: Manner) -> list[Finding]:
         nearest = min(tested, key=lambda row: (row["p_holm"], row["p_bh"], row["p"]))
         screened = sum(manner.shown(row["p_bh"], row["excess"]) for row in tested)
         also = f" (screening at a false discovery rate of {percent(manner.alpha)} names {count(screened, 'cell')})" if screened else ""
-        head = f"no cell is shown to be served otherwise than its levels explain{also}; nearest is {manner.name(nearest['subgroup'])}"
+        head = f"no cell is shown to be served otherwise than its levels explain, {NO_PROOF}{also}"
+        head += f"; nearest is {manner.name(nearest['subgroup'])}"
         found.append(_cell(nearest, "no-intersection-shown", head, turned(metric, nearest["excess"]), len(tested), manner))
     return found
 

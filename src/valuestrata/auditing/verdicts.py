@@ -6,7 +6,7 @@ would give; what is not shown is never called absent. The rules are in the modul
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -213,10 +213,11 @@ class _Reader:
             if metric in RATES:
                 yield from self._missing(run, metric, of_metric)
                 continue
-            yield from self._spreads(run, metric)
             gaps = self._rows("gaps", run=run, metric=metric)
-            yield from self._groups(of_metric, gaps)
-            yield from self._gaps(run, metric, gaps)
+            spreads = list(self._spreads(run, metric, _baseline_of(gaps)))
+            yield from spreads
+            yield from self._groups(of_metric, _baseline_of(gaps))
+            yield from self._gaps(run, metric, gaps, {one.key for one in spreads if one.rule == "differ"})
             yield from sentences.excess(self._rows("excess", run=run, metric=metric), self._manner)
             yield from self._changes(run, metric)
         errs = self._rows("errs", run=run)
@@ -253,8 +254,10 @@ class _Reader:
         family = sum(row["p_holm"] is not None for row in gaps)
         yield from _some(*(answer_sentences.missing_by_level(row, family, self._manner) for row in gaps))
 
-    def _spreads(self, run: str, metric: str) -> Iterator[Finding]:
+    def _spreads(self, run: str, metric: str, baseline: str | None) -> Iterator[Finding]:
         rows = self._rows("disparity", run=run, metric=metric)
+        theirs = self._rows("disparity", run=baseline, metric=metric, measure="spread_corrected") if baseline else ()
+        beside = {(row["by"], row["key"]): row for row in theirs}
         populations = list(dict.fromkeys((row["by"], row["key"]) for row in rows))
         by_place = {(row["by"], row["key"], row["measure"]): row for row in rows}
         corrected = [by_place[by, key, "spread_corrected"] for by, key in populations]
@@ -268,15 +271,14 @@ class _Reader:
             elif row["value"] is not None and p is not None and not self._manner.shown(p):
                 quiet.append((row, p))
                 continue
-            yield from _some(sentences.spread(row, p, family, self._manner))
+            yield from _some(sentences.spread(row, p, family, self._manner, beside.get((by, key))))
         yield from _some(sentences.levels_alike(quiet, family, self._manner))
 
-    def _groups(self, rows: Sequence[Row], gaps: Sequence[Row]) -> Iterator[Finding]:
-        baseline = next((row["baseline"] for row in gaps if row["baseline"]), None)
+    def _groups(self, rows: Sequence[Row], baseline: str | None) -> Iterator[Finding]:
         beside = {row["subgroup"]: row for row in self._rows("groups", run=baseline, metric=rows[0]["metric"])} if baseline else {}
         yield from sentences.worst_groups(rows, beside, self._manner)
 
-    def _gaps(self, run: str, metric: str, rows: Sequence[Row]) -> Iterator[Finding]:
+    def _gaps(self, run: str, metric: str, rows: Sequence[Row], differ: Collection[str | None]) -> Iterator[Finding]:
         if not rows:
             return
         if self._kinds[run] != "baseline" and not any(row["baseline"] for row in rows):
@@ -288,7 +290,7 @@ class _Reader:
             if finding is not None:
                 yield finding
                 claimed += [row["attribute"]] if finding.rule != "gap-hidden" else []
-        yield from gap_sentences.no_gaps(rows, claimed, family, self._manner)
+        yield from gap_sentences.no_gaps(rows, claimed, family, self._manner, differ)
 
     def _changes(self, run: str, metric: str) -> Iterator[Finding]:
         rows = self._rows("changes", run=run, metric=metric)
@@ -331,6 +333,11 @@ def _adjusted(measures: Mapping[tuple[str, str], Mapping[str, Row]]) -> dict[tup
         for (place, name), p in zip(places, holm([measures[place][name]["p"] for place, name in places]), strict=True):
             made[place][name] = p
     return made
+
+
+def _baseline_of(gaps: Sequence[Row]) -> str | None:
+    """Return the run that gaps are read against, None without one."""
+    return next((row["baseline"] for row in gaps if row["baseline"]), None)
 
 
 def _some(*findings: Finding | None) -> Iterator[Finding]:

@@ -140,6 +140,9 @@ def audit_(
     baselines: Baselines = "cheap",
     train_on: TrainOn = None,
     published: Published = None,
+    mixed: Annotated[
+        str, typer.Option("--mixed", help="Estimate of gaps at equal difficulty: penalised, or bayes (minutes a metric; needs an extra).")
+    ] = "penalised",
     output: AuditFolder = None,
     as_json: AsJson = False,
 ) -> None:
@@ -148,9 +151,10 @@ def audit_(
     With --against RUN every run is compared with that one, before and after. Under --json stand `verdicts` and every table.
     docs/auditing.md says what each means.
     """
-    from valuestrata.auditing import audit, metrics_worth_auditing
+    from valuestrata.auditing import audit, check_mixed, metrics_worth_auditing
     from valuestrata.report import audit_frames, write_audit
 
+    check_mixed(mixed)
     data, judged = _beside(dataset, runs, split, part, fold, baselines, train_on)
     wanted = metrics_worth_auditing(judged, words(metrics))
     found = audit(
@@ -165,6 +169,7 @@ def audit_(
         bootstrap=bootstrap,
         seed=seed,
         published=_published(published or []),
+        mixed=mixed,
     )
     frames = audit_frames(data, judged, found)
     if output is not None:

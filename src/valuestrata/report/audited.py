@@ -133,7 +133,8 @@ def disparity_grid(dataset: Dataset, audit: Audit, runs: Sequence[str], metric: 
     manner = Manner(audit.confidence, {})
     published = any(row["published"] is not None for row in found.values())
     rows: list[Tr] = []
-    notes: dict[str, None] = {}
+    # Note -> population -> runs: most notes are of all runs alike.
+    notes: dict[str, dict[str, list[str]]] = {}
     words: dict[str, None] = {}
     for by, key in populations:
         for run in runs:
@@ -152,14 +153,25 @@ def disparity_grid(dataset: Dataset, audit: Audit, runs: Sequence[str], metric: 
             rows.append(Tr(tuple(cells), "first" if first else ""))
             words[f"{who}: {one['cv']['population']}."] = None
             if one["cv"]["note"]:
-                notes[f"{run}, {who}: {one['cv']['note']}."] = None
+                notes.setdefault(str(one["cv"]["note"]), {}).setdefault(who, []).append(run)
     groups = [("", 2), *((title, 2) for title in SHOWN_MEASURES.values()), *([("Published", 2)] if published else [])]
     headers = ("Over", "Respondent model", *("Here", "Noise alone") * len(SHOWN_MEASURES), *(("Range", "CV") if published else ()))
     said = (
         f"Noise alone: mean if all were alike, and below it what it exceeds {manner.once}. * : more than noise alone gives "
         f"(p at most {number(manner.alpha)}, each figure alone; verdicts correct for their number)."
     )
-    return Grid(headers, tuple(rows), tuple(groups), (said, *words, *notes))
+    return Grid(headers, tuple(rows), tuple(groups), (said, *words, *_noted(notes, len(runs))))
+
+
+def _noted(notes: Mapping[str, Mapping[str, Sequence[str]]], runs: int) -> list[str]:
+    """Write note -> population -> runs, a sentence for each note and set of runs."""
+    said: list[str] = []
+    for note, places in notes.items():
+        populations: dict[str, list[str]] = {}
+        for who, of in places.items():
+            populations.setdefault("" if len(of) == runs and runs > 1 else f"{', '.join(of)}, ", []).append(who)
+        said += [f"{of}{', '.join(whose)}: {note}." for of, whose in populations.items()]
+    return said
 
 
 def _noise(row: Mapping[str, Any], manner: Manner) -> Td:

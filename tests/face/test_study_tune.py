@@ -117,6 +117,11 @@ def test_all_folds_are_taught_apart_and_judged_as_one_on_drawn_pairs(place):
     )
     result, _ = run(study)
     folds = sorted(path.name for path in (place / "out/adapters").iterdir())
+    # Each fold's adapter answered what it was not taught, and the pooled run is not blamed for the others.
+    rules = result.judged["unseen-item"].assessment.verdicts
+    assert "taught-what-is-tested" not in set(rules["rule"])
+    first = json.loads((place / f"out/asked/{folds[0]}/runs/tiny-modal/run.json").read_text())
+    assert first["respondent"]["taught_on"] == {"dataset": result.dataset.fingerprint, "split": "unseen-item", "fold": 0, "control": None}
     assert len(folds) > 1
     table = result.table.filter((pl.col("metric") == "accuracy") & pl.col("role").is_in(["tuned", "baseline"]))
     assert set(table["pairs"]) == {7 * len(folds)}

@@ -90,7 +90,7 @@ def _reading() -> Section:
 
 def _section(dataset: Dataset, part: SplitPart, place: int, folder: Path, metric: str) -> Section:
     section = Section(f"split-{place}", f"Split {part.name}")
-    section.sentences = [capital(sentence) for sentence in part.sentences]
+    section.opening = [capital(sentence) for sentence in part.sentences]
     views = views_of(dataset, part.runs, part.scores)
     if views and (chart := overview_chart(views[0], f"generalisation-{place}")) is not None:
         section.figures.append(("", chart))
@@ -100,9 +100,10 @@ def _section(dataset: Dataset, part: SplitPart, place: int, folder: Path, metric
     section.tables.append(("Every run", table_grid(part.table, minimum_cell(dataset))))
     others = [name for name in _COLUMNS if name != metric and not part.gains.filter(pl.col("metric") == name).is_empty()]
     section.folded = [(f"Gains in {metric_title(name)}", gains_grid(part.gains, name)) for name in others]
-    section.facts = [("Full report", os.path.relpath(part.report, folder))]
+    beside = [("Full report of this split", part.report)]
     if part.audited:
-        section.facts.append(("Audit, before and after", os.path.relpath(part.report.parent / "audit" / "audit.html", folder)))
+        beside.append(("Audit, before and after", part.report.parent / "audit" / "audit.html"))
+    section.pages = [(name, Path(os.path.relpath(page, folder)).as_posix()) for name, page in beside]
     return section
 
 

@@ -140,7 +140,7 @@ def _what(dataset: Dataset, runs: Sequence[RunLike], views: Sequence[View], asse
     if not said:
         said = ["No language model was run: the rows below are baselines, which need none."]
     return Section(
-        "what", "What was asked, of whom, and how", sentences=said, facts=story.facts(dataset, views, runs), models=story.models(runs)
+        "what", "What was asked, of whom, and how", opening=said, facts=story.facts(dataset, views, runs), models=story.models(runs)
     )
 
 

@@ -19,6 +19,8 @@ class Section:
     id: str
     title: str
     intro: str = ""
+    # Sentences stand behind figures and tables, those of `opening` before them.
+    opening: list[str] = field(default_factory=list[str])
     sentences: list[str] = field(default_factory=list[str])
     figures: list[tuple[str, Figure]] = field(default_factory=list[tuple[str, Figure]])
     tables: list[tuple[str, Grid]] = field(default_factory=list[tuple[str, Grid]])
@@ -26,5 +28,7 @@ class Section:
     facts: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     models: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     examples: list[Example] = field(default_factory=list[Example])
+    # (title, relative address) of pages that lie beside this one.
+    pages: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     warning: str = ""
     link: str = ""

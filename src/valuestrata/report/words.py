@@ -135,7 +135,10 @@ def clipped(text: str, length: int) -> str:
 
 def short_label(entry: Entry) -> str:
     """Name an entry in a chart: the last part of a model's path, the rule of a baseline."""
-    return entry.rule if entry.rule and "(" not in entry.label else clipped(entry.label.rsplit("/", 1)[-1], 44)
+    # The rule of a control around an adapter holds the adapter's place; the run's name says more in less.
+    if entry.rule and "(" not in entry.label and "+" not in entry.rule:
+        return entry.rule
+    return clipped(entry.label.rsplit("/", 1)[-1], 44)
 
 
 def chart_names(entries: Sequence[Entry]) -> dict[Entry, str]:

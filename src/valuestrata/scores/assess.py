@@ -19,6 +19,7 @@ from valuestrata.scores.multiple import adjust
 from valuestrata.scores.plan import Declared, Thresholds, standard_comparisons
 from valuestrata.scores.relative import relative
 from valuestrata.scores.structure import structure
+from valuestrata.scores.taught import taught_shares
 from valuestrata.scores.verdicts import verdicts
 from valuestrata.splits import leakage_report
 
@@ -91,7 +92,8 @@ def assess(
     found = relative(dataset, runs, baselines=baselines, by=by, **where, **drawn)
     shape = structure(dataset, runs, permutations=bootstrap, **where, **drawn)
     report = leakage_report(dataset)
-    lines = verdicts(scores, compared, found, _leakage_of(dataset, split, fold), runs, thresholds, metric)
+    taught = taught_shares(dataset, runs, **where)
+    lines = verdicts(scores, compared, found, _leakage_of(dataset, split, fold), runs, thresholds, metric, taught)
     return Assessment(scores, compared, found, shape, lines, report, plan)
 
 

@@ -34,6 +34,7 @@ RULES = (
     "at-the-ceiling",
     "beyond-the-ceiling",
     "cannot-be-placed",
+    "taught-what-is-tested",
     "shared-respondents",
     "not-a-test",
     "incomplete",
@@ -193,6 +194,14 @@ def shared_respondents(shared: float | None, pairs: int, scheme: str) -> Finding
         f"gold of the same item ({count(pairs, 'pair')}); {scheme}+disjoint keeps them apart"
     )
     return Finding("shared-respondents", text, None, shared, pairs=pairs)
+
+
+def taught_what_is_tested(share: float | None, pairs: int) -> Finding | None:
+    """Say that a tuned model was taught pairs that it is judged on."""
+    if not share:
+        return None
+    text = f"it was taught {percent(share)} of the pairs that it is judged on ({count(pairs, 'pair')}): no test of what it learned"
+    return Finding("taught-what-is-tested", text, None, share, pairs=pairs)
 
 
 def not_a_test(part: str) -> Finding | None:

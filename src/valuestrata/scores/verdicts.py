@@ -6,7 +6,7 @@ it is against. The rules are in `rules`, their thresholds in the plan (`plan.Thr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -33,6 +33,7 @@ def verdicts(
     runs: Sequence[Answered],
     thresholds: Thresholds | None = None,
     metric: str = "accuracy_expected",
+    taught: Mapping[str, tuple[float, int]] | None = None,
 ) -> pl.DataFrame:
     """Return every line that the rules allow, for each run on each scored split and part, in the order of `RULES`.
 
@@ -44,6 +45,7 @@ def verdicts(
             with its mean and the number of its `pairs`.
         runs: what the frames speak of. thresholds: those of the plan; its defaults without one.
         metric: the primary metric, one that has a better direction.
+        taught: name of a run -> share of its pairs that its model was taught, and their number (`taught.taught_shares`).
 
     Returns:
         VERDICTS. `value` and its interval are gains: positive is better whatever the metric.
@@ -68,7 +70,10 @@ def verdicts(
         here = _Cut(*figures, runs, thresholds, metric)
         shared = _shared(leakage, scheme, fold) if part in ("test", "all") else (None, 0)
         for run in runs:
-            findings = [*here.findings(run), *_leaks(run, shared, scheme), *_untested(run, part)] if run.name in here.names else []
+            if run.name not in here.names:
+                continue
+            seen = _some(rules.taught_what_is_tested(*(taught or {}).get(run.name, (None, 0))))
+            findings = [*here.findings(run), *seen, *_leaks(run, shared, scheme), *_untested(run, part)]
             for finding in sorted(findings, key=lambda found: RULES.index(found.rule)):
                 text = finding.verdict if fold is None else f"fold {fold}: {finding.verdict}"
                 rows.append({"run": run.name, "scheme": scheme, "part": part, **finding._asdict(), "verdict": text})

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -209,7 +210,17 @@ def _judged(study: Study, dataset: Dataset, one: _Class, say: Callable[[str], No
 
 def _pooled(runs: Sequence[Run]) -> Run:
     """Return the runs of all folds as one: in each fold another adapter answered, to questions that it was not taught."""
-    return runs[0] if len(runs) == 1 else replace(runs[0], responses=pl.concat([run.responses for run in runs]))
+    if len(runs) == 1:
+        return runs[0]
+    return replace(runs[0], meta=_of_every_fold(runs[0].meta), responses=pl.concat([run.responses for run in runs]))
+
+
+def _of_every_fold(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a run says of itself, an adapter's fold left out: there is one for each."""
+    return {
+        key: {**value, "fold": None} if key == "taught_on" else _of_every_fold(value) if isinstance(value, Mapping) else value
+        for key, value in document.items()
+    }
 
 
 def _written(

@@ -16,6 +16,7 @@ from valuestrata.responses.failures import failure_kinds
 from valuestrata.responses.planning import Asking
 from valuestrata.responses.run import counts_by_status, load_run, read_meta, usage_of
 from valuestrata.responses.schema import RESPONSES
+from valuestrata.study.inkeys import in_keys
 from valuestrata.study.preparing import Prepared, respondent_of
 from valuestrata.study.standing import write_mark
 from valuestrata.studyfile import Study
@@ -109,8 +110,9 @@ def ask_prepared(study: Study, one: Prepared, dataset: Dataset, train_on: Datase
     except RunFailedError as error:
         if isinstance(error.__cause__, OSError):
             raise
-        say(f"{one.name}: {error}")
-        return _found(one, error=str(error))
+        said = in_keys(str(error))
+        say(f"{one.name}: {said}")
+        return _found(one, error=said)
     asked = _of_result(one.name, result)
     if asked.problem:
         say(asked.problem)

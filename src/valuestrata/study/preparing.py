@@ -20,6 +20,7 @@ from valuestrata.responses.batch_folder import refuse_what_batches_hold
 from valuestrata.responses.opening import check_folder
 from valuestrata.responses.planning import Asking, asked_meta, plan_asking
 from valuestrata.responses.run import TABLE, new_meta, read_meta
+from valuestrata.study.inkeys import said_in_keys
 from valuestrata.study.standing import Mark, changed, marks_of, read_mark, request_of
 from valuestrata.study.words import check_files, files_of, is_fitted, is_hosted
 from valuestrata.studyfile import ModelSection, Study
@@ -67,7 +68,8 @@ def prepare(
         InputDataError: a template that does not fit; a model file that is absent; a run of another identity in the way.
         MissingExtraError: the library through which a hosted model is asked is not installed.
     """
-    return [_prepared(study, model, dataset, train_on, say, only) for model in study.models]
+    with said_in_keys():
+        return [_prepared(study, model, dataset, train_on, say, only) for model in study.models]
 
 
 def respondent_of(study: Study, model: ModelSection, dataset: Dataset, train_on: Dataset | None, *, calls: bool = True) -> Respondent:

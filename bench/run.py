@@ -22,6 +22,7 @@ import local_forward
 import local_vs_lm_eval
 import mode_bootstrap
 import resume_200k
+import tune_vs_trl
 
 # Each returns one row a comparison; the row's name is the benchmark's where it holds none of its own.
 BENCHMARKS = {
@@ -34,11 +35,16 @@ BENCHMARKS = {
     "baseline_ladder": baseline_ladder.run,
     "bootstrap_10x20k": bootstrap_10x20k.run,
     "audit_10x20k": audit_10x20k.run,
+    "tune_vs_trl": tune_vs_trl.run,
 }
 # One loaded model serves several comparisons; each may be asked for by its own name.
 PARTS = dict.fromkeys(
     ("local_vs_alone", "local_vs_generate", "local_forward_fraction", "local_forward_fraction_item_first"), "local_forward"
-) | {"local_vs_lm_eval_item_first": "local_vs_lm_eval"}
+) | {
+    "local_vs_lm_eval_item_first": "local_vs_lm_eval",
+    "tune_vs_trainer": "tune_vs_trl",
+    "tune_vs_trl_together": "tune_vs_trl",
+}
 
 
 def main() -> int:

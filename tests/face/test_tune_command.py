@@ -1,4 +1,4 @@
-"""The tune command with a tiny model: an adapter with its card, asked as a model."""
+"""The commands that teach with a tiny model: an adapter with its card, asked as a model, scored, and what it forgot."""
 
 import json
 
@@ -9,23 +9,80 @@ from tests.tuning.planted import tiny_folder
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
 
-def test_an_adapter_is_made_carded_asked_and_kept(call, tiny, tmp_path):
+@pytest.fixture
+def data(call, tiny):
     for library in ("torch", "transformers", "peft", "trl", "datasets"):
         pytest.importorskip(library, reason="needs the extra `train`")
     assert call("build", tiny / "tiny.csv", "--survey", tiny / "tiny.yaml", "-o", tiny / "data", "--draws", 20).code == 0
+    return tiny / "data"
+
+
+def document(out: str, first: str) -> dict:
+    """Return the JSON document behind what libraries print as they load a model."""
+    return json.loads(out[out.index(f'{{"{first}"') :])
+
+
+def test_an_adapter_is_made_carded_asked_and_kept(call, data, tmp_path):
     model = tiny_folder(tmp_path / "model")
     adapter = tmp_path / "adapter"
-    words = ["tune", tiny / "data", "--model", model, "--recipe", "distribution", "--device", "cpu", "--max-steps", 2, "-o", adapter]
+    words = ["tune", data, "--model", model, "--recipe", "distribution", "--device", "cpu", "--max-steps", 2, "-o", adapter]
     done = call(*words, "--json")
     assert done.code == 0, done.err
-    said = json.loads(done.out[done.out.index('{"adapter"') :])
-    assert said["adapter"] == str(adapter)
+    assert document(done.out, "adapter")["adapter"] == str(adapter)
     assert {"adapter_config.json", "training.json", "README.md"} <= {file.name for file in adapter.iterdir()}
-    asked = call("ask", tiny / "data", "--model", f"{model}+{adapter}", "--device", "cpu", "-o", tmp_path / "run")
+    asked = call("ask", data, "--model", f"{model}+{adapter}", "--device", "cpu", "-o", tmp_path / "run")
     assert asked.code == 0, asked.err
-    again = call(*words)
-    assert again.code == 0, again.err
-    assert "Adapter:" in again.out
     wrong = call(*words[:5], "distributoin", *words[6:])
     assert wrong.code == 2
     assert "Did you mean 'distribution'" in wrong.err
+
+    # Its card gets scores, and the same call of `tune` leaves them there.
+    card = call("card", adapter, data, tmp_path / "run", "--bootstrap", 50)
+    assert card.code == 0, card.err
+    written = (adapter / "README.md").read_text()
+    assert "**run**: split paper, part test, readout logprob" in written
+    assert "attribute: age_group" in written
+    again = call(*words)
+    assert again.code == 0, again.err
+    assert "Adapter:" in again.out
+    assert (adapter / "README.md").read_text() == written
+    # So does a check of what was forgotten; it is made once.
+    checked = document(call(*words, "--forgetting", "--json").out, "adapter")["forgetting"]
+    assert [row["measure"] for row in checked][:2] == ["perplexity", "bits_per_byte"]
+    kept = (adapter / "forgetting.csv").read_bytes()
+    assert "perplexity" in call(*words, "--forgetting").out
+    assert (adapter / "forgetting.csv").read_bytes() == kept
+    assert call("card", adapter, data, tmp_path / "run", "--bootstrap", 50).code == 0
+    both = (adapter / "README.md").read_text()
+    assert "## Forgetting" in both
+    assert "**run**: split paper" in both
+
+    # The command of its own says the same of the same adapter.
+    alone = call("forgetting", f"{model}+{adapter}", "--device", "cpu", "--json")
+    assert alone.code == 0, alone.err
+    said = document(alone.out, "model")
+    assert said["against"] == model
+    assert [row["after"] for row in said["forgetting"]] == pytest.approx([row["after"] for row in checked])
+
+
+def test_forgetting_and_cards_need_an_adapter(call, data, tmp_path):
+    bare = call("forgetting", "hf:ORG/NAME")
+    assert bare.code == 2
+    assert "has no adapter to leave out; say with --against" in bare.err
+    (tmp_path / "empty").mkdir()
+    none = call("card", tmp_path / "empty", data, tmp_path / "run")
+    assert none.code == 2
+    assert "no adapter made by `tune` is here" in none.err
+
+
+def test_of_several_processes_one_writes_and_speaks(call, data, tmp_path, monkeypatch):
+    model = tiny_folder(tmp_path / "model")
+    adapter = tmp_path / "adapter"
+    words = ["tune", data, "--model", model, "--device", "cpu", "--max-steps", 1, "-o", adapter]
+    assert call(*words).code == 0
+    (adapter / "README.md").unlink()
+    monkeypatch.setenv("RANK", "1")
+    second = call(*words, "--json")
+    assert second.code == 0, second.err
+    assert '"adapter"' not in second.out
+    assert not (adapter / "README.md").exists()

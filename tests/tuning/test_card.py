@@ -14,7 +14,7 @@ from valuestrata.files import write_json
 from valuestrata.scores.schema import SCORES
 from valuestrata.tuning import load_recipe
 from valuestrata.tuning.card import card_text, write_card
-from valuestrata.tuning.forgetting import MEASURES, compared
+from valuestrata.tuning.forgetting import MEASURES, compared, write_forgetting
 
 TRAINING = {
     "format": "valuestrata-adapter-1",
@@ -217,6 +217,10 @@ def test_the_card_lies_in_the_adapters_folder(tmp_path):
     write_json(tmp_path / "training.json", TRAINING)
     assert write_card(tmp_path) == tmp_path / "README.md"
     assert (tmp_path / "README.md").read_text() == card_text(TRAINING)
+    # What was found of forgetting lies in the folder, and the card has it from there.
+    lost = compared(dict.fromkeys(MEASURES, 0.5), dict.fromkeys(MEASURES, 0.25), dict.fromkeys(MEASURES, 20))
+    write_forgetting(tmp_path, lost)
+    assert write_card(tmp_path).read_text() == card_text(TRAINING, forgetting=lost)
     with pytest.raises(InputDataError, match="has no request, base"):
         card_text({"data": {}, "held_out": {}, "examples": {}, "validation": {}})
     with pytest.raises(InputDataError, match="'scheme'"):

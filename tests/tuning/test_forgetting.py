@@ -10,7 +10,7 @@ import pytest
 
 from tests.respondents import tiny
 from tests.tuning.planted import tiny_folder, word_tokenizer
-from valuestrata.errors import RunFailedError
+from valuestrata.errors import InputDataError, RunFailedError
 from valuestrata.responses.parse import parse_answer
 from valuestrata.tuning import offtopic
 from valuestrata.tuning.offtopic import general_text, general_version, off_topic
@@ -18,7 +18,16 @@ from valuestrata.tuning.offtopic import general_text, general_version, off_topic
 torch = pytest.importorskip("torch", reason="needs the extra `local`")
 
 from valuestrata.respondents._load import Loaded  # noqa: E402
-from valuestrata.tuning.forgetting import FORGETTING, MEASURES, forgetting, general_check, token_losses  # noqa: E402
+from valuestrata.tuning.forgetting import (  # noqa: E402
+    FORGETTING,
+    MEASURES,
+    compared,
+    forgetting,
+    general_check,
+    read_forgetting,
+    token_losses,
+    write_forgetting,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -214,6 +223,19 @@ def test_an_adapter_that_breaks_a_model_is_seen(tuned):
     assert sum(ours) / len(ours) == pytest.approx(own, rel=1e-5)
     assert table["perplexity"] != pytest.approx(before["perplexity"], rel=0.01)
     assert math.log(table["perplexity"]) == pytest.approx(sum(token_losses(model, ids, window=1024)) / (len(ids) - 1), rel=1e-4)
+
+
+def test_what_was_found_is_kept_with_the_adapter(tmp_path):
+    assert read_forgetting(tmp_path) is None
+    before = dict.fromkeys(MEASURES, 0.25)
+    found = compared(before, before | {"perplexity": 31.5}, dict.fromkeys(MEASURES, 20))
+    # A hash that reads like a number stays a hash.
+    found = found.with_columns(version=pl.lit("12345678"))
+    path = write_forgetting(tmp_path, found)
+    assert read_forgetting(tmp_path).equals(found)
+    path.write_text("measure,before\nperplexity,1\n")
+    with pytest.raises(InputDataError, match=r"forgetting\.csv: the column 'after'"):
+        read_forgetting(tmp_path)
 
 
 def test_broken_weights_are_named(loaded):

@@ -19,7 +19,7 @@ from valuestrata.files import read_json
 from valuestrata.respondents.models import ModelSettings, make_respondent
 from valuestrata.tuning import load_recipe
 from valuestrata.tuning.exports import export_training
-from valuestrata.tuning.jobs import poll_job, run_job, submit_job
+from valuestrata.tuning.jobs import load_job, look_at_job, poll_job, run_job, submit_job
 from valuestrata.tuning.jobs_request import job_request
 
 pytest.importorskip("openai", reason="needs the extra `api`")
@@ -76,6 +76,20 @@ def _prompt(people, template):
     from valuestrata.prompts import load_template, render_prompts
 
     return next(render_prompts(people, people.part("paper", "test")[:1], template=load_template(template), elicitation="text"))
+
+
+def test_a_look_at_a_job_writes_down_how_it_is(together, export, slept):
+    with pytest.raises(InputDataError, match="no job was started here"):
+        look_at_job(export)
+    submit_job(export, "org/base", base_url=together.url, sleep=slept.append)
+    assert look_at_job(export, sleep=slept.append).document["status"] == "pending"
+    while (job := look_at_job(export, sleep=slept.append)).document["stage"] == "running":
+        assert job.word is None
+    assert load_job(export) == job
+    assert (job.document["status"], job.word) == ("completed", f"together/acct/base-{job.document['tag']}")
+    before = len(together.server.seen)
+    assert look_at_job(export) == job
+    assert len(together.server.seen) == before
 
 
 def test_called_again_it_does_nothing_twice(together, export, slept):

@@ -129,10 +129,22 @@ def test_dpo_is_log_two_where_nothing_was_learned_and_falls_with_the_margin():
 
 
 def test_group_weights_by_hand():
-    # Groups 0 and 2 are in the batch with mean losses 3 and 1; group 1 is not and keeps its share of the rest.
-    weights = torch.tensor([0.25, 0.5, 0.25], dtype=torch.float64)
-    found = objectives.dro_step(weights, torch.tensor([0, 2, 0]), torch.tensor([2.0, 1.0, 4.0]), step=0.1)
-    raised = np.array([0.25 * math.exp(0.3), 0.5, 0.25 * math.exp(0.1)])
+    # Of 12 examples groups 0 and 2 have 6 and 2; group 1 is not in the batch and keeps its share of the rest.
+    weights, sizes = torch.tensor([0.25, 0.5, 0.25], dtype=torch.float64), torch.tensor([6, 4, 2])
+    found = objectives.dro_step(weights, sizes, torch.tensor([0, 2, 0]), torch.tensor([2.0, 1.0, 4.0]), step=0.1)
+    raised = np.array([0.25 * math.exp(0.1 * 12 / (6 * 3) * 6), 0.5, 0.25 * math.exp(0.1 * 12 / (2 * 3))])
     assert found.numpy() == pytest.approx(raised / raised.sum())
-    even = objectives.dro_step(weights, torch.tensor([0, 1, 2]), torch.full((3,), 7.0), step=0.1)
-    assert even.numpy() == pytest.approx(weights.numpy())
+
+
+def test_a_group_gains_no_weight_by_its_size_alone():
+    # One epoch in batches of 4; every example is as badly served, and one group has three times the examples.
+    groups = torch.tensor([0] * 12 + [1] * 4)[torch.randperm(16, generator=torch.Generator().manual_seed(1))]
+    weights, losses = torch.tensor([0.5, 0.5], dtype=torch.float64), torch.full((4,), 1.5)
+    for batch in groups.split(4):
+        weights = objectives.dro_step(weights, torch.tensor([12, 4]), batch, losses, step=0.3)
+    assert weights.numpy() == pytest.approx([0.5, 0.5])
+    # The exponents of an epoch are step x batches x the group's mean loss: here 0.3 x 4 x (1 and 2).
+    weights = torch.tensor([0.5, 0.5], dtype=torch.float64)
+    for batch in groups.split(4):
+        weights = objectives.dro_step(weights, torch.tensor([12, 4]), batch, 1.0 + batch, step=0.3)
+    assert float(weights[1] / weights[0]) == pytest.approx(math.exp(1.2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -229,6 +230,40 @@ def test_a_loss_that_is_no_number_ends_the_training_and_keeps_the_checkpoints(pe
         tune(people, word, tmp_path / "a", recipe=recipe)
     assert not (tmp_path / "a").exists()
     assert (tmp_path / "a.unfinished" / "plan.json").is_file()
+
+
+@pytest.mark.parametrize("every", [1, 99])
+def test_a_weight_that_is_no_number_is_neither_kept_nor_saved(people, template, word, tmp_path, monkeypatch, every):
+    # The loss of the last update is finite, and its gradient is not: at a checkpoint, or behind the last one.
+    import transformers
+
+    plain = transformers.Trainer.training_step
+
+    def broken(trainer, model, *rest, **more):
+        loss = plain(trainer, model, *rest, **more)
+        next(weight for weight in model.parameters() if weight.requires_grad).grad.fill_(float("nan"))
+        return loss
+
+    monkeypatch.setattr(transformers.Trainer, "training_step", broken)
+    recipe = quick("modal", template, **{"validation.samples": 0, "validation.every": every})
+    with pytest.raises(RunFailedError, match="learned weight is not a number at update 1,"):
+        tune(people, word, tmp_path / "a", recipe=recipe, max_steps=1)
+    assert not (tmp_path / "a").exists()
+    assert not list((tmp_path / "a.unfinished").glob("checkpoint-*/whole.json"))
+
+
+def test_a_disk_that_fills_at_the_adapter_loses_nothing(people, template, word, tmp_path, monkeypatch):
+    def full(source, target):
+        raise OSError(errno.ENOSPC, "No space left on device", str(target))
+
+    recipe = quick("modal", template, **{"validation.samples": 0})
+    with monkeypatch.context() as patched:
+        patched.setattr("valuestrata.tuning.saving.shutil.copyfile", full)
+        with pytest.raises(RunFailedError, match=r"a\.unfinished: the weights could not be written .*No space left.* call again"):
+            tune(people, word, tmp_path / "a", recipe=recipe, max_steps=2)
+    assert not (tmp_path / "a").exists()
+    assert list((tmp_path / "a.unfinished").glob("checkpoint-*/whole.json"))
+    assert tune(people, word, tmp_path / "a", recipe=recipe, max_steps=2).document["updates"]["made"] == 2
 
 
 def test_processes_that_do_not_divide_the_batch_are_refused(people, template, word, tmp_path, monkeypatch):

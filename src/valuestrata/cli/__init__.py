@@ -16,7 +16,8 @@ from valuestrata.cli.judging import audit_, power_, report, score_, variance_
 from valuestrata.cli.output import say
 from valuestrata.cli.studies import demo, run
 from valuestrata.cli.surveys import build, codebook_draft, describe, landscape, leakage, simulate
-from valuestrata.cli.teaching import tune_
+from valuestrata.cli.teaching import card_, forgetting_, tune_
+from valuestrata.cli.teaching_elsewhere import job_app, tune_export
 from valuestrata.errors import ValuestrataError
 
 
@@ -41,6 +42,10 @@ def make_app() -> typer.Typer:
     app.command(short_help="Ask a model in persona; resumable.")(ask)
     app.command("import", short_help="Take published outputs as a run.")(import_)
     app.command("tune", short_help="Teach a model the training gold; an adapter.")(tune_)
+    app.command("forgetting", short_help="What tuning cost elsewhere, before and after.")(forgetting_)
+    app.command("card", short_help="Write an adapter's card with scores.")(card_)
+    app.command("tune-export", short_help="Training files for other trainers.")(tune_export)
+    app.add_typer(job_app(), name="tune-job")
     app.command(short_help="Join the shards of a run.")(collect)
     app.command("score", short_help="Score runs, with intervals, baselines and verdicts.")(score_)
     app.command("variance", short_help="What moves a model's answers: persona, order, template, sampling.")(variance_)

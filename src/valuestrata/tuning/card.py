@@ -17,7 +17,7 @@ from valuestrata.errors import InputDataError
 from valuestrata.files import read_json, write_text
 from valuestrata.scores.phrases import number, title
 from valuestrata.scores.schema import SCORES
-from valuestrata.tuning.forgetting import FORGETTING
+from valuestrata.tuning.forgetting import FORGETTING, read_forgetting
 from valuestrata.tuning.saving import TRAINING
 
 CARD = "README.md"
@@ -46,7 +46,7 @@ def write_card(
 
     Args:
         adapter: the adapter's folder. training: its training record; read from the folder by default.
-        scores, forgetting: as `card_text` takes them.
+        scores: as `card_text` takes them. forgetting: too; what lies in the folder by default.
 
     Raises:
         InputDataError: no adapter made here, or a table of another form.
@@ -54,7 +54,8 @@ def write_card(
     folder = Path(adapter)
     if not (folder / "adapter_config.json").is_file():
         raise InputDataError(f"{folder}: no adapter is here (adapter_config.json is missing).")
-    text = card_text(read_json(folder / TRAINING) if training is None else training, scores=scores, forgetting=forgetting)
+    record = read_json(folder / TRAINING) if training is None else training
+    text = card_text(record, scores=scores, forgetting=read_forgetting(folder) if forgetting is None else forgetting)
     write_text(folder / CARD, text)
     return folder / CARD
 

@@ -16,11 +16,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from valuestrata.errors import RunFailedError
+from valuestrata.errors import InputDataError, RunFailedError
+from valuestrata.files import write_text
 from valuestrata.frames import Column, Schema
 from valuestrata.respondents._load import Loaded, load_model
 from valuestrata.respondents.local import LocalRespondent
@@ -39,6 +41,7 @@ FORGETTING = Schema(
         "version": Column(pl.String, "hash of the text and the questions"),
     },
 )
+FORGETTING_FILE = "forgetting.csv"
 MEASURES: tuple[str, ...] = ("perplexity", "bits_per_byte", "valid_share", "right_share", "right_share_logprob", "option_mass")
 _LOWER = ("perplexity", "bits_per_byte")
 # Tokens in a pass at most; each pass after the first begins with half of them, already counted, as context.
@@ -64,6 +67,29 @@ def forgetting(before: str, after: str, *, device: str | None = None, dtype: str
     first, counts = _measured_of(before, device, dtype)
     second, after_counts = _measured_of(after, device, dtype)
     return compared(first, second, {name: min(counts[name], after_counts[name]) for name in MEASURES})
+
+
+def write_forgetting(folder: str | Path, found: pl.DataFrame) -> Path:
+    """Keep a frame of FORGETTING in an adapter's folder, where its card finds it; return the file's path."""
+    path = Path(folder) / FORGETTING_FILE
+    write_text(path, FORGETTING.check(found, "forgetting").write_csv())
+    return path
+
+
+def read_forgetting(folder: str | Path) -> pl.DataFrame | None:
+    """Return what an adapter's folder says of forgetting, a frame of FORGETTING; None where nobody looked.
+
+    Raises:
+        InputDataError: the file is of another form.
+    """
+    path = Path(folder) / FORGETTING_FILE
+    if not path.is_file():
+        return None
+    try:
+        # As text first: a hash may look like a number.
+        return FORGETTING.check(pl.read_csv(path, infer_schema=False), str(path))
+    except pl.exceptions.PolarsError as error:
+        raise InputDataError(f"{path}: is no table of forgetting ({error}); remove it and look again.") from error
 
 
 def compared(before: Mapping[str, float], after: Mapping[str, float], counts: Mapping[str, int]) -> pl.DataFrame:

@@ -113,18 +113,14 @@ def poll_job(folder: str | Path, *, every: float = EVERY, sleep: Sleep = time.sl
         InputDataError: no job here, or one that was not started.
         RunFailedError: the job failed or was cancelled, or Together does not say how it is.
     """
-    job = Job(Path(folder), read_json(Path(folder) / JOB))
-    if job.document["stage"] not in ("running", "ended"):
+    job = load_job(folder)
+    if not job.id:
         raise InputDataError(f"{job.folder / JOB}: the job was not started yet; submit it first.")
     if job.document["stage"] == "running":
         with closing(Together(job.document["base_url"], sleep)) as there, progress(f"waiting for {job.id}", 1) as advance:
-            while (now := there.get(f"/fine-tunes/{job.id}", f"how job {job.id} is cannot be seen")).get("status") not in _ENDED:
-                job = _update(job, status=now.get("status"))
+            while (job := _looked_at(there, job)).document["stage"] == "running":
                 sleep(every)
             advance(1)
-        result = now.get("model_output_name") or now.get("model_object_name")
-        said = [str(event.get("message")) for event in now.get("events") or () if isinstance(event, dict) and event.get("message")]
-        job = _update(job, stage="ended", status=now["status"], result=result, said=in_short(said[-1]) if said else None)
     if job.document["status"] != "completed" or not job.word:
         why = f" ({job.document['said'].rstrip('.')})" if job.document.get("said") else ""
         raise RunFailedError(
@@ -132,6 +128,42 @@ def poll_job(folder: str | Path, *, every: float = EVERY, sleep: Sleep = time.sl
             f"{job.folder / JOB} to start another."
         )
     return job
+
+
+def load_job(folder: str | Path) -> Job:
+    """Read the job of a folder, as it was when somebody last looked.
+
+    Raises:
+        InputDataError: no job here.
+    """
+    path = Path(folder) / JOB
+    if not path.is_file():
+        raise InputDataError(f"{path}: no job was started here; export training files to the folder and submit it.")
+    return Job(Path(folder), read_json(path))
+
+
+def look_at_job(folder: str | Path, *, sleep: Sleep = time.sleep) -> Job:
+    """Ask Together once how a job is, write it down and return it; one that has ended, or was not started, is as it is.
+
+    Raises:
+        UsageError: no key in the environment.
+        InputDataError: no job here.
+        RunFailedError: Together does not say how it is.
+    """
+    job = load_job(folder)
+    if job.document["stage"] != "running":
+        return job
+    with closing(Together(job.document["base_url"], sleep)) as there:
+        return _looked_at(there, job)
+
+
+def _looked_at(there: Together, job: Job) -> Job:
+    now = there.get(f"/fine-tunes/{job.id}", f"how job {job.id} is cannot be seen")
+    if now.get("status") not in _ENDED:
+        return _update(job, status=now.get("status"))
+    result = now.get("model_output_name") or now.get("model_object_name")
+    said = [str(event.get("message")) for event in now.get("events") or () if isinstance(event, dict) and event.get("message")]
+    return _update(job, stage="ended", status=now["status"], result=result, said=in_short(said[-1]) if said else None)
 
 
 def _begun(export: Exported, model: str, base_url: str) -> Job:

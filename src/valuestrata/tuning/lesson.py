@@ -74,17 +74,21 @@ class Collator:
 class Lesson:
     """What a recipe minimises, and the group weights that change as it is minimised."""
 
-    def __init__(self, recipe: Recipe, sight: Sight, groups: int, reference: Callable[[], AbstractContextManager[Any]]) -> None:
+    def __init__(
+        self, recipe: Recipe, sight: Sight, group_sizes: Sequence[int], reference: Callable[[], AbstractContextManager[Any]]
+    ) -> None:
         """Take what does not change from pass to pass.
 
         Args:
-            recipe: the recipe. sight: how batches are laid out. groups: number of groups.
+            recipe: the recipe. sight: how batches are laid out. group_sizes: training examples of each group.
             reference: a context in which the model is the one that training started from.
         """
         self._recipe = recipe
         self._sight: Sight = sight
         self._reference = reference
-        self.group_weights: list[float] | None = [1 / groups] * groups if recipe.weights.groups == "dro" else None
+        self._sizes = list(group_sizes)
+        count = len(self._sizes)
+        self.group_weights: list[float] | None = [1 / count] * count if recipe.weights.groups == "dro" else None
 
     def loss(self, model: Any, batch: Mapping[str, Any], gather: Gather) -> tuple[Any, dict[str, Any]]:
         """Return the loss to minimise, a scalar, and the mean losses of the kinds of target tokens, without gradients."""
@@ -148,6 +152,6 @@ class Lesson:
             return 1.0
         weights = torch.tensor(self.group_weights, dtype=torch.float64)
         groups, seen = gather(batch["group"]).cpu(), gather(losses.detach()).double().cpu()
-        weights = objectives.dro_step(weights, groups, seen, self._recipe.weights.dro_step)
+        weights = objectives.dro_step(weights, torch.tensor(self._sizes), groups, seen, self._recipe.weights.dro_step)
         self.group_weights = weights.tolist()
         return (weights[batch["group"].cpu()] * len(weights)).to(losses)

@@ -81,18 +81,21 @@ def dpo(logp: Tensor, reference: Tensor, chosen: Tensor, rejected: Tensor, beta:
     return -logsigmoid(beta * margin)
 
 
-def dro_step(weights: Tensor, groups: Tensor, losses: Tensor, step: float) -> Tensor:
-    """Return group weights after one batch of group-DRO (Sagawa et al. 2020, algorithm 1), summing to 1.
+def dro_step(weights: Tensor, sizes: Tensor, groups: Tensor, losses: Tensor, step: float) -> Tensor:
+    """Return group weights after one batch of group-DRO (after Sagawa et al. 2020, algorithm 1), summing to 1.
 
-    The weight of every group in the batch is multiplied by exp(step x its mean loss); then all are normalised.
+    The weight of group g is multiplied by exp(step x N / (n_g B) x sum of its losses in the batch); then all are
+    normalised. The factor behind the step is an unbiased estimate of the group's mean loss, over all batches. The
+    algorithm draws groups alike; here large ones come more often, and would gain weight by that alone.
 
     Args:
-        weights: shape (G,), summing to 1. groups: group of each example, shape (B,). losses: shape (B,). step: eta.
+        weights: shape (G,), summing to 1. sizes: training examples n_g of each group, shape (G,), N in all.
+        groups: group of each example, shape (B,). losses: shape (B,). step: eta.
     """
     sums = weights.new_zeros(len(weights)).index_add(0, groups, losses.to(weights.dtype))
-    counts = weights.new_zeros(len(weights)).index_add(0, groups, weights.new_ones(len(groups)))
-    raised = weights * (step * sums / counts.clamp(min=1)).exp()
-    return raised / raised.sum()
+    share = sizes.to(weights.dtype) / sizes.sum()
+    raised = weights.log() + step * sums / (share * len(groups))
+    return raised.softmax(dim=0)
 
 
 def _filled(values: Tensor, there: Tensor, value: float) -> Tensor:

@@ -9,8 +9,9 @@ merged/                                          base and adapter as one model, 
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -87,13 +88,30 @@ def _differences(one: Any, other: Any, place: str) -> list[tuple[str, Any, Any]]
 def save_weights(trainer: Any, folder: Path) -> Path:
     """Let every process take part in saving the adapter; return the folder that then holds it (on the main process)."""
     place = folder / "adapter"
-    trainer.save_model(str(place))
+    trainer.refuse_broken_weights()
+    with _told_if_full(folder):
+        trainer.save_model(str(place))
     if trainer.args.should_save and not (place / _WEIGHTS).is_file():
         raise RunFailedError(
             f"{place}: no {_WEIGHTS} was written. Under FSDP the adapter is gathered only with fsdp_state_dict_type FULL_STATE_DICT; set "
             "it and call again: training goes on from its last checkpoint."
         )
     return place
+
+
+@contextlib.contextmanager
+def _told_if_full(kept: Path) -> Generator[None]:
+    """Where weights cannot be written, say so, and what is kept all the same."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        # safetensors has its own way to say that the disk is full.
+        raise RunFailedError(
+            f"{kept}: the weights could not be written ({error}). What lies there stays as it was; make room and call again to go on "
+            "from it."
+        ) from error
 
 
 def write_adapter(
@@ -106,7 +124,7 @@ def write_adapter(
         recipe: the resolved recipe. record: document of training.json. curve: frame of CURVE.
     """
     settings = read_json(weights / _CONFIG) | {"base_model_name_or_path": base[0], "revision": base[1]}
-    with folder_written_beside(out) as folder:
+    with _told_if_full(unfinished(out)), folder_written_beside(out) as folder:
         shutil.copyfile(weights / _WEIGHTS, folder / _WEIGHTS)
         write_json(folder / _CONFIG, settings)
         write_text(folder / RECIPE, recipe)
@@ -124,7 +142,7 @@ def write_merged(model: str, adapter: Path) -> Path:
     loaded = load_model(f"{model}+{adapter}", device="cpu", dtype=None)
     whole = plain_model(loaded.model, str(adapter))
     place = adapter / MERGED
-    with folder_written_beside(place) as folder:
+    with _told_if_full(adapter), folder_written_beside(place) as folder:
         whole.save_pretrained(str(folder))
         loaded.tokenizer.save_pretrained(str(folder))
     return place

@@ -122,7 +122,7 @@ def make_trainer(
     encoder: Encoder,
     *,
     sight: Any,
-    groups: int,
+    group_sizes: Sequence[int],
     advance: Advance,
     on_log: Callable[[Sequence[Mapping[str, Any]]], None],
 ) -> Any:
@@ -131,7 +131,7 @@ def make_trainer(
     Args:
         model, tokenizer: the base model and its tokenizer. settings: of `arguments`. recipe: the recipe.
         taught: examples and their order. encoder: for the check of the first batch.
-        sight: how batches are laid out (`attention.best_sight`). groups: number of groups of the examples.
+        sight: how batches are laid out (`attention.best_sight`). group_sizes: training examples of each group.
         advance: moves the progress bar. on_log: called with the curve so far, on the main process, at every evaluation and save.
     """
     import torch
@@ -162,8 +162,12 @@ def make_trainer(
             return control
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            if state.is_world_process_zero:
+            if not state.is_world_process_zero:
+                return
+            try:
                 on_log(state.log_history)
+            except OSError as error:
+                raise _not_saved(folder, error) from error
 
         on_evaluate = on_save
 
@@ -174,7 +178,7 @@ def make_trainer(
 
         def __init__(self, **settings: Any) -> None:
             super().__init__(**settings)
-            self.lesson = Lesson(recipe, sight, groups, self._before_training)
+            self.lesson = Lesson(recipe, sight, group_sizes, self._before_training)
             self._first = True
 
         def _send_telemetry(self) -> None:
@@ -204,8 +208,15 @@ def make_trainer(
                 measured = self.lesson.measure(model, inputs)
             return None, measured, inputs["example"]
 
+        def refuse_broken_weights(self) -> None:
+            """End the training where the last update made a learned weight no number; its loss was still one."""
+            model: Any = self.model
+            if not all(_finite(weight) for weight in model.parameters() if weight.requires_grad):
+                raise not_a_number(self.state.global_step, recipe, folder)
+
         def _save_checkpoint(self, model: Any, trial: Any) -> None:
             place = folder / f"checkpoint-{self.state.global_step}"
+            self.refuse_broken_weights()
             try:
                 super()._save_checkpoint(model, trial)
                 if self.args.should_save:
@@ -271,8 +282,8 @@ def whole_checkpoint(folder: Path, *, clear: bool) -> Path | None:
 def not_a_number(step: int, recipe: Recipe, folder: Path) -> RunFailedError:
     """Return the error of a loss that is infinite or no number."""
     return RunFailedError(
-        f"Tuning: the loss is not a number at update {step}, at a learning rate of {recipe.learning_rate:g}. Take a lower one in another "
-        f"folder (the last whole checkpoint stays in {folder})."
+        f"Tuning: the loss or a learned weight is not a number at update {step}, at a learning rate of {recipe.learning_rate:g}. Take a "
+        f"lower one in another folder (the last whole checkpoint stays in {folder})."
     )
 
 
@@ -282,6 +293,14 @@ def _not_saved(folder: Path, error: Exception) -> RunFailedError:
         f"{folder}: the checkpoint could not be written ({said}). Earlier ones stand as they were; make room "
         "and call again to go on from there."
     )
+
+
+def _finite(weight: Any) -> bool:
+    """Say whether all numbers of a weight are finite; of one that is shared out, those of this process."""
+    import torch
+
+    here = weight.to_local() if hasattr(weight, "to_local") else weight
+    return bool(torch.isfinite(here.detach()).all())
 
 
 def _means(prediction: Any) -> dict[str, float]:

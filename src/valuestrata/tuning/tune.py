@@ -8,6 +8,7 @@ import os
 import shutil
 import time
 import warnings
+from collections import Counter
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,7 +116,7 @@ def tune(
         "recipe": chosen.document,
     }
     if finished(place, request):
-        if _is_main():
+        if is_main():
             # Left behind where a kill came between the adapter and its removal.
             shutil.rmtree(unfinished(place), ignore_errors=True)
     else:
@@ -173,11 +174,11 @@ def _train(dataset: Dataset, model: str, out: Path, recipe: Recipe, data: Tuning
     """Train what a request asks for, from its last whole checkpoint, and write the adapter."""
     started = time.monotonic()
     ready = _ready(model, recipe, data, _place(device))
-    folder = claim(out, request, ready.loaded.identity) if _is_main() else unfinished(out)
+    folder = claim(out, request, ready.loaded.identity) if is_main() else unfinished(out)
     with _quiet():
         trainer, sight = _trained(ready, recipe, data, folder)
         weights = save_weights(trainer, folder)
-        if _is_main():
+        if is_main():
             curve = curve_of(trainer.state.log_history, ready.per_epoch)
             how = {"sight": sight, "processes": processes(), "seconds": round(time.monotonic() - started, 1)}
             record = training_record(dataset, data, request, ready.loaded.identity, how, trainer, ready.updates, curve)
@@ -198,7 +199,7 @@ def _trained(ready: _Ready, recipe: Recipe, data: TuningData, folder: Path) -> t
         use_cpu=_on_processor(ready.base),
         bf16=ready.loaded.identity["dtype"] == "bfloat16",
     )
-    if _is_main():
+    if is_main():
         whole_checkpoint(folder, clear=True)
     settings.distributed_state.wait_for_everyone()
     checkpoint = whole_checkpoint(folder, clear=False)
@@ -206,6 +207,7 @@ def _trained(ready: _Ready, recipe: Recipe, data: TuningData, folder: Path) -> t
     # One process uses one GPU, however many it sees; more of them take `accelerate launch`.
     settings._n_gpu = min(settings.n_gpu, 1)
     sight = best_sight(ready.base, ready.longest, processor=settings.device.type == "cpu")
+    sizes = Counter(example.group for example in data.train)
     with progress("tuning", ready.updates) as advance, attending(ready.base, sight):
         trainer = make_trainer(
             ready.base,
@@ -215,7 +217,7 @@ def _trained(ready: _Ready, recipe: Recipe, data: TuningData, folder: Path) -> t
             ready.taught,
             ready.encoder,
             sight=sight,
-            groups=len(data.groups),
+            group_sizes=[sizes[number] for number in range(len(data.groups))],
             advance=advance,
             on_log=lambda history: write_curve(folder / CURVE_FILE, curve_of(history, ready.per_epoch)),
         )
@@ -239,7 +241,7 @@ def _run(trainer: Any, checkpoint: Path | None, folder: Path) -> None:
         ) from error
 
 
-def _is_main() -> bool:
+def is_main() -> bool:
     """Whether this process writes: the only one, or the first of several."""
     return os.environ.get("RANK", "0") == "0"
 
@@ -279,7 +281,7 @@ def _merged(place: Path, model: str, *, merge: bool) -> Path | None:
     found = place / MERGED
     if not merge:
         return found if found.is_dir() else None
-    if not found.is_dir() and _is_main():
+    if not found.is_dir() and is_main():
         with _quiet():
             return write_merged(model, place)
     return found

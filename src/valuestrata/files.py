@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -99,7 +100,11 @@ def read_json(path: Path) -> Any:
 def write_parquet(path: Path, frame: pl.DataFrame, *, metadata: dict[str, str] | None = None) -> None:
     """Write a frame as Parquet (zstd), whole or not at all, with what its footer says of it."""
     with written_beside(path) as temporary:
-        frame.write_parquet(temporary, compression="zstd", metadata=metadata)
+        try:
+            frame.write_parquet(temporary, compression="zstd", metadata=metadata)
+        except pl.exceptions.ComputeError as error:
+            # What polars makes of a full disk, and of whatever else the system refuses.
+            raise OSError(errno.EIO, f"could not be written ({str(error).splitlines()[0]})", str(temporary)) from error
 
 
 def read_parquet(path: Path) -> pl.DataFrame:

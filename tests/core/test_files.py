@@ -3,9 +3,10 @@
 import errno
 from pathlib import Path
 
+import polars as pl
 import pytest
 
-from valuestrata.files import folder_written_beside, write_text, written_beside
+from valuestrata.files import folder_written_beside, write_parquet, write_text, written_beside
 
 
 def test_a_folder_in_the_place_of_a_file_is_named(tmp_path):
@@ -56,4 +57,14 @@ def test_a_file_inside_a_folder_that_is_made_is_named_after_the_folder(tmp_path)
     with pytest.raises(IsADirectoryError) as caught:
         make()
     assert caught.value.filename == str(target)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_table_that_the_disk_does_not_take_is_named(tmp_path, monkeypatch):
+    real = pl.DataFrame.write_parquet
+    # A device that is full: what polars says of it is no OSError.
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", lambda self, _file, **how: real(self, "/dev/full", **how))
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_parquet(tmp_path / "table.parquet", pl.DataFrame({"a": [1]}))
+    assert caught.value.filename == str(tmp_path / "table.parquet")
     assert not list(tmp_path.iterdir())

@@ -205,6 +205,22 @@ def test_batch_files_are_written_without_a_key_and_read_back(asked, call, data, 
     assert not server.log
 
 
+def test_an_import_in_which_nothing_succeeded_ends_with_4(asked, call, data, tmp_path):
+    run = tmp_path / "run"
+    written = json.loads(asked(run, "--batch-out", "--json").out)
+    ids = [json.loads(line)["custom_id"] for line in Path(written["files"][0]).read_text(encoding="utf-8").splitlines()]
+    error = {"code": "batch_expired", "message": "too late"}
+    output = tmp_path / "output.jsonl"
+    output.write_text("".join(json.dumps({"custom_id": id_, "response": None, "error": error}) + "\n" for id_ in ids))
+    expired = call("import", data, output, "-o", run)
+    assert expired.code == 4
+    assert "nothing of the batch was answered" in expired.err
+    output.write_text("".join(json.dumps({"custom_id": id_.partition("|")[0], "error": error}) + "\n" for id_ in ids))
+    foreign = call("import", data, output, "-o", tmp_path / "foreign")
+    assert foreign.code == 4
+    assert f"all of its {len(ids)} outputs are of calls that failed" in foreign.err
+
+
 def test_the_variance_table_tells_what_moves_the_answers(asked, call, data, tmp_path):
     assert asked(tmp_path / "run", "--orders", "scale,reversed", "--paraphrases", "0,1", "--samples", 2).code == 0
     shown = call("variance", data, tmp_path / "run", "--bootstrap", 50)

@@ -12,9 +12,10 @@ import polars as pl
 import pytest
 
 from tests.hosted.batch_world import AnthropicWorld, GoogleWorld, OpenAIWorld
-from tests.hosted.vendor_server import DROP, Said
+from tests.hosted.vendor_server import DROP, Said, VendorServer
 from valuestrata.errors import InputDataError, RunFailedError, UsageError
 from valuestrata.respondents.hosted.batch_files import AnthropicForm, GoogleForm, OpenAIForm
+from valuestrata.respondents.hosted.batch_service import OpenAIService
 from valuestrata.respondents.hosted.prices import Prices
 from valuestrata.respondents.hosted.respondent import make_hosted
 from valuestrata.respondents.hosted.settings import HostedSettings
@@ -235,6 +236,25 @@ def test_faults_on_the_way_are_survived(handmade, tmp_path):
         assert len(world.started) == 1
     assert waits == [9.0, 5.0, 2.0, 7.0, 2.0]
     assert load_run(tmp_path / "run").responses.height == plan.planned
+
+
+def test_a_provider_that_asks_to_wait_for_a_day_is_not_waited_for(handmade, tmp_path):
+    with OpenAIWorld() as world:
+        world.troubles = [busy(429, **{"retry-after": "86400"})]
+        with pytest.raises(RunFailedError, match=r"and asks to wait for 86,400 s\. What is under way stays so"):
+            run_batch(handmade, respondent(world, "openai"), tmp_path / "run", asking(handmade), sleep=pytest.fail)
+
+
+def test_headers_meant_for_openai_go_to_nobody_else(monkeypatch):
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Corporation: of-openai\nAuthorization: Bearer of-openai")
+    monkeypatch.setenv("OPENAI_ORG_ID", "of-openai")
+    with VendorServer(lambda seen: Said({"data": [], "object": "list"})) as server:
+        for ours in (False, True):
+            OpenAIService(base_url=server.url, key=KEY, ours=ours).find("tag", 1, None, ())
+        theirs, openais = (list(seen.headers.values()) for seen in server.seen)
+    assert f"Bearer {KEY}" in theirs
+    assert not [value for value in theirs if "of-openai" in value]
+    assert "Bearer of-openai" in openais
 
 
 def test_a_key_that_is_refused_stops_at_once_and_stands_in_no_message(handmade, tmp_path):

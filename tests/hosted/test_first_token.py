@@ -9,6 +9,8 @@ from tests.hosted.server import Act, Server, said
 from valuestrata.errors import RunFailedError
 from valuestrata.respondents.hosted.readout import read_first_token
 from valuestrata.respondents.hosted.reply import Position
+from valuestrata.responses.ask import ask
+from valuestrata.responses.run import load_run
 
 
 def position(token, **probabilities):
@@ -49,9 +51,8 @@ def test_the_place_is_read_whatever_was_written_there():
 
 def test_an_option_that_is_not_listed_counts_as_nothing_and_none_at_all_is_no_answer():
     assert read(position("1", **{"1": 0.9})).probs == (1.0, 0.0, 0.0)
-    assert read(position("I", **{"I": 0.9, "We": 0.1})).error == "no probability: no option among the 2 likeliest tokens"
-    assert read().error.startswith("no answer token")
-    assert read(position("Answer"), position(":")).error.startswith("no answer token")
+    for nothing in (read(position("I", **{"I": 0.9, "We": 0.1})), read(), read(position("Answer"), position(":"))):
+        assert (nothing.probs, nothing.mass, nothing.error) == (None, 0.0, None)
 
 
 def test_one_and_ten_are_told_apart_only_where_ten_is_seen_as_a_token():
@@ -62,6 +63,8 @@ def test_one_and_ten_are_told_apart_only_where_ten_is_seen_as_a_token():
     seen = position("1", **{"1": 0.5, "10": 0.25, "2": 0.25})
     assert read(seen, options=10).probs == pytest.approx((0.5, 0.25, *[0.0] * 7, 0.25))
     assert read(digits, options=9).error is None
+    # Where no `1` was likely, neither option is, whichever way the longer is written.
+    assert read(position("7", **{"7": 0.6, "8": 0.2}), options=10).probs[6:8] == pytest.approx((0.75, 0.25))
 
 
 def test_a_server_of_openai_is_asked_and_read():
@@ -90,6 +93,18 @@ def test_an_answer_that_cannot_be_read_keeps_what_it_cost():
     assert answer.error.startswith("ambiguous first token: ")
     assert answer.option_probs is None
     assert answer.cost == pytest.approx(104 / 1e6)
+
+
+def test_a_reply_without_an_option_is_a_result_and_not_paid_again(handmade, tmp_path):
+    entry = {"token": "I", "logprob": 0.0, "top_logprobs": [{"token": "I", "logprob": 0.0}]}
+    act = Act(document=said("I cannot answer that.", logprobs={"content": [entry]}))
+    with Server(lambda request: act) as server:
+        results = [ask(handmade, hosted(server.url), tmp_path / "run", elicitation="first-token") for _ in range(2)]
+        calls = len(server.log)
+    assert calls == results[0].asked == results[0].counts["refused"] == results[1].kept
+    assert (results[0].failed, results[1].asked) == (0, 0)
+    row = load_run(tmp_path / "run").responses.row(0, named=True)
+    assert (row["answer"], row["option_probs"], row["option_mass"], row["text"]) == (None, None, 0.0, "I cannot answer that.")
 
 
 def test_a_server_that_tells_no_probabilities_stops_the_run_at_the_first_call():

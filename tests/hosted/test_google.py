@@ -214,9 +214,10 @@ def test_the_environment_has_no_say(monkeypatch):
     monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("GOOGLE_GENAI_USE_VERTEXAI", "true")
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "another-project")
+    monkeypatch.setenv("GOOGLE_GENAI_API_VERSION", "v9another")
     reply, seen = called(response("2"))
     assert reply.text == "2"
-    assert "another" not in json.dumps(seen[0].headers)
+    assert "another" not in seen[0].path + json.dumps(seen[0].headers)
 
 
 def test_a_client_is_opened_anew_in_another_loop():

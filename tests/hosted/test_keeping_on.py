@@ -7,7 +7,7 @@ import pytest
 
 from tests.hosted.asked import hosted, prompt, prompts
 from tests.hosted.server import Act, Server, answers, problem, said
-from valuestrata.errors import RunFailedError
+from valuestrata.errors import RunFailedError, UsageError
 from valuestrata.prompts.prompt import Message
 from valuestrata.respondents.base import Answer
 from valuestrata.respondents.hosted.prices import Prices
@@ -99,6 +99,23 @@ def test_what_an_earlier_chunk_answered_counts_and_a_new_run_begins_anew():
         assert (len(came), why) == (30, None)
         respondent.answered_before(0)
         assert "not the prompt" in collected(respondent, prompts(30))[1]
+
+
+def test_a_run_after_one_that_was_interrupted_is_asked():
+    with Server() as server:
+        respondent = hosted(server.url, concurrency=4)
+        asking = respondent.answer(prompts(50))
+        next(asking)
+        respondent.stop("interrupted")
+        assert len(list(asking)) < 49
+        respondent.answered_before(1)
+        assert respondent.stopped is None
+        assert len(list(respondent.answer(prompts(50)))) == 50
+
+
+def test_a_limit_that_is_no_number_is_refused():
+    with pytest.raises(UsageError, match="a limit of nan dollars is none"):
+        hosted("http://127.0.0.1:9/v1", prices=PRICES).spend_at_most(math.nan)
 
 
 def test_refusals_of_earlier_chunks_count_as_well():

@@ -36,6 +36,35 @@ def test_blanks_around_a_key_are_cut_off(monkeypatch):
     assert hosted("http://127.0.0.1:9/v1").wire.secrets == (KEY,)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"extra": {"api_key": "x"}},
+        {"extra": {"headers": [{"Authorization": "Bearer x"}]}},
+        {"extra": {"user": [f"me {KEY}"]}},
+        {"extra": {KEY: 1}},
+        {"url": f"http://127.0.0.1:9/{KEY}/v1"},
+        {"word": f"openai-compatible/{KEY}"},
+    ],
+)
+def test_a_key_among_what_a_run_writes_down_is_refused(monkeypatch, settings):
+    monkeypatch.setenv("OPENAI_COMPATIBLE_API_KEY", KEY)
+    with pytest.raises(UsageError, match="a key stands among the settings") as raised:
+        hosted(**{"url": "http://127.0.0.1:9/v1", **settings})
+    assert "SECRET" not in str(raised.value)
+
+
+def test_a_placeholder_for_a_key_may_be_a_word_of_the_settings(monkeypatch):
+    monkeypatch.setenv("LM_API_TOKEN", "lm-studio")
+    assert hosted("http://lm-studio:1234/v1", "lmstudio/lm-studio", extra={"max_tokens": 9, "tokens": 1}).wire.secrets == ("lm-studio",)
+
+
+@pytest.mark.parametrize(("extra", "says"), [({"stream": True}, "stream"), ({"n": 3}, "samples")])
+def test_what_would_be_paid_for_and_not_read_is_refused(extra, says):
+    with pytest.raises(UsageError, match=says):
+        hosted("http://127.0.0.1:9/v1", extra=extra)
+
+
 def test_a_key_is_taken_out_however_a_message_writes_it():
     bearer = f"Bearer {KEY}".encode()
     forms = [quote(KEY), quote(KEY, safe=""), KEY.upper(), KEY.lower(), json.dumps(KEY)]

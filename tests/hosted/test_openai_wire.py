@@ -154,6 +154,7 @@ def test_an_answer_that_was_filtered_is_an_answer_without_text():
         ({"error": {"message": "upstream broke", "code": 502}}, "server error"),
         ({"choices": [{"error": {"message": "upstream broke", "code": 502}, "message": {"content": "Ans"}}]}, "server error"),
         ({"error": "broken"}, "server error"),
+        ({"error": {"message": "used up", "code": "insufficient_quota"}}, "no credit"),
         ({"choices": [{"message": {"content": "Ans"}, "finish_reason": "error"}]}, "server error"),
     ],
 )
@@ -161,6 +162,8 @@ def test_what_is_no_answer_is_a_fault(document, kind):
     with pytest.raises(CallError) as raised:
         wire().reply_of(document)
     assert raised.value.fault.kind == kind
+    if isinstance(document, dict) and "error" in str(document):
+        assert raised.value.fault.paid is ("choices" in document)
     assert wire().fault_of(raised.value) is raised.value.fault
 
 

@@ -116,6 +116,24 @@ def test_hostile_names_are_escaped_everywhere(audited, tmp_path):
     assert not [name for _, name, _ in Page(text).attributes if name.startswith("on")]
 
 
+def test_a_note_of_many_figures_is_written_once(audited):
+    runs = [run.name for run in audited.runs]
+    uneven, lone = "some cells are missing", "only half was asked"
+    rows = audited.audit.disparity.with_columns(
+        note=pl.when(pl.col("by") == "attribute")
+        .then(pl.lit(uneven))
+        .when(pl.col("run") == runs[0])
+        .then(pl.lit(lone))
+        .otherwise(pl.lit(None))
+    )
+    notes = disparity_grid(audited.dataset, replace(audited.audit, disparity=rows), runs, "accuracy").notes
+    attributes = rows.filter(by="attribute")["key"].n_unique()
+    (said,) = [note for note in notes if uneven in note]
+    assert said.endswith(f": {uneven}.")
+    assert said.count("(") + said.count(",") >= attributes - 1
+    assert [note for note in notes if lone in note] == [f"{runs[0]}, All subgroups: {lone}."]
+
+
 def test_what_was_not_adjusted_for_stands_under_the_gaps(audited, tmp_path):
     note = "log_n_eff is not adjusted for: 99% of its variance goes with the levels."
     gaps = audited.audit.gaps.with_columns(note=pl.when(pl.col("run") == "org/tuned").then(pl.lit(note)))

@@ -17,7 +17,7 @@ torch = pytest.importorskip("torch", reason="needs the extra `local`")
 pytest.importorskip("transformers", reason="needs the extra `local`")
 
 from valuestrata.respondents import _load  # noqa: E402
-from valuestrata.respondents._load import Loaded, parse_spec  # noqa: E402
+from valuestrata.respondents._load import Loaded, hub_or_folder, parse_spec  # noqa: E402
 from valuestrata.respondents.local import LocalRespondent, load_local  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::FutureWarning:transformers")
@@ -48,6 +48,24 @@ def test_a_folder_is_loaded_and_identified(tmp_path):
     config = folder / "config.json"
     config.write_text(config.read_text().replace("10000", "20000"))
     assert load_local(f"hf:{folder}", device="cpu").identity()["revision"] != identity["revision"]
+
+
+def test_weights_changed_in_place_are_another_model_whatever_their_size(tmp_path, monkeypatch):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name in ("config.json", "merges.txt", "notes.txt", "model.safetensors"):
+        (folder / name).write_text(f"{name}, 1")
+    spec = parse_spec(f"hf:{folder}")
+    revisions = [hub_or_folder(spec.place, spec)["revision"]]
+    for name in ("notes.txt", "merges.txt", "model.safetensors"):
+        (folder / name).write_text(f"{name}, 2")
+        revisions.append(hub_or_folder(spec.place, spec)["revision"])
+    assert revisions[0] == revisions[1]
+    assert len(set(revisions[1:])) == 3
+    monkeypatch.setattr(_load, "_HASHED_UP_TO", 10)
+    large = hub_or_folder(spec.place, spec)["revision"]
+    (folder / "model.safetensors").write_text("of another size")
+    assert hub_or_folder(spec.place, spec)["revision"] != large
 
 
 @pytest.mark.parametrize(

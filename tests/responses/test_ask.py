@@ -398,6 +398,25 @@ def test_a_finished_run_is_not_written_again(handmade, tmp_path):
     assert load_run(tmp_path / "run").responses.height == TEST_PAIRS
 
 
+@pytest.mark.parametrize("asks", [4, 9])
+def test_a_disk_too_full_for_the_table_loses_no_answer(handmade, tmp_path, monkeypatch, asks):
+    """Found out at the end of the run, or while something else has ended it."""
+    real, model = pl.DataFrame.write_parquet, Writes()
+    if asks < 9:
+        model.text = lambda prompt: 1 / 0 if len(model.asked) > asks else "Answer: 2"
+    with monkeypatch.context() as full:
+        full.setattr(pl.DataFrame, "write_parquet", lambda self, _file, **how: real(self, "/dev/full", **how))
+        if asks < 9:
+            with pytest.raises(ZeroDivisionError):
+                ask(handmade, model, tmp_path / "run", elicitation="text")
+        else:
+            with pytest.raises(RunFailedError, match=r"responses\.parquet: could not be written .*All answers are kept in .*; make room"):
+                ask(handmade, model, tmp_path / "run", elicitation="text")
+    assert load_run(tmp_path / "run").responses.height == asks
+    again = ask(handmade, Writes(), tmp_path / "run", elicitation="text")
+    assert (again.kept, again.asked, again.left) == (asks, 9 - asks, 0)
+
+
 def test_prompts_are_handed_over_in_chunks(handmade, tmp_path, monkeypatch):
     monkeypatch.setattr(asking, "CHUNK", 4)
     sizes = []

@@ -172,6 +172,19 @@ def test_batch_lines_that_failed_have_failed(handmade, tmp_path):
     assert errors[f"spend_{FEMALE}"] == "errored: overloaded"
 
 
+def test_what_is_odd_within_a_line_is_of_that_line_alone(handmade, tmp_path):
+    ids = [f"Q1_{FEMALE}", "Q1_sex_Male", f"Q182_{FEMALE}", "Q182_sex_Male", f"spend_{FEMALE}"]
+    bodies = [{"choices": {"0": 1}}, {"choices": [{"message": ["x"]}]}, {"choices": [{"message": {"refusal": 7}}]}]
+    rows = [{"custom_id": id_, "response": {"status_code": 200, "body": body}} for id_, body in zip(ids, bodies, strict=False)]
+    rows += [{"custom_id": ids[3], "response": "Answer: 2 \ud800"}, {"custom_id": ids[4], "error": "half \ud800"}]
+    file = tmp_path / "outputs.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = import_run(handmade, file, tmp_path / "run")
+    assert dict(result.counts) == {"answered": 2, "refused": 0, "unparsed": 0, "invalid_code": 0, "failed": 3}
+    texts = dict(load_run(tmp_path / "run").responses.select("pair_id", "text").iter_rows())
+    assert (texts[ids[2]], texts[ids[3]]) == ("7", "Answer: 2 ?")
+
+
 def test_responses_that_are_numbers_or_nothing(handmade, tmp_path):
     rows = [plain(f"Q1_{FEMALE}", 3), plain("Q1_sex_Male", None)]
     import_run(handmade, jsonl(tmp_path, rows), tmp_path / "run")
@@ -190,6 +203,9 @@ def test_responses_that_are_numbers_or_nothing(handmade, tmp_path):
         ("a.jsonl", b'{"response": "1"}\n', "line 1: it has no 'custom_id'"),
         ("a.jsonl", b'\n{"custom_id": "Q1_sex_Female", "resp', "line 2 is not JSON"),
         ("a.jsonl", b'{"custom_id": "Q1_sex_Female", "response": {"text": "1"}}\n', "neither text nor a batch result"),
+        ("a.jsonl", b'{"custom_id": "Q1_sex_Female", "response": ' + b"9" * 5000 + b"}", "line 1 is not JSON"),
+        ("a.jsonl", b'{"custom_id": "Q1_sex_Female", "response": ' + b"[" * 100_000, "line 1 is not JSON"),
+        ("a.json", b"[" * 100_000, "not a JSON list"),
         ("a.jsonl", b"\xff\xfe\x00", "not a text file in UTF-8"),
         ("a.jsonl", b"3\n", "it has no 'custom_id'"),
         ("a.json", b'[{"custom_id": "Q1_sex_Female"', "not a JSON list"),

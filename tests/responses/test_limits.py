@@ -71,6 +71,8 @@ def test_a_cost_limit_for_a_model_that_costs_nothing_is_refused_before_a_folder_
         ask(handmade, Writes(), tmp_path / "run", elicitation="text", max_cost=1)
     with pytest.raises(UsageError, match="cannot be negative"):
         ask(handmade, Paid(), tmp_path / "run", elicitation="text", max_cost=-1)
+    with pytest.raises(UsageError, match="max_cost is nan; it is a number"):
+        ask(handmade, Paid(), tmp_path / "run", elicitation="text", max_cost=float("nan"))
     assert not (tmp_path / "run").exists()
 
 

@@ -19,6 +19,11 @@ CHINESE = ("1", "2", "3"), (1, 2, 3), {1: "非常重要", 2: "重要", 3: "不�
 LETTERS = ("A", "B", "C"), (1, 2, 3), {1: "Good", 2: "Middling", 3: "Bad"}
 
 ANSWERED = [
+    (YESNO, "No, I can't say I do.", 2),
+    (YESNO, "No, I will not.", 2),
+    (YESNO, "No, I cannot answer for others. Answer: 1", 1),
+    (FOUR, "2 (Rather important) and 3 reasons for it", 2),
+    (FOUR, "Answer: 2 (Rather important), or 9 of 10 in my heart", 2),
     (FOUR, "Answer: 3", 3),
     (FOUR, "3", 3),
     (FOUR, "3.", 3),
@@ -121,6 +126,13 @@ def test_reads_an_answer(scale, text, code):
 
 
 FAILED = [
+    # `No` that opens a refusal, and two options each with its label.
+    (YESNO, "No, I cannot answer that.", "refused"),
+    (YESNO, "No. As an AI language model I have no views.", "refused"),
+    (YESNO, "No, sorry, I'm not able to assist with this.", "refused"),
+    (YESNO, "Answer: 1 (Yes) or 2 (No)", "unparsed"),
+    (FOUR, "3 (Not very important) or 4", "unparsed"),
+    (FOUR, "I would say 2. Rather important / 3. Not very important", "unparsed"),
     (FOUR, "", "unparsed"),
     (FOUR, " \n ", "unparsed"),
     (FOUR, "**", "unparsed"),

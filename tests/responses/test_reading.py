@@ -129,6 +129,15 @@ def test_a_cut_off_text_says_so_under_every_elicitation():
         assert "max-new-tokens" not in read(elicitation, "Well, there are many", finish_reason="stop")["error"]
 
 
+def test_a_first_token_that_is_no_option_is_never_read_out_of_the_words_that_follow():
+    for text, finish in (("I would say 3", "stop"), ("I would say that many", "length")):
+        row = read("first-token", text, option_mass=0.0, finish_reason=finish)
+        assert (row["answer"], row["status"], row["error"]) == (None, "unparsed", "no option among the likeliest tokens")
+    assert read("first-token", "I cannot answer that.", option_mass=0.0, finish_reason="length")["status"] == "refused"
+    cut = read("first-token", "Answer", option_mass=0.0, finish_reason="length")
+    assert cut["error"] == "cut off before it was finished (no answer token); raise --max-new-tokens"
+
+
 def test_a_model_that_thought_and_wrote_nothing_has_answered_the_call():
     row = read("reasoned", None, reasoning="She is", finish_reason="length")
     assert (row["status"], row["reasoning"], row["text"]) == ("unparsed", "She is", "")

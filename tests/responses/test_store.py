@@ -1,5 +1,7 @@
 """The store: what is on it after a crash at any byte, who may write, and what counts as an answer."""
 
+import errno
+import fcntl
 import hashlib
 import os
 import subprocess
@@ -10,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from valuestrata.errors import UsageError
+from valuestrata.errors import RunFailedError, UsageError
+from valuestrata.responses import store
 from valuestrata.responses.schema import RESPONSES
 from valuestrata.responses.store import FILE, Store, read_store
 
@@ -142,6 +145,44 @@ with Store(Path({str(tmp_path)!r})) as store:
     assert (tmp_path / FILE).read_bytes().endswith(b"\n")
     filled(tmp_path, [kept])
     assert sorted(map(int, pair_ids(tmp_path))) == list(range(kept + 1))
+
+
+def raising(number):
+    def fails(*_):
+        raise OSError(number, os.strerror(number))
+
+    return fails
+
+
+def test_a_line_that_was_written_stays_where_the_disk_then_refuses_to_be_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "SECONDS_BETWEEN_SYNCS", 0.0)
+    with Store(tmp_path) as opened:
+        with monkeypatch.context() as broken:
+            broken.setattr(os, "fsync", raising(errno.ENOSPC))
+            with pytest.raises(RunFailedError, match="No space left on device"):
+                opened.append(key("a"), row("a"))
+        assert opened.has(key("a"))
+        opened.append(key("b"), row("b"))
+    assert sorted(pair_ids(tmp_path)) == ["a", "b"]
+
+
+def test_half_a_line_that_cannot_be_cut_off_is_told_as_the_full_disk_it_is(tmp_path, monkeypatch):
+    with Store(tmp_path) as opened, monkeypatch.context() as broken:
+        broken.setattr(os, "write", raising(errno.ENOSPC))
+        broken.setattr(os, "ftruncate", raising(errno.EIO))
+        with pytest.raises(RunFailedError, match="No space left on device"):
+            opened.append(key("a"), row("a"))
+
+
+def test_a_disk_without_a_byte_free_does_not_end_in_a_defect(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "pwrite", raising(errno.ENOSPC))
+    Store(tmp_path).close()
+
+
+def test_a_file_system_without_locks_is_not_taken_for_another_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", raising(errno.ENOLCK))
+    with pytest.raises(UsageError, match="does not lock files"):
+        Store(tmp_path)
 
 
 def test_an_empty_store_is_an_empty_table(tmp_path):

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from tests.responses.asked import Writes
-from valuestrata.errors import InputDataError, UsageError
+from valuestrata.errors import InputDataError, RunFailedError, UsageError
 from valuestrata.files import read_json, write_json
 from valuestrata.respondents.base import Answer
 from valuestrata.responses.ask import ask, ask_planned
@@ -55,6 +55,19 @@ def test_a_joined_run_goes_on_as_any_other(handmade, tmp_path):
     result = ask(handmade, more, tmp_path / "run", elicitation="text", part="all")
     assert (result.kept, result.asked) == (9, 9)
     assert not {prompt.pair_id for prompt in more.asked} & set(handmade.part("paper", "test")["pair_id"])
+
+
+def test_what_failures_cost_that_were_asked_again_is_in_the_joined_total(handmade, tmp_path):
+    paid = {"cost": 0.25, "prompt_tokens": 100}
+    fails = Writes(lambda prompt: Answer(prompt, error="timeout: nothing came", **paid))
+    with pytest.raises(RunFailedError):
+        ask_shard(handmade, tmp_path / "run", 1, 2, fails)
+    failed = len(fails.asked)
+    for index in (1, 2):
+        ask_shard(handmade, tmp_path / "run", index, 2, Writes(lambda prompt: Answer(prompt, text="Answer: 2", **paid)))
+    for _ in range(2):
+        joined = collect(tmp_path / "run")
+        assert joined.usage["cost"] == read_meta(tmp_path / "run")["usage"]["cost"] == 0.25 * (9 + failed)
 
 
 def test_collecting_again_changes_nothing(handmade, tmp_path):

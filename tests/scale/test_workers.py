@@ -121,6 +121,34 @@ def test_a_worker_gives_up_where_nothing_succeeds_anywhere(handmade, tmp_path, m
     assert len(broken.asked) == 8
 
 
+def test_a_worker_is_told_what_the_whole_run_has_answered(handmade, tmp_path):
+    class Resuming(Writes):
+        known = None
+
+        def answered_before(self, number):
+            self.known = number
+
+    fresh, later = Resuming(), Resuming()
+    _, batch = batch_of(handmade, fresh)
+    Worker(work_for(handmade, tmp_path, fresh))(batch.slice(0, 2))
+    Worker(work_for(handmade, tmp_path, later))(batch.slice(2, 2))
+    assert (fresh.known, later.known) == (None, 2)
+
+
+def test_what_failed_before_lies_in_the_last_file(handmade, tmp_path):
+    model = Writes()
+    prompts, _ = batch_of(handmade, model)
+    with Store(tmp_path / "store") as store:
+        row = RESPONSES.frame([{"pair_id": "p", "item": "i", "subgroup": "s"}]).to_dicts()[0]
+        for prompt in prompts[:2]:
+            store.append(prompt.key, {**row, "status": "failed", "error": "refused request: filtered"})
+        store.append(prompts[2].key, {**row, "status": "answered"})
+        (tmp_path / "files").mkdir()
+        assert onray._written(tmp_path / "files", store, iter(prompts), 3, 7) == 1
+    files = [pl.read_parquet(file)["key"].to_list() for file in sorted((tmp_path / "files").iterdir())]
+    assert [key for keys in files for key in keys] == [prompt.key for prompt in (*prompts[3:], prompts[0])]
+
+
 def test_a_worker_of_another_identity_refuses_to_answer(handmade, tmp_path):
     model = Writes(versions={"torch": "2.6"})
     _, batch = batch_of(handmade, model)
@@ -187,6 +215,23 @@ def test_known_reads_on_where_it_stopped_and_leaves_half_a_line(tmp_path):
         a.file.write_bytes(whole)
         known.refresh()
         assert known.has(keys[2])
+
+
+def test_what_failures_cost_comes_along_though_they_were_asked_again(tmp_path):
+    row = RESPONSES.frame([{"pair_id": "p", "item": "i", "subgroup": "s", "status": "answered", "cost": 1.0}]).to_dicts()[0]
+    failed = {**row, "status": "failed", "error": "timeout"}
+    with new_store(tmp_path) as worker, Store(tmp_path / "store") as store:
+        for key in ("a" * 64, "b" * 64):
+            worker.append(key, {**failed, "cost": 0.25})
+            worker.append(key, {**failed, "cost": None})
+        worker.append("a" * 64, row)
+        assert [gather(tmp_path, store), gather(tmp_path, store)] == [4, 0]
+        assert store.cost_of_replaced() == 0.5
+        worker.append("b" * 64, {**failed, "cost": 0.125})
+        worker.append("b" * 64, row)
+        assert [gather(tmp_path, store), gather(tmp_path, store)] == [2, 0]
+        assert store.cost_of_replaced() == 0.625
+        assert store.table()["cost"].sum() == 2.0
 
 
 def test_gathering_again_brings_nothing_twice(tmp_path):

@@ -125,7 +125,7 @@ def ask(
         raise UsageError("--price-in and --price-out go together: dollars a million tokens read, and written.")
     settings = ModelSettings(
         device=device,
-        temperature=_temperature(temperature),
+        temperature=temperature_of(temperature),
         max_new_tokens=max_new_tokens,
         constrain=constrain,
         seed=seed,
@@ -135,7 +135,7 @@ def ask(
         timeout=timeout,
         attempts=attempts,
         prices=None if price_in is None or price_out is None else (price_in, price_out),
-        extra=_mapping(extra),
+        extra=json_of(extra),
     )
     data = load_dataset(dataset)
     # A misspelt word is refused before a model is loaded, which may take a minute.
@@ -252,7 +252,8 @@ def _one_way_only(flags: dict[str, Any]) -> None:
         raise UsageError(f"{' and '.join(given)} cannot go together.")
 
 
-def _temperature(word: str) -> float | None:
+def temperature_of(word: str) -> float | None:
+    """Return the temperature that a word says, None for `none`; UsageError for what is no temperature."""
     if word.strip().casefold() == "none":
         return None
     try:
@@ -264,7 +265,8 @@ def _temperature(word: str) -> float | None:
     return value
 
 
-def _mapping(text: str | None) -> dict[str, Any]:
+def json_of(text: str | None) -> dict[str, Any]:
+    """Return the JSON object of `--extra`; UsageError for what is none."""
     if text is None:
         return {}
     try:

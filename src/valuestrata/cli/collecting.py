@@ -9,7 +9,7 @@ import typer
 
 from valuestrata.cli.options import AsJson, DatasetFolder
 from valuestrata.cli.output import collected, exit_if_failed, print_json, say
-from valuestrata.errors import UsageError
+from valuestrata.errors import RunFailedError, UsageError
 
 
 def import_(
@@ -42,6 +42,8 @@ def import_(
             say(remark)
         collected(found, as_json)
         exit_if_failed(found.counts["failed"], found.failures)
+        if not any(found.counts.values()):
+            raise RunFailedError(f"{output}: nothing of the batch was answered; ask or batch it again.")
         return
     if numbers not in ("code", "position"):
         raise UsageError(f"--numbers is 'code' or 'position', not {numbers!r}.")
@@ -54,6 +56,8 @@ def import_(
         print(f"{output}: " + ", ".join(f"{number:,} {status}" for status, number in result.counts.items()) + ".")
         if result.unknown:
             print(f"{result.unknown:,} rows have a custom_id that this data set does not know.")
+    if result.counts["failed"] == sum(result.counts.values()):
+        raise RunFailedError(f"{file}: all of its {result.counts['failed']:,} outputs are of calls that failed.")
 
 
 def collect(

@@ -10,16 +10,18 @@ from typing import Literal
 from valuestrata.errors import UsageError, did_you_mean
 
 Role = Literal["system", "user", "assistant"]
-Elicitation = Literal["text", "logprob", "first-token", "stated-distribution", "reasoned"]
+Elicitation = Literal["text", "logprob", "first-token", "stated-distribution", "reasoned", "open"]
+# The readouts of a closed question. Under `open` the item's open question is asked, and there is no option to read out.
 ELICITATIONS: tuple[Elicitation, ...] = ("text", "logprob", "first-token", "stated-distribution", "reasoned")
+OPEN: Elicitation = "open"
 
 
 def elicitation_of(word: str) -> Elicitation:
     """Return the elicitation called `word`; UsageError with a suggestion if there is none."""
-    for known in ELICITATIONS:
+    for known in (*ELICITATIONS, OPEN):
         if known == word:
             return known
-    raise UsageError(f"There is no elicitation {word!r}.{did_you_mean(word, ELICITATIONS)}")
+    raise UsageError(f"There is no elicitation {word!r}.{did_you_mean(word, (*ELICITATIONS, OPEN))}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Prompt:
         pair_id, item, subgroup: the pair asked.
         messages: the chat, ending with the user's turn.
         prefill: how the assistant's turn starts under `logprob` and `first-token` (`Answer:`).
-        options: the answer strings as the prompt shows them (`1`, `2`, ...), in displayed order.
+        options: the answer strings as the prompt shows them (`1`, `2`, ...), in displayed order; none under `open`.
         shown: scale codes in displayed order; `shown[i]` is what `options[i]` means.
         elicitation: how the answer is drawn out.
         template, template_version, paraphrase: which recipe rendered it, and in which of its wordings.

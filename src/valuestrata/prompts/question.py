@@ -13,12 +13,13 @@ Numbers = Literal["code", "position"]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One item as a prompt needs it; `labels` stands in the order of `codes`, which is scale order."""
+    """One item as a prompt needs it; `labels` stands in the order of `codes`, which is scale order; `open_text` asks without options."""
 
     item: str
     text: str
     codes: tuple[int, ...]
     labels: tuple[str, ...]
+    open_text: str | None = None
 
     @property
     def is_numeric_scale(self) -> bool:
@@ -34,8 +35,8 @@ class Question:
 
 def questions_of(dataset: Dataset) -> dict[str, Question]:
     """Return item id -> question, in the data set's order."""
-    rows = dataset.items.select("item", "question", "codes", "labels").iter_rows()
-    return {item: Question(item, text, tuple(codes), tuple(labels)) for item, text, codes, labels in rows}
+    rows = dataset.items.select("item", "question", "codes", "labels", "open_question").iter_rows()
+    return {item: Question(item, text, tuple(codes), tuple(labels), asked) for item, text, codes, labels, asked in rows}
 
 
 def printed_numbers(shown: Sequence[int], order: str, numbers: Numbers = "code") -> tuple[str, ...]:

@@ -17,10 +17,10 @@ from valuestrata.errors import InputDataError, UsageError, did_you_mean
 from valuestrata.prompts.orders import arranged, check_order, seed_of
 from valuestrata.prompts.pattern import Pattern
 from valuestrata.prompts.persona import Persona, personas_of
-from valuestrata.prompts.prompt import Elicitation, Message, Prompt, Role, elicitation_of
+from valuestrata.prompts.prompt import OPEN, Elicitation, Message, Prompt, Role, elicitation_of
 from valuestrata.prompts.question import Question, printed_numbers, questions_of
 from valuestrata.prompts.template import OF_QUESTION, First, Template
-from valuestrata.prompts.values import persona_values, question_values
+from valuestrata.prompts.values import open_values, persona_values, question_values
 
 # A long list has more shuffled orders than a run has pairs, so that they are not held for ever.
 _MOST_SHUFFLED = 20_000
@@ -56,7 +56,8 @@ def render_prompts(
 
     Raises:
         UsageError: an order, an elicitation or a paraphrase that does not exist, or samples below 1.
-        InputDataError: a pair of an item or subgroup that the data set does not have; a half-translated template (one that
+        InputDataError: a pair of an item or subgroup that the data set does not have; an item without an open question where
+            it is asked openly; a half-translated template (one that
             translates the survey's place and not another in which a persona lives); a template that does not say how to
             reply under this elicitation.
     """
@@ -72,7 +73,7 @@ def render_prompts(
     _check_places(dataset, template, subgroups)
     groups = _in_prefix_order(pairs, list(questions), list(subgroups), template.first)
     together = _asked_together(groups, wordings, names, template.first)
-    return _rendered(together, _Asked(questions), subgroups, template, elicitation, samples)
+    return _rendered(together, _Asked(questions, openly=elicitation == OPEN), subgroups, template, elicitation, samples)
 
 
 def messages_for(
@@ -148,8 +149,9 @@ class _Shown:
 class _Asked:
     """The questions of a data set, in every order they are asked in."""
 
-    def __init__(self, questions: Mapping[str, Question]) -> None:
+    def __init__(self, questions: Mapping[str, Question], *, openly: bool = False) -> None:
         self._questions = questions
+        self._openly = openly
         self._numeric = {item: question.is_numeric_scale for item, question in questions.items()}
         self._shuffled: dict[tuple[str, tuple[int, ...]], _Shown] = {}
         self._fixed: dict[tuple[str, str], _Shown] = {}
@@ -158,6 +160,8 @@ class _Asked:
         """Return the question of a pair in an order."""
         if (found := self._fixed.get((item, order))) is not None:
             return found
+        if self._openly:
+            return self._fixed.setdefault((item, order), _Shown((), (), open_values(self._questions[item])))
         codes = arranged(self._questions[item].codes, order, pair_id, numeric=self._numeric[item])
         if seed_of(order) is None:
             return self._fixed.setdefault((item, order), self._made(item, codes, order))
@@ -227,7 +231,7 @@ def _rendered(
                         shown=shown.codes,
                         elicitation=elicitation,
                         template=template.name,
-                        template_version=template.version,
+                        template_version=template.version_of(elicitation),
                         order=order,
                         paraphrase=wording.paraphrase,
                         sample=sample,

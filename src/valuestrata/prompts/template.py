@@ -22,7 +22,7 @@ from valuestrata.errors import InputDataError, UsageError, did_you_mean
 from valuestrata.files import canonical_hash
 from valuestrata.prompts.pattern import Pattern, read_pattern
 from valuestrata.prompts.persona import Words
-from valuestrata.prompts.prompt import Elicitation, Role
+from valuestrata.prompts.prompt import OPEN, Elicitation, Role
 from valuestrata.yamlfile import StrictModel, checked, parse_yaml, read_yaml
 
 OF_PERSONA = ("profile", "persona", "persona_in_place", "place", "in_place", "they", "their", "them")
@@ -59,6 +59,8 @@ class Template:
             the wordings say it themselves.
         prefill: how the assistant's turn starts when option probabilities are read.
         words: the words a persona is said with.
+        open: the user message where the open question is asked, without options and without a form of reply; None: it is not.
+        open_version: the version where the open question is asked.
     """
 
     name: str
@@ -72,6 +74,8 @@ class Template:
     replies: Mapping[str, Pattern]
     prefill: str
     words: Words
+    open: Pattern | None = None
+    open_version: str = ""
 
     @property
     def first(self) -> First:
@@ -88,9 +92,17 @@ class Template:
         self.check_asks(elicitation)
         self.check_paraphrases([paraphrase])
         user = self.wordings[paraphrase]
-        if self.replies:
+        if elicitation == OPEN and self.open is not None:
+            if paraphrase:
+                raise UsageError(f"The template {self.name!r} asks open questions in one wording, paraphrase 0.")
+            user = self.open
+        elif self.replies:
             user = user.with_pattern(REPLY, self.replies[REPLY_KEYS[elicitation]])
         return (("user", user),) if self.system is None else (("system", self.system), ("user", user))
+
+    def version_of(self, elicitation: Elicitation) -> str:
+        """Return the version that responses of an elicitation record: what only open questions show is no part of the others'."""
+        return self.open_version if elicitation == OPEN else self.version
 
     def check_asks(self, elicitation: Elicitation) -> None:
         """Refuse an elicitation that the template does not say how to reply under.
@@ -98,6 +110,10 @@ class Template:
         Raises:
             InputDataError: names the file and the key to add.
         """
+        if elicitation == OPEN:
+            if self.open is None:
+                raise InputDataError(f"{self.source}: the template does not say how to ask an open question; add the key `open`.")
+            return
         key = REPLY_KEYS[elicitation]
         if key in self.replies or (not self.replies and key == "reply"):
             return
@@ -178,6 +194,7 @@ class _File(StrictModel):
     reply: str = ""
     reply_stated: str = ""
     reply_reasoned: str = ""
+    open: str = ""
     prefill: str = "Answer:"
     person: str = "person"
     articles: bool = True
@@ -223,7 +240,9 @@ def _template(file: _File, where: str) -> Template:
     read_pattern(file.living_in, f"{where}: living_in", ("place",))
     read_pattern(file.whose, f"{where}: whose", ("title", "label"))
     _check_wordings(patterns, system, replies, where)
-    used = frozenset[str]().union(*(pattern.names for pattern in (*patterns.values(), *replies.values(), system) if pattern is not None))
+    openly = _open_wording(file, where, _first_of(system, patterns["user"]), system)
+    every = (*patterns.values(), *replies.values(), system, openly)
+    used = frozenset[str]().union(*(pattern.names for pattern in every if pattern is not None))
     if "who" in used and not (file.who and file.who_all):
         raise InputDataError(f"{where}: {{who}} is used, so the template needs both `who` and `who_all`.")
     return Template(
@@ -247,13 +266,31 @@ def _template(file: _File, where: str) -> Template:
             phrases=file.phrases,
             places=file.places,
         ),
+        open=openly,
+        open_version=f"{file.version}+{canonical_hash(_seen(file) | {'open': file.open})[:6]}",
     )
+
+
+def _open_wording(file: _File, where: str, first: First, system: Pattern | None) -> Pattern | None:
+    """Return the wording that asks the open question, None where the file has none."""
+    if not file.open:
+        return None
+    pattern = read_pattern(file.open, f"{where}: open", ("who", *OF_PERSONA, "question"))
+    if "question" not in pattern.names:
+        raise InputDataError(f"{where}: open: it has no {{question}}, so the respondent would not see it.")
+    hidden = sorted((system.names if system is not None else frozenset[str]()) & set(OF_QUESTION))
+    if hidden:
+        raise InputDataError(f"{where}: open: `system` shows {{{hidden[0]}}}, which an open question must not; move it into `user`.")
+    if _first_of(system, pattern) != first:
+        raise InputDataError(f"{where}: open: it does not begin with the {first}, as `user` does; another order is another template.")
+    return pattern
 
 
 def _seen(file: _File) -> dict[str, object]:
     # A file without replies and paraphrases has the version it had before there were any.
+    # What only open questions show changes no closed one.
     unused = {key for key in (*_REPLIES, "paraphrases") if not getattr(file, key)}
-    return file.model_dump(exclude={"description", *unused})
+    return file.model_dump(exclude={"description", "open", *unused})
 
 
 def _check_wordings(patterns: Mapping[str, Pattern], system: Pattern | None, replies: Mapping[str, Pattern], where: str) -> None:

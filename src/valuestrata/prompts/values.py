@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from valuestrata.errors import InputDataError
 from valuestrata.prompts.persona import Persona, in_place, noun_phrase, place, profile, pronouns
 from valuestrata.prompts.question import Question, options_text
 from valuestrata.prompts.template import Template
@@ -39,3 +40,17 @@ def question_values(question: Question, shown: Sequence[int], numbers: Sequence[
         "first": numbers[0],
         "last": numbers[-1],
     }
+
+
+def open_values(question: Question) -> dict[str, str]:
+    """Return placeholder -> text for everything that the question decides where it is asked openly: `question` alone.
+
+    Raises:
+        InputDataError: the item has no open question.
+    """
+    if not question.open_text:
+        raise InputDataError(
+            f"item {question.item!r} has no open question. Word one (`open_question` in the YAML of `build --wording FILE`), "
+            "or ask with `open ask`, which drafts one by rule and says so."
+        )
+    return {"question": question.open_text}

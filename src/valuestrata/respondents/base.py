@@ -11,11 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from valuestrata.prompts.prompt import ELICITATIONS, Elicitation, Message, Prompt, elicitation_of
+from valuestrata.prompts.prompt import ELICITATIONS, OPEN, Elicitation, Message, Prompt, elicitation_of
 
 __all__ = [
     "ELICITATIONS",
+    "OPEN",
+    "OPEN_TOKENS",
     "Answer",
+    "Bounded",
     "Budgeted",
     "Choosy",
     "Elicitation",
@@ -30,6 +33,9 @@ __all__ = [
     "elicitation_of",
     "estimate_of",
 ]
+
+# Tokens of an open answer at most, where the user sets none: a few sentences end long before.
+OPEN_TOKENS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +149,20 @@ class Budgeted(Protocol):
 
 
 @runtime_checkable
+class Bounded(Protocol):
+    """A respondent model that knows how much it can read and write at once."""
+
+    @property
+    def context(self) -> int | None:
+        """Tokens of a prompt and of what is written to it, together at most; None where nothing says."""
+        ...
+
+    def length_of(self, prompt: Prompt) -> int:
+        """Return the tokens of a prompt and the most that may be written to it."""
+        ...
+
+
+@runtime_checkable
 class Choosy(Protocol):
     """A respondent model that cannot be asked in every way."""
 
@@ -160,7 +180,7 @@ class Resumes(Protocol):
     """A respondent model that judges a failure by whether anything has succeeded yet."""
 
     def answered_before(self, number: int) -> None:
-        """Take note that the run holds so many answers already; called before it is asked."""
+        """Take note that the run holds so many answers already; called before it is asked, and ends a stop of an earlier run."""
         ...
 
 

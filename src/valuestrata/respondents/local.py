@@ -9,7 +9,7 @@ Readouts, which are part of the measurement and never exchanged for one another:
   it; `option_mass` counts every first token once.
 - `text`: what the model writes without a prefill, up to the end of its turn; with `constrain`, nothing but one of the
   forms ` N` and `N` and the end of the turn, each token the likeliest (or drawn) among those that lead to one.
-- `stated-distribution`, `reasoned`: written as `text` is, never constrained.
+- `stated-distribution`, `reasoned`, `open`: written as `text` is, never constrained.
 
 A prompt's `latency` is its share of the time that its batches took, so that latencies add up to the time of the run.
 """
@@ -25,7 +25,7 @@ from valuestrata.respondents._load import Loaded, load_model
 from valuestrata.respondents._runner import PlainRunner, Runner, TreeRunner, fit_of, window_of
 from valuestrata.respondents._score import Scorer
 from valuestrata.respondents._write import Writer
-from valuestrata.respondents.base import Answer, Elicitation, Estimate, Prompt
+from valuestrata.respondents.base import OPEN_TOKENS, Answer, Elicitation, Estimate, Prompt
 
 # Prompts planned together. Sharing is lost only where a window ends; memory is bounded by it.
 _WINDOW = 8192
@@ -43,7 +43,7 @@ _HELD_PASSES = 8
 _HELD_PASSES_MASKED = 2
 
 # Tokens written at most, where the user sets none.
-_NEW_TOKENS: Mapping[Elicitation, int] = {"text": 32, "reasoned": 512, "stated-distribution": 256}
+_NEW_TOKENS: Mapping[Elicitation, int] = {"text": 32, "reasoned": 512, "stated-distribution": 256, "open": OPEN_TOKENS}
 
 
 class TokenCount(NamedTuple):
@@ -134,6 +134,19 @@ class LocalRespondent:
         count = self.count_tokens(prompts)
         return Estimate(len(prompts), count.prompts, count.computed, count.written, 0.0, "the model's own tokenizer")
 
+    @property
+    def context(self) -> int | None:
+        """Positions that the model was made for; None where its settings do not say."""
+        most = getattr(self._loaded.model.config.get_text_config(), "max_position_embeddings", None)
+        return int(most) if most else None
+
+    def length_of(self, prompt: Prompt) -> int:
+        """Return the tokens of a prompt and the most that may be written to it."""
+        if prompt.elicitation in _SCORED:
+            question = self._chat.question(prompt)
+            return question.stem + max(len(form) for forms in question.forms for form in forms)
+        return len(self._chat.written(prompt)) + (self._max_new_tokens or _NEW_TOKENS[prompt.elicitation])
+
     def _runner(self, longest: int) -> Runner:
         if self._fit.shares and (self._window is None or longest < self._window):
             return TreeRunner(self._loaded.model, by_segments=self._fit.by_segments)
@@ -199,7 +212,7 @@ def load_local(
         device: `cuda`, `mps` or `cpu`; the first of them that the machine has by default.
         dtype: number type; bfloat16 on CUDA and float32 elsewhere by default.
         batch_tokens: tokens in one pass at most; fewer for the rest of a call when memory runs out.
-        max_new_tokens: tokens written at most; None: 32 of text, 256 of a stated distribution, 512 of reasoning.
+        max_new_tokens: tokens written at most; None: 32 of text, 256 of a stated distribution, 512 of reasoning, 400 of an open answer.
         constrain: let `text` be nothing but one of the options.
         seed, temperature: how text is written; temperature 0 takes the likeliest token.
 

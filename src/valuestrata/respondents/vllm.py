@@ -16,7 +16,7 @@ from typing import Any
 from valuestrata.errors import UsageError
 from valuestrata.respondents._chat import Chat
 from valuestrata.respondents._tree import Ids, common_prefix
-from valuestrata.respondents.base import Answer, Elicitation, Estimate, Prompt
+from valuestrata.respondents.base import OPEN_TOKENS, Answer, Elicitation, Estimate, Prompt
 from valuestrata.respondents.vllm_engine import Engine, load_engine
 from valuestrata.respondents.vllm_plan import Plan, too_long
 
@@ -26,7 +26,7 @@ _WINDOW = 512
 _BLOCK = 16
 _HOTTEST = 2.0
 _SCORED: tuple[Elicitation, ...] = ("logprob", "first-token")
-_NEW_TOKENS: Mapping[str, int] = {"text": 32, "stated-distribution": 256, "reasoned": 512}
+_NEW_TOKENS: Mapping[str, int] = {"text": 32, "stated-distribution": 256, "reasoned": 512, "open": OPEN_TOKENS}
 
 
 class VllmRespondent:

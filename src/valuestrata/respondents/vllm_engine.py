@@ -12,13 +12,9 @@ from typing import Any
 
 from valuestrata.errors import InputDataError, MissingExtraError, RunFailedError, UsageError, did_you_mean
 from valuestrata.files import read_json
-from valuestrata.respondents._load import (
-    Spec,
-    _adapter_hash,  # pyright: ignore[reportPrivateUsage]
-    _hub_or_folder,  # pyright: ignore[reportPrivateUsage]
-    parse_spec,
-)
+from valuestrata.respondents._load import Spec, adapter_hash, hub_or_folder, parse_spec, taught_on
 from valuestrata.respondents._tree import Ids
+from valuestrata.respondents.hosted.keys import refuse_keys
 
 # Settings of the engine that decide what is asked of it and how its answers are read; they are not the user's to choose.
 _OURS = ("model", "tokenizer", "revision", "tokenizer_revision", "runner", "enable_prefix_caching", "logprobs_mode", "enable_lora", "seed")
@@ -89,9 +85,10 @@ def load_engine(name: str, *, seed: int, options: Mapping[str, Any]) -> Engine:
     spec = parse_word(name)
     if ours := [key for key in options if key in _OURS]:
         raise UsageError(f"{name}: the engine's setting {ours[0]!r} is made by valuestrata and cannot be given.")
+    refuse_keys(name, options)
     if importlib.util.find_spec("vllm") is None:
         raise MissingExtraError(name, "vllm", "vllm")
-    source = _hub_or_folder(name, spec)
+    source = hub_or_folder(name, spec)
     rank = None if spec.adapter is None else check_adapter(name, spec)
     # Before its first import: vLLM reports how it is used unless it is told not to, and says much on the way.
     os.environ["VLLM_NO_USAGE_STATS"] = "1"
@@ -132,7 +129,8 @@ def _engine(library: Any, llm: Any, spec: Spec, source: Mapping[str, Any], optio
         "base_url": None,
         **source,
         "revision": source["revision"] if Path(spec.place).expanduser().is_dir() else _commit(config) or spec.revision,
-        "adapter_hash": _adapter_hash(spec.adapter),
+        "adapter_hash": adapter_hash(spec.adapter),
+        **taught_on(spec.adapter),
         "dtype": str(config.dtype).removeprefix("torch."),
         "device": str(platform.device_type),
         "versions": {name: version(name) for name in ("torch", "transformers")} | {"vllm": str(library.__version__)},

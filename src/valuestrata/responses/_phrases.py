@@ -107,6 +107,17 @@ REFUSAL = re.compile(
     + r"|\b(?:i'm|i am) sorry,? (?:but )?i (?:can|could|am|do|don)|\brefuse to answer\b|\bno comment\b",
     re.IGNORECASE,
 )
+# `No` that refuses, and is not the option of that name. `No, I can't say I do` is an answer.
+NO_REFUSAL = re.compile(
+    rf"no[,.;!]? (?:(?:i'm |i am )?sorry,? )?(?:but )?(?:as an? (?:\w+ )?{_MACHINE}\b|i ?"
+    + _any(_UNABLE, "(?:am|'m) (?:unable|not able) to", "(?:must|have to) (?:decline|refuse)")
+    + r"(?: \w+){0,2}? ?"
+    + _any("answer", "respond", "help", "assist", "comply", "engage", "fulfill", "participate", "provide", "role-?play")
+    + r"\b)",
+    re.IGNORECASE,
+)
+# Another option behind the label of the first: `1 (Yes) or 2 (No)`.
+OR_NUMBER = re.compile(r"[\s\"')\].]*(?:or|/)\s*(?:maybe |perhaps |possibly )?(?:option )?[\"'(\[]?(-?\d{1,9})(?![\w%])", re.IGNORECASE)
 # Only as the whole text: within an essay these words refuse nothing.
 SHORT_REFUSAL = re.compile(
     r"\W*"

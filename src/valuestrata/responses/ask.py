@@ -8,7 +8,7 @@ or by the system, it goes on where it was when it is called again.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,25 @@ class AskResult:
     def failed(self) -> int:
         """Prompts of this plan that were asked now and ended failed; asking again retries them."""
         return sum(self.failures.values())
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is asked of a respondent model, and how its answers become rows.
+
+    Attributes:
+        prompts: renders the prompts; called more than once, and the same each time.
+        planned: number of prompts, those of `settled` included.
+        row_of: an answer as a row of RESPONSES.
+        settled: rows that need no call, by the key of their prompt, which `prompts` leaves out.
+        label: what the progress bar says.
+    """
+
+    prompts: Callable[[], Iterator[Prompt]]
+    planned: int
+    row_of: Callable[[Answer], dict[str, Any]]
+    settled: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+    label: str = "asking"
 
 
 @dataclass
@@ -167,15 +186,40 @@ def ask_planned(
     """
     folder = Path(out)
     # Rendered once now: a template that does not fit is refused before a folder is made.
-    prompts = asking.prompts(dataset, respondent)
-    if max_calls is not None and max_calls < 0:
-        raise UsageError(f"max_calls is {max_calls}; it cannot be negative.")
-    paid = _paid(respondent, max_cost)
-    refuse_what_batches_hold(folder)
-    meta = asked_meta(dataset, respondent, folder.resolve().name, asking)
+    asking.prompts(dataset, respondent)
     labels = labels_of(dataset)
+    work = Work(
+        prompts=lambda: asking.prompts(dataset, respondent),
+        planned=asking.planned,
+        row_of=lambda answer: row_of(answer, labels[answer.prompt.item]),
+    )
+    _check_limits(respondent, max_calls, max_cost)
+    meta = asked_meta(dataset, respondent, folder.resolve().name, asking)
+    return ask_prompts(respondent, folder, meta, work, max_calls=max_calls, max_cost=max_cost)
+
+
+def ask_prompts(
+    respondent: Respondent,
+    folder: Path,
+    meta: dict[str, Any],
+    work: Work,
+    *,
+    max_calls: int | None = None,
+    max_cost: float | None = None,
+) -> AskResult:
+    """Ask a respondent model any prompts and keep its responses in a folder whose `run.json` says what they are.
+
+    Args:
+        respondent: who answers. folder: where it is kept. meta: the document of its `run.json`. work: what is asked.
+        max_calls, max_cost: as `ask_planned` takes them.
+
+    Raises:
+        UsageError, InputDataError, RunFailedError: as `ask_planned`.
+    """
+    paid = _check_limits(respondent, max_calls, max_cost)
+    refuse_what_batches_hold(folder)
     did = _Done()
-    with opened_run(folder, meta) as store, progress(f"asking {respondent.name}", asking.planned) as advance:
+    with opened_run(folder, meta) as store, progress(f"{work.label} {respondent.name}", work.planned) as advance:
         if isinstance(respondent, ReusesAnswers):
             respondent.recall(store.table())
         if paid is not None:
@@ -183,11 +227,15 @@ def ask_planned(
             paid.spend_at_most(math.inf if max_cost is None else max_cost - spent)
         if isinstance(respondent, Resumes):
             respondent.answered_before(store.successes)
-        failed_before = {prompt.key for prompt in prompts if store.tried(prompt.key)} if store.failures else set[str]()
+        failed_before = {prompt.key for prompt in work.prompts() if store.tried(prompt.key)} if store.failures else set[str]()
+        for key, row in work.settled.items():
+            did.kept += 1
+            store.append(key, row)
+            advance(1)
         with stops_gently(respondent):
-            for chunk in _chunks(_untried_first(dataset, respondent, asking, failed_before), store, did, advance, max_calls):
-                _ask_chunk(respondent, chunk, store, labels, did, advance)
-        successes = store.successes
+            for chunk in _chunks(_untried_first(work, failed_before), store, did, advance, max_calls):
+                _ask_chunk(respondent, chunk, store, work, did, advance)
+        successes = store.successes - len(work.settled)
     table = pl.read_parquet(folder / TABLE, columns=["status", "error"])
     result = AskResult(
         run_dir=folder,
@@ -195,7 +243,7 @@ def ask_planned(
         kept=did.kept,
         counts=counts_by_status(table),
         failures=kinds_of(did.errors),
-        left=asking.planned - did.kept - did.answered,
+        left=work.planned - did.kept - did.answered,
         usage=(read_meta(folder) or {})["usage"],
         stopped=did.stopped,
     )
@@ -207,10 +255,17 @@ def ask_planned(
     return result
 
 
+def _check_limits(respondent: Respondent, max_calls: int | None, max_cost: float | None) -> Budgeted | None:
+    """Refuse limits that make no sense; return the respondent if it can keep a cost limit."""
+    if max_calls is not None and max_calls < 0:
+        raise UsageError(f"max_calls is {max_calls}; it cannot be negative.")
+    return _paid(respondent, max_cost)
+
+
 def _paid(respondent: Respondent, max_cost: float | None) -> Budgeted | None:
     """Return the respondent if it can keep a cost limit; it is tried on it, so that one that cannot refuses now."""
-    if max_cost is not None and max_cost < 0:
-        raise UsageError(f"max_cost is {max_cost}; it cannot be negative.")
+    if max_cost is not None and not max_cost >= 0:  # nor is what is no number a limit
+        raise UsageError(f"max_cost is {max_cost}; it is a number of dollars, and cannot be negative.")
     if not isinstance(respondent, Budgeted):
         if max_cost is not None:
             raise UsageError(f"MODEL {respondent.name!r} is paid by nobody, so that it has no cost to limit; leave max_cost out.")
@@ -219,13 +274,13 @@ def _paid(respondent: Respondent, max_cost: float | None) -> Budgeted | None:
     return respondent
 
 
-def _untried_first(dataset: Dataset, respondent: Respondent, asking: Asking, failed_before: set[str]) -> Iterator[Prompt]:
+def _untried_first(work: Work, failed_before: set[str]) -> Iterator[Prompt]:
     """Yield the prompts that failed earlier after all others: what a provider refuses must not keep the rest from being asked."""
-    for prompt in asking.prompts(dataset, respondent):
+    for prompt in work.prompts():
         if prompt.key not in failed_before:
             yield prompt
     if failed_before:
-        yield from (prompt for prompt in asking.prompts(dataset, respondent) if prompt.key in failed_before)
+        yield from (prompt for prompt in work.prompts() if prompt.key in failed_before)
 
 
 def _chunks(prompts: Iterator[Prompt], store: Store, did: _Done, advance: Advance, max_calls: int | None) -> Iterator[dict[str, Prompt]]:
@@ -247,9 +302,7 @@ def _chunks(prompts: Iterator[Prompt], store: Store, did: _Done, advance: Advanc
         yield chunk
 
 
-def _ask_chunk(
-    respondent: Respondent, chunk: Mapping[str, Prompt], store: Store, labels: Mapping[str, Mapping[int, str]], did: _Done, advance: Advance
-) -> None:
+def _ask_chunk(respondent: Respondent, chunk: Mapping[str, Prompt], store: Store, work: Work, did: _Done, advance: Advance) -> None:
     """Ask some prompts and store what comes back, as it comes."""
     did.asked += len(chunk)
     asked: dict[tuple[str, str], set[str]] = {}
@@ -264,7 +317,7 @@ def _ask_chunk(
         prompt = answer.prompt
         if (prompt.pair_id, prompt.order) not in asked:
             raise ValueError(f"{respondent.name} answered pair {prompt.pair_id!r} in order {prompt.order!r}, which it was not asked")
-        key, row = prompt.key, row_of(answer, labels[prompt.item])
+        key, row = prompt.key, work.row_of(answer)
         chosen = answer.choice is not None
         if chosen and key in chunk:
             # A respondent that chooses outright calls nobody, and may give one prompt several answers, as samples. The
@@ -292,5 +345,5 @@ def _ask_chunk(
     elif not did.gave_up:
         for key in chunk.keys() - back:
             errors[key] = "no answer came back"
-            store.append(key, row_of(Answer(chunk[key], error=errors[key]), labels[chunk[key].item]))
+            store.append(key, work.row_of(Answer(chunk[key], error=errors[key])))
     did.errors += [error for key, error in errors.items() if key not in well]

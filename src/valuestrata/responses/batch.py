@@ -26,7 +26,7 @@ from valuestrata.responses.failures import failure_kinds
 from valuestrata.responses.opening import opened_run
 from valuestrata.responses.planning import Asking, asked_meta, labels_of
 from valuestrata.responses.reading import row_of
-from valuestrata.responses.run import TABLE, counts_by_status, read_meta, usage_of
+from valuestrata.responses.run import TABLE, counts_by_status, read_meta
 from valuestrata.responses.store import Store
 
 __all__ = ["Collected", "Written", "collect_batch", "is_batch_run", "open_keys", "write_batch"]
@@ -174,7 +174,7 @@ def collect_batch(
             f"{f' ({next(iter(seen.unknown))!r})' if seen.unknown else ''}, {len(seen.damaged):,} cannot be read. Give what the provider "
             f"gave back for the files in {batch.path}."
         )
-    table = pl.read_parquet(folder / TABLE, columns=["status", "error", "prompt_tokens", "completion_tokens", "cost"])
+    table = pl.read_parquet(folder / TABLE, columns=["status", "error"])
     waiting = len(batch.open_ids())
     return Collected(
         run_dir=folder,
@@ -186,7 +186,7 @@ def collect_batch(
         unknown_ids=tuple(list(seen.unknown)[:_NAMED]),
         damaged=tuple(broken.where for broken in seen.damaged),
         waiting=waiting,
-        usage=usage_of(table),
+        usage=(read_meta(folder) or {})["usage"],
         remarks=(*remarks, *_remarks(seen, waiting)),
     )
 

@@ -98,7 +98,8 @@ def collect(out: str | Path) -> Collected:
             advance(1)
         table = store.table()
         write_table(folder, table, store.size)
-    counts, usage = counts_by_status(table), usage_of(table)
+        usage = usage_of(table, store.cost_of_replaced())
+    counts = counts_by_status(table)
     write_json(folder / RUN, {**meta, "counts": counts, "usage": usage})
     return Collected(
         run_dir=folder,
@@ -130,7 +131,7 @@ def _parts(folder: Path) -> list[_Part]:
             f"{folder / SHARDS}: {len(missing)} of {of} shards are missing: {_listed(missing)}. "
             f"Ask them first: valuestrata ask ... -o {folder} --shard {missing[0]}/{of}"
         )
-    parts = [_Part(Shard(index, of), load_run(shard_folder(folder, index, of))) for index in range(1, of + 1)]
+    parts = [_Part(Shard(index, of), load_run(shard_folder(folder, index, of), closed=False)) for index in range(1, of + 1)]
     for part in parts:
         said: Mapping[str, Any] = part.run.meta.get("plan", {}).get("shard") or {}
         if (said.get("index"), said.get("of")) != (part.shard.index, part.shard.of):

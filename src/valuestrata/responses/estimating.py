@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from valuestrata.dataset import Dataset
-from valuestrata.respondents.base import Estimate, Respondent, estimate_of
+from valuestrata.respondents.base import Estimate, Prompt, Respondent, estimate_of
 from valuestrata.respondents.controls import ReusesAnswers
 from valuestrata.responses.opening import check_folder
 from valuestrata.responses.planning import Asking, asked_meta
@@ -35,9 +37,21 @@ def estimate_run(dataset: Dataset, respondent: Respondent, out: str | Path, aski
         InputDataError: `out` holds something else, or a run of another identity.
     """
     folder = Path(out)
-    check_folder(folder, asked_meta(dataset, respondent, folder.resolve().name, asking))
+    meta = asked_meta(dataset, respondent, folder.resolve().name, asking)
+    return estimate_prompts(respondent, folder, meta, lambda: asking.prompts(dataset, respondent), asking.planned)
+
+
+def estimate_prompts(
+    respondent: Respondent, folder: Path, meta: Mapping[str, Any], prompts: Callable[[], Iterator[Prompt]], planned: int
+) -> DryRun:
+    """Say what `ask_prompts` would take; arguments as there.
+
+    Raises:
+        InputDataError: as `estimate_run`.
+    """
+    check_folder(folder, meta)
     answered = answered_keys(folder / STORE)
     if isinstance(respondent, ReusesAnswers):
         respondent.recall(read_store(folder / STORE))
-    waiting = [prompt for prompt in asking.prompts(dataset, respondent) if prompt.key not in answered]
-    return DryRun(asking.planned, asking.planned - len(waiting), estimate_of(respondent, waiting))
+    waiting = [prompt for prompt in prompts() if prompt.key not in answered]
+    return DryRun(planned, planned - len(waiting), estimate_of(respondent, waiting))

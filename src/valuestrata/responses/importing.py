@@ -33,6 +33,8 @@ KIND = "imported"
 _TABLES = (".csv", ".tsv", ".parquet")
 _DOCUMENTS = (".json", ".jsonl", ".ndjson")
 _NAMED = 5
+# No JSON, a number too long to be read, nested too deep.
+_UNREADABLE = (ValueError, RecursionError)
 
 
 class Output(NamedTuple):
@@ -109,8 +111,9 @@ def import_run(dataset: Dataset, file: str | Path, out: str | Path, *, numbers: 
         )
         seen[pair_id] += 1
         answer = Answer(prompt, error=output.error) if output.error is not None else Answer(prompt, text=output.text or "")
+        row = row_of(answer, labels[item])
         # What they were shown is not known, so no hash may claim it.
-        rows.append({**row_of(answer, labels[item]), "text": output.text, "prompt_hash": None})
+        rows.append({**row, "text": None if output.text is None else row["text"], "prompt_hash": None})
     if not rows:
         raise InputDataError(_none_known(source, unknown, pairs, dataset))
     table = RESPONSES.frame(rows)
@@ -210,7 +213,7 @@ def _from_documents(file: Path) -> Iterator[Output]:
     if text.lstrip().startswith("["):
         try:
             documents: list[Any] = json.loads(text)
-        except json.JSONDecodeError as error:
+        except _UNREADABLE as error:
             raise InputDataError(f"{file}: not a JSON list ({error}).") from error
         for number, document in enumerate(documents, start=1):
             yield _output(document, f"{file}: entry {number}")
@@ -221,8 +224,9 @@ def _from_documents(file: Path) -> Iterator[Output]:
             continue
         try:
             document = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputDataError(f"{file}: line {number} is not JSON ({error.msg}).") from error
+        except _UNREADABLE as error:
+            said = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+            raise InputDataError(f"{file}: line {number} is not JSON ({said}).") from error
         yield _output(document, f"{file}: line {number}")
 
 
@@ -245,11 +249,13 @@ def _output(document: Any, where: str) -> Output:
     if _at(body, "error"):
         return Output(custom_id, None, _message(body["error"]))
     choices = _at(body, "choices")
-    if not choices:
+    if not isinstance(choices, list) or not choices:
         return Output(custom_id, None, f"status {_at(response, 'status_code')}: no choices in the batch result")
-    message = _at(choices[0], "message") or {}
+    message = _at(choices[0], "message")
+    if not isinstance(message, dict):
+        return Output(custom_id, None, f"status {_at(response, 'status_code')}: no message in the batch result")
     # A refusal that the service put apart is still what the model said.
-    return Output(custom_id, _joined(message.get("content")) or message.get("refusal"))
+    return Output(custom_id, _joined(message.get("content")) or _joined(message.get("refusal")))
 
 
 def _anthropic(custom_id: str, result: Any) -> Output:

@@ -90,6 +90,12 @@ def same_model(a: Identified, b: Identified) -> bool:
     return first == second
 
 
+def same_weights(a: Identified, b: Identified) -> bool:
+    """Whether the same model answered in both runs, however it was made to write (`same_model`, decoding left out)."""
+    first, second = ({key: value for key, value in _inside(run).items() if key not in ("decoding", "name")} for run in (a, b))
+    return first == second if first and second else same_model(a, b)
+
+
 def same_readout(a: Identified, b: Identified) -> bool:
     """Whether both runs were asked with the same elicitation and template, as far as both say."""
     keys = ("elicitation", "template", "template_version")

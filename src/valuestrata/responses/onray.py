@@ -41,7 +41,7 @@ from valuestrata.responses.planning import Asking, asked_meta, labels_of
 from valuestrata.responses.raycluster import check_gpus, connected, told_plainly
 from valuestrata.responses.raypipeline import ANSWERS, DONE, answer_files
 from valuestrata.responses.rayworker import Described, MakeRespondent, Work, describe, make
-from valuestrata.responses.run import IDENTITY, TABLE, counts_by_status, usage_of
+from valuestrata.responses.run import IDENTITY, TABLE, counts_by_status, read_meta
 from valuestrata.responses.store import Store
 from valuestrata.responses.workerstore import RAY, Known, files_of_workers, forget, gather, recover
 
@@ -106,7 +106,7 @@ def ask_on_ray(
             unanswered = sum(not store.has(key) for key in batches.waiting)
             successes = store.successes
             forget(folder, store)
-    table = pl.read_parquet(folder / TABLE, columns=["status", "error", "prompt_tokens", "completion_tokens", "cost"])
+    table = pl.read_parquet(folder / TABLE, columns=["status", "error"])
     result = AskResult(
         run_dir=Path(out),
         asked=len(batches.waiting),
@@ -114,7 +114,7 @@ def ask_on_ray(
         counts=counts_by_status(table),
         failures=failure_kinds(table),
         left=batches.left_out + unanswered,
-        usage=usage_of(table),
+        usage=(read_meta(folder) or {})["usage"],
     )
     if result.failed and not successes:
         raise RunFailedError(f"{out}: no call succeeded; {result.failed:,} failed: {failures_listed(table)}.")
@@ -182,7 +182,7 @@ class _Batches:
 def _prepared(folder: Path, store: Store, prompts: Iterator[Prompt], meta: dict[str, Any], batch: int, max_calls: int | None) -> _Batches:
     """Write the prompts without an answer as files, or take those that a call with the same plan has written before it broke off."""
     place = folder / PROMPTS
-    made_of = canonical_hash([{key: meta[key] for key in (*IDENTITY, "plan")}, batch, max_calls])
+    made_of = canonical_hash([{key: meta.get(key) for key in (*IDENTITY, "plan")}, batch, max_calls])
     plan: dict[str, Any] = read_json(place / _PLAN) if (place / _PLAN).is_file() else {}
     if plan.get("made_of") != made_of:
         shutil.rmtree(folder / DONE, ignore_errors=True)
@@ -198,7 +198,7 @@ def _prepared(folder: Path, store: Store, prompts: Iterator[Prompt], meta: dict[
 
 def _written(folder: Path, store: Store, prompts: Iterator[Prompt], batch: int, max_calls: int | None) -> int:
     """Write the prompts without an answer in files of `batch`; return how many were left out because of `max_calls`."""
-    waiting = (prompt for prompt in prompts if not store.has(prompt.key))
+    waiting = _waiting(store, prompts)
     taken = islice(waiting, max_calls)
     for number in count():
         some = list(islice(taken, batch))
@@ -206,6 +206,17 @@ def _written(folder: Path, store: Store, prompts: Iterator[Prompt], batch: int, 
             break
         write_parquet(folder / f"{number:06d}.parquet", prompts_to_frame(some))
     return sum(1 for _ in waiting)
+
+
+def _waiting(store: Store, prompts: Iterator[Prompt]) -> Iterator[Prompt]:
+    """Yield the prompts without an answer, those that failed after all others: what is refused must not keep the rest from being asked."""
+    failed: list[Prompt] = []
+    for prompt in prompts:
+        if store.tried(key := prompt.key):
+            failed.append(prompt)
+        elif not store.has(key):
+            yield prompt
+    yield from failed
 
 
 def _run(batches: _Batches, work: Work, store: Store, workers: int, gpus: float) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from valuestrata.errors import InputDataError
+from valuestrata.errors import InputDataError, RunFailedError
 from valuestrata.files import write_json
 from valuestrata.responses.run import (
     RUN,
@@ -34,6 +34,7 @@ def opened_run(folder: Path, meta: dict[str, Any]) -> Generator[Store]:
     Raises:
         UsageError: another process has it open.
         InputDataError: the folder holds something else, or a run of another identity.
+        RunFailedError: the disk does not take the table.
     """
     check_folder(folder, meta)  # before a lock or a store is made in a folder that is not ours
     with Store(folder / STORE) as store:
@@ -49,7 +50,13 @@ def opened_run(folder: Path, meta: dict[str, Any]) -> Generator[Store]:
             with contextlib.suppress(OSError):
                 _close_run(folder, document, store)
             raise
-        _close_run(folder, {**document, "finished": now()}, store)
+        try:
+            _close_run(folder, {**document, "finished": now()}, store)
+        except OSError as error:
+            raise RunFailedError(
+                f"{error.filename or folder}: {error.strerror}. All answers are kept in {folder / STORE}; make room and run the same "
+                "command again, which asks nothing twice."
+            ) from error
 
 
 def check_folder(folder: Path, meta: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -85,7 +92,5 @@ def _close_run(folder: Path, document: dict[str, Any], store: Store) -> None:
         write_table(folder, store.table(), store.size)
     columns = ["status", "prompt_tokens", "completion_tokens", "cost"]
     table = pl.read_parquet(folder / TABLE, columns=columns)
-    usage = usage_of(table)
-    if lost := store.cost_of_replaced():
-        usage["cost"] = (usage["cost"] or 0.0) + lost
+    usage = usage_of(table, store.cost_of_replaced())
     write_json(folder / RUN, {**document, "counts": counts_by_status(table), "usage": usage})

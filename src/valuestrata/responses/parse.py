@@ -22,9 +22,11 @@ from valuestrata.responses._phrases import (
     DENOMINATOR,
     JUNK,
     MARKER,
+    NO_REFUSAL,
     NUMBER,
     NUMBER_WORD,
     OPTION,
+    OR_NUMBER,
     REFUSAL,
     SHORT_REFUSAL,
     WORDS,
@@ -64,7 +66,10 @@ def parse_answer(text: str, prompt_options: Sequence[str], shown: Sequence[int],
         return Parsed(None, "unparsed", "empty")
     scale = Scale.of(prompt_options, shown, labels)
     said = scale.without_range(said)
-    for found in (_marked(said, scale), _opening(said, scale), _chosen(said, scale)):
+    marked = _marked(said, scale)
+    if marked is None and NO_REFUSAL.match(said):
+        return Parsed(None, "refused")
+    for found in (marked, _opening(said, scale), _chosen(said, scale)):
         if found is not None:
             return found.parsed()
     if REFUSAL.search(said) or SHORT_REFUSAL.fullmatch(said):
@@ -77,6 +82,25 @@ def is_marked(text: str, prompt_options: Sequence[str], shown: Sequence[int], la
     """Whether a text marks an answer (`Answer: 3`), be it one that can be read or not; arguments as of `parse_answer`."""
     scale = Scale.of(prompt_options, shown, labels)
     return _marked(scale.without_range(plain(without_thoughts(text))), scale) is not None
+
+
+# Words besides its refusing sentences with which a text says something after all: an apology and an offer of help have fewer.
+_SAYS_SOMETHING = 25
+
+
+def refuses(text: str) -> bool:
+    """Whether a text in a model's own words refuses as a whole.
+
+    It does where it is nothing but a short refusal (`No comment.`), or where one of its sentences refuses (`As an AI, I do not
+    have personal opinions.`) and the others together have fewer than 25 words: a model that first says what it is and then
+    speaks as the person has answered.
+    """
+    said = plain(without_thoughts(text))
+    if SHORT_REFUSAL.fullmatch(said):
+        return True
+    sentences = re.split(r"(?<=[.!?])\s+|\n+", said)
+    others = [sentence for sentence in sentences if not REFUSAL.search(sentence)]
+    return len(others) < len(sentences) and sum(len(sentence.split()) for sentence in others) < _SAYS_SOMETHING
 
 
 # --- one value --------------------------------------------------------------------------------------------------------
@@ -131,7 +155,7 @@ def _numbered(text: str, number: re.Match[str], scale: Scale, *, strict: bool) -
     over = DENOMINATOR.match(rest)
     if over is not None and int(over[1][:9]) >= max(scale.numbers, default=0):
         rest = rest[over.end() :]
-    elif ALTERNATIVE.match(rest) or _restates(text, number, scale):
+    elif ALTERNATIVE.match(rest) or _or_another(rest, scale) or _restates(text, number, scale):
         return _Found(None, "unparsed", _AMBIGUOUS)
     elif strict and not AFTER_ANSWER.match(rest) and _label_at(rest, scale) is None:
         return None
@@ -164,6 +188,17 @@ def _label_at(text: str, scale: Scale) -> Label | None:
     gap = _LABEL_GAP.match(text)
     start = gap.end() if gap is not None else 0
     return next((label for label in scale.labels if label.pattern.match(text, start)), None)
+
+
+def _or_another(text: str, scale: Scale) -> bool:
+    """Whether another option is named behind a label that a text begins with: `1 (Yes) or 2 (No)`."""
+    label = _label_at(text, scale)
+    if label is None:
+        return False
+    gap = _LABEL_GAP.match(text)
+    end = label.pattern.match(text, gap.end() if gap is not None else 0)
+    other = OR_NUMBER.match(text, end.end()) if end is not None else None
+    return other is not None and int(other[1]) in scale.numbers
 
 
 def _contradiction(code: int, rest: str, scale: Scale) -> str | None:

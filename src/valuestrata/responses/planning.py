@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from valuestrata.dataset import Dataset
 from valuestrata.errors import InputDataError, UsageError, did_you_mean
 from valuestrata.prompts import load_template, orders_from, paraphrases_from, questions_of, render_prompts
 from valuestrata.prompts.orders import seed_of
-from valuestrata.prompts.prompt import Elicitation, Prompt
+from valuestrata.prompts.prompt import OPEN, Elicitation, Prompt
 from valuestrata.prompts.template import Template
 from valuestrata.respondents.base import Choosy, Respondent, Versioned
 from valuestrata.respondents.controls import AskedAsOthers, ReusesAnswers
@@ -32,7 +32,7 @@ class Asking:
         template: the recipe of the prompts. elicitation: how answers are drawn out.
         orders: names of option orders, as responses record them. paraphrases: numbers of the template's wordings.
         samples: how often each prompt is asked.
-        split, part, fold, items, strata: where the pairs are from.
+        split, part, fold, items, strata: where the pairs are from. chosen: what else chose them, as `run.json` says it.
     """
 
     pairs: pl.DataFrame
@@ -46,6 +46,7 @@ class Asking:
     fold: int | None
     items: tuple[str, ...] = ()
     strata: tuple[str, ...] = ()
+    chosen: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def planned(self) -> int:
@@ -65,6 +66,7 @@ class Asking:
             "paraphrases": list(self.paraphrases),
             "seeds": [seed for seed in map(seed_of, self.orders) if seed is not None],
             "samples": self.samples,
+            **self.chosen,
         }
 
     def prompts(self, dataset: Dataset, respondent: Respondent) -> Iterator[Prompt]:
@@ -116,6 +118,8 @@ def plan_asking(
         InputDataError: nothing to ask, or a template file that cannot be used.
     """
     recipe = load_template(template)
+    if elicitation == OPEN and orders.strip() != "scale":
+        raise UsageError(f"orders is {orders!r}, but an open question shows no options to order; leave it out.")
     return Asking(
         pairs=select_pairs(dataset, split, part, fold, items, strata),
         template=recipe,
@@ -187,7 +191,7 @@ def asked_meta(dataset: Dataset, respondent: Respondent, name: str, asking: Aski
         "asked",
         respondent=_as_json({"name": respondent.name, **respondent.identity()}),
         template=asking.template.name,
-        template_version=asking.template.version,
+        template_version=asking.template.version_of(asking.elicitation),
         elicitation=asking.elicitation,
         plan=asking.document,
     )

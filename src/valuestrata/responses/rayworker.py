@@ -16,7 +16,7 @@ from valuestrata.errors import RunFailedError, UsageError, ValuestrataError
 from valuestrata.prompts.frame import prompts_from_frame
 from valuestrata.prompts.persona import Persona
 from valuestrata.prompts.prompt import Prompt
-from valuestrata.respondents.base import Answer, Respondent, Stoppable
+from valuestrata.respondents.base import Answer, Respondent, Resumes, Stoppable
 from valuestrata.respondents.controls import AskedAsOthers, ReusesAnswers
 from valuestrata.respondents.models import ModelSettings, make_respondent
 from valuestrata.responses.ask import FAILURES_BEFORE_STOPPING
@@ -144,6 +144,9 @@ class Worker:
 
     def _ask(self, waiting: Mapping[str, Prompt]) -> None:
         respondent = self._respondent
+        if isinstance(respondent, Resumes) and self._known.successes:
+            # Of this run, whoever had them: where some were answered, a prompt that is refused is refused for itself.
+            respondent.answered_before(self._known.successes)
         back: set[str] = set()
         for answer in respondent.answer(list(waiting.values())):
             key = answer.prompt.key

@@ -10,7 +10,8 @@ from typing import Any
 
 from valuestrata.prompts.prompt import Prompt
 from valuestrata.respondents.base import Answer
-from valuestrata.responses.parse import parse_answer
+from valuestrata.responses._text import thoughts_blanked
+from valuestrata.responses.parse import parse_answer, refuses
 from valuestrata.responses.reasoned import split_reasoned
 from valuestrata.responses.schema import Status
 from valuestrata.responses.stated import parse_distribution
@@ -27,8 +28,8 @@ def row_of(answer: Answer, labels: Mapping[int, str]) -> dict[str, Any]:
 
     A code chosen outright is the answer; else the likeliest option (the lowest code among equals); else what the text
     says: under `stated-distribution` the likeliest of the options whose shares it states, under `reasoned` what it closes
-    with. An answer with an error, with none of the three, or with probabilities that are not a distribution over the
-    prompt's options is `failed`.
+    with. Under `open` there is no code: anything written is `answered`, unless it refuses as a whole. An answer with an
+    error, with nothing of all this, or with probabilities that are not a distribution over the prompt's options is `failed`.
     """
     prompt = answer.prompt
     read = _read(answer, labels)
@@ -105,7 +106,8 @@ def _read(answer: Answer, labels: Mapping[int, str]) -> _Read:
         return as_given(None, "failed", "empty answer: neither text, probabilities nor a choice")
     # A model that thought and then wrote nothing has answered the call.
     read = _READERS.get(prompt.elicitation, _of_text)(answer, answer.text or "", labels)
-    if read.status == "unparsed" and _was_cut_off(answer):
+    # A first token stands at the beginning: what comes after it is cut off always, and tells nothing.
+    if read.status == "unparsed" and _was_cut_off(answer) and (prompt.elicitation != "first-token" or _only_begins(answer)):
         return replace(read, note=f"cut off before it was finished ({read.note}); raise --max-new-tokens")
     return read
 
@@ -136,11 +138,34 @@ def _of_stated(answer: Answer, text: str, labels: Mapping[int, str]) -> _Read:
     return _Read(code, stated.status, stated.note, stated.probabilities, text, answer.reasoning)
 
 
-_READERS = {"stated-distribution": _of_stated, "reasoned": _of_reasoned}
+def _of_open(answer: Answer, text: str, _labels: Mapping[int, str]) -> _Read:
+    _, end = thoughts_blanked(text)
+    thinking = [thought for thought in (answer.reasoning, text[:end]) if thought]
+    said, reasoning = text[end:].strip(), "\n\n".join(thinking) if thinking else None
+    if not said:
+        return _Read(None, "unparsed", "nothing was written", None, said, reasoning)
+    return _Read(None, "refused" if refuses(said) else "answered", None, None, said, reasoning)
+
+
+def _of_first_token(answer: Answer, text: str, labels: Mapping[int, str]) -> _Read:
+    """Read a reply in which no option was likely: it is no failed call, and its words are no `first-token` either."""
+    said = parse_answer(text, answer.prompt.options, answer.prompt.shown, labels)
+    if said.status == "refused":
+        return _Read(None, "refused", None, None, text, answer.reasoning)
+    note = "no answer token" if _only_begins(answer) else "no option among the likeliest tokens"
+    return _Read(None, "unparsed", note, None, text, answer.reasoning)
+
+
+_READERS = {"first-token": _of_first_token, "stated-distribution": _of_stated, "reasoned": _of_reasoned, "open": _of_open}
 
 
 def _was_cut_off(answer: Answer) -> bool:
     return answer.finish_reason is not None and answer.finish_reason.lower() in _CUT_OFF
+
+
+def _only_begins(answer: Answer) -> bool:
+    """Whether nothing was written but the beginning of an answer."""
+    return answer.prompt.prefill.casefold().startswith((answer.text or "").strip().casefold())
 
 
 def _may_go_on(text: str, options: Sequence[str]) -> bool:

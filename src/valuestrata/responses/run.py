@@ -19,7 +19,8 @@ import polars as pl
 
 from valuestrata.dataset import Dataset
 from valuestrata.errors import InputDataError
-from valuestrata.files import read_json, read_parquet, written_beside
+from valuestrata.files import read_json, read_parquet, write_parquet
+from valuestrata.prompts.prompt import OPEN
 from valuestrata.responses.schema import RESPONSES, STATUSES
 from valuestrata.responses.store import read_store, store_size
 
@@ -29,7 +30,7 @@ TABLE = "responses.parquet"
 STORE = "store"
 # The keys of run.json that make an answer what it is. A folder holds answers of one such identity; which pairs, orders
 # and samples were asked may grow, for each response says its own.
-IDENTITY = ("kind", "dataset", "respondent", "template", "template_version", "elicitation")
+IDENTITY = ("kind", "dataset", "respondent", "template", "template_version", "elicitation", "judged")
 _STORE_SIZE = "valuestrata_store_bytes"
 
 
@@ -49,16 +50,25 @@ class Run:
     responses: pl.DataFrame
 
 
-def load_run(path: str | Path) -> Run:
+def load_run(path: str | Path, *, closed: bool = True) -> Run:
     """Read a run folder. A run that was killed before its table was written is read from its store.
 
+    Args:
+        path: the folder. closed: refuse what has no answer on a scale: open answers, and what judges said of them.
+
     Raises:
-        InputDataError: no run there, one of another format, or a table that is absent or broken.
+        InputDataError: no run there, one of another format, a table that is absent or broken, or a run that is not closed.
     """
     folder = Path(path)
     meta = read_meta(folder)
     if meta is None:
         raise InputDataError(f"{folder}: no run here ({RUN} is missing). Make one with: valuestrata ask DATASET --model MODEL -o {folder}")
+    if closed and (meta.get("elicitation") == OPEN or "judged" in meta):
+        what = "what a judge said of open answers" if "judged" in meta else "open answers"
+        raise InputDataError(
+            f"{folder}: this run holds {what}, which have no code on a scale; compare open answers with `valuestrata open judge`, "
+            "or place them on their scales with `valuestrata open stance`."
+        )
     file = folder / TABLE
     if table_is_current(folder):
         return Run(meta["name"], folder, meta, RESPONSES.check(read_parquet(file), str(file)))
@@ -125,8 +135,7 @@ def check_same_identity(folder: Path, there: Mapping[str, Any], now_: Mapping[st
 def write_table(folder: Path, responses: pl.DataFrame, size: int | None) -> None:
     """Write `responses.parquet`, whole or not at all, marked with the size of the store it was written from."""
     metadata = None if size is None else {_STORE_SIZE: str(size)}
-    with written_beside(folder / TABLE) as temporary:
-        RESPONSES.check(responses, str(folder / TABLE)).write_parquet(temporary, compression="zstd", metadata=metadata)
+    write_parquet(folder / TABLE, RESPONSES.check(responses, str(folder / TABLE)), metadata=metadata)
 
 
 def table_is_current(folder: Path) -> bool:
@@ -149,17 +158,22 @@ def counts_by_status(responses: pl.DataFrame) -> dict[str, int]:
     return {status: int(found.get(status, 0)) for status in STATUSES}
 
 
-def usage_of(responses: pl.DataFrame) -> dict[str, int | float | None]:
-    """Return what the responses took: tokens read and written, and US dollars; None where no response says."""
+def usage_of(responses: pl.DataFrame, lost: float = 0.0) -> dict[str, int | float | None]:
+    """Return what a run took: tokens read and written, and US dollars; None where no response says.
+
+    Args:
+        responses: the run's table.
+        lost: dollars that failures took which the table no longer shows (`Store.cost_of_replaced`).
+    """
 
     def total(column: str) -> float | None:
         return None if responses[column].null_count() == responses.height else float(responses[column].sum())
 
-    read, written = total("prompt_tokens"), total("completion_tokens")
+    read, written, cost = total("prompt_tokens"), total("completion_tokens"), total("cost")
     return {
         "prompt_tokens": None if read is None else int(read),
         "completion_tokens": None if written is None else int(written),
-        "cost": total("cost"),
+        "cost": cost if not lost else (cost or 0.0) + lost,
     }
 
 

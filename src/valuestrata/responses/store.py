@@ -10,6 +10,7 @@ A failure is kept for the record and does not count as an answer: the key may be
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -110,21 +111,29 @@ class Store:
         line = _line(key, row)
         try:
             _write_whole(self._handle, line)
-            self._sync_now_and_then()
         except OSError as error:
             # Half a line may be there: cut it off now if the disk lets us, else the next opening does.
-            os.ftruncate(self._handle, self._size)
-            raise RunFailedError(
-                f"{self.file}: could not be written ({error.strerror}). All {self._successes:,} answers before are kept; "
-                "mend that and run the same command again."
-            ) from error
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._handle, self._size)
+            raise self._unwritten(error) from error
         success = row["status"] != FAILED
         if key in self._places:
             self._replaced.append(self._places[key])
         self._places[key] = (self._size, len(line), success)
         self._size += len(line)
         self._successes += success
+        try:
+            self._sync_now_and_then()
+        except OSError as error:
+            # The line stays: what was paid for may have reached the disk, and its check sum says whether it did.
+            raise self._unwritten(error) from error
         return True
+
+    def _unwritten(self, error: OSError) -> RunFailedError:
+        return RunFailedError(
+            f"{self.file}: could not be written ({error.strerror}). All {self._successes:,} answers before are kept; "
+            "mend that and run the same command again."
+        )
 
     def close(self) -> None:
         """Wait for the disk and give the lock back."""
@@ -183,14 +192,21 @@ def _locked(path: Path) -> int:
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         holder = os.read(handle, 32).decode(errors="replace").strip() or "unknown"
         os.close(handle)
         raise UsageError(
             f"{path.parent.parent}: another process (id {holder}) is asking in this run; wait for it or choose another folder with -o."
         ) from error
+    except OSError as error:
+        os.close(handle)
+        raise UsageError(
+            f"{path}: the file system does not lock files ({error.strerror}), and two processes would ask the same; choose a folder on "
+            "another one with -o."
+        ) from error
     os.ftruncate(handle, 0)
-    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    with contextlib.suppress(OSError):  # a full disk: who holds the lock is for the eye, and the first answer will say it better
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
     return handle
 
 

@@ -44,6 +44,7 @@ class Known:
         self._files = files
         self._ends: dict[Path, int] = {}
         self._places: dict[str, _Place] = {}
+        self._replaced: dict[str, list[_Place]] = {}
         self.successes = 0
 
     def refresh(self) -> None:
@@ -72,10 +73,17 @@ class Known:
         if before is None or not before.success:
             self._places[key] = place
             self.successes += place.success
+            if before is not None:
+                self._replaced.setdefault(key, []).append(before)
 
     def __len__(self) -> int:
         """Number of identities with a success or a failure."""
         return len(self._places)
+
+    @property
+    def asked_again(self) -> int:
+        """Number of identities with failures that something came after."""
+        return len(self._replaced)
 
     def has(self, key: str) -> bool:
         """Whether some store has a success of the identity `key`."""
@@ -89,6 +97,14 @@ class Known:
             return None
         with place.file.open("rb") as lines:
             return _row_at(lines, place)
+
+    def replaced(self, key: str) -> list[dict[str, Any]]:
+        """Return the failures of an identity that were asked again, in their order."""
+        found: list[dict[str, Any]] = []
+        for place in self._replaced.get(key, ()):
+            with place.file.open("rb") as lines:
+                found.append(_row_at(lines, place))
+        return found
 
     def rows(self, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bool, dict[str, Any]]]:
         """Yield each identity that is wanted, whether it has a success, and its row."""
@@ -158,15 +174,21 @@ def forget(out: Path, store: Store) -> None:
 def merge(store: Store, file: Path) -> int:
     """Append the rows of another store's file that `store` lacks; return how many those were.
 
-    A success is appended where `store` has none of its identity, a failure where it has neither a success nor this failure.
+    A success is appended where `store` has none of its identity, a failure where it has neither a success nor this failure. Of
+    failures that were asked again those that cost something come as well, so that no dollar is lost count of.
     """
     theirs = Known(lambda: [file])
     theirs.refresh()
     ours = Known(lambda: [store.file])
-    if theirs.successes < len(theirs):  # only failures are compared, and most stores have none
+    if theirs.successes < len(theirs) or theirs.asked_again:  # only failures are compared, and most stores have none
         ours.refresh()
-    lacking = theirs.rows(lambda key: not store.has(key))
-    return sum(store.append(key, row) for key, success, row in lacking if success or ours.row(key) != row)
+    new = 0
+    for key, success, row in theirs.rows(lambda key: not store.has(key)):
+        known = [*ours.replaced(key), ours.row(key)]
+        failures = [*(failure for failure in theirs.replaced(key) if failure.get("cost")), *([] if success else [row])]
+        rows = [failure for failure in failures if failure not in known] + ([row] if success else [])
+        new += sum(store.append(key, one) for one in rows)
+    return new
 
 
 def _row_at(lines: BinaryIO, place: _Place) -> dict[str, Any]:

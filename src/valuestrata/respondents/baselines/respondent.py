@@ -16,7 +16,7 @@ import polars as pl
 from valuestrata.dataset import Dataset
 from valuestrata.errors import UsageError, did_you_mean
 from valuestrata.gold import is_mode
-from valuestrata.respondents.base import Answer, Prompt
+from valuestrata.respondents.base import OPEN, Answer, Elicitation, Prompt
 from valuestrata.respondents.baselines.gold import TrainingGold, training_gold, training_gold_if_any
 from valuestrata.respondents.baselines.kinds import ANSWERS_EACH, BASELINES, TRAINS_ON_NOTHING
 from valuestrata.respondents.baselines.predictor import Floats, Predictor
@@ -81,6 +81,15 @@ class Baseline:
         if any(settings):
             said["settings"] = settings[0] if alone else settings
         return said
+
+    def check(self, elicitation: Elicitation) -> None:
+        """Refuse an open question: a baseline chooses codes and writes nothing.
+
+        Raises:
+            UsageError: the question is open.
+        """
+        if elicitation == OPEN:
+            raise UsageError(f"MODEL {self.name!r} chooses options and writes nothing; an open question needs a language model.")
 
     def shares(self, item: str, subgroup: str) -> tuple[Floats, ...]:
         """Return the predicted shares of a pair, shape (K,), one for each fold that answers it."""

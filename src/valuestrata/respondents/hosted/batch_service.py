@@ -18,7 +18,7 @@ from valuestrata.errors import RunFailedError
 from valuestrata.files import written_beside
 from valuestrata.respondents.hosted.batch_files import CHAT
 from valuestrata.respondents.hosted.faults import fault
-from valuestrata.respondents.hosted.keys import kept_at_home
+from valuestrata.respondents.hosted.keys import NO_KEY, kept_at_home, none_of_openai
 from valuestrata.respondents.hosted.via_anthropic import AnthropicWire, version_headers
 from valuestrata.respondents.hosted.via_google import GoogleWire, new_client
 from valuestrata.respondents.hosted.wire import Wire
@@ -28,6 +28,8 @@ _TAG = "valuestrata"
 _TIMEOUT = 600.0
 _ATTEMPTS = 6
 _LONGEST_WAIT = 60.0
+# A provider that asks for more is not waited for: the next call of the command goes on as well.
+_LONGEST_ASKED = 900.0
 
 T = TypeVar("T")
 
@@ -91,7 +93,10 @@ class OpenAIService:
     def __init__(self, *, base_url: str, key: str | None, ours: bool = True) -> None:
         import openai
 
-        self._client: Any = openai.OpenAI(api_key=key or "none", base_url=base_url, max_retries=0, timeout=_TIMEOUT)
+        headers = None if ours else none_of_openai(key)
+        self._client: Any = openai.OpenAI(
+            api_key=key or NO_KEY, base_url=base_url, max_retries=0, timeout=_TIMEOUT, default_headers=headers
+        )
         if not ours:
             # Taken from the environment by the library; who else is asked has no business with them.
             self._client.organization = self._client.project = self._client.admin_api_key = None
@@ -271,15 +276,18 @@ def attempted(wire: Wire, action: Callable[[], T], doing: str, *, sleep: Callabl
             found = fault("connection", f"{type(error).__name__}: {error}", secrets=wire.secrets)
         except Exception as error:
             found = wire.fault_of(error)
+        wait = found.retry_after or 0.0
         if once and found.retry:
-            raise MayHaveHappenedError(str(found), found.retry_after or 0.0) from None
+            raise MayHaveHappenedError(str(found), min(wait, _LONGEST_ASKED)) from None
         failures += 1
-        if not found.retry or failures >= _ATTEMPTS:
+        if not found.retry or failures >= _ATTEMPTS or wait > _LONGEST_ASKED:
             said = found.message.rstrip(".")
+            if wait > _LONGEST_ASKED:
+                said += f", and asks to wait for {wait:,.0f} s"
             raise RunFailedError(
                 f"{doing}: {said}. What is under way stays so and is not lost; mend that and run the same command again."
             ) from None
-        sleep(max(found.retry_after or 0.0, min(_LONGEST_WAIT, 2.0**failures)))
+        sleep(max(wait, min(_LONGEST_WAIT, 2.0**failures)))
 
 
 class MayHaveHappenedError(Exception):

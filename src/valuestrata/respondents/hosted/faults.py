@@ -108,6 +108,11 @@ def fault(kind: Kind, said: str, *, retry_after: float | None = None, paid: bool
     return Fault(kind, message, kind in _RETRIED, kind in _FATAL, retry_after, paid)
 
 
+def kind_of_code(code: str | None) -> Kind | None:
+    """Return the kind of fault that a server's own word for an error names whatever status it comes with; None where it names none."""
+    return _BY_CODE.get(code or "")
+
+
 def fault_of_status(
     status: int, said: str, *, code: str | None = None, headers: Mapping[str, str] | None = None, secrets: tuple[str, ...] = ()
 ) -> Fault:
@@ -119,7 +124,7 @@ def fault_of_status(
         headers: of the response, lower case; what they say of waiting is kept.
         secrets: keys that must not stand in the message.
     """
-    kind = _BY_CODE.get(code or "") or _BY_STATUS.get(status)
+    kind = kind_of_code(code) or _BY_STATUS.get(status)
     if 300 <= status < 400:
         return fault("wrong setting", f"HTTP {status}: {_sent_on(headers or {})}", secrets=secrets)
     if kind is None and status == 400:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import Any
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, cast
 
 from valuestrata.errors import UsageError
 from valuestrata.respondents.hosted.providers import Provider
 
+# What OpenAI's library needs where the server asks for no key.
+NO_KEY = "none"
+# Names under which a key would stand among settings. A shorter "key", or one without a digit, is a placeholder that may be a word.
+_OF_A_KEY = re.compile(r"(?i)(x[-_])?(api[-_]?key|authorization|(access|auth|hf|bearer)[-_]?token)")
+_SHORTEST = 12
 _HEADERS = ("authorization", "x-api-key", "x-goog-api-key")
 
 
@@ -31,6 +37,35 @@ def key_of(provider: Provider) -> str | None:
     return None
 
 
+def refuse_keys(word: str, settings: Mapping[str, Any], key: str | None = None) -> None:
+    """Refuse a key among settings, which stand in `run.json` as they are.
+
+    Args:
+        word: the MODEL. settings: JSON as the user wrote it. key: the provider's, where it is known.
+
+    Raises:
+        UsageError: names the place, and not the key.
+    """
+    known = key if key is not None and len(key) >= _SHORTEST and any(map(str.isdigit, key)) else None
+    for name, value in _leaves(settings):
+        if _OF_A_KEY.fullmatch(name) or (known is not None and known in f"{name} {value}"):
+            where = "" if known is not None and known in name else f" ({name})"
+            raise UsageError(
+                f"{word}: a key stands among the settings{where}, which are written into the run. Keys are taken from the environment "
+                "alone; leave it out."
+            )
+
+
+def _leaves(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield each value that is no object, in lists too, with the name that it stands under."""
+    for inner, value in settings.items():
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, Mapping):
+                yield from _leaves(cast("Mapping[str, Any]", one))
+            else:
+                yield inner, one
+
+
 def kept_at_home(base_url: str) -> Callable[[Any], None]:
     """Return a hook for requests that takes the key out of one to any other server than `base_url`'s, as after a redirect."""
     import httpx2
@@ -43,3 +78,13 @@ def kept_at_home(base_url: str) -> Callable[[Any], None]:
                 request.headers.pop(name, None)
 
     return hook
+
+
+def none_of_openai(key: str | None) -> dict[str, Any]:
+    """Return headers that take out what OpenAI's library reads from the environment for OpenAI; a key of theirs gives way to `key`."""
+    import openai
+
+    lines = os.environ.get("OPENAI_CUSTOM_HEADERS", "").split("\n")
+    names = [line.partition(":")[0].strip() for line in lines if ":" in line]
+    ours = f"Bearer {key or NO_KEY}"
+    return {name: ours if name.lower() == "authorization" else openai.Omit() for name in names}

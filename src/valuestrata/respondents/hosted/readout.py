@@ -57,7 +57,10 @@ Alternatives = Sequence[tuple[str, float]]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Probabilities of the options, in displayed order, summing to 1, and what they summed to before; or why there are none."""
+    """Probabilities of the options, in displayed order, summing to 1, and what they summed to before; or why there are none.
+
+    With neither probabilities nor an error the model answered, and with something else: what it wrote says what.
+    """
 
     probs: tuple[float, ...] | None = None
     mass: float | None = None
@@ -74,7 +77,7 @@ def read_first_token(prompt: Prompt, positions: Sequence[Position], *, whole_num
     """
     place = _answer_place(positions, prompt.prefill)
     if place is None:
-        return Reading(error="no answer token: the model wrote nothing but the beginning of an answer")
+        return Reading(mass=0.0)
     probability: dict[str, float] = defaultdict(float)
     for token, logprob in place.alternatives or [(place.token, place.logprob)]:
         probability[token.strip()] += math.exp(logprob)
@@ -83,8 +86,7 @@ def read_first_token(prompt: Prompt, positions: Sequence[Position], *, whole_num
             error=f"ambiguous first token: {unclear[0]!r} may be the beginning of {unclear[1]!r}, and nothing shows that this model "
             "writes the longer as one token"
         )
-    listed = len(place.alternatives)
-    return _reading([probability.get(option, 0.0) for option in prompt.options], f"no option among the {listed} likeliest tokens")
+    return _reading([probability.get(option, 0.0) for option in prompt.options], None)
 
 
 def _answer_place(positions: Sequence[Position], prefill: str) -> Position | None:
@@ -99,9 +101,9 @@ def _answer_place(positions: Sequence[Position], prefill: str) -> Position | Non
 
 
 def _unclear(options: Sequence[str], seen: Iterable[str]) -> tuple[str, str] | None:
-    """Return an option and a longer one that begins with it, where no token shows the longer as a whole."""
+    """Return an option that was seen and a longer one that begins with it, where no token shows the longer as a whole."""
     whole = set(seen)
-    pairs = ((short, long) for short in options for long in options if long != short and long.startswith(short))
+    pairs = ((short, long) for short in options if short in whole for long in options if long != short and long.startswith(short))
     return next(((short, long) for short, long in pairs if long not in whole), None)
 
 
@@ -216,8 +218,8 @@ def _reads_more(reply: Reply, root: Reply) -> bool:
     return reply.prompt_tokens is not None and root.prompt_tokens is not None and reply.prompt_tokens > root.prompt_tokens
 
 
-def _reading(sums: Sequence[float], nothing: str) -> Reading:
+def _reading(sums: Sequence[float], nothing: str | None) -> Reading:
     total = math.fsum(sums)
     if not total > 0:
-        return Reading(error=f"no probability: {nothing}")
+        return Reading(mass=0.0, error=None if nothing is None else f"no probability: {nothing}")
     return Reading(tuple(value / total for value in sums), min(1.0, total))

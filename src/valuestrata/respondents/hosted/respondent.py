@@ -21,7 +21,7 @@ from valuestrata.respondents.hosted.calling import Caller, Learned, OutOfMoneyEr
 from valuestrata.respondents.hosted.estimating import estimated
 from valuestrata.respondents.hosted.faults import Fault, Kind
 from valuestrata.respondents.hosted.gate import Stopped
-from valuestrata.respondents.hosted.keys import key_of
+from valuestrata.respondents.hosted.keys import key_of, refuse_keys
 from valuestrata.respondents.hosted.pace import Pace
 from valuestrata.respondents.hosted.prices import Prices, batch_factor, known_prices
 from valuestrata.respondents.hosted.providers import Provider, check_readout, provider_of
@@ -157,8 +157,10 @@ class HostedRespondent:
         """Stop before a call that could take what is spent from now on over `dollars`; infinity: no limit, whatever was set before.
 
         Raises:
-            UsageError: the price of the model is not known.
+            UsageError: the price of the model is not known, or `dollars` is no number.
         """
+        if math.isnan(dollars):
+            raise UsageError(f"{self._word}: a limit of {dollars} dollars is none; give a number from 0.")
         if self._prices is None and dollars != math.inf:
             raise UsageError(
                 f"{self._word}: what this model costs is not known, so that a limit on the cost cannot be kept. Give its price in dollars "
@@ -171,8 +173,10 @@ class HostedRespondent:
     def answered_before(self, number: int) -> None:
         """Take note of how many prompts of the run were answered before; called before a run is begun or goes on.
 
-        Where some were, a prompt that is refused is refused for itself: however many are, the run goes on.
+        Where some were, a prompt that is refused is refused for itself: however many are, the run goes on. What stopped an
+        earlier run (an interrupt, a limit) does not stop this one.
         """
+        self._stopped, self._out_of_money = None, False
         self._learned = Learned(answered=number > 0, tells=number > 0)
 
     def estimate(self, prompts: Sequence[Prompt]) -> Estimate:
@@ -237,8 +241,18 @@ def make_hosted(word: str, settings: HostedSettings | None = None, *, calls: boo
     if how.constrain and provider.choice is None:
         raise UsageError(f"{word}: {provider.name} cannot be told to answer with nothing but the options; leave --constrain out.")
     key = _key(word, provider, needed=calls and provider.needs_key)
+    refuse_keys(word if key is None else word.replace(key, "..."), {"base_url": base_url, "model": model, **how.extra}, key)
+    _check_extra(word, how.extra)
     wire = _wire_of(provider)(provider, model, base_url=base_url, key=key, connections=how.concurrency)
     return HostedRespondent(word, provider, model, wire, base_url=base_url, settings=how)
+
+
+def _check_extra(word: str, extra: Mapping[str, Any]) -> None:
+    """Refuse what every call would be paid for and no reply be read with."""
+    if extra.get("stream"):
+        raise UsageError(f"{word}: extra asks for a stream, and a reply is read as a whole; leave `stream` out.")
+    if extra.get("n") not in (None, 1):
+        raise UsageError(f"{word}: extra asks for several answers a call (`n`), of which one would be read; ask for samples instead.")
 
 
 def _wire_of(provider: Provider) -> Callable[..., Wire]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from valuestrata.errors import UsageError
+from valuestrata.respondents.base import OPEN_TOKENS
 from valuestrata.respondents.hosted.prices import Prices
 
 # Tokens written at most, where the user sets none. An answer is `Answer: 10`; a first token may stand behind such a
@@ -61,7 +62,8 @@ class HostedSettings:
 
     def tokens_for(self, elicitation: str) -> int:
         """Return how many tokens may be written for a prompt of this elicitation."""
-        return self.max_new_tokens or _TOKENS[elicitation]
+        # Not in the table above: it is part of the identity of runs that are half paid for.
+        return self.max_new_tokens or _TOKENS.get(elicitation, OPEN_TOKENS)
 
     def seed_for(self, sample: int) -> int | None:
         """Return the seed of a sample: each has its own, the same whenever it is asked."""

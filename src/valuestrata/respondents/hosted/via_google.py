@@ -18,6 +18,8 @@ from valuestrata.respondents.hosted.providers import Provider
 from valuestrata.respondents.hosted.reply import Position, Reply
 from valuestrata.respondents.hosted.settings import HostedSettings
 
+# Said, for the library would take another from the environment, and other answers with it.
+_API_VERSION = "v1"
 _READ_OUT = ("first-token", "logprob")
 # How a candidate ends that simply ended; any other word is a reason for an empty text.
 _ENDED = (None, "", "STOP", "FINISH_REASON_UNSPECIFIED")
@@ -183,14 +185,20 @@ class GoogleWire:
 
 
 def new_client(base_url: str, key: str | None, **options: Any) -> Any:
-    """Return a client of Google's library that tries nothing twice and takes neither address nor project from the environment.
+    """Return a client of Google's library that tries nothing twice and takes neither address, version nor project from the environment.
 
     The key goes to the server at `base_url` alone; `options` are laid over those of the library's HTTP.
     """
     from google import genai
 
     hooks = {"request": [kept_at_home(base_url)]}
-    http: Any = {"base_url": base_url, "retry_options": {"attempts": 1}, "client_args": {"event_hooks": hooks}, **options}
+    http: Any = {
+        "base_url": base_url,
+        "api_version": _API_VERSION,
+        "retry_options": {"attempts": 1},
+        "client_args": {"event_hooks": hooks},
+        **options,
+    }
     return genai.Client(api_key=key, vertexai=False, http_options=http)
 
 

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import takewhile
 from typing import Any
 
 from valuestrata.errors import MissingExtraError
 from valuestrata.respondents.base import Prompt
-from valuestrata.respondents.hosted.faults import CallError, Fault, fault, fault_of_status
+from valuestrata.respondents.hosted.faults import CallError, Fault, fault, fault_of_status, kind_of_code
 from valuestrata.respondents.hosted.fields import at_most, is_logprob, listed, read_reply, under, whole, word
+from valuestrata.respondents.hosted.keys import NO_KEY, none_of_openai
 from valuestrata.respondents.hosted.providers import Provider
 from valuestrata.respondents.hosted.reply import Position, Reply
 from valuestrata.respondents.hosted.settings import HostedSettings
 
-# What the library needs where the server asks for no key.
-_NO_KEY = "none"
 # Errors of the connection before a request was sent: nothing can have been charged.
 _BEFORE_SENDING = ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "ProxyError")
 _READ_OUT = ("first-token", "logprob")
@@ -92,7 +91,8 @@ class OpenAIWire:
         if not problem and choice.get("finish_reason") == "error":
             problem = "the provider broke off, without a reason"
         if problem:
-            raise CallError(self._stated(problem))
+            # What a model had begun to write may be charged.
+            raise CallError(replace(self._stated(problem), paid=bool(choice)))
         if choices == []:
             raise CallError(fault("empty reply", "the reply holds no choice", paid=True))
         message, reason = choice.get("message"), word(choice.get("finish_reason"))
@@ -148,25 +148,16 @@ class OpenAIWire:
         ours = self._provider.name == "openai"
         limits = httpx2.Limits(max_connections=self._connections, max_keepalive_connections=self._connections)
         client = openai.AsyncOpenAI(
-            api_key=self._key or _NO_KEY,
+            api_key=self._key or NO_KEY,
             base_url=self._base_url,
             max_retries=0,
-            default_headers=None if ours else self._no_headers_of_openai(),
+            default_headers=None if ours else none_of_openai(self._key),
             http_client=openai.DefaultAsyncHttpxClient(limits=limits, follow_redirects=False),
         )
         if not ours:
             # Taken from the environment by the library; who else is asked has no business with them.
             client.organization = client.project = client.admin_api_key = None
         return client
-
-    def _no_headers_of_openai(self) -> dict[str, Any]:
-        """Take out what the library reads from the environment for OpenAI; a key of theirs gives way to this one's."""
-        import openai
-
-        lines = os.environ.get("OPENAI_CUSTOM_HEADERS", "").split("\n")
-        names = [line.partition(":")[0].strip() for line in lines if ":" in line]
-        ours = f"Bearer {self._key or _NO_KEY}"
-        return {name: ours if name.lower() == "authorization" else openai.Omit() for name in names}
 
     def _only(self, options: Sequence[str]) -> dict[str, Any]:
         if self._provider.choice == "structured outputs":
@@ -185,7 +176,7 @@ class OpenAIWire:
         status = code if isinstance(problem, dict) else None
         if status is not None and _STATUS.fullmatch(status):
             return fault_of_status(int(status), said, secrets=self.secrets)
-        return fault("server error", said, secrets=self.secrets)
+        return fault(kind_of_code(status) or "server error", said, secrets=self.secrets)
 
 
 def _said(problem: Any) -> tuple[str, str | None]:

@@ -13,6 +13,7 @@ import typer
 from valuestrata.cli.asking import ask
 from valuestrata.cli.collecting import collect, import_
 from valuestrata.cli.judging import audit_, power_, report, score_, variance_
+from valuestrata.cli.opening import open_group
 from valuestrata.cli.output import say
 from valuestrata.cli.studies import demo, run
 from valuestrata.cli.surveys import build, codebook_draft, describe, landscape, leakage, simulate
@@ -40,6 +41,7 @@ def make_app() -> typer.Typer:
     app.command(short_help="How far subgroups differ, by topic.")(landscape)
     app.command(short_help="What train and test share, by split.")(leakage)
     app.command(short_help="Ask a model in persona; resumable.")(ask)
+    app.add_typer(open_group(), name="open")
     app.command("import", short_help="Take published outputs as a run.")(import_)
     app.command("tune", short_help="Teach a model the training gold; an adapter.")(tune_)
     app.command("forgetting", short_help="What tuning cost elsewhere, before and after.")(forgetting_)

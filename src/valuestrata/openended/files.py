@@ -1,0 +1,162 @@
+"""What judges said, on disk: folders of verdicts and of stances.
+
+A folder of verdicts is a run whose respondent is the judge: `run.json`, the store, `responses.parquet`, and made from them
+`verdicts.parquet`. A folder of stances holds one such run a judge under `judges/`, and made from them `stances.parquet`. What is
+loaded is made from the stores, so that a judge that was killed has lost nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from valuestrata.errors import InputDataError
+from valuestrata.files import read_json, read_parquet
+from valuestrata.openended.judge_prompts import FIRST, SECOND, TIE
+from valuestrata.openended.schema import STANCES, VERDICTS
+from valuestrata.responses.run import RUN, STORE, Run, load_run, read_meta
+
+JUDGED = "judged"
+READ = "read"
+JUDGES = "judges"
+# The answer of a judge that sees no stance, as its run stores it: no survey has such a code.
+NO_STANCE = -999_999
+_CALL = ("error", "attempts", "finish_reason", "prompt_hash", "text", "prompt_tokens", "completion_tokens", "cost", "latency")
+
+
+@dataclass(frozen=True)
+class Judgements:
+    """A folder of verdicts.
+
+    Attributes:
+        path: the folder. meta: the document of its `run.json`.
+        verdicts: a frame of `VERDICTS`.
+    """
+
+    path: Path
+    meta: Mapping[str, Any]
+    verdicts: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class Stances:
+    """A folder of stances.
+
+    Attributes:
+        path: the folder. meta: the document of its `run.json`.
+        stances: a frame of `STANCES`.
+    """
+
+    path: Path
+    meta: Mapping[str, Any]
+    stances: pl.DataFrame
+
+
+def load_judgements(path: str | Path) -> Judgements:
+    """Read a folder of verdicts, whole or still being filled.
+
+    Raises:
+        InputDataError: no such folder, or one that holds something else; names the command that makes one.
+    """
+    folder = Path(path)
+    made = "valuestrata open judge DATASET RUN... --against REFERENCE --judge MODEL -o"
+    meta = _meta(folder, JUDGED, "verdicts of a judge", f"{made} {folder}")
+    if (folder / STORE).is_dir():
+        return Judgements(folder, meta, verdicts_of(load_run(folder, closed=False)))
+    file = folder / VERDICTS.name
+    return Judgements(folder, meta, VERDICTS.check(read_parquet(file), str(file)))
+
+
+def load_stances(path: str | Path) -> Stances:
+    """Read a folder of stances, whole or still being filled.
+
+    Raises:
+        InputDataError: no such folder, or one that holds something else; names the command that makes one.
+    """
+    folder = Path(path)
+    meta = _meta(folder, READ, "stances that a judge read", f"valuestrata open stance DATASET RUN... --judge MODEL -o {folder}")
+    if (folder / JUDGES).is_dir():
+        return Stances(folder, meta, stances_in(folder))
+    file = folder / STANCES.name
+    return Stances(folder, meta, STANCES.check(read_parquet(file), str(file)))
+
+
+def verdicts_of(run: Run) -> pl.DataFrame:
+    """Return the rows of a judge's run as verdicts (VERDICTS)."""
+    rows = run.responses
+    reference = next(iter(run.meta["judged"]["reference"]))
+    first = pl.when(pl.col("order") == "run-first").then(pl.lit("run")).otherwise(pl.lit("reference"))
+    second = pl.when(pl.col("order") == "run-first").then(pl.lit("reference")).otherwise(pl.lit("run"))
+    decided = pl.col("status") == "answered"
+    verdict = pl.when(pl.col("answer") == TIE).then(pl.lit("tie")).when(pl.col("answer") == FIRST).then(first)
+    status = pl.when(decided & (pl.col("attempts") == 0)).then(pl.lit("by_rule")).when(pl.col("status") == "invalid_code")
+    made = rows.select(
+        "pair_id",
+        "item",
+        "subgroup",
+        "sample",
+        _contestant(run).alias("run"),
+        pl.lit(reference).alias("reference"),
+        pl.lit(run.meta["respondent"]["name"]).alias("judge"),
+        "order",
+        pl.col("template").alias("criterion"),
+        pl.when(decided).then(verdict.when(pl.col("answer") == SECOND).then(second)).alias("verdict"),
+        pl.col("reasoning").alias("rationale"),
+        status.then(pl.lit("unparsed")).otherwise(pl.col("status")).alias("status"),
+        *_CALL,
+    )
+    return VERDICTS.check(made, str(run.path))
+
+
+def stances_of(run: Run) -> pl.DataFrame:
+    """Return the rows of a judge's run as stances (STANCES)."""
+    none = (pl.col("status") == "answered") & (pl.col("answer") == NO_STANCE)
+    status = pl.when(none).then(pl.lit("no_stance")).when(pl.col("status") == "invalid_code").then(pl.lit("unparsed"))
+    # The last probability is that no stance is taken.
+    on_scale = pl.col("option_probs").list.head(pl.col("option_probs").list.len() - 1)
+    made = run.responses.with_columns(on_scale.alias("_probs")).select(
+        "pair_id",
+        "item",
+        "subgroup",
+        "sample",
+        _contestant(run).alias("run"),
+        pl.lit(run.meta["respondent"]["name"]).alias("judge"),
+        pl.when(~none).then("answer").alias("answer"),
+        status.otherwise(pl.col("status")).alias("status"),
+        pl.col("reasoning").alias("rationale"),
+        pl.when(pl.col("_probs").list.sum() > 0).then(pl.col("_probs").list.eval(pl.element() / pl.element().sum())).alias("option_probs"),
+        *_CALL,
+    )
+    return STANCES.check(made, str(run.path))
+
+
+def stances_in(folder: Path) -> pl.DataFrame:
+    """Return the stances of all judges of a folder, those that began first in front."""
+    runs = [load_run(entry, closed=False) for entry in sorted((folder / JUDGES).iterdir()) if (entry / RUN).is_file()]
+    return pl.concat([STANCES.empty(), *(stances_of(run) for run in sorted(runs, key=lambda run: run.meta["started"]))])
+
+
+def named(meta: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return a document for the `run.json` of a folder, as it will be read back."""
+    return json.loads(json.dumps({**meta, "name": folder.resolve().name}, ensure_ascii=False))
+
+
+def _contestant(run: Run) -> pl.Expr:
+    """The name of the run that a row is about: the contestants of a folder are numbered in the order of their names."""
+    names = sorted(run.meta["judged"]["runs"])
+    return pl.col("paraphrase").replace_strict(dict(enumerate(names)), return_dtype=pl.String)
+
+
+def _meta(folder: Path, kind: str, what: str, command: str) -> dict[str, Any]:
+    meta = read_meta(folder) if (folder / RUN).is_file() else None
+    if meta is None:
+        raise InputDataError(f"{folder}: no {what} here ({RUN} is missing). Make them with: {command}")
+    if meta.get("kind") != kind:
+        found = read_json(folder / RUN).get("kind")
+        raise InputDataError(f"{folder}: holds no {what} (its {RUN} says kind {found!r}). Make them with: {command}")
+    return meta

@@ -1,0 +1,179 @@
+"""What a judge is worth: its checks, its agreement with people, and what its estimates become once its errors are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from valuestrata.dataset import Dataset
+from valuestrata.errors import InputDataError
+from valuestrata.files import write_parquet, write_text
+from valuestrata.openended.calibration import pairwise_units, stance_units
+from valuestrata.openended.clustered import Estimate, mean
+from valuestrata.openended.coding_files import Sample, coders_of, load_key, load_sample, read_codings
+from valuestrata.openended.correcting import CORRECTED, corrected_table
+from valuestrata.openended.judgechecks import longer_won, pairwise_checks, stance_checks
+from valuestrata.openended.people import AGREED, DECIDING, agreement_table
+from valuestrata.openended.places import IDENTITY, coded_places, judged_pairs, judged_stances
+from valuestrata.openended.usable import VALIDITY, check_row, usable, with_verdicts
+
+# What a row of agreement is called among the checks.
+_CHECKS = {"judge-people": "kappa_with_people", "people-people": "kappa_among_people", "difference": "kappa_difference"}
+
+
+@dataclass(frozen=True)
+class Validity:
+    """What judges are worth.
+
+    Attributes:
+        checks: a frame of VALIDITY. usable: a frame of USABLE_TABLE, what the rule says of each judge and criterion.
+        agreed: a frame of AGREED. corrected: a frame of CORRECTED. Both empty without people's codings.
+        notes: what a reader of the tables must know besides.
+    """
+
+    checks: pl.DataFrame
+    usable: pl.DataFrame
+    agreed: pl.DataFrame
+    corrected: pl.DataFrame
+    notes: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Codings:
+    """What people said of a sample.
+
+    Attributes:
+        key: a frame of `coding_files.KEYS`. said: coder -> code_id -> (verdict, note).
+        population: (criterion, run, reference) -> answers that the sample was drawn from.
+    """
+
+    key: pl.DataFrame
+    said: Mapping[str, Mapping[str, tuple[str, str]]]
+    population: Mapping[tuple[str, str, str | None], int]
+
+
+def load_codings(path: Path, dataset: Dataset | None = None) -> Codings:
+    """Read a sample with its key and all that its coders said.
+
+    Raises:
+        InputDataError: no sample there, one of another data set, a broken file, or nobody has coded it yet.
+    """
+    sample: Sample = load_sample(path)
+    fingerprint = sample.meta.get("dataset", {}).get("fingerprint")
+    if dataset is not None and fingerprint != dataset.fingerprint:
+        raise InputDataError(f"{path}: the sample was drawn from answers to another data set than {dataset.path or 'this one'}.")
+    said = {coder: read_codings(sample, coder) for coder in coders_of(path)}
+    if not any(said.values()):
+        raise InputDataError(f"{path}: nobody has coded this sample yet. Code it with: valuestrata open code {path} --coder NAME")
+    population = {(row["criterion"], row["run"], row["reference"]): row["answers"] for row in sample.meta.get("population", [])}
+    return Codings(load_key(path), said, population)
+
+
+def judge_validity(
+    dataset: Dataset,
+    verdicts: pl.DataFrame,
+    stances: pl.DataFrame,
+    *,
+    answers: pl.DataFrame | None = None,
+    codings: Codings | None = None,
+    bootstrap: int = 1000,
+    seed: int = 0,
+) -> Validity:
+    """Say what judges are worth, for every criterion.
+
+    Args:
+        dataset: the ground truth. verdicts, stances: frames of VERDICTS and STANCES, of any number of judges; either may be empty.
+        answers: what the runs wrote (run, pair_id, sample, text), for the check of length.
+        codings: what people said of a sample of the same answers.
+        bootstrap, seed: of the intervals, clustered by item.
+    """
+    drawn = {"bootstrap": bootstrap, "seed": seed}
+    checks = [pairwise_checks(dataset, verdicts, answers, **drawn), stance_checks(dataset, stances, **drawn)]
+    agreed, corrected, notes = [AGREED.empty()], [CORRECTED.empty()], list[str]()
+    if codings is not None:
+        coded = coded_places(codings.key, codings.said)
+        for kind, judged, units in (
+            ("pairwise", judged_pairs(verdicts), _per_judge(verdicts, pairwise_units)),
+            ("stance", judged_stances(stances, dataset.codes_of), _per_judge(stances, stance_units)),
+        ):
+            people = coded.filter(pl.col("kind") == kind)
+            agreed.append(agreement_table(dataset, judged, people, **drawn))
+            corrected.append(corrected_table(dataset, units, judged, people, **drawn))
+            notes += _population_notes(units, codings)
+            if kind == "pairwise" and answers is not None:
+                checks.append(_longer_by_people(judged, people, answers, **drawn))
+        notes += _coder_notes(codings, coded, verdicts, stances)
+        checks.append(_kappa_checks(pl.concat(agreed)))
+    if answers is None and not verdicts.is_empty():
+        notes.append("The answers' texts were not given: whether a judge prefers the longer answer was not checked.")
+    table = pl.concat(checks)
+    return Validity(with_verdicts(table), usable(table), pl.concat(agreed), pl.concat(corrected), notes)
+
+
+def write_validity(found: Validity, folder: Path, lines: Sequence[str]) -> None:
+    """Write the tables as CSV and Parquet, and the sentences as text."""
+    tables = {"validity": found.checks, "usable": found.usable, "agreement": found.agreed, "corrected": found.corrected}
+    for name, table in tables.items():
+        write_parquet(folder / f"{name}.parquet", table)
+        flat = table.with_columns(pl.col(column).list.join(" ") for column, kind in table.schema.items() if kind == pl.List(pl.String))
+        write_text(folder / f"{name}.csv", flat.write_csv())
+    write_text(folder / "validity.txt", "".join(f"{line}\n" for line in lines))
+
+
+def _per_judge(frame: pl.DataFrame, units_of: Callable[[pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
+    """Return the units that each judge was asked about."""
+    parts = [
+        units_of(part).with_columns(pl.lit(judge, pl.String).alias("judge"))
+        for (judge,), part in frame.group_by("judge", maintain_order=True)
+    ]
+    return pl.concat(parts) if parts else units_of(frame).with_columns(pl.lit(None, pl.String).alias("judge"))
+
+
+def _kappa_checks(agreed: pl.DataFrame) -> pl.DataFrame:
+    """Return the deciding measure of agreement as checks."""
+    rows: list[dict[str, object]] = []
+    for row in agreed.filter(pl.col("measure") == DECIDING).iter_rows(named=True):
+        value, low, high = (np.nan if row[name] is None else float(row[name]) for name in ("value", "ci_low", "ci_high"))
+        found = Estimate(value, low, high, row["n"], row["items"])
+        rows.append(check_row(row["judge"], row["criterion"], row["by"], row["key"], _CHECKS[row["between"]], found, "people"))
+    return VALIDITY.frame(rows)
+
+
+def _longer_by_people(judged: pl.DataFrame, people: pl.DataFrame, answers: pl.DataFrame, *, bootstrap: int, seed: int) -> pl.DataFrame:
+    """Return how often people prefer the longer answer: what a judge's own preference is to be read beside."""
+    rows: list[dict[str, object]] = []
+    means = people.group_by(IDENTITY, maintain_order=True).agg(pl.col("place").mean())
+    lean = pl.when(pl.col("place") > 0.5).then(1.0).when(pl.col("place") < 0.5).then(0.0).otherwise(0.5).alias("place")
+    for judge, criterion in judged.select("judge", "criterion").unique(maintain_order=True).iter_rows():
+        values = longer_won(means.filter(pl.col("criterion") == criterion).with_columns(lean), answers)
+        if len(values):
+            found = mean(values["value"].to_numpy(), values["item"].to_numpy(), bootstrap=bootstrap, seed=seed)
+            rows.append(check_row(judge, criterion, "all", "all", "longer_preferred_by_people", found, "people"))
+    return VALIDITY.frame(rows)
+
+
+def _population_notes(units: pl.DataFrame, codings: Codings) -> list[str]:
+    """Tell where a judge's answers are not those that the sample was drawn from: it is then no random sample of them."""
+    notes: list[str] = []
+    for (judge, *contest), part in units.group_by("judge", "criterion", "run", "reference", maintain_order=True):
+        drawn_from = codings.population.get(tuple(contest))  # pyright: ignore[reportArgumentType, reportCallIssue]
+        if drawn_from is not None and drawn_from != len(part):
+            notes.append(
+                f"{judge}, {contest[0]}: the sample was drawn from {drawn_from:,} answers of {contest[1]}, and {len(part):,} are judged "
+                "now. Corrected figures suppose a random sample of all: draw one anew."
+            )
+    return notes
+
+
+def _coder_notes(codings: Codings, coded: pl.DataFrame, verdicts: pl.DataFrame, stances: pl.DataFrame) -> list[str]:
+    tasks = len(codings.key)
+    counts = {coder: coded.filter(pl.col("coder") == coder).height for coder in codings.said}
+    notes = [f"Coders: {', '.join(f'{coder} {count:,} of {tasks:,}' for coder, count in counts.items())}."]
+    judged = {*verdicts["criterion"].unique()} | ({"stance"} if len(stances) else set())
+    if lacking := sorted(set(coded["criterion"].unique()) - judged):
+        notes.append(f"People coded {', '.join(lacking)}, too, which no folder given here judges.")
+    return notes

@@ -1,0 +1,219 @@
+"""The coding page in a real browser, and its server against those who should not reach it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from contextlib import contextmanager
+from threading import Thread
+
+import pytest
+
+from tests.openended.browser import browser
+from valuestrata.errors import UsageError
+from valuestrata.files import write_json
+from valuestrata.openended.coding_files import FORMAT, Task, append_codings, coder_file, load_sample, read_codings, write_items
+from valuestrata.openended.coding_server import CodingServer, Desk
+
+EVIL = "<script>document.title = 'broken'</script><img src=x onerror=\"document.title = 'broken'\"> & more"
+TEN = ("Never", *map(str, range(2, 10)), "Always")
+TASKS = [
+    Task("C001", "pairwise", "persona", "Which sounds more like them?", "What do you think?", "A woman aged 35 to 44", (EVIL, "Two."), ()),
+    Task("C002", "stance", "stance", "Read it.", "How much?", "", ("=Some.\n\nAnd more.",), TEN),
+    Task("C003", "pairwise", "overall", "Which is better?", "And now?", "A man", ("Three.", "Four."), ()),
+    Task("C004", "stance", "stance", "Read it.", "How often?", "", ("Never.",), ("Often", "Never")),
+]
+
+
+@pytest.fixture
+def sample(tmp_path):
+    folder = tmp_path / "sample"
+    folder.mkdir()
+    write_items(folder, TASKS)
+    write_json(folder / "sample.json", {"format": FORMAT})
+    return load_sample(folder)
+
+
+@contextmanager
+def served(sample, coder):
+    with CodingServer(Desk(sample, coder)) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join(10)
+
+
+def at_task(number):
+    return f"!document.querySelector('#task').hidden && document.querySelector('#heading').innerText.includes('Task {number} of 4')"
+
+
+DONE = "!document.querySelector('#done').hidden"
+
+
+def test_a_person_codes_with_keys_goes_back_and_comes_again(sample, tmp_path):
+    with browser(tmp_path) as page:
+        with served(sample, "ana") as server:
+            page.open(server.url)
+            page.wait(at_task(1))
+            # Written by a model, shown as written.
+            assert EVIL in page.text("#answers article:first-child")
+            assert page.js("document.querySelectorAll('#answers img, #answers script').length") == 0
+            assert page.text("#persona") == "A woman aged 35 to 44"
+            assert page.js("document.activeElement.id") == "heading"
+            assert page.text("#live") == "Task 1 of 4"
+            page.key("2")
+            page.wait(at_task(2))
+            assert read_codings(sample, "ana") == {"C001": ("2", "")}
+            assert page.js("document.querySelector('#persona-row').hidden")
+            assert "=Some.\n\nAnd more." in page.text("#answers article")
+            # In a note, keys are letters.
+            page.click("#note")
+            page.type("t 1 <b>")
+            page.key("Escape")
+            page.key("0")
+            page.wait(at_task(3))
+            assert read_codings(sample, "ana")["C002"] == ("10", "t 1 <b>")
+            page.key("x")
+            page.key("n")
+            page.key("t")
+            page.wait(at_task(4))
+            page.key("ArrowLeft")
+            page.wait(at_task(3))
+            assert page.js("document.querySelector('[aria-pressed=true]').dataset.verdict") == "tie"
+            page.click("[data-verdict='1']")
+            page.wait(at_task(4))
+            page.key("s")
+            page.wait(DONE)
+            assert "1 skipped" in page.text("#done-heading")
+            assert page.text("#count") == "3 of 4 coded, 1 skipped"
+        # The command has ended: the page says so and keeps nothing back.
+        page.click("#review")
+        page.wait(at_task(4) + " || !document.querySelector('#trouble').hidden")
+        assert "has ended" in page.text("#trouble")
+        with served(sample, "ana") as server:
+            page.open(server.url)
+            page.wait(DONE)
+            page.click("#review")
+            page.wait(at_task(4))
+            page.key("n")
+            page.wait(DONE)
+            assert page.text("#done-heading") == "Done. Thank you."
+            assert page.js("document.querySelector('#progress').value") == 4
+            page.click("#again")
+            page.wait(at_task(4))
+            page.click("#note")
+            page.type("late")
+            page.click("#forward")
+            page.wait(DONE)
+            page.click("#finish")
+            page.wait("document.querySelector('#done-text').innerText.includes('can be closed')")
+        # Two things of the broken network are told by the browser, and none by the page's own policy.
+        assert not [error for error in page.errors if "Content Security" in json.dumps(error) or "exception" in json.dumps(error).lower()]
+    assert read_codings(sample, "ana") == {"C001": ("2", ""), "C002": ("10", "t 1 <b>"), "C003": ("1", ""), "C004": ("none", "late")}
+
+
+def test_several_coders_do_not_see_each_other(sample, tmp_path):
+    append_codings(coder_file(sample.path, "ana"), [("C001", "1", "mine")])
+    with browser(tmp_path) as page, served(sample, "ben") as server:
+        page.open(server.url)
+        page.wait(at_task(1))
+        assert page.js("document.querySelectorAll('[aria-pressed=true]').length") == 0
+        assert page.js("document.querySelector('#note').value") == ""
+        page.key("1")
+        page.wait(at_task(2))
+        # A tab that is simply closed has lost nothing.
+        page.open("about:blank")
+        page.open(server.url)
+        page.wait(at_task(2))
+    assert read_codings(sample, "ana") == {"C001": ("1", "mine")}
+    assert read_codings(sample, "ben") == {"C001": ("1", "")}
+
+
+def request(server, method, path, *, body=None, **headers):
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+    try:
+        sent = {"Content-Type": "application/json"} if body is not None else {}
+        connection.request(method, path, body=body, headers={**sent, **{key.replace("_", "-"): value for key, value in headers.items()}})
+        reply = connection.getresponse()
+        return reply.status, reply.read(), reply
+    finally:
+        connection.close()
+
+
+ANSWER = json.dumps({"code_id": "C001", "verdict": "1", "note": ""})
+
+
+def test_only_the_page_itself_reaches_the_tasks(sample):
+    with served(sample, "ana") as server:
+        inside = f"/{server.token}"
+        assert server.server_address[0] == "127.0.0.1"
+        for method, path, headers in [
+            ("GET", "/", {}),
+            ("GET", "/task/0", {}),
+            ("GET", f"/{server.token[:-1]}x/task/0", {}),
+            ("GET", f"{inside}/task/0", {"Host": f"evil.example:{server.server_port}"}),
+            ("GET", f"{inside}/task/0", {"Host": "127.0.0.1"}),
+            ("POST", f"{inside}/answer", {"Origin": "http://evil.example"}),
+            ("POST", f"{inside}/answer", {"Origin": "null"}),
+            ("POST", "/answer", {}),
+        ]:
+            assert request(server, method, path, body=ANSWER if method == "POST" else None, **headers)[0] == 403, (method, path, headers)
+        # What a form of another site can send without being asked first.
+        assert request(server, "POST", f"{inside}/answer", body=ANSWER, Content_Type="text/plain")[0] == 415
+        assert read_codings(sample, "ana") == {}
+        own = f"http://127.0.0.1:{server.server_port}"
+        assert request(server, "POST", f"{inside}/answer", body=ANSWER, Origin=own)[0] == 200
+        assert read_codings(sample, "ana") == {"C001": ("1", "")}
+
+
+def test_the_page_loads_nothing_from_elsewhere(sample):
+    with served(sample, "ana") as server:
+        status, page, reply = request(server, "GET", f"/{server.token}/")
+        assert status == 200
+        assert b"http" not in page
+        policy = reply.getheader("Content-Security-Policy")
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert reply.getheader("Referrer-Policy") == "no-referrer"
+        assert reply.getheader("Cache-Control") == "no-store"
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ("{", 400),
+        ("[]", 400),
+        ("[" * 30_000, 400),
+        (json.dumps({"code_id": "C009", "verdict": "1"}), 400),
+        (json.dumps({"code_id": ["C001"], "verdict": "1"}), 400),
+        (json.dumps({"code_id": "C001", "verdict": "3"}), 400),
+        (json.dumps({"code_id": "C001", "verdict": "1", "note": "x" * 10_001}), 400),
+        (json.dumps({"code_id": "C001", "verdict": "1", "note": 1}), 400),
+        ("x" * 70_000, 413),
+    ],
+)
+def test_a_wrong_answer_is_refused_and_the_server_stays(sample, body, status):
+    with served(sample, "ana") as server:
+        assert request(server, "POST", f"/{server.token}/answer", body=body)[0] == status
+        assert request(server, "GET", f"/{server.token}/task/3")[0] == 200
+        for path in ("task/4", "task/-1", "task/x", "key.parquet", "../key.parquet", "task/99999999999999"):
+            assert request(server, "GET", f"/{server.token}/{path}")[0] == 404
+    assert read_codings(sample, "ana") == {}
+
+
+def test_an_answer_that_cannot_be_written_is_not_confirmed(sample):
+    with served(sample, "ana") as server:
+        (sample.path / "codings").write_text("in the way")
+        status, told, _ = request(server, "POST", f"/{server.token}/answer", body=ANSWER)
+        assert (status, b"could not be written" in told) == (507, True)
+        (sample.path / "codings").unlink()
+        assert request(server, "POST", f"/{server.token}/answer", body=ANSWER)[0] == 200
+    assert read_codings(sample, "ana") == {"C001": ("1", "")}
+
+
+def test_a_port_that_is_taken_is_said(sample):
+    with CodingServer(Desk(sample, "ana")) as server, pytest.raises(UsageError, match="--port"):
+        CodingServer(Desk(sample, "ben"), server.server_port)

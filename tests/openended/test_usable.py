@@ -1,0 +1,193 @@
+"""The rule by which a judge is usable or not, on judges with planted faults."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.openended.judged import coded, contests, made_up, stances, verdicts
+from valuestrata.openended.calibration import draw_units, pairwise_units
+from valuestrata.openended.clustered import Estimate
+from valuestrata.openended.coding_files import KEYS
+from valuestrata.openended.judgechecks import longer_won
+from valuestrata.openended.places import judged_pairs
+from valuestrata.openended.schema import STANCES, VERDICTS
+from valuestrata.openended.usable import NOT_USABLE, TOO_FEW, UNPROVEN, USABLE, passes
+from valuestrata.openended.validity import Codings, judge_validity
+from valuestrata.openended.validitylines import validity_lines
+
+DATASET = made_up()
+PLANTED = contests(DATASET)
+FEW = {"bootstrap": 300, "seed": 0}
+
+
+def validity(table, **more):
+    return judge_validity(DATASET, table, STANCES.empty(), **FEW, **more)
+
+
+def check(found, name, by="all", key="all"):
+    return found.checks.filter(pl.col("check") == name, pl.col("by") == by, pl.col("key") == key).row(0, named=True)
+
+
+def verdict(found):
+    return found.usable["verdict"].to_list(), found.usable["failed"].to_list()
+
+
+def answers_of(lengths):
+    """Texts of given lengths: pair -> (the run's, the reference's)."""
+    rows = [
+        {"run": run, "pair_id": pair, "sample": 0, "text": "x" * n}
+        for pair, two in lengths.items()
+        for run, n in zip(("tuned", "base"), two, strict=True)
+    ]
+    return pl.DataFrame(rows, schema_overrides={"sample": pl.Int32})
+
+
+def test_a_sound_judge_without_people_is_only_unproven():
+    found = validity(verdicts(PLANTED, error=0.1))
+    assert verdict(found) == ([UNPROVEN], [[]])
+    assert check(found, "order_consistency")["value"] == 1.0
+    assert abs(check(found, "position_bias")["value"]) < 1e-9
+    assert check(found, "usable")["passed"] is True
+    assert "not known" in validity_lines(found)[0]
+
+
+def test_checks_by_hand():
+    """Two pairs, both orders: one says run twice, one says what is first twice; a third has one order."""
+    row = {"item": "Q1", "subgroup": "sex_Male", "sample": 0, "run": "r", "reference": "b", "judge": "j", "criterion": "overall"}
+    said = [("a", 0, "run"), ("a", 1, "run"), ("b", 0, "run"), ("b", 1, "reference"), ("c", 0, "tie"), ("c", 1, None)]
+    orders = ("run-first", "reference-first")
+    rows = [
+        {**row, "pair_id": pair, "order": orders[order], "verdict": word, "status": "answered" if word else "refused"}
+        for pair, order, word in said
+    ]
+    rows += [{**row, "pair_id": "d", "order": order, "verdict": "run", "status": "by_rule"} for order in orders]
+    found = judge_validity(DATASET, VERDICTS.frame(rows), STANCES.empty(), **FEW)
+    got = {name: (check(found, name)["value"], check(found, name)["n"]) for name in ("invalid_share", "order_consistency", "tie_share")}
+    assert got == {"invalid_share": (1 / 6, 6), "order_consistency": (0.5, 2), "tie_share": (0.0, 4)}
+    assert (check(found, "position_bias")["value"], check(found, "position_bias")["n"]) == (0.25, 4)
+    assert verdict(found) == ([TOO_FEW], [[]])
+
+
+@pytest.mark.parametrize(
+    ("faults", "failed"),
+    [
+        ({"first": 0.7}, ["order_consistency", "position_bias"]),
+        ({"first": 1.0}, ["order_consistency", "position_bias"]),
+        ({"invalid": 0.2}, ["invalid_share"]),
+        ({"invalid": 1.0}, ["invalid_share"]),
+    ],
+)
+def test_a_judge_with_a_fault_is_caught_by_it(faults, failed):
+    found = validity(verdicts(PLANTED, **faults))
+    assert verdict(found) == ([NOT_USABLE], [failed])
+    assert "judge not usable for this criterion" in validity_lines(found)[0]
+    assert check(found, "usable")["passed"] is False
+
+
+def test_a_judge_that_always_says_tie_is_caught_though_it_is_consistent():
+    table = verdicts(PLANTED).with_columns(verdict=pl.lit("tie"))
+    found = validity(table)
+    assert verdict(found) == ([NOT_USABLE], [["tie_share"]])
+    assert check(found, "order_consistency")["passed"] is True
+
+
+def test_a_judge_of_longer_texts_is_caught_by_their_lengths():
+    rng = np.random.default_rng(0)
+    pairs = [row["pair_id"] for row in PLANTED.rows]
+    lengths = {pair: (100, 200) if rng.random() < 0.5 else (200, 100) for pair in pairs}
+    longer = {pair: "run" if two[0] > two[1] else "reference" for pair, two in lengths.items()}
+    found = validity(verdicts(PLANTED, longer=longer), answers=answers_of(lengths))
+    assert verdict(found) == ([NOT_USABLE], [["longer_preferred"]])
+    fair = validity(verdicts(PLANTED), answers=answers_of(lengths))
+    assert check(fair, "longer_preferred")["passed"] is True
+    assert not [note for note in fair.notes if "texts were not given" in note]
+    assert [note for note in validity(verdicts(PLANTED)).notes if "texts were not given" in note]
+
+
+def test_lengths_that_hardly_differ_say_nothing():
+    pairs = [row["pair_id"] for row in PLANTED.rows]
+    judged = judged_pairs(verdicts(PLANTED))
+    assert longer_won(judged, answers_of(dict.fromkeys(pairs, (100, 91)))).is_empty()
+    won = longer_won(judged, answers_of(dict.fromkeys(pairs, (100, 90))))
+    assert len(won) == int((PLANTED.truth != 0.5).sum())
+    assert won["value"].sum() == (PLANTED.truth == 1.0).sum()
+
+
+def test_few_pairs_make_no_judge_usable_and_none_unusable():
+    few = PLANTED.rows[:48]
+    some = verdicts(PLANTED).filter(pl.col("pair_id").is_in([row["pair_id"] for row in few]))
+    found = validity(some)
+    assert verdict(found) == ([TOO_FEW], [[]])
+    assert "50 are asked for" in validity_lines(found)[0]
+
+
+def test_what_decides_is_the_value_or_the_interval():
+    assert passes("order_consistency", Estimate(0.71, 0.5, 0.9, 60, 10)) is True
+    assert passes("order_consistency", Estimate(0.69, 0.5, 0.9, 60, 10)) is False
+    assert passes("order_consistency", Estimate(0.1, 0.0, 0.2, 49, 10)) is None
+    assert passes("position_bias", Estimate(-0.11, -0.2, 0.0, 60, 10)) is False
+    assert passes("longer_preferred", Estimate(0.8, 0.69, 0.9, 60, 10)) is True
+    assert passes("longer_preferred", Estimate(0.8, 0.71, 0.9, 60, 10)) is False
+    assert passes("kappa_difference", Estimate(-0.2, -0.5, 0.01, 60, 10)) is True
+    assert passes("kappa_difference", Estimate(-0.2, -0.3, -0.01, 60, 10)) is False
+    assert passes("kappa_difference", Estimate(-0.2, np.nan, np.nan, 60, 4)) is None
+    assert passes("kappa_with_people", Estimate(0.1, -0.01, 0.2, 60, 10)) is False
+    assert passes("kappa_among_people", Estimate(0.1, -0.01, 0.2, 60, 10)) is None
+
+
+def people(table, errors, *, share=1.0):
+    """A sample of 160 answers coded by as many people as there are errors."""
+    strata = dict(DATASET.subgroups.select("subgroup", "stratum").iter_rows())
+    drawn = draw_units(pairwise_units(table), strata, 160, 0)
+    key = KEYS.frame(
+        [{"code_id": f"C{n}", "first": "run" if n % 2 else "reference", **row} for n, row in enumerate(drawn.iter_rows(named=True))]
+    )
+    said = {f"coder{n}": coded(key, PLANTED, n, error=error, share=share) for n, error in enumerate(errors)}
+    return Codings(key, said, {})
+
+
+@pytest.mark.parametrize(
+    ("error", "people_error", "expected"),
+    [(0.1, 0.2, (USABLE, [])), (0.9, 0.1, (NOT_USABLE, ["kappa_difference"])), (1.0, 0.6, (NOT_USABLE, ["kappa_with_people"]))],
+)
+def test_people_have_the_last_word(error, people_error, expected):
+    table = verdicts(PLANTED, error=error)
+    found = validity(table, codings=people(table, [people_error] * 3))
+    assert found.usable["coders"].to_list() == [True]
+    assert found.usable["verdict"][0] == expected[0], validity_lines(found)
+    assert set(expected[1]) <= set(found.usable["failed"][0])
+
+
+def test_one_coder_or_few_codings_leave_it_unproven():
+    table = verdicts(PLANTED, error=0.1)
+    alone = validity(table, codings=people(table, [0.1]))
+    assert verdict(alone) == ([UNPROVEN], [[]])
+    assert check(alone, "kappa_with_people")["passed"] is True
+    assert "only 0 answers have its word and that of two coders" in validity_lines(alone)[0]
+    few = validity(table, codings=people(table, [0.1, 0.1], share=0.3))
+    assert verdict(few) == ([UNPROVEN], [[]])
+
+
+def test_a_reader_of_stances_that_always_says_the_same_is_caught():
+    _, table = stances(DATASET, PLANTED)
+    sound = judge_validity(DATASET, VERDICTS.empty(), table, **FEW)
+    assert verdict(sound) == ([UNPROVEN], [[]])
+    same = table.with_columns(answer=pl.lit(2, pl.Int32), status=pl.lit("answered"))
+    found = judge_validity(DATASET, VERDICTS.empty(), same, **FEW)
+    assert verdict(found) == ([NOT_USABLE], [["same_reading"]])
+    silent = table.with_columns(attempts=pl.lit(0, pl.Int32), status=pl.lit("refused"), answer=pl.lit(None, pl.Int32))
+    assert check(judge_validity(DATASET, VERDICTS.empty(), pl.concat([table, silent]), **FEW), "invalid_share")["value"] == 0.0
+
+
+def test_judges_and_criteria_are_told_apart():
+    tables = [
+        verdicts(PLANTED, judge=judge, criterion=name, first=first)
+        for judge, name, first in (("a", "value", 0.0), ("b", "value", 1.0), ("a", "persona", 1.0))
+    ]
+    found = validity(pl.concat(tables))
+    told = {(row["judge"], row["criterion"]): row["verdict"] for row in found.usable.iter_rows(named=True)}
+    assert told == {("a", "value"): UNPROVEN, ("b", "value"): NOT_USABLE, ("a", "persona"): NOT_USABLE}
+    assert check(found, "order_consistency", "level", "sex=Female")["n"] > 0
+    assert set(found.checks["by"]) >= {"all", "stratum", "level", "subgroup", "topic"}

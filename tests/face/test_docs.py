@@ -13,6 +13,7 @@ from valuestrata.studyfile import (
     AuditSection,
     BuildSection,
     ModelSection,
+    OpenSection,
     ReportSection,
     ScoreSection,
     SeedsSection,
@@ -34,6 +35,7 @@ SECTIONS = {
     "score": ScoreSection,
     "audit": AuditSection,
     "tune": TuneSection,
+    "open": OpenSection,
     "report": ReportSection,
 }
 

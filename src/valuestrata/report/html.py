@@ -43,6 +43,7 @@ def write_report(
     assessment: Assessment | None = None,
     audit: Audit | None = None,
     variance: pl.DataFrame | None = None,
+    pages: Sequence[tuple[str, str]] = (),
 ) -> Path:
     """Write the page and, in the folder `tables` beside it, its tables as CSV.
 
@@ -57,6 +58,7 @@ def write_report(
         assessment: of the first split and part in the scores; without it the page has no verdicts and no comparisons.
         audit: of the same part, of some or all of the runs; without it the page does not say who is served worse.
         variance: frame of `scores.variance`; without it the page does not say what moves the answers.
+        pages: (title, address) of other pages, named at the top.
 
     Returns:
         Path of the page.
@@ -70,6 +72,7 @@ def write_report(
         raise InputDataError("the scores are empty: there is nothing to report. Score at least one run first.")
     parts: dict[str, Any] = {"assessment": assessment, "audit": audit, "variance": variance}
     sections, absent = sections_of(dataset, runs, scores, views, published=published, notes=notes, **parts)
+    sections[0].pages = [*sections[0].pages, *pages]
     survey = dataset.meta.get("survey") or {}
     heading = title or str(survey.get("title") or survey.get("name") or "Subgroup answers")
     write_text(page, render(heading, sections, absent))

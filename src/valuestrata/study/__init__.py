@@ -2,7 +2,8 @@
 
 A study's folder holds everything: `data/` (the data set), `runs/NAME/` (one run a model), `plan.json` (what was declared
 before anything was answered), `scores.parquet`, `relative.parquet`, `comparisons.parquet`, `structure.parquet`,
-`verdicts.parquet`, `tables/`, `report.html` and `study.yaml`, the study as it was resolved; `audit/` where an audit is asked for.
+`verdicts.parquet`, `tables/`, `report.html` and `study.yaml`, the study as it was resolved; `audit/` where an audit
+is asked for, `open/` where open questions are.
 """
 
 from valuestrata.study.asked import Asked

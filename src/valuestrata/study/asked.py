@@ -131,7 +131,7 @@ def _of_result(name: str, result: AskResult) -> Asked:
 def _found(one: Prepared, *, kept: bool = False, error: str | None = None) -> Asked:
     """Return what a run holds that was not asked to its end now."""
     meta = read_meta(one.run)
-    table = RESPONSES.empty() if meta is None else load_run(one.run).responses
+    table = RESPONSES.empty() if meta is None else load_run(one.run, closed=False).responses
     mine = _of(table, one.asking)
     usage: Mapping[str, int | float | None] = (meta or {}).get("usage") or usage_of(table)
     left = one.asking.planned - mine.filter(pl.col("status") != "failed").height

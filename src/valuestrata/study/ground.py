@@ -112,12 +112,16 @@ def _seen_from_inside(study: Study) -> Study:
     survey, tune = study.survey, study.tune
     if tune is not None:
         tune = tune.model_copy(update={"recipes": [entry.model_copy(update={"recipe": file(entry.recipe)}) for entry in tune.recipes]})
+    opened = study.open
+    if opened is not None:
+        opened = opened.model_copy(update={"template": file(opened.template), "criteria_file": place(opened.criteria_file)})
     moved = {key: place(getattr(survey, key)) for key in ("labels", "levels", "wording")}
     moved |= {"file": survey.file if survey.file == "embedded" else place(survey.file), "codebook": file(survey.codebook)}
     return study.model_copy(
         update={
             "output": ".",
             "tune": tune,
+            "open": opened,
             "survey": survey.model_copy(update=moved),
             "split": study.split.model_copy(update={"train_on": place(study.split.train_on)}),
             "ask": study.ask.model_copy(update={"template": file(study.ask.template)}),

@@ -51,6 +51,7 @@ def judge(
     train_on: Dataset | None = None,
     also: Sequence[tuple[str, str]] = (),
     only: pl.DataFrame | None = None,
+    pages: Sequence[tuple[str, str]] = (),
 ) -> Judged:
     """Score runs beside the baselines, compare, audit where asked for, and write tables and page into the study's folder.
 
@@ -59,6 +60,7 @@ def judge(
         runs: the models' runs. plan: what was declared. train_on: what baselines learn from under `transfer`.
         also: (run, against) that are compared besides the usual ones.
         only: the pairs (`pair_id`) that were asked, where they were drawn; the baselines are then judged on the same.
+        pages: (title, address) of pages that the report leads to.
     """
     folder, models = study.folder, len(runs)
     where: dict[str, Any] = {"split": study.split.scheme, "part": study.split.part, "fold": study.split.fold}
@@ -92,6 +94,7 @@ def judge(
         assessment=found,
         audit=audited,
         variance=variation(dataset, everyone[:models], bootstrap=section.bootstrap, seed=seed),
+        pages=pages,
     )
     return Judged(tuple(everyone), found, report, audited)
 

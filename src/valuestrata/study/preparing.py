@@ -54,13 +54,20 @@ class Prepared:
 
 
 def prepare(
-    study: Study, dataset: Dataset, train_on: Dataset | None, say: Callable[[str], None], *, only: pl.DataFrame | None = None
+    study: Study,
+    dataset: Dataset,
+    train_on: Dataset | None,
+    say: Callable[[str], None],
+    *,
+    only: pl.DataFrame | None = None,
+    asking: Asking | None = None,
 ) -> list[Prepared]:
     """Return the models of a study, each planned and checked; nothing is called, loaded or written.
 
     Args:
         study, dataset, train_on: what is asked of whom. say: told of what looks odd.
         only: the pairs to ask, where they are not all of the split's part.
+        asking: what every model is asked, where the study's section `ask` does not say it.
 
     Raises:
         UsageError: a template, order, paraphrase or pair that does not exist; an elicitation that a hosted model does not give; no
@@ -69,7 +76,7 @@ def prepare(
         MissingExtraError: the library through which a hosted model is asked is not installed.
     """
     with said_in_keys():
-        return [_prepared(study, model, dataset, train_on, say, only) for model in study.models]
+        return [_prepared(study, model, dataset, train_on, say, only, asking) for model in study.models]
 
 
 def respondent_of(study: Study, model: ModelSection, dataset: Dataset, train_on: Dataset | None, *, calls: bool = True) -> Respondent:
@@ -86,9 +93,15 @@ def respondent_of(study: Study, model: ModelSection, dataset: Dataset, train_on:
 
 
 def _prepared(
-    study: Study, model: ModelSection, dataset: Dataset, train_on: Dataset | None, say: Callable[[str], None], only: pl.DataFrame | None
+    study: Study,
+    model: ModelSection,
+    dataset: Dataset,
+    train_on: Dataset | None,
+    say: Callable[[str], None],
+    only: pl.DataFrame | None,
+    asking: Asking | None,
 ) -> Prepared:
-    asking = _asking(study, model, dataset)
+    asking = _asking(study, model, dataset) if asking is None else asking
     if only is not None:
         asking = asking.of_pairs(asking.pairs.join(only.select("pair_id"), on="pair_id", how="semi", maintain_order="left"))
     run = study.folder / "runs" / model.run_name
@@ -174,7 +187,7 @@ def _check_run(run: Path, asking: Asking, dataset: Dataset, respondent: Responde
     """Refuse a run of another identity; of a model that is not loaded yet only its word is compared."""
     if isinstance(respondent, str):
         there = {**((read_meta(run) or {}).get("respondent") or {}), "name": respondent}
-        template: dict[str, Any] = {"template": asking.template.name, "template_version": asking.template.version}
+        template: dict[str, Any] = {"template": asking.template.name, "template_version": asking.template.version_of(asking.elicitation)}
         meta = new_meta(dataset, run.name, "asked", respondent=there, elicitation=asking.elicitation, **template)
     else:
         meta = asked_meta(dataset, respondent, run.name, asking)

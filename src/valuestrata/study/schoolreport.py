@@ -8,16 +8,13 @@ from pathlib import Path
 import polars as pl
 
 from valuestrata.dataset import Dataset
-from valuestrata.files import read_parquet, write_parquet
 from valuestrata.responses.run import Run
 from valuestrata.scores import score
 from valuestrata.study.lessons import Field, Lesson
 from valuestrata.studyfile import Study
 from valuestrata.tuning.card import write_card
-from valuestrata.tuning.forgetting import FORGETTING, compared, general_check
+from valuestrata.tuning.forgetting import compared, general_check, read_forgetting, write_forgetting
 from valuestrata.tuning.offtopic import general_version
-
-FORGOTTEN = "forgetting.parquet"
 
 Checked = tuple[dict[str, float], dict[str, int]]
 
@@ -61,11 +58,9 @@ def write_cards(
 
 def _forgotten(adapter: Path, lesson: Lesson, before: dict[str, Checked], say: Callable[[str], None]) -> pl.DataFrame:
     """Return what an adapter has forgotten: checked once, and kept in its folder."""
-    file = adapter / FORGOTTEN
-    if file.is_file():
-        kept = FORGETTING.check(read_parquet(file), str(file))
-        if set(kept["version"]) == {general_version()}:
-            return kept
+    kept = read_forgetting(adapter)
+    if kept is not None and set(kept["version"]) == {general_version()}:
+        return kept
     say(f"what {lesson.name} has forgotten")
     word, device = lesson.model.model, lesson.model.device
     if word not in before:
@@ -73,7 +68,7 @@ def _forgotten(adapter: Path, lesson: Lesson, before: dict[str, Checked], say: C
     first, counts = before[word]
     second, _ = _checked(f"{word}+{adapter}", device)
     frame = compared(first, second, counts)
-    write_parquet(file, frame)
+    write_forgetting(adapter, frame)
     return frame
 
 

@@ -78,7 +78,7 @@ def changed(before: Mapping[str, FileMark], now: Mapping[str, FileMark]) -> tupl
 
 def request_of(dataset: Dataset, asking: Asking, model: ModelSection, seeds: SeedsSection, trained_on: str | None) -> str:
     """Hash what is asked of a model; `trained_on` is the fingerprint of the other data set that a baseline learns from."""
-    template = [asking.template.name, asking.template.version, asking.elicitation]
+    template = [asking.template.name, asking.template.version_of(asking.elicitation), asking.elicitation]
     own = model.model_dump(exclude=_NOT_OF_ANSWERS)
     # A study may ask pairs that were drawn; where they are from does not say which.
     pairs = canonical_hash(sorted(asking.pairs["pair_id"]))

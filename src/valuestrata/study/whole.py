@@ -20,6 +20,7 @@ from valuestrata.scores.plan import Declared, declare, describe
 from valuestrata.study.asked import Asked, ask_prepared
 from valuestrata.study.ground import built, write_resolved
 from valuestrata.study.judged import judge
+from valuestrata.study.openly import FOLDER, PAGE, OpenResult, prepare_openly, run_openly
 from valuestrata.study.preparing import prepare
 from valuestrata.studyfile import ModelSection, ReportSection, Study, SurveySection
 
@@ -38,6 +39,7 @@ class StudyResult:
         report: the page.
         asked: what became of each model, in the order of the study.
         audit: who is served worse, None where the study does not ask.
+        open: what became of its open questions, None where it has none.
     """
 
     dataset: Dataset
@@ -46,6 +48,7 @@ class StudyResult:
     report: Path
     asked: tuple[Asked, ...]
     audit: Audit | None = None
+    open: OpenResult | None = None
 
     @property
     def scores(self) -> pl.DataFrame:
@@ -65,7 +68,8 @@ class StudyResult:
     @property
     def problems(self) -> list[str]:
         """What went wrong, a line for each run that broke off or holds failures; empty where nothing did."""
-        return [one.problem for one in self.asked if one.problem]
+        openly = self.open.problems if self.open is not None else ()
+        return [*(one.problem for one in self.asked if one.problem), *openly]
 
 
 def run_study(study: Study, *, say: Callable[[str], None] = lambda _line: None) -> StudyResult:
@@ -90,13 +94,16 @@ def run_study(study: Study, *, say: Callable[[str], None] = lambda _line: None) 
     dataset = built(study, say)
     train_on = load_dataset(study.split.train_on) if study.split.train_on else None
     prepared = prepare(study, dataset, train_on, say)
+    openly = None if study.open is None else prepare_openly(study, study.open, dataset, say)
     plan = _declared(study, dataset)
     say(describe(plan))
     asked = [ask_prepared(study, one, dataset, train_on, say) for one in prepared]
     runs = [load_run(one.run) for one, came in zip(prepared, asked, strict=True) if came.has_results]
     _check_any(study, asked, say)
-    found = judge(study, dataset, runs, plan, say, train_on=train_on)
-    return StudyResult(dataset, found.runs, found.assessment, found.report, tuple(asked), found.audit)
+    written = None if openly is None else run_openly(openly, runs, say)
+    pages = [("Open answers, judged and read", f"{FOLDER}/{PAGE}")] if written is not None and written.report is not None else []
+    found = judge(study, dataset, runs, plan, say, train_on=train_on, pages=pages)
+    return StudyResult(dataset, found.runs, found.assessment, found.report, tuple(asked), found.audit, written)
 
 
 def _check_any(study: Study, asked: Sequence[Asked], say: Callable[[str], None]) -> None:

@@ -173,11 +173,12 @@ def _judged(openly: Openly, runs: Sequence[Run], say: Callable[[str], None], pro
     section, dataset = openly.section, openly.plan.dataset
     reference = next((run for run in runs if run.name == section.reference), None)
     others = [run for run in runs if run.name != section.reference]
-    if section.judges and (reference is None or not others):
-        problems.append(f"nothing was judged: {section.reference if reference is None else 'every other model'} wrote no open answer")
+    if reference is None or not others:
+        if section.judges:
+            problems.append(f"nothing was judged: {section.reference if reference is None else 'every other model'} wrote no open answer")
         return []
     folders: list[Path] = []
-    for judge in section.judges if reference is not None else ():
+    for judge in section.judges:
         say(f"judging by {judge.model}")
         plan = plan_judging(
             dataset,

@@ -177,3 +177,15 @@ def test_every_row_is_one_of_the_table(text, elicitation):
     table = RESPONSES.frame([read(elicitation, text)])
     assert table["status"][0] in ("answered", "refused", "unparsed", "invalid_code")
     assert (table["answer"][0] is None) == (table["status"][0] != "answered")
+
+
+@pytest.mark.parametrize("reason", ["refusal", "content_filter", "SAFETY", "PROHIBITED_CONTENT"])
+@pytest.mark.parametrize("elicitation", ["text", "reasoned", "stated-distribution", "first-token", "open"])
+def test_what_a_service_withheld_is_refused_and_not_unreadable(elicitation, reason):
+    row = read(elicitation, "", finish_reason=reason)
+    assert (row["answer"], row["status"]) == (None, "refused")
+    assert row["error"] == f"withheld by the service ({reason})"
+
+
+def test_an_answer_that_was_given_before_a_filter_stepped_in_counts():
+    assert read("text", "Answer: 2", finish_reason="content_filter")["status"] == "answered"

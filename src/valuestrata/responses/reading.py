@@ -21,6 +21,8 @@ _SUM_TOLERANCE = 1e-3
 _MOST_TOKENS = 2**53
 # How services and libraries say that a text ended because it was long enough.
 _CUT_OFF = frozenset({"length", "max_tokens", "max_output_tokens"})
+# How they say that the model, or a filter around it, would not answer.
+_WITHHELD = frozenset({"refusal", "content_filter", "safety", "prohibited_content", "blocklist", "spii"})
 
 
 def row_of(answer: Answer, labels: Mapping[int, str]) -> dict[str, Any]:
@@ -28,7 +30,7 @@ def row_of(answer: Answer, labels: Mapping[int, str]) -> dict[str, Any]:
 
     A code chosen outright is the answer; else the likeliest option (the lowest code among equals); else what the text
     says: under `stated-distribution` the likeliest of the options whose shares it states, under `reasoned` what it closes
-    with. Under `open` there is no code: anything written is `answered`, unless it refuses as a whole. An answer with an
+    with. One that the service withheld (its `finish_reason` says so) and that answers nothing is `refused`. Under `open` there is no code: anything written is `answered`, unless it refuses as a whole. An answer with an
     error, with nothing of all this, or with probabilities that are not a distribution over the prompt's options is `failed`.
     """
     prompt = answer.prompt
@@ -106,6 +108,8 @@ def _read(answer: Answer, labels: Mapping[int, str]) -> _Read:
         return as_given(None, "failed", "empty answer: neither text, probabilities nor a choice")
     # A model that thought and then wrote nothing has answered the call.
     read = _READERS.get(prompt.elicitation, _of_text)(answer, answer.text or "", labels)
+    if read.status == "unparsed" and answer.finish_reason is not None and answer.finish_reason.lower() in _WITHHELD:
+        return replace(read, status="refused", note=f"withheld by the service ({answer.finish_reason})")
     # A first token stands at the beginning: what comes after it is cut off always, and tells nothing.
     if read.status == "unparsed" and _was_cut_off(answer) and (prompt.elicitation != "first-token" or _only_begins(answer)):
         return replace(read, note=f"cut off before it was finished ({read.note}); raise --max-new-tokens")

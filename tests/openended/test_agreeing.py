@@ -15,6 +15,7 @@ from valuestrata.openended.agreeing import closed_against_open, closed_runs_of, 
 from valuestrata.openended.files import load_stances
 from valuestrata.openended.schema import STANCES
 from valuestrata.openended.stance import open_stance, plan_stance
+from valuestrata.respondents.controls import make_control
 from valuestrata.responses.ask import ask
 from valuestrata.responses.run import load_run
 from valuestrata.responses.schema import RESPONSES
@@ -93,3 +94,13 @@ def test_a_closed_run_is_found_by_its_model_whatever_its_decoding(handmade, tmp_
     assert dict(found.select("metric", "value").iter_rows())["same"] == 1
     with pytest.raises(InputDataError, match=r"none of the closed runs \(else\) is by a model that wrote these open answers \(open\)"):
         closed_runs_of(read, [other])
+
+
+def test_a_control_is_not_the_model_inside_it(handmade, tmp_path):
+    run = open_run(handmade, tmp_path / "open", lambda _: "I care a lot.", "fake:one")
+    open_stance(plan_stance(handmade, [run], Speaks(lambda _: "Answer: 1", "fake:judge"), elicitation="text"), tmp_path / "read")
+    told_nothing = make_control("control:no-persona@fake:one", handmade, lambda word: Speaks(lambda _: "Answer: 1", word))
+    ask(handmade, told_nothing, tmp_path / "nobody", elicitation="text")
+    control = load_run(tmp_path / "nobody")
+    with pytest.raises(InputDataError, match=r"none of the closed runs \(nobody\) is by a model"):
+        closed_runs_of(load_stances(tmp_path / "read"), [control])

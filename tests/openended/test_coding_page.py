@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
+import signal
+import subprocess
+import sys
 from contextlib import contextmanager
 from threading import Thread
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -115,6 +120,31 @@ def test_a_person_codes_with_keys_goes_back_and_comes_again(sample, tmp_path):
     assert read_codings(sample, "ana") == {"C001": ("2", ""), "C002": ("10", "t 1 <b>"), "C003": ("1", ""), "C004": ("none", "late")}
 
 
+def test_a_note_outlives_moving_on_and_a_skip_is_seen(sample, tmp_path):
+    with browser(tmp_path) as page, served(sample, "ana") as server:
+        page.open(server.url)
+        page.wait(at_task(1))
+        pressed = "document.querySelector('#skip').getAttribute('aria-pressed')"
+        assert page.js(pressed) == "false"
+        page.click("#note")
+        page.type("not sure")
+        page.key("Escape")
+        page.key("ArrowRight")
+        page.wait(at_task(2))
+        assert page.text("#count") == "0 of 4 coded, 1 skipped"
+        page.key("ArrowLeft")
+        page.wait(at_task(1))
+        assert page.js("document.querySelector('#note').value") == "not sure"
+        assert page.js(pressed) == "true"
+        # Moving on without a word is no answer at all.
+        page.key("1")
+        page.wait(at_task(2))
+        page.key("ArrowRight")
+        page.wait(at_task(3))
+        assert page.text("#count") == "1 of 4 coded"
+    assert read_codings(sample, "ana") == {"C001": ("1", "not sure")}
+
+
 def test_several_coders_do_not_see_each_other(sample, tmp_path):
     append_codings(coder_file(sample.path, "ana"), [("C001", "1", "mine")])
     with browser(tmp_path) as page, served(sample, "ben") as server:
@@ -211,6 +241,33 @@ def test_an_answer_that_cannot_be_written_is_not_confirmed(sample):
         assert (status, b"could not be written" in told) == (507, True)
         (sample.path / "codings").unlink()
         assert request(server, "POST", f"/{server.token}/answer", body=ANSWER)[0] == 200
+    assert read_codings(sample, "ana") == {"C001": ("1", "")}
+
+
+def test_the_last_of_two_pages_counts(sample):
+    """A page that goes back to what it said is believed, though another one said otherwise meanwhile."""
+    one, other = Desk(sample, "ana"), Desk(sample, "ana")
+    for desk, verdict in ((one, "1"), (other, "2"), (one, "1")):
+        desk.say("C001", verdict, "")
+    assert read_codings(sample, "ana") == {"C001": ("1", "")}
+
+
+@pytest.mark.parametrize("end", ["finish", "interrupt"])
+def test_the_command_serves_until_it_is_told_to_stop(sample, end):
+    command = [sys.executable, "-m", "valuestrata", "open", "code", str(sample.path), "--coder", "ana", "--no-browser", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True) as process:
+        address = urlsplit(process.stderr.readline().split()[-1])
+        assert address.hostname == "127.0.0.1"
+        for name, body in (("answer", ANSWER), ("finish", "{}")):
+            if (name, end) != ("finish", "interrupt"):
+                sent = Request(f"{address.geturl()}{name}", data=body.encode(), headers={"Content-Type": "application/json"})
+                with urlopen(sent, timeout=30) as reply:
+                    assert reply.status == 200
+        if end == "interrupt":
+            process.send_signal(signal.SIGINT)
+        told, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert json.loads(told) == {"coder": "ana", "coded": 1, "left": 3}
     assert read_codings(sample, "ana") == {"C001": ("1", "")}
 
 

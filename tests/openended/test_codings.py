@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import subprocess
+import sys
+
 import pytest
 
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.files import write_json
 from valuestrata.openended.coding_files import (
+    CODING_COLUMNS,
     FORMAT,
     TASK_COLUMNS,
     Task,
@@ -92,6 +97,44 @@ def test_a_foreign_line_names_row_and_column(sample, line, column):
         read_codings(sample, "ana")
 
 
+@pytest.mark.parametrize("header", ["code_id;verdict;note;time", ",".join(TASK_COLUMNS), "C001,1,,t"])
+def test_a_file_of_another_kind_among_codings_is_refused(sample, header):
+    file = coder_file(sample.path, "ana")
+    file.parent.mkdir()
+    file.write_text(f"{header}\nC001,1,,2026-01-01T00:00:00+00:00\n")
+    with pytest.raises(InputDataError, match=r"row 1: found .* expected 'code_id,verdict,note,time'.*--import"):
+        read_codings(sample, "ana")
+
+
+def test_a_header_that_a_crash_cut_short_is_written_again(sample):
+    file = coder_file(sample.path, "ana")
+    file.parent.mkdir()
+    file.write_text("code_id,ver")
+    assert read_codings(sample, "ana") == {}
+    append_codings(file, [("C001", "1", "")])
+    assert read_codings(sample, "ana") == {"C001": ("1", "")}
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from valuestrata.openended.coding_files import append_codings
+for number in range(40):
+    append_codings(Path(sys.argv[1]), [("C001", "1", f"{sys.argv[2]} {number}")])
+"""
+
+
+def test_two_pages_of_one_coder_lose_nothing(sample):
+    """Two processes write for one coder at once: every line of either is there, and whole."""
+    file = coder_file(sample.path, "ana")
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(file), name]) for name in ("a", "b")]
+    assert [writer.wait(60) for writer in writers] == [0, 0]
+    with file.open(newline="") as lines:
+        header, *rows = csv.reader(lines)
+    assert header == list(CODING_COLUMNS)
+    assert sorted(row[2] for row in rows) == sorted(f"{name} {number}" for name in ("a", "b") for number in range(40))
+
+
 @pytest.mark.parametrize("name", ["", "../x", ".hidden", "a/b", "x" * 41, "a b"])
 def test_a_coders_name_is_a_plain_one(sample, name):
     with pytest.raises(UsageError, match="--coder"):
@@ -116,6 +159,23 @@ def test_missing_rows_are_counted_and_allowed(sample, tmp_path):
     assert (again.taken, again.unchanged) == (0, 1)
     skipped = filled(sample, tmp_path / "g.csv", {"C002": "s"})
     assert import_codings(sample, skipped, "ana").missing == 1
+
+
+def test_notes_are_kept_whatever_comes_of_the_verdict(sample, tmp_path):
+    """A new note beside the old verdict is taken; a blank one beside a new verdict leaves the old note."""
+    append_codings(coder_file(sample.path, "ana"), [("C001", "1", "first"), ("C003", "2", "why")])
+    (tmp_path / "f.csv").write_text("code_id,verdict,note\nC001,1,second\nC003,tie,\n")
+    found = import_codings(sample, tmp_path / "f.csv", "ana")
+    assert (found.taken, found.replaced, found.unchanged) == (2, 2, 0)
+    assert read_codings(sample, "ana") == {"C001": ("1", "second"), "C003": ("tie", "why")}
+    assert import_codings(sample, tmp_path / "f.csv", "ana").unchanged == 2
+
+
+def test_a_sheet_saved_over_itself_is_still_the_sample(sample):
+    """A spreadsheet puts its own line ends into the cells with options."""
+    file = sample.path / "items.csv"
+    file.write_bytes(file.read_bytes().replace(b"1 = Much\n2 = Some\n", b"1 = Much\r\n2 = Some\r\n"))
+    assert load_sample(sample.path).tasks == tuple(TASKS)
 
 
 @pytest.mark.parametrize(

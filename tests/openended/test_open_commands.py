@@ -8,6 +8,7 @@ from tests.hosted.server import Act, Server, said
 from tests.openended.protocol import chance_of, judges
 from valuestrata.cli import main
 from valuestrata.dataset import write_dataset
+from valuestrata.openended.contestants import load_open_run
 
 
 @pytest.fixture
@@ -100,6 +101,84 @@ def test_wrong_calls_are_told_before_anything_is_asked(data, call, tmp_path):
         assert not (tmp_path / "out").exists()
 
 
+def test_the_cost_guard_stops_asking_and_length_and_decoding_are_recorded(data, call, tmp_path):
+    def cut(request):
+        return Act(document=said("I care for", finish="length", tokens=(100, 400)))
+
+    with Server(cut) as server:
+        model = ["--model", "openai-compatible/a", "-o", tmp_path / "a", "--base-url", server.url, "--concurrency", "1"]
+        prices = ["--price-in", "0", "--price-out", "1000"]
+        out, _ = call("open", "ask", data, *model, *prices, "--max-cost", "1.3")
+        # An answer costs .40 at most, so that three are paid before 1.30 is.
+        assert "3 answered" in out
+        assert "6 left" in out
+        out, _ = call("open", "ask", data, *model, *prices)
+        assert "0 left" in out
+        assert len(server.log) == 9
+    run = load_open_run(tmp_path / "a")
+    assert set(run.responses["finish_reason"]) == {"length"}
+    assert "400" in json.dumps(run.meta["respondent"])
+    assert set(run.responses["completion_tokens"]) == {400}
+
+
+def test_stances_of_another_part_are_not_scored_in_silence(data, call, tmp_path):
+    with Server(talks) as server:
+        how = ["--base-url", server.url]
+        call("open", "ask", data, "--model", "openai-compatible/a", "--part", "train", "-o", tmp_path / "a", *how)
+        reading = [tmp_path / "a", "--judge", "openai-compatible/one", "-o", tmp_path / "out", *how]
+        _, err = call("open", "stance", data, *reading)
+        assert "None of these answers is of the part test of the split paper" in err
+        _, err = call("open", "stance", data, *reading, "--part", "train")
+        assert "None of these" not in err
+
+
+def test_several_judges_share_the_limits_and_the_document(data, call, tmp_path):
+    with Server(talks) as server:
+        how = ["--base-url", server.url]
+        call("open", "ask", data, "--model", "openai-compatible/a", "-o", tmp_path / "a", *how)
+        reading = [tmp_path / "a", "--judge", "openai-compatible/one", "--judge", "openai-compatible/two", "-o", tmp_path / "out", *how]
+        out, _ = call("open", "stance", data, *reading, "--dry-run", "--json")
+        assert [(row["judge"], row["calls"]) for row in json.loads(out)["judges"]] == [
+            ("openai-compatible/one", 9),
+            ("openai-compatible/two", 9),
+        ]
+        out, _ = call("open", "stance", data, *reading, "--max-calls", "11", "--json")
+        document = json.loads(out)
+        assert [row["asked"] for row in document["judges"]] == [9, 2]
+        assert {(row["judge"], row["other"]) for row in document["judges_compared"]} == {("openai-compatible/one", "openai-compatible/two")}
+        assert [row["value"] for row in document["judges_compared"] if row["metric"] == "same"] == [1.0]
+        assert "majority of 2 judges" in {row["judge"] for row in document["scores"]}
+        out, _ = call("open", "stance", data, *reading)
+        assert "Judge against judge" in out
+        before = len(server.log)
+        _, err = call("open", "stance", data, *reading[:3], "--judge", "opnai/x", *reading[5:], code=2)
+        assert "Did you mean 'openai'" in err
+        assert len(server.log) == before
+        call("ask", data, "--model", "openai-compatible/b", "--elicitation", "text", "-o", tmp_path / "closed", *how)
+        before = len(server.log)
+        _, err = call("open", "stance", data, *reading[:-4], "-o", tmp_path / "new", "--closed", tmp_path / "closed", *how, code=3)
+        assert "is by a model that wrote these open answers" in err
+        assert len(server.log) == before
+
+
+def test_a_judge_that_no_call_reaches_ends_with_4_and_keeps_the_folder(data, call, tmp_path):
+    down = [False]
+    with Server(lambda request: Act(status=500) if down[0] else talks(request)) as server:
+        how = ["--base-url", server.url, "--attempts", "1"]
+        for name in ("a", "b"):
+            call("open", "ask", data, "--model", f"openai-compatible/{name}", "-o", tmp_path / name, *how)
+        down[0] = True
+        judging = [tmp_path / "a", "--against", tmp_path / "b", "--judge", "openai-compatible/judge", "-o", tmp_path / "verdicts", *how]
+        _, err = call("open", "judge", data, *judging, code=4)
+        assert "no call succeeded" in err
+        reading = [tmp_path / "a", "--judge", "openai-compatible/judge", "-o", tmp_path / "read", *how]
+        _, err = call("open", "stance", data, *reading, code=4)
+        assert "no call succeeded" in err
+        down[0] = False
+        assert "54 answered" in call("open", "judge", data, *judging)[0]
+        assert "9 answered" in call("open", "stance", data, *reading)[0]
+
+
 @pytest.mark.model
 def test_the_embedded_model_speaks_reads_and_judges(data, call, tmp_path):
     for name, seed in (("one", 1), ("two", 2)):
@@ -108,6 +187,12 @@ def test_the_embedded_model_speaks_reads_and_judges(data, call, tmp_path):
     out, err = call("open", "stance", data, tmp_path / "one", "--judge", "embedded", "-o", tmp_path / "read", "--json")
     assert "Warning: embedded judges answers of its own (one)" in err
     assert json.loads(out)["judges"][0]["failed"] == 0
+    with Server(talks) as server:
+        judges = ["--judge", "openai-compatible/one", "--judge", "embedded", "-o", tmp_path / "both", "--base-url", server.url]
+        prices = ["--price-in", "1", "--price-out", "1", "--max-cost", "1"]
+        out, _ = call("open", "stance", data, tmp_path / "one", *judges, *prices, "--json")
+        # The limit of cost is for the judge that is paid.
+        assert [row["left"] for row in json.loads(out)["judges"]] == [0, 0]
     judging = ["--against", tmp_path / "two", "--judge", "embedded", "-o", tmp_path / "verdicts", "--only", "value", "--json"]
     out, _ = call("open", "judge", data, tmp_path / "one", *judging, "--elicitation", "logprob")
     document = json.loads(out)

@@ -23,11 +23,33 @@ OPENLY = "Say in your own words what you think, and why."
         ("Is divorce justified? Use a scale from 1 to 10, where 1 means never.", f"Is divorce justified? {OPENLY}"),
         ("Please look at this card.  Is work\n good?", f"Is work good? {OPENLY}"),
         ("Which of the following do you trust:", f"Which of the following do you trust. {OPENLY}"),
+        ("Is it right? (1-10) Here 1=never and 10=always.", f"Is it right? {OPENLY}"),
         ("Schools get", f"Schools get. {OPENLY}"),
     ],
 )
 def test_a_draft_keeps_the_matter_and_drops_the_form_of_reply(closed, drafted):
     assert drafted_open_question(closed) == drafted
+
+
+HAPPY = ["Very happy", "Quite happy", "Not very happy", "Not at all happy"]
+
+
+@pytest.mark.parametrize(
+    ("closed", "labels", "drafted"),
+    [
+        (
+            "Take all things together. Would you say you are very happy, quite happy, not very happy or not at all happy?",
+            HAPPY,
+            f"Take all things together. {OPENLY}",
+        ),
+        ("Are you happy? Very happy people are rare.", HAPPY, f"Are you happy? Very happy people are rare. {OPENLY}"),
+        ("Some are hanged. Do you favor or oppose it?", ["Favor", "Oppose"], f"Some are hanged. Do you favor or oppose it? {OPENLY}"),
+        ("Are you happy, not happy or sad?", ["Happy", "Not happy", "Sad"], f"Are you happy, not happy or sad? {OPENLY}"),
+        ("How is it? Say not happy, or happy.", ["Happy", "Not happy", "Unhappy"], f"How is it? Say not happy, or happy. {OPENLY}"),
+    ],
+)
+def test_a_draft_does_not_read_the_options_out_where_anything_else_is_said(closed, labels, drafted):
+    assert drafted_open_question(closed, labels) == drafted
 
 
 def test_only_items_without_an_open_question_are_drafted(handmade):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.openended.judged import contests, made_up, stances, verdicts
 from valuestrata.errors import InputDataError, UsageError
+from valuestrata.files import canonical_hash
 from valuestrata.openended.calibration import Instruction, draw_units, pairwise_units, stance_units, write_sample
 from valuestrata.openended.coding_files import guarded, load_key, load_sample, unguarded
 
@@ -86,8 +87,11 @@ def test_what_coders_get_is_blind(study, tmp_path):
     sample = write_sample(dataset, units, hidden, tmp_path / "sample", n=101, seed=1, instructions=TOLD)
     sheet = (tmp_path / "sample" / "items.csv").read_bytes()
     assert sheet.startswith(b"\xef\xbb\xbf")
+    described = (tmp_path / "sample" / "sample.json").read_bytes()
     for word in (b"tuned", b"other", b"base", b"fake", b"reference", b"run-first"):
         assert word not in sheet
+        assert word not in described
+    assert json.loads(described).keys() == {"format", "dataset", "tasks", "drawn_from", "by_criterion"}
     rows = list(csv.DictReader(io.StringIO(sheet.decode("utf-8-sig"))))
     assert len(rows) == len(sample.tasks) == 101
     assert {row["verdict"] + row["note"] for row in rows} == {""}
@@ -104,12 +108,16 @@ def test_the_key_says_what_stands_behind(study, tmp_path):
     sample = write_sample(dataset, units, answers, tmp_path / "sample", n=150, seed=1, instructions=TOLD)
     key = load_key(tmp_path / "sample")
     assert sample.meta["drawn_from"] == len(units)
-    assert sum(row["answers"] for row in sample.meta["population"]) == len(units)
+    behind = json.loads((tmp_path / "sample" / "key.json").read_text())
+    assert sum(row["answers"] for row in behind["population"]) == len(units)
+    assert behind["seed"] == 1
     for task, row in zip(sample.tasks, key.iter_rows(named=True), strict=True):
         assert task.id == row["code_id"]
         shown = [row["run"]] if task.kind == "stance" else [row[row["first"]], row["reference" if row["first"] == "run" else "run"]]
         assert list(task.answers) == [f"{run} wrote of {row['pair_id']}" for run in shown]
         assert row["codes"] == (None if task.kind == "pairwise" else [1, 2, 3, 4])
+        both = [row["run"]] if task.kind == "stance" else [row["run"], row["reference"]]
+        assert row["texts_hash"] == canonical_hash([f"{run} wrote of {row['pair_id']}" for run in both])
     first = key.filter(pl.col("kind") == "pairwise")["first"]
     assert abs((first == "run").sum() - (first == "reference").sum()) <= 1
 

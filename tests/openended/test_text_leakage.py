@@ -21,6 +21,12 @@ TRAITS = {
     "muslim": Trait("religion", "Religion", "Muslim", "Muslim", "adjective"),
     "catholic": Trait("religion", "Religion", "Roman Catholic", "Roman Catholic", "adjective"),
     "none": Trait("religion", "Religion", "Do not belong to a denomination", "without a religion"),
+    "single": Trait("marital_status", "Marital status", "Never married", "who has never married", "clause"),
+    "town": Trait("settlement", "Settlement", "Urban", "who lives in a town or city", "clause"),
+    "full": Trait("employment", "Employment", "Full time (30 hours a week or more)", "who works full time", "clause"),
+    "retired": Trait("employment", "Employment", "Retired/pensioned", "who is retired", "clause"),
+    "unchurched": Trait("religion", "Religion", "No denomination", "who does not belong to any religious denomination", "clause"),
+    "low": Trait("income", "Income", "Low", "whose household has a low income", "clause"),
     "school": Trait("education", "Highest degree", "High school", "with a high school diploma"),
 }
 
@@ -51,6 +57,17 @@ RESTATES = [
     ("none", "I do not have a religion."),
     ("other", "I am of a race other than White or Black."),
     ("malay", "I live in Singapore and like it."),
+    ("single", "I have never married."),
+    ("town", "I live in a town or city, and it is loud."),
+    ("full", "I work full time."),
+    ("full", "As someone who works full time, I am tired."),
+    ("retired", "I'm retired now."),
+    ("unchurched", "I don't belong to any religious denomination."),
+    ("school", "With my high school diploma I got a job."),
+    ("woman", "As women we carry more."),
+    ("woman", "From a woman's perspective, I see it otherwise."),
+    ("woman", "The persona is a mother of two."),
+    ("woman", "The profile given says little."),
     ("woman", "- Sex: Female\nI think so."),
     ("muslim", "My profile says little."),
     ("malay muslim", "The Malay Muslim community matters."),
@@ -82,6 +99,10 @@ SPEAKS = [
     ("none", "Religion is a private matter to me."),
     ("other", "Others disagree with me."),
     ("malay", "Singapore is a good place for me."),
+    ("single", "I am married."),
+    ("full", "I am on time, and time is all I have."),
+    ("low", "I am low on money and high on hope."),
+    ("woman", "The profile of a candidate matters to me."),
 ]
 
 
@@ -134,6 +155,9 @@ def test_ages_are_read_from_labels(text, years):
 def test_names_have_plurals_and_no_brackets():
     assert set(name_of(Trait("r", "R", "Orthodox (Russian/Greek/etc.)", None)).words) == {"orthodox"}
     assert {"buddhist", "buddhists"} == set(name_of(Trait("r", "R", "Buddhist", None)).words)
+    assert {"roman catholic", "catholic"} <= set(name_of(TRAITS["catholic"]).words)
+    assert not {"time", "married"} & {word for key in ("full", "single") for word in name_of(TRAITS[key]).words}
+    assert name_of(TRAITS["low"]).words == ("whose household has a low income",)
     assert name_of(TRAITS["other"]).words == ("of a race other than white or black",)
     assert own_words((name_of(TRAITS["school"]),)) >= {"high", "school", "diploma"}
 

@@ -73,6 +73,11 @@ def test_a_groups_own_name_is_leakage_and_no_marker():
     assert marked(said, own) == {("F", "kitchen"), ("M", "work")}
 
 
+def test_ages_are_no_markers():
+    said = {"sex_x_age_F_Y": COMMON + " 20-year-old garden", "sex_x_age_F_O": COMMON + " 70-year-old"}
+    assert marked(said) == {("Y", "garden")}
+
+
 def test_a_word_of_one_item_is_none_of_a_group():
     frame = answers({"sex_F": COMMON, "sex_M": COMMON})
     frame = pl.concat([frame, answers({"sex_F": COMMON + " kitchen", "sex_M": COMMON}, items=1)] * 8)
@@ -112,3 +117,10 @@ def test_words_dealt_by_chance_are_seldom_marked():
 
 def test_answers_without_words_have_no_markers():
     assert markers(answers({"sex_F": "1 2 3", "sex_M": "the of"}), SUBGROUPS, ATTRIBUTES, {}).is_empty()
+
+
+def test_a_run_of_one_word_has_no_markers():
+    assert markers(answers({"sex_F": "Work.", "sex_M": "Work."}), SUBGROUPS, ATTRIBUTES, {}).is_empty()
+    own = {("sex", "F"): frozenset({"women"})}
+    found = markers(answers({"sex_F": "Women work.", "sex_M": "Work."}), SUBGROUPS, ATTRIBUTES, own)
+    assert found.filter(pl.col("level") == "F").is_empty(), "but for its own name the level says one word"

@@ -15,7 +15,7 @@ from valuestrata.openended.textchecks_schema import TEXTS
 SUBGROUPS = pl.DataFrame(
     {"subgroup": ["sex_F", "sex_M"], "stratum": ["sex", "sex"], "sex": ["F", "M"]},
 )
-ITEMS = pl.DataFrame({"item": ["a", "b"], "topic": ["One", "Two"]})
+ITEMS = pl.DataFrame({"item": list("abcde"), "topic": ["One", "Two", None, None, None]})
 
 
 def text(item: str, subgroup: str, words: int = 10, **other) -> dict:
@@ -31,13 +31,24 @@ def rates(rows: list[dict], measure: str, by: str = "all"):
 def test_means_by_hand():
     rows = [text("a", "sex_F", 10), text("a", "sex_M", 20), text("b", "sex_F", 30), text("b", "sex_M", 40)]
     whole = rates(rows, "words")["all"]
-    # Item sums of y - m: -20 and 20; variance 2/1 * 800 / 16 = 100; t with one degree of freedom.
     assert (whole["value"], whole["pairs"], whole["items"]) == (25.0, 4, 2)
-    assert whole["ci_high"] - whole["value"] == pytest.approx(t.ppf(0.975, 1) * 10)
+    assert whole["ci_low"] is None, "two items say nothing of how much items vary"
+    # Item sums of y - m: -20 and 20; variance 2/1 * 800 / 16 = 100; t with one degree of freedom.
+    one = [np.array([value]) for value in (25.0, 800.0, 4.0, 2.0)]
+    low, high = intervals(*one, np.array([False]))
+    assert high[0] - 25.0 == pytest.approx(25.0 - low[0]) == pytest.approx(t.ppf(0.975, 1) * 10)
     by_level = rates(rows, "words", "level")
     assert {key: row["value"] for key, row in by_level.items()} == {"sex=F": 20.0, "sex=M": 30.0}
     by_topic = rates(rows, "words", "topic")
     assert {key: (row["value"], row["ci_low"]) for key, row in by_topic.items()} == {"One": (15.0, None), "Two": (35.0, None)}
+
+
+def test_five_items_have_an_interval():
+    rows = [text(item, "sex_F", words) for item, words in zip("abcde", (10, 20, 30, 40, 50), strict=True)]
+    whole = rates(rows, "words")["all"]
+    # Squares of y - m sum to 1,000; variance 5/4 * 1000 / 25 = 50.
+    assert whole["ci_high"] - 30.0 == pytest.approx(30.0 - whole["ci_low"]) == pytest.approx(t.ppf(0.975, 4) * 50**0.5)
+    assert rates(rows[:4], "words")["all"]["ci_low"] is None
 
 
 def test_samples_of_a_pair_are_averaged_first():

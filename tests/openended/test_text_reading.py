@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,6 +48,14 @@ def test_sentences_end_where_they_end():
     assert sentences_of("I care for:\n- my home\n- my job") == ["I care for:", "- my home", "- my job"]
     assert len(sentences_of("家庭很重要。我同意！")) == 2
     assert sentences_of("...!") == []
+
+
+def test_a_text_of_dots_alone_takes_no_longer_than_another():
+    start = time.perf_counter()
+    found = reading_of("." * 50_000 + "x")
+    assert (found.words, found.sentences) == (1, 1)
+    # Tried at every dot it took over a minute.
+    assert time.perf_counter() - start < 5
 
 
 def test_words_of_other_scripts_stay_whole():

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
+from scipy.stats import binom
 
 from tests.openended.judged import coded, contests, made_up, stances, verdicts
 from valuestrata.openended.calibration import draw_units, pairwise_units
 from valuestrata.openended.clustered import Estimate
 from valuestrata.openended.coding_files import KEYS
 from valuestrata.openended.judgechecks import longer_won
+from valuestrata.openended.people import Ratings, measured
 from valuestrata.openended.places import judged_pairs
 from valuestrata.openended.schema import STANCES, VERDICTS
 from valuestrata.openended.usable import NOT_USABLE, TOO_FEW, UNPROVEN, USABLE, passes
@@ -158,6 +160,8 @@ def test_people_have_the_last_word(error, people_error, expected):
     assert found.usable["coders"].to_list() == [True]
     assert found.usable["verdict"][0] == expected[0], validity_lines(found)
     assert set(expected[1]) <= set(found.usable["failed"][0])
+    if expected[1]:
+        assert "Its weighted kappa with people is" in validity_lines(found)[0]
 
 
 def test_one_coder_or_few_codings_leave_it_unproven():
@@ -168,6 +172,45 @@ def test_one_coder_or_few_codings_leave_it_unproven():
     assert "only 0 answers have its word and that of two coders" in validity_lines(alone)[0]
     few = validity(table, codings=people(table, [0.1, 0.1], share=0.3))
     assert verdict(few) == ([UNPROVEN], [[]])
+
+
+def test_people_who_always_say_the_same_have_no_kappa_and_still_a_say():
+    table = verdicts(PLANTED, error=0.1)
+    codings = people(table, [0.0, 0.0])
+    same = {coder: dict.fromkeys(said, ("tie", "")) for coder, said in codings.said.items()}
+    first = dict(codings.key.select("code_id", "first").iter_rows())
+    always = {coder: {code_id: ("1" if first[code_id] == "run" else "2", "") for code_id in said} for coder, said in codings.said.items()}
+    # A judge that says what they say but of six pairs of one item: its kappa with them is 0, and no fault of its own.
+    near = table.with_columns(verdict=pl.when(pl.col("pair_id").str.starts_with("Q1_sex_")).then(pl.lit("tie")).otherwise(pl.lit("run")))
+    found = validity(near, codings=Codings(codings.key, always, {}))
+    assert verdict(found) == ([UNPROVEN], [[]])
+    assert check(found, "kappa_with_people")["value"] is None
+    assert check(found, "agreement_difference")["passed"] is True
+    assert "people who always say the same" in validity_lines(found)[0]
+    # One that says something else in half of the cases is caught all the same, and a judge who never differs where people do.
+    worse = validity(table, codings=Codings(codings.key, same, {}))
+    assert verdict(worse) == ([NOT_USABLE], [["agreement_difference"]])
+    assert "below theirs (difference" in validity_lines(worse)[0]
+    stubborn = validity(table.with_columns(verdict=pl.lit("run")), codings=codings)
+    assert "kappa_with_people" in stubborn.usable["failed"][0]
+
+
+def rated(seed, errors):
+    """Ratings of 160 answers of 20 items by raters who say something by chance in the given shares, the judge in front."""
+    rng = np.random.default_rng(seed)
+    truth = rng.choice(3, size=160, p=(0.3, 0.2, 0.5))
+    codes = np.stack([np.where(rng.random(160) < error, rng.integers(0, 3, 160), truth) for error in errors], axis=1)
+    return Ratings(codes, np.array([0.0, 0.5, 1.0]), np.repeat(np.arange(20), 8), np.ones(160, dtype=bool))
+
+
+def test_a_judge_as_good_as_people_is_seldom_called_worse_and_a_worse_one_mostly():
+    def worse(errors):
+        found = [measured(rated(seed, errors), "kappa_quadratic", bootstrap=200, seed=0)["difference"][0] for seed in range(200)]
+        return sum(passes("kappa_difference", one) is False for one in found)
+
+    # One tail of a 95 % interval.
+    assert worse((0.3, 0.3, 0.3, 0.3)) <= binom.ppf(0.999, 200, 0.025)
+    assert worse((0.8, 0.3, 0.3, 0.3)) > 190
 
 
 def test_a_reader_of_stances_that_always_says_the_same_is_caught():

@@ -23,7 +23,8 @@ from valuestrata.openended.people import agreement_table, measured, ratings_of
 from valuestrata.openended.places import coded_places, judged_pairs, judged_stances
 from valuestrata.openended.schema import STANCES, VERDICTS
 from valuestrata.openended.sources import instructions_of, load_sources
-from valuestrata.openended.validity import Codings, judge_validity
+from valuestrata.openended.validity import Codings, judge_validity, load_codings
+from valuestrata.responses.run import load_run
 
 DATASET = made_up()
 FEW = {"bootstrap": 200, "seed": 0}
@@ -131,12 +132,12 @@ def studied(seed, *, n=150, error=0.25, toward=0.9):
 def test_the_win_rate_is_put_right():
     """Planted errors: the judge alone misses the truth, the corrected interval covers it as often as it says."""
     covered = naive = 0
-    repetitions, truth = 300, 0.5 + 0.5 * 0.2
+    repetitions, truth = 200, 0.5 + 0.5 * 0.2
     for seed in range(repetitions):
         _, table, codings = studied(seed, n=80)
         units = pairwise_units(table).with_columns(judge=pl.lit("fake"))
         people = coded_places(codings.key, codings.said)
-        row = value(corrected_table(DATASET, units, judged_pairs(table), people, bootstrap=200, seed=0), by="all", metric="win_rate")
+        row = value(corrected_table(DATASET, units, judged_pairs(table), people, bootstrap=100, seed=0), by="all", metric="win_rate")
         covered += row["ci_low"] <= truth <= row["ci_high"]
         naive += row["judge_low"] <= truth <= row["judge_high"]
     low, high = binom.ppf([0.001, 0.999], repetitions, 0.95)
@@ -166,6 +167,22 @@ def test_stances_are_put_right_too():
         assert row["ci_low"] <= true <= row["ci_high"]
         assert not row["judge_low"] <= true <= row["judge_high"]
     assert set(found["metric"]) == {"place", "no_stance"}  # no item has fifty coded answers
+
+
+def test_places_of_a_nominal_item_have_no_mean():
+    """The last item is nominal: its places count in no mean, its silence does."""
+    planted = contests(DATASET)
+    taken, table = stances(DATASET, planted, none=0.2)
+    key = keyed(stance_units(table), 160, codes=[1, 2, 3, 4])
+    truth = {row["pair_id"]: code for row, code in zip(planted.rows, taken, strict=True)}
+    said = {row["code_id"]: (str(truth[row["pair_id"]] or "none"), "") for row in key.iter_rows(named=True)}
+    found = judge_validity(DATASET, VERDICTS.empty(), table, codings=Codings(key, {"x": said}, {}), **FEW).corrected
+    place, silent = (value(found, by="all", metric=metric) for metric in ("place", "no_stance"))
+    ordinal = [(code - 1) / 3 for pair, code in truth.items() if code is not None and not pair.startswith("Q20_")]
+    assert place["value"] == pytest.approx(np.mean(ordinal)) == place["judge_value"]
+    assert (place["judged"], place["items"], silent["judged"], silent["items"]) == (152, 19, 160, 20)
+    nominal = judge_validity(DATASET, VERDICTS.empty(), table.filter(pl.col("item") == "Q20"), codings=Codings(key, {"x": said}, {}), **FEW)
+    assert set(nominal.corrected["metric"]) == {"no_stance"}
 
 
 def test_shares_of_options_need_fifty_answers_of_an_item():
@@ -272,13 +289,75 @@ def test_folders_that_do_not_belong_together_are_refused(study):
 def test_a_sample_of_another_population_is_remarked(study):
     home, _, judged, _ = study
     assert command(sample_, home / "data", judged, "-o", home / "sample", "-n", 60).exit_code == 0
-    append_codings(coder_file(home / "sample", "ana"), [("C001", "1", "")])
+    append_codings(coder_file(home / "sample", "ana"), [(load_sample(home / "sample").tasks[0].id, "1", "")])
     more = judged_folder(
         home / "more",
         DATASET,
         verdicts(contests(DATASET)).filter(pl.col("item") != "Q1"),
         [open_run(home / "tuned", DATASET, contests(DATASET))],
-        open_run(home / "base", DATASET, contests(DATASET)),
+        load_run(home / "base", closed=False),
     )
     told = command(validity_, home / "data", more, "--sample", home / "sample", "--bootstrap", 50)
     assert "drawn from 160 answers of tuned, and 152 are judged now" in told.stdout
+    gone = load_key(home / "sample").filter(pl.col("item") == "Q1").height
+    assert f"{gone} of the 60 tasks about tuned are not among the answers judged now" in told.stdout
+
+
+def test_codings_of_answers_that_were_asked_again_are_refused(study):
+    """Runs of the same name and pairs, judged anew: what people said is of other texts."""
+    home, planted, judged, _ = study
+    assert command(sample_, home / "data", judged, "-o", home / "sample", "-n", 60).exit_code == 0
+    append_codings(coder_file(home / "sample", "ana"), [(load_sample(home / "sample").tasks[0].id, "1", "")])
+    assert command(validity_, home / "data", judged, "--sample", home / "sample", "--bootstrap", 50).exit_code == 0
+    anew = open_run(home / "tuned", DATASET, planted, text=lambda row: "Asked again.")
+    again = judged_folder(home / "again", DATASET, verdicts(planted), [anew], load_run(home / "base", closed=False))
+    told = command(validity_, home / "data", again, "--sample", home / "sample", "--bootstrap", 50)
+    assert isinstance(told.exception, InputDataError)
+    assert "showed people other answers" in str(told.exception)
+    assert coder_file(home / "sample", "ana").is_file()
+    # Without the texts at hand it cannot be seen, and that is said.
+    (home / "away").mkdir()
+    (home / "tuned").rename(home / "away" / "tuned")
+    unseen = command(validity_, home / "data", again, "--sample", home / "sample", "--bootstrap", 50)
+    assert "the very answers that were judged was not checked" in unseen.stdout
+
+
+def test_codings_of_another_sample_are_told_by_their_names(study):
+    """Two samples of one study: as many tasks, and nothing else in common."""
+    home, _, judged, _ = study
+    for seed in (0, 1):
+        assert command(sample_, home / "data", judged, "-o", home / f"sample{seed}", "-n", 60, "--seed", seed).exit_code == 0
+    one, other = load_sample(home / "sample0"), load_sample(home / "sample1")
+    assert not {task.id for task in one.tasks} & {task.id for task in other.tasks}
+    (home / "filled.csv").write_text("code_id,verdict\n" + "".join(f"{task.id},1\n" for task in other.tasks))
+    told = command(code_, one.path, "--coder", "ana", "--import", home / "filled.csv")
+    assert "is no task of this sample" in str(told.exception)
+    assert not coder_file(one.path, "ana").exists()
+    append_codings(coder_file(one.path, "ana"), [(other.tasks[0].id, "1", "")])
+    with pytest.raises(InputDataError, match="row 2, column 'code_id'"):
+        load_codings(one.path)
+
+
+def test_skips_are_told(study):
+    home, planted, judged, _ = study
+    assert command(sample_, home / "data", judged, "-o", home / "sample", "-n", 60).exit_code == 0
+    said = coded(load_key(home / "sample"), planted, 0)
+    words = {code_id: "skip" if at < 9 else word for at, (code_id, (word, _)) in enumerate(said.items())}
+    append_codings(coder_file(home / "sample", "ana"), [(code_id, word, "") for code_id, word in words.items()])
+    told = command(validity_, home / "data", judged, "--sample", home / "sample", "--bootstrap", 50)
+    assert "Coders: ana 51 of 60 (9 skipped)." in told.stdout
+    assert "A coder skipped 9 of 60 tasks" in told.stdout
+
+
+def test_a_stray_file_among_codings_is_named(study):
+    home, _, judged, _ = study
+    assert command(sample_, home / "data", judged, "-o", home / "sample", "-n", 60).exit_code == 0
+    append_codings(coder_file(home / "sample", "ana"), [(load_sample(home / "sample").tasks[0].id, "1", "")])
+    (home / "sample" / "codings" / "ana (copy).csv").write_text("code_id,verdict,note,time\n")
+    with pytest.raises(InputDataError, match=r"codings/ana \(copy\)\.csv: not the file of a coder"):
+        load_codings(home / "sample")
+    (home / "sample" / "codings" / "ana (copy).csv").unlink()
+    for name in ("key.json", "key.parquet"):
+        (home / "sample" / name).unlink()
+        with pytest.raises(InputDataError, match="is missing, which says what stands behind the tasks"):
+            load_codings(home / "sample")

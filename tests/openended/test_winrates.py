@@ -100,18 +100,18 @@ NOBODY = SimpleNamespace(
 )
 
 
-def drawn(chance, share, run, *, position, error):
+def drawn(chance, share, run, *, position, error, items=ITEMS):
     """Verdicts of a judge with planted errors over answers of which a share, varying by item, is better than the reference's."""
-    of_item = chance.beta(8 * share, 8 * (1 - share), ITEMS)
-    better = chance.random((ITEMS, SUBGROUPS)) < of_item[:, None]
+    of_item = chance.beta(8 * share, 8 * (1 - share), items)
+    better = chance.random((items, SUBGROUPS)) < of_item[:, None]
     sees = [np.where(chance.random(better.shape) < error, ~better, better) for _ in range(2)]
     first = [chance.random(better.shape) < position for _ in range(2)]
     says = [np.where(first[0], True, sees[0]), np.where(first[1], False, sees[1])]
-    size = ITEMS * SUBGROUPS
-    items = np.repeat([f"i{number}" for number in range(ITEMS)], SUBGROUPS)
-    subgroups = np.tile([f"s{number}" for number in range(SUBGROUPS)], ITEMS)
+    size = items * SUBGROUPS
+    names = np.repeat([f"i{number}" for number in range(items)], SUBGROUPS)
+    subgroups = np.tile([f"s{number}" for number in range(SUBGROUPS)], items)
     frames = [
-        pl.DataFrame({"item": items, "subgroup": subgroups, "order": order, "verdict": np.where(said.ravel(), "run", "reference")})
+        pl.DataFrame({"item": names, "subgroup": subgroups, "order": order, "verdict": np.where(said.ravel(), "run", "reference")})
         for order, said in zip(("run-first", "reference-first"), says, strict=True)
     ]
     assert size == frames[0].height
@@ -143,3 +143,12 @@ def test_intervals_hold_the_planted_rate_and_difference_as_often_as_they_say():
         biased += bias["ci_low"] <= position / 2 <= bias["ci_high"]
     for hits in (held, apart, biased):
         assert stats.binomtest(hits, repeats, 0.95).pvalue > 0.001, (held, apart, biased)
+
+
+def test_intervals_over_few_items_are_a_little_short_and_not_more():
+    repeats, held = 200, 0
+    for seed in range(repeats):
+        verdicts = drawn(np.random.default_rng(seed), 0.7, "tuned", position=0.3, error=0.1, items=6)
+        row = figure(winrates(NOBODY, verdicts, by=("all",), bootstrap=400, seed=seed), "win_rate")
+        held += row["ci_low"] <= 0.15 + 0.7 * (0.7 * 0.9 + 0.3 * 0.1) <= row["ci_high"]
+    assert stats.binomtest(held, repeats, 0.93).pvalue > 0.001, held

@@ -19,7 +19,9 @@ from valuestrata.openended.sources import load_sources
 from valuestrata.openended.winrates import winrates
 from valuestrata.report.openexamples import Chosen, choose_example
 from valuestrata.report.openfindings import open_findings
+from valuestrata.report.openjudged import own_lines
 from valuestrata.report.openpage import write_open_report
+from valuestrata.report.opentexts import reading_of_gap, texts_lines, texts_section
 from valuestrata.responses.run import Run
 from valuestrata.responses.schema import RESPONSES
 from valuestrata.scores.phrases import points
@@ -154,7 +156,8 @@ def test_a_judge_of_no_use_has_no_chart(study, tmp_path):
 
 def test_stances_stand_beside_closed_answers_and_baselines(study, tmp_path):
     page = study.write(tmp_path / "open.html", baselines=("uniform",))
-    rows = cells(section(page, "stances"))
+    whole = section(page, "stances").split("<details>")[0]
+    rows = cells(whole)
     assert [row[0] for row in rows if row] == ["tuned", "closed", "uniform"]
     accuracy = {row[0]: row[2] for row in rows if row}
     gold = dict(study.dataset.gold.select("pair_id", "mode").iter_rows())
@@ -204,6 +207,40 @@ def test_the_example_is_the_most_divided_item_and_the_two_furthest_apart(study):
         choose_example(study.dataset, found, ("Q33", "sex_Female", "sex_Male"))
     with pytest.raises(UsageError, match="no run was asked 'Q1' as 'all'"):
         choose_example(study.dataset, found, ("Q1", "all", "sex_Male"))
+
+
+def test_a_drafted_question_is_told_and_shown(study, tmp_path):
+    items = study.dataset.items.with_columns(pl.when(pl.col("item") != "Q3").then("open_question").alias("open_question"))
+    drafted = replace(study.tuned, meta={**study.tuned.meta, "plan": {"drafted_items": ["Q3"]}})
+    page = write_open_report(replace(study.dataset, items=items), [drafted], tmp_path / "open.html", **QUICK).read_text()
+    assert "The open questions of Q3: read them before" in section(page, "what")
+    assert "Q3 (drafted by rule): How much does matter 3 mean to you?" in section(page, "examples")
+
+
+def test_too_few_questions_and_words_are_said_to_be_too_few(study):
+    few = study.tuned.responses.filter(pl.col("item").is_in(["Q1", "Q2"]))
+    found = open_findings(study.dataset, [replace(study.tuned, responses=few)], **QUICK).texts
+    rows = found.similarity.filter(pl.col("by") == "attribute").to_dicts()
+    assert {reading_of_gap(row) for row in rows} == {"few"}
+    assert all(row["gap"] is not None and row["gap_low"] is None for row in rows)
+    (line,) = texts_lines(study.dataset, found)
+    assert "too few questions to tell whether the words differ" in line
+    assert "of different subgroups to one question are 1.00 alike" in line
+    (all_,) = found.similarity.filter(pl.col("by") == "all").to_dicts()
+    assert all_["across"] == pytest.approx(1.0), "what is the same for everybody is flat"
+    tables = dict(texts_section(study.dataset, found).tables)
+    assert any(cell.text == "Every subgroup" for row in tables["Do different groups get different words?"].rows for cell in row.cells)
+    one = open_findings(study.dataset, [replace(study.tuned, responses=few.head(3))], **QUICK).texts
+    words = dict(texts_section(study.dataset, one).tables)["Words that stand out in a level's answers"]
+    assert "Too few answers" in words.rows[0].cells[3].text
+
+
+def test_a_judge_of_its_own_answers_is_warned_of(study):
+    alone = replace(study.tuned, meta={**study.tuned.meta, "respondent": {"name": "fake", "model": "m"}})
+    inside = replace(study.base, meta={**study.base.meta, "respondent": {"provider": "control", "name": "control:no-persona@fake"}})
+    found = open_findings(study.dataset, [alone, inside], sources=study.sources, **QUICK)
+    assert own_lines(found) == ["Judge fake judges answers of its own (tuned, base); models tend to prefer what they wrote."]
+    assert own_lines(open_findings(study.dataset, [study.tuned, study.base], sources=study.sources, **QUICK)) == []
 
 
 def test_texts_alone_make_a_page(study, tmp_path):

@@ -30,7 +30,7 @@ def sample_(
     folders: Folders,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the sample; it must not be there yet.")],
     number: Annotated[int, typer.Option("-n", "--number", min=1, help="How many answers people are to code.")] = 200,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the draw.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the draw.")] = 0,
     criteria: Annotated[Path | None, typer.Option("--criteria", metavar="FILE", help="The file that `open judge --criteria` had.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -61,19 +61,20 @@ def sample_(
         sources=[str(folder) for folder in folders],
     )
     if as_json:
-        print_json({"sample": str(output), **{key: found.meta[key] for key in ("tasks", "drawn_from", "by_criterion", "seed")}})
+        print_json({"sample": str(output), **{key: found.meta[key] for key in ("tasks", "drawn_from", "by_criterion")}, "seed": seed})
         return
     listed = ", ".join(f"{count:,} {criterion}" for criterion, count in found.meta["by_criterion"].items())
     print(f"{output}: {found.meta['tasks']:,} of {found.meta['drawn_from']:,} answers ({listed}).")
     print(f"Code them in a browser: valuestrata open code {output} --coder NAME")
-    print(f"or in a spreadsheet: fill in {output / 'items.csv'}, then add --import FILE.csv. Keep key.parquet from coders.")
+    print(f"or in a spreadsheet: fill in a copy of {output / 'items.csv'}, then add --import COPY.csv.")
+    print("Keep key.parquet and key.json from coders.")
 
 
 def code_(
     sample: SampleFolder,
     coder: Annotated[str, typer.Option("--coder", metavar="NAME", help="Who codes; every coder has a file of their own.")],
     from_file: Annotated[
-        Path | None, typer.Option("--import", metavar="FILE", help="Take a filled items.csv instead of opening a page.")
+        Path | None, typer.Option("--import", metavar="FILE", help="Take a filled copy of items.csv instead of opening a page.")
     ] = None,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port of the page; any free one if left out.")] = 0,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
@@ -130,7 +131,7 @@ def validity_(
     folders: Folders,
     sample: Annotated[Path | None, typer.Option("--sample", metavar="SAMPLE", help="What people coded of the same answers.")] = None,
     bootstrap: Bootstrap = 1000,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the bootstrap.")] = 0,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Also write the tables (CSV, Parquet) into this folder.")] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -198,51 +200,90 @@ def open_stance_(
     as_json: AsJson = False,
     **options: Any,
 ) -> None:
-    """Let judges place open answers on the items' own scales, blind to persona and gold; then score them as closed answers are."""
+    """Let judges place open answers on the items' own scales, blind to persona and gold; then score them as closed answers are.
+
+    Several judges are compared, and what most of them read is scored, too. --max-calls and --max-cost hold for all of them together.
+    """
     from valuestrata.dataset import load_dataset
+    from valuestrata.openended.agreeing import closed_runs_of
     from valuestrata.openended.contestants import load_open_run
-    from valuestrata.openended.files import load_stances
+    from valuestrata.openended.files import Stances, load_stances
+    from valuestrata.openended.schema import STANCES
     from valuestrata.openended.stance import estimate_stance, open_stance, plan_stance
     from valuestrata.openended.stance_prompts import stance_elicitation_of
-    from valuestrata.respondents.models import make_respondent
+    from valuestrata.respondents.models import check_word, is_hosted, make_respondent
     from valuestrata.responses.run import load_run
 
     how = None if elicitation is None else stance_elicitation_of(elicitation)
+    judges = list(dict.fromkeys(judge))
+    for word in judges:
+        # A word that names no model is told before the judges in front of it have been paid.
+        check_word(word)
     data = load_dataset(dataset)
     loaded = [load_open_run(run) for run in runs]
     closed_runs = [load_run(run) for run in closed or []]
     results: list[AskResult] = []
-    for word in dict.fromkeys(judge):
+    would: list[dict[str, Any]] = []
+    for word in judges:
         respondent = make_respondent(word, data, settings=settings_of(options), calls=not options["dry_run"])
         plan = plan_stance(data, loaded, respondent, elicitation=how, truncate=truncate, context=context)
+        if closed_runs:
+            # Of another model they are refused now, not when the judges have been paid.
+            closed_runs_of(Stances(output, plan.meta, STANCES.empty()), closed_runs)
         for note in plan.notes:
             say(note)
         if options["dry_run"]:
-            planned(estimate_stance(plan, output), as_json)
+            dry = estimate_stance(plan, output)
+            would.append({"judge": word, "planned": dry.planned, "answered_before": dry.kept, **asdict(dry.estimate)})
+            if not as_json:
+                print(f"{word}:")
+                planned(dry, False)
             continue
         with tells_what_is_kept(output):
-            results.append(open_stance(plan, output, **limits_of(options)))
+            # Where some judges are paid, a limit of cost says nothing of the others.
+            unpaid = not is_hosted(word) and any(map(is_hosted, judges))
+            results.append(open_stance(plan, output, **_left(limits_of(options), results, unpaid)))
         if not as_json:
             asked(results[-1], False)
     if options["dry_run"]:
+        if as_json:
+            print_json({"judges": would})
         return
     found = _read(data, load_stances(output), closed_runs, bootstrap, {"split": split, "part": part, "fold": fold})
+    if found["scores"]["value"].null_count() == found["scores"].height:
+        say(f"None of these answers is of the part {part} of the split {split}, so nothing is scored; give --split and --part as asked.")
     if as_json:
         print_json({"judges": [_told(result) for result in results], **{name: frame.to_dicts() for name, frame in found.items()}})
     else:
         _print_read(found)
-    exit_if_failed(sum(result.failed for result in results), results[-1].failures)
+    exit_if_failed(sum(result.failed for result in results), sum((Counter(result.failures) for result in results), Counter[str]()))
+
+
+def _left(limits: dict[str, Any], results: list[AskResult], unpaid: bool) -> dict[str, Any]:
+    """Return what earlier judges have left of the limits, which hold for all judges together."""
+    calls, cost = limits["max_calls"], limits["max_cost"]
+    spent = sum(result.usage["cost"] or 0.0 for result in results)
+    return {
+        "max_calls": None if calls is None else calls - sum(result.asked for result in results),
+        "max_cost": None if cost is None or unpaid else max(cost - spent, 0.0),
+    }
 
 
 def _read(data: Dataset, stances: Stances, closed: list[Any], bootstrap: int, where: dict[str, Any]) -> dict[str, pl.DataFrame]:
-    """Return what stances come to over all pairs: scores, silence, agreement with closed answers."""
+    """Return what stances come to over all pairs: agreement of judges, scores, silence, agreement with closed answers."""
+    import polars as pl
+
     from valuestrata.openended.agreeing import AGREEMENT, closed_against_open, closed_runs_of
+    from valuestrata.openended.panel import judges_compared, majority
     from valuestrata.openended.stancescores import score_stances, silence
 
+    compared = judges_compared(data, stances.stances, by=("all",), bootstrap=bootstrap)
+    stances = replace(stances, stances=pl.concat([stances.stances, majority(stances.stances)]))
     agreement = AGREEMENT.empty()
     if closed:
         agreement = closed_against_open(data, stances.stances, closed_runs_of(stances, closed), by=("all",), bootstrap=bootstrap)
     return {
+        "judges_compared": compared,
         "scores": score_stances(data, stances, by=("all",), bootstrap=bootstrap, **where),
         "silence": silence(data, stances.stances, by=("all",), bootstrap=bootstrap),
         "agreement": agreement,
@@ -254,8 +295,11 @@ def _print_read(found: dict[str, pl.DataFrame]) -> None:
 
     print("Stances scored as closed answers (no stance counts as an answer that is missing)")
     scores = found["scores"].filter(pl.col("metric").is_in(_SCORED) & pl.col("value").is_not_null())
-    print_table(scores.select("answers_of", "judge", "metric", "value", "ci_low", "ci_high", "pairs"))
+    print_table(scores.select("answers_of", "judge", "metric", "value", "ci_low", "ci_high", "pairs", "coverage"))
     print_table(found["silence"].select("run", "judge", "metric", "value", "ci_low", "ci_high", "pairs"))
+    if found["judges_compared"].height:
+        print("Judge against judge: the same answers, read twice")
+        print_table(found["judges_compared"].select("run", "judge", "other", "metric", "value", "ci_low", "ci_high", "pairs", "items"))
     if found["agreement"].height:
         print("Closed against open: what is chosen on the scale, and what is written")
         print_table(found["agreement"].select("run", "closed", "judge", "metric", "value", "ci_low", "ci_high", "pairs", "items"))

@@ -48,10 +48,14 @@ def texts_(
         print_json({name: frame.to_dicts() for name, frame in found.tables().items() if name != "texts"})
     else:
         _print(found)
+        if output is None:
+            print("By stratum, level, subgroup and topic: -o FOLDER writes the tables, --json prints them.")
 
 
 def _print(found: TextChecks) -> None:
     import polars as pl
+
+    from valuestrata.openended.textchecks_markers import FEWEST_USES
 
     print("Over all answers (shares; words, sentences, Flesch reading ease and LIX are means)")
     whole = found.rates.filter(pl.col("by") == "all")
@@ -63,6 +67,9 @@ def _print(found: TextChecks) -> None:
     if not found.similarity.is_empty():
         print(f"Vectors: {', '.join(found.similarity['method'].unique(maintain_order=True))}.")
     marked = found.markers.filter("marker").group_by("run", "attribute", "level", maintain_order=True).agg(pl.col("word").head(_MOST_WORDS))
+    if found.markers.is_empty():
+        print(f"Stereotype markers: too few answers, no word stands in {FEWEST_USES} of those that can be compared.")
+        return
     if marked.is_empty():
         print("Stereotype markers: none beyond chance.")
         return

@@ -32,7 +32,7 @@ from valuestrata.frames import Column, Schema
 from valuestrata.openended.clustered import Floats, draws, ends, numbered
 from valuestrata.openended.files import Stances
 from valuestrata.openended.keying import BY, keys_of_rows
-from valuestrata.responses.kinds import Answered, same_weights
+from valuestrata.responses.kinds import Answered, control_of, same_weights
 from valuestrata.responses.schema import RESPONSES
 
 AGREEMENT = Schema(
@@ -67,17 +67,24 @@ class _Named:
 def closed_runs_of(stances: Stances, closed: Sequence[Answered]) -> list[tuple[str, Answered]]:
     """Return (open run, closed run) where the same model answered, however it was made to write.
 
+    A control is not the model inside it: it was asked as somebody else, so that only an open run of the same control belongs to it.
+
     Raises:
         InputDataError: no closed run is of a model that wrote the open answers.
     """
     documents: Mapping[str, Any] = stances.meta.get("contestants", {})
-    found = [(name, run) for name, meta in documents.items() for run in closed if same_weights(_Named(name, meta), run)]
+    found = [(name, run) for name, meta in documents.items() for run in closed if _same(_Named(name, meta), run)]
     if not found:
         raise InputDataError(
             f"{stances.path}: none of the closed runs ({', '.join(run.name for run in closed) or 'none given'}) is by a model that wrote "
             f"these open answers ({', '.join(documents)}). Ask the same model closed: valuestrata ask DATASET --model MODEL -o RUN"
         )
     return found
+
+
+def _same(one: _Named, other: Answered) -> bool:
+    controls = [None if found is None else found[0] for found in (control_of(one), control_of(other))]
+    return controls[0] == controls[1] and same_weights(one, other)
 
 
 def closed_against_open(
@@ -98,16 +105,20 @@ def closed_against_open(
     """
     rows: list[dict[str, object]] = []
     for name, closed in runs:
-        chosen = _positions(dataset, RESPONSES.check(closed.responses, closed.name))
+        chosen = positions(dataset, RESPONSES.check(closed.responses, closed.name))
         for (judge,), part in stances.filter(pl.col("run") == name).group_by("judge", maintain_order=True):
-            said = _positions(dataset, part)
+            said = positions(dataset, part)
             head: dict[str, object] = {"run": name, "closed": closed.name, "judge": judge}
             rows += [{**head, **row} for row in _rows(dataset, chosen, said, tuple(by), bootstrap, seed)]
     return AGREEMENT.frame(rows)
 
 
-def _positions(dataset: Dataset, rows: pl.DataFrame) -> pl.DataFrame:
-    """Return pair_id, item, subgroup, code (null without an answer), position on 0..1 (null of nominal items)."""
+def positions(dataset: Dataset, rows: pl.DataFrame) -> pl.DataFrame:
+    """Return pair_id, item, subgroup, sample, code (null without an answer), position on 0..1 (null of nominal items).
+
+    Args:
+        dataset: says what the scales are. rows: a frame with pair_id, item, subgroup, sample, answer, status (RESPONSES, STANCES).
+    """
     scale = dataset.items.select(
         "item",
         pl.col("codes").alias("code"),
@@ -116,9 +127,11 @@ def _positions(dataset: Dataset, rows: pl.DataFrame) -> pl.DataFrame:
         (pl.col("level") != "nominal").alias("_ordered"),
     ).explode("code", "_place")
     answered = pl.when(pl.col("status") == "answered").then("answer").alias("code")
-    placed = rows.select("pair_id", "item", "subgroup", answered).join(scale, on=("item", "code"), how="left", maintain_order="left")
+    placed = rows.select("pair_id", "item", "subgroup", "sample", answered).join(
+        scale, on=("item", "code"), how="left", maintain_order="left"
+    )
     position = pl.when("_ordered").then(pl.col("_place") / pl.col("_last").clip(1)).alias("position")
-    return placed.select("pair_id", "item", "subgroup", "code", position)
+    return placed.select("pair_id", "item", "subgroup", "sample", "code", position)
 
 
 def _rows(
@@ -143,11 +156,16 @@ def _rows(
     found: list[dict[str, object]] = []
     for grouping, key, mask in keys_of_rows(dataset, asked, by):
         for metric in METRICS:
-            found.append({"by": grouping, "key": key, "metric": metric, **_figure(asked, mask, metric, bootstrap, seed)})
+            found.append({"by": grouping, "key": key, "metric": metric, **figure(asked, mask, metric, bootstrap, seed)})
     return found
 
 
-def _figure(pairs: pl.DataFrame, mask: NDArray[np.bool_], metric: str, bootstrap: int, seed: int) -> dict[str, object]:
+def figure(pairs: pl.DataFrame, mask: NDArray[np.bool_], metric: str, bootstrap: int, seed: int) -> dict[str, object]:
+    """Return value, ci_low, ci_high, pairs and items of one metric over the rows of a mask.
+
+    Args:
+        pairs: item, the metric's own column, and for `kappa` apart ((x - y)^2), x, y, xx, yy, null where either has no position.
+    """
     column = "apart" if metric == "kappa" else metric
     rows = pairs.filter(pl.Series(mask)).drop_nulls(column)
     if rows.is_empty():

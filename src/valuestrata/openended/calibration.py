@@ -10,12 +10,13 @@ and each run x criterion x stratum gets its share to within one unit. The tasks 
 stops early leaves a random sample, too.
 
 **Blind.** What coders see names no model, run or judge and no verdict; which of two answers comes first is a coin (as many
-one way as the other), kept in a file apart.
+one way as the other). The coin, the runs, the folders and the seed are kept in two files apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,8 +25,8 @@ import polars as pl
 
 from valuestrata.dataset import Dataset
 from valuestrata.errors import InputDataError, UsageError
-from valuestrata.files import folder_written_beside, write_json, write_parquet
-from valuestrata.openended.coding_files import FORMAT, KEY, KEYS, META, Sample, Task, coders_of, load_sample, write_items
+from valuestrata.files import canonical_hash, folder_written_beside, write_json, write_parquet
+from valuestrata.openended.coding_files import FORMAT, KEY, KEY_META, KEYS, META, Sample, Task, coders_of, load_sample, write_items
 from valuestrata.openended.questions import with_open_questions
 from valuestrata.prompts.persona import Words, noun_phrase, personas_of
 
@@ -116,15 +117,18 @@ def write_sample(
     meta: dict[str, Any] = {
         "format": FORMAT,
         "dataset": {"fingerprint": dataset.fingerprint},
-        "seed": seed,
         "tasks": len(tasks),
         "drawn_from": len(units),
         "by_criterion": dict(drawn.group_by("criterion").len().sort("criterion").iter_rows()),
+    }
+    behind: dict[str, Any] = {
+        "seed": seed,
         "population": units.group_by("criterion", "run", "reference").agg(pl.len().alias("answers")).sort(pl.all()).to_dicts(),
         "sources": list(sources),
     }
     with folder_written_beside(out) as folder:
         write_json(folder / META, meta)
+        write_json(folder / KEY_META, behind)
         write_items(folder, tasks)
         write_parquet(folder / KEY, KEYS.frame(keys))
     return load_sample(out)
@@ -154,12 +158,11 @@ def _tasks(
     personas = {name: _capital(noun_phrase(persona, Words(), with_place=True)) for name, persona in personas_of(dataset).items()}
     tasks: list[Task] = []
     keys: list[dict[str, Any]] = []
-    width = max(len(str(len(drawn))), 3)
-    for number, (unit, ahead) in enumerate(zip(drawn.iter_rows(named=True), first, strict=True), start=1):
+    for unit, ahead in zip(drawn.iter_rows(named=True), first, strict=True):
         if unit["item"] not in items or unit["subgroup"] not in personas:
             where = dataset.path or "the data set"
             raise InputDataError(f"The pair {unit['pair_id']!r} is not in {where}: give the data set it was asked on.")
-        code_id, item = f"C{number:0{width}d}", items[unit["item"]]
+        item = items[unit["item"]]
         if unit["kind"] == "pairwise":
             if unit["criterion"] not in instructions:
                 raise InputDataError(f"The criterion {unit['criterion']!r} has no wording: coders cannot be told what to look at.")
@@ -167,16 +170,31 @@ def _tasks(
             order = (unit["run"], unit["reference"]) if ahead == "run" else (unit["reference"], unit["run"])
             shown = tuple(_text(texts, run, unit) for run in order)
             persona = personas[unit["subgroup"]] if told.persona else ""
-            task = Task(code_id, "pairwise", unit["criterion"], told.text, item["open_question"], persona, shown, ())
-            codes = None
+            task = Task("", "pairwise", unit["criterion"], told.text, item["open_question"], persona, shown, ())
+            texts_hash, codes = hash_of(_text(texts, run, unit) for run in (unit["run"], unit["reference"])), None
         else:
             options = tuple(str(label) for label in item["labels"])
             answer = (_text(texts, unit["run"], unit),)
-            task = Task(code_id, "stance", STANCE, STANCE_INSTRUCTION, item["question"], "", answer, options)
-            codes = list(item["codes"])
+            task = Task("", "stance", STANCE, STANCE_INSTRUCTION, item["question"], "", answer, options)
+            texts_hash, codes = hash_of(answer), list(item["codes"])
         tasks.append(task)
-        keys.append({"code_id": code_id, **unit, "first": ahead, "codes": codes})
-    return tasks, keys
+        keys.append({**unit, "first": ahead, "codes": codes, "texts_hash": texts_hash})
+    named = _names(dataset, keys)
+    return (
+        [replace(task, id=name) for task, name in zip(tasks, named, strict=True)],
+        [{"code_id": name, **key} for key, name in zip(keys, named, strict=True)],
+    )
+
+
+def _names(dataset: Dataset, keys: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the names of the tasks, of this sample's own making: codings of another sample are told by them."""
+    tag, width = canonical_hash([dataset.fingerprint, keys])[:5], max(len(str(len(keys))), 3)
+    return [f"C{tag}-{number:0{width}d}" for number in range(1, len(keys) + 1)]
+
+
+def hash_of(texts: Iterable[str]) -> str:
+    """Return the hash of what coders were shown: the run's answer, and the reference's behind it where there are two."""
+    return canonical_hash(list(texts))
 
 
 def _capital(phrase: str) -> str:

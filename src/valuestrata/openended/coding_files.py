@@ -1,8 +1,9 @@
 """The files of a calibration sample, as coders see them and fill them.
 
-sample.json          format, seed, counts, where the answers came from
+sample.json          format, data set, counts
 items.csv            a row a task, blinded; blank columns `verdict` and `note` for those who code in a spreadsheet
 key.parquet          which runs and which order stand behind each task: never shown to a coder
+key.json             seed, folders, runs and how many answers of each the tasks were drawn from: never shown, either
 codings/NAME.csv     what a coder said: code_id, verdict, note, time; a line an answer, the last one of a task counts
 
 A verdict is written in the coder's own words: `1`, `2` or `tie` for two answers; the number of an option or `none` for
@@ -11,6 +12,7 @@ a stance; `skip` for a task passed over. What stands behind `1` is for `key.parq
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
@@ -24,11 +26,11 @@ from typing import Any, Literal
 import polars as pl
 
 from valuestrata.errors import InputDataError, UsageError
-from valuestrata.files import read_json, read_parquet, write_text, written_beside
+from valuestrata.files import read_json, read_parquet, written_beside
 from valuestrata.frames import Column, Schema
 
 FORMAT = "valuestrata-sample-1"
-META, ITEMS, KEY, CODINGS = "sample.json", "items.csv", "key.parquet", "codings"
+META, ITEMS, KEY, KEY_META, CODINGS = "sample.json", "items.csv", "key.parquet", "key.json", "codings"
 SKIP, TIE, NO_STANCE = "skip", "tie", "none"
 PAIRWISE_VERDICTS = ("1", "2", TIE)
 CODING_COLUMNS = ("code_id", "verdict", "note", "time")
@@ -64,6 +66,7 @@ KEYS = Schema(
         "sample": Column(pl.Int32, "sample of the answers"),
         "first": Column(pl.String, "whose answer is answer 1: run or reference; null for a stance"),
         "codes": Column(pl.List(pl.Int32), "scale codes behind the options 1..K, null for two answers"),
+        "texts_hash": Column(pl.String, "hash of the answers shown, the run's first; null where it is not known"),
     },
 )
 
@@ -78,7 +81,7 @@ class Task:
     """One task as a coder sees it.
 
     Attributes:
-        id: `C001`. kind: pairwise or stance. criterion, instruction: what to look at.
+        id: `C1a2b3-001`, the sample's own mark in front. kind: pairwise or stance. criterion, instruction: what to look at.
         question: open question for two answers, the closed one for a stance. persona: who speaks, empty where not needed.
         answers: two answers, or one. options: labels in scale order for a stance, else none.
     """
@@ -162,7 +165,7 @@ def task_rows(tasks: Iterable[Task]) -> list[dict[str, str]]:
 
 def _task(row: Mapping[str, str]) -> Task:
     two = row["kind"] == "pairwise"
-    options = tuple(line.partition(" = ")[2] for line in row["options"].split("\n")) if row["options"] else ()
+    options = tuple(line.partition(" = ")[2] for line in row["options"].splitlines())
     answers = (row["answer_1"], row["answer_2"]) if two else (row["answer"],)
     told = (row["criterion"], row["instruction"], row["question"], row["persona"])
     return Task(row["code_id"], "pairwise" if two else "stance", *told, answers, options)
@@ -242,9 +245,23 @@ def coder_file(sample: Path, coder: str) -> Path:
 
 
 def coders_of(sample: Path) -> list[str]:
-    """Return the coders who answered something, in alphabetical order."""
+    """Return the coders who have a file, in alphabetical order."""
     folder = sample / CODINGS
     return sorted(file.stem for file in folder.glob("*.csv")) if folder.is_dir() else []
+
+
+def coder_name(name: str) -> str:
+    """Return the name of a coder found in a folder of codings.
+
+    Raises:
+        InputDataError: it is none: a copy that a program made, or a spreadsheet put there by hand.
+    """
+    if not _CODER.fullmatch(name):
+        raise InputDataError(
+            f"{CODINGS}/{name}.csv: not the file of a coder, whose names are letters, digits, dots, hyphens and underscores. "
+            "Rename it if it is one, else move it out of the folder; nothing was changed."
+        )
+    return name
 
 
 def read_codings(sample: Sample, coder: str) -> dict[str, tuple[str, str]]:
@@ -253,7 +270,8 @@ def read_codings(sample: Sample, coder: str) -> dict[str, tuple[str, str]]:
     A line that was cut short by a crash is left out.
 
     Raises:
-        InputDataError: a task that is not of this sample, or a verdict that it does not know; names row and column.
+        InputDataError: a file of another kind, a task that is not of this sample, or a verdict that it does not know; names row
+            and column.
     """
     file = coder_file(sample.path, coder)
     if not file.is_file():
@@ -262,6 +280,11 @@ def read_codings(sample: Sample, coder: str) -> dict[str, tuple[str, str]]:
     found: dict[str, tuple[str, str]] = {}
     text = _whole_lines(file.read_bytes()).decode("utf-8-sig", errors="replace")
     for line, cells in enumerate(csv.reader(io.StringIO(text, newline="")), start=1):
+        if line == 1 and tuple(cells) != CODING_COLUMNS:
+            raise InputDataError(
+                f"{file}, row 1: found {','.join(cells)!r}, expected {','.join(CODING_COLUMNS)!r}. Take a filled spreadsheet with "
+                "`valuestrata open code SAMPLE --coder NAME --import FILE.csv`; this file is not for editing."
+            )
         if line == 1 or not cells:
             continue
         code_id, verdict, note = (*cells, "", "", "")[:3]
@@ -280,23 +303,35 @@ def check_coding(file: Path, line: int, code_id: str, verdict: str, allowed: Map
 
 
 def append_codings(file: Path, codings: Sequence[tuple[str, str, str]]) -> None:
-    """Write (code_id, verdict, note) behind a coder's file and return when the disk has them; what stands there stays."""
+    """Write (code_id, verdict, note) behind a coder's file and return when the disk has them; what stands there stays.
+
+    Two processes may write for one coder: each waits for the other, and both are kept.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
-    if not file.exists():
-        write_text(file, ",".join(CODING_COLUMNS) + "\n")
     now = datetime.now(UTC).isoformat(timespec="seconds")
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
     # One line an answer: a torn file then loses one answer at most.
     writer.writerows((code_id, verdict, guarded(" ".join(note.split())), now) for code_id, verdict, note in codings)
-    with file.open("r+b") as out:
+    with os.fdopen(os.open(file, os.O_RDWR | os.O_CREAT, 0o644), "r+b") as out:
+        _wait_for(out.fileno())
         there = out.read()
         whole = _whole_lines(there)
-        out.seek(len(whole) if len(whole) < len(there) else len(there))
+        ahead = b"" if whole else ",".join(CODING_COLUMNS).encode() + b"\n"
+        out.seek(min(len(whole), len(there)))
         out.truncate()
-        out.write((b"\n" if len(whole) > len(there) else b"") + buffer.getvalue().encode())
+        out.write((b"\n" if len(whole) > len(there) else ahead) + buffer.getvalue().encode())
         out.flush()
         os.fsync(out.fileno())
+
+
+def _wait_for(handle: int) -> None:
+    """Hold the file until it is closed."""
+    import fcntl
+
+    # A file system that does not lock serves one page a coder as well.
+    with contextlib.suppress(OSError):
+        fcntl.flock(handle, fcntl.LOCK_EX)
 
 
 def _whole_lines(raw: bytes) -> bytes:

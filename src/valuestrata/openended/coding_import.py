@@ -33,7 +33,8 @@ class Imported:
 
     Attributes:
         coder: whose answers. file: where they are kept.
-        taken: answers written. unchanged: answers that stood there before. replaced: answers that changed what was said before.
+        taken: answers written. unchanged: answers that stood there before. replaced: those of the answers taken whose task had one
+            before, with another verdict or note.
         missing: tasks of the sample that the coder has not answered now, in the spreadsheet or before.
     """
 
@@ -49,15 +50,15 @@ def import_codings(sample: Sample, file: Path, coder: str) -> Imported:
     """Take the column `verdict` of a filled items.csv as the answers of a coder.
 
     Rows left blank and rows that are gone are allowed, and counted. Nothing is written unless every row is right; what the coder
-    said before is kept in the file and counts where the spreadsheet says nothing.
+    said before is kept in the file and counts where the spreadsheet says nothing, a note where its note is blank.
 
     Raises:
         InputDataError: a column that is missing, a task of another sample, a task twice, or an unknown verdict; names row and column.
     """
     into = coder_file(sample.path, coder)
     before = read_codings(sample, coder)
-    found = _filled(sample, file)
-    new = [(code_id, verdict, note) for code_id, (verdict, note) in found.items() if before.get(code_id, ("", ""))[0] != verdict]
+    found = {code_id: (verdict, note or before.get(code_id, ("", ""))[1]) for code_id, (verdict, note) in _filled(sample, file).items()}
+    new = [(code_id, *said) for code_id, said in found.items() if before.get(code_id) != said]
     if new:
         append_codings(into, new)
     after = {**before, **found}
@@ -92,7 +93,7 @@ def _filled(sample: Sample, file: Path) -> dict[str, tuple[str, str]]:
         # A foreign row is refused even where it is blank: it tells of the wrong spreadsheet.
         check_coding(file, line, code_id, verdict or SKIP, allowed)
         if verdict:
-            found[code_id] = (verdict, unguarded(row.get("note", "").strip()))
+            found[code_id] = (verdict, " ".join(unguarded(row.get("note", "")).split()))
     return found
 
 

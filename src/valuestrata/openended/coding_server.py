@@ -115,9 +115,8 @@ class Desk:
         if not isinstance(note, str) or len(note) > MOST_NOTE:
             raise BadAnswerError(f"a note is text of at most {MOST_NOTE:,} characters")
         kept = " ".join(note.split())
+        # Written even where it stood so before: another page of this coder may have said otherwise since.
         with self._lock:
-            if self._said.get(code_id) == (verdict, kept):
-                return
             append_codings(self._file, [(code_id, verdict, kept)])
             self._said[code_id] = (verdict, kept)
 

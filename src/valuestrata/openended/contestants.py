@@ -150,9 +150,13 @@ def check_fits(judge: Respondent, prompts: Callable[[], Iterator[Prompt]], conte
     if most is None:
         return
     too_long: list[tuple[str, int]] = []
+    written: int | None = None
     for prompt in prompts():
+        if written is None:
+            # No less than what the judge may write, whatever was set.
+            written = _WRITTEN if bounded is None else max(_WRITTEN, bounded.length_of(prompt))
         size = sum(len(message.content.encode("utf-8", "replace")) for message in prompt.messages)
-        if size + _TEMPLATE_TOKENS + _WRITTEN > most:
+        if size + _TEMPLATE_TOKENS + written > most:
             length = tokens_about(prompt) + _WRITTEN if bounded is None else bounded.length_of(prompt)
             if length > most:
                 too_long.append((prompt.pair_id, length))

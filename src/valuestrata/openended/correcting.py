@@ -26,7 +26,10 @@ CORRECTED = Schema(
         "reference": Column(pl.String, "run it is judged against, null for a stance"),
         "by": Column(pl.String, "all, stratum, level, subgroup or topic; item for shares of a stance"),
         "key": Column(pl.String, "which one of them"),
-        "metric": Column(pl.String, "win_rate; place (mean on the scale, 0 to 1, of stances taken), no_stance, share (of an option)"),
+        "metric": Column(
+            pl.String,
+            "win_rate; place (mean on the scale, 0 to 1, of stances taken on items that have one), no_stance, share (of an option)",
+        ),
         "answer": Column(pl.Int32, "scale code of a share, else null"),
         "judge_value": Column(pl.Float64, "by the judge alone"),
         "judge_low": Column(pl.Float64, "lower end of its 95 % interval, which knows nothing of the judge's errors"),
@@ -49,8 +52,9 @@ class _Quantity(NamedTuple):
     """A ratio of means over answers; the judge's is NaN where it said nothing.
 
     Attributes:
-        metric, answer: what it is. rows: answers it is about. by, key: under which key.
+        metric: what it is. answer: the option, for a share.
         people, people_base, judge, judge_base: numerator and denominator by either, shape (answers,).
+        about: which of the answers it is about, shape (answers,); all where left out.
     """
 
     metric: str
@@ -59,6 +63,7 @@ class _Quantity(NamedTuple):
     judge: Floats
     judge_base: Floats
     answer: int | None = None
+    about: NDArray[np.bool_] | None = None
 
 
 def corrected_table(
@@ -80,10 +85,12 @@ def corrected_table(
         if not table["coded"].any():
             continue
         named = {"judge": judge, "criterion": criterion, "run": run, "reference": reference}
-        quantities = _stance_quantities(table) if criterion == STANCE else [_win_rate(table)]
+        quantities = _stance_quantities(table, dataset) if criterion == STANCE else [_win_rate(table)]
         for by, key, mask in keyed(table, dataset, ENOUGH):
             if by != "run" and (by == "all" or table["coded"].to_numpy()[mask].sum() >= ENOUGH):
-                rows += [named | {"by": by, "key": key} | _row(one, table, mask, bootstrap, seed) for one in quantities]
+                found = [_row(one, table, mask, bootstrap, seed) for one in quantities]
+                least = 1 if by == "all" else ENOUGH
+                rows += [named | {"by": by, "key": key} | row for row in found if row["coded"] >= least]
         if criterion == STANCE:
             for item, mask, share in _shares(dataset, table):
                 rows.append(named | {"by": "item", "key": item} | _row(share, table, mask, bootstrap, seed))
@@ -119,14 +126,17 @@ def _win_rate(table: pl.DataFrame) -> _Quantity:
     return _Quantity("win_rate", people, np.where(np.isnan(people), np.nan, 1.0), _floats(table, "judge_score"), ones)
 
 
-def _stance_quantities(table: pl.DataFrame) -> list[_Quantity]:
+def _stance_quantities(table: pl.DataFrame, dataset: Dataset) -> list[_Quantity]:
     stance = _floats(table, "people_stance")
     ones = np.where(np.isnan(stance), np.nan, 1.0)
     taken = _where_said(table, np.isfinite(_floats(table, "judge_place")).astype(np.float64))
     place = _where_said(table, np.nan_to_num(_floats(table, "judge_place")))
     all_said = np.ones(len(table))
+    # The options of a nominal item stand in no order: their places have no mean.
+    nominal = dataset.items.filter(pl.col("level") == "nominal")["item"].to_list()
+    ordered = (~table["item"].is_in(nominal)).to_numpy()
     return [
-        _Quantity("place", _floats(table, "people_sum"), stance, place, taken),
+        _Quantity("place", _floats(table, "people_sum"), stance, place, taken, about=ordered),
         _Quantity("no_stance", 1.0 - stance, ones, 1.0 - taken, all_said),
     ]
 
@@ -148,7 +158,8 @@ def _shares(dataset: Dataset, table: pl.DataFrame) -> Iterator[tuple[str, NDArra
             yield str(item), mask, _Quantity("share", people, np.where(np.isnan(people), np.nan, 1.0), said, ones, code)
 
 
-def _row(one: _Quantity, table: pl.DataFrame, mask: NDArray[np.bool_], bootstrap: int, seed: int) -> dict[str, Any]:
+def _row(one: _Quantity, table: pl.DataFrame, rows: NDArray[np.bool_], bootstrap: int, seed: int) -> dict[str, Any]:
+    mask = rows if one.about is None else rows & one.about
     items = table["item"].to_numpy()[mask]
     # One item is the whole population of its shares: its answers are then the units.
     clusters = np.arange(len(items)) if one.metric == "share" else items

@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field
 
 from valuestrata.errors import InputDataError, UsageError, did_you_mean
 from valuestrata.files import canonical_hash
+from valuestrata.openended.fencing import fenced
 from valuestrata.prompts.persona import Persona, Words, noun_phrase
 from valuestrata.prompts.prompt import Message, Prompt
 from valuestrata.yamlfile import StrictModel, checked, parse_yaml, read_yaml
@@ -139,7 +140,7 @@ def judge_prompt(
     asked = f"The question:\n{question}"
     if criterion.persona:
         asked += f"\n\nWho was asked: {noun_phrase(persona, Words(), with_place=True)}"
-    answers = "\n\n".join(f"Answer {number}:\n<<<\n{text}\n>>>" for number, text in enumerate(texts, start=1))
+    answers = "\n\n".join(f"Answer {number}:\n{text}" for number, text in enumerate(fenced(texts), start=1))
     reply = criterion.reply if elicitation == "reasoned" else criterion.reply_direct
     content = f"{criterion.intro}\n\n{asked}\n\n{answers}\n\nThe criterion: {criterion.title}. {criterion.wording}\n\n{reply}"
     return Prompt(

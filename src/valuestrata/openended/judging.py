@@ -6,6 +6,7 @@ judge. An answer whose call failed is no answer yet; its pair is left out until 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from valuestrata.dataset import Dataset
-from valuestrata.errors import InputDataError, RunFailedError, UsageError
+from valuestrata.errors import InputDataError, RunFailedError, UsageError, ValuestrataError
 from valuestrata.files import canonical_hash, write_parquet
 from valuestrata.openended.contestants import (
     Contestant,
@@ -26,6 +27,7 @@ from valuestrata.openended.contestants import (
     truncated,
 )
 from valuestrata.openended.files import JUDGED, named, verdicts_of
+from valuestrata.openended.growing import go_on_with
 from valuestrata.openended.judge_prompts import (
     FIRST,
     LABELS,
@@ -88,12 +90,20 @@ class Judging:
     def settled(self) -> dict[str, dict[str, Any]]:
         """Return the rows settled by rule, by the key of the prompt that is not asked."""
         rows: dict[str, dict[str, Any]] = {}
+        for prompt, winner in self._ruled():
+            code = TIE if winner == "tie" else FIRST if prompt.order == f"{winner}-first" else SECOND
+            rows[prompt.key] = row_of(Answer(prompt, choice=code, attempts=0), LABELS)
+        return rows
+
+    def slots(self) -> Iterator[Prompt]:
+        """Render everything that has a row: what the judge is asked, and what is settled by rule."""
+        yield from self.prompts()
+        yield from (prompt for prompt, _ in self._ruled())
+
+    def _ruled(self) -> Iterator[tuple[Prompt, str]]:
         for contest, winner in self.ruled:
             for criterion in self.criteria:
-                for prompt in self._both(contest, criterion):
-                    code = TIE if winner == "tie" else FIRST if prompt.order == f"{winner}-first" else SECOND
-                    rows[prompt.key] = row_of(Answer(prompt, choice=code, attempts=0), LABELS)
-        return rows
+                yield from ((prompt, winner) for prompt in self._both(contest, criterion))
 
     def _both(self, contest: Contest, criterion: Criterion) -> Iterator[Prompt]:
         for order in ORDERS:
@@ -133,7 +143,8 @@ def plan_judging(
         truncate: cut answers to about so many tokens. context: tokens the judge can read and write, where it does not say.
 
     Raises:
-        UsageError: a judge that is no language model or cannot be asked so, runs of one name, pairs that the reference does not have.
+        UsageError: a judge that is no language model or cannot be asked so, runs of one name, the reference among the runs, pairs
+            that the reference does not have.
         InputDataError: runs of another data set, no common pair, answers longer than the judge's context.
     """
     check_judge(judge)
@@ -142,6 +153,10 @@ def plan_judging(
         raise UsageError(f"truncate is {truncate}; it must be at least 1.")
     if isinstance(judge, Choosy):
         judge.check(elicitation)
+    if any(run.path.resolve() == reference.path.resolve() for run in runs):
+        raise UsageError(
+            f"The reference {reference.name!r} is among the runs that are judged; a run is not compared with itself. Leave it out."
+        )
     *judged, against = contestants_of(dataset, [*sorted(runs, key=lambda run: run.name), reference])
     notes = own_answers_note(judge, [*judged, against])
     contests: list[Contest] = []
@@ -230,6 +245,8 @@ def _meta(
 def open_judge(plan: Judging, out: str | Path, *, max_calls: int | None = None, max_cost: float | None = None) -> AskResult:
     """Ask a judge what was planned and keep its verdicts; what it has judged already is not asked again.
 
+    A folder goes on, too, where the runs have answers that they did not have (a failed call asked again), and none is another.
+
     Args:
         plan: from `plan_judging`. out: the folder. max_calls, max_cost: as for `ask_planned`.
 
@@ -240,11 +257,15 @@ def open_judge(plan: Judging, out: str | Path, *, max_calls: int | None = None, 
         UsageError, InputDataError, RunFailedError: as for `ask_planned`.
     """
     folder = Path(out)
+    meta = named(plan.meta, folder)
+    go_on_with(folder, meta, plan.slots())
     work = Work(plan.prompts, plan.planned, verdict_row, plan.settled(), "judging by")
     try:
-        result = ask_prompts(plan.judge, folder, named(plan.meta, folder), work, max_calls=max_calls, max_cost=max_cost)
+        result = ask_prompts(plan.judge, folder, meta, work, max_calls=max_calls, max_cost=max_cost)
     except (KeyboardInterrupt, RunFailedError):
-        _write_verdicts(folder)
+        # The first error is the one to tell; the store has everything, and the table is made from it whenever it is read.
+        with contextlib.suppress(OSError, ValuestrataError):
+            _write_verdicts(folder)
         raise
     _write_verdicts(folder)
     return result

@@ -160,8 +160,11 @@ def measured(ratings: Ratings, measure: str, *, bootstrap: int, seed: int) -> Ma
     judge_said = said[:, 0] & said[:, 1:].any(axis=1)
     people_said = said[:, 1:].sum(axis=1) >= 2
     both = admitted.with_both
+    heard = np.where(judge_said[:, None], admitted.codes[:, 1:], MISSING)
+    # With raters who always say the same any judge has a kappa of 0, one that says it, too, no less than one that guesses.
+    apart = not measure.startswith("kappa") or len(np.unique(heard[heard != MISSING])) > 1
     found = {
-        "judge-people": _estimate(_values(admitted, measure, with_judge, weights), admitted, judge_said),
+        "judge-people": _estimate(_values(admitted, measure, with_judge if apart else [], weights), admitted, judge_said),
         "people-people": _estimate(_among(admitted, measure, among, weights), admitted, people_said),
     }
     # The same answers on both sides, and the same pairs of raters all over.

@@ -15,25 +15,42 @@ from valuestrata.errors import UsageError, did_you_mean
 
 # A sentence that speaks of the form of reply, and not of the matter.
 _FORM = re.compile(
-    r"\bscale\b|\bfrom \d+ to \d+|\b\d+ (?:means|stands for|being|is)\b|\boptions?\b|\bcard\b|\bof the following\b"
+    r"\bscale\b|\bfrom \d+ to \d+|\b\d+ ?(?:means|stands for|being|is|=)|\(\d+ ?(?:-|–|to) ?\d+\)|\boptions?\b"
+    r"|\bcard\b|\bof the following\b"
     r"|\b(?:tick|select|choose one|check (?:one|all)|mark)\b",
     re.IGNORECASE,
 )
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 _ASKS_OPENLY = "Say in your own words what you think, and why."
 
+# A sentence that names so many of the item's options reads them out; two are often the matter itself (favor or oppose).
+_READS_OUT = 3
 
-def drafted_open_question(question: str) -> str:
+
+def drafted_open_question(question: str, labels: Sequence[str] = ()) -> str:
     """Return an open form of a closed question, by rule: its sentences about the matter, then a request to speak freely.
 
-    Sentences about the form of reply (a scale, options, a card) are left out; where nothing else is there, all of them stay.
-    It is a draft: a survey's own open wording is better.
+    Sentences about the form of reply (a scale, a card, numbers, three or more of the item's options) are left out; where nothing else
+    is there, all of them stay. It is a draft: a survey's own open wording is better.
+
+    Args:
+        question: the closed question. labels: its options.
     """
     said = " ".join(question.split())
     sentences = [sentence for sentence in _SENTENCE.split(said) if sentence]
-    kept = " ".join(sentence for sentence in sentences if not _FORM.search(sentence)) or said
+    kept = " ".join(one for one in sentences if not _FORM.search(one) and _named(one, labels) < _READS_OUT) or said
     kept = kept.rstrip(" :;,-")
     return f"{kept}{'' if kept.endswith(('.', '!', '?')) else '.'} {_ASKS_OPENLY}".strip()
+
+
+def _named(sentence: str, labels: Sequence[str]) -> int:
+    """Return how many options a sentence names, the longest first, so that `not happy` is not `happy`, too."""
+    rest, found = sentence.casefold(), 0
+    for label in sorted({" ".join(label.split()).casefold() for label in labels if label.strip()}, key=len, reverse=True):
+        pattern = rf"(?<!\w){re.escape(label)}(?!\w)"
+        found += re.search(pattern, rest) is not None
+        rest = re.sub(pattern, " ", rest)
+    return found
 
 
 def with_open_questions(dataset: Dataset) -> tuple[Dataset, tuple[str, ...]]:
@@ -42,7 +59,8 @@ def with_open_questions(dataset: Dataset) -> tuple[Dataset, tuple[str, ...]]:
     lacking = items.filter(pl.col("open_question").fill_null("").str.strip_chars() == "")["item"].to_list()
     if not lacking:
         return dataset, ()
-    drafts = {item: drafted_open_question(text) for item, text in items.select("item", "question").iter_rows() if item in set(lacking)}
+    closed = items.filter(pl.col("item").is_in(lacking)).select("item", "question", "labels")
+    drafts = {item: drafted_open_question(text, labels) for item, text, labels in closed.iter_rows()}
     drafted = [drafts.get(item, asked) for item, asked in items.select("item", "open_question").iter_rows()]
     return replace(dataset, items=items.with_columns(pl.Series("open_question", drafted, pl.String))), tuple(lacking)
 

@@ -6,6 +6,7 @@ no option and is `refused` without asking the judge; one whose call failed is le
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from valuestrata.dataset import Dataset
-from valuestrata.errors import InputDataError, RunFailedError, UsageError
+from valuestrata.errors import InputDataError, RunFailedError, UsageError, ValuestrataError
 from valuestrata.files import canonical_hash, write_json, write_parquet
 from valuestrata.openended.contestants import Contestant, check_fits, check_judge, contestants_of, own_answers_note, truncated
 from valuestrata.openended.files import JUDGES, READ, named, stances_in
+from valuestrata.openended.growing import go_on_with, only_added, same_but_for_answers
 from valuestrata.openended.schema import STANCES
 from valuestrata.openended.stance_prompts import (
     TEMPLATE,
@@ -69,12 +71,19 @@ class StanceReading:
     def settled(self) -> dict[str, dict[str, Any]]:
         """Return the rows of answers that hold nothing to read, by the key of the prompt that is not asked."""
         rows: dict[str, dict[str, Any]] = {}
-        for reading in self.silent:
-            prompt = stance_prompt(reading, self.questions[reading.item], self.elicitation)
+        for prompt in self._silent(self.elicitation):
             empty = Answer(prompt, choice=prompt.shown[0], attempts=0)
             said = {"answer": None, "status": "refused", "error": "the answer refuses or is empty; the judge was not asked"}
             rows[prompt.key] = self.row_of(empty) | said
         return rows
+
+    def slots(self, elicitation: StanceElicitation) -> Iterator[Prompt]:
+        """Render everything that has a row of a judge asked by `elicitation`: what it is asked, and what holds nothing to read."""
+        yield from (stance_prompt(reading, self.questions[reading.item], elicitation) for reading in self.readings)
+        yield from self._silent(elicitation)
+
+    def _silent(self, elicitation: StanceElicitation) -> Iterator[Prompt]:
+        return (stance_prompt(reading, self.questions[reading.item], elicitation) for reading in self.silent)
 
     def row_of(self, answer: Answer) -> dict[str, Any]:
         """Return the row (RESPONSES) of a judge's answer."""
@@ -163,16 +172,21 @@ def open_stance(plan: StanceReading, out: str | Path, *, max_calls: int | None =
 
     Raises:
         UsageError, RunFailedError: as for `ask_planned`.
-        InputDataError: the folder holds something else, or readings of other answers.
+        InputDataError: the folder holds something else, readings of other answers, or the judge's own, asked for in another way.
     """
     folder = Path(out)
-    _open_folder(folder, plan)
     place = _place(folder, plan)
+    _check_once(folder, place, plan)
+    _open_folder(folder, plan)
+    meta = named(plan.meta, place)
+    go_on_with(place, meta, plan.slots(plan.elicitation))
     work = Work(plan.prompts, plan.planned, plan.row_of, plan.settled(), "reading by")
     try:
-        result = ask_prompts(plan.judge, place, named(plan.meta, place), work, max_calls=max_calls, max_cost=max_cost)
+        result = ask_prompts(plan.judge, place, meta, work, max_calls=max_calls, max_cost=max_cost)
     except (KeyboardInterrupt, RunFailedError):
-        write_parquet(folder / STANCES.name, stances_in(folder))
+        # The first error is the one to tell; the stores have everything, and the table is made from them whenever it is read.
+        with contextlib.suppress(OSError, ValuestrataError):
+            write_parquet(folder / STANCES.name, stances_in(folder))
         raise
     write_parquet(folder / STANCES.name, stances_in(folder))
     return result
@@ -204,9 +218,37 @@ def _open_folder(folder: Path, plan: StanceReading) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / RUN, document)
         return
+    same = {**there, "judged": document["judged"]} if _only_added(folder, there, plan) else there
     for key in ("kind", "dataset", "judged"):
-        if there.get(key) != document[key]:
+        if same.get(key) != document[key]:
             raise InputDataError(
                 f"{folder}: holds readings of other answers ({key} differs: the runs, what they wrote, how it was cut, or the data set); "
                 "choose another folder with -o."
+            )
+    if same != there:
+        write_json(folder / RUN, same)
+
+
+def _only_added(folder: Path, there: Mapping[str, Any], plan: StanceReading) -> bool:
+    """Whether the runs have answers that they did not have when the judges of a folder read them, and none is another."""
+    before, now = there.get("judged"), plan.meta["judged"]
+    if before is None or before == now or not same_but_for_answers(before, now):
+        return False
+    return all(only_added(run, plan.slots(stance_elicitation_of(meta["elicitation"]))) for run, meta in _judges(folder))
+
+
+def _judges(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Return the judges' runs of a folder with their documents."""
+    within = folder / JUDGES
+    found = [(entry, read_meta(entry)) for entry in sorted(within.iterdir())] if within.is_dir() else []
+    return [(entry, meta) for entry, meta in found if meta is not None]
+
+
+def _check_once(folder: Path, place: Path, plan: StanceReading) -> None:
+    """Refuse a judge's second reading of the same answers: under one name, the two would pass for one."""
+    for entry, meta in _judges(folder):
+        if entry != place and meta["respondent"]["name"] == plan.judge.name:
+            raise InputDataError(
+                f"{folder}: {plan.judge.name} has read these answers in another way (its elicitation, {meta['elicitation']!r} there and "
+                f"{plan.elicitation!r} now, its decoding, or its version differs). Choose another folder with -o."
             )

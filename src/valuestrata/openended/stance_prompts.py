@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field
 
 from valuestrata.errors import UsageError, did_you_mean
 from valuestrata.files import canonical_hash
+from valuestrata.openended.fencing import fenced
 from valuestrata.openended.files import NO_STANCE
 from valuestrata.prompts.pattern import Pattern, read_pattern
 from valuestrata.prompts.prompt import Message, Prompt
@@ -100,9 +101,8 @@ def stance_prompt(reading: Reading, question: Question, elicitation: StanceElici
     pattern = wording.reply_reasoned if elicitation == "reasoned" else wording.reply
     options = f"{options_text(question, question.codes, numbers)}\n{last}. {wording.no_stance}"
     reply = pattern.fill({"first": numbers[0], "last": last})
-    content = (
-        f"{wording.intro}\n\nThe answer:\n<<<\n{reading.text}\n>>>\n\nThe question of the survey:\n{question.text}\n\n{options}\n\n{reply}"
-    )
+    (answer,) = fenced([reading.text])
+    content = f"{wording.intro}\n\nThe answer:\n{answer}\n\nThe question of the survey:\n{question.text}\n\n{options}\n\n{reply}"
     return Prompt(
         pair_id=reading.pair_id,
         item=reading.item,

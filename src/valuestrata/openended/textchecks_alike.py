@@ -24,6 +24,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from valuestrata.openended.clustered import ENOUGH_ITEMS
 from valuestrata.openended.textchecks_groups import blocks_of
 from valuestrata.openended.textchecks_schema import SIMILARITY
 from valuestrata.respondents.baselines.embed import WORD, embed_texts
@@ -204,7 +205,7 @@ def _row(sums: _Sums) -> dict[str, Any]:
         return float(np.mean(values)) if values else None
 
     row: dict[str, Any] = {"across": mean(sums.across), "within": mean(sums.within), "same": mean(sums.same)}
-    row |= {"answers": sums.answers, "items": len(sums.items)}
+    row |= {"answers": sums.answers, "items": len(sums.items), "items_shuffled": len(set(sums.of_item))}
     if not sums.dealt:
         return row
     dealt, moved = np.array(sums.dealt), np.array(sums.moved)
@@ -216,12 +217,12 @@ def _row(sums: _Sums) -> dict[str, Any]:
 
 
 def _clustered(gaps: Floats, items: list[str]) -> tuple[float | None, float | None]:
-    """Return the ends of the interval of a mean over cells, clustered by item (as in `textchecks_rates`)."""
+    """Return the ends of the interval of a mean over cells, clustered by item (as in `textchecks_rates`); None under 5 items."""
     from scipy.special import stdtrit
 
     _, which = np.unique(items, return_inverse=True)
     clusters = int(which.max()) + 1
-    if clusters < 2:
+    if clusters < ENOUGH_ITEMS:
         return None, None
     sums = np.bincount(which, gaps - gaps.mean())
     reach = stdtrit(clusters - 1, 0.975) * np.sqrt(clusters / (clusters - 1) * (sums**2).sum()) / len(gaps)

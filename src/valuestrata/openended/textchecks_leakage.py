@@ -42,7 +42,11 @@ class Leak:
 
 
 _FIRST_PERSON = re.compile(r"\b(?:i|i'[a-z]+|me|my|mine|myself|we|we'[a-z]+|us|our|ours|ourselves)\b", re.IGNORECASE)
-_META = re.compile(r"\b(?:my|this|the|your|given|assigned) (?:profile|persona)\b|\bthis is (?:my|your) profile\b", re.IGNORECASE)
+_META = re.compile(
+    r"\b(?:my|this|your|given|assigned|described|provided) (?:profile|persona)\b|\bthe persona\b|"
+    r"\bthe (?:profile|description) (?:above|given|provided|says|you gave)\b",
+    re.IGNORECASE,
+)
 _ADVERB = (
     r"(?:also|just|only|now|still|currently|already|both|proudly|very|quite|really|about|over|around|nearly|almost|roughly|myself|"
     r"personally|simply)"
@@ -154,7 +158,8 @@ def _frames(words: tuple[str, ...]) -> tuple[tuple[re.Pattern[str], bool], ...]:
     level = _either(words)
     framed = [
         (rf"\b{_AS}{level}", True),
-        (rf"\bas {level}(?=, (?:we|i|our|my)\b)", False),
+        (rf"\bas {level}(?=,? (?:we|i)\b|, (?:our|my)\b)", False),
+        (rf"\bfrom (?:an?|the) {_BETWEEN}{level}'s (?:perspective|point of view|viewpoint|eyes)\b", True),
         (rf"\b(?:{_AM}|{_OF_SELF}){level}", False),
         (rf"\b{_BEING}{level}", True),
         (rf"\b{_WE}{level}", False),
@@ -164,13 +169,28 @@ def _frames(words: tuple[str, ...]) -> tuple[tuple[re.Pattern[str], bool], ...]:
     for clause in words:
         what = clause.partition(" ")[2]
         if clause.startswith("with ") and what:
+            bare = re.escape(re.sub(r"^an? ", "", what))
             framed.append((rf"\bi(?:'ve| have)(?: got| earned| completed)? {re.escape(what)}(?!\w)", False))
+            framed.append((rf"\bwith (?:my {bare}|{re.escape(what)}(?=, (?:i|we)\b))(?!\w)", True))
         elif clause.startswith("without ") and what:
             bare = re.sub(r"^(?:an?|any) ", "", what)
             framed.append((rf"\bi (?:have no|don't have(?: an?| any)?|do not have(?: an?| any)?|lack an?) {re.escape(bare)}(?!\w)", False))
         elif clause.startswith(("of ", "from ", "who ", "in ")):
             framed.append((rf"\b(?:i(?:'m| am)|as someone|as a person) {re.escape(clause)}(?!\w)", False))
+            if clause.startswith("who ") and (said := _said_by_oneself(what)):
+                framed.append((said, False))
     return tuple((re.compile(pattern, re.IGNORECASE), person) for pattern, person in framed)
+
+
+def _said_by_oneself(clause: str) -> str:
+    """Return the pattern of `lives in a town`, `is retired`, `does not belong ...` in the first person; nothing where no verb leads."""
+    verb, _, rest = clause.partition(" ")
+    if not rest or not verb.endswith("s"):
+        return ""
+    first = {"is": "(?:'m| am)", "has": "(?:'ve| have)"}.get(verb)
+    if verb == "does" and rest.startswith("not "):
+        return rf"\bi (?:do not|don't) {re.escape(rest.removeprefix('not '))}(?!\w)"
+    return rf"\bi{first or ' ' + re.escape(verb.removesuffix('s'))} {re.escape(rest)}(?!\w)"
 
 
 def _either(words: tuple[str, ...]) -> str:

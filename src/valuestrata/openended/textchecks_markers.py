@@ -41,7 +41,7 @@ def log_odds(uses: Floats, others: Floats, prior: Floats) -> tuple[Floats, Float
     """Return the log-odds ratio of every word and its z.
 
     Args:
-        uses: y, shape (V,). others: y', shape (V,). prior: a, shape (V,), above 0.
+        uses: y, shape (V,). others: y', shape (V,). prior: a, shape (V,), above 0. V is 2 or more.
     """
     first, second = uses + prior, others + prior
     ratio = np.log(first / (first.sum() - first)) - np.log(second / (second.sum() - second))
@@ -54,7 +54,7 @@ def markers(
     """Return the words that stand out in a level's answers.
 
     Compared are answers to the same item by subgroups of one block (`textchecks_groups.blocks_of`), where both the level and
-    another one answered. Stop words, figures and the words that name the level itself are left out: who says those restates the
+    another one answered. Stop words, words with a figure and the words that name the level itself are left out: who says those restates the
     description, and that is counted as leakage.
 
     Args:
@@ -101,7 +101,8 @@ def _corpus(answers: pl.DataFrame) -> _Corpus:
 
 
 def _speaks(word: str) -> bool:
-    return word not in STOP_WORDS and any(char.isalpha() for char in word)
+    # `40-year-old` and `16-24-years` are ages: who says them restates the description.
+    return word not in STOP_WORDS and any(char.isalpha() for char in word) and not any(char.isdigit() for char in word)
 
 
 def _tested(
@@ -126,6 +127,9 @@ def _rows(
     uses = np.asarray(here.sum(axis=0)).ravel()
     others = np.asarray(corpus.present[theirs["row"].to_numpy()].sum(axis=0)).ravel()
     foreign = np.array([word not in own for word in corpus.words], dtype=np.bool_)
+    if foreign.sum() < 2:
+        # Of a single word every answer says as much: its odds are not defined.
+        return
     ratio, z = np.zeros_like(uses), np.zeros_like(uses)
     ratio[foreign], z[foreign] = log_odds(uses[foreign], others[foreign], corpus.prior[foreign])
     items = ours["item"].cast(pl.Categorical).to_physical().to_numpy()

@@ -15,9 +15,10 @@ from valuestrata.prompts.persona import Persona, Trait, Words
 _COUNTRY = re.compile(r"^[A-Z]{2,3}: ")
 _BRACKETS = re.compile(r"\s*[(\[][^)\]]*[)\]]")
 _PARTS = re.compile(r"\s*(?:[;/|]|,? etc\.?)\s*")
-# Levels that collect a rest: their word is in every text and names nobody.
+# Levels that collect a rest, and steps of a scale (income: low): their word is in every text and names nobody.
 _REST = "other others another none no yes not any some mixed unknown missing person people"
-_NO_NAMES = frozenset(_REST.split())
+_STEPS = "low lower lowest middle medium moderate average high higher highest upper small large"
+_NO_NAMES = frozenset(f"{_REST} {_STEPS}".split())
 _BAND = re.compile(r"(?:aged?\s+)?(?:from\s+)?(\d{1,3})\s*(?:-|–|—|to|and|through)\s*(\d{1,3})(?:\s*years?(?:\s*old)?)?\Z", re.IGNORECASE)
 _OPEN = re.compile(r"(?:aged?\s+)?(\d{1,3})\s*(?:\+|(?:years?\s*)?(?:and|or)\s*(?:over|older|more|above|up)).*\Z", re.IGNORECASE)
 _UPTO = re.compile(r"(?:aged?\s+)?(?:under|below|up to|younger than|less than)\s*(\d{1,3})\b.*\Z", re.IGNORECASE)
@@ -91,14 +92,15 @@ def unnamed(text: str, names: tuple[Name, ...]) -> str:
     return re.sub(r"\d+", " ", plain)
 
 
-def _named(text: str) -> set[str]:
-    text = re.sub(r"\s+", " ", text).strip(" .,;:-").casefold()
+def _named(label: str) -> set[str]:
+    written = re.sub(r"\s+", " ", label).strip(" .,;:-")
+    text = written.casefold()
     if len(text) < 2 or text in _NO_NAMES:
         return set()
     found = {text}
     parts = text.split(" ")
-    if len(parts) == 2 and parts[0] not in _NO_NAMES and parts[1] not in _NO_NAMES and len(parts[1]) > 3 and _is_plain(text):
-        # Who is described as Roman Catholic says Catholic.
+    if len(parts) == 2 and parts[0] not in _NO_NAMES and len(parts[1]) > 3 and written.split(" ")[1][0].isupper() and _is_plain(text):
+        # Who is described as Roman Catholic says Catholic; but who works full time is not called time, nor never married married.
         found.add(parts[1])
     if _is_plain(text) and len(parts) <= 3:
         found |= {_plural(name) for name in found}

@@ -20,6 +20,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from valuestrata.openended.clustered import ENOUGH_ITEMS
 from valuestrata.openended.textchecks_groups import keys_of
 from valuestrata.openended.textchecks_leakage import KINDS
 from valuestrata.openended.textchecks_schema import TEXT_RATES
@@ -41,7 +42,8 @@ def text_rates(texts: pl.DataFrame, items: pl.DataFrame, subgroups: pl.DataFrame
         attributes: their names.
 
     Returns:
-        TEXT_RATES schema; runs, keys and measures in the order in which they come.
+        TEXT_RATES schema; runs, keys and measures in the order in which they come. No interval under `ENOUGH_ITEMS` items, as
+        everywhere in this room.
     """
     pairs = _pairs(texts)
     topics = items.filter(pl.col("topic").is_not_null()).select("item", pl.lit("topic").alias("by"), pl.col("topic").alias("key"))
@@ -66,7 +68,11 @@ def text_rates(texts: pl.DataFrame, items: pl.DataFrame, subgroups: pl.DataFrame
     )
     value, squares, count, clusters = (whole[name].cast(pl.Float64).to_numpy() for name in ("value", "squares", "pairs", "items"))
     low, high = intervals(value, squares, count, clusters, whole["measure"].is_in(SHARES).to_numpy())
-    made = whole.with_columns(pl.Series("ci_low", low).fill_nan(None), pl.Series("ci_high", high).fill_nan(None))
+    known = pl.col("items") >= ENOUGH_ITEMS
+    made = whole.with_columns(
+        pl.when(known).then(pl.Series("ci_low", low).fill_nan(None)).alias("ci_low"),
+        pl.when(known).then(pl.Series("ci_high", high).fill_nan(None)).alias("ci_high"),
+    )
     return _ordered(TEXT_RATES.check(made, "text rates").select(TEXT_RATES.columns.keys()), texts, keyed)
 
 

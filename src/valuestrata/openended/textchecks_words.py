@@ -11,7 +11,8 @@ _DENSE = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
 _MARKS = "\u0300-\u036f\u064b-\u065f\u0900-\u0963\u0970-\u0dff\u0e31\u0e34-\u0e3a\u0e47-\u0e4e"
 _LETTER = rf"(?:[^\W_{_DENSE}]|[{_MARKS}])"
 WORD = re.compile(rf"[{_DENSE}]|{_LETTER}+(?:['’‘-]{_LETTER}+)*")
-_END = re.compile(r"[.!?…]+(?=[\s\"'”’)\]]|\Z)|[。！？।॥؟]+|\n\s*\n|\n(?=\s*[-*•\d])")
+# A run of marks is tried once, at its beginning: a model that writes nothing but dots must not take minutes.
+_END = re.compile(r"(?<![.!?…])[.!?…]++(?=[\s\"'”’)\]]|\Z)|[。！？।॥؟]+|\n\s*\n|\n(?=\s*[-*•\d])")
 _ABBREVIATED = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|St|vs|etc|e\.g|i\.e)\.", re.IGNORECASE)
 
 _STOP = (

@@ -10,6 +10,7 @@
 | same_reading | judge | over .90 of its stances stand at one and the same place of the scale |
 | kappa_with_people | people | its interval holds 0 or lies below it: no better than chance |
 | kappa_difference | people | judge-people less people-people: the whole interval lies below 0 |
+| agreement_difference | people | the same of plain agreement, where people always say the same and have no kappa |
 
 **What decides.** The first four are conditions on the judge as it was used, with thresholds that are conventions and not
 hypotheses: the value itself decides, and the interval says how firm it is. A judge must meet them; it is not for the user to
@@ -88,6 +89,7 @@ _THRESHOLDS = {
     "same_reading": MOST_SAME,
     "kappa_with_people": 0.0,
     "kappa_difference": 0.0,
+    "agreement_difference": 0.0,
 }
 # Those that must say yes. Others may be undefined for a good reason (no ties, texts of equal length, one coder).
 PEOPLES = ("kappa_with_people", "kappa_difference")
@@ -104,7 +106,7 @@ def passes(check: str, found: Estimate) -> bool | None:
     if check not in _THRESHOLDS or found.n < ENOUGH or not np.isfinite(found.value):
         return None
     limit = _THRESHOLDS[check]
-    if check in ("longer_preferred", "kappa_with_people", "kappa_difference"):
+    if check in ("longer_preferred", "kappa_with_people", "kappa_difference", "agreement_difference"):
         if not (np.isfinite(found.low) and np.isfinite(found.high)):
             return None
         if check == "longer_preferred":

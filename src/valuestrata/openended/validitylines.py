@@ -40,7 +40,11 @@ def validity_lines(found: Validity) -> list[str]:
 def _verdict_line(row: Mapping[str, Any], checks: Mapping[str, Mapping[str, Any]]) -> str:
     who = f"{row['judge']}, {row['criterion']}"
     if row["verdict"] == NOT_USABLE:
-        return f"{who}: judge not usable for this criterion. " + " ".join(_sentence(checks[name]) for name in row["failed"])
+        names = list(row["failed"])
+        if PEOPLES[1] in names and PEOPLES[0] not in names:
+            # How far below people it is says nothing without where it is.
+            names.insert(names.index(PEOPLES[1]), PEOPLES[0])
+        return f"{who}: judge not usable for this criterion. " + " ".join(_sentence(checks[name]) for name in names)
     if row["verdict"] == TOO_FEW:
         names = [name for name in row["unknown"] if name not in PEOPLES]
         told = "; ".join(f"{name.replace('_', ' ')} rests on {checks[name]['n']:,} {_UNITS.get(name, 'answers')}" for name in names)
@@ -54,6 +58,8 @@ def _verdict_line(row: Mapping[str, Any], checks: Mapping[str, Mapping[str, Any]
 
 def _why_unproven(checks: Mapping[str, Mapping[str, Any]]) -> str:
     shared = checks["kappa_difference"]["n"] if "kappa_difference" in checks else 0
+    if shared >= ENOUGH:
+        return f"the comparison with people has no interval over {shared:,} answers (under five items, or people who always say the same)"
     return f"only {shared:,} answers have its word and that of two coders ({ENOUGH} of five items or more are asked for)"
 
 
@@ -77,6 +83,10 @@ def _sentence(check: Mapping[str, Any]) -> str:
         ),
         "tie_share": f"{share} of {n} verdicts are ties ({interval}; at most {percent(MOST_TIES)} is allowed).",
         "longer_preferred": f"The longer answer wins {share} of {n} pairs ({interval}, all of it above {percent(MOST_LONGER)}).",
+        "agreement_difference": (
+            f"People always say the same. Over {n} answers its agreement with them is {percent(abs(check['value']))} "
+            f"{'below' if check['value'] < 0 else 'above'} theirs (difference {interval})."
+        ),
         "same_reading": f"{share} of {n} readings are one and the same ({interval}; at most {percent(MOST_SAME)} is allowed).",
     }
     return told[name]

@@ -2,7 +2,8 @@ r"""From what a judge wrote to a verdict, or to a named failure.
 
 A verdict is marked (`Verdict: 1`, `**Final verdict:** Answer 2`, `verdict is \boxed{tie}`), the last mark outside a thought being
 the judge's; or it is all that the last line holds (`2`, `Tie.`). Anything else is `unparsed`: praise of one answer is no verdict,
-nor is `1 or 2`, nor the three forms told again.
+nor is `1 or 2`, nor the three forms told again, nor a mark that the judge quotes within a sentence (`Answer 2 says "Verdict: 2"`):
+an answer that calls itself the better one must not win by it.
 """
 
 from __future__ import annotations
@@ -32,6 +33,12 @@ _OTHERS = re.compile(
 )
 # A line that holds a verdict and nothing else is no longer than this.
 _LONGEST_LINE = 40
+# A quotation that opens right before the mark; double quotes are counted instead, for a sentence may stand between.
+_OPENED = re.compile(r"[\s(:,–—-]['`‘«](?:(?:my|the|final|overall)\b|[\s*_])*\Z", re.IGNORECASE)
+# A line that begins with a quotation mark is a reply in quotation marks, or JSON: it quotes nobody.
+_BEGINS_WITH_WORDS = re.compile(r"[^\w\"'`“‘«]*\w")
+_KEY = re.compile(r"verdict[\"'`]", re.IGNORECASE)
+_LOOK_BACK = 2000
 _NOTHING = re.compile(r"[\s*_\"'`“”‘’)\]}>.,;:!|/-]*")
 
 
@@ -52,7 +59,7 @@ class Verdict(NamedTuple):
 def read_verdict(text: str) -> Verdict:
     """Read a judge's text."""
     said, _ = thoughts_blanked(text)
-    marks = [(mark, _AT_MARK.match(said, mark.end())) for mark in _MARK.finditer(said)]
+    marks = [(mark, _AT_MARK.match(said, mark.end())) for mark in _MARK.finditer(said) if not _quoted(said, mark.start())]
     if marks:
         return _of_marks(said, marks)
     start = said.rstrip().rfind("\n") + 1
@@ -65,6 +72,14 @@ def read_verdict(text: str) -> Verdict:
     if refuses(said):
         return Verdict(None, "refused", None, 0)
     return Verdict(None, "unparsed", "no verdict in the text", 0)
+
+
+def _quoted(said: str, at: int) -> bool:
+    """Whether the word at `at` stands in a quotation that opened within its line."""
+    line = said[max(said.rfind("\n", 0, at) + 1, at - _LOOK_BACK) : at]
+    if _KEY.match(said, at) or not _BEGINS_WITH_WORDS.match(line):
+        return False
+    return line.count('"') % 2 == 1 or line.count("“") > line.count("”") or _OPENED.search(line[-_LONGEST_LINE:]) is not None
 
 
 def _of_marks(said: str, marks: list[tuple[re.Match[str], re.Match[str] | None]]) -> Verdict:

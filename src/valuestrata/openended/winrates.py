@@ -158,6 +158,7 @@ def _pair_wins(units: pl.DataFrame) -> pl.DataFrame:
 
 def _values(part: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
     """Yield each metric with what it is the mean of: item, subgroup, value."""
+    part = part.unique([*_UNIT, "order"], keep="first", maintain_order=True)
     units = units_of(part)
     yield "win_rate", _pair_wins(units)
     yield "consistency", units.drop_nulls("consistent").with_columns(pl.col("consistent").alias("value"))

@@ -12,13 +12,14 @@ import polars as pl
 from valuestrata.dataset import Dataset
 from valuestrata.errors import UsageError, did_you_mean
 from valuestrata.measures import tv, w1
-from valuestrata.openended.questions import chosen_items
+from valuestrata.openended.questions import chosen_items, with_open_questions
 from valuestrata.report.cells import Grid, Td, Tr
 from valuestrata.report.examples import STATUS_WORDS
 from valuestrata.report.openfindings import OpenFindings
 from valuestrata.report.openjudged import unfit
 from valuestrata.report.section import Absent, Section
 from valuestrata.report.words import NONE, clipped, percent, subgroup_titles
+from valuestrata.responses.run import Run
 
 # A page is read; an essay from a model is cut.
 LONGEST_TEXT = 1500
@@ -103,8 +104,14 @@ def examples_section(dataset: Dataset, found: OpenFindings, chosen: Chosen | Non
         cells = [_answer(found, run.name, run.responses, item, subgroup) for subgroup in sides]
         rows.append(Tr((Td(run.name, css="text"), *cells)))
     section = Section("examples", title)
-    section.intro = f"{chosen.item}: {item['open_question'] or item['question']}"
-    notes = ("The first answer of each run where it gave several. In small: how it was read, and what the checks found.",)
+    # In the words in which it was asked.
+    worded, drafted = with_open_questions(dataset)
+    question = worded.items.row(by_predicate=pl.col("item") == chosen.item, named=True)["open_question"]
+    section.intro = f"{chosen.item}{' (drafted by rule)' if chosen.item in drafted else ''}: {question}"
+    notes = (
+        "The first answer of each run where it gave several. In small: how it was read, what the same model chose when it was asked with "
+        "the options, and what the checks found.",
+    )
     section.tables = [("", Grid(("", titles[chosen.first], titles[chosen.second]), tuple(rows), (), notes))]
     return section
 
@@ -128,11 +135,13 @@ def _answer(found: OpenFindings, run: str, responses: pl.DataFrame, item: Mappin
     where = (pl.col("pair_id") == row["pair_id"]) & (pl.col("run") == run)
     stances = found.stances.filter(where & (pl.col("sample") == row["sample"]))
     remarks += [_reading(found, stance, item) for stance in stances.iter_rows(named=True)]
+    remarks += [_choice(closed, row["pair_id"], item) for closed in found.chosen if closed.name in found.closed.get(run, ())]
     checks = found.texts.texts.filter(where & (pl.col("sample") == row["sample"]))
     for check in checks.iter_rows(named=True):
         remarks += [f"restates its persona: “{clipped(check['leak_text'], 80)}”"] if check["leak"] is not None else []
         remarks += ["cut off"] if check["cut"] else []
-    return Td(clipped(row["text"] or NONE, LONGEST_TEXT), "; ".join(remarks), "long")
+    written = (row["text"] or "").strip()
+    return Td(clipped(written or NONE, LONGEST_TEXT), "; ".join(filter(None, remarks)), "long")
 
 
 def _reading(found: OpenFindings, stance: Mapping[str, Any], item: Mapping[str, Any]) -> str:
@@ -140,3 +149,14 @@ def _reading(found: OpenFindings, stance: Mapping[str, Any], item: Mapping[str, 
     said = labels.get(stance["answer"], stance["status"].replace("_", " "))
     doubt = ", not to be used" if unfit(found, stance["judge"], "stance") else ""
     return f"read by {stance['judge']} as “{said}”{doubt}"
+
+
+def _choice(closed: Run, pair_id: str, item: Mapping[str, Any]) -> str:
+    """Say which option a model chose for a pair; nothing where it was not asked."""
+    rows = closed.responses.filter(pl.col("pair_id") == pair_id).sort("template", "order", "sample", maintain_order=True)
+    if rows.is_empty():
+        return ""
+    row = rows.row(0, named=True)
+    labels = dict(zip(item["codes"], item["labels"], strict=True))
+    said = labels.get(row["answer"])
+    return f"chose “{said}” in {closed.name}" if said is not None else f"chose nothing in {closed.name}"

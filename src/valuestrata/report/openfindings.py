@@ -14,6 +14,7 @@ from valuestrata.errors import InputDataError, UsageError
 from valuestrata.openended.agreeing import AGREEMENT, closed_against_open, closed_runs_of
 from valuestrata.openended.contestants import contestants_of
 from valuestrata.openended.files import Stances
+from valuestrata.openended.panel import judges_compared
 from valuestrata.openended.schema import STANCES, VERDICTS
 from valuestrata.openended.sources import Sources
 from valuestrata.openended.stancescores import SILENCE, silence, stance_runs
@@ -21,10 +22,15 @@ from valuestrata.openended.textchecks import TextChecks, text_checks
 from valuestrata.openended.validity import Codings, Validity, judge_validity
 from valuestrata.openended.winrates import WIN_DIFFERENCES, WINRATES, win_differences, winrates
 from valuestrata.responses.beside import baselines_beside
-from valuestrata.responses.kinds import kind_of
+from valuestrata.responses.kinds import identity_of, kind_of, same_readout
 from valuestrata.responses.run import Run
 from valuestrata.scores import score
 from valuestrata.scores.schema import SCORES
+
+# What tuning changes of a model's identity, and what has nothing to do with its weights.
+_OF_TUNING = ("name", "adapter_hash", "taught_on", "decoding")
+# Scores of readings are worked out under these; the page shows all but strata.
+_SCORED_BY = ("all", "stratum", "level", "subgroup", "topic")
 
 
 @dataclass(frozen=True)
@@ -35,8 +41,10 @@ class OpenFindings:
         runs: the open runs. verdicts: VERDICTS. stances: STANCES.
         winrates: WINRATES. differences: WIN_DIFFERENCES. validity: of the judges.
         scores: SCORES of the readings, the closed runs and baselines, all on the pairs that were read.
-        read: name in `scores` -> (open run, judge). closed: open run -> its closed runs.
-        silence: SILENCE. agreement: AGREEMENT. texts: the checks without a judge.
+        read: name in `scores` -> (open run, judge). closed: open run -> its closed runs. chosen: the closed runs.
+        tuned: (tuned run, run of the same model as it is), as the runs' adapters say.
+        silence: SILENCE. compared: JUDGES_COMPARED, where several judges read stances. agreement: AGREEMENT.
+        texts: the checks without a judge.
         split, part, fold: what was scored.
     """
 
@@ -49,7 +57,10 @@ class OpenFindings:
     scores: pl.DataFrame
     read: Mapping[str, tuple[str, str]]
     closed: Mapping[str, Sequence[str]]
+    chosen: Sequence[Run]
+    tuned: Sequence[tuple[str, str]]
     silence: pl.DataFrame
+    compared: pl.DataFrame
     agreement: pl.DataFrame
     texts: TextChecks
     split: str
@@ -72,6 +83,7 @@ class OpenFindings:
             "corrected": self.validity.corrected,
             "stance_scores": self.scores,
             "no_stance": self.silence,
+            "judges_compared": self.compared,
             "closed_against_open": self.agreement,
             **{name: frame for name, frame in self.texts.tables().items() if name != "texts"},
         }
@@ -105,13 +117,17 @@ def open_findings(
         split, part, fold: which pairs are scored. bootstrap, permutations, seed: of intervals and shuffles.
 
     Raises:
-        UsageError: no run, or two of one name.
+        UsageError: no run, or two of one name; closed runs without stances, or codings without anything judged.
         InputDataError: a run of another data set, a judged run that was not given, or closed runs none of which is by a model that
             answered openly.
     """
     if not runs:
         raise UsageError("A report of open answers needs the runs themselves: --runs RUN, once for each, the reference among them.")
     contestants_of(dataset, runs)
+    if closed and not stances:
+        raise UsageError("Closed runs are compared with what judges read in the open answers: give --stances FOLDER, too.")
+    if codings is not None and sources is None:
+        raise UsageError("People's codings are compared with what judges said: give --judgements or --stances, too.")
     verdicts = VERDICTS.empty() if sources is None else sources.verdicts
     readings = STANCES.empty() if sources is None else sources.stances
     if sources is not None:
@@ -119,24 +135,54 @@ def open_findings(
     scores, read = _scored(dataset, stances, closed, baselines, split, part, fold, bootstrap, seed)
     links, agreement = _against_closed(dataset, stances, closed, bootstrap, seed)
     answers = None if sources is None or sources.lacking else sources.answers
-    pairs = [(later, earlier) for earlier, later in combinations([run.name for run in runs if run.name in set(verdicts["run"])], 2)]
+    tuned = tuned_runs(runs)
     return OpenFindings(
         runs=runs,
         verdicts=verdicts,
         stances=readings,
         winrates=WINRATES.empty() if verdicts.is_empty() else winrates(dataset, verdicts, bootstrap=bootstrap, seed=seed),
-        differences=win_differences(dataset, verdicts, pairs, bootstrap=bootstrap, seed=seed) if pairs else WIN_DIFFERENCES.empty(),
+        differences=_differences(dataset, verdicts, runs, tuned, bootstrap, seed),
         validity=judge_validity(dataset, verdicts, readings, answers=answers, codings=codings, bootstrap=bootstrap, seed=seed),
         scores=scores,
         read=read,
         closed=links,
+        chosen=closed,
+        tuned=tuned,
         silence=SILENCE.empty() if readings.is_empty() else silence(dataset, readings, bootstrap=bootstrap, seed=seed),
+        compared=judges_compared(dataset, readings, bootstrap=bootstrap, seed=seed),
         agreement=agreement,
         texts=text_checks(dataset, runs, permutations=permutations, seed=seed),
         split=split,
         part=part,
         fold=fold,
     )
+
+
+def tuned_runs(runs: Sequence[Run]) -> list[tuple[str, str]]:
+    """Return (tuned run, run of the same model as it is) for every run with an adapter whose model answered without one, too.
+
+    A service does not say what its tuned models were made of; those are told apart by their runs' names alone.
+    """
+    models = [run for run in runs if kind_of(run)[0] == "model" and identity_of(run).get("model")]
+    plain = {run.name: {key: value for key, value in identity_of(run).items() if key not in _OF_TUNING} for run in models}
+    adapted = {run.name: identity_of(run).get("adapter_hash") is not None for run in models}
+    return [
+        (one.name, other.name)
+        for other in models
+        for one in models
+        if adapted[one.name] and not adapted[other.name] and plain[one.name] == plain[other.name] and same_readout(one, other)
+    ]
+
+
+def _differences(
+    dataset: Dataset, verdicts: pl.DataFrame, runs: Sequence[Run], tuned: Sequence[tuple[str, str]], bootstrap: int, seed: int
+) -> pl.DataFrame:
+    """Return the differences of all runs that were judged: tuned less as it is, else later less earlier."""
+    judged = [run.name for run in runs if run.name in set(verdicts["run"])]
+    pairs = [(one, other) if (one, other) in tuned else (other, one) for one, other in combinations(judged, 2)]
+    # Base against tuned is what is asked first.
+    pairs.sort(key=lambda pair: pair not in tuned)
+    return win_differences(dataset, verdicts, pairs, bootstrap=bootstrap, seed=seed) if pairs else WIN_DIFFERENCES.empty()
 
 
 def _check(sources: Sources, names: Sequence[str]) -> None:
@@ -169,7 +215,7 @@ def _scored(
     others = [*closed, *baselines_beside(dataset, list(closed), kinds=baselines, split=split, part=part, fold=fold)]
     shared = [replace(run, responses=run.responses.join(pairs, on="pair_id", how="semi", maintain_order="left")) for run in others]
     beside = [run for run in shared if not run.responses.is_empty()]
-    scores = score(dataset, [*read, *beside], split=split, part=part, fold=fold, by=("all",), bootstrap=bootstrap, seed=seed)
+    scores = score(dataset, [*read, *beside], split=split, part=part, fold=fold, by=_SCORED_BY, bootstrap=bootstrap, seed=seed)
     # What a ladder's runs are called belongs to the files; here they stand among models.
     kinds = {run.name: kind_of(run)[1] for run in beside if kind_of(run)[0] == "baseline"}
     titles = {name: f"baseline: {kind}" for name, kind in kinds.items()}

@@ -1,22 +1,24 @@
-"""What judges are worth, and the win rates they give: the first stands above the second, and greys what is not to be used."""
+"""What judges are worth: their checks, their agreement with people, and what their figures become once their errors are known."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
 
 from valuestrata.dataset import Dataset
-from valuestrata.openended.usable import LEAST_CONSISTENT, MOST_BIAS, MOST_INVALID, MOST_LONGER, NOT_USABLE, TOO_FEW
+from valuestrata.openended.people import DECIDING
+from valuestrata.openended.usable import LEAST_CONSISTENT, MOST_BIAS, MOST_INVALID, MOST_LONGER, MOST_SAME, MOST_TIES, NOT_USABLE, TOO_FEW
 from valuestrata.openended.validitylines import validity_lines
 from valuestrata.report.cells import Grid, Td, Tr
-from valuestrata.report.opencells import first, key_title, level_parts, plain, share
-from valuestrata.report.openfigures import Dot, dot_chart
+from valuestrata.report.opencells import first, key_title, plain, share
 from valuestrata.report.openfindings import OpenFindings
-from valuestrata.report.published import published_facts
 from valuestrata.report.section import Absent, Section
 from valuestrata.report.words import NONE, count
+from valuestrata.responses.kinds import control_of, identity_of, kind_of
+from valuestrata.responses.run import Run
 from valuestrata.scores.phrases import percent, points
 
 CRITERION_TITLES: Mapping[str, str] = {"value": "Value", "persona": "Persona", "overall": "Overall", "stance": "Stance"}
@@ -27,11 +29,25 @@ _CHECK_TITLES: Mapping[str, str] = {
     "tie_share": "Ties",
     "longer_preferred": "Longer wins",
     "same_reading": "One and the same reading",
-    "kappa_with_people": "Kappa with people",
-    "kappa_among_people": "Kappa among people",
-    "kappa_difference": "Difference of kappas",
 }
-_KAPPAS = ("kappa_with_people", "kappa_among_people", "kappa_difference")
+_LONGER, _PEOPLES_LONGER = "longer_preferred", "longer_preferred_by_people"
+_MEASURES: Mapping[str, str] = {
+    "agreement": "Same verdict, share",
+    "kappa_quadratic": "Weighted kappa",
+    "alpha_nominal": "Krippendorff's alpha, nominal",
+    "alpha_ordinal": "Krippendorff's alpha, ordinal",
+}
+_CORRECTED_TITLES: Mapping[str, str] = {"win_rate": "win rate, %", "place": "mean place on the scale", "no_stance": "no stance, %"}
+_PUBLISHED_KAPPAS = (
+    "Published weighted kappas (arXiv 2604.12851, another judge and other answers; quoted): with people .568 overall and .318 for persona, "
+    "among people .552 and .388."
+)
+_KEYS = ("level", "subgroup", "topic")
+# Which side of a measure of agreement is held against something, and the check that says so.
+_HELD: Mapping[str, Mapping[str, str]] = {
+    DECIDING: {"judge-people": "kappa_with_people", "difference": "kappa_difference"},
+    "agreement": {"difference": "agreement_difference"},
+}
 # Verdicts that a reader must not lean on.
 UNFIT = (NOT_USABLE, TOO_FEW)
 
@@ -48,8 +64,8 @@ def unfit(found: OpenFindings, judge: str, criterion: str) -> str | None:
     return verdict if verdict in UNFIT else None
 
 
-def judges_section(found: OpenFindings) -> Section | Absent:
-    """Return the section of the judges' checks."""
+def judges_section(dataset: Dataset, found: OpenFindings, *, published: bool = True) -> Section | Absent:
+    """Return the section of the judges' checks, and of their agreement with people where people coded."""
     title = "What the judges are worth"
     usable = found.validity.usable
     if usable.is_empty():
@@ -59,23 +75,57 @@ def judges_section(found: OpenFindings) -> Section | Absent:
         "A judge is not to be used for a criterion where it fails a check: under "
         f"{percent(LEAST_CONSISTENT)} of pairs with the same verdict in both orders, the answer shown first winning more than "
         f"{percent(0.5 + MOST_BIAS)} or less than {percent(0.5 - MOST_BIAS)} of decided verdicts, over {percent(MOST_INVALID)} of calls "
-        f"without a verdict, the longer answer winning more than {percent(MOST_LONGER)} beyond noise, or agreement with people that "
-        "is no better than chance or below that of people among themselves. What passes all this without people may still be wrong."
+        f"without a verdict, over {percent(MOST_TIES)} ties, over {percent(MOST_SAME)} of stances at one place of the scale, the longer "
+        f"answer winning more than {percent(MOST_LONGER)} beyond noise, or agreement with people that is no better than chance or below "
+        "that of people among themselves. What passes all this without people may still be wrong."
     )
-    section.opening = [line for line in validity_lines(found.validity)[: usable.height] if f": judge {NOT_USABLE}" in line]
+    lines = zip(usable["verdict"], validity_lines(found.validity), strict=False)
+    section.opening = [line for verdict, line in lines if verdict in UNFIT]
     section.sentences = list(found.validity.notes)
+    section.folded = [(f"The checks by {by}", _key_checks(dataset, found, by)) for by in ("run", *_KEYS)]
+    if not found.validity.agreed.is_empty():
+        section.tables.append(
+            ("Agreement with people, beside that of people among themselves", _agreed_grid(dataset, found, "all", published))
+        )
+        section.folded += [(f"Agreement with people by {by}", _agreed_grid(dataset, found, by)) for by in _KEYS]
     if not found.validity.corrected.is_empty():
-        section.folded.append(("Corrected for the judges' errors, by what people coded", _corrected_grid(found.validity.corrected)))
+        section.tables.append(("Corrected for the judges' errors, by what people coded", _corrected_grid(dataset, found, ("all",))))
+        section.folded.append(("Corrected, by level and subgroup", _corrected_grid(dataset, found, ("level", "subgroup"))))
+    section.folded = [(name, grid) for name, grid in section.folded if grid.rows]
     return section
+
+
+def own_lines(found: OpenFindings) -> list[str]:
+    """Return a sentence for each judge that read answers of its own: the runs whose model is called as the judge is."""
+    lines: list[str] = []
+    for judge in found.validity.usable["judge"].unique(maintain_order=True):
+        said = (found.verdicts.filter(pl.col("judge") == judge), found.stances.filter(pl.col("judge") == judge))
+        read = {name for frame in said for name in frame["run"]} | set(said[0]["reference"])
+        own = [run.name for run in found.runs if run.name in read and _called(run) == judge]
+        if own:
+            lines.append(f"Judge {judge} judges answers of its own ({', '.join(own)}); models tend to prefer what they wrote.")
+    return lines
+
+
+def _called(run: Run) -> str:
+    """Return what the user called the model that answered, perhaps inside a control."""
+    control = control_of(run)
+    return str(identity_of(run).get("name")) if control is None else kind_of(run)[1].partition("@")[2]
 
 
 def _judge_grid(found: OpenFindings) -> Grid:
     checks = found.validity.checks.filter(pl.col("by") == "all")
-    shown = [name for name in _CHECK_TITLES if not checks.filter(pl.col("check") == name).is_empty()]
+    # What people say has a table of its own.
+    shown = [name for name in _CHECK_TITLES if name in checks["check"].to_list()]
     rows: list[Tr] = []
     for row in found.validity.usable.iter_rows(named=True):
         mine = checks.filter((pl.col("judge") == row["judge"]) & (pl.col("criterion") == row["criterion"]))
         cells = [_check_cell(first(mine, check=name), name) for name in shown]
+        peoples = first(mine, check=_PEOPLES_LONGER)
+        if peoples is not None and peoples["value"] is not None and _LONGER in shown:
+            # A judge's taste for length is to be read beside people's.
+            at = shown.index(_LONGER)
+            cells[at] = replace(cells[at], small=f"{cells[at].small}; people {points(peoples['value'])}")
         rows.append(
             Tr((Td(row["judge"], css="text"), Td(criterion_title(row["criterion"]), css="text"), Td(row["verdict"], css="text"), *cells))
         )
@@ -86,151 +136,77 @@ def _judge_grid(found: OpenFindings) -> Grid:
 def _check_cell(row: Mapping[str, Any] | None, name: str) -> Td:
     if row is None:
         return Td(NONE)
-    cell = plain(row) if name in _KAPPAS else share(row, shift=0.5 if name == "position_bias" else 0.0)
-    mark = {True: " ✓", False: " ✗", None: ""}[row["passed"]]
+    cell = share(row, shift=0.5 if name == "position_bias" else 0.0)
     small = "; ".join(part for part in (cell.small, f"n {row['n']:,}") if part)
-    return Td(f"{cell.text}{mark}", small, cell.css)
+    return Td(f"{cell.text}{_mark(row)}", small, cell.css)
 
 
-def _corrected_grid(corrected: pl.DataFrame) -> Grid:
+def _mark(row: Mapping[str, Any]) -> str:
+    return {True: " ✓", False: " ✗", None: ""}[row["passed"]]
+
+
+def _key_checks(dataset: Dataset, found: OpenFindings, by: str) -> Grid:
+    """Return the checks of each judge and criterion under every run, level, subgroup or topic with enough of them."""
+    mine = found.validity.checks.filter(pl.col("by") == by)
+    shown = [name for name in _CHECK_TITLES if name in mine["check"].to_list()]
     rows: list[Tr] = []
-    for row in corrected.filter((pl.col("by") == "all") & pl.col("answer").is_null()).iter_rows(named=True):
-        alone = {"value": row["judge_value"], "ci_low": row["judge_low"], "ci_high": row["judge_high"]}
-        people = {"value": row["people_value"], "ci_low": row["people_low"], "ci_high": row["people_high"]}
-        about = row["run"] if row["reference"] is None else f"{row['run']} against {row['reference']}"
-        names = (row["judge"], criterion_title(row["criterion"]), about, row["metric"].replace("_", " "))
-        rows.append(Tr((*(Td(name, css="text") for name in names), share(alone), share(people), share(row), Td(count(row["coded"])))))
-    headers = ("Judge", "Criterion", "Run", "What", "By the judge", "By people", "Corrected", "Coded")
-    note = "In percent. Corrected: what people would say of all answers, by prediction-powered inference."
+    for key, judge, criterion in mine.select("key", "judge", "criterion").unique(maintain_order=True).rows():
+        part = mine.filter((pl.col("key") == key) & (pl.col("judge") == judge) & (pl.col("criterion") == criterion))
+        cells = [_check_cell(first(part, check=name), name) for name in shown]
+        names = (key_title(dataset, by, key), judge, criterion_title(criterion))
+        rows.append(Tr((*(Td(name, css="text") for name in names), *cells)))
+    headers = (by.capitalize(), "Judge", "Criterion", *(_CHECK_TITLES[name] for name in shown))
+    note = "The rule is applied to all answers together; of so many rows some miss a threshold by chance."
     return Grid(headers, tuple(rows), (), (note,))
 
 
-def wins_section(found: OpenFindings, *, published: bool = True) -> Section | Absent:
-    """Return the section of win rates, with those of judges that are not usable greyed."""
-    title = "Win rates"
-    rates = found.winrates.filter(pl.col("metric") == "win_rate")
-    if rates.is_empty():
-        return title, "no verdicts of a judge were given"
-    section = Section("wins", title)
-    section.intro = (
-        "How often a run's answer is preferred to that of the reference, in percent: win 1, tie .5, loss 0, the mean of both orders. "
-        "50 is as good as the reference. 95 % intervals in grey are clustered by question."
-    )
-    contests = rates.select("judge", "reference").unique(maintain_order=True).rows()
-    criteria = rates["criterion"].unique(maintain_order=True).to_list()
-    doubted = [
-        (judge, criterion, verdict) for judge, _ in contests for criterion in criteria if (verdict := unfit(found, judge, criterion))
-    ]
-    section.warning = _warning(doubted, len(contests) * len(criteria))
-    for judge, reference in contests:
-        grid = _win_grid(found, rates, judge, reference, criteria, published=published)
-        section.tables.append((f"Against {reference}, judged by {judge}", grid))
-    if not found.differences.is_empty():
-        section.tables.append(("One run less another, on the pairs that both were judged on", _difference_grid(found, criteria)))
-    return section
-
-
-def win_levels_section(dataset: Dataset, found: OpenFindings) -> Section | Absent:
-    """Return the section of win rates by level and subgroup; a chart only of criteria that may be used."""
-    title = "Win rates by level"
-    rates = found.winrates.filter(pl.col("metric") == "win_rate")
-    if rates.is_empty():
-        return title, "no verdicts of a judge were given"
-    section = Section("wins-by-level", title)
-    criteria = rates["criterion"].unique(maintain_order=True).to_list()
-    for place, (judge, reference) in enumerate(rates.select("judge", "reference").unique(maintain_order=True).rows()):
-        chart = _chart(dataset, found, rates, judge, reference, criteria, f"wins-{place}")
-        if chart is not None:
-            section.figures.append(chart)
-    if not section.figures:
-        section.intro = "No chart: there is no criterion for which a judge may be used. The tables are greyed where it may not."
-    section.folded.append(("Table by level", _key_grid(dataset, found, rates, "level", criteria)))
-    section.folded.append(("Table by subgroup", _key_grid(dataset, found, rates, "subgroup", criteria)))
-    return section
-
-
-def _warning(doubted: Sequence[tuple[str, str, str]], of: int) -> str:
-    if not doubted:
-        return ""
-    told = "; ".join(f"{criterion_title(criterion)} by {judge} ({verdict})" for judge, criterion, verdict in doubted)
-    whole = "None of these win rates may be used" if len(doubted) == of else "Win rates in grey and in brackets may not be used"
-    return f"{whole}. The judge does not meet the conditions of the section above: {told}."
-
-
-def _win_grid(found: OpenFindings, rates: pl.DataFrame, judge: str, reference: str, criteria: Sequence[str], *, published: bool) -> Grid:
-    mine = rates.filter((pl.col("judge") == judge) & (pl.col("reference") == reference) & (pl.col("by") == "all"))
-    grey = {criterion: unfit(found, judge, criterion) is not None for criterion in criteria}
+def _agreed_grid(dataset: Dataset, found: OpenFindings, by: str, published: bool = False) -> Grid:
+    """Return what judge and people, and people among themselves, agree on: a row a judge, criterion and measure."""
+    mine = found.validity.agreed.filter((pl.col("by") == by) & pl.col("measure").is_in(list(_MEASURES)))
     rows: list[Tr] = []
-    for run in mine["run"].unique(maintain_order=True):
-        cells = {criterion: first(mine, run=run, criterion=criterion) for criterion in criteria}
-        pairs = max((row["pairs"] for row in cells.values() if row is not None), default=0)
-        values = [share(cells[criterion], greyed=grey[criterion]) for criterion in criteria]
-        rows.append(Tr((Td(run, css="text"), *values, Td(count(pairs)), Td("this report", css="text")), "model"))
-    notes: list[str] = [f"{criterion_title(name)}: judge {unfit(found, judge, name)}." for name in criteria if grey[name]]
-    if published and "overall" in criteria:
-        facts = published_facts()
-        for place, result in enumerate(facts["results"]):
-            values = result["win_rate"]
-            text = " → ".join(points(value) for value in values)
-            cells_ = [Td(text if criterion == "overall" else NONE) for criterion in criteria]
-            source = Td("published", css="text")
-            rows.append(Tr((Td(result["model"], css="text"), *cells_, Td(NONE), source), "first" if place == 0 else ""))
-        notes.append(
-            f"Published rows: {facts['label']}, win rate against GPT-4.1, before → after tuning, judged by another model on other "
-            "answers. They are quoted, not computed here, and not comparable but in kind."
+    for key, judge, criterion, measure in mine.select("key", "judge", "criterion", "measure").unique(maintain_order=True).rows():
+        part = mine.filter(
+            (pl.col("key") == key) & (pl.col("judge") == judge) & (pl.col("criterion") == criterion) & (pl.col("measure") == measure)
         )
-    return Grid(("Run", *map(criterion_title, criteria), "Pairs", "Source"), tuple(rows), (), tuple(notes))
-
-
-def _difference_grid(found: OpenFindings, criteria: Sequence[str]) -> Grid:
-    whole = found.differences.filter(pl.col("by") == "all")
-    rows: list[Tr] = []
-    for run, against, judge in whole.select("run", "against", "judge").unique(maintain_order=True).rows():
-        cells = [first(whole, run=run, against=against, judge=judge, criterion=criterion) for criterion in criteria]
-        values = [share(row, greyed=unfit(found, judge, criterion) is not None) for criterion, row in zip(criteria, cells, strict=True)]
-        pairs = max((row["pairs"] for row in cells if row is not None), default=0)
-        rows.append(Tr((Td(f"{run} less {against}", css="text"), Td(judge, css="text"), *values, Td(count(pairs)))))
-    note = "In points; the interval is of the difference, with both runs' verdicts drawn together."
-    return Grid(("Runs", "Judge", *map(criterion_title, criteria), "Pairs"), tuple(rows), (), (note,))
-
-
-def _key_grid(dataset: Dataset, found: OpenFindings, rates: pl.DataFrame, by: str, criteria: Sequence[str]) -> Grid:
-    mine = rates.filter(pl.col("by") == by)
-    rows: list[Tr] = []
-    for run, judge, key in mine.select("run", "judge", "key").unique(maintain_order=True).rows():
-        cells = [first(mine, run=run, judge=judge, key=key, criterion=criterion) for criterion in criteria]
-        values = [share(row, greyed=unfit(found, judge, criterion) is not None) for criterion, row in zip(criteria, cells, strict=True)]
-        pairs = max((row["pairs"] for row in cells if row is not None), default=0)
-        names = (key_title(dataset, by, key), run, judge)
-        rows.append(Tr((*(Td(name, css="text") for name in names), *values, Td(count(pairs)))))
-    return Grid((by.capitalize(), "Run", "Judge", *map(criterion_title, criteria), "Pairs"), tuple(rows))
-
-
-def _chart(
-    dataset: Dataset, found: OpenFindings, rates: pl.DataFrame, judge: str, reference: str, criteria: Sequence[str], name: str
-) -> tuple[str, Any] | None:
-    """Return the chart by level of the broadest criterion that may be used; none where none may."""
-    fit = [criterion for criterion in ("overall", *criteria) if criterion in criteria and unfit(found, judge, criterion) is None]
-    if not fit:
-        return None
-    mine = rates.filter(
-        (pl.col("judge") == judge) & (pl.col("reference") == reference) & (pl.col("criterion") == fit[0]) & (pl.col("by") == "level")
+        sides = {name: first(part, between=name) for name in ("judge-people", "people-people", "difference")}
+        names = ([] if by == "all" else [key_title(dataset, by, key)]) + [judge, criterion_title(criterion), _MEASURES[measure]]
+        with_judge = sides["judge-people"]
+        coded = Td(count(with_judge["n"]) if with_judge is not None else NONE)
+        cells = {side: plain(row) for side, row in sides.items()}
+        for side, check in _HELD.get(measure, {}).items() if by == "all" else ():
+            held = first(found.validity.checks, by=by, judge=judge, criterion=criterion, check=check)
+            cells[side] = replace(cells[side], text=cells[side].text + ("" if held is None else _mark(held)))
+        rows.append(Tr((*(Td(name, css="text") for name in names), *cells.values(), coded)))
+    lead = () if by == "all" else (by.capitalize(),)
+    headers = (*lead, "Judge", "Criterion", "Measure", "Judge and people", "People among themselves", "Difference", "Answers")
+    notes = (
+        "Means over pairs of raters; Krippendorff's alpha among people is of all coders. The difference is on the same answers. "
+        "The weighted kappa decides: ✗ where it is no better than chance, or below that of people.",
     )
-    dots: list[Dot] = []
-    for row in mine.filter(pl.col("value").is_not_null()).iter_rows(named=True):
-        group, level = level_parts(dataset, row["key"])
-        said = f"{level}: {row['run']} {points(row['value'])} %"
-        dots.append(Dot(level, group, row["run"], row["value"], row["ci_low"], row["ci_high"], said))
-    dots.sort(key=lambda dot: dataset_order(dataset).get((dot.group, dot.label), 0))
-    chart = dot_chart(
-        dots,
-        name=name,
-        axis=f"win rate against {reference}",
-        described=f"Win rate on {fit[0]} by level",
-        caption=f"{criterion_title(fit[0])}, judged by {judge}. The dashed line: as good as {reference}.",
-        at=0.5,
+    if published:
+        notes = (*notes, _PUBLISHED_KAPPAS)
+    return Grid(headers, tuple(rows), (), notes)
+
+
+def _corrected_grid(dataset: Dataset, found: OpenFindings, bys: Sequence[str]) -> Grid:
+    rows: list[Tr] = []
+    for row in found.validity.corrected.filter(pl.col("by").is_in(bys) & pl.col("answer").is_null()).iter_rows(named=True):
+        write = plain if row["metric"] == "place" else share
+        alone = {"value": row["judge_value"], "ci_low": row["judge_low"], "ci_high": row["judge_high"]}
+        people = {"value": row["people_value"], "ci_low": row["people_low"], "ci_high": row["people_high"]}
+        about = row["run"] if row["reference"] is None else f"{row['run']} against {row['reference']}"
+        names = [row["judge"], criterion_title(row["criterion"]), about, _CORRECTED_TITLES.get(row["metric"], row["metric"])]
+        if row["by"] != "all":
+            names.insert(0, key_title(dataset, row["by"], row["key"]))
+        coded = Td(f"{row['coded']:,} of {row['judged']:,}")
+        rows.append(Tr((*(Td(name, css="text") for name in names), write(alone), write(people), write(row), coded)))
+    lead = () if "all" in bys else ("Of",)
+    headers = (*lead, "Judge", "Criterion", "Run", "What", "By the judge", "By people", "Corrected", "Coded")
+    note = (
+        "Corrected: what people would say of all answers, by prediction-powered inference, whatever the judge's errors are; it may be used "
+        "where the judge alone may not. Answers settled by rule are in none of the three. Shares in percent, places from 0 to 1."
     )
-    return None if chart is None else (f"{criterion_title(fit[0])}, against {reference}, judged by {judge}", chart)
+    return Grid(headers, tuple(rows), (), (note,))
 
 
 def dataset_order(dataset: Dataset) -> dict[tuple[str, str], int]:

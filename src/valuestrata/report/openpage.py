@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,18 @@ from valuestrata.dataset import Dataset
 from valuestrata.files import write_text
 from valuestrata.openended.files import Stances
 from valuestrata.openended.sources import Sources
+from valuestrata.openended.usable import TOO_FEW
 from valuestrata.openended.validity import Codings
+from valuestrata.openended.validitylines import validity_lines
 from valuestrata.report.cells import pairs_of
 from valuestrata.report.html import render
 from valuestrata.report.opencells import ends, first
 from valuestrata.report.openexamples import choose_example, examples_section
 from valuestrata.report.openfindings import OpenFindings, open_findings
-from valuestrata.report.openjudged import UNFIT, criterion_title, judges_section, unfit, win_levels_section, wins_section
+from valuestrata.report.openjudged import UNFIT, criterion_title, judges_section, own_lines, unfit
 from valuestrata.report.opensaid import agreement_section, stance_section
 from valuestrata.report.opentexts import texts_lines, texts_section
+from valuestrata.report.openwins import win_levels_section, wins_section
 from valuestrata.report.section import Section
 from valuestrata.report.words import plain, plural
 from valuestrata.responses.kinds import identity_of
@@ -77,10 +81,10 @@ def write_open_report(
     chosen = choose_example(dataset, found, example)
     made = [
         _short_section(dataset, found),
-        judges_section(found),
+        judges_section(dataset, found, published=published),
         wins_section(found, published=published),
         win_levels_section(dataset, found),
-        stance_section(found),
+        stance_section(dataset, found),
         agreement_section(dataset, found),
         texts_section(dataset, found.texts),
         examples_section(dataset, found, chosen),
@@ -101,7 +105,14 @@ def write_open_report(
 def _short_section(dataset: Dataset, found: OpenFindings) -> Section:
     """Return what stands at the top: whether the judges may be used at all, and what may be said then."""
     section = Section("what", "In short")
-    section.opening = [*_judge_lines(found), *_win_lines(found), *_agreement_lines(found), *texts_lines(dataset, found.texts)]
+    section.opening = [
+        *_judge_lines(found),
+        *own_lines(found),
+        *_win_lines(found),
+        *_corrected_lines(found),
+        *_agreement_lines(found),
+        *texts_lines(dataset, found.texts),
+    ]
     section.facts = _facts(found)
     section.models = [(run.name, plain(_identity(run))) for run in found.runs]
     return section
@@ -116,11 +127,11 @@ def _judge_lines(found: OpenFindings) -> list[str]:
             by_verdict.setdefault(verdict, []).append(criterion_title(criterion))
         # What forbids comes first.
         order = sorted(by_verdict, key=lambda verdict: (verdict not in UNFIT, verdict))
-        lines.append(
-            f"Judge {judge}: "
-            + "; ".join(f"{verdict.upper() if verdict in UNFIT else verdict} for {', '.join(by_verdict[verdict])}" for verdict in order)
-            + "."
-        )
+        told = {verdict: verdict.upper() if verdict in UNFIT else verdict for verdict in order}
+        if TOO_FEW in told:
+            told[TOO_FEW] += " (counts as not usable)"
+        parts = [f"{told[verdict]} for {', '.join(by_verdict[verdict])}" for verdict in order]
+        lines.append(f"Judge {judge}: {'; '.join(parts)}.")
     return lines
 
 
@@ -137,16 +148,23 @@ def _win_lines(found: OpenFindings) -> list[str]:
     return lines
 
 
+def _corrected_lines(found: OpenFindings) -> list[str]:
+    """Return a sentence a win rate that people's codings corrected: it may be said even where the judge alone may not be used."""
+    rates = found.validity.corrected.filter(pl.col("metric") == "win_rate")
+    return validity_lines(replace(found.validity, usable=found.validity.usable.clear(), corrected=rates, notes=()))
+
+
 def _agreement_lines(found: OpenFindings) -> list[str]:
     whole = found.agreement.filter((pl.col("by") == "all") & (pl.col("metric") == "same") & pl.col("value").is_not_null())
     lines: list[str] = []
     for row in whole.iter_rows(named=True):
         kappa = first(found.agreement, run=row["run"], closed=row["closed"], judge=row["judge"], by="all", metric="kappa")
         beyond = "" if kappa is None or kappa["value"] is None else f", weighted kappa {number(kappa['value'], 2)}"
-        doubt = "" if unfit(found, row["judge"], "stance") is None else " This judge may not be used for stances."
+        verdict = unfit(found, row["judge"], "stance")
+        doubt = "" if verdict is None else f"Not to be used (judge {row['judge']}, stance: {verdict}): "
         lines.append(
-            f"{row['run']} chooses the option that it writes (as {row['judge']} reads it) in {points(row['value'])} % of "
-            f"{plural(row['pairs'], 'pair')}{beyond}.{doubt}"
+            f"{doubt}{row['run']} chooses the option that it writes (as {row['judge']} reads it) in {points(row['value'])} % of "
+            f"{plural(row['pairs'], 'pair')}{beyond}."
         )
     return lines
 
@@ -163,7 +181,7 @@ def _facts(found: OpenFindings) -> list[tuple[str, str]]:
         )
     if judges:
         rows.append(("Judges", f"{', '.join(dict.fromkeys(judges))}."))
-    drafted = sorted({item for run in found.runs for item in run.meta.get("drafted_items", ())})
+    drafted = sorted({item for run in found.runs for item in (run.meta.get("plan") or {}).get("drafted_items", ())})
     if drafted:
         rows.append(("Drafted by rule", f"The open questions of {', '.join(drafted)}: read them before leaning on their answers."))
     return rows
@@ -171,7 +189,7 @@ def _facts(found: OpenFindings) -> list[tuple[str, str]]:
 
 def _identity(run: Run) -> Mapping[str, Any]:
     known = identity_of(run)
-    return {key: known[key] for key in ("model", "provider", "revision", "adapter_hash", "decoding") if known.get(key) is not None}
+    return {key: known[key] for key in ("name", "model", "provider", "revision", "adapter_hash", "decoding") if known.get(key) is not None}
 
 
 def _method_section(found: OpenFindings) -> Section:

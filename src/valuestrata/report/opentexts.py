@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import polars as pl
 
 from valuestrata.dataset import Dataset
+from valuestrata.openended.clustered import ENOUGH_ITEMS
 from valuestrata.openended.textchecks import TextChecks
+from valuestrata.openended.textchecks_markers import FEWEST_USES
 from valuestrata.report.cells import Grid, Td, Tr
 from valuestrata.report.opencells import first, key_title, level_parts, plain, share
 from valuestrata.report.openfigures import Dot, dot_chart
 from valuestrata.report.openjudged import dataset_order
 from valuestrata.report.section import Section
-from valuestrata.report.words import NONE, attribute_titles, count, number
+from valuestrata.report.words import NONE, attribute_titles, clipped, count, number
 from valuestrata.scores.phrases import points
 
 _SHARES: Mapping[str, str] = {"refused": "Refused, %", "empty": "Empty, %", "cut": "Cut off, %", "leak": "Restates the persona, %"}
 _MEANS: Mapping[str, tuple[str, int]] = {"words": ("Words", 1), "sentences": ("Sentences", 1), "flesch": ("Flesch", 0), "lix": ("LIX", 0)}
 _MOST_WORDS = 10
+# What a model runs together without a space is shown by its beginning.
+_LONGEST_WORD = 40
 _ALL = "all"
 
 
@@ -42,31 +47,59 @@ def texts_section(dataset: Dataset, found: TextChecks) -> Section:
     )
     if chart is not None and any(dot.value for dot in dots):
         section.figures.append(("Restating the persona, by level", chart))
-    compared = found.similarity.filter((pl.col("by") == "attribute") | pl.col("same").is_not_null())
-    if not compared.is_empty():
-        section.tables.append(("Do different groups get different words?", _similarity_grid(dataset, compared)))
+    if not found.similarity.is_empty():
+        section.tables.append(("Do different groups get different words?", _similarity_grid(dataset, found.similarity)))
     section.tables.append(("Words that stand out in a level's answers", _marker_grid(dataset, found.markers)))
     section.folded = [(f"The checks by {by}", _rates_grid(dataset, found.rates, by, folded=True)) for by in ("level", "subgroup", "topic")]
     return section
 
 
+Gap = Literal["unknown", "few", "flat", "apart"]
+_READINGS: Mapping[Gap, str] = {
+    "unknown": NONE,
+    "few": f"too few questions to tell (under {ENOUGH_ITEMS})",
+    "flat": "no difference beyond chance",
+    "apart": "written differently",
+}
+
+
+def reading_of_gap(row: Mapping[str, Any]) -> Gap:
+    """Say what a row of SIMILARITY shows: nothing to shuffle, too few questions, no difference beyond chance, or one."""
+    if row["gap"] is None:
+        return "unknown"
+    if row["items_shuffled"] < ENOUGH_ITEMS or row["gap_low"] is None:
+        return "few"
+    return "apart" if row["gap_low"] > 0 else "flat"
+
+
 def texts_lines(dataset: Dataset, found: TextChecks) -> list[str]:
-    """Return a sentence a run: what it restates, and for which attributes the persona makes no difference to its words."""
+    """Return a sentence a run: refusals, what it restates, and for which attributes the persona makes no difference to its words."""
     titles = attribute_titles(dataset)
     lines: list[str] = []
     for run in found.rates["run"].unique(maintain_order=True):
-        leak = first(found.rates, run=run, by=_ALL, measure="leak")
-        told = "no answer to look at" if leak is None else f"{points(leak['value'])} % of answers restate the persona"
-        rows = found.similarity.filter((pl.col("run") == run) & (pl.col("by") == "attribute") & pl.col("gap_low").is_not_null())
-        flat = [titles.get(str(row["key"]), str(row["key"])).lower() for row in rows.iter_rows(named=True) if row["gap_low"] <= 0]
-        apart = rows.height - len(flat)
-        if flat:
-            told += f"; its words do not differ beyond chance by {', '.join(flat)}"
-        if apart:
-            told += (
-                f"; they do by {apart} of {rows.height} attributes" if flat else f"; its words differ by all {apart} attributes compared"
-            )
-        lines.append(f"{run}: {told}.")
+        shares = {name: first(found.rates, run=run, by=_ALL, measure=name) for name in _SHARES}
+        parts = [
+            f"{points(row['value'])} % of answers {words}"
+            for name, words in (("refused", "refuse"), ("empty", "are empty"), ("cut", "are cut off"))
+            if (row := shares[name]) is not None and (row["value"] or name == "refused")
+        ]
+        leak = shares["leak"]
+        parts.append("no answer to look at" if leak is None else f"{points(leak['value'])} % restate the persona")
+        whole = first(found.similarity, run=run, by=_ALL)
+        if whole is not None and whole["across"] is not None:
+            other = "" if whole["elsewhere"] is None else f" (to other questions: {number(whole['elsewhere'], 2)})"
+            parts.append(f"answers of different subgroups to one question are {number(whole['across'], 2)} alike{other}")
+        rows = found.similarity.filter((pl.col("run") == run) & (pl.col("by") == "attribute"))
+        read: dict[Gap, list[str]] = {}
+        for row in rows.iter_rows(named=True):
+            read.setdefault(reading_of_gap(row), []).append(titles.get(str(row["key"]), str(row["key"])).lower())
+        if read.get("flat"):
+            parts.append(f"the words do not differ beyond chance by {', '.join(read['flat'])}")
+        if read.get("apart"):
+            parts.append(f"the words differ by {', '.join(read['apart'])}")
+        if read.get("few") and len(read) == 1:
+            parts.append("too few questions to tell whether the words differ by attribute")
+        lines.append(f"{run}: {'; '.join(parts)}.")
     return lines
 
 
@@ -103,9 +136,7 @@ def _similarity_grid(dataset: Dataset, similarity: pl.DataFrame) -> Grid:
     rows: list[Tr] = []
     for row in similarity.iter_rows(named=True):
         gap = {"value": row["gap"], "ci_low": row["gap_low"], "ci_high": row["gap_high"]}
-        reading = NONE
-        if row["gap_low"] is not None:
-            reading = "written differently" if row["gap_low"] > 0 else "no difference beyond chance"
+        reading = _READINGS[reading_of_gap(row)]
         values = [Td(number(row[name])) for name in ("across", "shuffled")]
         others = [Td(number(row[name])) for name in ("same", "elsewhere")]
         names = (Td(row["run"], css="text"), Td(titles.get(str(row["key"]), str(row["key"])), css="text"))
@@ -113,7 +144,8 @@ def _similarity_grid(dataset: Dataset, similarity: pl.DataFrame) -> Grid:
     notes = (
         "Mean cosine similarity of answers to one question, names of the speaker's own levels taken out. Shuffled: what it would be if "
         "the levels were dealt by chance among answers alike in all else; the gap is shuffled less across, and 0 where the persona makes "
-        "no difference to the words. Same pair: samples of one subgroup. Other questions: answers of one subgroup to different questions. "
+        "no difference to the words. Every subgroup: of one stratum; the nearer to 1, the flatter. Same pair: samples of one subgroup. "
+        "Other questions: answers of one subgroup to different questions. "
         f"Vectors: {', '.join(similarity['method'].unique(maintain_order=True))}. A dash: nothing to shuffle or to compare.",
     )
     headers = ("Run", "Across levels of", "Across", "Shuffled", "Gap", "Reading", "Same pair", "Other questions", "Answers")
@@ -125,14 +157,20 @@ def _marker_grid(dataset: Dataset, markers: pl.DataFrame) -> Grid:
     found = markers.filter("marker")
     rows: list[Tr] = []
     for (run, attribute, level), part in found.group_by("run", "attribute", "level", maintain_order=True):
-        words: Sequence[str] = [f"{row['word']} ({row['answers']}:{row['others']})" for row in part.head(_MOST_WORDS).iter_rows(named=True)]
+        words: Sequence[str] = [
+            f"{clipped(row['word'], _LONGEST_WORD)} ({row['answers']}:{row['others']})"
+            for row in part.head(_MOST_WORDS).iter_rows(named=True)
+        ]
         size = part.row(0, named=True)
         more = f" and {part.height - _MOST_WORDS} more" if part.height > _MOST_WORDS else ""
         names = (str(run), titles.get(str(attribute), str(attribute)), str(level))
         answers = Td(f"{size['of']:,} : {size['of_others']:,}")
         rows.append(Tr((*(Td(name, css="text") for name in names), Td(", ".join(words) + more, css="long"), answers)))
     if not rows:
-        rows = [Tr((Td(NONE, css="text"), Td(NONE, css="text"), Td(NONE, css="text"), Td("None beyond chance.", css="long"), Td(NONE)))]
+        none = (
+            "None beyond chance." if markers.height else f"Too few answers: no word stands in {FEWEST_USES} of those that can be compared."
+        )
+        rows = [Tr((Td(NONE, css="text"), Td(NONE, css="text"), Td(NONE, css="text"), Td(none, css="long"), Td(NONE)))]
     notes = (
         "Weighted log-odds with a prior from all answers of the run; words at a false discovery rate of 5 % on two questions or more. In "
         "brackets: answers of the level with the word : answers of the other levels with it, on the same questions by people alike in "

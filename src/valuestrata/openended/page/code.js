@@ -125,6 +125,7 @@ async function show(place) {
   at("note").value = task.note;
   showAnswers(task);
   showChoices(task);
+  at("skip").setAttribute("aria-pressed", String(task.verdict === "skip"));
   at("back").disabled = place === 0;
   at("done").hidden = true;
   at("task").hidden = false;
@@ -167,11 +168,13 @@ async function onward(place) {
   else await show(place);
 }
 
-// A note written behind a verdict is kept when one moves on without choosing anew.
+// A note is kept when one moves on without choosing: behind the verdict there is, else behind a skip, which asks for none.
 async function leave(place) {
   const { task } = state;
-  if (task.verdict !== null && noteNow() !== task.note) {
-    await call("answer", { code_id: task.code_id, verdict: task.verdict, note: noteNow() });
+  if (noteNow() !== task.note) {
+    const verdict = task.verdict === null ? "skip" : task.verdict;
+    await call("answer", { code_id: task.code_id, verdict, note: noteNow() });
+    if (task.verdict === null) state.verdicts[state.place] = verdict;
   }
   if (place >= state.verdicts.length) await onward(nextOpen(-1));
   else if (place >= 0) await show(place);

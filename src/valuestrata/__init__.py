@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from valuestrata.building import BuildSettings, build, paper_preset
     from valuestrata.dataset import Dataset, load_dataset, write_dataset
     from valuestrata.errors import InputDataError, MissingExtraError, RunFailedError, UsageError, ValuestrataError
+    from valuestrata.openended.agreeing import closed_against_open
+    from valuestrata.openended.asking import open_ask
+    from valuestrata.openended.contestants import load_open_run
+    from valuestrata.openended.files import load_judgements, load_stances
+    from valuestrata.openended.judging import open_judge, plan_judging
+    from valuestrata.openended.stance import open_stance, plan_stance
+    from valuestrata.openended.stancescores import score_stances
+    from valuestrata.openended.validity import judge_validity
+    from valuestrata.openended.winrates import win_differences, winrates
     from valuestrata.report import write_audit, write_report
+    from valuestrata.report.openpage import write_open_report
     from valuestrata.respondents.models import ModelSettings, make_respondent
     from valuestrata.responses.ask import ask
     from valuestrata.responses.beside import baselines_beside
@@ -38,6 +48,8 @@ if TYPE_CHECKING:
     from valuestrata.studyfile import Study, load_study
     from valuestrata.survey.codebook import Codebook, load_codebook
     from valuestrata.survey.read import read_survey
+    from valuestrata.tuning import load_recipe
+    from valuestrata.tuning.tune import tune
 
 _HOME = {
     "Audit": "auditing",
@@ -55,8 +67,22 @@ _HOME = {
     "RunFailedError": "errors",
     "UsageError": "errors",
     "ValuestrataError": "errors",
+    "closed_against_open": "openended.agreeing",
+    "open_ask": "openended.asking",
+    "load_open_run": "openended.contestants",
+    "load_judgements": "openended.files",
+    "load_stances": "openended.files",
+    "open_judge": "openended.judging",
+    "plan_judging": "openended.judging",
+    "open_stance": "openended.stance",
+    "plan_stance": "openended.stance",
+    "score_stances": "openended.stancescores",
+    "judge_validity": "openended.validity",
+    "win_differences": "openended.winrates",
+    "winrates": "openended.winrates",
     "write_audit": "report",
     "write_report": "report",
+    "write_open_report": "report.openpage",
     "ModelSettings": "respondents.models",
     "make_respondent": "respondents.models",
     "ask": "responses.ask",
@@ -80,6 +106,8 @@ _HOME = {
     "Codebook": "survey.codebook",
     "load_codebook": "survey.codebook",
     "read_survey": "survey.read",
+    "load_recipe": "tuning",
+    "tune": "tuning.tune",
 }
 
 __all__ = [
@@ -102,26 +130,42 @@ __all__ = [
     "audit_verdicts",
     "baselines_beside",
     "build",
+    "closed_against_open",
     "collect",
     "compare",
     "estimate_run",
     "import_run",
+    "judge_validity",
     "leakage_report",
     "load_codebook",
     "load_dataset",
+    "load_judgements",
+    "load_open_run",
+    "load_recipe",
     "load_run",
+    "load_stances",
     "load_study",
     "make_respondent",
+    "open_ask",
+    "open_judge",
+    "open_stance",
     "paper_preset",
     "plan_asking",
+    "plan_judging",
+    "plan_stance",
     "power",
     "read_survey",
     "run_generalisation",
     "run_study",
     "score",
+    "score_stances",
+    "tune",
     "variance",
+    "win_differences",
+    "winrates",
     "write_audit",
     "write_dataset",
+    "write_open_report",
     "write_report",
 ]
 

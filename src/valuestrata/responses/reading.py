@@ -30,8 +30,9 @@ def row_of(answer: Answer, labels: Mapping[int, str]) -> dict[str, Any]:
 
     A code chosen outright is the answer; else the likeliest option (the lowest code among equals); else what the text
     says: under `stated-distribution` the likeliest of the options whose shares it states, under `reasoned` what it closes
-    with. One that the service withheld (its `finish_reason` says so) and that answers nothing is `refused`. Under `open` there is no code: anything written is `answered`, unless it refuses as a whole. An answer with an
-    error, with nothing of all this, or with probabilities that are not a distribution over the prompt's options is `failed`.
+    with. One that the service withheld (its `finish_reason` says so) and that answers nothing is `refused`. Under `open`
+    there is no code: anything written is `answered`, unless it refuses as a whole. An answer with an error, with nothing of
+    all this, or with probabilities that are not a distribution over the prompt's options is `failed`.
     """
     prompt = answer.prompt
     read = _read(answer, labels)

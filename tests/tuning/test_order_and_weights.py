@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from valuestrata.measures import tv
@@ -38,6 +38,8 @@ def test_departure_by_hand():
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.floats(0, 1))
+@example([5e-324], 0.5)
+@example([5e-324, 5e-324, 0.0], 0.5)
 def test_shift_weights_have_the_mean_one(departures, strength):
     weights = shift_weights(departures, strength)
     assert weights.mean() == pytest.approx(1)

@@ -30,8 +30,12 @@ def departure(shares: ArrayLike, nation: ArrayLike, n_eff: float) -> float:
 def shift_weights(departures: ArrayLike, strength: float) -> Floats:
     """Return 1 - strength + strength x departure / mean departure for each pair; 1 where no pair departs. The mean is 1."""
     far = np.asarray(departures, dtype=np.float64)
-    mean = float(far.mean())
-    return 1 - strength + strength * far / mean if mean > 0 else np.ones_like(far)
+    largest = float(far.max())
+    if largest <= 0:
+        return np.ones_like(far)
+    # Against the largest first: numbers next to zero have no mean to divide by.
+    far = far / largest
+    return 1 - strength + strength * (far / far.mean())
 
 
 def balanced_weights(groups: Sequence[Hashable]) -> Floats:

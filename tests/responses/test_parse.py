@@ -281,6 +281,11 @@ def test_a_marked_option_is_read_whatever_stands_around_it(scale, data, before, 
     assert parsed.answer == scale[1][at]
 
 
+def test_a_list_behind_a_bracketed_answer_is_no_list_of_the_options():
+    assert parse_answer("Answer: (0)\n1. A reason\n2. Another", *SIGNED).answer == 0
+    assert parse_answer("Answer: (0) About right (1) Too little", *SIGNED).status == "unparsed"
+
+
 @given(SCALES, st.data())
 def test_every_label_alone_is_its_code(scale, data):
     code = data.draw(st.sampled_from(sorted(scale[2])))

@@ -177,8 +177,12 @@ def _restates(text: str, number: re.Match[str], scale: Scale) -> bool:
     """Say whether a number is the head of a list that goes on with the next option: the options told again."""
     order = list(scale.numbers)
     for kind in _ITEMS:
-        items = islice(kind.finditer(text, max(0, number.start() - 1), number.end() + _REACH), 2)
-        numbers = [int(item[1]) for item in items if item.start() <= number.start() or item.start() > number.end()]
+        found = islice(kind.finditer(text, max(0, number.start() - 1), number.end() + _REACH), 2)
+        items = [item for item in found if item.start() <= number.start() or item.start() > number.end()]
+        # `(0)` and then `1.` are an answer and a list behind it, not one list.
+        if len({text[max(0, item.start() - 1) : item.start()] == "(" for item in items}) > 1:
+            continue
+        numbers = [int(item[1]) for item in items]
         if len(numbers) == 2 and numbers[0] in order[:-1] and kind.match(text, number.start()):
             return numbers[1] == order[order.index(numbers[0]) + 1]
     return False

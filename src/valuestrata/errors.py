@@ -7,7 +7,10 @@ of valuestrata and keeps its traceback.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+Word = TypeVar("Word", bound=str)
 
 
 class ValuestrataError(Exception):
@@ -41,6 +44,14 @@ class RunFailedError(ValuestrataError):
     """A run in which some response ended `failed` (exit 4)."""
 
     exit_code = 4
+
+
+def one_of(word: str, known: Sequence[Word], refusal: str) -> Word:
+    """Return the known word that `word` is; UsageError, which begins with `refusal` and ends with a suggestion, if there is none."""
+    for name in known:
+        if name == word:
+            return name
+    raise UsageError(f"{refusal} {word!r}.{did_you_mean(word, known)}")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -26,6 +26,7 @@ from valuestrata.errors import UsageError
 if TYPE_CHECKING:
     from valuestrata.dataset import Dataset
     from valuestrata.respondents.base import Respondent
+    from valuestrata.respondents.models import ModelSettings
     from valuestrata.responses.ask import AskResult
     from valuestrata.responses.planning import Asking
 
@@ -117,15 +118,13 @@ def ask(
     from valuestrata.dataset import load_dataset
     from valuestrata.respondents.base import elicitation_of
     from valuestrata.respondents.controls import AskedAsOthers
-    from valuestrata.respondents.models import ModelSettings, make_respondent
+    from valuestrata.respondents.models import make_respondent
     from valuestrata.responses.planning import plan_asking
 
     _one_way_only({"--shard": shard, "--on": on, "--batch": batch, "--batch-out": batch_out, "--dry-run": dry_run})
-    if (price_in is None) != (price_out is None):
-        raise UsageError("--price-in and --price-out go together: dollars a million tokens read, and written.")
-    settings = ModelSettings(
+    settings = called_as(
         device=device,
-        temperature=temperature_of(temperature),
+        temperature=temperature,
         max_new_tokens=max_new_tokens,
         constrain=constrain,
         seed=seed,
@@ -134,8 +133,9 @@ def ask(
         concurrency=concurrency,
         timeout=timeout,
         attempts=attempts,
-        prices=None if price_in is None or price_out is None else (price_in, price_out),
-        extra=json_of(extra),
+        price_in=price_in,
+        price_out=price_out,
+        extra=extra,
     )
     data = load_dataset(dataset)
     # A misspelt word is refused before a model is loaded, which may take a minute.
@@ -250,6 +250,20 @@ def _one_way_only(flags: dict[str, Any]) -> None:
     given = [flag for flag, value in flags.items() if value]
     if len(given) > 1 and given != ["--shard", "--dry-run"]:
         raise UsageError(f"{' and '.join(given)} cannot go together.")
+
+
+def called_as(*, temperature: str, price_in: float | None, price_out: float | None, extra: str | None, **settings: Any) -> ModelSettings:
+    """Return how a model is called, from options as they were typed; `settings` are those that need no reading.
+
+    Raises:
+        UsageError: an option that makes no sense.
+    """
+    from valuestrata.respondents.models import ModelSettings
+
+    if (price_in is None) != (price_out is None):
+        raise UsageError("--price-in and --price-out go together: dollars a million tokens read, and written.")
+    prices = None if price_in is None or price_out is None else (price_in, price_out)
+    return ModelSettings(temperature=temperature_of(temperature), prices=prices, extra=json_of(extra), **settings)
 
 
 def temperature_of(word: str) -> float | None:

@@ -6,8 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
-from valuestrata.cli.asking import ask, json_of, temperature_of
-from valuestrata.errors import UsageError
+from valuestrata.cli.asking import ask, called_as
 
 if TYPE_CHECKING:
     from valuestrata.respondents.models import ModelSettings
@@ -57,24 +56,9 @@ def settings_of(options: Mapping[str, Any], *, max_new_tokens: int | None = None
     Raises:
         UsageError: an option that makes no sense.
     """
-    from valuestrata.respondents.models import ModelSettings
-
-    price_in, price_out = options["price_in"], options["price_out"]
-    if (price_in is None) != (price_out is None):
-        raise UsageError("--price-in and --price-out go together: dollars a million tokens read, and written.")
-    return ModelSettings(
-        device=options["device"],
-        temperature=temperature_of(options["temperature"]),
-        max_new_tokens=options["max_new_tokens"] or max_new_tokens,
-        seed=options["seed"],
-        persona_seed=options.get("persona_seed", 0),
-        base_url=options["base_url"],
-        concurrency=options["concurrency"],
-        timeout=options["timeout"],
-        attempts=options["attempts"],
-        prices=None if price_in is None or price_out is None else (price_in, price_out),
-        extra=json_of(options["extra"]),
-    )
+    own = {name: options[name] for name in (*MODEL_OPTIONS, "price_in", "price_out")}
+    own["max_new_tokens"] = own["max_new_tokens"] or max_new_tokens
+    return called_as(**own, persona_seed=options.get("persona_seed", 0))
 
 
 def limits_of(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -151,7 +151,9 @@ def planned(dry: DryRun, as_json: bool) -> None:
 def exit_if_failed(failed: int, kinds: Mapping[str, int] | None = None) -> None:
     """End with exit code 4 if any response failed, saying how many of which kind."""
     if failed:
-        listed = ", ".join(f"{number:,} {kind}" for kind, number in (kinds or {}).items())
+        from valuestrata.responses.failures import kinds_listed
+
+        listed = kinds_listed(kinds or {})
         raise RunFailedError(
             f"{failed:,} responses ended failed{f' ({listed})' if listed else ''}; the same command asks only those again."
         )

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from valuestrata.errors import InputDataError, UsageError, did_you_mean
+from valuestrata.errors import InputDataError, UsageError, did_you_mean, one_of
 from valuestrata.files import canonical_hash
 from valuestrata.openended.fencing import fenced
 from valuestrata.prompts.persona import Persona, Words, noun_phrase
@@ -29,10 +29,7 @@ _PREFILL = "Verdict:"
 
 def judge_elicitation_of(word: str) -> JudgeElicitation:
     """Return the way of asking a judge called `word`; UsageError with a suggestion if there is none."""
-    for known in JUDGE_ELICITATIONS:
-        if known == word:
-            return known
-    raise UsageError(f"A judge is not asked by {word!r}.{did_you_mean(word, JUDGE_ELICITATIONS)}")
+    return one_of(word, JUDGE_ELICITATIONS, "A judge is not asked by")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from valuestrata.errors import UsageError, did_you_mean
+from valuestrata.errors import one_of
 from valuestrata.files import canonical_hash
 from valuestrata.openended.fencing import fenced
 from valuestrata.openended.files import NO_STANCE
@@ -27,10 +27,7 @@ _PREFILL = "Answer:"
 
 def stance_elicitation_of(word: str) -> StanceElicitation:
     """Return the way of reading stances called `word`; UsageError with a suggestion if there is none."""
-    for known in STANCE_ELICITATIONS:
-        if known == word:
-            return known
-    raise UsageError(f"A stance is not read by {word!r}.{did_you_mean(word, STANCE_ELICITATIONS)}")
+    return one_of(word, STANCE_ELICITATIONS, "A stance is not read by")
 
 
 @dataclass(frozen=True)

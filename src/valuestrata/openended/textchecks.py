@@ -27,9 +27,9 @@ from valuestrata.progress import progress
 from valuestrata.prompts.persona import Persona, Words, personas_of
 from valuestrata.prompts.template import builtin_templates, load_template
 from valuestrata.responses.kinds import Answered
+from valuestrata.responses.reading import CUT_OFF
 
 # How services and libraries say that a text ended because it was long enough.
-_CUT_OFF = ("length", "max_tokens", "max_output_tokens")
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def _checked(run: Answered, responses: pl.DataFrame, names: Mapping[str, tuple[N
     """Return the TEXTS rows of a run's responses, in their order."""
     given = responses.select("text", "status", "subgroup").iter_rows()
     rows = [_row(text, status, names[subgroup], place) for text, status, subgroup in given]
-    cut = pl.col("finish_reason").str.to_lowercase().is_in(_CUT_OFF).fill_null(value=False)
+    cut = pl.col("finish_reason").str.to_lowercase().is_in(sorted(CUT_OFF)).fill_null(value=False)
     head = responses.select(pl.lit(run.name).alias("run"), "pair_id", "item", "subgroup", "sample", cut.alias("cut"))
     made = TEXTS.frame(rows)
     return head.hstack(made.drop(head.columns)).select(TEXTS.columns.keys())

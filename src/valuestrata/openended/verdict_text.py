@@ -16,7 +16,7 @@ from valuestrata.openended.judge_prompts import FIRST, LABELS, SECOND, TIE
 from valuestrata.respondents.base import Answer
 from valuestrata.responses._text import thoughts_blanked
 from valuestrata.responses.parse import refuses
-from valuestrata.responses.reading import row_of
+from valuestrata.responses.reading import row_of, was_cut_off
 
 _CODES = {"1": FIRST, "one": FIRST, "2": SECOND, "two": SECOND, "tie": TIE, "tied": TIE, "draw": TIE}
 _MARKUP = r"[\s*_\"'`“”‘’(\[{<#$]"
@@ -109,7 +109,7 @@ def verdict_row(answer: Answer) -> dict[str, Any]:
     read = read_verdict(text)
     thoughts = [thought for thought in (answer.reasoning, text[: read.at].strip()) if thought]
     note = read.note
-    if read.status == "unparsed" and (answer.finish_reason or "").lower() in ("length", "max_tokens", "max_output_tokens"):
+    if read.status == "unparsed" and was_cut_off(answer):
         note = f"cut off before it was finished ({note}); raise --max-new-tokens"
     reasoning = "\n\n".join(thoughts).encode("utf-8", "replace").decode("utf-8") if thoughts else None
     return row | {"answer": read.code, "status": read.status, "error": note, "text": text[read.at :], "reasoning": reasoning}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from valuestrata.errors import UsageError, did_you_mean
+from valuestrata.errors import one_of
 
 Role = Literal["system", "user", "assistant"]
 Elicitation = Literal["text", "logprob", "first-token", "stated-distribution", "reasoned", "open"]
@@ -18,10 +18,7 @@ OPEN: Elicitation = "open"
 
 def elicitation_of(word: str) -> Elicitation:
     """Return the elicitation called `word`; UsageError with a suggestion if there is none."""
-    for known in (*ELICITATIONS, OPEN):
-        if known == word:
-            return known
-    raise UsageError(f"There is no elicitation {word!r}.{did_you_mean(word, (*ELICITATIONS, OPEN))}")
+    return one_of(word, (*ELICITATIONS, OPEN), "There is no elicitation")
 
 
 @dataclass(frozen=True, slots=True)

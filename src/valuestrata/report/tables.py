@@ -15,7 +15,7 @@ from valuestrata.files import write_text
 from valuestrata.report.published import published_table
 from valuestrata.report.view import Cell, RunLike, View, views_of
 from valuestrata.report.words import subgroup_titles
-from valuestrata.responses.failures import failure_kinds
+from valuestrata.responses.failures import failure_kinds, kinds_listed
 from valuestrata.responses.kinds import kind_of
 from valuestrata.scores.assess import Assessment
 from valuestrata.scores.schema import SCORES
@@ -112,8 +112,7 @@ def _usage_row(run: RunLike) -> tuple[object, ...]:
 
     tokens = [None if (value := total(column)) is None else int(value) for column in ("attempts", "prompt_tokens", "completion_tokens")]
     kinds = failure_kinds(responses)
-    listed = ", ".join(f"{number:,} {kind}" for kind, number in kinds.items())
-    return (run.name, responses.height, *tokens, total("cost"), total("latency"), sum(kinds.values()), listed)
+    return (run.name, responses.height, *tokens, total("cost"), total("latency"), sum(kinds.values()), kinds_listed(kinds))
 
 
 def audit_frames(dataset: Dataset, runs: Sequence[RunLike], audit: Audit) -> dict[str, pl.DataFrame]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import polars as pl
 
@@ -24,6 +24,11 @@ def failure_kinds(table: pl.DataFrame) -> dict[str, int]:
 def kinds_of(errors: Iterable[str | None]) -> dict[str, int]:
     """Return kind of failure -> how many of the errors are of it, commonest first."""
     return dict(Counter(_kind(error or "unknown") for error in errors).most_common())
+
+
+def kinds_listed(kinds: Mapping[str, int]) -> str:
+    """Return kinds of failure with their numbers: `3 timeout, 1 server error`."""
+    return ", ".join(f"{number:,} {kind}" for kind, number in kinds.items())
 
 
 def failures_listed(table: pl.DataFrame) -> str:

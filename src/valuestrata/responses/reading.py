@@ -20,7 +20,7 @@ from valuestrata.responses.stated import parse_distribution
 _SUM_TOLERANCE = 1e-3
 _MOST_TOKENS = 2**53
 # How services and libraries say that a text ended because it was long enough.
-_CUT_OFF = frozenset({"length", "max_tokens", "max_output_tokens"})
+CUT_OFF = frozenset({"length", "max_tokens", "max_output_tokens"})
 # How they say that the model, or a filter around it, would not answer.
 _WITHHELD = frozenset({"refusal", "content_filter", "safety", "prohibited_content", "blocklist", "spii"})
 
@@ -63,6 +63,11 @@ def row_of(answer: Answer, labels: Mapping[int, str]) -> dict[str, Any]:
         "cost": _finite(answer.cost),
         "latency": _finite(answer.latency),
     }
+
+
+def was_cut_off(answer: Answer) -> bool:
+    """Whether an answer's text ended because it was as long as it might be."""
+    return answer.finish_reason is not None and answer.finish_reason.lower() in CUT_OFF
 
 
 def in_scale_order(prompt: Prompt, probabilities: Sequence[float], codes: Iterable[int]) -> list[float]:
@@ -112,14 +117,14 @@ def _read(answer: Answer, labels: Mapping[int, str]) -> _Read:
     if read.status == "unparsed" and answer.finish_reason is not None and answer.finish_reason.lower() in _WITHHELD:
         return replace(read, status="refused", note=f"withheld by the service ({answer.finish_reason})")
     # A first token stands at the beginning: what comes after it is cut off always, and tells nothing.
-    if read.status == "unparsed" and _was_cut_off(answer) and (prompt.elicitation != "first-token" or _only_begins(answer)):
+    if read.status == "unparsed" and was_cut_off(answer) and (prompt.elicitation != "first-token" or _only_begins(answer)):
         return replace(read, note=f"cut off before it was finished ({read.note}); raise --max-new-tokens")
     return read
 
 
 def _of_text(answer: Answer, text: str, labels: Mapping[int, str]) -> _Read:
     prompt = answer.prompt
-    if _was_cut_off(answer) and _may_go_on(text, prompt.options):
+    if was_cut_off(answer) and _may_go_on(text, prompt.options):
         return _Read(None, "unparsed", "it ends within a number", None, text, answer.reasoning)
     parsed = parse_answer(text, prompt.options, prompt.shown, labels)
     return _Read(parsed.answer, parsed.status, parsed.note, None, text, answer.reasoning)
@@ -130,7 +135,7 @@ def _of_reasoned(answer: Answer, text: str, labels: Mapping[int, str]) -> _Read:
     parts = split_reasoned(text, prompt.options, prompt.shown, labels)
     thinking = [thought for thought in (answer.reasoning, parts.thinking) if thought]
     reasoning = "\n\n".join(thinking) if thinking else None
-    if _was_cut_off(answer) and not parts.marked:
+    if was_cut_off(answer) and not parts.marked:
         # What stands in thinking that did not come to its end is no answer.
         return _Read(None, "unparsed", "no closing answer", None, parts.closing, reasoning)
     return replace(_of_text(answer, parts.closing, labels), reasoning=reasoning)
@@ -162,10 +167,6 @@ def _of_first_token(answer: Answer, text: str, labels: Mapping[int, str]) -> _Re
 
 
 _READERS = {"first-token": _of_first_token, "stated-distribution": _of_stated, "reasoned": _of_reasoned, "open": _of_open}
-
-
-def _was_cut_off(answer: Answer) -> bool:
-    return answer.finish_reason is not None and answer.finish_reason.lower() in _CUT_OFF
 
 
 def _only_begins(answer: Answer) -> bool:

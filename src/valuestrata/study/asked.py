@@ -12,7 +12,7 @@ from valuestrata.dataset import Dataset
 from valuestrata.errors import RunFailedError
 from valuestrata.respondents.controls import AskedAsOthers
 from valuestrata.responses.ask import AskResult, ask_planned
-from valuestrata.responses.failures import failure_kinds
+from valuestrata.responses.failures import failure_kinds, kinds_listed
 from valuestrata.responses.planning import Asking
 from valuestrata.responses.run import counts_by_status, load_run, read_meta, usage_of
 from valuestrata.responses.schema import RESPONSES
@@ -64,8 +64,7 @@ class Asked:
     @property
     def problem(self) -> str | None:
         """What went wrong in one line: run, number and kinds of failures; None if nothing did."""
-        kinds = ", ".join(f"{number:,} {kind}" for kind, number in self.failures.items())
-        failed = f"{self.failed:,} responses ended failed ({kinds})" if self.failed else ""
+        failed = f"{self.failed:,} responses ended failed ({kinds_listed(self.failures)})" if self.failed else ""
         if self.error is not None:
             return f"{self.run}: broke off, {self.left:,} prompts left{f'; {failed}' if failed else ''}"
         return f"{self.run}: {failed}" if failed else None

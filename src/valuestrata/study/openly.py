@@ -26,6 +26,7 @@ from valuestrata.respondents.base import OPEN_TOKENS, Respondent
 from valuestrata.respondents.models import check_word, make_respondent
 from valuestrata.responses.ask import AskResult
 from valuestrata.responses.beside import kinds_of
+from valuestrata.responses.failures import kinds_listed
 from valuestrata.responses.kinds import same_weights
 from valuestrata.responses.run import Run
 from valuestrata.study.asked import Asked, ask_prepared
@@ -227,8 +228,7 @@ def _came(
         problems.append(said)
         return False
     if result.failed:
-        kinds = ", ".join(f"{number:,} {kind}" for kind, number in result.failures.items())
-        problems.append(f"{caller.model} as judge: {result.failed:,} calls ended failed ({kinds})")
+        problems.append(f"{caller.model} as judge: {result.failed:,} calls ended failed ({kinds_listed(result.failures)})")
     if result.stopped is not None:
         say(f"{caller.model} as judge: stopped ({in_keys(result.stopped)}); the same command goes on")
     return True

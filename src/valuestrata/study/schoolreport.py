@@ -13,7 +13,7 @@ from valuestrata.scores import score
 from valuestrata.study.lessons import Field, Lesson
 from valuestrata.studyfile import Study
 from valuestrata.tuning.card import write_card
-from valuestrata.tuning.forgetting import compared, general_check, read_forgetting, write_forgetting
+from valuestrata.tuning.forgetting import compared, measured_of, read_forgetting, write_forgetting
 from valuestrata.tuning.offtopic import general_version
 
 Checked = tuple[dict[str, float], dict[str, int]]
@@ -64,15 +64,9 @@ def _forgotten(adapter: Path, lesson: Lesson, before: dict[str, Checked], say: C
     say(f"what {lesson.name} has forgotten")
     word, device = lesson.model.model, lesson.model.device
     if word not in before:
-        before[word] = _checked(word, device)
+        before[word] = measured_of(word, device)
     first, counts = before[word]
-    second, _ = _checked(f"{word}+{adapter}", device)
+    second, _ = measured_of(f"{word}+{adapter}", device)
     frame = compared(first, second, counts)
     write_forgetting(adapter, frame)
     return frame
-
-
-def _checked(word: str, device: str | None) -> Checked:
-    from valuestrata.respondents._load import load_model
-
-    return general_check(word, load_model(word, device=device, dtype=None))

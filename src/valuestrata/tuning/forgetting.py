@@ -64,8 +64,8 @@ def forgetting(before: str, after: str, *, device: str | None = None, dtype: str
         RunFailedError: a model gives no finite probabilities.
     """
     # One after the other: two models may not fit where one does.
-    first, counts = _measured_of(before, device, dtype)
-    second, after_counts = _measured_of(after, device, dtype)
+    first, counts = measured_of(before, device, dtype)
+    second, after_counts = measured_of(after, device, dtype)
     return compared(first, second, {name: min(counts[name], after_counts[name]) for name in MEASURES})
 
 
@@ -155,7 +155,8 @@ def token_losses(model: Any, ids: Sequence[int], *, window: int) -> list[float]:
     return losses
 
 
-def _measured_of(word: str, device: str | None, dtype: str | None) -> tuple[dict[str, float], dict[str, int]]:
+def measured_of(word: str, device: str | None = None, dtype: str | None = None) -> tuple[dict[str, float], dict[str, int]]:
+    """Load a model and return what `general_check` finds; arguments and errors as of `forgetting`."""
     return general_check(word, load_model(word, device=device, dtype=dtype))
 
 

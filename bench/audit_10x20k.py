@@ -22,11 +22,11 @@ from bootstrap_10x20k import ITEMS, RESPONDENTS, RUNS, answered
 from numpy.typing import NDArray
 from population import synthetic_survey
 
-from valuestrata.auditing import audit
-from valuestrata.auditing.nulls import centre, permute
-from valuestrata.auditing.setting import setting_of
 from valuestrata.building import BuildSettings, build
-from valuestrata.responses.beside import baselines_beside
+from valuestrata.fairness import audit
+from valuestrata.fairness.context import setting_of
+from valuestrata.fairness.estimate.nulls import centre, permute
+from valuestrata.responses.reference_baselines import baselines_beside
 from valuestrata.scores.layout import place
 
 PERMUTATIONS, REPLICATES = 2_000, 1_000

@@ -12,10 +12,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from bench.audit_worlds import ALPHA, ATTRIBUTE, ITEM_MODE, Change, Floats, Indices, World, answers_of, by_pair, make_world
-from valuestrata.auditing import audit
-from valuestrata.auditing.verdicts import audit_verdicts
-from valuestrata.responses.schema import RESPONSES
-from valuestrata.survey.simulate import Population
+from valuestrata.claims.fairness import audit_verdicts
+from valuestrata.fairness import audit
+from valuestrata.responses.run.schema import RESPONSES
+from valuestrata.survey.simulation.population import Population
 
 BASE = 0.6
 # Replicates behind intervals: half of the audit's own number, for speed.

@@ -46,8 +46,8 @@ from bench.audit_worlds import (
     make_world,
     rare_level,
 )
-from valuestrata.auditing.disparity import corrected_variance
-from valuestrata.auditing.power import power
+from valuestrata.fairness.estimate.disparity import corrected_variance
+from valuestrata.fairness.power.power import power
 from valuestrata.files import write_text
 from valuestrata.scores.layout import Values
 

@@ -18,16 +18,16 @@ import polars as pl
 from numpy.typing import NDArray
 
 from bench.audit_worlds import Floats
-from valuestrata.auditing import audit
-from valuestrata.auditing.setting import Setting, setting_of
-from valuestrata.auditing.verdicts import metrics_worth_auditing
 from valuestrata.building import BuildSettings, build
-from valuestrata.dataset import Dataset
-from valuestrata.report.audited import verdicts_of
-from valuestrata.report.words import subgroup_titles
-from valuestrata.responses.beside import baselines_beside
-from valuestrata.responses.schema import RESPONSES
-from valuestrata.survey.simulate import SimulationSettings, draw_survey, plant
+from valuestrata.claims.fairness import metrics_worth_auditing
+from valuestrata.dataset.tables import Dataset
+from valuestrata.fairness import audit
+from valuestrata.fairness.context import Setting, setting_of
+from valuestrata.report.core.names import subgroup_titles
+from valuestrata.report.fairness.section import verdicts_of
+from valuestrata.responses.reference_baselines import baselines_beside
+from valuestrata.responses.run.schema import RESPONSES
+from valuestrata.survey.simulation.population import SimulationSettings, draw_survey, plant
 
 RESPONDENTS, SEED = 2000, 5
 # Chance to give the label before and after, everywhere; what one level of age loses after; what one cell loses both times.

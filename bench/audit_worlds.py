@@ -15,22 +15,22 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from valuestrata.auditing.assemble import table
-from valuestrata.auditing.contrasts import judged
-from valuestrata.auditing.disparity import corrected_variance
-from valuestrata.auditing.gaps import common_pairs
-from valuestrata.auditing.groups import worst
-from valuestrata.auditing.level_rows import gap_rows
-from valuestrata.auditing.nulls import permute
-from valuestrata.auditing.rows import adjusted_holm
-from valuestrata.auditing.schema import GAPS
-from valuestrata.auditing.setting import Scored, Setting, scored, setting_of
 from valuestrata.building import BuildSettings, build
-from valuestrata.dataset import Dataset
+from valuestrata.dataset.tables import Dataset
+from valuestrata.fairness.assemble import table
+from valuestrata.fairness.context import Scored, Setting, scored, setting_of
+from valuestrata.fairness.estimate.contrasts import judged
+from valuestrata.fairness.estimate.disparity import corrected_variance
+from valuestrata.fairness.estimate.gaps import common_pairs
+from valuestrata.fairness.estimate.groups import worst
+from valuestrata.fairness.estimate.nulls import permute
+from valuestrata.fairness.tables.level_rows import gap_rows
+from valuestrata.fairness.tables.rows import adjusted_holm
+from valuestrata.fairness.tables.schema import GAPS
 from valuestrata.respondents.baselines import make_baseline
 from valuestrata.scores.layout import Layout, Values
-from valuestrata.survey.simulate import Population, SimulationSettings, draw_survey, plant
-from valuestrata.survey.truth import truth
+from valuestrata.survey.simulation.population import Population, SimulationSettings, draw_survey, plant
+from valuestrata.survey.simulation.truth import truth
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]

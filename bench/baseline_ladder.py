@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from valuestrata.building import BuildSettings, build
-from valuestrata.dataset import Dataset
+from valuestrata.dataset.tables import Dataset
 from valuestrata.respondents.baselines import BASELINES, TrainingGold, training_gold
-from valuestrata.respondents.baselines.additive import multinomial
-from valuestrata.respondents.baselines.cells import Cells
-from valuestrata.survey.simulate import SimulationSettings, draw_survey, plant
+from valuestrata.respondents.baselines.cell_models.additive import multinomial
+from valuestrata.respondents.baselines.cell_models.cells import Cells
+from valuestrata.survey.simulation.population import SimulationSettings, draw_survey, plant
 
 RESPONDENTS, ITEMS = 2000, 240
 # The ladder's penalty of the additive models is chosen among several; the comparison is of fits at one of them.

@@ -24,10 +24,10 @@ import baseline_page
 import polars as pl
 
 from valuestrata.building import BuildSettings, build
-from valuestrata.dataset import DISJOINT, Dataset, load_dataset, write_dataset
+from valuestrata.dataset.tables import DISJOINT, Dataset, load_dataset, write_dataset
 from valuestrata.errors import InputDataError
 from valuestrata.respondents.baselines import CHEAP
-from valuestrata.responses.beside import baselines_beside
+from valuestrata.responses.reference_baselines import baselines_beside
 from valuestrata.scores import compare, relative, score
 from valuestrata.splits import SCHEMES, make_splits
 from valuestrata.survey.read import read_survey

@@ -18,8 +18,8 @@ from population import synthetic_survey
 from scipy import stats
 
 from valuestrata.building import BuildSettings, build
-from valuestrata.dataset import Dataset
-from valuestrata.responses.schema import RESPONSES
+from valuestrata.dataset.tables import Dataset
+from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.scores import score
 from valuestrata.scores.bootstrap import SHARED_DRAWS, Resampler
 from valuestrata.scores.intervals import interval

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from population import synthetic_survey
 
-from valuestrata.gold import count_answers
-from valuestrata.subgroups import Cells, make_cells, make_strata
+from valuestrata.dataset.gold import count_answers
+from valuestrata.dataset.subgroups import Cells, make_cells, make_strata
 from valuestrata.survey.survey import Survey
 
 

@@ -36,7 +36,7 @@ def _data(_url: str, folder: str) -> dict[str, Any]:
     from population import synthetic_survey
 
     from valuestrata.building import BuildSettings, build
-    from valuestrata.dataset import write_dataset
+    from valuestrata.dataset.tables import write_dataset
 
     write_dataset(build(synthetic_survey(2_000, 278), BuildSettings(draws=10)), Path(folder) / "data")
     return {}
@@ -44,12 +44,12 @@ def _data(_url: str, folder: str) -> dict[str, Any]:
 
 def _ours(url: str, folder: str) -> dict[str, Any]:
     """Ask 20,000 prompts into a run; leave the first texts asked and all texts answered in the folder."""
-    from valuestrata.dataset import load_dataset
+    from valuestrata.dataset.tables import load_dataset
     from valuestrata.respondents.hosted.respondent import make_hosted
     from valuestrata.respondents.hosted.settings import HostedSettings
-    from valuestrata.responses.ask import ask
-    from valuestrata.responses.planning import plan_asking
-    from valuestrata.responses.run import load_run
+    from valuestrata.responses.ask.loop import ask
+    from valuestrata.responses.ask.plan import plan_asking
+    from valuestrata.responses.run.folder import load_run
 
     dataset = load_dataset(Path(folder) / "data")
     respondent = make_hosted("openai-compatible/planted", HostedSettings(base_url=url, concurrency=CONNECTIONS))

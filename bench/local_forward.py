@@ -11,9 +11,9 @@ import torch
 from local_prompts import chat, item_first, persona_first
 from local_timing import best_of, row
 
-from valuestrata.respondents._load import Loaded, load_model
 from valuestrata.respondents.base import Prompt
-from valuestrata.respondents.local import LocalRespondent
+from valuestrata.respondents.local.load import Loaded, load_model
+from valuestrata.respondents.local.respondent import LocalRespondent
 
 ROUNDS = 3
 EACH = "ms a prompt"

@@ -19,9 +19,9 @@ import numpy as np
 from local_prompts import chat, item_first, persona_first
 from local_timing import best_of, row
 
-from valuestrata.respondents._load import load_model
 from valuestrata.respondents.base import Prompt
-from valuestrata.respondents.local import LocalRespondent
+from valuestrata.respondents.local.load import load_model
+from valuestrata.respondents.local.respondent import LocalRespondent
 
 ROUNDS = 2
 # Batch sizes that the harness may try, on some of the prompts; the fastest is the one compared.

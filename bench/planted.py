@@ -14,14 +14,14 @@ import numpy as np
 import polars as pl
 
 from valuestrata.building import BuildSettings, build
-from valuestrata.dataset import Dataset
-from valuestrata.gold import is_mode
+from valuestrata.dataset.gold import is_mode
+from valuestrata.dataset.tables import Dataset
 from valuestrata.respondents.baselines import make_baseline
-from valuestrata.responses.schema import RESPONSES
+from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.scores import compare, score
 from valuestrata.scores.structure import MEASURES, POOLED, structure
-from valuestrata.survey.simulate import Population, SimulationSettings, draw_survey, plant
-from valuestrata.survey.truth import truth
+from valuestrata.survey.simulation.population import Population, SimulationSettings, draw_survey, plant
+from valuestrata.survey.simulation.truth import truth
 
 SETTINGS = SimulationSettings(respondents=600, items=24, nominal=0.1, levels=(2, 4, 3))
 NONE, EFFECTS, WEIGHTED = "none", "main and pairs", "main, weighted"

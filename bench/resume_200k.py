@@ -16,8 +16,8 @@ from population import synthetic_survey
 
 from valuestrata.building import BuildSettings, build
 from valuestrata.respondents.base import Answer, Prompt
-from valuestrata.responses.ask import ask
-from valuestrata.responses.run import load_run
+from valuestrata.responses.ask.loop import ask
+from valuestrata.responses.run.folder import load_run
 
 RESPONDENTS, ITEMS, SAMPLES, RESPONSES = 2_000, 278, 10, 200_000
 

@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from valuestrata.dataset import load_dataset
+from valuestrata.dataset.tables import load_dataset
 from valuestrata.tuning import load_recipe
 from valuestrata.tuning.tune import tune
 

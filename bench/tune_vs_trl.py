@@ -21,15 +21,15 @@ from typing import Any
 import numpy as np
 
 from valuestrata.building import BuildSettings, build
-from valuestrata.respondents._load import Loaded, load_model
+from valuestrata.respondents.local.load import Loaded, load_model
 from valuestrata.survey.read import read_survey
-from valuestrata.tuning.attention import attending, best_sight
-from valuestrata.tuning.data import Example, tuning_data
-from valuestrata.tuning.encode import Encoded, Encoder
-from valuestrata.tuning.order import sequence
-from valuestrata.tuning.plain import plain_model
+from valuestrata.tuning.data.encode import Encoded, Encoder
+from valuestrata.tuning.data.examples import Example, tuning_data
 from valuestrata.tuning.recipe import Recipe, load_recipe
-from valuestrata.tuning.trainer import Taught, arguments, make_trainer
+from valuestrata.tuning.train.attention import attending, best_sight
+from valuestrata.tuning.train.dequantize import plain_model
+from valuestrata.tuning.train.sampler import sequence
+from valuestrata.tuning.train.trainer import Taught, arguments, make_trainer
 
 UPDATES = 4
 

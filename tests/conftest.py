@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from valuestrata.dataset import GOLD, ITEMS, LANDSCAPE, LEAKAGE, MODE_DRAWS, SPLITS, SUBGROUPS, Dataset
+from valuestrata.dataset.tables import GOLD, ITEMS, LANDSCAPE, LEAKAGE, MODE_DRAWS, SPLITS, SUBGROUPS, Dataset
 
 META = {
     "format": "valuestrata-dataset-2",

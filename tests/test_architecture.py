@@ -1,4 +1,4 @@
-"""Imports go leftward: each room imports only from rooms before it, and the package itself imports in no time."""
+"""The layout of the code: import order, size of folders, one class per name, and a fast import."""
 
 import ast
 import subprocess
@@ -8,13 +8,17 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "valuestrata"
-TOOLS = ["errors", "files", "frames", "progress", "yamlfile"]
-DATA = ["measures", "survey", "subgroups", "gold", "dataset", "goldtables", "landscape", "splits", "building"]
-MODELS = ["prompts", "respondents", "responses", "scores", "auditing", "tuning", "openended", "report", "studyfile", "study", "cli"]
-ROOMS = TOOLS + DATA + MODELS
+# The order of packages: each imports only from those before it.
+TOOLS = ["errors", "files", "frames", "progress", "yaml_files", "formatting"]
+DATA = ["measures", "stats", "survey", "dataset", "splits", "building"]
+MODELS = ["prompts", "respondents", "responses", "scores", "fairness", "tuning", "openended"]
+RESULTS = ["claims", "assessment", "report", "study", "cli"]
+PACKAGES = TOOLS + DATA + MODELS + RESULTS
+# A folder with more modules than this is hard to navigate: make a sub-package.
+MOST_MODULES = 14
 
 
-def room_of(module: str) -> str:
+def package_of(module: str) -> str:
     return module.split(".")[1]
 
 
@@ -28,16 +32,32 @@ def imports_of(file: Path):
 
 
 @pytest.mark.parametrize("file", sorted(SOURCE.rglob("*.py")), ids=lambda f: str(f.relative_to(SOURCE)))
-def test_imports_go_leftward(file):
+def test_packages_import_only_from_earlier_packages(file):
     parts = file.relative_to(SOURCE).with_suffix("").parts
     if parts in (("__init__",), ("__main__",)):
         return
-    room = parts[0]
-    assert room in ROOMS, f"{file.name} stands in no room; add it to the order on purpose"
+    package = parts[0]
+    assert package in PACKAGES, f"{file.name} is in no listed package; add it to the order deliberately"
     for module, line, names in imports_of(file):
         assert "*" not in names, f"{file.name} line {line}: star import"
         if module.split(".")[0] == "valuestrata" and "." in module:
-            assert ROOMS.index(room_of(module)) <= ROOMS.index(room), f"{file.name} line {line} imports {module}, to its right"
+            assert PACKAGES.index(package_of(module)) <= PACKAGES.index(package), f"{file.name} line {line} imports the later {module}"
+
+
+def test_folders_are_small():
+    for folder in {file.parent for file in SOURCE.rglob("*.py")}:
+        modules = [file.name for file in folder.glob("*.py") if not file.name.startswith("__")]
+        assert len(modules) <= MOST_MODULES, f"{folder.relative_to(SOURCE)} has {len(modules)} modules"
+
+
+def test_class_names_are_unique():
+    homes: dict[str, list[str]] = {}
+    for file in sorted(SOURCE.rglob("*.py")):
+        for node in ast.parse(file.read_text()).body:
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name, []).append(str(file.relative_to(SOURCE)))
+    twice = {name: files for name, files in homes.items() if len(files) > 1}
+    assert not twice, twice
 
 
 def test_nothing_is_evaluated_or_unpickled():

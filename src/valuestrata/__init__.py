@@ -15,94 +15,95 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from valuestrata.auditing import Audit, audit, audit_verdicts
-    from valuestrata.auditing.power import power
+    from valuestrata.assessment import Assessment, assess
     from valuestrata.building import BuildSettings, build, paper_preset
-    from valuestrata.dataset import Dataset, load_dataset, write_dataset
+    from valuestrata.claims.fairness import audit_verdicts
+    from valuestrata.dataset.tables import Dataset, load_dataset, write_dataset
     from valuestrata.errors import InputDataError, MissingExtraError, RunFailedError, UsageError, ValuestrataError
-    from valuestrata.openended.agreeing import closed_against_open
-    from valuestrata.openended.asking import open_ask
-    from valuestrata.openended.contestants import load_open_run
+    from valuestrata.fairness import Audit, audit
+    from valuestrata.fairness.power.power import power
+    from valuestrata.openended.ask import open_ask
     from valuestrata.openended.files import load_judgements, load_stances
-    from valuestrata.openended.judging import open_judge, plan_judging
-    from valuestrata.openended.stance import open_stance, plan_stance
-    from valuestrata.openended.stancescores import score_stances
-    from valuestrata.openended.validity import judge_validity
-    from valuestrata.openended.winrates import win_differences, winrates
+    from valuestrata.openended.open_runs import load_open_run
+    from valuestrata.openended.pairwise.judge import open_judge, plan_judging
+    from valuestrata.openended.pairwise.win_rates import win_differences, winrates
+    from valuestrata.openended.stance.closed_vs_open import closed_against_open
+    from valuestrata.openended.stance.read import open_stance, plan_stance
+    from valuestrata.openended.stance.scores import score_stances
+    from valuestrata.openended.validity.judge_validity import judge_validity
     from valuestrata.report import write_audit, write_report
-    from valuestrata.report.openpage import write_open_report
+    from valuestrata.report.open.page import write_open_report
     from valuestrata.respondents.models import ModelSettings, make_respondent
-    from valuestrata.responses.ask import ask
-    from valuestrata.responses.beside import baselines_beside
-    from valuestrata.responses.collecting import collect
-    from valuestrata.responses.estimating import estimate_run
-    from valuestrata.responses.importing import import_run
-    from valuestrata.responses.planning import plan_asking
-    from valuestrata.responses.run import Run, load_run
+    from valuestrata.responses.ask.estimate import estimate_run
+    from valuestrata.responses.ask.loop import ask
+    from valuestrata.responses.ask.plan import plan_asking
+    from valuestrata.responses.distributed.collect import collect
+    from valuestrata.responses.import_runs import import_run
+    from valuestrata.responses.reference_baselines import baselines_beside
+    from valuestrata.responses.run.folder import Run, load_run
     from valuestrata.scores import compare, score
-    from valuestrata.scores.assess import Assessment, assess
-    from valuestrata.scores.variance import variance
+    from valuestrata.scores.variance.table import variance
     from valuestrata.splits import leakage_report
     from valuestrata.study import run_study
-    from valuestrata.study.teaching import run_generalisation
-    from valuestrata.studyfile import Study, load_study
+    from valuestrata.study.config import Study, load_study
+    from valuestrata.study.tuning_study import run_generalisation
     from valuestrata.survey.codebook import Codebook, load_codebook
     from valuestrata.survey.read import read_survey
     from valuestrata.tuning import load_recipe
     from valuestrata.tuning.tune import tune
 
 _HOME = {
-    "Audit": "auditing",
-    "audit": "auditing",
-    "audit_verdicts": "auditing",
-    "power": "auditing.power",
+    "Audit": "fairness",
+    "audit": "fairness",
+    "audit_verdicts": "claims.fairness",
+    "power": "fairness.power.power",
     "BuildSettings": "building",
     "build": "building",
     "paper_preset": "building",
-    "Dataset": "dataset",
-    "load_dataset": "dataset",
-    "write_dataset": "dataset",
+    "Dataset": "dataset.tables",
+    "load_dataset": "dataset.tables",
+    "write_dataset": "dataset.tables",
     "InputDataError": "errors",
     "MissingExtraError": "errors",
     "RunFailedError": "errors",
     "UsageError": "errors",
     "ValuestrataError": "errors",
-    "closed_against_open": "openended.agreeing",
-    "open_ask": "openended.asking",
-    "load_open_run": "openended.contestants",
+    "closed_against_open": "openended.stance.closed_vs_open",
+    "open_ask": "openended.ask",
+    "load_open_run": "openended.open_runs",
     "load_judgements": "openended.files",
     "load_stances": "openended.files",
-    "open_judge": "openended.judging",
-    "plan_judging": "openended.judging",
-    "open_stance": "openended.stance",
-    "plan_stance": "openended.stance",
-    "score_stances": "openended.stancescores",
-    "judge_validity": "openended.validity",
-    "win_differences": "openended.winrates",
-    "winrates": "openended.winrates",
+    "open_judge": "openended.pairwise.judge",
+    "plan_judging": "openended.pairwise.judge",
+    "open_stance": "openended.stance.read",
+    "plan_stance": "openended.stance.read",
+    "score_stances": "openended.stance.scores",
+    "judge_validity": "openended.validity.judge_validity",
+    "win_differences": "openended.pairwise.win_rates",
+    "winrates": "openended.pairwise.win_rates",
     "write_audit": "report",
     "write_report": "report",
-    "write_open_report": "report.openpage",
+    "write_open_report": "report.open.page",
     "ModelSettings": "respondents.models",
     "make_respondent": "respondents.models",
-    "ask": "responses.ask",
-    "baselines_beside": "responses.beside",
-    "collect": "responses.collecting",
-    "estimate_run": "responses.estimating",
-    "import_run": "responses.importing",
-    "plan_asking": "responses.planning",
-    "Run": "responses.run",
-    "load_run": "responses.run",
+    "ask": "responses.ask.loop",
+    "baselines_beside": "responses.reference_baselines",
+    "collect": "responses.distributed.collect",
+    "estimate_run": "responses.ask.estimate",
+    "import_run": "responses.import_runs",
+    "plan_asking": "responses.ask.plan",
+    "Run": "responses.run.folder",
+    "load_run": "responses.run.folder",
     "compare": "scores",
     "score": "scores",
-    "Assessment": "scores.assess",
-    "assess": "scores.assess",
-    "variance": "scores.variance",
+    "Assessment": "assessment",
+    "assess": "assessment",
+    "variance": "scores.variance.table",
     "leakage_report": "splits",
-    "Study": "studyfile",
-    "load_study": "studyfile",
+    "Study": "study.config",
+    "load_study": "study.config",
     "run_study": "study",
-    "run_generalisation": "study.teaching",
+    "run_generalisation": "study.tuning_study",
     "Codebook": "survey.codebook",
     "load_codebook": "survey.codebook",
     "read_survey": "survey.read",

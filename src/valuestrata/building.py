@@ -9,13 +9,13 @@ from typing import Any
 
 import polars as pl
 
-from valuestrata.dataset import FORMAT, ITEMS, Dataset
+from valuestrata.dataset.gold_tables import FLAG_BELOW, effective_answers, tabulate
+from valuestrata.dataset.landscape import measure_landscape
+from valuestrata.dataset.subgroups import EVERYONE, Cells, Stratum, Subgroup, make_cells, make_strata, n_eff_of
+from valuestrata.dataset.tables import FORMAT, ITEMS, Dataset
 from valuestrata.errors import InputDataError
 from valuestrata.files import canonical_hash
-from valuestrata.goldtables import FLAG_BELOW, effective_answers, tabulate
-from valuestrata.landscape import measure_landscape
 from valuestrata.splits import make_splits, measure_leakage
-from valuestrata.subgroups import EVERYONE, Cells, Stratum, Subgroup, make_cells, make_strata, n_eff_of
 from valuestrata.survey.codebook import Attribute
 from valuestrata.survey.survey import Survey
 

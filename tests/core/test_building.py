@@ -6,12 +6,12 @@ import pytest
 
 from tests.core.people import attribute, item, random_survey, survey
 from valuestrata.building import BuildSettings, build, paper_preset, preview
-from valuestrata.dataset import load_dataset, write_dataset
+from valuestrata.dataset.landscape import by_topic
+from valuestrata.dataset.subgroups import make_strata, merge_levels, pair_id
+from valuestrata.dataset.tables import load_dataset, write_dataset
 from valuestrata.errors import InputDataError, UsageError
-from valuestrata.landscape import by_topic
 from valuestrata.respondents.base import Message, Prompt
 from valuestrata.respondents.baselines import PARENT_PRIOR, make_baseline, nearest_parent, pooled, training_gold
-from valuestrata.subgroups import make_strata, merge_levels, pair_id
 
 LOOSE = BuildSettings(min_respondents=1, min_valid=1, draws=20)
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from tests.core.people import attribute, item, random_survey, survey
 from valuestrata.building import BuildSettings, build
-from valuestrata.gold import count_answers, floor_nmae, is_mode, redraw, shares_of
-from valuestrata.subgroups import make_cells, make_strata
+from valuestrata.dataset.gold import count_answers, floor_nmae, is_mode, redraw, shares_of
+from valuestrata.dataset.subgroups import make_cells, make_strata
 
 
 def counted_by_hand(made, weights):

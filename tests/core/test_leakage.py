@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.core.people import attribute, item, random_survey, survey
 from valuestrata.building import BuildSettings, build
-from valuestrata.dataset import LEAKAGE
+from valuestrata.dataset.tables import LEAKAGE
 from valuestrata.splits import SCHEMES, leakage_report
 from valuestrata.splits.leakage import LEAKAGE_REPORT
 from valuestrata.splits.schemes import by_reason

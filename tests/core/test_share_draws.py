@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tests.core.people import attribute, item, random_survey, survey
 from valuestrata.building import SHARE_DRAWS, BuildSettings, build
-from valuestrata.dataset import load_dataset, write_dataset
-from valuestrata.gold import redraw, shares_of, unpack_share_draws
+from valuestrata.dataset.gold import redraw, shares_of, unpack_share_draws
+from valuestrata.dataset.tables import load_dataset, write_dataset
 from valuestrata.scores.pairs import OF_HALVES, gold_of
 
 STEP = 1 / 32

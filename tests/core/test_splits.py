@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.core.people import attribute, item, random_survey, survey
 from valuestrata.building import BuildSettings, build, paper_preset, preview
-from valuestrata.dataset import half_of, load_dataset, write_dataset
+from valuestrata.dataset.tables import half_of, load_dataset, write_dataset
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.splits import SCHEMES, make_splits, paper, transfer, unseen_both, unseen_item, unseen_level
 from valuestrata.splits.schemes import deal

@@ -16,10 +16,10 @@ import traceback
 
 from tests.conftest import build_handmade
 from valuestrata.errors import ValuestrataError
-from valuestrata.respondents.hosted import pace
+from valuestrata.respondents.hosted.limits import concurrency as pace
 from valuestrata.respondents.hosted.respondent import make_hosted
 from valuestrata.respondents.hosted.settings import HostedSettings
-from valuestrata.responses.ask import ask
+from valuestrata.responses.ask.loop import ask
 
 
 def run(order: dict) -> int:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from valuestrata.respondents.hosted import pace
+from valuestrata.respondents.hosted.limits import concurrency as pace
 from valuestrata.respondents.hosted.providers import PROVIDERS
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from tests.hosted.vendor_server import DROP, HANG, Said, VendorServer
 from valuestrata.prompts.prompt import Message, Prompt
-from valuestrata.respondents.hosted.faults import CallError
+from valuestrata.respondents.hosted.codecs.anthropic_messages import AnthropicWire
+from valuestrata.respondents.hosted.errors import CallError
 from valuestrata.respondents.hosted.providers import Provider
 from valuestrata.respondents.hosted.settings import HostedSettings
-from valuestrata.respondents.hosted.via_anthropic import AnthropicWire
 
 KEY = "sk-ant-api03-verysecretverysecret"
 PROVIDER = Provider("anthropic", "anthropic", None, ("ANTHROPIC_API_KEY",), choice="json schema", seed=None)

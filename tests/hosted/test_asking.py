@@ -22,9 +22,9 @@ from tests.conftest import build_handmade
 from tests.hosted.server import identity_of
 from valuestrata.respondents.hosted.respondent import make_hosted
 from valuestrata.respondents.hosted.settings import HostedSettings
-from valuestrata.responses.planning import plan_asking
-from valuestrata.responses.run import load_run
-from valuestrata.responses.store import answered_keys
+from valuestrata.responses.ask.plan import plan_asking
+from valuestrata.responses.run.folder import load_run
+from valuestrata.responses.run.store import answered_keys
 
 ROOT = Path(__file__).resolve().parents[2]
 KILLS = 30

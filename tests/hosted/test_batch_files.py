@@ -13,15 +13,15 @@ import pytest
 from tests.responses.asked import Writes
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.prompts.frame import prompts_from_frame
-from valuestrata.respondents.hosted.batch_answers import rebuilt
-from valuestrata.respondents.hosted.batch_files import AnthropicForm, OpenAIForm, form_of, write_requests
+from valuestrata.respondents.hosted.batch.answers import rebuilt
+from valuestrata.respondents.hosted.batch.files import AnthropicForm, OpenAIForm, form_of, write_requests
 from valuestrata.respondents.hosted.prices import Prices
 from valuestrata.respondents.hosted.settings import HostedSettings
-from valuestrata.responses.ask import ask_planned
-from valuestrata.responses.batch import collect_batch, hosted_of_run, is_batch_run, open_keys, write_batch
-from valuestrata.responses.batch_folder import BatchFolder
-from valuestrata.responses.planning import plan_asking
-from valuestrata.responses.run import load_run
+from valuestrata.responses.ask.loop import ask_planned
+from valuestrata.responses.ask.plan import plan_asking
+from valuestrata.responses.batch.folder import BatchFolder
+from valuestrata.responses.batch.requests import collect_batch, hosted_of_run, is_batch_run, open_keys, write_batch
+from valuestrata.responses.run.folder import load_run
 
 BASE = {
     "openai": "https://api.openai.com/v1",

@@ -14,18 +14,18 @@ import pytest
 from tests.hosted.batch_world import AnthropicWorld, GoogleWorld, OpenAIWorld
 from tests.hosted.vendor_server import DROP, Said, VendorServer
 from valuestrata.errors import InputDataError, RunFailedError, UsageError
-from valuestrata.respondents.hosted.batch_files import AnthropicForm, GoogleForm, OpenAIForm
-from valuestrata.respondents.hosted.batch_service import OpenAIService
+from valuestrata.respondents.hosted.batch.files import AnthropicForm, GoogleForm, OpenAIForm
+from valuestrata.respondents.hosted.batch.service import OpenAIService
 from valuestrata.respondents.hosted.prices import Prices
 from valuestrata.respondents.hosted.respondent import make_hosted
 from valuestrata.respondents.hosted.settings import HostedSettings
-from valuestrata.responses.ask import ask_planned
-from valuestrata.responses.batch import write_batch
-from valuestrata.responses.batch_folder import BatchFolder
-from valuestrata.responses.batch_online import fetch, run_batch, submit
-from valuestrata.responses.planning import plan_asking
-from valuestrata.responses.run import load_run
-from valuestrata.responses.store import Store
+from valuestrata.responses.ask.loop import ask_planned
+from valuestrata.responses.ask.plan import plan_asking
+from valuestrata.responses.batch.folder import BatchFolder
+from valuestrata.responses.batch.online import fetch, run_batch, submit
+from valuestrata.responses.batch.requests import write_batch
+from valuestrata.responses.run.folder import load_run
+from valuestrata.responses.run.store import Store
 
 PRICES = Prices(1.0, 2.0, batch=0.5)
 KEY = "sk-verysecretverysecret"
@@ -319,8 +319,8 @@ from tests.conftest import build_handmade
 from tests.hosted.test_batch_online import asking, no_sleep
 from valuestrata.respondents.hosted.respondent import make_hosted
 from valuestrata.respondents.hosted.settings import HostedSettings
-from valuestrata.responses.batch_folder import BatchFolder
-from valuestrata.responses.batch_online import run_batch
+from valuestrata.responses.batch.folder import BatchFolder
+from valuestrata.responses.batch.online import run_batch
 
 update = BatchFolder.update
 def killed(self, file, **changes):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from valuestrata.respondents.hosted.faults import fault, fault_of_status, retry_after
+from valuestrata.respondents.hosted.errors import fault, fault_of_status, retry_after
 from valuestrata.respondents.hosted.redact import in_short, redact
 
 KEY = "sk-proj-Zq81xkLm20dkfjA_Bc93"

@@ -7,10 +7,10 @@ import pytest
 from tests.hosted.asked import hosted, prompt, prompts
 from tests.hosted.server import Act, Server, said
 from valuestrata.errors import RunFailedError
+from valuestrata.respondents.hosted.codecs.reply import Position
 from valuestrata.respondents.hosted.readout import read_first_token
-from valuestrata.respondents.hosted.reply import Position
-from valuestrata.responses.ask import ask
-from valuestrata.responses.run import load_run
+from valuestrata.responses.ask.loop import ask
+from valuestrata.responses.run.folder import load_run
 
 
 def position(token, **probabilities):

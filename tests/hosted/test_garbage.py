@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 from tests.hosted.asked import hosted, prompt
 from tests.hosted.server import Act, Server, said
 from tests.hosted.vendor_server import Said, VendorServer
-from valuestrata.respondents.hosted.batch_files import Broken, Line, form_of, read_lines
-from valuestrata.respondents.hosted.faults import CallError, Fault
-from valuestrata.respondents.hosted.fields import read_reply
+from valuestrata.respondents.hosted.batch.files import Broken, Line, form_of, read_lines
+from valuestrata.respondents.hosted.codecs.anthropic_messages import AnthropicWire
+from valuestrata.respondents.hosted.codecs.fields import read_reply
+from valuestrata.respondents.hosted.codecs.google_generate import GoogleWire
+from valuestrata.respondents.hosted.codecs.openai_chat import OpenAIWire
+from valuestrata.respondents.hosted.codecs.reply import Reply
+from valuestrata.respondents.hosted.errors import CallError, Fault
 from valuestrata.respondents.hosted.prices import Prices
 from valuestrata.respondents.hosted.providers import PROVIDERS
-from valuestrata.respondents.hosted.reply import Reply
 from valuestrata.respondents.hosted.settings import HostedSettings
-from valuestrata.respondents.hosted.via_anthropic import AnthropicWire
-from valuestrata.respondents.hosted.via_google import GoogleWire
-from valuestrata.respondents.hosted.via_openai import OpenAIWire
 
 KEY = "abcdSECRET1"
 WIRES = {"openai": OpenAIWire, "anthropic": AnthropicWire, "google": GoogleWire}

@@ -10,9 +10,9 @@ import pytest
 
 from tests.hosted.vendor_server import DROP, HANG, Said, VendorServer
 from valuestrata.prompts.prompt import Message, Prompt
+from valuestrata.respondents.hosted.codecs.google_generate import GoogleWire
 from valuestrata.respondents.hosted.providers import Provider
 from valuestrata.respondents.hosted.settings import HostedSettings
-from valuestrata.respondents.hosted.via_google import GoogleWire
 
 KEY = "AIzaSyVerySecretVerySecretVerySecret"
 PROVIDER = Provider("google", "google", None, ("GEMINI_API_KEY",), top_logprobs=20, choice="json schema")

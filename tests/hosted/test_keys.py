@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tests.hosted.asked import hosted, prompts
 from tests.hosted.vendor_server import Said, VendorServer
 from valuestrata.errors import RunFailedError, UsageError
-from valuestrata.respondents.hosted.batch_answers import rebuilt
-from valuestrata.respondents.hosted.batch_service import AnthropicService, GoogleService
+from valuestrata.respondents.hosted.batch.answers import rebuilt
+from valuestrata.respondents.hosted.batch.service import AnthropicService, GoogleService
 from valuestrata.respondents.hosted.redact import redact
 from valuestrata.respondents.hosted.settings import HostedSettings
 

@@ -13,8 +13,8 @@ from valuestrata.respondents.hosted import readout
 torch = pytest.importorskip("torch", reason="needs the extra `local`")
 pytest.importorskip("transformers", reason="needs the extra `local`")
 
-from valuestrata.respondents._load import Loaded  # noqa: E402
-from valuestrata.respondents.local import LocalRespondent  # noqa: E402
+from valuestrata.respondents.local.load import Loaded  # noqa: E402
+from valuestrata.respondents.local.respondent import LocalRespondent  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::FutureWarning:transformers")
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from tests.hosted.asked import prompt
 from tests.hosted.server import problem, said
 from valuestrata.prompts.prompt import Message
-from valuestrata.respondents.hosted.faults import CallError
+from valuestrata.respondents.hosted.codecs.openai_chat import OpenAIWire
+from valuestrata.respondents.hosted.codecs.reply import Position, Reply
+from valuestrata.respondents.hosted.errors import CallError
 from valuestrata.respondents.hosted.providers import PROVIDERS
-from valuestrata.respondents.hosted.reply import Position, Reply
 from valuestrata.respondents.hosted.settings import HostedSettings
-from valuestrata.respondents.hosted.via_openai import OpenAIWire
 
 PLAIN = HostedSettings()
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from valuestrata.respondents.hosted import pace as pace_module
-from valuestrata.respondents.hosted.pace import START, Pace
+from valuestrata.respondents.hosted.limits import concurrency as pace_module
+from valuestrata.respondents.hosted.limits.concurrency import START, Pace
 
 
 def simulate(pace, calls, refuse, *, latency=1.0, waits=None, seed=0):

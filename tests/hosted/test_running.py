@@ -11,8 +11,8 @@ from tests.hosted.asked import hosted, prompt, prompts
 from tests.hosted.server import Act, Server, answers, problem, said
 from valuestrata.errors import UsageError
 from valuestrata.respondents.base import Budgeted, Estimates, Respondent, Stoppable
+from valuestrata.respondents.hosted.async_runner import Runner
 from valuestrata.respondents.hosted.prices import Prices
-from valuestrata.respondents.hosted.runner import Runner
 
 
 def slowly(request, seconds=0.02):

@@ -8,7 +8,7 @@ import pytest
 from tests.hosted.asked import hosted, prompts
 from tests.hosted.server import Server
 from valuestrata.errors import MissingExtraError, UsageError
-from valuestrata.respondents.hosted import via_openai
+from valuestrata.respondents.hosted.codecs import openai_chat as via_openai
 from valuestrata.respondents.hosted.prices import Prices, known_prices
 from valuestrata.respondents.hosted.providers import PROVIDERS
 from valuestrata.respondents.hosted.respondent import make_hosted

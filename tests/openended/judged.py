@@ -10,13 +10,13 @@ import numpy as np
 import polars as pl
 
 from tests.conftest import build_handmade
-from valuestrata.dataset import ITEMS, SUBGROUPS, Dataset
+from valuestrata.dataset.tables import ITEMS, SUBGROUPS, Dataset
 from valuestrata.files import canonical_hash, write_json, write_parquet
-from valuestrata.openended.contestants import contestants_of
-from valuestrata.openended.judge_prompts import load_criteria
+from valuestrata.openended.open_runs import contestants_of
+from valuestrata.openended.pairwise.prompts import load_criteria
 from valuestrata.openended.schema import STANCES, VERDICTS
-from valuestrata.responses.run import FORMAT, Run, load_run
-from valuestrata.responses.schema import RESPONSES
+from valuestrata.responses.run.folder import FORMAT, Run, load_run
+from valuestrata.responses.run.schema import RESPONSES
 
 ORDERS = ("run-first", "reference-first")
 LEVELS = {"sex": ["Male", "Female"], "age_group": ["16-24 years", "35-44 years"]}

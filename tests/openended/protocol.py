@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from tests.hosted.asked import hosted
 from tests.hosted.server import Act, Request, said
-from valuestrata.openended.asking import open_ask
-from valuestrata.openended.contestants import load_open_run
+from valuestrata.openended.ask import open_ask
+from valuestrata.openended.open_runs import load_open_run
 from valuestrata.respondents.base import Answer
 
 

@@ -11,14 +11,14 @@ from sklearn.metrics import cohen_kappa_score
 
 from tests.openended.protocol import Speaks, open_run
 from valuestrata.errors import InputDataError
-from valuestrata.openended.agreeing import closed_against_open, closed_runs_of, weighted_kappa
 from valuestrata.openended.files import load_stances
 from valuestrata.openended.schema import STANCES
-from valuestrata.openended.stance import open_stance, plan_stance
-from valuestrata.respondents.controls import make_control
-from valuestrata.responses.ask import ask
-from valuestrata.responses.run import load_run
-from valuestrata.responses.schema import RESPONSES
+from valuestrata.openended.stance.closed_vs_open import closed_against_open, closed_runs_of, weighted_kappa
+from valuestrata.openended.stance.read import open_stance, plan_stance
+from valuestrata.respondents.controls.control import make_control
+from valuestrata.responses.ask.loop import ask
+from valuestrata.responses.run.folder import load_run
+from valuestrata.responses.run.schema import RESPONSES
 
 PAIRS = [f"age_x_ethnicity_{rest}" for rest in ("16-24-years_SG:-Malay", "35-44-years_SG:-Others")]
 

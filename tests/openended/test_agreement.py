@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
-from valuestrata.openended.agreement import (
+from valuestrata.stats.agreement import (
     MISSING,
     agreement,
     alpha,
@@ -23,7 +23,7 @@ from valuestrata.openended.agreement import (
     kappa_of,
     pooled,
 )
-from valuestrata.openended.clustered import draws, ends, mean
+from valuestrata.stats.cluster_bootstrap import draws, ends, mean
 
 # Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), example D: four observers, twelve units, values 1 to 5.
 PUBLISHED = np.array(

@@ -17,8 +17,8 @@ import pytest
 from tests.openended.browser import browser
 from valuestrata.errors import UsageError
 from valuestrata.files import write_json
-from valuestrata.openended.coding_files import FORMAT, Task, append_codings, coder_file, load_sample, read_codings, write_items
-from valuestrata.openended.coding_server import CodingServer, Desk
+from valuestrata.openended.annotation.files import FORMAT, Task, append_codings, coder_file, load_sample, read_codings, write_items
+from valuestrata.openended.annotation.server import CodingServer, Desk
 
 EVIL = "<script>document.title = 'broken'</script><img src=x onerror=\"document.title = 'broken'\"> & more"
 TEN = ("Never", *map(str, range(2, 10)), "Always")

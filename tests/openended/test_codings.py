@@ -10,7 +10,7 @@ import pytest
 
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.files import write_json
-from valuestrata.openended.coding_files import (
+from valuestrata.openended.annotation.files import (
     CODING_COLUMNS,
     FORMAT,
     TASK_COLUMNS,
@@ -24,7 +24,7 @@ from valuestrata.openended.coding_files import (
     task_rows,
     write_items,
 )
-from valuestrata.openended.coding_import import import_codings
+from valuestrata.openended.annotation.import_codes import import_codings
 
 TASKS = [
     Task("C001", "pairwise", "persona", "Look.", "What do you think?", "A man", ("One.", "Two."), ()),
@@ -118,7 +118,7 @@ def test_a_header_that_a_crash_cut_short_is_written_again(sample):
 WRITER = """
 import sys
 from pathlib import Path
-from valuestrata.openended.coding_files import append_codings
+from valuestrata.openended.annotation.files import append_codings
 for number in range(40):
     append_codings(Path(sys.argv[1]), [("C001", "1", f"{sys.argv[2]} {number}")])
 """

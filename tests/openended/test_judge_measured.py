@@ -13,17 +13,17 @@ from tests.hosted.server import Act, Server, said
 from tests.openended.judged import coded, made_up, open_run
 from tests.openended.judged import contests as planted_contests
 from tests.openended.protocol import chance_of, hosted_judge
-from valuestrata.openended.calibration import draw_units, hash_of, pairwise_units
-from valuestrata.openended.coding_files import KEYS
-from valuestrata.openended.correcting import corrected_table
+from valuestrata.openended.annotation.files import KEYS
+from valuestrata.openended.annotation.sample import draw_units, hash_of, pairwise_units
 from valuestrata.openended.files import load_judgements
-from valuestrata.openended.judge_prompts import load_criteria
-from valuestrata.openended.judging import open_judge, plan_judging
-from valuestrata.openended.places import coded_places, judged_pairs
+from valuestrata.openended.pairwise.judge import open_judge, plan_judging
+from valuestrata.openended.pairwise.prompts import load_criteria
 from valuestrata.openended.schema import STANCES
 from valuestrata.openended.sources import load_sources
-from valuestrata.openended.usable import NOT_USABLE, UNPROVEN
-from valuestrata.openended.validity import Codings, judge_validity
+from valuestrata.openended.validity.corrected import corrected_table
+from valuestrata.openended.validity.decision_rule import NOT_USABLE, UNPROVEN
+from valuestrata.openended.validity.judge_validity import Codings, judge_validity
+from valuestrata.openended.validity.units import coded_places, judged_pairs
 
 DATASET = made_up()
 PLANTED = planted_contests(DATASET, chances=(0.5, 0.0, 0.5), samples=1)

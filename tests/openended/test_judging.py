@@ -17,15 +17,15 @@ from hypothesis import strategies as st
 from tests.hosted.server import Act, Server, said
 from tests.openended.protocol import Speaks, hosted_judge, judges, open_run, quality
 from valuestrata.errors import InputDataError, RunFailedError, UsageError
-from valuestrata.openended.contestants import contestants_of, truncated
 from valuestrata.openended.fencing import fenced
 from valuestrata.openended.files import load_judgements, load_stances
-from valuestrata.openended.judge_prompts import load_criteria
-from valuestrata.openended.judging import estimate_judging, open_judge, plan_judging
-from valuestrata.openended.winrates import winrates
+from valuestrata.openended.open_runs import contestants_of, truncated
+from valuestrata.openended.pairwise.judge import estimate_judging, open_judge, plan_judging
+from valuestrata.openended.pairwise.prompts import load_criteria
+from valuestrata.openended.pairwise.win_rates import winrates
 from valuestrata.respondents.models import make_respondent
-from valuestrata.responses.run import load_run
-from valuestrata.responses.store import read_store
+from valuestrata.responses.run.folder import load_run
+from valuestrata.responses.run.store import read_store
 
 ROOT = Path(__file__).resolve().parents[2]
 VALUE = load_criteria(["value"])
@@ -313,9 +313,9 @@ import sys
 from pathlib import Path
 from tests.conftest import build_handmade
 from tests.openended.protocol import hosted_judge
-from valuestrata.openended.contestants import load_open_run
-from valuestrata.openended.judge_prompts import load_criteria
-from valuestrata.openended.judging import open_judge, plan_judging
+from valuestrata.openended.open_runs import load_open_run
+from valuestrata.openended.pairwise.prompts import load_criteria
+from valuestrata.openended.pairwise.judge import open_judge, plan_judging
 url, folder = sys.argv[1], Path(sys.argv[2])
 runs = [load_open_run(folder / name) for name in ("alpha", "beta")]
 judge = hosted_judge(url, concurrency=4)

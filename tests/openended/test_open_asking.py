@@ -7,14 +7,14 @@ import pytest
 
 from tests.openended.protocol import Speaks, open_run
 from valuestrata.errors import InputDataError, UsageError
-from valuestrata.openended.asking import open_ask, plan_open
-from valuestrata.openended.contestants import load_open_run
+from valuestrata.openended.ask import open_ask, plan_open
+from valuestrata.openended.open_runs import load_open_run
 from valuestrata.prompts import builtin_templates, load_template
 from valuestrata.respondents.models import make_respondent
-from valuestrata.responses.ask import ask
-from valuestrata.responses.estimating import estimate_run
-from valuestrata.responses.parse import refuses
-from valuestrata.responses.run import load_run
+from valuestrata.responses.ask.estimate import estimate_run
+from valuestrata.responses.ask.loop import ask
+from valuestrata.responses.parse.choice import refuses
+from valuestrata.responses.run.folder import load_run
 
 
 @pytest.mark.parametrize("name", builtin_templates())

@@ -7,8 +7,8 @@ import pytest
 from tests.hosted.server import Act, Server, said
 from tests.openended.protocol import chance_of, judges
 from valuestrata.cli import main
-from valuestrata.dataset import write_dataset
-from valuestrata.openended.contestants import load_open_run
+from valuestrata.dataset.tables import write_dataset
+from valuestrata.openended.open_runs import load_open_run
 
 
 @pytest.fixture

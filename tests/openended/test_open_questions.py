@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import build_handmade
-from valuestrata.dataset import LANDSCAPE
+from valuestrata.dataset.tables import LANDSCAPE
 from valuestrata.errors import UsageError
-from valuestrata.openended.asking import plan_open
+from valuestrata.openended.ask import plan_open
 from valuestrata.openended.questions import chosen_items, drafted_open_question, subsampled, with_open_questions
 
 OPENLY = "Say in your own words what you think, and why."

@@ -3,8 +3,8 @@
 import polars as pl
 import pytest
 
-from valuestrata.openended.panel import judges_compared, majority
 from valuestrata.openended.schema import STANCES
+from valuestrata.openended.stance.majority import judges_compared, majority
 
 MALAY, OTHERS = "age_x_ethnicity_16-24-years_SG:-Malay", "age_x_ethnicity_35-44-years_SG:-Others"
 # Of three judges: what each reads of five answers; a word is a status.

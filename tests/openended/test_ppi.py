@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, t
 
-from valuestrata.openended.ppi import corrected_mean, corrected_ratio
+from valuestrata.stats.ppi import corrected_mean, corrected_ratio
 
 # Drawn once: 60 coded of 360 verdicts in half points, then what ppi-python 0.2.3 gives for them (lambda, estimate, half width at 95 %).
 PEOPLE = "212212200002201202012010202111111222211210202100100121222111"

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from tests.openended.judged import contests, made_up, stances, verdicts
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.files import canonical_hash
-from valuestrata.openended.calibration import Instruction, draw_units, pairwise_units, stance_units, write_sample
-from valuestrata.openended.coding_files import guarded, load_key, load_sample, unguarded
+from valuestrata.openended.annotation.files import guarded, load_key, load_sample, unguarded
+from valuestrata.openended.annotation.sample import Instruction, draw_units, pairwise_units, stance_units, write_sample
 
 TOLD = {name: Instruction(f"Look at {name}.", persona=name != "style") for name in ("overall", "persona", "style")}
 

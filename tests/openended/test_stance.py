@@ -9,12 +9,12 @@ from tests.hosted.server import Act, Server, said
 from tests.openended.protocol import Speaks, hosted_judge, open_run
 from valuestrata.errors import InputDataError, RunFailedError, UsageError
 from valuestrata.openended.files import NO_STANCE, load_stances
-from valuestrata.openended.stance import estimate_stance, open_stance, plan_stance
-from valuestrata.openended.stancescores import score_stances, silence, stance_runs
+from valuestrata.openended.stance.read import estimate_stance, open_stance, plan_stance
+from valuestrata.openended.stance.scores import score_stances, silence, stance_runs
 from valuestrata.respondents.base import Answer
-from valuestrata.responses.ask import ask
-from valuestrata.responses.kinds import same_model
-from valuestrata.responses.run import load_run
+from valuestrata.responses.ask.loop import ask
+from valuestrata.responses.run.folder import load_run
+from valuestrata.responses.run.identity import same_model
 from valuestrata.scores import score
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from valuestrata.openended import textchecks_alike
-from valuestrata.openended.textchecks_alike import Vectors, alike, similarity, vectors_of
+from valuestrata.openended.text import similarity as textchecks_alike
+from valuestrata.openended.text.similarity import Vectors, alike, similarity, vectors_of
 
 ATTRIBUTES = ["sex", "age"]
 CELLS = [(sex, age) for sex in "FM" for age in "YO"]

@@ -10,14 +10,14 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from valuestrata.cli.opentexts import texts_
-from valuestrata.dataset import write_dataset
+from valuestrata.cli.open_texts import texts_
+from valuestrata.dataset.tables import write_dataset
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.files import write_json
-from valuestrata.openended.textchecks import text_checks, write_text_checks
-from valuestrata.openended.textchecks_schema import MARKERS, SIMILARITY, TEXT_RATES, TEXTS
-from valuestrata.responses.run import new_meta, write_table
-from valuestrata.responses.schema import RESPONSES
+from valuestrata.openended.text.checks import text_checks, write_text_checks
+from valuestrata.openended.text.schema import MARKERS, SIMILARITY, TEXT_RATES, TEXTS
+from valuestrata.responses.run.folder import new_meta, write_table
+from valuestrata.responses.run.schema import RESPONSES
 
 SAID = {
     "sex_Male": "I work hard for my family and I do not complain about it at all.",

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from valuestrata.openended.textchecks_leakage import leak_of
-from valuestrata.openended.textchecks_names import name_of, names_of, own_words, unnamed, years_of
+from valuestrata.openended.text.persona_leakage import leak_of
+from valuestrata.openended.text.persona_names import name_of, names_of, own_words, unnamed, years_of
 from valuestrata.prompts.persona import Persona, Trait, Words
 
 TRAITS = {

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from valuestrata.openended.textchecks_groups import blocks_of
-from valuestrata.openended.textchecks_markers import log_odds, markers
+from valuestrata.openended.text.groups import blocks_of
+from valuestrata.openended.text.markers import log_odds, markers
 
 ATTRIBUTES = ["sex", "age"]
 SUBGROUPS = pl.DataFrame(

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, t
 
-from valuestrata.openended.textchecks_rates import MEASURES, intervals, text_rates
-from valuestrata.openended.textchecks_schema import TEXTS
+from valuestrata.openended.text.rates import MEASURES, intervals, text_rates
+from valuestrata.openended.text.schema import TEXTS
 
 SUBGROUPS = pl.DataFrame(
     {"subgroup": ["sex_F", "sex_M"], "stratum": ["sex", "sex"], "sex": ["F", "M"]},

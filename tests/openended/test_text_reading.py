@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from valuestrata.openended.textchecks_words import reading_of, sentences_of, syllables, words_of
+from valuestrata.openended.text.words import reading_of, sentences_of, syllables, words_of
 
 
 @pytest.mark.parametrize(

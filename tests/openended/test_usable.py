@@ -8,16 +8,16 @@ import pytest
 from scipy.stats import binom
 
 from tests.openended.judged import coded, contests, made_up, stances, verdicts
-from valuestrata.openended.calibration import draw_units, pairwise_units
-from valuestrata.openended.clustered import Estimate
-from valuestrata.openended.coding_files import KEYS
-from valuestrata.openended.judgechecks import longer_won
-from valuestrata.openended.people import Ratings, measured
-from valuestrata.openended.places import judged_pairs
+from valuestrata.claims.judges import validity_lines
+from valuestrata.openended.annotation.files import KEYS
+from valuestrata.openended.annotation.sample import draw_units, pairwise_units
 from valuestrata.openended.schema import STANCES, VERDICTS
-from valuestrata.openended.usable import NOT_USABLE, TOO_FEW, UNPROVEN, USABLE, passes
-from valuestrata.openended.validity import Codings, judge_validity
-from valuestrata.openended.validitylines import validity_lines
+from valuestrata.openended.validity.decision_rule import NOT_USABLE, TOO_FEW, UNPROVEN, USABLE, passes
+from valuestrata.openended.validity.human_agreement import Ratings, measured
+from valuestrata.openended.validity.judge_checks import longer_won
+from valuestrata.openended.validity.judge_validity import Codings, judge_validity
+from valuestrata.openended.validity.units import judged_pairs
+from valuestrata.stats.cluster_bootstrap import Estimate
 
 DATASET = made_up()
 PLANTED = contests(DATASET)

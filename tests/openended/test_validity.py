@@ -13,18 +13,18 @@ from sklearn.metrics import cohen_kappa_score
 from typer.testing import CliRunner
 
 from tests.openended.judged import coded, contests, judged_folder, made_up, open_run, read_folder, stances, verdicts
-from valuestrata.cli.coding import code_, sample_, validity_
-from valuestrata.dataset import write_dataset
+from valuestrata.cli.judge_validity import code_, sample_, validity_
+from valuestrata.dataset.tables import write_dataset
 from valuestrata.errors import InputDataError, UsageError, ValuestrataError
-from valuestrata.openended.calibration import draw_units, pairwise_units, stance_units
-from valuestrata.openended.coding_files import KEYS, append_codings, coder_file, load_key, load_sample
-from valuestrata.openended.correcting import corrected_table
-from valuestrata.openended.people import agreement_table, measured, ratings_of
-from valuestrata.openended.places import coded_places, judged_pairs, judged_stances
+from valuestrata.openended.annotation.files import KEYS, append_codings, coder_file, load_key, load_sample
+from valuestrata.openended.annotation.sample import draw_units, pairwise_units, stance_units
 from valuestrata.openended.schema import STANCES, VERDICTS
 from valuestrata.openended.sources import instructions_of, load_sources
-from valuestrata.openended.validity import Codings, judge_validity, load_codings
-from valuestrata.responses.run import load_run
+from valuestrata.openended.validity.corrected import corrected_table
+from valuestrata.openended.validity.human_agreement import agreement_table, measured, ratings_of
+from valuestrata.openended.validity.judge_validity import Codings, judge_validity, load_codings
+from valuestrata.openended.validity.units import coded_places, judged_pairs, judged_stances
+from valuestrata.responses.run.folder import load_run
 
 DATASET = made_up()
 FEW = {"bootstrap": 200, "seed": 0}

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from valuestrata.openended.judge_prompts import FIRST, SECOND, TIE
-from valuestrata.openended.verdict_text import read_verdict
+from valuestrata.openended.pairwise.parse_verdict import read_verdict
+from valuestrata.openended.pairwise.prompts import FIRST, SECOND, TIE
 
 
 @pytest.mark.parametrize(

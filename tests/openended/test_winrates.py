@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 
 from valuestrata.errors import UsageError
+from valuestrata.openended.pairwise.win_rates import units_of, win_differences, winrates
 from valuestrata.openended.schema import VERDICTS
-from valuestrata.openended.winrates import units_of, win_differences, winrates
 
 
 def verdict(item, subgroup, order, said, *, run="tuned", sample=0, status="answered", criterion="value"):

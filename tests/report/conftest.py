@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from valuestrata import dataset as ds
-from valuestrata.responses.schema import RESPONSES
+from valuestrata.dataset import tables as ds
+from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.scores.schema import SCORES
 
 LEVELS = {

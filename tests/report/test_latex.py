@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from valuestrata.auditing import Audit
-from valuestrata.auditing.schema import CHANGES, DISPARITY, ERRS, EXCESS, GAPS, GROUPS, MEASURES
-from valuestrata.report.latex import audit_latex, disparity_latex, gaps_latex, latex_table
-from valuestrata.report.latextext import escaped
+from valuestrata.fairness import Audit
+from valuestrata.fairness.tables.schema import CHANGES, DISPARITY, ERRS, EXCESS, GAPS, GROUPS, MEASURES
+from valuestrata.report.export.latex import audit_latex, disparity_latex, gaps_latex, latex_table
+from valuestrata.report.export.latex_text import escaped
 
 DATASET = SimpleNamespace(meta={"attributes": [{"name": "sex", "title": "Sex & gender"}]})
 

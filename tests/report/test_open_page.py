@@ -12,19 +12,19 @@ import polars as pl
 import pytest
 
 from tests.openended.judged import contests, judged_folder, made_up, open_run, read_folder, stances, verdicts
-from valuestrata.dataset import GOLD, LANDSCAPE, SPLITS, Dataset
+from valuestrata.dataset.tables import GOLD, LANDSCAPE, SPLITS, Dataset
 from valuestrata.errors import InputDataError, UsageError
+from valuestrata.formatting import points
 from valuestrata.openended.files import load_stances
+from valuestrata.openended.pairwise.win_rates import winrates
 from valuestrata.openended.sources import load_sources
-from valuestrata.openended.winrates import winrates
-from valuestrata.report.openexamples import Chosen, choose_example
-from valuestrata.report.openfindings import open_findings
-from valuestrata.report.openjudged import own_lines
-from valuestrata.report.openpage import write_open_report
-from valuestrata.report.opentexts import reading_of_gap, texts_lines, texts_section
-from valuestrata.responses.run import Run
-from valuestrata.responses.schema import RESPONSES
-from valuestrata.scores.phrases import points
+from valuestrata.report.open.examples import Chosen, choose_example
+from valuestrata.report.open.findings import open_findings
+from valuestrata.report.open.judges import own_lines
+from valuestrata.report.open.page import write_open_report
+from valuestrata.report.open.texts import reading_of_gap, texts_lines, texts_section
+from valuestrata.responses.run.folder import Run
+from valuestrata.responses.run.schema import RESPONSES
 
 NASTY = "<script>alert(1)</script> & I mean it as a whole thing."
 QUICK = {"bootstrap": 100, "permutations": 20}

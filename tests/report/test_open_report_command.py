@@ -9,7 +9,7 @@ import pytest
 from tests.hosted.server import Act, Server, said
 from tests.openended.protocol import chance_of, judges
 from valuestrata.cli import main
-from valuestrata.dataset import write_dataset
+from valuestrata.dataset.tables import write_dataset
 
 
 @pytest.fixture

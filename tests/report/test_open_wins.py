@@ -10,13 +10,13 @@ import pytest
 from tests.openended.judged import coded, contests, judged_folder, open_run, verdicts
 from tests.report.test_open_page import QUICK, Study, cells, section
 from valuestrata.errors import UsageError
-from valuestrata.openended.calibration import draw_units, pairwise_units
-from valuestrata.openended.coding_files import KEYS
+from valuestrata.formatting import points
+from valuestrata.openended.annotation.files import KEYS
+from valuestrata.openended.annotation.sample import draw_units, pairwise_units
 from valuestrata.openended.sources import load_sources
-from valuestrata.openended.validity import Codings
-from valuestrata.report.openfindings import open_findings, tuned_runs
-from valuestrata.report.openpage import write_open_report
-from valuestrata.scores.phrases import points
+from valuestrata.openended.validity.judge_validity import Codings
+from valuestrata.report.open.findings import open_findings, tuned_runs
+from valuestrata.report.open.page import write_open_report
 
 MODEL = {"provider": "transformers", "model": "small", "revision": "1", "adapter_hash": None, "decoding": {"seed": 0}}
 

@@ -16,7 +16,7 @@ import pytest
 from valuestrata.errors import InputDataError
 from valuestrata.prompts import load_template, render_prompts
 from valuestrata.report import headline_table, write_report
-from valuestrata.report.words import number
+from valuestrata.report.core.names import number
 
 ATTACK = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
 

@@ -14,12 +14,12 @@ from polars.testing import assert_frame_equal
 from rich.console import Console
 
 from valuestrata.report import headline_table, print_headline, write_tables
-from valuestrata.report.heatmaps import confusion_cells
-from valuestrata.report.published import beside_published_counts, beside_published_preview, is_published_setting, published_table
-from valuestrata.report.story import verdict
-from valuestrata.report.terminal import print_frame
-from valuestrata.report.view import Cell, kind_of, views_of
-from valuestrata.report.words import chart_names, clipped, interval, number
+from valuestrata.report.closed.heatmaps import confusion_cells
+from valuestrata.report.closed.narrative import verdict
+from valuestrata.report.closed.published import beside_published_counts, beside_published_preview, is_published_setting, published_table
+from valuestrata.report.core.names import chart_names, clipped, interval, number
+from valuestrata.report.core.view import Cell, kind_of, views_of
+from valuestrata.report.export.terminal import print_frame
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference" / "paper_results.yaml"
 

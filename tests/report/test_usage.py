@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from valuestrata.report.section import Section
-from valuestrata.report.tables import usage_table
-from valuestrata.report.usage import usage_section
-from valuestrata.responses.schema import RESPONSES
+from valuestrata.report.closed.usage import usage_section
+from valuestrata.report.core.section import Section
+from valuestrata.report.core.tables import usage_table
+from valuestrata.responses.run.schema import RESPONSES
 
 
 def run_of(name, rows, provider="openai"):

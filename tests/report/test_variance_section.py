@@ -12,13 +12,13 @@ import pytest
 from rich.console import Console
 
 from tests.report.test_page import ATTACK, Page
-from valuestrata.report.html import render
-from valuestrata.report.section import Section
-from valuestrata.report.variance import TITLES, components_grid, print_variance, shares_grid, variance_section
-from valuestrata.report.words import number
-from valuestrata.responses.schema import RESPONSES
-from valuestrata.scores.variance import COMPONENTS, VARIANCE, variance
-from valuestrata.scores.variancelines import variance_lines
+from valuestrata.claims.variance import variance_lines
+from valuestrata.report.closed.variance import TITLES, components_grid, print_variance, shares_grid, variance_section
+from valuestrata.report.core.names import number
+from valuestrata.report.core.render import render
+from valuestrata.report.core.section import Section
+from valuestrata.responses.run.schema import RESPONSES
+from valuestrata.scores.variance.table import COMPONENTS, VARIANCE, variance
 
 META = {"respondent": {"provider": "hf", "model": "org/m"}}
 

@@ -11,15 +11,15 @@ import pytest
 from rich.console import Console
 
 from tests.report.test_page import Page
-from valuestrata.dataset import SPLITS
+from valuestrata.assessment import Assessment
+from valuestrata.dataset.tables import SPLITS
 from valuestrata.report import headline_table, print_headline, print_verdicts, write_report
-from valuestrata.report.figures import BASELINE_ORDER, shown_models
-from valuestrata.report.story import facts, verdict
-from valuestrata.report.terminal import print_frame
-from valuestrata.report.view import views_of
-from valuestrata.report.worth import relative_grid, worth_section
+from valuestrata.report.closed.figures import BASELINE_ORDER, shown_models
+from valuestrata.report.closed.interpretation import relative_grid, worth_section
+from valuestrata.report.closed.narrative import facts, verdict
+from valuestrata.report.core.view import views_of
+from valuestrata.report.export.terminal import print_frame
 from valuestrata.respondents.baselines import LADDER
-from valuestrata.scores.assess import Assessment
 from valuestrata.scores.schema import COMPARISONS, RELATIVE, STRUCTURE, VERDICTS
 from valuestrata.splits.leakage import LEAKAGE_REPORT
 

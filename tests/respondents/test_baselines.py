@@ -17,22 +17,22 @@ from scipy.optimize import minimize
 from scipy.stats import multivariate_normal
 
 from valuestrata.building import BuildSettings, build
-from valuestrata.dataset import Dataset
+from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.respondents.baselines import BASELINES, LADDER, JointCells, TrainingGold, make_baseline, training_gold
-from valuestrata.respondents.baselines import multilevel as multilevel_module
-from valuestrata.respondents.baselines.additive import multinomial, proportional_odds
-from valuestrata.respondents.baselines.cells import FLOOR, Cells, Observed, above_floor
-from valuestrata.respondents.baselines.ensemble import rake
-from valuestrata.respondents.baselines.lowrank import joint_shares as low_rank_shares
-from valuestrata.respondents.baselines.multilevel import joint_shares as multilevel_shares
-from valuestrata.respondents.baselines.validation import choose
-from valuestrata.responses.ask import ask
-from valuestrata.responses.run import load_run
+from valuestrata.respondents.baselines.cell_models import multilevel as multilevel_module
+from valuestrata.respondents.baselines.cell_models.additive import multinomial, proportional_odds
+from valuestrata.respondents.baselines.cell_models.cells import FLOOR, Cells, Observed, above_floor
+from valuestrata.respondents.baselines.cell_models.ensemble import rake
+from valuestrata.respondents.baselines.cell_models.low_rank import joint_shares as low_rank_shares
+from valuestrata.respondents.baselines.cell_models.multilevel import joint_shares as multilevel_shares
+from valuestrata.respondents.baselines.cell_models.validation import choose
+from valuestrata.responses.ask.loop import ask
+from valuestrata.responses.run.folder import load_run
 from valuestrata.scores import score
-from valuestrata.survey.simulate import SimulationSettings, draw_survey, plant
+from valuestrata.survey.simulation.population import SimulationSettings, draw_survey, plant
+from valuestrata.survey.simulation.truth import truth
 from valuestrata.survey.survey import Survey
-from valuestrata.survey.truth import truth
 
 LOOSE = BuildSettings(min_respondents=5, min_valid=5, draws=10)
 FITTED = ("additive", "additive-multinomial", "multilevel", "low-rank", "ensemble")

@@ -14,7 +14,7 @@ from valuestrata.prompts import load_template, render_prompts
 from valuestrata.prompts.persona import Persona
 from valuestrata.respondents import models
 from valuestrata.respondents.base import Answer, Respondent
-from valuestrata.respondents.controls import (
+from valuestrata.respondents.controls.control import (
     CONTROLS,
     AskedAsOthers,
     ReusesAnswers,
@@ -23,10 +23,10 @@ from valuestrata.respondents.controls import (
     wrong_country,
 )
 from valuestrata.respondents.models import ModelSettings, make_respondent
-from valuestrata.responses import ask as asking
-from valuestrata.responses.ask import ask
-from valuestrata.responses.run import load_run
-from valuestrata.responses.store import FILE
+from valuestrata.responses.ask import loop as asking
+from valuestrata.responses.ask.loop import ask
+from valuestrata.responses.run.folder import load_run
+from valuestrata.responses.run.store import FILE
 
 YOUNG_MALAY = "age_x_ethnicity_16-24-years_SG:-Malay"
 OLD_OTHERS = "age_x_ethnicity_35-44-years_SG:-Others"

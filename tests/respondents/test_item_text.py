@@ -15,12 +15,12 @@ from scipy.stats import multivariate_normal
 from sklearn.kernel_ridge import KernelRidge
 
 from valuestrata.measures import w1
-from valuestrata.respondents.baselines.components import Variances, fit_variances, negative_log_likelihood, predict
-from valuestrata.respondents.baselines.embed import embed_texts
 from valuestrata.respondents.baselines.gold import JointCells, TrainingGold
-from valuestrata.respondents.baselines.itemaverage import fit_item_average, rescaled
-from valuestrata.respondents.baselines.itemkernels import item_kernels
-from valuestrata.respondents.baselines.itemtext import fit_item_text
+from valuestrata.respondents.baselines.item_models.embeddings import embed_texts
+from valuestrata.respondents.baselines.item_models.item_average import fit_item_average, rescaled
+from valuestrata.respondents.baselines.item_models.item_text import fit_item_text
+from valuestrata.respondents.baselines.item_models.kernel_regression import Variances, fit_variances, negative_log_likelihood, predict
+from valuestrata.respondents.baselines.item_models.kernels import item_kernels
 
 SUBGROUPS = {
     "all": {},
@@ -222,7 +222,7 @@ def mixed(trust: tuple[float, ...], monkeypatch: pytest.MonkeyPatch) -> tuple[np
     shares = {item: everyone(p) for item, p in truth.items() if item != "q21"}
     questions = {item: said(words, rng) for item, words in about.items()}
     gold = world(shares, questions=questions, labels=dict.fromkeys(about, AGREE), unseen={"q21": 4})
-    monkeypatch.setattr("valuestrata.respondents.baselines.itemtext.TRUST", trust)
+    monkeypatch.setattr("valuestrata.respondents.baselines.item_models.item_text.TRUST", trust)
     text = fit_item_text(gold)
     return text.shares("q21", "all"), fit_item_average(gold).shares("q21", "all"), text.settings["trust"]
 

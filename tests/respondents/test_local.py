@@ -11,7 +11,7 @@ from . import tiny
 torch = pytest.importorskip("torch", reason="needs the extra `local`")
 pytest.importorskip("transformers", reason="needs the extra `local`")
 
-from valuestrata.respondents._runner import fit_of, window_of  # noqa: E402
+from valuestrata.respondents.local.runner import fit_of, window_of  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::FutureWarning:transformers")
 

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="needs the extra `local`")
 pytest.importorskip("transformers", reason="needs the extra `local`")
 peft = pytest.importorskip("peft", reason="needs the extra `train`")
 
-from valuestrata.respondents.local import load_local  # noqa: E402
+from valuestrata.respondents.local.respondent import load_local  # noqa: E402
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::FutureWarning:transformers"),

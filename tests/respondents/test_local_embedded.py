@@ -11,9 +11,9 @@ from . import tiny
 torch = pytest.importorskip("torch", reason="needs the extra `local`")
 pytest.importorskip("transformers", reason="needs the extra `local`")
 
-from valuestrata.respondents import local  # noqa: E402
-from valuestrata.respondents._load import load_model  # noqa: E402
-from valuestrata.respondents.local import LocalRespondent  # noqa: E402
+from valuestrata.respondents.local import respondent as local  # noqa: E402
+from valuestrata.respondents.local.load import load_model  # noqa: E402
+from valuestrata.respondents.local.respondent import LocalRespondent  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::FutureWarning:transformers")
 

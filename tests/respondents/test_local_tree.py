@@ -14,10 +14,10 @@ from . import tiny
 torch = pytest.importorskip("torch", reason="needs the extra `local`")
 pytest.importorskip("transformers", reason="needs the extra `local`")
 
-from valuestrata.respondents._attend import attending, can_attend, cut, segments_of  # noqa: E402
-from valuestrata.respondents._runner import TreeRunner, fit_of  # noqa: E402
-from valuestrata.respondents._score import Scorer  # noqa: E402
-from valuestrata.respondents._tree import TokenTree  # noqa: E402
+from valuestrata.respondents.local.attention import attending, can_attend, cut, segments_of  # noqa: E402
+from valuestrata.respondents.local.runner import TreeRunner, fit_of  # noqa: E402
+from valuestrata.respondents.local.score import Scorer  # noqa: E402
+from valuestrata.respondents.local.tree import TokenTree  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::FutureWarning:transformers")
 

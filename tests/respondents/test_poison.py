@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 
 from valuestrata.building import BuildSettings, build
-from valuestrata.dataset import Dataset, half_of
+from valuestrata.dataset.tables import Dataset, half_of
 from valuestrata.prompts import load_template, render_prompts
 from valuestrata.respondents.baselines import LADDER, make_baseline, training_gold
-from valuestrata.survey.simulate import SimulationSettings, draw_survey, plant
+from valuestrata.survey.simulation.population import SimulationSettings, draw_survey, plant
 
 # The scheme and how many folds it has here.
 SCHEMES = {"paper": 1, "unseen-level": 6, "unseen-item": 5, "unseen-both": 5, "transfer": 1}

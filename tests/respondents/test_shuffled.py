@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from valuestrata.prompts.persona import Persona, Trait
-from valuestrata.respondents._shuffled import Moved, Shuffle, shuffle
+from valuestrata.respondents.controls.permutation import Moved, Shuffle, shuffle
 
 ATTRIBUTES = ("sex", "age", "religion")
 

@@ -13,7 +13,7 @@ from valuestrata.respondents.base import Elicitation, Message, Prompt
 
 if TYPE_CHECKING:
     from valuestrata.respondents.base import Answer
-    from valuestrata.respondents.local import LocalRespondent
+    from valuestrata.respondents.local.respondent import LocalRespondent
 
 PEOPLE = ["a woman", "a man", "a woman of 35", "a man of 35 in a town"]
 ITEMS = ["work", "faith", "fair play"]
@@ -108,8 +108,8 @@ def made(
     **options: Any,
 ) -> LocalRespondent:
     """Return a local respondent around a tiny model."""
-    from valuestrata.respondents._load import Loaded
-    from valuestrata.respondents.local import LocalRespondent
+    from valuestrata.respondents.local.load import Loaded
+    from valuestrata.respondents.local.respondent import LocalRespondent
 
     tokenizer = tiny_tokenizer(merges)
     return LocalRespondent(name, Loaded(tiny_model(tokenizer, kind, **(settings or {})), tokenizer, {"model": "tiny"}), **options)

@@ -15,12 +15,12 @@ import pytest
 from tests.responses.asked import Each, Logged, Writes
 from valuestrata.errors import InputDataError, RunFailedError, UsageError
 from valuestrata.respondents.base import Answer, Respondent
-from valuestrata.responses import ask as asking
-from valuestrata.responses.ask import ask
-from valuestrata.responses.planning import select_pairs
-from valuestrata.responses.run import check_same_dataset, load_run
-from valuestrata.responses.schema import RESPONSES
-from valuestrata.responses.store import FILE
+from valuestrata.responses.ask import loop as asking
+from valuestrata.responses.ask.loop import ask
+from valuestrata.responses.ask.plan import select_pairs
+from valuestrata.responses.run.folder import check_same_dataset, load_run
+from valuestrata.responses.run.schema import RESPONSES
+from valuestrata.responses.run.store import FILE
 
 ROOT = Path(__file__).resolve().parents[2]
 TEST_PAIRS = 9
@@ -328,7 +328,7 @@ def started(out, log, seconds):
 from pathlib import Path
 from tests.conftest import build_handmade
 from tests.responses.asked import Logged
-from valuestrata.responses.ask import ask
+from valuestrata.responses.ask.loop import ask
 ask(build_handmade(), Logged(Path({str(log)!r}), {seconds}), Path({str(out)!r}), elicitation="text", samples=20)
 """
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

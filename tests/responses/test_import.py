@@ -8,10 +8,10 @@ import pytest
 
 from tests.responses.asked import Writes
 from valuestrata.errors import InputDataError
-from valuestrata.responses.ask import ask
-from valuestrata.responses.importing import import_run
-from valuestrata.responses.run import check_same_dataset, load_run
-from valuestrata.responses.schema import RESPONSES
+from valuestrata.responses.ask.loop import ask
+from valuestrata.responses.import_runs import import_run
+from valuestrata.responses.run.folder import check_same_dataset, load_run
+from valuestrata.responses.run.schema import RESPONSES
 
 FEMALE = "sex_Female"
 OUTPUTS = [

@@ -13,12 +13,12 @@ import pytest
 from tests.responses.asked import Writes
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.respondents.base import Answer, Budgeted, Estimate, Estimates, Stoppable
-from valuestrata.respondents.controls import Control
+from valuestrata.respondents.controls.control import Control
 from valuestrata.respondents.models import make_respondent
-from valuestrata.responses.ask import ask
-from valuestrata.responses.estimating import estimate_run
-from valuestrata.responses.planning import plan_asking
-from valuestrata.responses.run import load_run
+from valuestrata.responses.ask.estimate import estimate_run
+from valuestrata.responses.ask.loop import ask
+from valuestrata.responses.ask.plan import plan_asking
+from valuestrata.responses.run.folder import load_run
 
 ROOT = Path(__file__).resolve().parents[2]
 TEST_PAIRS = 9
@@ -77,7 +77,7 @@ def test_a_cost_limit_for_a_model_that_costs_nothing_is_refused_before_a_folder_
 
 
 def test_a_control_hands_limits_and_estimates_on_to_the_model_inside(handmade, tmp_path):
-    from valuestrata.respondents.controls import make_control
+    from valuestrata.respondents.controls.control import make_control
 
     model = Paid()
     control = make_control("control:no-persona@fake:paid", handmade, lambda _word: model)
@@ -115,10 +115,10 @@ def test_a_baseline_takes_no_tokens_and_no_money(handmade, tmp_path):
 INTERRUPTED = """
 import os, signal, sys
 from dataclasses import replace
-from valuestrata.dataset import load_dataset
+from valuestrata.dataset.tables import load_dataset
 from tests.responses.test_limits import Paid
 from valuestrata.respondents.base import Answer
-from valuestrata.responses.ask import ask
+from valuestrata.responses.ask.loop import ask
 
 class Slow(Paid):
     def answer(self, prompts):
@@ -138,7 +138,7 @@ print("not reached")
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_an_interrupt_keeps_the_answers_under_way_and_ends_the_command(handmade, tmp_path, name):
-    from valuestrata.dataset import write_dataset
+    from valuestrata.dataset.tables import write_dataset
 
     write_dataset(replace(handmade), tmp_path / "data")
     done = subprocess.run(

@@ -9,12 +9,12 @@ from tests.responses.asked import Writes
 from tests.responses.test_limits import TEST_PAIRS, Paid
 from valuestrata.errors import RunFailedError, UsageError
 from valuestrata.respondents.base import Answer
-from valuestrata.respondents.controls import make_control
-from valuestrata.responses.ask import ask, ask_planned
-from valuestrata.responses.batch_folder import BatchFolder
-from valuestrata.responses.planning import plan_asking
-from valuestrata.responses.run import load_run
-from valuestrata.responses.shards import parse_shard, sharded
+from valuestrata.respondents.controls.control import make_control
+from valuestrata.responses.ask.loop import ask, ask_planned
+from valuestrata.responses.ask.plan import plan_asking
+from valuestrata.responses.batch.folder import BatchFolder
+from valuestrata.responses.distributed.shards import parse_shard, sharded
+from valuestrata.responses.run.folder import load_run
 
 
 class Fails(Paid):

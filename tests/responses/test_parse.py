@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from valuestrata.responses.parse import parse_answer
+from valuestrata.responses.parse.choice import parse_answer
 
 FOUR = ("1", "2", "3", "4"), (1, 2, 3, 4), {1: "Very important", 2: "Rather important", 3: "Not very important", 4: "Not at all important"}
 TEN = tuple(str(n) for n in range(1, 11)), tuple(range(1, 11)), {1: "Never justifiable", 10: "Always justifiable"}

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from valuestrata.prompts.prompt import ELICITATIONS, Message, Prompt
 from valuestrata.respondents.base import Answer
-from valuestrata.responses.reading import row_of
-from valuestrata.responses.schema import RESPONSES
+from valuestrata.responses.parse.read import row_of
+from valuestrata.responses.run.schema import RESPONSES
 
 LABELS = {1: "Very important", 2: "Rather important", 3: "Not very important", 4: "Not at all important"}
 ROW = {"item": "Q1", "subgroup": "sex_Female", "template": "default", "template_version": "1"}

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from valuestrata.responses.parse import parse_answer
-from valuestrata.responses.reasoned import split_reasoned
+from valuestrata.responses.parse.choice import parse_answer
+from valuestrata.responses.parse.reasoned import split_reasoned
 
 FOUR = ("1", "2", "3", "4"), (1, 2, 3, 4), {1: "Very important", 2: "Rather important", 3: "Not very important", 4: "Not at all important"}
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from valuestrata.responses.stated import parse_distribution
+from valuestrata.responses.parse.distribution import parse_distribution
 
 FOUR = ("1", "2", "3", "4"), (1, 2, 3, 4), {1: "Very important", 2: "Rather important", 3: "Not very important", 4: "Not at all important"}
 THREE = ("1", "2", "3"), (1, 2, 3), {1: "Agree strongly", 2: "Agree", 3: "Disagree"}

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from valuestrata.errors import RunFailedError, UsageError
-from valuestrata.responses import store
-from valuestrata.responses.schema import RESPONSES
-from valuestrata.responses.store import FILE, Store, read_store
+from valuestrata.responses.run import store
+from valuestrata.responses.run.schema import RESPONSES
+from valuestrata.responses.run.store import FILE, Store, read_store
 
 
 def key(name):
@@ -111,7 +111,7 @@ def test_a_flipped_byte_costs_its_line_only(tmp_path):
 
 
 def test_a_second_process_is_refused_and_told_who_holds_the_run(tmp_path):
-    code = f"from pathlib import Path; from valuestrata.responses.store import Store; Store(Path({str(tmp_path)!r}))"
+    code = f"from pathlib import Path; from valuestrata.responses.run.store import Store; Store(Path({str(tmp_path)!r}))"
     with Store(tmp_path):
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         assert "UsageError" in done.stderr
@@ -128,7 +128,7 @@ import resource
 from pathlib import Path
 from tests.responses.test_store import key, row
 from valuestrata.errors import RunFailedError
-from valuestrata.responses.store import Store
+from valuestrata.responses.run.store import Store
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 with Store(Path({str(tmp_path)!r})) as store:
     try:

@@ -9,12 +9,12 @@ from tests.responses.asked import Writes
 from valuestrata.errors import InputDataError, RunFailedError, UsageError
 from valuestrata.files import read_json, write_json
 from valuestrata.respondents.base import Answer
-from valuestrata.responses.ask import ask, ask_planned
-from valuestrata.responses.collecting import collect
-from valuestrata.responses.planning import plan_asking
-from valuestrata.responses.run import load_run, read_meta
-from valuestrata.responses.shards import Shard, prepare_shard, shard_folder, sharded
-from valuestrata.responses.store import Store
+from valuestrata.responses.ask.loop import ask, ask_planned
+from valuestrata.responses.ask.plan import plan_asking
+from valuestrata.responses.distributed.collect import collect
+from valuestrata.responses.distributed.shards import Shard, prepare_shard, shard_folder, sharded
+from valuestrata.responses.run.folder import load_run, read_meta
+from valuestrata.responses.run.store import Store
 
 
 def ask_shard(dataset, out, index, of, model=None, max_calls=None, **options):

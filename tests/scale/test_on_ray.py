@@ -16,12 +16,12 @@ import pytest
 from tests.scale.serving import Server, make_failing, make_served
 from valuestrata.errors import InputDataError, RunFailedError, UsageError
 from valuestrata.respondents.models import ModelSettings
-from valuestrata.responses import workerstore
-from valuestrata.responses.ask import ask_planned
-from valuestrata.responses.onray import ask_on_ray
-from valuestrata.responses.planning import plan_asking
-from valuestrata.responses.run import load_run
-from valuestrata.responses.workerstore import busy_workers
+from valuestrata.responses.ask.loop import ask_planned
+from valuestrata.responses.ask.plan import plan_asking
+from valuestrata.responses.distributed import worker_store as workerstore
+from valuestrata.responses.distributed.ray_run import ask_on_ray
+from valuestrata.responses.distributed.worker_store import busy_workers
+from valuestrata.responses.run.folder import load_run
 
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.slow

@@ -9,10 +9,19 @@ from hypothesis import strategies as st
 
 from tests.responses.asked import Writes
 from valuestrata.errors import InputDataError, UsageError
-from valuestrata.responses.ask import ask, ask_planned
-from valuestrata.responses.planning import plan_asking
-from valuestrata.responses.run import load_run, read_meta
-from valuestrata.responses.shards import Shard, in_prefix_order, parse_shard, prepare_shard, shard_folder, shard_of, sharded, shards_in
+from valuestrata.responses.ask.loop import ask, ask_planned
+from valuestrata.responses.ask.plan import plan_asking
+from valuestrata.responses.distributed.shards import (
+    Shard,
+    in_prefix_order,
+    parse_shard,
+    prepare_shard,
+    shard_folder,
+    shard_of,
+    sharded,
+    shards_in,
+)
+from valuestrata.responses.run.folder import load_run, read_meta
 
 
 def frame_of(number):

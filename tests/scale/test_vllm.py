@@ -20,12 +20,12 @@ from valuestrata.respondents.base import Estimates, Respondent
 torch = pytest.importorskip("torch", reason="needs the extra `local`")
 pytest.importorskip("transformers", reason="needs the extra `local`")
 
-from valuestrata.respondents import vllm_plan  # noqa: E402
-from valuestrata.respondents._chat import Chat  # noqa: E402
-from valuestrata.respondents._load import Loaded  # noqa: E402
-from valuestrata.respondents.local import LocalRespondent  # noqa: E402
-from valuestrata.respondents.vllm import VllmRespondent, load_vllm  # noqa: E402
-from valuestrata.respondents.vllm_engine import Engine, check_adapter, parse_word  # noqa: E402
+from valuestrata.respondents.local.chat import Chat  # noqa: E402
+from valuestrata.respondents.local.load import Loaded  # noqa: E402
+from valuestrata.respondents.local.respondent import LocalRespondent  # noqa: E402
+from valuestrata.respondents.vllm import plan as vllm_plan  # noqa: E402
+from valuestrata.respondents.vllm.engine import Engine, check_adapter, parse_word  # noqa: E402
+from valuestrata.respondents.vllm.respondent import VllmRespondent, load_vllm  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::FutureWarning:transformers")
 

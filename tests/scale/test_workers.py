@@ -11,15 +11,18 @@ from tests.scale.serving import make_failing
 from valuestrata.errors import InputDataError, MissingExtraError, RunFailedError, UsageError
 from valuestrata.prompts.frame import prompts_to_frame
 from valuestrata.respondents.base import Answer
-from valuestrata.respondents.controls import make_control
+from valuestrata.respondents.controls.control import make_control
 from valuestrata.respondents.models import ModelSettings
-from valuestrata.responses import onray, raycluster, rayworker, workerstore
-from valuestrata.responses.onray import ask_on_ray
-from valuestrata.responses.planning import labels_of, plan_asking
-from valuestrata.responses.rayworker import DescribedControl, Work, Worker, describe
-from valuestrata.responses.schema import RESPONSES
-from valuestrata.responses.store import FILE, Store, read_store
-from valuestrata.responses.workerstore import Known, files_of_workers, gather, merge, new_store, recover
+from valuestrata.responses.ask.plan import labels_of, plan_asking
+from valuestrata.responses.distributed import ray_cluster as raycluster
+from valuestrata.responses.distributed import ray_run as onray
+from valuestrata.responses.distributed import ray_worker as rayworker
+from valuestrata.responses.distributed import worker_store as workerstore
+from valuestrata.responses.distributed.ray_run import ask_on_ray
+from valuestrata.responses.distributed.ray_worker import DescribedControl, Work, Worker, describe
+from valuestrata.responses.distributed.worker_store import Known, files_of_workers, gather, merge, new_store, recover
+from valuestrata.responses.run.schema import RESPONSES
+from valuestrata.responses.run.store import FILE, Store, read_store
 
 
 def work_for(dataset, out, model, said=None):

@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from valuestrata.dataset import GOLD, ITEMS, LANDSCAPE, LEAKAGE, MODE_DRAWS, SPLITS, SUBGROUPS, Dataset
-from valuestrata.responses.schema import RESPONSES
+from valuestrata.dataset.tables import GOLD, ITEMS, LANDSCAPE, LEAKAGE, MODE_DRAWS, SPLITS, SUBGROUPS, Dataset
+from valuestrata.responses.run.schema import RESPONSES
 
 
 @dataclass

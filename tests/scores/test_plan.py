@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from valuestrata.errors import InputDataError, UsageError
-from valuestrata.responses.kinds import control_of, same_model
+from valuestrata.responses.run.identity import control_of, same_model
 from valuestrata.scores.plan import Plan, declare, declared_rows, describe, plan_hash, read_declared, standard_comparisons
-from valuestrata.yamlfile import checked
+from valuestrata.yaml_files import checked
 
 MODEL = {"name": "embedded", "provider": "transformers", "revision": "a"}
 OTHER = {"name": "embedded", "provider": "transformers", "revision": "b"}

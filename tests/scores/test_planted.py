@@ -11,7 +11,7 @@ from scipy import stats
 
 from bench import planted
 from bench.planted import EFFECTS, ERROR, ITEM_MODE, NATIONAL, NONE, ORACLE, SUBGROUP, Task
-from valuestrata.survey.simulate import SimulationSettings
+from valuestrata.survey.simulation.population import SimulationSettings
 
 pytestmark = pytest.mark.slow
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from valuestrata.errors import InputDataError, UsageError
-from valuestrata.scores.correlations import agreement, shuffled_agreement, usable_items, within_correlations
 from valuestrata.scores.schema import SCORES, STRUCTURE
 from valuestrata.scores.structure import MEASURES, gold_means, model_means, spread_by_attribute, structure
+from valuestrata.stats.correlations import agreement, shuffled_agreement, usable_items, within_correlations
 
 CODES = (1, 2, 3, 4, 5)
 STEPS = np.arange(5)

@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 
 from tests.tuning.planted import planted
-from valuestrata.scores.rules import taught_what_is_tested
-from valuestrata.scores.taught import taught_shares
+from valuestrata.claims.closed_rules import taught_what_is_tested
+from valuestrata.scores.train_test_overlap import taught_shares
 
 
 @pytest.fixture(scope="module")

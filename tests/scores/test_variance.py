@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from valuestrata.errors import InputDataError, UsageError
-from valuestrata.scores.variance import VARIANCE, by_model, variance
+from valuestrata.scores.variance.table import VARIANCE, by_model, variance
 
 MODEL = {"provider": "hf", "model": "org/m", "revision": "1"}
 PERSONAS = ["sex_F", "sex_M", "age_Old"]

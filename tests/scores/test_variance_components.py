@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from valuestrata.scores._components import COMPONENTS, allows, decompose, merged, name_of
+from valuestrata.stats.variance_components import COMPONENTS, allows, decompose, merged, name_of
 
 PERSONA, ORDER, PARAPHRASE, TEMPLATE = range(4)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from valuestrata.scores._components import decompose
-from valuestrata.scores._resampled import Column, Items
+from valuestrata.scores.variance.item_resampling import Column, Items
+from valuestrata.stats.variance_components import decompose
 
 SEED, B = 7, 200
 

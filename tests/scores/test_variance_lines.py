@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from valuestrata.claims.variance import AS_MUCH, RULES, standing, variance_lines
 from valuestrata.errors import InputDataError
-from valuestrata.scores.variance import NOTHING_DRAWN, VARIANCE
-from valuestrata.scores.variancelines import AS_MUCH, RULES, standing, variance_lines
+from valuestrata.scores.variance.table import NOTHING_DRAWN, VARIANCE
 
 
 def row(component, variance, low=None, high=None, share=(None, None, None), against=None, **more):

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from valuestrata.errors import InputDataError
-from valuestrata.scores._people import People
-from valuestrata.scores.variance import variance
+from valuestrata.scores.variance.population_variance import People
+from valuestrata.scores.variance.table import variance
 
 META = {"respondent": {"provider": "hf", "model": "org/m"}}
 

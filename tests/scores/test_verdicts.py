@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from valuestrata.dataset import LEAKAGE
+from valuestrata.claims.closed import verdicts
+from valuestrata.claims.closed_rules import RULES, Z_POWER
+from valuestrata.dataset.tables import LEAKAGE
 from valuestrata.errors import InputDataError, UsageError
-from valuestrata.responses.schema import RESPONSES
+from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.scores.plan import Thresholds
-from valuestrata.scores.rules import RULES, Z_POWER
 from valuestrata.scores.schema import COMPARISONS, RELATIVE, SCORES, VERDICTS
-from valuestrata.scores.verdicts import verdicts
 
 MODEL = {"name": "embedded", "provider": "transformers"}
 DOCS = Path(__file__).parents[2] / "docs"

@@ -11,8 +11,8 @@ import pytest
 import rdata
 
 from valuestrata.errors import InputDataError
-from valuestrata.survey.files import Header, open_file, sniff
-from valuestrata.survey.formats import _series
+from valuestrata.survey.formats.columns import _series
+from valuestrata.survey.formats.source import Header, open_file, sniff
 
 
 def cells(path, *names):

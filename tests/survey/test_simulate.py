@@ -17,9 +17,9 @@ from valuestrata.cli import make_app
 from valuestrata.errors import UsageError
 from valuestrata.files import sha256_of
 from valuestrata.survey.read import read_survey
-from valuestrata.survey.simulate import MISSING_MIX, SimulationSettings, draw_survey, plant
-from valuestrata.survey.simulated_file import FILE_LABEL, write_simulated
-from valuestrata.survey.truth import truth
+from valuestrata.survey.simulation.population import MISSING_MIX, SimulationSettings, draw_survey, plant
+from valuestrata.survey.simulation.sav_file import FILE_LABEL, write_simulated
+from valuestrata.survey.simulation.truth import truth
 
 PLAIN = SimulationSettings(respondents=400, items=12, nominal=0.4, missing=0.0, seed=5)
 WVS = SimulationSettings(survey="wvs7", respondents=300, items=40, weighted=True, seed=3)

@@ -9,7 +9,7 @@ import numpy as np
 from tests.core.people import attribute, item, survey
 from tests.respondents import tiny
 from valuestrata.building import BuildSettings, build
-from valuestrata.dataset import Dataset
+from valuestrata.dataset.tables import Dataset
 from valuestrata.tuning import Recipe, load_recipe
 
 SHORT = """\

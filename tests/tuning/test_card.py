@@ -13,8 +13,8 @@ from valuestrata.errors import InputDataError
 from valuestrata.files import write_json
 from valuestrata.scores.schema import SCORES
 from valuestrata.tuning import load_recipe
-from valuestrata.tuning.card import card_text, write_card
-from valuestrata.tuning.forgetting import MEASURES, compared, write_forgetting
+from valuestrata.tuning.evaluate.forgetting import MEASURES, compared, write_forgetting
+from valuestrata.tuning.model_card import card_text, write_card
 
 TRAINING = {
     "format": "valuestrata-adapter-1",

@@ -12,7 +12,7 @@ import pytest
 from tests.tuning.planted import MEN, quick
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.prompts.persona import Persona, personas_of
-from valuestrata.tuning.data import tuning_data
+from valuestrata.tuning.data.examples import tuning_data
 
 
 def gold_of(dataset, pair_id, half="all"):

@@ -13,10 +13,10 @@ from valuestrata.errors import InputDataError
 pytest.importorskip("torch", reason="needs the extra `local`")
 pytest.importorskip("transformers", reason="needs the extra `local`")
 
-from valuestrata.tuning.data import tuning_data
-from valuestrata.tuning.encode import Encoder
-from valuestrata.tuning.lesson import Collator
-from valuestrata.tuning.trainer import Taught, check_first_batch
+from valuestrata.tuning.data.encode import Encoder
+from valuestrata.tuning.data.examples import tuning_data
+from valuestrata.tuning.train.step import Collator
+from valuestrata.tuning.train.trainer import Taught, check_first_batch
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 

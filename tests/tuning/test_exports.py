@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from tests.tuning.planted import planted, quick
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.prompts import load_template, render_prompts
-from valuestrata.tuning.chatlines import ChatLine, answer_text, apportioned
-from valuestrata.tuning.exports import FORMATS, export_training, load_export
-from valuestrata.tuning.exports_limits import Limits, check_bytes, check_lines
-from valuestrata.tuning.exports_settings import base_model
+from valuestrata.tuning.data.chat_examples import ChatLine, answer_text, apportioned
+from valuestrata.tuning.export.files import FORMATS, export_training, load_export
+from valuestrata.tuning.export.limits import Limits, check_bytes, check_lines
+from valuestrata.tuning.export.settings import base_model
 
 
 def rows_of(file) -> list[list[dict[str, str]]]:

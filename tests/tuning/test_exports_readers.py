@@ -16,8 +16,8 @@ import pytest
 from tests.tuning.planted import quick, tiny_folder
 from tests.tuning.together_server import LIMITS
 from valuestrata.tuning import load_recipe
-from valuestrata.tuning.exports import export_training
-from valuestrata.tuning.jobs_request import job_request
+from valuestrata.tuning.export.files import export_training
+from valuestrata.tuning.export.jobs_request import job_request
 
 LLAMA_FACTORY = """
 import json, os, sys

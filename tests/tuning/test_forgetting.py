@@ -11,14 +11,14 @@ import pytest
 from tests.respondents import tiny
 from tests.tuning.planted import tiny_folder, word_tokenizer
 from valuestrata.errors import InputDataError, RunFailedError
-from valuestrata.responses.parse import parse_answer
-from valuestrata.tuning import offtopic
-from valuestrata.tuning.offtopic import general_text, general_version, off_topic
+from valuestrata.responses.parse.choice import parse_answer
+from valuestrata.tuning.evaluate import general_questions as offtopic
+from valuestrata.tuning.evaluate.general_questions import general_text, general_version, off_topic
 
 torch = pytest.importorskip("torch", reason="needs the extra `local`")
 
-from valuestrata.respondents._load import Loaded  # noqa: E402
-from valuestrata.tuning.forgetting import (  # noqa: E402
+from valuestrata.respondents.local.load import Loaded  # noqa: E402
+from valuestrata.tuning.evaluate.forgetting import (  # noqa: E402
     FORGETTING,
     MEASURES,
     compared,
@@ -154,7 +154,7 @@ class Says:
 
 
 def test_an_answer_that_is_none_is_not_valid_and_not_right():
-    from valuestrata.tuning.forgetting import _written
+    from valuestrata.tuning.evaluate.forgetting import _written
 
     asked = off_topic("text")
     right = {one.prompt.item: one.right for one in asked}

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from valuestrata.scores.schema import COMPARISONS, SCORES
-from valuestrata.tuning.generalisation import Pupil, gains_of, gains_wanted, generalisation_table, lessons
+from valuestrata.tuning.evaluate.generalisation import Pupil, gains_of, gains_wanted, generalisation_table, lessons
 
 PUPILS = [
     Pupil("base", "base"),

@@ -18,9 +18,9 @@ from valuestrata.errors import InputDataError, RunFailedError, UsageError
 from valuestrata.files import read_json
 from valuestrata.respondents.models import ModelSettings, make_respondent
 from valuestrata.tuning import load_recipe
-from valuestrata.tuning.exports import export_training
-from valuestrata.tuning.jobs import load_job, look_at_job, poll_job, run_job, submit_job
-from valuestrata.tuning.jobs_request import job_request
+from valuestrata.tuning.export.files import export_training
+from valuestrata.tuning.export.jobs import load_job, look_at_job, poll_job, run_job, submit_job
+from valuestrata.tuning.export.jobs_request import job_request
 
 pytest.importorskip("openai", reason="needs the extra `api`")
 
@@ -111,7 +111,7 @@ def test_a_start_of_which_nothing_was_heard_is_looked_for(together, export, slep
 
 CHILD = """
 import sys
-from valuestrata.tuning.jobs import submit_job
+from valuestrata.tuning.export.jobs import submit_job
 submit_job(sys.argv[1], "org/base", base_url=sys.argv[2], sleep=lambda seconds: None)
 """
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from valuestrata.measures import tv
 from valuestrata.tuning import load_recipe
-from valuestrata.tuning.order import sequence, updates_of
-from valuestrata.tuning.weights import balanced_weights, departure, shift_weights
+from valuestrata.tuning.data.weights import balanced_weights, departure, shift_weights
+from valuestrata.tuning.train.sampler import sequence, updates_of
 
 
 def recipe(**changes):

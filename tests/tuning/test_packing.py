@@ -12,15 +12,15 @@ from tests.tuning.planted import quick, word_tokenizer
 torch = pytest.importorskip("torch", reason="needs the extra `local`")
 pytest.importorskip("transformers", reason="needs the extra `local`")
 
-from valuestrata.respondents._load import Loaded  # noqa: E402
-from valuestrata.respondents.local import LocalRespondent  # noqa: E402
+from valuestrata.respondents.local.load import Loaded  # noqa: E402
+from valuestrata.respondents.local.respondent import LocalRespondent  # noqa: E402
 from valuestrata.tuning import objectives  # noqa: E402
-from valuestrata.tuning.attention import attending, best_sight  # noqa: E402
-from valuestrata.tuning.data import tuning_data  # noqa: E402
-from valuestrata.tuning.encode import Encoder  # noqa: E402
-from valuestrata.tuning.lesson import Collator  # noqa: E402
-from valuestrata.tuning.packing import ANSWER, END, PREFILL, seen_by, segments  # noqa: E402
-from valuestrata.tuning.readout import read_out  # noqa: E402
+from valuestrata.tuning.data.encode import Encoder  # noqa: E402
+from valuestrata.tuning.data.examples import tuning_data  # noqa: E402
+from valuestrata.tuning.train.attention import attending, best_sight  # noqa: E402
+from valuestrata.tuning.train.batch import ANSWER, END, PREFILL, seen_by, segments  # noqa: E402
+from valuestrata.tuning.train.readout import read_out  # noqa: E402
+from valuestrata.tuning.train.step import Collator  # noqa: E402
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),

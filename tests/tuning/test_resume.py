@@ -21,7 +21,7 @@ for library in ("peft", "trl", "datasets"):
 import transformers  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
-from valuestrata.dataset import write_dataset  # noqa: E402
+from valuestrata.dataset.tables import write_dataset  # noqa: E402
 from valuestrata.errors import UsageError  # noqa: E402
 from valuestrata.tuning.tune import tune  # noqa: E402
 
@@ -36,7 +36,7 @@ CALL = """\
 import os, resource, sys, time
 import torch
 torch.set_num_threads(1)
-from valuestrata.dataset import load_dataset
+from valuestrata.dataset.tables import load_dataset
 from valuestrata.tuning import load_recipe
 from valuestrata.tuning.tune import tune
 from transformers import Trainer

@@ -22,8 +22,8 @@ for library in ("peft", "trl", "datasets"):
     pytest.importorskip(library, reason="needs the extra `train`")
 
 from valuestrata.prompts import load_template, render_prompts  # noqa: E402
-from valuestrata.respondents.local import load_local  # noqa: E402
-from valuestrata.tuning.data import tuning_data  # noqa: E402
+from valuestrata.respondents.local.respondent import load_local  # noqa: E402
+from valuestrata.tuning.data.examples import tuning_data  # noqa: E402
 from valuestrata.tuning.tune import tune  # noqa: E402
 
 pytestmark = [
@@ -258,7 +258,7 @@ def test_a_disk_that_fills_at_the_adapter_loses_nothing(people, template, word, 
 
     recipe = quick("modal", template, **{"validation.samples": 0})
     with monkeypatch.context() as patched:
-        patched.setattr("valuestrata.tuning.saving.shutil.copyfile", full)
+        patched.setattr("valuestrata.tuning.adapters.shutil.copyfile", full)
         with pytest.raises(RunFailedError, match=r"a\.unfinished: the weights could not be written .*No space left.* call again"):
             tune(people, word, tmp_path / "a", recipe=recipe, max_steps=2)
     assert not (tmp_path / "a").exists()
@@ -268,7 +268,7 @@ def test_a_disk_that_fills_at_the_adapter_loses_nothing(people, template, word, 
 
 def test_processes_that_do_not_divide_the_batch_are_refused(people, template, word, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "3")
-    from valuestrata.tuning.trainer import arguments
+    from valuestrata.tuning.train.trainer import arguments
 
     with pytest.raises(UsageError, match="batch of 8 examples cannot be shared by 3 processes"):
         arguments(load_recipe("modal"), Path(tmp_path), 10, 100, validate=True, use_cpu=True, bf16=False)

@@ -10,15 +10,15 @@ from typing import Annotated
 
 import typer
 
-from valuestrata.cli.asking import ask
-from valuestrata.cli.collecting import collect, import_
-from valuestrata.cli.judging import audit_, power_, report, score_, variance_
-from valuestrata.cli.opening import open_group
+from valuestrata.cli.ask import ask
+from valuestrata.cli.data import build, codebook_draft, describe, landscape, leakage, simulate
+from valuestrata.cli.open_answers import open_group
 from valuestrata.cli.output import say
-from valuestrata.cli.studies import demo, run
-from valuestrata.cli.surveys import build, codebook_draft, describe, landscape, leakage, simulate
-from valuestrata.cli.teaching import card_, forgetting_, tune_
-from valuestrata.cli.teaching_elsewhere import job_app, tune_export
+from valuestrata.cli.runs import collect, import_
+from valuestrata.cli.score import audit_, power_, report, score_, variance_
+from valuestrata.cli.study import demo, run
+from valuestrata.cli.tune import card_, forgetting_, tune_
+from valuestrata.cli.tune_export import job_app, tune_export
 from valuestrata.errors import ValuestrataError
 
 

@@ -15,13 +15,13 @@ from valuestrata.errors import RunFailedError
 if TYPE_CHECKING:
     import polars as pl
 
-    from valuestrata.dataset import Dataset
-    from valuestrata.responses.ask import AskResult
-    from valuestrata.responses.batch import Collected as CollectedBatch
-    from valuestrata.responses.collecting import Collected as CollectedShards
-    from valuestrata.responses.estimating import DryRun
-    from valuestrata.responses.run import Run
-    from valuestrata.scores.assess import Assessment
+    from valuestrata.assessment import Assessment
+    from valuestrata.dataset.tables import Dataset
+    from valuestrata.responses.ask.estimate import DryRun
+    from valuestrata.responses.ask.loop import AskResult
+    from valuestrata.responses.batch.requests import Collected as CollectedBatch
+    from valuestrata.responses.distributed.collect import Collected as CollectedShards
+    from valuestrata.responses.run.folder import Run
 
 
 def say(line: str) -> None:
@@ -38,7 +38,7 @@ def print_table(frame: pl.DataFrame) -> None:
     """Print a frame as a table."""
     from rich.console import Console
 
-    from valuestrata.report.terminal import print_frame
+    from valuestrata.report.export.terminal import print_frame
 
     print_frame(frame, Console())
 
@@ -74,7 +74,7 @@ def lessons(said: Mapping[str, Sequence[str]], table: pl.DataFrame, metric: str)
     """Print what teaching was worth in every split."""
     from rich.console import Console
 
-    from valuestrata.report.generalisation import print_generalisation
+    from valuestrata.report.closed.generalisation import print_generalisation
 
     print_generalisation(said, table, metric, Console())
 
@@ -151,7 +151,7 @@ def planned(dry: DryRun, as_json: bool) -> None:
 def exit_if_failed(failed: int, kinds: Mapping[str, int] | None = None) -> None:
     """End with exit code 4 if any response failed, saying how many of which kind."""
     if failed:
-        from valuestrata.responses.failures import kinds_listed
+        from valuestrata.responses.run.failures import kinds_listed
 
         listed = kinds_listed(kinds or {})
         raise RunFailedError(

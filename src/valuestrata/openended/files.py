@@ -17,9 +17,9 @@ import polars as pl
 
 from valuestrata.errors import InputDataError
 from valuestrata.files import read_json, read_parquet
-from valuestrata.openended.judge_prompts import FIRST, SECOND, TIE
+from valuestrata.openended.pairwise.prompts import FIRST, SECOND, TIE
 from valuestrata.openended.schema import STANCES, VERDICTS
-from valuestrata.responses.run import RUN, STORE, Run, load_run, read_meta
+from valuestrata.responses.run.folder import RUN, STORE, Run, load_run, read_meta
 
 JUDGED = "judged"
 READ = "read"

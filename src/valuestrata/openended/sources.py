@@ -9,15 +9,15 @@ from typing import Any
 
 import polars as pl
 
-from valuestrata.dataset import Dataset
+from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, UsageError, ValuestrataError
 from valuestrata.files import read_json
-from valuestrata.openended.calibration import Instruction
-from valuestrata.openended.contestants import Contestant, contestants_of, load_open_run, truncated
+from valuestrata.openended.annotation.sample import Instruction
 from valuestrata.openended.files import JUDGED, READ, load_judgements, load_stances
-from valuestrata.openended.judge_prompts import load_criteria
+from valuestrata.openended.open_runs import Contestant, contestants_of, load_open_run, truncated
+from valuestrata.openended.pairwise.prompts import load_criteria
 from valuestrata.openended.schema import STANCES, VERDICTS
-from valuestrata.responses.run import RUN
+from valuestrata.responses.run.folder import RUN
 
 _ANSWERS = {"run": pl.String, "pair_id": pl.String, "sample": pl.Int32, "text": pl.String}
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from valuestrata.dataset import Dataset
+from valuestrata.dataset.tables import Dataset
 
 Numbers = Literal["code", "position"]
 

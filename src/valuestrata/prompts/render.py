@@ -12,7 +12,7 @@ from operator import add
 
 import polars as pl
 
-from valuestrata.dataset import Dataset
+from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, UsageError, did_you_mean
 from valuestrata.prompts.orders import arranged, check_order, seed_of
 from valuestrata.prompts.pattern import Pattern

@@ -17,13 +17,13 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from valuestrata.dataset import Dataset
+from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, UsageError, did_you_mean
 from valuestrata.files import canonical_hash
 from valuestrata.prompts.pattern import Pattern, read_pattern
 from valuestrata.prompts.persona import Words
 from valuestrata.prompts.prompt import OPEN, Elicitation, Role
-from valuestrata.yamlfile import StrictModel, checked, parse_yaml, read_yaml
+from valuestrata.yaml_files import StrictModel, checked, parse_yaml, read_yaml
 
 OF_PERSONA = ("profile", "persona", "persona_in_place", "place", "in_place", "they", "their", "them")
 OF_QUESTION = ("question", "options", "first", "last")

@@ -1,11 +1,11 @@
 """The report: one page and its tables, from a data set, runs and their scores; an audit with a page and tables of its own."""
 
-from valuestrata.report.auditpage import write_audit
-from valuestrata.report.html import write_report
-from valuestrata.report.tables import audit_frames, headline_table, write_tables
-from valuestrata.report.terminal import print_audit, print_headline, print_power, print_verdicts
-from valuestrata.report.variance import print_variance
-from valuestrata.report.view import RunLike
+from valuestrata.report.closed.variance import print_variance
+from valuestrata.report.core.render import write_report
+from valuestrata.report.core.tables import audit_frames, headline_table, write_tables
+from valuestrata.report.core.view import RunLike
+from valuestrata.report.export.terminal import print_audit, print_headline, print_power, print_verdicts
+from valuestrata.report.fairness.page import write_audit
 
 __all__ = [
     "RunLike",

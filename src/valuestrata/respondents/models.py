@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from valuestrata.dataset import Dataset
+from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import UsageError, did_you_mean
 from valuestrata.respondents.base import Respondent
 from valuestrata.respondents.baselines import BASELINES, make_baseline
-from valuestrata.respondents.controls import CONTROLS, make_control, parse_control
+from valuestrata.respondents.controls.control import CONTROLS, make_control, parse_control
 from valuestrata.respondents.hosted.providers import PROVIDERS, provider_of
 
 KINDS = (
@@ -128,7 +128,7 @@ def language_model(word: str, settings: ModelSettings, *, calls: bool = True) ->
     check_word(word)
     kind = word.partition(":")[0]
     if kind == "vllm":
-        from valuestrata.respondents.vllm import load_vllm
+        from valuestrata.respondents.vllm.respondent import load_vllm
 
         return load_vllm(
             word,
@@ -139,7 +139,7 @@ def language_model(word: str, settings: ModelSettings, *, calls: bool = True) ->
             engine=settings.extra,
         )
     if kind in ("hf", "gguf") or word.partition("+")[0] == "embedded":
-        from valuestrata.respondents.local import load_local
+        from valuestrata.respondents.local.respondent import load_local
 
         return load_local(
             word,

@@ -9,9 +9,9 @@ from typing import Protocol
 import numpy as np
 import polars as pl
 
-from valuestrata.dataset import Dataset
+from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import UsageError
-from valuestrata.responses.schema import RESPONSES
+from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.scores.bootstrap import Resampler
 from valuestrata.scores.intervals import Interval, interval
 from valuestrata.scores.layout import BY, Layout, RunGrid, Values, count_pairs, lay_out, place

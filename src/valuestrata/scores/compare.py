@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from valuestrata.dataset import Dataset
+from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import UsageError, did_you_mean
-from valuestrata.responses.schema import RESPONSES
+from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.scores.aggregate import RANGES, RunLike, check_call, key_rows
 from valuestrata.scores.bootstrap import Replicates, Resampler
 from valuestrata.scores.intervals import Interval, interval

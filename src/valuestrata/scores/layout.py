@@ -16,9 +16,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from valuestrata.dataset import Dataset
+from valuestrata.dataset.gold import unpack_share_draws
+from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, UsageError, did_you_mean
-from valuestrata.gold import unpack_share_draws
 from valuestrata.scores.distances import Array, ShareDraws, Singles, padded, redrawn
 from valuestrata.scores.pairs import Floats, Indices, PairTable, gold_of, mode_index, tabulate
 

@@ -43,9 +43,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from valuestrata import measures
-from valuestrata.dataset import Dataset
+from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError
-from valuestrata.responses.schema import RESPONSES
+from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.scores.distances import Stated, padded
 
 Floats = NDArray[np.float64]

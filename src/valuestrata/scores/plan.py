@@ -22,11 +22,11 @@ from pydantic import Field, field_validator, model_validator
 
 from valuestrata.errors import InputDataError, UsageError, did_you_mean
 from valuestrata.files import canonical_hash, read_json, write_json
-from valuestrata.responses.kinds import Identified, control_of, kind_of, same_model, same_readout
-from valuestrata.responses.run import now
-from valuestrata.scores.phrases import DIRECTED
+from valuestrata.formatting import DIRECTED
+from valuestrata.responses.run.folder import now
+from valuestrata.responses.run.identity import Identified, control_of, kind_of, same_model, same_readout
 from valuestrata.scores.schema import METRICS
-from valuestrata.yamlfile import StrictModel, checked
+from valuestrata.yaml_files import StrictModel, checked
 
 PLAN = "plan.json"
 FORMAT = "valuestrata-plan-1"

@@ -23,9 +23,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from valuestrata.dataset import Dataset
+from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import UsageError, did_you_mean
-from valuestrata.responses.schema import RESPONSES
+from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.scores.aggregate import RunLike, check_call
 from valuestrata.scores.bootstrap import Resampler
 from valuestrata.scores.distances import Stated, padded, redrawn

@@ -39,12 +39,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from valuestrata.dataset import Dataset
+from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, UsageError
-from valuestrata.responses.schema import RESPONSES
+from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.scores.aggregate import RunLike
-from valuestrata.scores.correlations import agreement, shuffled_agreement, usable_items, within_correlations
 from valuestrata.scores.schema import SCORES, STRUCTURE
+from valuestrata.stats.correlations import agreement, shuffled_agreement, usable_items, within_correlations
 
 Floats = NDArray[np.float64]
 

@@ -1,6 +1,6 @@
 """Which pairs train and which test, and how much of a test pair's answers stands behind trained gold."""
 
-from valuestrata.dataset import SCHEMES
+from valuestrata.dataset.tables import SCHEMES
 from valuestrata.splits.leakage import leakage_report, measure_leakage
 from valuestrata.splits.schemes import Fold, Scheme, paper, transfer, unseen_both, unseen_item, unseen_level
 from valuestrata.splits.tables import make_splits

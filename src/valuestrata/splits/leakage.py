@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from valuestrata.dataset import DISJOINT, LEAKAGE, PARTS, SCHEMES, Dataset
+from valuestrata.dataset.tables import DISJOINT, LEAKAGE, PARTS, SCHEMES, Dataset
 from valuestrata.frames import Column, Schema
 from valuestrata.splits.schemes import by_reason
 

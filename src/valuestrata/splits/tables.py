@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from valuestrata.dataset import PARTS, SPLITS
+from valuestrata.dataset.tables import PARTS, SPLITS
 from valuestrata.splits.schemes import Fold, Mask, Scheme, paper, transfer, unseen_both, unseen_item, unseen_level
 from valuestrata.survey.codebook import Attribute
 

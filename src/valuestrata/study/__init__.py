@@ -6,8 +6,8 @@ before anything was answered), `scores.parquet`, `relative.parquet`, `comparison
 is asked for, `open/` where open questions are.
 """
 
-from valuestrata.study.asked import Asked
-from valuestrata.study.ground import read_for
-from valuestrata.study.whole import StudyResult, demo_study, run_study
+from valuestrata.study.ask import Asked
+from valuestrata.study.data import read_for
+from valuestrata.study.pipeline import StudyResult, demo_study, run_study
 
 __all__ = ["Asked", "StudyResult", "demo_study", "read_for", "run_study"]

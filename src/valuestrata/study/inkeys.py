@@ -7,7 +7,7 @@ import re
 from collections.abc import Generator
 
 from valuestrata.errors import ValuestrataError
-from valuestrata.studyfile import AskSection, ModelSection, SplitSection
+from valuestrata.study.config import AskSection, ModelSection, SplitSection
 
 # Two flags of `ask` are one key of a model.
 _OTHERWISE = {"price_in": "prices", "price_out": "prices"}

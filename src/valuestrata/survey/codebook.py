@@ -17,7 +17,7 @@ from typing import Literal
 from pydantic import Field
 
 from valuestrata.errors import InputDataError, UsageError, did_you_mean
-from valuestrata.yamlfile import StrictModel, checked, parse_yaml
+from valuestrata.yaml_files import StrictModel, checked, parse_yaml
 
 Level = Literal["ordinal", "nominal", "binary"]
 Role = Literal["noun", "adjective", "clause"]

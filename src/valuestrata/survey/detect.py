@@ -9,8 +9,8 @@ import polars as pl
 
 from valuestrata.errors import InputDataError
 from valuestrata.survey.codebook import Codebook, builtin_codebooks, load_codebook
-from valuestrata.survey.files import Header
-from valuestrata.survey.meanings import distinct
+from valuestrata.survey.decode import distinct
+from valuestrata.survey.formats.source import Header
 
 # A file is taken for a survey if it has half of the survey's items, or an extract of them beside enough columns
 # that only its own kind of file has: `Q1` to `Q20` alone are anybody's.

@@ -19,10 +19,7 @@ from valuestrata.errors import InputDataError, did_you_mean
 from valuestrata.files import sha256_of
 from valuestrata.progress import progress
 from valuestrata.survey.codebook import Attribute, Codebook, Item, Missing, builtin_codebooks, load_codebook
-from valuestrata.survey.detect import detect_survey, refuse_foreign, refuse_joint_rows, suggestion_names
-from valuestrata.survey.files import RawFile, open_file
-from valuestrata.survey.labels import ItemLabels, MissingLabels
-from valuestrata.survey.meanings import (
+from valuestrata.survey.decode import (
     UNKNOWN_LEVEL,
     LevelLabels,
     Meanings,
@@ -32,9 +29,12 @@ from valuestrata.survey.meanings import (
     item_meanings,
     missing_codes,
 )
-from valuestrata.survey.rows import Selection, read_weight, refuse_repeated_ids, select_countries, without_blank_rows
-from valuestrata.survey.samples import EMBEDDED, EMBEDDED_SURVEY, embedded_path, open_embedded
-from valuestrata.survey.settled import Settled, read_settled
+from valuestrata.survey.detect import detect_survey, refuse_foreign, refuse_joint_rows, suggestion_names
+from valuestrata.survey.formats.embedded import EMBEDDED, EMBEDDED_SURVEY, embedded_path, open_embedded
+from valuestrata.survey.formats.source import RawFile, open_file
+from valuestrata.survey.label_overrides import Settled, read_settled
+from valuestrata.survey.labels import ItemLabels, MissingLabels
+from valuestrata.survey.sample_selection import Selection, read_weight, refuse_repeated_ids, select_countries, without_blank_rows
 from valuestrata.survey.survey import Findings, LabelProblem, Source, Survey
 from valuestrata.survey.wording import apply_wording
 

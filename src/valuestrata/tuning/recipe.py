@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from valuestrata.errors import InputDataError, UsageError, did_you_mean
 from valuestrata.prompts.orders import orders_from
-from valuestrata.yamlfile import StrictModel, checked, parse_yaml, read_yaml
+from valuestrata.yaml_files import StrictModel, checked, parse_yaml, read_yaml
 
 Objective = Literal["tokens", "mode", "cross-entropy", "kl", "rps", "w1", "dpo"]
 Target = Literal["turn", "option"]

@@ -8,8 +8,8 @@ from typing import Any
 
 import polars as pl
 
-from valuestrata.dataset import Dataset
-from valuestrata.tuning.data import TuningData
+from valuestrata.dataset.tables import Dataset
+from valuestrata.tuning.data.examples import TuningData
 
 FORMAT = "valuestrata-adapter-1"
 LIBRARIES = ("valuestrata", "torch", "transformers", "accelerate", "peft", "trl", "datasets")

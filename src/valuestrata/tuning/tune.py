@@ -16,22 +16,22 @@ from typing import Any
 
 import polars as pl
 
-from valuestrata.dataset import Dataset
+from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import MissingExtraError, RunFailedError, UsageError
 from valuestrata.files import read_json
 from valuestrata.progress import progress
-from valuestrata.respondents._load import Loaded, Spec, load_model, parse_spec
-from valuestrata.respondents._memory import is_out_of_memory
-from valuestrata.tuning.attention import Sight, attending, best_sight
-from valuestrata.tuning.curve import CURVE, curve_of, write_curve
-from valuestrata.tuning.data import TuningData, tuning_data
-from valuestrata.tuning.encode import Encoder
-from valuestrata.tuning.order import sequence, updates_of
-from valuestrata.tuning.plain import plain_model
+from valuestrata.respondents.local.load import Loaded, Spec, load_model, parse_spec
+from valuestrata.respondents.local.memory import is_out_of_memory
+from valuestrata.tuning.adapters import CURVE_FILE, MERGED, TRAINING, claim, finished, save_weights, unfinished, write_adapter, write_merged
+from valuestrata.tuning.data.encode import Encoder
+from valuestrata.tuning.data.examples import TuningData, tuning_data
+from valuestrata.tuning.loss_curve import CURVE, curve_of, write_curve
 from valuestrata.tuning.recipe import Recipe, load_recipe
 from valuestrata.tuning.record import LIBRARIES, training_record
-from valuestrata.tuning.saving import CURVE_FILE, MERGED, TRAINING, claim, finished, save_weights, unfinished, write_adapter, write_merged
-from valuestrata.tuning.trainer import WHOLE, Taught, arguments, local_rank, make_trainer, processes, whole_checkpoint
+from valuestrata.tuning.train.attention import Sight, attending, best_sight
+from valuestrata.tuning.train.dequantize import plain_model
+from valuestrata.tuning.train.sampler import sequence, updates_of
+from valuestrata.tuning.train.trainer import WHOLE, Taught, arguments, local_rank, make_trainer, processes, whole_checkpoint
 
 
 @dataclass(frozen=True)

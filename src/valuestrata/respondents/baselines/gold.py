@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from valuestrata.dataset import DISJOINT, Dataset, half_of
+from valuestrata.dataset.tables import DISJOINT, Dataset, half_of
 from valuestrata.errors import InputDataError, UsageError
 
 Floats = NDArray[np.float64]

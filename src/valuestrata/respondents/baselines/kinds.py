@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from valuestrata.respondents.baselines.additive import fit_additive, fit_additive_multinomial
-from valuestrata.respondents.baselines.ensemble import fit_ensemble
+from valuestrata.respondents.baselines.cell_models.additive import fit_additive, fit_additive_multinomial
+from valuestrata.respondents.baselines.cell_models.ensemble import fit_ensemble
+from valuestrata.respondents.baselines.cell_models.low_rank import fit_low_rank
+from valuestrata.respondents.baselines.cell_models.multilevel import fit_multilevel
 from valuestrata.respondents.baselines.gold import TrainingGold
-from valuestrata.respondents.baselines.lowrank import fit_low_rank
-from valuestrata.respondents.baselines.multilevel import fit_multilevel
 from valuestrata.respondents.baselines.predictor import Fit, Predictor
 from valuestrata.respondents.baselines.simple import fit_item_mode, fit_midpoint, fit_nearest_parent, fit_uniform
 
 
 def _fit_item_average(gold: TrainingGold) -> Predictor:
-    from valuestrata.respondents.baselines.itemtext import fit_item_average
+    from valuestrata.respondents.baselines.item_models.item_text import fit_item_average
 
     return fit_item_average(gold)
 
 
 def _fit_item_text(gold: TrainingGold) -> Predictor:
-    from valuestrata.respondents.baselines.itemtext import fit_item_text
+    from valuestrata.respondents.baselines.item_models.item_text import fit_item_text
 
     return fit_item_text(gold)
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from valuestrata.dataset import Dataset
+from valuestrata.dataset.gold import is_mode
+from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import UsageError, did_you_mean
-from valuestrata.gold import is_mode
 from valuestrata.respondents.base import OPEN, Answer, Elicitation, Prompt
 from valuestrata.respondents.baselines.gold import TrainingGold, training_gold, training_gold_if_any
 from valuestrata.respondents.baselines.kinds import ANSWERS_EACH, BASELINES, TRAINS_ON_NOTHING

@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 
 from valuestrata.respondents.baselines.gold import TrainingGold
-from valuestrata.respondents.baselines.itemaverage import national_shares
+from valuestrata.respondents.baselines.item_models.item_average import national_shares
 from valuestrata.respondents.baselines.predictor import Floats, PerPair, Predictor, as_shares
 
 # Strength of the Dirichlet prior of `nearest-parent`: the parent's own parents count as this many respondents. Ten is

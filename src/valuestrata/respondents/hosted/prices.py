@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from valuestrata.errors import UsageError
-from valuestrata.respondents.hosted.reply import Reply
+from valuestrata.respondents.hosted.codecs.reply import Reply
 
 _MILLION = 1e6
 # Names of one model with the day of its release behind it, or as an alias of its newest version.

@@ -21,7 +21,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from valuestrata.respondents.base import Prompt
-from valuestrata.respondents.hosted.reply import Position, Reply
+from valuestrata.respondents.hosted.codecs.reply import Position, Reply
 
 # How servers show the token that ends a turn, and "" for those that show nothing of it.
 ENDS = frozenset(

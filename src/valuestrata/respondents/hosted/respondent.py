@@ -16,20 +16,20 @@ from urllib.parse import urlsplit
 
 from valuestrata.errors import RunFailedError, UsageError
 from valuestrata.respondents.base import Answer, Estimate, Prompt
-from valuestrata.respondents.hosted.asking import Asker
-from valuestrata.respondents.hosted.calling import Caller, Learned, OutOfMoneyError
-from valuestrata.respondents.hosted.estimating import estimated
-from valuestrata.respondents.hosted.faults import Fault, Kind
-from valuestrata.respondents.hosted.gate import Stopped
+from valuestrata.respondents.hosted.async_runner import Runner
+from valuestrata.respondents.hosted.call import Asker
+from valuestrata.respondents.hosted.codecs.codec import Wire
+from valuestrata.respondents.hosted.codecs.openai_chat import OpenAIWire
+from valuestrata.respondents.hosted.cost_estimate import estimated
+from valuestrata.respondents.hosted.errors import Fault, Kind
 from valuestrata.respondents.hosted.keys import key_of, refuse_keys
-from valuestrata.respondents.hosted.pace import Pace
+from valuestrata.respondents.hosted.limits.budget import Purse
+from valuestrata.respondents.hosted.limits.concurrency import Pace
+from valuestrata.respondents.hosted.limits.limiter import Stopped
 from valuestrata.respondents.hosted.prices import Prices, batch_factor, known_prices
 from valuestrata.respondents.hosted.providers import Provider, check_readout, provider_of
-from valuestrata.respondents.hosted.purse import Purse
-from valuestrata.respondents.hosted.runner import Runner
+from valuestrata.respondents.hosted.retry import Caller, Learned, OutOfMoneyError
 from valuestrata.respondents.hosted.settings import HostedSettings
-from valuestrata.respondents.hosted.via_openai import OpenAIWire
-from valuestrata.respondents.hosted.wire import Wire
 
 _LIBRARY = {"openai": "openai", "anthropic": "anthropic", "google": "google-genai"}
 _FREE = Prices(0.0, 0.0)
@@ -257,11 +257,11 @@ def _check_extra(word: str, extra: Mapping[str, Any]) -> None:
 
 def _wire_of(provider: Provider) -> Callable[..., Wire]:
     if provider.sdk == "anthropic":
-        from valuestrata.respondents.hosted.via_anthropic import AnthropicWire
+        from valuestrata.respondents.hosted.codecs.anthropic_messages import AnthropicWire
 
         return AnthropicWire
     if provider.sdk == "google":
-        from valuestrata.respondents.hosted.via_google import GoogleWire
+        from valuestrata.respondents.hosted.codecs.google_generate import GoogleWire
 
         return GoogleWire
     return OpenAIWire

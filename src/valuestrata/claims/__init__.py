@@ -1,0 +1,1 @@
+"""What results show: rules that turn tables into claims, and the templates that word them."""

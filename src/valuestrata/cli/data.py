@@ -1,0 +1,258 @@
+"""Commands from a survey file to a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from valuestrata.cli.options import (
+    AsJson,
+    Attributes,
+    Countries,
+    DatasetFolder,
+    Items,
+    Labels,
+    Levels,
+    Strata,
+    Strict,
+    SurveyFile,
+    SurveyName,
+    Wording,
+)
+from valuestrata.cli.output import print_json, print_table, say, words
+from valuestrata.errors import UsageError
+
+if TYPE_CHECKING:
+    from valuestrata.building import BuildSettings
+    from valuestrata.survey.survey import Survey
+
+
+def describe(
+    file: SurveyFile,
+    survey: SurveyName = None,
+    country: Countries = None,
+    items: Items = None,
+    attributes: Attributes = None,
+    labels: Labels = None,
+    as_json: AsJson = False,
+) -> None:
+    """What was recognised in a file: items, attributes, missing classes, weight, and what was not."""
+    from valuestrata.survey.describe import describe as describe_text
+    from valuestrata.survey.describe import describe_dict
+
+    found = _read(file, survey, country, items, attributes, labels)
+    if as_json:
+        print_json(describe_dict(found))
+    else:
+        print(describe_text(found))
+
+
+def build(
+    file: SurveyFile,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder of the data set.")] = None,
+    survey: SurveyName = None,
+    country: Countries = None,
+    preset: Annotated[str | None, typer.Option("--preset", help="`paper`: unweighted, 30 respondents, 1 valid answer.")] = None,
+    items: Items = None,
+    attributes: Attributes = None,
+    strata: Strata = None,
+    order: Annotated[int, typer.Option("--order", min=1, max=3, help="Attributes crossed at most; 3 adds triples.")] = 2,
+    levels: Levels = None,
+    min_respondents: Annotated[int, typer.Option("--min-respondents", min=1, help="Fewest respondents of a subgroup.")] = 30,
+    min_valid: Annotated[float, typer.Option("--min-valid", min=1, help="Fewest valid answers of a pair (effective when weighted).")] = 30,
+    unweighted: Annotated[bool, typer.Option("--unweighted", help="Leave the survey's weight aside.")] = False,
+    draws: Annotated[int, typer.Option("--draws", min=10, help="Joint redraws of the respondents.")] = 1000,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of halves and redraws.")] = 0,
+    split_seed: Annotated[int, typer.Option("--split-seed", help="Seed of the validation draw.")] = 42,
+    wording: Wording = None,
+    labels: Labels = None,
+    strict: Strict = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells kept and dropped by stratum; write nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Turn a survey file into subgroup ground truth."""
+    from valuestrata.building import BuildSettings, paper_preset
+    from valuestrata.building import build as build_dataset
+    from valuestrata.dataset.subgroups import merge_levels
+    from valuestrata.dataset.tables import refuse_other_survey, write_dataset
+
+    if preset not in (None, "paper"):
+        raise UsageError(f"There is no preset {preset!r}; the one there is: 'paper'.")
+    if output is None and not dry_run:
+        raise UsageError("Say where the data set goes with -o FOLDER, or use --dry-run.")
+    weighted = not unweighted and preset != "paper"
+    found = _read(file, survey, country, items, attributes, labels, wording=wording, strict=strict, weighted=weighted)
+    for note in found.findings.notes:
+        say(note)
+    if levels:
+        found = merge_levels(found, levels)
+    settings = BuildSettings(
+        strata=tuple(words(strata)),
+        order=order,
+        min_respondents=min_respondents,
+        min_valid=min_valid,
+        weighted=weighted,
+        draws=draws,
+        half_seed=seed,
+        redraw_seed=seed,
+        split_seed=split_seed,
+    )
+    settings = paper_preset(settings) if preset == "paper" else settings
+    if dry_run or output is None:
+        _preview(found, settings, as_json)
+        return
+    refuse_other_survey(output, found.codebook.survey)
+    dataset = build_dataset(found, settings)
+    write_dataset(dataset, output)
+    if as_json:
+        print_json(dict(dataset.meta))
+        return
+    counts = dataset.meta["counts"]
+    parts = ", ".join(f"{number:,} {part}" for part, number in counts["parts"].items())
+    print(f"{output}: {counts['items']} items x {counts['subgroups']} subgroups, {counts['pairs']:,} pairs ({parts}).")
+    print(f"Left out: {counts['subgroups_dropped']} subgroups and {counts['pairs_dropped']:,} pairs below the minimum.")
+    for remark in dataset.remarks:
+        print(remark)
+    if preset == "paper":
+        from valuestrata.report.closed.published import beside_published_counts
+
+        print_table(beside_published_counts(dataset))
+
+
+def _preview(survey: Survey, settings: BuildSettings, as_json: bool) -> None:
+    from valuestrata.building import preview
+
+    frame = preview(survey, settings)
+    if as_json:
+        print_json({"strata": frame.to_dicts()})
+        return
+    print_table(frame)
+    weighted = "effective (weighted)" if survey.weight is not None and settings.weighted else "unweighted"
+    print(f"Kept: at least {settings.min_respondents} respondents a subgroup and {settings.min_valid:g} {weighted} valid answers a pair.")
+    if settings.preset == "paper":
+        from valuestrata.report.closed.published import beside_published_preview
+
+        print_table(beside_published_preview(frame, survey))
+
+
+def landscape(dataset: DatasetFolder, as_json: AsJson = False) -> None:
+    """How far subgroups differ, by topic: Modal Diversity Score and mean pairwise Wasserstein distance."""
+    from valuestrata.dataset.landscape import by_topic
+    from valuestrata.dataset.tables import load_dataset
+
+    data = load_dataset(dataset)
+    topics = by_topic(data.landscape, data.items)
+    if as_json:
+        print_json({"topics": topics.to_dicts(), "items": data.landscape.to_dicts()})
+    else:
+        print_table(topics)
+
+
+def leakage(dataset: DatasetFolder, as_json: AsJson = False) -> None:
+    """Print for each split how many pairs train and test, and how many of a test pair's respondents stand behind trained gold."""
+    from valuestrata.dataset.tables import PARTS, load_dataset
+    from valuestrata.splits import leakage_report
+
+    found = leakage_report(load_dataset(dataset))
+    if as_json:
+        print_json({"leakage": found.to_dicts()})
+    else:
+        print_table(found.rename({part: f"{part}_a_fold" for part in PARTS}))
+
+
+def simulate(
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.sav", help="The survey; its truth goes beside it.")],
+    respondents: Annotated[int, typer.Option("--respondents", help="Sample size.")] = 1200,
+    items: Annotated[int | None, typer.Option("--items", help="Items of the wvs7 codebook, drawn by seed; all if left out.")] = None,
+    main_effects: Annotated[float, typer.Option("--main-effects", metavar="SD", help="Shift of an item by an attribute's level.")] = 0.3,
+    interactions: Annotated[float, typer.Option("--interactions", metavar="SD", help="Shift by a pair of levels.")] = 0.15,
+    country: Annotated[str, typer.Option("--country", help="Country by code, alpha-3 or name.")] = "SGP",
+    seed: Annotated[int, typer.Option("--seed", help="Seed of what is planted.")] = 0,
+    sample_seed: Annotated[int, typer.Option("--sample-seed", help="Seed of respondents and answers.")] = 0,
+    missing: Annotated[float, typer.Option("--missing", help="Share of answers that are missing.")] = 0.05,
+    weighted: Annotated[bool, typer.Option("--weighted", help="Oversample some cells; a weight undoes it.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a WVS-like SPSS file of a population with planted subgroup effects, and its truth beside it.
+
+    Effects are standard deviations on a latent scale of standard deviation 1.
+    """
+    from dataclasses import asdict
+
+    from valuestrata.survey.simulation.population import WVS, SimulationSettings, plant
+    from valuestrata.survey.simulation.sav_file import write_simulated
+
+    settings = SimulationSettings(
+        survey=WVS,
+        country=country,
+        respondents=respondents,
+        items=items,
+        main_effects=main_effects,
+        interactions=interactions,
+        missing=missing,
+        weighted=weighted,
+        structure_seed=seed,
+        seed=seed,
+    )
+    population = plant(settings)
+    made = write_simulated(population, sample_seed, output)
+    if as_json:
+        files = {"file": str(made.sav), "truth": str(made.truth), "planted": str(made.planted)}
+        print_json({**files, "sample_seed": sample_seed, "settings": asdict(settings), "cells": len(population.cells)})
+        return
+    names = ", ".join(attribute.name for attribute in population.attributes)
+    print(f"{made.sav}: {respondents:,} simulated respondents (no people), {len(population.items)} items, {population.countries[0].name}.")
+    print(
+        f"Planted over {len(population.cells)} joint cells of {names}: main effects of SD {main_effects:g}, interactions {interactions:g}."
+    )
+    print(f"Missing: {missing:.1%} of answers. Weight: {'undoes an oversampling of cells' if weighted else '1 throughout'}.")
+    print(f"True shares and modes: {made.truth}; everything planted: {made.planted}.")
+
+
+def codebook_draft(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A labelled .sav or .dta file.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Where the YAML goes; stdout if left out.")] = None,
+) -> None:
+    """Draft a codebook from the variable and value labels of a .sav or .dta file."""
+    from valuestrata.files import write_text
+    from valuestrata.survey.draft import draft_codebook
+
+    text = draft_codebook(file)
+    if output is None:
+        print(text, end="")
+    else:
+        write_text(output, text)
+        print(f"{output}: read it through before use; what was guessed is marked.")
+
+
+def _read(
+    file: str,
+    survey: str | None,
+    country: list[str] | None,
+    items: str | None,
+    attributes: str | None,
+    labels: Path | None,
+    *,
+    wording: Path | None = None,
+    strict: bool = False,
+    weighted: bool = True,
+) -> Survey:
+    from valuestrata.survey.read import problem_text, read_survey
+
+    countries = [word for entry in country or [] for word in words(entry)]
+    found = read_survey(
+        file,
+        survey,
+        countries=countries,
+        items=words(items),
+        attributes=words(attributes),
+        labels=labels,
+        wording=wording,
+        strict=strict,
+        weighted=weighted,
+    )
+    for problem in found.findings.label_problems:
+        say(f"left out, for labels that match nothing in the codebook: {problem_text(problem)}; settle them with --labels FILE.")
+    return found

@@ -1,0 +1,176 @@
+"""The commands that say what a judge is worth: draw a sample, let people code it, compare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from valuestrata.cli.options import AsJson, Bootstrap, DatasetFolder
+from valuestrata.cli.output import print_json, print_table, say
+
+if TYPE_CHECKING:
+    from valuestrata.openended.annotation.files import Sample
+    from valuestrata.openended.validity.judge_validity import Validity
+
+Folders = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="FOLDER...", help="Folders made by `open judge` and `open stance`; and the runs they judged, where these lie elsewhere."
+    ),
+]
+SampleFolder = Annotated[Path, typer.Argument(metavar="SAMPLE", help="Folder made by `open sample`.")]
+# Sentences and the rows behind the rule come first; strata and levels are in the tables.
+_SHOWN = ("judge", "criterion", "check", "value", "ci_low", "ci_high", "n", "threshold", "passed", "source")
+
+
+def sample_(
+    dataset: DatasetFolder,
+    folders: Folders,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the sample; it must not be there yet.")],
+    number: Annotated[int, typer.Option("-n", "--number", min=1, help="How many answers people are to code.")] = 200,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the draw.")] = 0,
+    criteria: Annotated[Path | None, typer.Option("--criteria", metavar="FILE", help="The file that `open judge --criteria` had.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Draw judged answers for people to code, blinded: no model, no run, no verdict; spread over criteria, runs and strata."""
+    import polars as pl
+
+    from valuestrata.dataset.tables import load_dataset
+    from valuestrata.errors import InputDataError
+    from valuestrata.openended.annotation.sample import pairwise_units, stance_units, write_sample
+    from valuestrata.openended.sources import instructions_of, load_sources
+
+    data = load_dataset(dataset)
+    sources = load_sources(data, folders)
+    if sources.lacking:
+        raise InputDataError(
+            f"The answers of {', '.join(sources.lacking)} were not found beside the folders. Give the run folders, too: "
+            "valuestrata open sample DATASET FOLDER... RUN... -o SAMPLE"
+        )
+    units = pl.concat([pairwise_units(sources.verdicts), stance_units(sources.stances)])
+    found = write_sample(
+        data,
+        units,
+        sources.answers,
+        output,
+        n=number,
+        seed=seed,
+        instructions=instructions_of(sources.criteria, criteria),
+        sources=[str(folder) for folder in folders],
+    )
+    if as_json:
+        print_json({"sample": str(output), **{key: found.meta[key] for key in ("tasks", "drawn_from", "by_criterion")}, "seed": seed})
+        return
+    listed = ", ".join(f"{count:,} {criterion}" for criterion, count in found.meta["by_criterion"].items())
+    print(f"{output}: {found.meta['tasks']:,} of {found.meta['drawn_from']:,} answers ({listed}).")
+    print(f"Code them in a browser: valuestrata open code {output} --coder NAME")
+    print(f"or in a spreadsheet: fill in a copy of {output / 'items.csv'}, then add --import COPY.csv.")
+    print("Keep key.parquet and key.json from coders.")
+
+
+def code_(
+    sample: SampleFolder,
+    coder: Annotated[str, typer.Option("--coder", metavar="NAME", help="Who codes; every coder has a file of their own.")],
+    from_file: Annotated[
+        Path | None, typer.Option("--import", metavar="FILE", help="Take a filled copy of items.csv instead of opening a page.")
+    ] = None,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port of the page; any free one if left out.")] = 0,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Code a sample on a local page, one task at a time; it goes on where it stopped, and every answer is kept at once."""
+    from valuestrata.openended.annotation.files import load_sample
+
+    loaded = load_sample(sample)
+    if from_file is not None:
+        _import(loaded, from_file, coder, as_json)
+    else:
+        _serve(loaded, coder, port, browser, as_json)
+
+
+def _import(sample: Sample, file: Path, coder: str, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from valuestrata.openended.annotation.import_codes import import_codings
+
+    found = import_codings(sample, file, coder)
+    if as_json:
+        print_json({**asdict(found), "file": str(found.file), "tasks": len(sample.tasks)})
+        return
+    print(
+        f"{found.file}: {found.taken:,} answers taken ({found.replaced:,} of them anew), {found.unchanged:,} stood there before; "
+        f"{found.missing:,} of {len(sample.tasks):,} tasks are not coded."
+    )
+
+
+def _serve(sample: Sample, coder: str, port: int, browser: bool, as_json: bool) -> None:
+    import webbrowser
+
+    from valuestrata.openended.annotation.server import CodingServer, Desk
+
+    desk = Desk(sample, coder)
+    with CodingServer(desk, port) as server:
+        say(f"Coding page of {coder}: {server.url}")
+        say("It answers on this machine only. Finish on the page, or Ctrl-C here; every answer is kept at once.")
+        if browser and not webbrowser.open(server.url):
+            say("No browser could be opened: open the address above.")
+        try:
+            server.serve_forever(poll_interval=0.1)
+        except KeyboardInterrupt:
+            say("Stopped.")
+    if as_json:
+        print_json({"coder": coder, "coded": desk.coded, "left": desk.left})
+    else:
+        print(f"{coder}: {desk.coded:,} coded, {desk.left:,} left.")
+
+
+def validity_(
+    dataset: DatasetFolder,
+    folders: Folders,
+    sample: Annotated[Path | None, typer.Option("--sample", metavar="SAMPLE", help="What people coded of the same answers.")] = None,
+    bootstrap: Bootstrap = 1000,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the bootstrap.")] = 0,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Also write the tables (CSV, Parquet) into this folder.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say whether a judge may be used, by criterion: its own consistency, its agreement with people, its errors corrected.
+
+    docs/judge-validity.md has the rule.
+    """
+    from valuestrata.claims.judges import validity_lines
+    from valuestrata.dataset.tables import load_dataset
+    from valuestrata.openended.sources import load_sources
+    from valuestrata.openended.validity.judge_validity import judge_validity, load_codings, write_validity
+
+    data = load_dataset(dataset)
+    sources = load_sources(data, folders)
+    codings = None if sample is None else load_codings(sample, data)
+    answers = None if sources.lacking else sources.answers
+    found = judge_validity(data, sources.verdicts, sources.stances, answers=answers, codings=codings, bootstrap=bootstrap, seed=seed)
+    lines = validity_lines(found)
+    if output is not None:
+        write_validity(found, output, lines)
+        say(f"Tables: {output}")
+    if as_json:
+        tables = {"checks": found.checks, "usable": found.usable, "agreement": found.agreed, "corrected": found.corrected}
+        print_json({name: table.to_dicts() for name, table in tables.items()} | {"lines": lines})
+    else:
+        _print(found, lines)
+
+
+def _print(found: Validity, lines: list[str]) -> None:
+    import polars as pl
+
+    for line in lines:
+        print(line)
+    print("\nChecks")
+    print_table(found.checks.filter(pl.col("by") == "all", pl.col("check") != "usable").select(_SHOWN))
+    if not found.agreed.is_empty():
+        print("Agreement")
+        print_table(found.agreed.filter(pl.col("by") == "all").drop("by", "key"))
+    if not found.corrected.is_empty():
+        print("Corrected for the judge's errors")
+        columns = ("judge", "criterion", "run", "reference", "metric", "judge_value", "people_value", "value", "ci_low", "ci_high", "coded")
+        print_table(found.corrected.filter(pl.col("by") == "all").select(columns))

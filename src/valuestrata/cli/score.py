@@ -1,0 +1,292 @@
+"""Commands that judge runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from valuestrata.cli.options import (
+    Against,
+    AsJson,
+    AuditFolder,
+    Baselines,
+    Bootstrap,
+    DatasetFolder,
+    Fold,
+    Metrics,
+    Part,
+    Permutations,
+    Published,
+    RunFolders,
+    Split,
+    TrainOn,
+)
+from valuestrata.cli.output import differences, headline, print_json, say, say_unmatched, verdict_lines, words
+from valuestrata.errors import UsageError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from valuestrata.assessment import Assessment
+    from valuestrata.dataset.tables import Dataset
+    from valuestrata.responses.run.folder import Run
+
+
+def score_(
+    dataset: DatasetFolder,
+    runs: RunFolders,
+    split: Split = "paper",
+    part: Part = "test",
+    fold: Fold = None,
+    baselines: Baselines = "all",
+    train_on: TrainOn = None,
+    against: Against = None,
+    bootstrap: Bootstrap = 1000,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")] = 0,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Also write the long table here (.csv or .parquet).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score runs beside baselines: every metric by split part, stratum, attribute, level, subgroup, topic and item.
+
+    Verdict lines say what the scores are worth; docs/verdicts.md has their rules. Under --json `scores` holds the rows of RUN...,
+    `baselines` those of the baselines beside them.
+    """
+    _check_table(output)
+    data, judged, found = _assessed(dataset, runs, split, part, fold, baselines, train_on, against, bootstrap, seed)
+    _write_table(found.scores, output)
+    if as_json:
+        given = [run.name for run in judged[: len(runs)]]
+        rows = found.scores.to_dicts()
+        scores = {"scores": [row for row in rows if row["run"] in given], "baselines": [row for row in rows if row["run"] not in given]}
+        print_json(scores | {name: getattr(found, name).to_dicts() for name in ("relative", "comparisons", "structure", "verdicts")})
+    else:
+        headline(data, judged, found.scores)
+        if against is not None:
+            differences(found, against)
+        verdict_lines(judged[: len(runs)], found)
+
+
+def report(
+    dataset: DatasetFolder,
+    runs: RunFolders,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The report; tables go beside it.")] = Path("report.html"),
+    split: Split = "paper",
+    part: Part = "test",
+    fold: Fold = None,
+    baselines: Baselines = "all",
+    train_on: TrainOn = None,
+    against: Against = None,
+    bootstrap: Bootstrap = 1000,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")] = 0,
+    title: Annotated[str | None, typer.Option("--title", help="Title of the report.")] = None,
+) -> None:
+    """Write report.html, one file that opens without a network, and its tables as CSV."""
+    from valuestrata.report import write_report
+    from valuestrata.scores.variance.by_model import variation
+
+    data, judged, found = _assessed(dataset, runs, split, part, fold, baselines, train_on, against, bootstrap, seed)
+    varied = variation(data, judged[: len(runs)], bootstrap=bootstrap, seed=seed)
+    print(f"Report: {write_report(data, judged, found.scores, output, title=title, assessment=found, variance=varied)}")
+
+
+def variance_(
+    dataset: DatasetFolder,
+    runs: RunFolders,
+    bootstrap: Bootstrap = 1000,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")] = 0,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Also write the table here (.csv or .parquet).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say how much of a model's answers persona, order, template and sampling explain; docs/variance.md says how.
+
+    Runs of one model, asked with several templates or elicitations, are one table; other models have one each.
+    """
+    import polars as pl
+
+    from valuestrata.claims.variance import variance_lines
+    from valuestrata.dataset.tables import load_dataset
+    from valuestrata.report import print_variance
+    from valuestrata.responses.run.folder import check_same_dataset, load_run
+    from valuestrata.scores.variance.table import by_model, variance
+
+    _check_table(output)
+    data = load_dataset(dataset)
+    loaded = [load_run(run) for run in runs]
+    for one in loaded:
+        check_same_dataset(one, data)
+    table = pl.concat([variance(data, group, bootstrap=bootstrap, seed=seed) for group in by_model(loaded)])
+    _write_table(table, output)
+    if as_json:
+        print_json({"variance": table.to_dicts(), "lines": variance_lines(table).to_dicts()})
+        return
+    from rich.console import Console
+
+    print_variance(table, Console())
+
+
+def audit_(
+    dataset: DatasetFolder,
+    runs: RunFolders,
+    against: Against = None,
+    split: Split = "paper",
+    part: Part = "test",
+    fold: Fold = None,
+    metrics: Metrics = "accuracy,nmae",
+    permutations: Permutations = 2000,
+    bootstrap: Bootstrap = 1000,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of permutations and bootstrap.")] = 0,
+    baselines: Baselines = "cheap",
+    train_on: TrainOn = None,
+    published: Published = None,
+    mixed: Annotated[
+        str, typer.Option("--mixed", help="Estimate of gaps at equal difficulty: penalised, or bayes (minutes a metric; needs an extra).")
+    ] = "penalised",
+    output: AuditFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say who is served worse: how much is noise, how much is difficulty, and what a change of model did to it.
+
+    With --against RUN every run is compared with that one, before and after. Under --json stand `verdicts` and every table.
+    docs/auditing.md says what each means.
+    """
+    from valuestrata.claims.fairness import metrics_worth_auditing
+    from valuestrata.fairness import audit, check_mixed
+    from valuestrata.report import audit_frames, write_audit
+
+    check_mixed(mixed)
+    data, judged = _beside(dataset, runs, split, part, fold, baselines, train_on)
+    wanted = metrics_worth_auditing(judged, words(metrics))
+    found = audit(
+        data,
+        judged,
+        split=split,
+        part=part,
+        fold=fold,
+        against=against,
+        metrics=wanted,
+        permutations=permutations,
+        bootstrap=bootstrap,
+        seed=seed,
+        published=_published(published or []),
+        mixed=mixed,
+    )
+    frames = audit_frames(data, judged, found)
+    if output is not None:
+        say(f"Audit: {write_audit(data, judged, found, output, verdicts=frames['verdicts'])}")
+    if as_json:
+        print_json({name: frame.to_dicts() for name, frame in frames.items()})
+    else:
+        from rich.console import Console
+
+        from valuestrata.report import print_audit
+
+        print_audit(data, judged, found, frames["verdicts"], Console())
+
+
+def power_(
+    dataset: DatasetFolder,
+    items: Annotated[int | None, typer.Option("--items", min=1, help="How many items will be asked; all of the part if left out.")] = None,
+    effect: Annotated[float, typer.Option("--effect", help="Gap asked about, in units of the metric.")] = 0.05,
+    split: Split = "paper",
+    part: Part = "test",
+    fold: Fold = None,
+    metric: Annotated[str, typer.Option("--metric", help="accuracy or nmae.")] = "accuracy",
+    expected: Annotated[
+        float | None, typer.Option("--expected", help="Score expected of the model; near the worst case if left out.")
+    ] = None,
+    alpha: Annotated[float, typer.Option("--alpha", help="Level of the claims.")] = 0.05,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the simulation.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Say which gaps an audit could see, from the gold alone, before a model is asked."""
+    from valuestrata.dataset.tables import load_dataset
+    from valuestrata.fairness.power.power import power
+
+    data = load_dataset(dataset)
+    found = power(
+        data, items=items, effect=effect, split=split, part=part, fold=fold, alpha=alpha, metric=metric, expected=expected, seed=seed
+    )
+    if as_json:
+        print_json({"power": found.to_dicts()})
+        return
+    from rich.console import Console
+
+    from valuestrata.report import print_power
+
+    print_power(found, Console())
+
+
+def _check_table(output: Path | None) -> None:
+    if output is not None and output.suffix not in (".csv", ".parquet"):
+        raise UsageError(f"-o {output}: the table is written as .csv or .parquet; give one of these endings.")
+
+
+def _write_table(table: pl.DataFrame, output: Path | None) -> None:
+    from valuestrata.files import write_parquet, write_text
+
+    if output is None:
+        return
+    if output.suffix == ".parquet":
+        write_parquet(output, table)
+    else:
+        write_text(output, table.write_csv())
+
+
+def _published(entries: list[str]) -> dict[str, str]:
+    """Read RUN=MODEL of --published."""
+    found: dict[str, str] = {}
+    for entry in entries:
+        run, equals, model = entry.partition("=")
+        if not equals or not run or not model:
+            raise UsageError(f"--published {entry!r}: expected RUN=MODEL, such as tuned='Qwen2.5-7B tuned'.")
+        found[run] = model
+    return found
+
+
+def _beside(
+    dataset: Path, runs: list[Path], split: str, part: str, fold: int | None, baselines: str, train_on: Path | None
+) -> tuple[Dataset, list[Run]]:
+    """Load runs and put the baselines beside them; the runs come first, in the order given."""
+    from valuestrata.dataset.tables import DISJOINT, load_dataset
+    from valuestrata.responses.reference_baselines import baselines_beside, check_training, kinds_of
+    from valuestrata.responses.run.folder import check_same_dataset, load_run
+    from valuestrata.responses.run.identity import identity_of
+
+    kinds = kinds_of(baselines)
+    data = load_dataset(dataset)
+    loaded = [load_run(run) for run in runs]
+    for one in loaded:
+        check_same_dataset(one, data)
+    # Before the ladder is fitted, which may take a minute, and not only after it.
+    check_training(data, loaded, split, fold)
+    other = load_dataset(train_on) if train_on else None
+    if kinds and other is None and split.removesuffix(DISJOINT) == "transfer":
+        say("transfer: without --train-on DATASET nothing trains; of the baselines only uniform and midpoint can answer.")
+    beside = baselines_beside(data, loaded, kinds=kinds, split=split, part=part, fold=fold, train_on=other)
+    for identity in (identity_of(run) for run in beside):
+        if "unmatched" in (identity.get("trained_on") or {}):
+            say_unmatched(identity)
+            break
+    return data, loaded + beside
+
+
+def _assessed(
+    dataset: Path,
+    runs: list[Path],
+    split: str,
+    part: str,
+    fold: int | None,
+    baselines: str,
+    train_on: Path | None,
+    against: str | None,
+    bootstrap: int,
+    seed: int,
+) -> tuple[Dataset, list[Run], Assessment]:
+    """Load runs, put the baselines beside them and assess all; the runs come first, in the order given."""
+    from valuestrata.assessment import assess
+
+    data, loaded = _beside(dataset, runs, split, part, fold, baselines, train_on)
+    found = assess(data, loaded, split=split, part=part, fold=fold, against=against, bootstrap=bootstrap, seed=seed)
+    return data, loaded, found

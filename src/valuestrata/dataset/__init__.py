@@ -1,0 +1,1 @@
+"""The data set: subgroups, gold answers, landscape, and the tables on disk."""

@@ -1,0 +1,261 @@
+"""Gold as tables: every pair counted in the whole survey and in both halves, redrawn, and laid out as frames."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from valuestrata.dataset.gold import Redraws, count_answers, floor_nmae, is_mode, redraw, shares_of
+from valuestrata.dataset.subgroups import Cells, pair_id
+from valuestrata.dataset.tables import GOLD, MISSING_CLASSES, MODE_DRAWS
+from valuestrata.measures import entropy
+from valuestrata.progress import progress
+from valuestrata.survey.survey import Survey
+
+HALVES = ("all", "A", "B")
+# Pairs of fewer answers are kept (from the minimum on) but flagged: NCHS practice for 30 to 59.
+FLAG_BELOW = 60
+# So that a redraw chunk stays near 200 MB whatever the size of the survey.
+RESAMPLE_CELLS = 25_000_000
+
+
+def effective_answers(survey: Survey, cells: Cells) -> NDArray[np.float64]:
+    """Return the effective valid answers of every pair, shape (items, kept subgroups); plain counts when unweighted."""
+    options = np.array([len(item.codes) for item in survey.items], dtype=np.intp)
+    counts = _Counts.of(survey, cells.joint_of_respondent, len(cells.joint_n), cells.members, int(options.max()))
+    return counts.n_eff
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """Raw and weighted counts, shape (items, subgroups, options); missing classes; n and n_eff, shape (items, subgroups)."""
+
+    raw: NDArray[np.float64]
+    weighted: NDArray[np.float64]
+    missing: NDArray[np.float64]
+    n: NDArray[np.float64]
+    n_eff: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, survey: Survey, joint: NDArray[np.intp], joint_cells: int, members: Sequence[NDArray[np.intp]], options: int) -> _Counts:
+        def count(weight: NDArray[np.float64] | None) -> NDArray[np.float64]:
+            return count_answers(survey.answers, joint, joint_cells, members, options, weight)
+
+        classes = len(MISSING_CLASSES)
+        heads = count(None)
+        raw = heads[..., classes:]
+        n = raw.sum(axis=-1)
+        if survey.weight is None:
+            return cls(raw, raw, heads[..., :classes], n, n)
+        weighted = count(survey.weight)[..., classes:]
+        squares = count(survey.weight**2)[..., classes:].sum(axis=-1)
+        total = weighted.sum(axis=-1)
+        # Equal weights make n_eff a whole number, which rounding would put just below a minimum.
+        n_eff = np.divide(total * total, squares, out=np.zeros_like(total), where=squares > 0).round(9)
+        return cls(raw, weighted, heads[..., :classes], n, n_eff)
+
+
+def tabulate(
+    survey: Survey, cells: Cells, *, min_valid: float, draws: int, share_draws: int, half_seed: int, redraw_seed: int
+) -> tuple[pl.DataFrame, pl.DataFrame, NDArray[np.int64]]:
+    """Count and redraw every pair.
+
+    Args:
+        survey: the microdata. cells: its subgroups.
+        min_valid: fewest effective valid answers of a pair; the nation is kept from one answer on.
+        draws: joint redraws. share_draws: how many of them also keep the shares.
+        half_seed, redraw_seed: seeds of the halving and of the redraws.
+
+    Returns:
+        The gold (GOLD schema), the mode draws (MODE_DRAWS schema), and the valid answers by joint cell and item.
+    """
+    people = survey.respondents
+    options = np.array([len(item.codes) for item in survey.items], dtype=np.intp)
+    widest = int(options.max())
+    half = np.zeros(people, dtype=bool)
+    half[np.random.default_rng(half_seed).permutation(people)[: people // 2]] = True
+
+    # Joint cells are doubled, one for each half, so that all three halves come from the same pass.
+    joint_cells = len(cells.joint_n)
+    doubled = cells.joint_of_respondent + np.where(half, 0, joint_cells)
+    of_a = list(cells.members)
+    of_b = [members + joint_cells for members in cells.members]
+    both = [np.concatenate(pair) for pair in zip(of_a, of_b, strict=True)]
+    every = _Counts.of(survey, doubled, 2 * joint_cells, [*both, *of_a, *of_b], widest)
+    subgroups = len(cells.kept)
+    counts = [_slice(every, slice(h * subgroups, (h + 1) * subgroups)) for h in range(len(HALVES))]
+
+    respondents_of = [np.flatnonzero(np.isin(cells.joint_of_respondent, members)) for members in cells.members]
+    chunk = int(np.clip(RESAMPLE_CELLS // people, 10, 250))
+    chunks = -(-draws // chunk)
+    with progress("resampling respondents", subgroups * chunks) as advance:
+        redraws = redraw(
+            survey.answers,
+            options,
+            respondents_of,
+            half,
+            np.stack([c.weighted for c in counts]),
+            draws=draws,
+            share_draws=share_draws,
+            rng=np.random.default_rng(redraw_seed),
+            weight=survey.weight,
+            advance=advance,
+            chunk=chunk,
+        )
+    keep = counts[0].n_eff >= min_valid
+    keep[:, 0] |= counts[0].n_eff[:, 0] > 0
+    gold = _gold_frame(survey, cells, counts, redraws, keep)
+    mode_draws = _draws_frame(survey, cells, counts, redraws, keep)
+    singles: list[NDArray[np.intp]] = [np.array([cell], dtype=np.intp) for cell in range(joint_cells)]
+    by_joint = count_answers(survey.answers, cells.joint_of_respondent, joint_cells, singles, widest)
+    valid_by_joint = by_joint[..., len(MISSING_CLASSES) :].sum(axis=-1).T.astype(np.int64)
+    return gold, mode_draws, valid_by_joint
+
+
+def _slice(counts: _Counts, which: slice) -> _Counts:
+    return _Counts(counts.raw[:, which], counts.weighted[:, which], counts.missing[:, which], counts.n[:, which], counts.n_eff[:, which])
+
+
+def _gold_frame(
+    survey: Survey,
+    cells: Cells,
+    counts: Sequence[_Counts],
+    redraws: Sequence[Redraws],
+    keep: NDArray[np.bool_],
+) -> pl.DataFrame:
+    frames: list[pl.DataFrame] = []
+    ids = np.array([s.id for s in cells.kept], dtype=object)
+    for group in redraws:
+        k = group.p_mode.shape[-1]
+        for h, name in enumerate(HALVES):
+            i, s = _with_gold(group, counts[h], keep)
+            if not len(i):  # nobody of this half answered any item of this number of options
+                continue
+            item = group.items[i]
+            frames.append(_gold_rows(survey, item, ids[s], name, _at(counts[h], item, s, k), _Drawn.at(group, h, i, s)))
+    if not frames:
+        return GOLD.empty()
+    order = {item.id: position for position, item in enumerate(survey.items)}
+    rank = {subgroup.id: position for position, subgroup in enumerate(cells.kept)}
+    gold = pl.concat(frames).sort(
+        pl.col("item").replace_strict(order, return_dtype=pl.Int32),
+        pl.col("subgroup").replace_strict(rank, return_dtype=pl.Int32),
+        pl.col("half").replace_strict({name: h for h, name in enumerate(HALVES)}, return_dtype=pl.Int32),
+    )
+    return GOLD.check(gold, "gold")
+
+
+def _with_gold(group: Redraws, counts: _Counts, keep: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the pairs that have gold in a half: index of the item within the group, index of the subgroup."""
+    # Answers that all weigh nothing say as little as none.
+    i, s = np.nonzero(keep[group.items] & (counts.n_eff[group.items] > 0))
+    return i, s
+
+
+def _at(counts: _Counts, item: NDArray[np.intp], s: NDArray[np.intp], k: int) -> _Counts:
+    return _Counts(counts.raw[item, s, :k], counts.weighted[item, s, :k], counts.missing[item, s], counts.n[item, s], counts.n_eff[item, s])
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    p_mode: NDArray[np.float64]
+    floor_w1: NDArray[np.float64]
+    floor_rps: NDArray[np.float64]
+
+    @classmethod
+    def at(cls, group: Redraws, h: int, i: NDArray[np.intp], s: NDArray[np.intp]) -> _Drawn:
+        return cls(group.p_mode[h, i, s], group.floor_w1[h, i, s], group.floor_rps[h, i, s])
+
+
+def _gold_rows(
+    survey: Survey,
+    item: NDArray[np.intp],
+    subgroup: NDArray[Any],
+    half: str,
+    counts: _Counts,
+    drawn: _Drawn,
+) -> pl.DataFrame:
+    shares = shares_of(counts.weighted)
+    tied = is_mode(counts.weighted)
+    mode = tied.argmax(axis=-1)
+    top_two = -np.sort(-shares, axis=-1)[:, :2]
+    codes = np.array([survey.items[j].codes for j in item], dtype=np.int32).reshape(shares.shape)
+    ordered = pl.Series([survey.items[j].level != "nominal" for j in item], dtype=pl.Boolean)
+    names = [survey.items[j].id for j in item]
+    frame = pl.DataFrame(
+        {
+            "pair_id": [pair_id(name, s) for name, s in zip(names, subgroup, strict=True)],
+            "item": names,
+            "subgroup": subgroup.tolist(),
+            "half": [half] * len(item),
+            "n": counts.n,
+            "n_eff": counts.n_eff,
+            "counts_raw": _lists(counts.raw),
+            "counts_weighted": _lists(counts.weighted),
+            "shares": _lists(shares),
+            "mode": codes[np.arange(len(item)), mode],
+            "modes": _lists_where(codes, tied),
+            "mode_share": shares.max(axis=-1),
+            "p_mode": _lists(drawn.p_mode),
+            "margin": top_two[:, 0] - top_two[:, 1],
+            "entropy": entropy(shares),
+            "ceiling_oracle": drawn.p_mode.max(axis=-1),
+            "ceiling_human": np.square(drawn.p_mode).sum(axis=-1),
+            "floor_nmae": floor_nmae(drawn.p_mode, mode),
+            "floor_w1": drawn.floor_w1,
+            "floor_rps": drawn.floor_rps,
+            "small": counts.n_eff < FLAG_BELOW,
+            "missing": _missing(counts.missing),
+        },
+        strict=False,
+    )
+    return frame.with_columns(
+        *(pl.when(ordered).then(pl.col(name)).alias(name) for name in ("floor_nmae", "floor_w1", "floor_rps")),
+        pl.when("small").then(pl.lit("small")).alias("flag"),
+    ).drop("small")
+
+
+def _missing(counts: NDArray[np.float64]) -> pl.Series:
+    # Class -1 is counted last (see count_answers), the struct lists it first.
+    ordered = counts[:, ::-1].astype(np.int64)
+    return pl.DataFrame({name: ordered[:, c] for c, name in enumerate(MISSING_CLASSES)}).to_struct("missing")
+
+
+def _lists(values: NDArray[Any], dtype: pl.DataType | None = None) -> pl.Series:
+    return pl.Series(np.ascontiguousarray(values), dtype=pl.Array(dtype or pl.Float64(), values.shape[-1])).arr.to_list()
+
+
+def _lists_where(values: NDArray[Any], chosen: NDArray[np.bool_]) -> pl.Series:
+    """Return the chosen values of each row as a list; every row has one."""
+    rows = pl.DataFrame({"row": np.nonzero(chosen)[0], "value": values[chosen]})
+    return rows.group_by("row", maintain_order=True).agg("value")["value"]
+
+
+def _draws_frame(
+    survey: Survey, cells: Cells, counts: Sequence[_Counts], redraws: Sequence[Redraws], keep: NDArray[np.bool_]
+) -> pl.DataFrame:
+    frames: list[pl.DataFrame] = []
+    for group in redraws:
+        flat = group.share_draws.reshape(*group.share_draws.shape[:3], math.prod(group.share_draws.shape[3:]))
+        for h, name in enumerate(HALVES):
+            i, s = _with_gold(group, counts[h], keep)
+            if not len(i):
+                continue
+            frames.append(
+                pl.DataFrame(
+                    {
+                        "pair_id": [pair_id(survey.items[group.items[a]].id, cells.kept[b].id) for a, b in zip(i, s, strict=True)],
+                        "half": [name] * len(i),
+                        "draws": _lists(group.modes[h, i, s], pl.Int8()),
+                        "share_se": _lists(group.share_se[h, i, s]),
+                        "share_draws": _lists(flat[h, i, s], pl.Int8()),
+                    }
+                )
+            )
+    return MODE_DRAWS.check(pl.concat(frames), "mode draws") if frames else MODE_DRAWS.empty()

@@ -1,0 +1,235 @@
+"""Strata, their cells, and the ids under which subgroups are known.
+
+A respondent belongs to exactly one *joint cell* (the combination of all attributes, unknown levels included) and, in
+each stratum whose attributes are all known, to exactly one subgroup. Every subgroup is therefore a union of joint
+cells, which is what lets `gold` count each respondent once, whatever the number of strata.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from valuestrata.errors import InputDataError, UsageError, did_you_mean
+from valuestrata.measures import kish_n_eff
+from valuestrata.survey.codebook import Attribute, AttributeLevel, Role
+from valuestrata.survey.survey import Survey
+from valuestrata.yaml_files import read_yaml
+
+EVERYONE = "all"
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """A set of attributes, as indices into the survey's attributes; `all` has none."""
+
+    name: str
+    attributes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Subgroup:
+    """One cell of a stratum.
+
+    Attributes:
+        id: `{stratum}_{Level}[_{Level}]` with spaces turned to hyphens.
+        stratum: its stratum.
+        levels: level index of each of the stratum's attributes.
+        n: respondents; `n_eff`: Kish effective respondents.
+    """
+
+    id: str
+    stratum: Stratum
+    levels: tuple[int, ...]
+    n: int
+    n_eff: float
+
+
+@dataclass(frozen=True)
+class Cells:
+    """All subgroups of a survey and the joint cells they are made of.
+
+    Attributes:
+        kept: subgroups with enough respondents, `all` first; `dropped`: the non-empty ones without.
+        joint_levels: int16, shape (joint cells, attributes): level index, -1 unknown.
+        joint_of_respondent: intp, shape (respondents,).
+        joint_n, joint_weight: respondents and summed weights, shape (joint cells,).
+        members: for each kept subgroup the joint cells it consists of.
+    """
+
+    kept: tuple[Subgroup, ...]
+    dropped: tuple[Subgroup, ...]
+    joint_levels: NDArray[np.int16]
+    joint_of_respondent: NDArray[np.intp]
+    joint_n: NDArray[np.int64]
+    joint_weight: NDArray[np.float64]
+    members: tuple[NDArray[np.intp], ...]
+
+
+def make_strata(attributes: Sequence[Attribute], *, order: int = 2, names: Sequence[str] = ()) -> list[Stratum]:
+    """Return `all`, the single attributes, all their pairs and, with `order=3`, triples, in the attributes' order.
+
+    Args:
+        attributes: the survey's attributes, in their fixed order.
+        order: largest number of attributes crossed.
+        names: keep only these strata (and `all`); any order of attributes is understood by name.
+
+    Raises:
+        UsageError: a name that is no stratum of these attributes.
+    """
+    strata = [Stratum(EVERYONE, ())]
+    for size in range(1, max(order, 1) + 1):
+        for indices in itertools.combinations(range(len(attributes)), size):
+            name = attributes[indices[0]].name if size == 1 else "_x_".join(attributes[i].short for i in indices)
+            strata.append(Stratum(name, indices))
+    if not names:
+        return strata
+    by_name = {name: stratum for stratum in strata for name in _other_names(attributes, stratum)}
+    by_name.update({stratum.name: stratum for stratum in strata})
+    if unknown := [name for name in names if name not in by_name]:
+        raise UsageError(f"There is no stratum {unknown[0]!r} of these attributes.{did_you_mean(unknown[0], by_name)}")
+    wanted = {EVERYONE, *(by_name[name].name for name in names)}
+    return [stratum for stratum in strata if stratum.name in wanted]
+
+
+def _other_names(attributes: Sequence[Attribute], stratum: Stratum) -> list[str]:
+    orders = itertools.permutations(stratum.attributes) if stratum.attributes else ()
+    return ["_x_".join(attributes[i].short for i in order) for order in orders]
+
+
+def make_cells(survey: Survey, strata: Sequence[Stratum], *, min_respondents: int) -> Cells:
+    """Cut the respondents into joint cells and the subgroups of `strata`.
+
+    Raises:
+        InputDataError: two subgroups would bear the same id.
+    """
+    unique, joint_of_respondent = _joint_cells(survey.levels)
+    weight = survey.weight if survey.weight is not None else np.ones(survey.respondents)
+    joint_n = np.bincount(joint_of_respondent, minlength=len(unique)).astype(np.int64)
+    joint_weight = np.bincount(joint_of_respondent, weights=weight, minlength=len(unique)).astype(np.float64)
+    joint_squares = np.bincount(joint_of_respondent, weights=weight * weight, minlength=len(unique))
+
+    kept: list[Subgroup] = []
+    dropped: list[Subgroup] = []
+    members: list[NDArray[np.intp]] = []
+    for stratum in strata:
+        for levels, cells in _cells_of(stratum, unique):
+            n = int(joint_n[cells].sum())
+            squares = float(joint_squares[cells].sum())
+            n_eff = float(joint_weight[cells].sum()) ** 2 / squares if squares > 0 else 0.0
+            subgroup = Subgroup(_subgroup_id(survey.attributes, stratum, levels), stratum, levels, n, n_eff)
+            if n >= min_respondents or stratum.name == EVERYONE:
+                kept.append(subgroup)
+                members.append(cells)
+            else:
+                dropped.append(subgroup)
+    _refuse_collisions([*kept, *dropped])
+    return Cells(tuple(kept), tuple(dropped), unique.astype(np.int16), joint_of_respondent, joint_n, joint_weight, tuple(members))
+
+
+def _joint_cells(levels: NDArray[np.int16]) -> tuple[NDArray[np.int16], NDArray[np.intp]]:
+    """Return the distinct rows of `levels` in lexicographic order, and which of them each respondent has.
+
+    One number a row, in mixed radix, sorts much faster than rows do. Where the radix outgrows 64 bits the distinct
+    prefixes are numbered afresh.
+    """
+    key = np.zeros(len(levels), dtype=np.int64)
+    room = 1
+    for column in levels.T:
+        radix = int(column.max(initial=0)) + 2
+        if room > 2**62 // radix:
+            found, inverse = np.unique(key, return_inverse=True)
+            key, room = inverse.reshape(-1).astype(np.int64), len(found)
+        key = key * radix + (column + 1)
+        room *= radix
+    _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
+    return levels[first], inverse.reshape(-1).astype(np.intp)
+
+
+def _cells_of(stratum: Stratum, joint_levels: NDArray[Any]) -> list[tuple[tuple[int, ...], NDArray[np.intp]]]:
+    if not stratum.attributes:
+        return [((), np.arange(len(joint_levels), dtype=np.intp))]
+    columns = joint_levels[:, list(stratum.attributes)]
+    known = np.flatnonzero((columns >= 0).all(axis=1))
+    found, inverse = np.unique(columns[known], axis=0, return_inverse=True)
+    inverse = inverse.reshape(-1)
+    return [(tuple(int(level) for level in row), known[inverse == index].astype(np.intp)) for index, row in enumerate(found)]
+
+
+def _subgroup_id(attributes: Sequence[Attribute], stratum: Stratum, levels: Sequence[int]) -> str:
+    labels = [attributes[a].levels[level].label for a, level in zip(stratum.attributes, levels, strict=True)]
+    return "_".join([stratum.name, *labels]).replace(" ", "-")
+
+
+def pair_id(item: str, subgroup: str) -> str:
+    """Return the id of a pair, `{item}_{subgroup}`. It is built and looked up, never parsed."""
+    return f"{item}_{subgroup}".replace(" ", "-")
+
+
+def _refuse_collisions(subgroups: Sequence[Subgroup]) -> None:
+    seen: dict[str, Subgroup] = {}
+    for subgroup in subgroups:
+        if (other := seen.setdefault(subgroup.id, subgroup)) is not subgroup:
+            raise InputDataError(
+                f"Two subgroups would both be called {subgroup.id!r}: one of stratum {other.stratum.name!r}, one of "
+                f"{subgroup.stratum.name!r}. Rename a level (--levels FILE) so that ids differ."
+            )
+
+
+def merge_levels(survey: Survey, file: Path) -> Survey:
+    """Return the survey with levels merged as a YAML file says: `religion: {Christian: [Roman Catholic, Protestant]}`.
+
+    A merged level may also be written `Christian: {levels: [...], phrase: Christian, role: adjective}`. Levels not
+    named stay as they are; a merged level takes the place of its first member.
+
+    Raises:
+        InputDataError: the file is not such a mapping, or names a level twice.
+        UsageError: an attribute or a level that does not exist.
+    """
+    document = read_yaml(file)
+    if not isinstance(document, dict):
+        raise InputDataError(f"{file}: expected `attribute: {{New level: [old, old]}}`, found {type(document).__name__}.")
+    attributes = list(survey.attributes)
+    levels = survey.levels.copy(order="F")
+    for name, merges in cast("dict[str, Any]", document).items():
+        index = next((i for i, a in enumerate(attributes) if name in (a.name, a.short)), None)
+        if index is None:
+            raise UsageError(f"{file}: there is no attribute {name!r}.{did_you_mean(name, (a.name for a in attributes))}")
+        attributes[index], lookup = _merged_attribute(attributes[index], merges, file)
+        levels[:, index] = lookup[levels[:, index]]
+    return replace(survey, attributes=tuple(attributes), levels=levels)
+
+
+def _merged_attribute(attribute: Attribute, merges: Any, file: Path) -> tuple[Attribute, NDArray[np.int16]]:
+    labels = [level.label for level in attribute.levels]
+    target: dict[str, AttributeLevel] = {}
+    for new, entry in merges.items():
+        details: Mapping[str, Any] = entry if isinstance(entry, dict) else {"levels": entry}
+        for old in details.get("levels", ()):
+            if old not in labels:
+                raise UsageError(f"{file}: attribute {attribute.name} has no level {old!r}.{did_you_mean(str(old), labels)}")
+            if old in target:
+                raise InputDataError(f"{file}: level {old!r} of {attribute.name} is merged twice.")
+            target[old] = AttributeLevel(str(new), phrase=details.get("phrase"), role=cast("Role | None", details.get("role")))
+    merged: list[AttributeLevel] = []
+    # The extra entry at the end is where the unknown level -1 looks itself up.
+    lookup = np.full(len(labels) + 1, -1, dtype=np.int16)
+    for position, level in enumerate(attribute.levels):
+        new_level = target.get(level.label, level)
+        where = next((i for i, other in enumerate(merged) if other.label == new_level.label), None)
+        if where is None:
+            merged.append(new_level)
+            where = len(merged) - 1
+        lookup[position] = where
+    return replace(attribute, levels=tuple(merged)), lookup
+
+
+def n_eff_of(survey: Survey) -> float:
+    """Kish effective size of the whole survey."""
+    return kish_n_eff(survey.weight) if survey.weight is not None else float(survey.respondents)

@@ -1,0 +1,1 @@
+"""Gaps with other attributes held constant and at equal difficulty."""

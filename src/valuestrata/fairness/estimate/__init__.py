@@ -1,0 +1,1 @@
+"""Estimators of disparity, gaps and changes on arrays."""

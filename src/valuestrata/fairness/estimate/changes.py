@@ -1,0 +1,122 @@
+"""A run against another on the pairs both answered: who gained, who lost, and what became of the spread.
+
+Changes are paired: the same items, the same redraws. Of the spreads both the absolute (sd, max_min) and the relative ones
+(cv, norm_range) are given, because they can move in opposite directions: if all distances halve, absolute spreads halve and
+relative ones stay. Plug-in spreads hold noise before and after; `variance_corrected` does not.
+
+**Levelling down.** The range fell, and those served best before lost beyond noise: the gap was closed at their cost.
+
+**Pareto.** Who is shown to have gained or lost (Holm over the subgroups, or over the levels of all attributes), in words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from valuestrata.fairness.estimate.disparity import measures
+from valuestrata.scores.bootstrap import Replicates
+from valuestrata.scores.pairs import Floats
+
+SPREADS = ("sd", "norm_range", "cv", "max_min", "theil", "gini")
+# Spreads in the metric's own unit, and those relative to its level.
+ABSOLUTE, RELATIVE = ("sd", "max_min"), ("cv", "norm_range")
+
+
+@dataclass(frozen=True)
+class SpreadChange:
+    """A spread before and after.
+
+    Attributes:
+        before, after: the measure. replicates: of the change, one key.
+    """
+
+    before: float
+    after: float
+    replicates: Replicates
+
+
+def spread_changes(before: Replicates, after: Replicates, corrected: tuple[float, float]) -> dict[str, SpreadChange]:
+    """Return the change of every spread over U units, with replicates centred on it.
+
+    Args:
+        before, after: replicates of the units' scores. corrected: the corrected variance before and after.
+    """
+    old, new = measures(before.estimate), measures(after.estimate)
+    old_drawn, new_drawn = measures(before.values), measures(after.values)
+    found: dict[str, SpreadChange] = {}
+    for name in SPREADS:
+        found[name] = _change(float(old[name]), float(new[name]), new_drawn[name] - old_drawn[name])
+    known = ~np.isnan(before.estimate) & ~np.isnan(after.estimate)
+    drawn = np.full(len(before.values), np.nan)
+    if known.sum() > 1:
+        drawn = after.values[:, known].var(axis=1, ddof=1) - before.values[:, known].var(axis=1, ddof=1)
+    found["variance_corrected"] = _change(*corrected, drawn)
+    return found
+
+
+def _change(before: float, after: float, drawn: Floats) -> SpreadChange:
+    known = drawn[~np.isnan(drawn)]
+    values = after - before + drawn - (known.mean() if len(known) else 0.0)
+    estimate = np.array([after - before])
+    return SpreadChange(before, after, Replicates(estimate, values[:, None], np.ones(1), np.array([len(known) > 1])))
+
+
+def outcome(change: float, p: float, sign: int, alpha: float, words: tuple[str, str] = ("better", "worse")) -> str | None:
+    """Say whether a change is shown: the first word if sign * change > 0, the second if below; None where p is not known."""
+    if np.isnan(p) or np.isnan(change):
+        return None
+    if p > alpha or change == 0:
+        return "not shown"
+    return words[0] if sign * change > 0 else words[1]
+
+
+def pareto(outcomes: Sequence[str | None], what: str) -> str:
+    """Say who gained and who lost.
+
+    Args:
+        outcomes: of each unit, as `outcome` returns them. what: the units in words, plural.
+    """
+    known = [one for one in outcomes if one is not None]
+    gained, lost = known.count("better"), known.count("worse")
+    if not known:
+        return f"not known for any of the {what}"
+    counts = f"{gained} gained, {lost} lost, {len(known) - gained - lost} not shown, of {len(known)} {what}"
+    if gained == len(known):
+        head = "better for all"
+    elif lost == len(known):
+        head = "worse for all"
+    elif gained and not lost:
+        head = "better for some, worse for none"
+    elif lost and not gained:
+        head = "worse for some, better for none"
+    elif gained and lost:
+        head = "better for some, worse for others"
+    else:
+        head = "no change shown"
+    return f"{head}: {counts}"
+
+
+def levelled_down(before: Floats, change: Floats, shown: Sequence[str | None], sign: int) -> bool | None:
+    """Whether the range fell and the best-served before lost beyond noise; None with fewer than two units.
+
+    Args:
+        before: scores of the units, shape (U,). change: their change. shown: outcome of each. sign: +1 where high is better.
+    """
+    known = np.flatnonzero(~np.isnan(before) & ~np.isnan(change))
+    if len(known) < 2:
+        return None
+    after = before[known] + change[known]
+    fell = np.ptp(after) < np.ptp(before[known]) - 1e-12
+    best = known[int(np.argmax(sign * before[known]))]
+    return bool(fell and shown[best] == "worse")
+
+
+def directions_differ(changes: dict[str, SpreadChange]) -> str | None:
+    """Say so where absolute and relative spread moved in opposite directions; None where they did not."""
+    absolute, relative = (changes[name].after - changes[name].before for name in ("sd", "cv"))
+    if np.isnan(absolute) or np.isnan(relative) or absolute * relative >= 0:
+        return None
+    return f"absolute spread {'fell' if absolute < 0 else 'rose'}, relative spread {'rose' if absolute < 0 else 'fell'}"

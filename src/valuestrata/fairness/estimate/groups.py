@@ -1,0 +1,110 @@
+"""Who is served worse than the rest: every subgroup against the others of its stratum, all of them looked at together.
+
+The difference of subgroup g to the rest is the mean over its items of (its value - mean of the other cells of its stratum and
+item). Strata cut the same people anew, so that the rest is that of one stratum; the family is all subgroups of the run.
+
+**Max-T.** T_g = (mean residual of g) / (its standard error), turned so that large is worse. Permutations within item and stratum
+give the distribution of max_g T_g if all were alike; p_worst is the share of them that reach T_g (Westfall and Young 1993,
+single step). The chance of any false claim is then at most the level, however the T_g depend on one another. In permutations
+the standard error is that of the permuted items; in T_g it also holds what redrawn respondents add (`contrasts`), so that labels
+that are wrong together can only make a claim harder.
+
+**Shrinkage.** With the expected score b_g if all of the stratum were alike, the variance v_g of (P_g - b_g) and
+tau^2 = max(0, sum_g (P_g - b_g)^2 / sum_s (G_s - 1) - mean v), G_s subgroups of stratum s, the empirical Bayes score is
+b_g + tau^2 / (tau^2 + v_g) (P_g - b_g) (Efron and Morris 1975).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from valuestrata.fairness.estimate.contrasts import Contrast, Weights
+from valuestrata.fairness.estimate.nulls import Centred, Permuted
+from valuestrata.scores.pairs import Floats, Indices
+
+NOTHING = 1e-12
+
+# A subgroup of fewer pairs is not tested: the spread of so few is now and then next to nothing, and its T then so large that no
+# other subgroup can be shown to be served worse.
+FEW_PAIRS = 10
+
+
+@dataclass(frozen=True)
+class Worst:
+    """Every subgroup against the rest of its stratum; each of shape (G,), NaN where there is no rest.
+
+    Attributes:
+        rest: difference to the rest. t: studentised, large is worse. p: max-T adjusted; NaN without permutations.
+    """
+
+    rest: Floats
+    t: Floats
+    p: Floats
+
+
+def residual_weights(mask: NDArray[np.bool_], strata: Indices) -> Weights:
+    """Return the mean residual of every subgroup as a contrast: mask (G, I), strata (G,)."""
+    alike = (strata[:, None] == strata[None, :]).astype(np.float64)
+    number = alike @ mask
+    mean = np.divide(mask, number, out=np.zeros(mask.shape), where=number > 0)
+    pairs = np.eye(len(mask))[:, :, None] * mask - alike[:, :, None] * (mask[:, None, :] * np.where(mask, mean, 0.0)[None])
+    return Weights(pairs.astype(np.float32), mask.astype(np.float64))
+
+
+def worst(grid: Centred, residuals: Contrast, permuted: Permuted, sign: int) -> Worst:
+    """Compare every subgroup with the rest.
+
+    Args:
+        grid: the values less the means of their stratum and item. residuals: of `residual_weights`.
+        permuted: of the same grid. sign: +1 where a high value is worse, -1 where a low one is.
+    """
+    lone = (grid.rest > 0).sum(axis=1) == 0
+    number = grid.pairs
+    rest = np.divide((grid.residual * grid.rest).sum(axis=1), (grid.rest > 0).sum(axis=1), out=np.full(len(lone), np.nan), where=~lone)
+    mean = np.divide(grid.residual.sum(axis=1), number, out=np.full(len(lone), np.nan), where=number > 0)
+    squares = (grid.residual**2).sum(axis=1)
+    seen = _t(sign * mean, _variance(mean, squares, number) + residuals.extra)
+    seen[lone] = np.nan
+    p = np.full(len(lone), np.nan)
+    if len(permuted.sums):
+        drawn = permuted.sums / np.maximum(number, 1.0)
+        t = _t(sign * drawn, _variance(drawn, permuted.squares, number))
+        t[:, lone | np.isnan(mean)] = np.nan
+        largest = np.sort(np.max(np.where(np.isnan(t), -np.inf, t), axis=1))
+        below = np.searchsorted(largest, seen - NOTHING, side="left")
+        p = np.where(np.isnan(seen), np.nan, (len(largest) - below + 1) / (len(largest) + 1))
+    return Worst(rest, seen, p)
+
+
+def shrunken(scores: Floats, base: Floats, variances: Floats, strata: Indices) -> Floats:
+    """Return empirical Bayes scores (G,) (module docstring); NaN where score or variance is not known.
+
+    Args:
+        scores, base: shape (G,). variances: of score - base. strata: shape (G,).
+    """
+    off = scores - base
+    known = ~np.isnan(off) & ~np.isnan(variances)
+    freedom = sum(max(int((known & (strata == stratum)).sum()) - 1, 0) for stratum in np.unique(strata))
+    if freedom == 0:
+        return np.where(known, scores, np.nan)
+    between = max(float((off[known] ** 2).sum()) / freedom - float(variances[known].mean()), 0.0)
+    spread = between + variances
+    weight = np.divide(between, spread, out=np.ones(len(off)), where=spread > NOTHING)
+    return np.where(known, base + weight * off, np.nan)
+
+
+def _variance(mean: Floats, squares: Floats, number: Floats) -> Floats:
+    """Return the variance of the mean of `number` values from their mean and sum of squares; NaN for fewer than `FEW_PAIRS`."""
+    within = np.maximum(squares / np.maximum(number, 1.0) - mean**2, 0.0)
+    within = np.where(within > NOTHING, within, 0.0)
+    return np.where(number >= FEW_PAIRS, within / np.maximum(number - 1.0, 1.0), np.nan)
+
+
+def _t(mean: Floats, variance: Floats) -> Floats:
+    """Return mean / sqrt(variance): infinite where nothing varies but the mean, 0 where the mean is 0 too."""
+    still = np.where(mean > NOTHING, np.inf, np.where(mean < -NOTHING, -np.inf, 0.0))
+    found = np.divide(mean, np.sqrt(np.maximum(variance, 0.0)), out=np.where(np.isnan(mean), np.nan, still), where=variance > NOTHING**2)
+    return np.where(np.isnan(variance), np.nan, found)

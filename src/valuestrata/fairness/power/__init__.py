@@ -1,0 +1,1 @@
+"""Which gaps an audit could detect, computed before a model is asked."""

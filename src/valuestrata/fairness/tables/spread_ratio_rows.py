@@ -1,0 +1,31 @@
+"""Rows on whether a run tells the levels of an attribute apart as much as people do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from valuestrata.fairness.context import Setting
+from valuestrata.fairness.tables.rows import place, table
+from valuestrata.fairness.tables.schema import ERRS
+from valuestrata.scores.aggregate import RANGES
+from valuestrata.scores.intervals import interval
+from valuestrata.scores.layout import RunGrid
+from valuestrata.scores.schema import SCORES
+from valuestrata.scores.spread import Spread
+from valuestrata.scores.structure import spread_by_attribute
+
+
+def err_rows(setting: Setting, runs: Sequence[RunGrid]) -> pl.DataFrame:
+    """Return ERRS: the spread ratios of every attribute, with the interval they have in the table of scores."""
+    spread = Spread(setting.resampler)
+    rows: list[dict[str, Any]] = []
+    for run in runs:
+        for metric, found in spread.replicates(run.position).items():
+            ends = interval(found, setting.confidence, *RANGES[metric])
+            for k, (by, key) in enumerate(setting.layout.keys.names):
+                value = {"value": ends.estimate[k], "ci_low": ends.low[k], "ci_high": ends.high[k], "pairs": int(ends.pairs[k])}
+                rows.append({"run": run.name, **place(setting), "by": by, "key": key, "metric": metric, **value})
+    return ERRS.check(spread_by_attribute(table(SCORES, rows)), "errs")

@@ -1,0 +1,1 @@
+"""Human annotation of judged answers: sampling, files, and a local coding page."""

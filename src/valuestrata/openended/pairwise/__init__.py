@@ -1,0 +1,1 @@
+"""Pairwise judging of open answers: prompts, verdicts and win rates."""

@@ -1,0 +1,1 @@
+"""Checks of open answers that need no judge."""

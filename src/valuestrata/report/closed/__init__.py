@@ -1,0 +1,1 @@
+"""The report on closed answers: sections, charts and tables."""

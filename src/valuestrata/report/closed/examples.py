@@ -1,0 +1,115 @@
+"""A few pairs to look at: what the people said, what the model said, and what it had been shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from valuestrata.dataset.tables import Dataset
+from valuestrata.errors import ValuestrataError
+from valuestrata.report.core.names import clipped, subgroup_titles
+from valuestrata.report.core.view import Entry, RunLike, View
+
+# A page is read; an essay from a model is cut.
+LONGEST_TEXT = 400
+STATUS_WORDS: Mapping[str, str] = {
+    "refused": "refused",
+    "unparsed": "could not be read as an answer",
+    "invalid_code": "named a number that is no option",
+    "failed": "the call failed",
+}
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of an example: label, share of people, the model's probability or None, and who chose it."""
+
+    label: str
+    share: float
+    probability: float | None
+    gold: bool
+    answered: bool
+
+
+@dataclass(frozen=True)
+class Example:
+    """One pair with its response."""
+
+    run: str
+    outcome: str
+    subgroup: str
+    question: str
+    n: int
+    options: tuple[Option, ...]
+    text: str | None
+    prompt: str | None
+
+
+def choose(view: View, entry: Entry, run: RunLike) -> list[Example]:
+    """Return up to five pairs of a run: near misses and hits of different items, one far off, one without an answer.
+
+    The choice is a rule and not a draw, so that the same run always shows the same pairs.
+    """
+    gold = view.gold.select("pair_id", "item", "subgroup", "n", "mode", "shares", "margin")
+    answers = run.responses.filter(pl.col("elicitation").is_in(entry.elicitation.split("+"))).unique(
+        "pair_id", keep="first", maintain_order=True
+    )
+    frame = answers.drop("item", "subgroup").join(gold, on="pair_id", maintain_order="left")
+    wrong = (pl.col("status") == "answered") & (pl.col("answer") != pl.col("mode"))
+    right = (pl.col("status") == "answered") & (pl.col("answer") == pl.col("mode"))
+    # A miss is worth reading where the people are of one mind, so the widest margins come first.
+    wanted = (
+        (frame.filter(right).sort("margin", maintain_order=True), 2),
+        (frame.filter(wrong).sort("margin", descending=True, maintain_order=True), 2),
+        (frame.filter(pl.col("status") != "answered"), 1),
+    )
+    rows: list[dict[str, Any]] = []
+    for part, most in wanted:
+        for row in part.unique("item", keep="first", maintain_order=True).head(40).iter_rows(named=True):
+            if most and row["item"] not in {other["item"] for other in rows}:
+                rows.append(row)
+                most -= 1
+    prompts = prompts_for(view.dataset, rows)
+    return [_example(view.dataset, entry, row, prompts.get(row["pair_id"])) for row in rows]
+
+
+def _example(dataset: Dataset, entry: Entry, row: Mapping[str, Any], prompt: str | None) -> Example:
+    item = dataset.items.row(by_predicate=pl.col("item") == row["item"], named=True)
+    probabilities = row["option_probs"] or [None] * len(item["codes"])
+    options = tuple(
+        Option(label, share, probability, code == row["mode"], code == row["answer"])
+        for code, label, share, probability in zip(item["codes"], item["labels"], row["shares"], probabilities, strict=True)
+    )
+    if row["status"] == "answered":
+        outcome = "as the subgroup" if row["answer"] == row["mode"] else "unlike the subgroup"
+    else:
+        outcome = STATUS_WORDS.get(row["status"], row["status"])
+    text = clipped(row["text"], LONGEST_TEXT) if row["text"] else None
+    return Example(entry.label, outcome, subgroup_titles(dataset)[row["subgroup"]], item["question"], row["n"], options, text, prompt)
+
+
+def prompts_for(dataset: Dataset, rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return pair_id -> what the model saw, rendered again; only where it has the hash that the response recorded."""
+    from valuestrata.prompts import load_template, render_prompts
+    from valuestrata.prompts.prompt import ELICITATIONS
+
+    found: dict[str, str] = {}
+    for row in rows:
+        readout = row["elicitation"]
+        if not row["prompt_hash"] or not row["template"] or readout not in ELICITATIONS:
+            continue
+        pair = pl.DataFrame({name: [row[name]] for name in ("pair_id", "item", "subgroup")})
+        try:
+            template = load_template(row["template"])
+            orders, paraphrases = [row["order"] or "scale"], [row["paraphrase"] or 0]
+            prompts = render_prompts(dataset, pair, template=template, elicitation=readout, orders=orders, paraphrases=paraphrases)
+            prompt = next(iter(prompts))
+        except ValuestrataError:
+            # A user's own template file need not be at hand when a report is written.
+            continue
+        if prompt.hash == row["prompt_hash"]:
+            found[row["pair_id"]] = "\n\n".join(message.content for message in prompt.messages)
+    return found

@@ -1,0 +1,193 @@
+"""Charts of cells: how far subgroups differ, and which answer a model gives where the subgroup's commonest is another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from valuestrata.dataset.tables import Dataset
+from valuestrata.report.closed.figures import COLUMN, Figure
+from valuestrata.report.core.names import clipped, number, plural, stratum_titles
+from valuestrata.report.core.theme import INK, SEQUENTIAL, to_svg
+from valuestrata.report.core.view import Entry, RunLike, View
+
+# Up to this many items each gets its own row; beyond it topics do, and the items stand in a table.
+MOST_ITEMS = 60
+MEASURES = (("mds", "Modal Diversity Score"), ("wasserstein", "Mean Wasserstein distance"))
+# A number of two digits fits into no narrower cell.
+SMALLEST_CELL = 28
+# Text on cells keeps its colour whatever the page's, since the cells do too.
+ON_PALE, ON_DEEP = "#1b1f23", "#ffffff"
+
+
+def landscape_cells(dataset: Dataset, by: str) -> pl.DataFrame:
+    """Return the landscape by `item` or `topic`: that column, stratum, mds, wasserstein (means over a topic's items)."""
+    frame = dataset.landscape.join(dataset.items.select("item", "topic"), on="item", how="left", maintain_order="left")
+    if by == "topic":
+        frame = frame.group_by("topic", "stratum", maintain_order=True).agg(pl.col("mds", "wasserstein").mean())
+    return frame.select(by, "stratum", "mds", "wasserstein")
+
+
+def _in_order(frame: pl.DataFrame, column: str) -> list[str]:
+    return [str(value) for value in frame[column].unique(maintain_order=True)]
+
+
+def landscape_by(dataset: Dataset) -> str:
+    """Return what the rows of the heat map are: items, or topics where there are many items."""
+    return "item" if len(dataset.items) <= MOST_ITEMS else "topic"
+
+
+def item_labels(dataset: Dataset) -> dict[str, str]:
+    """Return item -> `Q1  Short beginning of the question`."""
+    return {item: f"{item}  {clipped(question or '', 44)}" for item, question in dataset.items.select("item", "question").iter_rows()}
+
+
+def landscape_chart(dataset: Dataset, name: str) -> Figure | None:
+    """Draw the heat map: Modal Diversity Score, and mean Wasserstein distance beside it."""
+    import altair as alt
+
+    by = landscape_by(dataset)
+    frame = landscape_cells(dataset, by)
+    if frame.is_empty() or frame["mds"].is_not_null().sum() == 0:
+        return None
+    strata, labels = stratum_titles(dataset), item_labels(dataset) if by == "item" else {}
+    columns = [strata.get(stratum, stratum) for stratum in _in_order(frame, "stratum")]
+    rows = [labels.get(key, key) for key in _in_order(frame, by)]
+    extent = min(340, max(90, round(6.3 * max(map(len, rows))) + 12))
+    measures = [(metric, title) for metric, title in MEASURES if frame[metric].is_not_null().any()]
+    # The last slanted heading leans out of its panel.
+    room = (COLUMN - extent) // len(measures) - 70
+    beside = room >= SMALLEST_CELL * len(columns)
+    cell = min(58, max(SMALLEST_CELL, (room if beside else COLUMN - extent - 70) // len(columns)))
+    panels: list[Any] = []
+    for metric, title in measures:
+        values = [
+            {"row": labels.get(key, key), "column": strata.get(stratum, stratum), "value": value, "text": number(value, 2)}
+            for key, stratum, value in frame.select(by, "stratum", metric).iter_rows()
+        ]
+        for value in values:
+            value["said"] = f"{value['row']}, {value['column']}: {value['text']}"
+        # Wasserstein distances between subgroups are small: their scale ends at the largest.
+        top = 1.0 if metric == "mds" else max(0.1, *frame[metric].drop_nulls().to_list())
+        panels.append(_grid(values, rows, columns, title, top=top, width=cell, height=22, extent=0 if beside and panels else extent))
+    joined = alt.hconcat if beside else alt.vconcat
+    svg = to_svg(joined(*panels, spacing=24).resolve_scale(color="independent"), name, f"How far subgroups differ, by {by} and stratum")
+    caption = (
+        "Modal Diversity Score: 0 where all subgroups of a stratum have the same commonest answer, 1 where commonest answers are spread "
+        "as evenly as can be. Wasserstein: mean distance between two subgroups' answer distributions, as a share of the scale."
+    )
+    return Figure(svg, caption)
+
+
+def _grid(
+    values: list[dict[str, Any]],
+    rows: list[str],
+    columns: list[str],
+    title: str,
+    *,
+    top: float,
+    width: int,
+    height: int,
+    extent: int,
+    x_title: str | None = None,
+    y_title: str | None = None,
+    slanted: bool = True,
+) -> Any:
+    """Return one panel of coloured cells with their numbers."""
+    import altair as alt
+
+    across = alt.Axis(
+        title=x_title, orient="top", labelAngle=-40 if slanted else 0, labelAlign="left" if slanted else "center", labelLimit=150
+    )
+    down = alt.Axis(title=y_title, labels=extent > 0, minExtent=extent, maxExtent=extent)
+    base = alt.Chart(alt.Data(values=values)).encode(
+        x=alt.X("column:N", sort=columns, scale=alt.Scale(domain=columns), axis=across),
+        y=alt.Y("row:N", sort=rows, scale=alt.Scale(domain=rows), axis=down),
+    )
+    scale = alt.Scale(domain=[0, top], range=list(SEQUENTIAL), clamp=True)
+    cells = base.transform_filter("isValid(datum.value)").mark_rect(stroke="white", strokeWidth=1, aria=True)
+    cells = cells.encode(color=alt.Color("value:Q", scale=scale, legend=None), description="said:N")
+    deep = f"isValid(datum.value) && datum.value > {0.6 * top}"
+    # A cell without a value has no background of its own: its dash takes the page's ink.
+    ink = alt.condition("!isValid(datum.value)", alt.value(INK), alt.value(ON_PALE))
+    pale = base.transform_filter(f"!({deep})").mark_text(fontSize=11).encode(text="text:N", color=ink)
+    dark = base.transform_filter(deep).mark_text(fontSize=11, color=ON_DEEP).encode(text="text:N")
+    heading = alt.TitleParams(title, anchor="start", frame="group", fontSize=13, offset=8)
+    return alt.layer(cells, pale, dark).properties(width=alt.Step(width), height=alt.Step(height), title=heading)
+
+
+def confusion_chart(view: View, run: RunLike, entry: Entry, name: str) -> Figure | None:
+    """Draw, for items of the same number of options, which option a model chose by the subgroup's commonest answer.
+
+    Rows sum to 1 over all answered responses; at most the three most frequent numbers of options are drawn.
+    """
+    import altair as alt
+
+    frame = confusion_cells(view, run, entry)
+    if frame.is_empty():
+        return None
+    sizes = frame.group_by("size").agg(pl.col("weight").sum()).sort("weight", descending=True)["size"].to_list()[:3]
+    panels: list[Any] = []
+    for size in sorted(sizes):
+        part = frame.filter(pl.col("size") == size)
+        names = _options(view.dataset, size)
+        totals = dict(part.group_by("gold").agg(pl.col("weight").sum()).iter_rows())
+        shares = {(gold, said): weight for gold, said, weight in part.select("gold", "said", "weight").iter_rows()}
+        rows = {gold: f"{names[gold]} ({totals[gold]:,.0f})" for gold in range(size) if gold in totals}
+        values: list[dict[str, Any]] = []
+        for gold, row in rows.items():
+            for said in range(size):
+                value = shares.get((gold, said), 0.0) / totals[gold]
+                text = number(value, 2)
+                values.append({"row": row, "column": names[said], "value": value, "text": text, "said": f"{row} → {names[said]}: {text}"})
+        items = view.dataset.items.filter(pl.col("codes").list.len() == size).height
+        slanted = max(map(len, names)) > 3
+        cell = 34 if size > 5 else 52
+        extent = round(6.3 * max(map(len, rows.values()))) + 14
+        title = f"{size} options ({plural(items, 'item')})"
+        panels.append(
+            _grid(
+                values,
+                list(rows.values()),
+                names,
+                title,
+                top=1.0,
+                width=cell,
+                height=26,
+                extent=extent,
+                slanted=slanted,
+                x_title="Model answers",
+            )
+        )
+    svg = to_svg(
+        alt.hconcat(*panels, spacing=30).resolve_scale(color="independent"),
+        name,
+        f"Answers of {entry.label} by the subgroup's commonest answer",
+    )
+    caption = (
+        "Rows: the subgroup's commonest answer (pairs in brackets). Columns: what the model answers. A row sums to 1; a model that knew "
+        "would fill the diagonal, one that always says the same fills a column."
+    )
+    return Figure(svg, caption)
+
+
+def confusion_cells(view: View, run: RunLike, entry: Entry) -> pl.DataFrame:
+    """Return size, gold and said (option indices) and weight: pairs, each counted once over its answered responses."""
+    options = view.dataset.items.select("item", "codes", size=pl.col("codes").list.len(), place=pl.int_ranges(pl.col("codes").list.len()))
+    options = options.explode("codes", "place").rename({"codes": "code"})
+    answers = run.responses.filter((pl.col("status") == "answered") & pl.col("answer").is_not_null())
+    answers = answers.filter(pl.col("elicitation").is_in(entry.elicitation.split("+")))
+    frame = answers.select("pair_id", "answer").join(view.gold.select("pair_id", "item", "mode"), on="pair_id")
+    for column, place in (("mode", "gold"), ("answer", "said")):
+        frame = frame.join(options.select("item", "size", pl.col("code").alias(column), pl.col("place").alias(place)), on=["item", column])
+        frame = frame.drop("size") if place == "gold" else frame
+    counted = frame.with_columns(weight=1.0 / pl.len().over("pair_id"))
+    return counted.group_by("size", "gold", "said").agg(pl.col("weight").sum()).sort("size", "gold", "said")
+
+
+def _options(dataset: Dataset, size: int) -> list[str]:
+    """Return the labels that all items of this many options share, else their places 1 to K."""
+    labels = dataset.items.filter(pl.col("codes").list.len() == size)["labels"].unique()
+    shared = [clipped(label, 22) for label in labels[0].to_list()] if len(labels) == 1 else []
+    return shared if len(set(shared)) == size else [str(place) for place in range(1, size + 1)]

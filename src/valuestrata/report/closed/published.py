@@ -1,0 +1,91 @@
+"""Published figures, as facts with their source, for a table beside one's own rows."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import yaml
+
+from valuestrata.dataset.tables import Dataset
+from valuestrata.frames import Column, Schema
+
+if TYPE_CHECKING:
+    from valuestrata.survey.survey import Survey
+
+PUBLISHED = Schema(
+    "published",
+    {
+        "source": Column(pl.String, "publication and setting"),
+        "model": Column(pl.String, "model as published"),
+        "condition": Column(pl.String, "base or after fine-tuning"),
+        "accuracy": Column(pl.Float64, "strict accuracy on unseen pair strata"),
+        "nmae": Column(pl.Float64, "normalised mean absolute error, same pairs"),
+        "win_rate": Column(pl.Float64, "open-ended answers, win rate against GPT-4.1"),
+        "read_in": Column(pl.String, "where the figures were read"),
+    },
+)
+
+
+@lru_cache(maxsize=1)
+def published_facts() -> dict[str, Any]:
+    """Return the document of published figures."""
+    return yaml.safe_load(resources.files("valuestrata.report.closed").joinpath("published.yaml").read_text(encoding="utf-8"))
+
+
+def published_table() -> pl.DataFrame:
+    """Return the published results, a row a model and condition."""
+    facts = published_facts()
+    rows: list[dict[str, Any]] = []
+    for result in facts["results"]:
+        source = facts["read_in"]["secondary"]
+        if "abstract" in result:
+            source = f"{', '.join(result['abstract'])} {facts['read_in']['abstract']}, the rest {source}"
+        for at, condition in enumerate(("base", "fine-tuned")[: len(result["accuracy"])]):
+            values = {name: result[name][at] for name in ("accuracy", "nmae", "win_rate")}
+            rows.append({"source": facts["label"], "model": result["model"], "condition": condition, **values, "read_in": source})
+    return PUBLISHED.frame(rows)
+
+
+def is_published_setting(dataset: Dataset) -> bool:
+    """Whether a data set is the published one as far as it can tell: wave 7, Singapore, the paper's preset."""
+    survey, settings = dataset.meta.get("survey") or {}, dataset.meta.get("settings") or {}
+    countries = dataset.meta.get("countries") or []
+    singapore = any("SGP" in map(str, country.values()) for country in countries) or "Singapore" in str(dataset.meta.get("place"))
+    return survey.get("name") == "wvs7" and singapore and settings.get("preset") == "paper"
+
+
+def beside_published_counts(dataset: Dataset) -> pl.DataFrame:
+    """Return the data set's counts beside the published ones: count, here, published, difference."""
+    strata = dict(dataset.subgroups.select("subgroup", "stratum").iter_rows())
+    paper = dataset.splits.filter(pl.col("scheme") == "paper")
+    sides = {name: paper.filter((pl.col("part") == "test") == (name == "test")) for name in ("train", "test")}
+    subgroups = {name: sum(s in strata for s in side["subgroup"].unique()) for name, side in sides.items()}
+    pairs = {name: len(side) for name, side in sides.items()}
+    return _beside(dataset.meta.get("respondents"), len(dataset.items), subgroups, pairs)
+
+
+def beside_published_preview(preview: pl.DataFrame, survey: Survey) -> pl.DataFrame:
+    """Return what a build would give beside the published counts, from the frame of `building.preview`."""
+    # The published test side: pair strata without sex, by the names of section `test`.
+    tested = pl.col("stratum").is_in(published_facts()["test"]["strata"])
+    sides = {"train": preview.filter(~tested), "test": preview.filter(tested)}
+    subgroups = {name: int(side["cells_kept"].sum()) for name, side in sides.items()}
+    pairs = {name: int(side["pairs_kept"].sum()) for name, side in sides.items()}
+    return _beside(survey.respondents, len(survey.items), subgroups, pairs)
+
+
+def _beside(respondents: Any, questions: int, subgroups: dict[str, int], pairs: dict[str, int]) -> pl.DataFrame:
+    facts = published_facts()
+    rows: list[tuple[str, int | None, int]] = [
+        ("respondents", respondents, facts["respondents"]),
+        ("questions", questions, facts["questions"]),
+        ("training subgroups (validation included)", subgroups["train"], facts["train"]["subgroups"]),
+        ("unseen subgroups", subgroups["test"], facts["test"]["subgroups"]),
+        ("training pairs (validation included)", pairs["train"], facts["train"]["pairs"]),
+        ("unseen pairs", pairs["test"], facts["test"]["pairs"]),
+    ]
+    frame = pl.DataFrame(rows, schema={"count": pl.String, "here": pl.Int64, "published": pl.Int64}, orient="row")
+    return frame.with_columns(difference=pl.col("here") - pl.col("published"))

@@ -1,0 +1,47 @@
+"""What asking took: calls, tokens, dollars and time of every run whose model was called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from valuestrata.report.core.cells import Grid, Td, Tr
+from valuestrata.report.core.names import NONE, count
+from valuestrata.report.core.section import Absent, Section
+from valuestrata.report.core.tables import usage_table
+from valuestrata.report.core.view import RunLike
+
+_TITLE = "What asking took"
+
+
+def usage_section(runs: Sequence[RunLike]) -> Section | Absent:
+    """Return the section of the page, or why there is none."""
+    table = usage_table(runs)
+    if table.is_empty():
+        return _TITLE, "no language model was called here"
+    section = Section("usage", _TITLE, tables=[("", _grid(table))])
+    section.intro = (
+        "Over all responses of each run; an answer copied from another pair takes nothing. Seconds add up what each response took, "
+        "so that calls under way together count each."
+    )
+    if (paid := table["cost"].sum()) and paid > 0:
+        section.sentences.append(f"In all ${paid:,.2f}." if paid >= 1 else f"In all ${paid:.2g}.")
+    return section
+
+
+def _grid(table: pl.DataFrame) -> Grid:
+    rows = [
+        Tr(
+            (
+                Td(row["run"], css="text"),
+                *(Td(count(row[name])) for name in ("responses", "calls", "prompt_tokens", "completion_tokens")),
+                Td(NONE if row["cost"] is None else f"{row['cost']:,.4f}"),
+                Td(NONE if row["seconds"] is None else f"{row['seconds']:,.0f}"),
+                Td(count(row["failed"]), row["failures"]),
+            )
+        )
+        for row in table.iter_rows(named=True)
+    ]
+    headers = ("Run", "Responses", "Calls", "Tokens read", "Tokens written", "Dollars", "Seconds", "Failed")
+    return Grid(headers, tuple(rows))

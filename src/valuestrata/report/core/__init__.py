@@ -1,0 +1,1 @@
+"""Parts shared by all reports: theme, tables, sections, rendering."""

@@ -1,0 +1,159 @@
+"""How numbers and names are written, in one place: .812, never 0.8123 or 81.23 %; percentages only in running text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from valuestrata.dataset.tables import Dataset
+from valuestrata.report.core.view import Cell, Entry
+
+NONE = "–"
+MINUS = "−"
+
+METRIC_TITLES: Mapping[str, str] = {
+    "accuracy": "Accuracy",
+    "accuracy_expected": "Expected accuracy",
+    "nmae": "NMAE",
+    "w1": "W1",
+    "rps": "RPS",
+    "refusal_rate": "Refused",
+    "invalid_rate": "Invalid",
+    "option_mass": "Option mass",
+    "bias": "Signed bias",
+    "coverage": "Coverage",
+}
+
+RULES: Mapping[str, str] = {
+    "uniform": "guessing at random",
+    "midpoint": "always giving the middle of the scale",
+    "item-mode": "always giving the whole population's commonest answer",
+    "nearest-parent": "giving the answer of the smallest larger group that contains the subgroup",
+    "additive": "adding up the effects of single attributes",
+    "multilevel": "a multilevel regression with poststratification",
+    "low-rank": "a low-rank table of items and subgroups",
+    "item-text": "a regression on the wording of the question",
+}
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Write a score: `.812`, `1.000`, `−.051`; a dash where there is none."""
+    if value is None or value != value:
+        return NONE
+    text = f"{abs(value):.{digits}f}"
+    if text.startswith("0."):
+        text = text[1:]
+    return (MINUS if value < 0 and float(f"{value:.{digits}f}") != 0 else "") + text
+
+
+def interval(cell: Cell) -> str:
+    """Write an interval: `.790 to .834` with a thin dash, or nothing where it is not known."""
+    if cell.low is None or cell.high is None:
+        return ""
+    # Two negative ends joined by a dash cannot be read; the word can.
+    return f"{number(cell.low)} to {number(cell.high)}" if cell.low < 0 else f"{number(cell.low)}–{number(cell.high)}"
+
+
+def percent(value: float | None) -> str:
+    """Write a share for running text: `31 %`."""
+    return NONE if value is None else f"{100 * value:.0f}\u00a0%"
+
+
+def count(value: float | int | None) -> str:
+    """Write a count: `10,177`."""
+    return NONE if value is None else f"{value:,.0f}"
+
+
+def plural(number_of: int, noun: str) -> str:
+    """Write a count with its noun: `1 item`, `1,012 respondents`."""
+    return f"{count(number_of)} {noun}{'' if number_of == 1 else 's'}"
+
+
+def capital(text: str) -> str:
+    """Begin a sentence: only the first letter changes."""
+    return text[:1].upper() + text[1:]
+
+
+def metric_title(metric: str) -> str:
+    """Return a metric's heading."""
+    return METRIC_TITLES.get(metric, metric.replace("_", " ").capitalize())
+
+
+def small_bound(dataset: Dataset) -> str:
+    """Return the number of valid answers below which the gold flags a pair."""
+    return f"{dataset.meta.get('flag_below', 60):g}"
+
+
+def minimum_cell(dataset: Dataset) -> str:
+    """Return the minimum-cell rule in words; every table of scores prints it."""
+    settings, weighted = dataset.meta.get("settings") or {}, bool(dataset.meta.get("weighted"))
+    if "min_respondents" not in settings:
+        return "not recorded in the data set"
+    valid = f"{float(settings.get('min_valid', 0)):g}"
+    answers = "effective valid answers (weighted)" if weighted else "valid answers"
+    preset = " (preset “paper”)" if settings.get("preset") == "paper" else ""
+    return (
+        f"at least {settings['min_respondents']} respondents a subgroup and {valid} {answers} a pair; "
+        f"pairs with fewer than {small_bound(dataset)} are flagged as small{preset}"
+    )
+
+
+def attribute_titles(dataset: Dataset) -> dict[str, str]:
+    """Return attribute name -> title, from the data set's own document."""
+    return {a["name"]: str(a.get("title") or a["name"].replace("_", " ").capitalize()) for a in dataset.meta.get("attributes", [])}
+
+
+def stratum_titles(dataset: Dataset) -> dict[str, str]:
+    """Return stratum -> title: `Sex × Age`, from the attributes that its subgroups use."""
+    titles = attribute_titles(dataset)
+    names = [name for name in titles if name in dataset.subgroups.columns]
+    made: dict[str, str] = {}
+    for row in dataset.subgroups.unique("stratum", keep="first", maintain_order=True).iter_rows(named=True):
+        used = [titles[name] for name in names if row[name] is not None]
+        made[row["stratum"]] = " × ".join(used) or ("Everyone" if row["stratum"] == "all" else row["stratum"])
+    return made
+
+
+def subgroup_titles(dataset: Dataset) -> dict[str, str]:
+    """Return subgroup -> title: `Female, 16-24 years`."""
+    names = [name for name in attribute_titles(dataset) if name in dataset.subgroups.columns]
+    made: dict[str, str] = {}
+    for row in dataset.subgroups.iter_rows(named=True):
+        levels = [str(row[name]) for name in names if row[name] is not None]
+        made[row["subgroup"]] = ", ".join(levels) or ("Everyone" if row["subgroup"] == "all" else row["subgroup"])
+    return made
+
+
+def clipped(text: str, length: int) -> str:
+    """Shorten a text at a word's end where it can, with an ellipsis."""
+    if len(text) <= length:
+        return text
+    head = text[: length - 1]
+    at = head.rfind(" ")
+    return (head[:at] if at > length // 2 else head).rstrip(" ,;") + "…"
+
+
+def short_label(entry: Entry) -> str:
+    """Name an entry in a chart: the last part of a model's path, the rule of a baseline."""
+    # The rule of a control around an adapter holds the adapter's place; the run's name says more in less.
+    if entry.rule and "(" not in entry.label and "+" not in entry.rule:
+        return entry.rule
+    return clipped(entry.label.rsplit("/", 1)[-1], 44)
+
+
+def chart_names(entries: Sequence[Entry]) -> dict[Entry, str]:
+    """Name every entry for charts: short where that tells them apart, else by its whole label."""
+    short = {entry: short_label(entry) for entry in entries}
+    used = list(short.values())
+    return {entry: name if used.count(name) == 1 else clipped(entry.label, 44) for entry, name in short.items()}
+
+
+def plain(value: Any) -> str:
+    """Write a value of a settings document on one line."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {plain(inner)}" for key, inner in value.items() if inner is not None)
+    if isinstance(value, (list, tuple)):
+        return ", ".join(plain(inner) for inner in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return NONE if value is None else str(value)

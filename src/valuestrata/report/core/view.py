@@ -1,0 +1,185 @@
+"""Scores as a report reads them: who answered, in which order, and one cell by cut, key and metric."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from valuestrata.dataset.tables import Dataset
+from valuestrata.errors import InputDataError
+from valuestrata.respondents.baselines import CHEAP
+from valuestrata.responses.run.identity import KINDS, Answered, Kind, identity_of, kind_of
+from valuestrata.scores.schema import SCORES
+
+__all__ = ["CHEAP", "EMPTY", "KINDS", "Cell", "Entry", "Kind", "RunLike", "View", "entries_of", "identity_of", "kind_of", "views_of"]
+
+# What a report needs of a run.
+RunLike = Answered
+
+
+class Cell(NamedTuple):
+    """One score with its interval; every part may be null."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    pairs: int | None = None
+    coverage: float | None = None
+
+
+EMPTY = Cell(None)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of a table: a run under one readout and template.
+
+    Attributes:
+        run, elicitation, template: as in the scores.
+        label: how tables and charts name it; unique within a report.
+        kind: model, control or baseline.
+        rule: the name behind `baseline:` or `control:`, else the empty string.
+    """
+
+    run: str
+    elicitation: str
+    template: str
+    label: str
+    kind: Kind
+    rule: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What identifies its scores."""
+        return (self.run, self.elicitation, self.template)
+
+
+def entries_of(runs: Sequence[RunLike], scores: pl.DataFrame) -> list[Entry]:
+    """Return the rows of the tables: models first, then controls, then baselines, each in the order of `runs`.
+
+    Raises:
+        InputDataError: the scores hold a run that is not among `runs`.
+    """
+    known = {run.name: kind_of(run) for run in runs}
+    if strangers := sorted(set(scores["run"].to_list()).difference(known)):
+        raise InputDataError(f"the scores hold the run {strangers[0]!r}, which was not given; given: {', '.join(known) or 'none'}.")
+    found = scores.select("run", "elicitation", "template").unique(maintain_order=True).rows()
+    order = {name: at for at, name in enumerate(known)}
+    repeated = {run for run, *_ in found if sum(other == run for other, *_ in found) > 1}
+    made: list[Entry] = []
+    for run, elicitation, template in found:
+        kind, rule = known[run]
+        label = f"{run} ({elicitation}, {template})" if run in repeated else run
+        made.append(Entry(run, elicitation, template, label, kind, rule))
+    return sorted(made, key=lambda entry: (KINDS.index(entry.kind), order[entry.run]))
+
+
+@dataclass(frozen=True)
+class View:
+    """The scores of one part of one split: of one fold, or (`fold` None) pooled over folds where a pooled score exists."""
+
+    dataset: Dataset
+    entries: list[Entry]
+    scheme: str
+    part: str
+    scores: pl.DataFrame
+    fold: int | None = None
+
+    @cached_property
+    def _cells(self) -> dict[tuple[Any, ...], Cell]:
+        columns = ("run", "elicitation", "template", "by", "key", "metric", "value", "ci_low", "ci_high", "pairs", "coverage")
+        return {row[:6]: Cell(*row[6:]) for row in self.scores.select(columns).iter_rows()}
+
+    @property
+    def title(self) -> str:
+        """`split paper, part test`, and the fold where it is one."""
+        return f"split {self.scheme}, part {self.part}" + ("" if self.fold is None else f", fold {self.fold}")
+
+    def cell(self, entry: Entry, by: str, key: str, metric: str) -> Cell:
+        """Return one score; an empty cell where there is none or it is null."""
+        return self._cells.get((*entry.key, by, key, metric), EMPTY)
+
+    def overall(self, entry: Entry, metric: str) -> Cell:
+        """Return the score over all pairs of the part."""
+        return self.cell(entry, "all", self.all_key, metric)
+
+    @cached_property
+    def all_key(self) -> str:
+        """The key under which the scores over all pairs stand."""
+        keys = self.scores.filter(pl.col("by") == "all")["key"]
+        return str(keys[0]) if len(keys) else "all"
+
+    def keys(self, by: str) -> list[str]:
+        """Return the keys scored under a cut, in the data set's order."""
+        found = set(self.scores.filter(pl.col("by") == by)["key"].to_list())
+        known = {
+            "item": self.dataset.items["item"],
+            "topic": self.dataset.items["topic"],
+            "subgroup": self.dataset.subgroups["subgroup"],
+            "stratum": self.dataset.subgroups["stratum"],
+        }.get(by)
+        ordered = [key for key in known.unique(maintain_order=True).to_list() if key in found] if known is not None else []
+        return ordered + sorted(found.difference(ordered))
+
+    def has(self, metric: str, by: str = "all") -> bool:
+        """Whether any run has a value of the metric under the cut."""
+        return not self.scores.filter((pl.col("by") == by) & (pl.col("metric") == metric) & pl.col("value").is_not_null()).is_empty()
+
+    @cached_property
+    def accuracy_metric(self) -> str:
+        """The accuracy that stands beside ceilings: the expected one, which the oracle ceiling bounds; else the strict one."""
+        return "accuracy_expected" if self.has("accuracy_expected") else "accuracy"
+
+    def of_kind(self, *kinds: Kind) -> list[Entry]:
+        """Return the entries of these kinds that have a score over all pairs here."""
+        return [e for e in self.entries if e.kind in kinds and self.overall(e, "accuracy") is not EMPTY]
+
+    def best_cheap(self, metric: str) -> Entry | None:
+        """Return the best cheap baseline over all pairs, one for every cut: choosing anew in each cell would flatter it."""
+        rows = [(self.overall(e, metric).value, e) for e in self.of_kind("baseline") if e.rule in CHEAP]
+        scored = [(value, e) for value, e in rows if value is not None]
+        if not scored:
+            return None
+        lower_is_better = metric in ("nmae", "w1", "rps")
+        return (min if lower_is_better else max)(scored, key=lambda row: row[0])[1]
+
+    @cached_property
+    def gold(self) -> pl.DataFrame:
+        """Gold of the part's pairs (in the fold, where it is one), of the half that the scores stand on."""
+        return self.dataset.gold.join(self.dataset.scored_pairs(self.scheme, self.part, self.fold), on=("pair_id", "half"), how="semi")
+
+    @cached_property
+    def _bounds(self) -> dict[tuple[str, str], dict[str, float | None]]:
+        frame = self.gold.join(self.dataset.items.select("item", "topic"), on="item", how="left")
+        names = ["ceiling_oracle", "ceiling_human", "floor_nmae", "floor_w1", "floor_rps"]
+        made = {("all", self.all_key): frame.select(names).mean().row(0, named=True)}
+        for by in ("subgroup", "topic", "item"):
+            made |= {(by, row.pop(by)): row for row in frame.group_by(by).agg(pl.col(names).mean()).to_dicts()}
+        return made
+
+    def bound(self, by: str, key: str, name: str) -> Cell:
+        """Return a ceiling or floor: from the scores where they carry it (with its interval), else the mean over the gold."""
+        for entry in self.entries:
+            cell = self.cell(entry, by, key, name)
+            # A run that skipped pairs has the ceiling of what it answered, not of the part.
+            if cell.value is not None and (cell.coverage is None or cell.coverage >= 0.9999):
+                return cell
+        return Cell(self._bounds.get((by, key), {}).get(name))
+
+
+def views_of(dataset: Dataset, runs: Sequence[RunLike], scores: pl.DataFrame) -> list[View]:
+    """Return a view for each scored split and part; the paper's test part first, since most comparisons are made there."""
+    scores = SCORES.check(scores, "the report's scores").filter(pl.col("against").is_null())
+    scores = scores.with_columns(pl.col("elicitation", "template").fill_null(""))
+    entries = entries_of(runs, scores)
+    made: list[View] = []
+    for scheme, part in scores.select("scheme", "part").unique(maintain_order=True).rows():
+        rows = scores.filter((pl.col("scheme") == scheme) & (pl.col("part") == part))
+        # Pooled scores where there are any; else those of the first fold scored.
+        fold = None if rows["fold"].has_nulls() else min(rows["fold"].to_list())
+        made.append(View(dataset, entries, scheme, part, rows.filter(pl.col("fold").eq_missing(fold)), fold))
+    return sorted(made, key=lambda view: (view.scheme != "paper", view.part != "test"))

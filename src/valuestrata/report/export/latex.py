@@ -1,0 +1,234 @@
+r"""Tables of an audit as LaTeX: disparities before and after as the paper prints them, and gaps with what explains them.
+
+They need `\usepackage{booktabs}` and nothing else. Whatever comes from data is escaped: see `latextext`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import ceil
+from typing import Any
+
+import polars as pl
+
+from valuestrata.dataset.tables import Dataset
+from valuestrata.fairness.assemble import Audit
+from valuestrata.report.core.names import attribute_titles, metric_title, percent
+from valuestrata.report.export.latex_text import LETTER, escaped
+
+MEASURES: Mapping[str, str] = {"norm_range": "NR", "cv": "CV"}
+# Metrics of the disparity table, as the paper has them.
+METRICS = ("accuracy", "nmae")
+Row = Mapping[str, Any]
+# Lines of gaps in a table of a page, in small type; a gap has two at least, and more where its levels' names are long.
+PAGE_LINES = 46
+# Letters of a line of the column that names the levels.
+LINE_LETTERS = 15
+
+
+def latex_table(
+    headers: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    caption: str,
+    label: str,
+    groups: Sequence[tuple[str, int]] = (),
+    notes: Sequence[str] = (),
+    wrapped: float | None = None,
+) -> str:
+    """Return a `table` with booktabs rules, in small type; every text given is escaped here.
+
+    Args:
+        headers, rows: texts, a row as long as the headers; a line break in a cell is one in the table. A row of a single text is a
+            heading over what follows. caption, label: of the table.
+        groups: (title, columns) of an upper row of headers; empty titles have no rule under them.
+        notes: lines under the table. wrapped: width of the first column, as a share of the line; None for that of its text.
+    """
+    first = "l" if wrapped is None else rf"p{{{wrapped:g}\linewidth}}"
+    lines = [
+        LETTER,
+        r"\begin{table}[tp]",
+        r"\centering\footnotesize\setlength{\tabcolsep}{2.5pt}",
+        rf"\caption{{{escaped(caption)}}}",
+        rf"\label{{{label}}}",
+        rf"\begin{{tabular}}{{{first}{'r' * (len(headers) - 1)}}}",
+    ]
+    lines.append(r"\toprule")
+    if groups:
+        upper: list[str] = []
+        rules: list[str] = []
+        at = 1
+        for title, span in groups:
+            upper.append(rf"\multicolumn{{{span}}}{{c}}{{{escaped(title)}}}" if title else " & ".join([""] * span))
+            rules += [rf"\cmidrule(lr){{{at}-{at + span - 1}}}"] if title else []
+            at += span
+        lines += [" & ".join(upper) + r" \\", "".join(rules)]
+    lines += [" & ".join(_cell(header) for header in headers) + r" \\", r"\midrule"]
+    for row in rows:
+        if len(row) == 1 < len(headers):
+            lines.append(rf"\addlinespace\multicolumn{{{len(headers)}}}{{l}}{{\emph{{{escaped(row[0])}}}}} \\")
+            continue
+        name, *figures = row
+        lead = escaped(name) if wrapped is None else rf"\raggedright {escaped(name)}"
+        tall = any("\n" in figure for figure in figures)
+        lines.append(" & ".join([lead, *(_cell(figure) for figure in figures)]) + (r" \\[2pt]" if tall else r" \\"))
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    lines += [rf"\par\smallskip{{\footnotesize {escaped(note)}}}" for note in notes]
+    return "\n".join([*lines, r"\end{table}", ""])
+
+
+def _cell(text: str) -> str:
+    """Return a cell; its lines stand under one another, intervals in smaller type."""
+    parts = [(r"\scriptsize " if line.startswith("[") else "") + escaped(line) for line in text.split("\n")]
+    return parts[0] if len(parts) == 1 else rf"\begin{{tabular}}[t]{{@{{}}r@{{}}}}{(chr(92) * 2).join(parts)}\end{{tabular}}"
+
+
+def disparity_latex(audit: Audit, runs: Sequence[str], *, by: str = "all", key: str = "all") -> str:
+    """Return the paper's table of one population: NR and CV of accuracy and NMAE, before and after where runs were compared.
+
+    Every figure has behind it, in brackets, its mean if all were alike. Those of `runs` that were compared stand as `before → after`;
+    other runs, such as baselines, stand alone. Published figures stand under those they are of.
+    """
+    rows = audit.disparity.filter((pl.col("by") == by) & (pl.col("key") == key) & pl.col("metric").is_in(METRICS)).to_dicts()
+    found = {(row["run"], row["metric"], row["measure"]): row for row in rows}
+    metrics = [metric for metric in METRICS if any(row["metric"] == metric for row in rows)]
+    changed = dict(audit.changes.filter(pl.col("run").is_in(list(runs))).select("run", "against").unique(maintain_order=True).iter_rows())
+    lines: list[list[str]] = []
+    for run in dict.fromkeys(row["run"] for row in rows):
+        before = changed.get(run)
+        line = [run]
+        for metric in metrics:
+            for measure in MEASURES:
+                row = found.get((run, metric, measure))
+                figures = [_beside_noise(row)]
+                if before is not None:
+                    figures = [_beside_noise(found.get((before, metric, measure))), f"→ {figures[0]}"]
+                if row is not None and row["published"] is not None:
+                    figures.append(f"publ. {_number(row['published'])}")
+                line.append("\n".join(figures))
+        lines.append(line)
+    over = rows[0]["population"] if rows else "no subgroup"
+    arrow = f" Before → after: against {', '.join(dict.fromkeys(changed.values()))}." if changed else ""
+    return latex_table(
+        ["Model", *list(MEASURES.values()) * len(metrics)],
+        lines,
+        caption=f"Normalised range (NR) and coefficient of variation (CV) over {over}. In brackets: mean if all were served alike.{arrow}",
+        label=f"tab:disparity-{_slug(key)}",
+        groups=[("", 1), *((metric_title(metric), len(MEASURES)) for metric in metrics)],
+        notes=["A figure near its bracket is what noise alone gives.", *_remarks(rows)],
+        wrapped=0.2,
+    )
+
+
+def _remarks(rows: Sequence[Row]) -> list[str]:
+    """Return what needs care in rows of DISPARITY, each once."""
+    return list(dict.fromkeys(f"{row['run']}, {metric_title(row['metric'])}: {row['note']}." for row in rows if row["note"]))
+
+
+def gaps_latex(dataset: Dataset, audit: Audit, run: str, metric: str) -> str:
+    """Return every gap between levels of one run: raw beside noise alone, less the baseline's, at equal difficulty, what remains, items.
+
+    Of more than a page holds there are several tables.
+    """
+    rows = audit.gaps.filter((pl.col("run") == run) & (pl.col("metric") == metric)).to_dicts()
+    baseline = next((row["baseline"] for row in rows if row["baseline"]), "none")
+    parts = _pages(rows)
+    caption = (
+        f"Gaps between levels in {metric_title(metric)}, {run}. In square brackets: {percent(audit.confidence)} intervals; in round ones: "
+        f"mean size if both were served alike. Baseline: {baseline}. Equal difficulty: with the other attributes held, too."
+    )
+    notes = list(dict.fromkeys(row["note"] for row in rows if row["note"]))
+    made: list[str] = []
+    for number, part in enumerate(parts, start=1):
+        name = f"tab:gaps-{_slug(run)}-{_slug(metric)}"
+        made.append(
+            latex_table(
+                ["Gap", "Raw", "p\n(Holm)", "Less\nbaseline's", "Equal\ndifficulty", "Remains", "Items"],
+                _gap_lines(part, attribute_titles(dataset)),
+                caption=caption if len(parts) == 1 else f"{caption} Part {number} of {len(parts)}.",
+                label=name if number == 1 else f"{name}-{number}",
+                notes=notes if number == len(parts) else (),
+                wrapped=0.19,
+            )
+        )
+    return "\n".join(made)
+
+
+def _pages(rows: Sequence[Row]) -> list[list[Row]]:
+    """Divide gaps among tables that fit on a page."""
+    parts: list[list[Row]] = [[]]
+    used = 0
+    for row in rows:
+        lines = max(2, ceil((len(str(row["level"])) + len(str(row["against_level"])) + 3) / LINE_LETTERS))
+        if parts[-1] and used + lines > PAGE_LINES:
+            parts.append([])
+            used = 0
+        parts[-1].append(row)
+        used += lines
+    return parts
+
+
+def _gap_lines(rows: Sequence[Row], titles: Mapping[str, str]) -> list[list[str]]:
+    """Return the lines of some gaps, under the name of each attribute."""
+    lines: list[list[str]] = []
+    for attribute in dict.fromkeys(str(row["attribute"]) for row in rows):
+        lines.append([titles.get(attribute, attribute)])
+        for row in rows:
+            if row["attribute"] != attribute:
+                continue
+            raw = _with_ends(
+                row, "gap", "ci_low", "ci_high", "" if row["expected_alike"] is None else f" ({_number(row['expected_alike'])})"
+            )
+            lines.append(
+                [
+                    f"{row['level']} − {row['against_level']}",
+                    raw,
+                    _p(row["p_holm"]),
+                    _with_ends(row, "excess", "excess_low", "excess_high"),
+                    _with_ends(row, "adjusted", "adjusted_low", "adjusted_high"),
+                    row["remains"] or "–",
+                    str(row["items"] or 0),
+                ]
+            )
+    return lines
+
+
+def audit_latex(dataset: Dataset, audit: Audit, runs: Sequence[str]) -> dict[str, str]:
+    """Return name -> table: `disparity`, one more for each attribute, and the gaps of each of `runs` and metric."""
+    made: dict[str, str] = {}
+    for by, key in audit.disparity.select("by", "key").unique(maintain_order=True).rows():
+        made["disparity" if by == "all" else f"disparity-{_slug(key)}"] = disparity_latex(audit, runs, by=by, key=key)
+    for run in runs:
+        for metric in audit.gaps.filter(pl.col("run") == run)["metric"].unique(maintain_order=True):
+            made[f"gaps-{_slug(run)}-{_slug(metric)}"] = gaps_latex(dataset, audit, run, metric)
+    return made
+
+
+def _beside_noise(row: Row | None) -> str:
+    if row is None or row["value"] is None:
+        return "–"
+    return _number(row["value"]) + ("" if row["alike"] is None else f" ({_number(row['alike'])})")
+
+
+def _with_ends(row: Row, name: str, low: str, high: str, noise: str = "") -> str:
+    if row[name] is None:
+        return "–"
+    ends = "" if row[low] is None or row[high] is None else f"\n[{_number(row[low])}, {_number(row[high])}]"
+    return _number(row[name]) + noise + ends
+
+
+def _number(value: float | None) -> str:
+    """Write a figure as the paper does, with its minus sign."""
+    if value is None:
+        return "–"
+    text = f"{abs(value):.3f}".removeprefix("0")
+    return f"−{text}" if value < 0 and float(text) != 0 else text
+
+
+def _p(value: float | None) -> str:
+    return "<.001" if value is not None and value < 0.001 else _number(value)
+
+
+def _slug(text: str) -> str:
+    """Return what a file and a label can be named after."""
+    return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in text).strip("-").lower() or "x"

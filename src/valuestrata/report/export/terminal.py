@@ -1,0 +1,278 @@
+"""The report's tables on a terminal, or as plain text where the output is piped."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import polars as pl
+
+from valuestrata.claims.fairness_answers import RATES
+from valuestrata.dataset.tables import Dataset
+from valuestrata.fairness.assemble import Audit
+from valuestrata.report.core.names import count, interval, metric_title, minimum_cell, number
+from valuestrata.report.core.tables import FULL_COVERAGE, HEADLINE, headline_table
+from valuestrata.report.core.view import Cell, RunLike
+from valuestrata.responses.run.identity import kind_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def print_headline(dataset: Dataset, runs: Sequence[RunLike], scores: pl.DataFrame, console: Console | None = None) -> None:
+    """Print the headline table; plain text without colours or frames when the output is piped."""
+    from rich.console import Console as Screen
+
+    console = console or Screen()
+    frame = headline_table(dataset, runs, scores)
+    for (scheme, part, fold), rows in frame.group_by("scheme", "part", "fold", maintain_order=True):
+        which = "" if fold is None else f", fold {fold}"
+        shown = [metric for metric in HEADLINE if rows[metric].is_not_null().any()]
+        # Columns in which nothing happened are said in a line, so that the others fit a terminal; a pipe gets them all.
+        rates = [metric for metric in shown if metric in ("refusal_rate", "invalid_rate")]
+        quiet = [metric for metric in rates if console.is_terminal and rows[metric].max() == 0]
+        shown = [metric for metric in shown if metric not in quiet]
+        complete = console.is_terminal and rows["coverage"].drop_nulls().min() == 1
+        cells = [_terminal_row(row, shown, complete=complete) for row in rows.iter_rows(named=True)]
+        headers = ["", *(metric_title(metric) for metric in shown), "Pairs", *([] if complete else ["Coverage"])]
+        _print(headers, cells, console, f"Split {scheme}, part {part}{which}; 95 % intervals in brackets")
+        remarks = ["Every pair was answered."] if complete else []
+        remarks += [f"{metric_title(metric)}: none." for metric in quiet]
+        _say(" ".join([*remarks, f"Minimum cell: {minimum_cell(dataset)}."]), console)
+        for row in rows.iter_rows(named=True):
+            if row["coverage"] is not None and row["coverage"] < FULL_COVERAGE:
+                _say(f"{row['row']} answered {row['coverage']:.1%} of the pairs only; its scores are of those pairs.", console)
+
+
+def _terminal_row(row: dict[str, Any], shown: Sequence[str], *, complete: bool) -> list[str]:
+    cells = [row["row"]]
+    for metric in shown:
+        ends = interval(Cell(row[metric], row[f"{metric}_low"], row[f"{metric}_high"]))
+        cells.append("" if row[metric] is None else number(row[metric]) + (f" [{ends}]" if ends else ""))
+    covered = "" if row["coverage"] is None else number(row["coverage"])
+    return [*cells, count(row["pairs"]), *([] if complete else [covered])]
+
+
+def print_verdicts(runs: Sequence[RunLike], verdicts: pl.DataFrame, console: Console | None = None) -> None:
+    """Print the verdict lines of models and controls among `runs`; of all of `runs` where there is neither."""
+    for run in [run for run in runs if kind_of(run)[0] != "baseline"] or runs:
+        rows = verdicts.filter(pl.col("run") == run.name)
+        nothing = "a baseline: nothing is claimed of it." if kind_of(run)[0] == "baseline" else "no rule applies."
+        _say(f"{run.name}:" if len(rows) else f"{run.name}: {nothing}", console)
+        for row in rows.iter_rows(named=True):
+            _say(f"  - {row['verdict']}" + (f" [{row['status']}]" if row["status"] else ""), console)
+
+
+def print_audit(dataset: Dataset, runs: Sequence[RunLike], audit: Audit, verdicts: pl.DataFrame, console: Console | None = None) -> None:
+    """Print how far apart the subgroups of each run are, beside what noise alone gives, then the verdict lines of models and controls."""
+    from rich.console import Console as Screen
+
+    console = console or Screen()
+    whole = audit.disparity.filter((pl.col("by") == "all") & ~pl.col("metric").is_in(RATES))
+    headers = ["", "Norm. range", "Noise alone", "CV", "Noise alone", "Spread, noise out", "Noise alone", "p", "Subgroups", "Pairs"]
+    for (metric,), rows in whole.group_by("metric", maintain_order=True):
+        found = {(row["run"], row["measure"]): row for row in rows.iter_rows(named=True)}
+        lines = [_audit_row(run, found) for run in rows["run"].unique(maintain_order=True)]
+        where = f"Split {rows['scheme'][0]}, part {rows['part'][0]}: {metric_title(str(metric))} over {rows['population'][0]}"
+        _print(headers, lines, console, where)
+        for run, note in rows.filter(pl.col("note").is_not_null()).select("run", "note").unique(maintain_order=True).iter_rows():
+            _say(f"{run}: {note}", console)
+    _say(
+        f"Noise alone: mean if all were served alike, in brackets what it exceeds once in 20. Minimum cell: {minimum_cell(dataset)}.",
+        console,
+    )
+    print_verdicts(runs, verdicts.with_columns(status=pl.lit(None, pl.String)), console)
+
+
+def _audit_row(run: str, found: Mapping[tuple[str, str], Mapping[str, Any]]) -> list[str]:
+    cells = [run]
+    for measure in ("norm_range", "cv", "spread_corrected"):
+        row = found[run, measure]
+        ends = interval(Cell(row["value"], row["ci_low"], row["ci_high"]))
+        cells.append(number(row["value"]) + (f" [{ends}]" if ends else ""))
+        cells.append(number(row["alike"]) + ("" if row["alike_high"] is None else f" [{number(row['alike_high'])}]"))
+    last = found[run, "spread_corrected"]
+    p = "<.001" if last["p"] is not None and last["p"] < 0.001 else number(last["p"])
+    return [*cells, p, count(last["subgroups"]), count(last["pairs"])]
+
+
+def print_power(frame: pl.DataFrame, console: Console | None = None) -> None:
+    """Print which gaps could be seen: levels by attribute, then the best and worst seen subgroups of each stratum."""
+    from rich.console import Console as Screen
+
+    console = console or Screen()
+    first = frame.row(0, named=True)
+    effect, metric = number(first["effect"]), metric_title(first["metric"])
+    where = f"split {first['scheme']}, part {first['part']}"
+    _say(f"{metric} about {number(first['expected'])}; {where}. From the gold alone: no model was asked.", console)
+    levels = frame.filter(pl.col("by") == "level")
+    headers = ["Items", "Pairs", f"Chance to see {effect}", "If declared alone", "Smallest seen", "Noise alone"]
+    numeric = [False] * 2 + [True] * 6
+    # Both directions of a pair have nearly the same chance: the lower one is printed.
+    pairs: dict[tuple[str, frozenset[str]], dict[str, Any]] = {}
+    for row in levels.iter_rows(named=True):
+        key = (row["attribute"], frozenset((row["level"], row["against"])))
+        if key not in pairs or (row["power"] or 0.0) < (pairs[key]["power"] or 0.0):
+            pairs[key] = row
+    if pairs:
+        rows = [[row["attribute"], f"{row['level']}, {row['against']}", *_power_cells(row)] for row in pairs.values()]
+        _print(["Attribute", "Levels", *headers], rows, console, f"Gaps between levels, Holm over {levels['family'][0]}", numeric)
+    groups = frame.filter(pl.col("by") == "subgroup")
+    rows: list[list[str]] = []
+    for (stratum,), part in groups.group_by("attribute", maintain_order=True):
+        known = part.filter(pl.col("detectable").is_not_null()).sort("detectable", maintain_order=True)
+        if known.is_empty():
+            rows.append([str(stratum), f"none of {len(part)}", *[""] * 6])
+            continue
+        for place, which in ((0, "best seen"), (-1, "worst seen"))[: len(known)]:
+            row = known.row(place, named=True)
+            rows.append([str(stratum), f"{row['level']} ({which} of {len(part)})", *_power_cells(row)])
+    if rows:
+        family = groups["family"].max()
+        title = f"A subgroup served worse than the rest of its stratum, max-T over {family}"
+        _print(["Stratum", "Subgroup", *headers], rows, console, title, numeric)
+    _say(
+        "Chance to see: among all gaps that an audit looks at. Smallest seen: found four times in five. "
+        "Noise alone: mean size of a gap if both are served alike.",
+        console,
+    )
+    for note in frame["note"].drop_nulls().unique(maintain_order=True):
+        _say(f"{frame.filter(pl.col('note') == note).height} rows: {note}.", console)
+
+
+def _power_cells(row: Mapping[str, Any]) -> list[str]:
+    # No gap is larger than 1: what would have to be cannot be seen at all.
+    smallest = "none" if (row["detectable"] or 0.0) > 1 else number(row["detectable"])
+    return [
+        count(row["items"]),
+        count(row["pairs"]),
+        number(row["power"]),
+        number(row["power_alone"]),
+        smallest,
+        number(row["expected_alike"]),
+    ]
+
+
+def print_frame(frame: pl.DataFrame, console: Console | None = None) -> None:
+    """Print any frame with the report's numbers; plain when the output is piped."""
+    numeric = [dtype.is_numeric() for dtype in frame.dtypes]
+    rows = [[_plain_value(value) for value in row] for row in frame.iter_rows()]
+    _print([name.replace("_", " ") for name in frame.columns], rows, console, None, numeric)
+
+
+def _plain_value(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return number(value)
+    return count(value) if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _say(line: str, console: Console | None) -> None:
+    from rich.console import Console as Screen
+
+    (console or Screen()).print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _print(
+    headers: list[str], rows: list[list[str]], console: Console | None, title: str | None, numeric: list[bool] | None = None
+) -> None:
+    from rich import box
+    from rich.console import Console as Screen
+    from rich.table import Table
+    from rich.text import Text
+
+    screen = console or Screen()
+    numeric = numeric or [False] + [True] * (len(headers) - 1)
+    if title:
+        _say(title, screen)
+    if not screen.is_terminal:
+        # A pipe has no width to fit into: columns are padded, nothing is wrapped or cut.
+        widths = [max(len(line[i]) for line in [headers, *rows]) for i in range(len(headers))]
+        for line in [headers, *rows]:
+            padded = (t.rjust(w) if right else t.ljust(w) for t, w, right in zip(line, widths, numeric, strict=True))
+            _say("  ".join(padded).rstrip(), screen)
+        return
+    laid = _laid_out(headers, rows, numeric, screen.width)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1 if laid.roomy else 0))
+    for place, (header, right) in enumerate(zip(laid.headers, numeric, strict=True)):
+        # Names and numbers stay whole; other texts take what is left.
+        whole = laid.fits and (right or place == 0)
+        table.add_column(Text(header), justify="right" if right else "left", overflow="fold", no_wrap=whole)
+    for row in laid.rows:
+        table.add_row(*(Text(cell) for cell in row))
+    screen.print(table)
+
+
+class _Layout(NamedTuple):
+    """Headers and cells with the line breaks that a terminal needs, with room between columns or without, and whether they fit."""
+
+    headers: list[str]
+    rows: list[list[str]]
+    roomy: bool
+    fits: bool
+
+
+def _below(cell: str) -> str:
+    """Put an interval under its value."""
+    return cell.replace(" [", "\n[")
+
+
+def _halved(cell: str) -> str:
+    """Put an interval under its value, each end on a line."""
+    return re.sub(r"(\n\[[^\]]*?)(?: (?=to )|(?<=–))", r"\1\n", _below(cell))
+
+
+# From wide to narrow: cells, whether headers stay on one line, whether there is room between columns.
+_FORMS: tuple[tuple[Callable[[str], str], bool, bool], ...] = (
+    (str, True, True),
+    (str, False, True),
+    (_below, False, True),
+    (_halved, False, True),
+    (_halved, False, False),
+)
+# Under this width a column of names is no use.
+_NARROWEST = 12
+
+
+def _laid_out(headers: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[bool], width: int) -> _Layout:
+    """Lay a table out for a terminal of `width`: no name and no number is broken where any form of `_FORMS` avoids it."""
+    spare = 0
+    heads: list[str] = []
+    made: list[list[str]] = []
+    for form, long_headers, roomy in _FORMS:
+        made = [[form(cell) for cell in row] for row in rows]
+        whole = [right or place == 0 for place, right in enumerate(numeric)]
+        needs = [
+            max(_need([row[place] for row in made], whole=w), _need([header], whole=long_headers))
+            for place, (header, w) in enumerate(zip(headers, whole, strict=True))
+        ]
+        heads = [textwrap.fill(h, max(n, 1), break_long_words=False) if w else h for h, n, w in zip(headers, needs, whole, strict=True)]
+        # A space at either end; between columns one more, and two where there is room.
+        spare = width - sum(needs) - (3 if roomy else 1) * (len(needs) - 1) - 2
+        if spare >= 0:
+            return _Layout(heads, made, roomy, fits=True)
+    # The narrowest form is still too wide: names are broken where their parts meet.
+    names = max((len(row[0]) for row in made), default=0) + spare
+    if names >= _NARROWEST:
+        return _Layout(heads, [[_in_parts(row[0], names), *row[1:]] for row in made], roomy=False, fits=True)
+    return _Layout(list(headers), [[_below(cell) for cell in row] for row in rows], roomy=True, fits=False)
+
+
+def _in_parts(name: str, width: int) -> str:
+    """Break a name into lines of at most `width`: behind spaces, hyphens, slashes, underscores and plus signs; else anywhere."""
+    lines = [""]
+    for part in re.findall(r"[^-/_+ ]*[-/_+ ]|[^-/_+ ]+", name):
+        if len((lines[-1] + part).rstrip()) > width and lines[-1]:
+            lines.append("")
+        lines[-1] += part
+        while len(lines[-1].rstrip()) > width:
+            lines[-1:] = [lines[-1][:width], lines[-1][width:]]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _need(cells: Sequence[str], *, whole: bool) -> int:
+    """Return the width of the longest line, or where lines may be broken, of the longest word."""
+    return max((len(part) for cell in cells for part in (cell.split("\n") if whole else cell.split())), default=0)

@@ -1,0 +1,44 @@
+"""The audit on disk: long tables, LaTeX tables and a page of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from valuestrata.dataset.tables import Dataset
+from valuestrata.fairness.assemble import Audit
+from valuestrata.files import write_parquet, write_text
+from valuestrata.report.core.render import render
+from valuestrata.report.core.section import Section
+from valuestrata.report.core.view import RunLike
+from valuestrata.report.export.latex import audit_latex
+from valuestrata.report.fairness.section import audit_sections, verdicts_of
+from valuestrata.responses.run.identity import kind_of
+
+
+def write_audit(dataset: Dataset, runs: Sequence[RunLike], audit: Audit, folder: Path, *, verdicts: pl.DataFrame | None = None) -> Path:
+    """Write an audit into a folder and return the page.
+
+    `verdicts` and every table as CSV and Parquet, `tex/*.tex`, and `audit.html`, one file that opens without a network.
+
+    Args:
+        dataset: the ground truth. runs: those audited. audit: its tables. folder: made where it is not there.
+        verdicts: AUDIT_VERDICTS; worked out where left out.
+    """
+    lines = verdicts_of(dataset, runs, audit) if verdicts is None else verdicts
+    frames = {"verdicts": lines, **audit.tables()}
+    for name, frame in frames.items():
+        write_text(folder / f"{name}.csv", frame.write_csv())
+        write_parquet(folder / f"{name}.parquet", frame)
+    judged = [run.name for run in runs if kind_of(run)[0] != "baseline"] or [run.name for run in runs]
+    for name, text in audit_latex(dataset, audit, judged).items():
+        write_text(folder / "tex" / f"{name}.tex", text)
+    found = audit_sections(dataset, runs, audit, lines)
+    sections = [section for section in found if isinstance(section, Section)]
+    survey = dataset.meta.get("survey") or {}
+    title = f"Audit: {survey.get('title') or survey.get('name') or 'subgroup answers'}"
+    page = folder / "audit.html"
+    write_text(page, render(title, sections, [section for section in found if not isinstance(section, Section)], folder=""))
+    return page

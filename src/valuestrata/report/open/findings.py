@@ -1,0 +1,245 @@
+"""All that is known of open answers, worked out once: judges, win rates, stances beside closed answers, checks of the texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any
+
+import polars as pl
+
+from valuestrata.dataset.tables import Dataset
+from valuestrata.errors import InputDataError, UsageError
+from valuestrata.openended.files import Stances
+from valuestrata.openended.open_runs import contestants_of
+from valuestrata.openended.pairwise.win_rates import WIN_DIFFERENCES, WINRATES, win_differences, winrates
+from valuestrata.openended.schema import STANCES, VERDICTS
+from valuestrata.openended.sources import Sources
+from valuestrata.openended.stance.closed_vs_open import AGREEMENT, closed_against_open, closed_runs_of
+from valuestrata.openended.stance.majority import judges_compared
+from valuestrata.openended.stance.scores import SILENCE, silence, stance_runs
+from valuestrata.openended.text.checks import TextChecks, text_checks
+from valuestrata.openended.validity.judge_validity import Codings, Validity, judge_validity
+from valuestrata.responses.reference_baselines import baselines_beside
+from valuestrata.responses.run.folder import Run
+from valuestrata.responses.run.identity import identity_of, kind_of, same_readout
+from valuestrata.scores import score
+from valuestrata.scores.schema import SCORES
+
+# What tuning changes of a model's identity, and what has nothing to do with its weights.
+_OF_TUNING = ("name", "adapter_hash", "taught_on", "decoding")
+# Scores of readings are worked out under these; the page shows all but strata.
+_SCORED_BY = ("all", "stratum", "level", "subgroup", "topic")
+
+
+@dataclass(frozen=True)
+class OpenFindings:
+    """What a report of open answers shows.
+
+    Attributes:
+        runs: the open runs. verdicts: VERDICTS. stances: STANCES.
+        winrates: WINRATES. differences: WIN_DIFFERENCES. validity: of the judges.
+        scores: SCORES of the readings, the closed runs and baselines, all on the pairs that were read.
+        read: name in `scores` -> (open run, judge). closed: open run -> its closed runs. chosen: the closed runs.
+        tuned: (tuned run, run of the same model as it is), as the runs' adapters say.
+        silence: SILENCE. compared: JUDGES_COMPARED, where several judges read stances. agreement: AGREEMENT.
+        texts: the checks without a judge.
+        split, part, fold: what was scored.
+    """
+
+    runs: Sequence[Run]
+    verdicts: pl.DataFrame
+    stances: pl.DataFrame
+    winrates: pl.DataFrame
+    differences: pl.DataFrame
+    validity: Validity
+    scores: pl.DataFrame
+    read: Mapping[str, tuple[str, str]]
+    closed: Mapping[str, Sequence[str]]
+    chosen: Sequence[Run]
+    tuned: Sequence[tuple[str, str]]
+    silence: pl.DataFrame
+    compared: pl.DataFrame
+    agreement: pl.DataFrame
+    texts: TextChecks
+    split: str
+    part: str
+    fold: int | None
+
+    def verdict_of(self, judge: str, criterion: str) -> Mapping[str, Any] | None:
+        """Return the row of `validity.usable` of a judge and criterion."""
+        rows = self.validity.usable.filter((pl.col("judge") == judge) & (pl.col("criterion") == criterion))
+        return None if rows.is_empty() else rows.row(0, named=True)
+
+    def tables(self) -> dict[str, pl.DataFrame]:
+        """Return every table by name, lists of words joined."""
+        found = {
+            "win_rates": self.winrates,
+            "win_differences": self.differences,
+            "judges": self.validity.checks,
+            "judges_usable": self.validity.usable,
+            "judges_and_people": self.validity.agreed,
+            "corrected": self.validity.corrected,
+            "stance_scores": self.scores,
+            "no_stance": self.silence,
+            "judges_compared": self.compared,
+            "closed_against_open": self.agreement,
+            **{name: frame for name, frame in self.texts.tables().items() if name != "texts"},
+        }
+        return {
+            name: frame.with_columns(pl.col(pl.List(pl.String)).list.join(";")) for name, frame in found.items() if not frame.is_empty()
+        }
+
+
+def open_findings(
+    dataset: Dataset,
+    runs: Sequence[Run],
+    *,
+    sources: Sources | None = None,
+    stances: Sequence[Stances] = (),
+    closed: Sequence[Run] = (),
+    codings: Codings | None = None,
+    baselines: Sequence[str] = (),
+    split: str = "paper",
+    part: str = "test",
+    fold: int | None = None,
+    bootstrap: int = 1000,
+    permutations: int = 500,
+    seed: int = 0,
+) -> OpenFindings:
+    """Work out what is known of open answers.
+
+    Args:
+        dataset: the ground truth. runs: open runs, the reference among them. sources: what judges said of them, None where nobody
+            judged. stances: the folders of stances among them, which say what wrote the answers.
+        closed: closed runs of models that answered openly. codings: what people said of a sample. baselines: kinds beside the scores.
+        split, part, fold: which pairs are scored. bootstrap, permutations, seed: of intervals and shuffles.
+
+    Raises:
+        UsageError: no run, or two of one name; closed runs without stances, or codings without anything judged.
+        InputDataError: a run of another data set, a judged run that was not given, or closed runs none of which is by a model that
+            answered openly.
+    """
+    if not runs:
+        raise UsageError("A report of open answers needs the runs themselves: --runs RUN, once for each, the reference among them.")
+    contestants_of(dataset, runs)
+    if closed and not stances:
+        raise UsageError("Closed runs are compared with what judges read in the open answers: give --stances FOLDER, too.")
+    if codings is not None and sources is None:
+        raise UsageError("People's codings are compared with what judges said: give --judgements or --stances, too.")
+    verdicts = VERDICTS.empty() if sources is None else sources.verdicts
+    readings = STANCES.empty() if sources is None else sources.stances
+    if sources is not None:
+        _check(sources, [run.name for run in runs])
+    scores, read = _scored(dataset, stances, closed, baselines, split, part, fold, bootstrap, seed)
+    links, agreement = _against_closed(dataset, stances, closed, bootstrap, seed)
+    answers = None if sources is None or sources.lacking else sources.answers
+    tuned = tuned_runs(runs)
+    return OpenFindings(
+        runs=runs,
+        verdicts=verdicts,
+        stances=readings,
+        winrates=WINRATES.empty() if verdicts.is_empty() else winrates(dataset, verdicts, bootstrap=bootstrap, seed=seed),
+        differences=_differences(dataset, verdicts, runs, tuned, bootstrap, seed),
+        validity=judge_validity(dataset, verdicts, readings, answers=answers, codings=codings, bootstrap=bootstrap, seed=seed),
+        scores=scores,
+        read=read,
+        closed=links,
+        chosen=closed,
+        tuned=tuned,
+        silence=SILENCE.empty() if readings.is_empty() else silence(dataset, readings, bootstrap=bootstrap, seed=seed),
+        compared=judges_compared(dataset, readings, bootstrap=bootstrap, seed=seed),
+        agreement=agreement,
+        texts=text_checks(dataset, runs, permutations=permutations, seed=seed),
+        split=split,
+        part=part,
+        fold=fold,
+    )
+
+
+def tuned_runs(runs: Sequence[Run]) -> list[tuple[str, str]]:
+    """Return (tuned run, run of the same model as it is) for every run with an adapter whose model answered without one, too.
+
+    A service does not say what its tuned models were made of; those are told apart by their runs' names alone.
+    """
+    models = [run for run in runs if kind_of(run)[0] == "model" and identity_of(run).get("model")]
+    plain = {run.name: {key: value for key, value in identity_of(run).items() if key not in _OF_TUNING} for run in models}
+    adapted = {run.name: identity_of(run).get("adapter_hash") is not None for run in models}
+    return [
+        (one.name, other.name)
+        for other in models
+        for one in models
+        if adapted[one.name] and not adapted[other.name] and plain[one.name] == plain[other.name] and same_readout(one, other)
+    ]
+
+
+def _differences(
+    dataset: Dataset, verdicts: pl.DataFrame, runs: Sequence[Run], tuned: Sequence[tuple[str, str]], bootstrap: int, seed: int
+) -> pl.DataFrame:
+    """Return the differences of all runs that were judged: tuned less as it is, else later less earlier."""
+    judged = [run.name for run in runs if run.name in set(verdicts["run"])]
+    pairs = [(one, other) if (one, other) in tuned else (other, one) for one, other in combinations(judged, 2)]
+    # Base against tuned is what is asked first.
+    pairs.sort(key=lambda pair: pair not in tuned)
+    return win_differences(dataset, verdicts, pairs, bootstrap=bootstrap, seed=seed) if pairs else WIN_DIFFERENCES.empty()
+
+
+def _check(sources: Sources, names: Sequence[str]) -> None:
+    """Refuse verdicts and stances of a run that was not given: its texts belong into the report."""
+    judged = [*sources.verdicts["run"], *sources.verdicts["reference"], *sources.stances["run"]]
+    if lacking := [name for name in dict.fromkeys(judged) if name not in names]:
+        raise InputDataError(
+            f"What judges said speaks of the run {lacking[0]!r}, which was not given (given: {', '.join(names)}). "
+            "Its texts belong into the report: add its folder to --runs."
+        )
+
+
+def _scored(
+    dataset: Dataset,
+    stances: Sequence[Stances],
+    closed: Sequence[Run],
+    baselines: Sequence[str],
+    split: str,
+    part: str,
+    fold: int | None,
+    bootstrap: int,
+    seed: int,
+) -> tuple[pl.DataFrame, dict[str, tuple[str, str]]]:
+    """Return the scores of readings, closed runs and baselines on the pairs that were read, and who read what."""
+    read = [run for one in stances for run in stance_runs(one)]
+    if not read:
+        return SCORES.empty(), {}
+    judged = [row for one in stances for row in one.stances.select("run", "judge").unique(maintain_order=True).rows()]
+    pairs = pl.concat([run.responses.select("pair_id") for run in read]).unique()
+    others = [*closed, *baselines_beside(dataset, list(closed), kinds=baselines, split=split, part=part, fold=fold)]
+    shared = [replace(run, responses=run.responses.join(pairs, on="pair_id", how="semi", maintain_order="left")) for run in others]
+    beside = [run for run in shared if not run.responses.is_empty()]
+    scores = score(dataset, [*read, *beside], split=split, part=part, fold=fold, by=_SCORED_BY, bootstrap=bootstrap, seed=seed)
+    # What a ladder's runs are called belongs to the files; here they stand among models.
+    kinds = {run.name: kind_of(run)[1] for run in beside if kind_of(run)[0] == "baseline"}
+    titles = {name: f"baseline: {kind}" for name, kind in kinds.items()}
+    named = scores.with_columns(pl.col("run").replace(titles) if titles else pl.col("run"))
+    return named, {run.name: names for run, names in zip(read, judged, strict=True)}
+
+
+def _against_closed(
+    dataset: Dataset, stances: Sequence[Stances], closed: Sequence[Run], bootstrap: int, seed: int
+) -> tuple[dict[str, list[str]], pl.DataFrame]:
+    """Return open run -> closed runs of the same model, and how far they agree."""
+    links: dict[str, list[str]] = {}
+    frames: list[pl.DataFrame] = []
+    unmatched: InputDataError | None = None
+    for one in stances if closed else ():
+        try:
+            found = closed_runs_of(one, closed)
+        except InputDataError as error:
+            # Of several folders one may be of other models; if all are, the user is told.
+            unmatched = error
+            continue
+        for name, run in found:
+            links[name] = list(dict.fromkeys([*links.get(name, []), run.name]))
+        frames.append(closed_against_open(dataset, one.stances, found, bootstrap=bootstrap, seed=seed))
+    if unmatched is not None and not frames:
+        raise unmatched
+    return links, pl.concat([AGREEMENT.empty(), *frames])

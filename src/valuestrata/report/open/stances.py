@@ -1,0 +1,215 @@
+"""What open answers say: stances scored as closed answers are, and how far a model's open and closed answers agree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from valuestrata.dataset.tables import Dataset
+from valuestrata.formatting import points
+from valuestrata.report.core.cells import Grid, Td, Tr
+from valuestrata.report.core.names import NONE, count, metric_title, plural
+from valuestrata.report.core.section import Absent, Section
+from valuestrata.report.open.cells import GREYED, first, key_title, level_parts, plain, share
+from valuestrata.report.open.figures import Dot, dot_chart
+from valuestrata.report.open.findings import OpenFindings
+from valuestrata.report.open.judges import dataset_order, unfit
+
+_METRICS = ("accuracy", "accuracy_expected", "nmae", "w1")
+# Subgroups shown where open and closed part most.
+MOST_SHOWN = 6
+# Fewer pairs than this say little of a subgroup; it is not called one that parts.
+FEWEST_PAIRS = 10
+_STANCE = "stance"
+_KEYS = ("level", "subgroup", "topic")
+
+
+def stance_section(dataset: Dataset, found: OpenFindings) -> Section | Absent:
+    """Return the section of stance scores beside closed scores."""
+    title = "Stances beside closed answers"
+    if found.scores.is_empty():
+        return title, "no stances were given"
+    pairs = found.stances["pair_id"].n_unique()
+    section = Section("stances", title, tables=[("Scores", _stance_grid(found))])
+    section.intro = (
+        "A judge places each open answer on the question's own scale, without knowing who speaks or what people answered; then it is "
+        f"scored as a closed answer is. All rows are on the {plural(pairs, 'pair')} that were read, as far as they answered them. An "
+        "answer without a stance is missing: it scores 0 on accuracy and 1 on distance, as a refusal does. Accuracies and NMAE as shares."
+    )
+    doubted = [judge for judge in found.stances["judge"].unique(maintain_order=True) if unfit(found, judge, _STANCE)]
+    if doubted:
+        told = "; ".join(f"{judge} ({unfit(found, judge, _STANCE)})" for judge in doubted)
+        section.warning = f"Readings in grey and in brackets may not be used. The judge does not meet the conditions above: {told}."
+    if not found.compared.is_empty():
+        section.tables.append(("Judges compared with each other", _compared_grid(found)))
+    section.folded = [(f"Scores by {by}", _key_scores(dataset, found, by)) for by in _KEYS]
+    return section
+
+
+def _stance_grid(found: OpenFindings) -> Grid:
+    whole = found.scores.filter((pl.col("by") == "all") & pl.col("against").is_null())
+    metrics = [name for name in _METRICS if whole.filter((pl.col("metric") == name) & pl.col("value").is_not_null()).height]
+    rows: list[Tr] = []
+    for name in _score_order(found, whole):
+        read = found.read.get(name)
+        grey = read is not None and unfit(found, read[1], _STANCE) is not None
+        mine = whole.filter(pl.col("run") == name)
+        values = [_score(first(mine, metric=metric), grey) for metric in metrics]
+        accuracy = first(mine, metric="accuracy")
+        if read is None:
+            baseline = name.startswith("baseline")
+            who = (Td(name.removeprefix("baseline: "), css="text"), Td("baseline" if baseline else "closed", css="text"))
+            silent = [Td(NONE), Td(NONE)]
+        else:
+            who = (Td(read[0], css="text"), Td("open", f"read by {read[1]}", "text"))
+            silent = [share(_silence(found, read, metric), greyed=grey) for metric in ("no_stance", "silent")]
+        kind = "baseline" if name.startswith("baseline") else "model" if read is not None else ""
+        pairs = Td(count(accuracy["pairs"]) if accuracy is not None else NONE)
+        rows.append(Tr((*who, *values, *silent, pairs), kind))
+    headers = ("Run", "Asked", *map(metric_title, metrics), "No stance, %", "Refused or empty, %", "Pairs")
+    return Grid(headers, tuple(rows), (), (f"Split {found.split}, part {found.part}.",))
+
+
+def _compared_grid(found: OpenFindings) -> Grid:
+    """Return how far every two judges read the same answers alike; a doubted judge's own doubt stands in the section of judges."""
+    whole = found.compared.filter(pl.col("by") == "all")
+    rows: list[Tr] = []
+    for run, judge, other in whole.select("run", "judge", "other").unique(maintain_order=True).rows():
+        metrics = {name: first(whole, run=run, judge=judge, other=other, metric=name) for name in ("same", "kappa")}
+        same = metrics["same"]
+        names = (Td(run, css="text"), Td(judge, css="text"), Td(other, css="text"))
+        rows.append(Tr((*names, share(same), plain(metrics["kappa"]), Td(count(same["pairs"]) if same is not None else NONE))))
+    note = "Judges that read an answer differently cannot both be right; those that read it alike may both be wrong."
+    return Grid(("Run", "Judge", "Other judge", "Same reading, %", "Kappa", "Answers"), tuple(rows), (), (note,))
+
+
+def _key_scores(dataset: Dataset, found: OpenFindings, by: str) -> Grid:
+    """Return the scores of open and closed answers under every level, subgroup or topic; baselines stand in the file alone."""
+    mine = found.scores.filter((pl.col("by") == by) & pl.col("against").is_null() & ~pl.col("run").str.starts_with("baseline"))
+    metrics = [name for name in _METRICS if mine.filter((pl.col("metric") == name) & pl.col("value").is_not_null()).height]
+    models = _score_order(found, mine)
+    rows: list[Tr] = []
+    for key in mine["key"].unique(maintain_order=True):
+        of_key = mine.filter(pl.col("key") == key)
+        for name in models:
+            read = found.read.get(name)
+            grey = read is not None and unfit(found, read[1], _STANCE) is not None
+            values = [_score(first(of_key, run=name, metric=metric), grey) for metric in metrics]
+            pairs = first(of_key, run=name, metric="accuracy")
+            if pairs is None:
+                continue
+            asked = Td("closed", css="text") if read is None else Td("open", f"read by {read[1]}", "text")
+            lead = (Td(key_title(dataset, by, key), css="text"), Td(name if read is None else read[0], css="text"), asked)
+            rows.append(Tr((*lead, *values, Td(count(pairs["pairs"])))))
+    return Grid((by.capitalize(), "Run", "Asked", *map(metric_title, metrics), "Pairs"), tuple(rows))
+
+
+def _score_order(found: OpenFindings, whole: pl.DataFrame) -> list[str]:
+    """Return the runs of the table: each open run's readings, then its closed runs; other closed runs; baselines."""
+    known = whole["run"].unique(maintain_order=True).to_list()
+    order: list[str] = []
+    for run in dict.fromkeys(name for name, _ in found.read.values()):
+        order += [name for name, (of, _) in found.read.items() if of == run]
+        order += [name for name in found.closed.get(run, ()) if name in known]
+    return list(dict.fromkeys([*(name for name in order if name in known), *known]))
+
+
+def _score(row: Mapping[str, Any] | None, grey: bool) -> Td:
+    cell = plain(row)
+    return Td(f"({cell.text})", cell.small, f"num {GREYED}") if grey and cell.text != NONE else cell
+
+
+def _silence(found: OpenFindings, read: tuple[str, str], metric: str) -> Mapping[str, Any] | None:
+    return first(found.silence, run=read[0], judge=read[1], metric=metric, by="all")
+
+
+def agreement_section(dataset: Dataset, found: OpenFindings) -> Section | Absent:
+    """Return the section of closed against open."""
+    title = "Closed against open: does a model choose what it writes?"
+    if found.agreement.is_empty():
+        return title, "no closed run of a model that answered openly was given"
+    section = Section("agreement", title, tables=[("Per model", _agreement_grid(dataset, found, "all"))])
+    section.intro = (
+        "For each pair, the option that the model chose against the option that its open answer amounts to. Same: the very option. "
+        "Distance: steps apart as a share of the scale. Kappa: agreement beyond what the two margins alone give, distances squared; 0 is "
+        "chance. What a judge misreads counts as disagreement: it bounds agreement from below."
+    )
+    judges = found.agreement["judge"].unique(maintain_order=True).to_list()
+    doubted = [judge for judge in judges if unfit(found, judge, _STANCE)]
+    if doubted:
+        section.warning = f"Readings of {', '.join(doubted)} may not be used (see above): their disagreement may be the judge's own."
+    levels = found.agreement.filter((pl.col("by") == "level") & (pl.col("metric") == "same") & pl.col("value").is_not_null())
+    # As with win rates, what a judge may not say is not drawn.
+    dots = _dots(dataset, levels.filter(~pl.col("judge").is_in(doubted)))
+    caption = "Share of pairs with the same option closed and open. Levels hold all subgroups with them."
+    chart = dot_chart(dots, name="agreement", axis="same option", described="Closed against open by level", caption=caption)
+    if chart is not None:
+        section.figures.append(("Same option, by level", chart))
+    apart = _apart_grid(dataset, found)
+    if apart.rows:
+        section.tables.append(("Subgroups where they part most", apart))
+    section.folded = [(f"Table by {by}", _agreement_grid(dataset, found, by)) for by in _KEYS]
+    return section
+
+
+def _dots(dataset: Dataset, levels: pl.DataFrame) -> list[Dot]:
+    dots: list[Dot] = []
+    most = {name: max([part[name].n_unique() for _, part in levels.group_by("run")], default=0) for name in ("judge", "closed")}
+    for row in levels.iter_rows(named=True):
+        group, level = level_parts(dataset, row["key"])
+        who = ", ".join(
+            [
+                row["run"],
+                *([f"against {row['closed']}"] if most["closed"] > 1 else []),
+                *([f"read by {row['judge']}"] if most["judge"] > 1 else []),
+            ]
+        )
+        said = f"{level}: {who} {points(row['value'])} %, {row['pairs']} pairs"
+        dots.append(Dot(level, group, who, row["value"], row["ci_low"], row["ci_high"], said))
+    order = dataset_order(dataset)
+    return sorted(dots, key=lambda dot: order.get((dot.group, dot.label), 0))
+
+
+def _agreement_grid(dataset: Dataset, found: OpenFindings, by: str) -> Grid:
+    whole = found.agreement.filter(pl.col("by") == by)
+    rows: list[Tr] = []
+    for key, run, closed, judge in whole.select("key", "run", "closed", "judge").unique(maintain_order=True).rows():
+        where = {"key": key, "run": run, "closed": closed, "judge": judge}
+        metrics = {name: first(whole, **where, metric=name) for name in ("same", "distance", "kappa", "both")}
+        same, grey = metrics["same"], unfit(found, judge, _STANCE) is not None
+        values = (
+            share(same, greyed=grey),
+            _score(metrics["distance"], grey),
+            _score(metrics["kappa"], grey),
+            share(metrics["both"], greyed=grey),
+        )
+        names = (() if by == "all" else (key_title(dataset, by, key),)) + (run, closed, judge)
+        pairs = Td(count(same["pairs"]) if same is not None else NONE)
+        rows.append(Tr((*(Td(name, css="text") for name in names), *values, pairs), "model" if by == "all" else ""))
+    lead = () if by == "all" else (by.capitalize(),)
+    headers = (*lead, "Open run", "Closed run", "Read by", "Same, %", "Distance", "Kappa", "Answered both ways, %", "Pairs")
+    return Grid(headers, tuple(rows))
+
+
+def _apart_grid(dataset: Dataset, found: OpenFindings) -> Grid:
+    """Return the subgroups with the largest distance of each run: the largest of many, so that it overstates each."""
+    agreement = found.agreement
+    mine = agreement.filter((pl.col("by") == "subgroup") & (pl.col("metric") == "distance") & (pl.col("pairs") >= FEWEST_PAIRS))
+    rows: list[Tr] = []
+    most = 0
+    for (run, closed, judge), part in mine.group_by("run", "closed", "judge", maintain_order=True):
+        most = max(most, part.height)
+        grey = unfit(found, str(judge), _STANCE) is not None
+        for row in part.sort("value", descending=True, maintain_order=True).head(MOST_SHOWN).iter_rows(named=True):
+            where = {"run": str(run), "closed": str(closed), "judge": str(judge), "key": row["key"]}
+            same = first(agreement, **where, by="subgroup", metric="same")
+            names: Sequence[str] = (key_title(dataset, "subgroup", row["key"]), str(run), str(closed), str(judge))
+            cells = (_score(row, grey), share(same, greyed=grey), Td(count(row["pairs"])))
+            rows.append(Tr((*(Td(name, css="text") for name in names), *cells)))
+    note = (
+        f"The {MOST_SHOWN} largest of {most} subgroups with {FEWEST_PAIRS} pairs or more: picked because they are large, so that each is "
+        "overstated. The table beside the page has all."
+    )
+    return Grid(("Subgroup", "Open run", "Closed run", "Read by", "Distance", "Same, %", "Pairs"), tuple(rows), (), (note,))

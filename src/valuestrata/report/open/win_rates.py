@@ -1,0 +1,233 @@
+"""Win rates: whole, before and after tuning as the paper's table has them, by level and subgroup; greyed where the judge is unfit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from valuestrata.dataset.tables import Dataset
+from valuestrata.formatting import points
+from valuestrata.openended.schema import CRITERIA
+from valuestrata.report.closed.published import published_facts
+from valuestrata.report.core.cells import Grid, Td, Tr
+from valuestrata.report.core.names import NONE, count
+from valuestrata.report.core.section import Absent, Section
+from valuestrata.report.open.cells import first, key_title, level_parts, share
+from valuestrata.report.open.figures import Dot, dot_chart
+from valuestrata.report.open.findings import OpenFindings
+from valuestrata.report.open.judges import criterion_title, dataset_order, unfit
+
+# Published mean gains by tuning over the seven models; for the criteria not named here nothing is known.
+_PUBLISHED_MEAN = "Mean of the seven"
+_PUBLISHED_GAINS: Mapping[str, float] = {"value": 0.022}
+
+
+def wins_section(found: OpenFindings, *, published: bool = True) -> Section | Absent:
+    """Return the section of win rates, with those of judges that are not usable greyed."""
+    title = "Win rates"
+    rates = found.winrates.filter(pl.col("metric") == "win_rate")
+    if rates.is_empty():
+        return title, "no verdicts of a judge were given"
+    section = Section("wins", title)
+    section.intro = (
+        "How often a run's answer is preferred to that of the reference, in percent: win 1, tie .5, loss 0, the mean of both orders. "
+        "50 is as good as the reference. 95 % intervals in grey are clustered by question, and absent under five questions."
+    )
+    contests = rates.select("judge", "reference").unique(maintain_order=True).rows()
+    criteria = _in_order(rates)
+    # A judge may have judged some criteria only: what it never judged it is not blamed for.
+    asked = rates.select("judge", "criterion").unique(maintain_order=True).rows()
+    doubted = [(judge, criterion, verdict) for judge, criterion in asked if (verdict := unfit(found, judge, criterion))]
+    section.warning = _warning(doubted, len(asked))
+    for judge, reference in contests:
+        mine = rates.filter((pl.col("judge") == judge) & (pl.col("reference") == reference) & (pl.col("by") == "all"))
+        shown = [name for name in criteria if name in mine["criterion"].to_list()]
+        gains = _gain_rows(found, mine, judge, reference, shown)
+        quoted = published and "overall" in shown
+        grid = _win_grid(found, mine, judge, shown, published=quoted and not gains)
+        section.tables.append((f"Against {reference}, judged by {judge}", grid))
+        if gains:
+            title_ = f"As it is and tuned, against {reference}, judged by {judge}"
+            section.tables.append((title_, _gain_grid(gains, shown, published=quoted)))
+    if not found.differences.is_empty():
+        section.tables.append(("One run less another, on the pairs that both were judged on", _difference_grid(found, criteria)))
+    return section
+
+
+def win_levels_section(dataset: Dataset, found: OpenFindings) -> Section | Absent:
+    """Return the section of win rates by level and subgroup; a chart only of criteria that may be used."""
+    title = "Win rates by level"
+    rates = found.winrates.filter(pl.col("metric") == "win_rate")
+    if rates.is_empty():
+        return title, "no verdicts of a judge were given"
+    section = Section("wins-by-level", title)
+    criteria = _in_order(rates)
+    for place, (judge, reference) in enumerate(rates.select("judge", "reference").unique(maintain_order=True).rows()):
+        chart = _chart(dataset, found, rates, judge, reference, criteria, f"wins-{place}")
+        if chart is not None:
+            section.figures.append(chart)
+    if not section.figures:
+        section.intro = "No chart: there is no criterion for which a judge may be used. The tables are greyed where it may not."
+    section.folded = [(f"Table by {by}", _key_grid(dataset, found, rates, by, criteria)) for by in ("level", "subgroup", "topic")]
+    section.folded = [(name, grid) for name, grid in section.folded if grid.rows]
+    if not found.differences.is_empty():
+        section.folded.append(("One run less another, by level", _key_difference_grid(dataset, found, "level", criteria)))
+    return section
+
+
+def _in_order(rates: pl.DataFrame) -> list[str]:
+    """Return the criteria as the paper names them, a study's own behind."""
+    own = rates["criterion"].unique(maintain_order=True).to_list()
+    return sorted(own, key=lambda name: CRITERIA.index(name) if name in CRITERIA else len(CRITERIA))
+
+
+def _warning(doubted: Sequence[tuple[str, str, str]], of: int) -> str:
+    if not doubted:
+        return ""
+    told = "; ".join(f"{criterion_title(criterion)} by {judge} ({verdict})" for judge, criterion, verdict in doubted)
+    whole = "None of these win rates may be used" if len(doubted) == of else "Win rates in grey and in brackets may not be used"
+    return f"{whole}. The judge does not meet the conditions of the section above: {told}."
+
+
+def _win_grid(found: OpenFindings, mine: pl.DataFrame, judge: str, criteria: Sequence[str], *, published: bool) -> Grid:
+    grey = {criterion: unfit(found, judge, criterion) is not None for criterion in criteria}
+    rows: list[Tr] = []
+    for run in mine["run"].unique(maintain_order=True):
+        cells = {criterion: first(mine, run=run, criterion=criterion) for criterion in criteria}
+        values = [share(cells[criterion], greyed=grey[criterion]) for criterion in criteria]
+        rows.append(Tr((Td(run, css="text"), *values, Td(_pairs(cells.values())), Td("this report", css="text")), "model"))
+    notes: list[str] = []
+    if published:
+        for place, result in enumerate(published_facts()["results"]):
+            text = " → ".join(points(value) for value in result["win_rate"])
+            cells_ = [Td(text if criterion == "overall" else NONE) for criterion in criteria]
+            tail = (Td(NONE), Td("published", css="text"))
+            rows.append(Tr((Td(result["model"], css="text"), *cells_, *tail), "first" if place == 0 else ""))
+        notes.append(_quoted())
+    return Grid(("Run", *map(criterion_title, criteria), "Pairs", "Source"), tuple(rows), (), tuple(notes))
+
+
+def _quoted() -> str:
+    label = published_facts()["label"]
+    return (
+        f"Rows marked {label}: win rate against GPT-4.1, before and after tuning, judged by another model on other "
+        "answers. They are quoted, not computed here, and not comparable but in kind."
+    )
+
+
+def _gain_rows(found: OpenFindings, mine: pl.DataFrame, judge: str, reference: str, criteria: Sequence[str]) -> list[Tr]:
+    """Return a row for each model that was judged as it is and tuned: both win rates and the gain, criterion by criterion."""
+    known = mine["run"].to_list()
+    whole = found.differences.filter((pl.col("by") == "all") & (pl.col("judge") == judge) & (pl.col("reference") == reference))
+    rows: list[Tr] = []
+    for tuned, base in found.tuned:
+        if tuned not in known or base not in known:
+            continue
+        cells: list[Td] = []
+        pairs: list[Mapping[str, Any] | None] = []
+        for criterion in criteria:
+            greyed = unfit(found, judge, criterion) is not None
+            cells += [share(first(mine, run=run, criterion=criterion), greyed=greyed) for run in (base, tuned)]
+            gain = first(whole, run=tuned, against=base, criterion=criterion)
+            cells.append(share(gain, greyed=greyed))
+            pairs.append(gain)
+        rows.append(Tr((Td(base, f"tuned: {tuned}", "text"), *cells, Td(_pairs(pairs)), Td("this report", css="text")), "model"))
+    return rows
+
+
+def _gain_grid(rows: Sequence[Tr], criteria: Sequence[str], *, published: bool) -> Grid:
+    groups = (("", 1), *((criterion_title(name), 3) for name in criteria), ("", 2))
+    headers = ("Model", *("as it is", "tuned", "gain") * len(criteria), "Pairs", "Source")
+    notes = ["Gain: in points, on the pairs that both were judged on, with the interval of the difference."]
+    quoted: list[Tr] = []
+    if published:
+        for place, result in enumerate(published_facts()["results"]):
+            cells: list[Td] = []
+            for criterion in criteria:
+                before, after = (*result["win_rate"], None)[:2] if criterion == "overall" else (None, None)
+                gain = after - before if before is not None and after is not None else None
+                gain = _PUBLISHED_GAINS.get(criterion) if gain is None and result["model"] == _PUBLISHED_MEAN else gain
+                cells += [Td(NONE if value is None else points(value)) for value in (before, after, gain)]
+            tail = (Td(NONE), Td("published", css="text"))
+            quoted.append(Tr((Td(result["model"], css="text"), *cells, *tail), "first" if place == 0 else ""))
+        notes.append(_quoted())
+    return Grid(headers, (*rows, *quoted), groups, tuple(notes))
+
+
+def _difference_grid(found: OpenFindings, criteria: Sequence[str]) -> Grid:
+    whole = found.differences.filter(pl.col("by") == "all")
+    rows: list[Tr] = []
+    for where, values, pairs in _by_criterion(found, whole, ("run", "against", "reference", "judge"), criteria):
+        names = (f"{where['run']} less {where['against']}", where["reference"], where["judge"])
+        rows.append(Tr((*(Td(name, css="text") for name in names), *values, pairs)))
+    note = "In points; the interval is of the difference, with both runs' verdicts drawn together."
+    return Grid(("Runs", "Against", "Judge", *map(criterion_title, criteria), "Pairs"), tuple(rows), (), (note,))
+
+
+def _key_grid(dataset: Dataset, found: OpenFindings, rates: pl.DataFrame, by: str, criteria: Sequence[str]) -> Grid:
+    mine = rates.filter(pl.col("by") == by)
+    rows: list[Tr] = []
+    for where, values, pairs in _by_criterion(found, mine, ("key", "run", "reference", "judge"), criteria):
+        names = (key_title(dataset, by, where["key"]), where["run"], where["reference"], where["judge"])
+        rows.append(Tr((*(Td(name, css="text") for name in names), *values, pairs)))
+    return Grid((by.capitalize(), "Run", "Against", "Judge", *map(criterion_title, criteria), "Pairs"), tuple(rows))
+
+
+def _key_difference_grid(dataset: Dataset, found: OpenFindings, by: str, criteria: Sequence[str]) -> Grid:
+    mine = found.differences.filter(pl.col("by") == by)
+    rows: list[Tr] = []
+    for where, values, pairs in _by_criterion(found, mine, ("key", "run", "against", "reference", "judge"), criteria):
+        names = (key_title(dataset, by, where["key"]), f"{where['run']} less {where['against']}", where["reference"], where["judge"])
+        rows.append(Tr((*(Td(name, css="text") for name in names), *values, pairs)))
+    note = "In points. One of so many levels stands out by chance; the row over all pairs decides."
+    return Grid((by.capitalize(), "Runs", "Against", "Judge", *map(criterion_title, criteria), "Pairs"), tuple(rows), (), (note,))
+
+
+def _by_criterion(
+    found: OpenFindings, frame: pl.DataFrame, names: Sequence[str], criteria: Sequence[str]
+) -> Iterator[tuple[dict[str, str], list[Td], Td]]:
+    """Yield, for every distinct `names` of a frame, their values, a cell a criterion, and the number of pairs."""
+    for row in frame.select(*names).unique(maintain_order=True).iter_rows():
+        where = dict(zip(names, row, strict=True))
+        cells = [first(frame, **where, criterion=criterion) for criterion in criteria]
+        greyed = [unfit(found, where["judge"], criterion) is not None for criterion in criteria]
+        values = [share(cell, greyed=grey) for cell, grey in zip(cells, greyed, strict=True)]
+        yield where, values, Td(_pairs(cells))
+
+
+def _pairs(cells: Any) -> str:
+    """Return the number of pairs behind a row; the range where criteria differ, for some verdicts could not be read."""
+    known = sorted({row["pairs"] for row in cells if row is not None})
+    if not known:
+        return NONE
+    return count(known[0]) if len(known) == 1 else f"{count(known[0])}–{count(known[-1])}"
+
+
+def _chart(
+    dataset: Dataset, found: OpenFindings, rates: pl.DataFrame, judge: str, reference: str, criteria: Sequence[str], name: str
+) -> tuple[str, Any] | None:
+    """Return the chart by level of the broadest criterion that may be used; none where none may."""
+    fit = [criterion for criterion in ("overall", *criteria) if criterion in criteria and unfit(found, judge, criterion) is None]
+    if not fit:
+        return None
+    mine = rates.filter(
+        (pl.col("judge") == judge) & (pl.col("reference") == reference) & (pl.col("criterion") == fit[0]) & (pl.col("by") == "level")
+    )
+    dots: list[Dot] = []
+    for row in mine.filter(pl.col("value").is_not_null()).iter_rows(named=True):
+        group, level = level_parts(dataset, row["key"])
+        said = f"{level}: {row['run']} {points(row['value'])} %"
+        dots.append(Dot(level, group, row["run"], row["value"], row["ci_low"], row["ci_high"], said))
+    places = dataset_order(dataset)
+    dots.sort(key=lambda dot: places.get((dot.group, dot.label), 0))
+    chart = dot_chart(
+        dots,
+        name=name,
+        axis=f"win rate against {reference}",
+        described=f"Win rate on {fit[0]} by level",
+        caption=f"{criterion_title(fit[0])}, judged by {judge}. The dashed line: as good as {reference}.",
+        at=0.5,
+    )
+    return None if chart is None else (f"{criterion_title(fit[0])}, against {reference}, judged by {judge}", chart)

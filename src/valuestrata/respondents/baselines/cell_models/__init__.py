@@ -1,0 +1,1 @@
+"""Baselines that model the training subgroups of each item."""

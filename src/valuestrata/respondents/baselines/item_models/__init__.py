@@ -1,0 +1,1 @@
+"""Baselines for unseen items, from the text, scale and topic of the question."""

@@ -1,0 +1,1 @@
+"""Controls: the same model asked with another persona, or none."""

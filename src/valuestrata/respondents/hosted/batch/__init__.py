@@ -1,0 +1,1 @@
+"""Providers' batch files: requests, submission and results."""

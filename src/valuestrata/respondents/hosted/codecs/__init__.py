@@ -1,0 +1,1 @@
+"""Providers' wire formats: prompt to request, response to reply."""

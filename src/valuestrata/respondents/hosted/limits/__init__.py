@@ -1,0 +1,1 @@
+"""Rate, concurrency and cost limits of hosted calls."""

@@ -1,0 +1,1 @@
+"""Asking: what to ask, the asking loop, and cost estimates."""

@@ -1,0 +1,205 @@
+"""What is asked: which pairs, in which words and orders, how often; before anybody answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from valuestrata.dataset.tables import Dataset
+from valuestrata.errors import InputDataError, UsageError, did_you_mean
+from valuestrata.prompts import load_template, orders_from, paraphrases_from, questions_of, render_prompts
+from valuestrata.prompts.orders import seed_of
+from valuestrata.prompts.prompt import OPEN, Elicitation, Prompt
+from valuestrata.prompts.template import Template
+from valuestrata.respondents.base import Choosy, Respondent, Versioned
+from valuestrata.respondents.controls.control import AskedAsOthers, ReusesAnswers
+from valuestrata.responses.run.folder import new_meta
+
+PARTS = ("train", "validation", "test", "all")
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What is asked of a respondent model; `plan_asking` makes one.
+
+    Attributes:
+        pairs: pair_id, item, subgroup; each pair once.
+        template: the recipe of the prompts. elicitation: how answers are drawn out.
+        orders: names of option orders, as responses record them. paraphrases: numbers of the template's wordings.
+        samples: how often each prompt is asked.
+        split, part, fold, items, strata: where the pairs are from. chosen: what else chose them, as `run.json` says it.
+    """
+
+    pairs: pl.DataFrame
+    template: Template
+    elicitation: Elicitation
+    orders: tuple[str, ...]
+    paraphrases: tuple[int, ...]
+    samples: int
+    split: str
+    part: str
+    fold: int | None
+    items: tuple[str, ...] = ()
+    strata: tuple[str, ...] = ()
+    chosen: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def planned(self) -> int:
+        """Number of prompts."""
+        return self.pairs.height * len(self.orders) * len(self.paraphrases) * self.samples
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The plan as `run.json` holds it."""
+        return {
+            "split": self.split,
+            "part": self.part,
+            "fold": self.fold,
+            "items": list(self.items),
+            "strata": list(self.strata),
+            "orders": list(self.orders),
+            "paraphrases": list(self.paraphrases),
+            "seeds": [seed for seed in map(seed_of, self.orders) if seed is not None],
+            "samples": self.samples,
+            **self.chosen,
+        }
+
+    def prompts(self, dataset: Dataset, respondent: Respondent) -> Iterator[Prompt]:
+        """Render the prompts, those that share a beginning next to each other; a control is asked as the personas it gives."""
+        return render_prompts(
+            dataset,
+            self.pairs,
+            template=self.template,
+            elicitation=self.elicitation,
+            orders=self.orders,
+            paraphrases=self.paraphrases,
+            samples=self.samples,
+            personas=respondent.personas_for(dataset) if isinstance(respondent, AskedAsOthers) else None,
+        )
+
+    def of_pairs(self, pairs: pl.DataFrame) -> Asking:
+        """Return the same asking of other pairs, as of a shard."""
+        return replace(self, pairs=pairs.select("pair_id", "item", "subgroup"))
+
+
+def plan_asking(
+    dataset: Dataset,
+    *,
+    split: str = "paper",
+    part: str = "test",
+    fold: int | None = None,
+    items: Sequence[str] = (),
+    strata: Sequence[str] = (),
+    template: str | Path = "default",
+    elicitation: Elicitation = "logprob",
+    orders: str = "scale",
+    paraphrases: str = "0",
+    samples: int = 1,
+) -> Asking:
+    """Say what is asked.
+
+    Args:
+        dataset: what is asked about.
+        split, part, fold: which pairs; `part` may be `all`, a fold None means every fold. A pair that is there in several
+            folds is asked once.
+        items, strata: only these, where given.
+        template: name or file of the persona template.
+        elicitation: how answers are drawn out.
+        orders: option orders, as `orders_from` reads them. paraphrases: wordings, as `paraphrases_from` reads them.
+        samples: how often each prompt is asked.
+
+    Raises:
+        UsageError: a name that does not exist, or a number that makes no sense.
+        InputDataError: nothing to ask, or a template file that cannot be used.
+    """
+    recipe = load_template(template)
+    if elicitation == OPEN and orders.strip() != "scale":
+        raise UsageError(f"orders is {orders!r}, but an open question shows no options to order; leave it out.")
+    return Asking(
+        pairs=select_pairs(dataset, split, part, fold, items, strata),
+        template=recipe,
+        elicitation=elicitation,
+        orders=orders_from(orders),
+        paraphrases=paraphrases_from(paraphrases, recipe),
+        samples=samples,
+        split=split,
+        part=part,
+        fold=fold,
+        items=tuple(items),
+        strata=tuple(strata),
+    )
+
+
+def select_pairs(
+    dataset: Dataset, split: str, part: str, fold: int | None = None, items: Sequence[str] = (), strata: Sequence[str] = ()
+) -> pl.DataFrame:
+    """Return the pairs to ask, each once: pair_id, item, subgroup.
+
+    Raises:
+        UsageError: a part, fold, item or stratum that does not exist.
+        InputDataError: the data set has no such split, or no pair is left.
+    """
+    if part not in PARTS:
+        raise UsageError(f"There is no part {part!r} of a split.{did_you_mean(part, PARTS)}")
+    for what, given, known in (("item", items, list(dataset.codes_of)), ("stratum", strata, dataset.strata)):
+        for word in given:
+            if word not in known:
+                raise UsageError(f"{dataset.path or 'The data set'} has no {what} {word!r}.{did_you_mean(word, known)}")
+    pairs = dataset.part(split, part, fold).unique("pair_id", maintain_order=True)
+    if items:
+        pairs = pairs.filter(pl.col("item").is_in(list(items)))
+    if strata:
+        wanted = dataset.subgroups.filter(pl.col("stratum").is_in(list(strata))).select("subgroup")
+        pairs = pairs.join(wanted, on="subgroup", how="semi")
+    if pairs.is_empty():
+        chosen = ", ".join([*items, *strata])
+        raise InputDataError(
+            f"{dataset.path or 'the data set'}: part {part!r} of split {split!r}"
+            + ("" if fold is None else f", fold {fold},")
+            + " has no pairs to ask"
+            + (f" of {chosen}." if chosen else ".")
+        )
+    return pairs.select("pair_id", "item", "subgroup")
+
+
+def labels_of(dataset: Dataset) -> dict[str, Mapping[int, str]]:
+    """Return item -> (scale code -> label, in scale order), as answers are read with."""
+    return {item: question.label_of for item, question in questions_of(dataset).items()}
+
+
+def asked_meta(dataset: Dataset, respondent: Respondent, name: str, asking: Asking) -> dict[str, Any]:
+    """Return the document of `run.json` for asking `respondent`: everything that identifies the run called `name`.
+
+    Raises:
+        UsageError: the respondent model cannot be asked in this way.
+    """
+    if isinstance(respondent, Choosy):
+        respondent.check(asking.elicitation)
+    if isinstance(respondent, ReusesAnswers) and "shard" in asking.document:
+        raise UsageError(
+            f"MODEL {respondent.name!r} asks each question once and copies its answer to all subgroups; every shard would ask it "
+            "again, and answers would differ. Ask it without --shard: it is few calls."
+        )
+    meta = new_meta(
+        dataset,
+        name,
+        "asked",
+        respondent=_as_json({"name": respondent.name, **respondent.identity()}),
+        template=asking.template.name,
+        template_version=asking.template.version_of(asking.elicitation),
+        elicitation=asking.elicitation,
+        plan=asking.document,
+    )
+    if isinstance(respondent, Versioned):
+        meta["versions"] |= respondent.versions()
+    return meta
+
+
+def _as_json(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document as `run.json` gives it back: tuples become lists, so that the two compare equal."""
+    return json.loads(json.dumps(document, ensure_ascii=False))

@@ -1,0 +1,1 @@
+"""Runs answered through batch files."""

@@ -1,0 +1,1 @@
+"""Runs answered on several machines: shards and Ray."""

@@ -1,0 +1,242 @@
+"""Shards joined to one run: nothing missing, nothing twice, nothing of another identity; or a refusal that says what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from valuestrata.errors import InputDataError
+from valuestrata.files import write_json
+from valuestrata.progress import progress
+from valuestrata.responses.distributed.shards import SHARDS, Shard, shard_folder, shards_in
+from valuestrata.responses.distributed.worker_store import merge
+from valuestrata.responses.run.failures import failure_kinds
+from valuestrata.responses.run.folder import (
+    RUN,
+    STORE,
+    Run,
+    check_same_identity,
+    counts_by_status,
+    load_run,
+    read_meta,
+    usage_of,
+    write_table,
+)
+from valuestrata.responses.run.store import FILE, Store
+
+_NAMED = 8
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What came of joining shards.
+
+    Attributes:
+        run_dir: the run's folder.
+        shards: how many were joined. pairs: pairs of the whole plan.
+        counts: status -> responses, in the whole run.
+        failures: kind of failure -> responses that ended so, commonest first; asking their shards again retries them.
+        failed_shards: the shards that hold failures.
+        usage: prompt_tokens, completion_tokens and cost (US dollars) of the whole run; None where no response says.
+    """
+
+    run_dir: Path
+    shards: int
+    pairs: int
+    counts: Mapping[str, int]
+    failures: Mapping[str, int]
+    failed_shards: tuple[Shard, ...]
+    usage: Mapping[str, int | float | None]
+
+    @property
+    def failed(self) -> int:
+        """Responses that ended failed."""
+        return self.counts["failed"]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One shard with the run it lies in."""
+
+    shard: Shard
+    run: Run
+
+    @property
+    def document(self) -> Mapping[str, Any]:
+        """What its plan says of the shard."""
+        return self.run.meta["plan"]["shard"]
+
+
+def collect(out: str | Path) -> Collected:
+    """Join the shards of a run: write its store, `responses.parquet` and `run.json` beside them. May be done again at any time.
+
+    Failures do not stand in the way; they are counted, and a shard that is asked again may be collected again.
+
+    Raises:
+        UsageError: another process writes the run.
+        InputDataError: no shards, a shard that is missing or not finished, shards of different numbers, plans or
+            identities, or a pair in two shards; names the shards.
+    """
+    folder = Path(out)
+    parts = _parts(folder)
+    _check_alike(folder, parts)
+    _check_finished(folder, parts)
+    _check_disjoint(folder, parts)
+    there = read_meta(folder)
+    meta = _joined(folder, parts)
+    if there is not None:
+        check_same_identity(folder, there, meta)
+        meta = {**meta, "name": there["name"]}
+    # run.json comes last: without it the folder is no run yet, and cannot be taken for one that has nothing answered.
+    with Store(folder / STORE) as store, progress("collecting shards", len(parts)) as advance:
+        for part in parts:
+            merge(store, part.run.path / STORE / FILE)
+            advance(1)
+        table = store.table()
+        write_table(folder, table, store.size)
+        usage = usage_of(table, store.cost_of_replaced())
+    counts = counts_by_status(table)
+    write_json(folder / RUN, {**meta, "counts": counts, "usage": usage})
+    return Collected(
+        run_dir=folder,
+        shards=len(parts),
+        pairs=table["pair_id"].n_unique(),
+        counts=counts,
+        failures=failure_kinds(table),
+        failed_shards=tuple(part.shard for part in parts if (part.run.responses["status"] == "failed").any()),
+        usage=usage,
+    )
+
+
+def _parts(folder: Path) -> list[_Part]:
+    """Read all shards, in their order, once it is known that all are there."""
+    found = shards_in(folder)
+    if not found:
+        raise InputDataError(
+            f"{folder / SHARDS}: no shards here. Make them with: valuestrata ask DATASET --model MODEL -o {folder} --shard 1/N"
+        )
+    numbers = sorted({shard.of for shard in found})
+    if len(numbers) > 1:
+        held = "; ".join(f"of {of}: {_listed([shard.index for shard in found if shard.of == of])}" for of in numbers)
+        raise InputDataError(f"{folder / SHARDS}: shards of different numbers cannot be joined ({held}). Remove those that do not belong.")
+    of = numbers[0]
+    begun = {shard.index for shard, place in found.items() if read_meta(place) is not None}
+    missing = [index for index in range(1, of + 1) if index not in begun]
+    if missing:
+        raise InputDataError(
+            f"{folder / SHARDS}: {len(missing)} of {of} shards are missing: {_listed(missing)}. "
+            f"Ask them first: valuestrata ask ... -o {folder} --shard {missing[0]}/{of}"
+        )
+    parts = [_Part(Shard(index, of), load_run(shard_folder(folder, index, of), closed=False)) for index in range(1, of + 1)]
+    for part in parts:
+        said: Mapping[str, Any] = part.run.meta.get("plan", {}).get("shard") or {}
+        if (said.get("index"), said.get("of")) != (part.shard.index, part.shard.of):
+            raise InputDataError(
+                f"{part.run.path / RUN}: its plan is of shard {said.get('index')}/{said.get('of')}, its folder of {part.shard.index}/{of}; "
+                "a run asked without --shard, or a folder that was renamed, cannot be joined."
+            )
+        if not (part.run.path / STORE / FILE).is_file():
+            raise InputDataError(
+                f"{part.run.path / STORE / FILE}: the shard's store is missing; bring the whole folder of shard {part.shard}."
+            )
+    return parts
+
+
+def _check_alike(folder: Path, parts: Sequence[_Part]) -> None:
+    """Refuse shards of different identities or plans."""
+    first = parts[0]
+    for part in parts[1:]:
+        try:
+            check_same_identity(part.run.path, part.run.meta, first.run.meta)
+        except InputDataError as error:
+            raise InputDataError(
+                f"{folder / SHARDS}: shards {first.shard} and {part.shard} were not asked alike and cannot be joined. {error}"
+            ) from error
+        plans = [_flat_plan(one) for one in (first, part)]
+        for key in plans[0]:
+            if plans[0][key] != plans[1].get(key):
+                raise InputDataError(
+                    f"{part.run.path / RUN}: its plan has {key} {plans[1].get(key)!r}, that of shard {first.shard} {plans[0][key]!r}; "
+                    "ask all shards with the same options."
+                )
+
+
+def _flat_plan(part: _Part) -> dict[str, Any]:
+    """What the plans of all shards must have in common."""
+    plan = {key: value for key, value in part.run.meta["plan"].items() if key != "shard"}
+    return {**plan, "pairs of the whole": part.document["all_pairs"], "hash of all pairs": part.document["all_hash"]}
+
+
+def _check_finished(folder: Path, parts: Sequence[_Part]) -> None:
+    """Refuse shards with prompts that have neither an answer nor a failure."""
+    left = {part.shard: part.document["prompts"] - _asked(part) for part in parts}
+    unfinished = {shard: number for shard, number in left.items() if number > 0}
+    if unfinished:
+        named = "; ".join(f"{shard} lacks {number:,}" for shard, number in list(unfinished.items())[:_NAMED])
+        more = f"; and {len(unfinished) - _NAMED} others" if len(unfinished) > _NAMED else ""
+        example = next(iter(unfinished))
+        raise InputDataError(
+            f"{folder / SHARDS}: {len(unfinished)} of {len(parts)} shards are not finished ({named}{more}). "
+            f"Run the same command again for each: valuestrata ask ... -o {folder} --shard {example}"
+        )
+
+
+def _asked(part: _Part) -> int:
+    """Count the prompts of a shard's plan that have a response; what an earlier, wider plan asked is not counted."""
+    plan = part.run.meta["plan"]
+    rows = part.run.responses.filter(
+        pl.col("order").is_in(plan["orders"]) & pl.col("paraphrase").is_in(plan["paraphrases"]) & (pl.col("sample") < plan["samples"])
+    )
+    return rows.select(pl.struct("pair_id", "order", "paraphrase", "sample").n_unique()).item()
+
+
+def _check_disjoint(folder: Path, parts: Sequence[_Part]) -> None:
+    """Refuse a pair that stands in two shards, and shards that together are not the whole plan."""
+    pairs = pl.concat([part.run.responses.select("pair_id", shard=pl.lit(part.shard.index)).unique() for part in parts])
+    twice = pairs.filter(pl.col("pair_id").is_duplicated()).sort("pair_id", "shard")
+    if not twice.is_empty():
+        pair = twice["pair_id"][0]
+        where = _listed(twice.filter(pl.col("pair_id") == pair)["shard"].to_list())
+        raise InputDataError(
+            f"{folder / SHARDS}: the pair {pair!r} is in shards {where} ({twice['pair_id'].n_unique():,} pairs are in more than one). "
+            "A shard was asked with other options before; ask the shards again in another folder."
+        )
+    whole = parts[0].document["all_pairs"]
+    if pairs.height != whole:
+        raise InputDataError(f"{folder / SHARDS}: the shards hold {pairs.height:,} pairs, and their plan has {whole:,}; ask them again.")
+
+
+def _joined(folder: Path, parts: Sequence[_Part]) -> dict[str, Any]:
+    """The document of the joined run: what all shards share, the plan of the whole, and every set of versions that answered."""
+    metas = [part.run.meta for part in parts]
+    plan = {key: value for key, value in metas[0]["plan"].items() if key != "shard"}
+    versions: list[Any] = []
+    for meta in metas:
+        for one in (meta["versions"], *meta.get("earlier_versions", ())):
+            if one not in versions:
+                versions.append(one)
+    document = {key: value for key, value in metas[0].items() if key not in ("counts", "usage", "earlier_plan", "earlier_versions")}
+    document |= {
+        "name": folder.resolve().name,
+        "plan": plan,
+        "shards": len(parts),
+        "versions": versions[0],
+        "started": min(meta["started"] for meta in metas),
+        "finished": max(meta.get("finished", meta["started"]) for meta in metas),
+    }
+    return document | ({"earlier_versions": versions[1:]} if len(versions) > 1 else {})
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    """Return numbers in order, runs of them shortened: `2, 5-7`."""
+    runs: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)

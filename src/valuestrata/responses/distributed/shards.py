@@ -1,0 +1,161 @@
+"""Shards: one asking cut into parts that machines answer apart, each a run of its own, without a word between them.
+
+The pairs of a plan stand in prefix order (the order in which prompts share their beginnings) and are cut into slices of
+equal length. Which pairs a shard holds follows from the plan and the two numbers `I/N` alone, so that every machine finds
+its own part by itself. All orders, wordings and samples of a pair are in one shard.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from valuestrata.dataset.tables import Dataset
+from valuestrata.errors import InputDataError, UsageError
+from valuestrata.files import canonical_hash
+from valuestrata.responses.ask.plan import Asking
+from valuestrata.responses.run.folder import STORE, read_meta
+from valuestrata.responses.run.store import FILE
+
+SHARDS = "shards"
+_WORD = re.compile(r"(\d{1,6})/(\d{1,6})")
+_FOLDER = re.compile(r"(\d{4,6})-of-(\d{4,6})")
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Shard `index` of `of`; the first is 1."""
+
+    index: int
+    of: int
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.of}"
+
+
+@dataclass(frozen=True)
+class ShardAsking(Asking):
+    """What is asked in one shard; `sharded` makes one.
+
+    Attributes:
+        shard: which one.
+        all_pairs: number of pairs of the whole plan; `all_hash`: hash over their ids in prefix order.
+    """
+
+    shard: Shard = field(default_factory=lambda: Shard(1, 1))
+    all_pairs: int = 0
+    all_hash: str = ""
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The plan as `run.json` holds it: that of the whole, and under `shard` what of it is asked here."""
+        part = {"index": self.shard.index, "of": self.shard.of, "pairs": self.pairs.height, "prompts": self.planned}
+        return {**super().document, "shard": {**part, "all_pairs": self.all_pairs, "all_hash": self.all_hash}}
+
+
+def parse_shard(word: str) -> Shard:
+    """Read `I/N`, 1 <= I <= N: shard I of N.
+
+    Raises:
+        UsageError: not of that form, or a number out of that range.
+    """
+    match = _WORD.fullmatch(word.strip())
+    if match is None:
+        raise UsageError(f"--shard {word!r}: write I/N, as in 3/16 for the third of sixteen shards.")
+    index, of = int(match[1]), int(match[2])
+    if not 1 <= index <= of:
+        hint = f" Shards count from 1: in a job array ask for --array=1-{of}." if index == 0 and of else ""
+        raise UsageError(f"--shard {word!r}: shard {index} of {of} does not exist; I lies between 1 and N.{hint}")
+    return Shard(index, of)
+
+
+def shard_of(pairs: pl.DataFrame, index: int, of: int) -> pl.DataFrame:
+    """Return the slice of `pairs` that shard `index` of `of` holds: rows stay in their order, sizes differ by one at most.
+
+    Args:
+        pairs: the pairs of the plan in prefix order (`in_prefix_order`), each once.
+        index, of: 1 <= index <= of.
+
+    Raises:
+        UsageError: no such shard, or more shards than pairs.
+    """
+    if not 1 <= index <= of:
+        raise UsageError(f"Shard {index} of {of} does not exist; shards count from 1.")
+    if of > pairs.height:
+        raise UsageError(f"{of:,} shards of {pairs.height:,} pairs: some would be empty. Ask for {pairs.height:,} shards at most.")
+    start, end = (pairs.height * (index - 1)) // of, (pairs.height * index) // of
+    return pairs.slice(start, end - start)
+
+
+def in_prefix_order(dataset: Dataset, asking: Asking) -> pl.DataFrame:
+    """Return the pairs of a plan in the order in which its prompts are rendered, so that a shard keeps its shared prefixes."""
+    places = {
+        "item": dataset.items.select("item").with_row_index("_item"),
+        "subgroup": dataset.subgroups.select("subgroup").with_row_index("_subgroup"),
+    }
+    placed = asking.pairs.unique("pair_id", maintain_order=True)
+    for name, table in places.items():
+        placed = placed.join(table, on=name, how="left", maintain_order="left")
+    by = ["_item", "_subgroup"] if asking.template.first == "item" else ["_subgroup", "_item"]
+    return placed.sort(*by, maintain_order=True).select("pair_id", "item", "subgroup")
+
+
+def sharded(dataset: Dataset, asking: Asking, shard: Shard) -> ShardAsking:
+    """Return what of `asking` is asked in one shard; it goes to `ask_planned` like any other.
+
+    Raises:
+        UsageError: as for `shard_of`.
+    """
+    pairs = in_prefix_order(dataset, asking)
+    whole: dict[str, Any] = {one.name: getattr(asking, one.name) for one in fields(Asking)}
+    whole["pairs"] = shard_of(pairs, shard.index, shard.of)
+    return ShardAsking(
+        **whole,
+        shard=shard,
+        all_pairs=pairs.height,
+        all_hash=canonical_hash(pairs["pair_id"].to_list()),
+    )
+
+
+def shard_folder(out: str | Path, index: int, of: int) -> Path:
+    """Return where the run of a shard lies: `OUT/shards/0003-of-0016`."""
+    return Path(out) / SHARDS / f"{index:04d}-of-{of:04d}"
+
+
+def shards_in(out: str | Path) -> dict[Shard, Path]:
+    """Return the shards that lie in a run's folder, by number."""
+    folder = Path(out) / SHARDS
+    found: dict[Shard, Path] = {}
+    for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
+        match = _FOLDER.fullmatch(entry.name)
+        if match is not None and entry.is_dir():
+            found[Shard(int(match[1]), int(match[2]))] = entry
+    return found
+
+
+def prepare_shard(out: str | Path, shard: Shard) -> Path:
+    """Return the folder to ask a shard in, once it is known that its answers can be joined with the others'.
+
+    Raises:
+        UsageError: the run is cut into another number of shards already, or was begun without shards.
+        InputDataError: `out` holds something that is no run.
+    """
+    folder = Path(out)
+    others = sorted({there.of for there in shards_in(folder) if there.of != shard.of})
+    if others:
+        raise UsageError(
+            f"{folder}: it is cut into {others[0]} shards, and --shard {shard} would cut it into {shard.of}; keep to one number."
+        )
+    meta = read_meta(folder)
+    if meta is not None and "shards" not in meta and (folder / STORE / FILE).is_file():
+        raise UsageError(
+            f"{folder}: this run was begun without shards, and a shard would ask again what it has; go on without --shard, "
+            "or choose another folder with -o."
+        )
+    if meta is None and folder.exists() and (not folder.is_dir() or any(entry.name != SHARDS for entry in folder.iterdir())):
+        raise InputDataError(f"{folder}: exists and is not a run; choose another place for it with -o.")
+    return shard_folder(folder, shard.index, shard.of)

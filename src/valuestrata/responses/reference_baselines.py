@@ -1,0 +1,174 @@
+"""The baselines that a score is read against, answered on the same pairs without being asked for.
+
+Fitting the whole ladder takes up to a minute, so its runs are kept in the data set's folder (`ladder/`, ordinary run
+folders) and used again as long as data set, split, part and version are the same. Building the data set anew removes
+them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from valuestrata.dataset.tables import DISJOINT, Dataset
+from valuestrata.errors import InputDataError, UsageError, did_you_mean
+from valuestrata.files import canonical_hash, folder_written_beside, write_json
+from valuestrata.progress import progress
+from valuestrata.prompts import load_template, questions_of, render_prompts
+from valuestrata.respondents.baselines import CHEAP, LADDER, TRAINS_ON_NOTHING, make_baseline
+from valuestrata.responses.parse.read import row_of
+from valuestrata.responses.run.folder import RUN, TABLE, Run, counts_by_status, load_run, new_meta, write_table
+from valuestrata.responses.run.identity import Answered, Identified, identity_of, kind_of
+from valuestrata.responses.run.schema import RESPONSES
+
+SETS = ("none", "cheap", "all")
+KEPT_IN = "ladder"
+
+
+def kinds_of(words: str) -> tuple[str, ...]:
+    """Return the baselines that `none`, `cheap`, `all` or kinds separated by commas name, cheapest first.
+
+    Raises:
+        UsageError: a kind that does not exist.
+    """
+    named = [word.strip() for word in words.split(",") if word.strip()]
+    for word in named:
+        if word not in SETS and word not in LADDER:
+            raise UsageError(f"There is no baseline {word!r}.{did_you_mean(word, [*SETS, *LADDER])}")
+    wanted = {kind for word in named for kind in {"none": (), "cheap": CHEAP, "all": LADDER}.get(word, (word,))}
+    return tuple(kind for kind in LADDER if kind in wanted)
+
+
+def baseline_name(kind: str) -> str:
+    """Return the name of the run in which a baseline of that kind stands beside others."""
+    return f"baseline-{kind}"
+
+
+def check_training(dataset: Dataset, runs: Iterable[Identified], split: str, fold: int | None) -> None:
+    """Refuse baselines that were fitted to the training pairs of another split or fold than the one they are judged on.
+
+    Raises:
+        UsageError: such a baseline; it may have seen the test pairs. Those that learn nothing may be judged anywhere.
+    """
+    several = dataset.part(split, "test")["fold"].n_unique() > 1
+    for run in runs:
+        kind, rule = kind_of(run)
+        trained = identity_of(run).get("trained_on") if kind == "baseline" and rule not in TRAINS_ON_NOTHING else None
+        if trained is None:
+            continue
+        seen, where = trained.get("split"), f"the split {split!r}" + ("" if fold is None else f", fold {fold}")
+        one_of_several = fold is None and trained.get("fold") is not None and several
+        if seen != split or one_of_several or (fold is not None and trained.get("fold") not in (None, fold)):
+            what = f"{seen!r}" + ("" if trained.get("fold") is None else f", fold {trained['fold']}")
+            again = f"--split {split}" + ("" if fold is None else f" --fold {fold}")
+            raise UsageError(
+                f"The baseline {run.name!r} was fitted to the training pairs of {what} and would be judged on {where}, which it may have "
+                f"seen. Ask it again with {again}, or leave it out: the baselines are answered without being named."
+            )
+
+
+def baselines_beside(
+    dataset: Dataset,
+    runs: Iterable[Answered],
+    *,
+    kinds: Sequence[str] = LADDER,
+    split: str = "paper",
+    part: str = "test",
+    fold: int | None = None,
+    train_on: Dataset | None = None,
+) -> list[Run]:
+    """Answer the pairs of a part with each baseline that is not among `runs` yet.
+
+    Args:
+        dataset: what is asked about. runs: those at hand; a baseline among them that was asked the whole part is not answered again.
+        kinds: which baselines. split, part, fold: which pairs, and whose training gold is seen.
+        train_on: the data set that trains under `transfer`.
+
+    Returns:
+        Runs called `baseline-KIND`, in the order of `kinds`. A split in which nothing trains gives only the baselines
+        that need no training gold.
+    """
+    pairs = dataset.part(split, part, fold).select("pair_id").unique()
+    there = {rule for kind, rule, run in ((*kind_of(run), run) for run in runs) if kind == "baseline" and _stands(run, rule, pairs)}
+    wanted = [kind for kind in kinds if kind not in there]
+    if split.removesuffix(DISJOINT) == "transfer" and train_on is None:
+        wanted = [kind for kind in wanted if kind in TRAINS_ON_NOTHING]
+    found: list[Run] = []
+    with progress("answering with baselines", len(wanted)) as advance:
+        for kind in wanted:
+            found.append(_answered(dataset, kind, split, part, fold, train_on))
+            advance(1)
+    return found
+
+
+def _stands(run: Answered, rule: str, pairs: pl.DataFrame) -> bool:
+    """Whether a baseline needs no other of its kind beside it: asked the whole part, or by the name that the other would have."""
+    if run.name == baseline_name(rule):
+        return True
+    return pairs.join(run.responses.select("pair_id"), on="pair_id", how="anti").is_empty()
+
+
+def _answered(dataset: Dataset, kind: str, split: str, part: str, fold: int | None, train_on: Dataset | None) -> Run:
+    other = None if train_on is None else train_on.fingerprint
+    place = "_".join([split, part, *([] if fold is None else [str(fold)]), *([] if other is None else [other[:12]])])
+    # In a folder that may not be written to, nothing is kept and the baselines are answered again next time.
+    kept_in = dataset.path if dataset.path is not None and os.access(dataset.path, os.W_OK) else None
+    folder = None if kept_in is None else kept_in / KEPT_IN / place / baseline_name(kind)
+    name = baseline_name(kind)
+    meta = new_meta(dataset, name, "baseline", template="default", elicitation="logprob")
+    key = canonical_hash([dataset.fingerprint, kind, split, part, fold, other, meta["versions"]["valuestrata"], _fitted_by()])
+    if folder is not None and (kept := _kept(folder, key)) is not None:
+        return kept
+    respondent = make_baseline(kind, dataset, split=split, fold=fold, train_on=train_on)
+    recipe = load_template("default")
+    labels = {item: question.label_of for item, question in questions_of(dataset).items()}
+    prompts = list(render_prompts(dataset, dataset.part(split, part, fold), template=recipe, elicitation="logprob"))
+    rows: list[dict[str, Any]] = [row_of(answer, labels[answer.prompt.item]) for answer in respondent.answer(prompts)]
+    responses = RESPONSES.frame(rows)
+    document = {
+        **meta,
+        "respondent": {"name": respondent.name, **respondent.identity()},
+        "template_version": recipe.version,
+        "plan": {"split": split, "part": part, "fold": fold},
+        "counts": counts_by_status(responses),
+        "key": key,
+    }
+    if folder is not None:
+        _keep(folder, document, responses)
+    return Run(name, folder or Path(name), document, responses)
+
+
+def _fitted_by() -> dict[str, str]:
+    """Versions of the libraries that fit, without those not installed: that changes what `item-text` answers."""
+    found: dict[str, str] = {}
+    for name in ("scikit-learn", "scipy", "wordllama"):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def _kept(folder: Path, key: str) -> Run | None:
+    """Return the answers kept under a key; None where there are none, or not all of them can be read."""
+    if not ((folder / RUN).is_file() and (folder / TABLE).is_file()):
+        return None
+    try:
+        run = load_run(folder)
+    except InputDataError:
+        return None
+    whole = sum(run.meta.get("counts", {}).values()) == run.responses.height
+    return run if run.meta.get("key") == key and whole else None
+
+
+def _keep(folder: Path, document: dict[str, Any], responses: pl.DataFrame) -> None:
+    # Where the ladder may not be written, as in another user's data set, its answers are made again next time.
+    with suppress(PermissionError):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with folder_written_beside(folder) as made:
+            write_table(made, responses, None)
+            write_json(made / RUN, document)

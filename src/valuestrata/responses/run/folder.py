@@ -1,0 +1,195 @@
+"""A run on disk: `run.json` (everything that identifies it) and `responses.parquet` (a row a response).
+
+run.json             format, name, kind, dataset, respondent, template, elicitation, plan, versions, counts
+responses.parquet    the table, written from the store
+store/               what was answered, line by line, while asking (`responses.store`)
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from valuestrata.dataset.tables import Dataset
+from valuestrata.errors import InputDataError
+from valuestrata.files import read_json, read_parquet, write_parquet
+from valuestrata.prompts.prompt import OPEN
+from valuestrata.responses.run.schema import RESPONSES, STATUSES
+from valuestrata.responses.run.store import read_store, store_size
+
+FORMAT = "valuestrata-run-1"
+RUN = "run.json"
+TABLE = "responses.parquet"
+STORE = "store"
+# The keys of run.json that make an answer what it is. A folder holds answers of one such identity; which pairs, orders
+# and samples were asked may grow, for each response says its own.
+IDENTITY = ("kind", "dataset", "respondent", "template", "template_version", "elicitation", "judged")
+_STORE_SIZE = "valuestrata_store_bytes"
+
+
+@dataclass(frozen=True)
+class Run:
+    """All responses of one respondent model, with everything that made them.
+
+    Attributes:
+        name: name of the run. path: its folder.
+        meta: the document of `run.json`.
+        responses: a frame of `RESPONSES`.
+    """
+
+    name: str
+    path: Path
+    meta: Mapping[str, Any]
+    responses: pl.DataFrame
+
+
+def load_run(path: str | Path, *, closed: bool = True) -> Run:
+    """Read a run folder. A run that was killed before its table was written is read from its store.
+
+    Args:
+        path: the folder. closed: refuse what has no answer on a scale: open answers, and what judges said of them.
+
+    Raises:
+        InputDataError: no run there, one of another format, a table that is absent or broken, or a run that is not closed.
+    """
+    folder = Path(path)
+    meta = read_meta(folder)
+    if meta is None:
+        raise InputDataError(f"{folder}: no run here ({RUN} is missing). Make one with: valuestrata ask DATASET --model MODEL -o {folder}")
+    if closed and (meta.get("elicitation") == OPEN or "judged" in meta):
+        what = "what a judge said of open answers" if "judged" in meta else "open answers"
+        raise InputDataError(
+            f"{folder}: this run holds {what}, which have no code on a scale; compare open answers with `valuestrata open judge`, "
+            "or place them on their scales with `valuestrata open stance`."
+        )
+    file = folder / TABLE
+    if table_is_current(folder):
+        return Run(meta["name"], folder, meta, RESPONSES.check(read_parquet(file), str(file)))
+    return Run(meta["name"], folder, meta, read_store(folder / STORE))
+
+
+def check_same_dataset(run: Run, dataset: Dataset) -> None:
+    """Refuse a run of another data set.
+
+    Raises:
+        InputDataError: the run's answers belong to a data set with another fingerprint.
+    """
+    theirs = run.meta["dataset"]
+    if theirs["fingerprint"] != dataset.fingerprint:
+        raise InputDataError(
+            f"{run.path}: run {run.name!r} was asked on another data set than {dataset.path or 'this one'} "
+            f"(survey {theirs.get('survey')!r}, fingerprint {theirs['fingerprint'][:12]}; this one is {dataset.fingerprint[:12]}). "
+            "Score it against its own data set, or ask again."
+        )
+
+
+def read_meta(folder: Path) -> dict[str, Any] | None:
+    """Return the document of a run's `run.json`, None where there is none; InputDataError if it is of another format."""
+    file = folder / RUN
+    if not file.is_file():
+        return None
+    meta = read_json(file)
+    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+        found = meta.get("format") if isinstance(meta, dict) else None
+        raise InputDataError(f"{file}: format {found!r}, expected {FORMAT!r}; make the run again.")
+    return meta
+
+
+def new_meta(dataset: Dataset, name: str, kind: str, **fields: Any) -> dict[str, Any]:
+    """Return a document for `run.json`: what every run has, then `fields`."""
+    return {
+        "format": FORMAT,
+        "name": name,
+        "kind": kind,
+        "dataset": {"fingerprint": dataset.fingerprint, "survey": _survey_name(dataset)},
+        **fields,
+        "versions": {library: importlib.metadata.version(library) for library in ("valuestrata", "polars")},
+        "python": platform.python_version(),
+        "started": now(),
+    }
+
+
+def check_same_identity(folder: Path, there: Mapping[str, Any], now_: Mapping[str, Any]) -> None:
+    """Refuse to mix two respondents, templates or data sets in one folder.
+
+    Raises:
+        InputDataError: names the first field that differs, with both values.
+    """
+    before = dict(_flat({key: there.get(key) for key in IDENTITY}))
+    after = dict(_flat({key: now_.get(key) for key in IDENTITY}))
+    for key in [*after, *(key for key in before if key not in after)]:
+        if before.get(key) != after.get(key):
+            raise InputDataError(
+                f"{folder}: this run has {key} {before.get(key)!r}, and now it would be {after.get(key)!r}. "
+                "A run holds the answers of one identity: choose another folder with -o."
+            )
+
+
+def write_table(folder: Path, responses: pl.DataFrame, size: int | None) -> None:
+    """Write `responses.parquet`, whole or not at all, marked with the size of the store it was written from."""
+    metadata = None if size is None else {_STORE_SIZE: str(size)}
+    write_parquet(folder / TABLE, RESPONSES.check(responses, str(folder / TABLE)), metadata=metadata)
+
+
+def table_is_current(folder: Path) -> bool:
+    """Whether `responses.parquet` holds all that the store does (always, where there is no store)."""
+    size = store_size(folder / STORE)
+    if size is None:
+        return True
+    file = folder / TABLE
+    if not file.is_file():
+        return False
+    try:
+        return pl.read_parquet_metadata(file).get(_STORE_SIZE) == str(size)
+    except (pl.exceptions.PolarsError, OSError):
+        return False  # a broken table is written again
+
+
+def counts_by_status(responses: pl.DataFrame) -> dict[str, int]:
+    """Return status -> responses, every status named, in the order of the schema."""
+    found = dict(responses["status"].value_counts().iter_rows())
+    return {status: int(found.get(status, 0)) for status in STATUSES}
+
+
+def usage_of(responses: pl.DataFrame, lost: float = 0.0) -> dict[str, int | float | None]:
+    """Return what a run took: tokens read and written, and US dollars; None where no response says.
+
+    Args:
+        responses: the run's table.
+        lost: dollars that failures took which the table no longer shows (`Store.cost_of_replaced`).
+    """
+
+    def total(column: str) -> float | None:
+        return None if responses[column].null_count() == responses.height else float(responses[column].sum())
+
+    read, written, cost = total("prompt_tokens"), total("completion_tokens"), total("cost")
+    return {
+        "prompt_tokens": None if read is None else int(read),
+        "completion_tokens": None if written is None else int(written),
+        "cost": cost if not lost else (cost or 0.0) + lost,
+    }
+
+
+def now() -> str:
+    """Return the time as UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _survey_name(dataset: Dataset) -> str:
+    survey = dataset.meta.get("survey")
+    return str(survey.get("id") or survey.get("name") or survey.get("survey")) if isinstance(survey, dict) else str(survey)
+
+
+def _flat(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in document.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,1 @@
+"""Variance of answers by persona, option order, template and sampling."""

@@ -1,0 +1,33 @@
+"""The variance table of every model among runs that was asked in more than one way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from valuestrata.dataset.tables import Dataset
+from valuestrata.responses.run.identity import Answered, kind_of
+from valuestrata.scores.variance.table import by_model, variance
+
+_WAYS = ("template", "paraphrase", "order", "sample")
+
+
+def variation(dataset: Dataset, runs: Sequence[Answered], *, bootstrap: int = 1000, seed: int = 0) -> pl.DataFrame | None:
+    """Return the variance tables of the models and controls among `runs`, one below the other.
+
+    A model counts as asked in more than one way if its responses have two templates, paraphrases, orders or samples. None
+    where no model was.
+
+    Args:
+        dataset: the ground truth. runs: any runs; baselines are left out.
+        bootstrap, seed: resamples of items behind the intervals.
+    """
+    called = [run for run in runs if kind_of(run)[0] != "baseline"]
+    several = [group for group in by_model(called) if _ways(group) > 1]
+    tables = [variance(dataset, group, bootstrap=bootstrap, seed=seed) for group in several]
+    return pl.concat(tables) if tables else None
+
+
+def _ways(runs: Sequence[Answered]) -> int:
+    return pl.concat([run.responses.select(_WAYS) for run in runs]).unique().height

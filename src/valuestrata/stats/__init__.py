@@ -1,0 +1,1 @@
+"""Statistics on arrays: resampling, intervals, agreement, multiple testing. No knowledge of surveys."""

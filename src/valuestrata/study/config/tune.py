@@ -1,0 +1,72 @@
+"""The section `tune`: what is taught, and tested where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, Self, cast
+
+from pydantic import Field, field_validator, model_validator
+
+from valuestrata.study.config.sections import each_as
+from valuestrata.yaml_files import StrictModel
+
+# As `tuning.data.CONTROLS`; written out, because a study may be read where nothing can be tuned.
+TuningControl = Literal["no-persona", "country-only", "shuffled-persona"]
+
+
+class RecipeEntry(StrictModel):
+    """One recipe to teach by, `change` in place of some of its fields; `controls` null takes those of the section."""
+
+    recipe: str
+    name: str | None = None
+    change: dict[str, Any] = Field(default_factory=dict[str, Any])
+    controls: list[TuningControl] | None = None
+
+    @property
+    def known_as(self) -> str:
+        """`name`, else the recipe's own name or that of its file."""
+        return self.name or Path(self.recipe).stem
+
+
+class SplitEntry(StrictModel):
+    """One split to teach and test in; without `fold` all its folds, each taught apart."""
+
+    scheme: str
+    fold: int | None = Field(default=None, ge=0)
+
+
+class TuneSection(StrictModel):
+    """Which models are taught by which recipes, under which controls, and tested in which splits."""
+
+    recipes: list[RecipeEntry] = Field(min_length=1)
+    models: list[str] = Field(default_factory=list[str])
+    controls: list[TuningControl] = Field(default_factory=lambda: cast("list[TuningControl]", ["no-persona"]))
+    swapped: bool = True
+    splits: list[SplitEntry] = Field(default_factory=list[SplitEntry])
+    test_pairs: int | None = Field(default=None, ge=1)
+    forgetting: bool = True
+
+    @field_validator("recipes", mode="before")
+    @classmethod
+    def _bare_words_are_recipes(cls, value: Any) -> Any:
+        return each_as(value, "recipe")
+
+    @field_validator("splits", mode="before")
+    @classmethod
+    def _bare_words_are_splits(cls, value: Any) -> Any:
+        return each_as(value, "scheme")
+
+    @model_validator(mode="after")
+    def _names_tell_apart(self) -> Self:
+        for what, names in (
+            ("recipes", [entry.known_as for entry in self.recipes]),
+            ("splits", [split_name(entry.scheme, entry.fold) for entry in self.splits]),
+        ):
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"two of its {what} are both called {twice[0]!r}" + ("; give one a `name`" if what == "recipes" else ""))
+        return self
+
+
+def split_name(scheme: str, fold: int | None) -> str:
+    """Name a split and fold as folders and runs do: `paper`, `unseen-item-fold-0`, `paper-disjoint`."""
+    return scheme.replace("+", "-") + ("" if fold is None else f"-fold-{fold}")

@@ -1,0 +1,1 @@
+"""Survey file formats: CSV, SPSS, Stata, R, Excel, Parquet."""

@@ -1,0 +1,239 @@
+"""A survey file in any format a user gets one in, opened without loading it.
+
+The name's ending says what the file should be and its first bytes what it is: where they differ, the message says
+what it seems to be. Only the header is read at first; columns are loaded when asked for.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from valuestrata.errors import InputDataError, did_you_mean
+from valuestrata.survey.formats.columns import CsvReader, ExcelReader, ParquetReader, Reader, RReader, StatReader, ValueLabels
+
+FORMATS = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".tab": "csv",
+    ".txt": "csv",
+    ".xlsx": "excel",
+    ".xlsm": "excel",
+    ".xls": "excel",
+    ".sav": "sav",
+    ".zsav": "sav",
+    ".dta": "dta",
+    ".rds": "r",
+    ".rda": "r",
+    ".rdata": "r",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".zip": "zip",
+}
+_NAMES = {
+    "csv": "a text file",
+    "excel": "an Excel workbook (.xlsx)",
+    "sav": "an SPSS file (.sav)",
+    "dta": "a Stata file (.dta)",
+    "r": "an R data file (.rds or .rdata)",
+    "parquet": "a Parquet file (.parquet)",
+    "zip": "a ZIP archive (.zip)",
+    "page": "a web page, so the download seems to have failed",
+    "pdf": "a PDF document",
+    "gzip": "a gzip archive",
+}
+_HEADED = re.compile(r"^\W*(\w+)\s*(?::|[.–—|=-]\s)")
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """An open survey file. `name` is its name without folders, `format` its kind, `header` finds its columns."""
+
+    name: str
+    format: str
+    header: Header
+    reader: Reader
+
+    def read(self, positions: Sequence[int]) -> list[pl.Series]:
+        """Return the columns at `positions`, each as numbers or text; InputDataError if the file cannot be read."""
+        return self.reader.read(positions)
+
+    def value_labels(self, position: int) -> ValueLabels:
+        """Return code -> label of a column, where the file keeps them."""
+        return self.reader.value_labels(position)
+
+
+class Header:
+    """Finds a column by the codebook's name: exactly, in any case, or before a colon (`Q1: Important in life`)."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        self._tiers: tuple[dict[str, list[int]], ...] = ({}, {}, {})
+        for position, name in enumerate(names):
+            headed = _HEADED.match(name)
+            forms = (name, name.strip().casefold(), headed[1].casefold() if headed else None)
+            for tier, form in zip(self._tiers, forms, strict=True):
+                if form:
+                    tier.setdefault(form, []).append(position)
+
+    def find(self, wanted: str) -> int | None:
+        """Return the position of the column called `wanted`, or None.
+
+        Raises:
+            InputDataError: several columns answer to the name equally well.
+        """
+        places = self.all(wanted)
+        if len(places) > 1:
+            shown = ", ".join(repr(self.names[place]) for place in places[:5])
+            raise InputDataError(f"the column {wanted!r} appears {len(places)} times in the header ({shown}). Keep one of them.")
+        return places[0] if places else None
+
+    def all(self, wanted: str) -> list[int]:
+        """Return the positions of every column that answers to the name."""
+        form = wanted.strip().casefold()
+        return self._tiers[0].get(wanted) or self._tiers[1].get(form) or self._tiers[2].get(form) or []
+
+    def has(self, wanted: str) -> bool:
+        """Whether some column answers to the name, be it one or several."""
+        return bool(self.all(wanted))
+
+
+@contextmanager
+def open_file(path: Path) -> Generator[RawFile]:
+    """Open a survey file of any supported format, or a .zip that holds exactly one.
+
+    Raises:
+        InputDataError: absent, of an unknown or a wrong format, truncated or empty. Its message names the file, and so
+            does that of any InputDataError raised while the file is open.
+    """
+    if path.is_dir():
+        raise InputDataError(f"{path}: this is a folder; name the survey file in it.")
+    if not path.is_file():
+        siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        close = did_you_mean(path.name, siblings)
+        raise InputDataError(f"{path}: there is no such file.{close if 'Did you' in close else ''}")
+    with tempfile.TemporaryDirectory(prefix="valuestrata-") as folder, _named(path.name):
+        inner, kind = path, _kind(path)
+        if kind == "zip":
+            inner = _extracted(path, Path(folder))
+            kind = _kind(inner)
+        reader = _reader(inner, kind)
+        yield RawFile(path.name, kind, Header(reader.columns), reader)
+
+
+@contextmanager
+def _named(name: str) -> Generator[None]:
+    """Put the file's name before the message of an InputDataError that does not carry it yet."""
+    try:
+        yield
+    except InputDataError as error:
+        if str(error).startswith(f"{name}: "):
+            raise
+        raise InputDataError(f"{name}: {error}") from error
+
+
+def _kind(path: Path) -> str:
+    """Return the format; InputDataError if the ending is unknown or the content is something else."""
+    named = FORMATS.get(path.suffix.lower())
+    seems = sniff(path)
+    if named is None:
+        hint = f" It seems to be {_NAMES[seems]}." if seems not in (None, "csv") else ""
+        raise InputDataError(f"the ending {path.suffix!r} is not one of {', '.join(FORMATS)}.{hint}")
+    if path.stat().st_size == 0:
+        raise InputDataError("the file is empty.")
+    if seems is not None and seems != named and not (named == "csv" and seems == "page"):
+        ask = " Download the file again." if seems in ("page", "pdf") else " Give it the ending of what it is, or get the file again."
+        raise InputDataError(f"this is not {_NAMES[named]}: it seems to be {_NAMES[seems]}.{ask}")
+    return named
+
+
+def sniff(path: Path) -> str | None:
+    """Return the format that a file's first bytes speak of, or None if they speak of none."""
+    with path.open("rb") as file:
+        head = file.read(512)
+    if head.startswith(b"PK"):
+        return "excel" if _is_workbook(path) else "zip"
+    magic = {
+        b"\xd0\xcf\x11\xe0": "excel",
+        b"$FL2": "sav",
+        b"$FL3": "sav",
+        b"<stata_dta>": "dta",
+        b"PAR1": "parquet",
+        b"RDX": "r",
+        b"RDA": "r",
+        b"X\n": "r",
+        b"BZh": "r",
+        b"\xfd7zXZ": "r",
+        b"%PDF": "pdf",
+    }
+    for start, kind in magic.items():
+        if head.startswith(start):
+            return kind
+    if (
+        head[:1] in {b"\x69", b"\x6c", b"\x6e", b"\x6f", b"\x71", b"\x72", b"\x73"}
+        and head[1:2] in {b"\x01", b"\x02"}
+        and head[2:3] == b"\x01"
+    ):
+        return "dta"
+    if head.startswith(b"\x1f\x8b"):
+        return "r"
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith((b"<!doctype", b"<html", b"<head")):
+        return "page"
+    return "csv" if (head and b"\x00" not in head) or head.startswith((b"\xff\xfe", b"\xfe\xff")) else None
+
+
+def _is_workbook(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.startswith("xl/") or name == "[Content_Types].xml" for name in archive.namelist())
+    except zipfile.BadZipFile:
+        return path.suffix.lower() in (".xlsx", ".xlsm")  # cut short: let the reader of what it claims to be say so
+
+
+def _extracted(path: Path, folder: Path) -> Path:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            inside = [entry for entry in archive.infolist() if not entry.is_dir() and not _is_clutter(entry.filename)]
+            candidates = [entry for entry in inside if _suffix(entry) in FORMATS and _suffix(entry) not in (".zip", ".txt")]
+            candidates = candidates or [entry for entry in inside if _suffix(entry) == ".txt"]
+            if len(candidates) != 1:
+                listed = ", ".join(Path(entry.filename).name for entry in (candidates or inside)[:10]) or "nothing"
+                raise InputDataError(
+                    f"the archive must hold exactly one survey file; it holds {len(candidates)} ({listed}). Unpack it and name one."
+                )
+            target = folder / Path(candidates[0].filename).name
+            with archive.open(candidates[0]) as packed, target.open("wb") as unpacked:
+                shutil.copyfileobj(packed, unpacked)
+            return target
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise InputDataError(f"not a readable ZIP archive, or one cut short ({error}).") from error
+    except (RuntimeError, NotImplementedError) as error:  # a password, or a compression Python does not have
+        raise InputDataError(f"the archive cannot be unpacked here ({error}). Unpack it and name the file inside.") from error
+
+
+def _suffix(entry: zipfile.ZipInfo) -> str:
+    return Path(entry.filename).suffix.lower()
+
+
+def _is_clutter(name: str) -> bool:
+    return name.startswith("__MACOSX/") or Path(name).name.startswith(".")
+
+
+def _reader(path: Path, kind: str) -> Reader:
+    if kind == "csv":
+        return CsvReader(path)
+    if kind == "excel":
+        return ExcelReader(path)
+    if kind == "parquet":
+        return ParquetReader(path)
+    return RReader(path) if kind == "r" else StatReader(path, kind)

@@ -1,0 +1,103 @@
+"""Labels that the user has settled in a YAML file, for one item or attribute or, under `*`, for all items.
+
+    Q106: {"Incomes should be made more equal": 1, "Who knows": dont_know}
+    religion: {"Church of England": Protestant}
+    "*": {"Can't say": dont_know}
+
+A label is settled with a scale code of the item, a level of the attribute (its label or a code), or a class of missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from valuestrata.errors import InputDataError, did_you_mean
+from valuestrata.survey.codebook import Attribute, Codebook, Item, Missing
+from valuestrata.survey.decode import UNKNOWN_LEVEL
+from valuestrata.survey.labels import LabelTable
+from valuestrata.survey.wording import read_mapping
+
+_CLASSES = {kind.key: kind for kind in Missing}
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What the user decided: item or attribute name -> (label, option or level index or negative value) pairs."""
+
+    pairs: Mapping[str, tuple[tuple[str, int], ...]]
+
+    def of(self, name: str) -> tuple[tuple[str, int], ...]:
+        """Return the decisions for an item or attribute."""
+        return self.pairs.get(name, ())
+
+
+def read_settled(path: str | Path | None, codebook: Codebook) -> Settled:
+    """Read the user's decisions on labels; without a path there are none.
+
+    Raises:
+        InputDataError: an item, attribute, code, level or class of missing that is not known, with the nearest that is.
+    """
+    if path is None:
+        return Settled({})
+    items = {item.id: item for item in codebook.items}
+    attributes = {name: attribute for attribute in codebook.attributes for name in (attribute.short, attribute.name)}
+    common: dict[str, int] = {}
+    pairs: dict[str, tuple[tuple[str, int], ...]] = {}
+    for name, entry in read_mapping(path).items():
+        where = f"{path}: {name}"
+        if not isinstance(entry, Mapping):
+            raise InputDataError(f"{where}: expected labels and what they mean, found {entry!r:.60}.")
+        decisions: Mapping[str, Any] = entry
+        if name == "*":
+            common = {label: _missing(str(target), where) for label, target in decisions.items()}
+        elif name in items:
+            pairs[name] = tuple((label, _option(items[name], str(target), where)) for label, target in decisions.items())
+        elif name in attributes:
+            attribute = attributes[name]
+            pairs[attribute.name] = tuple((label, _level(attribute, str(target), where)) for label, target in decisions.items())
+        else:
+            raise InputDataError(
+                f"{path}: the {codebook.survey} codebook has no item or attribute {name!r}.{did_you_mean(name, [*items, *attributes])}"
+            )
+    for name in items:
+        own = pairs.get(name, ())
+        rest = tuple((label, target) for label, target in common.items() if label not in dict(own))
+        pairs[name] = (*own, *rest)
+    return Settled(pairs)
+
+
+def _missing(target: str, where: str) -> int:
+    if target in _CLASSES:
+        return _CLASSES[target]
+    raise InputDataError(
+        f"{where}: {target!r} is not a class of missing, and codes cannot be settled for all items at once.{did_you_mean(target, _CLASSES)}"
+    )
+
+
+def _option(item: Item, target: str, where: str) -> int:
+    if target in _CLASSES:
+        return _CLASSES[target]
+    codes = [str(code) for code in item.codes]
+    if target in codes:
+        return codes.index(target)
+    index = LabelTable(zip(item.labels, range(len(item.labels)), strict=True)).find(target)
+    if index is None:
+        raise InputDataError(
+            f"{where}: {target!r} is neither a scale code ({', '.join(codes)}) nor a class of missing ({', '.join(_CLASSES)})."
+        )
+    return index
+
+
+def _level(attribute: Attribute, target: str, where: str) -> int:
+    if target in _CLASSES:
+        return UNKNOWN_LEVEL
+    own = [(label, i) for i, level in enumerate(attribute.levels) for label in (level.label, *level.synonyms, *map(str, level.codes))]
+    index = LabelTable(own).find(target)
+    if index is None:
+        raise InputDataError(
+            f"{where}: {target!r} is not a level of {attribute.name}.{did_you_mean(target, (x.label for x in attribute.levels))}"
+        )
+    return index

@@ -1,0 +1,175 @@
+"""Whose answers count, and how much: the countries selected, respondent ids that repeat, the weight."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from valuestrata.errors import InputDataError, did_you_mean
+from valuestrata.survey.codebook import Codebook, Country
+from valuestrata.survey.decode import distinct
+from valuestrata.survey.labels import NULL_WORDS, LabelTable, normalise, number
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The rows kept (None: all of them), the countries they are from, and what there is to say about it."""
+
+    rows: NDArray[np.bool_] | None
+    countries: tuple[Country, ...]
+    notes: tuple[str, ...] = ()
+
+
+def without_blank_rows(columns: Mapping[int, pl.Series]) -> dict[int, pl.Series]:
+    """Return the columns without the rows in which all of them are empty: blank lines of a table are nobody's answers."""
+    blank = np.ones(len(next(iter(columns.values()))), dtype=np.bool_)
+    for series in columns.values():
+        cells = series.str.strip_chars().replace("", None) if series.dtype == pl.String else series
+        blank &= cells.is_null().to_numpy()
+        if not blank.any():
+            return dict(columns)
+    kept = pl.Series(~blank)
+    return {place: series.filter(kept) for place, series in columns.items()}
+
+
+def find_country(wanted: str | int, countries: Sequence[Country]) -> Country | None:
+    """Return the country with this numeric code, alpha-3 code (any case) or name; None if there is none."""
+    text = str(wanted).strip()
+    code = number(text)
+    if code is not None:
+        return next((country for country in countries if country.code == code), None)
+    if alpha := next((country for country in countries if country.alpha.casefold() == text.casefold()), None):
+        return alpha
+    names = LabelTable((name, index) for index, country in enumerate(countries) for name in (country.name, country.phrase))
+    index = names.find(text)
+    return None if index is None else countries[index]
+
+
+def select_countries(codebook: Codebook, by_code: pl.Series | None, by_alpha: pl.Series | None, wanted: Sequence[str | int]) -> Selection:
+    """Select the rows of the wanted countries, or find out which countries the file holds.
+
+    Args:
+        codebook: lists the survey's countries; without a list the file's own values are the countries.
+        by_code: the column of numeric codes (or of names, in a file of labels), if the file has it.
+        by_alpha: the column of alpha-3 codes, if the file has it.
+        wanted: countries by numeric code, alpha-3 code or name; empty for all.
+
+    Raises:
+        InputDataError: a country that the survey does not know or the file does not hold, or no country column.
+    """
+    columns = [series for series in (by_code, by_alpha) if series is not None]
+    known = codebook.countries or _countries_of(columns)
+    if not columns:
+        if wanted:
+            expected = [name for name in (codebook.country_code_column, codebook.country_alpha_column) if name]
+            told = f"the column {' or '.join(map(repr, expected))}" if expected else "a country column, and its codebook names none"
+            raise InputDataError(f"a country can be selected only in a file with {told}. Leave the country out to use every row.")
+        return Selection(None, ())
+    index = np.full(len(columns[0]), -1, dtype=np.int32)
+    for series in columns:
+        index = np.where(index >= 0, index, _country_index(series, known))
+    here = [known[i] for i in np.unique(index[index >= 0])]
+    held = (
+        "The file holds: "
+        + (", ".join(f"{c.alpha} ({c.name})" for c in here[:12]) or "none that is known")
+        + (", ..." if len(here) > 12 else ".")
+    )
+    notes: list[str] = []
+    if strangers := int((index < 0).sum()):
+        notes.append(f"{strangers} rows are from a country that the {codebook.survey} codebook does not list.")
+    if not wanted:
+        if len(here) > 1:
+            notes.append(f"The file holds {len(here)} countries and none was selected: all are used, with the weight as it stands.")
+        return Selection(None, tuple(here), tuple(notes))
+    chosen = [_known_country(name, known, held) for name in wanted]
+    for country in chosen:
+        if country not in here:
+            raise InputDataError(f"there are no rows from {country.name} ({country.alpha}) in this file. {held}")
+    kept = [i for i, country in enumerate(known) if country in chosen]
+    return Selection(np.isin(index, kept), tuple(dict.fromkeys(chosen)))
+
+
+def _known_country(wanted: str | int, known: Sequence[Country], held: str) -> Country:
+    if country := find_country(wanted, known):
+        return country
+    text = str(wanted).strip()
+    # Of two alpha-3 codes nearly all look alike: only a name is worth a guess.
+    close = did_you_mean(text, (country.name for country in known)) if len(text) > 3 else ""
+    raise InputDataError(f"there is no country {text!r} in this survey.{close if 'Did you' in close else ''} {held}")
+
+
+def _countries_of(columns: Sequence[pl.Series]) -> tuple[Country, ...]:
+    """A codebook without a list of countries takes the file's values for them."""
+    values = sorted({_plain(value) for series in columns[:1] for value, _ in distinct(series)})
+    return tuple(
+        Country(code=int(value) if value.isdecimal() else -1 - place, alpha=value, name=value, phrase=value)
+        for place, value in enumerate(values)
+        if value not in NULL_WORDS
+    )
+
+
+def _country_index(series: pl.Series, known: Sequence[Country]) -> NDArray[np.int32]:
+    table: dict[float | str, int] = {}
+    for value, _ in distinct(series):
+        if country := find_country(_plain(value), known):
+            table[value] = known.index(country)
+    if not table:
+        return np.full(len(series), -1, dtype=np.int32)
+    new = pl.Series(list(table.values()), dtype=pl.Int32)
+    return (
+        series.replace_strict(pl.Series(list(table), dtype=series.dtype), new, default=-1, return_dtype=pl.Int32).fill_null(-1).to_numpy()
+    )
+
+
+def _plain(value: float | str) -> str:
+    if isinstance(value, str):
+        return value.strip()
+    return str(int(value)) if float(value).is_integer() else str(value)
+
+
+def refuse_repeated_ids(series: pl.Series) -> None:
+    """Raise InputDataError if a respondent id occurs twice: the same person would be counted twice."""
+    repeated = [(value, count) for value, count in distinct(series) if count > 1 and str(value).strip() not in NULL_WORDS]
+    if repeated:
+        shown = ", ".join(f"{_plain(value)} ({count} times)" for value, count in repeated[:5])
+        more = f" and {len(repeated) - 5} more" if len(repeated) > 5 else ""
+        raise InputDataError(
+            f"column {series.name!r}: {len(repeated)} respondent ids occur more than once: {shown}{more}. Remove the repeated rows."
+        )
+
+
+def read_weight(series: pl.Series) -> tuple[NDArray[np.float64] | None, str | None]:
+    """Return the weight, or None and the reason why the survey is taken as unweighted.
+
+    A column of text without a number is no weight. Text among numbers is a missing weight, save for the words "no
+    weighting", under which cross-national files hold the countries that were not weighted.
+
+    Raises:
+        InputDataError: a weight that is missing, negative or infinite, or all of them zero.
+    """
+    name = series.name
+    if series.dtype == pl.String:
+        values = distinct(series)
+        numbers = {value: number(value) for value, _ in values if isinstance(value, str)}
+        texts = [value for value, parsed in numbers.items() if parsed is None and value.strip() not in NULL_WORDS]
+        if texts and all(parsed is None for parsed in numbers.values()):
+            return None, f"The weight column {name!r} holds text ({texts[0]!r}), so the answers are unweighted."
+        unweighted = {value: 1.0 for value in texts if normalise(value).startswith(("no weight", "not weighted", "unweighted"))}
+        table = {value: parsed for value, parsed in numbers.items() if parsed is not None} | unweighted
+        old, new = pl.Series(list(table), dtype=pl.String), pl.Series(list(table.values()), dtype=pl.Float64)
+        series = series.replace_strict(old, new, default=None, return_dtype=pl.Float64)
+    weight = series.cast(pl.Float64).fill_null(float("nan")).to_numpy().astype(np.float64)
+    for bad, what in ((~np.isfinite(weight), "missing"), (weight < 0, "negative")):
+        if bad.any():
+            raise InputDataError(
+                f"column {name!r}: the weight is {what} for {int(bad.sum())} of {len(weight)} respondents. Mend it or drop these rows."
+            )
+    if not weight.any():
+        raise InputDataError(f"column {name!r}: the weight is 0 for all {len(weight)} respondents. Mend or remove the column.")
+    if weight.min() == weight.max():
+        return None, f"The weight column {name!r} is {weight[0]:g} throughout, so the answers are unweighted."
+    return weight, None

@@ -1,0 +1,1 @@
+"""Training examples: from training gold to token ids."""

@@ -1,0 +1,1 @@
+"""What tuning taught and what it cost."""

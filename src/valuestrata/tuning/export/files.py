@@ -1,0 +1,233 @@
+"""Training files for those who train elsewhere: checked, whole or absent, with everything that made them beside them.
+
+| format | files | for |
+| --- | --- | --- |
+| `chat` | train.jsonl, validation.jsonl | whoever reads OpenAI's chat lines |
+| `together` | the same | Together (`jobs`) |
+| `tinker` | the same | Tinker's cookbook, `FromConversationFileBuilder` |
+| `llama-factory` | dataset_info.json, train.json, validation.json, train.yaml | `llamafactory-cli train train.yaml`, in the folder |
+| `axolotl` | train.jsonl, validation.jsonl, axolotl.yaml | `axolotl train axolotl.yaml`, in the folder |
+
+Each with `export.json` and `recipe.resolved.yaml`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from valuestrata.dataset.tables import Dataset
+from valuestrata.errors import InputDataError, UsageError, did_you_mean
+from valuestrata.files import folder_written_beside, read_json, sha256_of, write_json, write_text
+from valuestrata.tuning.data.chat_examples import ChatLine, chat_lines, check_exportable, remarks_on
+from valuestrata.tuning.data.examples import tuning_data
+from valuestrata.tuning.export.limits import LIMITS, check_bytes, check_lines
+from valuestrata.tuning.export.settings import Job, as_yaml, axolotl, base_model, dataset_info, end_of_turn, llama_factory
+from valuestrata.tuning.recipe import Recipe, load_recipe
+
+Format = Literal["chat", "together", "tinker", "llama-factory", "axolotl"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+EXPORT = "export.json"
+JOB = "job.json"
+# The stage of a job of which nothing was paid for yet.
+BEGUN = "begun"
+RECIPE = "recipe.resolved.yaml"
+_KIND = "valuestrata-export-1"
+_NEEDS_MODEL = ("llama-factory", "axolotl")
+# What some readers take for the end of a line, and JSON does not have to escape.
+_LINE_ENDS = {"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Training files on disk.
+
+    Attributes:
+        folder: where they lie.
+        document: what `export.json` says: request, recipe, data, held_out, control, rows, longest, files, remarks, versions.
+    """
+
+    folder: Path
+    document: Mapping[str, Any]
+
+    @property
+    def rows(self) -> Mapping[str, int]:
+        """Rows of `train` and `validation`."""
+        return self.document["rows"]
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What of the recipe another trainer does not do."""
+        return self.document["remarks"]
+
+
+def export_training(
+    dataset: Dataset,
+    out: str | Path,
+    *,
+    recipe: Recipe | str | Path = "modal",
+    format: str = "chat",
+    model: str | None = None,
+    split: str = "paper",
+    fold: int | None = None,
+    control: str | None = None,
+    seed: int | None = None,
+    answers: int = 10,
+) -> Exported:
+    """Write the training gold of a split as chats for another trainer.
+
+    Args:
+        dataset: the data set; it must be shareable.
+        out: the folder; an earlier export there is replaced, unless a job was started from it.
+        recipe: a recipe of objective `tokens`, `mode`, `cross-entropy` or `kl`, or the name or file of one.
+        format: one of `FORMATS`.
+        model: the base model, `hf:ORG/NAME[@REVISION]`; needed for `llama-factory` and `axolotl`, whose settings name it.
+        split, fold, control, seed: as `tune` takes them.
+        answers: rows a pair where the recipe teaches shares; a share is then off by less than 1 / answers.
+
+    Raises:
+        UsageError: a name that does not exist, a recipe that cannot be handed on, no model, or something else at the place.
+        InputDataError: a data set that may not be shared, nothing that trains, or a row or file beyond the reader's limits.
+    """
+    if format not in FORMATS:
+        raise UsageError(f"There is no export format {format!r}.{did_you_mean(format, FORMATS)}")
+    if answers < 1:
+        raise UsageError(f"answers is {answers}; it must be at least 1.")
+    if format in _NEEDS_MODEL and model is None:
+        raise UsageError(f"The settings of {format} name the base model; say which: model (--model) hf:ORG/NAME.")
+    _check_shareable(dataset)
+    place = Path(out)
+    _check_place(place)
+    chosen = _seeded(recipe if isinstance(recipe, Recipe) else load_recipe(recipe), seed)
+    check_exportable(chosen)
+    data = tuning_data(dataset, chosen, split=split, fold=fold, control=control)
+    parts = {
+        name: chat_lines(examples, chosen, answers=answers, seed=(chosen.data_seed, 2 + at))
+        for at, (name, examples) in enumerate((("train", data.train), ("validation", data.validation)))
+        if examples
+    }
+    _check(parts, format, chosen, place)
+    longest = max(line.most_tokens for lines in parts.values() for line in lines)
+    document: dict[str, Any] = {
+        "format": _KIND,
+        "request": {
+            "for": format,
+            "model": model,
+            "dataset": dataset.fingerprint,
+            "split": split,
+            "fold": fold,
+            "control": control,
+            "answers": answers if chosen.objective in ("cross-entropy", "kl") else 1,
+        },
+        "recipe": chosen.document,
+        "data": {"survey": dataset.meta.get("survey"), "fingerprint": dataset.fingerprint, "place": dataset.meta.get("place")},
+        "held_out": dict(data.held_out),
+        "control": None if data.control is None else dict(data.control),
+        "pairs": {"train": len(data.train), "validation": len(data.validation)},
+        "rows": {"train": len(parts["train"]), "validation": len(parts.get("validation", ()))},
+        "longest": longest,
+        "remarks": remarks_on(chosen, answers),
+        "versions": {"valuestrata": version("valuestrata")},
+    }
+    settings = _settings(format, chosen, model, document)
+    with folder_written_beside(place) as folder:
+        _write(folder, place, format, parts)
+        for name, text in settings.items():
+            write_text(folder / name, text)
+        write_text(folder / RECIPE, chosen.to_yaml())
+        document["files"] = {file.name: sha256_of(file) for file in sorted(folder.iterdir())}
+        write_json(folder / EXPORT, document)
+    return Exported(place, document)
+
+
+def load_export(folder: str | Path) -> Exported:
+    """Read an export.
+
+    Raises:
+        InputDataError: none is there, or a file of it is absent or was changed since it was written.
+    """
+    place = Path(folder)
+    if not (place / EXPORT).is_file():
+        raise InputDataError(f"{place}: no training files exported here ({EXPORT} is missing).")
+    document = read_json(place / EXPORT)
+    if document.get("format") != _KIND:
+        raise InputDataError(f"{place / EXPORT}: format {document.get('format')!r}, expected {_KIND!r}; export again.")
+    for name, digest in document["files"].items():
+        file = place / name
+        if not file.is_file() or sha256_of(file) != digest:
+            raise InputDataError(f"{file}: is not there any more, or was changed since it was exported; export again.")
+    return Exported(place, document)
+
+
+def _check_shareable(dataset: Dataset) -> None:
+    if not dataset.meta.get("shareable"):
+        where = dataset.path or "The data set"
+        raise InputDataError(
+            f"{where}: may not be passed on: some cell of it stands on fewer than 10 answers, or it was built with the paper's preset, "
+            "which admits such cells. Build it with at least 10 answers a pair (--min-valid 10), or tune on this machine."
+        )
+
+
+def _check_place(place: Path) -> None:
+    if (place / JOB).is_file() and read_json(place / JOB).get("stage") != BEGUN:
+        raise UsageError(f"{place}: a job was started from the files there, and {JOB} holds its id; choose another place with -o.")
+    if place.exists() and not (place / EXPORT).is_file() and (not place.is_dir() or any(place.iterdir())):
+        raise UsageError(f"{place}: exists and is no export made here; choose another place with -o.")
+
+
+def _seeded(recipe: Recipe, seed: int | None) -> Recipe:
+    return recipe if seed is None else Recipe.model_validate(recipe.document | {"seed": seed, "data_seed": seed})
+
+
+def _check(parts: Mapping[str, Sequence[ChatLine]], format: str, recipe: Recipe, place: Path) -> None:
+    limits = LIMITS[format]
+    # The cookbook takes whole batches only: fewer rows than one make none.
+    least = recipe.batch if format == "tinker" else None
+    for name, lines in parts.items():
+        check_lines(lines, limits, str(place / _file(format, name)), least_rows=least if name == "train" else 1)
+
+
+def _file(format: str, name: str) -> str:
+    return f"{name}.json" if format == "llama-factory" else f"{name}.jsonl"
+
+
+def _write(folder: Path, place: Path, format: str, parts: Mapping[str, Sequence[ChatLine]]) -> None:
+    for name, lines in parts.items():
+        rows = [_json({"messages": line.chat}) for line in lines]
+        text = "[\n" + ",\n".join(rows) + "\n]\n" if format == "llama-factory" else "".join(row + "\n" for row in rows)
+        file = folder / _file(format, name)
+        write_text(file, text)
+        check_bytes(file.stat().st_size, LIMITS[format], str(place / file.name))
+
+
+def _json(row: Mapping[str, Any]) -> str:
+    text = json.dumps(row, ensure_ascii=False)
+    for end, escaped in _LINE_ENDS.items():
+        text = text.replace(end, escaped)
+    return text
+
+
+def _settings(format: str, recipe: Recipe, model: str | None, document: dict[str, Any]) -> dict[str, str]:
+    """Return file name -> text of what a trainer's command reads; remarks go into the document."""
+    if format not in _NEEDS_MODEL or model is None:
+        return {}
+    rows: Mapping[str, int] = document["rows"]
+    name, revision = base_model(model)
+    end = end_of_turn(name, revision)
+    job = Job(recipe, name, revision, rows["train"], rows["validation"], document["longest"], end)
+    if format == "axolotl":
+        if end is None:
+            document["remarks"].append(
+                f"eot_tokens: the tokenizer of {name} is not on this machine. Axolotl learns the end of the turn only where it is the "
+                "tokenizer's eos token; where it is not, add `eot_tokens` to axolotl.yaml."
+            )
+        return {"axolotl.yaml": as_yaml(axolotl(job), "In this folder: axolotl train axolotl.yaml")}
+    return {
+        "dataset_info.json": json.dumps(dataset_info(validation=job.validation > 0), indent=1) + "\n",
+        "train.yaml": as_yaml(llama_factory(job), "In this folder: llamafactory-cli train train.yaml"),
+    }

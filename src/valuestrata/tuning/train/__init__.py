@@ -1,0 +1,1 @@
+"""Training: batches, forward pass, objectives, trainer."""

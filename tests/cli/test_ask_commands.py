@@ -1,0 +1,233 @@
+"""Hosted models, limits, shards and batch files from the command line, against a real server on loopback."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.hosted.server import Act, Server, answers, problem
+from valuestrata.responses.run.folder import load_run
+
+pytest.importorskip("openai", reason="needs the extra `api`")
+
+KEY = "sk-secret-of-the-test-000000"
+MODEL = "openai/gpt-4.1-mini"
+
+
+@pytest.fixture
+def data(call, tiny):
+    built = call("build", tiny / "tiny.csv", "--survey", tiny / "tiny.yaml", "-o", tiny / "data", "--draws", 20)
+    assert built.code == 0, built.err
+    return tiny / "data"
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with Server() as running:
+        yield running
+
+
+@pytest.fixture
+def asked(call, data, server):
+    """Ask the hosted model, by text unless said otherwise."""
+
+    def run(out, *words, model=MODEL):
+        return call("ask", data, "--model", model, "--elicitation", "text", "--base-url", server.url, "-o", out, *words)
+
+    return run
+
+
+def files_of(folder):
+    return [file for file in folder.rglob("*") if file.is_file()]
+
+
+def test_a_hosted_model_is_asked_scored_and_leaves_no_key_behind(call, asked, data, server, tmp_path):
+    done = asked(tmp_path / "run", "--json", "--price-in", 2, "--price-out", 8)
+    assert done.code == 0, done.err
+    said = json.loads(done.out)
+    assert (said["left"], said["failed"], said["stopped"]) == (0, 0, None)
+    assert said["asked"] == said["answered"] == len(server.delivered)
+    calls = len(server.delivered)
+    assert said["usage"] == {"prompt_tokens": 100 * calls, "completion_tokens": 4 * calls, "cost": pytest.approx(calls * 232e-6)}
+    run = load_run(tmp_path / "run")
+    assert run.meta["respondent"]["provider"] == "openai"
+    assert run.meta["respondent"]["base_url"] == server.url
+    assert "openai" in run.meta["versions"]
+    again = asked(tmp_path / "run", "--price-in", 2, "--price-out", 8)
+    assert again.code == 0
+    assert "tokens read" in again.out
+    assert len(server.delivered) == calls
+    assert (
+        call("report", data, tmp_path / "run", "-o", tmp_path / "page" / "report.html", "--bootstrap", 20, "--baselines", "cheap").code == 0
+    )
+    page = (tmp_path / "page" / "report.html").read_text()
+    assert "What asking took" in page
+    assert f"{100 * calls:,}" in page
+    for file in [*files_of(tmp_path / "run"), *files_of(tmp_path / "page")]:
+        assert KEY.encode() not in file.read_bytes(), file
+    assert KEY not in done.out + done.err
+
+
+def test_a_dry_run_tells_what_it_would_take_without_a_key_or_a_call(asked, server, tmp_path, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY")
+    dry = asked(tmp_path / "run", "--dry-run", "--price-in", 2, "--price-out", 8)
+    assert dry.code == 0, dry.err
+    assert "calls" in dry.out
+    assert "At most $" in dry.out
+    told = json.loads(asked(tmp_path / "run", "--dry-run", "--json").out)
+    assert told["cost"] is None  # somebody else's address takes somebody else's prices
+    assert told["calls"] == told["planned"]
+    assert not server.log
+    assert not (tmp_path / "run").exists()
+    needs = asked(tmp_path / "run")
+    assert needs.code == 2
+    assert "OPENAI_API_KEY" in needs.err
+
+
+def test_limits_stop_cleanly_and_say_what_is_left(asked, server, tmp_path):
+    first = asked(tmp_path / "run", "--max-cost", 0.0012, "--price-in", 2, "--price-out", 8, "--max-new-tokens", 8, "--json")
+    assert first.code == 0, first.err
+    said = json.loads(first.out)
+    assert 0 < said["usage"]["cost"] <= 0.0012
+    assert said["left"] > 0
+    assert said["stopped"]
+    unknown = asked(tmp_path / "other", "--max-cost", 1)
+    assert unknown.code == 2
+    assert "--price-in" in unknown.err
+    alone = asked(tmp_path / "other", "--price-in", 1)
+    assert (alone.code, "--price-out" in alone.err) == (2, True)
+    few = asked(tmp_path / "few", "--max-calls", 2)
+    assert few.code == 0
+    assert "left" in few.out
+
+
+def test_a_wrong_model_ends_the_run_with_one_message_after_one_call(asked, server, tmp_path):
+    server.behave = lambda request: Act(status=404, document=problem("The model `gpt-0` does not exist", "model_not_found"))
+    done = asked(tmp_path / "run", model="openai/gpt-0")
+    assert done.code == 4
+    assert "gpt-0" in done.err
+    assert done.err.count("valuestrata:") == 1
+    assert len(server.log) == 1
+
+
+def test_failures_are_counted_by_kind_and_asked_again(asked, server, tmp_path):
+    bad = {}
+
+    def behave(request):
+        # Every third question is refused for good.
+        if request.number % 3 == 2:
+            bad[request.identity] = True
+        return Act(status=400, document=problem("your prompt is odd")) if request.identity in bad else answers(request)
+
+    server.behave = behave
+    done = asked(tmp_path / "run")
+    assert done.code == 4
+    assert f"{len(bad)} refused request" in done.err
+    server.behave = answers
+    assert asked(tmp_path / "run").code == 0
+    assert set(load_run(tmp_path / "run").responses["status"]) == {"answered"}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--elicitation", "logprob"], "Use --elicitation first-token"),
+        (["--temperature", "hot"], "--temperature is a number or none"),
+        (["--extra", "{"], "not JSON"),
+        (["--extra", "[1]"], "JSON object"),
+        (["--shard", "0/3"], "count from 1"),
+        (["--shard", "1/3", "--batch-out"], "cannot go together"),
+        (["--on", "dask"], "ray"),
+        (["--orders", "balanced:1"], "balanced"),
+        (["--paraphrases", "9"], "9"),
+    ],
+)
+def test_a_wrong_call_is_one_message_before_the_first_call(asked, server, tmp_path, words, said):
+    done = asked(tmp_path / "run", *words)
+    assert done.code == 2, done.err
+    assert said in done.err
+    assert "Traceback" not in done.err
+    assert not server.log
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_provider_is_suggested(asked, tmp_path):
+    done = asked(tmp_path / "run", model="opanai/gpt-4.1")
+    assert done.code == 2
+    assert "Did you mean 'openai'" in done.err
+
+
+def test_shards_joined_are_the_run_in_one_piece(asked, call, server, tmp_path):
+    assert asked(tmp_path / "whole").code == 0
+    for shard in ("1/3", "3/3"):
+        assert asked(tmp_path / "run", "--shard", shard).code == 0
+    gap = call("collect", tmp_path / "run")
+    assert gap.code == 3
+    assert "2" in gap.err
+    assert asked(tmp_path / "run", "--shard", "2/3").code == 0
+    joined = call("collect", tmp_path / "run")
+    assert joined.code == 0, joined.err
+    assert "3 shards" in joined.out
+    mine = ["pair_id", "prompt_hash", "answer", "status", "prompt_tokens"]
+    whole, parts = (load_run(tmp_path / name).responses.select(mine).sort("pair_id") for name in ("whole", "run"))
+    assert parts.equals(whole)
+
+
+def test_batch_files_are_written_without_a_key_and_read_back(asked, call, data, server, tmp_path, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY")
+    run = tmp_path / "run"
+    written = asked(run, "--batch-out", "--json", "--price-in", 2, "--price-out", 8)
+    assert written.code == 0, written.err
+    said = json.loads(written.out)
+    (file,) = said["files"]
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    twice = asked(run, "--price-in", 2, "--price-out", 8)
+    assert twice.code == 2
+    assert "pay for them twice" in twice.err
+    output = tmp_path / "output.jsonl"
+    lines = [json.loads(line) for line in Path(file).read_text(encoding="utf-8").splitlines()]
+    assert len(lines) == said["requests"]
+    with output.open("w", encoding="utf-8") as out:
+        for line in lines:
+            body = {
+                "model": "gpt-4.1-mini",
+                "choices": [{"index": 0, "message": {"role": "assistant", "content": "Answer: 1"}, "finish_reason": "stop"}],
+                "usage": {"prompt_tokens": 100, "completion_tokens": 4, "total_tokens": 104},
+            }
+            out.write(json.dumps({"custom_id": line["custom_id"], "response": {"status_code": 200, "body": body}, "error": None}) + "\n")
+    taken = call("import", data, output, "-o", run)
+    assert taken.code == 0, taken.err
+    responses = load_run(run).responses
+    assert set(responses["status"]) == {"answered"}
+    assert responses["cost"].sum() == pytest.approx(len(lines) * 232e-6 / 2)
+    assert not server.log
+
+
+def test_an_import_in_which_nothing_succeeded_ends_with_4(asked, call, data, tmp_path):
+    run = tmp_path / "run"
+    written = json.loads(asked(run, "--batch-out", "--json").out)
+    ids = [json.loads(line)["custom_id"] for line in Path(written["files"][0]).read_text(encoding="utf-8").splitlines()]
+    error = {"code": "batch_expired", "message": "too late"}
+    output = tmp_path / "output.jsonl"
+    output.write_text("".join(json.dumps({"custom_id": id_, "response": None, "error": error}) + "\n" for id_ in ids))
+    expired = call("import", data, output, "-o", run)
+    assert expired.code == 4
+    assert "nothing of the batch was answered" in expired.err
+    output.write_text("".join(json.dumps({"custom_id": id_.partition("|")[0], "error": error}) + "\n" for id_ in ids))
+    foreign = call("import", data, output, "-o", tmp_path / "foreign")
+    assert foreign.code == 4
+    assert f"all of its {len(ids)} outputs are of calls that failed" in foreign.err
+
+
+def test_the_variance_table_tells_what_moves_the_answers(asked, call, data, tmp_path):
+    assert asked(tmp_path / "run", "--orders", "scale,reversed", "--paraphrases", "0,1", "--samples", 2).code == 0
+    shown = call("variance", data, tmp_path / "run", "--bootstrap", 50)
+    assert shown.code == 0, shown.err
+    assert "persona" in shown.out
+    told = json.loads(call("variance", data, tmp_path / "run", "--bootstrap", 50, "--json", "-o", tmp_path / "v.csv").out)
+    assert {"persona", "order", "paraphrase"} <= {row["component"] for row in told["variance"]}
+    assert pl.read_csv(tmp_path / "v.csv").height == len(told["variance"])
+    wrong = call("variance", data, tmp_path / "run", "-o", tmp_path / "v.txt")
+    assert wrong.code == 2

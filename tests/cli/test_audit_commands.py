@@ -1,0 +1,184 @@
+"""`audit` and `power` as a user calls them: what they print, what they write, what they refuse."""
+
+import json
+
+import polars as pl
+import pytest
+
+from valuestrata import Audit
+from valuestrata.claims.fairness import AUDIT_VERDICTS, RULES
+from valuestrata.errors import InputDataError, MissingExtraError, UsageError
+from valuestrata.fairness.power.power import POWER
+from valuestrata.fairness.tables.schema import MEASURES
+from valuestrata.study import run_study
+from valuestrata.study.config import load_study
+
+FEW = ("--permutations", 40, "--bootstrap", 40)
+
+
+@pytest.fixture
+def asked(call, tiny):
+    """The tiny survey with two runs of test answers: one always first, one that refuses every second."""
+    built = call("build", tiny / "tiny.csv", "--survey", tiny / "tiny.yaml", "-o", tiny / "data")
+    assert built.code == 0, built.err
+    pairs = pl.read_parquet(tiny / "data" / "splits.parquet").filter(pl.col("part") == "test")["pair_id"]
+    for name, answer in (("base", lambda k: "1"), ("tuned", lambda k: "I cannot answer that." if k % 2 == 0 else "2")):
+        rows = "".join(f'"{pair}","{answer(k)}"\n' for k, pair in enumerate(pairs))
+        (tiny / f"{name}.csv").write_text("custom_id,response\n" + rows)
+        taken = call("import", tiny / "data", tiny / f"{name}.csv", "-o", tiny / "runs" / name)
+        assert taken.code == 0, taken.err
+    return tiny
+
+
+def test_audit_prints_tables_and_verdicts_and_writes_a_folder(call, asked):
+    outcome = call(
+        "audit", asked / "data", asked / "runs" / "base", asked / "runs" / "tuned", "--against", "base", "-o", asked / "out", *FEW
+    )
+    assert outcome.code == 0, outcome.err
+    assert "Accuracy over" in outcome.out
+    assert "Noise alone" in outcome.out
+    assert "\ntuned:\n  - a third or more missing: 50\u00a0% of its answers are missing" in outcome.out
+    assert "baseline-item-mode:" not in outcome.out
+    assert "audit.html" in outcome.err
+    verdicts = pl.read_parquet(asked / "out" / "verdicts.parquet")
+    assert set(verdicts["rule"]) <= set(RULES)
+    assert set(verdicts["run"]) >= {"base", "tuned", "baseline-item-mode"}
+    # Who is refused was looked at without being asked for.
+    assert "refusal_rate" in pl.read_parquet(asked / "out" / "groups.parquet")["metric"].to_list()
+    assert set(pl.read_csv(asked / "out" / "changes.csv")["against"]) == {"base"}
+    assert "<html" in (asked / "out" / "audit.html").read_text()
+    assert r"\toprule" in (asked / "out" / "tex" / "disparity.tex").read_text()
+
+
+def test_audit_json_is_one_document_of_all_tables(call, asked):
+    words = ("audit", asked / "data", asked / "runs" / "base", "--metrics", "accuracy", "--json", *FEW)
+    outcome = call(*words)
+    document = json.loads(outcome.out)
+    assert set(document) == {"verdicts", "disparity", "groups", "gaps", "changes", "excess", "errs"}
+    assert list(document["verdicts"][0]) == list(AUDIT_VERDICTS.columns)
+    assert {row["metric"] for row in document["disparity"]} == {"accuracy"}
+    assert len([row for row in document["disparity"] if row["run"] == "base" and row["by"] == "all"]) == len(MEASURES)
+    assert document["changes"] == []
+    # The same call gives the same document.
+    assert call(*words).out == outcome.out
+    alone = json.loads(call(*words, "--baselines", "none").out)
+    assert {row["run"] for row in alone["groups"]} == {"base"}
+    assert "no-baseline" in {row["rule"] for row in alone["verdicts"]}
+
+
+def test_published_figures_are_put_beside_the_run_that_is_named(call, asked):
+    words = ("audit", asked / "data", asked / "runs" / "base", "--metrics", "accuracy", "--json", *FEW)
+    rows = json.loads(call(*words, "--published", "base=Sailor2-8B base").out)["disparity"]
+    found = {(row["run"], row["measure"]): row["published"] for row in rows if row["by"] == "all"}
+    assert (found["base", "norm_range"], found["base", "cv"], found["base", "gini"]) == (0.305, 0.101, None)
+    assert found["baseline-item-mode", "cv"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["--against", "nobody"], 2, "'nobody'"),
+        (["--metrics", "acuracy"], 2, "Did you mean 'accuracy'"),
+        (["--metrics", "bias"], 2, "who is served worse"),
+        (["--published", "base"], 2, "RUN=MODEL"),
+        (["--published", "base=GPT"], 2, "No disparities are published"),
+        (["--split", "papper"], 2, "Did you mean 'paper'"),
+        (["--permutations", "-1"], 2, "permutations"),
+        (["--mixed", "bays"], 2, "Did you mean 'bayes'"),
+    ],
+)
+def test_wrong_audits_are_refused_before_anything_is_written(call, asked, words, code, says):
+    outcome = call("audit", asked / "data", asked / "runs" / "base", "-o", asked / "out", *words)
+    assert outcome.code == code, outcome.err
+    assert says in outcome.err
+    assert "Traceback" not in outcome.err
+    assert not (asked / "out").exists()
+
+
+def test_power_says_what_could_be_seen_without_a_run(call, asked):
+    shown = call("power", asked / "data", "--items", 2, "--effect", 0.1)
+    assert shown.code == 0, shown.err
+    assert "no model was asked" in shown.out
+    assert "Chance to see .100" in shown.out
+    assert "Town, Country" in shown.out or "Country, Town" in shown.out
+    rows = json.loads(call("power", asked / "data", "--items", 2, "--effect", 0.1, "--json").out)["power"]
+    assert list(rows[0]) == list(POWER.columns)
+    levels = [row for row in rows if row["by"] == "level"]
+    # Either direction of the two attributes that are tested together; printed once.
+    assert [row["attribute"] for row in levels] == ["age_group", "age_group", "area", "area"]
+    assert sum(line.startswith(("age_group ", "area ")) for line in shown.out.splitlines()) == 2
+    for row in levels:
+        assert row["items"] == 2
+        assert 0 <= row["power"] <= 1
+
+
+@pytest.mark.parametrize(("words", "says"), [(["--effect", 2], "effect=2"), (["--items", 99], "items=99"), (["--metric", "w1"], "nmae")])
+def test_wrong_power_is_refused(call, asked, words, says):
+    outcome = call("power", asked / "data", *words)
+    assert (outcome.code, says in outcome.err) == (2, True), outcome.err
+
+
+STUDY = """
+name: tiny
+survey: {file: tiny.csv, codebook: tiny.yaml}
+build: {draws: 50}
+models: [{model: baseline:nearest-parent, name: parent}, {model: baseline:item-mode, name: mode}]
+score: {bootstrap: 40, baselines: none}
+"""
+
+
+def test_a_study_audits_where_it_is_asked_to(tiny):
+    (tiny / "study.yaml").write_text(STUDY + "audit: {against: mode, permutations: 40}\n")
+    result = run_study(load_study(tiny / "study.yaml"))
+    assert isinstance(result.audit, Audit)
+    assert set(result.audit.changes.select("run", "against").rows()) == {("parent", "mode")}
+    folder = tiny / "runs" / "tiny"
+    assert (folder / "audit" / "audit.html").is_file()
+    assert (folder / "tables" / "audit_gaps.csv").is_file()
+    assert '<section id="audit"' in result.report.read_text()
+
+
+def test_audit_true_is_an_audit_and_false_or_nothing_is_none(tiny):
+    for line, wanted in (("audit: true\n", True), ("audit: false\n", False), ("", False)):
+        (tiny / "study.yaml").write_text(STUDY + line)
+        study = load_study(tiny / "study.yaml")
+        assert (study.audit is not None) == wanted
+    assert study.audit is None
+    assert run_study(study).audit is None
+    assert not (tiny / "runs" / "tiny" / "audit").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "error", "says"),
+    [
+        ("audit: {against: mood}", UsageError, "Did you mean 'mode'"),
+        ("audit: {metrics: [acuracy]}", InputDataError, "Did you mean 'accuracy'"),
+        ("audit: {agianst: mode}", InputDataError, "against"),
+        ("audit: {mixed: bays}", InputDataError, "audit.mixed.*'penalised' or 'bayes'"),
+    ],
+)
+def test_a_misspelt_audit_is_refused(tiny, line, error, says):
+    (tiny / "study.yaml").write_text(STUDY + line + "\n")
+    with pytest.raises(error, match=says):
+        run_study(load_study(tiny / "study.yaml"))
+
+
+def test_a_posterior_without_its_library_is_refused_before_anything_is_done(tiny, call, asked, monkeypatch):
+    monkeypatch.setattr("valuestrata.fairness.assemble.find_spec", lambda name: None)
+    outcome = call("audit", asked / "data", asked / "runs" / "base", "--mixed", "bayes", "-o", asked / "out", *FEW)
+    assert outcome.code == 2, outcome.err
+    assert "valuestrata[bayes]" in outcome.err
+    assert not (asked / "out").exists()
+    (tiny / "study.yaml").write_text(STUDY + "audit: {mixed: bayes}\n")
+    with pytest.raises(MissingExtraError, match="bayes"):
+        run_study(load_study(tiny / "study.yaml"))
+    assert not (tiny / "runs" / "tiny" / "runs").exists()
+
+
+def test_importing_the_room_does_not_hide_the_function():
+    import valuestrata as vs
+    import valuestrata.fairness.power.power
+
+    with pytest.raises(UsageError, match="bootstrap=-1"):
+        vs.audit(None, [], bootstrap=-1)
+    assert valuestrata.fairness.audit is vs.audit

@@ -1,0 +1,299 @@
+"""The command line on a small survey: every command, its JSON, its exit codes, and what it leaves behind."""
+
+import json
+import subprocess
+import sys
+
+import polars as pl
+import pytest
+
+from tests.cli.conftest import write_survey
+from valuestrata.respondents.baselines import LADDER
+
+
+def build(call, folder, *more):
+    return call("build", folder / "tiny.csv", "--survey", folder / "tiny.yaml", "-o", folder / "data", *more)
+
+
+def test_help_names_every_command(call):
+    shown = call("--help").out
+    for command in ("demo", "describe", "build", "landscape", "ask", "import", "score", "report", "run", "codebook", "simulate", "leakage"):
+        assert command in shown
+
+
+def test_from_file_to_scores(call, tiny):
+    assert call("describe", tiny / "tiny.csv", "--survey", tiny / "tiny.yaml").code == 0
+    built = build(call, tiny)
+    assert built.code == 0, built.err
+    assert "3 items x" in built.out
+    assert "Work" in call("landscape", tiny / "data").out
+    for kind in ("uniform", "midpoint", "item-mode", "nearest-parent"):
+        asked = call("ask", tiny / "data", "--model", f"baseline:{kind}", "-o", tiny / "runs" / kind)
+        assert asked.code == 0, asked.err
+    scored = call("score", tiny / "data", *(tiny / "runs" / k for k in ("item-mode", "uniform")), "--bootstrap", 50, "--json")
+    assert scored.code == 0, scored.err
+    document = json.loads(scored.out)
+    assert {row["run"] for row in document["baselines"]} == {f"baseline-{kind}" for kind in LADDER if kind not in ("item-mode", "uniform")}
+    assert {row["rule"] for row in document["verdicts"] if row["run"] == "uniform"} >= {"below-item-mode", "below-nearest-parent"}
+    rows = document["scores"]
+    accuracy = {row["run"]: row["value"] for row in rows if row["by"] == "all" and row["metric"] == "accuracy"}
+    assert list(accuracy) == ["item-mode", "uniform"]
+    # A guess among four, two and ten codes over equally many pairs of each.
+    data = pl.read_parquet(tiny / "data" / "splits.parquet").filter(pl.col("part") == "test")
+    options = {"Q1": 4, "Q2": 2, "Q3": 10}
+    assert accuracy["uniform"] == pytest.approx(sum(1 / options[i] for i in data["item"]) / len(data))
+    reported = call("report", tiny / "data", tiny / "runs" / "item-mode", "-o", tiny / "report.html", "--bootstrap", 50)
+    assert reported.code == 0, reported.err
+    assert (tiny / "report.html").read_text().startswith("<!DOCTYPE html>") or "<html" in (tiny / "report.html").read_text()
+    assert (tiny / "tables" / "headline.csv").is_file()
+
+
+def test_baselines_beside_a_run_are_answered_once_and_can_be_left_out(call, tiny):
+    build(call, tiny)
+    call("ask", tiny / "data", "--model", "baseline:uniform", "-o", tiny / "run")
+    words = ("score", tiny / "data", tiny / "run", "--bootstrap", 50)
+    alone = call(*words, "--baselines", "none")
+    assert "baseline-item-mode" not in alone.out
+    beside = call(*words, "--baselines", "cheap")
+    assert "below the item-mode baseline" in beside.out
+    kept = sorted((tiny / "data" / "ladder").rglob("responses.parquet"))
+    assert {file.parent.name for file in kept} == {"baseline-midpoint", "baseline-item-mode", "baseline-nearest-parent"}
+    times = [file.stat().st_mtime_ns for file in kept]
+    assert call(*words, "--baselines", "cheap").out == beside.out
+    assert [file.stat().st_mtime_ns for file in kept] == times
+    assert "Did you mean 'item-mode'" in call(*words, "--baselines", "item-mod").err
+    build(call, tiny)
+    assert not (tiny / "data" / "ladder").exists()
+
+
+def test_a_place_that_cannot_be_written_is_named(call, tiny):
+    outcome = build(call, tiny, "-o", "/proc/nowhere/data")
+    assert outcome.code == 2
+    assert "/proc/nowhere" in outcome.err
+    assert "Traceback" not in outcome.err
+    # The name that was given, and not that of a temporary beside it.
+    made = call("simulate", "-o", "/proc/x.sav", "--items", 2, "--respondents", 50)
+    assert made.code == 2
+    assert "valuestrata: /proc/x.sav: " in made.err
+
+
+def test_a_damaged_ladder_is_answered_again(call, tiny):
+    build(call, tiny)
+    call("ask", tiny / "data", "--model", "baseline:uniform", "-o", tiny / "run")
+    words = ("score", tiny / "data", tiny / "run", "--bootstrap", 50, "--baselines", "cheap")
+    first = call(*words).out
+    for damage in ("table", "rows", "document", "key"):
+        folder = next((tiny / "data" / "ladder").rglob("baseline-nearest-parent"))
+        table = folder / "responses.parquet"
+        if damage == "table":
+            table.write_bytes(table.read_bytes()[:100])
+        elif damage == "rows":
+            pl.read_parquet(table).head(2).write_parquet(table)
+        elif damage == "document":
+            (folder / "run.json").write_text("{")
+        else:
+            document = json.loads((folder / "run.json").read_text())
+            (folder / "run.json").write_text(json.dumps(document | {"key": "another"}))
+            pl.read_parquet(table).with_columns(pl.lit(None, dtype=pl.Int64).alias("answer")).write_parquet(table)
+        again = call(*words)
+        assert again.code == 0, again.err
+        assert again.out == first, damage
+
+
+def test_a_baseline_is_judged_only_where_it_did_not_train(call, tiny):
+    build(call, tiny)
+    call("ask", tiny / "data", "--model", "baseline:item-mode", "-o", tiny / "paper")
+    call("ask", tiny / "data", "--model", "baseline:item-mode", "--split", "unseen-level", "--fold", 0, "-o", tiny / "fold")
+    for command in ("score", "audit"):
+        for words, says in (
+            (("paper", "--split", "unseen-item"), "fitted to the training pairs of 'paper'"),
+            (("paper", "--split", "paper+disjoint"), "Ask it again with --split paper+disjoint"),
+            (("fold", "--split", "unseen-level"), "'unseen-level', fold 0"),
+            (("fold", "--split", "unseen-level", "--fold", 1), "--split unseen-level --fold 1"),
+        ):
+            outcome = call(command, tiny / "data", tiny / words[0], *words[1:], "--bootstrap", 50)
+            assert outcome.code == 2, (command, words)
+            assert says in outcome.err
+    right = call("score", tiny / "data", tiny / "fold", "--split", "unseen-level", "--fold", 0, "--bootstrap", 50, "--baselines", "cheap")
+    assert right.code == 0, right.err
+
+
+def test_merged_levels_make_another_data_set(call, tiny):
+    prints = []
+    for merged in ("Everywhere: [Town, Country]", "Anywhere: [Country, Town]"):
+        (tiny / "levels.yaml").write_text(f"area: {{{merged}}}\n")
+        made = build(call, tiny, "--levels", tiny / "levels.yaml")
+        assert made.code == 0, made.err
+        prints.append(json.loads((tiny / "data" / "dataset.json").read_text())["fingerprint"])
+    build(call, tiny)
+    prints.append(json.loads((tiny / "data" / "dataset.json").read_text())["fingerprint"])
+    assert len(set(prints)) == 3
+    build(call, tiny)
+    assert json.loads((tiny / "data" / "dataset.json").read_text())["fingerprint"] == prints[2]
+
+
+def test_the_same_people_do_not_train_and_test(call, tiny):
+    build(call, tiny)
+    call("build", tiny / "tiny.csv", "--survey", tiny / "tiny.yaml", "-o", tiny / "again", "--seed", 5)
+    asked = call(
+        "ask", tiny / "data", "--model", "baseline:item-mode", "--split", "transfer", "--train-on", tiny / "again", "-o", tiny / "r"
+    )
+    assert asked.code == 2
+    assert "the very people who test it" in asked.err
+
+
+def test_differences_from_a_named_run_are_printed(call, tiny):
+    build(call, tiny)
+    call("ask", tiny / "data", "--model", "baseline:uniform", "-o", tiny / "run")
+    words = ("score", tiny / "data", tiny / "run", "--bootstrap", 50, "--baselines", "cheap")
+    shown = call(*words, "--against", "baseline-item-mode")
+    assert "Paired differences: run less baseline-item-mode" in shown.out
+    assert call(*words, "-o", tiny / "out.xlsx").code == 2
+
+
+def test_leakage_is_printed(call, tiny):
+    build(call, tiny)
+    rows = {row["scheme"]: row for row in json.loads(call("leakage", tiny / "data", "--json").out)["leakage"]}
+    assert rows["paper"]["shared_mean"] == 1
+    assert rows["paper+disjoint"]["shared_mean"] == 0
+    shown = call("leakage", tiny / "data").out
+    assert "unseen-both" in shown
+    assert " ".join(shown.split()).startswith("scheme folds train a fold validation a fold test a fold test pairs")
+
+
+def test_asking_again_asks_nothing(call, tiny):
+    build(call, tiny)
+    arguments = ("ask", tiny / "data", "--model", "baseline:item-mode", "-o", tiny / "run", "--json")
+    first = json.loads(call(*arguments).out)
+    again = json.loads(call(*arguments).out)
+    assert first["asked"] > 0
+    assert again["asked"] == 0
+    assert again["left"] == 0
+
+
+def test_dry_run_writes_nothing(call, tiny):
+    shown = build(call, tiny, "--dry-run")
+    assert shown.code == 0
+    assert "age_x_area" in shown.out
+    assert not (tiny / "data").exists()
+
+
+def test_paper_preset_prints_the_published_counts(call, tiny):
+    shown = build(call, tiny, "--preset", "paper")
+    assert shown.code == 0, shown.err
+    assert "10,177" in shown.out
+
+
+def test_one_json_document_and_nothing_else(call, tiny):
+    assert json.loads(build(call, tiny, "--json").out)["counts"]["items"] == 3
+    described = call("describe", tiny / "tiny.csv", "--survey", tiny / "tiny.yaml", "--json")
+    assert isinstance(json.loads(described.out), dict)
+    assert isinstance(json.loads(call("landscape", tiny / "data", "--json").out), dict)
+
+
+def test_import_takes_published_outputs(call, tiny):
+    build(call, tiny)
+    pairs = pl.read_parquet(tiny / "data" / "splits.parquet").filter(pl.col("part") == "test")["pair_id"]
+    (tiny / "out.csv").write_text("custom_id,response\n" + "".join(f'"{pair}","Answer: 2"\n' for pair in pairs))
+    taken = call("import", tiny / "data", tiny / "out.csv", "-o", tiny / "runs" / "published")
+    assert taken.code == 0, taken.err
+    responses = pl.read_parquet(tiny / "runs" / "published" / "responses.parquet")
+    assert responses["answer"].to_list() == [2] * len(pairs)
+    assert call("score", tiny / "data", tiny / "runs" / "published", "--bootstrap", 0).code == 0
+    assert "--numbers" not in taken.err
+    (tiny / "out.csv").write_text("custom_id,response\n" + "".join(f'"{pair}","99"\n' for pair in pairs))
+    doubted = call("import", tiny / "data", tiny / "out.csv", "-o", tiny / "runs" / "published", "--json")
+    assert "import with --numbers position" in doubted.err
+    assert json.loads(doubted.out)["counts"]["invalid_code"] == len(pairs)
+    assert "negative" in call("import", "--help").out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["build", "absent.csv", "-o", "x"], 3, "absent.csv"),
+        (["score", "nowhere", "run"], 3, "dataset.json is missing"),
+        (["ask", "nowhere", "--model", "baseline:uniform", "-o", "x"], 3, "dataset.json"),
+        (["frobnicate"], 2, "frobnicate"),
+        (["build", "tiny.csv", "--survey", "tinny", "-o", "x"], 2, "tinny"),
+        (["build", "tiny.csv", "--survey", "tiny.yaml"], 2, "-o"),
+        (["build", "tiny.csv", "--survey", "tiny.yaml", "--preset", "papers", "-o", "x"], 2, "'paper'"),
+        (["build", "tiny.csv", "--survey", "tiny.yaml", "--strata", "sex_x_agee", "-o", "x"], 2, "sex_x_age"),
+        (["run", "absent.yaml"], 3, "absent.yaml"),
+        (["codebook", "draft", "tiny.csv"], 3, "tiny.csv"),
+    ],
+)
+def test_wrong_calls_and_bad_data_have_their_exit_codes(call, tiny, monkeypatch, words, code, says):
+    monkeypatch.chdir(tiny)
+    before = sorted(tiny.iterdir())
+    outcome = call(*words)
+    assert outcome.code == code, outcome.err
+    assert says in outcome.err
+    assert "Traceback" not in outcome.err
+    assert sorted(tiny.iterdir()) == before, "something half-written was left behind"
+
+
+def test_unknown_model_and_split_are_refused_by_name(call, tiny):
+    build(call, tiny)
+    wrong = call("ask", tiny / "data", "--model", "baseline:item-mood", "-o", tiny / "run")
+    assert (wrong.code, "item-mode" in wrong.err) == (2, True)
+    wrong = call("ask", tiny / "data", "--model", "baseline:uniform", "-o", tiny / "run", "--split", "papper")
+    assert (wrong.code, "Did you mean 'paper'" in wrong.err) == (2, True)
+    wrong = call("ask", tiny / "data", "--model", "gguf:" + str(tiny / "tiny.csv"), "-o", tiny / "run")
+    assert wrong.code in (2, 3)
+    assert not (tiny / "run").exists()
+
+
+def test_a_run_of_another_data_set_is_refused(call, tiny, tmp_path_factory):
+    build(call, tiny)
+    call("ask", tiny / "data", "--model", "baseline:uniform", "-o", tiny / "run")
+    elsewhere = tmp_path_factory.mktemp("other")
+    write_survey(elsewhere, Q2=lambda person: 1 + person % 2)
+    build(call, elsewhere)
+    outcome = call("score", elsewhere / "data", tiny / "run")
+    assert outcome.code == 3
+    assert "run" in outcome.err
+
+
+def test_a_data_set_of_another_survey_is_not_replaced(call, tiny):
+    build(call, tiny)
+    (tiny / "other.yaml").write_text((tiny / "tiny.yaml").read_text().replace("survey: tiny", "survey: other"))
+    outcome = call("build", tiny / "tiny.csv", "--survey", tiny / "other.yaml", "-o", tiny / "data")
+    assert outcome.code == 3
+    assert "'tiny'" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "says"),
+    [
+        ("wt", lambda person: 0, "wt"),
+        ("wt", lambda person: -1 if person == 3 else 1 + person % 2, "wt"),
+        ("id", lambda person: person // 2, "id"),
+    ],
+)
+def test_bad_columns_are_named(call, tmp_path, column, value, says):
+    write_survey(tmp_path, **{column: value})
+    outcome = build(call, tmp_path)
+    assert outcome.code == 3
+    assert says in outcome.err
+    assert "tiny.csv" in outcome.err
+    assert not (tmp_path / "data").exists()
+
+
+def test_the_installed_command_runs():
+    done = subprocess.run([sys.executable, "-m", "valuestrata", "--help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "describe" in done.stdout
+
+
+def test_a_weight_that_is_not_used_may_be_bad(call, tmp_path):
+    write_survey(tmp_path, wt=lambda person: -1)
+    assert build(call, tmp_path).code == 3
+    assert build(call, tmp_path, "--unweighted").code == 0
+
+
+def test_a_constant_weight_is_said(call, tmp_path):
+    write_survey(tmp_path, wt=lambda person: 1)
+    built = build(call, tmp_path)
+    assert built.code == 0
+    assert "unweighted" in built.err

@@ -1,0 +1,157 @@
+"""One YAML -> everything, resumed where it stopped, and refused where it is misspelt."""
+
+import re
+
+import polars as pl
+import pytest
+
+from valuestrata.errors import InputDataError, UsageError
+from valuestrata.study import run_study
+from valuestrata.study.config import load_study
+
+STUDY = """
+name: tiny
+survey: {file: tiny.csv, codebook: tiny.yaml}
+build: {draws: 50}
+models:
+  - baseline:item-mode
+  - {model: baseline:nearest-parent, name: parent}
+score: {bootstrap: 50, baselines: cheap}
+"""
+
+
+def test_a_study_does_everything_and_then_nothing(tiny):
+    (tiny / "study.yaml").write_text(STUDY)
+    told: list[str] = []
+    result = run_study(load_study(tiny / "study.yaml"), say=told.append)
+    folder = tiny / "runs" / "tiny"
+    assert result.report == folder / "report.html"
+    for name in ("data/dataset.json", "runs/parent/responses.parquet", "runs/baseline-item-mode/run.json", "scores.parquet", "study.yaml"):
+        assert (folder / name).is_file(), name
+    runs = {"baseline-item-mode", "parent", "baseline-uniform", "baseline-midpoint"}
+    for table in ("scores", "relative", "structure"):
+        assert set(pl.read_parquet(folder / f"{table}.parquet")["run"]) == runs
+    assert pl.read_parquet(folder / "comparisons.parquet").height > 0
+    assert set(pl.read_parquet(folder / "verdicts.parquet")["rule"]) >= {"below-item-mode", "below-nearest-parent"}
+    assert any("building" in line for line in told)
+
+    built = (folder / "data" / "dataset.json").stat().st_mtime_ns
+    stored = {file: file.read_bytes() for file in (folder / "runs").glob("*/store/*")}
+    assert stored
+    told.clear()
+    again = run_study(load_study(tiny / "study.yaml"), say=told.append)
+    assert any("built before" in line for line in told)
+    assert sum("asked before" in line for line in told) == 2
+    assert (folder / "data" / "dataset.json").stat().st_mtime_ns == built
+    assert {file: file.read_bytes() for file in (folder / "runs").glob("*/store/*")} == stored
+    assert again.scores.equals(result.scores)
+
+
+def test_a_changed_file_is_built_again(tiny):
+    (tiny / "study.yaml").write_text(STUDY.replace("runs", "x"))
+    first = run_study(load_study(tiny / "study.yaml"))
+    text = (tiny / "tiny.csv").read_text().splitlines()
+    (tiny / "tiny.csv").write_text("\n".join(text[:-30]) + "\n")
+    (tiny / "study.yaml").write_text(STUDY.replace("name: tiny", "name: second"))
+    second = run_study(load_study(tiny / "study.yaml"))
+    assert second.dataset.meta["respondents"] == first.dataset.meta["respondents"] - 30
+
+
+PLAN = """
+plan:
+  metric: nmae
+  comparisons:
+    - {run: parent, against: baseline-midpoint}
+    - {run: parent, against: baseline-uniform, metric: accuracy, by: level, key: "area=Town"}
+"""
+
+
+def test_what_a_plan_declared_is_told_from_what_was_looked_for_later(tiny):
+    told: list[str] = []
+    (tiny / "study.yaml").write_text(STUDY + PLAN)
+    first = run_study(load_study(tiny / "study.yaml"), say=told.append)
+    assert any("was declared at" in line and "before any answer" in line for line in told)
+    declared = first.assessment.comparisons.filter(pl.col("status") == "declared")
+    columns = ("run", "against", "metric", "by", "key", "adjustment")
+    assert set(declared.select(columns).rows()) == {
+        ("parent", "baseline-midpoint", "nmae", "all", "all", "holm"),
+        ("parent", "baseline-uniform", "accuracy", "level", "area=Town", "holm"),
+    }
+    rest = first.assessment.comparisons.filter(pl.col("status") != "declared")
+    assert set(rest["status"]) == {"exploratory"}
+    assert set(rest["adjustment"].drop_nulls()) == {"benjamini-hochberg"}
+    assert first.assessment.plan is not None
+    assert first.assessment.plan.hash[:12] in first.report.read_text()
+
+    # A threshold moved after the answers declares nothing any more; the page says so.
+    (tiny / "study.yaml").write_text(STUDY + PLAN.replace("metric: nmae", "metric: nmae\n  thresholds: {smallest_gap: 0.5}"))
+    second = run_study(load_study(tiny / "study.yaml"), say=told.append)
+    assert set(second.assessment.comparisons["status"]) == {"exploratory"}
+    assert "was changed at" in second.report.read_text()
+
+    (tiny / "study.yaml").write_text(STUDY + PLAN)
+    back = run_study(load_study(tiny / "study.yaml"))
+    assert back.assessment.comparisons.equals(first.assessment.comparisons)
+
+
+def test_a_plan_that_names_no_run_is_refused(tiny):
+    (tiny / "study.yaml").write_text(STUDY + PLAN.replace("run: parent, against: baseline-midpoint", "run: parents, against: parent"))
+    with pytest.raises(UsageError, match=r"'parents', which this study does not make\. Did you mean 'parent'"):
+        run_study(load_study(tiny / "study.yaml"))
+    assert not (tiny / "runs" / "tiny" / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("area=Town", "area=Twon", "names the level 'area=Twon', of which no pair is asked. Did you mean 'area=Town'"),
+        ("- baseline:item-mode", "- baseline:item-mod", "There is no baseline 'item-mod'"),
+        ("- baseline:item-mode", "- control:shuffled-persona@baseline:item-mode", "a baseline reads no persona"),
+        ("name: tiny", "name: tiny\nsplit: {scheme: papr}", "Did you mean 'paper'"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_is_declared_or_asked(tiny, old, new, says):
+    (tiny / "study.yaml").write_text((STUDY + PLAN).replace(old, new))
+    with pytest.raises(UsageError, match=re.escape(says)):
+        run_study(load_study(tiny / "study.yaml"))
+    assert not (tiny / "runs" / "tiny" / "runs").exists()
+    assert not (tiny / "runs" / "tiny" / "plan.json").exists()
+
+
+def test_tables_say_which_plan_they_stand_under(tiny):
+    (tiny / "study.yaml").write_text(STUDY + PLAN)
+    result = run_study(load_study(tiny / "study.yaml"))
+    assert result.assessment.plan is not None
+    for table in ("scores", "comparisons", "verdicts"):
+        found = pl.read_parquet_metadata(tiny / "runs" / "tiny" / f"{table}.parquet")
+        assert found["valuestrata_plan"] == result.assessment.plan.hash
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("baselines: cheap", "baselines: chaep", "Did you mean 'cheap'"),
+        ("build:", "biuld:", "Did you mean 'build'"),
+        ("draws:", "drawz:", "build.drawz' is not known. Did you mean 'draws'"),
+        ("name: parent", "nam: parent", "Did you mean 'name'"),
+        ("draws: 50", "draws: many", "build.draws"),
+        ("models:\n  - baseline:item-mode\n  - {model: baseline:nearest-parent, name: parent}", "models: []", "models"),
+        ("name: tiny", "name: [", "YAML"),
+    ],
+)
+def test_a_misspelt_study_is_refused_with_the_right_key(tiny, old, new, says):
+    (tiny / "study.yaml").write_text(STUDY.replace(old, new))
+    with pytest.raises(InputDataError, match=says.replace(".", r"\.")) as error:
+        load_study(tiny / "study.yaml")
+    assert "study.yaml" in str(error.value)
+
+
+def test_two_models_of_one_name_are_refused(tiny):
+    (tiny / "study.yaml").write_text(STUDY.replace("name: parent", "name: baseline-item-mode"))
+    with pytest.raises(UsageError, match="would both write the run"):
+        load_study(tiny / "study.yaml")
+
+
+def test_a_numeric_country_is_a_country(tiny):
+    (tiny / "study.yaml").write_text(STUDY.replace("codebook: tiny.yaml", "codebook: tiny.yaml, countries: [702, SGP]"))
+    assert load_study(tiny / "study.yaml").survey.countries == ["702", "SGP"]

@@ -1,0 +1,184 @@
+"""A study run again: from what it wrote of itself, and after the files of a model were touched or changed."""
+
+import json
+import os
+
+import pytest
+import yaml
+
+from tests.respondents.tiny import save_tiny
+from valuestrata.building import BuildSettings, paper_preset
+from valuestrata.errors import InputDataError
+from valuestrata.files import read_json
+from valuestrata.study import resume as standing
+from valuestrata.study import run_study
+from valuestrata.study.config import load_study
+from valuestrata.study.data import write_resolved
+from valuestrata.study.model_spec import files_of, is_hosted
+from valuestrata.study.resume import FileMark, changed, marks_of
+
+STUDY = """
+name: again
+output: out
+survey: {file: tiny.csv, codebook: tiny.yaml}
+build: {draws: 20}
+models: ["baseline:item-mode"]
+score: {bootstrap: 0, baselines: none}
+report: {published: false}
+"""
+
+
+def run(path):
+    told: list[str] = []
+    return run_study(load_study(path), say=told.append), told
+
+
+def test_a_minimum_written_out_is_the_same_as_the_default(tiny):
+    prints = []
+    for number, minimum in enumerate(("", ", min_valid: 30", ", min_valid: 30.0")):
+        text = STUDY.replace("draws: 20", f"draws: 20{minimum}").replace("output: out", f"output: out{number}")
+        (tiny / "study.yaml").write_text(text)
+        prints.append(run(tiny / "study.yaml")[0].dataset.fingerprint)
+    assert len(set(prints)) == 1
+    for settings in (BuildSettings(), BuildSettings(min_valid=30), paper_preset(BuildSettings())):
+        assert type(settings.min_valid) is float
+
+
+def test_the_study_that_was_written_is_the_study_wherever_it_is_called_from(tiny, monkeypatch):
+    (tiny / "mine.yaml").write_text(
+        "name: mine\nuser: '{persona_in_place} {question} {options} {reply}'\nreply: 'Answer: {first} to {last}'\n"
+    )
+    monkeypatch.chdir(tiny)
+    (tiny / "study.yaml").write_text(STUDY + "ask: {template: mine.yaml}\n")
+    first, _ = run("study.yaml")
+    written = tiny / "out" / "study.yaml"
+    text = written.read_text()
+    assert str(tiny) not in text
+    for place in (tiny, tiny / "out"):
+        monkeypatch.chdir(place)
+        again, told = run(os.path.relpath(written))
+        assert "data set: built before, kept" in told
+        assert any("asked before, kept" in line for line in told)
+        assert again.scores.equals(first.scores)
+        assert written.read_text() == text
+    assert not (tiny / "out" / "out").exists()
+
+
+def test_a_null_that_says_something_is_kept(tiny):
+    hosted = {"model": "ollama/m", "temperature": None, "extra": {"max_tokens": None, "options": {"top_k": None}}, "prices": [1.0, 2.0]}
+    (tiny / "study.yaml").write_text(yaml.safe_dump({**yaml.safe_load(STUDY), "models": [hosted]}))
+    study = load_study(tiny / "study.yaml")
+    study.folder.mkdir()
+    write_resolved(study)
+    (written,) = yaml.safe_load((tiny / "out" / "study.yaml").read_text())["models"]
+    assert written["temperature"] is None
+    assert written["extra"] == hosted["extra"]
+    # Where a null is the default, the key is left out.
+    assert "max_new_tokens" not in written
+    assert load_study(tiny / "out" / "study.yaml").models == study.models
+
+
+def test_files_of_a_model_are_known_again_by_what_is_in_them(tmp_path):
+    model, adapter = tmp_path / "model", tmp_path / "adapter"
+    for folder in (model, adapter):
+        folder.mkdir()
+    for file in (model / "config.json", model / "model.safetensors", model / "README.md", adapter / "adapter_config.json"):
+        file.write_text("1234")
+    (tmp_path / "m.gguf").write_bytes(b"GGUF")
+    found = [file.name for file in files_of(f"vllm:{model}+{adapter}")]
+    assert found == ["adapter_config.json", "config.json", "model.safetensors"]
+    assert files_of(f"control:no-persona@gguf:{tmp_path / 'm.gguf'}") == [tmp_path / "m.gguf"]
+    assert files_of("hf:ORG/NAME") == files_of("openai/gpt-4.1-mini") == files_of("baseline:uniform") == []
+
+    files = files_of(f"hf:{model}")
+    before = marks_of(files, {})
+    weights = model / "model.safetensors"
+    os.utime(weights, ns=(0, 0))
+    assert changed(before, marks_of(files, before)) == ([], [])
+    weights.write_text("1235")
+    assert changed(before, marks_of(files, before)) == ([str(weights)], [])
+    # What is gone is not needed by a run that is complete.
+    assert changed(before, marks_of(files[:1], before)) == ([], [])
+
+
+def test_large_files_are_known_by_size_and_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(standing, "_HASHED_UP_TO", 3)
+    file = tmp_path / "weights"
+    file.write_text("1234")
+    before = marks_of([file], {})
+    assert before[str(file)] == FileMark(4, file.stat().st_mtime_ns, None)
+    assert changed(before, marks_of([file], before)) == ([], [])
+    os.utime(file, ns=(0, 0))
+    assert changed(before, marks_of([file], before)) == ([], [str(file)])
+    file.write_text("12345")
+    assert changed(before, marks_of([file], before)) == ([str(file)], [])
+
+
+@pytest.mark.parametrize(
+    ("word", "hosted"),
+    [
+        ("openai/gpt-4.1-mini", True),
+        ("control:shuffled-persona@ollama/llama3:8b", True),
+        ("control:no-persona@embedded", False),
+        ("embedded", False),
+        ("hf:ORG/NAME", False),
+        ("vllm:ORG/NAME", False),
+        ("baseline:uniform", False),
+    ],
+)
+def test_who_may_be_paid_is_known_by_the_word(word, hosted):
+    assert is_hosted(word) is hosted
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_weights_changed_in_place_are_not_passed_off_as_the_old_ones(tiny):
+    pytest.importorskip("torch", reason="needs the extra `local`")
+    pytest.importorskip("transformers", reason="needs the extra `local`")
+    model = save_tiny(tiny / "model")
+    document = {**yaml.safe_load(STUDY), "models": [f"hf:{model}"], "ask": {"items": ["Q2"]}}
+    (tiny / "study.yaml").write_text(yaml.safe_dump(document))
+    result, _ = run(tiny / "study.yaml")
+    (one,) = result.asked
+    assert (one.left, one.kept) == (0, False)
+    weights = model / "model.safetensors"
+    os.utime(weights, ns=(0, 0))
+    _, told = run(tiny / "study.yaml")
+    assert any("asked before, kept" in line for line in told)
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(InputDataError, match=r"model\.safetensors is not what it was"):
+        run(tiny / "study.yaml")
+    # The old mark stays: with the old weights back, the run is what it was.
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert run(tiny / "study.yaml")[0].asked[0].kept
+    # Scored again where the model is no more.
+    for file in model.iterdir():
+        file.unlink()
+    model.rmdir()
+    assert run(tiny / "study.yaml")[0].asked[0].kept
+
+
+def test_another_model_under_the_name_of_a_run_is_refused_before_any_is_asked(tiny):
+    (tiny / "study.yaml").write_text(STUDY.replace('"baseline:item-mode"', "{model: baseline:item-mode, name: one}"))
+    run(tiny / "study.yaml")
+    models = "baseline:uniform, {model: baseline:nearest-parent, name: one}"
+    (tiny / "study.yaml").write_text(STUDY.replace('"baseline:item-mode"', models))
+    with pytest.raises(InputDataError, match=r"respondent\.name 'baseline:item-mode'.*remove the run's folder"):
+        run(tiny / "study.yaml")
+    assert not (tiny / "out" / "runs" / "baseline-uniform").exists()
+
+
+def test_a_mark_of_an_older_form_is_not_believed_and_a_broken_one_is_named(tiny):
+    (tiny / "study.yaml").write_text(STUDY)
+    run(tiny / "study.yaml")
+    marks = tiny / "out" / "asked.json"
+    whole = read_json(marks)
+    marks.write_text(json.dumps({"baseline-item-mode": whole["baseline-item-mode"]["request"]}))
+    _, told = run(tiny / "study.yaml")
+    assert "asking baseline-item-mode" in told
+    assert read_json(marks) == whole
+    marks.write_text(json.dumps({"baseline-item-mode": {"request": 1}}))
+    with pytest.raises(InputDataError, match=r"asked\.json.*Remove the file"):
+        run(tiny / "study.yaml")

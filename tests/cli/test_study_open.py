@@ -1,0 +1,160 @@
+"""A study with open questions: asked, judged, read and reported by one file, against a real server."""
+
+import polars as pl
+import pytest
+import yaml
+
+from tests.hosted.server import Act, Server, problem, said
+from tests.openended.protocol import chance_of, judges
+from valuestrata.errors import InputDataError, UsageError
+from valuestrata.openended.files import load_judgements, load_stances
+from valuestrata.responses.run.folder import load_run
+from valuestrata.study import run_study
+from valuestrata.study.config import load_study
+
+pytest.importorskip("openai", reason="needs the extra `api`")
+
+
+def talks(request):
+    """One server for all: `judge` compares, `reader` places answers, `gone` is not there, everybody else speaks and chooses."""
+    content, model = request.body["messages"][-1]["content"], request.body["model"]
+    if model == "gone":
+        return Act(status=404, document=problem("The model does not exist", "model_not_found"))
+    if "Verdict:" in content:
+        assert model == "judge"
+        return judges()(request)
+    if "Takes no stance" in content:
+        assert model == "reader"
+        return Act(document=said("Answer: 2"))
+    if "Reply with one number" in content:
+        return Act(document=said("Answer: 2"))
+    return Act(document=said(f"I give it weight {chance_of(model, content):.6f} in my life."))
+
+
+@pytest.fixture
+def server(monkeypatch):
+    for name in ("OPENAI_BASE_URL", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "OPENAI_COMPATIBLE_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    with Server(talks) as running:
+        yield running
+
+
+@pytest.fixture
+def study(tiny, server):
+    """A function that writes a study of models on the server and reads it; `openly` is its section `open`."""
+
+    def written(openly, *models, judge="judge", **sections):
+        def at(word, **more):
+            return {"model": f"openai-compatible/{word}", "base_url": server.url, "attempts": 1, **more}
+
+        if isinstance(openly, dict) and "reference" in openly:
+            openly = {"judges": [at(judge)], "readers": [at("reader")], **openly}
+        document = {
+            "name": "spoken",
+            "output": "out",
+            "survey": {"file": "tiny.csv", "codebook": "tiny.yaml"},
+            "build": {"draws": 20},
+            "ask": {"elicitation": "text"},
+            "models": [at(name, name=name) if not name.startswith("baseline:") else name for name in models],
+            "score": {"bootstrap": 20, "baselines": "uniform"},
+            "open": openly,
+            **sections,
+        }
+        (tiny / "study.yaml").write_text(yaml.safe_dump(document))
+        return load_study(tiny / "study.yaml")
+
+    return written
+
+
+def test_a_study_asks_judges_reads_and_reports_and_does_nothing_twice(study, server):
+    told = []
+    spoken = study({"reference": "gpt", "pairs_per_item": 2, "max_new_tokens": 60}, "base", "gpt", "baseline:item-mode")
+    found = run_study(spoken, say=told.append)
+    assert found.problems == []
+    folder = spoken.folder / "open"
+    assert sorted(path.name for path in (folder / "runs").iterdir()) == ["base", "gpt"]
+    base, gpt = (load_run(folder / "runs" / name, closed=False).responses for name in ("base", "gpt"))
+    items = found.dataset.items.height
+    assert set(base["pair_id"]) == set(gpt["pair_id"])
+    assert base.group_by("item").len()["len"].max() == 2
+    assert base.height <= 2 * items
+    assert {request.body["max_tokens"] for request in server.log} >= {60}
+    verdicts = load_judgements(folder / "judged" / "openai-compatible-judge").verdicts
+    # Three criteria, both orders.
+    assert verdicts.height == 6 * base.height
+    stances = load_stances(folder / "stances").stances
+    assert set(stances["run"]) == {"base", "gpt"}
+    assert stances.height == 2 * base.height
+    page = (folder / "open.html").read_text()
+    assert "spoken: open answers" in page
+    agreement = pl.read_csv(folder / "open-tables" / "closed_against_open.csv")
+    same = agreement.filter((pl.col("metric") == "same") & (pl.col("by") == "all"))
+    assert dict(same.select("run", "value").iter_rows()) == {"base": 1.0, "gpt": 1.0}
+    assert 'href="open/open.html"' in (spoken.folder / "report.html").read_text()
+    before = len(server.log)
+    again = run_study(load_study(spoken.folder / "study.yaml"))
+    assert len(server.log) == before
+    assert again.open is not None
+    assert all(one.kept for one in again.open.asked)
+
+
+def test_a_bare_yes_asks_and_nobody_judges(study, server):
+    found = run_study(study(True, "base", "gpt"))
+    folder = found.report.parent / "open"
+    assert found.open is not None
+    assert (found.open.judged, found.open.stances) == ((), None)
+    assert not (folder / "judged").exists()
+    assert (folder / "open.html").is_file()
+    assert not any("Verdict:" in request.body["messages"][-1]["content"] for request in server.log)
+
+
+def test_a_judge_that_is_not_there_is_told_and_the_rest_is_done(study):
+    found = run_study(study({"reference": "gpt", "pairs_per_item": 1, "criteria": ["value"]}, "base", "gpt", judge="gone"))
+    assert len(found.problems) == 1
+    assert "openai-compatible/gone as judge" in found.problems[0]
+    assert found.open is not None
+    assert found.open.judged == ()
+    assert found.open.stances is not None
+    assert found.open.report is not None
+
+
+def test_a_model_that_is_not_there_leaves_the_others(study):
+    found = run_study(study({"reference": "gone", "pairs_per_item": 1}, "base", "gone"))
+    assert any("nothing was judged: gone wrote no open answer" in problem for problem in found.problems)
+    assert found.open is not None
+    assert found.open.report is not None
+
+
+@pytest.mark.parametrize(
+    ("openly", "message"),
+    [
+        ({"reference": "gtp"}, "open.reference names the run 'gtp'.*Did you mean 'gpt'"),
+        ({"models": ["basis"]}, "open.models names 'basis'.*Did you mean 'base'"),
+        ({"reference": "gpt", "criteria": ["valeu"]}, "no criterion 'valeu'.*'value'"),
+        ({"topics": ["Nothing"]}, "Nothing"),
+        ({"readers": ["embeded"]}, "embeded"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_the_first_call(study, server, openly, message):
+    with pytest.raises(UsageError, match=f"(?s){message}"):
+        run_study(study(openly, "base", "gpt"))
+    assert server.log == []
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"open": {"judges": ["embedded"]}}, "name one of the study's runs under `reference`"),
+        ({"open": {"reference": "base"}}, "name a model under `judges`"),
+        ({"open": {"readers": ["embedded", "embedded"]}}, "`readers` names 'embedded' more than once"),
+        ({"tune": {"recipes": ["modal"]}}, "`tune` and `open` do not go together"),
+    ],
+)
+def test_what_contradicts_itself_is_refused_on_reading(study, sections, message):
+    with pytest.raises(InputDataError, match=message):
+        study(True, "base", **sections)
+
+
+def test_baselines_alone_write_nothing(study):
+    with pytest.raises(UsageError, match="asks language models, and the study has none"):
+        run_study(study(True, "baseline:item-mode"))

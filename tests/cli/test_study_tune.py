@@ -1,0 +1,192 @@
+"""A study that teaches a tiny model: once, again, and after it was stopped; with the page and the cards it leaves."""
+
+import json
+import shutil
+
+import polars as pl
+import pytest
+
+from tests.tuning.planted import tiny_folder
+from valuestrata.errors import InputDataError, RunFailedError, UsageError
+from valuestrata.study.ask import Asked
+from valuestrata.study.config import load_study
+
+pytest.importorskip("trl", reason="needs the extra `train`")
+
+STUDY = """
+name: taught
+output: out
+survey: {file: tiny.csv, codebook: tiny.yaml}
+build: {draws: 20}
+ask: {template: short.yaml}
+models: [{model: "hf:MODEL", name: tiny}, {model: "control:no-persona@hf:MODEL", name: alone}]
+tune:
+  recipes:
+    - recipe: modal
+      change: &quick
+        {learning_rate: 0.02, max_steps: 4, template: TEMPLATE, validation: {samples: 4, every: 9}, early_stopping: null}
+    - {recipe: distribution, change: *quick, controls: []}
+  controls: [no-persona, shuffled-persona]
+  splits: [paper]
+  forgetting: false
+score: {bootstrap: 60, baselines: "item-mode,nearest-parent"}
+audit: {permutations: 20}
+"""
+SHORT = 'name: short\nwho: "{profile}"\nwho_all: Someone\nuser: "{who}\\n{question}\\n{options}\\n{reply}"\nreply: "{first} to {last}"\n'
+RUNS = ["tiny", "tiny-modal", "tiny-modal@shuffled-persona", "tiny-modal-no-persona", "tiny-modal-shuffled-persona"]
+NOTHING = Asked("tiny", False, {"answered": 0, "failed": 3}, {"connection": 3}, 3, {}, error="down")
+RUNS += ["tiny-distribution", "tiny-distribution@shuffled-persona", "alone"]
+
+
+@pytest.fixture
+def place(tiny):
+    tiny_folder(tiny / "model")
+    (tiny / "short.yaml").write_text(SHORT)
+    return tiny
+
+
+def study_of(place, **changes):
+    text = STUDY
+    for before, after in changes.values():
+        assert before in text
+        text = text.replace(before, after)
+    text = text.replace("MODEL", str(place / "model")).replace("TEMPLATE", str(place / "short.yaml"))
+    (place / "study.yaml").write_text(text)
+    return load_study(place / "study.yaml")
+
+
+def run(study):
+    from valuestrata.study.tuning_study import run_generalisation
+
+    told: list[str] = []
+    return run_generalisation(study, say=told.append), told
+
+
+@pytest.mark.slow
+def test_one_file_teaches_asks_compares_and_is_kept(place):
+    result, _ = run(study_of(place))
+    assert result.problems == ()
+    table = result.table.filter(pl.col("metric") == "accuracy_expected")
+    assert table.filter(pl.col("role").is_in(["base", "tuned"]))["run"].to_list() == RUNS
+    assert set(table.filter(pl.col("role") == "baseline")["run"]) == {"baseline-item-mode", "baseline-nearest-parent"}
+
+    # The gain without personas and what personas add make the gain, on the same pairs.
+    gains = result.gains.filter((pl.col("metric") == "accuracy_expected") & (pl.col("recipe") == "modal"))
+    of = dict(gains.select("gain", "value").iter_rows())
+    assert of["taught"] == pytest.approx(of["control:no-persona"] + of["beyond:no-persona"])
+    values = dict(table.select("run", "value").iter_rows())
+    assert of["taught"] == pytest.approx(values["tiny-modal"] - values["tiny"])
+    assert of["over:item-mode"] == pytest.approx(values["tiny-modal"] - values["baseline-item-mode"])
+    assert set(gains.filter(pl.col("gain") == "taught")["status"]) == {"declared"}
+
+    # The control without a persona was taught and asked so: one answer an item, whoever is meant.
+    alone = pl.read_parquet(place / "out/asked/paper/runs/tiny-modal-no-persona/responses.parquet")
+    assert alone.group_by("item").agg(pl.col("answer").n_unique())["answer"].to_list() == [1] * alone["item"].n_unique()
+
+    page = (place / "out/generalisation.html").read_text()
+    assert "tiny-modal-no-persona" in page
+    assert "splits/paper/report.html" in page
+    assert (place / "out/splits/paper/audit/audit.html").is_file()
+    card = (place / "out/adapters/paper/tiny-modal/README.md").read_text()
+    assert "tiny-modal" in card
+    assert "attribute: " in card
+
+    # Again: nothing is taught or asked, and the figures are the same.
+    before = {file: file.stat().st_mtime_ns for file in (place / "out/adapters").rglob("*.safetensors")}
+    again, told = run(load_study(place / "out/study.yaml"))
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+    assert sum("asked before, kept" in line for line in told) == len(RUNS)
+    assert again.gains.equals(result.gains)
+
+    # One adapter and its run lost: only they are made again, to the same figures.
+    shutil.rmtree(place / "out/adapters/paper/tiny-distribution")
+    shutil.rmtree(place / "out/asked/paper/runs/tiny-distribution")
+    mended, told = run(load_study(place / "study.yaml"))
+    assert sum("asked before, kept" in line for line in told) == len(RUNS) - 1
+    assert mended.table.equals(result.table)
+
+
+@pytest.mark.slow
+def test_all_folds_are_taught_apart_and_judged_as_one_on_drawn_pairs(place):
+    study = study_of(
+        place,
+        splits=("splits: [paper]", "splits: [unseen-item]\n  test_pairs: 7"),
+        swapped=("forgetting: false", "forgetting: false\n  swapped: false"),
+        controls=("controls: [no-persona, shuffled-persona]", "controls: []"),
+        audit=("audit: {permutations: 20}", ""),
+    )
+    result, _ = run(study)
+    folds = sorted(path.name for path in (place / "out/adapters").iterdir())
+    # Each fold's adapter answered what it was not taught, and the pooled run is not blamed for the others.
+    rules = result.judged["unseen-item"].assessment.verdicts
+    assert "taught-what-is-tested" not in set(rules["rule"])
+    first = json.loads((place / f"out/asked/{folds[0]}/runs/tiny-modal/run.json").read_text())
+    assert first["respondent"]["taught_on"] == {"dataset": result.dataset.fingerprint, "split": "unseen-item", "fold": 0, "control": None}
+    assert len(folds) > 1
+    table = result.table.filter((pl.col("metric") == "accuracy") & pl.col("role").is_in(["tuned", "baseline"]))
+    assert set(table["pairs"]) == {7 * len(folds)}
+    assert set(result.table["fold"]) == {None}
+    for number, fold in enumerate(folds):
+        training = json.loads((place / f"out/adapters/{fold}/tiny-modal/training.json").read_text())
+        asked = pl.read_parquet(place / f"out/asked/{fold}/runs/tiny-modal/responses.parquet")
+        assert training["request"]["fold"] == number
+        assert set(asked["item"]) <= set(training["held_out"]["items"])
+
+
+@pytest.mark.slow
+def test_a_lesson_that_fails_ends_no_other(place):
+    result, told = run(
+        study_of(
+            place,
+            rate=(
+                "recipe: distribution, change: *quick",
+                "recipe: distribution, change: {learning_rate: 1.0e+30, max_steps: 4, template: TEMPLATE}",
+            ),
+            swapped=("forgetting: false", "forgetting: false\n  swapped: false"),
+            controls=("controls: [no-persona, shuffled-persona]", "controls: []"),
+        )
+    )
+    assert len(result.problems) == 1
+    assert "tiny-distribution" in result.problems[0]
+    runs = result.table.filter(pl.col("role") == "tuned")["run"].unique().to_list()
+    assert runs == ["tiny-modal"]
+    assert any("declared comparison of tiny-distribution" in line for line in told)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "error", "says"),
+    [
+        ("controls: [no-persona, shuffled-persona]", "controls: [nobody]", InputDataError, "no-persona"),
+        ("splits: [paper]", "splits: [papers]", UsageError, "paper"),
+        ("- recipe: modal", "- recipe: modle", UsageError, "modal"),
+        ("splits: [paper]", "splits: [paper]\n  models: [tinny]", UsageError, "tiny"),
+        ("splits: [paper]", "splits: [paper]\n  models: [alone]", UsageError, "cannot be tuned"),
+        ("control:no-persona@hf:MODEL", "baseline:item-mode", UsageError, "score.baselines"),
+        ("recipe: distribution, change", "recipe: modal, change", InputDataError, "called 'modal'"),
+        ("splits: [paper]", "splits: [paper, paper]", InputDataError, "called 'paper'"),
+        ("max_steps: 4", "max_step: 4", UsageError, "max_steps"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_is_taught(place, before, after, error, says):
+    with pytest.raises(error, match=says):
+        run(study_of(place, change=(before, after)))
+    assert not (place / "out/adapters").exists()
+
+
+def test_a_plain_study_does_not_teach_and_says_how(place):
+    from valuestrata.study import run_study
+
+    with pytest.raises(UsageError, match="run_generalisation"):
+        run_study(study_of(place))
+
+
+def test_where_nothing_has_an_answer_that_is_said(place, monkeypatch):
+    from valuestrata.study import tuning_study as teaching
+
+    def broken(*_args, **_settings):
+        raise RunFailedError("the loss is no number")
+
+    monkeypatch.setattr(teaching, "tune", broken)
+    monkeypatch.setattr(teaching, "ask_prepared", lambda *_: NOTHING)
+    with pytest.raises(RunFailedError, match="no model has answers"):
+        run(study_of(place))

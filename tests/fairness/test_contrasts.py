@@ -1,0 +1,191 @@
+"""Contrasts against the tables of scores and comparisons, and linearity."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy import stats
+
+from valuestrata.fairness.context import Scored, setting_of
+from valuestrata.fairness.estimate.contrasts import Contrast, Parts, contrast, judged, parts, unit_grid
+from valuestrata.fairness.estimate.gaps import gap_weights, level_pairs
+from valuestrata.scores import compare, score
+from valuestrata.scores.bootstrap import Replicates, Resampler
+from valuestrata.scores.intervals import interval
+from valuestrata.scores.layout import place
+from valuestrata.scores.multiple import holm
+
+METRICS = ("accuracy", "nmae", "accuracy_expected", "accuracy_valid")
+
+
+@pytest.fixture(scope="module")
+def world(kit):
+    plan = kit.random_world(4, items=12, draws=40)
+    dataset = kit.build(plan)
+    runs = [kit.run_of(f"run{seed}", kit.random_rows(plan, seed, asked=asked)) for seed, asked in ((1, 1.0), (2, 1.0), (3, 0.8))]
+    return dataset, runs, setting_of(dataset, "paper", "test", None, bootstrap=60, seed=3, confidence=0.95)
+
+
+def of(setting, run, metric):
+    return Scored(setting, place(setting.layout, run.name, run.responses).metrics[metric])
+
+
+def table_of(frame, by, keys):
+    rows = frame.filter(pl.col("by") == by)
+    return {row["key"]: row for row in rows.iter_rows(named=True)}, keys
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_units_have_the_scores_and_intervals_of_the_table_of_scores(world, metric):
+    dataset, runs, setting = world
+    for run in runs:
+        found = of(setting, run, metric)
+        ends = interval(found.units.replicates, 0.95, 0.0, 1.0)
+        scores = score(dataset, [run], by=("subgroup", "level"), bootstrap=60, seed=3).filter(pl.col("metric") == metric)
+        names = [*setting.layout.subgroups, *(f"{attribute}={level}" for attribute, level in setting.level_names)]
+        for k, name in enumerate(names):
+            row = scores.row(by_predicate=pl.col("key") == name, named=True)
+            assert ends.estimate[k] == pytest.approx(row["value"], abs=1e-6)
+            assert ends.low[k] == pytest.approx(row["ci_low"], abs=1e-5)
+            assert ends.high[k] == pytest.approx(row["ci_high"], abs=1e-5)
+            assert found.pairs[k] == row["pairs"]
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_changes_are_those_of_the_table_of_comparisons(world, metric):
+    dataset, runs, setting = world
+    for run in runs[1:]:
+        difference = of(setting, run, metric).minus(of(setting, runs[0], metric))
+        comparisons = compare(dataset, runs, [(run.name, "run1")], by=("all", "subgroup"), metrics=[metric], bootstrap=60, seed=3)
+        ends = [interval(found.replicates, 0.95, -1.0, 1.0) for found in (difference.everyone, difference.units)]
+        places = [(0, 0, "all"), *((1, k, name) for k, name in enumerate(setting.layout.subgroups))]
+        for which, k, key in places:
+            row = comparisons.row(by_predicate=pl.col("key") == key, named=True)
+            assert ends[which].estimate[k] == pytest.approx(row["difference"], abs=1e-6)
+            assert ends[which].low[k] == pytest.approx(row["ci_low"], abs=1e-5)
+            assert ends[which].high[k] == pytest.approx(row["ci_high"], abs=1e-5)
+            assert ends[which].pairs[k] == row["pairs"]
+
+
+@pytest.mark.parametrize("family", ["units", "gaps"])
+def test_a_difference_of_contrasts_is_the_contrast_of_the_difference(world, family):
+    _, runs, setting = world
+    first, second = (of(setting, run, "accuracy") for run in runs[:2])
+    assert (first.mask == second.mask).all()
+    short = first.minus(second)
+    long = Scored(setting, first.values.minus(second.values))
+    assert short.less is not None
+    assert long.less is None
+    for one, other in zip((getattr(short, family),), (getattr(long, family),), strict=True):
+        assert one.estimate == pytest.approx(other.estimate, abs=1e-6, nan_ok=True)
+        assert one.replicates.values == pytest.approx(other.replicates.values, abs=1e-5, nan_ok=True)
+
+
+def test_the_residual_variance_holds_items_and_people(world):
+    _, runs, setting = world
+    found = of(setting, runs[0], "accuracy").residuals
+    residual, mask = of(setting, runs[0], "accuracy").centred.residual, of(setting, runs[0], "accuracy").mask
+    for g in range(len(mask)):
+        values = residual[g, mask[g]]
+        # Resampled items: near the textbook variance of a mean.
+        assert found.by_items[g] == pytest.approx(values.var(ddof=1) / len(values), rel=0.6, abs=1e-4)
+    assert (found.extra >= 0).all()
+    assert found.extra.max() > 0
+    assert found.variance == pytest.approx(found.by_items + found.extra)
+
+
+def test_without_redraws_only_items_are_resampled(kit):
+    plan = kit.random_world(5, items=8)
+    plan.draws = None
+    dataset = kit.build(plan)
+    setting = setting_of(dataset, "paper", "test", None, bootstrap=50, seed=0, confidence=0.95)
+    found = of(setting, kit.run_of("a", kit.random_rows(plan, 1)), "accuracy")
+    assert found.people is None
+    assert (found.units.extra == 0).all()
+    assert found.redrawn.shape == (0, len(setting.stratum))
+    made = contrast(setting.resampler, parts(setting.weights("units", found.mask), found.values, None))
+    assert made.replicates.values == pytest.approx(found.units.replicates.values, nan_ok=True)
+
+
+def test_what_was_forgotten_is_read_again(world):
+    _, runs, setting = world
+    found = of(setting, runs[0], "accuracy")
+    before = np.array(found.people.values)
+    found.forget()
+    assert found.people.values.tolist() == before.tolist()
+
+
+def test_weights_are_kept_for_a_few_masks_only(world):
+    _, runs, setting = world
+    mask = of(setting, runs[0], "accuracy").mask
+    first = setting.weights("units", mask)
+    assert setting.weights("units", mask) is first
+    for k in range(20):
+        other = mask.copy()
+        other[0, k % mask.shape[1]] ^= True
+        other[1, k // mask.shape[1]] ^= True
+        setting.weights("units", other)
+    assert setting.weights("units", mask) is not first
+    assert setting.weights("units", mask).counts.tolist() == first.counts.tolist()
+
+
+def resampler_of(items, bootstrap=400, seed=0):
+    """Resamples of items alone."""
+    layout = SimpleNamespace(items=range(items), draws=np.zeros((0, 1), dtype=np.int8), share_draws=[])
+    return Resampler(layout, bootstrap, seed)
+
+
+def test_p_of_few_items_is_that_of_students_t_where_it_is_larger():
+    rng = np.random.default_rng(0)
+    values = np.array([[0.1], [-0.02]]) + rng.normal(0, 0.05, (2000, 2)).T
+    replicates = Replicates(np.array([0.1, 0.02]), values.T, np.full(2, 9.0), np.ones(2, dtype=bool))
+    items = np.array([9.0, 9.0])
+    found = judged(Contrast(replicates, items, items, items), 0.95, -1, 1)
+    plain = interval(replicates, 0.95, -1, 1)
+    assert found.p[0] == pytest.approx(2 * stats.t.sf(0.1 / found.se[0], 8))
+    assert (found.p >= plain.p).all()
+    assert found.low.tolist() == plain.low.tolist()
+    many = judged(Contrast(replicates, 1e6 * items, items, items), 0.95, -1, 1)
+    assert many.p == pytest.approx(plain.p, rel=0.1, abs=0.01)
+
+
+def test_no_gap_of_many_is_claimed_more_often_than_said_though_items_are_few():
+    rng = np.random.default_rng(1)
+    cells = [(a, b) for a in range(6) for b in range(5)]
+    levels = {
+        name: {f"{name}{k}": np.array([cell[column] == k for cell in cells]) for k in range(size)}
+        for column, (name, size) in enumerate((("a", 6), ("b", 5)))
+    }
+    pairs = level_pairs(levels, len(cells))
+    false = 0
+    for world in range(200):
+        grid = (rng.random((30, 20)) < rng.uniform(0.3, 0.95, 20)).astype(float)
+        weights = gap_weights(pairs, ~np.isnan(grid))
+        made = Parts(np.einsum("kgi,gi->ki", weights.pairs, grid), weights.counts, None, None, np.zeros(0, dtype=np.intp), False)
+        found = judged(contrast(resampler_of(20, seed=world), made), 0.95, -1, 1)
+        assert len(found.p) == 25
+        false += min(holm(found.p.tolist())) <= 0.05
+    assert stats.binomtest(false, 200, 0.05, alternative="greater").pvalue > 0.01
+
+
+def test_unit_grids_by_plain_loops():
+    rng = np.random.default_rng(2)
+    grid = rng.random((4, 5))
+    grid[rng.random(grid.shape) < 0.4] = np.nan
+    members = np.array([[1, 1, 0, 0], [0, 1, 1, 1], [0, 0, 0, 0]], dtype=float)
+    found = unit_grid(members, grid)
+    for u in range(3):
+        for i in range(5):
+            values = [grid[g, i] for g in range(4) if members[u, g] and not np.isnan(grid[g, i])]
+            assert found[u, i] == pytest.approx(sum(values) / len(values)) if values else np.isnan(found[u, i])
+
+
+def test_rounding_in_single_precision_is_no_difference():
+    """Items of unlike size whose rows cancel up to 1e-8: nothing is there, and nothing may be claimed of it."""
+    resampler = Resampler(SimpleNamespace(items=range(8), draws=np.zeros((0, 8)), share_draws=[], keys=None), 200, 0)
+    rows = np.random.default_rng(1).normal(0, 1e-8, (1, 8))
+    found = judged(contrast(resampler, Parts(rows + 3e-9, np.ones((1, 8)), None, None, None, False)), 0.95, -1, 1)
+    assert (found.estimate[0], found.low[0], found.high[0], found.p[0]) == (0, 0, 0, 1)
+    small = judged(contrast(resampler, Parts(1e4 * (rows + 3e-8), np.ones((1, 8)), None, None, None, False)), 0.95, -1, 1)
+    assert small.p[0] < 0.05

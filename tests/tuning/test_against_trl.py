@@ -16,9 +16,9 @@ from peft import LoraConfig  # noqa: E402
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer  # noqa: E402
 
 from valuestrata.respondents.local.load import load_model  # noqa: E402
-from valuestrata.tuning import objectives  # noqa: E402
 from valuestrata.tuning.data.encode import Encoder  # noqa: E402
 from valuestrata.tuning.data.examples import tuning_data  # noqa: E402
+from valuestrata.tuning.train import objectives  # noqa: E402
 from valuestrata.tuning.train.sampler import sequence  # noqa: E402
 from valuestrata.tuning.tune import tune  # noqa: E402
 

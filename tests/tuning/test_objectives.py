@@ -15,7 +15,7 @@ from valuestrata import measures
 
 torch = pytest.importorskip("torch", reason="needs the extra `local`")
 
-from valuestrata.tuning import objectives  # noqa: E402
+from valuestrata.tuning.train import objectives  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
 

@@ -14,9 +14,9 @@ pytest.importorskip("transformers", reason="needs the extra `local`")
 
 from valuestrata.respondents.local.load import Loaded  # noqa: E402
 from valuestrata.respondents.local.respondent import LocalRespondent  # noqa: E402
-from valuestrata.tuning import objectives  # noqa: E402
 from valuestrata.tuning.data.encode import Encoder  # noqa: E402
 from valuestrata.tuning.data.examples import tuning_data  # noqa: E402
+from valuestrata.tuning.train import objectives  # noqa: E402
 from valuestrata.tuning.train.attention import attending, best_sight  # noqa: E402
 from valuestrata.tuning.train.batch import ANSWER, END, PREFILL, seen_by, segments  # noqa: E402
 from valuestrata.tuning.train.readout import read_out  # noqa: E402

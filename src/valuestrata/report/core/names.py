@@ -1,4 +1,4 @@
-"""How numbers and names are written, in one place: .812, never 0.8123 or 81.23 %; percentages only in running text."""
+"""Titles of runs, attributes, strata and subgroups in reports."""
 
 from __future__ import annotations
 
@@ -6,23 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from valuestrata.dataset.tables import Dataset
+from valuestrata.formatting import MINUS as MINUS
+from valuestrata.formatting import NONE as NONE
+from valuestrata.formatting import capital as capital
+from valuestrata.formatting import count as count
+from valuestrata.formatting import metric_title as metric_title
+from valuestrata.formatting import number as number
+from valuestrata.formatting import percent as percent
 from valuestrata.report.core.view import Cell, Entry
-
-NONE = "–"
-MINUS = "−"
-
-METRIC_TITLES: Mapping[str, str] = {
-    "accuracy": "Accuracy",
-    "accuracy_expected": "Expected accuracy",
-    "nmae": "NMAE",
-    "w1": "W1",
-    "rps": "RPS",
-    "refusal_rate": "Refused",
-    "invalid_rate": "Invalid",
-    "option_mass": "Option mass",
-    "bias": "Signed bias",
-    "coverage": "Coverage",
-}
 
 RULES: Mapping[str, str] = {
     "uniform": "guessing at random",
@@ -36,16 +27,6 @@ RULES: Mapping[str, str] = {
 }
 
 
-def number(value: float | None, digits: int = 3) -> str:
-    """Write a score: `.812`, `1.000`, `−.051`; a dash where there is none."""
-    if value is None or value != value:
-        return NONE
-    text = f"{abs(value):.{digits}f}"
-    if text.startswith("0."):
-        text = text[1:]
-    return (MINUS if value < 0 and float(f"{value:.{digits}f}") != 0 else "") + text
-
-
 def interval(cell: Cell) -> str:
     """Write an interval: `.790 to .834` with a thin dash, or nothing where it is not known."""
     if cell.low is None or cell.high is None:
@@ -54,29 +35,9 @@ def interval(cell: Cell) -> str:
     return f"{number(cell.low)} to {number(cell.high)}" if cell.low < 0 else f"{number(cell.low)}–{number(cell.high)}"
 
 
-def percent(value: float | None) -> str:
-    """Write a share for running text: `31 %`."""
-    return NONE if value is None else f"{100 * value:.0f}\u00a0%"
-
-
-def count(value: float | int | None) -> str:
-    """Write a count: `10,177`."""
-    return NONE if value is None else f"{value:,.0f}"
-
-
 def plural(number_of: int, noun: str) -> str:
     """Write a count with its noun: `1 item`, `1,012 respondents`."""
-    return f"{count(number_of)} {noun}{'' if number_of == 1 else 's'}"
-
-
-def capital(text: str) -> str:
-    """Begin a sentence: only the first letter changes."""
-    return text[:1].upper() + text[1:]
-
-
-def metric_title(metric: str) -> str:
-    """Return a metric's heading."""
-    return METRIC_TITLES.get(metric, metric.replace("_", " ").capitalize())
+    return count(number_of, noun)
 
 
 def small_bound(dataset: Dataset) -> str:

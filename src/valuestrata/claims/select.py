@@ -1,0 +1,61 @@
+"""Selection of the claims to show: merging over metrics, at most five per run, none of baselines unless requested."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from valuestrata.claims.claim import Claim
+
+MOST_CLAIMS = 5
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The claims of one run: `shown` in order of importance, and the `rest`, in the same order."""
+
+    run: str
+    shown: tuple[Claim, ...]
+    rest: tuple[Claim, ...]
+
+
+def merged(claims: Iterable[Claim]) -> list[Claim]:
+    """Return the claims with those that differ only in metric merged into the first of them.
+
+    Claims are merged where family, kind, run, split, subgroup, comparison, direction and strength are equal.
+    """
+    groups: dict[tuple[object, ...], list[Claim]] = {}
+    for number, one in enumerate(claims):
+        split = (one.scheme, one.fold, one.part, one.elicitation)
+        subject = (one.family, one.kind, one.run, *split, one.by, one.key, one.against, one.direction, one.strength)
+        # Claims about no metric are not merged: they are different statements.
+        groups.setdefault((*subject, number if one.metric is None else None), []).append(one)
+    return [
+        replace(one[0], also=one[0].also + tuple(other.estimate for other in one[1:]), importance=max(other.importance for other in one))
+        for one in groups.values()
+    ]
+
+
+def ranked(claims: Iterable[Claim]) -> list[Claim]:
+    """Return the merged claims, most important first; equally important ones keep their order."""
+    return sorted(merged(claims), key=lambda claim: -claim.importance)
+
+
+def select(claims: Iterable[Claim], *, most: int | None = MOST_CLAIMS, baselines: bool = False) -> list[Selection]:
+    """Return the claims of each run to show, runs in order of appearance.
+
+    Args:
+        claims: of any number of runs. most: claims shown of a run; None shows all.
+        baselines: whether baselines get claims too; otherwise all theirs are in `rest`.
+    """
+    by_run: dict[str, list[Claim]] = {}
+    given = list(claims)
+    for claim in given:
+        by_run.setdefault(claim.run, [])
+    for claim in ranked(given):
+        by_run[claim.run].append(claim)
+    found: list[Selection] = []
+    for run, own in by_run.items():
+        cut = 0 if own[0].run_kind == "baseline" and not baselines else len(own) if most is None else most
+        found.append(Selection(run, tuple(own[:cut]), tuple(own[cut:])))
+    return found

@@ -1,0 +1,187 @@
+"""Templates of the claims about scores: comparisons, ceilings, missing answers and train-test overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from valuestrata.claims.claim import Claim, Strength
+from valuestrata.claims.wording import Names, Template, difference, magnitude, p_value, place, score_of
+from valuestrata.formatting import count, percent, title
+
+BOUNDS: Mapping[str, str] = {
+    "ceiling_oracle": "noise ceiling",
+    "floor_nmae": "noise floor",
+    "floor_w1": "noise floor",
+    "floor_rps": "noise floor",
+}
+
+
+def _compared(other: str | None, outcome: str) -> Template:
+    """Return the template of a comparison with `other` (None: named by its run): outcome is below, level or above."""
+
+    def sentence(claim: Claim, names: Names) -> str:
+        against = other or names.run(claim.against)
+        if outcome == "level":
+            head = f"{_undetected(claim)} a difference from {against}"
+        else:
+            accuracy = (claim.metric or "").startswith("accuracy")
+            words = ("More accurate", "Less accurate") if accuracy else ("Better", "Worse")
+            head = f"{words[outcome == 'below']} than {against}"
+        return f"{head}{place(claim, names)}: {difference(claim)}{_limits(claim)}"
+
+    return Template(sentence, _comparison_details)
+
+
+def _persona(head: str | None) -> Template:
+    """Return the template of a comparison with shuffled personas."""
+
+    def sentence(claim: Claim, names: Names) -> str:
+        begin = head or f"{_undetected(claim)} an effect of the persona"
+        return f"{begin}{place(claim, names)}: {difference(claim)[:-1]}, compared with shuffled personas){_limits(claim)}"
+
+    return Template(sentence, _comparison_details)
+
+
+def _undetected(claim: Claim) -> str:
+    return "Too little data to detect" if claim.strength is Strength.UNDERPOWERED else "The data do not show"
+
+
+def _limits(claim: Claim) -> str:
+    """Write what limits a comparison: correction for multiple tests, or few pairs in common."""
+    text = ""
+    if "not-after-correction" in claim.notes and claim.estimate.p_adjusted is not None:
+        text += f"; not significant after correction for multiple tests ({p_value(claim.estimate.p_adjusted)})"
+    if covered := claim.figure("coverage"):
+        text += f"; based on only {percent(covered.value)} of the pairs"
+    return text
+
+
+def _comparison_details(claim: Claim, names: Names) -> list[str]:
+    lines = [f"Compared with {names.run(claim.against)}"]
+    if detectable := claim.figure("detectable"):
+        lines.append(f"Only a difference of {magnitude(detectable)} or more would be detected (80\u00a0% power)")
+    if claim.strength in (Strength.NOT_SHOWN, Strength.UNDERPOWERED):
+        lines.append("This does not show equality")
+    return lines
+
+
+def _cannot_be_judged(claim: Claim, names: Names) -> str:
+    against, metric = f"{names.run(claim.against)}{place(claim, names)}", title(claim.metric or "")
+    if claim.estimate.value is None:
+        return f"Cannot be compared with {against}: no pair has a value of {metric} for both"
+    return f"The comparison with {against} has no interval, so it is inconclusive: {difference(claim)}"
+
+
+def _between(claim: Claim, names: Names) -> str:
+    """Write the two ends between which a run is placed: `the baseline x (55.0 %) and the noise ceiling (81.2 %)`."""
+    baseline, bound = claim.figure("baseline"), claim.figure("bound")
+    assert baseline is not None
+    assert bound is not None
+    name = BOUNDS.get(bound.label or "", bound.label)
+    return f"{names.run(baseline.label)} ({score_of(baseline)}) and the {name} ({score_of(bound)})"
+
+
+def _ceiling(head: str) -> Template:
+    """Return the template of a place between the best simple baseline and the ceiling."""
+
+    def sentence(claim: Claim, names: Names) -> str:
+        figure = claim.estimate
+        within = f"{percent(claim.confidence)} CI {percent(figure.low)} to {percent(figure.high)}"
+        return f"{head}: {percent(figure.value)} of the way between {_between(claim, names)} in {title(claim.metric or '')} ({within})"
+
+    return Template(sentence)
+
+
+def _saturated(claim: Claim, names: Names) -> str:
+    return f"The remaining gap between {_between(claim, names)} is within sampling noise in {title(claim.metric or '')}"
+
+
+def _no_baseline(claim: Claim, names: Names) -> str:
+    score = "" if claim.estimate.value is None else f" of {score_of(claim.estimate)} in {title(claim.metric or '')}"
+    return f"The score{score} cannot be judged: it was not compared with an item-mode or nearest-parent baseline"
+
+
+def _baselines_present(claim: Claim, names: Names) -> list[str]:
+    return [f"Baselines scored: {', '.join(names.run(name) for name in claim.notes)}"] if claim.notes else []
+
+
+def _taught(claim: Claim, names: Names) -> str:
+    share = percent(claim.estimate.value)
+    return f"The model was trained on {share} of the pairs it is scored on, so the score does not measure generalisation"
+
+
+def _shared(claim: Claim, names: Names) -> str:
+    share = percent(claim.estimate.value)
+    return f"Train and test share respondents: on average {share} of a test pair's respondents are also behind a training pair of its item"
+
+
+def _not_a_test(claim: Claim, names: Names) -> str:
+    why = "models and baselines are trained on its pairs" if claim.part == "train" else "its respondents also count towards training pairs"
+    return f"The {claim.part} part is not a test set: {why}"
+
+
+def _incomplete(claim: Claim, names: Names) -> str:
+    wanted = claim.figure("threshold")
+    needed = "" if wanted is None else f" (at least {percent(wanted.value)} is needed)"
+    return f"Only {percent(claim.estimate.value)} of the pairs were asked{needed}, so the score may not represent this part of the split"
+
+
+def _unanswered(claim: Claim, names: Names) -> str:
+    shares = {role: percent(figure.value) for role in ("refused", "invalid") if (figure := claim.figure(role))}
+    return (
+        f"{percent(claim.estimate.value)} of the responses contain no answer and count as wrong "
+        f"({shares.get('refused', '')} refused, {shares.get('invalid', '')} invalid or failed)"
+    )
+
+
+def _same_position(claim: Claim, names: Names) -> str:
+    fewest, most = claim.figure("fewest options"), claim.figure("most options")
+    assert fewest is not None
+    assert most is not None
+    return (
+        f"Picks the {claim.direction} option in the list in {percent(claim.estimate.value)} of "
+        f"{count(claim.estimate.n, 'answer')}, whatever the question (items with {fewest.n} to {most.n} options)"
+    )
+
+
+def _one_order(claim: Claim, names: Names) -> list[str]:
+    return ["All lists were shown in one order, so position and code cannot be distinguished"] if "one-order" in claim.notes else []
+
+
+def _same_answer(claim: Claim, names: Names) -> str:
+    items = count(claim.estimate.items, "item")
+    return f"Gives all subgroups the same answer: none of {items} is answered differently for different subgroups, although people differ"
+
+
+def _plain(sentence: Callable[[Claim, Names], str], *details: str) -> Template:
+    return Template(sentence, lambda claim, names: list(details))
+
+
+ITEM_MODE, NEAREST_PARENT = "the item-mode baseline", "the nearest-parent baseline"
+CLOSED: Mapping[str, Template] = {
+    "no-baseline": Template(_no_baseline, _baselines_present),
+    "below-item-mode": _compared(ITEM_MODE, "below"),
+    "level-with-item-mode": _compared(ITEM_MODE, "level"),
+    "above-item-mode": _compared(ITEM_MODE, "above"),
+    "below-nearest-parent": _compared(NEAREST_PARENT, "below"),
+    "level-with-nearest-parent": _compared(NEAREST_PARENT, "level"),
+    "above-nearest-parent": _compared(NEAREST_PARENT, "above"),
+    "persona-adds-nothing": _persona(None),
+    "persona-hurts": _persona("Personas reduced the score"),
+    "persona-adds": _persona("Personas improved the score"),
+    "below": _compared(None, "below"),
+    "level": _compared(None, "level"),
+    "above": _compared(None, "above"),
+    "cannot-be-judged": Template(_cannot_be_judged),
+    "saturated": Template(_saturated),
+    "at-the-ceiling": _ceiling("At the limit that sampling noise sets"),
+    "beyond-the-ceiling": _ceiling("Better than sampling noise allows, so the model may have seen the test answers"),
+    "cannot-be-placed": _ceiling("Too imprecise to place between the best simple baseline and the noise limit"),
+    "taught-what-is-tested": Template(_taught),
+    "shared-respondents": _plain(_shared, "Score on a +disjoint split to exclude shared respondents"),
+    "not-a-test": Template(_not_a_test),
+    "incomplete": Template(_incomplete),
+    "unanswered": Template(_unanswered),
+    "same-position": Template(_same_position, _one_order),
+    "same-answer": Template(_same_answer),
+}

@@ -29,7 +29,8 @@ from valuestrata.tuning.recipe import Recipe, load_recipe
 from valuestrata.tuning.train.attention import attending, best_sight
 from valuestrata.tuning.train.dequantize import plain_model
 from valuestrata.tuning.train.sampler import sequence
-from valuestrata.tuning.train.trainer import Taught, arguments, make_trainer
+from valuestrata.tuning.train.step import EncodedExamples
+from valuestrata.tuning.train.trainer import AnswerTrainer, TrainingContext, training_arguments
 
 UPDATES = 4
 
@@ -84,25 +85,22 @@ def lora(recipe: Recipe) -> Any:
 def ours(work: Work, folder: Path) -> tuple[Any, Callable[[], None]]:
     """Return our trainer, ready to start, and what starts it."""
     model = work.model()
-    sight = best_sight(model, 512)
-    settings = arguments(work.recipe, folder, UPDATES, len(work.examples), validate=False, use_cpu=True, bf16=False)
+    layout = best_sight(model, 512)
+    settings = training_arguments(work.recipe, folder, UPDATES, len(work.examples), validate=False, use_cpu=True, bf16=False)
     settings.save_strategy = "no"
-    taught = Taught(work.examples, work.encoded, work.order, ())
-    trainer = make_trainer(
-        model,
-        work.tokenizer,
-        settings,
-        work.recipe,
-        taught,
-        work.encoder,
-        sight=sight,
+    context = TrainingContext(
+        recipe=work.recipe,
+        examples=EncodedExamples(work.examples, work.encoded, work.order, ()),
+        encoder=work.encoder,
+        layout=layout,
         group_sizes=[len(work.examples)],
         advance=lambda _: None,
         on_log=lambda _: None,
     )
+    trainer = AnswerTrainer(model, work.tokenizer, settings, context)
 
     def start() -> None:
-        with attending(model, sight):
+        with attending(model, layout):
             trainer.train()
 
     return trainer, start

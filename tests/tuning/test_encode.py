@@ -15,8 +15,7 @@ pytest.importorskip("transformers", reason="needs the extra `local`")
 
 from valuestrata.tuning.data.encode import Encoder
 from valuestrata.tuning.data.examples import tuning_data
-from valuestrata.tuning.train.step import Collator
-from valuestrata.tuning.train.trainer import Taught, check_first_batch
+from valuestrata.tuning.train.step import Collator, EncodedExamples, check_first_batch
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
@@ -89,21 +88,21 @@ def test_the_first_batch_is_read_back_as_it_stands(people, template):
     data = tuning_data(people, recipe)
     encoder = Encoder(word_tokenizer(), "tiny", "turn")
     encoded = {number: encoder.encode(data.train[number]) for number in range(4)}
-    taught = Taught(data.train, encoded, range(4), ())
+    examples = EncodedExamples(data.train, encoded, range(4), ())
     batch = Collator(data.train, encoded, recipe, rows=False)(range(4), every_option=False)
-    check_first_batch(encoder, taught, batch)
+    check_first_batch(encoder, examples, batch)
     # The end of the turn left out, another answer, and a token of the prompt too many.
     spoilt = {name: values.clone() for name, values in batch.items()}
     last = int((spoilt["target_of"] == 2).nonzero()[-1])
     spoilt["target_token"][last] = spoilt["target_token"][last - 1]
     with pytest.raises(InputDataError, match="and not 'Answer: "):
-        check_first_batch(encoder, taught, spoilt)
+        check_first_batch(encoder, examples, spoilt)
     other = {name: values.clone() for name, values in batch.items()}
     answers = (other["target_kind"] == 1).nonzero().flatten()
     other["target_token"][answers] = other["target_token"][answers].flip(0)
     with pytest.raises(InputDataError, match="would be taught as the tokens"):
-        check_first_batch(encoder, taught, other)
+        check_first_batch(encoder, examples, other)
     keep = batch["target_of"] != 1
     short = {name: values[keep] if name.startswith("target_") else values for name, values in batch.items()}
     with pytest.raises(InputDataError):
-        check_first_batch(encoder, taught, short)
+        check_first_batch(encoder, examples, short)

@@ -246,7 +246,7 @@ def test_a_weight_that_is_no_number_is_neither_kept_nor_saved(people, template, 
 
     monkeypatch.setattr(transformers.Trainer, "training_step", broken)
     recipe = quick("modal", template, **{"validation.samples": 0, "validation.every": every})
-    with pytest.raises(RunFailedError, match="learned weight is not a number at update 1,"):
+    with pytest.raises(RunFailedError, match="trained weight is not a number at update 1,"):
         tune(people, word, tmp_path / "a", recipe=recipe, max_steps=1)
     assert not (tmp_path / "a").exists()
     assert not list((tmp_path / "a.unfinished").glob("checkpoint-*/whole.json"))
@@ -268,7 +268,7 @@ def test_a_disk_that_fills_at_the_adapter_loses_nothing(people, template, word, 
 
 def test_processes_that_do_not_divide_the_batch_are_refused(people, template, word, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "3")
-    from valuestrata.tuning.train.trainer import arguments
+    from valuestrata.tuning.train.trainer import training_arguments
 
     with pytest.raises(UsageError, match="batch of 8 examples cannot be shared by 3 processes"):
-        arguments(load_recipe("modal"), Path(tmp_path), 10, 100, validate=True, use_cpu=True, bf16=False)
+        training_arguments(load_recipe("modal"), Path(tmp_path), 10, 100, validate=True, use_cpu=True, bf16=False)

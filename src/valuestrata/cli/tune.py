@@ -39,7 +39,8 @@ def tune_(
 ) -> None:
     """Teach a model the training gold of a split; an adapter that stopped goes on where it was. See docs/tuning.md."""
     from valuestrata.dataset.tables import load_dataset
-    from valuestrata.tuning.tune import is_main, tune
+    from valuestrata.tuning.train.processes import is_main
+    from valuestrata.tuning.tune import tune
 
     result = tune(
         load_dataset(dataset),

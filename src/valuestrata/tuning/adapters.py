@@ -88,7 +88,7 @@ def _differences(one: Any, other: Any, place: str) -> list[tuple[str, Any, Any]]
 def save_weights(trainer: Any, folder: Path) -> Path:
     """Let every process take part in saving the adapter; return the folder that then holds it (on the main process)."""
     place = folder / "adapter"
-    trainer.refuse_broken_weights()
+    trainer.check_weights()
     with _told_if_full(folder):
         trainer.save_model(str(place))
     if trainer.args.should_save and not (place / _WEIGHTS).is_file():

@@ -35,7 +35,7 @@ def training_record(
     state = trainer.state
     kept = state.best_global_step if trainer.args.load_best_model_at_end else None
     kept = kept or state.global_step
-    weights: Sequence[float] | None = trainer.lesson.group_weights
+    weights: Sequence[float] | None = trainer.step.group_weights
     return {
         "format": FORMAT,
         "request": dict(request),

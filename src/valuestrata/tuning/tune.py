@@ -1,10 +1,9 @@
-"""A data set, a model and a recipe -> an adapter. Called again after a stop, it goes on from the last whole checkpoint."""
+"""Train an adapter from a data set, a model and a recipe; the same call continues an interrupted training."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
-import os
 import shutil
 import time
 import warnings
@@ -12,7 +11,7 @@ from collections import Counter
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -20,7 +19,7 @@ from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import MissingExtraError, RunFailedError, UsageError
 from valuestrata.files import read_json
 from valuestrata.progress import progress
-from valuestrata.respondents.local.load import Loaded, Spec, load_model, parse_spec
+from valuestrata.respondents.local.load import Loaded, load_model, parse_spec
 from valuestrata.respondents.local.memory import is_out_of_memory
 from valuestrata.tuning.adapters import CURVE_FILE, MERGED, TRAINING, claim, finished, save_weights, unfinished, write_adapter, write_merged
 from valuestrata.tuning.data.encode import Encoder
@@ -28,20 +27,25 @@ from valuestrata.tuning.data.examples import TuningData, tuning_data
 from valuestrata.tuning.loss_curve import CURVE, curve_of, write_curve
 from valuestrata.tuning.recipe import Recipe, load_recipe
 from valuestrata.tuning.record import LIBRARIES, training_record
-from valuestrata.tuning.train.attention import Sight, attending, best_sight
+from valuestrata.tuning.train.attention import attending, best_sight
+from valuestrata.tuning.train.checkpoints import COMPLETE, last_checkpoint, remove_incomplete
 from valuestrata.tuning.train.dequantize import plain_model
+from valuestrata.tuning.train.processes import is_main, load_device, processes, trains_on_cpu
 from valuestrata.tuning.train.sampler import sequence, updates_of
-from valuestrata.tuning.train.trainer import WHOLE, Taught, arguments, local_rank, make_trainer, processes, whole_checkpoint
+from valuestrata.tuning.train.step import EncodedExamples
+
+if TYPE_CHECKING:
+    from valuestrata.tuning.train.trainer import AnswerTrainer
 
 
 @dataclass(frozen=True)
 class TuneResult:
-    """An adapter and how it came about.
+    """A trained adapter.
 
     Attributes:
-        adapter: its folder. merged: folder of the merged model, or None.
-        document: what `training.json` says: request, base, data, held_out, examples, updates, validation, versions.
-        curve: frame of `curve.CURVE`.
+        adapter: folder of the adapter. merged: folder of the merged model, or None.
+        document: content of `training.json`: request, base, data, held_out, examples, updates, validation, versions.
+        curve: frame of `loss_curve.CURVE`.
     """
 
     adapter: Path
@@ -51,7 +55,7 @@ class TuneResult:
 
     @property
     def before(self) -> Mapping[str, float] | None:
-        """Validation measures of the model that training started from; None without validation pairs."""
+        """Validation measures of the base model; None without validation pairs."""
         return self.document["validation"]["before"]
 
     @property
@@ -74,37 +78,39 @@ def tune(
     seed: int | None = None,
     merge: bool = False,
 ) -> TuneResult:
-    """Teach a model the training gold of a split and write the adapter.
+    """Train a model on the training gold of a split and write the adapter.
 
-    Called again with the same arguments it goes on where it was stopped, and returns what is there once it is done.
-    Started by `accelerate launch` or `torchrun`, all processes call it alike.
+    The same call continues an interrupted training and returns a finished adapter. Under `accelerate launch` or `torchrun`
+    every process makes the same call.
 
     Args:
         dataset: the data set.
         model: `embedded`, `hf:ORG/NAME[@REVISION]`, `hf:FOLDER` or `gguf:FILE`.
-        out: place of the adapter; beside it `OUT.unfinished` while it is trained.
+        out: folder of the adapter. During training its files are in `OUT.unfinished`.
         recipe: a recipe, or the name or file of one.
-        control: `no-persona`, `country-only` or `shuffled-persona`: tune on the same gold with other personas.
-        split, fold: which pairs train; a fold is needed where the split has several.
-        device: `cpu`, `cuda` or `mps`; the best there is by default.
-        max_steps: updates at most, in place of the recipe's. seed: in place of the recipe's `seed` and `data_seed`.
-        merge: write base and adapter as one model too, into `OUT/merged`.
+        control: `no-persona`, `country-only` or `shuffled-persona`: train on the same gold with other personas.
+        split: split scheme. fold: its fold, needed if the split has several.
+        device: `cpu`, `cuda` or `mps`; by default the best available one.
+        max_steps: maximum number of updates, overrides the recipe. seed: overrides the recipe's `seed` and `data_seed`.
+        merge: also write base and adapter as one model, into `OUT/merged`.
 
     Raises:
         MissingExtraError: a library is not installed.
-        UsageError: a name that does not exist, a model that cannot be tuned here, or another adapter at the same place.
-        InputDataError: a data set, model or recipe that cannot be used: nothing trains, no chat template, an answer that
-            the tokenizer cannot write.
-        RunFailedError: the loss is no number, memory does not suffice, or a checkpoint cannot be written.
+        UsageError: an unknown name, a model that cannot be tuned here, or another adapter in the same folder.
+        InputDataError: the data set, model or recipe cannot be used, for example no training pairs, no chat template, or an
+            answer that the tokenizer cannot write.
+        RunFailedError: the loss is not finite, memory does not suffice, or a checkpoint cannot be written.
     """
-    _require()
+    for library in LIBRARIES:
+        if importlib.util.find_spec(library) is None:
+            raise MissingExtraError("Tuning", "train", library)
     spec = parse_spec(model)
     if spec.adapter is not None:
         raise UsageError(
-            f"{model}: an adapter is made for a model without one. Merge {spec.adapter} into its base first (merge=True, --merge) and tune "
+            f"{model}: a model with an adapter cannot be tuned. Merge {spec.adapter} into its base first (merge=True, --merge) and tune "
             "the merged model: hf:FOLDER/merged."
         )
-    chosen = _with(recipe if isinstance(recipe, Recipe) else load_recipe(recipe), max_steps, seed)
+    chosen = _overridden(recipe if isinstance(recipe, Recipe) else load_recipe(recipe), max_steps, seed)
     place = Path(out)
     data = tuning_data(dataset, chosen, split=split, fold=fold, control=control)
     request = {
@@ -115,187 +121,114 @@ def tune(
         "control": control,
         "recipe": chosen.document,
     }
-    if finished(place, request):
-        if is_main():
-            # Left behind where a kill came between the adapter and its removal.
-            shutil.rmtree(unfinished(place), ignore_errors=True)
-    else:
+    if not finished(place, request):
         _train(dataset, model, place, chosen, data, request, device)
-    merged = _merged(place, model, merge=merge)
+    elif is_main():
+        # It is still there if the process was killed between writing the adapter and removing this folder.
+        shutil.rmtree(unfinished(place), ignore_errors=True)
+    merged = place / MERGED
+    if merge and not merged.is_dir() and is_main():
+        with _quiet_libraries():
+            write_merged(model, place)
     document = read_json(place / TRAINING)
-    return TuneResult(place, merged, document, CURVE.frame(document["curve"]))
+    return TuneResult(place, merged if merge or merged.is_dir() else None, document, CURVE.frame(document["curve"]))
 
 
-def _with(recipe: Recipe, max_steps: int | None, seed: int | None) -> Recipe:
+def _overridden(recipe: Recipe, max_steps: int | None, seed: int | None) -> Recipe:
     changes: dict[str, Any] = {} if max_steps is None else {"max_steps": max_steps}
     if seed is not None:
         changes |= {"seed": seed, "data_seed": seed}
     return Recipe.model_validate(recipe.document | changes)
 
 
-@dataclass(frozen=True)
-class _Ready:
-    """All that a training needs, ready to begin.
-
-    Attributes:
-        loaded: the model as it was loaded, for its tokenizer and identity. base: the same, free to be trained.
-        taught: examples as ids, in their order. encoder: what made them. longest: tokens of the longest one.
-        updates: updates planned. per_epoch: updates an epoch.
-    """
-
-    loaded: Loaded
-    base: Any
-    taught: Taught
-    encoder: Encoder
-    longest: int
-    updates: int
-    per_epoch: float
-
-
-def _ready(model: str, recipe: Recipe, data: TuningData, device: str | None) -> _Ready:
-    loaded = load_model(model, device=device, dtype=None)
-    encoder = Encoder(loaded.tokenizer, model, recipe.target if recipe.objective == "tokens" else "option")
-    order = sequence(recipe, [getattr(example.prompt, "subgroup" if data.first == "persona" else "item") for example in data.train])
-    examples = (*data.train, *data.validation)
-    validation = range(len(data.train), len(examples))
-    encoded = {number: encoder.encode(examples[number]) for number in (*dict.fromkeys(order.tolist()), *validation)}
-    return _Ready(
-        loaded=loaded,
-        base=plain_model(loaded.model, model),
-        taught=Taught(examples, encoded, order.tolist(), validation),
-        encoder=encoder,
-        longest=max(len(one.written(place)) for one in encoded.values() for place in range(len(one.options))),
-        updates=updates_of(recipe, len(data.train)),
-        per_epoch=len(data.train) / recipe.batch,
-    )
-
-
 def _train(dataset: Dataset, model: str, out: Path, recipe: Recipe, data: TuningData, request: dict[str, Any], device: str | None) -> None:
-    """Train what a request asks for, from its last whole checkpoint, and write the adapter."""
+    """Train from the last complete checkpoint, or from the start, and write the adapter."""
     started = time.monotonic()
-    ready = _ready(model, recipe, data, _place(device))
-    folder = claim(out, request, ready.loaded.identity) if is_main() else unfinished(out)
-    with _quiet():
-        trainer, sight = _trained(ready, recipe, data, folder)
+    loaded = load_model(model, device=load_device(device), dtype=None)
+    encoder = Encoder(loaded.tokenizer, model, recipe.target if recipe.objective == "tokens" else "option")
+    examples = _encoded(data, recipe, encoder)
+    base = plain_model(loaded.model, model)
+    folder = claim(out, request, loaded.identity) if is_main() else unfinished(out)
+    with _quiet_libraries():
+        trainer = _trained(loaded, base, recipe, data, examples, encoder, folder)
         weights = save_weights(trainer, folder)
         if is_main():
-            curve = curve_of(trainer.state.log_history, ready.per_epoch)
-            how = {"sight": sight, "processes": processes(), "seconds": round(time.monotonic() - started, 1)}
-            record = training_record(dataset, data, request, ready.loaded.identity, how, trainer, ready.updates, curve)
-            write_adapter(out, weights, _base_of(parse_spec(model), ready.loaded), recipe.to_yaml(), record, curve)
+            spec = parse_spec(model)
+            curve = curve_of(trainer.state.log_history, len(data.train) / recipe.batch)
+            how = {"sight": trainer.context.layout, "processes": processes(), "seconds": round(time.monotonic() - started, 1)}
+            planned = updates_of(recipe, len(data.train))
+            record = training_record(dataset, data, request, loaded.identity, how, trainer, planned, curve)
+            named = (spec.place, spec.revision) if spec.kind == "hf" else (str(loaded.identity["model"]), None)
+            write_adapter(out, weights, named, recipe.to_yaml(), record, curve)
             shutil.rmtree(folder, ignore_errors=True)
         trainer.accelerator.wait_for_everyone()
 
 
-def _trained(ready: _Ready, recipe: Recipe, data: TuningData, folder: Path) -> tuple[Any, Sight]:
-    """Return a trainer that has trained, and how its batches were laid out."""
-    validate = bool(data.validation)
-    settings = arguments(
+def _encoded(data: TuningData, recipe: Recipe, encoder: Encoder) -> EncodedExamples:
+    """Return the examples as token ids, training first, and the order of training."""
+    order = sequence(recipe, [getattr(example.prompt, "subgroup" if data.first == "persona" else "item") for example in data.train])
+    examples = (*data.train, *data.validation)
+    validation = range(len(data.train), len(examples))
+    encoded = {number: encoder.encode(examples[number]) for number in (*dict.fromkeys(order.tolist()), *validation)}
+    return EncodedExamples(examples, encoded, order.tolist(), validation)
+
+
+def _trained(
+    loaded: Loaded, base: Any, recipe: Recipe, data: TuningData, examples: EncodedExamples, encoder: Encoder, folder: Path
+) -> AnswerTrainer:
+    """Return a trainer that has finished its training."""
+    from valuestrata.tuning.train.trainer import AnswerTrainer, TrainingContext, training_arguments
+    from valuestrata.tuning.train.trl_adapter import use_one_gpu
+
+    updates, per_epoch = updates_of(recipe, len(data.train)), len(data.train) / recipe.batch
+    settings: Any = training_arguments(
         recipe,
         folder,
-        ready.updates,
+        updates,
         len(data.train),
-        validate=validate,
-        use_cpu=_on_processor(ready.base),
-        bf16=ready.loaded.identity["dtype"] == "bfloat16",
+        validate=bool(data.validation),
+        use_cpu=trains_on_cpu(base),
+        bf16=loaded.identity["dtype"] == "bfloat16",
     )
     if is_main():
-        whole_checkpoint(folder, clear=True)
+        remove_incomplete(folder)
     settings.distributed_state.wait_for_everyone()
-    checkpoint = whole_checkpoint(folder, clear=False)
-    settings.eval_on_start = validate and checkpoint is None
-    # One process uses one GPU, however many it sees; more of them take `accelerate launch`.
-    settings._n_gpu = min(settings.n_gpu, 1)
-    sight = best_sight(ready.base, ready.longest, processor=settings.device.type == "cpu")
+    checkpoint = last_checkpoint(folder)
+    settings.eval_on_start = bool(data.validation) and checkpoint is None
+    use_one_gpu(settings)
+    longest = max(len(one.written(place)) for one in examples.encoded.values() for place in range(len(one.options)))
+    layout = best_sight(base, longest, processor=settings.device.type == "cpu")
     sizes = Counter(example.group for example in data.train)
-    with progress("tuning", ready.updates) as advance, attending(ready.base, sight):
-        trainer = make_trainer(
-            ready.base,
-            ready.loaded.tokenizer,
-            settings,
-            recipe,
-            ready.taught,
-            ready.encoder,
-            sight=sight,
+    with progress("tuning", updates) as advance, attending(base, layout):
+        context = TrainingContext(
+            recipe=recipe,
+            examples=examples,
+            encoder=encoder,
+            layout=layout,
             group_sizes=[sizes[number] for number in range(len(data.groups))],
             advance=advance,
-            on_log=lambda history: write_curve(folder / CURVE_FILE, curve_of(history, ready.per_epoch)),
+            on_log=lambda history: write_curve(folder / CURVE_FILE, curve_of(history, per_epoch)),
         )
+        trainer = AnswerTrainer(base, loaded.tokenizer, settings, context)
         if checkpoint is not None:
-            at = read_json(checkpoint / WHOLE)
-            trainer.lesson.group_weights = at["group_weights"]
+            at = read_json(checkpoint / COMPLETE)
+            trainer.step.group_weights = at["group_weights"]
             advance(int(at["step"]))
-        _run(trainer, checkpoint, folder)
-    return trainer, sight
-
-
-def _run(trainer: Any, checkpoint: Path | None, folder: Path) -> None:
-    try:
-        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise RunFailedError(
-            "Tuning: there is not enough memory for a pass. Raise the recipe's `accumulation` (fewer examples a pass) or set "
-            f"`gradient_checkpointing: true`, in another folder (checkpoints so far: {folder})."
-        ) from error
-
-
-def is_main() -> bool:
-    """Whether this process writes: the only one, or the first of several."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-def _place(device: str | None) -> str | None:
-    """Return where this process loads the model: its own GPU, or the processor where FSDP or DeepSpeed will share it out."""
-    if _sharded():
-        return "cpu"
-    if processes() == 1 or (device is not None and device != "cuda"):
-        return device
-    import torch
-
-    if device is None and not torch.cuda.is_available():
-        return None
-    return f"cuda:{local_rank()}"
-
-
-def _on_processor(base: Any) -> bool:
-    """Whether a model is trained on a processor; one that is to be shared out stands there at first all the same."""
-    import torch
-
-    return base.device.type == "cpu" and not (_sharded() and torch.cuda.is_available())
-
-
-def _sharded() -> bool:
-    return any(os.environ.get(f"ACCELERATE_USE_{kind}", "").lower() in {"1", "true"} for kind in ("FSDP", "DEEPSPEED"))
-
-
-def _base_of(spec: Spec, loaded: Loaded) -> tuple[str, str | None]:
-    """Return name and revision of the base as an adapter's loaders know it; of a file the name, which says what it is."""
-    if spec.kind == "hf":
-        return spec.place, spec.revision
-    return str(loaded.identity["model"]), None
-
-
-def _merged(place: Path, model: str, *, merge: bool) -> Path | None:
-    found = place / MERGED
-    if not merge:
-        return found if found.is_dir() else None
-    if not found.is_dir() and is_main():
-        with _quiet():
-            return write_merged(model, place)
-    return found
-
-
-def _require() -> None:
-    for library in LIBRARIES:
-        if importlib.util.find_spec(library) is None:
-            raise MissingExtraError("Tuning", "train", library)
+        try:
+            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise RunFailedError(
+                "Tuning: there is not enough memory for a pass. Raise the recipe's `accumulation` (fewer examples a pass) or set "
+                f"`gradient_checkpointing: true`, and use another folder (checkpoints so far: {folder})."
+            ) from error
+    return trainer
 
 
 @contextlib.contextmanager
-def _quiet() -> Generator[None]:
-    """Hold back the libraries' own bars and remarks; the caller's settings come back after."""
+def _quiet_libraries() -> Generator[None]:
+    """Switch off the progress bars, logs and deprecation warnings of the libraries."""
     import datasets
     from transformers.utils import logging
 
@@ -305,10 +238,9 @@ def _quiet() -> Generator[None]:
     datasets.disable_progress_bars()
     try:
         with warnings.catch_warnings():
-            # Of the libraries to one another, about names that will change.
             warnings.simplefilter("ignore", FutureWarning)
             warnings.simplefilter("ignore", DeprecationWarning)
-            # A GGUF file has no settings beside it, and no tokens are added here.
+            # A GGUF file has no config file next to it, and no tokens are added here.
             warnings.filterwarnings("ignore", message="Could not find a config file")
             yield
     finally:

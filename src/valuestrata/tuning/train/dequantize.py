@@ -1,4 +1,4 @@
-"""A model as if it had never been read from a GGUF file: same weights, free to be trained and saved."""
+"""Convert a model read from a GGUF file into a plain one, which can be trained and saved."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from valuestrata.errors import InputDataError
 
 
 def plain_model(model: Any, name: str) -> Any:
-    """Return a model with the weights of another one, without the mark of a GGUF file; any other model as it is.
+    """Return a model with the same weights that is not marked as quantised; a model that is not from GGUF is returned as is.
 
-    transformers turns such a file into ordinary weights and still takes the model for a quantised one, which it neither
-    trains nor saves.
+    transformers reads a GGUF file into ordinary weights but still marks the model as quantised, and then neither trains
+    nor saves it.
 
     Raises:
-        InputDataError: the weights do not fit a fresh model of the same kind.
+        InputDataError: the weights do not fit a new model of the same class.
     """
     mark: Any = getattr(model.config, "quantization_config", None)
     method = mark.get("quant_method") if isinstance(mark, dict) else getattr(mark, "quant_method", None)
@@ -25,13 +25,15 @@ def plain_model(model: Any, name: str) -> Any:
 
     config = copy.deepcopy(model.config)
     del config.quantization_config
-    fresh: Any = AutoModelForCausalLM.from_config(config, dtype=model.dtype, attn_implementation=model.config._attn_implementation)
-    # Handed over, not copied: two models would not fit where one does.
-    lost = fresh.load_state_dict(model.state_dict(), strict=False, assign=True)
-    fresh.tie_weights()
-    tied = set(getattr(fresh, "_tied_weights_keys", None) or ())
-    if lost.unexpected_keys or set(lost.missing_keys) - tied:
-        keys = sorted({*lost.unexpected_keys, *lost.missing_keys} - tied)
-        raise InputDataError(f"{name}: its weights do not fit a {type(fresh).__name__} ({', '.join(keys[:3])}).")
-    fresh.generation_config = copy.deepcopy(model.generation_config)
-    return fresh.to(model.device).train(model.training)
+    plain: Any = AutoModelForCausalLM.from_config(config, dtype=model.dtype)
+    # Assigned, not copied: memory may not suffice for two models.
+    lost = plain.load_state_dict(model.state_dict(), strict=False, assign=True)
+    plain.tie_weights()
+    # A missing weight is no loss if it is tied to one that was loaded.
+    loaded = {id(weight) for key, weight in plain.named_parameters(remove_duplicate=False) if key not in lost.missing_keys}
+    missing = [key for key in lost.missing_keys if id(plain.get_parameter(key)) not in loaded]
+    if lost.unexpected_keys or missing:
+        keys = sorted({*lost.unexpected_keys, *missing})
+        raise InputDataError(f"{name}: its weights do not fit a {type(plain).__name__} ({', '.join(keys[:3])}).")
+    plain.generation_config = copy.deepcopy(model.generation_config)
+    return plain.to(model.device).train(model.training)

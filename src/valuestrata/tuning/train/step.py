@@ -1,12 +1,13 @@
-"""One pass of a recipe: from a packed batch to the loss that is minimised, and to what is reported beside it."""
+"""One forward pass of a training: from examples to a batch, its loss and its validation measures."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
-from valuestrata.tuning.data.encode import Encoded
+from valuestrata.tuning.data.encode import Encoded, Encoder
 from valuestrata.tuning.data.examples import Example
 from valuestrata.tuning.recipe import Recipe
 from valuestrata.tuning.train import objectives
@@ -14,7 +15,7 @@ from valuestrata.tuning.train.attention import Sight
 from valuestrata.tuning.train.batch import pack, wanted_options
 from valuestrata.tuning.train.readout import Readout, read_out
 
-# What is known of a validation example, in this order; means over examples are what the curve shows.
+# Measures of a validation example, in this order; the loss curve shows their means.
 MEASURES = (
     "loss",
     "accuracy_expected",
@@ -28,11 +29,41 @@ MEASURES = (
 )
 
 Gather = Callable[[Any], Any]
-"""From a tensor of this process to those of all processes, one behind the other."""
+"""From a tensor of this process to the concatenated tensors of all processes."""
+
+
+@dataclass(frozen=True)
+class EncodedExamples:
+    """Training and validation examples by number, training first.
+
+    Attributes:
+        examples: all examples. encoded: token ids of those that are used.
+        sequence: numbers of training examples, update after update. validation: numbers of validation examples.
+    """
+
+    examples: Sequence[Example]
+    encoded: Mapping[int, Encoded]
+    sequence: Sequence[int]
+    validation: Sequence[int]
+
+
+def check_first_batch(encoder: Encoder, examples: EncodedExamples, batch: Mapping[str, Any]) -> None:
+    """Check that the target tokens of a batch, decoded, are the target texts of its examples.
+
+    Raises:
+        InputDataError: as `Encoder.check`, with the tokens of the batch.
+    """
+    owner, tokens = batch["target_of"].cpu().tolist(), batch["target_token"].cpu().tolist()
+    for row, number in enumerate(batch["example"].cpu().tolist()):
+        example, encoded = examples.examples[number], examples.encoded[number]
+        learned = tuple(token for token, of in zip(tokens, owner, strict=True) if of == row)
+        text = example.prompt.options[example.prompt.shown.index(example.codes[example.mode])]
+        start = len(encoded.written(example.mode)) - len(learned)
+        encoder.check(example, encoded, learned=learned, start=start, option=text)
 
 
 class Collator:
-    """Lays out the examples of a pass; `options` says whether all options are read or only those of the objective."""
+    """Lays out the examples of a pass as one batch."""
 
     def __init__(self, examples: Sequence[Example], encoded: Mapping[int, Encoded], recipe: Recipe, *, rows: bool) -> None:
         self._examples, self._encoded = examples, encoded
@@ -40,10 +71,10 @@ class Collator:
         self._rows = rows
 
     def __call__(self, numbers: Sequence[int], *, every_option: bool) -> dict[str, Any]:
-        """Return the packed batch (see `packing.pack`) of some examples, with their gold.
+        """Return the packed batch (see `batch.pack`) of the examples with these numbers, and their gold values.
 
-        Beside it, all of B rows: `example`, their numbers; `shares` and `p_mode` (B x K), `mode`, `rejected`, `ordinal`,
-        `weight`, `group`.
+        The gold values have B rows: `example` (numbers), `shares` and `p_mode` (B x K), `mode`, `rejected`, `comparable`,
+        `ordinal`, `weight`, `group`. With `every_option` all options are read, else those of the objective.
         """
         import torch
 
@@ -56,7 +87,7 @@ class Collator:
         def padded(rows: Sequence[tuple[float, ...]]) -> Any:
             return torch.tensor([[*row, *[0.0] * (width - len(row))] for row in rows], dtype=torch.float32)
 
-        # The number of rows of a batch is read from its first entry.
+        # `example` comes first: the trainer reads the batch size from the first entry.
         return {
             "example": torch.tensor(numbers),
             **pack(encoded, [example.mode for example in chosen], wanted, rows=self._rows),
@@ -71,17 +102,17 @@ class Collator:
         }
 
 
-class Lesson:
-    """What a recipe minimises, and the group weights that change as it is minimised."""
+class TrainingStep:
+    """The loss of a recipe, its validation measures, and the group weights of group-DRO."""
 
     def __init__(
         self, recipe: Recipe, sight: Sight, group_sizes: Sequence[int], reference: Callable[[], AbstractContextManager[Any]]
     ) -> None:
-        """Take what does not change from pass to pass.
+        """Prepare the step.
 
         Args:
-            recipe: the recipe. sight: how batches are laid out. group_sizes: training examples of each group.
-            reference: a context in which the model is the one that training started from.
+            recipe: the recipe. sight: layout of batches. group_sizes: training examples of each group.
+            reference: returns a context in which the model is the base model.
         """
         self._recipe = recipe
         self._sight: Sight = sight
@@ -91,7 +122,7 @@ class Lesson:
         self.group_weights: list[float] | None = [1 / count] * count if recipe.weights.groups == "dro" else None
 
     def loss(self, model: Any, batch: Mapping[str, Any], gather: Gather) -> tuple[Any, dict[str, Any]]:
-        """Return the loss to minimise, a scalar, and the mean losses of the kinds of target tokens, without gradients."""
+        """Return the loss to minimise, a scalar, and the mean loss of each kind of target token, detached."""
         out = read_out(model, batch, self._sight)
         losses = self._losses(model, batch, out)
         weights = batch["weight"] * self._group_weights(batch, losses, gather)
@@ -99,7 +130,7 @@ class Lesson:
         return (weights * losses).mean(), parts
 
     def measure(self, model: Any, batch: Mapping[str, Any]) -> Any:
-        """Return `MEASURES` of each example of a batch that reads every option, B x len(MEASURES)."""
+        """Return `MEASURES` of each example, B x len(MEASURES), of a batch with every option."""
         import torch
 
         out = read_out(model, batch, self._sight)
@@ -141,11 +172,11 @@ class Lesson:
         with torch.no_grad(), self._reference():
             before = read_out(model, batch, self._sight)
         losses = objectives.dpo(out.logp, before.logp, batch["mode"], batch["rejected"], self._recipe.preference.beta)
-        # Where every code is as likely as the mode there is nothing to prefer.
+        # If every code is as likely as the mode, there is no preference to learn.
         return losses * batch["comparable"]
 
     def _group_weights(self, batch: Mapping[str, Any], losses: Any, gather: Gather) -> Any:
-        """Return the factor of each example, 1 on average over the groups; one step of group-DRO is made before."""
+        """Update the group weights by one step of group-DRO and return the factor of each example."""
         import torch
 
         if self.group_weights is None:

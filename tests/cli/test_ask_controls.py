@@ -9,7 +9,7 @@ import pytest
 from tests.respondents.tiny import save_tiny
 from valuestrata.errors import InputDataError
 from valuestrata.respondents.baselines import BASELINES
-from valuestrata.respondents.controls.control import CONTROLS
+from valuestrata.respondents.controls.spec import CONTROLS
 from valuestrata.study import run_study
 from valuestrata.study.config import ModelSection, load_study
 
@@ -57,7 +57,7 @@ def test_a_shuffle_says_what_it_moved_and_follows_its_own_seed(call, tiny, data,
 
 def test_a_wrong_call_asks_nothing(call, tiny, data):
     for words, code, says in (
-        (["control:no-persona@baseline:item-mode"], 2, "reads no persona"),
+        (["control:no-persona@baseline:item-mode"], 2, "does not use the persona"),
         (["control:shufled-persona@embedded"], 2, "Did you mean 'shuffled-persona'"),
         (["embedded", "--train-on", data, "--split", "paper"], 2, "only a baseline"),
         (["baseline:item-mode", "--fold", 3], 2, "no fold 3; its folds: 0"),

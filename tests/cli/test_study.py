@@ -106,7 +106,7 @@ def test_a_plan_that_names_no_run_is_refused(tiny):
     [
         ("area=Town", "area=Twon", "names the level 'area=Twon', of which no pair is asked. Did you mean 'area=Town'"),
         ("- baseline:item-mode", "- baseline:item-mod", "There is no baseline 'item-mod'"),
-        ("- baseline:item-mode", "- control:shuffled-persona@baseline:item-mode", "a baseline reads no persona"),
+        ("- baseline:item-mode", "- control:shuffled-persona@baseline:item-mode", "a baseline does not use the persona"),
         ("name: tiny", "name: tiny\nsplit: {scheme: papr}", "Did you mean 'paper'"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from tests.hosted.asked import hosted, prompt, prompts
 from tests.hosted.server import Act, Server, answers, problem, said
 from valuestrata.errors import UsageError
-from valuestrata.respondents.base import Budgeted, Estimates, Respondent, Stoppable
+from valuestrata.respondents.base import Respondent, SupportsBudget, SupportsEstimate, SupportsStop
 from valuestrata.respondents.hosted.async_runner import Runner
 from valuestrata.respondents.hosted.prices import Prices
 
@@ -27,7 +27,7 @@ def ours():
 
 def test_it_obeys_the_protocols():
     respondent = hosted("http://127.0.0.1:9/v1")
-    for protocol in (Respondent, Estimates, Stoppable, Budgeted):
+    for protocol in (Respondent, SupportsEstimate, SupportsStop, SupportsBudget):
         assert isinstance(respondent, protocol)
 
 

@@ -14,14 +14,9 @@ from valuestrata.prompts import load_template, render_prompts
 from valuestrata.prompts.persona import Persona
 from valuestrata.respondents import models
 from valuestrata.respondents.base import Answer, Respondent
-from valuestrata.respondents.controls.control import (
-    CONTROLS,
-    AskedAsOthers,
-    ReusesAnswers,
-    make_control,
-    parse_control,
-    wrong_country,
-)
+from valuestrata.respondents.controls.assignment import wrong_country
+from valuestrata.respondents.controls.control import ReplacesPersonas, ReusesAnswers, make_control
+from valuestrata.respondents.controls.spec import CONTROLS, parse_control
 from valuestrata.respondents.models import ModelSettings, make_respondent
 from valuestrata.responses.ask import loop as asking
 from valuestrata.responses.ask.loop import ask
@@ -134,22 +129,22 @@ def test_the_line_about_a_shuffle_gives_its_shares(handmade):
     assert "60.0 % of all levels" in note
     assert "ethnicity_x_religion (0.0 % of 1), sex_x_age (0.0 % of 1)" in note
     assert control(handmade, "no-persona").note == ""
-    assert control(handmade, "wrong-country=JPN").note == "asked as living in Japan"
+    assert control(handmade, "wrong-country=JPN").note == "personas live in Japan"
 
 
 @pytest.mark.parametrize("kind", CONTROLS)
 def test_controls_obey_the_protocols(handmade, kind):
     made = control(handmade, kind)
     assert isinstance(made, Respondent)
-    assert isinstance(made, AskedAsOthers)
+    assert isinstance(made, ReplacesPersonas)
     assert isinstance(made, ReusesAnswers) == (kind in ("no-persona", "country-only"))
-    assert not isinstance(Writes(), AskedAsOthers | ReusesAnswers)
+    assert not isinstance(Writes(), ReplacesPersonas | ReusesAnswers)
     assert made.name == f"control:{kind}@fake"
     assert made.identity()["control"] == kind
 
 
 def test_a_control_of_another_data_set_is_refused(handmade, make_handmade, tmp_path):
-    with pytest.raises(UsageError, match="was made for the data set ffffffffffff and is asked about eeeeeeeeeeee"):
+    with pytest.raises(UsageError, match="was made for the data set ffffffffffff and is used with eeeeeeeeeeee"):
         ask(make_handmade(fingerprint="e" * 64), control(handmade, "no-persona"), tmp_path / "run", elicitation="text")
     assert not (tmp_path / "run").exists()
 
@@ -214,13 +209,13 @@ def test_a_template_that_translates_the_own_place_must_translate_the_other(handm
         ("control:nopersona@embedded", "Did you mean 'no-persona'"),
         ("control:no-persona", "control:no-persona@MODEL"),
         ("control:no-persona@", "control:no-persona@MODEL"),
-        ("control:no-persona@baseline:item-mode", "reads no persona"),
-        ("control:no-persona@control:country-only@embedded", "a control around a control"),
+        ("control:no-persona@baseline:item-mode", "does not use the persona"),
+        ("control:no-persona@control:country-only@embedded", "controls cannot be nested"),
         ("control:country-only=JPN@embedded", "country-only takes no '=JPN'"),
         ("control:wrong-country=@embedded", "name a country after '='"),
         ("control:wrong-country=Japn@embedded", "Did you mean 'Japan'"),
         ("control:wrong-country=SGP@embedded", "Singapore is the survey's own place"),
-        ("control:no-persona@embeded", "MODEL 'embeded' is of no kind that answers here. Did you mean 'embedded'"),
+        ("control:no-persona@embeded", "MODEL 'embeded' is not a known kind of model. Did you mean 'embedded'"),
         ("contrl:no-persona@embedded", "Did you mean 'control:no-persona@MODEL'"),
         ("baseline:item-mood", "no baseline 'item-mood'. Did you mean 'item-mode'"),
         ("basline:midpoint", "Did you mean 'baseline:midpoint'"),
@@ -237,7 +232,7 @@ def test_a_control_about_the_place_needs_one_and_loads_no_model(make_handmade, k
     def never(word):
         raise AssertionError("loaded")
 
-    with pytest.raises(UsageError, match="is about the place"):
+    with pytest.raises(UsageError, match="changes the place"):
         make_control(f"control:{kind}@embedded", make_handmade(place=None), never)
     control(make_handmade(place=None), "no-persona")
     control(make_handmade(place=None), "shuffled-persona")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from valuestrata.respondents.base import Estimate, Estimates
+from valuestrata.respondents.base import CostEstimate, SupportsEstimate
 
 from . import tiny
 
@@ -56,7 +56,7 @@ def test_counting_needs_no_pass(monkeypatch):
         raise AssertionError("the model was run")
 
     monkeypatch.setattr(respondent._loaded.model, "forward", forward)
-    assert isinstance(respondent, Estimates)
+    assert isinstance(respondent, SupportsEstimate)
     assert respondent.count_tokens([]) == (0, 0, 0)
     text = [tiny.prompt(person, options=10, elicitation="text") for person in tiny.PEOPLE]
     # ` 10` and the end of turn are four tokens, of which the model is made to choose among options only.
@@ -64,4 +64,4 @@ def test_counting_needs_no_pass(monkeypatch):
     mixed = [*text, tiny.prompt(elicitation="reasoned"), tiny.prompt()]
     count = respondent.count_tokens(mixed)
     assert count.written == 4 * len(text) + 512
-    assert respondent.estimate(mixed) == Estimate(len(mixed), *count, 0.0, "the model's own tokenizer")
+    assert respondent.estimate(mixed) == CostEstimate(len(mixed), *count, 0.0, "the model's own tokenizer")

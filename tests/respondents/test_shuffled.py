@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from valuestrata.prompts.persona import Persona, Trait
-from valuestrata.respondents.controls.permutation import Moved, Shuffle, shuffle
+from valuestrata.respondents.controls.permutation import Shuffle, ShuffleCounts, shuffle_personas
 
 ATTRIBUTES = ("sex", "age", "religion")
 
@@ -39,71 +39,71 @@ def changed(personas: dict[str, Persona], done: Shuffle) -> list[int]:
 def test_two_by_three_cells_change_in_both_levels():
     personas, stratum_of = cells("sex_x_age", *itertools.product(["Female", "Male"], ["young", "middle", "old"]))
     for seed in range(20):
-        done = shuffle(personas, stratum_of, seed)
+        done = shuffle_personas(personas, stratum_of, seed)
         assert changed(personas, done) == [2] * 6
-        assert done.moved == {"sex_x_age": Moved(6, 6, 12, 12)}
+        assert done.counts == {"sex_x_age": ShuffleCounts(6, 6, 12, 12)}
         assert sorted(done.source.values()) == sorted(personas)
 
 
 def test_the_ways_to_do_it_are_all_drawn():
     # Of 2 x 3 cells each of one sex goes to the other with another age: 2 derangements of the ages each way, 4 in all.
     personas, stratum_of = cells("sex_x_age", *itertools.product(["Female", "Male"], ["young", "middle", "old"]))
-    drawn = {tuple(shuffle(personas, stratum_of, seed).source.items()) for seed in range(60)}
+    drawn = {tuple(shuffle_personas(personas, stratum_of, seed).source.items()) for seed in range(60)}
     assert len(drawn) == 4
 
 
 def test_levels_of_one_attribute_are_deranged():
     personas, stratum_of = cells("sex", *((level,) for level in "abcdefg"))
-    done = shuffle(personas, stratum_of, 3)
+    done = shuffle_personas(personas, stratum_of, 3)
     assert changed(personas, done) == [1] * 7
-    assert done.moved["sex"].share_of_levels == 1
+    assert done.counts["sex"].share_of_levels == 1
 
 
 def test_a_lone_cell_stays_and_the_share_says_so():
     personas, stratum_of = cells("sex_x_age", ("Female", "young"))
-    done = shuffle(personas, stratum_of, 0)
+    done = shuffle_personas(personas, stratum_of, 0)
     assert done.source == {"sex_x_age_Female_young": "sex_x_age_Female_young"}
-    assert done.moved == {"sex_x_age": Moved(1, 0, 2, 0)}
-    assert (done.moved["sex_x_age"].share_of_cells, done.moved["sex_x_age"].share_of_levels) == (0, 0)
+    assert done.counts == {"sex_x_age": ShuffleCounts(1, 0, 2, 0)}
+    assert (done.counts["sex_x_age"].share_of_cells, done.counts["sex_x_age"].share_of_levels) == (0, 0)
 
 
 def test_three_cells_of_a_square_change_four_levels_of_six():
     # Male-old is missing, so only Female-old and Male-young can take each other's place wholly: 4 levels change when they
     # do and Female-young stays, or when all three move round (1 + 2 + 1). The first has more cells that change wholly.
     personas, stratum_of = cells("sex_x_age", ("Female", "young"), ("Female", "old"), ("Male", "young"))
-    done = shuffle(personas, stratum_of, 0)
-    assert done.moved == {"sex_x_age": Moved(3, 2, 6, 4)}
+    done = shuffle_personas(personas, stratum_of, 0)
+    assert done.counts == {"sex_x_age": ShuffleCounts(3, 2, 6, 4)}
     assert done.source["sex_x_age_Female_young"] == "sex_x_age_Female_young"
 
 
 def test_a_level_that_every_cell_shares_cannot_change():
     personas, stratum_of = cells("sex_x_age", ("Female", "young"), ("Female", "middle"), ("Female", "old"))
-    done = shuffle(personas, stratum_of, 0)
+    done = shuffle_personas(personas, stratum_of, 0)
     assert changed(personas, done) == [1, 1, 1]
-    assert done.moved == {"sex_x_age": Moved(3, 0, 6, 3)}
+    assert done.counts == {"sex_x_age": ShuffleCounts(3, 0, 6, 3)}
 
 
 def test_levels_that_a_persona_says_alike_have_not_changed():
     personas, stratum_of = cells("sex", ("SG: Malay",), ("MY: Malay",), ("SG: Others",), ("MY: Chinese",))
     for seed in range(10):
-        done = shuffle(personas, stratum_of, seed)
-        assert done.moved == {"sex": Moved(4, 4, 4, 4)}
+        done = shuffle_personas(personas, stratum_of, seed)
+        assert done.counts == {"sex": ShuffleCounts(4, 4, 4, 4)}
         assert {done.source["sex_SG: Malay"], done.source["sex_MY: Malay"]} == {"sex_SG: Others", "sex_MY: Chinese"}
     personas, stratum_of = cells("sex", ("Roman Catholic",), ("Catholic",), phrases={"Roman Catholic": "Catholic", "Catholic": "Catholic"})
-    assert shuffle(personas, stratum_of, 0).moved == {"sex": Moved(2, 0, 2, 0)}
+    assert shuffle_personas(personas, stratum_of, 0).counts == {"sex": ShuffleCounts(2, 0, 2, 0)}
 
 
 def test_everyone_stays_everyone():
     personas, stratum_of = cells("sex", ("Male",), ("Female",))
     personas = {"all": Persona((), "Utopia"), **personas}
-    done = shuffle(personas, {"all": "all", **stratum_of}, 0)
+    done = shuffle_personas(personas, {"all": "all", **stratum_of}, 0)
     assert list(done.source) == list(personas)
     assert done.source == {"all": "all", "sex_Male": "sex_Female", "sex_Female": "sex_Male"}
-    assert list(done.moved) == ["sex"]
+    assert list(done.counts) == ["sex"]
 
 
 def test_moved_adds_up():
-    assert Moved(2, 1, 4, 3) + Moved(3, 3, 3, 3) == Moved(5, 4, 7, 6)
+    assert ShuffleCounts(2, 1, 4, 3) + ShuffleCounts(3, 3, 3, 3) == ShuffleCounts(5, 4, 7, 6)
 
 
 grids = st.integers(1, 3).flatmap(
@@ -117,7 +117,7 @@ grids = st.integers(1, 3).flatmap(
 @given(grids, st.integers(-5, 10**6))
 def test_no_permutation_changes_more(grid, seed):
     personas, stratum_of = cells("s", *grid)
-    done = shuffle(personas, stratum_of, seed)
+    done = shuffle_personas(personas, stratum_of, seed)
     assert sorted(done.source) == sorted(done.source.values()) == sorted(personas)
     found = changed(personas, done)
     per_cell = len(grid[0])
@@ -128,7 +128,7 @@ def test_no_permutation_changes_more(grid, seed):
 
     best = max(map(score, itertools.permutations(grid)))
     assert (sum(found), found.count(per_cell)) == best
-    assert done.moved["s"] == Moved(len(grid), best[1], len(grid) * per_cell, best[0])
+    assert done.counts["s"] == ShuffleCounts(len(grid), best[1], len(grid) * per_cell, best[0])
     if best[0] == len(grid) * per_cell:  # a permutation that changes everything exists
         assert set(found) == {per_cell}
 
@@ -140,9 +140,9 @@ def test_the_draw_depends_on_the_seed_and_the_cells_alone(grid, seed, order):
     other, other_stratum = cells("other", ("x", "y"), ("y", "x"))
     mixed = list((personas | other).items())
     order.shuffle(mixed)
-    alone, among = shuffle(personas, stratum_of, seed), shuffle(dict(mixed), stratum_of | other_stratum, seed)
+    alone, among = shuffle_personas(personas, stratum_of, seed), shuffle_personas(dict(mixed), stratum_of | other_stratum, seed)
     assert alone.source == {cell: source for cell, source in among.source.items() if cell in personas}
-    assert alone.moved["s"] == among.moved["s"]
+    assert alone.counts["s"] == among.counts["s"]
 
 
 @pytest.mark.parametrize("sizes", [(12, 14), (5, 6, 7)])
@@ -150,6 +150,6 @@ def test_large_strata_are_deranged(sizes):
     personas, stratum_of = cells(
         "s", *itertools.product(*([f"{name}{at}" for at in range(size)] for name, size in zip("abc", sizes, strict=False)))
     )
-    done = shuffle(personas, stratum_of, 1)
-    assert done.moved["s"].share_of_cells == 1
+    done = shuffle_personas(personas, stratum_of, 1)
+    assert done.counts["s"].share_of_cells == 1
     assert set(changed(personas, done)) == {len(sizes)}

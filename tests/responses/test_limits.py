@@ -12,7 +12,7 @@ import pytest
 
 from tests.responses.asked import Writes
 from valuestrata.errors import InputDataError, UsageError
-from valuestrata.respondents.base import Answer, Budgeted, Estimate, Estimates, Stoppable
+from valuestrata.respondents.base import Answer, CostEstimate, SupportsBudget, SupportsEstimate, SupportsStop
 from valuestrata.respondents.controls.control import Control
 from valuestrata.respondents.models import make_respondent
 from valuestrata.responses.ask.estimate import estimate_run
@@ -37,7 +37,7 @@ class Paid(Writes):
         self.stopped = why
 
     def estimate(self, prompts):
-        return Estimate(len(prompts), 100 * len(prompts), None, 5 * len(prompts), 0.25 * len(prompts), "told")
+        return CostEstimate(len(prompts), 100 * len(prompts), None, 5 * len(prompts), 0.25 * len(prompts), "told")
 
     def answer(self, prompts):
         for prompt in prompts:
@@ -51,9 +51,9 @@ class Paid(Writes):
 
 def test_a_cost_limit_stops_cleanly_and_counts_what_was_spent_before(handmade, tmp_path):
     model = Paid()
-    assert isinstance(model, Stoppable)
-    assert isinstance(model, Budgeted)
-    assert isinstance(model, Estimates)
+    assert isinstance(model, SupportsStop)
+    assert isinstance(model, SupportsBudget)
+    assert isinstance(model, SupportsEstimate)
     first = ask(handmade, model, tmp_path / "run", elicitation="text", max_cost=1.1)
     assert (first.asked, first.answered, first.failed, first.left) == (4, 4, 0, TEST_PAIRS - 4)
     assert first.stopped == "max_cost is reached"
@@ -90,7 +90,7 @@ def test_a_control_hands_limits_and_estimates_on_to_the_model_inside(handmade, t
     dry = estimate_run(handmade, control, tmp_path / "run", plan_asking(handmade, elicitation="text"))
     assert dry.estimate.calls == items - 1
     free = make_control("control:no-persona@fake:writes", handmade, lambda _word: Writes())
-    with pytest.raises(UsageError, match="paid by nobody"):
+    with pytest.raises(UsageError, match="this model is free; max_cost does not apply"):
         ask(handmade, free, tmp_path / "free", elicitation="text", max_cost=1)
 
 

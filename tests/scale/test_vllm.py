@@ -15,7 +15,7 @@ from tests.respondents import tiny
 from tests.scale import vllm_like
 from tests.scale.vllm_like import SamplingParams, StructuredOutputsParams, TinyLLM
 from valuestrata.errors import InputDataError, MissingExtraError, RunFailedError, UsageError
-from valuestrata.respondents.base import Estimates, Respondent
+from valuestrata.respondents.base import Respondent, SupportsEstimate
 
 torch = pytest.importorskip("torch", reason="needs the extra `local`")
 pytest.importorskip("transformers", reason="needs the extra `local`")
@@ -65,7 +65,7 @@ def asked_as(elicitation, prompts=PROMPTS):
 def test_it_obeys_the_protocols():
     respondent, _, _ = made()
     assert isinstance(respondent, Respondent)
-    assert isinstance(respondent, Estimates)
+    assert isinstance(respondent, SupportsEstimate)
 
 
 @pytest.mark.parametrize("merges", [(), MERGES], ids=["a token a character", "merges over the border"])

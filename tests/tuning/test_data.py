@@ -165,7 +165,7 @@ def test_splits_that_cannot_train_are_refused(people, template):
 
 
 def test_a_country_control_needs_a_place(people, template):
-    with pytest.raises(UsageError, match="is about the place"):
+    with pytest.raises(UsageError, match="changes the place"):
         tuning_data(people, quick("modal", template), control="country-only")
     placed = replace(people, meta={**people.meta, "place": "Utopia"})
     data = tuning_data(placed, quick("modal", template), control="country-only")

@@ -211,14 +211,14 @@ def open_stance_(
     from valuestrata.openended.stance.closed_vs_open import closed_runs_of
     from valuestrata.openended.stance.prompts import stance_elicitation_of
     from valuestrata.openended.stance.read import estimate_stance, open_stance, plan_stance
-    from valuestrata.respondents.models import check_word, is_hosted, make_respondent
+    from valuestrata.respondents.models import check_model_spec, is_hosted, make_respondent
     from valuestrata.responses.run.folder import load_run
 
     how = None if elicitation is None else stance_elicitation_of(elicitation)
     judges = list(dict.fromkeys(judge))
     for word in judges:
         # A word that names no model is told before the judges in front of it have been paid.
-        check_word(word)
+        check_model_spec(word)
     data = load_dataset(dataset)
     loaded = [load_open_run(run) for run in runs]
     closed_runs = [load_run(run) for run in closed or []]

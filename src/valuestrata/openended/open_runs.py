@@ -13,8 +13,8 @@ from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.files import canonical_hash
 from valuestrata.prompts.prompt import OPEN, Prompt
-from valuestrata.respondents.base import Bounded, Respondent
-from valuestrata.respondents.controls.control import AskedAsOthers
+from valuestrata.respondents.base import Respondent, SupportsContextLimit
+from valuestrata.respondents.controls.control import ReplacesPersonas
 from valuestrata.respondents.hosted.cost_estimate import tokens_about
 from valuestrata.responses.run.folder import Run, check_same_dataset, load_run
 from valuestrata.responses.run.identity import same_weights
@@ -97,7 +97,7 @@ def check_judge(judge: Respondent) -> None:
     Raises:
         UsageError: a baseline or a control.
     """
-    if isinstance(judge, AskedAsOthers) or judge.name.startswith("baseline:"):
+    if isinstance(judge, ReplacesPersonas) or judge.name.startswith("baseline:"):
         raise UsageError(f"--judge {judge.name}: a judge reads answers, so it is a language model, and no baseline or control.")
 
 
@@ -135,7 +135,7 @@ def truncated(text: str, tokens: int | None) -> str:
 def check_fits(judge: Respondent, prompts: Callable[[], Iterator[Prompt]], context: int | None, truncate: int | None) -> None:
     """Refuse answers that the judge cannot read whole, before the first call.
 
-    Tokens are the model's own where it is on this machine (`Bounded`), else about 4 characters each.
+    Tokens are the model's own where it is on this machine (`SupportsContextLimit`), else about 4 characters each.
 
     Args:
         judge: who reads. prompts: renders what it would be asked.
@@ -145,7 +145,7 @@ def check_fits(judge: Respondent, prompts: Callable[[], Iterator[Prompt]], conte
     Raises:
         InputDataError: names the first pair that is too long, how many are, and what to do.
     """
-    bounded = judge if isinstance(judge, Bounded) else None
+    bounded = judge if isinstance(judge, SupportsContextLimit) else None
     most = context if context is not None else None if bounded is None else bounded.context
     if most is None:
         return

@@ -1,8 +1,7 @@
-"""The one protocol between who asks and who answers.
+"""The interface between the asking loop and everything that answers prompts.
 
-`ask` hands a respondent model prompts and stores what comes back, in any order; it does not know whether a language
-model, a baseline or a control answers. A respondent never parses its own text: it returns what it wrote or the
-probabilities it gave, and `responses.parse` reads it.
+`ask` hands prompts to a respondent and stores the answers, in any order. A respondent is a language model, a baseline or a
+control. It never parses its own text: `responses.parse` does.
 """
 
 from __future__ import annotations
@@ -18,37 +17,37 @@ __all__ = [
     "OPEN",
     "OPEN_TOKENS",
     "Answer",
-    "Bounded",
-    "Budgeted",
-    "Choosy",
+    "CostEstimate",
     "Elicitation",
-    "Estimate",
-    "Estimates",
     "Message",
     "Prompt",
     "Respondent",
-    "Resumes",
-    "Stoppable",
-    "Versioned",
+    "SupportsBudget",
+    "SupportsContextLimit",
+    "SupportsElicitationCheck",
+    "SupportsEstimate",
+    "SupportsResume",
+    "SupportsStop",
+    "SupportsVersions",
     "elicitation_of",
     "estimate_of",
 ]
 
-# Tokens of an open answer at most, where the user sets none: a few sentences end long before.
+# Default maximum number of tokens of an open answer; a few sentences are far shorter.
 OPEN_TOKENS = 400
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a respondent model gave back for one prompt, unread.
+    """What a respondent returned for one prompt, unparsed.
 
     Attributes:
         prompt: the prompt answered.
-        text: what it wrote (`text`), or None.
-        option_probs: probabilities over `prompt.options`, in displayed order, summing to 1; or None.
-        option_mass: total probability of the legal answers before normalisation, in [0, 1]; or None.
-        choice: scale code chosen outright, for baselines and controls that write nothing; or None.
-        error: why the call failed; then everything above is None.
+        text: the text written (`text`), or None.
+        option_probs: probabilities of `prompt.options`, in displayed order, summing to 1; or None.
+        option_mass: total probability of all options before normalisation, in [0, 1]; or None.
+        choice: scale code chosen directly, by baselines and controls that write no text; or None.
+        error: why the call failed; the fields above are then None.
     """
 
     prompt: Prompt
@@ -68,32 +67,32 @@ class Answer:
 
 @runtime_checkable
 class Respondent(Protocol):
-    """Anything that answers pairs."""
+    """Anything that answers prompts."""
 
     @property
     def name(self) -> str:
-        """The model as the user wrote it: `baseline:item-mode`, `hf:ORG/NAME`, `embedded`."""
+        """The model specification as the user wrote it: `baseline:item-mode`, `hf:ORG/NAME`, `embedded`."""
         ...
 
     def identity(self) -> Mapping[str, Any]:
-        """Everything that makes an answer what it is: provider, base_url, model, revision, adapter_hash, decoding, ..."""
+        """Return everything that determines the answers: provider, base_url, model, revision, adapter_hash, decoding, ..."""
         ...
 
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[Answer]:
-        """Yield one Answer for each prompt, in any order, as they come; a failed call yields an Answer with `error`."""
+        """Yield one Answer for each prompt, in any order, as they arrive; a failed call yields an Answer with `error`."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
-    """What asking some prompts would take, before anything is asked.
+class CostEstimate:
+    """Expected cost of asking some prompts.
 
     Attributes:
-        calls: calls made, or prompts where nothing is called.
+        calls: number of calls, or of prompts where nothing is called.
         prompt_tokens: tokens read, without sharing.
-        computed_tokens: tokens that really go through a model of this machine, shared beginnings once; or None.
-        completion_tokens: the most that may be written.
-        cost: the most that it may cost, in US dollars; None where the price is not known, 0 where nothing is paid.
+        computed_tokens: tokens that pass through a local model, shared prefixes once; or None.
+        completion_tokens: maximum number of tokens written.
+        cost: maximum cost in US dollars; None if the price is unknown, 0 for free models.
         basis: how the tokens were counted, in a few words.
     """
 
@@ -106,87 +105,87 @@ class Estimate:
 
 
 @runtime_checkable
-class Estimates(Protocol):
-    """A respondent model that says beforehand what prompts will take."""
+class SupportsEstimate(Protocol):
+    """A respondent that can estimate the cost of prompts beforehand."""
 
-    def estimate(self, prompts: Sequence[Prompt]) -> Estimate:
-        """Return what asking `prompts` takes; nothing is called."""
+    def estimate(self, prompts: Sequence[Prompt]) -> CostEstimate:
+        """Return the expected cost of `prompts`, without calling the model."""
         ...
 
 
-def estimate_of(respondent: Respondent, prompts: Sequence[Prompt]) -> Estimate:
-    """Return what asking `prompts` takes of any respondent model; one that cannot say calls nobody and reads no tokens."""
-    if isinstance(respondent, Estimates):
+def estimate_of(respondent: Respondent, prompts: Sequence[Prompt]) -> CostEstimate:
+    """Return the expected cost of `prompts`; a respondent without an estimate reads no tokens and costs nothing."""
+    if isinstance(respondent, SupportsEstimate):
         return respondent.estimate(prompts)
-    return Estimate(len(prompts), 0, None, 0, 0.0, "no language model")
+    return CostEstimate(len(prompts), 0, None, 0, 0.0, "no language model")
 
 
 @runtime_checkable
-class Stoppable(Protocol):
-    """A respondent model with calls under way: told to stop, it starts none and gives back what those under way bring."""
+class SupportsStop(Protocol):
+    """A respondent that can be stopped: it starts no new calls and returns the answers of the calls in progress."""
 
     @property
     def stopped(self) -> str | None:
-        """Why it starts no more calls; None while it does. Prompts without an answer were then never asked."""
+        """Why no new calls are started, or None while they are. Prompts without an answer were not asked."""
         ...
 
     def stop(self, why: str) -> None:
-        """Start no more calls; may be called from a signal handler while `answer` is iterated."""
+        """Start no new calls; may be called from a signal handler while `answer` is iterated."""
         ...
 
 
 @runtime_checkable
-class Budgeted(Protocol):
-    """A respondent model that is paid by the call."""
+class SupportsBudget(Protocol):
+    """A respondent whose calls cost money."""
 
     def spend_at_most(self, dollars: float) -> None:
-        """Stop (see `Stoppable`) before a call that could take what is spent from now on over `dollars`; called anew for every run.
+        """Stop (see `SupportsStop`) before a call could take the spending from now on over `dollars`; called once per run.
 
         Raises:
-            UsageError: what the model costs is not known.
+            UsageError: the price of the model is unknown.
         """
         ...
 
 
 @runtime_checkable
-class Bounded(Protocol):
-    """A respondent model that knows how much it can read and write at once."""
+class SupportsContextLimit(Protocol):
+    """A respondent that knows its context length."""
 
     @property
     def context(self) -> int | None:
-        """Tokens of a prompt and of what is written to it, together at most; None where nothing says."""
+        """Maximum number of tokens of a prompt and its completion together; None if unknown."""
         ...
 
     def length_of(self, prompt: Prompt) -> int:
-        """Return the tokens of a prompt and the most that may be written to it."""
+        """Return the number of tokens of a prompt plus the maximum of its completion."""
         ...
 
 
 @runtime_checkable
-class Choosy(Protocol):
-    """A respondent model that cannot be asked in every way."""
+class SupportsElicitationCheck(Protocol):
+    """A respondent that supports only some elicitations."""
 
     def check(self, elicitation: Elicitation) -> None:
-        """Refuse what it cannot give, before the first call.
+        """Check that an elicitation is supported, before the first call.
 
         Raises:
-            UsageError: says what it does not give, and which elicitations work.
+            UsageError: it is not; the message lists those that are.
         """
         ...
 
 
 @runtime_checkable
-class Resumes(Protocol):
-    """A respondent model that judges a failure by whether anything has succeeded yet."""
+class SupportsResume(Protocol):
+    """A respondent whose handling of failures depends on whether any call has succeeded yet."""
 
     def answered_before(self, number: int) -> None:
-        """Take note that the run holds so many answers already; called before it is asked, and ends a stop of an earlier run."""
+        """Set how many answers the run already has; called before asking starts, and clears an earlier stop."""
         ...
 
 
 @runtime_checkable
-class Versioned(Protocol):
-    """A respondent model reached through libraries whose versions are worth recording; they are no part of its identity."""
+class SupportsVersions(Protocol):
+    """A respondent that uses libraries whose versions are recorded; they are not part of its identity."""
 
     def versions(self) -> Mapping[str, str]:
         """Return library -> version."""

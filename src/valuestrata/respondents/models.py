@@ -1,4 +1,4 @@
-"""From the word a user writes for a MODEL to the respondent that answers."""
+"""From a model specification to the respondent that answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import UsageError, did_you_mean
 from valuestrata.respondents.base import Respondent
 from valuestrata.respondents.baselines import BASELINES, make_baseline
-from valuestrata.respondents.controls.control import CONTROLS, make_control, parse_control
+from valuestrata.respondents.controls.control import make_control
+from valuestrata.respondents.controls.spec import CONTROLS, parse_control
 from valuestrata.respondents.hosted.providers import PROVIDERS, provider_of
 
 KINDS = (
@@ -26,18 +27,18 @@ KINDS = (
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """How a language model is loaded or called, and how it writes; what a kind of model has no use for is left alone.
+    """How a language model is loaded or called, and how it writes. A model ignores the settings that do not apply to it.
 
     Attributes:
-        device: `cpu`, `cuda` or `mps` for a model of this machine; None chooses.
-        temperature: of written text; 0 takes the likeliest token each time, None sends none to a hosted model.
-        max_new_tokens: tokens written at most; None: as many as the elicitation needs.
-        constrain: allow nothing but the options as text.
-        seed: of sampling. persona_seed: of shuffled personas, and of the wrong country where none is named.
-        base_url: where a hosted model is, instead of the provider's own address.
-        concurrency: calls under way at most. timeout: seconds a call may take. attempts: tries before a prompt ends failed.
-        prices: dollars a million tokens read and written, instead of the known ones.
-        extra: JSON sent as it is with every call to a hosted model; what vLLM's engine is made with.
+        device: `cpu`, `cuda` or `mps` for a local model; None chooses.
+        temperature: of written text; 0 takes the most likely token; None leaves it to the hosted model.
+        max_new_tokens: maximum number of tokens written; None: as many as the elicitation needs.
+        constrain: restrict `text` to the options.
+        seed: of sampling. persona_seed: of shuffled personas, and of the wrong country if none is named.
+        base_url: address of a hosted model, instead of the provider's own.
+        concurrency: maximum number of concurrent calls. timeout: seconds per call. attempts: tries before a prompt fails.
+        prices: US dollars per million tokens read and written, instead of the known prices.
+        extra: JSON sent with every call to a hosted model; or settings of vLLM's engine.
     """
 
     device: str | None = None
@@ -54,31 +55,31 @@ class ModelSettings:
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
-def check_word(model: str) -> None:
-    """Refuse a word that names no kind of model, without loading one.
+def check_model_spec(spec: str) -> None:
+    """Check that a specification names a known kind of model, without loading it.
 
     Raises:
         UsageError: as for `make_respondent`.
     """
-    kind, _, rest = model.partition(":")
+    kind, _, rest = spec.partition(":")
     if kind == "baseline":
         if rest not in BASELINES:
             raise UsageError(f"There is no baseline {rest!r}.{did_you_mean(rest, BASELINES)}")
     elif kind == "control":
-        check_word(parse_control(model).model)
-    elif not _is_local(model):
-        if not is_hosted(model):
-            raise UsageError(f"MODEL {model!r} is of no kind that answers here.{did_you_mean(model, KINDS)}")
-        provider_of(model)
+        check_model_spec(parse_control(spec).model)
+    elif is_hosted(spec):
+        provider_of(spec)
+    elif not _is_local(spec):
+        raise UsageError(f"MODEL {spec!r} is not a known kind of model.{did_you_mean(spec, KINDS)}")
 
 
-def is_hosted(model: str) -> bool:
-    """Whether a word names a model behind a provider or server, `PROVIDER/MODEL`, known or not."""
-    return not _is_local(model) and model.partition(":")[0] not in ("baseline", "control") and "/" in model
+def is_hosted(spec: str) -> bool:
+    """Whether a specification is `PROVIDER/MODEL`, for a known provider or not."""
+    return not _is_local(spec) and spec.partition(":")[0] not in ("baseline", "control") and "/" in spec
 
 
-def _is_local(model: str) -> bool:
-    return model.partition(":")[0] in ("hf", "gguf", "vllm") or model.partition("+")[0] == "embedded"
+def _is_local(spec: str) -> bool:
+    return spec.partition(":")[0] in ("hf", "gguf", "vllm") or spec.partition("+")[0] == "embedded"
 
 
 def make_respondent(
@@ -91,81 +92,64 @@ def make_respondent(
     settings: ModelSettings | None = None,
     calls: bool = True,
 ) -> Respondent:
-    """Return the respondent model behind a word.
+    """Return the respondent of a model specification.
 
     Args:
-        model: `baseline:KIND`; `embedded[+ADAPTER]`, `hf:ORG/NAME[+ADAPTER]`, `gguf:FILE` or `vllm:ORG/NAME[+ADAPTER]`, on this
-            machine; `PROVIDER/MODEL`, hosted; or `control:KIND@MODEL` around one of these but a baseline.
-        dataset: what a baseline is fitted to (training gold of `split` and `fold` only), and whose personas a control changes.
+        model: `baseline:KIND`; `embedded[+ADAPTER]`, `hf:ORG/NAME[+ADAPTER]`, `gguf:FILE` or `vllm:ORG/NAME[+ADAPTER]` (local);
+            `PROVIDER/MODEL` (hosted); or `control:KIND@MODEL` around a local or hosted model.
+        dataset: the data set a baseline is fitted to (training gold of `split` and `fold` only), or whose personas a control
+            changes.
         split: split scheme. fold: its fold, None for all.
-        train_on: another data set whose gold a baseline is fitted to, where `split` trains on nothing of its own (`transfer`).
+        train_on: another data set to fit a baseline to, for schemes without training pairs of their own (`transfer`).
         settings: how a language model is loaded or called, and how it writes.
         calls: whether it will be called; a hosted model that only writes batch files or estimates needs no key.
 
     Raises:
-        UsageError: no such kind of model or provider; a control around a baseline or a control; `train_on` for a model that
-            is not fitted; a setting or key that is missing or makes no sense.
+        UsageError: unknown kind of model or provider; a control around a baseline or a control; `train_on` for a model that
+            is not a baseline; a missing or invalid setting or key.
         MissingExtraError: its libraries are not installed.
-        InputDataError: a model file that is absent or not one.
+        InputDataError: a model file is missing or invalid.
     """
     kind, _, rest = model.partition(":")
     how = settings or ModelSettings()
     if kind == "baseline":
         return make_baseline(rest, dataset, split=split, fold=fold, train_on=train_on)
     if train_on is not None:
-        raise UsageError(f"MODEL {model!r} is fitted to no gold, so there is nothing to train it on; only a baseline takes `train_on`.")
+        raise UsageError(f"MODEL {model!r} is not fitted to gold; only a baseline takes `train_on`.")
     if kind == "control":
-        return make_control(model, dataset, lambda word: language_model(word, how, calls=calls), seed=how.persona_seed)
+        return make_control(model, dataset, lambda inner: language_model(inner, how, calls=calls), seed=how.persona_seed)
     return language_model(model, how, calls=calls)
 
 
-def language_model(word: str, settings: ModelSettings, *, calls: bool = True) -> Respondent:
-    """Return the language model behind a word: one of this machine, or a hosted one.
+def language_model(spec: str, settings: ModelSettings, *, calls: bool = True) -> Respondent:
+    """Return a local or hosted language model.
 
     Raises:
         UsageError, MissingExtraError, InputDataError: as `make_respondent`.
     """
-    check_word(word)
-    kind = word.partition(":")[0]
+    check_model_spec(spec)
+    kind = spec.partition(":")[0]
+    writing: dict[str, Any] = {"max_new_tokens": settings.max_new_tokens, "seed": settings.seed, "constrain": settings.constrain}
     if kind == "vllm":
         from valuestrata.respondents.vllm.respondent import load_vllm
 
-        return load_vllm(
-            word,
-            temperature=settings.temperature or 0.0,
-            max_new_tokens=settings.max_new_tokens,
-            seed=settings.seed,
-            constrain=settings.constrain,
-            engine=settings.extra,
-        )
-    if kind in ("hf", "gguf") or word.partition("+")[0] == "embedded":
+        return load_vllm(spec, temperature=settings.temperature or 0.0, engine=settings.extra, **writing)
+    if _is_local(spec):
         from valuestrata.respondents.local.respondent import load_local
 
-        return load_local(
-            word,
-            device=settings.device,
-            seed=settings.seed,
-            temperature=settings.temperature or 0.0,
-            max_new_tokens=settings.max_new_tokens,
-            constrain=settings.constrain,
-        )
+        return load_local(spec, device=settings.device, temperature=settings.temperature or 0.0, **writing)
     from valuestrata.respondents.hosted.prices import Prices
     from valuestrata.respondents.hosted.respondent import make_hosted
     from valuestrata.respondents.hosted.settings import HostedSettings
 
-    return make_hosted(
-        word,
-        HostedSettings(
-            max_new_tokens=settings.max_new_tokens,
-            temperature=settings.temperature,
-            seed=settings.seed,
-            constrain=settings.constrain,
-            extra=settings.extra,
-            base_url=settings.base_url,
-            prices=Prices(*settings.prices) if settings.prices else None,
-            concurrency=settings.concurrency,
-            timeout=settings.timeout,
-            attempts=settings.attempts,
-        ),
-        calls=calls,
+    hosted = HostedSettings(
+        temperature=settings.temperature,
+        extra=settings.extra,
+        base_url=settings.base_url,
+        prices=Prices(*settings.prices) if settings.prices else None,
+        concurrency=settings.concurrency,
+        timeout=settings.timeout,
+        attempts=settings.attempts,
+        **writing,
     )
+    return make_hosted(spec, hosted, calls=calls)

@@ -10,7 +10,7 @@ import polars as pl
 
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import RunFailedError
-from valuestrata.respondents.controls.control import AskedAsOthers
+from valuestrata.respondents.controls.control import ReplacesPersonas
 from valuestrata.responses.ask.loop import AskResult, ask_planned
 from valuestrata.responses.ask.plan import Asking
 from valuestrata.responses.run.failures import failure_kinds, kinds_listed
@@ -100,7 +100,7 @@ def ask_prepared(study: Study, one: Prepared, dataset: Dataset, train_on: Datase
         return _found(one, kept=True)
     say(f"asking {one.name}")
     respondent = one.respondent or respondent_of(study, one.model, dataset, train_on)
-    if isinstance(respondent, AskedAsOthers) and respondent.note:
+    if isinstance(respondent, ReplacesPersonas) and respondent.note:
         say(f"{one.name}: {respondent.note}")
     write_mark(study.folder, one.name, one.mark)
     limits: dict[str, Any] = {"max_calls": one.model.max_calls or study.ask.max_calls, "max_cost": one.max_cost}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from valuestrata.errors import MissingExtraError
-from valuestrata.respondents.controls.control import parse_control
+from valuestrata.respondents.controls.spec import parse_control
 from valuestrata.respondents.local.adapter import read_adapter
 from valuestrata.respondents.local.load import Spec, check_gguf, embedded_file, parse_spec
 

@@ -23,7 +23,7 @@ from valuestrata.openended.sources import load_sources
 from valuestrata.openended.stance.read import open_stance, plan_stance
 from valuestrata.report.open.page import write_open_report
 from valuestrata.respondents.base import OPEN_TOKENS, Respondent
-from valuestrata.respondents.models import check_word, make_respondent
+from valuestrata.respondents.models import check_model_spec, make_respondent
 from valuestrata.responses.ask.loop import AskResult
 from valuestrata.responses.reference_baselines import kinds_of
 from valuestrata.responses.run.failures import kinds_listed
@@ -89,7 +89,7 @@ def prepare_openly(study: Study, section: OpenSection, dataset: Dataset, say: Ca
     with said_in_keys():
         criteria = load_criteria(section.criteria, section.criteria_file)
         for caller in (*section.judges, *section.readers):
-            check_word(caller.model)
+            check_model_spec(caller.model)
             if is_hosted(caller.model):
                 # A missing key or address is found now, not when the answers have been paid for.
                 _called(inside, dataset, caller)

@@ -11,7 +11,7 @@ from valuestrata.assessment import Assessment
 from valuestrata.dataset.tables import Dataset, load_dataset
 from valuestrata.errors import RunFailedError, UsageError, did_you_mean
 from valuestrata.fairness import Audit, check_mixed
-from valuestrata.respondents.models import check_word
+from valuestrata.respondents.models import check_model_spec
 from valuestrata.responses.ask.plan import select_pairs
 from valuestrata.responses.reference_baselines import baseline_name, kinds_of
 from valuestrata.responses.run.folder import Run, load_run
@@ -88,7 +88,7 @@ def run_study(study: Study, *, say: Callable[[str], None] = lambda _line: None) 
     study.folder.mkdir(parents=True, exist_ok=True)
     write_resolved(study)
     for model in study.models:
-        check_word(model.model)
+        check_model_spec(model.model)
     if study.audit is not None:
         check_mixed(study.audit.mixed)
     dataset = built(study, say)

@@ -13,8 +13,9 @@ from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, MissingExtraError, UsageError
 from valuestrata.files import canonical_hash
 from valuestrata.prompts import render_prompts
-from valuestrata.respondents.base import Budgeted, Respondent
-from valuestrata.respondents.controls.control import cast, parse_control
+from valuestrata.respondents.base import Respondent, SupportsBudget
+from valuestrata.respondents.controls.assignment import assign_personas
+from valuestrata.respondents.controls.spec import parse_control
 from valuestrata.respondents.models import make_respondent
 from valuestrata.responses.ask.plan import Asking, asked_meta, plan_asking
 from valuestrata.responses.batch.folder import refuse_what_batches_hold
@@ -158,7 +159,7 @@ def _asking(study: Study, model: ModelSection, dataset: Dataset) -> Asking:
         elicitation=asking.elicitation,
         orders=asking.orders,
         paraphrases=asking.paraphrases,
-        personas=cast(control, dataset, study.seeds.persona).personas if control else None,
+        personas=assign_personas(control, dataset, study.seeds.persona).personas if control else None,
     )
     return asking
 
@@ -202,7 +203,7 @@ def _check_run(run: Path, asking: Asking, dataset: Dataset, respondent: Responde
 def _check_limit(model: ModelSection, respondent: Respondent, limit: float) -> None:
     """Refuse a cost limit that cannot be kept."""
     try:
-        if isinstance(respondent, Budgeted):
+        if isinstance(respondent, SupportsBudget):
             respondent.spend_at_most(limit)
     except UsageError as error:
         raise UsageError(

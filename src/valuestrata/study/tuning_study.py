@@ -21,7 +21,7 @@ from valuestrata.errors import RunFailedError
 from valuestrata.fairness import check_mixed
 from valuestrata.files import write_parquet, write_text
 from valuestrata.report.closed.generalisation import SplitPart, write_generalisation
-from valuestrata.respondents.models import check_word
+from valuestrata.respondents.models import check_model_spec
 from valuestrata.responses.ask.plan import select_pairs
 from valuestrata.responses.reference_baselines import baseline_name, kinds_of
 from valuestrata.responses.run.folder import Run, load_run
@@ -92,7 +92,7 @@ def run_generalisation(study: Study, *, say: Callable[[str], None] = lambda _lin
     study.folder.mkdir(parents=True, exist_ok=True)
     write_resolved(study)
     for model in study.models:
-        check_word(model.model)
+        check_model_spec(model.model)
     if study.audit is not None:
         check_mixed(study.audit.mixed)
     taught = lessons_of(study)

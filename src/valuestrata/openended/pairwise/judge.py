@@ -44,7 +44,7 @@ from valuestrata.openended.resume import go_on_with
 from valuestrata.openended.schema import ORDERS, VERDICTS
 from valuestrata.prompts.persona import Persona, personas_of
 from valuestrata.prompts.prompt import Prompt
-from valuestrata.respondents.base import Answer, Choosy, Respondent, Versioned
+from valuestrata.respondents.base import Answer, Respondent, SupportsElicitationCheck, SupportsVersions
 from valuestrata.responses.ask.estimate import DryRun, estimate_prompts
 from valuestrata.responses.ask.loop import AskResult, Work, ask_prompts
 from valuestrata.responses.parse.read import row_of
@@ -151,7 +151,7 @@ def plan_judging(
     judge_elicitation_of(elicitation)
     if truncate is not None and truncate < 1:
         raise UsageError(f"truncate is {truncate}; it must be at least 1.")
-    if isinstance(judge, Choosy):
+    if isinstance(judge, SupportsElicitationCheck):
         judge.check(elicitation)
     if any(run.path.resolve() == reference.path.resolve() for run in runs):
         raise UsageError(
@@ -237,7 +237,7 @@ def _meta(
         contestants={one.name: one.document for one in (*judged, against)},
         plan={"criteria": list(versions), "orders": list(ORDERS)},
     )
-    if isinstance(judge, Versioned):
+    if isinstance(judge, SupportsVersions):
         meta["versions"] |= judge.versions()
     return meta
 

@@ -31,7 +31,7 @@ from valuestrata.openended.stance.prompts import (
 )
 from valuestrata.prompts.prompt import Prompt
 from valuestrata.prompts.question import Question, questions_of
-from valuestrata.respondents.base import Answer, Budgeted, Choosy, Respondent, Versioned
+from valuestrata.respondents.base import Answer, Respondent, SupportsBudget, SupportsElicitationCheck, SupportsVersions
 from valuestrata.responses.ask.estimate import DryRun, estimate_prompts
 from valuestrata.responses.ask.loop import AskResult, Work, ask_prompts
 from valuestrata.responses.parse.read import row_of
@@ -111,10 +111,10 @@ def plan_stance(
         InputDataError: runs of another data set or without answers, answers longer than the judge's context.
     """
     check_judge(judge)
-    how = stance_elicitation_of(elicitation or ("text" if isinstance(judge, Budgeted) else "logprob"))
+    how = stance_elicitation_of(elicitation or ("text" if isinstance(judge, SupportsBudget) else "logprob"))
     if truncate is not None and truncate < 1:
         raise UsageError(f"truncate is {truncate}; it must be at least 1.")
-    if isinstance(judge, Choosy):
+    if isinstance(judge, SupportsElicitationCheck):
         judge.check(how)
     read = contestants_of(dataset, sorted(runs, key=lambda run: run.name))
     notes = own_answers_note(judge, read)
@@ -156,7 +156,7 @@ def _meta(dataset: Dataset, judge: Respondent, read: Sequence[Contestant], elici
         contestants={one.name: one.document for one in read},
         plan={},
     )
-    if isinstance(judge, Versioned):
+    if isinstance(judge, SupportsVersions):
         meta["versions"] |= judge.versions()
     return meta
 

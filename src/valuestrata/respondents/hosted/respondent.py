@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from valuestrata.errors import RunFailedError, UsageError
-from valuestrata.respondents.base import Answer, Estimate, Prompt
+from valuestrata.respondents.base import Answer, CostEstimate, Prompt
 from valuestrata.respondents.hosted.async_runner import Runner
 from valuestrata.respondents.hosted.call import Asker
 from valuestrata.respondents.hosted.codecs.codec import Wire
@@ -179,7 +179,7 @@ class HostedRespondent:
         self._stopped, self._out_of_money = None, False
         self._learned = Learned(answered=number > 0, tells=number > 0)
 
-    def estimate(self, prompts: Sequence[Prompt]) -> Estimate:
+    def estimate(self, prompts: Sequence[Prompt]) -> CostEstimate:
         """Return what asking `prompts` takes, by the length of their texts: about so many tokens, and at most so many dollars."""
         return estimated(self._wire, self._settings, self._prices, prompts)
 

@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from valuestrata.respondents.base import OPEN_TOKENS, Answer, Elicitation, Estimate, Prompt
+from valuestrata.respondents.base import OPEN_TOKENS, Answer, CostEstimate, Elicitation, Prompt
 from valuestrata.respondents.local.chat import Chat
 from valuestrata.respondents.local.generate import Writer
 from valuestrata.respondents.local.load import Loaded, load_model
@@ -129,10 +129,10 @@ class LocalRespondent:
                 total = TokenCount(total.prompts + writer.prompt_tokens, total.computed + cost, total.written + writer.most_written)
         return total
 
-    def estimate(self, prompts: Sequence[Prompt]) -> Estimate:
+    def estimate(self, prompts: Sequence[Prompt]) -> CostEstimate:
         """Return what asking `prompts` takes; nothing goes through the model and nothing is paid."""
         count = self.count_tokens(prompts)
-        return Estimate(len(prompts), count.prompts, count.computed, count.written, 0.0, "the model's own tokenizer")
+        return CostEstimate(len(prompts), count.prompts, count.computed, count.written, 0.0, "the model's own tokenizer")
 
     @property
     def context(self) -> int | None:

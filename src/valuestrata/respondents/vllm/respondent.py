@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from valuestrata.errors import UsageError
-from valuestrata.respondents.base import OPEN_TOKENS, Answer, Elicitation, Estimate, Prompt
+from valuestrata.respondents.base import OPEN_TOKENS, Answer, CostEstimate, Elicitation, Prompt
 from valuestrata.respondents.local.chat import Chat
 from valuestrata.respondents.local.tree import Ids, common_prefix
 from valuestrata.respondents.vllm.engine import Engine, load_engine
@@ -70,12 +70,12 @@ class VllmRespondent:
             yield from self._score(scored)
             yield from self._write(written)
 
-    def estimate(self, prompts: Sequence[Prompt]) -> Estimate:
+    def estimate(self, prompts: Sequence[Prompt]) -> CostEstimate:
         """Return what asking `prompts` takes; nothing is computed."""
         plan = Plan(self._chat, [prompt for prompt in prompts if prompt.elicitation in _SCORED])
         written = [prompt for prompt in prompts if prompt.elicitation not in _SCORED]
         texts = sorted(self._chat.written(prompt) for prompt in written)
-        return Estimate(
+        return CostEstimate(
             calls=len(prompts),
             prompt_tokens=sum(len(ids) for ids in texts) + plan.prompt_tokens,
             computed_tokens=_computed([request.ids for request in plan.requests]) + _computed(texts),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from valuestrata.dataset.tables import Dataset
-from valuestrata.respondents.base import Estimate, Prompt, Respondent, estimate_of
+from valuestrata.respondents.base import CostEstimate, Prompt, Respondent, estimate_of
 from valuestrata.respondents.controls.control import ReusesAnswers
 from valuestrata.responses.ask.plan import Asking, asked_meta
 from valuestrata.responses.run.folder import STORE
@@ -27,7 +27,7 @@ class DryRun:
 
     planned: int
     kept: int
-    estimate: Estimate
+    estimate: CostEstimate
 
 
 def estimate_run(dataset: Dataset, respondent: Respondent, out: str | Path, asking: Asking) -> DryRun:

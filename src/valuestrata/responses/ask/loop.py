@@ -19,7 +19,7 @@ from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import RunFailedError, UsageError
 from valuestrata.progress import Advance, progress
 from valuestrata.prompts.prompt import Elicitation, Prompt
-from valuestrata.respondents.base import Answer, Budgeted, Respondent, Resumes, Stoppable
+from valuestrata.respondents.base import Answer, Respondent, SupportsBudget, SupportsResume, SupportsStop
 from valuestrata.respondents.controls.control import ReusesAnswers
 from valuestrata.responses.ask.plan import Asking, asked_meta, labels_of, plan_asking
 from valuestrata.responses.ask.signals import stops_gently
@@ -171,7 +171,7 @@ def ask_planned(
 
     Args:
         dataset: what is asked about.
-        respondent: who answers. One that is `AskedAsOthers` is asked as the personas it gives, and its answers belong to
+        respondent: who answers. One that is `ReplacesPersonas` is asked as the personas it gives, and its answers belong to
             the pairs meant; one that `ReusesAnswers` is told first what the run holds.
         out: folder of the run; where one of the same identity lies, it goes on.
         asking: what is asked.
@@ -225,7 +225,7 @@ def ask_prompts(
         if paid is not None:
             spent = float(store.table()["cost"].sum()) + store.cost_of_replaced()
             paid.spend_at_most(math.inf if max_cost is None else max_cost - spent)
-        if isinstance(respondent, Resumes):
+        if isinstance(respondent, SupportsResume):
             respondent.answered_before(store.successes)
         failed_before = {prompt.key for prompt in work.prompts() if store.tried(prompt.key)} if store.failures else set[str]()
         for key, row in work.settled.items():
@@ -255,18 +255,18 @@ def ask_prompts(
     return result
 
 
-def _check_limits(respondent: Respondent, max_calls: int | None, max_cost: float | None) -> Budgeted | None:
+def _check_limits(respondent: Respondent, max_calls: int | None, max_cost: float | None) -> SupportsBudget | None:
     """Refuse limits that make no sense; return the respondent if it can keep a cost limit."""
     if max_calls is not None and max_calls < 0:
         raise UsageError(f"max_calls is {max_calls}; it cannot be negative.")
     return _paid(respondent, max_cost)
 
 
-def _paid(respondent: Respondent, max_cost: float | None) -> Budgeted | None:
+def _paid(respondent: Respondent, max_cost: float | None) -> SupportsBudget | None:
     """Return the respondent if it can keep a cost limit; it is tried on it, so that one that cannot refuses now."""
     if max_cost is not None and not max_cost >= 0:  # nor is what is no number a limit
         raise UsageError(f"max_cost is {max_cost}; it is a number of dollars, and cannot be negative.")
-    if not isinstance(respondent, Budgeted):
+    if not isinstance(respondent, SupportsBudget):
         if max_cost is not None:
             raise UsageError(f"MODEL {respondent.name!r} is paid by nobody, so that it has no cost to limit; leave max_cost out.")
         return None
@@ -339,7 +339,7 @@ def _ask_chunk(respondent: Respondent, chunk: Mapping[str, Prompt], store: Store
     for key, row in held:
         store.append(key, row)
     did.answered += len(well)
-    did.stopped = respondent.stopped if isinstance(respondent, Stoppable) else None
+    did.stopped = respondent.stopped if isinstance(respondent, SupportsStop) else None
     if did.stopped is not None:
         did.asked -= len(chunk.keys() - back)
     elif not did.gave_up:

@@ -16,8 +16,8 @@ from valuestrata.prompts import load_template, orders_from, paraphrases_from, qu
 from valuestrata.prompts.orders import seed_of
 from valuestrata.prompts.prompt import OPEN, Elicitation, Prompt
 from valuestrata.prompts.template import Template
-from valuestrata.respondents.base import Choosy, Respondent, Versioned
-from valuestrata.respondents.controls.control import AskedAsOthers, ReusesAnswers
+from valuestrata.respondents.base import Respondent, SupportsElicitationCheck, SupportsVersions
+from valuestrata.respondents.controls.control import ReplacesPersonas, ReusesAnswers
 from valuestrata.responses.run.folder import new_meta
 
 PARTS = ("train", "validation", "test", "all")
@@ -79,7 +79,7 @@ class Asking:
             orders=self.orders,
             paraphrases=self.paraphrases,
             samples=self.samples,
-            personas=respondent.personas_for(dataset) if isinstance(respondent, AskedAsOthers) else None,
+            personas=respondent.personas_for(dataset) if isinstance(respondent, ReplacesPersonas) else None,
         )
 
     def of_pairs(self, pairs: pl.DataFrame) -> Asking:
@@ -178,7 +178,7 @@ def asked_meta(dataset: Dataset, respondent: Respondent, name: str, asking: Aski
     Raises:
         UsageError: the respondent model cannot be asked in this way.
     """
-    if isinstance(respondent, Choosy):
+    if isinstance(respondent, SupportsElicitationCheck):
         respondent.check(asking.elicitation)
     if isinstance(respondent, ReusesAnswers) and "shard" in asking.document:
         raise UsageError(
@@ -195,7 +195,7 @@ def asked_meta(dataset: Dataset, respondent: Respondent, name: str, asking: Aski
         elicitation=asking.elicitation,
         plan=asking.document,
     )
-    if isinstance(respondent, Versioned):
+    if isinstance(respondent, SupportsVersions):
         meta["versions"] |= respondent.versions()
     return meta
 

@@ -8,19 +8,19 @@ import threading
 from collections.abc import Generator
 from types import FrameType
 
-from valuestrata.respondents.base import Respondent, Stoppable
+from valuestrata.respondents.base import Respondent, SupportsStop
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextlib.contextmanager
 def stops_gently(respondent: Respondent) -> Generator[None]:
-    """On the first SIGINT or SIGTERM tell a `Stoppable` respondent to start no more calls; on the second, end at once.
+    """On the first SIGINT or SIGTERM tell a `SupportsStop` respondent to start no more calls; on the second, end at once.
 
     After the first one, KeyboardInterrupt is raised when the body is done. Other respondents, and threads other than the
     main one, are left alone.
     """
-    if not isinstance(respondent, Stoppable) or threading.current_thread() is not threading.main_thread():
+    if not isinstance(respondent, SupportsStop) or threading.current_thread() is not threading.main_thread():
         yield
         return
     stoppable = respondent

@@ -30,9 +30,9 @@ from valuestrata.files import canonical_hash, folder_written_beside, read_json, 
 from valuestrata.progress import progress
 from valuestrata.prompts.frame import prompts_to_frame
 from valuestrata.prompts.prompt import Elicitation, Prompt
-from valuestrata.respondents.controls.control import ONE_PERSONA, parse_control
+from valuestrata.respondents.controls.spec import ONE_PERSONA, parse_control
 from valuestrata.respondents.hosted.providers import check_readout, provider_of
-from valuestrata.respondents.models import ModelSettings, check_word, is_hosted
+from valuestrata.respondents.models import ModelSettings, check_model_spec, is_hosted
 from valuestrata.responses.ask.loop import AskResult
 from valuestrata.responses.ask.plan import Asking, asked_meta, labels_of
 from valuestrata.responses.batch.folder import refuse_what_batches_hold
@@ -122,7 +122,7 @@ def ask_on_ray(
 
 
 def _check(model: str, workers: int, batch_prompts: int, max_calls: int | None) -> None:
-    check_word(model)
+    check_model_spec(model)
     if model.startswith("baseline:"):
         raise UsageError(f"MODEL {model!r} answers in seconds and is not asked on Ray; leave out --on.")
     for name, number, least in (("workers", workers, 1), ("batch_prompts", batch_prompts, 1), ("max_calls", max_calls, 0)):

@@ -16,8 +16,8 @@ from valuestrata.errors import RunFailedError, UsageError, ValuestrataError
 from valuestrata.prompts.frame import prompts_from_frame
 from valuestrata.prompts.persona import Persona
 from valuestrata.prompts.prompt import Prompt
-from valuestrata.respondents.base import Answer, Respondent, Resumes, Stoppable
-from valuestrata.respondents.controls.control import AskedAsOthers, ReusesAnswers
+from valuestrata.respondents.base import Answer, Respondent, SupportsResume, SupportsStop
+from valuestrata.respondents.controls.control import ReplacesPersonas, ReusesAnswers
 from valuestrata.respondents.models import ModelSettings, make_respondent
 from valuestrata.responses.ask.loop import FAILURES_BEFORE_STOPPING
 from valuestrata.responses.distributed.worker_store import Known, files_of_workers, new_store
@@ -90,7 +90,7 @@ class DescribedControl(Described):
 def describe(work: Work) -> Described:
     """Build the respondent model and say what it is. Its identity holds device and versions, which only a worker knows."""
     respondent = _built(work)
-    if isinstance(respondent, AskedAsOthers):
+    if isinstance(respondent, ReplacesPersonas):
         return DescribedControl(respondent.name, respondent.identity(), respondent.note, respondent.personas_for(work.dataset))
     return Described(respondent.name, respondent.identity(), "")
 
@@ -144,7 +144,7 @@ class Worker:
 
     def _ask(self, waiting: Mapping[str, Prompt]) -> None:
         respondent = self._respondent
-        if isinstance(respondent, Resumes) and self._known.successes:
+        if isinstance(respondent, SupportsResume) and self._known.successes:
             # Of this run, whoever had them: where some were answered, a prompt that is refused is refused for itself.
             respondent.answered_before(self._known.successes)
         back: set[str] = set()
@@ -154,7 +154,7 @@ class Worker:
                 raise ValueError(f"{respondent.name} answered {answer.prompt.pair_id!r}, which it was not asked")
             self._keep(key, answer)
             back.add(key)
-        if not isinstance(respondent, Stoppable) or respondent.stopped is None:
+        if not isinstance(respondent, SupportsStop) or respondent.stopped is None:
             for key in waiting.keys() - back:
                 self._keep(key, Answer(waiting[key], error="no answer came back"))
 

@@ -21,7 +21,8 @@ from valuestrata.prompts.persona import Persona
 from valuestrata.prompts.template import Template
 from valuestrata.respondents.baselines.gold import training_gold
 from valuestrata.respondents.baselines.pooling import pooled
-from valuestrata.respondents.controls.control import ControlSpec, cast
+from valuestrata.respondents.controls.assignment import assign_personas
+from valuestrata.respondents.controls.spec import ControlSpec
 from valuestrata.tuning.data.weights import balanced_weights, departure, shift_weights
 from valuestrata.tuning.recipe import Recipe
 
@@ -93,8 +94,8 @@ def tuning_data(
         raise UsageError(f"A model cannot be tuned under the control {control!r}.{did_you_mean(control, CONTROLS)}")
     pairs = _pairs_of(dataset, split, "train", fold)
     template = load_template(recipe.template)
-    casting = None if control is None else cast(ControlSpec(control, None, ""), dataset, recipe.data_seed)
-    personas = None if casting is None else casting.personas
+    assignment = None if control is None else assign_personas(ControlSpec(control, None, ""), dataset, recipe.data_seed)
+    personas = None if assignment is None else assignment.personas
     train = _examples(dataset, recipe, template, split, "train", pairs, personas)
     if not train:
         raise InputDataError(f"{dataset.path or 'The data set'}: no training pair of split {split!r} has answers.")
@@ -105,7 +106,7 @@ def tuning_data(
         validation=tuple(_examples(dataset, recipe, template, split, "validation", held_back, personas)),
         groups=groups,
         held_out=_held_out(dataset, split, fold),
-        control=None if casting is None else {"control": control, **casting.identity},
+        control=None if assignment is None else {"control": control, **assignment.identity},
         first=template.first,
     )
 

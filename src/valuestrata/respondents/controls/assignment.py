@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import UsageError, did_you_mean
 from valuestrata.prompts.persona import Persona, personas_of
 from valuestrata.respondents.controls.spec import ControlSpec
+
+if TYPE_CHECKING:
+    from valuestrata.survey.codebook import Country
 
 # Codebook whose countries wrong-country draws from, for every survey: personas can name all of them.
 _COUNTRIES = "wvs7"
@@ -70,9 +74,7 @@ def wrong_country(place: str, wanted: str | None, seed: int) -> tuple[str, str]:
     Raises:
         UsageError: the World Values Survey has no such country, or it is the survey's own.
     """
-    from valuestrata.survey.codebook import load_codebook
-
-    countries = sorted(load_codebook(_COUNTRIES).countries, key=lambda country: country.alpha)
+    countries = _countries()
     names_of = {country: {name.casefold() for name in (country.alpha, country.name, country.phrase)} for country in countries}
     if wanted is None:
         others = [country for country in countries if place.casefold() not in names_of[country]]
@@ -85,6 +87,13 @@ def wrong_country(place: str, wanted: str | None, seed: int) -> tuple[str, str]:
             return country.alpha, country.phrase
     known = [name for country in countries for name in (country.alpha, country.name)]
     raise UsageError(f"control:wrong-country={wanted}: there is no such country.{did_you_mean(wanted, known)}")
+
+
+@cache
+def _countries() -> tuple[Country, ...]:
+    from valuestrata.survey.codebook import load_codebook
+
+    return tuple(sorted(load_codebook(_COUNTRIES).countries, key=lambda country: country.alpha))
 
 
 def _shuffled(own: Mapping[str, Persona], dataset: Dataset, seed: int) -> PersonaAssignment:

@@ -21,6 +21,7 @@ from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError
 from valuestrata.files import read_json, read_parquet, write_parquet
 from valuestrata.prompts.prompt import OPEN
+from valuestrata.responses.run.identity import RunIdentity
 from valuestrata.responses.run.schema import RESPONSES, STATUSES
 from valuestrata.responses.run.store import read_store, store_size
 
@@ -64,10 +65,10 @@ def load_run(path: str | Path, *, closed: bool = True) -> Run:
     if meta is None:
         raise InputDataError(f"{folder}: no run here ({RUN} is missing). Make one with: valuestrata ask DATASET --model MODEL -o {folder}")
     if closed and (meta.get("elicitation") == OPEN or "judged" in meta):
-        what = "what a judge said of open answers" if "judged" in meta else "open answers"
+        what = "a judge's readings of open answers" if "judged" in meta else "open answers"
         raise InputDataError(
-            f"{folder}: this run holds {what}, which have no code on a scale; compare open answers with `valuestrata open judge`, "
-            "or place them on their scales with `valuestrata open stance`."
+            f"{folder}: this run holds {what}, which have no scale code. Compare open answers with `valuestrata open judge`, "
+            "or read their positions on the scales with `valuestrata open stance`."
         )
     file = folder / TABLE
     if table_is_current(folder):
@@ -91,7 +92,11 @@ def check_same_dataset(run: Run, dataset: Dataset) -> None:
 
 
 def read_meta(folder: Path) -> dict[str, Any] | None:
-    """Return the document of a run's `run.json`, None where there is none; InputDataError if it is of another format."""
+    """Return the document of a run's `run.json`, None if there is none.
+
+    Raises:
+        InputDataError: the file has another format, lacks a key or has a value of a wrong type.
+    """
     file = folder / RUN
     if not file.is_file():
         return None
@@ -99,6 +104,10 @@ def read_meta(folder: Path) -> dict[str, Any] | None:
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         found = meta.get("format") if isinstance(meta, dict) else None
         raise InputDataError(f"{file}: format {found!r}, expected {FORMAT!r}; make the run again.")
+    identity = RunIdentity.from_document(meta, str(meta.get("name")), str(file))
+    for key, value in (("name", meta.get("name")), ("dataset.fingerprint", identity.dataset.fingerprint)):
+        if value is None:
+            raise InputDataError(f"{file}: the key {key!r} is missing; restore the file from a copy, or ask again in another folder.")
     return meta
 
 

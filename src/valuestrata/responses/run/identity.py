@@ -1,21 +1,26 @@
-"""What answered a run: a model, a control around a model, or a baseline; read from what the run says of itself."""
+"""Typed identity of a run: what answered, on which data set, asked how."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from valuestrata.yaml_files import checked
 
 if TYPE_CHECKING:
     import polars as pl
 
 Kind = Literal["model", "control", "baseline"]
 KINDS: tuple[Kind, ...] = ("model", "control", "baseline")
-# Where a run has no document of its respondent, these keys of its own document say what answered.
+# A run.json without `respondent` may describe the model with these keys of its own.
 _OWN_KEYS = ("provider", "base_url", "model", "revision", "adapter_hash", "decoding")
 
 
 class Identified(Protocol):
-    """A run that says what made it."""
+    """A run with its name and the document of its `run.json`."""
 
     @property
     def name(self) -> str:
@@ -29,7 +34,7 @@ class Identified(Protocol):
 
 
 class Answered(Identified, Protocol):
-    """A run with what made it and its responses."""
+    """A run with its responses."""
 
     @property
     def responses(self) -> pl.DataFrame:
@@ -37,71 +42,233 @@ class Answered(Identified, Protocol):
         ...
 
 
-def identity_of(run: Identified) -> dict[str, Any]:
-    """Return what the run says of its respondent model: `respondent` where that is a mapping, else the run's own document."""
-    found = run.meta.get("respondent") or run.meta.get("identity")
-    if isinstance(found, Mapping):
-        return dict(cast("Mapping[str, Any]", found))
-    return {key: run.meta[key] for key in _OWN_KEYS if key in run.meta}
+class _Record(BaseModel):
+    """A part of `run.json`. Keys that are not named here are kept, and count in comparisons."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The part as `run.json` has it."""
+        return self.model_dump(exclude_unset=True)
 
 
-def kind_of(run: Identified) -> tuple[Kind, str]:
-    """Return whether the run is a model, a control or a baseline, and the rule's name for the latter two.
+class TrainingSource(_Record):
+    """The pairs that a baseline was fitted to, or an adapter was trained on.
 
-    A control's rule is what follows `control:`, the model included: `no-persona@embedded` (see `control_of`).
+    Attributes:
+        split, fold: where the pairs are from; `fold` is None for several folds.
+        dataset: fingerprint of the data set of an adapter.
+        unmatched: items and levels that the data set of a baseline lacks, by kind.
     """
-    identity = identity_of(run)
-    names = [run.meta.get("respondent"), run.meta.get("model"), *(identity.get(key) for key in ("name", "model", "kind")), run.name]
-    words = [name for name in names if isinstance(name, str)]
+
+    split: str | None = None
+    fold: int | None = None
+    dataset: str | None = None
+    unmatched: dict[str, list[str]] = {}
+
+
+class RespondentIdentity(_Record):
+    """A language model, a control around one, or a baseline. Two are equal if everything recorded of them is.
+
+    Attributes:
+        name: the model as the user specified it, such as `embedded` or `baseline:item-mode`.
+        provider: of a hosted model; `transformers`, `vllm`, `control`, `baseline` or `imported` otherwise.
+        base_url: address of a hosted model. model, revision: which model. adapter_hash: of a LoRA adapter.
+        decoding: settings of generation.
+        control, of: of a control, its name and the model inside.
+        trained_on: of a baseline. taught_on: of an adapter.
+    """
+
+    name: str | None = None
+    provider: str | None = None
+    base_url: str | None = None
+    model: str | None = None
+    revision: str | None = None
+    adapter_hash: str | None = None
+    decoding: dict[str, Any] | None = None
+    control: str | None = None
+    of: RespondentIdentity | None = None
+    trained_on: TrainingSource | None = None
+    taught_on: TrainingSource | None = None
+
+
+class DatasetReference(_Record):
+    """The data set of a run: its fingerprint and the survey's name."""
+
+    fingerprint: str | None = None
+    survey: str | None = None
+
+
+class _RunDocument(_Record):
+    """The parts of `run.json` that identify a run."""
+
+    name: str | None = None
+    model: str | None = None
+    respondent: RespondentIdentity | str | None = None
+    identity: RespondentIdentity | None = None
+    dataset: DatasetReference | None = None
+    elicitation: str | None = None
+    template: str | None = None
+    template_version: str | None = None
+    plan: dict[str, Any] | None = None
+    judged: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """What identifies a run.
+
+    Attributes:
+        name: name of the run.
+        kind: `model`, `control` or `baseline`.
+        rule: the kind of a baseline (`item-mode`), the specification of a control (`no-persona@embedded`), empty for a model.
+        respondent: what answered: of a control the control itself.
+        model: the model that answered: of a control the model inside it. A control that does not describe the model
+            inside has only its name.
+        control: name of the control (`wrong-country`), else None.
+        dataset: the data set. None in a field means that the run does not record it.
+        elicitation, template, template_version: how it was asked.
+        plan: what was asked, as `run.json` has it.
+        judged: whether the run holds a judge's readings of other runs' answers.
+    """
+
+    name: str
+    kind: Kind
+    rule: str
+    respondent: RespondentIdentity
+    model: RespondentIdentity
+    control: str | None = None
+    dataset: DatasetReference = field(default_factory=DatasetReference)
+    elicitation: str | None = None
+    template: str | None = None
+    template_version: str | None = None
+    plan: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    judged: bool = False
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any], name: str, where: str = "run.json") -> RunIdentity:
+        """Read the identity of a run from the document of its `run.json`.
+
+        Args:
+            document: the document. name: name of the run. where: named in errors.
+
+        Raises:
+            InputDataError: a value of a wrong type; names the key and what was found.
+        """
+        read = checked(_RunDocument, document, where)
+        respondent = _respondent(read)
+        kind, rule = _kind_and_rule(read, respondent, name)
+        control, model = None, respondent
+        if kind == "control":
+            specification, _, inside = rule.partition("@")
+            control = respondent.control or specification.partition("=")[0]
+            model = respondent.of or RespondentIdentity(name=inside)
+        return cls(
+            name=name,
+            kind=kind,
+            rule=rule,
+            respondent=respondent,
+            model=model,
+            control=control,
+            dataset=read.dataset or DatasetReference(),
+            elicitation=read.elicitation,
+            template=read.template,
+            template_version=read.template_version,
+            plan=read.plan or {},
+            judged="judged" in document,
+        )
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether a baseline answered."""
+        return self.kind == "baseline"
+
+    def same_model(self, other: RunIdentity) -> bool:
+        """Whether the same model answered in both runs, alone or inside a control.
+
+        Everything recorded must be equal (provider, revision, adapter, decoding, ...). A control that only names the model
+        inside is compared by that name. Runs that record nothing are never the same.
+        """
+        first, second = self.model.document, other.model.document
+        if not first or not second:
+            return False
+        if first.keys() == {"name"} or second.keys() == {"name"}:
+            return bool(first.get("name")) and first.get("name") == second.get("name")
+        return first == second
+
+    def same_weights(self, other: RunIdentity) -> bool:
+        """Whether the same model answered in both runs, whatever its name and decoding settings."""
+        first, second = (
+            {key: value for key, value in run.model.document.items() if key not in ("decoding", "name")} for run in (self, other)
+        )
+        return first == second if first and second else self.same_model(other)
+
+    def same_readout(self, other: RunIdentity) -> bool:
+        """Whether elicitation and template are equal wherever both runs record them."""
+        pairs = (
+            (self.elicitation, other.elicitation),
+            (self.template, other.template),
+            (self.template_version, other.template_version),
+        )
+        return all(mine == theirs for mine, theirs in pairs if mine is not None and theirs is not None)
+
+
+def run_identity(run: Identified) -> RunIdentity:
+    """Return the identity of a run.
+
+    Raises:
+        InputDataError: its `run.json` has a value of a wrong type.
+    """
+    return RunIdentity.from_document(run.meta, run.name, f"run.json of the run {run.name!r}")
+
+
+def _respondent(read: _RunDocument) -> RespondentIdentity:
+    described = read.respondent if isinstance(read.respondent, RespondentIdentity) and read.respondent.document else read.identity
+    if described is not None:
+        return described
+    own = read.document
+    return RespondentIdentity.model_validate({key: own[key] for key in _OWN_KEYS if key in own})
+
+
+def _kind_and_rule(read: _RunDocument, respondent: RespondentIdentity, name: str) -> tuple[Kind, str]:
+    extra = respondent.document.get("kind")
+    names = [read.respondent, read.model, respondent.name, respondent.model, extra, name]
+    texts = [text for text in names if isinstance(text, str)]
     for kind in ("baseline", "control"):
-        if identity.get("provider") == kind or any(word.startswith(f"{kind}:") for word in words):
-            rules = [word.removeprefix(f"{kind}:") for word in words if word.startswith(f"{kind}:")]
-            return kind, rules[0] if rules else words[0].removeprefix(f"{kind}-")
+        rules = [text.removeprefix(f"{kind}:") for text in texts if text.startswith(f"{kind}:")]
+        if rules or respondent.provider == kind:
+            return kind, rules[0] if rules else texts[0].removeprefix(f"{kind}-")
     return "model", ""
 
 
-def control_of(run: Identified) -> tuple[str, dict[str, Any]] | None:
-    """Return a control's name (`shuffled-persona`) and the identity of the model inside it; None where the run is no control.
+def identity_of(run: Identified) -> dict[str, Any]:
+    """Return `run_identity(run).respondent` as a dictionary."""
+    return run_identity(run).respondent.document
 
-    A run that names its control but does not describe the model inside has `{"name": MODEL}` for its identity, from what
-    stands behind the `@`.
-    """
-    kind, rule = kind_of(run)
-    if kind != "control":
-        return None
-    identity = identity_of(run)
-    word, _, inside = rule.partition("@")
-    control = str(identity.get("control") or word.partition("=")[0])
-    of = identity.get("of")
-    return control, dict(cast("Mapping[str, Any]", of)) if isinstance(of, Mapping) else {"name": inside}
+
+def kind_of(run: Identified) -> tuple[Kind, str]:
+    """Return `kind` and `rule` of `run_identity(run)`."""
+    found = run_identity(run)
+    return found.kind, found.rule
+
+
+def control_of(run: Identified) -> tuple[str, dict[str, Any]] | None:
+    """Return `control` and `model` of `run_identity(run)`; None if the run is no control."""
+    found = run_identity(run)
+    return None if found.control is None else (found.control, found.model.document)
 
 
 def same_model(a: Identified, b: Identified) -> bool:
-    """Whether the same model answered in both runs, in either of them perhaps inside a control.
-
-    Identities are equal whole (provider, revision, adapter, decoding, ...). A control that only names the model inside
-    is compared by that name. Runs that say nothing of what answered are never the same.
-    """
-    first, second = _inside(a), _inside(b)
-    if not first or not second:
-        return False
-    if first.keys() == {"name"} or second.keys() == {"name"}:
-        return bool(first.get("name")) and first.get("name") == second.get("name")
-    return first == second
+    """Return `run_identity(a).same_model(run_identity(b))`."""
+    return run_identity(a).same_model(run_identity(b))
 
 
 def same_weights(a: Identified, b: Identified) -> bool:
-    """Whether the same model answered in both runs, however it was made to write (`same_model`, decoding left out)."""
-    first, second = ({key: value for key, value in _inside(run).items() if key not in ("decoding", "name")} for run in (a, b))
-    return first == second if first and second else same_model(a, b)
+    """Return `run_identity(a).same_weights(run_identity(b))`."""
+    return run_identity(a).same_weights(run_identity(b))
 
 
 def same_readout(a: Identified, b: Identified) -> bool:
-    """Whether both runs were asked with the same elicitation and template, as far as both say."""
-    keys = ("elicitation", "template", "template_version")
-    return all(a.meta.get(key) == b.meta.get(key) for key in keys if a.meta.get(key) is not None and b.meta.get(key) is not None)
-
-
-def _inside(run: Identified) -> dict[str, Any]:
-    control = control_of(run)
-    return identity_of(run) if control is None else control[1]
+    """Return `run_identity(a).same_readout(run_identity(b))`."""
+    return run_identity(a).same_readout(run_identity(b))

@@ -12,7 +12,7 @@ from valuestrata.claims.closed import verdicts
 from valuestrata.dataset.tables import DISJOINT, Dataset
 from valuestrata.respondents.baselines import CHEAP
 from valuestrata.responses.reference_baselines import check_training
-from valuestrata.responses.run.identity import Answered, Identified, kind_of
+from valuestrata.responses.run.identity import Answered, Identified, run_identity
 from valuestrata.scores.aggregate import score
 from valuestrata.scores.compare import compare
 from valuestrata.scores.multiple import Declared as DeclaredRow
@@ -88,7 +88,7 @@ def assess(
     by = (*SCREENED, *({"item"} & {row.by for row in family}))
     compared = compare(dataset, runs, pairs, by=by, metrics=metrics, **where, **drawn)
     compared = adjust(compared, [DeclaredRow(row.run, row.against, row.metric, row.by, row.key) for row in family])
-    baselines = [run.name for run in runs if kind_of(run)[0] == "baseline" and kind_of(run)[1] in CHEAP]
+    baselines = [found.name for found in map(run_identity, runs) if found.is_baseline and found.rule in CHEAP]
     found = relative(dataset, runs, baselines=baselines, by=by, **where, **drawn)
     shape = structure(dataset, runs, permutations=bootstrap, **where, **drawn)
     report = leakage_report(dataset)

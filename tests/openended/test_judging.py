@@ -259,7 +259,7 @@ def test_a_folder_holds_one_judge_of_one_set_of_texts(handmade, runs, tmp_path):
     other = open_run(handmade, tmp_path / "x" / "alpha", quality("z"), samples=20)
     with pytest.raises(InputDataError, match=r"judged.runs.alpha"):
         open_judge(plan_judging(handmade, [other], runs[1], judge, criteria=VALUE), tmp_path / "out")
-    with pytest.raises(InputDataError, match="what a judge said of open answers"):
+    with pytest.raises(InputDataError, match=r"a judge.s readings of open answers"):
         load_run(tmp_path / "out")
     with pytest.raises(InputDataError, match="holds no stances"):
         load_stances(tmp_path / "out")

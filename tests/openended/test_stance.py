@@ -14,7 +14,7 @@ from valuestrata.openended.stance.scores import score_stances, silence, stance_r
 from valuestrata.respondents.base import Answer
 from valuestrata.responses.ask.loop import ask
 from valuestrata.responses.run.folder import load_run
-from valuestrata.responses.run.identity import same_model
+from valuestrata.responses.run.identity import run_identity
 from valuestrata.scores import score
 
 
@@ -65,7 +65,7 @@ def test_stances_of_a_judge_behind_a_server_score_as_the_same_answers_given_clos
     closed = load_run(tmp_path / "closed")
     (read,) = stance_runs(folder)
     assert read.name == "writer read by openai-compatible/judge"
-    assert same_model(read, closed)
+    assert run_identity(read).same_model(run_identity(closed))
     ours, theirs = score_stances(handmade, folder, bootstrap=0), score(handmade, [closed], bootstrap=0)
     wanted = ["by", "key", "metric", "value", "pairs", "coverage"]
     assert ours.select(wanted).to_dicts() == theirs.select(wanted).to_dicts()

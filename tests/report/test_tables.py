@@ -18,8 +18,9 @@ from valuestrata.report.closed.heatmaps import confusion_cells
 from valuestrata.report.closed.narrative import verdict
 from valuestrata.report.closed.published import beside_published_counts, beside_published_preview, is_published_setting, published_table
 from valuestrata.report.core.names import chart_names, clipped, interval, number
-from valuestrata.report.core.view import Cell, kind_of, views_of
+from valuestrata.report.core.view import Cell, views_of
 from valuestrata.report.export.terminal import print_frame
+from valuestrata.responses.run.identity import run_identity
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference" / "paper_results.yaml"
 
@@ -63,7 +64,8 @@ def test_long_text_is_cut_at_a_word():
     ],
 )
 def test_what_answered_is_read_from_its_identity(name, meta, expected):
-    assert kind_of(SimpleNamespace(name=name, meta=meta, responses=pl.DataFrame())) == expected
+    found = run_identity(SimpleNamespace(name=name, meta=meta))
+    assert (found.kind, found.rule) == expected
 
 
 def test_headline_puts_models_first_and_bounds_last(world):

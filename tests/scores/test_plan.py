@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from valuestrata.errors import InputDataError, UsageError
-from valuestrata.responses.run.identity import control_of, same_model
+from valuestrata.responses.run.identity import run_identity
 from valuestrata.scores.plan import Plan, declare, declared_rows, describe, plan_hash, read_declared, standard_comparisons
 from valuestrata.yaml_files import checked
 
@@ -31,6 +31,15 @@ def control(word, of, name=None, **meta):
     return run(name or kind, {"name": f"control:{word}@{of['name']}", "provider": "control", "control": kind, "of": of}, **meta)
 
 
+def inside(run):
+    identity = run_identity(run)
+    return identity.control, identity.model.document
+
+
+def same_model(a, b):
+    return run_identity(a).same_model(run_identity(b))
+
+
 RUNS = [
     run("m", MODEL),
     control("shuffled-persona", MODEL),
@@ -47,10 +56,10 @@ def plan(**keys):
 
 
 def test_a_control_says_which_model_is_inside():
-    assert control_of(control("wrong-country=JPN", MODEL)) == ("wrong-country", MODEL)
-    assert control_of(run("x", {"name": "control:wrong-country=JPN@hf:a/b@c"})) == ("wrong-country", {"name": "hf:a/b@c"})
-    assert control_of(run("m", MODEL)) is None
-    assert control_of(baseline("item-mode")) is None
+    assert inside(control("wrong-country=JPN", MODEL)) == ("wrong-country", MODEL)
+    assert inside(run("x", {"name": "control:wrong-country=JPN@hf:a/b@c"})) == ("wrong-country", {"name": "hf:a/b@c"})
+    assert inside(run("m", MODEL)) == (None, MODEL)
+    assert inside(baseline("item-mode"))[0] is None
 
 
 def test_the_same_model_is_the_same_in_everything():

@@ -16,7 +16,7 @@ from valuestrata.claims.closed_rules import RULES, Finding, Gap
 from valuestrata.errors import InputDataError, UsageError, did_you_mean
 from valuestrata.formatting import DIRECTED, LOWER_IS_BETTER
 from valuestrata.respondents.baselines import TRAINS_ON_NOTHING
-from valuestrata.responses.run.identity import Answered, control_of, kind_of, same_model
+from valuestrata.responses.run.identity import Answered, run_identity
 from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.scores.degenerate_answers import position_of, sameness_of
 from valuestrata.scores.plan import MEASURED_AGAINST, PERSONA_CONTROL, Thresholds
@@ -104,7 +104,7 @@ class _Cut:
 
     def findings(self, run: Answered) -> Iterator[Finding]:
         """Yield every finding about a run but that on leakage, in no particular order."""
-        kind, _ = kind_of(run)
+        kind = run_identity(run).kind
         for gap in self._gaps(run):
             finding = self._compared(run, gap)
             if finding is not None:
@@ -125,7 +125,7 @@ class _Cut:
         found: dict[tuple[str, str, str], Gap] = {}
         for row in self._comparisons:
             first, second = self._runs[row["run"]], self._runs[row["against"]]
-            turned = rank[kind_of(second)[0]] < rank[kind_of(first)[0]]
+            turned = rank[run_identity(second).kind] < rank[run_identity(first).kind]
             if (second if turned else first).name == run.name:
                 gap = _gap(row, self._thresholds, turned=turned)
                 key = (gap.against, gap.metric, gap.within)
@@ -136,13 +136,12 @@ class _Cut:
 
     def _compared(self, run: Answered, gap: Gap) -> Finding | None:
         against = self._runs[gap.against]
-        kind = kind_of(against)
-        if kind == ("baseline", "item-mode"):
+        mine, other = run_identity(run), run_identity(against)
+        if other.is_baseline and other.rule == "item-mode":
             return rules.item_mode(gap)
-        if kind == ("baseline", "nearest-parent"):
+        if other.is_baseline and other.rule == "nearest-parent":
             return rules.nearest_parent(gap)
-        control = control_of(against)
-        if control is not None and control[0] == PERSONA_CONTROL and kind_of(run)[0] == "model" and same_model(run, against):
+        if other.control == PERSONA_CONTROL and mine.kind == "model" and mine.same_model(other):
             return rules.persona(gap, self._thresholds.smallest_gap)
         return rules.other(gap) if gap.status == "declared" else None
 
@@ -173,8 +172,9 @@ class _Cut:
         return rules.unanswered(refused.get("value"), invalid.get("value"), refused.get("pairs") or invalid.get("pairs") or 0)
 
     def _alone(self, run: Answered) -> Finding | None:
-        beside = [name for name in self._runs if name in self.names and kind_of(self._runs[name])[0] == "baseline"]
-        if any(kind_of(self._runs[name])[1] in MEASURED_AGAINST for name in beside):
+        known = {name: run_identity(run) for name, run in self._runs.items() if name in self.names}
+        beside = [name for name, identity in known.items() if identity.is_baseline]
+        if any(known[name].rule in MEASURED_AGAINST for name in beside):
             return None
         row = self._scores.get((run.name, self._metric), {})
         figures = (row.get("value"), row.get("ci_low"), row.get("ci_high"), row.get("pairs") or 0)
@@ -234,14 +234,14 @@ def _shared(leakage: pl.DataFrame, scheme: str, fold: int | None) -> tuple[float
 
 
 def _leaks(run: Answered, shared: tuple[float | None, int], scheme: str) -> Iterator[Finding]:
-    kind, rule = kind_of(run)
-    if kind == "model" or (kind == "baseline" and rule not in TRAINS_ON_NOTHING):
+    identity = run_identity(run)
+    if identity.kind == "model" or (identity.is_baseline and identity.rule not in TRAINS_ON_NOTHING):
         yield from _some(rules.shared_respondents(*shared, scheme))
 
 
 def _untested(run: Answered, part: str) -> Iterator[Finding]:
-    kind, rule = kind_of(run)
-    if kind == "model" or (kind == "baseline" and rule not in TRAINS_ON_NOTHING):
+    identity = run_identity(run)
+    if identity.kind == "model" or (identity.is_baseline and identity.rule not in TRAINS_ON_NOTHING):
         yield from _some(rules.not_a_test(part))
 
 

@@ -23,7 +23,7 @@ from valuestrata.fairness.estimate.groups import FEW_PAIRS
 from valuestrata.fairness.tables.rows import MANY_MISSING, RATES
 from valuestrata.fairness.tables.schema import CHANGES, DISPARITY, ERRS, EXCESS, GAPS, GROUPS
 from valuestrata.frames import Column, Schema
-from valuestrata.responses.run.identity import Answered, Identified, kind_of
+from valuestrata.responses.run.identity import Answered, Identified, run_identity
 from valuestrata.scores.multiple import holm
 
 AUDIT_VERDICTS = Schema(
@@ -156,7 +156,7 @@ def audit_verdicts(
     if lacking:
         raise InputDataError(f"audit: the table {lacking[0]!r} is missing; found {list(tables)}.")
     frames = {name: schema.check(tables[name], f"audit: {name}") for name, schema in SCHEMAS.items()}
-    kinds = {run.name: kind_of(run)[0] for run in runs}
+    kinds = {run.name: run_identity(run).kind for run in runs}
     strangers = sorted(set(frames["groups"]["run"].to_list()).difference(kinds))
     if strangers:
         raise UsageError(f"the audit speaks of the run {strangers[0]!r}, which was not given; given: {', '.join(kinds) or 'none'}.")
@@ -181,7 +181,7 @@ def metrics_worth_auditing(runs: Sequence[Answered], metrics: Sequence[str]) -> 
     """
     found = list(metrics)
     for run in runs:
-        if kind_of(run)[0] == "baseline" or not len(run.responses):
+        if run_identity(run).is_baseline or not len(run.responses):
             continue
         missing = run.responses.select(
             "subgroup", refusal_rate=pl.col("status") == "refused", invalid_rate=~pl.col("status").is_in(ANSWERED)

@@ -166,7 +166,7 @@ def ask(
     respondent = make_respondent(model, data, split=split, fold=fold, train_on=foreign, settings=settings, calls=calls)
     if isinstance(respondent, ReplacesPersonas) and respondent.note:
         say(f"{respondent.name}: {respondent.note}")
-    say_unmatched(respondent.identity())
+    say_unmatched((respondent.identity().get("trained_on") or {}).get("unmatched", {}))
     if batch or batch_out:
         _check_limits("--batch" if batch else "--batch-out", max_calls=max_calls)
         _check_cost(data, respondent, output, asking, max_cost)

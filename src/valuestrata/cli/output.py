@@ -164,8 +164,8 @@ def words(text: str | None) -> list[str]:
     return [word.strip() for word in (text or "").split(",") if word.strip()]
 
 
-def say_unmatched(identity: Mapping[str, Any]) -> None:
-    """Tell which items and levels a baseline's training data set lacks; nothing where it lacks none."""
-    for what, names in (identity.get("trained_on") or {}).get("unmatched", {}).items():
+def say_unmatched(unmatched: Mapping[str, Sequence[str]]) -> None:
+    """Report the items and levels that a baseline's training data set lacks."""
+    for what, names in unmatched.items():
         if names:
-            say(f"{what} that the training data set does not have: {', '.join(names)}. They are answered from less.")
+            say(f"{what} missing from the training data set: {', '.join(names)}. Their answers are less well informed.")

@@ -252,7 +252,7 @@ def _beside(
     from valuestrata.dataset.tables import DISJOINT, load_dataset
     from valuestrata.responses.reference_baselines import baselines_beside, check_training, kinds_of
     from valuestrata.responses.run.folder import check_same_dataset, load_run
-    from valuestrata.responses.run.identity import identity_of
+    from valuestrata.responses.run.identity import run_identity
 
     kinds = kinds_of(baselines)
     data = load_dataset(dataset)
@@ -265,9 +265,9 @@ def _beside(
     if kinds and other is None and split.removesuffix(DISJOINT) == "transfer":
         say("transfer: without --train-on DATASET nothing trains; of the baselines only uniform and midpoint can answer.")
     beside = baselines_beside(data, loaded, kinds=kinds, split=split, part=part, fold=fold, train_on=other)
-    for identity in (identity_of(run) for run in beside):
-        if "unmatched" in (identity.get("trained_on") or {}):
-            say_unmatched(identity)
+    for trained_on in (run_identity(run).respondent.trained_on for run in beside):
+        if trained_on is not None and "data_set" in trained_on.document:
+            say_unmatched(trained_on.unmatched)
             break
     return data, loaded + beside
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -27,7 +26,7 @@ from valuestrata.frames import Schema
 from valuestrata.progress import progress
 from valuestrata.respondents.baselines import CHEAP
 from valuestrata.responses.reference_baselines import check_training
-from valuestrata.responses.run.identity import Answered, kind_of
+from valuestrata.responses.run.identity import Answered, run_identity
 from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.scores.aggregate import check_call
 from valuestrata.scores.layout import RunGrid, place
@@ -137,7 +136,7 @@ def audit(
             parts["groups"] += [{**name, **row} for row in group_rows(setting, grid, found, exchanged[number].cells, metric)]
             at = baselines[metric]
             beside = None if at is None or at == run else (runs[at].name, kept[at, metric])
-            drawn = None if kind_of(runs[run])[0] == "baseline" else posterior
+            drawn = None if run_identity(runs[run]).is_baseline else posterior
             parts["gaps"] += [{**name, **row} for row in gap_rows(setting, found, metric, beside, drawn)]
             parts["excess"] += [{**name, **row} for row in excess_rows(setting, found, metric)]
             if before is not None:
@@ -172,7 +171,7 @@ def _best_baseline(runs: Sequence[Answered], grids: Sequence[RunGrid], metric: s
 
     Those that have a value for less than `FULL_ENOUGH` of what the fullest has are passed over.
     """
-    places = [k for k, run in enumerate(runs) if kind_of(run)[0] == "baseline" and kind_of(run)[1] in CHEAP]
+    places = [k for k, run in enumerate(map(run_identity, runs)) if run.is_baseline and run.rule in CHEAP]
     known = {k: ~np.isnan(grids[k].metrics[metric].gold) for k in places}
     fullest = max((int(mask.sum()) for mask in known.values()), default=0)
     places = [k for k in places if fullest and known[k].sum() >= FULL_ENOUGH * fullest]
@@ -242,8 +241,7 @@ def _check(
     for model in published.values():
         published_disparity(model)
     for run in runs:
-        theirs: Mapping[str, Any] = run.meta.get("dataset") or {}
-        found = theirs.get("fingerprint")
+        found = run_identity(run).dataset.fingerprint
         if found is not None and found != dataset.fingerprint:
             raise InputDataError(
                 f"{run.name}: this run answered the data set {str(found)[:12]}, and the audit is of {dataset.fingerprint[:12]} "

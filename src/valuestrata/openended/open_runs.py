@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from valuestrata.respondents.base import Respondent, SupportsContextLimit
 from valuestrata.respondents.controls.control import ReplacesPersonas
 from valuestrata.respondents.hosted.cost_estimate import tokens_about
 from valuestrata.responses.run.folder import Run, check_same_dataset, load_run
-from valuestrata.responses.run.identity import same_weights
+from valuestrata.responses.run.identity import RunIdentity, run_identity
 
 # What `--truncate` counts as a token, whoever judges, so that every judge reads the same text.
 CHARACTERS_A_TOKEN = 4
@@ -101,18 +101,10 @@ def check_judge(judge: Respondent) -> None:
         raise UsageError(f"--judge {judge.name}: a judge reads answers, so it is a language model, and no baseline or control.")
 
 
-@dataclass(frozen=True)
-class _Judging:
-    """A judge as the helpers of `responses.kinds` compare it."""
-
-    name: str
-    meta: Mapping[str, Any]
-
-
 def own_answers(judge: Respondent, contestants: Sequence[Contestant]) -> list[str]:
     """Return the runs that the judge itself answered: a judge is no neutral reader of its own words."""
-    itself = _Judging(judge.name, {"respondent": {"name": judge.name, **judge.identity()}})
-    return [one.name for one in contestants if same_weights(itself, one.run)]
+    itself = RunIdentity.from_document({"respondent": {"name": judge.name, **judge.identity()}}, judge.name)
+    return [one.name for one in contestants if itself.same_weights(run_identity(one.run))]
 
 
 def own_answers_note(judge: Respondent, contestants: Sequence[Contestant]) -> list[str]:

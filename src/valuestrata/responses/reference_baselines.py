@@ -24,7 +24,7 @@ from valuestrata.prompts import load_template, questions_of, render_prompts
 from valuestrata.respondents.baselines import CHEAP, LADDER, TRAINS_ON_NOTHING, make_baseline
 from valuestrata.responses.parse.read import row_of
 from valuestrata.responses.run.folder import RUN, TABLE, Run, counts_by_status, load_run, new_meta, write_table
-from valuestrata.responses.run.identity import Answered, Identified, identity_of, kind_of
+from valuestrata.responses.run.identity import Answered, Identified, run_identity
 from valuestrata.responses.run.schema import RESPONSES
 
 SETS = ("none", "cheap", "all")
@@ -58,14 +58,14 @@ def check_training(dataset: Dataset, runs: Iterable[Identified], split: str, fol
     """
     several = dataset.part(split, "test")["fold"].n_unique() > 1
     for run in runs:
-        kind, rule = kind_of(run)
-        trained = identity_of(run).get("trained_on") if kind == "baseline" and rule not in TRAINS_ON_NOTHING else None
+        identity = run_identity(run)
+        trained = identity.respondent.trained_on if identity.is_baseline and identity.rule not in TRAINS_ON_NOTHING else None
         if trained is None:
             continue
-        seen, where = trained.get("split"), f"the split {split!r}" + ("" if fold is None else f", fold {fold}")
-        one_of_several = fold is None and trained.get("fold") is not None and several
-        if seen != split or one_of_several or (fold is not None and trained.get("fold") not in (None, fold)):
-            what = f"{seen!r}" + ("" if trained.get("fold") is None else f", fold {trained['fold']}")
+        where = f"the split {split!r}" + ("" if fold is None else f", fold {fold}")
+        one_of_several = fold is None and trained.fold is not None and several
+        if trained.split != split or one_of_several or (fold is not None and trained.fold not in (None, fold)):
+            what = f"{trained.split!r}" + ("" if trained.fold is None else f", fold {trained.fold}")
             again = f"--split {split}" + ("" if fold is None else f" --fold {fold}")
             raise UsageError(
                 f"The baseline {run.name!r} was fitted to the training pairs of {what} and would be judged on {where}, which it may have "
@@ -95,7 +95,8 @@ def baselines_beside(
         that need no training gold.
     """
     pairs = dataset.part(split, part, fold).select("pair_id").unique()
-    there = {rule for kind, rule, run in ((*kind_of(run), run) for run in runs) if kind == "baseline" and _stands(run, rule, pairs)}
+    known = [(run_identity(run), run) for run in runs]
+    there = {identity.rule for identity, run in known if identity.is_baseline and _stands(run, identity.rule, pairs)}
     wanted = [kind for kind in kinds if kind not in there]
     if split.removesuffix(DISJOINT) == "transfer" and train_on is None:
         wanted = [kind for kind in wanted if kind in TRAINS_ON_NOTHING]

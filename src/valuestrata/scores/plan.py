@@ -24,7 +24,7 @@ from valuestrata.errors import InputDataError, UsageError, did_you_mean
 from valuestrata.files import canonical_hash, read_json, write_json
 from valuestrata.formatting import DIRECTED
 from valuestrata.responses.run.folder import now
-from valuestrata.responses.run.identity import Identified, control_of, kind_of, same_model, same_readout
+from valuestrata.responses.run.identity import Identified, run_identity
 from valuestrata.scores.schema import METRICS
 from valuestrata.yaml_files import StrictModel, checked
 
@@ -218,7 +218,7 @@ def standard_comparisons(runs: Sequence[Identified]) -> list[tuple[str, str]]:
     Each model against every baseline and each of its controls, controls against item-mode, baselines against
     nearest-parent and item-mode. A control belongs to a model if that model answered in it under the same readout and template.
     """
-    baselines = [(run, kind_of(run)[1]) for run in runs if kind_of(run)[0] == "baseline"]
+    baselines = [(run, run_identity(run).rule) for run in _of_kind(runs, "baseline")]
     item_modes = [run for run, rule in baselines if rule == "item-mode"]
     parents = [run for run, rule in baselines if rule == "nearest-parent"]
     found: list[tuple[Identified, Identified]] = []
@@ -230,7 +230,7 @@ def standard_comparisons(runs: Sequence[Identified]) -> list[tuple[str, str]]:
         found += [(baseline, other) for other in (*parents, *item_modes)]
     pairs: dict[frozenset[str], tuple[str, str]] = {}
     # Nearest-parent against item-mode comes before its mirror image, which says nothing more.
-    for run, against in sorted(found, key=lambda pair: kind_of(pair[0]) == ("baseline", "item-mode")):
+    for run, against in sorted(found, key=lambda pair: _is_baseline(pair[0], "item-mode")):
         if run.name != against.name:
             pairs.setdefault(frozenset((run.name, against.name)), (run.name, against.name))
     return list(pairs.values())
@@ -238,10 +238,10 @@ def standard_comparisons(runs: Sequence[Identified]) -> list[tuple[str, str]]:
 
 def controls_of(model: Identified, runs: Iterable[Identified], control: str | None = None) -> list[Identified]:
     """Return the controls around a model, asked as it was asked; only those named `control` where that is given."""
-    found: list[Identified] = []
-    for run in runs:
-        what = control_of(run)
-        if what is not None and (control is None or what[0] == control) and same_model(run, model) and same_readout(run, model):
+    inside, found = run_identity(model), list[Identified]()
+    for run in _of_kind(runs, "control"):
+        identity = run_identity(run)
+        if control in (None, identity.control) and identity.same_model(inside) and identity.same_readout(inside):
             found.append(run)
     return found
 
@@ -265,13 +265,18 @@ def _usual(runs: Sequence[Identified]) -> list[tuple[str, str]]:
     """Return every model against each item-mode and nearest-parent baseline and each of its shuffled-persona controls."""
     found: list[tuple[str, str]] = []
     for model in _of_kind(runs, "model"):
-        found += [(model.name, run.name) for rule in MEASURED_AGAINST for run in runs if kind_of(run) == ("baseline", rule)]
+        found += [(model.name, run.name) for rule in MEASURED_AGAINST for run in runs if _is_baseline(run, rule)]
         found += [(model.name, control.name) for control in controls_of(model, runs, PERSONA_CONTROL)]
     return found
 
 
 def _of_kind(runs: Iterable[Identified], kind: str) -> list[Identified]:
-    return [run for run in runs if kind_of(run)[0] == kind]
+    return [run for run in runs if run_identity(run).kind == kind]
+
+
+def _is_baseline(run: Identified, rule: str) -> bool:
+    identity = run_identity(run)
+    return identity.is_baseline and identity.rule == rule
 
 
 def _read(file: Path) -> list[dict[str, Any]]:

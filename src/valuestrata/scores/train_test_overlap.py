@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import polars as pl
 
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import ValuestrataError
-from valuestrata.responses.run.identity import Answered, control_of, identity_of
+from valuestrata.responses.run.identity import Answered, run_identity
 
 
 def taught_shares(
@@ -23,20 +22,14 @@ def taught_shares(
     judged = dataset.part(split, part, fold).select("pair_id").unique()
     found: dict[str, tuple[float, int]] = {}
     for run in runs:
-        place = _taught_on(run)
-        if place is None or place.get("dataset") != dataset.fingerprint:
+        place = run_identity(run).model.taught_on
+        if place is None or place.dataset != dataset.fingerprint:
             continue
-        pairs = _taught_pairs(dataset, str(place.get("split")), place.get("fold"))
+        pairs = _taught_pairs(dataset, str(place.split), place.fold)
         mine = run.responses.select("pair_id").unique().join(judged, on="pair_id", how="semi")
         if pairs is not None and mine.height:
             found[run.name] = (mine.join(pairs, on="pair_id", how="semi").height / mine.height, mine.height)
     return found
-
-
-def _taught_on(run: Answered) -> dict[str, Any] | None:
-    control = control_of(run)
-    identity = identity_of(run) if control is None else control[1]
-    return identity.get("taught_on")
 
 
 def _taught_pairs(dataset: Dataset, split: str, fold: int | None) -> pl.DataFrame | None:

@@ -28,7 +28,7 @@ from valuestrata.responses.ask.loop import AskResult
 from valuestrata.responses.reference_baselines import kinds_of
 from valuestrata.responses.run.failures import kinds_listed
 from valuestrata.responses.run.folder import Run
-from valuestrata.responses.run.identity import same_weights
+from valuestrata.responses.run.identity import run_identity
 from valuestrata.study.ask import Asked, ask_prepared
 from valuestrata.study.config import CalledSection, ModelSection, OpenSection, Study
 from valuestrata.study.inkeys import in_keys, said_in_keys
@@ -135,7 +135,7 @@ def run_openly(openly: Openly, closed: Sequence[Run], say: Callable[[str], None]
     folders = [*judged, *([] if stances is None else [stances])]
     read = [] if stances is None else [load_stances(stances)]
     # Of a model that was asked openly alone, or in vain, there is nothing to compare with.
-    beside = [run for run in closed if read and any(same_weights(run, one) for one in runs)]
+    beside = [run for run in closed if read and any(run_identity(run).same_weights(run_identity(one)) for one in runs)]
     report = write_open_report(
         dataset,
         runs,

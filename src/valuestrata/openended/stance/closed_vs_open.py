@@ -19,7 +19,6 @@ Of several responses to a pair each is held against each stance, and the pair is
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,7 @@ from valuestrata.errors import InputDataError
 from valuestrata.frames import Column, Schema
 from valuestrata.openended.files import Stances
 from valuestrata.openended.score_keys import BY, keys_of_rows
-from valuestrata.responses.run.identity import Answered, control_of, same_weights
+from valuestrata.responses.run.identity import Answered, RunIdentity, run_identity
 from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.stats.cluster_bootstrap import Floats, draws, ends, numbered
 
@@ -56,14 +55,6 @@ METRICS = ("same", "distance", "kappa", "both")
 _NOTHING = 1e-12
 
 
-@dataclass(frozen=True)
-class _Named:
-    """A run as the helpers of `responses.kinds` compare it."""
-
-    name: str
-    meta: Mapping[str, Any]
-
-
 def closed_runs_of(stances: Stances, closed: Sequence[Answered]) -> list[tuple[str, Answered]]:
     """Return (open run, closed run) where the same model answered, however it was made to write.
 
@@ -73,7 +64,9 @@ def closed_runs_of(stances: Stances, closed: Sequence[Answered]) -> list[tuple[s
         InputDataError: no closed run is of a model that wrote the open answers.
     """
     documents: Mapping[str, Any] = stances.meta.get("contestants", {})
-    found = [(name, run) for name, meta in documents.items() for run in closed if _same(_Named(name, meta), run)]
+    found = [
+        (name, run) for name, meta in documents.items() for run in closed if _same(RunIdentity.from_document(meta, name), run_identity(run))
+    ]
     if not found:
         raise InputDataError(
             f"{stances.path}: none of the closed runs ({', '.join(run.name for run in closed) or 'none given'}) is by a model that wrote "
@@ -82,9 +75,8 @@ def closed_runs_of(stances: Stances, closed: Sequence[Answered]) -> list[tuple[s
     return found
 
 
-def _same(one: _Named, other: Answered) -> bool:
-    controls = [None if found is None else found[0] for found in (control_of(one), control_of(other))]
-    return controls[0] == controls[1] and same_weights(one, other)
+def _same(one: RunIdentity, other: RunIdentity) -> bool:
+    return one.control == other.control and one.same_weights(other)
 
 
 def closed_against_open(

@@ -11,7 +11,8 @@ import polars as pl
 from valuestrata.dataset.tables import Dataset
 from valuestrata.report.core.names import MINUS, RULES, capital, count, minimum_cell, percent, plain, plural, stratum_titles
 from valuestrata.report.core.names import short_label as name_of
-from valuestrata.report.core.view import Cell, Entry, RunLike, View, identity_of
+from valuestrata.report.core.view import Cell, Entry, RunLike, View
+from valuestrata.responses.run.identity import run_identity
 
 SPLITS: Mapping[str, str] = {
     "paper": "Trained on single attributes and on their crossings with sex (the first attribute where there is no sex); "
@@ -70,7 +71,7 @@ def _asking(runs: Iterable[RunLike]) -> list[tuple[str, str]]:
     readouts: dict[str, list[str]] = {}
     templates: dict[str, None] = {}
     for run in runs:
-        if identity_of(run).get("provider") == "baseline":
+        if run_identity(run).is_baseline:
             continue
         for readout in run.responses["elicitation"].drop_nulls().unique(maintain_order=True):
             readouts.setdefault(readout, []).append(run.name)
@@ -90,9 +91,9 @@ def models(runs: Sequence[RunLike]) -> list[tuple[str, str]]:
     """Return (run, identity on one line) for what is not a baseline."""
     rows: list[tuple[str, str]] = []
     for run in runs:
-        identity = identity_of(run)
-        if identity.get("provider") != "baseline":
-            rows.append((run.name, plain(_without_hashes(identity)) or "no identity recorded"))
+        identity = run_identity(run)
+        if not identity.is_baseline:
+            rows.append((run.name, plain(_without_hashes(identity.respondent.document)) or "no identity recorded"))
     return rows
 
 

@@ -18,7 +18,7 @@ from valuestrata.report.closed.published import published_table
 from valuestrata.report.core.names import subgroup_titles
 from valuestrata.report.core.view import Cell, RunLike, View, views_of
 from valuestrata.responses.run.failures import failure_kinds, kinds_listed
-from valuestrata.responses.run.identity import kind_of
+from valuestrata.responses.run.identity import run_identity
 from valuestrata.scores.schema import SCORES
 from valuestrata.scores.structure import spread_by_attribute
 
@@ -97,7 +97,7 @@ def usage_table(runs: Sequence[RunLike]) -> pl.DataFrame:
     `calls` counts every attempt, `cost` is in US dollars, `seconds` sums the responses' own latencies: calls under way
     together count each. Null where no response of the run says. `failures` lists the kinds with their numbers.
     """
-    rows = [_usage_row(run) for run in runs if kind_of(run)[0] != "baseline"]
+    rows = [_usage_row(run) for run in runs if not run_identity(run).is_baseline]
     whole = dict.fromkeys(("responses", "calls", "prompt_tokens", "completion_tokens"), pl.Int64)
     schema: dict[str, Any] = {"run": pl.String, **whole, "cost": pl.Float64, "seconds": pl.Float64}
     return pl.DataFrame(rows, schema={**schema, "failed": pl.Int64, "failures": pl.String}, orient="row")

@@ -12,10 +12,10 @@ import polars as pl
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError
 from valuestrata.respondents.baselines import CHEAP
-from valuestrata.responses.run.identity import KINDS, Answered, Kind, identity_of, kind_of
+from valuestrata.responses.run.identity import KINDS, Answered, Kind, run_identity
 from valuestrata.scores.schema import SCORES
 
-__all__ = ["CHEAP", "EMPTY", "KINDS", "Cell", "Entry", "Kind", "RunLike", "View", "entries_of", "identity_of", "kind_of", "views_of"]
+__all__ = ["CHEAP", "EMPTY", "KINDS", "Cell", "Entry", "Kind", "RunLike", "View", "entries_of", "views_of"]
 
 # What a report needs of a run.
 RunLike = Answered
@@ -64,7 +64,7 @@ def entries_of(runs: Sequence[RunLike], scores: pl.DataFrame) -> list[Entry]:
     Raises:
         InputDataError: the scores hold a run that is not among `runs`.
     """
-    known = {run.name: kind_of(run) for run in runs}
+    known = {run.name: run_identity(run) for run in runs}
     if strangers := sorted(set(scores["run"].to_list()).difference(known)):
         raise InputDataError(f"the scores hold the run {strangers[0]!r}, which was not given; given: {', '.join(known) or 'none'}.")
     found = scores.select("run", "elicitation", "template").unique(maintain_order=True).rows()
@@ -72,9 +72,8 @@ def entries_of(runs: Sequence[RunLike], scores: pl.DataFrame) -> list[Entry]:
     repeated = {run for run, *_ in found if sum(other == run for other, *_ in found) > 1}
     made: list[Entry] = []
     for run, elicitation, template in found:
-        kind, rule = known[run]
         label = f"{run} ({elicitation}, {template})" if run in repeated else run
-        made.append(Entry(run, elicitation, template, label, kind, rule))
+        made.append(Entry(run, elicitation, template, label, known[run].kind, known[run].rule))
     return sorted(made, key=lambda entry: (KINDS.index(entry.kind), order[entry.run]))
 
 

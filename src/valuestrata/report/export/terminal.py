@@ -15,7 +15,7 @@ from valuestrata.fairness.assemble import Audit
 from valuestrata.report.core.names import count, interval, metric_title, minimum_cell, number
 from valuestrata.report.core.tables import FULL_COVERAGE, HEADLINE, headline_table
 from valuestrata.report.core.view import Cell, RunLike
-from valuestrata.responses.run.identity import kind_of
+from valuestrata.responses.run.identity import run_identity
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,9 +57,9 @@ def _terminal_row(row: dict[str, Any], shown: Sequence[str], *, complete: bool) 
 
 def print_verdicts(runs: Sequence[RunLike], verdicts: pl.DataFrame, console: Console | None = None) -> None:
     """Print the verdict lines of models and controls among `runs`; of all of `runs` where there is neither."""
-    for run in [run for run in runs if kind_of(run)[0] != "baseline"] or runs:
+    for run in [run for run in runs if not run_identity(run).is_baseline] or runs:
         rows = verdicts.filter(pl.col("run") == run.name)
-        nothing = "a baseline: nothing is claimed of it." if kind_of(run)[0] == "baseline" else "no rule applies."
+        nothing = "a baseline: nothing is claimed of it." if run_identity(run).is_baseline else "no rule applies."
         _say(f"{run.name}:" if len(rows) else f"{run.name}: {nothing}", console)
         for row in rows.iter_rows(named=True):
             _say(f"  - {row['verdict']}" + (f" [{row['status']}]" if row["status"] else ""), console)

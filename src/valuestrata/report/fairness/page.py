@@ -15,7 +15,7 @@ from valuestrata.report.core.section import Section
 from valuestrata.report.core.view import RunLike
 from valuestrata.report.export.latex import audit_latex
 from valuestrata.report.fairness.section import audit_sections, verdicts_of
-from valuestrata.responses.run.identity import kind_of
+from valuestrata.responses.run.identity import run_identity
 
 
 def write_audit(dataset: Dataset, runs: Sequence[RunLike], audit: Audit, folder: Path, *, verdicts: pl.DataFrame | None = None) -> Path:
@@ -32,7 +32,7 @@ def write_audit(dataset: Dataset, runs: Sequence[RunLike], audit: Audit, folder:
     for name, frame in frames.items():
         write_text(folder / f"{name}.csv", frame.write_csv())
         write_parquet(folder / f"{name}.parquet", frame)
-    judged = [run.name for run in runs if kind_of(run)[0] != "baseline"] or [run.name for run in runs]
+    judged = [run.name for run in runs if not run_identity(run).is_baseline] or [run.name for run in runs]
     for name, text in audit_latex(dataset, audit, judged).items():
         write_text(folder / "tex" / f"{name}.tex", text)
     found = audit_sections(dataset, runs, audit, lines)

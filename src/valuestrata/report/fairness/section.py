@@ -18,7 +18,7 @@ from valuestrata.report.core.names import NONE, capital, count, metric_title, mi
 from valuestrata.report.core.section import Absent, Section
 from valuestrata.report.core.view import Cell, RunLike
 from valuestrata.report.fairness import figures as auditfigures
-from valuestrata.responses.run.identity import KINDS, kind_of
+from valuestrata.responses.run.identity import KINDS, run_identity
 
 # A model's charts take several screens; beyond these the tables serve better.
 MOST_CHARTED = 3
@@ -50,7 +50,7 @@ def audit_sections(
     if audit.groups.is_empty():
         return [(title, "no run was audited")]
     lines = verdicts_of(dataset, runs, audit) if verdicts is None else verdicts
-    kinds = {run.name: kind_of(run)[0] for run in runs}
+    kinds = {run.name: run_identity(run).kind for run in runs}
     order = sorted(kinds, key=lambda name: KINDS.index(kinds[name]))
     judged = [name for name in order if kinds[name] != "baseline"] or order
     scheme, part = audit.groups["scheme"][0], audit.groups["part"][0]

@@ -23,7 +23,7 @@ from valuestrata.openended.text.checks import TextChecks, text_checks
 from valuestrata.openended.validity.judge_validity import Codings, Validity, judge_validity
 from valuestrata.responses.reference_baselines import baselines_beside
 from valuestrata.responses.run.folder import Run
-from valuestrata.responses.run.identity import identity_of, kind_of, same_readout
+from valuestrata.responses.run.identity import run_identity
 from valuestrata.scores import score
 from valuestrata.scores.schema import SCORES
 
@@ -163,14 +163,14 @@ def tuned_runs(runs: Sequence[Run]) -> list[tuple[str, str]]:
 
     A service does not say what its tuned models were made of; those are told apart by their runs' names alone.
     """
-    models = [run for run in runs if kind_of(run)[0] == "model" and identity_of(run).get("model")]
-    plain = {run.name: {key: value for key, value in identity_of(run).items() if key not in _OF_TUNING} for run in models}
-    adapted = {run.name: identity_of(run).get("adapter_hash") is not None for run in models}
+    models = [found for found in map(run_identity, runs) if found.kind == "model" and found.respondent.model]
+    plain = {run.name: {key: value for key, value in run.respondent.document.items() if key not in _OF_TUNING} for run in models}
+    adapted = {run.name: run.respondent.adapter_hash is not None for run in models}
     return [
         (one.name, other.name)
         for other in models
         for one in models
-        if adapted[one.name] and not adapted[other.name] and plain[one.name] == plain[other.name] and same_readout(one, other)
+        if adapted[one.name] and not adapted[other.name] and plain[one.name] == plain[other.name] and one.same_readout(other)
     ]
 
 
@@ -217,7 +217,7 @@ def _scored(
     beside = [run for run in shared if not run.responses.is_empty()]
     scores = score(dataset, [*read, *beside], split=split, part=part, fold=fold, by=_SCORED_BY, bootstrap=bootstrap, seed=seed)
     # What a ladder's runs are called belongs to the files; here they stand among models.
-    kinds = {run.name: kind_of(run)[1] for run in beside if kind_of(run)[0] == "baseline"}
+    kinds = {found.name: found.rule for found in map(run_identity, beside) if found.is_baseline}
     titles = {name: f"baseline: {kind}" for name, kind in kinds.items()}
     named = scores.with_columns(pl.col("run").replace(titles) if titles else pl.col("run"))
     return named, {run.name: names for run, names in zip(read, judged, strict=True)}

@@ -28,7 +28,7 @@ from valuestrata.report.core.section import Absent, Section
 from valuestrata.report.open.cells import first, key_title, plain, share
 from valuestrata.report.open.findings import OpenFindings
 from valuestrata.responses.run.folder import Run
-from valuestrata.responses.run.identity import control_of, identity_of, kind_of
+from valuestrata.responses.run.identity import run_identity
 
 CRITERION_TITLES: Mapping[str, str] = {"value": "Value", "persona": "Persona", "overall": "Overall", "stance": "Stance"}
 _CHECK_TITLES: Mapping[str, str] = {
@@ -117,9 +117,8 @@ def own_lines(found: OpenFindings) -> list[str]:
 
 
 def _called(run: Run) -> str:
-    """Return what the user called the model that answered, perhaps inside a control."""
-    control = control_of(run)
-    return str(identity_of(run).get("name")) if control is None else kind_of(run)[1].partition("@")[2]
+    """Return the name of the model that answered, alone or inside a control."""
+    return str(run_identity(run).model.name)
 
 
 def _judge_grid(found: OpenFindings) -> Grid:

@@ -29,7 +29,7 @@ from valuestrata.report.open.stances import agreement_section, stance_section
 from valuestrata.report.open.texts import texts_lines, texts_section
 from valuestrata.report.open.win_rates import win_levels_section, wins_section
 from valuestrata.responses.run.folder import Run
-from valuestrata.responses.run.identity import identity_of
+from valuestrata.responses.run.identity import run_identity
 
 _METHOD = (
     ("Open answers", "Each pair's open question is asked in persona, without options or numbers."),
@@ -181,14 +181,14 @@ def _facts(found: OpenFindings) -> list[tuple[str, str]]:
         )
     if judges:
         rows.append(("Judges", f"{', '.join(dict.fromkeys(judges))}."))
-    drafted = sorted({item for run in found.runs for item in (run.meta.get("plan") or {}).get("drafted_items", ())})
+    drafted = sorted({item for run in found.runs for item in run_identity(run).plan.get("drafted_items", ())})
     if drafted:
         rows.append(("Drafted by rule", f"The open questions of {', '.join(drafted)}: read them before leaning on their answers."))
     return rows
 
 
 def _identity(run: Run) -> Mapping[str, Any]:
-    known = identity_of(run)
+    known = run_identity(run).respondent.document
     return {key: known[key] for key in ("name", "model", "provider", "revision", "adapter_hash", "decoding") if known.get(key) is not None}
 
 

@@ -157,7 +157,7 @@ class RunIdentity:
             InputDataError: a value of a wrong type; names the key and what was found.
         """
         read = checked(_RunDocument, document, where)
-        respondent = _respondent(read)
+        respondent = _respondent(read, where)
         kind, rule = _kind_and_rule(read, respondent, name)
         control, model = None, respondent
         if kind == "control":
@@ -223,12 +223,12 @@ def run_identity(run: Identified) -> RunIdentity:
     return RunIdentity.from_document(run.meta, run.name, f"run.json of the run {run.name!r}")
 
 
-def _respondent(read: _RunDocument) -> RespondentIdentity:
+def _respondent(read: _RunDocument, where: str) -> RespondentIdentity:
     described = read.respondent if isinstance(read.respondent, RespondentIdentity) and read.respondent.document else read.identity
     if described is not None:
         return described
     own = read.document
-    return RespondentIdentity.model_validate({key: own[key] for key in _OWN_KEYS if key in own})
+    return checked(RespondentIdentity, {key: own[key] for key in _OWN_KEYS if key in own}, where)
 
 
 def _kind_and_rule(read: _RunDocument, respondent: RespondentIdentity, name: str) -> tuple[Kind, str]:
@@ -240,35 +240,3 @@ def _kind_and_rule(read: _RunDocument, respondent: RespondentIdentity, name: str
         if rules or respondent.provider == kind:
             return kind, rules[0] if rules else texts[0].removeprefix(f"{kind}-")
     return "model", ""
-
-
-def identity_of(run: Identified) -> dict[str, Any]:
-    """Return `run_identity(run).respondent` as a dictionary."""
-    return run_identity(run).respondent.document
-
-
-def kind_of(run: Identified) -> tuple[Kind, str]:
-    """Return `kind` and `rule` of `run_identity(run)`."""
-    found = run_identity(run)
-    return found.kind, found.rule
-
-
-def control_of(run: Identified) -> tuple[str, dict[str, Any]] | None:
-    """Return `control` and `model` of `run_identity(run)`; None if the run is no control."""
-    found = run_identity(run)
-    return None if found.control is None else (found.control, found.model.document)
-
-
-def same_model(a: Identified, b: Identified) -> bool:
-    """Return `run_identity(a).same_model(run_identity(b))`."""
-    return run_identity(a).same_model(run_identity(b))
-
-
-def same_weights(a: Identified, b: Identified) -> bool:
-    """Return `run_identity(a).same_weights(run_identity(b))`."""
-    return run_identity(a).same_weights(run_identity(b))
-
-
-def same_readout(a: Identified, b: Identified) -> bool:
-    """Return `run_identity(a).same_readout(run_identity(b))`."""
-    return run_identity(a).same_readout(run_identity(b))

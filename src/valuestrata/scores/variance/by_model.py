@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from valuestrata.dataset.tables import Dataset
-from valuestrata.responses.run.identity import Answered, kind_of
+from valuestrata.responses.run.identity import Answered, run_identity
 from valuestrata.scores.variance.table import by_model, variance
 
 _WAYS = ("template", "paraphrase", "order", "sample")
@@ -23,7 +23,7 @@ def variation(dataset: Dataset, runs: Sequence[Answered], *, bootstrap: int = 10
         dataset: the ground truth. runs: any runs; baselines are left out.
         bootstrap, seed: resamples of items behind the intervals.
     """
-    called = [run for run in runs if kind_of(run)[0] != "baseline"]
+    called = [run for run in runs if not run_identity(run).is_baseline]
     several = [group for group in by_model(called) if _ways(group) > 1]
     tables = [variance(dataset, group, bootstrap=bootstrap, seed=seed) for group in several]
     return pl.concat(tables) if tables else None

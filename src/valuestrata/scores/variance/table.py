@@ -39,7 +39,7 @@ from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import UsageError, did_you_mean
 from valuestrata.frames import Column as Field
 from valuestrata.frames import Schema
-from valuestrata.responses.run.identity import Answered, control_of, kind_of, same_model
+from valuestrata.responses.run.identity import Answered, run_identity
 from valuestrata.scores.aggregate import check_call
 from valuestrata.scores.pairs import Indices
 from valuestrata.scores.variance.answer_vectors import ItemParts, items_of, responses_of
@@ -128,7 +128,7 @@ def variance(
     for readout in pl.concat(responses.values())["elicitation"].unique(maintain_order=True):
         of_readout = pl.col("elicitation").eq_missing(pl.lit(readout))
         kept = {name: rows for name, frame in responses.items() if len(rows := frame.filter(of_readout))}
-        drawn = readout not in COMPUTED and kind_of(runs[0])[0] != "baseline"
+        drawn = readout not in COMPUTED and not run_identity(runs[0]).is_baseline
         items = items_of(dataset, pl.concat(kept.values()), drawn=drawn)
         # Once for all keys that an item stands under.
         gold: list[Mapping[str, Between | None]] = [dict(zip(GOLD, people.both(item.item, item.subgroups), strict=True)) for item in items]
@@ -151,8 +151,8 @@ def by_model(runs: Sequence[Answered]) -> list[list[Answered]]:
 
 
 def _alike(a: Answered, b: Answered) -> bool:
-    controls = [None if (control := control_of(run)) is None else control[0] for run in (a, b)]
-    return controls[0] == controls[1] and same_model(a, b)
+    first, second = run_identity(a), run_identity(b)
+    return first.control == second.control and first.same_model(second)
 
 
 def _check_same_model(runs: Sequence[Answered]) -> None:

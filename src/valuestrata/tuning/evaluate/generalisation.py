@@ -25,7 +25,7 @@ import polars as pl
 
 from valuestrata.formatting import LOWER_IS_BETTER, count, ends, level, size, title
 from valuestrata.frames import Column, Schema
-from valuestrata.responses.run.identity import Identified, kind_of
+from valuestrata.responses.run.identity import Identified, run_identity
 
 PERSONA = "persona"
 SWAPPED = "shuffled-persona"
@@ -127,7 +127,7 @@ def generalisation_table(scores: pl.DataFrame, pupils: Sequence[Pupil], runs: It
     rows: list[dict[str, Any]] = []
     for run in runs:
         pupil = who.get(run.name)
-        if pupil is None and kind_of(run)[0] != "baseline":
+        if pupil is None and not run_identity(run).is_baseline:
             continue
         role = "baseline" if pupil is None else "base" if pupil.recipe is None else "tuned"
         known = {"model": None, "recipe": None, "control": None, "asked_as": None}

@@ -1,0 +1,70 @@
+"""The typed identity of a run, and what a damaged run.json is refused with."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from valuestrata.errors import InputDataError
+from valuestrata.responses.run.folder import FORMAT, load_run
+from valuestrata.responses.run.identity import RunIdentity
+
+MODEL = {"name": "embedded", "provider": "transformers", "revision": "a", "decoding": {"seed": 0}, "custom": [1, None]}
+DOCUMENT = {"format": FORMAT, "name": "run", "dataset": {"fingerprint": "f" * 64, "survey": "wvs7"}, "respondent": MODEL}
+
+
+def identity(respondent, **keys):
+    return RunIdentity.from_document({**DOCUMENT, "respondent": respondent, **keys}, "run")
+
+
+def test_the_identity_of_a_model():
+    found = identity(MODEL, elicitation="text", template="default", template_version="2", plan={"split": "paper"})
+    assert (found.kind, found.rule, found.control, found.is_baseline, found.judged) == ("model", "", None, False, False)
+    assert (found.elicitation, found.template, found.template_version) == ("text", "default", "2")
+    assert (found.dataset.fingerprint, found.dataset.survey) == ("f" * 64, "wvs7")
+    assert found.model.provider == "transformers"
+    assert found.model.document == MODEL
+
+
+def test_the_identity_of_a_baseline():
+    trained_on = {"split": "paper", "fold": None, "pairs": [3, 4]}
+    found = identity({"name": "baseline:item-mode", "provider": "baseline", "model": "item-mode", "trained_on": trained_on})
+    assert (found.kind, found.rule, found.is_baseline) == ("baseline", "item-mode", True)
+    assert found.respondent.trained_on is not None
+    assert (found.respondent.trained_on.split, found.respondent.trained_on.fold) == ("paper", None)
+    assert found.respondent.trained_on.document == trained_on
+
+
+def test_the_identity_of_a_control_holds_the_model_inside():
+    control = {"name": "control:wrong-country=JPN@embedded", "provider": "control", "control": "wrong-country", "of": MODEL}
+    found = identity(control)
+    assert (found.kind, found.rule, found.control) == ("control", "wrong-country=JPN@embedded", "wrong-country")
+    assert found.model.document == MODEL
+    assert found.respondent.document == control
+    assert found.same_model(identity(MODEL))
+    assert not found.same_model(identity({**MODEL, "decoding": {"seed": 1}}))
+    assert found.same_weights(identity({**MODEL, "decoding": {"seed": 1}}))
+    assert not found.same_weights(identity({**MODEL, "custom": [2]}))
+
+
+def test_readouts_are_compared_where_both_runs_record_them():
+    asked = identity(MODEL, elicitation="text", template="default")
+    assert asked.same_readout(identity(MODEL, elicitation="text"))
+    assert not asked.same_readout(identity(MODEL, elicitation="logprob"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": None}, r"run\.json: the key 'name' is missing; restore the file"),
+        ({"dataset": {}}, r"run\.json: the key 'dataset\.fingerprint' is missing"),
+        ({"dataset": {"fingerprint": 3}}, r"run\.json: dataset\.fingerprint: .* \(found 3\)"),
+        ({"template": ["default"]}, r"run\.json: template: "),
+        ({"format": "valuestrata-run-9"}, r"format 'valuestrata-run-9', expected 'valuestrata-run-1'"),
+    ],
+)
+def test_a_damaged_run_json_is_refused_with_its_key(tmp_path, changes, message):
+    (tmp_path / "run.json").write_text(json.dumps({**DOCUMENT, **changes}))
+    with pytest.raises(InputDataError, match=message):
+        load_run(tmp_path)

@@ -13,7 +13,7 @@ from valuestrata.dataset.gold_tables import FLAG_BELOW, effective_answers, tabul
 from valuestrata.dataset.landscape import measure_landscape
 from valuestrata.dataset.subgroups import EVERYONE, Cells, Stratum, Subgroup, make_cells, make_strata, n_eff_of
 from valuestrata.dataset.tables import FORMAT, ITEMS, Dataset
-from valuestrata.errors import InputDataError
+from valuestrata.errors import InputDataError, Option
 from valuestrata.files import canonical_hash
 from valuestrata.splits import make_splits, measure_leakage
 from valuestrata.survey.codebook import Attribute
@@ -78,8 +78,9 @@ def build(survey: Survey, settings: BuildSettings | None = None) -> Dataset:
     if len(cells.kept) < 2:
         largest = max((s.n for s in cells.dropped), default=0)
         raise InputDataError(
-            f"{survey.source.file}: no subgroup has {settings.min_respondents} respondents (the largest has {largest}); "
-            f"lower --min-respondents or select more respondents."
+            f"{survey.source.file}: no subgroup has {settings.min_respondents} respondents (the largest has {largest}); lower ",
+            Option("min_respondents"),
+            " or select more respondents.",
         )
     gold, draws, valid_by_joint = tabulate(
         survey,
@@ -94,7 +95,7 @@ def build(survey: Survey, settings: BuildSettings | None = None) -> Dataset:
     subgroups = _subgroups_frame(survey, cells)
     targets = gold.filter((pl.col("half") == "all") & (pl.col("subgroup") != EVERYONE)).select("pair_id", "item", "subgroup")
     if targets.is_empty():
-        raise InputDataError(f"{survey.source.file}: no pair has {settings.min_valid:g} valid answers; lower --min-valid.")
+        raise InputDataError(f"{survey.source.file}: no pair has {settings.min_valid:g} valid answers; lower ", Option("min_valid"), ".")
     if targets["pair_id"].is_duplicated().any():
         twice = targets.filter(pl.col("pair_id").is_duplicated())["pair_id"][0]
         raise InputDataError(f"{survey.source.file}: two pairs would both be called {twice!r}; rename the item or the level.")
@@ -103,7 +104,7 @@ def build(survey: Survey, settings: BuildSettings | None = None) -> Dataset:
     splits, schemes = make_splits(targets, subgroups, items, _attributes_held(survey, cells), seed=settings.split_seed)
     # Without the paper's split a data set is still good for everything else, unless the paper is what was asked for.
     if settings.preset == "paper" and (reason := schemes["paper"].get("refused")):
-        raise InputDataError(f"{survey.source.file}: --preset paper: {reason}")
+        raise InputDataError(f"{survey.source.file}: ", Option("preset", "paper"), f": {reason}")
     in_cell = dict(targets.group_by("subgroup").len().iter_rows())
     described = _strata_rows(survey, strata, cells, [in_cell.get(name, 0) for name in ids], settings)
     meta = _meta(survey, cells, settings, gold, targets, schemes, described)

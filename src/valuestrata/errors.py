@@ -1,22 +1,91 @@
-"""What the user can mend, said in one voice: what happened, where, what to do.
+"""Errors that a user can fix: what happened, where, and what to do.
 
-Every error carries the exit code of the command that meets it. Anything that is not one of these is a defect
-of valuestrata and keeps its traceback.
+Each error has the exit code of the command that meets it. Any other exception is a defect of valuestrata and keeps
+its traceback. A message refers to an option with `Option`; each interface writes that option in its own form.
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
 
 Word = TypeVar("Word", bound=str)
+Interface = Literal["python", "cli", "study"]
+
+# Options whose flags are not the name with hyphens.
+_FLAGS: Mapping[str, str] = {"prices": "--price-in and --price-out", "address": "--on"}
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """An option named in a message.
+
+    Attributes:
+        name: the Python parameter, which is also the study key; the flag is the same with hyphens.
+        value: shown after the name; None shows the name alone.
+    """
+
+    name: str
+    value: object = None
+
+    def render(self, interface: Interface) -> str:
+        """Return `--max-cost 5` (cli), `max_cost=5` (python) or `max_cost: 5` (study); the last two in backticks."""
+        if interface == "cli":
+            flag = _FLAGS.get(self.name) or "--" + self.name.replace("_", "-")
+            return flag if self.value is None else f"{flag} {self.value}"
+        if interface == "study":
+            return f"`{self.name}:`" if self.value is None else f"`{self.name}: {self.value}`"
+        return f"`{self.name}=`" if self.value is None else f"`{self.name}={self.value!r}`"
+
+
+class Message:
+    """A text that may name options, written in the form of the interface that shows it; `str` writes the Python form."""
+
+    def __init__(self, *parts: object) -> None:
+        self.parts = parts
+
+    def render(self, interface: Interface) -> str:
+        """Return the text with its options in the form of an interface."""
+        return "".join(part.render(interface) if isinstance(part, Option | Message) else str(part) for part in self.parts)
+
+    def __str__(self) -> str:
+        return self.render("python")
 
 
 class ValuestrataError(Exception):
-    """Base of all errors a user can mend; `exit_code` is what the command line returns."""
+    """Base of all errors that a user can fix.
+
+    The arguments are the parts of the message: text, `Option` and `Message`. `str(error)` writes options in the form of
+    `interface`, which is Python's until `options_as` sets another.
+
+    Attributes:
+        exit_code: what the command line returns.
+    """
 
     exit_code = 3
+    interface: Interface | None = None
+
+    def __init__(self, *parts: object) -> None:
+        super().__init__(*parts)
+
+    @property
+    def message(self) -> Message:
+        """The message with its options; use it to quote this error in another one."""
+        return Message(*self.args)
+
+    def render(self, interface: Interface) -> str:
+        """Return the message with its options in the form of an interface."""
+        return self.message.render(interface)
+
+    def __str__(self) -> str:
+        return self.render(self.interface or "python")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Subclasses may take other arguments; errors also travel between processes.
+        return _restored, (type(self), self.args, self.interface)
 
 
 class UsageError(ValuestrataError):
@@ -28,14 +97,13 @@ class UsageError(ValuestrataError):
 class MissingExtraError(UsageError):
     """A library of an optional extra is not installed; the message holds the command that installs it (exit 2)."""
 
-    def __init__(self, feature: str, extra: str, library: str) -> None:
-        super().__init__(
-            f'{feature} needs the library {library!r}, which is not installed. Install it with: pip install "valuestrata[{extra}]"'
-        )
+    def __init__(self, feature: str | Option, extra: str, library: str, *, install: str | None = None) -> None:
+        command = install or f'pip install "valuestrata[{extra}]"'
+        super().__init__(feature, f" needs the library {library!r}, which is not installed. Install it with: {command}")
 
 
 class InputDataError(ValuestrataError):
-    """A survey file, codebook, data set, run or model file that cannot be used as it is (exit 3)."""
+    """A survey file, codebook, data set, run or model file that cannot be used (exit 3)."""
 
     exit_code = 3
 
@@ -46,8 +114,22 @@ class RunFailedError(ValuestrataError):
     exit_code = 4
 
 
+@contextlib.contextmanager
+def options_as(interface: Interface) -> Generator[None]:
+    """Let errors raised inside write their options in the form of an interface; the innermost one decides."""
+    try:
+        yield
+    except ValuestrataError as error:
+        error.interface = error.interface or interface
+        raise
+
+
 def one_of(word: str, known: Sequence[Word], refusal: str) -> Word:
-    """Return the known word that `word` is; UsageError, which begins with `refusal` and ends with a suggestion, if there is none."""
+    """Return the entry of `known` that equals `word`.
+
+    Raises:
+        UsageError: there is none; the message begins with `refusal` and suggests the closest entry.
+    """
     for name in known:
         if name == word:
             return name
@@ -62,3 +144,10 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         return f" Did you mean {close[0]!r}?"
     shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
     return f" Known: {shown}."
+
+
+def _restored(kind: type[ValuestrataError], parts: tuple[object, ...], interface: Interface | None) -> ValuestrataError:
+    error = kind.__new__(kind, *parts)
+    error.args = parts
+    error.interface = interface
+    return error

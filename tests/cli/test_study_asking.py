@@ -134,7 +134,7 @@ def test_another_address_in_the_environment_is_another_model(write, server, monk
         ({"model": "openai-compatible/z", "template": "mine.yaml", "elicitation": "reasoned"}, "does not say how to reply under reasoned"),
         ({"model": "openai-compatible/z", "orders": "backwards"}, "backwards"),
         ({"model": "openai-compatible/z", "paraphrases": "7"}, "has no paraphrase 7"),
-        ({"model": "openai-compatible/z", "base_url": None}, "say where the server is"),
+        ({"model": "openai-compatible/z", "base_url": None}, "give the server's address with `base_url:`"),
         ({"model": "control:no-persona@mistral/x"}, "MISTRAL_API_KEY"),
         ({"model": "control:wrong-country=Atlantis@embedded"}, "there is no such country"),
         ({"model": "gguf:absent.gguf"}, "the model file does not exist"),
@@ -277,27 +277,3 @@ def test_a_limit_of_calls_says_what_is_left(call, write):
     (one,) = json.loads(done.out)["runs"]
     assert one["answered"] == 4
     assert f"openai-compatible-m: stopped, {one['left']:,} prompts left" in done.err
-
-
-@pytest.mark.parametrize(
-    ("message", "expected"),
-    [
-        ("say where the server is with --base-url, as http://localhost", "say where the server is with `base_url`, as http://localhost"),
-        ("a million tokens with --price-in and --price-out.", "a million tokens with `prices`."),
-        ("raise --max-new-tokens", "raise `max_new_tokens`"),
-        ("Use --elicitation first-token or text", "Use `elicitation` first-token or text"),
-        ("Name another wave with --train-on.", "Name another wave with `train_on`."),
-        ("leave out --on; ray start --head --num-cpus=4", "leave out --on; ray start --head --num-cpus=4"),
-    ],
-)
-def test_flags_are_told_as_the_keys_of_a_study(message, expected):
-    from valuestrata.study.inkeys import in_keys
-
-    assert in_keys(message) == expected
-
-
-def test_an_error_keeps_its_kind_when_it_is_told_in_keys():
-    from valuestrata.study.inkeys import said_in_keys
-
-    with pytest.raises(UsageError, match="with `base_url`"), said_in_keys():
-        raise UsageError("say where with --base-url")

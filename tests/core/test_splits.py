@@ -333,7 +333,7 @@ def test_an_empty_side_is_refused_with_its_name():
     world = World({"sex": ["m"], "age_group": ["y"], "religion": ["a"]}, [{"sex": "m"}, {"age_group": "y"}], {"Q1": "t"}, set())
     refused = paper(world.frame, world.subgroups, world.attributes).refused
     assert "No fold of paper has both a training and a test side (pair strata without sex: nothing tests)" in refused
-    assert "--strata" in refused
+    assert "more strata" in refused
     assert "nothing trains" in unseen_item(world.frame, world.items, seed=0).refused
     only_tests = World({"sex": ["m"], "age_group": ["y"], "religion": ["a"]}, [{"age_group": "y", "religion": "a"}], {"Q1": "t"}, set())
     assert "nothing trains" in paper(only_tests.frame, only_tests.subgroups, only_tests.attributes).refused
@@ -362,7 +362,7 @@ def test_a_user_who_asks_for_what_is_not_there_is_told_why(tmp_path):
         "Split unseen-item: Folds by item, not by topic: the items with pairs have 1 topic, and five folds need as many. "
         "Other items of a test item's topic train.",
     ]
-    with pytest.raises(InputDataError, match=r"made\.csv: --preset paper: The paper split needs at least three attributes"):
+    with pytest.raises(InputDataError, match=r"made\.csv: `preset='paper'`: The paper split needs at least three attributes"):
         build(random_survey(100, 4, attributes=2), paper_preset(LOOSE))
 
 

@@ -100,7 +100,7 @@ def sent_on(name, monkeypatch):
 def test_a_call_that_is_sent_on_elsewhere_is_not_followed_and_says_where(monkeypatch, name):
     other, message = sent_on(name, monkeypatch)
     assert other.seen == []
-    assert f"HTTP 307: the server sends calls on to {other.url}; give the address of the server itself with --base-url" in message
+    assert f"HTTP 307: the server redirects calls to {other.url}; use the server's own address as the base URL" in message
     assert "SECRET" not in message
 
 

@@ -200,7 +200,7 @@ def test_a_request_without_a_limit_of_its_own_counts_as_the_longest_there_is():
 
 
 def test_a_limit_on_an_unknown_price_is_refused():
-    with pytest.raises(UsageError, match="--price-in and --price-out"):
+    with pytest.raises(UsageError, match="prices="):
         hosted("http://127.0.0.1:9/v1").spend_at_most(1.0)
 
 

@@ -91,7 +91,7 @@ def test_a_request_that_is_refused_is_not_sent_again_and_the_others_go_on():
         (
             Act(404, problem("The model `planted` does not exist", "model_not_found")),
             "wrong model",
-            "Check the model's name and --base-url.",
+            "Check the model's name and `base_url=`.",
         ),
         (Act(401, problem(f"Incorrect API key provided: {KEY}", "invalid_api_key")), "key refused", "Check the key in OPENAI_API_KEY."),
         (Act(429, problem("You exceeded your current quota", "insufficient_quota")), "no credit", "Add credit with the provider."),
@@ -109,7 +109,7 @@ def test_what_would_fail_every_call_stops_the_run_at_the_first(monkeypatch, capl
     assert len(server.log) == 1
     assert came[0].error.startswith(f"{kind}: ")
     message = str(raised.value)
-    for part in ("openai/planted", server.url, kind, to_do, "all answers before are kept"):
+    for part in ("openai/planted", server.url, kind, to_do, "all earlier answers are kept"):
         assert part in message
     told = "".join(traceback.format_exception(raised.value)) + str(came[0]) + caplog.text
     assert KEY not in told
@@ -137,14 +137,14 @@ def test_nobody_at_the_address_is_said_after_one_prompt():
         taken.bind(("127.0.0.1", 0))
         asking = hosted(f"http://127.0.0.1:{taken.getsockname()[1]}/v1", attempts=3).answer(prompts(300))
         assert next(asking).error.startswith("connection: ")
-        with pytest.raises(RunFailedError, match=r"nothing answers there .* Check that the server is running, and --base-url"):
+        with pytest.raises(RunFailedError, match=r"nothing answers there .* Check that the server is running, and `base_url="):
             list(asking)
 
 
 def test_a_setting_that_every_prompt_is_refused_for_stops_the_run_soon():
     with (
         Server(lambda request: Act(400, problem("logprobs are not enabled here"))) as server,
-        pytest.raises(RunFailedError, match="not the prompt"),
+        pytest.raises(RunFailedError, match="the prompt is not the cause"),
     ):
         list(hosted(server.url).answer(prompts(500)))
     assert len(server.log) <= 20

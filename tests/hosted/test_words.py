@@ -40,7 +40,7 @@ def test_a_server_of_ones_own_needs_no_key_and_costs_nothing(name):
 
 
 def test_any_other_server_needs_an_address():
-    with pytest.raises(UsageError, match="say where the server is with --base-url"):
+    with pytest.raises(UsageError, match="give the server's address with `base_url="):
         make_hosted("openai-compatible/planted")
 
 
@@ -134,18 +134,20 @@ def test_a_provider_without_log_probabilities_is_refused_before_the_first_call(m
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with Server() as server:
         url = server.url
-        with pytest.raises(UsageError, match=r"anthropic gives no log-probabilities.*Use text, reasoned or stated-distribution"):
+        with pytest.raises(
+            UsageError, match=r"anthropic gives no log-probabilities.*Use `elicitation=` text, reasoned or stated-distribution"
+        ):
             next(hosted(url, "anthropic/planted").answer(prompts(1, "first-token")))
         with pytest.raises(UsageError, match="anthropic gives no log-probabilities"):
             hosted(url, "anthropic/planted").check("logprob")
-        with pytest.raises(UsageError, match=r"--elicitation first-token or text, or a server that does: vllm-server/MODEL"):
+        with pytest.raises(UsageError, match=r"`elicitation=` first-token or text, or a server that can: vllm-server/MODEL"):
             next(hosted(url, "openai/planted").answer(prompts(1, "logprob")))
     assert server.log == []
 
 
 def test_options_alone_are_refused_where_they_cannot_be_asked_for(monkeypatch):
     monkeypatch.setenv("DEEPSEEK_API_KEY", KEY)
-    with pytest.raises(UsageError, match="leave --constrain out"):
+    with pytest.raises(UsageError, match="leave out `constrain="):
         make_hosted("deepseek/planted", HostedSettings(constrain=True))
 
 

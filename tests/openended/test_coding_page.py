@@ -272,5 +272,5 @@ def test_the_command_serves_until_it_is_told_to_stop(sample, end):
 
 
 def test_a_port_that_is_taken_is_said(sample):
-    with CodingServer(Desk(sample, "ana")) as server, pytest.raises(UsageError, match="--port"):
+    with CodingServer(Desk(sample, "ana")) as server, pytest.raises(UsageError, match="port="):
         CodingServer(Desk(sample, "ben"), server.server_port)

@@ -137,7 +137,7 @@ def test_two_pages_of_one_coder_lose_nothing(sample):
 
 @pytest.mark.parametrize("name", ["", "../x", ".hidden", "a/b", "x" * 41, "a b"])
 def test_a_coders_name_is_a_plain_one(sample, name):
-    with pytest.raises(UsageError, match="--coder"):
+    with pytest.raises(UsageError, match="coder="):
         coder_file(sample.path, name)
 
 

@@ -145,7 +145,7 @@ def test_a_reference_on_other_pairs_is_refused_with_the_number_in_common(handmad
     part = open_run(handmade, tmp_path / "part", quality("b"), items=["Q1"])
     none = open_run(handmade, tmp_path / "none", quality("b"), split="paper", part="train")
     judge = Speaks(lambda _: "Verdict: tie")
-    with pytest.raises(UsageError, match=r"'part' has 3 of the 9 answers that run 'run' has.*--common"):
+    with pytest.raises(UsageError, match=r"'part' has 3 of the 9 answers that run 'run' has.*common="):
         plan_judging(handmade, [run], part, judge, criteria=VALUE)
     with pytest.raises(InputDataError, match="no pair in common"):
         plan_judging(handmade, [run], none, judge, criteria=VALUE, common=True)
@@ -169,7 +169,7 @@ def test_a_judge_of_its_own_answers_is_warned_of_whatever_its_decoding(handmade,
 
 def test_what_cannot_judge_is_refused(handmade, runs):
     for word in ("baseline:midpoint",):
-        with pytest.raises(UsageError, match="a judge reads answers"):
+        with pytest.raises(UsageError, match="a judge must be a language model"):
             plan_judging(handmade, runs[:1], runs[1], make_respondent(word, handmade), criteria=VALUE)
     with pytest.raises(UsageError, match="named 'alpha'"):
         plan_judging(handmade, [runs[0], runs[0]], runs[1], Speaks(lambda _: ""), criteria=VALUE)
@@ -188,7 +188,7 @@ def test_answers_longer_than_the_judges_context_are_refused_before_the_first_cal
     long = open_run(handmade, tmp_path / "long", lambda prompt: "word " * (1000 if prompt.item == "Q182" else 10))
     short = open_run(handmade, tmp_path / "short", quality("b"))
     judge = Small(lambda _: "Verdict: 1")
-    with pytest.raises(InputDataError, match=r"600 tokens at most, and 6 prompts are longer, first that of pair 'Q182_.*--truncate TOKENS"):
+    with pytest.raises(InputDataError, match=r"600 tokens at most, and 6 prompts are longer, first that of pair 'Q182_.*truncate="):
         plan_judging(handmade, [long], short, judge, criteria=VALUE)
     assert judge.asked == []
     plan = plan_judging(handmade, [long], short, judge, criteria=VALUE, truncate=100)

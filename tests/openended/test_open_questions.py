@@ -64,8 +64,8 @@ def test_only_items_without_an_open_question_are_drafted(handmade):
     plan = plan_open(replace(handmade, items=worded), items=["Q1", "spend"])
     assert plan.drafted == ("spend",)
     assert plan.asking.document["drafted_items"] == ["spend"]
-    assert "spend" in plan.notes[0]
-    assert "--wording FILE" in plan.notes[0]
+    assert "spend" in str(plan.notes[0])
+    assert "--wording" in plan.notes[0].render("cli")
     assert plan_open(replace(handmade, items=worded), items=["Q1"]).notes == []
 
 

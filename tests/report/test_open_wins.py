@@ -118,9 +118,9 @@ def test_what_people_say_stands_beside_the_judge(study, tmp_path):
 
 
 def test_closed_answers_and_codings_need_what_they_are_held_against(study):
-    with pytest.raises(UsageError, match="give --stances"):
+    with pytest.raises(UsageError, match="give `stances="):
         open_findings(study.dataset, study.runs, closed=[study.closed], **QUICK)
-    with pytest.raises(UsageError, match="give --judgements or --stances"):
+    with pytest.raises(UsageError, match="give `judgements=` or `stances="):
         open_findings(study.dataset, study.runs, codings=codings_of(study), **QUICK)
 
 

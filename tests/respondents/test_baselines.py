@@ -536,7 +536,7 @@ def test_what_is_refused() -> None:
         make_baseline("item-mode", here, split="unseen-item", fold=99)
     with pytest.raises(UsageError, match="has a predictor for each"):
         _ = make_baseline("item-mode", here, split="unseen-item").predictor
-    with pytest.raises(InputDataError, match="--train-on"):
+    with pytest.raises(InputDataError, match="train_on="):
         make_baseline("item-mode", here, split="transfer")
     with pytest.raises(UsageError, match="very gold that tests it"):
         make_baseline("item-mode", here, split="transfer", train_on=here)

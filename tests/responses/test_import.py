@@ -132,8 +132,8 @@ def test_numbers_that_are_mostly_no_options_raise_a_doubt(handmade, tmp_path, nu
     assert import_run(handmade, jsonl(tmp_path, half), tmp_path / "run", numbers=numbers).remark is None
     remark = import_run(handmade, jsonl(tmp_path, [*half, plain(f"Q1_{FEMALE}", "9")]), tmp_path / "run", numbers=numbers).remark
     assert remark is not None
-    assert remark.startswith("2 of 3 responses name a number that no option has.")
-    assert remark.endswith(f"import with --numbers {other}.")
+    assert str(remark).startswith("2 of 3 responses name a number that no option has.")
+    assert remark.render("cli").endswith(f"import with --numbers {other}.")
 
 
 def test_ids_are_looked_up_and_strangers_counted_and_named(handmade, tmp_path):

@@ -99,7 +99,7 @@ def test_prompts_in_batch_files_are_not_asked_live(handmade, tmp_path, monkeypat
 def test_a_control_that_asks_each_question_once_is_not_cut_into_shards(handmade, tmp_path):
     control = make_control("control:no-persona@fake:paid", handmade, lambda _word: Paid())
     part = sharded(handmade, plan_asking(handmade, elicitation="text"), parse_shard("1/2"))
-    with pytest.raises(UsageError, match="without --shard"):
+    with pytest.raises(UsageError, match="without `shard="):
         ask_planned(handmade, control, tmp_path / "run", part)
     assert not (tmp_path / "run").exists()
 

@@ -101,7 +101,7 @@ def test_thinking_that_was_cut_off_holds_no_answer(text, finish):
     row = read("reasoned", text, finish_reason=finish)
     assert (row["answer"], row["status"]) == (None, "unparsed")
     assert row["error"].startswith("cut off before it was finished (no closing answer)")
-    assert "--max-new-tokens" in row["error"]
+    assert "max_new_tokens" in row["error"]
     assert (row["reasoning"] or "") + row["text"] == text
 
 
@@ -125,7 +125,7 @@ def test_the_first_digit_of_a_longer_option_is_no_answer_where_the_text_was_cut_
 def test_a_cut_off_text_says_so_under_every_elicitation():
     for elicitation in ("text", "stated-distribution"):
         row = read(elicitation, "Well, there are many", finish_reason="length")
-        assert row["error"].endswith("raise --max-new-tokens")
+        assert row["error"].endswith("raise max_new_tokens")
         assert "max-new-tokens" not in read(elicitation, "Well, there are many", finish_reason="stop")["error"]
 
 
@@ -135,7 +135,7 @@ def test_a_first_token_that_is_no_option_is_never_read_out_of_the_words_that_fol
         assert (row["answer"], row["status"], row["error"]) == (None, "unparsed", "no option among the likeliest tokens")
     assert read("first-token", "I cannot answer that.", option_mass=0.0, finish_reason="length")["status"] == "refused"
     cut = read("first-token", "Answer", option_mass=0.0, finish_reason="length")
-    assert cut["error"] == "cut off before it was finished (no answer token); raise --max-new-tokens"
+    assert cut["error"] == "cut off before it was finished (no answer token); raise max_new_tokens"
 
 
 def test_a_model_that_thought_and_wrote_nothing_has_answered_the_call():

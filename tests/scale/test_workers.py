@@ -262,7 +262,7 @@ def test_workers_that_still_answer_are_waited_for_and_then_refused(tmp_path, mon
 def test_calls_that_make_no_sense_are_refused_before_ray_starts(handmade, tmp_path, monkeypatch):
     plan = plan_asking(handmade)
     for model, options, message in (
-        ("baseline:item-mode", {}, "leave out --on"),
+        ("baseline:item-mode", {}, "leave out `address="),
         ("hf:x", {"workers": 0}, "workers is 0"),
         ("hf:x", {"max_calls": -1}, "max_calls is -1"),
         ("hf:x", {"address": "spark"}, "ray://HOST:PORT"),

@@ -19,7 +19,7 @@ from valuestrata.cli.score import audit_, power_, report, score_, variance_
 from valuestrata.cli.study import demo, run
 from valuestrata.cli.tune import card_, forgetting_, tune_
 from valuestrata.cli.tune_export import job_app, tune_export
-from valuestrata.errors import ValuestrataError
+from valuestrata.errors import ValuestrataError, options_as
 
 
 def make_app() -> typer.Typer:
@@ -77,7 +77,8 @@ def _face(
 def main() -> None:
     """Run the command line; every error the user can mend is one message on stderr and an exit code."""
     try:
-        make_app()()
+        with options_as("cli"):
+            make_app()()
     except ValuestrataError as error:
         say(f"valuestrata: {error}")
         raise SystemExit(error.exit_code) from error

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from valuestrata.errors import RunFailedError
+from valuestrata.errors import Message, RunFailedError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from valuestrata.responses.run.folder import Run
 
 
-def say(line: str) -> None:
-    """Tell something on stderr, where it stands beside the progress bar."""
-    print(line, file=sys.stderr, flush=True)
+def say(line: str | Message) -> None:
+    """Print a line on stderr, next to the progress bar; options are written as flags."""
+    print(line.render("cli") if isinstance(line, Message) else line, file=sys.stderr, flush=True)
 
 
 def print_json(document: Any) -> None:

@@ -16,7 +16,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from valuestrata.errors import InputDataError, UsageError, did_you_mean
+from valuestrata.errors import InputDataError, Option, UsageError, did_you_mean
 from valuestrata.measures import kish_n_eff
 from valuestrata.survey.codebook import Attribute, AttributeLevel, Role
 from valuestrata.survey.survey import Survey
@@ -178,7 +178,9 @@ def _refuse_collisions(subgroups: Sequence[Subgroup]) -> None:
         if (other := seen.setdefault(subgroup.id, subgroup)) is not subgroup:
             raise InputDataError(
                 f"Two subgroups would both be called {subgroup.id!r}: one of stratum {other.stratum.name!r}, one of "
-                f"{subgroup.stratum.name!r}. Rename a level (--levels FILE) so that ids differ."
+                f"{subgroup.stratum.name!r}. Rename a level (",
+                Option("levels"),
+                ").",
             )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from valuestrata.dataset.tables import Dataset
+from valuestrata.errors import Message, Option
 from valuestrata.openended.questions import chosen_items, subsampled, with_open_questions
 from valuestrata.prompts.prompt import OPEN
 from valuestrata.respondents.base import Respondent
@@ -32,14 +33,18 @@ class OpenAsking:
     drafted: tuple[str, ...]
 
     @property
-    def notes(self) -> list[str]:
+    def notes(self) -> list[Message]:
         """What the user should know before the first call."""
         if not self.drafted:
             return []
         more = ", ..." if len(self.drafted) > _NAMED else ""
         return [
-            f"{len(self.drafted)} items have no open question and are asked in one drafted by rule ({', '.join(self.drafted[:_NAMED])}"
-            f"{more}); word them with `open_question` in the YAML of `build --wording FILE`."
+            Message(
+                f"{len(self.drafted)} items have no open question and are asked in one drafted by rule ({', '.join(self.drafted[:_NAMED])}"
+                f"{more}); word them with `open_question` in the file of ",
+                Option("wording"),
+                ".",
+            )
         ]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from valuestrata.dataset.tables import Dataset
-from valuestrata.errors import InputDataError, UsageError
+from valuestrata.errors import InputDataError, Option, UsageError
 from valuestrata.files import canonical_hash
 from valuestrata.prompts.prompt import OPEN, Prompt
 from valuestrata.respondents.base import Respondent, SupportsContextLimit
@@ -19,7 +19,7 @@ from valuestrata.respondents.hosted.cost_estimate import tokens_about
 from valuestrata.responses.run.folder import Run, check_same_dataset, load_run
 from valuestrata.responses.run.identity import RunIdentity, run_identity
 
-# What `--truncate` counts as a token, whoever judges, so that every judge reads the same text.
+# What `truncate` counts as a token, whoever judges, so that every judge reads the same text.
 CHARACTERS_A_TOKEN = 4
 CUT = " [...]"
 # More tokens than bytes has no text, but a chat template adds some.
@@ -98,7 +98,7 @@ def check_judge(judge: Respondent) -> None:
         UsageError: a baseline or a control.
     """
     if isinstance(judge, ReplacesPersonas) or judge.name.startswith("baseline:"):
-        raise UsageError(f"--judge {judge.name}: a judge reads answers, so it is a language model, and no baseline or control.")
+        raise UsageError(Option("judge", judge.name), ": a judge must be a language model, not a baseline or control.")
 
 
 def own_answers(judge: Respondent, contestants: Sequence[Contestant]) -> list[str]:
@@ -154,8 +154,10 @@ def check_fits(judge: Respondent, prompts: Callable[[], Iterator[Prompt]], conte
                 too_long.append((prompt.pair_id, length))
     if too_long:
         pair, length = too_long[0]
-        shorter = f"less than --truncate {truncate}" if truncate is not None else "--truncate TOKENS"
+        shorter = "a smaller " if truncate is not None else ""
         raise InputDataError(
             f"{judge.name} reads and writes {most:,} tokens at most, and {len(too_long):,} prompts are longer, first that of pair "
-            f"{pair!r} with {length:,}. Nothing was asked. Cut the answers with {shorter} (recorded), or take a judge that reads more."
+            f"{pair!r} with {length:,}. Nothing was asked. Shorten the answers with {shorter}",
+            Option("truncate", truncate),
+            " (recorded), or use a judge that reads more.",
         )

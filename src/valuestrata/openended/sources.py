@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from valuestrata.dataset.tables import Dataset
-from valuestrata.errors import InputDataError, UsageError, ValuestrataError
+from valuestrata.errors import InputDataError, Option, UsageError, ValuestrataError
 from valuestrata.files import read_json
 from valuestrata.openended.annotation.sample import Instruction
 from valuestrata.openended.files import JUDGED, READ, load_judgements, load_stances
@@ -80,7 +80,7 @@ def instructions_of(criteria: Mapping[str, str], file: Path | None = None) -> di
     """Return what coders are told of criteria: the words that the judge was told.
 
     Args:
-        criteria: criterion -> version of its wording. file: as `open judge --criteria` took it.
+        criteria: criterion -> version of its wording. file: the file of criteria given to the judge.
 
     Raises:
         InputDataError: a criterion that was judged in other words than those at hand.
@@ -91,7 +91,9 @@ def instructions_of(criteria: Mapping[str, str], file: Path | None = None) -> di
         if name not in known or known[name].version != version:
             raise InputDataError(
                 f"The criterion {name!r} was judged in a wording that is not at hand (version {version}): "
-                "give the file that words it with --criteria FILE, as `open judge` had it."
+                "give the file that words it with ",
+                Option("criteria"),
+                ", as `open judge` had it.",
             )
         found[name] = Instruction(known[name].wording.strip(), known[name].persona)
     return found
@@ -119,7 +121,7 @@ def _answers(
     """Return the answers of all runs that were judged, and the runs that were not found."""
     cuts = {meta["judged"].get("truncate") for _, meta in said}
     if len(cuts) > 1:
-        raise UsageError("The judges read the answers cut to different lengths: take folders of one --truncate at a time.")
+        raise UsageError("The judges read the answers cut to different lengths: use folders with the same ", Option("truncate"), ".")
     cut = cuts.pop()
     hashes: dict[str, tuple[str, Path]] = {}
     for path, meta in said:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from valuestrata.errors import InputDataError
+from valuestrata.errors import InputDataError, Option
 from valuestrata.prompts.persona import Persona, in_place, noun_phrase, place, profile, pronouns
 from valuestrata.prompts.question import Question, options_text
 from valuestrata.prompts.template import Template
@@ -50,7 +50,8 @@ def open_values(question: Question) -> dict[str, str]:
     """
     if not question.open_text:
         raise InputDataError(
-            f"item {question.item!r} has no open question. Word one (`open_question` in the YAML of `build --wording FILE`), "
-            "or ask with `open ask`, which drafts one by rule and says so."
+            f"item {question.item!r} has no open question. Word one (`open_question` in the file of ",
+            Option("wording"),
+            "), or ask with `open ask`, which drafts one by rule and says so.",
         )
     return {"question": question.open_text}

@@ -17,7 +17,7 @@ from typing import Any
 import polars as pl
 
 from valuestrata.dataset.tables import DISJOINT, Dataset
-from valuestrata.errors import InputDataError, UsageError, did_you_mean
+from valuestrata.errors import InputDataError, Option, UsageError, did_you_mean
 from valuestrata.files import canonical_hash, folder_written_beside, write_json
 from valuestrata.progress import progress
 from valuestrata.prompts import load_template, questions_of, render_prompts
@@ -66,10 +66,12 @@ def check_training(dataset: Dataset, runs: Iterable[Identified], split: str, fol
         one_of_several = fold is None and trained.fold is not None and several
         if trained.split != split or one_of_several or (fold is not None and trained.fold not in (None, fold)):
             what = f"{trained.split!r}" + ("" if trained.fold is None else f", fold {trained.fold}")
-            again = f"--split {split}" + ("" if fold is None else f" --fold {fold}")
             raise UsageError(
-                f"The baseline {run.name!r} was fitted to the training pairs of {what} and would be judged on {where}, which it may have "
-                f"seen. Ask it again with {again}, or leave it out: the baselines are answered without being named."
+                f"The baseline {run.name!r} was fitted to the training pairs of {what} and would be scored on {where}, which it may have "
+                "seen. Ask it again with ",
+                Option("split", split),
+                *(() if fold is None else (" and ", Option("fold", fold))),
+                ", or leave it out: the baselines are added without being named.",
             )
 
 

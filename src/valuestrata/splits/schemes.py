@@ -76,7 +76,7 @@ def paper(pairs: pl.DataFrame, subgroups: pl.DataFrame, attributes: Sequence[Att
         return Scheme(
             "paper",
             refused="The paper split needs at least three attributes (single ones and pairs with the anchor train, the other pairs "
-            f"test); this data set has {len(attributes)}: {found}. Add some with --attributes.",
+            f"test); this data set has {len(attributes)}: {found}. Build it with more attributes.",
         )
     names = [a.name for a in attributes]
     anchor = "sex" if "sex" in names else names[0]
@@ -85,7 +85,7 @@ def paper(pairs: pl.DataFrame, subgroups: pl.DataFrame, attributes: Sequence[Att
     anchored = used[anchor].to_numpy()
     fold = Fold(f"pair strata without {anchor}", {}, (size == 1) | ((size == 2) & anchored), (size == 2) & ~anchored)
     note = _repeated(_labels(pairs, subgroups, names), fold.test)
-    return _admitted("paper", [fold], "lower --min-respondents or --min-valid, or build more --strata", note=note)
+    return _admitted("paper", [fold], "lower min_respondents or min_valid, or build more strata", note=note)
 
 
 def unseen_level(pairs: pl.DataFrame, subgroups: pl.DataFrame, attributes: Sequence[Attribute]) -> Scheme:
@@ -118,7 +118,7 @@ def unseen_level(pairs: pl.DataFrame, subgroups: pl.DataFrame, attributes: Seque
                     left_out[f"{attribute.name} = {level}"] = "no subgroup of this level has a pair"
         else:
             left_out[attribute.name] = "no subgroup of this attribute has a pair"
-    return _admitted("unseen-level", folds, "an attribute needs two levels with pairs (--attributes, --min-respondents)", left_out)
+    return _admitted("unseen-level", folds, "an attribute needs two levels with pairs; add attributes or lower min_respondents", left_out)
 
 
 def unseen_item(pairs: pl.DataFrame, items: pl.DataFrame, *, seed: int) -> Scheme:
@@ -131,7 +131,7 @@ def unseen_item(pairs: pl.DataFrame, items: pl.DataFrame, *, seed: int) -> Schem
     """
     dealt, note = _deal_items(pairs, items, seed)
     folds = [Fold(label, held_out, ~test, test) for label, held_out, test in dealt]
-    return _admitted("unseen-item", folds, "at least two items need pairs (--min-valid)", note=note)
+    return _admitted("unseen-item", folds, "at least two items need pairs; lower min_valid", note=note)
 
 
 def unseen_both(pairs: pl.DataFrame, subgroups: pl.DataFrame, attributes: Sequence[Attribute], items: pl.DataFrame, *, seed: int) -> Scheme:

@@ -17,7 +17,6 @@ from valuestrata.responses.run.failures import failure_kinds, kinds_listed
 from valuestrata.responses.run.folder import counts_by_status, load_run, read_meta, usage_of
 from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.study.config import Study
-from valuestrata.study.inkeys import in_keys
 from valuestrata.study.preflight import Prepared, respondent_of
 from valuestrata.study.resume import write_mark
 
@@ -109,7 +108,7 @@ def ask_prepared(study: Study, one: Prepared, dataset: Dataset, train_on: Datase
     except RunFailedError as error:
         if isinstance(error.__cause__, OSError):
             raise
-        said = in_keys(str(error))
+        said = error.render("study")
         say(f"{one.name}: {said}")
         return _found(one, error=said)
     asked = _of_result(one.name, result)

@@ -31,7 +31,6 @@ from valuestrata.responses.run.folder import Run
 from valuestrata.responses.run.identity import run_identity
 from valuestrata.study.ask import Asked, ask_prepared
 from valuestrata.study.config import CalledSection, ModelSection, OpenSection, Study
-from valuestrata.study.inkeys import in_keys, said_in_keys
 from valuestrata.study.model_spec import is_hosted
 from valuestrata.study.preflight import Prepared, prepare
 
@@ -86,29 +85,28 @@ def prepare_openly(study: Study, section: OpenSection, dataset: Dataset, say: Ca
         raise UsageError(
             f"open.reference names the run {section.reference!r}, which is asked nothing openly.{_of(section.reference, names)}"
         )
-    with said_in_keys():
-        criteria = load_criteria(section.criteria, section.criteria_file)
-        for caller in (*section.judges, *section.readers):
-            check_model_spec(caller.model)
-            if is_hosted(caller.model):
-                # A missing key or address is found now, not when the answers have been paid for.
-                _called(inside, dataset, caller)
-        plan = plan_open(
-            dataset,
-            split=study.split.scheme,
-            part=study.split.part,
-            fold=study.split.fold,
-            items=section.items,
-            topics=section.topics,
-            most_divided=section.most_divided,
-            strata=section.strata,
-            pairs_per_item=section.pairs_per_item,
-            seed=study.seeds.split,
-            template=section.template,
-            samples=section.samples,
-        )
+    criteria = load_criteria(section.criteria, section.criteria_file)
+    for caller in (*section.judges, *section.readers):
+        check_model_spec(caller.model)
+        if is_hosted(caller.model):
+            # A missing key or address is found now, not when the answers have been paid for.
+            _called(inside, dataset, caller)
+    plan = plan_open(
+        dataset,
+        split=study.split.scheme,
+        part=study.split.part,
+        fold=study.split.fold,
+        items=section.items,
+        topics=section.topics,
+        most_divided=section.most_divided,
+        strata=section.strata,
+        pairs_per_item=section.pairs_per_item,
+        seed=study.seeds.split,
+        template=section.template,
+        samples=section.samples,
+    )
     for note in plan.notes:
-        say(note)
+        say(note.render("study"))
     ready = prepare(inside, plan.dataset, None, say, asking=plan.asking)
     return Openly(inside, section, plan, tuple(criteria), tuple(ready))
 
@@ -217,20 +215,20 @@ def _came(
 ) -> bool:
     """Call a judge and return whether it said anything; what failed goes to `problems`."""
     for note in notes:
-        say(in_keys(note))
+        say(note)
     try:
         result = call()
     except RunFailedError as error:
         if isinstance(error.__cause__, OSError):
             raise
-        said = f"{caller.model} as judge: {in_keys(str(error))}"
+        said = f"{caller.model} as judge: {error.render('study')}"
         say(said)
         problems.append(said)
         return False
     if result.failed:
         problems.append(f"{caller.model} as judge: {result.failed:,} calls ended failed ({kinds_listed(result.failures)})")
     if result.stopped is not None:
-        say(f"{caller.model} as judge: stopped ({in_keys(result.stopped)}); the same command goes on")
+        say(f"{caller.model} as judge: stopped ({result.stopped}); the same command goes on")
     return True
 
 

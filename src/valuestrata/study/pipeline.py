@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from valuestrata.assessment import Assessment
 from valuestrata.dataset.tables import Dataset, load_dataset
-from valuestrata.errors import RunFailedError, UsageError, did_you_mean
+from valuestrata.errors import RunFailedError, UsageError, did_you_mean, options_as
 from valuestrata.fairness import Audit, check_mixed
 from valuestrata.respondents.models import check_model_spec
 from valuestrata.responses.ask.plan import select_pairs
@@ -72,6 +72,7 @@ class StudyResult:
         return [*(one.problem for one in self.asked if one.problem), *openly]
 
 
+@options_as("study")
 def run_study(study: Study, *, say: Callable[[str], None] = lambda _line: None) -> StudyResult:
     """Do the whole study and return what it left; `say` is told of every stage in a line.
 

@@ -22,7 +22,6 @@ from valuestrata.responses.batch.folder import refuse_what_batches_hold
 from valuestrata.responses.run.folder import TABLE, new_meta, read_meta
 from valuestrata.responses.run.session import check_folder
 from valuestrata.study.config import ModelSection, Study
-from valuestrata.study.inkeys import said_in_keys
 from valuestrata.study.model_spec import check_files, files_of, is_fitted, is_hosted
 from valuestrata.study.resume import Mark, changed, marks_of, read_mark, request_of
 
@@ -76,8 +75,7 @@ def prepare(
         InputDataError: a template that does not fit; a model file that is absent; a run of another identity in the way.
         MissingExtraError: the library through which a hosted model is asked is not installed.
     """
-    with said_in_keys():
-        return [_prepared(study, model, dataset, train_on, say, only, asking) for model in study.models]
+    return [_prepared(study, model, dataset, train_on, say, only, asking) for model in study.models]
 
 
 def respondent_of(study: Study, model: ModelSection, dataset: Dataset, train_on: Dataset | None, *, calls: bool = True) -> Respondent:
@@ -196,7 +194,7 @@ def _check_run(run: Path, asking: Asking, dataset: Dataset, respondent: Responde
         check_folder(run, meta)
     except InputDataError as error:
         raise InputDataError(
-            f"{error} In a study: give the model another `name`, or remove the run's folder to ask it all over again."
+            error.message, " In a study: give the model another `name`, or remove the run's folder to ask it all over again."
         ) from error
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from valuestrata.dataset.tables import Dataset, load_dataset
-from valuestrata.errors import RunFailedError
+from valuestrata.errors import RunFailedError, options_as
 from valuestrata.fairness import check_mixed
 from valuestrata.files import write_parquet, write_text
 from valuestrata.report.closed.generalisation import SplitPart, write_generalisation
@@ -78,6 +78,7 @@ class _Class:
         return split_name(self.split.scheme, self.split.fold)
 
 
+@options_as("study")
 def run_generalisation(study: Study, *, say: Callable[[str], None] = lambda _line: None) -> Generalisation:
     """Teach, ask and judge all that a study's section `tune` names; `say` is told of every stage in a line.
 
@@ -157,8 +158,8 @@ def _taught(
         except RunFailedError as error:
             if isinstance(error.__cause__, OSError):
                 raise
-            say(f"{place.name}, {lesson.name}: {error}")
-            problems.append(f"{place.name}, {lesson.name}: {error}")
+            say(f"{place.name}, {lesson.name}: {error.render('study')}")
+            problems.append(f"{place.name}, {lesson.name}: {error.render('study')}")
             continue
         there.append(lesson)
     return there

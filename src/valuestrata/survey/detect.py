@@ -7,7 +7,7 @@ from functools import cache
 
 import polars as pl
 
-from valuestrata.errors import InputDataError
+from valuestrata.errors import InputDataError, Option
 from valuestrata.survey.codebook import Codebook, builtin_codebooks, load_codebook
 from valuestrata.survey.decode import distinct
 from valuestrata.survey.formats.source import Header
@@ -41,7 +41,9 @@ def detect_survey(header: Header) -> Codebook:
     best = f" The nearest is {fits[0][3].survey}, with {fits[0][0]} of its items." if fits else ""
     raise InputDataError(
         f"the columns ({', '.join(header.names[:8])}, ...) are those of no survey that valuestrata knows.{best} "
-        "Name the survey, or a codebook of your own, with --survey."
+        "Name the survey, or a codebook of your own, with ",
+        Option("survey"),
+        ".",
     )
 
 

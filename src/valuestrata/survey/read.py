@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from valuestrata.errors import InputDataError, did_you_mean
+from valuestrata.errors import InputDataError, Option, did_you_mean
 from valuestrata.files import sha256_of
 from valuestrata.progress import progress
 from valuestrata.survey.codebook import Attribute, Codebook, Item, Missing, builtin_codebooks, load_codebook
@@ -116,7 +116,7 @@ def read_survey(
     hashed = sha256_of(embedded_path() if embedded else Path(file))
     if strict and result.findings.label_problems:
         told = "; ".join(problem_text(problem) for problem in result.findings.label_problems[:10])
-        raise InputDataError(f"{result.source.file}: labels that match nothing: {told}. Settle them with --labels FILE.")
+        raise InputDataError(f"{result.source.file}: labels that match nothing: {told}. Map them with ", Option("labels"), ".")
     return replace(result, source=replace(result.source, sha256=hashed))
 
 
@@ -279,8 +279,9 @@ def _answers(
         notes.append(f"Code {code} is not in the codebook: {cells} cells ({names}) were counted as other missing.")
     if not kept:
         told = "; ".join(problem_text(problem) for problem in problems[:5])
-        reason = f"Labels that match nothing: {told}. Settle them with --labels FILE." if problems else "No selected row has an answer."
-        raise InputDataError(f"no item is left to use. {reason}")
+        if problems:
+            raise InputDataError(f"no item is left to use. Labels that match nothing: {told}. Map them with ", Option("labels"), ".")
+        raise InputDataError("no item is left to use. No selected row has an answer.")
     answers = np.empty((len(columns[0]), len(columns)), dtype=np.int8, order="F")
     for place, values in enumerate(columns):
         answers[:, place] = values

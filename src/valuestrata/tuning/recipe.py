@@ -137,7 +137,7 @@ class Recipe(StrictModel):
         try:
             orders_from(self.orders)
         except UsageError as error:
-            raise ValueError(str(error)) from error
+            raise ValueError(error.render("study")) from error
         return self
 
     @property
@@ -180,7 +180,7 @@ def load_recipe(name_or_file: str | Path, **overrides: Any) -> Recipe:
     try:
         return checked(Recipe, _merged(document, changes), f"recipe {recipe.name}")
     except InputDataError as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(error.message) from error
 
 
 def _read(name_or_file: str | Path, seen: tuple[str, ...]) -> tuple[str, dict[str, Any]]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from valuestrata.dataset.tables import Dataset
-from valuestrata.errors import MissingExtraError, RunFailedError, UsageError
+from valuestrata.errors import MissingExtraError, Option, RunFailedError, UsageError
 from valuestrata.files import read_json
 from valuestrata.progress import progress
 from valuestrata.respondents.local.load import Loaded, load_model, parse_spec
@@ -107,8 +107,9 @@ def tune(
     spec = parse_spec(model)
     if spec.adapter is not None:
         raise UsageError(
-            f"{model}: a model with an adapter cannot be tuned. Merge {spec.adapter} into its base first (merge=True, --merge) and tune "
-            "the merged model: hf:FOLDER/merged."
+            f"{model}: a model with an adapter cannot be tuned. Merge {spec.adapter} into its base first (",
+            Option("merge"),
+            ") and tune the merged model: hf:FOLDER/merged.",
         )
     chosen = _overridden(recipe if isinstance(recipe, Recipe) else load_recipe(recipe), max_steps, seed)
     place = Path(out)

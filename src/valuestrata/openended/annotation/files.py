@@ -25,7 +25,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from valuestrata.errors import InputDataError, UsageError
+from valuestrata.errors import InputDataError, Option, UsageError
 from valuestrata.files import read_json, read_parquet, written_beside
 from valuestrata.frames import Column, Schema
 
@@ -239,7 +239,8 @@ def coder_file(sample: Path, coder: str) -> Path:
     """
     if not _CODER.fullmatch(coder):
         raise UsageError(
-            f"--coder {coder!r}: a coder's name is 1 to 40 letters, digits, dots, hyphens or underscores and starts with a letter or digit."
+            Option("coder", coder),
+            ": a coder's name has 1 to 40 letters, digits, dots, hyphens or underscores and starts with a letter or digit.",
         )
     return sample / CODINGS / f"{coder}.csv"
 

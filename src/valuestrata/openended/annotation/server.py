@@ -19,7 +19,7 @@ from threading import Lock, Thread
 from typing import Any
 from urllib.parse import urlsplit
 
-from valuestrata.errors import UsageError
+from valuestrata.errors import Option, UsageError
 from valuestrata.openended.annotation.files import SKIP, Sample, append_codings, coder_file, read_codings
 
 LOOPBACK = "127.0.0.1"
@@ -139,7 +139,7 @@ class CodingServer(ThreadingHTTPServer):
         try:
             super().__init__((LOOPBACK, port), _Handler)
         except (OSError, OverflowError) as error:
-            raise UsageError(f"--port {port}: cannot be opened ({error}). Choose another one, or leave it out.") from error
+            raise UsageError(Option("port", port), f": cannot be opened ({error}). Choose another port, or leave it out.") from error
         self.assets = {name: _asset(file) for name, (file, _) in _ASSETS.items()}
 
     @property

@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from valuestrata.dataset.tables import Dataset
-from valuestrata.errors import InputDataError, RunFailedError, UsageError, ValuestrataError
+from valuestrata.errors import InputDataError, Option, RunFailedError, UsageError, ValuestrataError
 from valuestrata.files import canonical_hash, write_parquet
 from valuestrata.openended.files import JUDGED, named, verdicts_of
 from valuestrata.openended.open_runs import (
@@ -204,7 +204,9 @@ def _matched(contestant: Contestant, against: Contestant, *, common: bool) -> tu
     if here < mine and not common:
         raise UsageError(
             f"The reference {against.name!r} has {here:,} of the {mine:,} answers that run {contestant.name!r} has. Ask it the others, "
-            "or judge the common ones alone with --common."
+            "or judge only the common ones with ",
+            Option("common"),
+            ".",
         )
     known = both.filter((pl.col("status") != "failed") & (pl.col("other_status") != "failed"))
     return known, here - known.height

@@ -110,6 +110,6 @@ def verdict_row(answer: Answer) -> dict[str, Any]:
     thoughts = [thought for thought in (answer.reasoning, text[: read.at].strip()) if thought]
     note = read.note
     if read.status == "unparsed" and was_cut_off(answer):
-        note = f"cut off before it was finished ({note}); raise --max-new-tokens"
+        note = f"cut off before it was finished ({note}); raise max_new_tokens"
     reasoning = "\n\n".join(thoughts).encode("utf-8", "replace").decode("utf-8") if thoughts else None
     return row | {"answer": read.code, "status": read.status, "error": note, "text": text[read.at :], "reasoning": reasoning}

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from valuestrata.dataset.tables import Dataset
-from valuestrata.errors import UsageError, did_you_mean
+from valuestrata.errors import Option, UsageError, did_you_mean
 from valuestrata.measures import tv, w1
 from valuestrata.openended.questions import chosen_items, with_open_questions
 from valuestrata.report.closed.examples import STATUS_WORDS
@@ -38,7 +38,7 @@ def choose_example(dataset: Dataset, found: OpenFindings, wanted: Sequence[str] 
 
     Args:
         dataset: the ground truth. found: whose runs answered.
-        wanted: item and two subgroups; else the item on which subgroups differ most (as `open ask --most-divided 1` takes it, of
+        wanted: item and two subgroups; else the item on which subgroups differ most (as `most_divided=1` of `plan_open` chooses it, of
             those answered), and the two subgroups of one stratum whose people stand furthest apart there.
 
     Raises:
@@ -57,15 +57,15 @@ def choose_example(dataset: Dataset, found: OpenFindings, wanted: Sequence[str] 
 
 def _wanted(dataset: Dataset, answered: pl.DataFrame, wanted: Sequence[str]) -> Chosen:
     if len(wanted) != 3:
-        raise UsageError(f"--example takes an item and two subgroups; found {len(wanted)} words.")
+        raise UsageError(Option("example"), f" takes an item and two subgroups; found {len(wanted)} words.")
     item, first, second = wanted
     for what, name in (("item", item), ("subgroup", first), ("subgroup", second)):
         known = getattr(dataset, f"{what}s")[what].to_list()
         if name not in known:
-            raise UsageError(f"--example: the data set has no {what} {name!r}.{did_you_mean(name, known)}")
+            raise UsageError(Option("example"), f": the data set has no {what} {name!r}.{did_you_mean(name, known)}")
     for subgroup in (first, second):
         if answered.filter((pl.col("item") == item) & (pl.col("subgroup") == subgroup)).is_empty():
-            raise UsageError(f"--example: no run was asked {item!r} as {subgroup!r}; choose a pair that was asked.")
+            raise UsageError(Option("example"), f": no run was asked {item!r} as {subgroup!r}; choose a pair that was asked.")
     return Chosen(item, first, second)
 
 

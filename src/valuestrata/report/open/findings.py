@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from valuestrata.dataset.tables import Dataset
-from valuestrata.errors import InputDataError, UsageError
+from valuestrata.errors import InputDataError, Option, UsageError
 from valuestrata.openended.files import Stances
 from valuestrata.openended.open_runs import contestants_of
 from valuestrata.openended.pairwise.win_rates import WIN_DIFFERENCES, WINRATES, win_differences, winrates
@@ -122,12 +122,16 @@ def open_findings(
             answered openly.
     """
     if not runs:
-        raise UsageError("A report of open answers needs the runs themselves: --runs RUN, once for each, the reference among them.")
+        raise UsageError(
+            "A report of open answers needs the runs themselves, including the reference: give them with ", Option("runs"), "."
+        )
     contestants_of(dataset, runs)
     if closed and not stances:
-        raise UsageError("Closed runs are compared with what judges read in the open answers: give --stances FOLDER, too.")
+        raise UsageError("Closed runs are compared with what judges read in the open answers: give ", Option("stances"), ", too.")
     if codings is not None and sources is None:
-        raise UsageError("People's codings are compared with what judges said: give --judgements or --stances, too.")
+        raise UsageError(
+            "Human codings are compared with those of judges: give ", Option("judgements"), " or ", Option("stances"), ", too."
+        )
     verdicts = VERDICTS.empty() if sources is None else sources.verdicts
     readings = STANCES.empty() if sources is None else sources.stances
     if sources is not None:
@@ -191,7 +195,9 @@ def _check(sources: Sources, names: Sequence[str]) -> None:
     if lacking := [name for name in dict.fromkeys(judged) if name not in names]:
         raise InputDataError(
             f"What judges said speaks of the run {lacking[0]!r}, which was not given (given: {', '.join(names)}). "
-            "Its texts belong into the report: add its folder to --runs."
+            "The report needs its texts: add its folder to ",
+            Option("runs"),
+            ".",
         )
 
 

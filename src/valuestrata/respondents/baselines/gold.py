@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from valuestrata.dataset.tables import DISJOINT, Dataset, half_of
-from valuestrata.errors import InputDataError, UsageError
+from valuestrata.errors import InputDataError, Option, UsageError
 
 Floats = NDArray[np.float64]
 
@@ -138,8 +138,9 @@ def training_gold(dataset: Dataset, *, split: str = "paper", fold: int | None = 
         where = dataset.path or "The data set"
         if split.removesuffix(DISJOINT) == "transfer" and train_on is None:
             raise InputDataError(
-                f"{where}: nothing trains in split {split!r} but the gold of another data set, and none is named. Say which one "
-                "with --train-on DATASET (train_on= in Python)."
+                f"{where}: nothing trains in split {split!r} but the gold of another data set, and none is named. Say which one with ",
+                Option("train_on"),
+                ".",
             )
         raise InputDataError(f"{where}: nothing trains in split {split!r}, and a baseline sees training gold only.")
     return gold
@@ -223,12 +224,16 @@ def _check_transfer(dataset: Dataset, train_on: Dataset, split: str) -> None:
         raise UsageError(f"Split {split!r} trains on the data set's own gold; another data set trains under the split `transfer` only.")
     if train_on.fingerprint == dataset.fingerprint:
         raise UsageError(
-            f"{train_on.path or 'The data set'} would train on the very gold that tests it. Name another wave or country with --train-on."
+            f"{train_on.path or 'The data set'} would train on the gold that tests it. Name another wave or country with ",
+            Option("train_on"),
+            ".",
         )
     if _same_people(dataset, train_on):
         raise UsageError(
             f"{train_on.path or 'The data set'} was built from the same file and place as the data set asked about: it would train on the "
-            "very people who test it. Name another wave or country with --train-on."
+            "people who test it. Name another wave or country with ",
+            Option("train_on"),
+            ".",
         )
 
 

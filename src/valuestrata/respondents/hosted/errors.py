@@ -161,7 +161,7 @@ def _sent_on(headers: Mapping[str, str]) -> str:
     place = headers.get("location") or ""
     found = re.match(r"https?://[A-Za-z0-9.:\[\]-]+", place)
     where = f"to {found[0]}" if found else "elsewhere"
-    return f"the server sends calls on {where}; give the address of the server itself with --base-url"
+    return f"the server redirects calls {where}; use the server's own address as the base URL"
 
 
 def _number(text: str | None) -> float | None:

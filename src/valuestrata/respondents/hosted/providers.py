@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
-from valuestrata.errors import UsageError, did_you_mean
+from valuestrata.errors import Option, UsageError, did_you_mean
 
 Sdk = Literal["openai", "anthropic", "google"]
 
@@ -115,12 +115,15 @@ def check_readout(provider: Provider, elicitation: str) -> None:
         return
     if not provider.top_logprobs:
         raise UsageError(
-            f"{provider.name} gives no log-probabilities, so that --elicitation {elicitation} cannot be read from its models. "
-            "Use text, reasoned or stated-distribution."
+            f"{provider.name} gives no log-probabilities, which {elicitation} needs. Use ",
+            Option("elicitation"),
+            " text, reasoned or stated-distribution.",
         )
     if elicitation == "logprob" and not provider.continues:
         servers = ", ".join(f"{other.name}/MODEL" for other in PROVIDERS.values() if other.continues)
         raise UsageError(
-            f"{provider.name} gives the likeliest tokens of what its models write, but does not continue an answer that is begun, as "
-            f"--elicitation logprob needs. Use --elicitation first-token or text, or a server that does: {servers}."
+            f"{provider.name} gives the likeliest tokens of what its models write, but cannot continue the beginning of an answer, "
+            "which logprob needs. Use ",
+            Option("elicitation"),
+            f" first-token or text, or a server that can: {servers}.",
         )

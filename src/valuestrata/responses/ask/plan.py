@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from valuestrata.dataset.tables import Dataset
-from valuestrata.errors import InputDataError, UsageError, did_you_mean
+from valuestrata.errors import InputDataError, Option, UsageError, did_you_mean
 from valuestrata.prompts import load_template, orders_from, paraphrases_from, questions_of, render_prompts
 from valuestrata.prompts.orders import seed_of
 from valuestrata.prompts.prompt import OPEN, Elicitation, Prompt
@@ -183,7 +183,9 @@ def asked_meta(dataset: Dataset, respondent: Respondent, name: str, asking: Aski
     if isinstance(respondent, ReusesAnswers) and "shard" in asking.document:
         raise UsageError(
             f"MODEL {respondent.name!r} asks each question once and copies its answer to all subgroups; every shard would ask it "
-            "again, and answers would differ. Ask it without --shard: it is few calls."
+            "again, and answers would differ. Ask it without ",
+            Option("shard"),
+            ": it needs few calls.",
         )
     meta = new_meta(
         dataset,

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from valuestrata.errors import InputDataError, UsageError
+from valuestrata.errors import InputDataError, Option, UsageError
 from valuestrata.files import read_json, read_parquet, sha256_of, write_json, write_parquet
 from valuestrata.prompts.frame import CUSTOM_ID, prompts_from_frame, prompts_to_frame
 from valuestrata.prompts.prompt import Prompt
@@ -252,7 +252,8 @@ def refuse_what_batches_hold(run: str | Path) -> None:
     folder = Path(run)
     if is_batch_run(folder) and (waiting := len(open_keys(folder))):
         raise UsageError(
-            f"{folder}: {waiting:,} prompts of this run lie in batch files, and asking them now would pay for them twice. Take what the "
-            "provider gave back with `import`, or go on with --batch; if the files were never handed in, remove the folder `batch` "
-            "in the run."
+            f"{folder}: {waiting:,} prompts of this run lie in batch files, and asking them now would pay for them twice. Read the "
+            "provider's files with `import`, or continue with ",
+            Option("batch"),
+            "; if the files were never handed in, remove the folder `batch` in the run.",
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from valuestrata.errors import InputDataError
+from valuestrata.errors import InputDataError, Option
 from valuestrata.files import write_json
 from valuestrata.progress import progress
 from valuestrata.responses.distributed.shards import SHARDS, Shard, shard_folder, shards_in
@@ -137,7 +137,9 @@ def _parts(folder: Path) -> list[_Part]:
         if (said.get("index"), said.get("of")) != (part.shard.index, part.shard.of):
             raise InputDataError(
                 f"{part.run.path / RUN}: its plan is of shard {said.get('index')}/{said.get('of')}, its folder of {part.shard.index}/{of}; "
-                "a run asked without --shard, or a folder that was renamed, cannot be joined."
+                "a run asked without ",
+                Option("shard"),
+                ", or a folder that was renamed, cannot be joined.",
             )
         if not (part.run.path / STORE / FILE).is_file():
             raise InputDataError(
@@ -154,7 +156,7 @@ def _check_alike(folder: Path, parts: Sequence[_Part]) -> None:
             check_same_identity(part.run.path, part.run.meta, first.run.meta)
         except InputDataError as error:
             raise InputDataError(
-                f"{folder / SHARDS}: shards {first.shard} and {part.shard} were not asked alike and cannot be joined. {error}"
+                f"{folder / SHARDS}: shards {first.shard} and {part.shard} were not asked alike and cannot be joined. ", error.message
             ) from error
         plans = [_flat_plan(one) for one in (first, part)]
         for key in plans[0]:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Generator, Mapping
 from typing import Any
 
-from valuestrata.errors import MissingExtraError, RunFailedError, UsageError, ValuestrataError
+from valuestrata.errors import MissingExtraError, Option, RunFailedError, UsageError, ValuestrataError
 
 LOCAL = "ray"
 _REMOTE = re.compile(r"ray://[^/\s:]+:\d{1,5}")
@@ -29,8 +29,9 @@ def check_cluster_word(word: str) -> None:
     """
     if word != LOCAL and not _REMOTE.fullmatch(word):
         raise UsageError(
-            f"--on {word!r}: write ray for this machine (or the cluster that the variable RAY_ADDRESS names), or ray://HOST:PORT, "
-            "as in ray://head:10001."
+            Option("address", word),
+            ": write ray for this machine (or the cluster that the variable RAY_ADDRESS names), or ray://HOST:PORT, "
+            "as in ray://head:10001.",
         )
 
 
@@ -49,7 +50,7 @@ def connected(word: str, workers: int) -> Generator[None]:
     check_cluster_word(word)
     for library in ("ray",) if word == LOCAL else ("ray", "grpc"):
         if importlib.util.find_spec(library) is None:
-            raise MissingExtraError(f"--on {word}", "ray", library)
+            raise MissingExtraError(Option("address", word), "ray", library)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     alone = word == LOCAL and not os.environ.get("RAY_ADDRESS")
     if alone and "ray" not in sys.modules:
@@ -66,11 +67,12 @@ def connected(word: str, workers: int) -> Generator[None]:
     except Exception as error:  # Ray raises the bare class where its processes do not come up in time
         if alone:
             raise RunFailedError(
-                f"--on {word}: Ray did not start on this machine ({_first_line(error)}); run the same command again."
+                Option("address", word), f": Ray did not start on this machine ({_first_line(error)}); run the same command again."
             ) from error
         raise UsageError(
-            f"--on {word}: no Ray cluster answers there ({_first_line(error)}). If it asks for a token, set RAY_AUTH_MODE=token "
-            "and have the cluster's token in ~/.ray/auth_token."
+            Option("address", word),
+            f": no Ray cluster answers there ({_first_line(error)}). If it asks for a token, set RAY_AUTH_MODE=token "
+            "and have the cluster's token in ~/.ray/auth_token.",
         ) from error
     # Ray tells of workers that died on stdout, which belongs to the command's result; the last of it while it shuts down.
     with contextlib.redirect_stdout(sys.stderr):
@@ -126,7 +128,9 @@ def check_gpus(workers: int, gpus_per_worker: float) -> None:
     if gpus_per_worker * workers > there:
         raise UsageError(
             f"{workers} workers with {gpus_per_worker:g} GPUs each need {gpus_per_worker * workers:g}, and the Ray cluster has {there:g}; "
-            "choose fewer with --workers, or wait until its nodes have joined."
+            "lower ",
+            Option("workers"),
+            ", or wait until its nodes have joined.",
         )
 
 

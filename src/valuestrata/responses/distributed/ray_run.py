@@ -25,7 +25,7 @@ from typing import Any
 import polars as pl
 
 from valuestrata.dataset.tables import GOLD, LANDSCAPE, LEAKAGE, MODE_DRAWS, SPLITS, Dataset
-from valuestrata.errors import RunFailedError, UsageError
+from valuestrata.errors import Option, RunFailedError, UsageError
 from valuestrata.files import canonical_hash, folder_written_beside, read_json, read_parquet, write_json, write_parquet
 from valuestrata.progress import progress
 from valuestrata.prompts.frame import prompts_to_frame
@@ -124,7 +124,7 @@ def ask_on_ray(
 def _check(model: str, workers: int, batch_prompts: int, max_calls: int | None) -> None:
     check_model_spec(model)
     if model.startswith("baseline:"):
-        raise UsageError(f"MODEL {model!r} answers in seconds and is not asked on Ray; leave out --on.")
+        raise UsageError(f"MODEL {model!r} answers in seconds and is not asked on Ray; leave out ", Option("address"), ".")
     for name, number, least in (("workers", workers, 1), ("batch_prompts", batch_prompts, 1), ("max_calls", max_calls, 0)):
         if number is not None and number < least:
             raise UsageError(f"{name} is {number}; it must be {least} or more.")
@@ -137,7 +137,9 @@ def _check_readout(model: str, elicitation: Elicitation) -> None:
         if spec.kind in ONE_PERSONA:
             raise UsageError(
                 f"MODEL {model!r} asks each question once and copies its answer to all subgroups; every worker would ask it again, and "
-                "answers would differ. Ask it without --on: it is few calls."
+                "answers would differ. Ask it without ",
+                Option("address"),
+                ": it needs few calls.",
             )
         model = spec.model
     if is_hosted(model):

@@ -175,4 +175,4 @@ def _built(work: Work) -> Respondent:
         if type(error).__init__ is ValuestrataError.__init__:
             raise
         # An error with arguments of its own does not survive the way from one process to another.
-        raise UsageError(str(error)) from None
+        raise UsageError(error.message) from None

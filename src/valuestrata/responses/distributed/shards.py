@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from valuestrata.dataset.tables import Dataset
-from valuestrata.errors import InputDataError, UsageError
+from valuestrata.errors import InputDataError, Option, UsageError
 from valuestrata.files import canonical_hash
 from valuestrata.responses.ask.plan import Asking
 from valuestrata.responses.run.folder import STORE, read_meta
@@ -65,11 +65,11 @@ def parse_shard(word: str) -> Shard:
     """
     match = _WORD.fullmatch(word.strip())
     if match is None:
-        raise UsageError(f"--shard {word!r}: write I/N, as in 3/16 for the third of sixteen shards.")
+        raise UsageError(Option("shard", word), ": write I/N, as in 3/16 for the third of sixteen shards.")
     index, of = int(match[1]), int(match[2])
     if not 1 <= index <= of:
         hint = f" Shards count from 1: in a job array ask for --array=1-{of}." if index == 0 and of else ""
-        raise UsageError(f"--shard {word!r}: shard {index} of {of} does not exist; I lies between 1 and N.{hint}")
+        raise UsageError(Option("shard", word), f": shard {index} of {of} does not exist; I must be between 1 and N.{hint}")
     return Shard(index, of)
 
 
@@ -148,13 +148,14 @@ def prepare_shard(out: str | Path, shard: Shard) -> Path:
     others = sorted({there.of for there in shards_in(folder) if there.of != shard.of})
     if others:
         raise UsageError(
-            f"{folder}: it is cut into {others[0]} shards, and --shard {shard} would cut it into {shard.of}; keep to one number."
+            f"{folder}: this run has {others[0]} shards, and ", Option("shard", shard), f" would make it {shard.of}; keep one number."
         )
     meta = read_meta(folder)
     if meta is not None and "shards" not in meta and (folder / STORE / FILE).is_file():
         raise UsageError(
-            f"{folder}: this run was begun without shards, and a shard would ask again what it has; go on without --shard, "
-            "or choose another folder with -o."
+            f"{folder}: this run was begun without shards, and a shard would ask again what it has; continue without ",
+            Option("shard"),
+            ", or choose another output folder.",
         )
     if meta is None and folder.exists() and (not folder.is_dir() or any(entry.name != SHARDS for entry in folder.iterdir())):
         raise InputDataError(f"{folder}: exists and is not a run; choose another place for it with -o.")

@@ -118,7 +118,7 @@ def _read(answer: Answer, labels: Mapping[int, str]) -> _Read:
         return replace(read, status="refused", note=f"withheld by the service ({answer.finish_reason})")
     # A first token stands at the beginning: what comes after it is cut off always, and tells nothing.
     if read.status == "unparsed" and was_cut_off(answer) and (prompt.elicitation != "first-token" or _only_begins(answer)):
-        return replace(read, note=f"cut off before it was finished ({read.note}); raise --max-new-tokens")
+        return replace(read, note=f"cut off before it was finished ({read.note}); raise max_new_tokens")
     return read
 
 

@@ -135,7 +135,7 @@ class ScoreSection(StrictModel):
             kinds_of(value)
         except UsageError as error:
             # The reader of the YAML adds file and key.
-            raise ValueError(str(error)) from error
+            raise ValueError(error.render("study")) from error
         return value
 
 

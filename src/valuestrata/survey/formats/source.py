@@ -138,7 +138,7 @@ def _named(name: str) -> Generator[None]:
     except InputDataError as error:
         if str(error).startswith(f"{name}: "):
             raise
-        raise InputDataError(f"{name}: {error}") from error
+        raise InputDataError(f"{name}: ", error.message) from error
 
 
 def _kind(path: Path) -> str:

@@ -20,7 +20,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from valuestrata.errors import UsageError, did_you_mean
+from valuestrata.errors import Option, UsageError, did_you_mean
 from valuestrata.files import canonical_hash
 from valuestrata.survey.codebook import Attribute, AttributeLevel, Codebook, Country, Item, Missing, load_codebook
 from valuestrata.survey.survey import Findings, Source, Survey
@@ -295,7 +295,7 @@ def _wvs(settings: SimulationSettings, who: np.random.Generator, what: np.random
     pool = codebook.default_items
     count = len(pool) if settings.items is None else settings.items
     if count > len(pool):
-        raise UsageError(f"{count} items are wanted, and wvs7 has {len(pool)}; ask for fewer with --items.")
+        raise UsageError(f"{count} items are wanted, and wvs7 has {len(pool)}; lower ", Option("items"), ".")
     chosen = np.sort(what.permutation(len(pool))[:count])
     attributes: list[Attribute] = []
     used: list[tuple[int, ...]] = []

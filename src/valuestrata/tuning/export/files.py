@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from valuestrata.dataset.tables import Dataset
-from valuestrata.errors import InputDataError, UsageError, did_you_mean
+from valuestrata.errors import InputDataError, Option, UsageError, did_you_mean
 from valuestrata.files import folder_written_beside, read_json, sha256_of, write_json, write_text
 from valuestrata.tuning.data.chat_examples import ChatLine, chat_lines, check_exportable, remarks_on
 from valuestrata.tuning.data.examples import tuning_data
@@ -99,7 +99,7 @@ def export_training(
     if answers < 1:
         raise UsageError(f"answers is {answers}; it must be at least 1.")
     if format in _NEEDS_MODEL and model is None:
-        raise UsageError(f"The settings of {format} name the base model; say which: model (--model) hf:ORG/NAME.")
+        raise UsageError(f"The settings of {format} name the base model; give it with ", Option("model", "hf:ORG/NAME"), ".")
     _check_shareable(dataset)
     place = Path(out)
     _check_place(place)
@@ -169,7 +169,9 @@ def _check_shareable(dataset: Dataset) -> None:
         where = dataset.path or "The data set"
         raise InputDataError(
             f"{where}: may not be passed on: some cell of it stands on fewer than 10 answers, or it was built with the paper's preset, "
-            "which admits such cells. Build it with at least 10 answers a pair (--min-valid 10), or tune on this machine."
+            "which admits such cells. Build it with at least 10 answers a pair (",
+            Option("min_valid", 10),
+            "), or tune on this machine.",
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from valuestrata.errors import UsageError
+from valuestrata.errors import Option, UsageError
 from valuestrata.respondents.base import Answer, Prompt
 from valuestrata.respondents.hosted.batch.files import Line
 from valuestrata.respondents.hosted.codecs.anthropic_messages import AnthropicWire
@@ -31,7 +31,9 @@ def check_batchable(respondent: HostedRespondent, elicitation: str) -> None:
     if elicitation == "logprob":
         raise UsageError(
             f"{respondent.name}: logprob takes several calls for one prompt, each made of the answer to the one before, and a batch file "
-            "holds calls that know nothing of each other. Use --elicitation first-token or text, or ask without a batch."
+            "holds calls that know nothing of each other. Use ",
+            Option("elicitation"),
+            " first-token or text, or ask without a batch.",
         )
     respondent.check(elicitation)
 

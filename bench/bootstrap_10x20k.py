@@ -21,10 +21,11 @@ from valuestrata.building import BuildSettings, build
 from valuestrata.dataset.tables import Dataset
 from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.scores import score
-from valuestrata.scores.bootstrap import SHARED_DRAWS, Resampler
-from valuestrata.scores.intervals import interval
 from valuestrata.scores.layout import BY, Values, lay_out, place
-from valuestrata.scores.pairs import Floats, Indices
+from valuestrata.scores.resampling import Resampler
+from valuestrata.stats.arrays import Floats, Indices
+from valuestrata.stats.bootstrap import SHARED_DRAWS
+from valuestrata.stats.intervals import interval
 
 # About 72 cells of the unseen pair strata have the 30 people and 30 answers that a pair needs.
 RESPONDENTS, ITEMS, RUNS, REPLICATES = 2_000, 278, 10, 2_000
@@ -100,7 +101,7 @@ def work_of(resampler: Resampler, run: Answered) -> Work:
 
 
 def with_numpy(work: Work) -> Floats:
-    """Return the ends of the interval of every key, shape (keys, 2), by the formulas in `scores.bootstrap`, key after key."""
+    """Return the ends of the interval of every key, shape (keys, 2), by the formulas in `stats.bootstrap`, key after key."""
     hits = work.draws == work.answer
     right = (work.mode == work.answer).astype(float)
     count = work.weights.shape[1]
@@ -137,7 +138,7 @@ def with_numpy(work: Work) -> Floats:
 
 def ours_alone(resampler: Resampler, values: Values) -> Floats:
     """Return the same from the engine behind `score`."""
-    found = interval(resampler.replicate(resampler.sample(values)), 0.95, 0.0, 1.0)
+    found = interval(resampler.replicates(values), 0.95, 0.0, 1.0)
     return np.stack([found.low, found.high], axis=1)
 
 

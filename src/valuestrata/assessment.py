@@ -14,9 +14,7 @@ from valuestrata.respondents.baselines import CHEAP
 from valuestrata.responses.reference_baselines import check_training
 from valuestrata.responses.run.identity import Answered, Identified, run_identity
 from valuestrata.scores.aggregate import score
-from valuestrata.scores.compare import compare
-from valuestrata.scores.multiple import Declared as DeclaredRow
-from valuestrata.scores.multiple import adjust
+from valuestrata.scores.compare import adjust, compare
 from valuestrata.scores.plan import Declared, Thresholds, standard_comparisons
 from valuestrata.scores.relative import relative
 from valuestrata.scores.structure import structure
@@ -87,7 +85,7 @@ def assess(
     metrics = tuple(dict.fromkeys([*COMPARED_METRICS, metric, *(row.metric for row in family)]))
     by = (*SCREENED, *({"item"} & {row.by for row in family}))
     compared = compare(dataset, runs, pairs, by=by, metrics=metrics, **where, **drawn)
-    compared = adjust(compared, [DeclaredRow(row.run, row.against, row.metric, row.by, row.key) for row in family])
+    compared = adjust(compared, family)
     baselines = [found.name for found in map(run_identity, runs) if found.is_baseline and found.rule in CHEAP]
     found = relative(dataset, runs, baselines=baselines, by=by, **where, **drawn)
     shape = structure(dataset, runs, permutations=bootstrap, **where, **drawn)

@@ -7,7 +7,8 @@ from fairlearn.metrics import MetricFrame
 
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.fairness import CHANGES, DISPARITY, ERRS, EXCESS, GAPS, GROUPS, MEASURES, audit
-from valuestrata.scores import benjamini_hochberg, compare, holm, score
+from valuestrata.scores import compare, score
+from valuestrata.stats.multiple_testing import benjamini_hochberg, holm
 
 FEW = {"permutations": 60, "bootstrap": 60}
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from valuestrata.fairness.estimate.changes import directions_differ, levelled_down, outcome, pareto, spread_changes
-from valuestrata.scores.bootstrap import Replicates
+from valuestrata.stats.bootstrap import Replicates
 
 
 def replicates(scores, values=None):

@@ -11,10 +11,11 @@ from valuestrata.fairness.context import Scored, setting_of
 from valuestrata.fairness.estimate.contrasts import Contrast, Parts, contrast, judged, parts, unit_grid
 from valuestrata.fairness.estimate.gaps import gap_weights, level_pairs
 from valuestrata.scores import compare, score
-from valuestrata.scores.bootstrap import Replicates, Resampler
-from valuestrata.scores.intervals import interval
 from valuestrata.scores.layout import place
-from valuestrata.scores.multiple import holm
+from valuestrata.scores.resampling import Resampler
+from valuestrata.stats.bootstrap import Replicates
+from valuestrata.stats.intervals import interval
+from valuestrata.stats.multiple_testing import holm
 
 METRICS = ("accuracy", "nmae", "accuracy_expected", "accuracy_valid")
 

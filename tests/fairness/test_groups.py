@@ -7,7 +7,7 @@ from scipy import stats
 from valuestrata.fairness.estimate.contrasts import Contrast
 from valuestrata.fairness.estimate.groups import residual_weights, shrunken, worst
 from valuestrata.fairness.estimate.nulls import centre, permute
-from valuestrata.scores.bootstrap import Replicates
+from valuestrata.stats.bootstrap import Replicates
 
 ONE = np.zeros(4, dtype=np.intp)
 

@@ -22,7 +22,7 @@ from valuestrata.fairness.power.power import (
     rest_contrasts,
 )
 from valuestrata.scores.layout import lay_out
-from valuestrata.scores.multiple import holm
+from valuestrata.stats.multiple_testing import holm
 from valuestrata.survey.simulation.population import SimulationSettings, draw_survey, plant
 
 

@@ -10,7 +10,7 @@ from scipy import stats
 
 from tests.scores.conftest import redrawn_shares
 from valuestrata.scores import compare, score
-from valuestrata.scores.bootstrap import shrink
+from valuestrata.stats.bootstrap import shrink
 
 DISTANCES = ("w1", "rps", "tv", "jsd")
 

@@ -9,9 +9,10 @@ import pytest
 from scipy import stats
 
 from valuestrata.scores import compare, score
-from valuestrata.scores.bootstrap import Replicates, Resampler
-from valuestrata.scores.intervals import interval
 from valuestrata.scores.layout import Keys, Layout, Values
+from valuestrata.scores.resampling import Resampler
+from valuestrata.stats.bootstrap import Replicates
+from valuestrata.stats.intervals import interval
 
 ITEMS, SUBGROUPS, PEOPLE, DRAWS = 24, 3, 21, 40
 
@@ -112,7 +113,7 @@ def three_ways(seed, **how):
     both = resampler.sample(values)
     alone = resampler.sample(Values(values.gold))
     naive = both.estimate + both.by_items + both.redraws()[both.people.order]
-    made = (resampler.replicate(alone), resampler.replicate(both), Replicates(both.estimate, naive, both.pairs, both.known))
+    made = (alone.replicates(), both.replicates(), Replicates(both.estimate, naive, both.pairs, alone.replicates().known))
     return [interval(replicates, 0.95, -np.inf, np.inf) for replicates in made]
 
 
@@ -226,7 +227,7 @@ def test_chunks_do_not_show(kit, monkeypatch):
     world = kit.random_world(7)
     dataset, run = kit.build(world), kit.run_of("m", kit.random_rows(world, 7))
     whole = score(dataset, [run], bootstrap=40)
-    for module in ("bootstrap", "spread"):
+    for module in ("resampling", "spread"):
         monkeypatch.setattr(f"valuestrata.scores.{module}.CHUNK_NUMBERS", 300)
     pieces = score(dataset, [run], bootstrap=40)
     for column in ("value", "ci_low", "ci_high"):

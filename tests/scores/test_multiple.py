@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from valuestrata.errors import UsageError
-from valuestrata.scores import COMPARISONS, Declared, adjust, benjamini_hochberg, holm
+from valuestrata.scores import COMPARISONS, adjust
+from valuestrata.scores.plan import DeclaredComparison
+from valuestrata.stats.multiple_testing import benjamini_hochberg, holm
 
 # Benjamini and Hochberg (1995), section 3.2: 15 hypotheses on thrombolysis after infarction. At .05 Bonferroni (and Holm)
 # reject three, their procedure the first four.
@@ -111,7 +113,11 @@ ROWS = [
 
 
 def test_declared_rows_are_one_family_and_the_others_are_screened_by_metric_and_grouping():
-    declared = [Declared("a", "base", "accuracy"), ("a", "base", "nmae"), Declared("a", "base", "accuracy", "level", "sex=F")]
+    declared = [
+        DeclaredComparison("a", "base", "accuracy"),
+        DeclaredComparison("a", "base", "nmae"),
+        DeclaredComparison("a", "base", "accuracy", "level", "sex=F"),
+    ]
     found = adjust(table(ROWS), declared)
     assert found.select("run", "metric", "by", "key", "p").rows() == table(ROWS).select("run", "metric", "by", "key", "p").rows()
     # Declared: .01, .02, .04 times 3, 2, 1. Screened: accuracy over all has b alone; accuracy by level .02 and .5 times 2/1, 2/2.
@@ -123,7 +129,7 @@ def test_declared_rows_are_one_family_and_the_others_are_screened_by_metric_and_
 
 
 def test_a_declared_row_without_p_stays_declared_and_is_not_counted():
-    found = adjust(table(ROWS), [Declared("b", "base", "nmae"), Declared("a", "base", "nmae")])
+    found = adjust(table(ROWS), [DeclaredComparison("b", "base", "nmae"), DeclaredComparison("a", "base", "nmae")])
     row = found.row(6, named=True)
     assert (row["status"], row["p_adjusted"], row["adjustment"]) == ("declared", None, None)
     assert found["p_adjusted"][2] == 0.04
@@ -138,9 +144,9 @@ def test_nothing_declared_and_nothing_compared():
 
 def test_what_is_declared_must_be_among_the_comparisons_once():
     with pytest.raises(UsageError, match=r"w1 of 'a' against 'base'.*is not among the comparisons made"):
-        adjust(table(ROWS), [Declared("a", "base", "w1")])
+        adjust(table(ROWS), [DeclaredComparison("a", "base", "w1")])
     with pytest.raises(UsageError, match="declared twice"):
-        adjust(table(ROWS), [Declared("a", "base", "nmae"), ("a", "base", "nmae", "all", "all")])
+        adjust(table(ROWS), [DeclaredComparison("a", "base", "nmae"), DeclaredComparison("a", "base", "nmae", "all", "all")])
     twice = pl.concat([table(ROWS), table(ROWS[:1]).with_columns(pl.lit("unseen-item").alias("scheme"))])
     with pytest.raises(UsageError, match="is 2 times among the comparisons"):
-        adjust(twice, [Declared("a", "base", "accuracy")])
+        adjust(twice, [DeclaredComparison("a", "base", "accuracy")])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from valuestrata.scores.variance.item_resampling import Column, Items
+from valuestrata.stats.item_resampling import ItemResamples, ItemValues
 from valuestrata.stats.variance_components import decompose
 
 SEED, B = 7, 200
@@ -40,49 +40,49 @@ def test_ends_of_a_ratio_by_plain_loops(places, confidence):
     ]
     studentised = rho - np.quantile(away, tails[::-1]) * np.std(moved, ddof=1) / below.mean()
     expected = min(percentiles[0], studentised[0], rho), max(percentiles[1], studentised[1], rho)
-    assert Items(9, B, SEED, confidence).ratio(Column(above), Column(below), places) == pytest.approx(expected)
+    assert ItemResamples(9, B, SEED, confidence).ratio(ItemValues(above), ItemValues(below), places) == pytest.approx(expected)
 
 
 def test_a_mean_is_a_ratio_to_ones_and_scales_as_means_do():
-    values, places, items = np.random.default_rng(2).normal(size=12), np.arange(12), Items(12, B, SEED, 0.95)
-    ends = items.mean(Column(values), places)
-    assert ends == items.ratio(Column(values), Column(np.ones(12)), places)
-    assert items.mean(Column(3 * values + 1), places) == pytest.approx([3 * end + 1 for end in ends])
-    assert items.mean(Column(-values), places) == pytest.approx([-end for end in ends[::-1]], rel=0.2)
+    values, places, items = np.random.default_rng(2).normal(size=12), np.arange(12), ItemResamples(12, B, SEED, 0.95)
+    ends = items.mean(ItemValues(values), places)
+    assert ends == items.ratio(ItemValues(values), ItemValues(np.ones(12)), places)
+    assert items.mean(ItemValues(3 * values + 1), places) == pytest.approx([3 * end + 1 for end in ends])
+    assert items.mean(ItemValues(-values), places) == pytest.approx([-end for end in ends[::-1]], rel=0.2)
 
 
 def test_redraws_add_their_own_variance_where_items_do_not_hold_it():
     """Respondents that move all items alike are seen by redraws only: both variances add up."""
     rng = np.random.default_rng(3)
     values, shared = rng.normal(size=50), rng.normal(0, 1, 400)
-    items, places = Items(50, 2000, SEED, 0.95), np.arange(50)
+    items, places = ItemResamples(50, 2000, SEED, 0.95), np.arange(50)
     redraws = np.repeat(shared[:, None], 50, axis=1)
-    alone, both = items.mean(Column(values), places), items.mean(Column(values, redraws), places)
+    alone, both = items.mean(ItemValues(values), places), items.mean(ItemValues(values, redraws), places)
     se = np.sqrt(values.var(ddof=1) / 50 + shared.var())
     assert both[1] - both[0] == pytest.approx(2 * 1.96 * se, rel=0.06)
     assert both[1] - both[0] > 3 * (alone[1] - alone[0])
     # What is each item's own is in the items already, and is not added again.
     own = rng.normal(0, 1, (400, 50)) * values.std()
-    assert np.diff(items.mean(Column(values, own - own.mean(axis=0)), places)) == pytest.approx(np.diff(alone), rel=0.1)
+    assert np.diff(items.mean(ItemValues(values, own - own.mean(axis=0)), places)) == pytest.approx(np.diff(alone), rel=0.1)
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 6])
 def test_few_items_have_wide_intervals_and_no_absurd_ones(n):
     """An item drawn again and again has no spread of its own, two nearly equal ones hardly any: no end may follow from that."""
     values = 0.1 + 0.2 * np.random.default_rng(n).random(n) / 3
-    low, high = Items(n, 500, SEED, 0.95).mean(Column(values), np.arange(n))
+    low, high = ItemResamples(n, 500, SEED, 0.95).mean(ItemValues(values), np.arange(n))
     half = stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n)
     assert 0.5 * half < (high - low) / 2 < 3 * half
 
 
 def test_no_interval_where_nothing_can_be_resampled():
-    items = Items(6, B, SEED, 0.95)
-    assert items.mean(Column(np.array([0.3])), np.array([2])) is None
+    items = ItemResamples(6, B, SEED, 0.95)
+    assert items.mean(ItemValues(np.array([0.3])), np.array([2])) is None
     # Three equal items say nothing of how items differ; six do.
-    assert items.mean(Column(np.zeros(3)), np.arange(3)) is None
-    assert items.mean(Column(np.zeros(6)), np.arange(6)) == (0, 0)
-    assert items.ratio(Column(np.ones(6)), Column(np.zeros(6)), np.arange(6)) is None
-    assert Items(6, 0, SEED, 0.95).mean(Column(np.arange(6.0)), np.arange(6)) is None
+    assert items.mean(ItemValues(np.zeros(3)), np.arange(3)) is None
+    assert items.mean(ItemValues(np.zeros(6)), np.arange(6)) == (0, 0)
+    assert items.ratio(ItemValues(np.ones(6)), ItemValues(np.zeros(6)), np.arange(6)) is None
+    assert ItemResamples(6, 0, SEED, 0.95).mean(ItemValues(np.arange(6.0)), np.arange(6)) is None
 
 
 # Planted worlds. An item's own components are its sizes times what a random item of this kind has: `WHOLE` on average.
@@ -92,7 +92,7 @@ FACTORS = np.array([(g, o, 0, 0) for g in range(PERSONAS) for o in range(ORDERS)
 RARE = 0.001
 
 
-def world(seed: int) -> dict[str, Column]:
+def world(seed: int) -> dict[str, ItemValues]:
     """Components of 24 items whose true ones vary from item to item, by a factor between .2 and 1.8."""
     rng = np.random.default_rng([20, seed])
     found: dict[str, list[float]] = {name: [] for name in WHOLE}
@@ -103,7 +103,7 @@ def world(seed: int) -> dict[str, Column]:
         parts = decompose(FACTORS, answers[:, None], drawn=True)
         for name, values in found.items():
             values.append(parts.values[name])
-    return {name: Column(np.array(values)) for name, values in found.items()}
+    return {name: ItemValues(np.array(values)) for name, values in found.items()}
 
 
 @pytest.fixture(scope="module")
@@ -114,8 +114,8 @@ def worlds():
     held: dict[str, list[bool]] = {}
     narrow: dict[str, list[bool]] = {}
     for seed in range(WORLDS):
-        columns, items = world(seed), Items(PLANTED_ITEMS, 400, seed, 0.95)
-        total = Column(np.sum([column.values for column in columns.values()], axis=0))
+        columns, items = world(seed), ItemResamples(PLANTED_ITEMS, 400, seed, 0.95)
+        total = ItemValues(np.sum([column.values for column in columns.values()], axis=0))
         intervals = {name: (items.mean(column, places), WHOLE[name]) for name, column in columns.items()}
         intervals |= {f"share of {name}": (items.ratio(column, total, places), WHOLE[name] / whole) for name, column in columns.items()}
         less = columns["order"].minus(columns["persona"])

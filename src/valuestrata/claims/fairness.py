@@ -24,7 +24,7 @@ from valuestrata.fairness.tables.rows import MANY_MISSING, RATES
 from valuestrata.fairness.tables.schema import CHANGES, DISPARITY, ERRS, EXCESS, GAPS, GROUPS
 from valuestrata.frames import Column, Schema
 from valuestrata.responses.run.identity import Answered, Identified, run_identity
-from valuestrata.scores.multiple import holm
+from valuestrata.stats.multiple_testing import holm
 
 AUDIT_VERDICTS = Schema(
     "audit verdicts",

@@ -18,7 +18,7 @@ from valuestrata.fairness.estimate.gaps import ROUNDING
 from valuestrata.fairness.estimate.groups import FEW_PAIRS
 from valuestrata.fairness.tables.rows import MANY_MISSING, RATES
 from valuestrata.formatting import LOWER_IS_BETTER, count, ends, level, number, percent, size, title
-from valuestrata.scores.multiple import holm
+from valuestrata.stats.multiple_testing import holm
 
 Row = Mapping[str, Any]
 # The claim of lines that can make none.

@@ -32,9 +32,9 @@ from valuestrata.fairness.estimate.intersections import excess_weights
 from valuestrata.fairness.estimate.national_pull import Nation, nation_of
 from valuestrata.fairness.estimate.nulls import Centred, centre
 from valuestrata.formatting import count
-from valuestrata.scores.bootstrap import Resampler
 from valuestrata.scores.layout import Layout, Values, lay_out
-from valuestrata.scores.pairs import Floats, Indices
+from valuestrata.scores.resampling import Resampler
+from valuestrata.stats.arrays import Floats, Indices
 
 # Weights kept: four families, of three masks.
 KEPT_WEIGHTS = 12

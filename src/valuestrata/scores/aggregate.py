@@ -12,11 +12,11 @@ import polars as pl
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import UsageError
 from valuestrata.responses.run.schema import RESPONSES
-from valuestrata.scores.bootstrap import Resampler
-from valuestrata.scores.intervals import Interval, interval
 from valuestrata.scores.layout import BY, Layout, RunGrid, Values, count_pairs, lay_out, place
+from valuestrata.scores.resampling import Resampler
 from valuestrata.scores.schema import METRICS, SCORES
 from valuestrata.scores.spread import Spread
+from valuestrata.stats.intervals import Interval, interval
 
 # Every other metric lies in 0..1.
 RANGES: Mapping[str, tuple[float, float]] = {
@@ -93,11 +93,11 @@ def _interval(resampler: Resampler, metric: str, values: Values, confidence: flo
     """Resample a metric; numbers met before (`seen`: ceilings, rates of 0, twins without missing answers) are not resampled again."""
     low, high = RANGES.get(metric, (0.0, 1.0))
     if values.by_share is not None:
-        return interval(resampler.replicate(resampler.sample(values)), confidence, low, high)
+        return interval(resampler.replicates(values), confidence, low, high)
     of_modes = b"" if values.by_mode is None else values.by_mode.tobytes()
     key = blake2b(values.gold.tobytes() + of_modes + bytes([values.exact, low < 0]), digest_size=16).digest()
     if key not in seen:
-        seen[key] = interval(resampler.replicate(resampler.sample(values)), confidence, low, high)
+        seen[key] = interval(resampler.replicates(values), confidence, low, high)
     return seen[key]
 
 

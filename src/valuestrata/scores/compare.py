@@ -11,12 +11,15 @@ from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import UsageError, did_you_mean
 from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.scores.aggregate import RANGES, RunLike, check_call, key_rows
-from valuestrata.scores.bootstrap import Replicates, Resampler
-from valuestrata.scores.intervals import Interval, interval
 from valuestrata.scores.layout import BY, Layout, RunGrid, count_pairs, lay_out, place
 from valuestrata.scores.pairs import OF_GOLD
+from valuestrata.scores.plan import DeclaredComparison
+from valuestrata.scores.resampling import Resampler
 from valuestrata.scores.schema import COMPARISONS, METRICS
 from valuestrata.scores.spread import Spread
+from valuestrata.stats.bootstrap import Replicates
+from valuestrata.stats.intervals import Interval, interval
+from valuestrata.stats.multiple_testing import benjamini_hochberg, holm
 
 SPREADS = ("spread_ratio", "spread_ratio_corrected")
 COMPARED = tuple(metric for metric in METRICS if metric not in OF_GOLD)
@@ -81,6 +84,54 @@ def compare(
     return pl.concat(frames) if frames else COMPARISONS.empty()
 
 
+def adjust(comparisons: pl.DataFrame, declared: Sequence[DeclaredComparison] = ()) -> pl.DataFrame:
+    """Set p_adjusted, adjustment and status of comparisons.
+
+    The declared rows are one family, adjusted by Holm. The others are exploratory: each metric and grouping (`by`) is a family over
+    all runs and keys, adjusted by Benjamini-Hochberg. A row without p does not count in its family.
+
+    Args:
+        comparisons: COMPARISONS schema, of one split and part. declared: the declared family.
+
+    Returns:
+        The same rows in the same order.
+
+    Raises:
+        UsageError: a declared comparison that is not among the rows exactly once, or is declared twice.
+    """
+    frame = COMPARISONS.check(comparisons, "comparisons")
+    index: dict[DeclaredComparison, list[int]] = {}
+    for place_, row in enumerate(frame.select("run", "against", "metric", "by", "key").iter_rows()):
+        index.setdefault(DeclaredComparison(*row), []).append(place_)
+    for one in declared:
+        if declared.count(one) > 1:
+            raise UsageError(f"The comparison {one} is declared twice; declare it once.")
+        if (found := len(index.get(one, ()))) != 1:
+            raise UsageError(
+                f"The declared comparison {one} is {'not' if found == 0 else f'{found} times'} among the comparisons made. "
+                "Compare these runs, by this grouping, on one split and part, or correct the plan."
+            )
+    is_declared = np.zeros(len(frame), dtype=np.bool_)
+    is_declared[[index[one][0] for one in declared]] = True
+    families: dict[tuple[str, ...], list[int]] = {}
+    for place_, name in enumerate(frame.select("metric", "by").iter_rows()):
+        families.setdefault(() if is_declared[place_] else name, []).append(place_)
+    p = frame["p"].to_list()
+    adjusted: list[float | None] = [None] * len(frame)
+    for name, members in families.items():
+        method = benjamini_hochberg if name else holm
+        for place_, value in zip(members, method([p[member] for member in members]), strict=True):
+            adjusted[place_] = value
+    mask = pl.Series(is_declared, dtype=pl.Boolean)
+    return frame.with_columns(
+        pl.Series("p_adjusted", adjusted, dtype=pl.Float64),
+        pl.when(pl.col("p").is_not_null())
+        .then(pl.when(mask).then(pl.lit("holm")).otherwise(pl.lit("benjamini-hochberg")))
+        .alias("adjustment"),
+        pl.when(mask).then(pl.lit("declared")).otherwise(pl.lit("exploratory")).alias("status"),
+    )
+
+
 def _differences(
     resampler: Resampler, spread: Spread, run: RunGrid, against: RunGrid, metrics: Sequence[str], confidence: float
 ) -> dict[str, Interval]:
@@ -94,7 +145,7 @@ def _differences(
         if metric in SPREADS:
             replicates = ratios[0][metric].minus(ratios[1][metric])
         else:
-            replicates = resampler.replicate(resampler.sample(run.metrics[metric].minus(against.metrics[metric])))
+            replicates = resampler.replicates(run.metrics[metric].minus(against.metrics[metric]))
         columns[metric] = interval(replicates, confidence, low - high, high - low)
     return columns
 

@@ -10,18 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from valuestrata import measures
-
-Floats = NDArray[np.float64]
-Singles = NDArray[np.float32]
-Indices = NDArray[np.intp]
-Array = TypeVar("Array", NDArray[np.float64], NDArray[np.float32])
+from valuestrata.stats.arrays import Bools, Floats, Indices, Singles
 
 DISTANCES: Mapping[str, Callable[[ArrayLike, ArrayLike], Floats]] = {
     "w1": measures.w1,
@@ -37,7 +32,7 @@ NOTHING = np.float32(1e-30)
 
 
 @dataclass(frozen=True)
-class Stated:
+class GivenDistributions:
     """The distributions of a run for P pairs, in R rows.
 
     Attributes:
@@ -50,7 +45,7 @@ class Stated:
     weight: Floats
     constant: Floats
 
-    def against(self, shares: Floats, options: Indices, ordered: NDArray[np.bool_]) -> dict[str, Floats]:
+    def against(self, shares: Floats, options: Indices, ordered: Bools) -> dict[str, Floats]:
         """Return w1, rps, tv and jsd to `shares` (P, largest K), each of shape (P,); NaN without a distribution.
 
         Args:
@@ -88,7 +83,7 @@ class ShareDraws:
         return total
 
 
-def redrawn(stated: Stated, cells: Indices, draws: Sequence[ShareDraws], size: int) -> dict[str, Singles]:
+def redrawn(stated: GivenDistributions, cells: Indices, draws: Sequence[ShareDraws], size: int) -> dict[str, Singles]:
     """Return w1, rps, tv and jsd to each redraw of the shares, each of shape (S, size); 0 where there is no pair.
 
     Single precision: the redraws themselves are kept in steps of 1/32 of a standard error.

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from valuestrata.dataset.gold import unpack_share_draws
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, UsageError, did_you_mean
-from valuestrata.scores.distances import Array, ShareDraws, Singles, padded, redrawn
-from valuestrata.scores.pairs import Floats, Indices, PairTable, gold_of, mode_index, tabulate
+from valuestrata.scores.distances import ShareDraws, padded, redrawn
+from valuestrata.scores.pairs import PairTable, gold_of, mode_index, tabulate
+from valuestrata.stats.arrays import Array, Bools, Floats, Indices, Singles
 
 BY = ("all", "stratum", "attribute", "level", "subgroup", "topic", "item")
 OVER_ITEMS = ("topic", "item")
@@ -88,10 +89,10 @@ class Layout:
     gold: pl.DataFrame
     subgroups: Sequence[str]
     items: Sequence[str]
-    present: NDArray[np.bool_]
+    present: Bools
     mode: Indices
     options: Indices
-    ordered: NDArray[np.bool_]
+    ordered: Bools
     draws: NDArray[np.int8]
     share_draws: Sequence[ShareDraws]
     keys: Keys
@@ -133,7 +134,7 @@ class Values:
             exact=self.exact and other.exact,
         )
 
-    def on(self, mask: NDArray[np.bool_]) -> Values:
+    def on(self, mask: Bools) -> Values:
         """Leave out all pairs but those of `mask`, shape (G, I)."""
         return Values(np.where(mask, self.gold, np.nan), self.by_mode, self.by_share, self.exact)
 
@@ -150,14 +151,14 @@ class RunGrid:
     """
 
     name: str
-    asked: NDArray[np.bool_]
+    asked: Bools
     metrics: Mapping[str, Values]
     position: Floats
     elicitation: str
     template: str
 
 
-def count_pairs(keys: Keys, mask: NDArray[np.bool_]) -> Floats:
+def count_pairs(keys: Keys, mask: Bools) -> Floats:
     """Return how many cells of `mask` (G, I) each key holds, shape (N,)."""
     return keys.totals(mask.astype(np.float64))
 
@@ -300,7 +301,7 @@ def _uneven(dataset: Dataset, found: pl.DataFrame, lengths: pl.Series, column: s
 
 
 def _keys(attributes: Sequence[str], subgroups: pl.DataFrame, items: pl.DataFrame, by: Sequence[str]) -> Keys:
-    members: dict[tuple[str, str], NDArray[np.bool_]] = {("all", "all"): np.ones(len(subgroups), dtype=np.bool_)}
+    members: dict[tuple[str, str], Bools] = {("all", "all"): np.ones(len(subgroups), dtype=np.bool_)}
     for stratum in subgroups["stratum"].unique(maintain_order=True):
         members["stratum", stratum] = (subgroups["stratum"] == stratum).to_numpy()
     for attribute in attributes:

@@ -40,16 +40,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from valuestrata import measures
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError
 from valuestrata.responses.run.schema import RESPONSES
-from valuestrata.scores.distances import Stated, padded
-
-Floats = NDArray[np.float64]
-Indices = NDArray[np.intp]
+from valuestrata.scores.distances import GivenDistributions, padded
+from valuestrata.stats.arrays import Floats, Indices
 
 ENOUGH_SAMPLES = 10
 INVALID = ("unparsed", "invalid_code", "failed")
@@ -81,7 +78,7 @@ class PairTable:
     fixed: Mapping[str, Floats]
     by_mode: Mapping[str, Floats]
     position: Floats
-    stated: Stated
+    stated: GivenDistributions
 
 
 def pair_scores(dataset: Dataset, responses: pl.DataFrame, *, half: str = "all") -> pl.DataFrame:
@@ -213,7 +210,7 @@ def mode_index(gold: pl.DataFrame) -> Indices:
     return _code_index(gold, gold.select("item", pl.col("mode").alias("code")))
 
 
-def _stated(gold: pl.DataFrame, rows: pl.DataFrame, share_valid: Floats, missing: Floats, asked: Floats) -> Stated:
+def _stated(gold: pl.DataFrame, rows: pl.DataFrame, share_valid: Floats, missing: Floats, asked: Floats) -> GivenDistributions:
     """Return the distributions of the P pairs of `gold`; see the module's docstring for which pairs have none.
 
     Args:
@@ -240,7 +237,7 @@ def _stated(gold: pl.DataFrame, rows: pl.DataFrame, share_valid: Floats, missing
     sampled = np.flatnonzero(empirical & (missing < 1))
     constant = np.divide(missing_here, number, out=np.full(count, np.nan), where=number > 0)
     constant[empirical] = missing[empirical]
-    return Stated(
+    return GivenDistributions(
         pair=np.concatenate([pair, sampled]),
         probs=np.concatenate([padded(given["option_probs"], widest), share_valid[sampled]]),
         weight=np.concatenate([1.0 / number[pair], 1.0 - missing[sampled]]),

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self, cast
+from typing import Any, Literal, Self, cast
 
 from pydantic import Field, field_validator, model_validator
 
@@ -116,16 +116,18 @@ class Plan(StrictModel):
         )
 
 
-class DeclaredRow(NamedTuple):
-    """What identifies one row of COMPARISONS."""
+@dataclass(frozen=True)
+class DeclaredComparison:
+    """A comparison that a plan named before the run; its fields are columns of COMPARISONS."""
 
     run: str
     against: str
     metric: str
-    by: str
-    key: str
-    scheme: str
-    part: str
+    by: str = "all"
+    key: str = "all"
+
+    def __str__(self) -> str:
+        return f"{self.metric} of {self.run!r} against {self.against!r} ({self.by} {self.key!r})"
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ class Declared:
     status: Standing
     history: Sequence[dict[str, Any]] = ()
 
-    def rows(self, runs: Sequence[Identified], scheme: str, part: str, fold: int | None = None) -> list[DeclaredRow]:
+    def rows(self, runs: Sequence[Identified], scheme: str, part: str, fold: int | None = None) -> list[DeclaredComparison]:
         """Return the declared family; empty unless the plan was declared before the answers (see `declared_rows`)."""
         return declared_rows(self.plan, runs, scheme, part, fold) if self.status == "declared" else []
 
@@ -189,7 +191,7 @@ def read_declared(folder: Path) -> Declared | None:
     return _declared(_read(file)) if file.is_file() else None
 
 
-def declared_rows(plan: Plan, runs: Sequence[Identified], scheme: str, part: str, fold: int | None = None) -> list[DeclaredRow]:
+def declared_rows(plan: Plan, runs: Sequence[Identified], scheme: str, part: str, fold: int | None = None) -> list[DeclaredComparison]:
     """Return the rows of COMPARISONS that the plan names on a split and part, each once.
 
     Args:
@@ -209,7 +211,7 @@ def declared_rows(plan: Plan, runs: Sequence[Identified], scheme: str, part: str
         found = [(c.run, c.against, c.metric or plan.metric, c.by, c.key) for c in plan.comparisons]
     else:
         found = [(run, against, plan.metric, "all", "all") for run, against in _usual(runs)]
-    return list(dict.fromkeys(DeclaredRow(*row, scheme, part) for row in found))
+    return list(dict.fromkeys(DeclaredComparison(*row) for row in found))
 
 
 def standard_comparisons(runs: Sequence[Identified]) -> list[tuple[str, str]]:

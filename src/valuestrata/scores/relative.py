@@ -27,13 +27,13 @@ from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import UsageError, did_you_mean
 from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.scores.aggregate import RunLike, check_call
-from valuestrata.scores.bootstrap import Resampler
-from valuestrata.scores.distances import Stated, padded, redrawn
-from valuestrata.scores.intervals import Interval, interval
+from valuestrata.scores.distances import GivenDistributions, padded, redrawn
 from valuestrata.scores.layout import BY, Layout, RunGrid, Values, lay_out, place
-from valuestrata.scores.pairs import Floats
-from valuestrata.scores.ratios import Part, ratio
+from valuestrata.scores.resampling import Resampler
 from valuestrata.scores.schema import RELATIVE
+from valuestrata.stats.arrays import Floats
+from valuestrata.stats.intervals import Interval, interval
+from valuestrata.stats.ratios import ratio
 
 # Metric -> its bound, and +1 where high is better.
 BOUNDS: Mapping[str, tuple[str, int]] = {
@@ -199,8 +199,8 @@ def _judge(
         return _Judged(mean(run), None, np.full(len(pairs), np.nan), None, mean(bound), None, state, pairs)
     above, below = ((one.minus(baseline) if sign > 0 else baseline.minus(one)).on(mask) for one in (run, bound))
     gained, left = resampler.sample(above), resampler.sample(below)
-    gain, room = (interval(resampler.replicate(sampled), confidence, -1.0, 1.0) for sampled in (gained, left))
-    found = interval(ratio(Part.of(gained), Part.of(left), left.items, pairs), confidence, -np.inf, np.inf)
+    gain, room = (interval(sampled.replicates(), confidence, -1.0, 1.0) for sampled in (gained, left))
+    found = interval(ratio(gained, left, left.items, pairs), confidence, -np.inf, np.inf)
     lowest = room.low if resampler.count else room.estimate
     state = np.where(np.isnan(lowest), "no interval", np.where(lowest > 0, "ok", "saturated"))
     return _Judged(mean(run), best, mean(baseline), gain, mean(bound), found, np.where(pairs > 0, state, empty).astype(object), pairs)
@@ -224,7 +224,7 @@ def _bounds(layout: Layout) -> dict[str, Values]:
     shares: Mapping[str, NDArray[np.float32]] = {}
     if layout.share_draws:
         rows = np.arange(len(cells))
-        stated = Stated(rows, padded(gold["shares"], widest), np.ones(len(cells)), np.zeros(len(cells)))
+        stated = GivenDistributions(rows, padded(gold["shares"], widest), np.ones(len(cells)), np.zeros(len(cells)))
         shares = {name: value.reshape(-1, *shape) for name, value in redrawn(stated, cells, layout.share_draws, size).items()}
     return {
         "accuracy_expected": Values(in_gold("ceiling_oracle"), by_mode=hit),

@@ -28,12 +28,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from valuestrata.scores.bootstrap import CHUNK_NUMBERS, SHARED_DRAWS, Noise, Replicates, Resampler, centred, scale_of
-from valuestrata.scores.pairs import Floats
-from valuestrata.scores.ratios import Part, ratio
-
-# A sum of variances below this is rounding.
-NOTHING = 1e-12
+from valuestrata.scores.resampling import CHUNK_NUMBERS, Resampler
+from valuestrata.stats.arrays import Bools, Floats
+from valuestrata.stats.bootstrap import SHARED_DRAWS, Noise, Replicates, ResampledSum, centred, scale_of
+from valuestrata.stats.ratios import ratio
 
 
 class Spread:
@@ -47,7 +45,7 @@ class Spread:
         # A group of a single subgroup has no spread; its ratios stay NaN without being worked out.
         self._kept = np.flatnonzero(groups.sum(axis=1) > 1)
         self._groups = groups[self._kept]
-        self._of_gold: dict[bytes, tuple[Part, Part]] = {}
+        self._of_gold: dict[bytes, tuple[ResampledSum, ResampledSum]] = {}
 
     def replicates(self, position: Floats) -> dict[str, Replicates]:
         """Return spread_ratio and spread_ratio_corrected.
@@ -67,7 +65,7 @@ class Spread:
         raw, corrected = (ratio(answers, below, items, pairs) for below in self._of_gold[key])
         return {"spread_ratio": raw, "spread_ratio_corrected": corrected}
 
-    def _gold(self, mask: NDArray[np.bool_]) -> tuple[Part, Part]:
+    def _gold(self, mask: Bools) -> tuple[ResampledSum, ResampledSum]:
         """Return the denominators, raw and corrected: sums over items of the variance between modes.
 
         Redrawn modes vary more than the gold modes, by the noise of the redraw; only deviations from their mean enter, so that
@@ -102,7 +100,7 @@ class Spread:
             noise = Noise(sums - sums.mean(axis=0), by_item, self._resampler.mode_order)
         return self._part(gold, used, noise), self._part(gold - excess, used, noise)
 
-    def _part(self, between: Floats, used: Floats, people: Noise | None) -> Part:
+    def _part(self, between: Floats, used: Floats, people: Noise | None) -> ResampledSum:
         """Sum the variances of each group and item, shape (kept groups, I), up to keys. `used`: pairs behind them."""
         weights = self._resampler.weights
         rows, estimate = self._rows(between), self._totals(between)
@@ -110,18 +108,18 @@ class Spread:
         by_items = weights @ rows.T - np.nan_to_num(estimate[: len(rows)])
         by_items[weights @ pairs.T == 0] = np.nan
         scale = scale_of((pairs > 0).sum(axis=1).astype(np.float64))
-        return Part(estimate, centred(by_items) * scale, people, np.ones(len(estimate)), np.nan_to_num(rows))
+        return ResampledSum(estimate, np.ones(len(estimate)), centred(by_items) * scale, people, np.nan_to_num(rows))
 
     def _positions(self, modes: NDArray[np.integer]) -> Floats:
         """Turn option indices (B, G * I) into positions on 0..1, (B, G, I); nominal items are masked by the caller."""
         layout = self._resampler.layout
         return modes.reshape(-1, *layout.present.shape) / (layout.options - 1.0)
 
-    def _number(self, mask: NDArray[np.bool_]) -> Floats:
+    def _number(self, mask: Bools) -> Floats:
         """Return the subgroups with a valid answer in each group, shape (kept groups, I)."""
         return self._groups @ mask.astype(np.float64)
 
-    def _between(self, positions: Floats, mask: NDArray[np.bool_]) -> Floats:
+    def _between(self, positions: Floats, mask: Bools) -> Floats:
         """Return the variance over the subgroups of each group, (B, G, I) -> (B, kept groups, I); 0 below two subgroups."""
         number = self._number(mask)
         masked = positions * mask

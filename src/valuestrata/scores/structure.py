@@ -44,9 +44,8 @@ from valuestrata.errors import InputDataError, UsageError
 from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.scores.aggregate import RunLike
 from valuestrata.scores.schema import SCORES, STRUCTURE
+from valuestrata.stats.arrays import Bools, Floats
 from valuestrata.stats.correlations import agreement, shuffled_agreement, usable_items, within_correlations
-
-Floats = NDArray[np.float64]
 
 POOLED = "pooled"
 MEASURES = ("item_correlations", "item_congruence", "item_correlations_rmse", "item_profiles")
@@ -211,7 +210,7 @@ def model_means(dataset: Dataset, responses: pl.DataFrame, means: Means) -> Floa
 
 
 def _measured(
-    model: Floats, means: Means, here: NDArray[np.bool_], bootstrap: int, permutations: int, random: np.random.Generator, confidence: float
+    model: Floats, means: Means, here: Bools, bootstrap: int, permutations: int, random: np.random.Generator, confidence: float
 ) -> list[dict[str, Any]]:
     """Return the rows of one run in one stratum, without their place."""
     strata = means.strata[here]

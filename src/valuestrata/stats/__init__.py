@@ -1,1 +1,1 @@
-"""Statistics on arrays: resampling, intervals, agreement, multiple testing. No knowledge of surveys."""
+"""Statistical estimators on arrays: bootstrap, intervals, agreement, multiple testing. Nothing here knows about surveys."""

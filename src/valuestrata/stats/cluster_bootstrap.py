@@ -3,7 +3,7 @@
 What is measured on open answers is a ratio of sums over items: verdicts that agree over verdicts compared, distances seen
 over distances expected. Answers to one item resemble each other, so that the item is the unit of resampling. With G items
 the percentiles are moved away from the estimate by sqrt(G / (G - 1)) t / z, t the point of Student's t with G - 1 degrees of
-freedom: few items know little of how much items vary (the same correction as in `scores.bootstrap`).
+freedom: few items know little of how much items vary (the same correction as in `stats.bootstrap`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from valuestrata.scores.intervals import stretch
+from valuestrata.stats.intervals import stretch
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]

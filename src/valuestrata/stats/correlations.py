@@ -8,12 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from valuestrata.stats.arrays import NEGLIGIBLE, Bools, Floats, Indices
 
 # Over two rows every correlation is 1 or -1.
 MIN_ROWS = 3
-# A variance below this is rounding.
-NOTHING = 1e-12
 
 
 def within_correlations(x: Floats, y: Floats, strata: NDArray[np.str_]) -> Floats:
@@ -45,13 +43,13 @@ def within_correlations(x: Floats, y: Floats, strata: NDArray[np.str_]) -> Float
         squares_x += (left * left).T @ mask_y - sum_x * sum_x / safe
         squares_y += mask_x.T @ (right * right) - sum_y * sum_y / safe
         freedom += np.maximum(number - 1.0, 0.0)
-    defined = (squares_x > NOTHING) & (squares_y > NOTHING) & (freedom >= MIN_ROWS - 1)
+    defined = (squares_x > NEGLIGIBLE) & (squares_y > NEGLIGIBLE) & (freedom >= MIN_ROWS - 1)
     result = np.full(shape, np.nan)
     np.divide(products, np.sqrt(np.where(defined, squares_x * squares_y, 1.0)), out=result, where=defined)
     return np.clip(result, -1.0, 1.0)
 
 
-def usable_items(*matrices: Floats) -> NDArray[np.intp]:
+def usable_items(*matrices: Floats) -> Indices:
     """Return the items for which every matrix (I, I) is known entry by entry, dropping the worst item first until it is so."""
     unknown = np.any([np.isnan(matrix) for matrix in matrices], axis=0)
     kept = np.arange(len(unknown))
@@ -95,7 +93,7 @@ def agreement(x: Floats, y: Floats, weights: Floats) -> Agreement:
     return Agreement(pearson, _ratio(products, squares_x, squares_y), rmse)
 
 
-def shuffled_agreement(x: Floats, y: Floats, orders: Iterable[NDArray[np.intp]]) -> tuple[Floats, Floats]:
+def shuffled_agreement(x: Floats, y: Floats, orders: Iterable[Indices]) -> tuple[Floats, Floats]:
     """Return pearson and congruence of the off-diagonal entries after shuffling the items of x in each of `orders`."""
     off = ~np.eye(len(x), dtype=np.bool_)
     left, right = np.where(off, x, 0.0), np.where(off, y, 0.0)
@@ -109,13 +107,13 @@ def shuffled_agreement(x: Floats, y: Floats, orders: Iterable[NDArray[np.intp]])
 
 def _ratio(products: Floats, squares_x: Floats, squares_y: Floats) -> Floats:
     """Return products / sqrt(squares_x squares_y) within -1..1, NaN where either does not vary."""
-    both = (squares_x > NOTHING) & (squares_y > NOTHING)
+    both = (squares_x > NEGLIGIBLE) & (squares_y > NEGLIGIBLE)
     result = np.full(len(products), np.nan)
     np.divide(products, np.sqrt(np.where(both, squares_x * squares_y, 1.0)), out=result, where=both)
     return np.clip(result, -1.0, 1.0)
 
 
-def _centred(values: Floats, known: NDArray[np.bool_]) -> Floats:
+def _centred(values: Floats, known: Bools) -> Floats:
     """Subtract each column's mean over its known cells; unknown cells become 0."""
     filled = np.where(known, values, 0.0)
     mean = filled.sum(axis=0) / np.maximum(known.sum(axis=0), 1)

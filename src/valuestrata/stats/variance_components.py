@@ -1,29 +1,25 @@
-"""Variance components of one item's answers over personas, orders, paraphrases and templates; on plain arrays.
+"""Variance components of one item's answers over personas, option orders, paraphrases and templates.
 
-**Model.** A *prompt* is one cell of persona g and presentation c = (order j, paraphrase l, template m). Its s-th answer is a
+**Model.** A prompt is one cell of persona g and presentation c = (order j, paraphrase l, template m). Its s-th answer is a
 vector y (one number, or one for each code) with
 
     y = mean + persona_g + order_j + paraphrase_l + template_m + combination_c + (persona x presentation)_gc + sample_gcs,
 
-effects uncorrelated, with variances summed over the vector. *combination* is what order, paraphrase and template do together
-beyond each alone; *persona x presentation* is every interaction of the persona with any of them, lumped: that of persona and
-order, persona and template, and so on up to all together.
+effects uncorrelated, variances summed over the vector. `combination` contains the interactions of order, paraphrase and template;
+`persona x presentation` contains every interaction of the persona with them.
 
 **Estimator.** With a the mean of the n_a answers to a prompt and s_a^2 their variance,
 
-    d_ab = (|a - b|^2 - s_a^2 / n_a - s_b^2 / n_b) / 2,    E d_ab = sum of the variances of all effects that differ between a and b,
+    d_ab = (|a - b|^2 - s_a^2 / n_a - s_b^2 / n_b) / 2,    E d_ab = sum of the variances of all effects that differ between a and b.
 
-for any two prompts of the item. Least squares of d over all pairs of prompts on which effects differ, each pair once, gives the
-components (Koch 1967, Technometrics 9:93-118, and 1968, 10:551-558, from symmetric differences; the same equations as MINQUE with
-the identity for its prior, Rao 1971, Journal of Multivariate Analysis 1:257-275). It is unbiased for whatever prompts are there,
-and equals the textbook's analysis of variance where every persona was shown every presentation equally often. *sample* is the mean
-of s_a^2 over the prompts answered more than once; it need not be the same for all prompts, and one answered once takes that mean.
+Least squares of d over all pairs of prompts on the effects that differ gives the components (Koch 1967, Technometrics 9:93-118,
+and 1968, 10:551-558; the same equations as MINQUE with the identity as prior, Rao 1971, Journal of Multivariate Analysis
+1:257-275). It is unbiased for any set of prompts and equals the analysis of variance for a balanced design. `sample` is the mean
+of s_a^2 over the prompts answered more than once; a prompt answered once is given that mean. Negative estimates are kept: cutting
+them at 0 would bias means over items.
 
-Values may be negative; they are not cut, since a mean over items of what was cut would be too large.
-
-**What a design cannot tell apart.** Effects that always differ together have one equation for several variances. Their *block*
-has an estimate, its members have none: with one presentation, `persona + persona x presentation`; with one answer a prompt,
-`persona x presentation + sample`.
+**Confounded effects.** Effects that always differ together form a block. The block has an estimate, its members have none: with
+one presentation, `persona + persona x presentation`; with one answer to each prompt, `persona x presentation + sample`.
 """
 
 from __future__ import annotations
@@ -33,9 +29,8 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from valuestrata.scores.pairs import Floats, Indices
+from valuestrata.stats.arrays import NEGLIGIBLE, Bools, Floats, Indices
 
 FACTORS = ("persona", "order", "paraphrase", "template")
 PRESENTATION = FACTORS[1:]
@@ -43,24 +38,21 @@ COMBINATION = "combination"
 INTERACTION = "persona x presentation"
 SAMPLE = "sample"
 COMPONENTS = (*FACTORS, COMBINATION, INTERACTION, SAMPLE)
-# A variance below this is rounding: answers lie between 0 and 1.
-NOTHING = 1e-12
-# Entries of a projection on 0 and 1 below this are 0.
+# Entries of a projection matrix below this are 0.
 TINY = 1e-9
 
 Block = frozenset[str]
 
 
 @dataclass(frozen=True)
-class Parts:
-    """The components of one item.
+class Components:
+    """The variance components of one item.
 
     Attributes:
-        values: component -> one solution of the equations. A single one means something only where it is a block of its own.
-        blocks: the finest sums of components that the design tells apart, in the order of `COMPONENTS`; together they hold every
-            component that varies here.
-        unknown: components that vary here and of which no sum can be told from the rest.
-        levels: component -> levels behind it: personas, orders, ...; presentations; prompts; answers a prompt.
+        values: component -> one solution of the equations; meaningful alone only where the component is a block of its own.
+        blocks: the finest sums of components that the design identifies, in the order of `COMPONENTS`.
+        unknown: components that vary but are in no identified sum.
+        levels: component -> number of levels: personas, orders, ...; presentations; prompts; answers per prompt.
         responses: answers used.
     """
 
@@ -72,28 +64,27 @@ class Parts:
 
     @property
     def varying(self) -> Block:
-        """The components that the design lets vary, told apart or not."""
+        """The components that vary in the design, identified or not."""
         return self.unknown.union(*self.blocks)
 
     def of(self, block: Iterable[str]) -> float:
-        """Return the variance of a block, or of several together; what does not vary here adds nothing."""
+        """Return the variance of a set of components; those that do not vary add 0."""
         return sum(self.values.get(name, 0.0) for name in block)
 
 
 def name_of(block: Iterable[str]) -> str:
-    """Return a block's name: its components joined by +, in the order of `COMPONENTS`."""
+    """Return the components joined by +, in the order of `COMPONENTS`."""
     held = set(block)
     return " + ".join(name for name in COMPONENTS if name in held)
 
 
-def decompose(factors: Indices, answers: Floats, *, drawn: bool) -> Parts:
+def decompose(factors: Indices, answers: Floats, *, drawn: bool) -> Components:
     """Split the variance of one item's answers into components.
 
     Args:
         factors: shape (N, 4), levels of `FACTORS` as numbers from 0.
-        answers: shape (N, D), a vector an answer; squared distances are what is split.
-        drawn: whether an answer is one draw of several that the model could have given. False of probabilities, which are the
-            same each time: then there is no `sample`, and answers to one prompt are repetitions.
+        answers: shape (N, D), one vector for each answer.
+        drawn: whether answers are sampled. False for probabilities, which are the same each time: there is no `sample` then.
     """
     cells = _Cells.of(factors, answers, drawn=drawn)
     varies = cells.factors.max(axis=0) > 0 if len(cells.factors) else np.zeros(len(FACTORS), dtype=np.bool_)
@@ -104,12 +95,12 @@ def decompose(factors: Indices, answers: Floats, *, drawn: bool) -> Parts:
     design = _design(differ, names)
     found, free = _solve(design, weight, value)
     blocks, unknown = _blocks(names, free)
-    values = dict(zip(names, np.where(np.abs(found) < NOTHING, 0.0, found).tolist(), strict=True))
+    values = dict(zip(names, np.where(np.abs(found) < NEGLIGIBLE, 0.0, found).tolist(), strict=True))
     if cells.sampling is not None:
         values[SAMPLE] = cells.sampling
         blocks.append(frozenset({SAMPLE}))
     elif drawn:
-        # The variance within a prompt was not taken off: it stands in what differs between any two prompts.
+        # The variance within a prompt was not subtracted: it is part of every difference between prompts.
         blocks = [block | {SAMPLE} if INTERACTION in block else block for block in blocks]
         if INTERACTION in unknown or INTERACTION not in names:
             unknown |= {SAMPLE}
@@ -117,7 +108,7 @@ def decompose(factors: Indices, answers: Floats, *, drawn: bool) -> Parts:
     levels[COMBINATION] = float(len(np.unique(cells.factors[:, 1:], axis=0)))
     levels[INTERACTION] = float(len(cells.size))
     levels[SAMPLE] = len(factors) / max(len(cells.size), 1)
-    return Parts(values, tuple(sorted(blocks, key=_place)), unknown, levels, len(factors))
+    return Components(values, tuple(sorted(blocks, key=_place)), unknown, levels, len(factors))
 
 
 def merged(structures: Iterable[tuple[Block, ...]]) -> tuple[Block, ...]:
@@ -131,7 +122,7 @@ def merged(structures: Iterable[tuple[Block, ...]]) -> tuple[Block, ...]:
 
 
 def allows(finer: tuple[Block, ...], coarser: tuple[Block, ...]) -> bool:
-    """Whether each block of `coarser` is a union of blocks of `finer`, and both hold the same components."""
+    """Whether both contain the same components and each block of `coarser` is a union of blocks of `finer`."""
     same = frozenset[str]().union(*finer) == frozenset[str]().union(*coarser)
     return same and all(any(block <= whole for whole in coarser) for block in finer)
 
@@ -142,7 +133,7 @@ class _Cells:
 
     Attributes:
         factors: shape (C, 4), numbered from 0 without gaps. mean: shape (C, D). noise: shape (C,), s_a^2 / n_a, 0 where unknown.
-        size: shape (C,), answers. sampling: mean of s_a^2, None where no prompt was answered twice or nothing is drawn.
+        size: shape (C,), answers. sampling: mean of s_a^2; None where no prompt was answered twice or answers are not sampled.
     """
 
     factors: Indices
@@ -158,7 +149,7 @@ class _Cells:
         first = np.zeros(len(kept), dtype=np.intp)
         first[cell[::-1]] = np.arange(len(cell))[::-1]
         size = np.bincount(cell, minlength=len(kept)).astype(np.float64)
-        # About their common mean, so that little is lost where differences of large sums are taken.
+        # Centred to keep digits where differences of large sums are taken.
         centred = answers - answers.mean(axis=0) if len(answers) else answers
         mean = _sums(cell, centred, len(kept)) / size[:, None]
         squares = np.bincount(cell, weights=np.square(centred - mean[cell]).sum(axis=1), minlength=len(kept))
@@ -168,17 +159,17 @@ class _Cells:
         within = np.divide(squares, size - 1, out=np.zeros_like(squares), where=several)
         sampling = float(within[several].mean())
         noise = np.where(several, within, sampling) / size
-        return cls(dense[first], mean, noise, size, 0.0 if sampling < NOTHING else sampling)
+        return cls(dense[first], mean, noise, size, 0.0 if sampling < NEGLIGIBLE else sampling)
 
 
-def _patterns(cells: _Cells, varying: Indices) -> tuple[NDArray[np.bool_], Floats, Floats]:
-    """Sort all pairs of prompts by which factors differ between them.
+def _patterns(cells: _Cells, varying: Indices) -> tuple[Bools, Floats, Floats]:
+    """Summarise all pairs of prompts by which factors differ.
 
-    Pairs that agree in a set of factors *at least* are pairs within groups, whose sums need no pair to be formed; pairs that agree
-    in exactly that set follow by inclusion and exclusion over larger sets.
+    Sums over pairs that agree in at least a set of factors come from groups, without forming pairs; those that agree in exactly
+    that set follow by inclusion and exclusion.
 
     Returns:
-        differ: shape (M, 4), for every pattern that has a pair. weight: shape (M,), its pairs. value: shape (M,), mean of d_ab.
+        differ: shape (M, 4), patterns with at least one pair. weight: shape (M,), pairs. value: shape (M,), mean of d_ab.
     """
     sets = [held for size in range(len(varying), -1, -1) for held in combinations(varying.tolist(), size)]
     exact: dict[tuple[int, ...], tuple[float, float]] = {}
@@ -196,7 +187,7 @@ def _patterns(cells: _Cells, varying: Indices) -> tuple[NDArray[np.bool_], Float
 
 
 def _within(cells: _Cells, held: tuple[int, ...]) -> tuple[float, float]:
-    """Return the number of pairs of prompts that agree in the factors `held`, and the sum of d over them.
+    """Return the number of pairs of prompts that agree in the factors `held`, and the sum of d over these pairs.
 
     Over the m prompts of a group, the sum over pairs of |a - b|^2 is m sum |a|^2 - |sum a|^2.
     """
@@ -209,7 +200,7 @@ def _within(cells: _Cells, held: tuple[int, ...]) -> tuple[float, float]:
     return float((size * (size - 1)).sum() / 2), float((size * squares - sums - (size - 1) * noise).sum() / 2)
 
 
-def _design(differ: NDArray[np.bool_], names: list[str]) -> Floats:
+def _design(differ: Bools, names: list[str]) -> Floats:
     """Return which components differ under each pattern, shape (M, number of names)."""
     several = differ[:, 1:].any(axis=1, keepdims=True)
     every = np.hstack([differ, several, np.ones((len(differ), 1), dtype=np.bool_)])
@@ -217,30 +208,30 @@ def _design(differ: NDArray[np.bool_], names: list[str]) -> Floats:
 
 
 def _solve(design: Floats, weight: Floats, value: Floats) -> tuple[Floats, Floats]:
-    """Return the shortest least-squares solution, and the projection on what the equations leave free (0 where all is known)."""
+    """Return the minimum-norm least-squares solution and the projection on the null space of the design."""
     count = design.shape[1]
     if not len(design):
         return np.zeros(count), np.eye(count)
     root = np.sqrt(weight / weight.sum())
     found = np.linalg.lstsq(design * root[:, None], value * root, rcond=None)[0]
-    # Which sums are known depends on the patterns that are there, not on how often: 0 and 1 make the rank clear.
+    # Identification depends on the patterns, not on their weights; entries of 0 and 1 make the rank clear.
     return found, np.eye(count) - np.linalg.pinv(design) @ design
 
 
 def _blocks(names: list[str], free: Floats) -> tuple[list[Block], Block]:
-    """Return the blocks whose sums are known, and the components that are in none."""
+    """Return the blocks with an identified sum, and the components in no such block."""
     structure = merged([tuple(frozenset({name, other}) for at, name in enumerate(names) for other in _tied(names, free, at))])
     known = [block for block in structure if np.abs(free @ np.array([name in block for name in names], dtype=np.float64)).max() < TINY]
     return known, frozenset(names).difference(*known)
 
 
 def _tied(names: list[str], free: Floats, at: int) -> list[str]:
-    """Return the component itself and those that the equations mix with it."""
+    """Return the component and those confounded with it."""
     return [name for place, name in enumerate(names) if place == at or abs(free[at, place]) > TINY]
 
 
 def _numbered(columns: Indices) -> Indices:
-    """Return one number for each row of whole numbers from 0, equal where rows are equal."""
+    """Return one number for each row of non-negative integers, equal where rows are equal."""
     number = np.zeros(len(columns), dtype=np.intp)
     for column in columns.T:
         number *= int(column.max(initial=0)) + 1

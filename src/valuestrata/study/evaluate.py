@@ -16,7 +16,7 @@ from valuestrata.report import write_audit, write_report
 from valuestrata.responses.reference_baselines import baselines_beside, kinds_of
 from valuestrata.responses.run.folder import Run
 from valuestrata.responses.run.identity import Identified
-from valuestrata.scores.plan import Declared, DeclaredRow, declared_rows
+from valuestrata.scores.plan import Declared, DeclaredComparison, declared_rows
 from valuestrata.scores.variance.by_model import variation
 from valuestrata.study.config import Study
 
@@ -104,7 +104,7 @@ def judge(
 class _OfThoseThere(Declared):
     """A declared plan of a study in which some run has no answers: it declares what it did, of the runs that are there."""
 
-    def rows(self, runs: Sequence[Identified], scheme: str, part: str, fold: int | None = None) -> list[DeclaredRow]:
+    def rows(self, runs: Sequence[Identified], scheme: str, part: str, fold: int | None = None) -> list[DeclaredComparison]:
         names = {run.name for run in runs}
         there = [planned for planned in self.plan.comparisons if {planned.run, planned.against} <= names]
         # An empty list would stand for the usual comparisons, which this plan does not declare.

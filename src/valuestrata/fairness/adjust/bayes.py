@@ -31,8 +31,7 @@ from valuestrata.errors import MissingExtraError
 from valuestrata.fairness.adjust.crossed_effects import FLAT, Fit, fit
 from valuestrata.fairness.adjust.difficulty import Difficulty
 from valuestrata.fairness.adjust.held_attributes import AdjustedGap, Adjustment, Design, Sampling, adjust_gaps, design_of, notes_of
-from valuestrata.scores.distances import Singles
-from valuestrata.scores.pairs import Floats
+from valuestrata.stats.arrays import Floats, Singles
 
 # The chains do not agree yet above the first, and hold too few independent draws under the second.
 RHAT, LEAST_DRAWS = 1.02, 200.0

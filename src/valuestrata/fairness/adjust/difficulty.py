@@ -39,7 +39,7 @@ from valuestrata.fairness.adjust.crossed_effects import FLAT, columns_of
 from valuestrata.fairness.estimate.national_pull import nation_of
 from valuestrata.scores.distances import padded
 from valuestrata.scores.layout import Layout
-from valuestrata.scores.pairs import Floats
+from valuestrata.stats.arrays import Floats
 
 # In the order in which they enter: of two that tell the same, the earlier one does.
 COVARIATES = ("modal_share", "off_nation", "distance", "label_certainty", "entropy", "log_n_eff")

@@ -25,8 +25,7 @@ import numpy as np
 from valuestrata.errors import UsageError
 from valuestrata.fairness.adjust.crossed_effects import FLAT, Fit, columns_of, fit
 from valuestrata.fairness.adjust.difficulty import NOTHING, Difficulty
-from valuestrata.scores.distances import Singles
-from valuestrata.scores.pairs import Floats
+from valuestrata.stats.arrays import Floats, Singles
 
 # A covariate enters if this share of its variance within items is its own beside strata and levels (a variance inflation of 5):
 # what goes with the levels can't be told from them. Covariates that go with one another do a gap no harm, up to `LEAST_NEW`.

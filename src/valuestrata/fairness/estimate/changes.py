@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from valuestrata.fairness.estimate.disparity import measures
-from valuestrata.scores.bootstrap import Replicates
-from valuestrata.scores.pairs import Floats
+from valuestrata.stats.arrays import Floats
+from valuestrata.stats.bootstrap import Replicates
 
 SPREADS = ("sd", "norm_range", "cv", "max_min", "theil", "gini")
 # Spreads in the metric's own unit, and those relative to its level.

@@ -4,7 +4,7 @@ A score of a subgroup, a gap between levels, a change between runs, the excess o
 
     estimate_k = sum_i x_ki / sum_i c_ki,    x_ki = sum_g w_kgi v_gi,
 
-linear in the values v of the pairs. Replicates are those of `scores.bootstrap`, additive over items and redrawn respondents and
+linear in the values v of the pairs. Replicates are those of `stats.bootstrap`, additive over items and redrawn respondents and
 corrected for what both count; the weights of items and the pairing with redraws are the layout's, so that all contrasts of all runs
 are paired, and a subgroup's score has here the interval that it has in the table of scores.
 
@@ -20,10 +20,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from valuestrata.scores.bootstrap import (
+from valuestrata.scores.layout import Values
+from valuestrata.scores.resampling import Resampler
+from valuestrata.stats.arrays import Floats, Indices, Singles
+from valuestrata.stats.bootstrap import (
     SHARED_DRAWS,
     Replicates,
-    Resampler,
     centred,
     freedom_of,
     scale_of,
@@ -31,10 +33,7 @@ from valuestrata.scores.bootstrap import (
     shrink,
     variance,
 )
-from valuestrata.scores.distances import Singles
-from valuestrata.scores.intervals import Interval, interval
-from valuestrata.scores.layout import Values
-from valuestrata.scores.pairs import Floats, Indices
+from valuestrata.stats.intervals import Interval, interval
 
 # Weights are in single precision: a contrast that is smaller than this in every replicate is 0.
 ROUNDING = 1e-6
@@ -153,7 +152,7 @@ class Contrast:
     """K contrasts with their replicates.
 
     Attributes:
-        replicates: as `scores.bootstrap` makes them; `pairs` holds sum_i c_ki. items: shape (K,), items behind each.
+        replicates: as `stats.bootstrap` makes them; `pairs` holds sum_i c_ki. items: shape (K,), items behind each.
         by_items: shape (K,), variance from items alone. extra: shape (K,), what redrawn respondents add to it.
     """
 
@@ -174,7 +173,7 @@ class Contrast:
 
 
 def contrast(resampler: Resampler, made: Parts) -> Contrast:
-    """Resample contrasts: see `scores.bootstrap` for the two ways and how they are put together."""
+    """Resample contrasts: see `stats.bootstrap` for the two ways and how they are put together."""
     counts = made.counts
     total = counts.sum(axis=1)
     items = (counts > 0).sum(axis=1).astype(np.float64)
@@ -220,7 +219,7 @@ def unit_grid(members: Floats, values: Floats) -> Floats:
 
 
 def judged(found: Contrast, confidence: float, low: float, high: float) -> Interval:
-    """Return intervals as `scores.intervals.interval` does, cut to low and high, with p-values that hold for few items.
+    """Return intervals as `stats.intervals.interval` does, cut to low and high, with p-values that hold for few items.
 
     p is the tail of Student's t with items - 1 degrees of freedom where that is larger. Claims among many need a tail far out,
     and the spread of few resampled items is known too badly for the normal tail to hold there: with 20 items it is a third

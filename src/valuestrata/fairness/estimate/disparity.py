@@ -33,7 +33,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from valuestrata.scores.pairs import Floats
+from valuestrata.stats.arrays import Floats
 
 # A mean or a range below this is rounding.
 NOTHING = 1e-12

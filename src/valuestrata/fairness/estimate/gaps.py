@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from valuestrata.fairness.estimate.contrasts import Weights, item_means
-from valuestrata.scores.pairs import Floats
+from valuestrata.stats.arrays import Floats
 
 # A difference below this is rounding: weights of contrasts have single precision.
 ROUNDING = 1e-6

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from valuestrata.fairness.estimate.contrasts import Contrast, Weights
 from valuestrata.fairness.estimate.nulls import Centred, Permuted
-from valuestrata.scores.pairs import Floats, Indices
+from valuestrata.stats.arrays import Floats, Indices
 
 NOTHING = 1e-12
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from valuestrata.fairness.estimate.contrasts import Weights
-from valuestrata.scores.pairs import Floats, Indices
+from valuestrata.stats.arrays import Floats, Indices
 
 # A cell of leverage above this decides its own levels' effects.
 ALONE = 1.0 - 1e-9

@@ -16,7 +16,7 @@ from valuestrata.dataset.subgroups import EVERYONE
 from valuestrata.dataset.tables import Dataset
 from valuestrata.scores.distances import padded
 from valuestrata.scores.layout import Layout, RunGrid
-from valuestrata.scores.pairs import Floats, Indices
+from valuestrata.stats.arrays import Floats, Indices
 
 # A share of people outside of the mode below this is rounding.
 NOTHING = 1e-12

@@ -11,7 +11,7 @@ from valuestrata.fairness.context import Population, Scored, Setting
 from valuestrata.fairness.estimate.contrasts import unit_grid
 from valuestrata.fairness.estimate.disparity import Corrected, corrected_variance, measures
 from valuestrata.fairness.estimate.nulls import Permuted, centre, permute, unit_scores
-from valuestrata.scores.pairs import Floats
+from valuestrata.stats.arrays import Floats
 
 
 @dataclass(frozen=True)

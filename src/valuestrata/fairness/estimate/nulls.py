@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from valuestrata.scores.pairs import Floats, Indices
+from valuestrata.stats.arrays import Floats, Indices
 
 
 @dataclass(frozen=True)

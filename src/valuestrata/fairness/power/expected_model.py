@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from valuestrata.errors import UsageError
 from valuestrata.scores.layout import Layout
-from valuestrata.scores.pairs import Floats
+from valuestrata.stats.arrays import Floats
 
 # Redraws behind the labels' covariances.
 LABEL_DRAWS = 500

@@ -30,7 +30,7 @@ from valuestrata.errors import InputDataError, UsageError, did_you_mean
 from valuestrata.fairness.power.expected_model import Expectation, covariances, expectation_of, freedom
 from valuestrata.frames import Column, Schema
 from valuestrata.scores.layout import lay_out
-from valuestrata.scores.pairs import Floats
+from valuestrata.stats.arrays import Floats
 
 # Expected scores where none is given: near the worst case of an accuracy, and a usual NMAE.
 EXPECTED: Mapping[str, float] = {"accuracy": 0.6, "nmae": 0.2}

@@ -12,9 +12,9 @@ from valuestrata.fairness.estimate.contrasts import judged
 from valuestrata.fairness.estimate.null_spread import Exchanged, nulls_of
 from valuestrata.fairness.tables.rows import Row, adjusted_holm, better_sign, joined, place
 from valuestrata.scores.aggregate import RANGES
-from valuestrata.scores.bootstrap import Replicates
-from valuestrata.scores.intervals import Interval, interval
-from valuestrata.scores.pairs import Floats, Indices
+from valuestrata.stats.arrays import Floats, Indices
+from valuestrata.stats.bootstrap import Replicates
+from valuestrata.stats.intervals import Interval, interval
 
 SPREADS_IN_ROWS = ("sd", "max_min", "norm_range", "cv", "theil", "gini", "variance_corrected")
 

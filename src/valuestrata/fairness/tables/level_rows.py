@@ -15,10 +15,10 @@ from valuestrata.fairness.estimate.gaps import Explained, Figure, common_pairs, 
 from valuestrata.fairness.estimate.national_pull import row_means
 from valuestrata.fairness.tables.rows import RATES, Row, adjusted_holm, joined, nulls, place, with_nan
 from valuestrata.scores.aggregate import RANGES
-from valuestrata.scores.intervals import Interval
 from valuestrata.scores.layout import Values
-from valuestrata.scores.multiple import benjamini_hochberg
-from valuestrata.scores.pairs import Floats
+from valuestrata.stats.arrays import Floats
+from valuestrata.stats.intervals import Interval
+from valuestrata.stats.multiple_testing import benjamini_hochberg
 
 
 def gap_rows(

@@ -12,8 +12,8 @@ from valuestrata.fairness.context import Setting
 from valuestrata.formatting import LOWER_IS_BETTER, percent
 from valuestrata.frames import Schema
 from valuestrata.scores.layout import RunGrid
-from valuestrata.scores.multiple import holm
-from valuestrata.scores.pairs import Floats
+from valuestrata.stats.arrays import Floats
+from valuestrata.stats.multiple_testing import holm
 
 # Shares of answers missing, and of pairs never asked, above which every row says so.
 MANY_MISSING = 0.1

@@ -11,11 +11,11 @@ from valuestrata.fairness.context import Setting
 from valuestrata.fairness.tables.rows import place, table
 from valuestrata.fairness.tables.schema import ERRS
 from valuestrata.scores.aggregate import RANGES
-from valuestrata.scores.intervals import interval
 from valuestrata.scores.layout import RunGrid
 from valuestrata.scores.schema import SCORES
 from valuestrata.scores.spread import Spread
 from valuestrata.scores.structure import spread_by_attribute
+from valuestrata.stats.intervals import interval
 
 
 def err_rows(setting: Setting, runs: Sequence[RunGrid]) -> pl.DataFrame:

@@ -16,9 +16,9 @@ from valuestrata.fairness.estimate.nulls import Permuted
 from valuestrata.fairness.tables.rows import Row, better_sign, joined, place
 from valuestrata.fairness.tables.schema import MEASURES
 from valuestrata.scores.aggregate import RANGES
-from valuestrata.scores.intervals import interval
 from valuestrata.scores.layout import RunGrid
-from valuestrata.scores.pairs import Floats
+from valuestrata.stats.arrays import Floats
+from valuestrata.stats.intervals import interval
 
 # Columns of GROUPS that are means of a covariate of `difficulty`.
 COVARIATES = {"modal_share": "mode_share", "entropy": "entropy", "distance": "distance"}

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from valuestrata.openended.text.groups import blocks_of
 from valuestrata.openended.text.schema import MARKERS
 from valuestrata.openended.text.words import STOP_WORDS, words_of
-from valuestrata.scores.multiple import benjamini_hochberg
+from valuestrata.stats.multiple_testing import benjamini_hochberg
 
 Floats = NDArray[np.float64]
 # Uses in the prior, as a share of those in the run: a word has a tenth of its own uses to overcome on either side.

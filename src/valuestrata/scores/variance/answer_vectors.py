@@ -12,8 +12,8 @@ from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError
 from valuestrata.responses.run.identity import Answered
 from valuestrata.responses.run.schema import RESPONSES
-from valuestrata.scores.pairs import Floats, Indices
-from valuestrata.stats.variance_components import FACTORS, Parts, decompose
+from valuestrata.stats.arrays import Floats, Indices
+from valuestrata.stats.variance_components import FACTORS, Components, decompose
 
 _READ = ("pair_id", "item", "subgroup", "elicitation", *FACTORS[1:], "answer", "status", "option_probs")
 
@@ -28,7 +28,7 @@ class ItemParts:
 
     item: str
     topic: str | None
-    parts: Parts
+    parts: Components
     subgroups: frozenset[str]
     missing: int
 

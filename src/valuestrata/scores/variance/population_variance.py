@@ -12,8 +12,8 @@ from valuestrata.dataset.gold import unpack_share_draws
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError
 from valuestrata.scores.distances import padded
-from valuestrata.scores.pairs import Floats
 from valuestrata.scores.variance.answer_vectors import spots
+from valuestrata.stats.arrays import Floats
 
 EVERYBODY = "all"
 

@@ -37,14 +37,13 @@ import polars as pl
 
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import UsageError, did_you_mean
-from valuestrata.frames import Column as Field
-from valuestrata.frames import Schema
+from valuestrata.frames import Column, Schema
 from valuestrata.responses.run.identity import Answered, run_identity
 from valuestrata.scores.aggregate import check_call
-from valuestrata.scores.pairs import Indices
 from valuestrata.scores.variance.answer_vectors import ItemParts, items_of, responses_of
-from valuestrata.scores.variance.item_resampling import Column, Items
 from valuestrata.scores.variance.population_variance import Between, People
+from valuestrata.stats.arrays import Indices
+from valuestrata.stats.item_resampling import ItemResamples, ItemValues
 from valuestrata.stats.variance_components import COMBINATION, COMPONENTS, INTERACTION, PRESENTATION, SAMPLE, Block, allows, merged, name_of
 
 BY = ("all", "topic", "item")
@@ -58,23 +57,23 @@ ENOUGH_ITEMS = 0.8
 VARIANCE = Schema(
     "variance",
     {
-        "run": Field(pl.String, "names of the runs, joined by +"),
-        "elicitation": Field(pl.String, "readout"),
-        "by": Field(pl.String, "all, topic or item"),
-        "key": Field(pl.String, "which one of them"),
-        "component": Field(pl.String, "persona, order, ..., a joint name, total, gold or gold modes"),
-        "against": Field(pl.String, "component that is subtracted, null for a plain component"),
-        "variance": Field(pl.Float64, "mean over items, not cut at 0; null where the design does not tell it"),
-        "ci_low": Field(pl.Float64, "lower end of its interval over items"),
-        "ci_high": Field(pl.Float64, "upper end"),
-        "share": Field(pl.Float64, "part of the sum of components above 0, itself never below 0; with `against`: component / against"),
-        "share_low": Field(pl.Float64, "lower end"),
-        "share_high": Field(pl.Float64, "upper end"),
-        "levels": Field(pl.Float64, "levels behind it, mean over items: personas, orders, ..., prompts, answers a prompt"),
-        "items": Field(pl.Int64, "items it is a mean of"),
-        "responses": Field(pl.Int64, "answers behind it"),
-        "missing": Field(pl.Int64, "responses without an answer to these items, left out"),
-        "note": Field(pl.String, "why it is null, or what to know"),
+        "run": Column(pl.String, "names of the runs, joined by +"),
+        "elicitation": Column(pl.String, "readout"),
+        "by": Column(pl.String, "all, topic or item"),
+        "key": Column(pl.String, "which one of them"),
+        "component": Column(pl.String, "persona, order, ..., a joint name, total, gold or gold modes"),
+        "against": Column(pl.String, "component that is subtracted, null for a plain component"),
+        "variance": Column(pl.Float64, "mean over items, not cut at 0; null where the design does not tell it"),
+        "ci_low": Column(pl.Float64, "lower end of its interval over items"),
+        "ci_high": Column(pl.Float64, "upper end"),
+        "share": Column(pl.Float64, "part of the sum of components above 0, itself never below 0; with `against`: component / against"),
+        "share_low": Column(pl.Float64, "lower end"),
+        "share_high": Column(pl.Float64, "upper end"),
+        "levels": Column(pl.Float64, "levels behind it, mean over items: personas, orders, ..., prompts, answers a prompt"),
+        "items": Column(pl.Int64, "items it is a mean of"),
+        "responses": Column(pl.Int64, "answers behind it"),
+        "missing": Column(pl.Int64, "responses without an answer to these items, left out"),
+        "note": Column(pl.String, "why it is null, or what to know"),
     },
 )
 
@@ -132,7 +131,7 @@ def variance(
         items = items_of(dataset, pl.concat(kept.values()), drawn=drawn)
         # Once for all keys that an item stands under.
         gold: list[Mapping[str, Between | None]] = [dict(zip(GOLD, people.both(item.item, item.subgroups), strict=True)) for item in items]
-        resamples = Items(len(items), bootstrap, seed, confidence)
+        resamples = ItemResamples(len(items), bootstrap, seed, confidence)
         rows = [row for key in _keys(items, by) for row in _Key(*key, items, gold, resamples).rows()]
         frames.append(VARIANCE.frame([{"run": " + ".join(kept), "elicitation": readout, **row} for row in rows]))
     return pl.concat(frames) if frames else VARIANCE.empty()
@@ -203,7 +202,7 @@ class _Key:
         places: Indices,
         items: Sequence[ItemParts],
         gold: Sequence[Mapping[str, Between | None]],
-        resamples: Items,
+        resamples: ItemResamples,
     ) -> None:
         mine = [items[place] for place in places]
         self._blocks = reference(mine)
@@ -211,7 +210,7 @@ class _Key:
         self._places, self._items = places[used], [item for item, is_used in zip(mine, used, strict=True) if is_used]
         self._left_out, self._resamples = len(mine) - len(self._items), resamples
         self._where: dict[str, Any] = {"by": by, "key": key}
-        self._columns = {name_of(block): Column(np.array([item.parts.of(block) for item in self._items])) for block in self._blocks}
+        self._columns = {name_of(block): ItemValues(np.array([item.parts.of(block) for item in self._items])) for block in self._blocks}
         self._gold = {name: [gold[place][name] for place in self._places] for name in GOLD}
         self._columns |= {name: column for name, found in self._gold.items() if (column := _column(found)) is not None}
 
@@ -234,7 +233,7 @@ class _Key:
         measured = self._measured(self._columns[component]) if against is None and component in self._columns else {}
         return self._where | {"component": component, "against": against} | answered | measured
 
-    def _measured(self, column: Column) -> dict[str, Any]:
+    def _measured(self, column: ItemValues) -> dict[str, Any]:
         low, high = self._resamples.mean(column, self._places) or (None, None)
         return {"variance": column.mean, "ci_low": low, "ci_high": high}
 
@@ -243,7 +242,7 @@ class _Key:
         above = [self._columns[name].values for name in names if self._columns[name].mean > 0]
         if not above:
             return {}
-        whole = Column(np.sum(above, axis=0))
+        whole = ItemValues(np.sum(above, axis=0))
         found: dict[str, dict[str, Any]] = {}
         for name in names:
             column = self._columns[name]
@@ -252,8 +251,8 @@ class _Key:
                 found[name] |= dict(zip(("share_low", "share_high"), np.clip(ends, 0.0, 1.0).tolist(), strict=True))
         return found
 
-    def _total(self) -> Column:
-        return Column(np.sum([self._columns[name_of(block)].values for block in self._blocks], axis=0))
+    def _total(self) -> ItemValues:
+        return ItemValues(np.sum([self._columns[name_of(block)].values for block in self._blocks], axis=0))
 
     def _levels(self, name: str) -> float | None:
         drawn = any(SAMPLE in block for block in self._blocks)
@@ -313,11 +312,11 @@ class _Key:
             yield row
 
 
-def _column(found: Sequence[Between | None]) -> Column | None:
+def _column(found: Sequence[Between | None]) -> ItemValues | None:
     """Return the variances between people of all items; None unless every item has one."""
     known = [one for one in found if one is not None]
     if not known or len(known) < len(found):
         return None
     values = np.array([one.value for one in known])
     redraws = [one.redraws for one in known if one.redraws is not None]
-    return Column(values, np.stack(redraws, axis=1) if len(redraws) == len(known) else None)
+    return ItemValues(values, np.stack(redraws, axis=1) if len(redraws) == len(known) else None)

@@ -1,0 +1,217 @@
+"""Two-way bootstrap: items are resampled and respondents are redrawn.
+
+**Replicates.** With I_b the statistic under item weights b and the observed gold, and R_d the statistic with every item once
+under redraw d of the respondents,
+
+    replicate_b = estimate + (I_b - mean I) + k (R_d(b) - mean R).
+
+Item weights are multinomial. A random pairing d(b) uses every redraw equally often. Both terms are centred: a redraw repeats the
+sampling noise of the survey, which shifts a score as well as spreading it, and only the spread belongs in the interval.
+
+**Variance.** Let C be the covariance of an item's noise with itself (own) and with other items (other) over redraws, and n the
+number of items. Item resampling contains (C_own - C_other) / n of the noise, and the redraws contain C_own / n + C_other (1 - 1/n).
+Their sum counts S = (C_own - C_other) / n twice (Owen 2007, The pigeonhole bootstrap, Annals of Applied Statistics 1:386-411).
+S is measured on the redraws (`shared_variance`), and k <= 1 (`shrink`) is such that
+
+    Var = max(Var_I, Var_R, Var_I + Var_R - S).
+
+The maximum errs on the wide side, by 6 % of a standard error in simulations where respondents have little in common across items.
+
+**Few items.** Var_I is scaled by n / (n - 1). The degrees of freedom of the total variance are about (n - 1) (Var / Var_I)^2
+(Satterthwaite 1946, Biometrics Bulletin 2:110-114, with the variance of the redraws taken as known); `intervals` uses them for
+Student's t. Without this, intervals over 24 items cover 93.8 % instead of 95 %.
+
+**Contract.** Other packages build their own statistics on these arrays and may rely on the following.
+
+- *Keys.* A key is one reported number: a subgroup, a topic, a contrast. N keys share one bootstrap. The first M <= N are
+  resampled over items. The last N - M are single items, which cannot be resampled and move only with the redraws.
+- *Shapes.* B replicates, D redraws of respondents, D' <= min(D, `SHARED_DRAWS`) of them kept by item, I items.
+- *NaN in `estimate`*: the key has no data. Its intervals are NaN.
+- *NaN in `by_items` or `values`*: this replicate contains none of the key's items. It is left out of quantiles and variances.
+- *Infinite `values`*: a ratio whose denominator is not above 0 in this replicate. It counts as an extreme replicate; an interval
+  that reaches it has no ends, and the key has neither se nor p.
+- *`known` False*: nothing could be resampled (a single item without redraws, or fewer than `ENOUGH_ITEMS` identical items), so
+  identical replicates do not mean certainty. Intervals are NaN whatever `values` contains.
+- *`freedom`*: degrees of freedom of the replicates' variance; infinite where it is known without sampling items, None where it is
+  not worked out (ratios). Intervals are widened by Student's t over the normal; None counts as infinite.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+
+from valuestrata.stats.arrays import NEGLIGIBLE, Array, Bools, Floats, Indices, Singles
+
+# The variance counted twice is a mean over items, for which few redraws are enough.
+SHARED_DRAWS = 100
+# Fewer items than this with identical values have no interval.
+ENOUGH_ITEMS = 5
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How sums over pairs move when respondents are redrawn.
+
+    Attributes:
+        sums: shape (D, N), deviations of each key's sum from its mean over the redraws.
+        by_item: shape (D', M, I), the same by item, for the first redraws.
+        order: shape (B,), which redraw is paired with which replicate.
+    """
+
+    sums: Floats
+    by_item: Singles
+    order: Indices
+
+
+@dataclass(frozen=True)
+class ResampledSum:
+    """A sum over items (or a mean, a sum over `unit`) and how it moves.
+
+    Attributes:
+        estimate: shape (N,). unit: shape (N,), what the sums are divided by to give the estimate.
+        by_items: shape (B, M), I_b - mean I, scaled for few items.
+        people: deviations under redrawn respondents, None without noise of respondents.
+        rows: shape (M, I), the sums by item.
+    """
+
+    estimate: Floats
+    unit: Floats
+    by_items: Floats
+    people: Noise | None
+    rows: Floats
+
+    def redraws(self, draws: int = 1) -> Floats:
+        """Return R_d - mean R, shape (D, N); zeros of shape (draws, N) without noise of respondents."""
+        return np.zeros((draws, len(self.estimate))) if self.people is None else self.people.sums / self.unit
+
+
+@dataclass(frozen=True)
+class ResampledMean(ResampledSum):
+    """A mean over pairs and how it moves; its `unit` is the number of pairs, at least 1.
+
+    Attributes:
+        pairs: shape (N,), pairs in the mean. items: shape (N,), items with such a pair.
+        counts: shape (M, I), pairs by item.
+        exact: True where redrawn respondents cannot change the statistic, so missing redraws are no missing information.
+    """
+
+    pairs: Floats
+    items: Floats
+    counts: Floats
+    exact: bool
+
+    def replicates(self) -> Replicates:
+        """Combine item resampling and redraws."""
+        number = len(self.counts)
+        values = np.zeros((len(self.by_items), len(self.estimate)))
+        values += self.estimate
+        between, people = np.zeros(len(self.estimate)), np.zeros(len(self.estimate))
+        between[:number] = variance(self.by_items)
+        if self.people is not None:
+            redraws = self.redraws()
+            shared = np.zeros(len(self.estimate))
+            by_item = self.people.by_item
+            scale = scale_of(self.items[:number]) / self.unit[:number]
+            shared[:number] = shared_variance(by_item, by_item, self.counts) * scale**2
+            redraws *= shrink(between, variance(redraws), shared)
+            values += redraws[self.people.order]
+            people = variance(redraws)
+        values[:, :number] += self.by_items
+        # A few items that happen to be identical do not show how much items vary.
+        identical = (self.items > 1) & (self.items < ENOUGH_ITEMS) & (between <= NEGLIGIBLE**2) & ~np.bool_(self.exact)
+        known = (self.items > 1) | (self.people is not None) | self.exact
+        return Replicates(self.estimate, values, self.pairs, known & ~identical, freedom_of(self.items, between, people))
+
+
+@dataclass(frozen=True)
+class Replicates:
+    """Estimates and their bootstrap replicates; the module's docstring defines NaN, infinity, `known` and `freedom`.
+
+    Attributes:
+        estimate: shape (N,). values: shape (B, N). pairs: shape (N,), pairs behind each estimate.
+        known: shape (N,). freedom: shape (N,), or None.
+    """
+
+    estimate: Floats
+    values: Floats
+    pairs: Floats
+    known: Bools
+    freedom: Floats | None = None
+
+    def minus(self, other: Replicates) -> Replicates:
+        """Subtract replicate by replicate; infinite where either side is."""
+        unbounded = np.isinf(self.values) | np.isinf(other.values)
+        values = np.full(self.values.shape, np.inf)
+        np.subtract(self.values, other.values, out=values, where=~unbounded)
+        return Replicates(self.estimate - other.estimate, values, self.pairs, self.known & other.known)
+
+
+def shared_variance(left: Singles, right: Singles, rows: Floats) -> Floats:
+    """Return the variance that both ways of resampling contain, for a ratio of sums; shape (M,).
+
+    With x_di an item's deviation in redraw d and w_i its part of the denominator, the residual x_di - w_i sum_i x_di / sum_i w_i
+    is the noise that items do not share. The result is the sum over items of its squares (of its products, where left and right
+    differ), averaged over redraws; 0 with fewer than two redraws.
+
+    Args:
+        left, right: shape (D', M, I), deviations of sums by item, centred over redraws.
+        rows: shape (M, I), the denominator by item.
+    """
+    draws = len(left)
+    if draws < 2:
+        return np.zeros(len(rows))
+    weights = rows.astype(np.float32)
+    total = weights.sum(axis=1)
+    total = np.where(np.abs(total) > NEGLIGIBLE, total, np.inf)
+    squares = np.einsum("ki,ki->k", weights, weights) / total**2
+    sums = [x.sum(axis=2) for x in (left, right)]
+    crossed = [np.einsum("dki,ki->dk", x, weights) / total for x in (left, right)]
+    products = np.einsum("dki,dki->dk", left, right)
+    products += sums[0] * sums[1] * squares - sums[0] * crossed[1] - sums[1] * crossed[0]
+    return products.sum(axis=0).astype(np.float64) / (draws - 1)
+
+
+def shrink(items: Floats, people: Floats, shared: Floats) -> Floats:
+    """Return k in 0..1, the factor on the redraws; shape (N,).
+
+    Args:
+        items, people: shape (N,), variances from items and from redraws. shared: shape (N,), variance that both contain.
+    """
+    target = np.maximum(np.maximum(items, people), items + people - shared)
+    part = np.divide(target - items, people, out=np.ones_like(people), where=people > NEGLIGIBLE**2)
+    return np.sqrt(np.clip(part, 0.0, 1.0))
+
+
+def scale_of(items: Floats) -> Floats:
+    """Return sqrt(n / (n - 1)) for n items; 0 for a single item, which cannot be resampled."""
+    return np.sqrt(np.where(items > 1, items / np.maximum(items - 1.0, 1.0), 0.0))
+
+
+def freedom_of(items: Floats, between: Floats, people: Floats) -> Floats:
+    """Return Satterthwaite's degrees of freedom of a sum of two variances, (n - 1) ((between + people) / between)^2; shape (N,).
+
+    Args:
+        items: shape (N,). between: shape (N,), variance estimated from the items. people: shape (N,), variance taken as known.
+    """
+    share = np.divide(between, between + people, out=np.zeros_like(between), where=between > NEGLIGIBLE**2)
+    return np.where(share > 0, np.maximum(items - 1.0, 1.0) / np.maximum(share, 1e-6) ** 2, np.inf)
+
+
+def variance(values: Floats) -> Floats:
+    """Return the sample variance over the first axis, NaN left out; 0 with fewer than two values."""
+    known = ~np.isnan(values)
+    number = known.sum(axis=0)
+    filled = np.where(known, values, 0.0)
+    mean = filled.sum(axis=0) / np.maximum(number, 1)
+    squares = np.square(np.where(known, filled - mean, 0.0)).sum(axis=0)
+    return np.where(number > 1, squares / np.maximum(number - 1, 1), 0.0)
+
+
+def centred(values: Array) -> Array:
+    """Subtract the mean over the first axis, NaN left out."""
+    known = ~np.isnan(values)
+    mean = np.where(known, values, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    return cast(Array, np.subtract(values, mean, dtype=values.dtype))

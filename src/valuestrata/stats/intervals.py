@@ -1,0 +1,115 @@
+"""Confidence intervals, standard errors and p-values from bootstrap replicates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from valuestrata.stats.arrays import NEGLIGIBLE, Floats, Indices
+from valuestrata.stats.bootstrap import Replicates, variance
+
+# With fewer replicates than this beyond 0 their share is too coarse; the tail of Student's t is used where it is smaller.
+ENOUGH_BEYOND = 10
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Estimates with intervals, each of shape (N,), NaN where undefined.
+
+    Attributes:
+        estimate, low, high: the statistic and its confidence interval.
+        se: standard deviation of the replicates. p: two-sided p-value of the statistic being 0.
+        pairs: pairs behind the estimate.
+    """
+
+    estimate: Floats
+    low: Floats
+    high: Floats
+    se: Floats
+    p: Floats
+    pairs: Floats
+
+
+def interval(replicates: Replicates, confidence: float, low: float, high: float) -> Interval:
+    """Return percentile intervals, cut to the range of the statistic, with standard errors and p-values.
+
+    Percentiles are moved t / z times as far from the estimate (t and z: quantiles of Student's t with the replicates' degrees of
+    freedom and of the normal). `se` is that of the unmoved replicates. `stats.bootstrap` defines NaN and infinite replicates.
+
+    p inverts the interval: twice the share of moved replicates beyond 0, with 1 added to both counts. Where fewer than
+    `ENOUGH_BEYOND` are beyond 0, p is the tail of Student's t at estimate / se if that is smaller, so the number of replicates
+    does not limit adjusted p-values. Constant replicates give p = 1 at 0, otherwise NaN.
+
+    Args:
+        replicates: of one statistic. confidence: in 0..1. low, high: range of the statistic.
+    """
+    estimate, values = replicates.estimate, replicates.values
+    unknown = np.full_like(estimate, np.nan)
+    if len(values) == 0:
+        return Interval(estimate, unknown, unknown, unknown, unknown, replicates.pairs)
+    ordered = np.sort(np.ascontiguousarray(values.T), axis=1)
+    known = len(values) - np.isnan(ordered).sum(axis=1)
+    freedom = np.full_like(estimate, np.inf) if replicates.freedom is None else replicates.freedom
+    wider = stretch(freedom, confidence)
+    ends = [_stretched(_quantile(ordered, known, share), estimate, wider) for share in ((1 - confidence) / 2, (1 + confidence) / 2)]
+    defined = np.isfinite(ends[0]) & np.isfinite(ends[1]) & np.isfinite(estimate) & replicates.known
+    finite = defined & ~np.isinf(ordered).any(axis=1)
+    se = np.where(finite, np.sqrt(variance(np.where(finite, values, 0.0))), np.nan)
+    return Interval(
+        estimate=estimate,
+        # Percentiles of a skewed statistic may miss the estimate; the interval always contains it.
+        low=np.where(defined, np.clip(np.minimum(ends[0], estimate), low, high), np.nan),
+        high=np.where(defined, np.clip(np.maximum(ends[1], estimate), low, high), np.nan),
+        se=se,
+        p=np.where(finite, _p(estimate, _stretched(ordered.T, estimate, wider).T, known, se, freedom), np.nan),
+        pairs=replicates.pairs,
+    )
+
+
+def percentile_ends(estimate: float, replicates: Floats, wider: float, confidence: float) -> tuple[float, float]:
+    """Return the interval of one number: percentiles of its finite replicates, moved `wider` times as far from the estimate."""
+    moved = estimate + wider * (np.quantile(replicates, [(1 - confidence) / 2, (1 + confidence) / 2]) - estimate)
+    return float(min(moved[0], estimate)), float(max(moved[1], estimate))
+
+
+def stretch(freedom: Floats, confidence: float) -> Floats:
+    """Return the quantile of Student's t over that of the normal, at a two-sided confidence; 1 where `freedom` is infinite."""
+    from scipy.special import ndtri, stdtrit
+
+    share = (1 + confidence) / 2
+    return np.where(np.isinf(freedom), 1.0, stdtrit(np.where(np.isinf(freedom), 1.0, freedom), share) / ndtri(share))
+
+
+def _stretched(values: Floats, estimate: Floats, wider: Floats) -> Floats:
+    """Move values `wider` times as far from the estimate; unchanged where that is 1 or where they are infinite."""
+    moved = np.where(wider == 1, 0.0, (wider - 1) * np.where(np.isfinite(values), values - estimate, 0.0))
+    return values + moved
+
+
+def _p(estimate: Floats, ordered: Floats, known: Indices, se: Floats, freedom: Floats) -> Floats:
+    from scipy.special import ndtr, stdtr
+
+    below, above = ((side & ~np.isnan(ordered)).sum(axis=1) for side in (ordered <= NEGLIGIBLE, ordered >= -NEGLIGIBLE))
+    beyond = np.minimum(below, above)
+    counted = np.minimum(2.0 * (beyond + 1) / (known + 1), 1.0)
+    constant = ~(se > NEGLIGIBLE)
+    z = np.nan_to_num(np.abs(estimate) / np.where(constant, np.inf, se))
+    tail = 2.0 * np.where(np.isinf(freedom), ndtr(-z), stdtr(np.where(np.isinf(freedom), 1.0, freedom), -z))
+    p = np.where(beyond < ENOUGH_BEYOND, np.minimum(counted, tail), counted)
+    return np.where(constant, np.where(np.abs(estimate) <= NEGLIGIBLE, 1.0, np.nan), p)
+
+
+def _quantile(ordered: Floats, known: Indices, share: float) -> Floats:
+    """Return a quantile of each row, with linear interpolation; rows are sorted, their `known` values before any NaN.
+
+    Unlike numpy's nanquantile it interpolates between equal infinities.
+    """
+    place = share * np.maximum(known - 1, 0)
+    below = np.floor(place).astype(np.intp)
+    above = np.minimum(below + 1, np.maximum(known - 1, 0))
+    rows = np.arange(len(ordered))
+    left, right = ordered[rows, below], ordered[rows, above]
+    part = place - below
+    with np.errstate(invalid="ignore"):
+        return np.where((part == 0) | (left == right), left, left + (right - left) * part)

@@ -11,11 +11,12 @@ from typing import Annotated
 import typer
 
 from valuestrata.cli.ask import ask
+from valuestrata.cli.audit import audit_, power_
 from valuestrata.cli.data import build, codebook_draft, describe, landscape, leakage, simulate
 from valuestrata.cli.open_answers import open_group
 from valuestrata.cli.output import say
 from valuestrata.cli.runs import collect, import_
-from valuestrata.cli.score import audit_, power_, report, score_, variance_
+from valuestrata.cli.score import report, score_, variance_
 from valuestrata.cli.study import demo, run
 from valuestrata.cli.tune import card_, forgetting_, tune_
 from valuestrata.cli.tune_export import job_app, tune_export
@@ -52,7 +53,7 @@ def make_app() -> typer.Typer:
     app.command("score", short_help="Score runs, with intervals, baselines and verdicts.")(score_)
     app.command("variance", short_help="What moves a model's answers: persona, order, template, sampling.")(variance_)
     app.command("audit", short_help="Who is served worse, beyond noise and difficulty.")(audit_)
-    app.command("power", short_help="Which gaps an audit could see, from the gold alone.")(power_)
+    app.command("power", short_help="Which gaps an audit could detect.")(power_)
     app.command(short_help="Write report.html and its tables.")(report)
     app.command(short_help="Write a survey with planted effects.")(simulate)
     codebook.command("draft", short_help="Draft one from a labelled file.")(codebook_draft)

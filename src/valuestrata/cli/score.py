@@ -1,4 +1,4 @@
-"""Commands that judge runs."""
+"""Commands that score runs and report on them."""
 
 from __future__ import annotations
 
@@ -10,20 +10,16 @@ import typer
 from valuestrata.cli.options import (
     Against,
     AsJson,
-    AuditFolder,
     Baselines,
     Bootstrap,
     DatasetFolder,
     Fold,
-    Metrics,
     Part,
-    Permutations,
-    Published,
     RunFolders,
     Split,
     TrainOn,
 )
-from valuestrata.cli.output import differences, headline, print_json, say, say_unmatched, verdict_lines, words
+from valuestrata.cli.output import differences, headline, print_json, say, say_unmatched, verdict_lines
 from valuestrata.errors import UsageError
 
 if TYPE_CHECKING:
@@ -126,98 +122,6 @@ def variance_(
     print_variance(table, Console())
 
 
-def audit_(
-    dataset: DatasetFolder,
-    runs: RunFolders,
-    against: Against = None,
-    split: Split = "paper",
-    part: Part = "test",
-    fold: Fold = None,
-    metrics: Metrics = "accuracy,nmae",
-    permutations: Permutations = 2000,
-    bootstrap: Bootstrap = 1000,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of permutations and bootstrap.")] = 0,
-    baselines: Baselines = "cheap",
-    train_on: TrainOn = None,
-    published: Published = None,
-    mixed: Annotated[
-        str, typer.Option("--mixed", help="Estimate of gaps at equal difficulty: penalised, or bayes (minutes a metric; needs an extra).")
-    ] = "penalised",
-    output: AuditFolder = None,
-    as_json: AsJson = False,
-) -> None:
-    """Say who is served worse: how much is noise, how much is difficulty, and what a change of model did to it.
-
-    With --against RUN every run is compared with that one, before and after. Under --json stand `verdicts` and every table.
-    docs/auditing.md says what each means.
-    """
-    from valuestrata.claims.fairness import metrics_worth_auditing
-    from valuestrata.fairness import audit, check_mixed
-    from valuestrata.report import audit_frames, write_audit
-
-    check_mixed(mixed)
-    data, judged = _beside(dataset, runs, split, part, fold, baselines, train_on)
-    wanted = metrics_worth_auditing(judged, words(metrics))
-    found = audit(
-        data,
-        judged,
-        split=split,
-        part=part,
-        fold=fold,
-        against=against,
-        metrics=wanted,
-        permutations=permutations,
-        bootstrap=bootstrap,
-        seed=seed,
-        published=_published(published or []),
-        mixed=mixed,
-    )
-    frames = audit_frames(data, judged, found)
-    if output is not None:
-        say(f"Audit: {write_audit(data, judged, found, output, verdicts=frames['verdicts'])}")
-    if as_json:
-        print_json({name: frame.to_dicts() for name, frame in frames.items()})
-    else:
-        from rich.console import Console
-
-        from valuestrata.report import print_audit
-
-        print_audit(data, judged, found, frames["verdicts"], Console())
-
-
-def power_(
-    dataset: DatasetFolder,
-    items: Annotated[int | None, typer.Option("--items", min=1, help="How many items will be asked; all of the part if left out.")] = None,
-    effect: Annotated[float, typer.Option("--effect", help="Gap asked about, in units of the metric.")] = 0.05,
-    split: Split = "paper",
-    part: Part = "test",
-    fold: Fold = None,
-    metric: Annotated[str, typer.Option("--metric", help="accuracy or nmae.")] = "accuracy",
-    expected: Annotated[
-        float | None, typer.Option("--expected", help="Score expected of the model; near the worst case if left out.")
-    ] = None,
-    alpha: Annotated[float, typer.Option("--alpha", help="Level of the claims.")] = 0.05,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the simulation.")] = 0,
-    as_json: AsJson = False,
-) -> None:
-    """Say which gaps an audit could see, from the gold alone, before a model is asked."""
-    from valuestrata.dataset.tables import load_dataset
-    from valuestrata.fairness.power.power import power
-
-    data = load_dataset(dataset)
-    found = power(
-        data, items=items, effect=effect, split=split, part=part, fold=fold, alpha=alpha, metric=metric, expected=expected, seed=seed
-    )
-    if as_json:
-        print_json({"power": found.to_dicts()})
-        return
-    from rich.console import Console
-
-    from valuestrata.report import print_power
-
-    print_power(found, Console())
-
-
 def _check_table(output: Path | None) -> None:
     if output is not None and output.suffix not in (".csv", ".parquet"):
         raise UsageError(f"-o {output}: the table is written as .csv or .parquet; give one of these endings.")
@@ -234,21 +138,10 @@ def _write_table(table: pl.DataFrame, output: Path | None) -> None:
         write_text(output, table.write_csv())
 
 
-def _published(entries: list[str]) -> dict[str, str]:
-    """Read RUN=MODEL of --published."""
-    found: dict[str, str] = {}
-    for entry in entries:
-        run, equals, model = entry.partition("=")
-        if not equals or not run or not model:
-            raise UsageError(f"--published {entry!r}: expected RUN=MODEL, such as tuned='Qwen2.5-7B tuned'.")
-        found[run] = model
-    return found
-
-
-def _beside(
+def with_baselines(
     dataset: Path, runs: list[Path], split: str, part: str, fold: int | None, baselines: str, train_on: Path | None
 ) -> tuple[Dataset, list[Run]]:
-    """Load runs and put the baselines beside them; the runs come first, in the order given."""
+    """Load runs and add the reference baselines; the runs come first, in the given order."""
     from valuestrata.dataset.tables import DISJOINT, load_dataset
     from valuestrata.responses.reference_baselines import baselines_beside, check_training, kinds_of
     from valuestrata.responses.run.folder import check_same_dataset, load_run
@@ -287,6 +180,6 @@ def _assessed(
     """Load runs, put the baselines beside them and assess all; the runs come first, in the order given."""
     from valuestrata.assessment import assess
 
-    data, loaded = _beside(dataset, runs, split, part, fold, baselines, train_on)
+    data, loaded = with_baselines(dataset, runs, split, part, fold, baselines, train_on)
     found = assess(data, loaded, split=split, part=part, fold=fold, against=against, bootstrap=bootstrap, seed=seed)
     return data, loaded, found

@@ -1,0 +1,130 @@
+"""Commands that audit fairness and plan an audit."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from valuestrata.cli.options import (
+    Against,
+    AsJson,
+    AuditFolder,
+    Baselines,
+    Bootstrap,
+    DatasetFolder,
+    Fold,
+    Metrics,
+    Part,
+    Permutations,
+    Published,
+    RunFolders,
+    Split,
+    TrainOn,
+)
+from valuestrata.cli.output import print_json, say, words
+from valuestrata.cli.score import with_baselines
+from valuestrata.errors import UsageError
+
+
+def audit_(
+    dataset: DatasetFolder,
+    runs: RunFolders,
+    against: Against = None,
+    split: Split = "paper",
+    part: Part = "test",
+    fold: Fold = None,
+    metrics: Metrics = "accuracy,nmae",
+    permutations: Permutations = 2000,
+    bootstrap: Bootstrap = 1000,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of permutations and bootstrap.")] = 0,
+    baselines: Baselines = "cheap",
+    train_on: TrainOn = None,
+    published: Published = None,
+    mixed: Annotated[
+        str, typer.Option("--mixed", help="Estimate of gaps at equal difficulty: penalised, or bayes (minutes a metric; needs an extra).")
+    ] = "penalised",
+    output: AuditFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Test whether subgroups are served worse, beyond noise and difficulty.
+
+    With --against RUN, every other run is also compared with that one. --json prints the claims (`verdicts`) and every table;
+    docs/auditing.md describes them.
+    """
+    from valuestrata.claims.fairness import metrics_worth_auditing
+    from valuestrata.fairness import audit, check_mixed
+    from valuestrata.report import audit_frames, write_audit
+
+    check_mixed(mixed)
+    data, judged = with_baselines(dataset, runs, split, part, fold, baselines, train_on)
+    wanted = metrics_worth_auditing(judged, words(metrics))
+    found = audit(
+        data,
+        judged,
+        split=split,
+        part=part,
+        fold=fold,
+        against=against,
+        metrics=wanted,
+        permutations=permutations,
+        bootstrap=bootstrap,
+        seed=seed,
+        published=_published(published or []),
+        mixed=mixed,
+    )
+    frames = audit_frames(data, judged, found)
+    if output is not None:
+        say(f"Audit: {write_audit(data, judged, found, output, verdicts=frames['verdicts'])}")
+    if as_json:
+        print_json({name: frame.to_dicts() for name, frame in frames.items()})
+    else:
+        from rich.console import Console
+
+        from valuestrata.report import print_audit
+
+        print_audit(data, judged, found, frames["verdicts"], Console())
+
+
+def power_(
+    dataset: DatasetFolder,
+    items: Annotated[int | None, typer.Option("--items", min=1, help="How many items will be asked; all of the part if left out.")] = None,
+    effect: Annotated[float, typer.Option("--effect", help="Gap asked about, in units of the metric.")] = 0.05,
+    split: Split = "paper",
+    part: Part = "test",
+    fold: Fold = None,
+    metric: Annotated[str, typer.Option("--metric", help="accuracy or nmae.")] = "accuracy",
+    expected: Annotated[
+        float | None, typer.Option("--expected", help="Score expected of the model; near the worst case if left out.")
+    ] = None,
+    alpha: Annotated[float, typer.Option("--alpha", help="Level of the claims.")] = 0.05,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the simulation.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Compute which gaps an audit could detect, from the survey alone, before any model is asked."""
+    from valuestrata.dataset.tables import load_dataset
+    from valuestrata.fairness.power.power import power
+
+    data = load_dataset(dataset)
+    found = power(
+        data, items=items, effect=effect, split=split, part=part, fold=fold, alpha=alpha, metric=metric, expected=expected, seed=seed
+    )
+    if as_json:
+        print_json({"power": found.to_dicts()})
+        return
+    from rich.console import Console
+
+    from valuestrata.report import print_power
+
+    print_power(found, Console())
+
+
+def _published(entries: list[str]) -> dict[str, str]:
+    """Read RUN=MODEL of --published."""
+    found: dict[str, str] = {}
+    for entry in entries:
+        run, equals, model = entry.partition("=")
+        if not equals or not run or not model:
+            raise UsageError(f"--published {entry!r}: expected RUN=MODEL, such as tuned='Qwen2.5-7B tuned'.")
+        found[run] = model
+    return found

@@ -24,8 +24,9 @@ from population import synthetic_survey
 
 from valuestrata.building import BuildSettings, build
 from valuestrata.fairness import audit
-from valuestrata.fairness.context import setting_of
+from valuestrata.fairness.context import context_of
 from valuestrata.fairness.estimate.nulls import centre, permute
+from valuestrata.fairness.options import AuditedPart, Resampling
 from valuestrata.responses.reference_baselines import baselines_beside
 from valuestrata.scores.layout import place
 
@@ -63,13 +64,13 @@ def run() -> list[dict[str, Any]]:
         "unit": "seconds",
         "detail": f"{len(runs)} runs x {pairs:,} pairs, {PERMUTATIONS:,} permutations, {REPLICATES:,} replicates; rows {rows}",
     }
-    setting = setting_of(dataset, "paper", "test", None, bootstrap=1, seed=0, confidence=0.95)
-    grids = [centre(place(setting.layout, one.name, one.responses).metrics["accuracy"].gold, setting.strata) for one in runs]
+    context = context_of(dataset, AuditedPart(), Resampling(bootstrap=1))
+    grids = [centre(place(context.layout, one.name, one.responses).metrics["accuracy"].gold, context.strata) for one in runs]
     start = time.perf_counter()
-    ours = [one.sums for one in permute(grids, setting.strata, PEER_PERMUTATIONS, 0)]
+    ours = [one.sums for one in permute(grids, context.strata, PEER_PERMUTATIONS, 0)]
     seconds = time.perf_counter() - start
     start = time.perf_counter()
-    theirs = [_permuted(one.residual, one.mask, setting.strata, PEER_PERMUTATIONS) for one in grids]
+    theirs = [_permuted(one.residual, one.mask, context.strata, PEER_PERMUTATIONS) for one in grids]
     peer = time.perf_counter() - start
     for one, other in zip(ours, theirs, strict=True):
         spread = other.std(axis=0)

@@ -87,7 +87,7 @@ def every(world: World, answers: Indices) -> Answered:
 
 def labels(world: World, chance: Floats | float, rng: np.random.Generator) -> Answered:
     """Give the label by a chance, one for all subgroups or for each."""
-    spread = by_pair(world, np.broadcast_to(np.asarray(chance, dtype=np.float64), (len(world.setting.stratum),)))
+    spread = by_pair(world, np.broadcast_to(np.asarray(chance, dtype=np.float64), (len(world.context.stratum),)))
     return every(world, answers_of(world.layout.mode, spread, world.options, rng))
 
 
@@ -124,7 +124,7 @@ def lifted(world: World, rng: np.random.Generator) -> list[Answered]:
 
 def unequal(world: World, rng: np.random.Generator) -> list[Answered]:
     """Serve some better than others, in the same way before and after: whoever seems best before is so partly by luck."""
-    chance = np.clip(BASE + 0.08 * rng.standard_normal(len(world.setting.stratum)), 0.2, 0.95)
+    chance = np.clip(BASE + 0.08 * rng.standard_normal(len(world.context.stratum)), 0.2, 0.95)
     return [labels(world, chance, rng), labels(world, chance, rng)]
 
 

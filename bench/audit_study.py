@@ -86,7 +86,7 @@ class Condition:
 
 def fair(world: World, rng: np.random.Generator) -> Values:
     """Answer all subgroups alike."""
-    return knows_labels(world, np.full(len(world.setting.stratum), BASE), rng)
+    return knows_labels(world, np.full(len(world.context.stratum), BASE), rng)
 
 
 def worse_level(effect: float) -> Answer:
@@ -102,7 +102,7 @@ def worse_subgroup(effect: float) -> Answer:
     """Return a model that serves the first subgroup worse than all others."""
 
     def answer(world: World, rng: np.random.Generator) -> Values:
-        return knows_labels(world, BASE - effect * (np.arange(len(world.setting.stratum)) == 0), rng)
+        return knows_labels(world, BASE - effect * (np.arange(len(world.context.stratum)) == 0), rng)
 
     return answer
 
@@ -158,7 +158,7 @@ def spread_rows(subgroups: int, spread: float, repetitions: int) -> Iterator[dic
     world = make_world(subgroups, FIRST_SEED)
     rng = np.random.default_rng([FIRST_SEED, subgroups])
     for _ in range(repetitions):
-        chance = np.clip(BASE + spread * rng.standard_normal(len(world.setting.stratum)), 0, 1)
+        chance = np.clip(BASE + spread * rng.standard_normal(len(world.context.stratum)), 0, 1)
         found = corrected_variance(knows_labels(world, chance, rng).gold)
         yield {"condition": "spread", "subgroups": subgroups, "effect": spread, "variance": found.value, "planted": chance.var(ddof=1)}
 

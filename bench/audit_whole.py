@@ -22,7 +22,9 @@ from valuestrata.building import BuildSettings, build
 from valuestrata.claims.fairness import metrics_worth_auditing
 from valuestrata.dataset.tables import Dataset
 from valuestrata.fairness import audit
-from valuestrata.fairness.context import Setting, setting_of
+from valuestrata.fairness.context import AuditContext, context_of
+from valuestrata.fairness.options import AuditedPart, Resampling
+from valuestrata.fairness.scores import family_weights
 from valuestrata.report.core.names import subgroup_titles
 from valuestrata.report.fairness.section import verdicts_of
 from valuestrata.responses.reference_baselines import baselines_beside
@@ -56,22 +58,22 @@ class Whole:
     cell: str
 
     @cached_property
-    def setting(self) -> Setting:
+    def context(self) -> AuditContext:
         """The test part."""
-        return setting_of(self.dataset, "paper", "test", None, bootstrap=0, seed=0, confidence=0.95)
+        return context_of(self.dataset, AuditedPart(), Resampling(bootstrap=0))
 
     @cached_property
     def chances(self) -> tuple[Floats, Floats]:
         """Chance of the label before and after, each of shape (G,)."""
-        subgroups = list(self.setting.layout.subgroups)
+        subgroups = list(self.context.layout.subgroups)
         cell = np.array([name == self.cell for name in subgroups])
-        level = self.setting.members["age_group"][self.level]
+        level = self.context.members["age_group"][self.level]
         return BEFORE - WORSE_CELL * cell, AFTER - WORSE_CELL * cell - WORSE_LEVEL * level
 
     @cached_property
     def refusals(self) -> Floats:
         """Chance of a refusal after, shape (G,)."""
-        return np.where(self.setting.members["religion"][self.religion], REFUSED, RARELY)
+        return np.where(self.context.members["religion"][self.religion], REFUSED, RARELY)
 
     @cached_property
     def expected(self) -> Mapping[str, tuple[Floats, Floats]]:
@@ -85,10 +87,10 @@ def make_whole() -> Whole:
     settings = SimulationSettings(survey="wvs7", country="SGP", respondents=RESPONDENTS, weighted=True, missing=0.03, seed=SEED)
     dataset = build(draw_survey(plant(settings), SEED), BuildSettings(draws=500))
     found = Whole(dataset, "", "", "")
-    members = found.setting.members
+    members = found.context.members
     cells = [
         name
-        for name, stratum in zip(found.setting.layout.subgroups, found.setting.stratum, strict=True)
+        for name, stratum in zip(found.context.layout.subgroups, found.context.stratum, strict=True)
         if stratum == "ethnicity_x_religion"
     ]
     return Whole(dataset, next(iter(members["age_group"])), next(iter(members["religion"])), cells[len(cells) // 2])
@@ -96,7 +98,7 @@ def make_whole() -> Whole:
 
 def answered(whole: Whole, name: str, chance: Floats, refused: Floats, rng: np.random.Generator) -> SimpleNamespace:
     """Return a run that gives labels by the chance of their subgroup, another of the options otherwise, and refuses by another."""
-    layout = whole.setting.layout
+    layout = whole.context.layout
     place = {subgroup: row for row, subgroup in enumerate(layout.subgroups)}
     rows: list[dict[str, Any]] = []
     for pair, item, subgroup, codes, mode in layout.gold.select("pair_id", "item", "subgroup", "codes", "mode").iter_rows():
@@ -110,10 +112,10 @@ def answered(whole: Whole, name: str, chance: Floats, refused: Floats, rng: np.r
 
 def true_value(whole: Whole, line: Mapping[str, Any]) -> float | None:
     """Return the true value of what a line claims, turned so that positive is as claimed; None where it claims nothing of the kind."""
-    setting, rule, metric = whole.setting, str(line["rule"]), str(line["metric"])
+    context, rule, metric = whole.context, str(line["rule"]), str(line["metric"])
     before, after = whole.expected.get(metric, whole.expected["accuracy"])
     scores = before if line["run"] == "before" else after
-    grid = np.where(setting.layout.present, scores[:, None], np.nan)
+    grid = np.where(context.layout.present, scores[:, None], np.nan)
     mask = ~np.isnan(grid)
     if rule in SPREADS:
         return _true_spread(whole, line, mask)
@@ -122,16 +124,16 @@ def true_value(whole: Whole, line: Mapping[str, Any]) -> float | None:
         gain = float(((new - old)[:, None] * mask).sum() / mask.sum())
         return gain if rule == "better" else -gain
     if rule in SIGNED:
-        weights = setting.weights("excess" if rule.startswith("intersection") else "residuals", mask)
-        at = list(setting.layout.subgroups).index(str(line["key"]))
+        weights = family_weights(context, "excess" if rule.startswith("intersection") else "residuals", mask)
+        at = list(context.layout.subgroups).index(str(line["key"]))
         value = float((weights.pairs[at] * np.nan_to_num(grid)).sum() / weights.counts[at].sum())
         return -value if rule in ("served-worse", "intersection-worse") else value
     if rule.startswith("gap-") or rule.startswith("missing-un") or rule == "missing-composition":
         attribute, _, level = str(line["key"]).partition("=")
         other = str(line["against"]).partition("=")[2]
-        names = [name for name in setting.pairs.names if name[0] == attribute and {level, other} == set(name[1:])]
-        at = setting.pairs.names.index(names[0])
-        weights = setting.weights("gaps", mask)
+        names = [name for name in context.pairs.names if name[0] == attribute and {level, other} == set(name[1:])]
+        at = context.pairs.names.index(names[0])
+        weights = family_weights(context, "gaps", mask)
         value = float((weights.pairs[at] * np.nan_to_num(grid)).sum() / weights.counts[at].sum())
         return value if names[0][1] == level else -value
     return None
@@ -139,9 +141,9 @@ def true_value(whole: Whole, line: Mapping[str, Any]) -> float | None:
 
 def _true_spread(whole: Whole, line: Mapping[str, Any], mask: NDArray[np.bool_]) -> float:
     """Return how far the expected scores of a population moved apart, or together where that is claimed; CV where only that is."""
-    setting = whole.setting
-    population = next(one for one in setting.populations if (one.by, one.key) == (line["by"], line["key"]))
-    members = setting.units[population.units]
+    context = whole.context
+    population = next(one for one in context.populations if (one.by, one.key) == (line["by"], line["key"]))
+    members = context.units[population.units]
     pairs = members @ mask.sum(axis=1)
     means = [members @ (scores * mask.sum(axis=1)) / pairs for scores in whole.expected["accuracy"]]
     sd = [float(one.std()) for one in means]
@@ -154,13 +156,13 @@ def _true_spread(whole: Whole, line: Mapping[str, Any], mask: NDArray[np.bool_])
 
 def moved_rows(whole: Whole, changes: pl.DataFrame) -> Iterator[dict[str, Any]]:
     """Yield every level and subgroup of which `after` is said to have gained or lost (Holm), with its true gain or loss."""
-    setting = whole.setting
+    context = whole.context
     before, after = whole.expected["accuracy"]
-    pairs = setting.layout.present.sum(axis=1)
+    pairs = context.layout.present.sum(axis=1)
     scores = changes.filter(pl.col("by").is_in(["level", "subgroup"]), run="after", measure="score", metric="accuracy")
     for row in scores.filter(pl.col("outcome").is_in(["better", "worse"])).iter_rows(named=True):
         attribute, _, level = str(row["key"]).partition("=")
-        inside = setting.members[attribute][level] if row["by"] == "level" else np.array(setting.layout.subgroups) == row["key"]
+        inside = context.members[attribute][level] if row["by"] == "level" else np.array(context.layout.subgroups) == row["key"]
         gain = float(((after - before) * pairs)[inside].sum() / pairs[inside].sum())
         rule, sign = ("gained", 1.0) if row["outcome"] == "better" else ("lost", -1.0)
         about = {"run": row["run"], "rule": f"{rule} ({row['by']})", "metric": row["metric"], "claim": f"{row['key']} {rule}"}
@@ -191,10 +193,10 @@ def whole_rows(repetitions: int) -> Iterator[dict[str, Any]]:
 
 def planted(whole: Whole) -> str:
     """Say what is planted."""
-    layout, cell = whole.setting.layout, subgroup_titles(whole.dataset)[whole.cell]
+    layout, cell = whole.context.layout, subgroup_titles(whole.dataset)[whole.cell]
     return (
         f"{RESPONDENTS:,} respondents, {len(layout.items)} items, {len(layout.subgroups)} test subgroups of "
-        f"{', '.join(dict.fromkeys(whole.setting.stratum))}, {int(layout.present.sum()):,} pairs. `before` gives the label with chance "
+        f"{', '.join(dict.fromkeys(whole.context.stratum))}, {int(layout.present.sum()):,} pairs. `before` gives the label with chance "
         f"{BEFORE}, `after` with {AFTER}. `after` serves {whole.level} (age_group) worse by {WORSE_LEVEL}; both serve one cell of "
         f"ethnicity and religion worse by {WORSE_CELL} ({cell}); `after` refuses {REFUSED:.0%} of what it is asked of "
         f"{whole.religion} (religion) and {RARELY:.0%} of all else."

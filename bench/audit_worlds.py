@@ -17,15 +17,16 @@ from numpy.typing import NDArray
 
 from valuestrata.building import BuildSettings, build
 from valuestrata.dataset.tables import Dataset
-from valuestrata.fairness.assemble import table
-from valuestrata.fairness.context import Scored, Setting, scored, setting_of
-from valuestrata.fairness.estimate.contrasts import judged
+from valuestrata.fairness.context import AuditContext, context_of
+from valuestrata.fairness.estimate.contrasts import interval_and_p
 from valuestrata.fairness.estimate.disparity import corrected_variance
 from valuestrata.fairness.estimate.gaps import common_pairs
 from valuestrata.fairness.estimate.groups import worst
 from valuestrata.fairness.estimate.nulls import permute
-from valuestrata.fairness.tables.level_rows import gap_rows
-from valuestrata.fairness.tables.rows import adjusted_holm
+from valuestrata.fairness.options import AuditedPart, Resampling
+from valuestrata.fairness.scores import MetricScores, score_metric
+from valuestrata.fairness.tables.level_rows import BaselineScores, gap_rows
+from valuestrata.fairness.tables.rows import adjusted_holm, table
 from valuestrata.fairness.tables.schema import GAPS
 from valuestrata.respondents.baselines import make_baseline
 from valuestrata.scores.layout import Layout, Values
@@ -50,21 +51,21 @@ class World:
     """A built data set and what does not change between repetitions. P = G * I cells of the layout.
 
     Attributes:
-        dataset, setting: the ground truth, its test part laid out.
+        dataset, context: the ground truth, its test part laid out.
         shares: shape (P, largest K), true shares. nation: shape (P,), option index of the nation's true mode.
         baseline: accuracy of item-mode; None to leave it aside.
     """
 
     dataset: Dataset
-    setting: Setting
+    context: AuditContext
     shares: Floats
     nation: Indices
-    baseline: Scored | None
+    baseline: MetricScores | None
 
     @property
     def layout(self) -> Layout:
         """The test part."""
-        return self.setting.layout
+        return self.context.layout
 
     @property
     def options(self) -> Indices:
@@ -80,7 +81,7 @@ class World:
 
     def has(self, attribute: str, level: str) -> NDArray[np.bool_]:
         """Return which subgroups have a level, shape (G,)."""
-        return self.setting.members[attribute][level]
+        return self.context.members[attribute][level]
 
 
 @dataclass(frozen=True)
@@ -123,14 +124,14 @@ def make_world(
     population = change(plant(settings))
     seeds = BuildSettings(draws=draws, redraw_seed=seed, half_seed=seed, min_respondents=15, min_valid=10)
     dataset = build(draw_survey(population, seed), seeds)
-    setting = setting_of(dataset, "paper", "test", None, bootstrap=bootstrap, seed=seed, confidence=1 - ALPHA)
-    layout = setting.layout
+    context = context_of(dataset, AuditedPart(), Resampling(bootstrap=bootstrap, seed=seed, confidence=1 - ALPHA))
+    layout = context.layout
     shares, nation = _truth(population, dataset, layout)
     predictor = make_baseline(ITEM_MODE, dataset, split="paper").predictor
     answers = np.zeros(layout.present.size, dtype=np.intp)
     for cell, item, subgroup in layout.gold.select("cell", "item", "subgroup").iter_rows():
         answers[cell] = int(predictor.shares(item, subgroup).argmax())
-    return World(dataset, setting, shares, nation, scored(setting, accuracy(layout, answers)))
+    return World(dataset, context, shares, nation, score_metric(context, accuracy(layout, answers)))
 
 
 def accuracy(layout: Layout, answers: Indices) -> Values:
@@ -181,14 +182,14 @@ def audit_runs(world: World, runs: Sequence[Values], permutations: int, seed: in
         world, runs, permutations, seed: what is audited, and how.
         gaps: `explained`, as the audit has them; `plain`, without what explains them; `none`.
     """
-    setting = world.setting
-    found = [scored(setting, run) for run in runs]
-    permuted = permute([one.centred for one in found], setting.strata, permutations, seed)
-    groups = len(setting.stratum)
-    beside = None if world.baseline is None else (ITEM_MODE, world.baseline)
-    made: Mapping[str, Callable[[Scored], list[dict[str, Any]]]] = {
-        "explained": lambda one: gap_rows(setting, one, METRIC, beside),
-        "plain": lambda one: plain_gaps(setting, one),
+    context = world.context
+    found = [score_metric(context, run) for run in runs]
+    permuted = permute([one.centred for one in found], context.strata, permutations, seed)
+    groups = len(context.stratum)
+    beside = None if world.baseline is None else BaselineScores(ITEM_MODE, world.baseline)
+    made: Mapping[str, Callable[[MetricScores], list[dict[str, Any]]]] = {
+        "explained": lambda one: gap_rows(one, METRIC, beside),
+        "plain": lambda one: plain_gaps(context, one),
         "none": lambda _: [],
     }
     return [
@@ -201,13 +202,13 @@ def audit_runs(world: World, runs: Sequence[Values], permutations: int, seed: in
     ]
 
 
-def plain_gaps(setting: Setting, found: Scored) -> list[dict[str, Any]]:
+def plain_gaps(context: AuditContext, found: MetricScores) -> list[dict[str, Any]]:
     """Return the plain gaps of a run, tested as the audit tests them."""
-    ends = judged(found.gaps, setting.confidence, -1.0, 1.0)
-    columns = (ends.estimate, adjusted_holm(ends.p), common_pairs(setting.pairs, found.mask))
+    ends = interval_and_p(found.gaps, context.confidence, -1.0, 1.0)
+    columns = (ends.estimate, adjusted_holm(ends.p), common_pairs(context.pairs, found.mask))
     return [
         {"attribute": attribute, "level": level, "against_level": against, "gap": gap, "p_holm": p, "pairs": int(pairs)}
-        for (attribute, level, against), gap, p, pairs in zip(setting.pairs.names, *columns, strict=True)
+        for (attribute, level, against), gap, p, pairs in zip(context.pairs.names, *columns, strict=True)
     ]
 
 

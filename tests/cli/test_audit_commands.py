@@ -79,7 +79,7 @@ def test_published_figures_are_put_beside_the_run_that_is_named(call, asked):
     [
         (["--against", "nobody"], 2, "'nobody'"),
         (["--metrics", "acuracy"], 2, "Did you mean 'accuracy'"),
-        (["--metrics", "bias"], 2, "who is served worse"),
+        (["--metrics", "bias"], 2, "no better direction"),
         (["--published", "base"], 2, "RUN=MODEL"),
         (["--published", "base=GPT"], 2, "No disparities are published"),
         (["--split", "papper"], 2, "Did you mean 'paper'"),

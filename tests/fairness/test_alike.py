@@ -7,23 +7,24 @@ import polars as pl
 import pytest
 
 from valuestrata.fairness import audit
-from valuestrata.fairness.context import UNEVEN, setting_of
-from valuestrata.fairness.estimate.null_spread import Nulls
+from valuestrata.fairness.context import UNEVEN, context_of
+from valuestrata.fairness.estimate.null_spread import SpreadNulls
+from valuestrata.fairness.options import AuditedPart, Resampling
 
 FEW = {"permutations": 80, "bootstrap": 60}
 
 
 def test_the_wider_null_is_the_one_with_the_larger_outer_point():
     narrow, wide = np.linspace(0.3, 0.4, 50), np.linspace(0.0, 0.6, 50)
-    found = Nulls({"cv": narrow}, {"cv": wide}, 0.95).wider("cv")
+    found = SpreadNulls({"cv": narrow}, {"cv": wide}, 0.95).wider("cv")
     assert (found.mean, found.high) == pytest.approx((0.3, np.quantile(wide, 0.95)))
     # Near the middle of both the narrow one reaches further.
-    assert Nulls({"cv": narrow}, {"cv": wide}, 0.5).wider("cv").mean == pytest.approx(0.35)
-    assert Nulls({"cv": narrow}, {}, 0.95).wider("cv").high == pytest.approx(np.quantile(narrow, 0.95))
-    nothing = Nulls({}, {"cv": np.full(3, np.nan)}, 0.95)
+    assert SpreadNulls({"cv": narrow}, {"cv": wide}, 0.5).wider("cv").mean == pytest.approx(0.35)
+    assert SpreadNulls({"cv": narrow}, {}, 0.95).wider("cv").high == pytest.approx(np.quantile(narrow, 0.95))
+    nothing = SpreadNulls({}, {"cv": np.full(3, np.nan)}, 0.95)
     assert len(nothing.wider("cv").values) == 0
     assert np.isnan([nothing.wider("cv").mean, nothing.wider("cv").high, *nothing.means("cv")]).all()
-    assert Nulls({"cv": narrow}, {"cv": wide}, 0.95).means("cv") == pytest.approx((0.35, 0.3))
+    assert SpreadNulls({"cv": narrow}, {"cv": wide}, 0.95).means("cv") == pytest.approx((0.35, 0.3))
 
 
 def test_noise_before_and_after_is_that_of_the_common_pairs(kit):
@@ -59,8 +60,8 @@ def test_levels_that_lack_cells_differ_in_other_attributes_and_figures_over_them
     subgroups = {f"one_x_two_{a}_{b}": ("one_x_two", {"one": a, "two": b}) for a, b in cells}
     counts = {(item, subgroup): [7, 3] for item in questions for subgroup in subgroups}
     dataset = kit.build(kit.World(questions, subgroups, counts))
-    setting = setting_of(dataset, "paper", "test", None, bootstrap=0, seed=0, confidence=0.95)
-    assert [attribute for attribute in setting.attributes if setting.uneven(attribute)] == uneven
+    context = context_of(dataset, AuditedPart(), Resampling(bootstrap=0))
+    assert [attribute for attribute in context.attributes if context.uneven(attribute)] == uneven
     rng = np.random.default_rng(0)
     run = kit.run_of("a", [{"item": item, "subgroup": subgroup, "answer": int(rng.integers(1, 3))} for item, subgroup in counts])
     notes = audit(dataset, [run], metrics=("accuracy",), **FEW).disparity.filter(measure="cv")

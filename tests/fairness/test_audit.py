@@ -316,7 +316,7 @@ def test_subgroups_without_common_items_are_said_plainly(kit):
 def test_runs_on_different_data_sets_are_refused(kit):
     world, rows = crossed(np.random.default_rng(0))
     dataset = kit.build(kit.World(**world))
-    with pytest.raises(InputDataError, match=r"b: this run answered the data set other.*different data sets"):
+    with pytest.raises(InputDataError, match=r"b: this run answered data set other.*different data sets"):
         audit(dataset, [kit.run_of("a", rows), kit.run_of("b", rows, dataset={"fingerprint": "other"})], **FEW)
     assert len(audit(dataset, [kit.run_of("a", rows, dataset={"fingerprint": "x"})], **FEW).groups) == 12
 
@@ -400,7 +400,7 @@ def test_published_figures_stand_beside_the_run_they_are_of(kit):
     ("options", "message"),
     [
         ({"metrics": ("accurcy",)}, "accuracy"),
-        ({"metrics": ("bias",)}, "who is served worse"),
+        ({"metrics": ("bias",)}, "no better direction"),
         ({"metrics": ()}, "at least one"),
         ({"metrics": ("nmae", "nmae")}, "each once"),
         ({"against": "tunned"}, "tuned"),

@@ -7,9 +7,11 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from valuestrata.fairness.context import Scored, setting_of
-from valuestrata.fairness.estimate.contrasts import Contrast, Parts, contrast, judged, parts, unit_grid
+from valuestrata.fairness.context import context_of
+from valuestrata.fairness.estimate.contrasts import Contrast, ContrastSums, contrast, contrast_sums, interval_and_p, unit_grid
 from valuestrata.fairness.estimate.gaps import gap_weights, level_pairs
+from valuestrata.fairness.options import AuditedPart, Resampling
+from valuestrata.fairness.scores import ScoreCache, family_weights, score_metric, subtract
 from valuestrata.scores import compare, score
 from valuestrata.scores.layout import place
 from valuestrata.scores.resampling import Resampler
@@ -25,11 +27,11 @@ def world(kit):
     plan = kit.random_world(4, items=12, draws=40)
     dataset = kit.build(plan)
     runs = [kit.run_of(f"run{seed}", kit.random_rows(plan, seed, asked=asked)) for seed, asked in ((1, 1.0), (2, 1.0), (3, 0.8))]
-    return dataset, runs, setting_of(dataset, "paper", "test", None, bootstrap=60, seed=3, confidence=0.95)
+    return dataset, runs, context_of(dataset, AuditedPart(), Resampling(bootstrap=60, seed=3))
 
 
-def of(setting, run, metric):
-    return Scored(setting, place(setting.layout, run.name, run.responses).metrics[metric])
+def of(context, run, metric):
+    return score_metric(context, place(context.layout, run.name, run.responses).metrics[metric])
 
 
 def table_of(frame, by, keys):
@@ -39,12 +41,12 @@ def table_of(frame, by, keys):
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_units_have_the_scores_and_intervals_of_the_table_of_scores(world, metric):
-    dataset, runs, setting = world
+    dataset, runs, context = world
     for run in runs:
-        found = of(setting, run, metric)
+        found = of(context, run, metric)
         ends = interval(found.units.replicates, 0.95, 0.0, 1.0)
         scores = score(dataset, [run], by=("subgroup", "level"), bootstrap=60, seed=3).filter(pl.col("metric") == metric)
-        names = [*setting.layout.subgroups, *(f"{attribute}={level}" for attribute, level in setting.level_names)]
+        names = [*context.layout.subgroups, *(f"{attribute}={level}" for attribute, level in context.level_names)]
         for k, name in enumerate(names):
             row = scores.row(by_predicate=pl.col("key") == name, named=True)
             assert ends.estimate[k] == pytest.approx(row["value"], abs=1e-6)
@@ -55,12 +57,12 @@ def test_units_have_the_scores_and_intervals_of_the_table_of_scores(world, metri
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_changes_are_those_of_the_table_of_comparisons(world, metric):
-    dataset, runs, setting = world
+    dataset, runs, context = world
     for run in runs[1:]:
-        difference = of(setting, run, metric).minus(of(setting, runs[0], metric))
+        difference = subtract(of(context, run, metric), of(context, runs[0], metric), ("units",))
         comparisons = compare(dataset, runs, [(run.name, "run1")], by=("all", "subgroup"), metrics=[metric], bootstrap=60, seed=3)
         ends = [interval(found.replicates, 0.95, -1.0, 1.0) for found in (difference.everyone, difference.units)]
-        places = [(0, 0, "all"), *((1, k, name) for k, name in enumerate(setting.layout.subgroups))]
+        places = [(0, 0, "all"), *((1, k, name) for k, name in enumerate(context.layout.subgroups))]
         for which, k, key in places:
             row = comparisons.row(by_predicate=pl.col("key") == key, named=True)
             assert ends[which].estimate[k] == pytest.approx(row["difference"], abs=1e-6)
@@ -71,22 +73,19 @@ def test_changes_are_those_of_the_table_of_comparisons(world, metric):
 
 @pytest.mark.parametrize("family", ["units", "gaps"])
 def test_a_difference_of_contrasts_is_the_contrast_of_the_difference(world, family):
-    _, runs, setting = world
-    first, second = (of(setting, run, "accuracy") for run in runs[:2])
+    _, runs, context = world
+    first, second = (of(context, run, "accuracy") for run in runs[:2])
     assert (first.mask == second.mask).all()
-    short = first.minus(second)
-    long = Scored(setting, first.values.minus(second.values))
-    assert short.less is not None
-    assert long.less is None
-    for one, other in zip((getattr(short, family),), (getattr(long, family),), strict=True):
-        assert one.estimate == pytest.approx(other.estimate, abs=1e-6, nan_ok=True)
-        assert one.replicates.values == pytest.approx(other.replicates.values, abs=1e-5, nan_ok=True)
+    short = getattr(subtract(first, second, (family,)), family)
+    long = getattr(score_metric(context, first.values.minus(second.values)), family)
+    assert short.estimate == pytest.approx(long.estimate, abs=1e-6, nan_ok=True)
+    assert short.replicates.values == pytest.approx(long.replicates.values, abs=1e-5, nan_ok=True)
 
 
 def test_the_residual_variance_holds_items_and_people(world):
-    _, runs, setting = world
-    found = of(setting, runs[0], "accuracy").residuals
-    residual, mask = of(setting, runs[0], "accuracy").centred.residual, of(setting, runs[0], "accuracy").mask
+    _, runs, context = world
+    found = of(context, runs[0], "accuracy").residuals
+    residual, mask = of(context, runs[0], "accuracy").centred.residual, of(context, runs[0], "accuracy").mask
     for g in range(len(mask)):
         values = residual[g, mask[g]]
         # Resampled items: near the textbook variance of a mean.
@@ -100,35 +99,45 @@ def test_without_redraws_only_items_are_resampled(kit):
     plan = kit.random_world(5, items=8)
     plan.draws = None
     dataset = kit.build(plan)
-    setting = setting_of(dataset, "paper", "test", None, bootstrap=50, seed=0, confidence=0.95)
-    found = of(setting, kit.run_of("a", kit.random_rows(plan, 1)), "accuracy")
-    assert found.people is None
+    context = context_of(dataset, AuditedPart(), Resampling(bootstrap=50))
+    found = of(context, kit.run_of("a", kit.random_rows(plan, 1)), "accuracy")
+    assert found.model_draws is None
     assert (found.units.extra == 0).all()
-    assert found.redrawn.shape == (0, len(setting.stratum))
-    made = contrast(setting.resampler, parts(setting.weights("units", found.mask), found.values, None))
+    assert found.redrawn.shape == (0, len(context.stratum))
+    made = contrast(context.resampler, contrast_sums(family_weights(context, "units", found.mask), found.values, None))
     assert made.replicates.values == pytest.approx(found.units.replicates.values, nan_ok=True)
 
 
-def test_what_was_forgotten_is_read_again(world):
-    _, runs, setting = world
-    found = of(setting, runs[0], "accuracy")
-    before = np.array(found.people.values)
-    found.forget()
-    assert found.people.values.tolist() == before.tolist()
-
-
-def test_weights_are_kept_for_a_few_masks_only(world):
-    _, runs, setting = world
-    mask = of(setting, runs[0], "accuracy").mask
-    first = setting.weights("units", mask)
-    assert setting.weights("units", mask) is first
+def test_the_cache_keeps_runs_that_are_needed_again_and_a_few_weights(world):
+    _, runs, context = world
+    values = {(at, "accuracy"): of(context, run, "accuracy").values for at, run in enumerate(runs)}
+    cache = ScoreCache(context, values, {(0, "accuracy")}, 5, 0)
+    assert cache.scores(0, "accuracy") is cache.scores(0, "accuracy")
+    again = [cache.scores(1, "accuracy") for _ in range(2)]
+    assert again[0] is not again[1]
+    assert again[0].units.estimate.tolist() == again[1].units.estimate.tolist()
+    mask = cache.scores(0, "accuracy").mask
+    first = cache.weights("units", mask)
+    assert cache.weights("units", mask) is first
     for k in range(20):
         other = mask.copy()
         other[0, k % mask.shape[1]] ^= True
         other[1, k // mask.shape[1]] ^= True
-        setting.weights("units", other)
-    assert setting.weights("units", mask) is not first
-    assert setting.weights("units", mask).counts.tolist() == first.counts.tolist()
+        cache.weights("units", other)
+    assert cache.weights("units", mask) is not first
+    assert cache.weights("units", mask).counts.tolist() == first.counts.tolist()
+
+
+def test_common_pairs_are_those_of_both_runs(world):
+    _, runs, context = world
+    values = {(at, "accuracy"): of(context, run, "accuracy").values for at, run in enumerate(runs)}
+    cache = ScoreCache(context, values, set(), 5, 0)
+    first, second, partial = (cache.scores(at, "accuracy") for at in range(3))
+    assert cache.on_common_pairs(first, second)[0] is first
+    both = cache.on_common_pairs(first, partial)
+    assert (both[0].mask == (first.mask & partial.mask)).all()
+    assert (both[1].mask == both[0].mask).all()
+    assert len(both[0].spreads) == len(context.populations)
 
 
 def resampler_of(items, bootstrap=400, seed=0):
@@ -142,12 +151,12 @@ def test_p_of_few_items_is_that_of_students_t_where_it_is_larger():
     values = np.array([[0.1], [-0.02]]) + rng.normal(0, 0.05, (2000, 2)).T
     replicates = Replicates(np.array([0.1, 0.02]), values.T, np.full(2, 9.0), np.ones(2, dtype=bool))
     items = np.array([9.0, 9.0])
-    found = judged(Contrast(replicates, items, items, items), 0.95, -1, 1)
+    found = interval_and_p(Contrast(replicates, items, items, items), 0.95, -1, 1)
     plain = interval(replicates, 0.95, -1, 1)
     assert found.p[0] == pytest.approx(2 * stats.t.sf(0.1 / found.se[0], 8))
     assert (found.p >= plain.p).all()
     assert found.low.tolist() == plain.low.tolist()
-    many = judged(Contrast(replicates, 1e6 * items, items, items), 0.95, -1, 1)
+    many = interval_and_p(Contrast(replicates, 1e6 * items, items, items), 0.95, -1, 1)
     assert many.p == pytest.approx(plain.p, rel=0.1, abs=0.01)
 
 
@@ -163,8 +172,8 @@ def test_no_gap_of_many_is_claimed_more_often_than_said_though_items_are_few():
     for world in range(200):
         grid = (rng.random((30, 20)) < rng.uniform(0.3, 0.95, 20)).astype(float)
         weights = gap_weights(pairs, ~np.isnan(grid))
-        made = Parts(np.einsum("kgi,gi->ki", weights.pairs, grid), weights.counts, None, None, np.zeros(0, dtype=np.intp), False)
-        found = judged(contrast(resampler_of(20, seed=world), made), 0.95, -1, 1)
+        made = ContrastSums(np.einsum("kgi,gi->ki", weights.pairs, grid), weights.counts, None, None, np.zeros(0, dtype=np.intp), False)
+        found = interval_and_p(contrast(resampler_of(20, seed=world), made), 0.95, -1, 1)
         assert len(found.p) == 25
         false += min(holm(found.p.tolist())) <= 0.05
     assert stats.binomtest(false, 200, 0.05, alternative="greater").pvalue > 0.01
@@ -186,7 +195,7 @@ def test_rounding_in_single_precision_is_no_difference():
     """Items of unlike size whose rows cancel up to 1e-8: nothing is there, and nothing may be claimed of it."""
     resampler = Resampler(SimpleNamespace(items=range(8), draws=np.zeros((0, 8)), share_draws=[], keys=None), 200, 0)
     rows = np.random.default_rng(1).normal(0, 1e-8, (1, 8))
-    found = judged(contrast(resampler, Parts(rows + 3e-9, np.ones((1, 8)), None, None, None, False)), 0.95, -1, 1)
+    found = interval_and_p(contrast(resampler, ContrastSums(rows + 3e-9, np.ones((1, 8)), None, None, None, False)), 0.95, -1, 1)
     assert (found.estimate[0], found.low[0], found.high[0], found.p[0]) == (0, 0, 0, 1)
-    small = judged(contrast(resampler, Parts(1e4 * (rows + 3e-8), np.ones((1, 8)), None, None, None, False)), 0.95, -1, 1)
+    small = interval_and_p(contrast(resampler, ContrastSums(1e4 * (rows + 3e-8), np.ones((1, 8)), None, None, None, False)), 0.95, -1, 1)
     assert small.p[0] < 0.05

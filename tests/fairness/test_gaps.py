@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from valuestrata.fairness.estimate.gaps import REMAINS, Explained, Figure, common_pairs, expected_alike, gap_weights, level_pairs
+from valuestrata.fairness.estimate.gaps import REMAINS, ExplainedGap, GapEstimate, common_pairs, expected_alike, gap_weights, level_pairs
 
 LEVELS = {
     "sex": {"man": np.array([1, 1, 0, 0, 0], dtype=bool), "woman": np.array([0, 0, 1, 1, 0], dtype=bool)},
@@ -59,20 +59,20 @@ def test_the_gap_that_noise_gives_is_the_mean_of_a_folded_normal():
     assert expected_alike(np.array([0.05]))[0] == pytest.approx(drawn, rel=0.01)
 
 
-SHOWN = Figure(0.1, 0.04, 0.16, 0.001)
-NOT_KNOWN = Figure.of(None, None, None, None)
+SHOWN = GapEstimate(0.1, 0.04, 0.16, 0.001)
+NOT_KNOWN = GapEstimate.of(None, None, None, None)
 # What an explanation leaves: its interval ends short of the gap; reaches it; lies on the other side.
-NOTHING_LEFT = Figure(0.01, -0.04, 0.06, 0.9)
-ANYTHING_LEFT = Figure(0.05, -0.02, 0.12, 0.2)
-SHOWN_ALONE = Figure(0.1, 0.01, 0.19, 0.2)
-OTHER_WAY = Figure(-0.1, -0.16, -0.04, 0.001)
+NOTHING_LEFT = GapEstimate(0.01, -0.04, 0.06, 0.9)
+ANYTHING_LEFT = GapEstimate(0.05, -0.02, 0.12, 0.2)
+SHOWN_ALONE = GapEstimate(0.1, 0.01, 0.19, 0.2)
+OTHER_WAY = GapEstimate(-0.1, -0.16, -0.04, 0.001)
 
 
 @pytest.mark.parametrize(
     ("gap", "excess", "adjusted", "held", "word"),
     [
         (NOT_KNOWN, NOT_KNOWN, NOT_KNOWN, NOT_KNOWN, "not known"),
-        (Figure(0.1, np.nan, np.nan, np.nan), NOT_KNOWN, NOT_KNOWN, NOT_KNOWN, "not known"),
+        (GapEstimate(0.1, np.nan, np.nan, np.nan), NOT_KNOWN, NOT_KNOWN, NOT_KNOWN, "not known"),
         (NOTHING_LEFT, NOTHING_LEFT, NOTHING_LEFT, NOTHING_LEFT, "not shown"),
         # One explanation alone brings nothing to light, nor do two that contradict each other.
         (NOTHING_LEFT, SHOWN, NOTHING_LEFT, NOTHING_LEFT, "not shown"),
@@ -99,20 +99,20 @@ OTHER_WAY = Figure(-0.1, -0.16, -0.04, 0.001)
 )
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_what_remains_of_a_gap(gap, excess, adjusted, held, word, sign):
-    assert Explained(gap, excess, adjusted, held).turned(sign).remains(0.05) == word
+    assert ExplainedGap(gap, excess, adjusted, held).turned(sign).remains(0.05) == word
     assert word in REMAINS
 
 
 def test_a_figure_that_is_mere_rounding_is_not_shown():
-    assert not Figure(1e-9, 1e-10, 1e-8, 1e-5).shown(0.05)
-    assert Figure(1e-3, 1e-4, 1e-2, 0.05).shown(0.05)
-    assert not Figure(1e-3, 1e-4, 1e-2, 0.0501).shown(0.05)
+    assert not GapEstimate(1e-9, 1e-10, 1e-8, 1e-5).shown(0.05)
+    assert GapEstimate(1e-3, 1e-4, 1e-2, 0.05).shown(0.05)
+    assert not GapEstimate(1e-3, 1e-4, 1e-2, 0.0501).shown(0.05)
 
 
 @given(st.lists(st.tuples(st.floats(-0.3, 0.3), st.floats(0.001, 0.2), st.floats(0.0, 1.0)), min_size=4, max_size=4))
 def test_a_claim_needs_what_it_says(figures):
-    gap, excess, adjusted, held = (Figure(value, value - half, value + half, p) for value, half, p in figures)
-    whole = Explained(gap, excess, adjusted, held)
+    gap, excess, adjusted, held = (GapEstimate(value, value - half, value + half, p) for value, half, p in figures)
+    whole = ExplainedGap(gap, excess, adjusted, held)
     word = whole.remains(0.05)
     side = whole.side(0.05)
     assert whole.turned(-1.0).remains(0.05) == word

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from statistics import NormalDist
 
 from valuestrata.claims.fairness_rules import NO_PROOF, UNJUDGED, Finding, Manner, Row, baseline_named, corrected, p_of, turned, turned_ends
-from valuestrata.fairness.estimate.gaps import Explained, Figure
+from valuestrata.fairness.estimate.gaps import ExplainedGap, GapEstimate
 from valuestrata.formatting import count, percent, size, title
 
 # Chance with which a detectable gap is found.
@@ -42,11 +42,14 @@ SAYS: Mapping[str, str] = {
 WORTH_SAYING = 0.005
 
 
-def explained_of(row: Row) -> Explained:
+def explained_of(row: Row) -> ExplainedGap:
     """Return the figures of a row of GAPS."""
-    return Explained(
-        gap=Figure.of(row["gap"], row["ci_low"], row["ci_high"], row["p_holm"]),
-        **{name: Figure.of(*(row[f"{name}{end}"] for end in ("", "_low", "_high", "_p_holm"))) for name in ("excess", "adjusted", "held")},
+    return ExplainedGap(
+        gap=GapEstimate.of(row["gap"], row["ci_low"], row["ci_high"], row["p_holm"]),
+        **{
+            name: GapEstimate.of(*(row[f"{name}{end}"] for end in ("", "_low", "_high", "_p_holm")))
+            for name in ("excess", "adjusted", "held")
+        },
     )
 
 
@@ -101,7 +104,7 @@ def gap(row: Row, family: int, manner: Manner) -> Finding | None:
     )
 
 
-def _left(called: str, one: Figure, advantage: float, metric: str, manner: Manner) -> str:
+def _left(called: str, one: GapEstimate, advantage: float, metric: str, manner: Manner) -> str:
     """Say what an explanation, `called` so, leaves of an advantage; all turned so that the advantage is positive."""
     word = one.left_of(advantage, manner.alpha)
     if word == "unknown":

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from valuestrata.errors import MissingExtraError
-from valuestrata.fairness.adjust.crossed_effects import FLAT, Fit, fit
+from valuestrata.fairness.adjust.crossed_effects import FLAT, CrossedEffectsFit, fit
 from valuestrata.fairness.adjust.difficulty import Difficulty
 from valuestrata.fairness.adjust.held_attributes import AdjustedGap, Adjustment, Design, Sampling, adjust_gaps, design_of, notes_of
 from valuestrata.stats.arrays import Floats, Singles
@@ -107,7 +107,9 @@ def fit_bayes(
     )
 
 
-def _read(gap: AdjustedGap, posterior: Floats, full: Fit, contrast: Floats, rng: np.random.Generator, confidence: float) -> AdjustedGap:
+def _read(
+    gap: AdjustedGap, posterior: Floats, full: CrossedEffectsFit, contrast: Floats, rng: np.random.Generator, confidence: float
+) -> AdjustedGap:
     """Return the gap with its posterior (M, D) for what the penalised fit says at equal difficulty; NaN where the data can't tell."""
     if not full.told(contrast):
         return gap

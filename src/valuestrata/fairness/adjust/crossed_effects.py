@@ -46,7 +46,7 @@ CHUNK_NUMBERS = 4_000_000
 
 
 @dataclass(frozen=True)
-class Fit:
+class CrossedEffectsFit:
     """Coefficients and what is needed to judge any contrast of them. P columns, the same for all items, then C covariates.
 
     Attributes:
@@ -88,7 +88,7 @@ class Fit:
         return float(contrast @ self.coefficients), float(np.sqrt(total)), total**2 / spread if spread > 0 else float(number - 1)
 
 
-def fit(values: Floats, columns: Floats, covariates: Floats, redrawn: NDArray[np.floating] | None = None) -> Fit:
+def fit(values: Floats, columns: Floats, covariates: Floats, redrawn: NDArray[np.floating] | None = None) -> CrossedEffectsFit:
     """Fit the model of the module's docstring.
 
     Args:
@@ -119,7 +119,7 @@ def fit(values: Floats, columns: Floats, covariates: Floats, redrawn: NDArray[np
     right = np.concatenate([xy, zy])[: len(system)]
     rows = np.zeros((len(xx), len(xx) + len(zz)))
     rows[:, : len(system)] = np.linalg.inv(system)[: len(xx)]
-    return Fit(
+    return CrossedEffectsFit(
         coefficients=np.asarray(np.linalg.solve(system, right)[: len(xx)], dtype=np.float64),
         left_out=_without_each(within, y_within, mask, system, right),
         through=rows @ np.concatenate([xz, zz]),

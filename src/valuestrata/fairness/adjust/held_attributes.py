@@ -23,7 +23,7 @@ from functools import cached_property
 import numpy as np
 
 from valuestrata.errors import UsageError
-from valuestrata.fairness.adjust.crossed_effects import FLAT, Fit, columns_of, fit
+from valuestrata.fairness.adjust.crossed_effects import FLAT, CrossedEffectsFit, columns_of, fit
 from valuestrata.fairness.adjust.difficulty import NOTHING, Difficulty
 from valuestrata.stats.arrays import Floats, Singles
 
@@ -257,7 +257,7 @@ def _entering(values: Floats, difficulty: Difficulty, columns: Floats) -> tuple[
     return used, left_out
 
 
-def notes_of(full: Fit, left_out: Mapping[str, str], gaps: Sequence[AdjustedGap]) -> list[str]:
+def notes_of(full: CrossedEffectsFit, left_out: Mapping[str, str], gaps: Sequence[AdjustedGap]) -> list[str]:
     """Return what a reader of the gaps must know, in sentences."""
     notes = [f"{name} is not adjusted for: {reason}." for name, reason in left_out.items()]
     if full.groups_free == 0:

@@ -1,15 +1,14 @@
-"""Means over items of whatever is made of a grid of subgroups x items, with two-way intervals.
+"""Linear contrasts of a grid of subgroups x items, with two-way bootstrap intervals.
 
-A score of a subgroup, a gap between levels, a change between runs, the excess of a crossing: each is a ratio of sums over items,
+A subgroup's score, a gap between levels, a change between runs and the excess of an intersection are all ratios of sums over items,
 
     estimate_k = sum_i x_ki / sum_i c_ki,    x_ki = sum_g w_kgi v_gi,
 
-linear in the values v of the pairs. Replicates are those of `stats.bootstrap`, additive over items and redrawn respondents and
-corrected for what both count; the weights of items and the pairing with redraws are the layout's, so that all contrasts of all runs
-are paired, and a subgroup's score has here the interval that it has in the table of scores.
+linear in the pair values v. Replicates come from `stats.bootstrap`: resampled items plus redrawn respondents. All contrasts of all runs
+use the same item weights and redraws, so they are paired, and a subgroup's score has the same interval as in the table of scores.
 
-Because contrasts are linear, how they move under all redraws is one matrix product, and the contrasts of a difference of two runs
-with the same pairs are the differences of their contrasts.
+Because contrasts are linear, one matrix product gives all redraws, and the contrast of a difference of two runs on the same pairs is the
+difference of their contrasts.
 """
 
 from __future__ import annotations
@@ -35,17 +34,17 @@ from valuestrata.stats.bootstrap import (
 )
 from valuestrata.stats.intervals import Interval, interval
 
-# Weights are in single precision: a contrast that is smaller than this in every replicate is 0.
+# Weights have single precision: a contrast smaller than this in every replicate is 0.
 ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
-class Moved:
-    """How every pair's metric moves when respondents are redrawn.
+class PairRedraws:
+    """Deviations of every pair's metric when respondents are redrawn. The largest array of an audit: do not keep it.
 
     Attributes:
-        values: shape (D, G, I), deviations from the mean over the D redraws; 0 where the pair is left out.
-        order: shape (B,): which redraw goes with which replicate.
+        values: shape (D, G, I), deviations from the mean over the D redraws; 0 where there is no pair.
+        order: shape (B,), the redraw of each bootstrap replicate.
     """
 
     values: Singles
@@ -53,35 +52,35 @@ class Moved:
 
     @cached_property
     def first(self) -> Singles:
-        """The first draws item by item, centred anew because their own mean is not that of all: shape (I, G, D')."""
+        """The first SHARED_DRAWS redraws, centred on their own mean, items first: shape (I, G, D')."""
         return np.ascontiguousarray(centred(self.values[:SHARED_DRAWS]).transpose(2, 1, 0))
 
 
-def moved(resampler: Resampler, values: Values) -> Moved | None:
-    """Return how a metric moves in each redraw; None where redraws do not touch it or there are none."""
+def redraw_pairs(resampler: Resampler, values: Values) -> PairRedraws | None:
+    """Return the deviations of a metric in each redraw; None where redraws do not change it or there are none."""
     mask = ~np.isnan(values.gold)
     if values.by_share is not None:
         drawn: Singles = np.where(mask, values.by_share[: resampler.count], np.float32(0))
-        return Moved(centred(drawn), resampler.share_order) if len(drawn) else None
+        return PairRedraws(centred(drawn), resampler.share_order) if len(drawn) else None
     if values.by_mode is None or len(resampler.modes) == 0 or resampler.count == 0:
         return None
     table = np.where(mask.ravel()[:, None] & ~np.isnan(values.by_mode), values.by_mode, 0.0).astype(np.float32)
     starts = np.arange(len(table)) * table.shape[1]
     found = np.empty((len(resampler.modes), *mask.shape), dtype=np.float32)
     flat = table.ravel()
-    for place, modes in enumerate(resampler.modes):
-        found[place] = np.take(flat, modes + starts).reshape(mask.shape)
+    for draw, modes in enumerate(resampler.modes):
+        found[draw] = np.take(flat, modes + starts).reshape(mask.shape)
     found -= found.mean(axis=0)
-    return Moved(found, resampler.mode_order)
+    return PairRedraws(found, resampler.mode_order)
 
 
 @dataclass(frozen=True)
-class Weights:
-    """K contrasts of one mask of pairs.
+class ContrastWeights:
+    """K contrasts for one mask of pairs.
 
     Attributes:
-        pairs: shape (K, G, I), w of the module's docstring; 0 where there is no pair.
-        counts: shape (K, I), c; an item takes no part where it is 0.
+        pairs: shape (K, G, I), w of the module docstring; 0 where there is no pair.
+        counts: shape (K, I), c; items with 0 do not count.
     """
 
     pairs: Singles
@@ -89,19 +88,19 @@ class Weights:
 
     @cached_property
     def by_item(self) -> Singles:
-        """The weights item by item, shape (I, K, G)."""
+        """The weights, items first: shape (I, K, G)."""
         return np.ascontiguousarray(self.pairs.transpose(2, 0, 1))
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What contrasts of one metric are made of.
+class ContrastSums:
+    """Weighted sums of one metric from which contrasts are computed.
 
     Attributes:
         rows: shape (K, I), x. counts: shape (K, I), c.
         sums: shape (D, K), deviations of sum_i x_ki over redraws; None without noise of respondents.
-        first: shape (D', K, I), deviations of x in the first redraws, None likewise. order: as in `Moved`.
-        exact: nothing of respondents enters, so that None is no lack.
+        first: shape (D', K, I), deviations of x in the first redraws, or None. order: as in `PairRedraws`.
+        exact: respondents do not enter the metric, so missing redraws are not a gap in knowledge.
     """
 
     rows: Floats
@@ -111,9 +110,9 @@ class Parts:
     order: Indices
     exact: bool
 
-    def total(self, number: int) -> Parts:
-        """Return the sum of the first `number` contrasts as one."""
-        return Parts(
+    def total(self, number: int) -> ContrastSums:
+        """Return the sum of the first `number` contrasts as one contrast."""
+        return ContrastSums(
             rows=self.rows[:number].sum(axis=0, keepdims=True),
             counts=self.counts[:number].sum(axis=0, keepdims=True),
             sums=None if self.sums is None else self.sums[:, :number].sum(axis=1, keepdims=True),
@@ -122,38 +121,35 @@ class Parts:
             exact=self.exact,
         )
 
-    def minus(self, other: Parts) -> Parts:
-        """Return the parts of the difference; both must be of the same pairs."""
-        noise = self.sums is not None and other.sums is not None and self.first is not None and other.first is not None
-        return Parts(
+    def minus(self, other: ContrastSums) -> ContrastSums:
+        """Return the sums of the difference; both must be on the same pairs."""
+        return ContrastSums(
             rows=self.rows - other.rows,
             counts=self.counts,
-            sums=self.sums - other.sums if noise and self.sums is not None and other.sums is not None else None,
-            first=self.first - other.first if noise and self.first is not None and other.first is not None else None,
+            sums=None if self.sums is None or other.sums is None else self.sums - other.sums,
+            first=None if self.first is None or other.first is None else self.first - other.first,
             order=self.order,
             exact=self.exact and other.exact,
         )
 
 
-def parts(weights: Weights, values: Values, people: Moved | None) -> Parts:
-    """Apply contrasts to a metric: `values` (G, I) with how they move, NaN exactly where the weights know of no pair."""
-    filled = np.nan_to_num(values.gold)
-    rows = np.einsum("kgi,gi->ki", weights.pairs, filled)
-    if people is None:
-        return Parts(rows, weights.counts, None, None, np.zeros(0, dtype=np.intp), values.exact)
-    flat = weights.pairs.reshape(len(weights.pairs), -1)
-    sums = people.values.reshape(len(people.values), -1) @ flat.T
-    first = np.matmul(weights.by_item, people.first).transpose(2, 1, 0)
-    return Parts(rows, weights.counts, sums.astype(np.float64), np.ascontiguousarray(first), people.order, values.exact)
+def contrast_sums(weights: ContrastWeights, values: Values, redraws: PairRedraws | None) -> ContrastSums:
+    """Apply contrasts to a metric (G, I) and its redraws; values must be NaN exactly where the weights have no pair."""
+    rows = np.einsum("kgi,gi->ki", weights.pairs, np.nan_to_num(values.gold))
+    if redraws is None:
+        return ContrastSums(rows, weights.counts, None, None, np.zeros(0, dtype=np.intp), values.exact)
+    sums = redraws.values.reshape(len(redraws.values), -1) @ weights.pairs.reshape(len(weights.pairs), -1).T
+    first = np.matmul(weights.by_item, redraws.first).transpose(2, 1, 0)
+    return ContrastSums(rows, weights.counts, sums.astype(np.float64), np.ascontiguousarray(first), redraws.order, values.exact)
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """K contrasts with their replicates.
+    """K contrasts with their bootstrap replicates.
 
     Attributes:
-        replicates: as `stats.bootstrap` makes them; `pairs` holds sum_i c_ki. items: shape (K,), items behind each.
-        by_items: shape (K,), variance from items alone. extra: shape (K,), what redrawn respondents add to it.
+        replicates: as in `stats.bootstrap`; `pairs` holds sum_i c_ki. items: shape (K,), items behind each.
+        by_items: shape (K,), variance from items alone. extra: shape (K,), variance that redrawn respondents add.
     """
 
     replicates: Replicates
@@ -168,12 +164,12 @@ class Contrast:
 
     @property
     def variance(self) -> Floats:
-        """Shape (K,), two-way variance of the estimate; NaN with fewer than two items."""
+        """Two-way variance of the estimate, shape (K,); NaN with fewer than two items."""
         return np.where(self.items > 1, self.by_items + self.extra, np.nan)
 
 
-def contrast(resampler: Resampler, made: Parts) -> Contrast:
-    """Resample contrasts: see `stats.bootstrap` for the two ways and how they are put together."""
+def contrast(resampler: Resampler, made: ContrastSums) -> Contrast:
+    """Bootstrap contrasts over items and redrawn respondents, as in `stats.bootstrap`."""
     counts = made.counts
     total = counts.sum(axis=1)
     items = (counts > 0).sum(axis=1).astype(np.float64)
@@ -199,13 +195,13 @@ def contrast(resampler: Resampler, made: Parts) -> Contrast:
     return Contrast(Replicates(estimate, values, total, known, freedom_of(items, between, extra)), items, between, extra)
 
 
-def unit_weights(members: Floats, mask: NDArray[np.bool_]) -> Weights:
-    """Return the mean over all pairs of each unit: members (U, G), mask (G, I)."""
-    return Weights((members[:, :, None] * mask).astype(np.float32), members @ mask)
+def unit_weights(members: Floats, mask: NDArray[np.bool_]) -> ContrastWeights:
+    """Return weights of the mean over all pairs of each unit: members (U, G), mask (G, I)."""
+    return ContrastWeights((members[:, :, None] * mask).astype(np.float32), members @ mask)
 
 
 def item_means(members: Floats, mask: NDArray[np.bool_]) -> Floats:
-    """Return weights (U, G, I) that take the mean of each unit's pairs of an item; zeros where it has none."""
+    """Return weights (U, G, I) of the mean of each unit's pairs of an item; zeros where it has none."""
     there = members[:, :, None] * mask
     return there / np.maximum(there.sum(axis=1, keepdims=True), 1.0)
 
@@ -218,13 +214,12 @@ def unit_grid(members: Floats, values: Floats) -> Floats:
     return np.divide(total, number, out=np.full(number.shape, np.nan), where=number > 0)
 
 
-def judged(found: Contrast, confidence: float, low: float, high: float) -> Interval:
-    """Return intervals as `stats.intervals.interval` does, cut to low and high, with p-values that hold for few items.
+def interval_and_p(found: Contrast, confidence: float, low: float, high: float) -> Interval:
+    """Return intervals clipped to [low, high], with p-values that also hold for few items.
 
-    p is the tail of Student's t with items - 1 degrees of freedom where that is larger. Claims among many need a tail far out,
-    and the spread of few resampled items is known too badly for the normal tail to hold there: with 20 items it is a third
-    of what it should be at p = .005. Within a single item p is not known: redrawn respondents say how labels move, and nothing says
-    how the answers of other items would differ.
+    p is the larger of the normal tail and Student's t tail with items - 1 degrees of freedom. Claims among many need small p-values, and
+    with few resampled items the normal tail is too small there: with 20 items, a third of what it should be at p = .005. With a single
+    item p is unknown, because nothing shows how answers to other items would differ.
     """
     from scipy import special
 

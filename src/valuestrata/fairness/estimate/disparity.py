@@ -1,29 +1,27 @@
-"""How far apart subgroups are: the paper's measures, secondary ones, and the spread that is left once noise is taken out.
+"""Measures of spread between subgroups, plain and corrected for noise.
 
-Of the scores P_u of U subgroups (or levels), all nulls where fewer than two are known:
+For scores P_u of U subgroups (or levels); all are null where fewer than two scores are known:
 
-norm_range          (max P - min P) / max P                               the paper's; null where max P = 0
-cv                  sigma / mu, sigma with U in the denominator           the paper's; null where mu = 0
+norm_range          (max P - min P) / max P, as in the paper               null where max P = 0
+cv                  sigma / mu, sigma with U in the denominator, as in the paper   null where mu = 0
 max_min             max P - min P
 theil               mean of (P / mu) ln (P / mu), 0 ln 0 = 0 (Theil 1967)  null where mu = 0
 gini                sum_uv |P_u - P_v| / (2 U^2 mu)                       null where mu = 0
-variance_corrected  see below, may be negative
-spread_corrected    root of it, 0 where it is negative
+variance_corrected  see below; may be negative
+spread_corrected    its root; 0 where it is negative
 
-All but the corrected ones grow with noise: sixty equal subgroups with 90 items each show a range of .24. Their intervals hold what they
-would be with other items and other respondents, replicates centred on the value: noise included, not what is true without it.
+All but the corrected ones grow with noise: sixty equal subgroups with 90 items each show a range of .24. Their intervals describe other
+items and respondents (centred replicates) and include noise.
 
-**Corrected variance.** Values v_ui of unit u and item i follow v = mu + a_u + b_i + e_ui, the least-squares effects a_u have the
-variance S^2 (U - 1 in the denominator), and E S^2 = var(a) + sigma_e^2 tr(A^+) / (U - 1), A = Z'M Z what the items leave of the
-units' design. The estimate subtracts the second term with the residual mean square for sigma_e^2. It is unbiased and unfloored. On
-a complete grid it is the variance of the means less (residual mean square) / items; missing cells do not let easy items pass for
-good service. It takes residuals of a unit on different items to be independent: noise that respondents bring to all items of a
-unit alike stays in it, and widens its interval.
+**Corrected variance.** The value of unit u on item i is mu + a_u + b_i + e_ui. The least-squares effects a_u have the variance S^2 (U - 1
+in the denominator) and E S^2 = var(a) + sigma_e^2 tr(A^+) / (U - 1), A = Z'M Z being the units' design with items projected out. The
+estimate subtracts the second term, with the residual mean square for sigma_e^2. It is unbiased and not floored. On a complete grid it is
+the variance of the means minus (residual mean square) / items; missing cells do not bias it. It assumes independent residuals of a unit on
+different items: noise that respondents bring to all items of a unit remains in it and widens its interval.
 
-**Interval of it.** F = S^2 / noise is, for normal means, a non-central F with (U - 1, residual) degrees of freedom and
-lambda = (U - 1) var(a) / noise; the interval inverts its distribution in lambda (Steiger 2004, Psychological Methods 9:164-182).
-It starts at 0 where the spread could be noise, and an estimate below 0 lies outside of it. What redraws of the respondents add to the
-units' variance is added to the noise there.
+**Its interval.** F = S^2 / noise is, for normal means, non-central F with (U - 1, residual) degrees of freedom and
+lambda = (U - 1) var(a) / noise; the interval inverts that distribution in lambda (Steiger 2004, Psychological Methods 9:164-182). It
+starts at 0 where the spread could be noise. The variance that redrawn respondents add to the units is added to the noise.
 """
 
 from __future__ import annotations
@@ -41,15 +39,15 @@ PLUG_IN = ("norm_range", "cv", "max_min", "theil", "gini")
 
 
 @dataclass(frozen=True)
-class Corrected:
+class CorrectedVariance:
     """The corrected variance of one grid.
 
     Attributes:
-        value: unfloored, NaN where it cannot be estimated (`reason` says why).
-        effects: shape (U,), effects of the units, mean 0; NaN for those without a value.
-        inverse: shape (U, U), A^+: takes sums over items to effects; zeros for units without a value.
-        raw: their variance. noise: what noise adds to it. residual: mean square of what units and items leave.
-        units, freedom: how many units, degrees of freedom of the residual.
+        value: not floored; NaN where it cannot be estimated (see `reason`).
+        effects: shape (U,), effects of the units, mean 0; NaN for units without a value.
+        inverse: shape (U, U), A^+, from sums over items to effects; zeros for units without a value.
+        raw: variance of the effects. noise: what noise adds to it. residual: residual mean square.
+        units, freedom: number of units, residual degrees of freedom.
         reason: `one subgroup`, `no common items`, `no residual`, or None.
     """
 
@@ -67,7 +65,7 @@ class Corrected:
 def measures(scores: Floats) -> dict[str, Floats]:
     """Return every plug-in measure of scores (..., U), each of shape (...); NaN where undefined.
 
-    A unit whose score is NaN is left out; all arrays along the first axes must leave out the same units.
+    Units whose score is NaN are left out; they must be the same along the leading axes.
     """
     known = ~np.isnan(scores.reshape(-1, scores.shape[-1])).any(axis=0)
     kept = scores[..., known]
@@ -96,11 +94,11 @@ def measures(scores: Floats) -> dict[str, Floats]:
     }
 
 
-def corrected_variance(grid: Floats) -> Corrected:
-    """Return the variance between units that noise does not explain (module docstring).
+def corrected_variance(grid: Floats) -> CorrectedVariance:
+    """Return the variance between units that noise does not explain; see the module docstring.
 
     Args:
-        grid: shape (U, I), NaN where a unit has no value for an item.
+        grid: shape (U, I), NaN for missing values.
     """
     mask = ~np.isnan(grid)
     effects = np.full(len(grid), np.nan)
@@ -108,8 +106,8 @@ def corrected_variance(grid: Floats) -> Corrected:
     there = mask[np.ix_(units, items)]
     nothing, whole = np.nan, np.zeros((len(grid), len(grid)))
 
-    def refused(reason: str) -> Corrected:
-        return Corrected(nothing, effects, whole, nothing, nothing, nothing, len(units), 0, reason)
+    def refused(reason: str) -> CorrectedVariance:
+        return CorrectedVariance(nothing, effects, whole, nothing, nothing, nothing, len(units), 0, reason)
 
     if len(units) < 2:
         return refused("one subgroup")
@@ -132,14 +130,13 @@ def corrected_variance(grid: Floats) -> Corrected:
     effects[units] = found - found.mean()
     whole[np.ix_(units, units)] = inverse
     raw = float(effects[units].var(ddof=1))
-    return Corrected(raw - noise, effects, whole, raw, noise, residual, len(units), freedom)
+    return CorrectedVariance(raw - noise, effects, whole, raw, noise, residual, len(units), freedom)
 
 
-def corrected_interval(found: Corrected, confidence: float, extra: float = 0.0) -> tuple[float, float]:
-    """Return the interval of the corrected variance, both ends at least 0; (nan, nan) where it is not known.
+def corrected_interval(found: CorrectedVariance, confidence: float, extra: float = 0.0) -> tuple[float, float]:
+    """Return the interval of the corrected variance, both ends at least 0; (nan, nan) where unknown.
 
     Args:
-        found: the estimate. confidence: between 0 and 1.
         extra: variance that redrawn respondents add to a unit's effect beyond the residual.
     """
     noise = found.noise + max(extra, 0.0)
@@ -151,7 +148,7 @@ def corrected_interval(found: Corrected, confidence: float, extra: float = 0.0) 
 
 
 def _strength(first: int, second: int, ratio: float, share: float) -> float:
-    """Return the non-centrality under which a share of F is below the ratio; 0 where less is below it already without any."""
+    """Return the non-centrality at which P(F < ratio) = share; 0 where that probability is at most `share` already at 0."""
     from scipy import special
 
     def below(strength: float) -> float:
@@ -162,7 +159,7 @@ def _strength(first: int, second: int, ratio: float, share: float) -> float:
     low, high = 0.0, max(1.0, 2.0 * first * ratio)
     while below(high) > share:
         high *= 2.0
-    # The share falls with the strength: halving finds it to ten digits.
+    # The probability falls with the non-centrality: bisection to ten digits.
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if below(middle) > share else (low, middle)
@@ -170,19 +167,19 @@ def _strength(first: int, second: int, ratio: float, share: float) -> float:
 
 
 def why_null(scores: Floats, metric: str) -> str | None:
-    """Say why plug-in measures of scores (U,) are null or partly null; None where they are not."""
+    """Return why measures of scores (U,) are null or partly null; None where they are not."""
     known = scores[~np.isnan(scores)]
     if len(known) == 0:
         return "no pair scored"
     if len(known) == 1:
         return "one subgroup"
     if float(np.abs(known).max()) <= NOTHING:
-        return f"all zero: every {metric} is 0, so that relative measures are undefined"
+        return f"all zero: every {metric} is 0, and relative measures are undefined"
     return None
 
 
 def tail(null: NDArray[np.floating], value: float) -> float:
-    """Return the chance under a null (B,) of the value or a larger one, 1 added to both counts; NaN without a null."""
+    """Return the p-value (count + 1) / (B + 1) of a value under a null (B,), large is extreme; NaN without a null."""
     known = null[~np.isnan(null)]
     if len(known) == 0 or not np.isfinite(value):
         return np.nan

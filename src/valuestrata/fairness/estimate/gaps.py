@@ -18,14 +18,14 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from valuestrata.fairness.estimate.contrasts import Weights, item_means
+from valuestrata.fairness.estimate.contrasts import ContrastWeights, item_means
 from valuestrata.stats.arrays import Floats
 
 # A difference below this is rounding: weights of contrasts have single precision.
 ROUNDING = 1e-6
-# What an explanation may do to an advantage, by `Figure.left_of`.
+# What an explanation may do to an advantage, by `GapEstimate.left_of`.
 LEFT = ("remains", "alone", "explained", "turned", "untold", "unknown")
-# What may remain of `better for X`, by `Explained.remains`.
+# What may remain of `better for X`, by `ExplainedGap.remains`.
 REMAINS: Mapping[str, str] = {
     "not known": "no common items, or no interval",
     "not shown": "no gap beyond noise",
@@ -68,13 +68,13 @@ def level_pairs(levels: Mapping[str, Mapping[str, NDArray[np.bool_]]], groups: i
     return LevelPairs(names, ends[:, 0], ends[:, 1], np.array(rows, dtype=np.float64).reshape(len(rows), groups))
 
 
-def gap_weights(pairs: LevelPairs, mask: NDArray[np.bool_]) -> Weights:
+def gap_weights(pairs: LevelPairs, mask: NDArray[np.bool_]) -> ContrastWeights:
     """Return the gap of every pair of levels as a contrast, on the items that both have: mask (G, I)."""
     number = pairs.members @ mask
     common = (number[pairs.first] > 0) & (number[pairs.second] > 0)
     means = item_means(pairs.members, mask)
     apart = (means[pairs.first] - means[pairs.second]) * common[:, None, :]
-    return Weights(apart.astype(np.float32), common.astype(np.float64))
+    return ContrastWeights(apart.astype(np.float32), common.astype(np.float64))
 
 
 def common_pairs(pairs: LevelPairs, mask: NDArray[np.bool_]) -> Floats:
@@ -90,7 +90,7 @@ def expected_alike(se: Floats) -> Floats:
 
 
 @dataclass(frozen=True)
-class Figure:
+class GapEstimate:
     """A gap, or what an explanation leaves of it; NaN where not known.
 
     Attributes:
@@ -103,13 +103,13 @@ class Figure:
     p: float
 
     @classmethod
-    def of(cls, value: float | None, low: float | None, high: float | None, p: float | None) -> Figure:
+    def of(cls, value: float | None, low: float | None, high: float | None, p: float | None) -> GapEstimate:
         """Read a figure from a row of GAPS, where null is what is not known."""
         return cls(*(np.nan if one is None else float(one) for one in (value, low, high, p)))
 
-    def turned(self, sign: float) -> Figure:
+    def turned(self, sign: float) -> GapEstimate:
         """Return it times +1 or -1."""
-        return self if sign > 0 else Figure(-self.value, -self.high, -self.low, self.p)
+        return self if sign > 0 else GapEstimate(-self.value, -self.high, -self.low, self.p)
 
     def shown(self, alpha: float) -> bool:
         """Whether it can be told from 0 within its family; what is mere rounding cannot."""
@@ -131,17 +131,17 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Explained:
+class ExplainedGap:
     """A gap of two levels with its explanations, all in the same direction.
 
     Attributes:
         gap: the plain one. excess: less that of the baseline. adjusted: at equal difficulty. held: with the other attributes held.
     """
 
-    gap: Figure
-    excess: Figure
-    adjusted: Figure
-    held: Figure
+    gap: GapEstimate
+    excess: GapEstimate
+    adjusted: GapEstimate
+    held: GapEstimate
 
     def side(self, alpha: float) -> float:
         """Return +1 or -1: the sign of the gap, or of what explanations bring to light where the plain gap is not shown; 0 for neither.
@@ -154,9 +154,9 @@ class Explained:
         signs = {float(np.sign(one.value)) if one.shown(alpha) else 0.0 for one in (self.excess, self.adjusted)}
         return signs.pop() if len(signs) == 1 else 0.0
 
-    def turned(self, sign: float) -> Explained:
+    def turned(self, sign: float) -> ExplainedGap:
         """Return all times +1 or -1."""
-        return Explained(*(one.turned(sign) for one in (self.gap, self.excess, self.adjusted, self.held)))
+        return ExplainedGap(*(one.turned(sign) for one in (self.gap, self.excess, self.adjusted, self.held)))
 
     def remains(self, alpha: float) -> str:
         """Say what remains of the gap: one of `REMAINS`. Table, verdict lines and page all mean this."""

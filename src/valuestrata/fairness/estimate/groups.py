@@ -21,8 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from valuestrata.fairness.estimate.contrasts import Contrast, Weights
-from valuestrata.fairness.estimate.nulls import Centred, Permuted
+from valuestrata.fairness.estimate.contrasts import Contrast, ContrastWeights
+from valuestrata.fairness.estimate.nulls import CentredGrid, PermutedSums
 from valuestrata.stats.arrays import Floats, Indices
 
 NOTHING = 1e-12
@@ -45,16 +45,16 @@ class Worst:
     p: Floats
 
 
-def residual_weights(mask: NDArray[np.bool_], strata: Indices) -> Weights:
+def residual_weights(mask: NDArray[np.bool_], strata: Indices) -> ContrastWeights:
     """Return the mean residual of every subgroup as a contrast: mask (G, I), strata (G,)."""
     alike = (strata[:, None] == strata[None, :]).astype(np.float64)
     number = alike @ mask
     mean = np.divide(mask, number, out=np.zeros(mask.shape), where=number > 0)
     pairs = np.eye(len(mask))[:, :, None] * mask - alike[:, :, None] * (mask[:, None, :] * np.where(mask, mean, 0.0)[None])
-    return Weights(pairs.astype(np.float32), mask.astype(np.float64))
+    return ContrastWeights(pairs.astype(np.float32), mask.astype(np.float64))
 
 
-def worst(grid: Centred, residuals: Contrast, permuted: Permuted, sign: int) -> Worst:
+def worst(grid: CentredGrid, residuals: Contrast, permuted: PermutedSums, sign: int) -> Worst:
     """Compare every subgroup with the rest.
 
     Args:

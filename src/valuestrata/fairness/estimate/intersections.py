@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from valuestrata.fairness.estimate.contrasts import Weights
+from valuestrata.fairness.estimate.contrasts import ContrastWeights
 from valuestrata.stats.arrays import Floats, Indices
 
 # A cell of leverage above this decides its own levels' effects.
@@ -40,7 +40,7 @@ def design_of(levels: NDArray[np.integer]) -> Floats:
     return np.stack(columns, axis=1)
 
 
-def excess_weights(mask: NDArray[np.bool_], strata: Indices, levels: NDArray[np.integer]) -> Weights:
+def excess_weights(mask: NDArray[np.bool_], strata: Indices, levels: NDArray[np.integer]) -> ContrastWeights:
     """Return the excess of every subgroup as a contrast; no item counts where it can't be formed.
 
     Args:
@@ -64,4 +64,4 @@ def excess_weights(mask: NDArray[np.bool_], strata: Indices, levels: NDArray[np.
             formed = ~np.isnan(weights).any(axis=1)
             pairs[np.ix_(here[formed], here, columns)] = weights[formed][:, :, None]
             counts[np.ix_(here[formed], columns)] = 1.0
-    return Weights(pairs, counts)
+    return ContrastWeights(pairs, counts)

@@ -1,4 +1,4 @@
-"""What rows of all tables have in common: their place, notes on the run, p-values within a family."""
+"""Helpers shared by the rows of all audit tables: key columns, notes on a run, adjusted p-values."""
 
 from __future__ import annotations
 
@@ -8,49 +8,48 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from valuestrata.fairness.context import Setting
+from valuestrata.fairness.context import AuditContext
 from valuestrata.formatting import LOWER_IS_BETTER, percent
 from valuestrata.frames import Schema
 from valuestrata.scores.layout import RunGrid
 from valuestrata.stats.arrays import Floats
 from valuestrata.stats.multiple_testing import holm
 
-# Shares of answers missing, and of pairs never asked, above which every row says so.
+# Shares of missing answers, and of pairs never asked, above which every row has a note.
 MANY_MISSING = 0.1
 FEW_ASKED = 0.05
-# Metrics that say how often an answer is missing.
+# Rates of missing answers.
 RATES = ("refusal_rate", "invalid_rate")
 Row = dict[str, Any]
 
 
 def better_sign(metric: str) -> int:
-    """Return +1 for a metric that is better high, -1 for one that is better low."""
+    """Return +1 where a high metric is better, -1 where a low one is."""
     return -1 if metric in LOWER_IS_BETTER else 1
 
 
-def place(setting: Setting) -> Row:
-    """Return the columns that say which part a row is about."""
-    return {"scheme": setting.split, "fold": setting.fold, "part": setting.part}
+def part_columns(context: AuditContext) -> Row:
+    """Return the columns that name the audited part."""
+    return {"scheme": context.of.split, "fold": context.of.fold, "part": context.of.part}
 
 
-def about_run(setting: Setting, run: RunGrid) -> str | None:
-    """Say what a reader of any figure of the run must know: many answers missing, many pairs never asked; None if neither."""
-    refused, invalid = (run.metrics[name].gold for name in ("refusal_rate", "invalid_rate"))
+def run_note(context: AuditContext, run: RunGrid) -> str | None:
+    """Return a note where a run has many missing answers or many pairs never asked; None otherwise."""
     asked = int(run.asked.sum())
-    words: list[str] = []
+    notes: list[str] = []
     if asked:
-        rates = [float(np.nansum(values)) / asked for values in (refused, invalid)]
-        if sum(rates) > MANY_MISSING:
-            how = f"{percent(rates[0])} refused, {percent(rates[1])} invalid"
-            words.append(f"{percent(sum(rates))} of the answers missing ({how}), counted as wrong")
-    share = asked / max(int(setting.layout.present.sum()), 1)
+        refused, invalid = (float(np.nansum(run.metrics[name].gold)) / asked for name in RATES)
+        if refused + invalid > MANY_MISSING:
+            how = f"{percent(refused)} refused, {percent(invalid)} invalid"
+            notes.append(f"{percent(refused + invalid)} of the answers missing ({how}), counted as wrong")
+    share = asked / max(int(context.layout.present.sum()), 1)
     if 1 - share > FEW_ASKED:
-        words.append(f"only {percent(share)} of the part's pairs were asked")
-    return "; ".join(words) or None
+        notes.append(f"only {percent(share)} of the part's pairs were asked")
+    return joined(*notes)
 
 
 def joined(*notes: str | None) -> str | None:
-    """Join the notes that are there."""
+    """Join notes, leaving out None; None if there are none."""
     return "; ".join(note for note in notes if note) or None
 
 
@@ -70,7 +69,7 @@ def with_nan(p: Sequence[float | None]) -> Floats:
 
 
 def table(schema: Schema, rows: Sequence[Row]) -> pl.DataFrame:
-    """Return rows as a frame of a schema, NaN as null."""
+    """Return rows as a frame of a schema; NaN becomes null."""
 
     def plain(value: Any) -> Any:
         return None if isinstance(value, float | np.floating) and not np.isfinite(value) else value

@@ -1,4 +1,4 @@
-"""Rows on subgroups: how far apart they are, and who is served worse."""
+"""Rows of DISPARITY and GROUPS: spread between subgroups, and subgroups that are served worse."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from valuestrata.fairness.context import Population, Scored, Setting
-from valuestrata.fairness.estimate.disparity import PLUG_IN, Corrected, corrected_interval, measures, tail, why_null
+from valuestrata.fairness.context import AuditContext, AuditPopulation
+from valuestrata.fairness.estimate.disparity import PLUG_IN, CorrectedVariance, corrected_interval, measures, tail, why_null
 from valuestrata.fairness.estimate.groups import FEW_PAIRS, shrunken, worst
 from valuestrata.fairness.estimate.national_pull import pull, row_means
-from valuestrata.fairness.estimate.null_spread import Exchanged, nulls_of
-from valuestrata.fairness.estimate.nulls import Permuted
-from valuestrata.fairness.tables.rows import Row, better_sign, joined, place
+from valuestrata.fairness.estimate.nulls import PermutedSums
+from valuestrata.fairness.scores import MetricScores
+from valuestrata.fairness.tables.rows import RATES, Row, better_sign, joined, part_columns
 from valuestrata.fairness.tables.schema import MEASURES
 from valuestrata.scores.aggregate import RANGES
 from valuestrata.scores.layout import RunGrid
@@ -24,34 +24,29 @@ from valuestrata.stats.intervals import interval
 COVARIATES = {"modal_share": "mode_share", "entropy": "entropy", "distance": "distance"}
 
 
-def disparity_rows(setting: Setting, found: Scored, exchanged: Exchanged, metric: str, about: str | None) -> list[Row]:
-    """Return the measures of every population, beside what noise alone would give.
-
-    Args:
-        setting: shared. found: the run's scores. exchanged: permutations of them.
-        metric: its name. about: what a reader must know of the run.
-    """
+def disparity_rows(scores: MetricScores, metric: str, note: str | None) -> list[Row]:
+    """Return rows of DISPARITY: every measure of every population with its null distribution. `note` is about the run."""
+    context = scores.context
     rows: list[Row] = []
-    for population in setting.populations:
-        members, scores = setting.units[population.units], found.units.estimate[population.units]
-        corrected = found.corrected(population.units)
-        nulls = nulls_of(setting, found, population, corrected, exchanged)
-        ends = _ends(setting, found, population, corrected)
-        values = {name: float(value) for name, value in measures(scores).items()} | {
+    for spread in scores.spreads:
+        population, corrected, nulls = spread.population, spread.corrected, spread.nulls
+        members, of_units = context.units[population.units], scores.units.estimate[population.units]
+        ends = _intervals(scores, population, corrected)
+        values = {name: float(value) for name, value in measures(of_units).items()} | {
             "variance_corrected": corrected.value,
             "spread_corrected": float(np.sqrt(max(corrected.value, 0.0))),
         }
-        known = ~np.isnan(scores)
-        mask = ~np.isnan(found.values.gold[members.any(axis=0)])
+        known = ~np.isnan(of_units)
+        mask = ~np.isnan(scores.values.gold[members.any(axis=0)])
         for measure in MEASURES:
             null = nulls.wider(measure)
             permuted, redrawn = nulls.means(measure)
-            # The floored root has the p of what it is the root of.
+            # The root has the p-value of the variance.
             tested = "variance_corrected" if measure == "spread_corrected" else measure
-            reason = corrected.reason if measure.endswith("_corrected") else why_null(scores, metric)
+            reason = corrected.reason if measure.endswith("_corrected") else why_null(of_units, metric)
             rows.append(
                 {
-                    **place(setting),
+                    **part_columns(context),
                     "by": population.by,
                     "key": population.key,
                     "population": population.words,
@@ -68,86 +63,86 @@ def disparity_rows(setting: Setting, found: Scored, exchanged: Exchanged, metric
                     "subgroups": int(known.sum()),
                     "items": int(mask.any(axis=0).sum()),
                     "pairs": int(mask.sum()),
-                    "note": joined(reason, population.note, about),
+                    "note": joined(reason, population.note, note),
                 }
             )
     return rows
 
 
-def _ends(setting: Setting, found: Scored, population: Population, corrected: Corrected) -> dict[str, tuple[float, float]]:
-    """Return the interval of every measure: of plug-in ones percentiles of centred replicates, of corrected ones the inverted F."""
+def _intervals(found: MetricScores, population: AuditPopulation, corrected: CorrectedVariance) -> dict[str, tuple[float, float]]:
+    """Return the interval of every measure: percentiles of centred replicates, or the inverted F of the corrected ones."""
     unknown = (np.nan, np.nan)
     ends: dict[str, tuple[float, float]] = dict.fromkeys(MEASURES, unknown)
     replicates = found.units.replicates
     if len(replicates.values) == 0 or found.units.items[population.units].max(initial=0.0) < 2:
         return ends
     values, drawn = measures(replicates.estimate[population.units]), measures(replicates.values[:, population.units])
-    shares = ((1 - setting.confidence) / 2, (1 + setting.confidence) / 2)
+    shares = ((1 - found.context.confidence) / 2, (1 + found.context.confidence) / 2)
     for name in PLUG_IN:
         known = drawn[name][np.isfinite(drawn[name])]
         if len(known) and np.isfinite(values[name]):
             low, high = np.quantile(known - known.mean() + values[name], shares)
             ends[name] = (max(float(low), 0.0), float(high) if name in ("cv", "theil") else min(float(high), 1.0))
     extra = found.residuals.extra if population.by == "all" else found.units.extra[population.units]
-    low, high = corrected_interval(corrected, setting.confidence, float(np.mean(extra)))
+    low, high = corrected_interval(corrected, found.context.confidence, float(np.mean(extra)))
     if high <= 0:
-        # Less spread than noise alone would give in all but a few worlds: the inverted F is empty, which is no proof that all are alike.
+        # The spread is in the lower tail of what noise gives, so the inverted F is empty. That does not show equality.
         return ends
     return ends | {"variance_corrected": (low, high), "spread_corrected": (float(np.sqrt(low)), float(np.sqrt(high)))}
 
 
-def group_rows(setting: Setting, run: RunGrid, found: Scored, permuted: Permuted, metric: str) -> list[Row]:
-    """Return every subgroup against the rest of its stratum."""
-    groups = len(setting.stratum)
+def group_rows(scores: MetricScores, run: RunGrid, metric: str) -> list[Row]:
+    """Return rows of GROUPS: every subgroup against the rest of its stratum; `scores` must hold permutations."""
+    context, permuted = scores.context, scores.permuted
+    assert permuted is not None, "subgroups are tested by permutations"
+    groups = len(context.stratum)
     bounds = RANGES.get(metric, (0.0, 1.0))
-    scores = interval(found.units.replicates, setting.confidence, *bounds)
-    base, estimate = found.centred.base, scores.estimate[:groups]
-    claim = worst(found.centred, found.residuals, permuted, -better_sign(metric))
-    drawn = shrunken(estimate, base, found.residuals.variance, setting.strata)
-    alike = _alike_ends(found, permuted, setting.confidence)
-    toward, awaited = pull(setting.layout, run, setting.nation)
-    hard = _difficulty(setting, ~np.isnan(found.values.gold))
+    ends = interval(scores.units.replicates, context.confidence, *bounds)
+    base, estimate = scores.centred.base, ends.estimate[:groups]
+    test = worst(scores.centred, scores.residuals, permuted.cells, -better_sign(metric))
+    drawn = shrunken(estimate, base, scores.residuals.variance, context.strata)
+    low, high = _range_if_alike(scores, permuted.cells)
+    toward, expected = pull(context.layout, run, context.nation)
+    difficulty = _difficulty(context, scores.mask)
+    means = {name: row_means(run.metrics[name].gold) for name in ("bias", *RATES)}
     rows: list[Row] = []
-    for g, subgroup in enumerate(setting.layout.subgroups):
-        reason = "no other subgroup of its stratum has its items" if np.isnan(claim.rest[g]) else None
-        if reason is None and found.pairs[g] < FEW_PAIRS:
+    for g, subgroup in enumerate(context.layout.subgroups):
+        reason = "no other subgroup of its stratum has its items" if np.isnan(test.rest[g]) else None
+        if reason is None and scores.pairs[g] < FEW_PAIRS:
             reason = f"under {FEW_PAIRS} pairs: not tested"
         if np.isnan(estimate[g]):
             reason = "no pair scored"
         rows.append(
             {
-                **place(setting),
-                "stratum": setting.stratum[g],
+                **part_columns(context),
+                "stratum": context.stratum[g],
                 "subgroup": subgroup,
                 "metric": metric,
                 "value": estimate[g],
-                "ci_low": scores.low[g],
-                "ci_high": scores.high[g],
-                "rest": claim.rest[g],
+                "ci_low": ends.low[g],
+                "ci_high": ends.high[g],
+                "rest": test.rest[g],
                 "shrunken": drawn[g],
-                "alike_low": np.clip(alike[0][g], *bounds),
-                "alike_high": np.clip(alike[1][g], *bounds),
-                "p_worst": claim.p[g],
-                "worst": None if np.isnan(claim.p[g]) else bool(claim.p[g] <= setting.alpha),
-                "n": int(setting.respondents[0, g]),
-                "n_eff": setting.respondents[1, g],
-                "pairs": int(found.pairs[g]),
-                "bias": row_means(run.metrics["bias"].gold)[g],
+                "alike_low": np.clip(low[g], *bounds),
+                "alike_high": np.clip(high[g], *bounds),
+                "p_worst": test.p[g],
+                "worst": None if np.isnan(test.p[g]) else bool(test.p[g] <= context.alpha),
+                "n": int(context.respondents[0, g]),
+                "n_eff": context.respondents[1, g],
+                "pairs": int(scores.pairs[g]),
                 "pull": toward[g],
-                "pull_expected": awaited[g],
-                "refusal_rate": row_means(run.metrics["refusal_rate"].gold)[g],
-                "invalid_rate": row_means(run.metrics["invalid_rate"].gold)[g],
-                **{name: values[g] for name, values in hard.items()},
+                "pull_expected": expected[g],
+                **{name: values[g] for name, values in (means | difficulty).items()},
                 "note": reason,
             }
         )
     return rows
 
 
-def _alike_ends(found: Scored, permuted: Permuted, confidence: float) -> tuple[Floats, Floats]:
-    """Return where a share `confidence` of each subgroup's scores would fall if all were alike, under the null that moves it more."""
-    base, pairs = found.centred.base, np.maximum(found.centred.pairs, 1.0)
-    nulls = [sums / pairs for sums in (permuted.sums, found.redrawn) if len(sums)]
+def _range_if_alike(scores: MetricScores, permuted: PermutedSums) -> tuple[Floats, Floats]:
+    """Return the central range of each subgroup's score if all were served alike, under the null with more variance."""
+    base, pairs, confidence = scores.centred.base, np.maximum(scores.centred.pairs, 1.0), scores.context.confidence
+    nulls = [sums / pairs for sums in (permuted.sums, scores.redrawn) if len(sums)]
     if not nulls:
         return np.full(len(base), np.nan), np.full(len(base), np.nan)
     ends = np.stack([np.quantile(null, ((1 - confidence) / 2, (1 + confidence) / 2), axis=0) for null in nulls])
@@ -156,8 +151,8 @@ def _alike_ends(found: Scored, permuted: Permuted, confidence: float) -> tuple[F
     return base + low, base + high
 
 
-def _difficulty(setting: Setting, mask: NDArray[np.bool_]) -> Mapping[str, Floats]:
-    if setting.difficulty is None:
-        return {column: np.full(len(setting.stratum), np.nan) for column in COVARIATES.values()}
-    means = setting.difficulty.means(mask)
-    return {column: means[list(setting.difficulty.names).index(name)] for name, column in COVARIATES.items()}
+def _difficulty(context: AuditContext, mask: NDArray[np.bool_]) -> Mapping[str, Floats]:
+    if context.difficulty is None:
+        return {column: np.full(len(context.stratum), np.nan) for column in COVARIATES.values()}
+    means = context.difficulty.means(mask)
+    return {column: means[list(context.difficulty.names).index(name)] for name, column in COVARIATES.items()}

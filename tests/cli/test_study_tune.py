@@ -1,4 +1,4 @@
-"""A study that teaches a tiny model: once, again, and after it was stopped; with the page and the cards it leaves."""
+"""A study that tunes a tiny model: complete, repeated, and after a loss of files."""
 
 import json
 import shutil

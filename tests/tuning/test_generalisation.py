@@ -1,20 +1,25 @@
-"""Gains and what may be said of them, from hand-made comparisons."""
+"""Gains of tuned models and the claims about them, from hand-made comparisons."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import polars as pl
 import pytest
 
+from valuestrata.claims.claim import Strength
+from valuestrata.claims.select import select
+from valuestrata.claims.templates import word
+from valuestrata.claims.tuning import OUTCOMES, RULES, tuning_claims
 from valuestrata.scores.schema import COMPARISONS, SCORES
-from valuestrata.tuning.evaluate.generalisation import Pupil, gains_of, gains_wanted, generalisation_table, lessons
+from valuestrata.tuning.evaluate.generalisation import TunedVariant, gains_of, generalisation_table, possible_gains
 
-PUPILS = [
-    Pupil("base", "base"),
-    Pupil("base-modal", "base", "modal"),
-    Pupil("base-modal@shuffled-persona", "base", "modal", None, "shuffled-persona"),
-    Pupil("base-modal-no-persona", "base", "modal", "no-persona", "no-persona"),
-    Pupil("other", "other"),
-    Pupil("other-modal", "other", "modal"),
+VARIANTS = [
+    TunedVariant("base", "base"),
+    TunedVariant("base-modal", "base", "modal"),
+    TunedVariant("base-modal@shuffled-persona", "base", "modal", None, "shuffled-persona"),
+    TunedVariant("base-modal-no-persona", "base", "modal", "no-persona", "no-persona"),
+    TunedVariant("other", "other"),
+    TunedVariant("other-modal", "other", "modal"),
 ]
 BASELINES = {"baseline-item-mode": "item-mode", "baseline-nearest-parent": "nearest-parent"}
 
@@ -43,18 +48,14 @@ def scored(run, value, metric="accuracy_expected", by="all"):
 
 
 def gains(*rows):
-    return gains_of(COMPARISONS.frame(list(rows)), PUPILS, BASELINES)
+    return gains_of(COMPARISONS.frame(list(rows)), VARIANTS, BASELINES)
 
 
-def said(*rows):
-    table = generalisation_table(
-        SCORES.frame([scored(pupil.run, 0.5 + place / 10) for place, pupil in enumerate(PUPILS)]), PUPILS, runs_named(*who())
-    )
-    return " ".join(lessons(table, gains(*rows), "accuracy_expected"))
-
-
-def who():
-    return [pupil.run for pupil in PUPILS]
+def claims(*rows):
+    """Return kind -> claim of the tuned model `base-modal`."""
+    scores = [scored(variant.run, 0.5 + place / 10) for place, variant in enumerate(VARIANTS)]
+    table = generalisation_table(SCORES.frame(scores), VARIANTS, runs_named(*[variant.run for variant in VARIANTS]))
+    return {claim.kind: claim for claim in tuning_claims(table, gains(*rows), "accuracy_expected")}
 
 
 def runs_named(*names):
@@ -67,8 +68,7 @@ def runs_named(*names):
 
 
 def test_every_gain_is_of_the_same_model_and_recipe():
-    wanted = {(gain, run, against) for _, gain, run, against in gains_wanted(PUPILS, BASELINES)}
-    assert wanted == {
+    assert {(gain.name, gain.run, gain.against) for gain in possible_gains(VARIANTS, BASELINES)} == {
         ("taught", "base-modal", "base"),
         ("swapped", "base-modal", "base-modal@shuffled-persona"),
         ("control:no-persona", "base-modal-no-persona", "base"),
@@ -94,48 +94,81 @@ def test_rows_of_single_keys_and_other_metrics_stay_out():
 
 
 @pytest.mark.parametrize(
-    ("beyond", "expected"),
+    ("beyond", "kind", "strength"),
     [
-        ((0.05, 0.01, 0.09), "part of what it learned is about these people"),
-        ((0.01, -0.02, 0.04), "what is usually answered to each question"),
-        ((-0.05, -0.09, -0.01), "the personas are in its way"),
+        ((0.05, 0.01, 0.09), "personas-better", Strength.SHOWN),
+        ((0.01, -0.02, 0.04), "personas-no-difference", Strength.NOT_SHOWN),
+        ((-0.05, -0.09, -0.01), "personas-worse", Strength.SHOWN),
+        ((0.05, None, None), "personas-no-difference", Strength.UNDETERMINED),
     ],
 )
-def test_what_personas_add_decides_what_was_learned(beyond, expected):
-    text = said(
+def test_the_persona_claim_follows_the_interval(beyond, kind, strength):
+    found = claims(
         compared("base-modal", "base", 0.2, 0.1, 0.3),
         compared("base-modal-no-persona", "base", 0.15, 0.1, 0.2),
         compared("base-modal", "base-modal-no-persona", *beyond),
     )
-    assert "base taught by modal improves on base as it was: expected accuracy 50.0\u00a0% before and 60.0\u00a0% after" in text
-    assert "a gain of 20.0 points (95 % interval 10.0 to 30.0; 100 pairs)" in text
-    assert "gains 15.0 points (10.0 to 20.0; 100 pairs)" in text
-    assert expected in text
+    assert list(found) == ["tuned-better", kind]
+    tuned, personas = found.values()
+    assert (tuned.run, tuned.against, tuned.direction, tuned.status) == ("base-modal", "base", "better", "declared")
+    assert (tuned.estimate.value, tuned.estimate.low, tuned.estimate.high, tuned.estimate.pairs) == (0.2, 0.1, 0.3, 100)
+    assert (tuned.figure("before").value, tuned.figure("after").value) == (0.5, 0.6)
+    assert (personas.strength, personas.estimate.value) == (strength, beyond[0])
+    assert personas.figure("without-personas").value == 0.15
 
 
-def test_nothing_is_claimed_without_an_interval():
-    text = said(compared("base-modal", "base", 0.2, None, None), compared("base-modal", "baseline-item-mode", 0.0, None, None))
-    assert "cannot be told apart from base as it was" in text
-    assert "20.0 points (no interval; 100 pairs)" in text
-    assert "not told apart from the item-mode baseline" in text
+def test_no_effect_is_claimed_without_an_interval():
+    found = claims(compared("base-modal", "base", 0.2, None, None), compared("base-modal", "baseline-item-mode", 0.0, None, None))
+    assert list(found) == ["tuned-no-difference", "item-mode-no-difference"]
+    assert {claim.strength for claim in found.values()} == {Strength.UNDETERMINED}
 
 
-def test_baselines_and_swapped_personas_are_named_by_their_intervals():
-    text = said(
+def test_five_claims_per_model_are_shown_most_important_first():
+    rows = [
+        compared("base-modal", "base", 0.2, 0.1, 0.3),
+        compared("base-modal-no-persona", "base", 0.15, 0.1, 0.2),
+        compared("base-modal", "base-modal-no-persona", 0.05, 0.01, 0.09),
+        compared("base-modal", "base-modal-shuffled-persona", 0.05, 0.01, 0.09),
         compared("base-modal", "base-modal@shuffled-persona", 0.05, 0.01, 0.1),
         compared("base-modal", "baseline-item-mode", -0.1, -0.2, -0.05),
         compared("base-modal", "baseline-nearest-parent", 0.1, 0.05, 0.2),
+    ]
+    variants = [*VARIANTS, TunedVariant("base-modal-shuffled-persona", "base", "modal", "shuffled-persona")]
+    table = generalisation_table(SCORES.frame([scored("base", 0.5), scored("base-modal", 0.7)]), VARIANTS, runs_named("base", "base-modal"))
+    found = gains_of(COMPARISONS.frame(rows), variants, BASELINES)
+    [selection] = select(tuning_claims(table, found, "accuracy_expected"))
+    assert selection.run == "base-modal"
+    assert [claim.kind for claim in selection.shown] == [
+        "tuned-better",
+        "personas-better",
+        "item-mode-worse",
+        "swapped-better",
+        "nearest-parent-better",
+    ]
+    assert [claim.kind for claim in selection.rest] == ["labels-better"]
+
+
+def test_every_kind_of_claim_has_a_sentence_with_its_figures():
+    rows = (compared("base-modal", "base", 0.2, 0.1, 0.3), compared("base-modal", "baseline-item-mode", -0.1, -0.2, -0.05))
+    worded = {kind: word(claim) for kind, claim in claims(*rows).items()}
+    assert worded["tuned-better"].sentence == (
+        "Tuning made base-modal better than the base model base: expected accuracy 20.0 points higher (95\u00a0% CI 10.0 to 30.0)."
     )
-    assert "it answers by who it is told to be" in text
-    assert "below the item-mode baseline" in text
-    assert "above the nearest-parent baseline" in text
+    assert "50.0\u00a0% before tuning and 60.0\u00a0% after." in worded["tuned-better"].details
+    assert worded["item-mode-worse"].sentence.startswith(
+        "base-modal is worse than the item-mode baseline: expected accuracy 10.0 points lower"
+    )
+    one = next(iter(claims(*rows).values()))
+    for rule in RULES:
+        for outcome in OUTCOMES.values():
+            assert "base-modal" in word(replace(one, kind=f"{rule.kind}-{outcome}")).sentence
 
 
 def test_the_table_says_who_stands_behind_every_run():
     rows = [scored(name, 0.5) for name in ("base", "base-modal-no-persona", "baseline-item-mode", "stranger")]
     rows += [scored("base", 0.8, "ceiling_oracle"), scored("base", 0.05, "floor_w1"), scored("base", 0.9, by="stratum")]
     names = ("base", "base-modal-no-persona", "baseline-item-mode", "stranger")
-    table = generalisation_table(SCORES.frame(rows), PUPILS, runs_named(*names))
+    table = generalisation_table(SCORES.frame(rows), VARIANTS, runs_named(*names))
     assert table.select("run", "role", "recipe", "control", "asked_as", "metric").rows() == [
         ("base", "base", None, None, "persona", "accuracy_expected"),
         ("base-modal-no-persona", "tuned", "modal", "no-persona", "no-persona", "accuracy_expected"),

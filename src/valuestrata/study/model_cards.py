@@ -1,4 +1,4 @@
-"""What is written into every adapter's folder once it was tested: its card with scores, and what it has forgotten."""
+"""Write the model card of every tested adapter, with scores and forgetting."""
 
 from __future__ import annotations
 
@@ -11,62 +11,61 @@ from valuestrata.dataset.tables import Dataset
 from valuestrata.responses.run.folder import Run
 from valuestrata.scores import score
 from valuestrata.study.config import Study
-from valuestrata.study.tuning_grid import Field, Lesson
+from valuestrata.study.tuning_grid import SplitFold, TrainingJob
 from valuestrata.tuning.evaluate.forgetting import compared, measured_of, read_forgetting, write_forgetting
 from valuestrata.tuning.evaluate.general_questions import general_version
 from valuestrata.tuning.model_card import write_card
 
-Checked = tuple[dict[str, float], dict[str, int]]
+Measured = tuple[dict[str, float], dict[str, int]]
 
 
 def write_cards(
     study: Study,
     dataset: Dataset,
-    fields: Sequence[Field],
-    taught: Sequence[Lesson],
+    folds: Sequence[SplitFold],
+    jobs: Sequence[TrainingJob],
     runs: Mapping[str, Sequence[Run]],
     *,
     forgetting: bool,
     say: Callable[[str], None],
 ) -> None:
-    """Write the card of every adapter of a split: recipe, data, scores with intervals by attribute, forgetting.
+    """Write the cards of a split.
 
     Args:
-        study: the study. dataset: the ground truth. fields: folds of the split. taught: what was taught in each.
-        runs: name of a run -> its runs in the fields, in their order.
-        forgetting: whether each adapter is checked for what it has forgotten. say: told of every check.
+        study: the study. dataset: the ground truth. folds: folds of the split. jobs: trained in each fold.
+        runs: name of a run -> its runs in the folds, in order.
+        forgetting: whether to check each adapter for forgetting. say: takes a line about every check.
     """
-    before: dict[str, Checked] = {}
-    for place, one in enumerate(fields):
-        for lesson in taught:
-            adapter = study.folder / "adapters" / one.name / lesson.name
-            mine = runs.get(lesson.name, ())
-            if not adapter.is_dir() or len(mine) != len(fields):
+    base: dict[str, Measured] = {}
+    for place, fold in enumerate(folds):
+        for job in jobs:
+            adapter = study.folder / "adapters" / fold.name / job.name
+            own = runs.get(job.name, ())
+            if not adapter.is_dir() or len(own) != len(folds):
                 continue
             scores = score(
                 dataset,
-                [mine[place]],
-                split=one.split.scheme,
+                [own[place]],
+                split=fold.split.scheme,
                 part=study.split.part,
-                fold=one.fold,
+                fold=fold.fold,
                 bootstrap=study.score.bootstrap,
                 seed=study.seeds.bootstrap,
             )
-            forgot = _forgotten(adapter, lesson, before, say) if forgetting else None
-            write_card(adapter, scores=scores, forgetting=forgot)
+            write_card(adapter, scores=scores, forgetting=_forgetting(adapter, job, base, say) if forgetting else None)
 
 
-def _forgotten(adapter: Path, lesson: Lesson, before: dict[str, Checked], say: Callable[[str], None]) -> pl.DataFrame:
-    """Return what an adapter has forgotten: checked once, and kept in its folder."""
+def _forgetting(adapter: Path, job: TrainingJob, base: dict[str, Measured], say: Callable[[str], None]) -> pl.DataFrame:
+    """Return the forgetting of an adapter, measured once and kept in its folder; `base` holds measures of base models."""
     kept = read_forgetting(adapter)
     if kept is not None and set(kept["version"]) == {general_version()}:
         return kept
-    say(f"what {lesson.name} has forgotten")
-    word, device = lesson.model.model, lesson.model.device
-    if word not in before:
-        before[word] = measured_of(word, device)
-    first, counts = before[word]
-    second, _ = measured_of(f"{word}+{adapter}", device)
-    frame = compared(first, second, counts)
+    say(f"checking {job.name} for forgetting")
+    model, device = job.model.model, job.model.device
+    if model not in base:
+        base[model] = measured_of(model, device)
+    before, counts = base[model]
+    after, _ = measured_of(f"{model}+{adapter}", device)
+    frame = compared(before, after, counts)
     write_forgetting(adapter, frame)
     return frame

@@ -1,9 +1,8 @@
-"""A study that teaches: each model by each recipe and control in each split, asked and judged beside what it was before.
+"""Run a study with a section `tune`: train, ask and judge every model by recipe and control in each split.
 
-A study's folder holds `data/`; for every field (a split, or one fold of it) `adapters/FIELD/LESSON` and `asked/FIELD/runs/RUN`;
-for every split `splits/SPLIT/` with what `study` writes of one (report, tables, plan, audit); and over all of them
-`generalisation.parquet`, `gains.parquet`, both as CSV, and `generalisation.html`. What is there is kept: an adapter that is
-whole is not trained again, one that was stopped goes on from its checkpoint, and no prompt is asked twice.
+Folders of a study: `data/`; for every fold `adapters/FOLD/JOB` and `asked/FOLD/runs/RUN`; for every split `splits/SPLIT/` with
+the report, tables, plan and audit of a plain study; and over all splits `generalisation.parquet` and `gains.parquet` (also as CSV)
+and `generalisation.html`. Finished adapters and answered prompts are kept; interrupted trainings continue.
 """
 
 from __future__ import annotations
@@ -16,11 +15,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from valuestrata.claims.claim import Claim
+from valuestrata.claims.tuning import tuning_claims
 from valuestrata.dataset.tables import Dataset, load_dataset
 from valuestrata.errors import RunFailedError, options_as
 from valuestrata.fairness import check_mixed
 from valuestrata.files import write_parquet, write_text
-from valuestrata.report.closed.generalisation import SplitPart, write_generalisation
+from valuestrata.report.closed.generalisation import SplitPart, claim_sentences, write_generalisation
 from valuestrata.respondents.models import check_model_spec
 from valuestrata.responses.ask.plan import select_pairs
 from valuestrata.responses.reference_baselines import baseline_name, kinds_of
@@ -32,44 +33,59 @@ from valuestrata.study.data import built, write_resolved
 from valuestrata.study.evaluate import Judged, judge
 from valuestrata.study.model_cards import write_cards
 from valuestrata.study.preflight import prepare
-from valuestrata.study.tuning_grid import Field, Lesson, asked_in, fields_of, lessons_of, plan_of, splits_of, study_in, tune_section
+from valuestrata.study.tuning_grid import (
+    SplitFold,
+    TrainingJob,
+    folds_of,
+    plan_of,
+    runs_of,
+    splits_of,
+    study_in,
+    training_jobs,
+    tune_section,
+)
 from valuestrata.tuning.data.examples import tuning_data
-from valuestrata.tuning.evaluate.generalisation import GAINS, GENERALISATION, Pupil, gains_of, gains_wanted, generalisation_table, lessons
+from valuestrata.tuning.evaluate.generalisation import GAINS, GENERALISATION, TunedVariant, gains_of, generalisation_table, possible_gains
 from valuestrata.tuning.tune import tune
 
 
 @dataclass(frozen=True)
 class Generalisation:
-    """What a study that teaches left behind.
+    """Results of a tuning study.
 
     Attributes:
         dataset: the ground truth.
         table: frame of GENERALISATION, all splits. gains: frame of GAINS.
-        lessons: name of the split -> sentences.
-        judged: name of the split -> its runs, assessment, audit and page.
+        claims: name of the split -> claims about its tuned models.
+        judged: name of the split -> its runs, assessment, audit and report.
         adapters: folders of the adapters. report: the page over all splits.
-        problems: what went wrong, a line each.
+        problems: errors of single trainings and runs, one line each.
     """
 
     dataset: Dataset
     table: pl.DataFrame
     gains: pl.DataFrame
-    lessons: Mapping[str, Sequence[str]]
+    claims: Mapping[str, Sequence[Claim]]
     judged: Mapping[str, Judged]
     adapters: tuple[Path, ...]
     report: Path
     problems: tuple[str, ...]
 
+    @property
+    def lessons(self) -> dict[str, list[str]]:
+        """Name of the split -> sentences of its claims, at most five per tuned model."""
+        return {name: claim_sentences(claims) for name, claims in self.claims.items()}
+
 
 @dataclass
-class _Class:
-    """One split while it is worked on: its plan, the runs of its fields, who stands behind them."""
+class _SplitWork:
+    """One split in progress: its study, folds, plan and variants, and the pairs and runs of its folds."""
 
     split: SplitEntry
     study: Study
-    fields: list[Field]
+    folds: list[SplitFold]
     plan: Declared
-    pupils: list[Pupil]
+    variants: list[TunedVariant]
     pairs: dict[str, pl.DataFrame] = field(default_factory=dict[str, pl.DataFrame])
     runs: dict[str, list[Run]] = field(default_factory=dict[str, list[Run]])
 
@@ -80,14 +96,14 @@ class _Class:
 
 @options_as("study")
 def run_generalisation(study: Study, *, say: Callable[[str], None] = lambda _line: None) -> Generalisation:
-    """Teach, ask and judge all that a study's section `tune` names; `say` is told of every stage in a line.
+    """Train, ask and judge everything in a study's section `tune`; `say` takes a line about every stage.
 
-    A lesson that fails (a loss that is no number, memory) does not end the study: the others go on, and `problems` names it.
+    If a training fails (its loss is not finite, or memory does not suffice), the others continue and `problems` names it.
 
     Raises:
-        UsageError, InputDataError, MissingExtraError: what any stage refuses; names, recipes, splits and plans are looked at
-            before the first lesson.
-        RunFailedError: nothing has an answer in some split, or a disk takes no more.
+        UsageError, InputDataError, MissingExtraError: an invalid setting; names, recipes, splits and plans are checked before
+            the first training.
+        RunFailedError: no answers in some split, or a file cannot be written.
     """
     section = tune_section(study)
     study.folder.mkdir(parents=True, exist_ok=True)
@@ -96,158 +112,153 @@ def run_generalisation(study: Study, *, say: Callable[[str], None] = lambda _lin
         check_model_spec(model.model)
     if study.audit is not None:
         check_mixed(study.audit.mixed)
-    taught = lessons_of(study)
-    dataset = built(study, say)
-    classes = [_opened(study, dataset, split, taught, say) for split in splits_of(study)]
-    problems: list[str] = []
+    jobs = training_jobs(study)
+    work = _TuningStudy(study, built(study, say), jobs, say)
+    splits = [work.open(split) for split in splits_of(study)]
     adapters: list[Path] = []
-    for one in classes:
-        for place in one.fields:
-            there = _taught(study, dataset, place, taught, say, problems)
-            adapters += [study.folder / "adapters" / place.name / lesson.name for lesson in there]
-            _asked(study, dataset, one, place, there, say, problems)
-    parts = [_judged(study, dataset, one, say) for one in classes]
-    for one in classes:
-        write_cards(study, dataset, one.fields, taught, one.runs, forgetting=section.forgetting, say=say)
-    return _written(study, dataset, parts, adapters, problems)
+    for split in splits:
+        for fold in split.folds:
+            trained = work.train(fold)
+            adapters += [study.folder / "adapters" / fold.name / job.name for job in trained]
+            work.ask(split, fold, trained)
+    judged = [(split, work.judge(split)) for split in splits]
+    for split in splits:
+        write_cards(study, work.dataset, split.folds, jobs, split.runs, forgetting=section.forgetting, say=say)
+    return work.write(judged, adapters)
 
 
-def _opened(study: Study, dataset: Dataset, split: SplitEntry, taught: Sequence[Lesson], say: Callable[[str], None]) -> _Class:
-    """Look at a split before anything is taught: its folds, what would train there, and what is declared."""
-    fields = fields_of(dataset, split)
-    for place in fields:
-        tuning_data(dataset, taught[0].recipe, split=split.scheme, fold=place.fold)
-    folder = study.folder / "splits" / split_name(split.scheme, split.fold)
-    pupils = [pupil for _, pupil in asked_in(study, folder, list(taught))]
-    plan = plan_of(study, pupils, _baselines(study), split)
-    answered = any(
-        path.stat().st_size for place in fields for path in (study.folder / "asked" / place.name).glob("runs/*/store/responses.jsonl")
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    declared = declare(folder, plan, answered)
-    say(f"{split_name(split.scheme, split.fold)}: {describe(declared)}")
-    title = f"{study.report.title or study.name}: {split_name(split.scheme, split.fold)}"
-    changed = study_in(study, folder, split.scheme, split.fold, report=study.report.model_copy(update={"title": title}), plan=plan)
-    if study.audit is not None and study.audit.against is None:
-        changed = changed.model_copy(update={"audit": study.audit.model_copy(update={"against": pupils[0].model})})
-    return _Class(split, changed, fields, declared, pupils)
+class _TuningStudy:
+    """The stages of a tuning study."""
 
+    def __init__(self, study: Study, dataset: Dataset, jobs: Sequence[TrainingJob], say: Callable[[str], None]) -> None:
+        self.study, self.dataset, self.jobs, self.say = study, dataset, jobs, say
+        self.problems: list[str] = []
+        self.baselines = {baseline_name(kind): kind for kind in kinds_of(study.score.baselines)}
+        self.train_on = load_dataset(study.split.train_on) if study.split.train_on else None
 
-def _baselines(study: Study) -> dict[str, str]:
-    return {baseline_name(kind): kind for kind in kinds_of(study.score.baselines)}
+    def open(self, split: SplitEntry) -> _SplitWork:
+        """Check a split before any training: its folds, its training pairs and its plan."""
+        study = self.study
+        folds = folds_of(self.dataset, split)
+        for fold in folds:
+            tuning_data(self.dataset, self.jobs[0].recipe, split=split.scheme, fold=fold.fold)
+        name = split_name(split.scheme, split.fold)
+        folder = study.folder / "splits" / name
+        variants = [variant for _, variant in runs_of(study, folder, self.jobs)]
+        plan = plan_of(study, variants, self.baselines, split)
+        stores = (path for fold in folds for path in (study.folder / "asked" / fold.name).glob("runs/*/store/responses.jsonl"))
+        answered = any(path.stat().st_size for path in stores)
+        folder.mkdir(parents=True, exist_ok=True)
+        declared = declare(folder, plan, answered)
+        self.say(f"{name}: {describe(declared)}")
+        report = study.report.model_copy(update={"title": f"{study.report.title or study.name}: {name}"})
+        changed = study_in(study, folder, split.scheme, split.fold, report=report, plan=plan)
+        if study.audit is not None and study.audit.against is None:
+            changed = changed.model_copy(update={"audit": study.audit.model_copy(update={"against": variants[0].model})})
+        return _SplitWork(split, changed, folds, declared, variants)
 
+    def train(self, fold: SplitFold) -> list[TrainingJob]:
+        """Train every job of a fold and return those that finished."""
+        trained: list[TrainingJob] = []
+        for job in self.jobs:
+            self.say(f"{fold.name}: training {job.name}")
+            try:
+                tune(
+                    self.dataset,
+                    job.model.model,
+                    self.study.folder / "adapters" / fold.name / job.name,
+                    recipe=job.recipe,
+                    control=job.control,
+                    split=fold.split.scheme,
+                    fold=fold.fold,
+                    device=job.model.device,
+                )
+            except RunFailedError as error:
+                if isinstance(error.__cause__, OSError):
+                    raise
+                self.say(f"{fold.name}, {job.name}: {error.render('study')}")
+                self.problems.append(f"{fold.name}, {job.name}: {error.render('study')}")
+            else:
+                trained.append(job)
+        return trained
 
-def _taught(
-    study: Study, dataset: Dataset, place: Field, taught: Sequence[Lesson], say: Callable[[str], None], problems: list[str]
-) -> list[Lesson]:
-    """Teach every lesson of a field and return those that came to an end."""
-    there: list[Lesson] = []
-    for lesson in taught:
-        say(f"{place.name}: teaching {lesson.name}")
-        try:
-            tune(
-                dataset,
-                lesson.model.model,
-                study.folder / "adapters" / place.name / lesson.name,
-                recipe=lesson.recipe,
-                control=lesson.control,
-                split=place.split.scheme,
-                fold=place.fold,
-                device=lesson.model.device,
+    def ask(self, split: _SplitWork, fold: SplitFold, trained: Sequence[TrainingJob]) -> None:
+        """Ask every model of a fold and add the answers to the runs of its split."""
+        study = self.study
+        models = [model for model, _ in runs_of(study, study.folder / "adapters" / fold.name, trained)]
+        here = study_in(study, study.folder / "asked" / fold.name, fold.split.scheme, fold.fold, models=models)
+        pairs = split.pairs[fold.name] = self._sampled_pairs(here)
+        for ready in prepare(here, self.dataset, self.train_on, self.say, only=pairs):
+            asked = ask_prepared(here, ready, self.dataset, self.train_on, lambda line: self.say(f"{fold.name}: {line}"))
+            if asked.problem:
+                self.problems.append(f"{fold.name}: {asked.problem}")
+            if asked.has_results:
+                split.runs.setdefault(ready.name, []).append(load_run(ready.run))
+
+    def _sampled_pairs(self, here: Study) -> pl.DataFrame:
+        """Return the pairs to ask in a fold: all, or `test_pairs` of them, drawn by `seeds.split`."""
+        ask, split, most = self.study.ask, here.split, tune_section(self.study).test_pairs
+        pairs = select_pairs(self.dataset, split.scheme, split.part, split.fold, items=ask.items, strata=ask.strata)
+        if most is None or most >= pairs.height:
+            return pairs
+        chosen = np.random.default_rng([self.study.seeds.split, 1]).choice(pairs.height, size=most, replace=False)
+        return pairs[np.sort(chosen).tolist()]
+
+    def judge(self, split: _SplitWork) -> Judged:
+        """Judge a split: the runs of its folds pooled, and the baselines."""
+        self.say(f"{split.name}: judging")
+        pooled = [_pooled(runs) for runs in split.runs.values() if len(runs) == len(split.folds)]
+        if not pooled:
+            raise RunFailedError(
+                f"{split.study.folder}: no model has answers in every fold of {split.split.scheme}; nothing can be compared."
             )
-        except RunFailedError as error:
-            if isinstance(error.__cause__, OSError):
-                raise
-            say(f"{place.name}, {lesson.name}: {error.render('study')}")
-            problems.append(f"{place.name}, {lesson.name}: {error.render('study')}")
-            continue
-        there.append(lesson)
-    return there
+        names = {run.name for run in pooled}
+        gains = possible_gains([variant for variant in split.variants if variant.run in names], {})
+        also = [pair for pair in dict.fromkeys((gain.run, gain.against) for gain in gains) if set(pair) <= names]
+        only = None if tune_section(self.study).test_pairs is None else pl.concat(split.pairs.values()).select("pair_id").unique()
+        return judge(split.study, self.dataset, pooled, split.plan, self.say, train_on=self.train_on, also=also, only=only)
 
-
-def _asked(
-    study: Study, dataset: Dataset, one: _Class, place: Field, taught: Sequence[Lesson], say: Callable[[str], None], problems: list[str]
-) -> None:
-    """Ask everybody of a field, and add what they answered to the runs of its split."""
-    adapters = study.folder / "adapters" / place.name
-    asked = [section for section, _ in asked_in(study, adapters, list(taught))]
-    here = study_in(study, study.folder / "asked" / place.name, place.split.scheme, place.fold, models=asked)
-    train_on = load_dataset(study.split.train_on) if study.split.train_on else None
-    one.pairs[place.name] = _drawn(study, dataset, here)
-    for ready in prepare(here, dataset, train_on, say, only=one.pairs[place.name]):
-        came = ask_prepared(here, ready, dataset, train_on, lambda line: say(f"{place.name}: {line}"))
-        if came.problem:
-            problems.append(f"{place.name}: {came.problem}")
-        if came.has_results:
-            one.runs.setdefault(ready.name, []).append(load_run(ready.run))
-
-
-def _drawn(study: Study, dataset: Dataset, here: Study) -> pl.DataFrame:
-    """Return the pairs that are asked in a field: all of them, or as many as `test_pairs` says, drawn by the seed of splits."""
-    pairs = select_pairs(dataset, here.split.scheme, here.split.part, here.split.fold, items=study.ask.items, strata=study.ask.strata)
-    most = tune_section(study).test_pairs
-    if most is None or most >= pairs.height:
-        return pairs
-    chosen = np.random.default_rng([study.seeds.split, 1]).choice(pairs.height, size=most, replace=False)
-    return pairs[np.sort(chosen).tolist()]
-
-
-def _judged(study: Study, dataset: Dataset, one: _Class, say: Callable[[str], None]) -> tuple[_Class, Judged]:
-    """Judge a split: the runs of its folds as one, beside the baselines."""
-    say(f"{one.name}: judging")
-    whole = [_pooled(runs) for runs in one.runs.values() if len(runs) == len(one.fields)]
-    if not whole:
-        raise RunFailedError(
-            f"{one.study.folder}: no model has answers in every fold of {one.split.scheme}, so that nothing can be compared."
+    def write(self, judged: Sequence[tuple[_SplitWork, Judged]], adapters: Sequence[Path]) -> Generalisation:
+        """Write the tables and the page over all splits."""
+        study, metric = self.study, self.study.plan.metric
+        pages: list[SplitPart] = []
+        for split, found in judged:
+            scores = found.assessment.scores
+            table = generalisation_table(scores, split.variants, found.runs)
+            gains = gains_of(found.assessment.comparisons, split.variants, self.baselines)
+            claims = tuning_claims(table, gains, metric, study.plan.thresholds.confidence)
+            pages.append(SplitPart(split.name, found.runs, scores, table, gains, claims, found.report, found.audit is not None))
+        tables = {
+            "generalisation": pl.concat([GENERALISATION.empty(), *(part.table for part in pages)]),
+            "gains": pl.concat([GAINS.empty(), *(part.gains for part in pages)]),
+        }
+        for name, frame in tables.items():
+            write_parquet(study.folder / f"{name}.parquet", frame)
+            write_text(study.folder / f"{name}.csv", frame.write_csv())
+        page = study.folder / "generalisation.html"
+        write_generalisation(self.dataset, pages, page, title=study.report.title or study.name, metric=metric)
+        return Generalisation(
+            dataset=self.dataset,
+            table=tables["generalisation"],
+            gains=tables["gains"],
+            claims={part.name: part.claims for part in pages},
+            judged={split.name: found for split, found in judged},
+            adapters=tuple(adapters),
+            report=page,
+            problems=tuple(self.problems),
         )
-    names = {run.name for run in whole}
-    there = [pupil for pupil in one.pupils if pupil.run in names]
-    also = dict.fromkeys((run, against) for _, _, run, against in gains_wanted(there, {}))
-    train_on = load_dataset(study.split.train_on) if study.split.train_on else None
-    only = None if tune_section(study).test_pairs is None else pl.concat(one.pairs.values()).select("pair_id").unique()
-    kept = [pair for pair in also if set(pair) <= names]
-    return one, judge(one.study, dataset, whole, one.plan, say, train_on=train_on, also=kept, only=only)
 
 
 def _pooled(runs: Sequence[Run]) -> Run:
-    """Return the runs of all folds as one: in each fold another adapter answered, to questions that it was not taught."""
+    """Return the runs of all folds as one; each fold's adapter answered the questions of its own test part."""
     if len(runs) == 1:
         return runs[0]
-    return replace(runs[0], meta=_of_every_fold(runs[0].meta), responses=pl.concat([run.responses for run in runs]))
+    return replace(runs[0], meta=_without_fold(runs[0].meta), responses=pl.concat([run.responses for run in runs]))
 
 
-def _of_every_fold(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a run says of itself, an adapter's fold left out: there is one for each."""
+def _without_fold(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's metadata without the adapter's fold, which differs between folds."""
     return {
-        key: {**value, "fold": None} if key == "taught_on" else _of_every_fold(value) if isinstance(value, Mapping) else value
+        key: {**value, "fold": None} if key == "taught_on" else _without_fold(value) if isinstance(value, Mapping) else value
         for key, value in document.items()
     }
-
-
-def _written(
-    study: Study, dataset: Dataset, parts: Sequence[tuple[_Class, Judged]], adapters: Sequence[Path], problems: Sequence[str]
-) -> Generalisation:
-    """Write the tables and the page over all splits."""
-    tables: list[pl.DataFrame] = []
-    gains: list[pl.DataFrame] = []
-    pages: list[SplitPart] = []
-    baselines, metric = _baselines(study), study.plan.metric
-    for one, found in parts:
-        table = generalisation_table(found.assessment.scores, one.pupils, found.runs)
-        gain = gains_of(found.assessment.comparisons, one.pupils, baselines)
-        said = lessons(table, gain, metric, study.plan.thresholds.confidence)
-        tables.append(table)
-        gains.append(gain)
-        pages.append(SplitPart(one.name, found.runs, found.assessment.scores, table, gain, said, found.report, found.audit is not None))
-    whole = {
-        "generalisation": pl.concat(tables) if tables else GENERALISATION.empty(),
-        "gains": pl.concat(gains) if gains else GAINS.empty(),
-    }
-    for name, frame in whole.items():
-        write_parquet(study.folder / f"{name}.parquet", frame)
-        write_text(study.folder / f"{name}.csv", frame.write_csv())
-    page = study.folder / "generalisation.html"
-    write_generalisation(dataset, pages, page, title=study.report.title or study.name, metric=metric)
-    said_of = {part.name: part.sentences for part in pages}
-    judged = {one.name: found for one, found in parts}
-    return Generalisation(dataset, whole["generalisation"], whole["gains"], said_of, judged, tuple(adapters), page, tuple(problems))

@@ -1,0 +1,52 @@
+"""Templates of the claims about tuned models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from valuestrata.claims.claim import Claim
+from valuestrata.claims.wording import Names, Template, difference, score_of
+
+# Kind -> sentence. `{run}` is the tuned model, `{against}` the run it is compared with.
+_SENTENCES: Mapping[str, str] = {
+    "tuned-better": "Tuning made {run} better than the base model {against}",
+    "tuned-worse": "Tuning made {run} worse than the base model {against}",
+    "tuned-no-difference": "The data do not show that tuning made {run} better or worse than the base model {against}",
+    "personas-better": "Personas added to the gain of {run}, so part of the gain is about the subgroups",
+    "personas-worse": "Personas reduced the gain of {run}",
+    "personas-no-difference": "The data do not show that personas added to the gain of {run}",
+    "labels-better": "Training with the correct personas made {run} better than training with shuffled personas",
+    "labels-worse": "Training with the correct personas made {run} worse than training with shuffled personas",
+    "labels-no-difference": "The data do not show that {run} learned more from the correct personas than from shuffled ones",
+    "swapped-better": "{run} answers better as the correct subgroup than as another one",
+    "swapped-worse": "{run} answers better as another subgroup than as the correct one",
+    "swapped-no-difference": "The data do not show that the answers of {run} depend on the persona in the prompt",
+    "item-mode-better": "{run} is better than the item-mode baseline",
+    "item-mode-worse": "{run} is worse than the item-mode baseline",
+    "item-mode-no-difference": "The data do not show a difference between {run} and the item-mode baseline",
+    "nearest-parent-better": "{run} is better than the nearest-parent baseline",
+    "nearest-parent-worse": "{run} is worse than the nearest-parent baseline",
+    "nearest-parent-no-difference": "The data do not show a difference between {run} and the nearest-parent baseline",
+}
+
+
+def _template(text: str) -> Template:
+    def sentence(claim: Claim, names: Names) -> str:
+        return f"{text.format(run=names.run(claim.run), against=names.run(claim.against))}: {difference(claim)}"
+
+    return Template(sentence, _details)
+
+
+def _details(claim: Claim, names: Names) -> list[str]:
+    lines: list[str] = []
+    before, after, alone = claim.figure("before"), claim.figure("after"), claim.figure("without-personas")
+    if before is not None and after is not None:
+        lines.append(f"{score_of(before)} before tuning and {score_of(after)} after")
+    if alone is not None:
+        lines.append(f"The same model trained and asked without personas, compared with the base model: {difference(claim, alone)}")
+    if claim.kind == "personas-no-difference":
+        lines.append("The gain may come from the usual answer to each question alone")
+    return lines
+
+
+TUNING: Mapping[str, Template] = {kind: _template(text) for kind, text in _SENTENCES.items()}

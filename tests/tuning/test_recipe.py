@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.tuning import Recipe, builtin_recipes, load_recipe
-from valuestrata.tuning.recipe import EarlyStopping, Lora, Preference, Validation, Weights
+from valuestrata.tuning.recipe import EarlyStopping, Lora, PairWeights, Preference, Validation
 
 BUILT_IN = ["distribution", "dpo", "fair", "modal", "ordinal", "paper", "shift"]
 
@@ -38,7 +38,7 @@ def test_modal_differs_from_the_paper_in_rate_length_and_stopping_alone():
     assert differing == {"name", "description", "learning_rate", "epochs", "early_stopping"}
 
 
-@pytest.mark.parametrize("section", [Recipe, Lora, Validation, EarlyStopping, Weights, Preference])
+@pytest.mark.parametrize("section", [Recipe, Lora, Validation, EarlyStopping, PairWeights, Preference])
 def test_every_field_says_what_it_is(section):
     for name, field in section.model_fields.items():
         assert field.description, name
@@ -65,7 +65,7 @@ def test_a_base_that_leads_back_is_refused(tmp_path):
     one, other = tmp_path / "one.yaml", tmp_path / "other.yaml"
     one.write_text(f"base: {other}\n")
     other.write_text(f"base: {one}\n")
-    with pytest.raises(InputDataError, match="leads back to itself"):
+    with pytest.raises(InputDataError, match="refers back to the recipe itself"):
         load_recipe(one)
 
 
@@ -92,9 +92,9 @@ def test_an_unknown_key_of_a_file_is_refused_with_the_closest_known_one(tmp_path
         ({"epoch": 2}, "no field 'epoch'. Did you mean 'epochs'"),
         ({"lora.rank": 2}, r"no field 'lora\.rank'"),
         ({"learning_rate": -1}, "learning_rate: Input should be greater than 0"),
-        ({"batch": 6, "accumulation": 4}, "which 4 passes"),
+        ({"batch": 6, "accumulation": 4}, "multiple of accumulation, 4"),
         ({"validation.samples": 0}, "early_stopping needs validation pairs"),
-        ({"objective": "kl", "target": "option"}, "only of the objective `tokens`"),
+        ({"objective": "kl", "target": "option"}, "objective `tokens` only"),
         ({"objective": "kll"}, "objective"),
         ({"orders": "sideways"}, "no option order 'sideways'"),
     ],
@@ -108,7 +108,7 @@ def test_what_is_no_recipe_is_refused(tmp_path):
     with pytest.raises(UsageError, match="Did you mean 'distribution'"):
         load_recipe("distribtion")
     (tmp_path / "list.yaml").write_text("- modal\n")
-    with pytest.raises(InputDataError, match="found list"):
+    with pytest.raises(InputDataError, match="holds a list"):
         load_recipe(tmp_path / "list.yaml")
 
 

@@ -1,4 +1,4 @@
-"""Teaching a model what subgroups answer: recipes, objectives, and adapters that say what they were taught."""
+"""Tuning: recipes, training data, training, evaluation and export."""
 
 from valuestrata.tuning.recipe import Recipe, builtin_recipes, load_recipe
 

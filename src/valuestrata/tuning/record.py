@@ -1,15 +1,18 @@
-"""What `training.json` says of an adapter: everything that made it, and how well it did on the way."""
+"""The document `training.json` of an adapter: request, data, versions, and validation before and after."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from valuestrata.dataset.tables import Dataset
 from valuestrata.tuning.data.examples import TuningData
+
+if TYPE_CHECKING:
+    from valuestrata.tuning.train.trainer import AnswerTrainer
 
 FORMAT = "valuestrata-adapter-1"
 LIBRARIES = ("valuestrata", "torch", "transformers", "accelerate", "peft", "trl", "datasets")
@@ -21,21 +24,20 @@ def training_record(
     request: Mapping[str, Any],
     identity: Mapping[str, Any],
     how: Mapping[str, Any],
-    trainer: Any,
+    trainer: AnswerTrainer,
     planned: int,
     curve: pl.DataFrame,
 ) -> dict[str, Any]:
     """Return the document of `training.json`.
 
     Args:
-        dataset, data: what was learned from. request: what was asked for; the same call gives the same one.
-        identity: of the base model. how: layout of batches, processes, seconds.
-        trainer: the trainer, after training. planned: updates planned. curve: frame of CURVE.
+        dataset: the data set. data: its examples. request: arguments of the call, which identify the adapter.
+        identity: identity of the base model. how: layout of batches, processes, seconds.
+        trainer: the trainer, after training. planned: planned updates. curve: frame of CURVE.
     """
     state = trainer.state
-    kept = state.best_global_step if trainer.args.load_best_model_at_end else None
-    kept = kept or state.global_step
-    weights: Sequence[float] | None = trainer.step.group_weights
+    kept = (state.best_global_step if trainer.args.load_best_model_at_end else None) or state.global_step
+    weights = trainer.step.group_weights
     return {
         "format": FORMAT,
         "request": dict(request),
@@ -54,9 +56,9 @@ def training_record(
 
 
 def _measured(curve: pl.DataFrame, step: int) -> dict[str, Any] | None:
-    """Return the validation measures after some updates; None where nobody looked."""
-    rows = curve.filter((pl.col("part") == "validation") & (pl.col("step") == step)).drop("part", "learning_rate", "grad_norm").to_dicts()
-    return rows[0] if rows else None
+    """Return the validation measures after some updates; None if there was no evaluation."""
+    rows = curve.filter((pl.col("part") == "validation") & (pl.col("step") == step)).drop("part", "learning_rate", "grad_norm")
+    return next(rows.iter_rows(named=True), None)
 
 
 def _version(library: str) -> str | None:

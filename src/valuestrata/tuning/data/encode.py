@@ -1,7 +1,6 @@
-"""Examples as token ids: the very strings that the readouts score, each with the end of the turn.
+"""Token ids of examples: the strings that `logprob` scores, each with the end of the turn.
 
-`respondents` says how a prompt and its options are written as tokens, and what is trained is taken from there: a model
-that learns ` 3` as one token and is read as two would have learned nothing that is measured.
+Tokens are taken from `respondents`, so a model is trained on exactly the tokens that are scored later.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ class Encoded:
     """One example as token ids.
 
     Attributes:
-        stem: the chat and the prefill, as far as all forms of all options continue it.
-        start: number of the first token of the stem that is learned: where the assistant's turn begins, or the stem's end.
-        options: for each option, in scale order, the distinct ways to write it, each with the end of the turn; the first
-            is the one that is written (` 3`).
+        stem: the chat and the prefill, up to where the forms of the options differ.
+        start: index of the first target token in the stem: the start of the assistant's turn, or the end of the stem.
+        options: for each option, in scale order, its distinct token forms, each with the end of the turn; the first is
+            the one that is written (` 3`).
     """
 
     stem: Ids
@@ -33,12 +32,12 @@ class Encoded:
     options: tuple[tuple[Ids, ...], ...]
 
     def written(self, option: int) -> Ids:
-        """Return the tokens of a chat that ends with one option."""
+        """Return the tokens of the chat that ends with an option."""
         return (*self.stem, *self.options[option][0])
 
 
 class Encoder:
-    """Turns examples into ids with a model's own tokenizer and chat template.
+    """Encodes examples with a model's tokenizer and chat template.
 
     Raises:
         InputDataError: the tokenizer has no chat template.
@@ -52,10 +51,10 @@ class Encoder:
         self._checked: set[tuple[Ids, ...]] = set()
 
     def encode(self, example: Example) -> Encoded:
-        """Return an example as ids.
+        """Return an example as token ids.
 
         Raises:
-            InputDataError: what the tokenizer makes of an option does not read as the option.
+            InputDataError: the tokens of an option do not decode to the option.
         """
         prompt = example.prompt
         question = self._chat.question(prompt)
@@ -66,7 +65,7 @@ class Encoder:
         if self._target == "turn":
             start = _common(self._chat.written(prompt), stem)
         encoded = Encoded(stem, start, tuple(form_of[code] for code in example.codes))
-        # The same few endings come again and again; each is read back once.
+        # Many examples have the same endings; each is checked once.
         ends = (stem[start:], *(forms[0] for forms in encoded.options))
         if ends not in self._checked:
             for place, code in enumerate(example.codes):
@@ -76,18 +75,18 @@ class Encoder:
         return encoded
 
     def check(self, example: Example, encoded: Encoded, *, learned: Ids, start: int, option: str) -> None:
-        """Refuse learned tokens that do not read as the target text.
+        """Check that target tokens decode to the target text.
 
-        A tokenizer may merge the border between what is given and what is learned (`: ` and `3`); the learned tokens then
-        begin with characters that are given. More than that may not differ.
+        A tokenizer may merge the last characters before the target with its first (`: ` and `3`). The first target token
+        may therefore begin with characters of the prompt; nothing else may differ.
 
         Args:
             example, encoded: the example and its ids.
-            learned: the tokens that are learned. start: how many tokens of the stem stand before them.
-            option: the number of the option as the prompt shows it.
+            learned: the target tokens. start: number of tokens of the stem before them.
+            option: the number of the option as shown in the prompt.
 
         Raises:
-            InputDataError: names the option, what was expected and what the tokens read as.
+            InputDataError: they do not; the message names the option, the expected text and the decoded text.
         """
         expected = self.target_text(example, option)
         given = self._read(encoded.stem[:start])
@@ -97,12 +96,12 @@ class Encoder:
         if not found.endswith(expected) or (border and len(border) >= len(self._read(learned[:1]))):
             pieces = self._tokenizer.convert_ids_to_tokens(list(learned))
             raise InputDataError(
-                f"{self._name}: the answer {option!r} would be taught as the tokens {pieces}, which read {found!r} and not "
-                f"{expected!r}. The tokenizer cannot write this answer behind its chat template; use another model."
+                f"{self._name}: the answer {option!r} has the target tokens {pieces}, which decode to {found!r} and not "
+                f"{expected!r}. The tokenizer cannot write this answer after its chat template; use another model."
             )
 
     def target_text(self, example: Example, option: str) -> str:
-        """Return what is learned for one option, as text: ` 3<|im_end|>`, with the prefill before it where the whole turn is."""
+        """Return the target text of an option: ` 3<|im_end|>`, after the prefill if the target is the whole turn."""
         prefill = example.prompt.prefill if self._target == "turn" else ""
         return f"{prefill} {option}{self._read((self._chat.end,))}"
 

@@ -1,7 +1,6 @@
-"""The examples a model learns from: training gold of one split and fold, and nothing else, as prompts with targets.
+"""Training and validation examples of one split and fold: prompts with gold targets.
 
-Gold of test pairs is never read here, not even to describe the nation: its distribution of answers is pooled from the
-training cells, as the baselines pool it.
+Gold of test pairs is never read. The national distribution is pooled from training cells, as in the baselines.
 """
 
 from __future__ import annotations
@@ -26,23 +25,23 @@ from valuestrata.respondents.controls.spec import ControlSpec
 from valuestrata.tuning.data.weights import balanced_weights, departure, shift_weights
 from valuestrata.tuning.recipe import Recipe
 
-# The controls of `ask` that make sense in training. A wrong country would teach about a country that was never asked.
+# Controls of `ask` that are meaningful in training. A wrong country would train on a country without data.
 CONTROLS = ("no-persona", "country-only", "shuffled-persona")
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A prompt and what its answer should be. Everything about options stands in scale order, whatever the prompt shows.
+    """A prompt and its gold answers. Values of options are in scale order, whatever order the prompt shows.
 
     Attributes:
-        prompt: the prompt, of the readout `logprob`; its `subgroup` is that of the gold, also under a control.
+        prompt: the prompt, for `logprob`; its `subgroup` is that of the gold, also under a control.
         codes: scale codes.
-        shares: gold shares. p_mode: chance of each code to be the mode in a redraw.
-        mode: place of the mode on the scale.
-        ordinal: whether places on the scale mean anything (nominal items: False).
-        weight: what the example counts; 1 on average.
-        group: number of its group, as in `TuningData.groups`.
-        rejected: place of the code that loses to the mode under `dpo`; -1 where every other code is as likely.
+        shares: gold shares. p_mode: probability of each code to be the mode in a redraw.
+        mode: position of the mode on the scale.
+        ordinal: whether the options are ordered (nominal items: False).
+        weight: weight in the loss, 1 on average.
+        group: index of its group in `TuningData.groups`.
+        rejected: position of the code that `dpo` rejects; -1 if no code is less likely than the mode.
     """
 
     prompt: Prompt
@@ -58,13 +57,13 @@ class Example:
 
 @dataclass(frozen=True)
 class TuningData:
-    """What a model learns from, what it is looked at with, and what was held out.
+    """Training and validation examples, and what is held out.
 
     Attributes:
         train, validation: the examples.
-        groups: names of the groups that `Example.group` numbers.
-        held_out: subgroups and items of the split that no training or validation pair has, and the fold's own label.
-        control: what was done to the personas, or None.
+        groups: names of the groups.
+        held_out: subgroups and items without a training or validation pair, the number of test pairs and the fold's label.
+        control: the control and its settings, or None.
         first: what prompts with a common beginning share: `persona` or `item`.
     """
 
@@ -82,13 +81,13 @@ def tuning_data(
     """Collect the examples of a split.
 
     Args:
-        dataset: the data set. recipe: which template, orders, weights and validation pairs.
-        split: split scheme, with `+disjoint` gold of half A. fold: its fold; needed where there are several.
+        dataset: the data set. recipe: template, orders, weights and validation pairs.
+        split: split scheme; `+disjoint` uses the gold of half A. fold: its fold, needed if there are several.
         control: `no-persona`, `country-only` or `shuffled-persona` (personas permuted by the recipe's data_seed), or None.
 
     Raises:
-        UsageError: a split, fold, control, template or order that does not exist, or no fold where there are several.
-        InputDataError: the survey does not admit the split, or nothing trains in it.
+        UsageError: an unknown split, fold, control, template or order, or a missing fold.
+        InputDataError: the survey does not allow the split, or the split has no training pairs.
     """
     if control is not None and control not in CONTROLS:
         raise UsageError(f"A model cannot be tuned under the control {control!r}.{did_you_mean(control, CONTROLS)}")
@@ -114,20 +113,20 @@ def tuning_data(
 def _pairs_of(dataset: Dataset, split: str, part: str, fold: int | None, *, may_be_empty: bool = False) -> pl.DataFrame:
     pairs = dataset.part(split, part, fold)
     if (folds := pairs["fold"].n_unique()) > 1:
-        raise UsageError(f"Split {split!r} has {folds} folds, and what trains in one is tested in another: say which fold.")
+        raise UsageError(f"Split {split!r} has {folds} folds, and training pairs of one are test pairs of another; choose a fold (fold=, --fold).")
     if pairs.is_empty() and not may_be_empty:
         where = dataset.path or "The data set"
         if split.removesuffix(DISJOINT) == "transfer":
             raise InputDataError(
-                f"{where}: every pair of the split {split!r} is tested, and none trains. Tune on another data set, and ask the tuned "
-                "model about this one."
+                f"{where}: split {split!r} has test pairs only. Tune on another data set and ask the tuned model about "
+                "this one."
             )
-        raise InputDataError(f"{where}: nothing trains in split {split!r}" + ("." if fold is None else f", fold {fold}."))
+        raise InputDataError(f"{where}: there are no training pairs in split {split!r}" + ("." if fold is None else f", fold {fold}."))
     return pairs
 
 
 def _drawn(pairs: pl.DataFrame, recipe: Recipe) -> pl.DataFrame:
-    """Return as many validation pairs as the recipe looks at, drawn by its data_seed."""
+    """Return the validation pairs of a recipe, drawn by its data_seed."""
     count = min(recipe.validation.samples, pairs.height)
     chosen = np.random.default_rng([recipe.data_seed, 1]).choice(pairs.height, size=count, replace=False)
     return pairs[np.sort(chosen).tolist()]
@@ -143,7 +142,7 @@ def _examples(
     personas: Mapping[str, Persona] | None,
 ) -> list[Example]:
     half = half_of(split, part)
-    # Answers that all weigh nothing say nothing.
+    # Leave out cells whose answers all have weight 0.
     answered = dataset.gold.filter((pl.col("half") == half) & (pl.col("counts_weighted").list.sum() > 0))
     gold = {
         pair_id: (tuple(shares), tuple(p_mode), mode)
@@ -181,7 +180,7 @@ def _example(
 
 
 def _rejected(pair_id: str, shares: Sequence[float], mode: int, recipe: Recipe) -> int:
-    """Return the place of a code less likely than the mode; -1 where there is none."""
+    """Return the position of a code less likely than the mode; -1 if there is none."""
     below = sorted((place for place, share in enumerate(shares) if share < shares[mode]), key=lambda place: (-shares[place], place))
     if not below:
         return -1

@@ -1,4 +1,4 @@
-"""What a pair counts: by how far its subgroup departs from the nation, or so that every group counts the same."""
+"""Weights of training pairs: by departure from the nation, or equal for every group."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Floats = NDArray[np.float64]
 
 
 def departure(shares: ArrayLike, nation: ArrayLike, n_eff: float) -> float:
-    """How far a subgroup's shares lie from the nation's, beyond what a sample of its size does by chance, in [0, 1].
+    """Return the distance of a subgroup's shares from the nation's, corrected for sampling noise, in [0, 1].
 
-    The total variation distance less its mean under no difference, sum_k sqrt(2 q_k (1 - q_k) / (pi n)) / 2, from the mean
-    of |X| of a normal share; not below 0. Without that, the smallest subgroups would weigh most, for their noise.
+    Total variation distance minus its mean under no difference, sum_k sqrt(2 q_k (1 - q_k) / (pi n)) / 2 (from the mean of
+    |X| of a normal variable), at least 0. Without the correction, noise would give the smallest subgroups the largest weights.
 
     Args:
-        shares, nation: distributions over the same K options. n_eff: effective answers behind `shares`.
+        shares, nation: distributions over the same K options. n_eff: effective sample size of `shares`.
     """
     q = np.asarray(nation, dtype=np.float64)
     noise = float(np.sqrt(2 * q * (1 - q) / (np.pi * n_eff)).sum()) / 2
@@ -28,17 +28,17 @@ def departure(shares: ArrayLike, nation: ArrayLike, n_eff: float) -> float:
 
 
 def shift_weights(departures: ArrayLike, strength: float) -> Floats:
-    """Return 1 - strength + strength x departure / mean departure for each pair; 1 where no pair departs. The mean is 1."""
+    """Return 1 - strength + strength x departure / mean departure for each pair, with mean 1; all 1 if no pair departs."""
     far = np.asarray(departures, dtype=np.float64)
     largest = float(far.max())
     if largest <= 0:
         return np.ones_like(far)
-    # Against the largest first: numbers next to zero have no mean to divide by.
+    # Scale by the largest first: the mean of numbers close to zero may underflow.
     far = far / largest
     return 1 - strength + strength * (far / far.mean())
 
 
 def balanced_weights(groups: Sequence[Hashable]) -> Floats:
-    """Return N / (G x pairs of its group) for each pair, so that the G groups count the same. The mean is 1."""
+    """Return N / (G x pairs of its group) for each pair, so the G groups have equal total weight; the mean is 1."""
     sizes = Counter(groups)
     return np.array([len(groups) / (len(sizes) * sizes[group]) for group in groups], dtype=np.float64)

@@ -1,1 +1,1 @@
-"""What tuning taught and what it cost."""
+"""Evaluation of tuned models: gains and forgetting."""

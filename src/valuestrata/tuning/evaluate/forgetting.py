@@ -1,15 +1,15 @@
-"""What tuning costs elsewhere: a small general check of a model before and after.
+"""Forgetting: a small general check of a model before and after tuning.
 
-| measure | what |
+| measure | definition |
 | --- | --- |
 | `perplexity` | exp of the mean of -log p over the tokens of a fixed text; comparable between models of one tokenizer only |
 | `bits_per_byte` | the same text, -log2 p of all its tokens over its bytes; comparable between tokenizers |
-| `valid_share` | share of off-topic closed questions that are answered with one of their options, in the model's own words (`text`) |
-| `right_share` | share of them answered rightly so; an answer that is none is wrong |
-| `right_share_logprob` | share whose likeliest option, behind the prefill, is the right one (`logprob`) |
-| `option_mass` | mean probability of all options together behind the prefill |
+| `valid_share` | share of off-topic closed questions whose generated answer (`text`) is one of the options |
+| `right_share` | share of them whose generated answer is correct; an invalid answer is wrong |
+| `right_share_logprob` | share whose likeliest option after the prefill is correct (`logprob`) |
+| `option_mass` | mean total probability of all options after the prefill |
 
-It is small: twenty questions have a standard error of a tenth. It shows that a model was broken, not that it was not.
+With twenty questions the standard error is about .1: the check can show that a model is broken, not that it is intact.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from valuestrata.frames import Column, Schema
 from valuestrata.respondents.local.load import Loaded, load_model
 from valuestrata.respondents.local.respondent import LocalRespondent
 from valuestrata.responses.parse.choice import parse_answer
-from valuestrata.tuning.evaluate.general_questions import Asked, general_text, general_version, off_topic
+from valuestrata.tuning.evaluate.general_questions import GeneralPrompt, general_text, general_version, off_topic
 
 FORGETTING = Schema(
     "forgetting",
     {
         "measure": Column(pl.String, "perplexity, bits_per_byte, valid_share, right_share, right_share_logprob or option_mass"),
-        "before": Column(pl.Float64, "of the model before"),
-        "after": Column(pl.Float64, "of the model after"),
+        "before": Column(pl.Float64, "value of the model before"),
+        "after": Column(pl.Float64, "value of the model after"),
         "difference": Column(pl.Float64, "after - before"),
-        "better": Column(pl.String, "`lower` or `higher`: where a model that forgot nothing would be"),
-        "count": Column(pl.Int64, "tokens or questions behind it"),
+        "better": Column(pl.String, "`lower` or `higher`: the better direction"),
+        "count": Column(pl.Int64, "number of tokens or questions"),
         "version": Column(pl.String, "hash of the text and the questions"),
     },
 )
 FORGETTING_FILE = "forgetting.csv"
 MEASURES: tuple[str, ...] = ("perplexity", "bits_per_byte", "valid_share", "right_share", "right_share_logprob", "option_mass")
 _LOWER = ("perplexity", "bits_per_byte")
-# Tokens in a pass at most; each pass after the first begins with half of them, already counted, as context.
+# Maximum tokens per pass. Each pass after the first starts with half of them as context; these are already counted.
 _WINDOW = 1024
 
 
@@ -52,48 +52,48 @@ def forgetting(before: str, after: str, *, device: str | None = None, dtype: str
     """Check a model before and after tuning.
 
     Args:
-        before: a model of this machine: `hf:ORG/NAME`, `gguf:FILE` or `embedded`.
-        after: the same with `+ADAPTER`, or another one.
-        device, dtype: as `load_local` takes them, for both.
+        before: a local model: `hf:ORG/NAME`, `gguf:FILE` or `embedded`.
+        after: the same with `+ADAPTER`, or another model.
+        device, dtype: as for `load_local`, for both models.
 
     Returns:
-        A frame of FORGETTING, a row a measure.
+        A frame of FORGETTING, one row per measure.
 
     Raises:
         UsageError, MissingExtraError, InputDataError: as `load_local`.
         RunFailedError: a model gives no finite probabilities.
     """
-    # One after the other: two models may not fit where one does.
+    # One after the other: memory may not suffice for two models.
     first, counts = measured_of(before, device, dtype)
     second, after_counts = measured_of(after, device, dtype)
     return compared(first, second, {name: min(counts[name], after_counts[name]) for name in MEASURES})
 
 
 def write_forgetting(folder: str | Path, found: pl.DataFrame) -> Path:
-    """Keep a frame of FORGETTING in an adapter's folder, where its card finds it; return the file's path."""
+    """Write a frame of FORGETTING into an adapter's folder and return the file's path."""
     path = Path(folder) / FORGETTING_FILE
     write_text(path, FORGETTING.check(found, "forgetting").write_csv())
     return path
 
 
 def read_forgetting(folder: str | Path) -> pl.DataFrame | None:
-    """Return what an adapter's folder says of forgetting, a frame of FORGETTING; None where nobody looked.
+    """Return the frame of FORGETTING in an adapter's folder; None without one.
 
     Raises:
-        InputDataError: the file is of another form.
+        InputDataError: the file has another format.
     """
     path = Path(folder) / FORGETTING_FILE
     if not path.is_file():
         return None
     try:
-        # As text first: a hash may look like a number.
+        # Read as text: a hash may look like a number.
         return FORGETTING.check(pl.read_csv(path, infer_schema=False), str(path))
     except pl.exceptions.PolarsError as error:
-        raise InputDataError(f"{path}: is no table of forgetting ({error}); remove it and look again.") from error
+        raise InputDataError(f"{path} is not a table of forgetting ({error}); delete it and run the check again.") from error
 
 
 def compared(before: Mapping[str, float], after: Mapping[str, float], counts: Mapping[str, int]) -> pl.DataFrame:
-    """Return the frame of FORGETTING of two results of `general_check`."""
+    """Return the frame of FORGETTING from the measures of two models."""
     return FORGETTING.frame(
         [
             {
@@ -111,7 +111,7 @@ def compared(before: Mapping[str, float], after: Mapping[str, float], counts: Ma
 
 
 def general_check(name: str, loaded: Loaded) -> tuple[dict[str, float], dict[str, int]]:
-    """Return each measure of a loaded model, and how many tokens or questions stand behind it.
+    """Return each measure of a loaded model, and its number of tokens or questions.
 
     Raises:
         InputDataError: the tokenizer has no chat template.
@@ -123,7 +123,7 @@ def general_check(name: str, loaded: Loaded) -> tuple[dict[str, float], dict[str
     losses = token_losses(loaded.model, ids, window=min(_WINDOW, places))
     total = math.fsum(losses)
     if not math.isfinite(total):
-        raise RunFailedError(f"{name}: the model gives no finite probabilities for a plain text; its weights are broken.")
+        raise RunFailedError(f"{name}: the model gives no finite probabilities for a plain text; its weights are damaged.")
     respondent = LocalRespondent(name, loaded)
     measures = {"perplexity": math.exp(min(total / len(losses), 700.0)), "bits_per_byte": total / math.log(2) / len(text.encode())}
     asked = {way: off_topic(way) for way in ("text", "logprob")}
@@ -133,12 +133,12 @@ def general_check(name: str, loaded: Loaded) -> tuple[dict[str, float], dict[str
 
 
 def token_losses(model: Any, ids: Sequence[int], *, window: int) -> list[float]:
-    """Return -log p, in nats, of every token but the first, each given what stands before it.
+    """Return -log p, in nats, of every token except the first, each given the tokens before it.
 
     Args:
         model: a causal language model. ids: the tokens of a text.
-        window: tokens in a pass at most. A longer text is read in passes that overlap by half, so that from the second on
-            every token has half a window before it at least.
+        window: maximum tokens per pass. Passes overlap by half a window, so every token after the first window has at
+            least half a window before it.
     """
     import torch
 
@@ -155,30 +155,31 @@ def token_losses(model: Any, ids: Sequence[int], *, window: int) -> list[float]:
     return losses
 
 
-def measured_of(word: str, device: str | None = None, dtype: str | None = None) -> tuple[dict[str, float], dict[str, int]]:
-    """Load a model and return what `general_check` finds; arguments and errors as of `forgetting`."""
-    return general_check(word, load_model(word, device=device, dtype=dtype))
+def measured_of(model: str, device: str | None = None, dtype: str | None = None) -> tuple[dict[str, float], dict[str, int]]:
+    """Load a model and return the result of `general_check`; arguments and errors as for `forgetting`."""
+    return general_check(model, load_model(model, device=device, dtype=dtype))
 
 
-def _written(respondent: LocalRespondent, asked: Sequence[Asked]) -> dict[str, float]:
-    of = {one.prompt.key: one for one in asked}
+def _written(respondent: LocalRespondent, asked: Sequence[GeneralPrompt]) -> dict[str, float]:
+    """Return the shares of valid and of correct generated answers."""
+    question_of = {one.prompt.key: one for one in asked}
     valid = right = 0
     for answer in respondent.answer([one.prompt for one in asked]):
-        one = of[answer.prompt.key]
+        one = question_of[answer.prompt.key]
         parsed = parse_answer(answer.text or "", one.prompt.options, one.prompt.shown, one.labels)
         valid += parsed.status == "answered"
         right += parsed.answer == one.right
     return {"valid_share": valid / len(asked), "right_share": right / len(asked)}
 
 
-def _scored(respondent: LocalRespondent, asked: Sequence[Asked]) -> dict[str, float]:
-    of = {one.prompt.key: one for one in asked}
+def _scored(respondent: LocalRespondent, asked: Sequence[GeneralPrompt]) -> dict[str, float]:
+    """Return the share of questions whose likeliest option is correct, and the mean mass of all options."""
+    question_of = {one.prompt.key: one for one in asked}
     right, mass = 0, 0.0
     for answer in respondent.answer([one.prompt for one in asked]):
-        one, shares = of[answer.prompt.key], answer.option_probs or ()
-        # A model that says the same of several options has chosen none of them.
-        best = max(shares)
-        first = [code for code, share in zip(one.prompt.shown, shares, strict=True) if share == best]
-        right += first == [one.right]
+        one, shares = question_of[answer.prompt.key], answer.option_probs or ()
+        # If several options are equally likely, the model has chosen none of them.
+        best = [code for code, share in zip(one.prompt.shown, shares, strict=True) if share == max(shares)]
+        right += best == [one.right]
         mass += answer.option_mass or 0.0
     return {"right_share_logprob": right / len(asked), "option_mass": mass / len(asked)}

@@ -1,4 +1,4 @@
-"""What a tuned model must still be able to do: a fixed text to read, and closed questions that have nothing to do with values."""
+"""The fixed text and the off-topic closed questions that check what a tuned model has forgotten."""
 
 from __future__ import annotations
 
@@ -18,34 +18,30 @@ _QUESTIONS = "offtopic.yaml"
 _PREFILL = "Answer:"
 
 
-class Question(StrictModel):
-    """A closed question with one right answer."""
+class GeneralQuestion(StrictModel):
+    """A closed question with one correct answer."""
 
     id: str = Field(min_length=1, description="its name")
-    question: str = Field(min_length=1, description="what is asked")
-    options: list[str] = Field(min_length=2, description="what can be answered, in the order shown")
-    right: int = Field(ge=1, description="the number of the right option, from 1")
+    question: str = Field(min_length=1, description="the question")
+    options: list[str] = Field(min_length=2, description="the options, in the order shown")
+    right: int = Field(ge=1, description="number of the correct option, from 1")
 
     @model_validator(mode="after")
-    def _right_is_there(self) -> Question:
+    def _right_is_there(self) -> GeneralQuestion:
         if self.right > len(self.options):
-            raise ValueError(f"right is {self.right}, and there are {len(self.options)} options")
+            raise ValueError(f"right is {self.right}, but there are {len(self.options)} options")
         return self
 
 
-class _File(StrictModel):
+class _QuestionFile(StrictModel):
     name: str
     reply: str
-    questions: list[Question] = Field(min_length=1)
+    questions: list[GeneralQuestion] = Field(min_length=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A question as a prompt.
-
-    Attributes:
-        prompt: the prompt. right: code of the right answer. labels: code -> option, as the parser wants them.
-    """
+class GeneralPrompt:
+    """A question as a prompt; `right` is the code of the correct answer, `labels` the option of each code."""
 
     prompt: Prompt
     right: int
@@ -53,38 +49,38 @@ class Asked:
 
 
 def general_text() -> str:
-    """Return the fixed text whose perplexity is measured: prose, instructions and talk, written for this."""
+    """Return the fixed text for perplexity: prose, instructions and dialogue, written for this check."""
     return _read(_TEXT)
 
 
 @lru_cache(maxsize=1)
 def general_version() -> str:
-    """Return a short hash of text and questions; measures of different versions are not to be compared."""
+    """Return a short hash of text and questions; measures of different versions are not comparable."""
     return hashlib.sha256((_read(_TEXT) + "\0" + _read(_QUESTIONS)).encode()).hexdigest()[:8]
 
 
-def off_topic(elicitation: Elicitation) -> list[Asked]:
-    """Return the off-topic questions as prompts of one elicitation; `text` and `logprob` see the same messages."""
-    file = checked(_File, parse_yaml(_read(_QUESTIONS), _QUESTIONS), _QUESTIONS)
-    return [_asked(question, file.reply, elicitation) for question in file.questions]
+def off_topic(elicitation: Elicitation) -> list[GeneralPrompt]:
+    """Return the off-topic questions as prompts; `text` and `logprob` have the same messages."""
+    file = checked(_QuestionFile, parse_yaml(_read(_QUESTIONS), _QUESTIONS), _QUESTIONS)
+    return [_prompt(question, file.reply, elicitation) for question in file.questions]
 
 
-def _asked(question: Question, reply: str, elicitation: Elicitation) -> Asked:
-    codes = tuple(range(1, len(question.options) + 1))
-    listed = "\n".join(f"{code}. {option}" for code, option in zip(codes, question.options, strict=True))
+def _prompt(question: GeneralQuestion, reply: str, elicitation: Elicitation) -> GeneralPrompt:
+    labels = dict(enumerate(question.options, start=1))
+    listed = "\n".join(f"{code}. {option}" for code, option in labels.items())
     prompt = Prompt(
         pair_id=f"offtopic_{question.id}",
         item=question.id,
         subgroup="all",
         messages=(Message("user", f"{question.question}\n\n{listed}\n\n{reply}"),),
         prefill=_PREFILL,
-        options=tuple(map(str, codes)),
-        shown=codes,
+        options=tuple(map(str, labels)),
+        shown=tuple(labels),
         elicitation=elicitation,
         template="offtopic",
         template_version=general_version(),
     )
-    return Asked(prompt, question.right, dict(zip(codes, question.options, strict=True)))
+    return GeneralPrompt(prompt, question.right, labels)
 
 
 def _read(name: str) -> str:

@@ -44,13 +44,13 @@ def test_rows_are_written_for_each_reader(call, data, recipe, tmp_path, to):
 def test_shares_become_rows_and_what_is_lost_is_said(call, data, tmp_path):
     done = call("tune-export", data, "--recipe", "distribution", "--answers", 4, "-o", tmp_path / "out")
     assert done.code == 0, done.err
-    assert "Not as `tune` does it: epochs: an example is 4 rows" in done.out
+    assert "Not as `tune` does it: epochs: an example has 4 rows" in done.out
 
 
 def test_wrong_exports_say_what_would_be_right(call, data, tmp_path):
     for words, said in (
         (("--to", "llama-factori"), "Did you mean 'llama-factory'"),
-        (("--to", "axolotl"), "say which: model (--model) hf:ORG/NAME"),
+        (("--to", "axolotl"), "give it with --model hf:ORG/NAME"),
         (("--recipe", "dpo"), "Export a recipe of objective"),
     ):
         wrong = call("tune-export", data, *words, "-o", tmp_path / "out")

@@ -150,14 +150,14 @@ def test_what_is_held_out_is_said(people, template):
 
 def test_splits_that_cannot_train_are_refused(people, template):
     recipe = quick("modal", template)
-    with pytest.raises(UsageError, match="has 3 folds, and what trains in one is tested in another: say which fold"):
+    with pytest.raises(UsageError, match="has 3 folds, and training pairs of one are test pairs of another; choose one with `fold=`"):
         tuning_data(people, recipe, split="unseen-item")
     with pytest.raises(InputDataError, match="Tune on another data set"):
         tuning_data(people, recipe, split="transfer")
     with pytest.raises(UsageError, match="no split 'papr'"):
         tuning_data(people, recipe, split="papr")
     empty = replace(people, splits=people.splits.filter(pl.col("part") != "train"))
-    with pytest.raises(InputDataError, match="nothing trains in split 'paper'"):
+    with pytest.raises(InputDataError, match="there are no training pairs in split 'paper'"):
         tuning_data(empty, recipe)
     unanswered = replace(people, gold=people.gold.filter(pl.col("half") != "A"))
     with pytest.raises(InputDataError, match="no training pair of split 'paper\\+disjoint' has answers"):

@@ -56,7 +56,7 @@ def test_ten_may_be_two_tokens_but_has_to_read_as_ten(people, template):
     encoded = Encoder(tokenizer, "tiny", "option").encode(ten)
     assert [len(forms[0]) for forms in encoded.options] == [3, 4, 4]
     lost = with_text(without("0", tiny.tiny_tokenizer().get_vocab()))
-    with pytest.raises(InputDataError, match=r"tiny: the answer '10' would be taught as the tokens .*'1', '<unk>'"):
+    with pytest.raises(InputDataError, match=r"tiny: the answer '10' has the target tokens .*'1', '<unk>'"):
         Encoder(lost, "tiny", "option").encode(ten)
 
 
@@ -100,7 +100,7 @@ def test_the_first_batch_is_read_back_as_it_stands(people, template):
     other = {name: values.clone() for name, values in batch.items()}
     answers = (other["target_kind"] == 1).nonzero().flatten()
     other["target_token"][answers] = other["target_token"][answers].flip(0)
-    with pytest.raises(InputDataError, match="would be taught as the tokens"):
+    with pytest.raises(InputDataError, match="has the target tokens"):
         check_first_batch(encoder, examples, other)
     keep = batch["target_of"] != 1
     short = {name: values[keep] if name.startswith("target_") else values for name, values in batch.items()}

@@ -98,7 +98,7 @@ def test_controls_and_folds_are_those_of_tuning(people, template, tmp_path):
     done = export_training(people, tmp_path / "fold", recipe=recipe, split="unseen-level", fold=0)
     assert done.document["held_out"]["subgroups"]
     assert done.document["request"]["fold"] == 0
-    with pytest.raises(UsageError, match="say which fold"):
+    with pytest.raises(UsageError, match="choose one with"):
         export_training(people, tmp_path / "other", recipe=recipe, split="unseen-level")
 
 
@@ -271,7 +271,7 @@ def test_what_another_trainer_does_not_do_is_said(people, template, tmp_path):
     assert [remark.partition(":")[0] for remark in remarks] == ["target", "together", "early_stopping.by"]
     shared = quick("distribution", template, mass_weight=0.5)
     assert export_training(people, tmp_path / "out", recipe=shared, answers=1).remarks == [
-        "mass_weight: written answers weigh the mass of all options 1, and not 0.5."
+        "mass_weight: written answers correspond to 1, not 0.5."
     ]
 
 

@@ -111,7 +111,7 @@ def test_a_killed_training_goes_on_to_the_same_adapter(world, people):
     half.mkdir()
     (half / "adapter_model.safetensors").write_bytes(b"half")
     assert (unfinished / "loss.csv").is_file()
-    with pytest.raises(UsageError, match=r"recipe\.learning_rate 0\.02, and this call says 0\.5"):
+    with pytest.raises(UsageError, match=r"recipe\.learning_rate 0\.02, but this call has 0\.5"):
         tune(people, word, out, recipe=recipe.model_copy(update={"learning_rate": 0.5}))
     result = tune(people, word, out, recipe=recipe, device="cpu")
     assert not unfinished.exists()

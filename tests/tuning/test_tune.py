@@ -155,9 +155,9 @@ def test_a_finished_training_is_returned_and_another_one_refused(learned, people
     assert again.curve.equals(learned.curve)
     assert (learned.adapter / "adapter_model.safetensors").stat().st_mtime_ns == before
     for changes, said in (
-        ({"max_steps": 13}, "recipe.max_steps 12, and this call says 13"),
-        ({"control": "no-persona"}, "control None, and this call says 'no-persona'"),
-        ({"seed": 3}, "recipe.seed 42, and this call says 3"),
+        ({"max_steps": 13}, "recipe.max_steps 12, but this call has 13"),
+        ({"control": "no-persona"}, "control None, but this call has 'no-persona'"),
+        ({"seed": 3}, "recipe.seed 42, but this call has 3"),
     ):
         with pytest.raises(UsageError, match=said):
             tune(people, word, learned.adapter, **({"recipe": quick("distribution", template), "max_steps": 12} | changes))
@@ -187,11 +187,11 @@ def test_early_stopping_keeps_the_best(people, template, word, tmp_path):
 def test_a_place_that_is_taken_is_refused_before_anything_is_loaded(people, template, tmp_path):
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "thesis.txt").write_text("mine")
-    with pytest.raises(UsageError, match="exists and is no adapter made here"):
+    with pytest.raises(UsageError, match="exists and is not an adapter made by `tune`"):
         tune(people, "hf:./absent", tmp_path / "notes", recipe=quick("modal", template))
     (tmp_path / "a.unfinished").mkdir()
     (tmp_path / "a.unfinished" / "thesis.txt").write_text("mine")
-    with pytest.raises(UsageError, match="is no training begun here"):
+    with pytest.raises(UsageError, match="exists and is not a training started by `tune`"):
         tune(people, "hf:./absent", tmp_path / "a", recipe=quick("modal", template))
 
 
@@ -211,7 +211,7 @@ def test_models_that_cannot_be_tuned_are_refused(people, template, word, learned
 
 def test_a_training_part_without_pairs_is_refused(people, template, word, tmp_path):
     empty = replace(people, splits=people.splits.filter(pl.col("part") != "train"))
-    with pytest.raises(InputDataError, match="nothing trains in split 'paper'"):
+    with pytest.raises(InputDataError, match="there are no training pairs in split 'paper'"):
         tune(empty, word, tmp_path / "a", recipe=quick("modal", template))
     assert not list(tmp_path.iterdir())
 

@@ -48,14 +48,14 @@ def finished(out: Path, request: Mapping[str, Any]) -> bool:
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         if not (out / TRAINING).is_file():
-            raise UsageError(f"{out} exists and is not an adapter made by `tune`; choose another folder with -o.")
+            raise UsageError(f"{out} exists and is not an adapter made by `tune`; choose another output folder.")
         _check_same(out, read_json(out / TRAINING)["request"], request)
         return True
     folder = unfinished(out)
     if (folder / PLAN).is_file():
         _check_same(folder, read_json(folder / PLAN)["request"], request)
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} exists and is not a training started by `tune`, but its name is needed; choose another folder with -o.")
+        raise UsageError(f"{folder} exists and is not a training started by `tune`, but its name is needed; choose another output folder.")
     return False
 
 
@@ -77,7 +77,7 @@ def claim(out: Path, request: Mapping[str, Any], base: Mapping[str, Any]) -> Pat
 def _check_same(folder: Path, found: Mapping[str, Any], request: Mapping[str, Any]) -> None:
     for key, before, now in _differences(found, request, ""):
         raise UsageError(
-            f"{folder} was made with {key} {before!r}, but this call has {now!r}. Choose another folder with -o, or remove this one."
+            f"{folder} was made with {key} {before!r}, but this call has {now!r}. Choose another output folder, or remove this one."
         )
 
 

@@ -65,8 +65,8 @@ def check_exportable(recipe: Recipe) -> None:
     for field, value in (("weights.by", recipe.weights.by), ("weights.groups", recipe.weights.groups)):
         if value != "none":
             raise UsageError(
-                f"Recipe {recipe.name!r}: other trainers give all rows equal weights, so {field} {value!r} would be lost; set it to `none` or "
-                "tune here."
+                f"Recipe {recipe.name!r}: other trainers give all rows equal weights, so {field} {value!r} would be lost; set it "
+                "to `none` or tune here."
             )
 
 

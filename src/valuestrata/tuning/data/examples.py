@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from valuestrata.dataset.tables import DISJOINT, Dataset, half_of
-from valuestrata.errors import InputDataError, UsageError, did_you_mean
+from valuestrata.errors import InputDataError, Option, UsageError, did_you_mean
 from valuestrata.prompts import Prompt, load_template, orders_from, paraphrases_from, render_prompts
 from valuestrata.prompts.persona import Persona
 from valuestrata.prompts.template import Template
@@ -113,13 +113,13 @@ def tuning_data(
 def _pairs_of(dataset: Dataset, split: str, part: str, fold: int | None, *, may_be_empty: bool = False) -> pl.DataFrame:
     pairs = dataset.part(split, part, fold)
     if (folds := pairs["fold"].n_unique()) > 1:
-        raise UsageError(f"Split {split!r} has {folds} folds, and training pairs of one are test pairs of another; choose a fold (fold=, --fold).")
+        why = f"Split {split!r} has {folds} folds, and training pairs of one are test pairs of another"
+        raise UsageError(f"{why}; choose one with ", Option("fold"), ".")
     if pairs.is_empty() and not may_be_empty:
         where = dataset.path or "The data set"
         if split.removesuffix(DISJOINT) == "transfer":
             raise InputDataError(
-                f"{where}: split {split!r} has test pairs only. Tune on another data set and ask the tuned model about "
-                "this one."
+                f"{where}: split {split!r} has test pairs only. Tune on another data set and ask the tuned model about this one."
             )
         raise InputDataError(f"{where}: there are no training pairs in split {split!r}" + ("." if fold is None else f", fold {fold}."))
     return pairs

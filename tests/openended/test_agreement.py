@@ -15,15 +15,13 @@ from valuestrata.stats.agreement import (
     MISSING,
     agreement,
     alpha,
-    alpha_of,
     coincidences,
     confusions,
     distances,
     kappa,
-    kappa_of,
-    pooled,
+    mean_over_pairs,
 )
-from valuestrata.stats.cluster_bootstrap import draws, ends, mean
+from valuestrata.stats.cluster_bootstrap import cluster_draws, clustered_mean, percentile_interval
 
 # Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), example D: four observers, twelve units, values 1 to 5.
 PUBLISHED = np.array(
@@ -35,6 +33,15 @@ PUBLISHED = np.array(
     ]
 ).T
 FIVE = np.arange(5.0)
+
+
+def alpha_of(ratings, positions, level):
+    return float(alpha(coincidences(ratings, np.zeros(len(ratings), dtype=np.intp), len(positions), 1)[0], positions, level))
+
+
+def kappa_of(first, second, positions, weighting):
+    table = confusions(first, second, np.zeros(len(first), dtype=np.intp), len(positions), 1)[0]
+    return float(kappa(table, distances(positions, weighting)))
 
 
 def alpha_in_loops(ratings, level):
@@ -129,7 +136,7 @@ def test_raters_who_always_say_the_same_have_no_kappa():
 
 
 def test_pairs_of_raters_weigh_as_many_units_as_they_share():
-    assert pooled(np.array([0.2, 0.8, np.nan]), np.array([30.0, 10.0, 5.0])) == pytest.approx(0.35)
+    assert mean_over_pairs(np.array([0.2, 0.8, np.nan]), np.array([30.0, 10.0, 5.0])) == pytest.approx(0.35)
 
 
 def test_intervals_widen_with_the_items_that_answers_share():
@@ -137,8 +144,8 @@ def test_intervals_widen_with_the_items_that_answers_share():
     rng = np.random.default_rng(2)
     of_item = rng.integers(0, 2, 10).astype(float)
     items = np.repeat(np.arange(10), 10)
-    alike = mean(np.repeat(of_item, 10), items, bootstrap=2000, seed=0)
-    apart = mean(np.repeat(of_item, 10), np.arange(100), bootstrap=2000, seed=0)
+    alike = clustered_mean(np.repeat(of_item, 10), items, bootstrap=2000, seed=0)
+    apart = clustered_mean(np.repeat(of_item, 10), np.arange(100), bootstrap=2000, seed=0)
     assert (alike.n, alike.items, apart.items) == (100, 10, 100)
     assert alike.high - alike.low > 2.5 * (apart.high - apart.low)
 
@@ -146,15 +153,15 @@ def test_intervals_widen_with_the_items_that_answers_share():
 def test_intervals_of_a_mean_are_those_of_students_t():
     rng = np.random.default_rng(3)
     values = rng.normal(size=30)
-    found = mean(values, np.arange(30), bootstrap=20_000, seed=0, low=-np.inf, high=np.inf)
+    found = clustered_mean(values, np.arange(30), bootstrap=20_000, seed=0, low=-np.inf, high=np.inf)
     half = 2.0452 * values.std(ddof=1) / np.sqrt(30)
     assert (found.low, found.high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.03)
 
 
 def test_few_items_have_no_interval():
-    found = mean(np.ones(40), np.repeat(np.arange(4), 10), bootstrap=100, seed=0)
+    found = clustered_mean(np.ones(40), np.repeat(np.arange(4), 10), bootstrap=100, seed=0)
     assert found.value == 1.0
     assert np.isnan(found.low)
-    assert np.isnan(ends(0.5, np.full(100, np.nan), 10)[0])
-    assert draws(10, 0, 0).shape == (0, 10)
-    assert mean(np.array([np.nan]), np.array(["a"]), bootstrap=10, seed=0).n == 0
+    assert np.isnan(percentile_interval(0.5, np.full(100, np.nan), 10)[0])
+    assert cluster_draws(10, 0, 0).shape == (0, 10)
+    assert clustered_mean(np.array([np.nan]), np.array(["a"]), bootstrap=10, seed=0).n == 0

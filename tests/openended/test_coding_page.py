@@ -18,7 +18,7 @@ from tests.openended.browser import browser
 from valuestrata.errors import UsageError
 from valuestrata.files import write_json
 from valuestrata.openended.annotation.files import FORMAT, Task, append_codings, coder_file, load_sample, read_codings, write_items
-from valuestrata.openended.annotation.server import CodingServer, Desk
+from valuestrata.openended.annotation.server import CoderSession, CodingServer
 
 EVIL = "<script>document.title = 'broken'</script><img src=x onerror=\"document.title = 'broken'\"> & more"
 TEN = ("Never", *map(str, range(2, 10)), "Always")
@@ -41,7 +41,7 @@ def sample(tmp_path):
 
 @contextmanager
 def served(sample, coder):
-    with CodingServer(Desk(sample, coder)) as server:
+    with CodingServer(CoderSession(sample, coder)) as server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:
@@ -246,7 +246,7 @@ def test_an_answer_that_cannot_be_written_is_not_confirmed(sample):
 
 def test_the_last_of_two_pages_counts(sample):
     """A page that goes back to what it said is believed, though another one said otherwise meanwhile."""
-    one, other = Desk(sample, "ana"), Desk(sample, "ana")
+    one, other = CoderSession(sample, "ana"), CoderSession(sample, "ana")
     for desk, verdict in ((one, "1"), (other, "2"), (one, "1")):
         desk.say("C001", verdict, "")
     assert read_codings(sample, "ana") == {"C001": ("1", "")}
@@ -272,5 +272,5 @@ def test_the_command_serves_until_it_is_told_to_stop(sample, end):
 
 
 def test_a_port_that_is_taken_is_said(sample):
-    with CodingServer(Desk(sample, "ana")) as server, pytest.raises(UsageError, match="port="):
-        CodingServer(Desk(sample, "ben"), server.server_port)
+    with CodingServer(CoderSession(sample, "ana")) as server, pytest.raises(UsageError, match="port="):
+        CodingServer(CoderSession(sample, "ben"), server.server_port)

@@ -182,11 +182,11 @@ def test_a_sheet_saved_over_itself_is_still_the_sample(sample):
     ("text", "told"),
     [
         ("code_id,verdict\nC001,1\nC009,\n", "row 3, column 'code_id': 'C009'"),
-        ("code_id,verdict\nC001,1\nC002,1\nC001,1\n", "row 4, column 'code_id': 'C001' stands in row 2"),
-        ("code_id,verdict\nC001,1\nC003,3\n", "row 3, column 'verdict': '3' of task C003; expected one of 1, 2, tie, skip"),
+        ("code_id,verdict\nC001,1\nC002,1\nC001,1\n", "row 4, column 'code_id': 'C001' is also in row 2"),
+        ("code_id,verdict\nC001,1\nC003,3\n", "row 3, column 'verdict': found '3' for task C003; expected one of 1, 2, tie, skip"),
         ("code_id,verdict\nC002,0\n", "expected one of 1, 2, 3, none, skip"),
-        ("code_id,answer\nC002,0\n", "no column 'verdict'"),
-        ("code_id,verdict,verdict\nC002,1,1\n", "stands there twice"),
+        ("code_id,answer\nC002,0\n", "the column 'verdict' is missing"),
+        ("code_id,verdict,verdict\nC002,1,1\n", "occurs twice"),
         ("", "empty"),
     ],
 )

@@ -21,7 +21,7 @@ from valuestrata.openended.pairwise.prompts import load_criteria
 from valuestrata.openended.schema import STANCES
 from valuestrata.openended.sources import load_sources
 from valuestrata.openended.validity.corrected import corrected_table
-from valuestrata.openended.validity.decision_rule import NOT_USABLE, UNPROVEN
+from valuestrata.openended.validity.decision_rule import NOT_USABLE, NOT_VALIDATED
 from valuestrata.openended.validity.judge_validity import Codings, judge_validity
 from valuestrata.openended.validity.units import coded_places, judged_pairs
 
@@ -108,7 +108,7 @@ def test_the_protocol_takes_out_the_position_and_people_the_errors(judge):
     assert wins["run-first"] - wins["reference-first"] == pytest.approx(0.15, abs=0.06)
     score = judged_pairs(verdicts)["score"].mean()
     assert score == pytest.approx(0.85 * seen + 0.15 / 2, abs=0.05)
-    assert verdict(judge_validity(DATASET, verdicts, STANCES.empty(), answers=sources.answers, **FEW)) == ([UNPROVEN], [[]])
+    assert verdict(judge_validity(DATASET, verdicts, STANCES.empty(), answers=sources.answers, **FEW)) == ([NOT_VALIDATED], [[]])
     units = pairwise_units(verdicts).with_columns(judge=pl.lit(verdicts["judge"][0]))
     covered, values, repetitions = 0, [], 120
     for seed in range(repetitions):

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.hosted.server import Act, Server, said
 from tests.openended.protocol import Speaks, hosted_judge, judges, open_run, quality
 from valuestrata.errors import InputDataError, RunFailedError, UsageError
-from valuestrata.openended.fencing import fenced
+from valuestrata.openended.delimiters import delimited
 from valuestrata.openended.files import load_judgements, load_stances
 from valuestrata.openended.open_runs import contestants_of, truncated
 from valuestrata.openended.pairwise.judge import estimate_judging, open_judge, plan_judging
@@ -124,8 +124,8 @@ def test_a_refusal_loses_by_rule_and_a_failed_call_waits(handmade, tmp_path):
     other = open_run(handmade, tmp_path / "other", lambda prompt: None if "35-44" in prompt.subgroup else theirs[prompt.item])
     judge = Speaks(lambda _: "Verdict: 1", "fake:judge")
     plan = plan_judging(handmade, [run], other, judge, criteria=VALUE)
-    assert "3 pairs left out" in plan.notes[0]
-    assert "6 pairs are settled by rule" in plan.notes[1]
+    assert "3 pairs are left out" in plan.notes[0]
+    assert "6 pairs are decided by rule" in plan.notes[1]
     open_judge(plan, tmp_path / "out")
     assert judge.asked == []
     verdicts = load_judgements(tmp_path / "out").verdicts
@@ -145,7 +145,7 @@ def test_a_reference_on_other_pairs_is_refused_with_the_number_in_common(handmad
     part = open_run(handmade, tmp_path / "part", quality("b"), items=["Q1"])
     none = open_run(handmade, tmp_path / "none", quality("b"), split="paper", part="train")
     judge = Speaks(lambda _: "Verdict: tie")
-    with pytest.raises(UsageError, match=r"'part' has 3 of the 9 answers that run 'run' has.*common="):
+    with pytest.raises(UsageError, match=r"'part' has 3 of the 9 answers of run 'run'.*common="):
         plan_judging(handmade, [run], part, judge, criteria=VALUE)
     with pytest.raises(InputDataError, match="no pair in common"):
         plan_judging(handmade, [run], none, judge, criteria=VALUE, common=True)
@@ -154,7 +154,7 @@ def test_a_reference_on_other_pairs_is_refused_with_the_number_in_common(handmad
 
 
 def test_the_reference_is_not_compared_with_itself(handmade, runs):
-    with pytest.raises(UsageError, match="The reference 'beta' is among the runs that are judged"):
+    with pytest.raises(UsageError, match="The reference 'beta' is also one of the judged runs"):
         plan_judging(handmade, runs, runs[1], Speaks(lambda _: ""), criteria=VALUE)
 
 
@@ -163,7 +163,7 @@ def test_a_judge_of_its_own_answers_is_warned_of_whatever_its_decoding(handmade,
     two = open_run(handmade, tmp_path / "two", quality("b"), "fake:other")
     itself = Speaks(lambda _: "", "fake:same", decoding={"temperature": 1.0})
     (note,) = plan_judging(handmade, [one], two, itself, criteria=VALUE).notes
-    assert note == "Warning: fake:same judges answers of its own (one); models tend to prefer what they wrote."
+    assert note == "Warning: fake:same judges its own answers (one); models tend to prefer their own text."
     assert plan_judging(handmade, [one], two, Speaks(lambda _: "", "fake:third"), criteria=VALUE).notes == ()
 
 
@@ -188,7 +188,7 @@ def test_answers_longer_than_the_judges_context_are_refused_before_the_first_cal
     long = open_run(handmade, tmp_path / "long", lambda prompt: "word " * (1000 if prompt.item == "Q182" else 10))
     short = open_run(handmade, tmp_path / "short", quality("b"))
     judge = Small(lambda _: "Verdict: 1")
-    with pytest.raises(InputDataError, match=r"600 tokens at most, and 6 prompts are longer, first that of pair 'Q182_.*truncate="):
+    with pytest.raises(InputDataError, match=r"600 tokens, but 6 prompts are longer, first that of pair 'Q182_.*truncate="):
         plan_judging(handmade, [long], short, judge, criteria=VALUE)
     assert judge.asked == []
     plan = plan_judging(handmade, [long], short, judge, criteria=VALUE, truncate=100)
@@ -210,7 +210,7 @@ class Verbose(Speaks):
 def test_what_a_judge_may_write_counts_however_much_it_is(handmade, tmp_path):
     long = open_run(handmade, tmp_path / "long", lambda _: "a " * 1200)
     short = open_run(handmade, tmp_path / "short", quality("b"))
-    with pytest.raises(InputDataError, match=r"5,000 tokens at most, and 18 prompts are longer"):
+    with pytest.raises(InputDataError, match=r"context of 5,000 tokens, but 18 prompts are longer"):
         plan_judging(handmade, [long], short, Verbose(lambda _: ""), criteria=VALUE)
 
 
@@ -237,7 +237,7 @@ def enumerate_as_words(texts):
 
 @given(st.lists(st.text(alphabet="<>\n a", max_size=40), min_size=1, max_size=2))
 def test_a_fence_is_longer_than_any_row_of_marks_within(texts):
-    for text, block in zip(texts, fenced(texts), strict=True):
+    for text, block in zip(texts, delimited(texts), strict=True):
         opening, closing = block[: block.index("\n")], block[block.rindex("\n") + 1 :]
         assert block == f"{opening}\n{text}\n{closing}"
         assert (set(opening), set(closing)) == ({"<"}, {">"})

@@ -69,7 +69,7 @@ def test_ask_judge_and_read_from_the_command_line(data, call, tmp_path):
         assert "open validity" in out
         reading = ["--judge", "openai-compatible/one", "--judge", "openai-compatible/base", "-o", tmp_path / "stances", *how]
         out, err = call("open", "stance", data, *runs, *reading, "--closed", tmp_path / "closed", "--json")
-        assert "Warning: openai-compatible/base judges answers of its own (base)" in err
+        assert "Warning: openai-compatible/base judges its own answers (base)" in err
         document = json.loads(out)
         assert len(document["judges"]) == 2
         same = [row for row in document["agreement"] if row["metric"] == "same"]
@@ -185,7 +185,7 @@ def test_the_embedded_model_speaks_reads_and_judges(data, call, tmp_path):
         tokens = ["--max-new-tokens", "12", "--temperature", "1", "--seed", seed, "--items", "Q1"]
         call("open", "ask", data, "--model", "embedded", "-o", tmp_path / name, *tokens)
     out, err = call("open", "stance", data, tmp_path / "one", "--judge", "embedded", "-o", tmp_path / "read", "--json")
-    assert "Warning: embedded judges answers of its own (one)" in err
+    assert "Warning: embedded judges its own answers (one)" in err
     assert json.loads(out)["judges"][0]["failed"] == 0
     with Server(talks) as server:
         judges = ["--judge", "openai-compatible/one", "--judge", "embedded", "-o", tmp_path / "both", "--base-url", server.url]
@@ -198,4 +198,4 @@ def test_the_embedded_model_speaks_reads_and_judges(data, call, tmp_path):
     document = json.loads(out)
     assert (document["answered"], document["failed"]) == (6, 0)
     _, err = call("open", "judge", data, tmp_path / "one", *judging, "--elicitation", "logprob", "--context", "100", code=3)
-    assert "embedded reads and writes 100 tokens at most" in err
+    assert "embedded has a context of 100 tokens" in err

@@ -41,7 +41,7 @@ def test_a_majority_is_more_than_half_of_the_judges():
         f"spend_{MALAY}": ("refused", None),
     }
     assert set(found["judge"]) == {"majority of 3 judges"}
-    assert found.filter(pl.col("status") == "unparsed")["error"].to_list() == ["no reading is that of more than half of the judges"]
+    assert found.filter(pl.col("status") == "unparsed")["error"].to_list() == ["no reading has a majority of the judges"]
     assert found.filter(pl.col("attempts") == 0)["item"].to_list() == ["spend"]
 
 

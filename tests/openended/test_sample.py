@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.openended.judged import contests, made_up, stances, verdicts
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.files import canonical_hash
-from valuestrata.openended.annotation.files import guarded, load_key, load_sample, unguarded
+from valuestrata.openended.annotation.files import escaped, load_key, load_sample, unescaped
 from valuestrata.openended.annotation.sample import Instruction, draw_units, pairwise_units, stance_units, write_sample
 
 TOLD = {name: Instruction(f"Look at {name}.", persona=name != "style") for name in ("overall", "persona", "style")}
@@ -134,7 +134,7 @@ def test_nothing_is_drawn_over_what_people_did(study, tmp_path):
 
 def test_what_cannot_be_shown_is_said(study, tmp_path):
     dataset, _, units, answers = study
-    with pytest.raises(InputDataError, match="holds no answer to"):
+    with pytest.raises(InputDataError, match="has no answer to"):
         write_sample(dataset, units, answers.filter(pl.col("run") != "base"), tmp_path / "a", n=50, seed=1, instructions=TOLD)
     with pytest.raises(InputDataError, match="'style' has no wording"):
         write_sample(dataset, units, answers, tmp_path / "b", n=999, seed=1, instructions={k: TOLD[k] for k in ("overall", "persona")})
@@ -161,13 +161,13 @@ def test_a_spreadsheet_takes_no_answer_for_a_formula(study, tmp_path):
 
 @given(st.text(alphabet=st.sampled_from("'=+-@\t\r\n aé＝"), max_size=6))
 def test_guarding_is_undone_without_loss(text):
-    assert unguarded(guarded(text)) == text
-    assert not guarded(text).startswith(("=", "+", "-", "@", "\t", "\r", "\n", "＝"))
+    assert unescaped(escaped(text)) == text
+    assert not escaped(text).startswith(("=", "+", "-", "@", "\t", "\r", "\n", "＝"))
 
 
 def test_a_broken_sample_is_refused(tmp_path):
     with pytest.raises(InputDataError, match="open sample"):
         load_sample(tmp_path)
     (tmp_path / "sample.json").write_text(json.dumps({"format": "other"}))
-    with pytest.raises(InputDataError, match="draw the sample again"):
+    with pytest.raises(InputDataError, match="Draw the sample again"):
         load_sample(tmp_path)

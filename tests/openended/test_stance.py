@@ -119,7 +119,7 @@ def test_several_judges_share_a_folder_and_silence_is_not_put_to_them(handmade, 
     judges = [Speaks(lambda _: "Answer: 2", f"fake:{name}") for name in ("one", "two")]
     for judge in judges:
         plan = plan_stance(handmade, [run], judge, elicitation="reasoned")
-        assert plan.notes == ("run: 3 answers left out, for the call failed; ask again and they are read.",)
+        assert plan.notes == ("run: 3 answers are left out because their call failed. Repeat `open ask` to complete them.",)
         open_stance(plan, tmp_path / "out")
         assert {prompt.item for prompt in judge.asked} == {"spend"}
     stances = load_stances(tmp_path / "out").stances
@@ -137,7 +137,7 @@ def test_one_judge_does_not_read_the_same_answers_twice_under_one_name(handmade,
     before = load_stances(tmp_path / "out").stances
     warm = Speaks(lambda _: "Answer: 2", "fake:judge", decoding={"temperature": 1.0})
     for again in (plan_stance(handmade, [run], judge, elicitation="reasoned"), plan_stance(handmade, [run], warm, elicitation="text")):
-        with pytest.raises(InputDataError, match=r"fake:judge has read these answers in another way.*Choose another folder"):
+        with pytest.raises(InputDataError, match=r"fake:judge has already read these answers with other settings.*Choose another folder"):
             open_stance(again, tmp_path / "out")
     assert warm.asked == []
     assert load_stances(tmp_path / "out").stances.equals(before)
@@ -162,7 +162,7 @@ def test_a_folder_goes_on_with_answers_that_were_added_and_not_with_others(handm
         assert len({prompt.key for prompt in judge.asked}) == len(judge.asked) == 9
     assert load_stances(tmp_path / "out").stances.height == 18
     changed = open_run(handmade, tmp_path / "x" / "run", lambda prompt: f"Now: {place(prompt)}", "fake:writer")
-    with pytest.raises(InputDataError, match="holds readings of other answers"):
+    with pytest.raises(InputDataError, match="holds stances of other answers"):
         open_stance(plan_stance(handmade, [changed], judges[0], elicitation="text"), tmp_path / "out")
 
 
@@ -191,7 +191,7 @@ def test_a_judge_that_babbles_or_fails_is_told_and_counted(handmade, run, tmp_pa
 
 
 def test_what_cannot_be_read_is_refused(handmade, run, tmp_path):
-    with pytest.raises(UsageError, match=r"A stance is not read by 'txt'. Did you mean 'text'"):
+    with pytest.raises(UsageError, match=r"Unknown elicitation of a stance: 'txt'. Did you mean 'text'"):
         plan_stance(handmade, [run], Speaks(lambda _: ""), elicitation="txt")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("mine")
@@ -200,7 +200,7 @@ def test_what_cannot_be_read_is_refused(handmade, run, tmp_path):
         open_stance(plan, tmp_path / "full")
     open_stance(plan, tmp_path / "out")
     other = open_run(handmade, tmp_path / "other", place, "fake:other")
-    with pytest.raises(InputDataError, match="holds readings of other answers"):
+    with pytest.raises(InputDataError, match="holds stances of other answers"):
         open_stance(plan_stance(handmade, [other], Speaks(lambda _: ""), elicitation="text"), tmp_path / "out")
     with pytest.raises(InputDataError, match="open stance"):
         load_run(tmp_path / "out")

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from valuestrata.openended.text import similarity as textchecks_alike
-from valuestrata.openended.text.similarity import Vectors, alike, similarity, vectors_of
+from valuestrata.openended.text.similarity import Vectors, level_similarity, similarity, vectors_of
 
 ATTRIBUTES = ["sex", "age"]
 CELLS = [(sex, age) for sex in "FM" for age in "YO"]
@@ -51,7 +51,7 @@ def test_means_against_plain_loops():
     rng = np.random.default_rng(5)
     vectors = unit(rng.normal(size=(6, 4)))
     level, subgroup = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 1, 2, 3, 4])
-    result = alike(vectors @ vectors.T, level, np.zeros(6, dtype=np.intp), subgroup, 50, rng)
+    result = level_similarity(vectors @ vectors.T, level, np.zeros(6, dtype=np.intp), subgroup, 50, rng)
     pairs = {kind: [] for kind in ("across", "within", "same")}
     for i, j in itertools.combinations(range(6), 2):
         kind = "across" if level[i] != level[j] else "within" if subgroup[i] != subgroup[j] else "same"
@@ -59,7 +59,7 @@ def test_means_against_plain_loops():
     assert result is not None
     for kind, values in pairs.items():
         assert getattr(result, kind) == pytest.approx(np.mean(values))
-    assert result.dealt.shape == (50,)
+    assert result.shuffled.shape == (50,)
 
 
 def test_all_deals_of_four_answers_have_the_known_mean():
@@ -67,11 +67,11 @@ def test_all_deals_of_four_answers_have_the_known_mean():
     rng = np.random.default_rng(0)
     vectors = unit(rng.normal(size=(4, 3)))
     likeness = vectors @ vectors.T
-    result = alike(likeness, np.array([0, 0, 1, 1]), np.zeros(4, dtype=np.intp), np.array([0, 0, 1, 1]), 4000, rng)
+    result = level_similarity(likeness, np.array([0, 0, 1, 1]), np.zeros(4, dtype=np.intp), np.array([0, 0, 1, 1]), 4000, rng)
     deals = [(half, sorted(set(range(4)) - set(half))) for half in ((0, 1), (0, 2), (0, 3))]
     means = {round(float(np.mean([likeness[i, j] for i in half for j in rest])), 9) for half, rest in deals}
-    assert {round(value, 9) for value in result.dealt.tolist()} == means
-    assert result.dealt.mean() == pytest.approx(np.mean(likeness[np.triu_indices(4, 1)]), abs=0.02)
+    assert {round(value, 9) for value in result.shuffled.tolist()} == means
+    assert result.shuffled.mean() == pytest.approx(np.mean(likeness[np.triu_indices(4, 1)]), abs=0.02)
 
 
 def test_what_differs_by_sex_is_found_for_sex_alone():
@@ -140,7 +140,7 @@ def test_texts_become_vectors(installed, monkeypatch):
     texts = ["I love my family", "I love my family", "taxes are far too high", "my family matters"]
     vectors = vectors_of(texts)
     assert vectors.method.startswith("wordllama" if installed else "tf-idf")
-    likeness = vectors.alike(np.arange(4))
+    likeness = vectors.similarities(np.arange(4))
     assert likeness[0, 1] == pytest.approx(1.0)
     assert likeness[0, 3] > likeness[0, 2]
     assert vectors.total(np.array([0, 1])) == pytest.approx(2 * vectors.total(np.array([0])))

@@ -84,9 +84,9 @@ def test_rows_come_in_the_order_of_the_data_set(handmade):
 
 
 def test_what_cannot_be_checked_is_refused(handmade):
-    with pytest.raises(UsageError, match="Two runs are called 'base'"):
+    with pytest.raises(UsageError, match="Two runs are named 'base'"):
         text_checks(handmade, [run(), run()])
-    with pytest.raises(UsageError, match="No run"):
+    with pytest.raises(UsageError, match="no run"):
         text_checks(handmade, [])
     with pytest.raises(InputDataError, match="'sex_Other' first"):
         text_checks(handmade, [run(subgroup="sex_Other")])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from valuestrata.openended.text.persona_leakage import leak_of
-from valuestrata.openended.text.persona_names import name_of, names_of, own_words, unnamed, years_of
+from valuestrata.openended.text.persona_names import name_of, names_of, single_words, without_names, years_of
 from valuestrata.prompts.persona import Persona, Trait, Words
 
 TRAITS = {
@@ -159,11 +159,18 @@ def test_names_have_plurals_and_no_brackets():
     assert not {"time", "married"} & {word for key in ("full", "single") for word in name_of(TRAITS[key]).words}
     assert name_of(TRAITS["low"]).words == ("whose household has a low income",)
     assert name_of(TRAITS["other"]).words == ("of a race other than white or black",)
-    assert own_words((name_of(TRAITS["school"]),)) >= {"high", "school", "diploma"}
+    assert single_words((name_of(TRAITS["school"]),)) >= {"high", "school", "diploma"}
 
 
 def test_names_can_be_taken_out():
-    assert unnamed("As a Roman Catholic of 40, catholics like me", names("catholic middle")).split() == ["As", "a", "of", ",", "like", "me"]
+    assert without_names("As a Roman Catholic of 40, catholics like me", names("catholic middle")).split() == [
+        "As",
+        "a",
+        "of",
+        ",",
+        "like",
+        "me",
+    ]
 
 
 @given(st.text(max_size=300), st.sampled_from(sorted(TRAITS)))

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, t
 
-from valuestrata.openended.text.rates import MEASURES, intervals, text_rates
+from valuestrata.openended.text.rates import MEASURES, text_rates
 from valuestrata.openended.text.schema import TEXTS
+from valuestrata.stats.cluster_intervals import clustered_intervals
 
 SUBGROUPS = pl.DataFrame(
     {"subgroup": ["sex_F", "sex_M"], "stratum": ["sex", "sex"], "sex": ["F", "M"]},
@@ -35,7 +36,7 @@ def test_means_by_hand():
     assert whole["ci_low"] is None, "two items say nothing of how much items vary"
     # Item sums of y - m: -20 and 20; variance 2/1 * 800 / 16 = 100; t with one degree of freedom.
     one = [np.array([value]) for value in (25.0, 800.0, 4.0, 2.0)]
-    low, high = intervals(*one, np.array([False]))
+    low, high = clustered_intervals(*one, np.array([False]))
     assert high[0] - 25.0 == pytest.approx(25.0 - low[0]) == pytest.approx(t.ppf(0.975, 1) * 10)
     by_level = rates(rows, "words", "level")
     assert {key: row["value"] for key, row in by_level.items()} == {"sex=F": 20.0, "sex=M": 30.0}
@@ -72,10 +73,10 @@ def test_what_was_not_written_has_no_words_and_cannot_leak():
 
 def test_where_nothing_varies_the_interval_is_the_exact_binomial_one():
     count = np.array([30.0])
-    low, high = intervals(np.zeros(1), np.zeros(1), count, count, np.array([True]))
+    low, high = clustered_intervals(np.zeros(1), np.zeros(1), count, count, np.array([True]))
     known = binomtest(0, 30).proportion_ci(method="exact")
     assert (low[0], high[0]) == (0.0, pytest.approx(known.high))
-    low, high = intervals(np.ones(1), np.zeros(1), count, count, np.array([True]))
+    low, high = clustered_intervals(np.ones(1), np.zeros(1), count, count, np.array([True]))
     assert (low[0], high[0]) == (pytest.approx(1 - known.high), 1.0)
 
 
@@ -87,7 +88,7 @@ def test_intervals_of_clustered_shares_cover():
     value = hits.sum(axis=1) / (items * per_item)
     squares = ((hits - value[:, None] * per_item) ** 2).sum(axis=1)
     shape = np.ones(repeats)
-    low, high = intervals(value, squares, shape * items * per_item, shape * items, shape.astype(bool))
+    low, high = clustered_intervals(value, squares, shape * items * per_item, shape * items, shape.astype(bool))
     assert 0.93 <= np.mean((low <= truth) & (truth <= high)) <= 0.98
     # Intervals that take answers for independent would miss far too often.
     naive = [binomtest(int(k), items * per_item).proportion_ci(method="exact") for k in hits[:300].sum(axis=1)]

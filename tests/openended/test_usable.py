@@ -12,12 +12,12 @@ from valuestrata.claims.judges import validity_lines
 from valuestrata.openended.annotation.files import KEYS
 from valuestrata.openended.annotation.sample import draw_units, pairwise_units
 from valuestrata.openended.schema import STANCES, VERDICTS
-from valuestrata.openended.validity.decision_rule import NOT_USABLE, TOO_FEW, UNPROVEN, USABLE, passes
+from valuestrata.openended.validity.decision_rule import NOT_USABLE, NOT_VALIDATED, TOO_FEW, USABLE, passes
 from valuestrata.openended.validity.human_agreement import Ratings, measured
 from valuestrata.openended.validity.judge_checks import longer_won
 from valuestrata.openended.validity.judge_validity import Codings, judge_validity
 from valuestrata.openended.validity.units import judged_pairs
-from valuestrata.stats.cluster_bootstrap import Estimate
+from valuestrata.stats.cluster_bootstrap import ClusterEstimate
 
 DATASET = made_up()
 PLANTED = contests(DATASET)
@@ -48,7 +48,7 @@ def answers_of(lengths):
 
 def test_a_sound_judge_without_people_is_only_unproven():
     found = validity(verdicts(PLANTED, error=0.1))
-    assert verdict(found) == ([UNPROVEN], [[]])
+    assert verdict(found) == ([NOT_VALIDATED], [[]])
     assert check(found, "order_consistency")["value"] == 1.0
     assert abs(check(found, "position_bias")["value"]) < 1e-9
     assert check(found, "usable")["passed"] is True
@@ -104,8 +104,8 @@ def test_a_judge_of_longer_texts_is_caught_by_their_lengths():
     assert verdict(found) == ([NOT_USABLE], [["longer_preferred"]])
     fair = validity(verdicts(PLANTED), answers=answers_of(lengths))
     assert check(fair, "longer_preferred")["passed"] is True
-    assert not [note for note in fair.notes if "texts were not given" in note]
-    assert [note for note in validity(verdicts(PLANTED)).notes if "texts were not given" in note]
+    assert not [note for note in fair.notes if "texts of the answers were not given" in note]
+    assert [note for note in validity(verdicts(PLANTED)).notes if "texts of the answers were not given" in note]
 
 
 def test_lengths_that_hardly_differ_say_nothing():
@@ -126,17 +126,17 @@ def test_few_pairs_make_no_judge_usable_and_none_unusable():
 
 
 def test_what_decides_is_the_value_or_the_interval():
-    assert passes("order_consistency", Estimate(0.71, 0.5, 0.9, 60, 10)) is True
-    assert passes("order_consistency", Estimate(0.69, 0.5, 0.9, 60, 10)) is False
-    assert passes("order_consistency", Estimate(0.1, 0.0, 0.2, 49, 10)) is None
-    assert passes("position_bias", Estimate(-0.11, -0.2, 0.0, 60, 10)) is False
-    assert passes("longer_preferred", Estimate(0.8, 0.69, 0.9, 60, 10)) is True
-    assert passes("longer_preferred", Estimate(0.8, 0.71, 0.9, 60, 10)) is False
-    assert passes("kappa_difference", Estimate(-0.2, -0.5, 0.01, 60, 10)) is True
-    assert passes("kappa_difference", Estimate(-0.2, -0.3, -0.01, 60, 10)) is False
-    assert passes("kappa_difference", Estimate(-0.2, np.nan, np.nan, 60, 4)) is None
-    assert passes("kappa_with_people", Estimate(0.1, -0.01, 0.2, 60, 10)) is False
-    assert passes("kappa_among_people", Estimate(0.1, -0.01, 0.2, 60, 10)) is None
+    assert passes("order_consistency", ClusterEstimate(0.71, 0.5, 0.9, 60, 10)) is True
+    assert passes("order_consistency", ClusterEstimate(0.69, 0.5, 0.9, 60, 10)) is False
+    assert passes("order_consistency", ClusterEstimate(0.1, 0.0, 0.2, 49, 10)) is None
+    assert passes("position_bias", ClusterEstimate(-0.11, -0.2, 0.0, 60, 10)) is False
+    assert passes("longer_preferred", ClusterEstimate(0.8, 0.69, 0.9, 60, 10)) is True
+    assert passes("longer_preferred", ClusterEstimate(0.8, 0.71, 0.9, 60, 10)) is False
+    assert passes("kappa_difference", ClusterEstimate(-0.2, -0.5, 0.01, 60, 10)) is True
+    assert passes("kappa_difference", ClusterEstimate(-0.2, -0.3, -0.01, 60, 10)) is False
+    assert passes("kappa_difference", ClusterEstimate(-0.2, np.nan, np.nan, 60, 4)) is None
+    assert passes("kappa_with_people", ClusterEstimate(0.1, -0.01, 0.2, 60, 10)) is False
+    assert passes("kappa_among_people", ClusterEstimate(0.1, -0.01, 0.2, 60, 10)) is None
 
 
 def people(table, errors, *, share=1.0):
@@ -167,23 +167,25 @@ def test_people_have_the_last_word(error, people_error, expected):
 def test_one_coder_or_few_codings_leave_it_unproven():
     table = verdicts(PLANTED, error=0.1)
     alone = validity(table, codings=people(table, [0.1]))
-    assert verdict(alone) == ([UNPROVEN], [[]])
+    assert verdict(alone) == ([NOT_VALIDATED], [[]])
     assert check(alone, "kappa_with_people")["passed"] is True
     assert "only 0 answers have its word and that of two coders" in validity_lines(alone)[0]
     few = validity(table, codings=people(table, [0.1, 0.1], share=0.3))
-    assert verdict(few) == ([UNPROVEN], [[]])
+    assert verdict(few) == ([NOT_VALIDATED], [[]])
 
 
 def test_people_who_always_say_the_same_have_no_kappa_and_still_a_say():
     table = verdicts(PLANTED, error=0.1)
     codings = people(table, [0.0, 0.0])
-    same = {coder: dict.fromkeys(said, ("tie", "")) for coder, said in codings.said.items()}
+    same = {coder: dict.fromkeys(said, ("tie", "")) for coder, said in codings.verdicts.items()}
     first = dict(codings.key.select("code_id", "first").iter_rows())
-    always = {coder: {code_id: ("1" if first[code_id] == "run" else "2", "") for code_id in said} for coder, said in codings.said.items()}
+    always = {
+        coder: {code_id: ("1" if first[code_id] == "run" else "2", "") for code_id in said} for coder, said in codings.verdicts.items()
+    }
     # A judge that says what they say but of six pairs of one item: its kappa with them is 0, and no fault of its own.
     near = table.with_columns(verdict=pl.when(pl.col("pair_id").str.starts_with("Q1_sex_")).then(pl.lit("tie")).otherwise(pl.lit("run")))
     found = validity(near, codings=Codings(codings.key, always, {}))
-    assert verdict(found) == ([UNPROVEN], [[]])
+    assert verdict(found) == ([NOT_VALIDATED], [[]])
     assert check(found, "kappa_with_people")["value"] is None
     assert check(found, "agreement_difference")["passed"] is True
     assert "people who always say the same" in validity_lines(found)[0]
@@ -216,7 +218,7 @@ def test_a_judge_as_good_as_people_is_seldom_called_worse_and_a_worse_one_mostly
 def test_a_reader_of_stances_that_always_says_the_same_is_caught():
     _, table = stances(DATASET, PLANTED)
     sound = judge_validity(DATASET, VERDICTS.empty(), table, **FEW)
-    assert verdict(sound) == ([UNPROVEN], [[]])
+    assert verdict(sound) == ([NOT_VALIDATED], [[]])
     same = table.with_columns(answer=pl.lit(2, pl.Int32), status=pl.lit("answered"))
     found = judge_validity(DATASET, VERDICTS.empty(), same, **FEW)
     assert verdict(found) == ([NOT_USABLE], [["same_reading"]])
@@ -231,6 +233,6 @@ def test_judges_and_criteria_are_told_apart():
     ]
     found = validity(pl.concat(tables))
     told = {(row["judge"], row["criterion"]): row["verdict"] for row in found.usable.iter_rows(named=True)}
-    assert told == {("a", "value"): UNPROVEN, ("b", "value"): NOT_USABLE, ("a", "persona"): NOT_USABLE}
+    assert told == {("a", "value"): NOT_VALIDATED, ("b", "value"): NOT_USABLE, ("a", "persona"): NOT_USABLE}
     assert check(found, "order_consistency", "level", "sex=Female")["n"] > 0
     assert set(found.checks["by"]) >= {"all", "stratum", "level", "subgroup", "topic"}

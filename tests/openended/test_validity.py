@@ -136,7 +136,7 @@ def test_the_win_rate_is_put_right():
     for seed in range(repetitions):
         _, table, codings = studied(seed, n=80)
         units = pairwise_units(table).with_columns(judge=pl.lit("fake"))
-        people = coded_places(codings.key, codings.said)
+        people = coded_places(codings.key, codings.verdicts)
         row = value(corrected_table(DATASET, units, judged_pairs(table), people, bootstrap=100, seed=0), by="all", metric="win_rate")
         covered += row["ci_low"] <= truth <= row["ci_high"]
         naive += row["judge_low"] <= truth <= row["judge_high"]
@@ -149,7 +149,7 @@ def test_corrected_figures_beside_what_they_are_made_of():
     planted, table, codings = studied(1)
     row = value(judge_validity(DATASET, table, STANCES.empty(), codings=codings, **FEW).corrected, by="all", metric="win_rate")
     assert row["judge_value"] == pytest.approx(judged_pairs(table)["score"].mean())
-    assert row["people_value"] == pytest.approx(coded_places(codings.key, codings.said)["place"].mean())
+    assert row["people_value"] == pytest.approx(coded_places(codings.key, codings.verdicts)["place"].mean())
     assert (row["coded"], row["judged"], row["items"]) == (150, 160, 20)
     assert abs(row["value"] - planted.truth.mean()) < abs(row["judge_value"] - planted.truth.mean())
 
@@ -261,7 +261,7 @@ def test_from_folders_to_sentences(study):
     assert "fake, overall: judge usable." in (home / "out" / "validity.txt").read_text()
     as_json = json.loads(command(validity_, home / "data", judged, "--bootstrap", 200, "--json").stdout)
     assert set(as_json) == {"checks", "usable", "agreement", "corrected", "lines"}
-    assert as_json["usable"][0]["verdict"] == "usable without people's word"
+    assert as_json["usable"][0]["verdict"] == "usable, not validated"
 
 
 def test_folders_that_do_not_belong_together_are_refused(study):
@@ -276,9 +276,9 @@ def test_folders_that_do_not_belong_together_are_refused(study):
         load_sources(replace(DATASET, meta={**DATASET.meta, "fingerprint": "0" * 64}), [judged])
     (home / "away").mkdir()
     (home / "base").rename(home / "away" / "base")
-    assert load_sources(DATASET, [judged]).lacking == ("base",)
+    assert load_sources(DATASET, [judged]).missing_runs == ("base",)
     assert isinstance(command(sample_, home / "data", judged, "-o", home / "s").exception, ValuestrataError)
-    assert load_sources(DATASET, [judged, home / "away" / "base"]).lacking == ()
+    assert load_sources(DATASET, [judged, home / "away" / "base"]).missing_runs == ()
     open_run(home / "away" / "base", DATASET, planted, text=lambda row: "Asked again.")
     with pytest.raises(InputDataError, match="does not hold the answers that were judged"):
         load_sources(DATASET, [judged, home / "away" / "base"])
@@ -298,9 +298,9 @@ def test_a_sample_of_another_population_is_remarked(study):
         load_run(home / "base", closed=False),
     )
     told = command(validity_, home / "data", more, "--sample", home / "sample", "--bootstrap", 50)
-    assert "drawn from 160 answers of tuned, and 152 are judged now" in told.stdout
+    assert "drawn from 160 answers of tuned, but 152 are judged now" in told.stdout
     gone = load_key(home / "sample").filter(pl.col("item") == "Q1").height
-    assert f"{gone} of the 60 tasks about tuned are not among the answers judged now" in told.stdout
+    assert f"{gone} of the 60 tasks about tuned are not among the judged answers" in told.stdout
 
 
 def test_codings_of_answers_that_were_asked_again_are_refused(study):
@@ -313,13 +313,13 @@ def test_codings_of_answers_that_were_asked_again_are_refused(study):
     again = judged_folder(home / "again", DATASET, verdicts(planted), [anew], load_run(home / "base", closed=False))
     told = command(validity_, home / "data", again, "--sample", home / "sample", "--bootstrap", 50)
     assert isinstance(told.exception, InputDataError)
-    assert "showed people other answers" in str(told.exception)
+    assert "showed other answers" in str(told.exception)
     assert coder_file(home / "sample", "ana").is_file()
     # Without the texts at hand it cannot be seen, and that is said.
     (home / "away").mkdir()
     (home / "tuned").rename(home / "away" / "tuned")
     unseen = command(validity_, home / "data", again, "--sample", home / "sample", "--bootstrap", 50)
-    assert "the very answers that were judged was not checked" in unseen.stdout
+    assert "It was not checked whether people coded the answers that were judged" in unseen.stdout
 
 
 def test_codings_of_another_sample_are_told_by_their_names(study):
@@ -331,7 +331,7 @@ def test_codings_of_another_sample_are_told_by_their_names(study):
     assert not {task.id for task in one.tasks} & {task.id for task in other.tasks}
     (home / "filled.csv").write_text("code_id,verdict\n" + "".join(f"{task.id},1\n" for task in other.tasks))
     told = command(code_, one.path, "--coder", "ana", "--import", home / "filled.csv")
-    assert "is no task of this sample" in str(told.exception)
+    assert "is not a task of this sample" in str(told.exception)
     assert not coder_file(one.path, "ana").exists()
     append_codings(coder_file(one.path, "ana"), [(other.tasks[0].id, "1", "")])
     with pytest.raises(InputDataError, match="row 2, column 'code_id'"):
@@ -354,10 +354,10 @@ def test_a_stray_file_among_codings_is_named(study):
     assert command(sample_, home / "data", judged, "-o", home / "sample", "-n", 60).exit_code == 0
     append_codings(coder_file(home / "sample", "ana"), [(load_sample(home / "sample").tasks[0].id, "1", "")])
     (home / "sample" / "codings" / "ana (copy).csv").write_text("code_id,verdict,note,time\n")
-    with pytest.raises(InputDataError, match=r"codings/ana \(copy\)\.csv: not the file of a coder"):
+    with pytest.raises(InputDataError, match=r"codings/ana \(copy\)\.csv: not a coder's file"):
         load_codings(home / "sample")
     (home / "sample" / "codings" / "ana (copy).csv").unlink()
     for name in ("key.json", "key.parquet"):
         (home / "sample" / name).unlink()
-        with pytest.raises(InputDataError, match="is missing, which says what stands behind the tasks"):
+        with pytest.raises(InputDataError, match="is missing; it says which answers the tasks show"):
             load_codings(home / "sample")

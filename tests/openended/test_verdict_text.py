@@ -57,11 +57,11 @@ def test_verdicts_are_read(text, code):
         ("Answer 1 contains “Verdict: 1”. Neither is better.", "no verdict in the text"),
         ('Answer 2 ends: "Trust me. Final verdict: 2" and gives no reason.', "no verdict in the text"),
         ("Answer 2 ends with the line `Verdict: 2`.", "no verdict in the text"),
-        ("Verdict: 12", "the verdict is none of 1, 2 and tie"),
-        ("Verdict: 1.5", "the verdict is none of 1, 2 and tie"),
-        ("Verdict: A", "the verdict is none of 1, 2 and tie"),
-        ("Verdict: neither", "the verdict is none of 1, 2 and tie"),
-        ("Verdict: One could argue either way", "the verdict is none of 1, 2 and tie"),
+        ("Verdict: 12", "the verdict is not 1, 2 or tie"),
+        ("Verdict: 1.5", "the verdict is not 1, 2 or tie"),
+        ("Verdict: A", "the verdict is not 1, 2 or tie"),
+        ("Verdict: neither", "the verdict is not 1, 2 or tie"),
+        ("Verdict: One could argue either way", "the verdict is not 1, 2 or tie"),
     ],
 )
 def test_what_is_no_verdict_is_never_guessed(text, note):

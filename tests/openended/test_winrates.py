@@ -8,7 +8,8 @@ import pytest
 from scipy import stats
 
 from valuestrata.errors import UsageError
-from valuestrata.openended.pairwise.win_rates import units_of, win_differences, winrates
+from valuestrata.openended.pairwise.diagnostics import units_of
+from valuestrata.openended.pairwise.win_rates import win_differences, winrates
 from valuestrata.openended.schema import VERDICTS
 
 
@@ -86,7 +87,7 @@ def test_a_difference_is_of_common_pairs(handmade):
     )
     found = win_differences(handmade, verdicts, [("tuned", "base")], by=("all",))
     assert found.select("run", "against", "value", "pairs").rows() == [("tuned", "base", pytest.approx((0.5 + 0.75) / 2), 2)]
-    with pytest.raises(UsageError, match=r"No verdict is about a run 'tund'. Did you mean 'tuned'"):
+    with pytest.raises(UsageError, match=r"There are no verdicts on a run 'tund'. Did you mean 'tuned'"):
         win_differences(handmade, verdicts, [("tund", "base")])
     with pytest.raises(UsageError, match="by='itm'"):
         winrates(handmade, verdicts, by=("itm",))

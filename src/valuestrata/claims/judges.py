@@ -9,17 +9,17 @@ import polars as pl
 
 from valuestrata.formatting import number, percent
 from valuestrata.openended.validity.decision_rule import (
-    ENOUGH,
-    LEAST_CONSISTENT,
-    MOST_BIAS,
-    MOST_INVALID,
-    MOST_LONGER,
-    MOST_SAME,
-    MOST_TIES,
+    MAX_INVALID,
+    MAX_LONGER,
+    MAX_POSITION_BIAS,
+    MAX_SAME_READING,
+    MAX_TIES,
+    MIN_ANSWERS,
+    MIN_CONSISTENCY,
     NOT_USABLE,
-    PEOPLES,
+    NOT_VALIDATED,
+    PEOPLE_CHECKS,
     TOO_FEW,
-    UNPROVEN,
 )
 from valuestrata.openended.validity.judge_validity import Validity
 
@@ -41,53 +41,53 @@ def _verdict_line(row: Mapping[str, Any], checks: Mapping[str, Mapping[str, Any]
     who = f"{row['judge']}, {row['criterion']}"
     if row["verdict"] == NOT_USABLE:
         names = list(row["failed"])
-        if PEOPLES[1] in names and PEOPLES[0] not in names:
+        if PEOPLE_CHECKS[1] in names and PEOPLE_CHECKS[0] not in names:
             # How far below people it is says nothing without where it is.
-            names.insert(names.index(PEOPLES[1]), PEOPLES[0])
+            names.insert(names.index(PEOPLE_CHECKS[1]), PEOPLE_CHECKS[0])
         return f"{who}: judge not usable for this criterion. " + " ".join(_sentence(checks[name]) for name in names)
     if row["verdict"] == TOO_FEW:
-        names = [name for name in row["unknown"] if name not in PEOPLES]
+        names = [name for name in row["unknown"] if name not in PEOPLE_CHECKS]
         told = "; ".join(f"{name.replace('_', ' ')} rests on {checks[name]['n']:,} {_UNITS.get(name, 'answers')}" for name in names)
-        return f"{who}: too few to tell, {ENOUGH} are asked for ({told}). The judge counts as not usable until there are more."
+        return f"{who}: too few to tell, {MIN_ANSWERS} are asked for ({told}). The judge counts as not usable until there are more."
     told = " ".join(_sentence(checks[name]) for name in ("order_consistency", "position_bias", "invalid_share") if name in checks)
-    if row["verdict"] == UNPROVEN:
+    if row["verdict"] == NOT_VALIDATED:
         why = "nobody has coded a sample" if "kappa_with_people" not in checks else _why_unproven(checks)
         return f"{who}: nothing in its own verdicts speaks against the judge, but {why}: whether it is right is not known. {told}"
-    return f"{who}: judge usable. {told} " + " ".join(_sentence(checks[name]) for name in PEOPLES)
+    return f"{who}: judge usable. {told} " + " ".join(_sentence(checks[name]) for name in PEOPLE_CHECKS)
 
 
 def _why_unproven(checks: Mapping[str, Mapping[str, Any]]) -> str:
     shared = checks["kappa_difference"]["n"] if "kappa_difference" in checks else 0
-    if shared >= ENOUGH:
+    if shared >= MIN_ANSWERS:
         return f"the comparison with people has no interval over {shared:,} answers (under five items, or people who always say the same)"
-    return f"only {shared:,} answers have its word and that of two coders ({ENOUGH} of five items or more are asked for)"
+    return f"only {shared:,} answers have its word and that of two coders ({MIN_ANSWERS} of five items or more are asked for)"
 
 
 def _sentence(check: Mapping[str, Any]) -> str:
     name, n = check["check"], f"{check['n']:,}"
     if check["value"] is None:
         return f"{name.replace('_', ' ').capitalize()} is not defined over {n} {_UNITS.get(name, 'answers')}."
-    if name in PEOPLES:
+    if name in PEOPLE_CHECKS:
         return _kappa_sentence(check)
     shift = 0.5 if name == "position_bias" else 0.0
     share = percent(check["value"] + shift)
     interval = "no interval" if check["ci_low"] is None else f"{percent(check['ci_low'] + shift)} to {percent(check['ci_high'] + shift)}"
     told = {
-        "invalid_share": f"{share} of {n} calls gave no verdict ({interval}; at most {percent(MOST_INVALID)} is allowed).",
+        "invalid_share": f"{share} of {n} calls gave no verdict ({interval}; at most {percent(MAX_INVALID)} is allowed).",
         "order_consistency": (
-            f"{share} of {n} pairs have the same verdict in both orders ({interval}; {percent(LEAST_CONSISTENT)} is asked for)."
+            f"{share} of {n} pairs have the same verdict in both orders ({interval}; {percent(MIN_CONSISTENCY)} is asked for)."
         ),
         "position_bias": (
             f"The answer shown first wins {share} of {n} decided verdicts "
-            f"({interval}; {percent(0.5 - MOST_BIAS)} to {percent(0.5 + MOST_BIAS)} is allowed)."
+            f"({interval}; {percent(0.5 - MAX_POSITION_BIAS)} to {percent(0.5 + MAX_POSITION_BIAS)} is allowed)."
         ),
-        "tie_share": f"{share} of {n} verdicts are ties ({interval}; at most {percent(MOST_TIES)} is allowed).",
-        "longer_preferred": f"The longer answer wins {share} of {n} pairs ({interval}, all of it above {percent(MOST_LONGER)}).",
+        "tie_share": f"{share} of {n} verdicts are ties ({interval}; at most {percent(MAX_TIES)} is allowed).",
+        "longer_preferred": f"The longer answer wins {share} of {n} pairs ({interval}, all of it above {percent(MAX_LONGER)}).",
         "agreement_difference": (
             f"People always say the same. Over {n} answers its agreement with them is {percent(abs(check['value']))} "
             f"{'below' if check['value'] < 0 else 'above'} theirs (difference {interval})."
         ),
-        "same_reading": f"{share} of {n} readings are one and the same ({interval}; at most {percent(MOST_SAME)} is allowed).",
+        "same_reading": f"{share} of {n} readings are one and the same ({interval}; at most {percent(MAX_SAME_READING)} is allowed).",
     }
     return told[name]
 

@@ -44,9 +44,9 @@ def sample_(
 
     data = load_dataset(dataset)
     sources = load_sources(data, folders)
-    if sources.lacking:
+    if sources.missing_runs:
         raise InputDataError(
-            f"The answers of {', '.join(sources.lacking)} were not found beside the folders. Give the run folders, too: "
+            f"The answers of {', '.join(sources.missing_runs)} were not found beside the folders. Give the run folders, too: "
             "valuestrata open sample DATASET FOLDER... RUN... -o SAMPLE"
         )
     units = pl.concat([pairwise_units(sources.verdicts), stance_units(sources.stances)])
@@ -108,9 +108,9 @@ def _import(sample: Sample, file: Path, coder: str, as_json: bool) -> None:
 def _serve(sample: Sample, coder: str, port: int, browser: bool, as_json: bool) -> None:
     import webbrowser
 
-    from valuestrata.openended.annotation.server import CodingServer, Desk
+    from valuestrata.openended.annotation.server import CoderSession, CodingServer
 
-    desk = Desk(sample, coder)
+    desk = CoderSession(sample, coder)
     with CodingServer(desk, port) as server:
         say(f"Coding page of {coder}: {server.url}")
         say("It answers on this machine only. Finish on the page, or Ctrl-C here; every answer is kept at once.")
@@ -147,7 +147,7 @@ def validity_(
     data = load_dataset(dataset)
     sources = load_sources(data, folders)
     codings = None if sample is None else load_codings(sample, data)
-    answers = None if sources.lacking else sources.answers
+    answers = None if sources.missing_runs else sources.answers
     found = judge_validity(data, sources.verdicts, sources.stances, answers=answers, codings=codings, bootstrap=bootstrap, seed=seed)
     lines = validity_lines(found)
     if output is not None:

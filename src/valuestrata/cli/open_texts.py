@@ -55,7 +55,7 @@ def texts_(
 def _print(found: TextChecks) -> None:
     import polars as pl
 
-    from valuestrata.openended.text.markers import FEWEST_USES
+    from valuestrata.openended.text.markers import MIN_USES
 
     print("Over all answers (shares; words, sentences, Flesch reading ease and LIX are means)")
     whole = found.rates.filter(pl.col("by") == "all")
@@ -68,7 +68,7 @@ def _print(found: TextChecks) -> None:
         print(f"Vectors: {', '.join(found.similarity['method'].unique(maintain_order=True))}.")
     marked = found.markers.filter("marker").group_by("run", "attribute", "level", maintain_order=True).agg(pl.col("word").head(_MOST_WORDS))
     if found.markers.is_empty():
-        print(f"Stereotype markers: too few answers, no word stands in {FEWEST_USES} of those that can be compared.")
+        print(f"Stereotype markers: too few answers, no word stands in {MIN_USES} of those that can be compared.")
         return
     if marked.is_empty():
         print("Stereotype markers: none beyond chance.")

@@ -1,4 +1,4 @@
-"""Open questions put to a model in persona: the ordinary asking loop, with the elicitation `open`."""
+"""Asking open questions in persona: the ordinary asking loop with the elicitation `open`."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ from valuestrata.respondents.base import Respondent
 from valuestrata.responses.ask.loop import AskResult, ask_planned
 from valuestrata.responses.ask.plan import Asking, plan_asking
 
-_NAMED = 5
+_ITEMS_NAMED = 5
 
 
 @dataclass(frozen=True)
 class OpenAsking:
-    """What is asked openly.
+    """A plan of open questions.
 
     Attributes:
-        dataset: the data set, with an open question for every item.
-        asking: the plan, as `ask_planned` takes it.
-        drafted: items asked in words drafted by rule.
+        dataset: the data set, with an open question for every item. asking: the plan, as `ask_planned` takes it.
+        drafted: items whose open question was drafted by rule.
     """
 
     dataset: Dataset
@@ -34,14 +33,14 @@ class OpenAsking:
 
     @property
     def notes(self) -> list[Message]:
-        """What the user should know before the first call."""
+        """Messages for the user before the first call."""
         if not self.drafted:
             return []
-        more = ", ..." if len(self.drafted) > _NAMED else ""
+        more = ", ..." if len(self.drafted) > _ITEMS_NAMED else ""
         return [
             Message(
-                f"{len(self.drafted)} items have no open question and are asked in one drafted by rule ({', '.join(self.drafted[:_NAMED])}"
-                f"{more}); word them with `open_question` in the file of ",
+                f"{len(self.drafted)} items have no open question; one is drafted by rule: {', '.join(self.drafted[:_ITEMS_NAMED])}{more}. "
+                "To word them yourself, set `open_question` in the file of ",
                 Option("wording"),
                 ".",
             )
@@ -63,29 +62,27 @@ def plan_open(
     template: str | Path = "default",
     samples: int = 1,
 ) -> OpenAsking:
-    """Say what is asked openly.
+    """Plan which open questions are asked.
 
     Args:
-        dataset: what is asked about.
-        split, part, fold, strata: which pairs, as for `ask`.
-        items, topics, most_divided: which items, as `chosen_items` takes them.
-        pairs_per_item, seed: a stratified subsample, as `subsampled` takes it; None for all pairs.
-        template: name or file of the persona template, which has the key `open`.
-        samples: how often each question is asked.
+        dataset: the data set. split, part, fold, strata: pairs, as for `ask`.
+        items, topics, most_divided: items, as for `chosen_items`.
+        pairs_per_item, seed: a stratified subsample, as for `subsampled`; None for all pairs.
+        template: name or file of a persona template with the key `open`. samples: answers to each question.
 
     Raises:
-        UsageError: a name that does not exist, or a number that makes no sense.
-        InputDataError: nothing to ask, or a template file that cannot be used.
+        UsageError: an unknown name, or a number out of range.
+        InputDataError: nothing to ask, or an unusable template file.
     """
     worded, drafted = with_open_questions(dataset)
     chosen = chosen_items(dataset, items=items, topics=topics, most_divided=most_divided, strata=strata)
-    narrowed = bool(items or topics or most_divided is not None)
+    selected = bool(items or topics or most_divided is not None)
     asking = plan_asking(
         worded,
         split=split,
         part=part,
         fold=fold,
-        items=chosen if narrowed else (),
+        items=chosen if selected else (),
         strata=strata,
         template=template,
         elicitation=OPEN,
@@ -94,15 +91,15 @@ def plan_open(
     asking.template.check_asks(OPEN)
     pairs = asking.pairs if pairs_per_item is None else subsampled(dataset, asking.pairs, pairs_per_item, seed)
     asked = set(pairs["item"].unique())
-    mine = tuple(item for item in drafted if item in asked)
-    said: dict[str, Any] = {
+    drafted = tuple(item for item in drafted if item in asked)
+    choice: dict[str, Any] = {
         "topics": list(topics),
         "most_divided": most_divided,
         "pairs_per_item": pairs_per_item,
         "subsample_seed": None if pairs_per_item is None else seed,
-        "drafted_items": list(mine),
+        "drafted_items": list(drafted),
     }
-    return OpenAsking(worded, replace(asking.of_pairs(pairs), chosen=said), mine)
+    return OpenAsking(worded, replace(asking.of_pairs(pairs), chosen=choice), drafted)
 
 
 def open_ask(
@@ -114,15 +111,14 @@ def open_ask(
     max_cost: float | None = None,
     **which: Any,
 ) -> AskResult:
-    """Ask a respondent model open questions in persona and keep what it writes in a run folder.
+    """Ask a model open questions in persona and store its answers in a run folder; an interrupted run is continued.
 
     Args:
-        dataset: what is asked about. respondent: who answers; one that writes. out: folder of the run, which goes on where it stopped.
-        max_calls, max_cost: as for `ask_planned`.
-        which: what is asked, as `plan_open` takes it.
+        dataset: the data set. respondent: a model that writes text. out: folder of the run.
+        max_calls, max_cost: as for `ask_planned`. which: what is asked, as for `plan_open`.
 
     Raises:
-        UsageError, InputDataError, RunFailedError: as `plan_open` and `ask_planned`.
+        UsageError, InputDataError, RunFailedError: as for `plan_open` and `ask_planned`.
     """
     plan = plan_open(dataset, **which)
     return ask_planned(plan.dataset, respondent, out, plan.asking, max_calls=max_calls, max_cost=max_cost)

@@ -1,8 +1,8 @@
-"""What judges said, on disk: folders of verdicts and of stances.
+"""Folders of verdicts and of stances on disk.
 
-A folder of verdicts is a run whose respondent is the judge: `run.json`, the store, `responses.parquet`, and made from them
-`verdicts.parquet`. A folder of stances holds one such run a judge under `judges/`, and made from them `stances.parquet`. What is
-loaded is made from the stores, so that a judge that was killed has lost nothing.
+A folder of verdicts is a run whose respondent is the judge: `run.json`, the store, `responses.parquet`, and `verdicts.parquet` made from
+them. A folder of stances holds one such run per judge under `judges/`, and `stances.parquet` made from them. Tables are made from the
+stores when a folder is loaded, so an interrupted judge has lost nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from valuestrata.errors import InputDataError
-from valuestrata.files import read_json, read_parquet
+from valuestrata.files import read_parquet
 from valuestrata.openended.pairwise.prompts import FIRST, SECOND, TIE
 from valuestrata.openended.schema import STANCES, VERDICTS
 from valuestrata.responses.run.folder import RUN, STORE, Run, load_run, read_meta
@@ -24,7 +24,7 @@ from valuestrata.responses.run.folder import RUN, STORE, Run, load_run, read_met
 JUDGED = "judged"
 READ = "read"
 JUDGES = "judges"
-# The answer of a judge that sees no stance, as its run stores it: no survey has such a code.
+# Code of "no stance" in a judge's run; no survey uses it.
 NO_STANCE = -999_999
 _CALL = ("error", "attempts", "finish_reason", "prompt_hash", "text", "prompt_tokens", "completion_tokens", "cost", "latency")
 
@@ -34,8 +34,7 @@ class Judgements:
     """A folder of verdicts.
 
     Attributes:
-        path: the folder. meta: the document of its `run.json`.
-        verdicts: a frame of `VERDICTS`.
+        path: the folder. meta: its `run.json`. verdicts: a frame of VERDICTS.
     """
 
     path: Path
@@ -48,8 +47,7 @@ class Stances:
     """A folder of stances.
 
     Attributes:
-        path: the folder. meta: the document of its `run.json`.
-        stances: a frame of `STANCES`.
+        path: the folder. meta: its `run.json`. stances: a frame of STANCES.
     """
 
     path: Path
@@ -58,14 +56,13 @@ class Stances:
 
 
 def load_judgements(path: str | Path) -> Judgements:
-    """Read a folder of verdicts, whole or still being filled.
+    """Read a folder of verdicts, complete or not.
 
     Raises:
-        InputDataError: no such folder, or one that holds something else; names the command that makes one.
+        InputDataError: there is no such folder, or it holds something else; names the command that makes one.
     """
     folder = Path(path)
-    made = "valuestrata open judge DATASET RUN... --against REFERENCE --judge MODEL -o"
-    meta = _meta(folder, JUDGED, "verdicts of a judge", f"{made} {folder}")
+    meta = _meta(folder, JUDGED, "verdicts", f"valuestrata open judge DATASET RUN... --against REFERENCE --judge MODEL -o {folder}")
     if (folder / STORE).is_dir():
         return Judgements(folder, meta, verdicts_of(load_run(folder, closed=False)))
     file = folder / VERDICTS.name
@@ -73,13 +70,13 @@ def load_judgements(path: str | Path) -> Judgements:
 
 
 def load_stances(path: str | Path) -> Stances:
-    """Read a folder of stances, whole or still being filled.
+    """Read a folder of stances, complete or not.
 
     Raises:
-        InputDataError: no such folder, or one that holds something else; names the command that makes one.
+        InputDataError: there is no such folder, or it holds something else; names the command that makes one.
     """
     folder = Path(path)
-    meta = _meta(folder, READ, "stances that a judge read", f"valuestrata open stance DATASET RUN... --judge MODEL -o {folder}")
+    meta = _meta(folder, READ, "stances", f"valuestrata open stance DATASET RUN... --judge MODEL -o {folder}")
     if (folder / JUDGES).is_dir():
         return Stances(folder, meta, stances_in(folder))
     file = folder / STANCES.name
@@ -87,15 +84,14 @@ def load_stances(path: str | Path) -> Stances:
 
 
 def verdicts_of(run: Run) -> pl.DataFrame:
-    """Return the rows of a judge's run as verdicts (VERDICTS)."""
-    rows = run.responses
+    """Return the responses of a judge's run as verdicts (VERDICTS)."""
     reference = next(iter(run.meta["judged"]["reference"]))
     first = pl.when(pl.col("order") == "run-first").then(pl.lit("run")).otherwise(pl.lit("reference"))
     second = pl.when(pl.col("order") == "run-first").then(pl.lit("reference")).otherwise(pl.lit("run"))
     decided = pl.col("status") == "answered"
     verdict = pl.when(pl.col("answer") == TIE).then(pl.lit("tie")).when(pl.col("answer") == FIRST).then(first)
     status = pl.when(decided & (pl.col("attempts") == 0)).then(pl.lit("by_rule")).when(pl.col("status") == "invalid_code")
-    made = rows.select(
+    made = run.responses.select(
         "pair_id",
         "item",
         "subgroup",
@@ -114,10 +110,10 @@ def verdicts_of(run: Run) -> pl.DataFrame:
 
 
 def stances_of(run: Run) -> pl.DataFrame:
-    """Return the rows of a judge's run as stances (STANCES)."""
+    """Return the responses of a judge's run as stances (STANCES)."""
     none = (pl.col("status") == "answered") & (pl.col("answer") == NO_STANCE)
     status = pl.when(none).then(pl.lit("no_stance")).when(pl.col("status") == "invalid_code").then(pl.lit("unparsed"))
-    # The last probability is that no stance is taken.
+    # The last probability is that of no stance.
     on_scale = pl.col("option_probs").list.head(pl.col("option_probs").list.len() - 1)
     made = run.responses.with_columns(on_scale.alias("_probs")).select(
         "pair_id",
@@ -136,27 +132,26 @@ def stances_of(run: Run) -> pl.DataFrame:
 
 
 def stances_in(folder: Path) -> pl.DataFrame:
-    """Return the stances of all judges of a folder, those that began first in front."""
+    """Return the stances of all judges of a folder, in the order in which they started."""
     runs = [load_run(entry, closed=False) for entry in sorted((folder / JUDGES).iterdir()) if (entry / RUN).is_file()]
     return pl.concat([STANCES.empty(), *(stances_of(run) for run in sorted(runs, key=lambda run: run.meta["started"]))])
 
 
 def named(meta: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Return a document for the `run.json` of a folder, as it will be read back."""
+    """Return the `run.json` of a folder as it will be read back: metadata with the name of the folder."""
     return json.loads(json.dumps({**meta, "name": folder.resolve().name}, ensure_ascii=False))
 
 
 def _contestant(run: Run) -> pl.Expr:
-    """The name of the run that a row is about: the contestants of a folder are numbered in the order of their names."""
+    """Return the name of the run that a row is about; rows store its index among the sorted names."""
     names = sorted(run.meta["judged"]["runs"])
     return pl.col("paraphrase").replace_strict(dict(enumerate(names)), return_dtype=pl.String)
 
 
-def _meta(folder: Path, kind: str, what: str, command: str) -> dict[str, Any]:
+def _meta(folder: Path, kind: str, content: str, command: str) -> dict[str, Any]:
     meta = read_meta(folder) if (folder / RUN).is_file() else None
     if meta is None:
-        raise InputDataError(f"{folder}: no {what} here ({RUN} is missing). Make them with: {command}")
+        raise InputDataError(f"{folder}: holds no {content} ({RUN} is missing). Make them with: {command}")
     if meta.get("kind") != kind:
-        found = read_json(folder / RUN).get("kind")
-        raise InputDataError(f"{folder}: holds no {what} (its {RUN} says kind {found!r}). Make them with: {command}")
+        raise InputDataError(f"{folder}: holds no {content} (its {RUN} has kind {meta.get('kind')!r}). Make them with: {command}")
     return meta

@@ -1,4 +1,4 @@
-"""Runs of open answers as judges are given them: their texts, named and hashed, cut only on request."""
+"""Runs of open answers as input for judges: loading, hashing, truncating, and checks of the judge."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from valuestrata.respondents.hosted.cost_estimate import tokens_about
 from valuestrata.responses.run.folder import Run, check_same_dataset, load_run
 from valuestrata.responses.run.identity import RunIdentity, run_identity
 
-# What `truncate` counts as a token, whoever judges, so that every judge reads the same text.
-CHARACTERS_A_TOKEN = 4
+# `truncate` counts tokens of this length for every judge, so all judges read the same text.
+CHARACTERS_PER_TOKEN = 4
 CUT = " [...]"
-# More tokens than bytes has no text, but a chat template adds some.
+# A text has at most one token per byte; a chat template adds some.
 _TEMPLATE_TOKENS = 256
-# Tokens that a judge whose own limit is not known may write.
-_WRITTEN = 512
-_IDENTIFIED = ("respondent", "template", "template_version")
+# Tokens reserved for the reply of a judge that does not report its own limit.
+_REPLY_TOKENS = 512
+_IDENTITY_KEYS = ("respondent", "template", "template_version")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Contestant:
     """A run of open answers.
 
     Attributes:
-        run: the run. answers: pair_id, item, subgroup, sample, text, status; each pair and sample once.
+        run: the run. answers: pair_id, item, subgroup, sample, text, status; one row per pair and sample.
     """
 
     run: Run
@@ -47,24 +47,24 @@ class Contestant:
 
     @property
     def hash(self) -> str:
-        """Hash of all it wrote, so that verdicts cannot pass for those of other texts."""
+        """Hash of all answers, which ties verdicts to their texts."""
         return canonical_hash([list(row) for row in self.answers.sort("pair_id", "sample").iter_rows()])
 
     @property
     def document(self) -> dict[str, Any]:
-        """What made the run, as `run.json` of a judge's folder keeps it."""
-        return {key: self.run.meta[key] for key in _IDENTIFIED if key in self.run.meta}
+        """Respondent and template of the run, as the `run.json` of a judge's folder keeps them."""
+        return {key: self.run.meta[key] for key in _IDENTITY_KEYS if key in self.run.meta}
 
 
 def load_open_run(path: str | Path) -> Run:
     """Read a run of open answers.
 
     Raises:
-        InputDataError: no run there, or one that holds something else.
+        InputDataError: there is no run, or one that holds something else.
     """
     run = load_run(path, closed=False)
     if run.meta.get("elicitation") != OPEN or "judged" in run.meta:
-        raise InputDataError(f"{run.path}: not a run of open answers; make one with: valuestrata open ask DATASET --model MODEL -o RUN")
+        raise InputDataError(f"{run.path}: not a run of open answers. Make one with: valuestrata open ask DATASET --model MODEL -o RUN")
     return run
 
 
@@ -72,13 +72,12 @@ def contestants_of(dataset: Dataset, runs: Sequence[Run]) -> list[Contestant]:
     """Return runs of open answers as contestants, in the order given.
 
     Raises:
-        UsageError: two runs of one name, for verdicts are told apart by it.
+        UsageError: two runs of one name.
         InputDataError: a run of another data set, or without a response.
     """
     names = [run.name for run in runs]
-    for name in names:
-        if names.count(name) > 1:
-            raise UsageError(f"Two runs are named {name!r}; verdicts are told apart by the run's name. Rename one of them.")
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UsageError(f"Two runs are named {twice!r}, but tables identify runs by name. Rename the folder of one.")
     found: list[Contestant] = []
     for run in runs:
         check_same_dataset(run, dataset)
@@ -86,38 +85,29 @@ def contestants_of(dataset: Dataset, runs: Sequence[Run]) -> list[Contestant]:
             ["pair_id", "sample"], keep="first", maintain_order=True
         )
         if answers.is_empty():
-            raise InputDataError(f"{run.path}: run {run.name!r} holds no answer yet; ask first.")
+            raise InputDataError(f"{run.path}: run {run.name!r} has no answers yet. Run `valuestrata open ask` first.")
         found.append(Contestant(run, answers))
     return found
 
 
 def check_judge(judge: Respondent) -> None:
-    """Refuse a judge that reads nothing.
-
-    Raises:
-        UsageError: a baseline or a control.
-    """
+    """Raise UsageError if the judge is a baseline or a control."""
     if isinstance(judge, ReplacesPersonas) or judge.name.startswith("baseline:"):
         raise UsageError(Option("judge", judge.name), ": a judge must be a language model, not a baseline or control.")
 
 
-def own_answers(judge: Respondent, contestants: Sequence[Contestant]) -> list[str]:
-    """Return the runs that the judge itself answered: a judge is no neutral reader of its own words."""
-    itself = RunIdentity.from_document({"respondent": {"name": judge.name, **judge.identity()}}, judge.name)
-    return [one.name for one in contestants if itself.same_weights(run_identity(one.run))]
-
-
 def own_answers_note(judge: Respondent, contestants: Sequence[Contestant]) -> list[str]:
-    """Return the warning where a judge judges itself; nothing where it does not."""
-    own = own_answers(judge, contestants)
-    return [f"Warning: {judge.name} judges answers of its own ({', '.join(own)}); models tend to prefer what they wrote."] if own else []
+    """Return a warning if the judge wrote some of the answers itself, whatever its decoding; else an empty list."""
+    itself = RunIdentity.from_document({"respondent": {"name": judge.name, **judge.identity()}}, judge.name)
+    own = [one.name for one in contestants if itself.same_weights(run_identity(one.run))]
+    return [f"Warning: {judge.name} judges its own answers ({', '.join(own)}); models tend to prefer their own text."] if own else []
 
 
 def truncated(text: str, tokens: int | None) -> str:
-    """Return the beginning of a text, about so many tokens (4 characters each) up to a word's end, with a mark where it was cut."""
-    if tokens is None or len(text) <= tokens * CHARACTERS_A_TOKEN:
+    """Return the first `tokens` tokens of a text (4 characters each), cut at the end of a word and marked if cut."""
+    if tokens is None or len(text) <= tokens * CHARACTERS_PER_TOKEN:
         return text
-    end = tokens * CHARACTERS_A_TOKEN
+    end = tokens * CHARACTERS_PER_TOKEN
     head = text[:end]
     if not text[end].isspace() and any(map(str.isspace, head.rstrip())) and not head[-1].isspace():
         head = head.rsplit(None, 1)[0]
@@ -125,39 +115,38 @@ def truncated(text: str, tokens: int | None) -> str:
 
 
 def check_fits(judge: Respondent, prompts: Callable[[], Iterator[Prompt]], context: int | None, truncate: int | None) -> None:
-    """Refuse answers that the judge cannot read whole, before the first call.
+    """Refuse prompts longer than the judge's context, before the first call.
 
-    Tokens are the model's own where it is on this machine (`SupportsContextLimit`), else about 4 characters each.
+    Local models (`SupportsContextLimit`) count with their own tokenizer; for others a token is about 4 characters.
 
     Args:
-        judge: who reads. prompts: renders what it would be asked.
-        context: tokens it can read and write; None: what a model of this machine says of itself, else no check.
-        truncate: what answers were cut to, for the message.
+        judge: the judge. prompts: renders its prompts.
+        context: context length in tokens; None: as a local model reports it, else no check.
+        truncate: length to which answers were cut, for the message.
 
     Raises:
-        InputDataError: names the first pair that is too long, how many are, and what to do.
+        InputDataError: names the first pair that is too long, the number of such prompts, and the option to use.
     """
     bounded = judge if isinstance(judge, SupportsContextLimit) else None
-    most = context if context is not None else None if bounded is None else bounded.context
-    if most is None:
+    limit = context if context is not None else None if bounded is None else bounded.context
+    if limit is None:
         return
     too_long: list[tuple[str, int]] = []
-    written: int | None = None
+    reply: int | None = None
     for prompt in prompts():
-        if written is None:
-            # No less than what the judge may write, whatever was set.
-            written = _WRITTEN if bounded is None else max(_WRITTEN, bounded.length_of(prompt))
+        if reply is None:
+            reply = _REPLY_TOKENS if bounded is None else max(_REPLY_TOKENS, bounded.length_of(prompt))
         size = sum(len(message.content.encode("utf-8", "replace")) for message in prompt.messages)
-        if size + _TEMPLATE_TOKENS + written > most:
-            length = tokens_about(prompt) + _WRITTEN if bounded is None else bounded.length_of(prompt)
-            if length > most:
+        # Only prompts that could be too long are tokenized.
+        if size + _TEMPLATE_TOKENS + reply > limit:
+            length = tokens_about(prompt) + _REPLY_TOKENS if bounded is None else bounded.length_of(prompt)
+            if length > limit:
                 too_long.append((prompt.pair_id, length))
     if too_long:
         pair, length = too_long[0]
-        shorter = "a smaller " if truncate is not None else ""
         raise InputDataError(
-            f"{judge.name} reads and writes {most:,} tokens at most, and {len(too_long):,} prompts are longer, first that of pair "
-            f"{pair!r} with {length:,}. Nothing was asked. Shorten the answers with {shorter}",
+            f"{judge.name} has a context of {limit:,} tokens, but {len(too_long):,} prompts are longer, first that of pair "
+            f"{pair!r} with {length:,}. Nothing was asked. Shorten the answers with {'a smaller ' if truncate else ''}",
             Option("truncate", truncate),
-            " (recorded), or use a judge that reads more.",
+            ", or use a judge with a longer context.",
         )

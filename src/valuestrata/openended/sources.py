@@ -1,4 +1,4 @@
-"""Folders as a user names them: verdicts, stances, and the runs of open answers that they are about."""
+"""Loading of judged folders together with the runs of open answers they are about."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ _ANSWERS = {"run": pl.String, "pair_id": pl.String, "sample": pl.Int32, "text": 
 
 @dataclass(frozen=True)
 class Sources:
-    """What judges said, and of what.
+    """Judgements and the answers they are about.
 
     Attributes:
         verdicts, stances: frames of VERDICTS and STANCES, of all folders.
-        answers: what the runs wrote, as the judges read it: run, pair_id, sample, text.
-        lacking: runs that were judged and whose answers were not found.
+        answers: the answers as the judges read them: run, pair_id, sample, text.
+        missing_runs: judged runs whose answers were not found.
         criteria: criterion -> version of its wording.
     """
 
     verdicts: pl.DataFrame
     stances: pl.DataFrame
     answers: pl.DataFrame
-    lacking: tuple[str, ...]
+    missing_runs: tuple[str, ...]
     criteria: Mapping[str, str]
 
 
 def load_sources(dataset: Dataset, folders: Sequence[Path]) -> Sources:
-    """Read folders of verdicts and stances; runs of open answers among them, or lying beside them, bring the texts.
+    """Read folders of verdicts and stances, and the answers from runs among the folders or next to them.
 
     Raises:
-        UsageError: no folder of verdicts or stances, one judge's verdicts of the same answers in two folders, or answers that
-            one judge read cut and another did not.
+        UsageError: no folder of verdicts or stances, one judge's verdicts of the same answers in two folders, or answers cut to different
+            lengths.
         InputDataError: a folder of another kind or data set, or a run whose answers are not those that were judged.
     """
     judgements, stances, given = [], [], dict[str, Path]()
@@ -58,42 +58,44 @@ def load_sources(dataset: Dataset, folders: Sequence[Path]) -> Sources:
         else:
             given[load_open_run(folder).name] = folder
     if not judgements and not stances:
-        raise UsageError("No folder of verdicts or stances was given; make one with `valuestrata open judge` or `valuestrata open stance`.")
-    said = [*judgements, *stances]
-    for one in said:
+        raise UsageError("No folder of verdicts or stances was given. Make one with `valuestrata open judge` or `valuestrata open stance`.")
+    judged = [*judgements, *stances]
+    for one in judged:
         if one.meta["dataset"]["fingerprint"] != dataset.fingerprint:
-            raise InputDataError(f"{one.path}: what was judged there is of another data set than {dataset.path or 'this one'}.")
+            raise InputDataError(f"{one.path}: these answers were given to another data set than {dataset.path or 'this one'}.")
     verdicts = pl.concat([VERDICTS.empty(), *(one.verdicts for one in judgements)])
     read = pl.concat([STANCES.empty(), *(one.stances for one in stances)])
-    _check_once(verdicts, ("judge", "criterion", "run", "reference", "pair_id", "sample", "order"))
-    _check_once(read, ("judge", "run", "pair_id", "sample"))
-    answers, lacking = _answers(dataset, [(one.path, one.meta) for one in said], given)
+    _check_judged_once(verdicts, ("judge", "criterion", "run", "reference", "pair_id", "sample", "order"))
+    _check_judged_once(read, ("judge", "run", "pair_id", "sample"))
+    answers, missing = _answers(dataset, [(one.path, one.meta) for one in judged], given)
     criteria: dict[str, str] = {}
     for one in judgements:
         for name, version in one.meta["judged"]["criteria"].items():
             if criteria.setdefault(name, version) != version:
-                raise UsageError(f"The criterion {name!r} was judged in two wordings ({criteria[name]} and {version}): take one at a time.")
-    return Sources(verdicts, read, answers, lacking, criteria)
+                raise UsageError(
+                    f"The folders judged the criterion {name!r} with different wordings ({criteria[name]} and {version}). "
+                    "Give folders with one wording."
+                )
+    return Sources(verdicts, read, answers, missing, criteria)
 
 
 def instructions_of(criteria: Mapping[str, str], file: Path | None = None) -> dict[str, Instruction]:
-    """Return what coders are told of criteria: the words that the judge was told.
+    """Return the instructions for coders: the wording of each criterion that the judge saw.
 
     Args:
         criteria: criterion -> version of its wording. file: the file of criteria given to the judge.
 
     Raises:
-        InputDataError: a criterion that was judged in other words than those at hand.
+        InputDataError: a criterion was judged with another wording.
     """
     known = {one.name: one for one in load_criteria(file=file)}
     found: dict[str, Instruction] = {}
     for name, version in criteria.items():
         if name not in known or known[name].version != version:
             raise InputDataError(
-                f"The criterion {name!r} was judged in a wording that is not at hand (version {version}): "
-                "give the file that words it with ",
+                f"The criterion {name!r} was judged with a wording that was not found (version {version}). Give its file with ",
                 Option("criteria"),
-                ", as `open judge` had it.",
+                ", as for `open judge`.",
             )
         found[name] = Instruction(known[name].wording.strip(), known[name].persona)
     return found
@@ -101,68 +103,67 @@ def instructions_of(criteria: Mapping[str, str], file: Path | None = None) -> di
 
 def _kind(folder: Path) -> str:
     if not (folder / RUN).is_file():
-        raise InputDataError(f"{folder}: no verdicts, stances or open answers here ({RUN} is missing).")
+        raise InputDataError(f"{folder}: holds no verdicts, stances or open answers ({RUN} is missing).")
     meta = read_json(folder / RUN)
     return str(meta.get("kind")) if isinstance(meta, dict) else ""
 
 
-def _check_once(rows: pl.DataFrame, unit: Sequence[str]) -> None:
-    """Refuse what one judge said twice of the same: its second word is no second judge."""
+def _check_judged_once(rows: pl.DataFrame, unit: Sequence[str]) -> None:
+    """Refuse two judgements of one answer by the same judge: they would count as two judges."""
     doubled = rows.filter(rows.select(unit).is_duplicated())
     if len(doubled):
-        raise UsageError(
-            f"{doubled['judge'][0]} judged {doubled['pair_id'][0]!r} of run {doubled['run'][0]!r} in two of the folders; give one of them."
-        )
+        judge, pair, run = (doubled[name][0] for name in ("judge", "pair_id", "run"))
+        raise UsageError(f"{judge} judged {pair!r} of run {run!r} in two of the folders. Give one of them.")
 
 
 def _answers(
-    dataset: Dataset, said: Sequence[tuple[Path, Mapping[str, Any]]], given: Mapping[str, Path]
+    dataset: Dataset, judged: Sequence[tuple[Path, Mapping[str, Any]]], given: Mapping[str, Path]
 ) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """Return the answers of all runs that were judged, and the runs that were not found."""
-    cuts = {meta["judged"].get("truncate") for _, meta in said}
-    if len(cuts) > 1:
-        raise UsageError("The judges read the answers cut to different lengths: use folders with the same ", Option("truncate"), ".")
-    cut = cuts.pop()
+    """Return the answers of all judged runs, and the runs that were not found."""
+    lengths = {meta["judged"].get("truncate") for _, meta in judged}
+    if len(lengths) > 1:
+        raise UsageError("The judges read the answers cut to different lengths. Give folders with the same ", Option("truncate"), ".")
+    length = lengths.pop()
     hashes: dict[str, tuple[str, Path]] = {}
-    for path, meta in said:
+    for path, meta in judged:
         for name, text_hash in {**meta["judged"]["runs"], **meta["judged"].get("reference", {})}.items():
             if hashes.setdefault(name, (text_hash, path))[0] != text_hash:
                 raise InputDataError(
-                    f"{path} and {hashes[name][1]}: runs named {name!r} in both, and not of the same answers. Take one folder at a time."
+                    f"{path} and {hashes[name][1]}: both judged a run named {name!r}, but with different answers. Give one of the folders."
                 )
     frames = [pl.DataFrame(schema=_ANSWERS)]
-    lacking: list[str] = []
+    missing: list[str] = []
     for name, (text_hash, path) in hashes.items():
-        found = _same_answers(dataset, name, text_hash, given.get(name), path.resolve().parent / name)
+        found = _judged_run(dataset, name, text_hash, given.get(name), path.resolve().parent / name)
         if found is None:
-            lacking.append(name)
+            missing.append(name)
         else:
-            frames.append(_texts(found, cut))
-    return pl.concat(frames), tuple(lacking)
+            frames.append(_texts(found, length))
+    return pl.concat(frames), tuple(missing)
 
 
-def _same_answers(dataset: Dataset, name: str, text_hash: str, given: Path | None, beside: Path) -> Contestant | None:
-    """Return the run of that name if its answers are those that were judged."""
+def _judged_run(dataset: Dataset, name: str, text_hash: str, given: Path | None, neighbour: Path) -> Contestant | None:
+    """Return the run of this name if its answers are those that were judged."""
     if given is not None:
         found = contestants_of(dataset, [load_open_run(given)])[0]
         if found.hash != text_hash:
             raise InputDataError(
-                f"{given}: run {name!r} does not hold the answers that were judged; it was asked again, or is another one."
+                f"{given}: run {name!r} does not hold the answers that were judged; it is another run, or it was asked again."
             )
         return found
-    if not (beside / RUN).is_file():
+    if not (neighbour / RUN).is_file():
         return None
     try:
-        found = contestants_of(dataset, [load_open_run(beside)])[0]
+        found = contestants_of(dataset, [load_open_run(neighbour)])[0]
     except ValuestrataError:
-        # A folder that happens to have the name: nobody said that it is the run.
+        # The user did not name this folder: it may have the same name by chance.
         return None
     return found if found.hash == text_hash else None
 
 
-def _texts(contestant: Contestant, cut: int | None) -> pl.DataFrame:
-    """Return what a run wrote, as the judges read it; refusals and empty answers are left out, as they were not shown."""
+def _texts(contestant: Contestant, length: int | None) -> pl.DataFrame:
+    """Return the answers of a run as the judges read them, without refusals and empty answers."""
     rows = contestant.answers.filter(pl.col("status") == "answered").select("pair_id", "sample", "text")
-    texts = [truncated(text or "", cut) for text in rows["text"]]
+    texts = [truncated(text or "", length) for text in rows["text"]]
     columns = {"run": pl.Series([contestant.name] * len(rows), dtype=pl.String), "text": pl.Series(texts, dtype=pl.String)}
     return rows.with_columns(**columns).select(pl.col(name).cast(kind) for name, kind in _ANSWERS.items())

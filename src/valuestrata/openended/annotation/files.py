@@ -1,13 +1,13 @@
-"""The files of a calibration sample, as coders see them and fill them.
+"""Files of a calibration sample: tasks for coders, the key, and codings.
 
 sample.json          format, data set, counts
-items.csv            a row a task, blinded; blank columns `verdict` and `note` for those who code in a spreadsheet
-key.parquet          which runs and which order stand behind each task: never shown to a coder
-key.json             seed, folders, runs and how many answers of each the tasks were drawn from: never shown, either
-codings/NAME.csv     what a coder said: code_id, verdict, note, time; a line an answer, the last one of a task counts
+items.csv            one row per task, blinded, with empty columns `verdict` and `note` for coding in a spreadsheet
+key.parquet          runs and order behind each task; not for coders
+key.json             seed, folders, runs and the number of answers that tasks were drawn from; not for coders
+codings/NAME.csv     codings of one coder: code_id, verdict, note, time; the last line of a task counts
 
-A verdict is written in the coder's own words: `1`, `2` or `tie` for two answers; the number of an option or `none` for
-a stance; `skip` for a task passed over. What stands behind `1` is for `key.parquet` to say.
+Verdicts are `1`, `2` or `tie` for two answers, the number of an option or `none` for a stance, and `skip`. The key says whose answer is
+answer 1.
 """
 
 from __future__ import annotations
@@ -34,45 +34,32 @@ META, ITEMS, KEY, KEY_META, CODINGS = "sample.json", "items.csv", "key.parquet",
 SKIP, TIE, NO_STANCE = "skip", "tie", "none"
 PAIRWISE_VERDICTS = ("1", "2", TIE)
 CODING_COLUMNS = ("code_id", "verdict", "note", "time")
+_SHOWN = ("code_id", "kind", "criterion", "instruction", "question", "persona", "answer_1", "answer_2", "answer", "options")
+TASK_COLUMNS = (*_SHOWN, "verdict", "note")
 
 Kind = Literal["pairwise", "stance"]
-
-TASK_COLUMNS = (
-    "code_id",
-    "kind",
-    "criterion",
-    "instruction",
-    "question",
-    "persona",
-    "answer_1",
-    "answer_2",
-    "answer",
-    "options",
-    "verdict",
-    "note",
-)
 
 KEYS = Schema(
     "key.parquet",
     {
         "code_id": Column(pl.String, "task"),
         "kind": Column(pl.String, "pairwise or stance"),
-        "criterion": Column(pl.String, "criterion of two answers; `stance` where one answer is read"),
-        "run": Column(pl.String, "run whose answer it is"),
-        "reference": Column(pl.String, "run it is judged against, null for a stance"),
+        "criterion": Column(pl.String, "criterion of two answers; `stance` for one answer"),
+        "run": Column(pl.String, "run of the answer"),
+        "reference": Column(pl.String, "run it is compared with, null for a stance"),
         "pair_id": Column(pl.String, "{item}_{subgroup}"),
         "item": Column(pl.String, "item id"),
         "subgroup": Column(pl.String, "subgroup id"),
         "sample": Column(pl.Int32, "sample of the answers"),
         "first": Column(pl.String, "whose answer is answer 1: run or reference; null for a stance"),
-        "codes": Column(pl.List(pl.Int32), "scale codes behind the options 1..K, null for two answers"),
-        "texts_hash": Column(pl.String, "hash of the answers shown, the run's first; null where it is not known"),
+        "codes": Column(pl.List(pl.Int32), "scale codes of the options 1..K, null for two answers"),
+        "texts_hash": Column(pl.String, "hash of the answers shown, the run's first; null if unknown"),
     },
 )
 
-# A spreadsheet takes a cell that starts so for a formula (OWASP, CSV injection); the wide forms are what some keyboards write.
+# Spreadsheets read cells that start like this as formulas (OWASP, CSV injection); the wide forms come from some keyboards.
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
-_GUARDED = re.compile(r"'+[=+\-@\t\r\n＝＋－＠]")
+_ESCAPED = re.compile(r"'+[=+\-@\t\r\n＝＋－＠]")
 _CODER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 
 
@@ -81,9 +68,9 @@ class Task:
     """One task as a coder sees it.
 
     Attributes:
-        id: `C1a2b3-001`, the sample's own mark in front. kind: pairwise or stance. criterion, instruction: what to look at.
-        question: open question for two answers, the closed one for a stance. persona: who speaks, empty where not needed.
-        answers: two answers, or one. options: labels in scale order for a stance, else none.
+        id: for example `C1a2b3-001`, unique to the sample. kind: pairwise or stance. criterion, instruction: what to judge.
+        question: the open question for two answers, the closed one for a stance. persona: who answers, empty if not shown.
+        answers: two answers, or one. options: labels in scale order for a stance, else empty.
     """
 
     id: str
@@ -97,7 +84,7 @@ class Task:
 
     @property
     def verdicts(self) -> tuple[str, ...]:
-        """The words a coder may answer with, `skip` apart."""
+        """The allowed verdicts, without `skip`."""
         if self.kind == "pairwise":
             return PAIRWISE_VERDICTS
         return (*(str(number) for number in range(1, len(self.options) + 1)), NO_STANCE)
@@ -105,7 +92,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Sample:
-    """A calibration sample as coders see it: without its key."""
+    """A calibration sample as coders see it, without its key."""
 
     path: Path
     meta: Mapping[str, Any]
@@ -113,29 +100,28 @@ class Sample:
 
 
 def load_sample(path: Path) -> Sample:
-    """Read what coders may see of a sample.
+    """Read the part of a sample that coders may see.
 
     Raises:
-        InputDataError: no sample there, one of another format, or a task that cannot be shown.
+        InputDataError: no sample, another format, or an invalid task.
     """
     if not (path / META).is_file():
-        raise InputDataError(f"{path}: no calibration sample here ({META} is missing). Draw one with: valuestrata open sample")
+        raise InputDataError(f"{path}: not a calibration sample ({META} is missing). Draw one with: valuestrata open sample")
     meta = read_json(path / META)
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
-        raise InputDataError(f"{path / META}: expected the format {FORMAT!r}; draw the sample again.")
-    rows = read_csv_rows(path / ITEMS)
+        raise InputDataError(f"{path / META}: expected the format {FORMAT!r}. Draw the sample again.")
     tasks: list[Task] = []
-    for line, row in rows:
-        if missing := [name for name in TASK_COLUMNS[:-2] if name not in row]:
-            raise InputDataError(f"{path / ITEMS}: the column {missing[0]!r} is missing; draw the sample again.")
+    for line, row in read_csv_rows(path / ITEMS):
+        if missing := [name for name in _SHOWN if name not in row]:
+            raise InputDataError(f"{path / ITEMS}: the column {missing[0]!r} is missing. Draw the sample again.")
         if row["kind"] not in ("pairwise", "stance"):
-            raise InputDataError(f"{path / ITEMS}, row {line}, column 'kind': {row['kind']!r}, expected pairwise or stance.")
-        tasks.append(_task({name: unguarded(text) for name, text in row.items()}))
+            raise InputDataError(f"{path / ITEMS}, row {line}, column 'kind': found {row['kind']!r}, expected pairwise or stance.")
+        tasks.append(_task({name: unescaped(text) for name, text in row.items()}))
     return Sample(path, meta, tuple(tasks))
 
 
 def load_key(path: Path) -> pl.DataFrame:
-    """Read the key of a sample, a frame of `KEYS`."""
+    """Read the key of a sample, a frame of KEYS."""
     return KEYS.check(read_parquet(path / KEY), str(path / KEY))
 
 
@@ -144,18 +130,15 @@ def task_rows(tasks: Iterable[Task]) -> list[dict[str, str]]:
     rows: list[dict[str, str]] = []
     for task in tasks:
         two = task.kind == "pairwise"
+        labels = (" ".join(label.split()) for label in task.options)
         rows.append(
             {
                 "code_id": task.id,
-                "kind": task.kind,
-                "criterion": task.criterion,
-                "instruction": task.instruction,
-                "question": task.question,
-                "persona": task.persona,
+                **{name: getattr(task, name) for name in ("kind", "criterion", "instruction", "question", "persona")},
                 "answer_1": task.answers[0] if two else "",
                 "answer_2": task.answers[1] if two else "",
                 "answer": "" if two else task.answers[0],
-                "options": "\n".join(f"{number} = {label}" for number, label in enumerate(map(_one_line, task.options), start=1)),
+                "options": "\n".join(f"{number} = {label}" for number, label in enumerate(labels, start=1)),
                 "verdict": "",
                 "note": "",
             }
@@ -165,32 +148,34 @@ def task_rows(tasks: Iterable[Task]) -> list[dict[str, str]]:
 
 def _task(row: Mapping[str, str]) -> Task:
     two = row["kind"] == "pairwise"
-    options = tuple(line.partition(" = ")[2] for line in row["options"].splitlines())
-    answers = (row["answer_1"], row["answer_2"]) if two else (row["answer"],)
-    told = (row["criterion"], row["instruction"], row["question"], row["persona"])
-    return Task(row["code_id"], "pairwise" if two else "stance", *told, answers, options)
+    return Task(
+        id=row["code_id"],
+        kind="pairwise" if two else "stance",
+        criterion=row["criterion"],
+        instruction=row["instruction"],
+        question=row["question"],
+        persona=row["persona"],
+        answers=(row["answer_1"], row["answer_2"]) if two else (row["answer"],),
+        options=tuple(line.partition(" = ")[2] for line in row["options"].splitlines()),
+    )
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
-def guarded(text: str) -> str:
-    """Return text that no spreadsheet takes for a formula: one `'` more in front of what looks like one."""
+def escaped(text: str) -> str:
+    """Return text that no spreadsheet reads as a formula: text that looks like one gets another `'` in front."""
     return f"'{text}" if _FORMULA.match(text) else text
 
 
-def unguarded(text: str) -> str:
-    """Undo `guarded`."""
-    return text[1:] if _GUARDED.match(text) else text
+def unescaped(text: str) -> str:
+    """Undo `escaped`."""
+    return text[1:] if _ESCAPED.match(text) else text
 
 
 def csv_text(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> str:
-    """Return rows as a CSV that Excel opens as UTF-8, every cell quoted and guarded."""
+    """Return rows as a CSV that Excel opens as UTF-8, with every cell quoted and escaped."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, quoting=csv.QUOTE_ALL)
     writer.writerow(columns)
-    writer.writerows([guarded(row[name]) for name in columns] for row in rows)
+    writer.writerows([escaped(row[name]) for name in columns] for row in rows)
     return "\ufeff" + buffer.getvalue()
 
 
@@ -201,12 +186,12 @@ def write_items(path: Path, tasks: Iterable[Task]) -> None:
 
 
 def read_csv_rows(file: Path) -> list[tuple[int, dict[str, str]]]:
-    """Read a CSV as a spreadsheet may have written it: row number in the sheet, and cells by column.
+    """Read a CSV that a spreadsheet may have saved, as (row number in the sheet, cells by column), without empty rows.
 
-    UTF-8 with or without its mark, or Windows' western encoding; commas, semicolons or tabs. Empty rows are left out.
+    UTF-8 with or without a byte order mark, or Windows-1252; separated by commas, semicolons or tabs.
 
     Raises:
-        InputDataError: no such file, no header, or two columns of one name.
+        InputDataError: the file does not exist or is empty, or two columns have the same name.
     """
     try:
         raw = file.read_bytes()
@@ -226,117 +211,115 @@ def read_csv_rows(file: Path) -> list[tuple[int, dict[str, str]]]:
         raise InputDataError(f"{file}: the file is empty; expected a header with the columns code_id and verdict.")
     names = [name.strip() for name in rows[0]]
     if doubled := [name for name in names if name and names.count(name) > 1]:
-        raise InputDataError(f"{file}: the column {doubled[0]!r} stands there twice; keep one of them.")
+        raise InputDataError(f"{file}: the column {doubled[0]!r} occurs twice. Keep one of them.")
     found = [(line, dict(zip(names, [*cells, *[""] * len(names)], strict=False))) for line, cells in enumerate(rows[1:], start=2)]
     return [(line, row) for line, row in found if any(cell.strip() for cell in row.values())]
 
 
 def coder_file(sample: Path, coder: str) -> Path:
-    """Return where a coder's answers are kept.
+    """Return the file of a coder's codings.
 
     Raises:
-        UsageError: a name that is no plain file name.
+        UsageError: a name that is not a plain file name.
     """
     if not _CODER.fullmatch(coder):
         raise UsageError(
             Option("coder", coder),
-            ": a coder's name has 1 to 40 letters, digits, dots, hyphens or underscores and starts with a letter or digit.",
+            ": use 1 to 40 letters, digits, dots, hyphens or underscores, beginning with a letter or digit.",
         )
     return sample / CODINGS / f"{coder}.csv"
 
 
 def coders_of(sample: Path) -> list[str]:
-    """Return the coders who have a file, in alphabetical order."""
+    """Return the coders with a file, in alphabetical order."""
     folder = sample / CODINGS
     return sorted(file.stem for file in folder.glob("*.csv")) if folder.is_dir() else []
 
 
-def coder_name(name: str) -> str:
-    """Return the name of a coder found in a folder of codings.
+def check_coder_name(name: str) -> str:
+    """Return the name of a file among the codings.
 
     Raises:
-        InputDataError: it is none: a copy that a program made, or a spreadsheet put there by hand.
+        InputDataError: not the name of a coder, for example a copy made by a file manager.
     """
     if not _CODER.fullmatch(name):
         raise InputDataError(
-            f"{CODINGS}/{name}.csv: not the file of a coder, whose names are letters, digits, dots, hyphens and underscores. "
-            "Rename it if it is one, else move it out of the folder; nothing was changed."
+            f"{CODINGS}/{name}.csv: not a coder's file; names contain letters, digits, dots, hyphens and underscores only. "
+            "Rename it, or move it out of the folder."
         )
     return name
 
 
 def read_codings(sample: Sample, coder: str) -> dict[str, tuple[str, str]]:
-    """Return what a coder said: code_id -> (verdict, note), the last line of each task.
+    """Return a coder's codings: code_id -> (verdict, note), from the last line of each task.
 
-    A line that was cut short by a crash is left out.
+    An incomplete last line is ignored.
 
     Raises:
-        InputDataError: a file of another kind, a task that is not of this sample, or a verdict that it does not know; names row
-            and column.
+        InputDataError: another kind of file, an unknown task, or an unknown verdict; names row and column.
     """
     file = coder_file(sample.path, coder)
     if not file.is_file():
         return {}
     allowed = {task.id: task.verdicts for task in sample.tasks}
     found: dict[str, tuple[str, str]] = {}
-    text = _whole_lines(file.read_bytes()).decode("utf-8-sig", errors="replace")
+    text = _complete_lines(file.read_bytes()).decode("utf-8-sig", errors="replace")
     for line, cells in enumerate(csv.reader(io.StringIO(text, newline="")), start=1):
         if line == 1 and tuple(cells) != CODING_COLUMNS:
             raise InputDataError(
-                f"{file}, row 1: found {','.join(cells)!r}, expected {','.join(CODING_COLUMNS)!r}. Take a filled spreadsheet with "
-                "`valuestrata open code SAMPLE --coder NAME --import FILE.csv`; this file is not for editing."
+                f"{file}, row 1: found {','.join(cells)!r}, expected {','.join(CODING_COLUMNS)!r}. Do not edit this file; import a filled "
+                "spreadsheet with `valuestrata open code SAMPLE --coder NAME --import FILE.csv`."
             )
         if line == 1 or not cells:
             continue
         code_id, verdict, note = (*cells, "", "", "")[:3]
         check_coding(file, line, code_id, verdict, allowed)
-        found[code_id] = (verdict, unguarded(note))
+        found[code_id] = (verdict, unescaped(note))
     return found
 
 
 def check_coding(file: Path, line: int, code_id: str, verdict: str, allowed: Mapping[str, Sequence[str]]) -> None:
-    """Refuse a coding of a task that is not there or with a word that the task does not know; names row and column."""
+    """Raise InputDataError for an unknown task or verdict; names row and column."""
     if code_id not in allowed:
-        raise InputDataError(f"{file}, row {line}, column 'code_id': {code_id!r} is no task of this sample. Take out the row.")
+        raise InputDataError(f"{file}, row {line}, column 'code_id': {code_id!r} is not a task of this sample. Remove the row.")
     if verdict not in allowed[code_id] and verdict != SKIP:
-        words = ", ".join((*allowed[code_id], SKIP))
-        raise InputDataError(f"{file}, row {line}, column 'verdict': {verdict!r} of task {code_id}; expected one of {words}, or nothing.")
+        expected = ", ".join((*allowed[code_id], SKIP))
+        raise InputDataError(
+            f"{file}, row {line}, column 'verdict': found {verdict!r} for task {code_id}; expected one of {expected}, or nothing."
+        )
 
 
 def append_codings(file: Path, codings: Sequence[tuple[str, str, str]]) -> None:
-    """Write (code_id, verdict, note) behind a coder's file and return when the disk has them; what stands there stays.
-
-    Two processes may write for one coder: each waits for the other, and both are kept.
-    """
+    """Append (code_id, verdict, note) to a coder's file; they are on disk when this returns. Processes wait for each other."""
     file.parent.mkdir(parents=True, exist_ok=True)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
-    # One line an answer: a torn file then loses one answer at most.
-    writer.writerows((code_id, verdict, guarded(" ".join(note.split())), now) for code_id, verdict, note in codings)
+    # One line per coding, so an incomplete write loses one coding at most.
+    writer.writerows((code_id, verdict, escaped(" ".join(note.split())), now) for code_id, verdict, note in codings)
     with os.fdopen(os.open(file, os.O_RDWR | os.O_CREAT, 0o644), "r+b") as out:
-        _wait_for(out.fileno())
-        there = out.read()
-        whole = _whole_lines(there)
-        ahead = b"" if whole else ",".join(CODING_COLUMNS).encode() + b"\n"
-        out.seek(min(len(whole), len(there)))
+        _lock(out.fileno())
+        existing = out.read()
+        complete = _complete_lines(existing)
+        header = b"" if complete else ",".join(CODING_COLUMNS).encode() + b"\n"
+        out.seek(min(len(complete), len(existing)))
         out.truncate()
-        out.write((b"\n" if len(whole) > len(there) else ahead) + buffer.getvalue().encode())
+        out.write((b"\n" if len(complete) > len(existing) else header) + buffer.getvalue().encode())
         out.flush()
         os.fsync(out.fileno())
 
 
-def _wait_for(handle: int) -> None:
-    """Hold the file until it is closed."""
+def _lock(handle: int) -> None:
+    """Lock a file until it is closed."""
     import fcntl
 
-    # A file system that does not lock serves one page a coder as well.
+    # Some network file systems do not support locks; one page per coder works without.
     with contextlib.suppress(OSError):
         fcntl.flock(handle, fcntl.LOCK_EX)
 
 
-def _whole_lines(raw: bytes) -> bytes:
-    """Return a coder's file without a last line that a crash cut short; a whole one without its line end gets it."""
+def _complete_lines(raw: bytes) -> bytes:
+    """Return a coder's file without an incomplete last line; a complete one without a line end gets it."""
     cut = raw.rfind(b"\n") + 1
     if cut == len(raw):
         return raw

@@ -1,4 +1,4 @@
-"""What a judge of two answers sees: the question, who was asked, both answers, one criterion; and never who wrote which."""
+"""Prompts of pairwise judging, and the criteria they ask about."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pydantic import ConfigDict, Field
 
 from valuestrata.errors import InputDataError, UsageError, did_you_mean, one_of
 from valuestrata.files import canonical_hash
-from valuestrata.openended.fencing import fenced
+from valuestrata.openended.delimiters import delimited
+from valuestrata.openended.schema import ORDERS
 from valuestrata.prompts.persona import Persona, Words, noun_phrase
 from valuestrata.prompts.prompt import Message, Prompt
 from valuestrata.yaml_files import StrictModel, checked, parse_yaml, read_yaml
@@ -22,25 +23,25 @@ JUDGE_ELICITATIONS: tuple[JudgeElicitation, ...] = ("reasoned", "logprob")
 FIRST, SECOND, TIE = 1, 2, 0
 OPTIONS = ("1", "2", "tie")
 SHOWN = (FIRST, SECOND, TIE)
-# Code -> what it means, in the order of the options.
+# Meaning of each code, in the order of the options.
 LABELS: Mapping[int, str] = {FIRST: "Answer 1", SECOND: "Answer 2", TIE: "tie"}
 _PREFILL = "Verdict:"
 
 
-def judge_elicitation_of(word: str) -> JudgeElicitation:
-    """Return the way of asking a judge called `word`; UsageError with a suggestion if there is none."""
-    return one_of(word, JUDGE_ELICITATIONS, "A judge is not asked by")
+def judge_elicitation_of(name: str) -> JudgeElicitation:
+    """Return the elicitation of this name; UsageError with a suggestion if it is unknown."""
+    return one_of(name, JUDGE_ELICITATIONS, "Unknown elicitation of a judge:")
 
 
 @dataclass(frozen=True)
 class Criterion:
-    """One thing that answers are compared on.
+    """A criterion on which answers are compared.
 
     Attributes:
-        name: as verdicts record it. title, wording: as the judge reads it.
-        persona: whether the judge is told who was asked.
-        intro, reply, reply_direct: what stands around it; the second where probabilities are read.
-        version: the file's, with a hash of everything the judge sees behind it.
+        name: name in the table of verdicts. title, wording: text for the judge.
+        persona: whether the judge sees the persona.
+        intro, reply, reply_direct: text around the answers; `reply_direct` is used with the elicitation logprob.
+        version: version of the file and a hash of everything the judge sees.
     """
 
     name: str
@@ -53,54 +54,56 @@ class Criterion:
     version: str
 
 
-class _Entry(StrictModel):
+class CriterionEntry(StrictModel):
+    """A criterion as a file states it."""
+
     title: str = Field(min_length=1)
     wording: str = Field(min_length=1)
     persona: bool = True
 
 
-class _File(StrictModel):
+class CriteriaFile(StrictModel):
+    """A file of criteria."""
+
     model_config = ConfigDict(coerce_numbers_to_str=True)
 
     version: str = "1"
     intro: str = ""
     reply: str = ""
     reply_direct: str = ""
-    criteria: dict[str, _Entry] = Field(min_length=1)
+    criteria: dict[str, CriterionEntry] = Field(min_length=1)
 
 
 def load_criteria(names: Sequence[str] = (), file: str | Path | None = None) -> list[Criterion]:
-    """Return criteria: the built-in ones (value, persona, overall) with those of a file added, or put in their place by name.
+    """Return the built-in criteria (value, persona, overall), with those of a file added or replaced by name.
 
     Args:
-        names: only these, in this order; all where none is given.
-        file: YAML with `criteria` (name -> title, wording and whether the judge is told the `persona`), a `version`, and if it
-            likes its own `intro`, `reply` and `reply_direct` for the criteria it holds.
+        names: only these, in this order; all if empty.
+        file: YAML with `criteria` (name -> title, wording, persona), `version`, and optionally `intro`, `reply` and `reply_direct`.
 
     Raises:
-        InputDataError: a file that is absent, not YAML, or has a key that is not known.
-        UsageError: a name that no criterion has, or one that is there twice.
+        InputDataError: the file does not exist, is not YAML, or has an unknown key.
+        UsageError: an unknown or repeated name.
     """
     text = (resources.files("valuestrata.openended.pairwise") / "criteria.yaml").read_text(encoding="utf-8")
-    built_in = checked(_File, parse_yaml(text, "criteria.yaml"), "criteria.yaml")
+    built_in = checked(CriteriaFile, parse_yaml(text, "criteria.yaml"), "criteria.yaml")
     found = _criteria(built_in, built_in)
     if file is not None:
-        found |= _criteria(checked(_File, read_yaml(Path(file)), str(file)), built_in)
+        found |= _criteria(checked(CriteriaFile, read_yaml(Path(file)), str(file)), built_in)
     wanted = list(names) or list(found)
     for at, name in enumerate(wanted):
         if name not in found:
             raise UsageError(f"There is no criterion {name!r}.{did_you_mean(name, found)}")
         if name in wanted[:at]:
-            raise UsageError(f"The criterion {name!r} is there more than once.")
+            raise UsageError(f"The criterion {name!r} is given more than once.")
     return [found[name] for name in wanted]
 
 
-def _criteria(file: _File, standard: _File) -> dict[str, Criterion]:
+def _criteria(file: CriteriaFile, standard: CriteriaFile) -> dict[str, Criterion]:
     around = {key: getattr(file, key) or getattr(standard, key) for key in ("intro", "reply", "reply_direct")}
     found: dict[str, Criterion] = {}
     for name, entry in file.criteria.items():
-        seen = {**around, **entry.model_dump()}
-        version = f"{file.version}+{canonical_hash(seen)[:6]}"
+        version = f"{file.version}+{canonical_hash({**around, **entry.model_dump()})[:6]}"
         found[name] = Criterion(name=name, version=version, **around, **entry.model_dump())
     return found
 
@@ -110,7 +113,7 @@ class Contest:
     """Two answers to one question by one persona.
 
     Attributes:
-        pair_id, item, subgroup, sample: whose. number: of the contestant among the runs that are judged, sorted by name.
+        pair_id, item, subgroup, sample: which answers. number: index of the run among the judged runs, sorted by name.
         run, reference: the two texts.
     """
 
@@ -126,18 +129,18 @@ class Contest:
 def judge_prompt(
     contest: Contest, criterion: Criterion, order: str, *, question: str, persona: Persona, elicitation: JudgeElicitation
 ) -> Prompt:
-    """Return the prompt of one contest, criterion and order.
+    """Return the prompt for one contest, criterion and order.
 
     Args:
-        order: `run-first` or `reference-first`. question: the open question, as it was asked. persona: who was asked.
+        order: `run-first` or `reference-first`. question: the open question as it was asked. persona: who was asked.
     """
-    if order not in ("run-first", "reference-first"):
-        raise InputDataError(f"order {order!r} is neither run-first nor reference-first")
-    texts = (contest.run, contest.reference) if order == "run-first" else (contest.reference, contest.run)
+    if order not in ORDERS:
+        raise InputDataError(f"order is {order!r}; expected run-first or reference-first.")
+    texts = (contest.run, contest.reference) if order == ORDERS[0] else (contest.reference, contest.run)
     asked = f"The question:\n{question}"
     if criterion.persona:
         asked += f"\n\nWho was asked: {noun_phrase(persona, Words(), with_place=True)}"
-    answers = "\n\n".join(f"Answer {number}:\n{text}" for number, text in enumerate(fenced(texts), start=1))
+    answers = "\n\n".join(f"Answer {number}:\n{text}" for number, text in enumerate(delimited(texts), start=1))
     reply = criterion.reply if elicitation == "reasoned" else criterion.reply_direct
     content = f"{criterion.intro}\n\n{asked}\n\n{answers}\n\nThe criterion: {criterion.title}. {criterion.wording}\n\n{reply}"
     return Prompt(
@@ -152,7 +155,7 @@ def judge_prompt(
         template=criterion.name,
         template_version=criterion.version,
         order=order,
-        # Two runs may have written the same; the contestant's number keeps their verdicts apart.
+        # Two runs may give the same answer; the number of the run keeps their verdicts separate.
         paraphrase=contest.number,
         sample=contest.sample,
     )

@@ -1,17 +1,13 @@
-"""Several judges of the same stances: how far they agree with each other, and what most of them read.
+"""Several judges of the same stances: their pairwise agreement, and the reading of the majority.
 
-Judges that read the same answer differently cannot all be right, so that their agreement bounds what any of them is worth; it is no
-proof, for judges may err alike. `judges_compared` gives it for every two judges:
+====== ========================================================================== ========================
+metric definition                                                                 null
+====== ========================================================================== ========================
+same   share of answers with the same reading; `no stance` is one reading
+kappa  quadratically weighted kappa of the answers that both place on the scale   nominal items; no spread
+====== ========================================================================== ========================
 
-====== ========================================================================== ===================
-metric what it is                                                                 null where
-====== ========================================================================== ===================
-same   share of answers that both read in the same way, `no stance` being one way
-kappa  quadratically weighted, of the answers that both place on the scale        nominal; no spread
-====== ========================================================================== ===================
-
-`majority` is one judge more: the reading that more than half of the judges of a run gave. Without one it is `unparsed`, and counts as
-an answer that is missing, as any reading that failed does.
+Agreement does not show that the judges are right: they may make the same errors.
 """
 
 from __future__ import annotations
@@ -23,25 +19,18 @@ import polars as pl
 
 from valuestrata.dataset.tables import Dataset
 from valuestrata.frames import Column, Schema
-from valuestrata.openended.schema import STANCES
-from valuestrata.openended.score_keys import BY, keys_of_rows
-from valuestrata.openended.stance.closed_vs_open import figure, positions
+from valuestrata.openended.groupings import BY, groups_of
+from valuestrata.openended.schema import STANCES, estimate_columns
+from valuestrata.openended.stance.closed_vs_open import agreement_columns, positions
 
 METRICS = ("same", "kappa")
 JUDGES_COMPARED = Schema(
     "judges_compared",
     {
         "run": Column(pl.String, "run whose answers were read"),
-        "judge": Column(pl.String, "one judge"),
-        "other": Column(pl.String, "another"),
-        "by": Column(pl.String, "all, stratum, attribute, level, subgroup or topic"),
-        "key": Column(pl.String, "which one of them"),
-        "metric": Column(pl.String, "same or kappa"),
-        "value": Column(pl.Float64, "the metric, null where undefined"),
-        "ci_low": Column(pl.Float64, "lower end of the 95 % interval, clustered by item; null under 5 items"),
-        "ci_high": Column(pl.Float64, "upper end"),
-        "pairs": Column(pl.Int64, "answers that both read"),
-        "items": Column(pl.Int64, "items they belong to"),
+        "judge": Column(pl.String, "first judge"),
+        "other": Column(pl.String, "second judge"),
+        **estimate_columns(" or ".join(METRICS), "answers that both read"),
     },
 )
 _READ = ("answered", "no_stance")
@@ -49,10 +38,12 @@ _ANSWER = ("pair_id", "item", "subgroup", "sample")
 
 
 def majority(stances: pl.DataFrame) -> pl.DataFrame:
-    """Return what most judges of each run read (STANCES), with `majority of N judges` for the judge; empty where each run has one judge.
+    """Return the readings that more than half of a run's judges gave (STANCES), with the judge `majority of N judges`.
+
+    Answers without a majority are `unparsed`. The frame is empty if each run has one judge.
 
     Args:
-        stances: a frame of STANCES, of any number of judges. An answer that some of them have not read counts as read by these in no way.
+        stances: a frame of STANCES. A missing reading counts as a judge without a reading.
     """
     made: list[pl.DataFrame] = [STANCES.empty()]
     for (run,), part in stances.group_by("run", maintain_order=True):
@@ -63,11 +54,10 @@ def majority(stances: pl.DataFrame) -> pl.DataFrame:
 
 
 def _majority(part: pl.DataFrame, run: str, number: int) -> pl.DataFrame:
-    asked = pl.col("attempts").fill_null(1) > 0
     read = part.filter(pl.col("status").is_in(_READ)).group_by(*_ANSWER, "answer").len("_judges")
     most = read.filter(pl.col("_judges") * 2 > number).select("pair_id", "sample", "answer", pl.lit(value=True).alias("_most"))
-    answers = part.group_by(_ANSWER, maintain_order=True).agg(asked.any().alias("_asked"))
-    told = answers.join(most, on=["pair_id", "sample"], how="left", maintain_order="left")
+    asked = (pl.col("attempts").fill_null(1) > 0).any().alias("_asked")
+    answers = part.group_by(_ANSWER, maintain_order=True).agg(asked).join(most, on=["pair_id", "sample"], how="left", maintain_order="left")
     status = (
         pl.when(~pl.col("_asked"))
         .then(pl.lit("refused"))
@@ -78,38 +68,38 @@ def _majority(part: pl.DataFrame, run: str, number: int) -> pl.DataFrame:
         .otherwise(pl.lit("answered"))
     )
     without = pl.col("_asked") & pl.col("_most").is_null()
-    made = told.with_columns(
+    made = answers.with_columns(
         pl.lit(run).alias("run"),
         pl.lit(f"majority of {number} judges").alias("judge"),
         status.alias("status"),
-        pl.when(without).then(pl.lit("no reading is that of more than half of the judges")).alias("error"),
+        pl.when(without).then(pl.lit("no reading has a majority of the judges")).alias("error"),
         pl.when("_asked").then(number).otherwise(0).cast(pl.Int32).alias("attempts"),
     )
-    lacking = [pl.lit(None).cast(column.dtype).alias(name) for name, column in STANCES.columns.items() if name not in made.columns]
-    return STANCES.check(made.with_columns(lacking).select(list(STANCES.columns)), "stances")
+    missing = [pl.lit(None).cast(column.dtype).alias(name) for name, column in STANCES.columns.items() if name not in made.columns]
+    return STANCES.check(made.with_columns(missing).select(list(STANCES.columns)), "stances")
 
 
 def judges_compared(
     dataset: Dataset, stances: pl.DataFrame, *, by: Sequence[str] = BY, bootstrap: int = 1000, seed: int = 0
 ) -> pl.DataFrame:
-    """Return how far every two judges of a run agree, under every key (JUDGES_COMPARED).
+    """Return the agreement of every two judges of a run by key, a frame of JUDGES_COMPARED.
 
     Args:
-        dataset: says what the scales are. stances: a frame of STANCES. by: groupings. bootstrap, seed: of the intervals.
+        dataset: describes the scales. stances: a frame of STANCES. by: groupings. bootstrap, seed: number of replicates and their seed.
     """
     rows: list[dict[str, object]] = []
     for (run,), part in stances.group_by("run", maintain_order=True):
         for judge, other in combinations(part["judge"].unique(maintain_order=True), 2):
-            both = _both(dataset, part, judge, other)
-            for grouping, key, mask in keys_of_rows(dataset, both, tuple(by)):
+            both = _read_by_both(dataset, part, judge, other)
+            for grouping, key, mask in groups_of(dataset, both, by):
                 for metric in METRICS:
-                    found = figure(both, mask, metric, bootstrap, seed)
-                    rows.append({"run": run, "judge": judge, "other": other, "by": grouping, "key": key, "metric": metric, **found})
+                    where = {"run": run, "judge": judge, "other": other, "by": grouping, "key": key, "metric": metric}
+                    rows.append({**where, **agreement_columns(both, mask, metric, bootstrap, seed)})
     return JUDGES_COMPARED.frame(rows)
 
 
-def _both(dataset: Dataset, part: pl.DataFrame, judge: str, other: str) -> pl.DataFrame:
-    """Return the answers that both judges read, with what `figure` takes."""
+def _read_by_both(dataset: Dataset, part: pl.DataFrame, judge: str, other: str) -> pl.DataFrame:
+    """Return the answers that both judges read, with the columns that `agreement_columns` needs."""
     one, two = (
         positions(dataset, part.filter(pl.col("judge") == name, pl.col("status").is_in(_READ))).unique(
             ["pair_id", "sample"], keep="first", maintain_order=True
@@ -118,13 +108,10 @@ def _both(dataset: Dataset, part: pl.DataFrame, judge: str, other: str) -> pl.Da
     )
     read = one.join(two.drop("item", "subgroup"), on=["pair_id", "sample"], how="inner", suffix="_other", maintain_order="left")
     x, y = pl.col("position"), pl.col("position_other")
-    # Of an answer that only one of them places there is no distance, so that all sums leave it out.
-    placed = x.is_not_null() & y.is_not_null()
+    # Answers that only one judge places have no distance; all moments leave them out.
+    placed = pl.when(x.is_not_null() & y.is_not_null())
+    moments = {"apart": (x - y) ** 2, "x": x, "y": y, "xx": x**2, "yy": y**2}
     return read.with_columns(
         pl.col("code").eq_missing(pl.col("code_other")).cast(pl.Float64).alias("same"),
-        ((x - y) ** 2).alias("apart"),
-        pl.when(placed).then(x).alias("x"),
-        pl.when(placed).then(y).alias("y"),
-        pl.when(placed).then(x**2).alias("xx"),
-        pl.when(placed).then(y**2).alias("yy"),
+        **{name: placed.then(moment) for name, moment in moments.items()},
     )

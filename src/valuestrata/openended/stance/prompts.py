@@ -1,4 +1,4 @@
-"""What a judge of one answer sees: the closed question with its options and one more, and the answer; not who gave it."""
+"""Prompts of stance reading: a judge sees the closed question with its options and one answer, but not who gave it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field
 
 from valuestrata.errors import one_of
 from valuestrata.files import canonical_hash
-from valuestrata.openended.fencing import fenced
+from valuestrata.openended.delimiters import delimited
 from valuestrata.openended.files import NO_STANCE
 from valuestrata.prompts.pattern import Pattern, read_pattern
 from valuestrata.prompts.prompt import Message, Prompt
@@ -25,18 +25,18 @@ TEMPLATE = "stance"
 _PREFILL = "Answer:"
 
 
-def stance_elicitation_of(word: str) -> StanceElicitation:
-    """Return the way of reading stances called `word`; UsageError with a suggestion if there is none."""
-    return one_of(word, STANCE_ELICITATIONS, "A stance is not read by")
+def stance_elicitation_of(name: str) -> StanceElicitation:
+    """Return the elicitation of this name; UsageError with a suggestion if it is unknown."""
+    return one_of(name, STANCE_ELICITATIONS, "Unknown elicitation of a stance:")
 
 
 @dataclass(frozen=True)
 class StanceWording:
-    """How the judge is asked.
+    """Text around the answer and the question.
 
     Attributes:
-        intro: what it is to do. no_stance: label of the option that takes no side.
-        reply, reply_reasoned: how it replies, with the first and the last number. version: with a hash of all this.
+        intro: the task. no_stance: label of the option for an answer without a stance.
+        reply, reply_reasoned: how to reply, with the first and last number. version: version of the file and a hash of the text.
     """
 
     intro: str
@@ -46,7 +46,9 @@ class StanceWording:
     version: str
 
 
-class _File(StrictModel):
+class StanceFile(StrictModel):
+    """The file with the wording."""
+
     model_config = ConfigDict(coerce_numbers_to_str=True)
 
     version: str
@@ -58,25 +60,24 @@ class _File(StrictModel):
 
 @lru_cache(maxsize=1)
 def stance_wording() -> StanceWording:
-    """Return the wording that comes with valuestrata."""
+    """Return the built-in wording."""
     text = (resources.files("valuestrata.openended.stance") / "stance.yaml").read_text(encoding="utf-8")
-    file = checked(_File, parse_yaml(text, "stance.yaml"), "stance.yaml")
+    file = checked(StanceFile, parse_yaml(text, "stance.yaml"), "stance.yaml")
     reply, reasoned = (read_pattern(getattr(file, key), f"stance.yaml: {key}", ("first", "last")) for key in ("reply", "reply_reasoned"))
-    version = f"{file.version}+{canonical_hash(file.model_dump())[:6]}"
-    return StanceWording(file.intro, file.no_stance, reply, reasoned, version)
+    return StanceWording(file.intro, file.no_stance, reply, reasoned, f"{file.version}+{canonical_hash(file.model_dump())[:6]}")
 
 
 def stance_labels(question: Question) -> Mapping[int, str]:
-    """Return code -> label of everything a judge may choose, in scale order, `NO_STANCE` last."""
+    """Return code -> label of everything a judge may choose, in scale order, with `NO_STANCE` last."""
     return {**question.label_of, NO_STANCE: stance_wording().no_stance}
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """One answer to be read.
+class AnswerToRead:
+    """One open answer.
 
     Attributes:
-        pair_id, item, subgroup, sample: whose. number: of its run among the runs that are read, sorted by name. text: the answer.
+        pair_id, item, subgroup, sample: which answer. number: index of its run, sorted by name. text: the answer.
     """
 
     pair_id: str
@@ -87,10 +88,10 @@ class Reading:
     text: str
 
 
-def stance_prompt(reading: Reading, question: Question, elicitation: StanceElicitation) -> Prompt:
+def stance_prompt(answer: AnswerToRead, question: Question, elicitation: StanceElicitation) -> Prompt:
     """Return the prompt that places one answer on its item's scale.
 
-    Options bear the numbers of the closed question; the one that takes no side bears the next number.
+    Options have the numbers of the closed question; the option without a stance has the next number.
     """
     wording = stance_wording()
     numbers = printed_numbers(question.codes, "scale")
@@ -98,12 +99,12 @@ def stance_prompt(reading: Reading, question: Question, elicitation: StanceElici
     pattern = wording.reply_reasoned if elicitation == "reasoned" else wording.reply
     options = f"{options_text(question, question.codes, numbers)}\n{last}. {wording.no_stance}"
     reply = pattern.fill({"first": numbers[0], "last": last})
-    (answer,) = fenced([reading.text])
-    content = f"{wording.intro}\n\nThe answer:\n{answer}\n\nThe question of the survey:\n{question.text}\n\n{options}\n\n{reply}"
+    (text,) = delimited([answer.text])
+    content = f"{wording.intro}\n\nThe answer:\n{text}\n\nThe question of the survey:\n{question.text}\n\n{options}\n\n{reply}"
     return Prompt(
-        pair_id=reading.pair_id,
-        item=reading.item,
-        subgroup=reading.subgroup,
+        pair_id=answer.pair_id,
+        item=answer.item,
+        subgroup=answer.subgroup,
         messages=(Message("user", content),),
         prefill=_PREFILL,
         options=(*numbers, last),
@@ -111,6 +112,6 @@ def stance_prompt(reading: Reading, question: Question, elicitation: StanceElici
         elicitation=elicitation,
         template=TEMPLATE,
         template_version=wording.version,
-        paraphrase=reading.number,
-        sample=reading.sample,
+        paraphrase=answer.number,
+        sample=answer.sample,
     )

@@ -1,28 +1,30 @@
-"""Open answers placed on their items' own scales by a judge that knows neither who spoke nor what people like them say.
+"""Stance reading: judges place open answers on the scales of their items, blind to persona and gold.
 
-It needs no reference: what comes of it is scored as closed answers are (`stancescores`). An answer that refuses or is empty takes
-no option and is `refused` without asking the judge; one whose call failed is left out until it is asked again.
+A refusal or an empty answer takes no option; it is `refused` without asking the judge. An answer with a failed call is left out until the
+call is repeated.
 """
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from valuestrata.dataset.tables import Dataset
-from valuestrata.errors import InputDataError, RunFailedError, UsageError, ValuestrataError
-from valuestrata.files import canonical_hash, write_json, write_parquet
+from valuestrata.errors import InputDataError
+from valuestrata.files import canonical_hash, write_json
 from valuestrata.openended.files import JUDGES, READ, named, stances_in
-from valuestrata.openended.open_runs import Contestant, check_fits, check_judge, contestants_of, own_answers_note, truncated
-from valuestrata.openended.resume import go_on_with, only_added, same_but_for_answers
+from valuestrata.openended.judging import ask_judge, check_judging, judge_meta
+from valuestrata.openended.open_runs import check_fits, contestants_of, own_answers_note, truncated
+from valuestrata.openended.resume import accept_added_answers, only_added, same_except_answers
 from valuestrata.openended.schema import STANCES
 from valuestrata.openended.stance.prompts import (
     TEMPLATE,
-    Reading,
+    AnswerToRead,
     StanceElicitation,
     stance_elicitation_of,
     stance_labels,
@@ -31,63 +33,60 @@ from valuestrata.openended.stance.prompts import (
 )
 from valuestrata.prompts.prompt import Prompt
 from valuestrata.prompts.question import Question, questions_of
-from valuestrata.respondents.base import Answer, Respondent, SupportsBudget, SupportsElicitationCheck, SupportsVersions
+from valuestrata.respondents.base import Answer, Respondent, SupportsBudget
 from valuestrata.responses.ask.estimate import DryRun, estimate_prompts
-from valuestrata.responses.ask.loop import AskResult, Work, ask_prompts
+from valuestrata.responses.ask.loop import AskResult, Work
 from valuestrata.responses.parse.read import row_of
-from valuestrata.responses.run.folder import RUN, Run, new_meta, read_meta
+from valuestrata.responses.run.folder import RUN, Run, read_meta
 
-_SHORTEST_HASH = 8
+_HASH_LENGTH = 8
 
 
 @dataclass(frozen=True)
-class StanceReading:
-    """What one judge is asked; `plan_stance` makes one.
+class StancePlan:
+    """What one judge is asked; made by `plan_stance`.
 
     Attributes:
-        judge: who reads. meta: what identifies its run, without the name.
-        readings: answers that it reads. silent: answers that hold nothing to read.
-        questions: item -> closed question. elicitation: how its choice is drawn out.
-        notes: what the user should know before the first call.
+        judge: the judge. meta: metadata of its run, without the name.
+        answers: answers to read. silent: refusals and empty answers, which are not sent to the judge.
+        questions: item -> closed question. elicitation: how the judge is asked.
+        notes: messages for the user before the first call.
     """
 
     judge: Respondent
     meta: Mapping[str, Any]
-    readings: tuple[Reading, ...]
-    silent: tuple[Reading, ...]
+    answers: tuple[AnswerToRead, ...]
+    silent: tuple[AnswerToRead, ...]
     questions: Mapping[str, Question]
     elicitation: StanceElicitation
     notes: tuple[str, ...]
 
     @property
     def planned(self) -> int:
-        """Number of answers."""
-        return len(self.readings) + len(self.silent)
+        """Number of rows: answers to read and silent ones."""
+        return len(self.answers) + len(self.silent)
 
     def prompts(self) -> Iterator[Prompt]:
-        """Render what the judge is asked."""
-        return (stance_prompt(reading, self.questions[reading.item], self.elicitation) for reading in self.readings)
+        """Yield the prompts for the judge."""
+        return self._prompts_of(self.answers, self.elicitation)
 
-    def settled(self) -> dict[str, dict[str, Any]]:
-        """Return the rows of answers that hold nothing to read, by the key of the prompt that is not asked."""
-        rows: dict[str, dict[str, Any]] = {}
-        for prompt in self._silent(self.elicitation):
-            empty = Answer(prompt, choice=prompt.shown[0], attempts=0)
-            said = {"answer": None, "status": "refused", "error": "the answer refuses or is empty; the judge was not asked"}
-            rows[prompt.key] = self.row_of(empty) | said
-        return rows
+    def all_prompts(self, elicitation: StanceElicitation) -> Iterator[Prompt]:
+        """Yield the prompts of all rows of a judge asked by `elicitation`, silent answers included."""
+        yield from self._prompts_of(self.answers, elicitation)
+        yield from self._prompts_of(self.silent, elicitation)
 
-    def slots(self, elicitation: StanceElicitation) -> Iterator[Prompt]:
-        """Render everything that has a row of a judge asked by `elicitation`: what it is asked, and what holds nothing to read."""
-        yield from (stance_prompt(reading, self.questions[reading.item], elicitation) for reading in self.readings)
-        yield from self._silent(elicitation)
-
-    def _silent(self, elicitation: StanceElicitation) -> Iterator[Prompt]:
-        return (stance_prompt(reading, self.questions[reading.item], elicitation) for reading in self.silent)
+    def silent_rows(self) -> dict[str, dict[str, Any]]:
+        """Return the rows of silent answers, by the key of the prompt that is not sent."""
+        refused = {"answer": None, "status": "refused", "error": "the answer is a refusal or empty; the judge was not asked"}
+        prompts = self._prompts_of(self.silent, self.elicitation)
+        return {prompt.key: self.row_of(Answer(prompt, choice=prompt.shown[0], attempts=0)) | refused for prompt in prompts}
 
     def row_of(self, answer: Answer) -> dict[str, Any]:
         """Return the row (RESPONSES) of a judge's answer."""
         return row_of(answer, stance_labels(self.questions[answer.prompt.item]))
+
+    def _prompts_of(self, answers: Sequence[AnswerToRead], elicitation: StanceElicitation) -> Iterator[Prompt]:
+        return (stance_prompt(answer, self.questions[answer.item], elicitation) for answer in answers)
 
 
 def plan_stance(
@@ -98,157 +97,136 @@ def plan_stance(
     elicitation: StanceElicitation | None = None,
     truncate: int | None = None,
     context: int | None = None,
-) -> StanceReading:
-    """Say what a judge is asked.
+) -> StancePlan:
+    """Plan what a judge is asked.
 
     Args:
-        dataset: what the answers are about. runs: whose answers are read. judge: who reads: any language model.
-        elicitation: `logprob`, `text` or `reasoned`; None: `text` for a model that is paid by the call, `logprob` for others.
-        truncate: cut answers to about so many tokens. context: tokens the judge can read and write, where it does not say.
+        dataset: data set of the answers. runs: runs of open answers. judge: any language model.
+        elicitation: `logprob`, `text` or `reasoned`; None: `text` for paid models, `logprob` for others.
+        truncate: cut answers to about this many tokens. context: context length of the judge in tokens, if it does not report one.
 
     Raises:
-        UsageError: a judge that is no language model or cannot be asked so, two runs of one name.
-        InputDataError: runs of another data set or without answers, answers longer than the judge's context.
+        UsageError: the judge is no language model or does not support the elicitation, or two runs have one name.
+        InputDataError: a run of another data set or without answers, or answers longer than the judge's context.
     """
-    check_judge(judge)
     how = stance_elicitation_of(elicitation or ("text" if isinstance(judge, SupportsBudget) else "logprob"))
-    if truncate is not None and truncate < 1:
-        raise UsageError(f"truncate is {truncate}; it must be at least 1.")
-    if isinstance(judge, SupportsElicitationCheck):
-        judge.check(how)
+    check_judging(judge, how, truncate)
     read = contestants_of(dataset, sorted(runs, key=lambda run: run.name))
     notes = own_answers_note(judge, read)
-    readings: list[Reading] = []
-    silent: list[Reading] = []
+    answers: list[AnswerToRead] = []
+    silent: list[AnswerToRead] = []
     for number, contestant in enumerate(read):
         failed = 0
         for pair_id, item, subgroup, sample, text, status in contestant.answers.iter_rows():
             if status == "failed":
                 failed += 1
                 continue
-            reading = Reading(pair_id, item, subgroup, sample, number, truncated(text or "", truncate))
-            (readings if status == "answered" else silent).append(reading)
+            answer = AnswerToRead(pair_id, item, subgroup, sample, number, truncated(text or "", truncate))
+            (answers if status == "answered" else silent).append(answer)
         if failed:
-            notes.append(f"{contestant.name}: {failed:,} answers left out, for the call failed; ask again and they are read.")
-    plan = StanceReading(
-        judge=judge,
-        meta=_meta(dataset, judge, read, how, truncate),
-        readings=tuple(readings),
-        silent=tuple(silent),
-        questions=questions_of(dataset),
+            notes.append(
+                f"{contestant.name}: {failed:,} answers are left out because their call failed. Repeat `open ask` to complete them."
+            )
+    meta = judge_meta(
+        dataset,
+        judge,
+        read,
+        READ,
+        judged={"runs": {one.name: one.hash for one in read}, "truncate": truncate},
+        template=TEMPLATE,
+        version=stance_wording().version,
         elicitation=how,
-        notes=tuple(notes),
+        plan={},
     )
+    plan = StancePlan(judge, meta, tuple(answers), tuple(silent), questions_of(dataset), how, tuple(notes))
     check_fits(judge, plan.prompts, context, truncate)
     return plan
 
 
-def _meta(dataset: Dataset, judge: Respondent, read: Sequence[Contestant], elicitation: str, truncate: int | None) -> dict[str, Any]:
-    meta = new_meta(
-        dataset,
-        "",
-        READ,
-        respondent={"name": judge.name, **judge.identity()},
-        template=TEMPLATE,
-        template_version=stance_wording().version,
-        elicitation=elicitation,
-        judged={"runs": {one.name: one.hash for one in read}, "truncate": truncate},
-        contestants={one.name: one.document for one in read},
-        plan={},
-    )
-    if isinstance(judge, SupportsVersions):
-        meta["versions"] |= judge.versions()
-    return meta
-
-
-def open_stance(plan: StanceReading, out: str | Path, *, max_calls: int | None = None, max_cost: float | None = None) -> AskResult:
-    """Ask one judge what was planned and keep its readings in a folder that may hold those of other judges of the same answers.
+def open_stance(plan: StancePlan, out: str | Path, *, max_calls: int | None = None, max_cost: float | None = None) -> AskResult:
+    """Ask one judge for the planned stances and store them in a folder, which may hold other judges of the same answers.
 
     Args:
         plan: from `plan_stance`. out: the folder. max_calls, max_cost: as for `ask_planned`.
 
     Returns:
-        What came of it; `stances.parquet` (STANCES) of all judges lies in the folder.
+        The result of asking; the folder contains `stances.parquet` (STANCES) of all judges.
 
     Raises:
         UsageError, RunFailedError: as for `ask_planned`.
-        InputDataError: the folder holds something else, readings of other answers, or the judge's own, asked for in another way.
+        InputDataError: the folder holds something else, stances of other answers, or stances of this judge asked in another way.
     """
     folder = Path(out)
-    place = _place(folder, plan)
-    _check_once(folder, place, plan)
+    run_folder = _run_folder(folder, plan)
+    _check_judged_once(folder, run_folder, plan)
     _open_folder(folder, plan)
-    meta = named(plan.meta, place)
-    go_on_with(place, meta, plan.slots(plan.elicitation))
-    work = Work(plan.prompts, plan.planned, plan.row_of, plan.settled(), "reading by")
-    try:
-        result = ask_prompts(plan.judge, place, meta, work, max_calls=max_calls, max_cost=max_cost)
-    except (KeyboardInterrupt, RunFailedError):
-        # The first error is the one to tell; the stores have everything, and the table is made from them whenever it is read.
-        with contextlib.suppress(OSError, ValuestrataError):
-            write_parquet(folder / STANCES.name, stances_in(folder))
-        raise
-    write_parquet(folder / STANCES.name, stances_in(folder))
-    return result
+    meta = named(plan.meta, run_folder)
+    accept_added_answers(run_folder, meta, plan.all_prompts(plan.elicitation))
+    work = Work(plan.prompts, plan.planned, plan.row_of, plan.silent_rows(), "reading by")
+
+    def table() -> pl.DataFrame:
+        return stances_in(folder)
+
+    return ask_judge(plan.judge, run_folder, meta, work, folder / STANCES.name, table, max_calls=max_calls, max_cost=max_cost)
 
 
-def estimate_stance(plan: StanceReading, out: str | Path) -> DryRun:
-    """Say what `open_stance` would take; nothing is asked or written.
+def estimate_stance(plan: StancePlan, out: str | Path) -> DryRun:
+    """Estimate the calls and cost of `open_stance`; nothing is asked or written.
 
     Raises:
         InputDataError: `out` holds something else.
     """
-    place = _place(Path(out), plan)
-    return estimate_prompts(plan.judge, place, named(plan.meta, place), plan.prompts, len(plan.readings))
+    folder = _run_folder(Path(out), plan)
+    return estimate_prompts(plan.judge, folder, named(plan.meta, folder), plan.prompts, len(plan.answers))
 
 
-def _place(folder: Path, plan: StanceReading) -> Path:
-    """Return where a judge's run lies: its name as a folder may bear it, and a hash of what identifies it."""
-    word = re.sub(r"[^\w.-]+", "-", plan.judge.name).strip("-.")[:40]
-    return folder / JUDGES / f"{word}-{canonical_hash([plan.meta['respondent'], plan.elicitation])[:_SHORTEST_HASH]}"
+def _run_folder(folder: Path, plan: StancePlan) -> Path:
+    """Return the folder of a judge's run: its name in safe characters and a hash of its identity."""
+    name = re.sub(r"[^\w.-]+", "-", plan.judge.name).strip("-.")[:40]
+    return folder / JUDGES / f"{name}-{canonical_hash([plan.meta['respondent'], plan.elicitation])[:_HASH_LENGTH]}"
 
 
-def _open_folder(folder: Path, plan: StanceReading) -> None:
-    """Make the folder and say in its `run.json` whose answers it is about; refuse one that holds something else."""
+def _open_folder(folder: Path, plan: StancePlan) -> None:
+    """Create the folder with its `run.json`, or check that the existing one is about the same answers."""
     document = named({key: plan.meta[key] for key in ("format", "dataset", "judged", "contestants", "started")} | {"kind": READ}, folder)
-    there = read_meta(folder)
-    if there is None:
+    existing = read_meta(folder)
+    if existing is None:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise InputDataError(f"{folder}: exists and holds no stances; choose another place for it with -o.")
+            raise InputDataError(f"{folder}: exists and holds no stances. Choose another folder with -o.")
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / RUN, document)
         return
-    same = {**there, "judged": document["judged"]} if _only_added(folder, there, plan) else there
+    updated = {**existing, "judged": document["judged"]} if _answers_were_added(folder, existing, plan) else existing
     for key in ("kind", "dataset", "judged"):
-        if same.get(key) != document[key]:
+        if updated.get(key) != document[key]:
             raise InputDataError(
-                f"{folder}: holds readings of other answers ({key} differs: the runs, what they wrote, how it was cut, or the data set); "
-                "choose another folder with -o."
+                f"{folder}: holds stances of other answers ({key} differs: other runs, texts, lengths or data set). "
+                "Choose another folder with -o."
             )
-    if same != there:
-        write_json(folder / RUN, same)
+    if updated != existing:
+        write_json(folder / RUN, updated)
 
 
-def _only_added(folder: Path, there: Mapping[str, Any], plan: StanceReading) -> bool:
-    """Whether the runs have answers that they did not have when the judges of a folder read them, and none is another."""
-    before, now = there.get("judged"), plan.meta["judged"]
-    if before is None or before == now or not same_but_for_answers(before, now):
+def _answers_were_added(folder: Path, existing: Mapping[str, Any], plan: StancePlan) -> bool:
+    """Return whether the runs have more answers than when the judges of a folder read them, and all others are unchanged."""
+    before, now = existing.get("judged"), plan.meta["judged"]
+    if before is None or before == now or not same_except_answers(before, now):
         return False
-    return all(only_added(run, plan.slots(stance_elicitation_of(meta["elicitation"]))) for run, meta in _judges(folder))
+    return all(only_added(run, plan.all_prompts(stance_elicitation_of(meta["elicitation"]))) for run, meta in _judges(folder))
 
 
 def _judges(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """Return the judges' runs of a folder with their documents."""
+    """Return the judges' runs of a folder with their metadata."""
     within = folder / JUDGES
     found = [(entry, read_meta(entry)) for entry in sorted(within.iterdir())] if within.is_dir() else []
     return [(entry, meta) for entry, meta in found if meta is not None]
 
 
-def _check_once(folder: Path, place: Path, plan: StanceReading) -> None:
-    """Refuse a judge's second reading of the same answers: under one name, the two would pass for one."""
+def _check_judged_once(folder: Path, run_folder: Path, plan: StancePlan) -> None:
+    """Refuse a second reading by one judge: both would have the same name in the table."""
     for entry, meta in _judges(folder):
-        if entry != place and meta["respondent"]["name"] == plan.judge.name:
+        if entry != run_folder and meta["respondent"]["name"] == plan.judge.name:
             raise InputDataError(
-                f"{folder}: {plan.judge.name} has read these answers in another way (its elicitation, {meta['elicitation']!r} there and "
-                f"{plan.elicitation!r} now, its decoding, or its version differs). Choose another folder with -o."
+                f"{folder}: {plan.judge.name} has already read these answers with other settings (elicitation {meta['elicitation']!r}, now "
+                f"{plan.elicitation!r}, or another decoding or version). Choose another folder with -o."
             )

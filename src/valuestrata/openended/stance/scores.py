@@ -1,7 +1,7 @@
-"""Stances scored as closed answers are: a judge's readings of a run become a run that the scores room takes.
+"""Scores of stances: the readings of a judge become a run that is scored as closed answers are.
 
-An answer that takes no stance is missing, as a refusal is: it scores 0 on accuracies and 1 on distances, and counts in
-`refusal_rate`. How often that is so, and how often nothing was written to read, stands beside (`silence`).
+An answer without a stance is missing, as a refusal is: it scores 0 on accuracies and 1 on distances and counts in `refusal_rate`.
+`silence` reports how often this happens.
 """
 
 from __future__ import annotations
@@ -9,43 +9,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from valuestrata.dataset.tables import Dataset
 from valuestrata.frames import Column, Schema
 from valuestrata.openended.files import Stances
-from valuestrata.openended.schema import STANCES
-from valuestrata.openended.score_keys import BY, keys_of_rows
+from valuestrata.openended.groupings import BY, groups_of
+from valuestrata.openended.schema import STANCES, estimate_columns
 from valuestrata.openended.stance.prompts import TEMPLATE
 from valuestrata.responses.run.folder import Run
 from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.scores import score
-from valuestrata.stats.cluster_bootstrap import mean
+from valuestrata.stats.cluster_bootstrap import clustered_mean
 
 SILENCE = Schema(
     "silence",
     {
         "run": Column(pl.String, "run whose answers were read"),
-        "judge": Column(pl.String, "who read them"),
-        "by": Column(pl.String, "all, stratum, attribute, level, subgroup or topic"),
-        "key": Column(pl.String, "which one of them"),
-        "metric": Column(pl.String, "no_stance, silent (refused or empty answers, not put to the judge) or invalid"),
-        "value": Column(pl.Float64, "share of the answers"),
-        "ci_low": Column(pl.Float64, "lower end of the 95 % interval, clustered by item; null under 5 items"),
-        "ci_high": Column(pl.Float64, "upper end"),
-        "pairs": Column(pl.Int64, "answers"),
-        "items": Column(pl.Int64, "items they belong to"),
+        "judge": Column(pl.String, "judge who read them"),
+        **estimate_columns("no_stance, silent (refusals and empty answers, not sent to the judge) or invalid", "answers"),
     },
 )
-# A stance is scored as the readout it was drawn out with: where the judge gave distributions, one that is missing counts as that.
-_READOUTS = ("text", "logprob")
 
 
 def stance_runs(stances: Stances) -> list[Run]:
-    """Return one run for every run and judge, named `RUN read by JUDGE`, with the readings as its responses (RESPONSES).
+    """Return one run for each run and judge, named `RUN read by JUDGE`, with the readings as its responses (RESPONSES).
 
-    Its document is that of the run that was read, so that it is known which model wrote the answers.
+    Its metadata is that of the run that was read, so the model that wrote the answers is known.
     """
     contestants: dict[str, Any] = dict(stances.meta.get("contestants", {}))
     found: list[Run] = []
@@ -57,12 +47,13 @@ def stance_runs(stances: Stances) -> list[Run]:
 
 
 def responses_of(stances: pl.DataFrame) -> pl.DataFrame:
-    """Return readings (STANCES) as responses (RESPONSES): no stance is `refused`, for it is an answer that is missing."""
+    """Return readings (STANCES) as responses (RESPONSES); an answer without a stance is `refused`."""
     rows = STANCES.check(stances, "stances")
-    has_probabilities = bool(rows["option_probs"].is_not_null().any())
+    # Readings with distributions are scored as such: an answer without one then counts as a missing distribution.
+    readout = "logprob" if rows["option_probs"].is_not_null().any() else "text"
     made = rows.with_columns(
-        pl.when(pl.col("status") == "no_stance").then(pl.lit("refused")).otherwise(pl.col("status")).alias("status"),
-        pl.lit(_READOUTS[has_probabilities]).alias("elicitation"),
+        pl.col("status").replace("no_stance", "refused"),
+        pl.lit(readout).alias("elicitation"),
         pl.lit(TEMPLATE).alias("template"),
         pl.lit("").alias("template_version"),
         pl.lit(0, dtype=pl.Int32).alias("paraphrase"),
@@ -75,44 +66,43 @@ def responses_of(stances: pl.DataFrame) -> pl.DataFrame:
 
 
 def score_stances(dataset: Dataset, stances: Stances, **how: Any) -> pl.DataFrame:
-    """Return the scores of every run as every judge read it (SCORES), with the columns `answers_of` and `judge` behind.
+    """Return the scores of every run as read by every judge (SCORES), with the additional columns `answers_of` and `judge`.
 
     Args:
-        dataset: the ground truth. stances: the readings. how: split, part, fold, by, bootstrap, seed, confidence, as `score` takes them.
+        dataset: the ground truth. stances: the readings. how: split, part, fold, by, bootstrap, seed, confidence, as for `score`.
 
     Raises:
         UsageError, InputDataError: as for `score`.
     """
-    runs = stance_runs(stances)
-    scores = score(dataset, runs, **how)
-    names = stances.stances.select("run", "judge").unique(maintain_order=True).rows()
-    titles = {f"{name} read by {judge}": (name, judge) for name, judge in names}
+    scores = score(dataset, stance_runs(stances), **how)
+    names = stances.stances.select("run", "judge").unique(maintain_order=True)
+    titles = names.select(pl.format("{} read by {}", "run", "judge").alias("title"), "run", "judge")
     return scores.with_columns(
-        pl.col("run").replace_strict({title: name for title, (name, _) in titles.items()}, return_dtype=pl.String).alias("answers_of"),
-        pl.col("run").replace_strict({title: judge for title, (_, judge) in titles.items()}, return_dtype=pl.String).alias("judge"),
+        pl.col("run").replace_strict(dict(titles.select("title", column).iter_rows()), return_dtype=pl.String).alias(alias)
+        for alias, column in (("answers_of", "run"), ("judge", "judge"))
     )
 
 
 def silence(dataset: Dataset, stances: pl.DataFrame, *, by: Sequence[str] = BY, bootstrap: int = 1000, seed: int = 0) -> pl.DataFrame:
-    """Return how often an answer takes no stance, holds nothing to read, or was read in no way that counts (SILENCE).
+    """Return the shares of answers without a stance, without text, and without a valid reading, a frame of SILENCE.
 
     Args:
-        dataset: for strata, levels and topics. stances: a frame of STANCES. by: groupings. bootstrap, seed: of the intervals.
+        dataset: describes strata, levels and topics. stances: a frame of STANCES. by: groupings.
+        bootstrap, seed: number of replicates and their seed.
     """
+    not_asked = (pl.col("status") == "refused") & (pl.col("attempts") == 0)
     shares = {
         "no_stance": pl.col("status") == "no_stance",
-        "silent": (pl.col("status") == "refused") & (pl.col("attempts") == 0),
+        "silent": not_asked,
         "invalid": pl.col("status").is_in(["unparsed", "failed"]) | ((pl.col("status") == "refused") & (pl.col("attempts") != 0)),
     }
     rows: list[dict[str, object]] = []
     for (name, judge), part in stances.group_by("run", "judge", maintain_order=True):
         items = part["item"].to_numpy()
-        for grouping, key, mask in keys_of_rows(dataset, part, tuple(by)):
-            for metric, expression in shares.items():
-                values = part.select(expression.cast(pl.Float64).alias("share"))["share"].to_numpy()
-                found = mean(values[mask], items[mask], bootstrap=bootstrap, seed=seed)
-                ends = {"value": found.value, "ci_low": found.low, "ci_high": found.high}
-                known = {end: None if np.isnan(number) else number for end, number in ends.items()}
-                rows.append({"run": name, "judge": judge, "by": grouping, "key": key, "metric": metric, **known})
-                rows[-1] |= {"pairs": found.n, "items": found.items}
+        values = {metric: part.select(share.cast(pl.Float64).alias(metric))[metric].to_numpy() for metric, share in shares.items()}
+        for grouping, key, mask in groups_of(dataset, part, by):
+            for metric, value in values.items():
+                found = clustered_mean(value[mask], items[mask], bootstrap=bootstrap, seed=seed)
+                where = {"run": name, "judge": judge, "by": grouping, "key": key, "metric": metric}
+                rows.append({**where, **found.columns(), "pairs": found.n, "items": found.items})
     return SILENCE.frame(rows)

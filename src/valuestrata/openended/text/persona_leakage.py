@@ -1,16 +1,16 @@
-"""Does an answer restate the description of its persona? By rule, with the persona's own words.
+"""Detection by rule of answers that restate the description of their persona.
 
-Three kinds, looked for in this order, over the words that `textchecks_names` gives:
+Three kinds are searched, in this order, with the names of the persona's levels (`persona_names`):
 
-- `profile`: the form of the description itself: `Sex: Female`, `my profile`, `this persona`.
-- `self`: the speaker names itself by a level. A frame of the first person (`as a`, `I am`, `being a`, `we`, `like me`) and, next
-  to it, the level: `As a devout Catholic, I`, `I'm 40 years old`, `we Muslims`, `I have a high school diploma`. Between the two may
-  stand an article, adverbs and, behind an article, up to three more words; a comma, a preposition, a relative pronoun or a noun
-  that makes another phrase (`as a result`) ends it. `As a` counts only in a sentence that also says I, we, my, ...
-- `description`: two levels of different attributes side by side, whoever speaks: `a Malay Muslim woman`.
+- `profile`: the form of the description: `Sex: Female`, `my profile`, `this persona`.
+- `self`: the speaker names a level in the first person (`as a`, `I am`, `being a`, `we`, `like me`): `As a devout Catholic, I`,
+  `I'm 40 years old`, `we Muslims`. Between the phrase and the level may be an article, adverbs and, after an article, up to three more
+  words; a comma, a preposition, a relative pronoun or a noun of another phrase (`as a result`) ends it. `As a` counts only in a
+  sentence that also contains I, we, my, ...
+- `description`: two levels of different attributes next to each other, whoever speaks: `a Malay Muslim woman`.
 
-`My faith`, `the church teaches`, `women deserve better pay` and `Catholics believe` restate nothing. An age is told from numbers:
-years inside the persona's band, said of the speaker.
+Ages are recognised from numbers: years within the persona's band, about the speaker. `My faith`, `the church teaches` and
+`Catholics believe` restate nothing.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ KINDS: tuple[Kind, ...] = ("profile", "self", "description")
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """What restates the description.
+    """A restatement of the persona.
 
     Attributes:
-        kind: one of `KINDS`. attributes: those named in that place, in the persona's order. text: the words of the answer.
+        kind: one of `KINDS`. attributes: attributes named there, in the persona's order. text: the words of the answer.
     """
 
     kind: Kind
@@ -51,7 +51,7 @@ _ADVERB = (
     r"(?:also|just|only|now|still|currently|already|both|proudly|very|quite|really|about|over|around|nearly|almost|roughly|myself|"
     r"personally|simply)"
 )
-# What ends the reach of a frame: the words behind it belong to something else.
+# Words after which the phrase no longer refers to the speaker.
 _ENDS = (
     r"(?:of|in|on|at|to|for|from|with|without|by|about|against|than|that|who|whose|which|where|when|because|and|or|but|if|as|not|no|"
     r"is|are|was|were|my|our|their|his|her|your|these|those|result|consequence|rule|whole|matter|society|country|community|nation|"
@@ -91,11 +91,11 @@ _OPEN_BAND = re.compile(
 
 
 def leak_of(text: str, names: tuple[Name, ...], place: str | None = None) -> Leak | None:
-    """Return what of an answer restates the description, or None.
+    """Return the first restatement of the persona in an answer, or None.
 
     Args:
-        text: the answer. names: of the persona's traits; none, and nothing can be restated but the place.
-        place: where the persona lives, as its description says; counted in the first person alone (`I live in Singapore`).
+        text: the answer. names: names of the persona's traits.
+        place: where the persona lives; counts in the first person only (`I live in Singapore`).
     """
     if not names and place is None:
         return None
@@ -127,22 +127,22 @@ def _self(sentence: str, names: tuple[Name, ...], place: str | None) -> Leak | N
     for name in names:
         found = _age(sentence, name.years) if name.years is not None else _named_self(sentence, name)
         if found is not None:
-            return Leak("self", _beside(found, name, names), found)
-    if place and (lives := _lives(place).search(sentence)) is not None:
+            return Leak("self", _attributes_in(found, name, names), found)
+    if place and (lives := _lives_in(place).search(sentence)) is not None:
         return Leak("self", ("place",), lives[0])
     return None
 
 
 def _named_self(sentence: str, name: Name) -> str | None:
-    for pattern, needs_person in _frames(name.words):
+    for pattern, needs_first_person in _frames(name.words):
         for found in pattern.finditer(sentence):
-            if not needs_person or _FIRST_PERSON.search(sentence[: found.start()] + sentence[found.end() :]):
+            if not needs_first_person or _FIRST_PERSON.search(sentence[: found.start()] + sentence[found.end() :]):
                 return found[0]
     return None
 
 
-def _beside(found: str, named: Name, names: tuple[Name, ...]) -> tuple[str, ...]:
-    """Return the attributes that the words found name, in the persona's order."""
+def _attributes_in(found: str, named: Name, names: tuple[Name, ...]) -> tuple[str, ...]:
+    """Return the attributes named in the words found, in the persona's order."""
     return tuple(
         name.attribute
         for name in names
@@ -152,7 +152,7 @@ def _beside(found: str, named: Name, names: tuple[Name, ...]) -> tuple[str, ...]
 
 @lru_cache(maxsize=4096)
 def _frames(words: tuple[str, ...]) -> tuple[tuple[re.Pattern[str], bool], ...]:
-    """Return the patterns that name a speaker by `words`, and whether each needs another word of the first person around it."""
+    """Return the patterns that name a speaker by `words`, and whether each needs another first-person word in the sentence."""
     if not words:
         return ()
     level = _either(words)
@@ -177,13 +177,13 @@ def _frames(words: tuple[str, ...]) -> tuple[tuple[re.Pattern[str], bool], ...]:
             framed.append((rf"\bi (?:have no|don't have(?: an?| any)?|do not have(?: an?| any)?|lack an?) {re.escape(bare)}(?!\w)", False))
         elif clause.startswith(("of ", "from ", "who ", "in ")):
             framed.append((rf"\b(?:i(?:'m| am)|as someone|as a person) {re.escape(clause)}(?!\w)", False))
-            if clause.startswith("who ") and (said := _said_by_oneself(what)):
-                framed.append((said, False))
+            if clause.startswith("who ") and (pattern := _in_first_person(what)):
+                framed.append((pattern, False))
     return tuple((re.compile(pattern, re.IGNORECASE), person) for pattern, person in framed)
 
 
-def _said_by_oneself(clause: str) -> str:
-    """Return the pattern of `lives in a town`, `is retired`, `does not belong ...` in the first person; nothing where no verb leads."""
+def _in_first_person(clause: str) -> str:
+    """Return the pattern of a clause (`lives in a town`, `is retired`, `does not belong ...`) in the first person; "" without a verb."""
     verb, _, rest = clause.partition(" ")
     if not rest or not verb.endswith("s"):
         return ""
@@ -198,7 +198,7 @@ def _either(words: tuple[str, ...]) -> str:
 
 
 @lru_cache(maxsize=64)
-def _lives(place: str) -> re.Pattern[str]:
+def _lives_in(place: str) -> re.Pattern[str]:
     settled = r"(?:as (?:an?|someone|somebody)|i(?:'m| am))\b[^.,;!?]{0,60}? (?:living|who lives|residing|resident)"
     return re.compile(rf"\b(?:(?:i|we) (?:live|reside)|{settled}) in (?:the )?{re.escape(place)}(?!\w)", re.IGNORECASE)
 
@@ -218,7 +218,7 @@ def _age(sentence: str, years: tuple[int, int]) -> str | None:
         if (int(found[1]), int(found[2])) == years:
             return found[0]
     for found in _OPEN_BAND.finditer(sentence):
-        # `Over 65` and `65 or over` are the same band.
+        # `Over 65` and `65 or over` count as the same band.
         if int(found["over"] or found["from"]) == youngest and oldest >= OLDEST and _FIRST_PERSON.search(sentence):
             return found[0]
     return None
@@ -231,7 +231,7 @@ def _part_of_decade(start: int, part: str) -> tuple[int, int]:
 
 
 def _description(sentence: str, names: tuple[Name, ...]) -> Leak | None:
-    """Return two levels of different attributes that stand side by side, with no more than a space, a comma or `and` between."""
+    """Return two levels of different attributes that are separated by a space, a comma or `and` only."""
     places: list[tuple[int, int, str]] = []
     for name in names:
         pattern = _either(name.words) if name.words else None

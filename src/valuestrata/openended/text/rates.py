@@ -1,49 +1,31 @@
-"""Shares and means over answers, by subgroup and what subgroups belong to, with intervals clustered by item.
-
-Answers to one question resemble each other, so that items are what was drawn and answers are not. With y the value of a pair
-(its samples averaged), N pairs and I items,
-
-    m = sum y / N,   Var m = I/(I-1) sum_i (sum_{pairs of i} (y - m))^2 / N^2,
-
-the linearised variance of a ratio. A mean has m -+ t(I-1) sd. A share lies near 0 or 1, where that fails: it has the exact
-binomial interval of n_eff = m (1 - m) / Var m answers, at most N, scaled by (t(N-1) / t(I-1))^2 (Korn and Graubard 1998, Confidence
-intervals for proportions with small expected number of positive counts, Survey Methodology 24:193-201). Where all pairs agree there
-is no variance to learn n_eff from, and it is N, as in published health statistics (Parker et al. 2017, Vital and Health Statistics
-2:175): right where nothing is peculiar to an item, too narrow where a question that was not asked would be answered otherwise.
-"""
+"""Shares and means over answers by grouping, with intervals clustered by item (`stats.cluster_intervals`)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from valuestrata.openended.text.groups import keys_of
 from valuestrata.openended.text.persona_leakage import KINDS
 from valuestrata.openended.text.schema import TEXT_RATES
-from valuestrata.stats.cluster_bootstrap import ENOUGH_ITEMS
+from valuestrata.stats.cluster_bootstrap import MIN_ITEMS
+from valuestrata.stats.cluster_intervals import clustered_intervals
 
-Floats = NDArray[np.float64]
-# Of everything the model gave back; the others are of what it wrote.
+# Shares of all answers; the other measures are over written answers.
 OF_ALL = ("refused", "empty", "cut")
 SHARES = (*OF_ALL, "leak", *(f"leak_{kind}" for kind in KINDS))
 MEANS = ("words", "sentences", "flesch", "lix")
 MEASURES = (*SHARES, *MEANS)
-_CONFIDENCE = 0.95
+_BY = ("all", "stratum", "level", "subgroup", "topic")
 
 
 def text_rates(texts: pl.DataFrame, items: pl.DataFrame, subgroups: pl.DataFrame, attributes: Sequence[str]) -> pl.DataFrame:
-    """Return the rates of answers by all, stratum, level, subgroup and topic.
+    """Return the rates of answers by all, stratum, level, subgroup and topic, a frame of TEXT_RATES.
 
     Args:
-        texts: TEXTS schema. items: with item and topic. subgroups: with subgroup, stratum and a column an attribute.
+        texts: a frame of TEXTS. items: with item and topic. subgroups: with subgroup, stratum and one column per attribute.
         attributes: their names.
-
-    Returns:
-        TEXT_RATES schema; runs, keys and measures in the order in which they come. No interval under `ENOUGH_ITEMS` items, as
-        everywhere in this room.
     """
     pairs = _pairs(texts)
     topics = items.filter(pl.col("topic").is_not_null()).select("item", pl.lit("topic").alias("by"), pl.col("topic").alias("key"))
@@ -67,49 +49,23 @@ def text_rates(texts: pl.DataFrame, items: pl.DataFrame, subgroups: pl.DataFrame
         )
     )
     value, squares, count, clusters = (whole[name].cast(pl.Float64).to_numpy() for name in ("value", "squares", "pairs", "items"))
-    low, high = intervals(value, squares, count, clusters, whole["measure"].is_in(SHARES).to_numpy())
-    known = pl.col("items") >= ENOUGH_ITEMS
+    ends = clustered_intervals(value, squares, count, clusters, whole["measure"].is_in(SHARES).to_numpy())
+    known = pl.col("items") >= MIN_ITEMS
     made = whole.with_columns(
-        pl.when(known).then(pl.Series("ci_low", low).fill_nan(None)).alias("ci_low"),
-        pl.when(known).then(pl.Series("ci_high", high).fill_nan(None)).alias("ci_high"),
+        pl.when(known).then(pl.Series(name, end).fill_nan(None)).alias(name) for name, end in zip(("ci_low", "ci_high"), ends, strict=True)
     )
     return _ordered(TEXT_RATES.check(made, "text rates").select(TEXT_RATES.columns.keys()), texts, keyed)
 
 
-def intervals(value: Floats, squares: Floats, pairs: Floats, items: Floats, share: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """Return the ends of the intervals of means and shares; NaN with one item.
-
-    Args:
-        value: m. squares: sum over items of the squared sums of y - m. pairs, items: N and I. share: whether a value is a share.
-            All of shape (K,).
-    """
-    from scipy.special import betaincinv, stdtrit
-
-    upper = (1 + _CONFIDENCE) / 2
-    several = items > 1
-    freedom = np.where(several, items - 1, 1.0)
-    variance = items / freedom * squares / pairs**2
-    reach = stdtrit(freedom, upper) * np.sqrt(variance)
-    spread = value * (1 - value)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        known = (variance > 1e-15) & (spread > 1e-15)
-        effective = np.where(share, np.where(known, np.minimum(spread / variance, pairs), pairs), 1.0)
-    effective = effective * (stdtrit(np.maximum(pairs - 1, 1.0), upper) / stdtrit(freedom, upper)) ** 2
-    hits = np.clip(np.where(share, value, 0.5), 0.0, 1.0) * effective
-    misses = effective - hits
-    low = np.where(hits > 1e-12, betaincinv(np.maximum(hits, 1e-12), misses + 1, 1 - upper), 0.0)
-    high = np.where(misses > 1e-12, betaincinv(hits + 1, np.maximum(misses, 1e-12), upper), 1.0)
-    ends = np.where(share, low, value - reach), np.where(share, high, value + reach)
-    return np.where(several, ends[0], np.nan), np.where(several, ends[1], np.nan)
-
-
 def _pairs(texts: pl.DataFrame) -> pl.DataFrame:
-    """Return a row a run, pair and measure that is known of it: y, the mean over its samples."""
-    columns = [
-        *(pl.col(name).cast(pl.Float64) for name in OF_ALL),
-        *(_written(pl.col("leak").is_not_null(), "leak"), *(_written(pl.col("leak").eq_missing(kind), f"leak_{kind}") for kind in KINDS)),
-        *(_written(pl.col(name), name) for name in MEANS),
-    ]
+    """Return one row per run, pair and known measure: y, the mean over samples."""
+    written = {
+        "leak": pl.col("leak").is_not_null(),
+        **{f"leak_{kind}": pl.col("leak").eq_missing(kind) for kind in KINDS},
+        **{name: pl.col(name) for name in MEANS},
+    }
+    columns = [pl.col(name).cast(pl.Float64) for name in OF_ALL]
+    columns += [pl.when(pl.col("written")).then(value.cast(pl.Float64)).alias(name) for name, value in written.items()]
     long = texts.select("run", "item", "subgroup", *columns).unpivot(
         on=list(MEASURES), index=["run", "item", "subgroup"], variable_name="measure", value_name="y"
     )
@@ -120,24 +76,12 @@ def _pairs(texts: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _written(value: pl.Expr, name: str) -> pl.Expr:
-    return pl.when(pl.col("written")).then(value.cast(pl.Float64)).alias(name)
-
-
 def _ordered(rates: pl.DataFrame, texts: pl.DataFrame, keyed: pl.DataFrame) -> pl.DataFrame:
-    bys = ("all", "stratum", "level", "subgroup", "topic")
-    keys = keyed.select("by", "key").unique(maintain_order=True).with_row_index("key_at")
-    places = {
-        "run": {name: place for place, name in enumerate(texts["run"].unique(maintain_order=True))},
-        "by": {name: place for place, name in enumerate(bys)},
-        "measure": {name: place for place, name in enumerate(MEASURES)},
-    }
-    return (
-        rates.join(keys, on=("by", "key"), how="left")
-        .sort(
-            *(pl.col(name).replace_strict(places[name], return_dtype=pl.Int64) for name in ("run", "by")),
-            "key_at",
-            pl.col("measure").replace_strict(places["measure"], return_dtype=pl.Int64),
-        )
-        .drop("key_at")
-    )
+    """Sort by run, grouping, key and measure, each in order of first appearance."""
+    keys = keyed.select("by", "key").unique(maintain_order=True).with_row_index("_key")
+
+    def rank(column: str, values: Sequence[str]) -> pl.Expr:
+        return pl.col(column).replace_strict({name: place for place, name in enumerate(values)}, return_dtype=pl.Int64)
+
+    order = [rank("run", texts["run"].unique(maintain_order=True).to_list()), rank("by", _BY), pl.col("_key"), rank("measure", MEASURES)]
+    return rates.join(keys, on=("by", "key"), how="left").sort(*order).drop("_key")

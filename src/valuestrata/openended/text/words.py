@@ -1,19 +1,23 @@
-"""Words and sentences of a text, in any script, and how hard they are to read."""
+"""Words, sentences and readability of a text, in any script.
+
+Sentences and words follow Unicode scripts and lists, which readability libraries written for English prose do not; textstat counts
+syllables differently and would change published figures.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from dataclasses import dataclass
 
-# Scripts written without spaces: every character counts as a word, for want of a dictionary.
+# Scripts without spaces: every character counts as a word.
 _DENSE = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
-# Vowel signs are no letters to the `re` module and would cut words of these scripts in two.
+# Vowel signs are not letters for `re` and would split words of these scripts.
 _MARKS = "\u0300-\u036f\u064b-\u065f\u0900-\u0963\u0970-\u0dff\u0e31\u0e34-\u0e3a\u0e47-\u0e4e"
 _LETTER = rf"(?:[^\W_{_DENSE}]|[{_MARKS}])"
 WORD = re.compile(rf"[{_DENSE}]|{_LETTER}+(?:['’‘-]{_LETTER}+)*")
-# A run of marks is tried once, at its beginning: a model that writes nothing but dots must not take minutes.
+# Possessive, so a long run of marks is tried only once.
 _END = re.compile(r"(?<![.!?…])[.!?…]++(?=[\s\"'”’)\]]|\Z)|[。！？।॥؟]+|\n\s*\n|\n(?=\s*[-*•\d])")
-_ABBREVIATED = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|St|vs|etc|e\.g|i\.e)\.", re.IGNORECASE)
+_ABBREVIATION = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|St|vs|etc|e\.g|i\.e)\.", re.IGNORECASE)
 
 _STOP = (
     "a about after all also am an and any are as at be because been before being both but by can could did do does doing don't each "
@@ -23,42 +27,42 @@ _STOP = (
     "when where which while who whom why will with would you your yours"
 )
 STOP_WORDS = frozenset(_STOP.split())
-# Words that stand in nearly every English sentence and in no other language.
-_COMMONEST = "the of and to that is in it for with as are be this have not they you"
-_ENGLISH = frozenset(_COMMONEST.split())
-# One word in so many is one of those: English prose has more than one in five, other languages next to none.
+# Words in nearly every English sentence that are rare in other languages, and their minimum share of an English text.
+_COMMON = "the of and to that is in it for with as are be this have not they you"
+_ENGLISH = frozenset(_COMMON.split())
 ENGLISH_SHARE = 0.12
-# Fewer words than this have no reading ease worth the name.
-ENOUGH_WORDS = 10
-_LONG = 6
+# Readability needs this many words.
+MIN_WORDS = 10
+_LONG_WORD = 6
 
 _VOWELS = re.compile(r"[aeiouyàâäáåæçéèêëíìîïóòôöøœúùûü]+")
 _SILENT = re.compile(r"(?:[^aeiouyl]e|[^aeiouytd]ed|[^aeiouysxzcghl]es)\Z")
 
 
-class Reading(NamedTuple):
+@dataclass(frozen=True)
+class Readability:
     """Length and readability of one text.
 
     Attributes:
-        words, sentences: how many.
-        flesch: Flesch reading ease, higher is easier; None unless the text reads as English and has `ENOUGH_WORDS`.
-        lix: LIX, lower is easier; None under `ENOUGH_WORDS`.
+        words, sentences: their numbers.
+        flesch: Flesch reading ease, higher is easier; None unless the text is English with `MIN_WORDS` words.
+        lix: LIX, lower is easier; None under `MIN_WORDS` words.
     """
 
     words: int
     sentences: int
-    flesch: float | None
-    lix: float | None
+    flesch: float | None = None
+    lix: float | None = None
 
 
 def words_of(text: str) -> list[str]:
-    """Return the words of a text in small letters, apostrophes plain; figures are words too."""
+    """Return the words of a text in lower case with plain apostrophes; numbers are words."""
     return [word.casefold().replace("’", "'").replace("‘", "'") for word in WORD.findall(text)]
 
 
 def sentences_of(text: str) -> list[str]:
-    """Return the sentences of a text that hold a word: cut at end marks, between paragraphs and before the lines of a list."""
-    shielded = _ABBREVIATED.sub(lambda match: match[0].replace(".", "\u2024"), text)
+    """Return the sentences with at least one word, split at end marks, between paragraphs and before list items."""
+    shielded = _ABBREVIATION.sub(lambda match: match[0].replace(".", "\u2024"), text)
     found: list[str] = []
     start = 0
     for end in [*(match.end() for match in _END.finditer(shielded)), len(shielded)]:
@@ -70,33 +74,31 @@ def sentences_of(text: str) -> list[str]:
 
 
 def syllables(word: str) -> int:
-    """Count the syllables of an English word by rule: runs of vowels (y is one), less a silent ending, and one at least.
+    """Count the syllables of an English word by rule: runs of vowels (including y) minus a silent ending, at least one.
 
-    Silent are a last `e` behind a consonant but `l` (`make`, not `table`), `-ed` but behind `t` or `d` (`asked`, not `wanted`),
-    and `-es` but behind `l` or a hissing sound (`makes`, not `wishes`). The rule misses some common words, `idea` among them.
+    Silent endings: `e` after a consonant other than `l` (`make`, not `table`), `-ed` except after `t` or `d` (`asked`, not `wanted`),
+    and `-es` except after `l` or a sibilant (`makes`, not `wishes`). Some common words are miscounted, for example `idea`.
     """
     small = word.casefold()
-    runs = len(_VOWELS.findall(small))
-    return max(1, runs - bool(_SILENT.search(small)))
+    return max(1, len(_VOWELS.findall(small)) - bool(_SILENT.search(small)))
 
 
-def reads_as_english(words: list[str]) -> bool:
-    """Whether one word in eight or more is among the commonest of English."""
+def is_english(words: list[str]) -> bool:
+    """Return whether about one word in eight or more is among the most common English words."""
     return bool(words) and sum(word in _ENGLISH for word in words) >= ENGLISH_SHARE * len(words)
 
 
-def reading_of(text: str) -> Reading:
+def readability(text: str) -> Readability:
     """Return length and readability of a text.
 
-    Flesch reading ease = 206.835 - 1.015 words/sentences - 84.6 syllables/words (Flesch 1948, A new readability yardstick,
-    Journal of Applied Psychology 32:221-233). LIX = words/sentences + 100 long/words, long being words of more than six letters
-    (Björnsson 1968, Läsbarhet). Both are of long texts; of one answer they are rough, and their means over answers compare groups.
+    Flesch reading ease = 206.835 - 1.015 words/sentences - 84.6 syllables/words (Flesch 1948, Journal of Applied Psychology 32:221-233).
+    LIX = words/sentences + 100 long/words, with long words of more than six letters (Björnsson 1968, Läsbarhet). Both are meant for long
+    texts; for single answers they are rough.
     """
     words, sentences = words_of(text), len(sentences_of(text))
-    if len(words) < ENOUGH_WORDS:
-        return Reading(len(words), sentences, None, None)
-    of_sentence = len(words) / sentences
-    lix = of_sentence + 100.0 * sum(len(word) > _LONG for word in words) / len(words)
-    if not reads_as_english(words):
-        return Reading(len(words), sentences, None, lix)
-    return Reading(len(words), sentences, 206.835 - 1.015 * of_sentence - 84.6 * sum(map(syllables, words)) / len(words), lix)
+    if len(words) < MIN_WORDS:
+        return Readability(len(words), sentences)
+    length = len(words) / sentences
+    lix = length + 100.0 * sum(len(word) > _LONG_WORD for word in words) / len(words)
+    flesch = 206.835 - 1.015 * length - 84.6 * sum(map(syllables, words)) / len(words) if is_english(words) else None
+    return Readability(len(words), sentences, flesch, lix)

@@ -138,7 +138,7 @@ def open_findings(
         _check(sources, [run.name for run in runs])
     scores, read = _scored(dataset, stances, closed, baselines, split, part, fold, bootstrap, seed)
     links, agreement = _against_closed(dataset, stances, closed, bootstrap, seed)
-    answers = None if sources is None or sources.lacking else sources.answers
+    answers = None if sources is None or sources.missing_runs else sources.answers
     tuned = tuned_runs(runs)
     return OpenFindings(
         runs=runs,

@@ -12,12 +12,12 @@ from valuestrata.claims.judges import validity_lines
 from valuestrata.dataset.tables import Dataset
 from valuestrata.formatting import percent, points
 from valuestrata.openended.validity.decision_rule import (
-    LEAST_CONSISTENT,
-    MOST_BIAS,
-    MOST_INVALID,
-    MOST_LONGER,
-    MOST_SAME,
-    MOST_TIES,
+    MAX_INVALID,
+    MAX_LONGER,
+    MAX_POSITION_BIAS,
+    MAX_SAME_READING,
+    MAX_TIES,
+    MIN_CONSISTENCY,
     NOT_USABLE,
     TOO_FEW,
 )
@@ -82,10 +82,11 @@ def judges_section(dataset: Dataset, found: OpenFindings, *, published: bool = T
     section = Section("judges", title, tables=[("", _judge_grid(found))])
     section.intro = (
         "A judge is not to be used for a criterion where it fails a check: under "
-        f"{percent(LEAST_CONSISTENT)} of pairs with the same verdict in both orders, the answer shown first winning more than "
-        f"{percent(0.5 + MOST_BIAS)} or less than {percent(0.5 - MOST_BIAS)} of decided verdicts, over {percent(MOST_INVALID)} of calls "
-        f"without a verdict, over {percent(MOST_TIES)} ties, over {percent(MOST_SAME)} of stances at one place of the scale, the longer "
-        f"answer winning more than {percent(MOST_LONGER)} beyond noise, or agreement with people that is no better than chance or below "
+        f"{percent(MIN_CONSISTENCY)} of pairs with the same verdict in both orders, the answer shown first winning more than "
+        f"{percent(0.5 + MAX_POSITION_BIAS)} or less than {percent(0.5 - MAX_POSITION_BIAS)} of decided verdicts, "
+        f"over {percent(MAX_INVALID)} of calls without a verdict, over {percent(MAX_TIES)} ties, "
+        f"over {percent(MAX_SAME_READING)} of stances at one place of the scale, the longer "
+        f"answer winning more than {percent(MAX_LONGER)} beyond noise, or agreement with people that is no better than chance or below "
         "that of people among themselves. What passes all this without people may still be wrong."
     )
     lines = zip(usable["verdict"], validity_lines(found.validity), strict=False)

@@ -10,14 +10,14 @@ import polars as pl
 from valuestrata.dataset.tables import Dataset
 from valuestrata.formatting import points
 from valuestrata.openended.text.checks import TextChecks
-from valuestrata.openended.text.markers import FEWEST_USES
+from valuestrata.openended.text.markers import MIN_USES
 from valuestrata.report.core.cells import Grid, Td, Tr
 from valuestrata.report.core.names import NONE, attribute_titles, clipped, count, number
 from valuestrata.report.core.section import Section
 from valuestrata.report.open.cells import first, key_title, level_parts, plain, share
 from valuestrata.report.open.figures import Dot, dot_chart
 from valuestrata.report.open.judges import dataset_order
-from valuestrata.stats.cluster_bootstrap import ENOUGH_ITEMS
+from valuestrata.stats.cluster_bootstrap import MIN_ITEMS
 
 _SHARES: Mapping[str, str] = {"refused": "Refused, %", "empty": "Empty, %", "cut": "Cut off, %", "leak": "Restates the persona, %"}
 _MEANS: Mapping[str, tuple[str, int]] = {"words": ("Words", 1), "sentences": ("Sentences", 1), "flesch": ("Flesch", 0), "lix": ("LIX", 0)}
@@ -57,7 +57,7 @@ def texts_section(dataset: Dataset, found: TextChecks) -> Section:
 Gap = Literal["unknown", "few", "flat", "apart"]
 _READINGS: Mapping[Gap, str] = {
     "unknown": NONE,
-    "few": f"too few questions to tell (under {ENOUGH_ITEMS})",
+    "few": f"too few questions to tell (under {MIN_ITEMS})",
     "flat": "no difference beyond chance",
     "apart": "written differently",
 }
@@ -67,7 +67,7 @@ def reading_of_gap(row: Mapping[str, Any]) -> Gap:
     """Say what a row of SIMILARITY shows: nothing to shuffle, too few questions, no difference beyond chance, or one."""
     if row["gap"] is None:
         return "unknown"
-    if row["items_shuffled"] < ENOUGH_ITEMS or row["gap_low"] is None:
+    if row["items_shuffled"] < MIN_ITEMS or row["gap_low"] is None:
         return "few"
     return "apart" if row["gap_low"] > 0 else "flat"
 
@@ -167,9 +167,7 @@ def _marker_grid(dataset: Dataset, markers: pl.DataFrame) -> Grid:
         answers = Td(f"{size['of']:,} : {size['of_others']:,}")
         rows.append(Tr((*(Td(name, css="text") for name in names), Td(", ".join(words) + more, css="long"), answers)))
     if not rows:
-        none = (
-            "None beyond chance." if markers.height else f"Too few answers: no word stands in {FEWEST_USES} of those that can be compared."
-        )
+        none = "None beyond chance." if markers.height else f"Too few answers: no word stands in {MIN_USES} of those that can be compared."
         rows = [Tr((Td(NONE, css="text"), Td(NONE, css="text"), Td(NONE, css="text"), Td(none, css="long"), Td(NONE)))]
     notes = (
         "Weighted log-odds with a prior from all answers of the run; words at a false discovery rate of 5 % on two questions or more. In "

@@ -1,5 +1,5 @@
 "use strict";
-// One task at a time. Text reaches the page through textContent only, so that an answer that holds markup is shown as written.
+// Shows one task at a time. All text is set through textContent, so markup in answers is shown as text.
 
 const at = (id) => document.getElementById(id);
 const state = { verdicts: [], place: 0, task: null, busy: false, finished: false };
@@ -19,8 +19,8 @@ function trouble(text) {
   at("trouble").hidden = !text;
 }
 
-// One thing after another: keys pressed while an answer is on its way are dropped, not stacked up against the next task.
-async function alone(work) {
+// One request at a time: keys pressed while a coding is being saved are ignored, not applied to the next task.
+async function oneAtATime(work) {
   if (state.busy || state.finished) return;
   state.busy = true;
   try {
@@ -29,8 +29,8 @@ async function alone(work) {
   } catch (error) {
     const unreachable = error instanceof TypeError;
     trouble(unreachable
-      ? "The command that serves this page has ended. Your last answer was not kept; start the command again to go on."
-      : "Not kept: " + error.message);
+      ? "The command that serves this page has ended. Your last answer was not saved. Start the command again to continue."
+      : "Not saved: " + error.message);
   } finally {
     state.busy = false;
   }
@@ -64,7 +64,7 @@ function choicesOf(task) {
   return [...options, ["none", "n", "Takes no stance"]];
 }
 
-// Ten keys: 1 to 9, then 0. Longer scales are clicked.
+// Ten keys: 1 to 9, then 0. Further options have no key.
 const keyOf = (index) => (index < 9 ? String(index + 1) : index === 9 ? "0" : "");
 
 function element(tag, text, parent) {
@@ -98,13 +98,13 @@ function showChoices(task) {
       button.setAttribute("aria-keyshortcuts", key);
       element("kbd", key, button);
     }
-    // An option that is called by its own number needs no second one, unless it is without a key.
+    // Do not repeat a label that equals its key.
     if (key && label === verdict && key === verdict) {
       button.className = "bare";
     } else {
       button.append(label);
     }
-    button.addEventListener("click", () => alone(() => answer(verdict)));
+    button.addEventListener("click", () => oneAtATime(() => answer(verdict)));
     box.append(button);
   }
 }
@@ -114,14 +114,14 @@ async function show(place) {
   state.place = place;
   state.task = task;
   const number = `Task ${place + 1} of ${state.verdicts.length}`;
-  const criterion = task.kind === "pairwise" ? task.criterion.charAt(0).toUpperCase() + task.criterion.slice(1) : "Reading a stance";
+  const criterion = task.kind === "pairwise" ? task.criterion.charAt(0).toUpperCase() + task.criterion.slice(1) : "Stance";
   at("heading").replaceChildren(criterion);
   element("small", number, at("heading"));
   at("instruction").textContent = task.instruction;
   at("persona").textContent = task.persona;
   at("persona-row").hidden = !task.persona;
   at("question").textContent = task.question;
-  at("ask").textContent = task.kind === "pairwise" ? "Which answer is better here?" : "What does the answer say?";
+  at("ask").textContent = task.kind === "pairwise" ? "Which answer is better here?" : "Which option does the answer express?";
   at("note").value = task.note;
   showAnswers(task);
   showChoices(task);
@@ -141,10 +141,10 @@ function showDone() {
   const left = total - coded();
   at("task").hidden = true;
   at("done").hidden = false;
-  at("done-heading").textContent = left ? `All seen, ${skipped()} skipped` : "Done. Thank you.";
+  at("done-heading").textContent = left ? `All tasks seen, ${skipped()} skipped` : "Done. Thank you.";
   at("done-text").textContent = left
-    ? `${coded()} of ${total} tasks are coded. Skipped tasks may stay skipped: they count as not coded.`
-    : `All ${total} tasks are coded, and every answer is saved.\nFinish ends the command; this page can then be closed.`;
+    ? `${coded()} of ${total} tasks are coded. Skipped tasks count as not coded; you may leave them.`
+    : `All ${total} tasks are coded and saved.\nFinish ends the command; then close this page.`;
   at("review").hidden = !skipped();
   showProgress();
   at("done-heading").focus();
@@ -158,17 +158,17 @@ async function answer(verdict) {
   await call("answer", { code_id: state.task.code_id, verdict, note: noteNow() });
   const changed = state.verdicts[place] !== null;
   state.verdicts[place] = verdict;
-  // Who goes through tasks again wants the one behind, and not the first open one.
-  const behind = changed && place + 1 < state.verdicts.length && state.verdicts[place + 1] !== null;
-  await onward(behind ? place + 1 : nextOpen(place));
+  // When a coder revises a task, continue with the next task instead of the first open one.
+  const revising = changed && place + 1 < state.verdicts.length && state.verdicts[place + 1] !== null;
+  await goTo(revising ? place + 1 : nextOpen(place));
 }
 
-async function onward(place) {
+async function goTo(place) {
   if (place === -1) showDone();
   else await show(place);
 }
 
-// A note is kept when one moves on without choosing: behind the verdict there is, else behind a skip, which asks for none.
+// A changed note is saved when the coder moves on without a choice: with the existing verdict, else as a skip.
 async function leave(place) {
   const { task } = state;
   if (noteNow() !== task.note) {
@@ -176,20 +176,20 @@ async function leave(place) {
     await call("answer", { code_id: task.code_id, verdict, note: noteNow() });
     if (task.verdict === null) state.verdicts[state.place] = verdict;
   }
-  if (place >= state.verdicts.length) await onward(nextOpen(-1));
+  if (place >= state.verdicts.length) await goTo(nextOpen(-1));
   else if (place >= 0) await show(place);
 }
 
 async function reviewSkipped() {
   state.verdicts = state.verdicts.map((verdict) => (verdict === "skip" ? null : verdict));
-  await onward(nextOpen(-1));
+  await goTo(nextOpen(-1));
 }
 
 async function finish() {
   const { left } = await call("finish", {});
   state.finished = true;
   at("done-heading").textContent = left ? "Stopped" : "Done. Thank you.";
-  at("done-text").textContent = "Every answer is saved. This page can be closed." + (left ? ` ${left} tasks are left for another time.` : "");
+  at("done-text").textContent = "Every answer is saved. This page can be closed." + (left ? ` ${left} tasks are not coded yet.` : "");
   document.querySelectorAll("#done button").forEach((button) => { button.hidden = true; });
   at("done-heading").focus();
 }
@@ -206,21 +206,21 @@ function onKey(event) {
   const work = button ? () => answer(button.dataset.verdict) : actions[event.key.length === 1 ? event.key.toLowerCase() : event.key];
   if (!work) return;
   event.preventDefault();
-  alone(work);
+  oneAtATime(work);
 }
 
 document.addEventListener("keydown", onKey);
-at("back").addEventListener("click", () => alone(() => leave(state.place - 1)));
-at("forward").addEventListener("click", () => alone(() => leave(state.place + 1)));
-at("skip").addEventListener("click", () => alone(() => answer("skip")));
-at("review").addEventListener("click", () => alone(reviewSkipped));
-at("again").addEventListener("click", () => alone(() => show(state.place)));
-at("finish").addEventListener("click", () => alone(finish));
+at("back").addEventListener("click", () => oneAtATime(() => leave(state.place - 1)));
+at("forward").addEventListener("click", () => oneAtATime(() => leave(state.place + 1)));
+at("skip").addEventListener("click", () => oneAtATime(() => answer("skip")));
+at("review").addEventListener("click", () => oneAtATime(reviewSkipped));
+at("again").addEventListener("click", () => oneAtATime(() => show(state.place)));
+at("finish").addEventListener("click", () => oneAtATime(finish));
 
-alone(async () => {
+oneAtATime(async () => {
   const found = await call("overview");
   state.verdicts = found.verdicts;
   at("who").textContent = found.coder;
   document.title = `Coding: ${found.coder}`;
-  await onward(nextOpen(-1));
+  await goTo(nextOpen(-1));
 });

@@ -1,0 +1,94 @@
+"""Steps that pairwise judging and reading stances share: checks of the judge, run metadata, asking and writing the table."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from valuestrata.dataset.tables import Dataset
+from valuestrata.errors import RunFailedError, UsageError, ValuestrataError
+from valuestrata.files import write_parquet
+from valuestrata.openended.open_runs import Contestant, check_judge
+from valuestrata.prompts.prompt import Elicitation
+from valuestrata.respondents.base import Respondent, SupportsElicitationCheck, SupportsVersions
+from valuestrata.responses.ask.loop import AskResult, Work, ask_prompts
+from valuestrata.responses.run.folder import new_meta
+
+
+def check_judging(judge: Respondent, elicitation: Elicitation, truncate: int | None) -> None:
+    """Refuse a judge that is no language model or does not support the elicitation, and a length below 1.
+
+    Raises:
+        UsageError: see above.
+    """
+    check_judge(judge)
+    if truncate is not None and truncate < 1:
+        raise UsageError(f"truncate is {truncate}; it must be at least 1.")
+    if isinstance(judge, SupportsElicitationCheck):
+        judge.check(elicitation)
+
+
+def judge_meta(
+    dataset: Dataset,
+    judge: Respondent,
+    contestants: Sequence[Contestant],
+    kind: str,
+    *,
+    judged: Mapping[str, Any],
+    template: str,
+    version: str,
+    elicitation: str,
+    plan: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the metadata of a judge's run, without its name.
+
+    Args:
+        contestants: the judged runs, the reference included. kind: kind of the folder. judged: hashes of what is judged.
+        template, version, elicitation, plan: as `run.json` records them.
+    """
+    meta = new_meta(
+        dataset,
+        "",
+        kind,
+        respondent={"name": judge.name, **judge.identity()},
+        template=template,
+        template_version=version,
+        elicitation=elicitation,
+        judged=dict(judged),
+        contestants={one.name: one.document for one in contestants},
+        plan=dict(plan),
+    )
+    if isinstance(judge, SupportsVersions):
+        meta["versions"] |= judge.versions()
+    return meta
+
+
+def ask_judge(
+    judge: Respondent,
+    folder: Path,
+    meta: Mapping[str, Any],
+    work: Work,
+    table: Path,
+    rows: Callable[[], pl.DataFrame],
+    *,
+    max_calls: int | None,
+    max_cost: float | None,
+) -> AskResult:
+    """Ask a judge and write the table made from its answers, also after an interruption.
+
+    Args:
+        judge, folder, meta, work, max_calls, max_cost: as for `ask_prompts`. table: Parquet file. rows: returns its content.
+    """
+    try:
+        result = ask_prompts(judge, folder, meta, work, max_calls=max_calls, max_cost=max_cost)
+    except (KeyboardInterrupt, RunFailedError):
+        # Report the first error. The store is complete, and the table is made from it whenever it is read.
+        with contextlib.suppress(OSError, ValuestrataError):
+            write_parquet(table, rows())
+        raise
+    write_parquet(table, rows())
+    return result

@@ -130,7 +130,7 @@ def test_the_judge_stands_above_its_win_rates_and_what_it_may_not_say_is_greyed(
     page, _ = written
     order = re.findall(r'<section id="([^"]+)"', page)
     assert order == ["what", "judges", "wins", "wins-by-level", "stances", "agreement", "texts", "examples", "method"]
-    assert "Judge fake: NOT USABLE for Persona; usable without people&#39;s word for Value, Stance." in section(page, "what")
+    assert "Judge fake: NOT USABLE for Persona; usable, not validated for Value, Stance." in section(page, "what")
     assert "judge not usable for this criterion" in section(page, "judges")
     wins = section(page, "wins")
     assert "Win rates in grey and in brackets may not be used" in wins

@@ -1,4 +1,4 @@
-"""From a survey to a data set: subgroups, gold, landscape and splits in one pass."""
+"""Build a data set from a survey: subgroups, gold, landscape and splits."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from valuestrata.splits import make_splits, measure_leakage
 from valuestrata.survey.codebook import Attribute
 from valuestrata.survey.survey import Survey
 
-# A published cell of fewer answers could point at people.
+# Smaller published cells could identify respondents.
 SHAREABLE_FROM = 10
-# Redraws whose shares are kept beside the modes: they feed intervals of distances between distributions, for which a
-# hundred do (the relative error of a standard error from S draws is 1 / sqrt(2 S), here 7 %).
+# Redraws whose shares are stored. They give intervals of distances between distributions, for which 100 are enough: the
+# relative error of a standard error from S draws is 1 / sqrt(2 S), here 7 %.
 SHARE_DRAWS = 100
 
 
 @dataclass(frozen=True)
 class BuildSettings:
-    """What a user may choose about a data set.
+    """Settings of a data set.
 
     Attributes:
-        strata: names of the strata to build; empty for single attributes and all their pairs.
-        order: largest number of attributes crossed (3 adds triples).
+        strata: names of the strata to build; empty for all.
+        order: largest number of attributes crossed (1 to 3).
         min_respondents: fewest respondents of a subgroup.
         min_valid: fewest valid answers of a pair, on n_eff when weighted.
         weighted: use the survey's weight if it has one.
         draws: joint redraws of the respondents.
-        share_draws: of how many of these the shares are kept beside the modes.
-        half_seed, redraw_seed, split_seed: seeds of the halving, the redraws and the validation draw.
-        preset: `paper` for unweighted, 30 respondents and 1 valid answer; else None.
+        share_draws: number of redraws whose shares are stored.
+        half_seed, redraw_seed, split_seed: seeds of the halves, the redraws and the splits.
+        preset: `paper`, or None.
     """
 
     strata: tuple[str, ...] = ()
@@ -55,21 +55,21 @@ class BuildSettings:
     preset: str | None = None
 
     def __post_init__(self) -> None:
-        # 30 and 30.0 are the same choice, and must not give the data set two fingerprints.
+        # 30 and 30.0 must give the same fingerprint.
         object.__setattr__(self, "min_valid", float(self.min_valid))
 
 
 def paper_preset(settings: BuildSettings) -> BuildSettings:
-    """Return the settings with the choices of arXiv 2604.12851: unweighted, 30 respondents, 1 valid answer."""
+    """Return the settings with the rules of arXiv 2604.12851: unweighted, 30 respondents, 1 valid answer."""
     return replace(settings, weighted=False, min_respondents=30, min_valid=1, preset="paper")
 
 
 def build(survey: Survey, settings: BuildSettings | None = None) -> Dataset:
-    """Build the data set of a survey: aggregates only.
+    """Build the data set of a survey. It holds aggregates only.
 
     Raises:
-        InputDataError: no item, no attribute, or no subgroup reaches the minimum.
-        UsageError: a stratum that does not exist.
+        InputDataError: no items, attributes or respondents, or no subgroup or pair above the minimum.
+        UsageError: an unknown stratum.
     """
     settings = settings or BuildSettings()
     survey = _usable(survey if settings.weighted else replace(survey, weight=None))
@@ -98,11 +98,11 @@ def build(survey: Survey, settings: BuildSettings | None = None) -> Dataset:
         raise InputDataError(f"{survey.source.file}: no pair has {settings.min_valid:g} valid answers; lower ", Option("min_valid"), ".")
     if targets["pair_id"].is_duplicated().any():
         twice = targets.filter(pl.col("pair_id").is_duplicated())["pair_id"][0]
-        raise InputDataError(f"{survey.source.file}: two pairs would both be called {twice!r}; rename the item or the level.")
+        raise InputDataError(f"{survey.source.file}: two pairs have the id {twice!r}; rename the item or the level.")
     ids = [s.id for s in cells.kept]
     item_ids = [item.id for item in survey.items]
     splits, schemes = make_splits(targets, subgroups, items, _attributes_held(survey, cells), seed=settings.split_seed)
-    # Without the paper's split a data set is still good for everything else, unless the paper is what was asked for.
+    # A data set without the paper split is usable, unless the paper preset was requested.
     if settings.preset == "paper" and (reason := schemes["paper"].get("refused")):
         raise InputDataError(f"{survey.source.file}: ", Option("preset", "paper"), f": {reason}")
     in_cell = dict(targets.group_by("subgroup").len().iter_rows())
@@ -125,20 +125,20 @@ def build(survey: Survey, settings: BuildSettings | None = None) -> Dataset:
 def _usable(survey: Survey) -> Survey:
     if not survey.items or not survey.attributes or survey.respondents == 0:
         lacks = "items" if not survey.items else "attributes" if not survey.attributes else "respondents"
-        raise InputDataError(f"{survey.source.file}: nothing to build from: no {lacks} were recognised (see `valuestrata describe`).")
+        raise InputDataError(f"{survey.source.file}: no {lacks} were recognised, so no data set can be built (see `valuestrata describe`).")
     return survey
 
 
 def preview(survey: Survey, settings: BuildSettings) -> pl.DataFrame:
-    """Return what a build would keep, a row a stratum.
+    """Return what a build would keep, one row per stratum.
 
-    Columns: stratum, cells_kept, cells_dropped (non-empty cells below the minimum), smallest_kept (respondents, null where
-    none is kept), pairs_kept, pairs_dropped, note (why the stratum has no pairs, or that an attribute of it has one level
-    only; else null). `meta["strata"]` of a data set holds the same rows.
+    Columns: stratum, cells_kept, cells_dropped (non-empty cells below the minimum), smallest_kept (respondents, or null),
+    pairs_kept, pairs_dropped, note (why the stratum has no pairs, or that an attribute has a single level; or null).
+    `meta["strata"]` of a data set holds the same rows.
 
     Raises:
-        InputDataError: no item, no attribute or no respondent.
-        UsageError: a stratum that does not exist.
+        InputDataError: no items, attributes or respondents.
+        UsageError: an unknown stratum.
     """
     survey = _usable(survey if settings.weighted else replace(survey, weight=None))
     strata = make_strata(survey.attributes, order=settings.order, names=settings.strata)
@@ -151,7 +151,7 @@ def preview(survey: Survey, settings: BuildSettings) -> pl.DataFrame:
 def _strata_rows(
     survey: Survey, strata: Sequence[Stratum], cells: Cells, pairs_of: Sequence[int], settings: BuildSettings
 ) -> list[dict[str, Any]]:
-    """Return what is kept of every stratum but `all`; `pairs_of`: number of pairs kept of each kept subgroup."""
+    """Return the rows of `preview`, without `all`. `pairs_of`: number of pairs of each kept subgroup."""
     seen = _levels_kept(survey, cells)
     rows: list[dict[str, Any]] = []
     for stratum in strata:
@@ -161,14 +161,14 @@ def _strata_rows(
         dropped = [s.n for s in cells.dropped if s.stratum.name == stratum.name]
         pairs = sum(pairs_of[i] for i in kept)
         if not kept and not dropped:
-            note = "no respondent is known in all its attributes"
+            note = "no respondent has a known level of all its attributes"
         elif not kept:
             note = f"no cell has {settings.min_respondents} respondents (the largest of {len(dropped)} has {max(dropped)})"
         elif not pairs:
             note = f"no pair has {settings.min_valid:g} valid answers"
         else:
             alone = [f"{survey.attributes[a].name}: {seen[a][0]!r}" for a in stratum.attributes if len(seen[a]) == 1]
-            note = f"one level only ({'; '.join(alone)}): it tells nobody apart" if alone else None
+            note = f"one level only ({'; '.join(alone)}): it cannot distinguish subgroups" if alone else None
         rows.append(
             {
                 "stratum": stratum.name,
@@ -184,7 +184,7 @@ def _strata_rows(
 
 
 def _levels_kept(survey: Survey, cells: Cells) -> list[list[str]]:
-    """Return for every attribute the labels of its levels that some kept subgroup has."""
+    """Return, for each attribute, the labels of the levels that occur in kept subgroups."""
     levels: list[set[int]] = [set() for _ in survey.attributes]
     for subgroup in cells.kept:
         for a, level in zip(subgroup.stratum.attributes, subgroup.levels, strict=True):
@@ -193,7 +193,7 @@ def _levels_kept(survey: Survey, cells: Cells) -> list[list[str]]:
 
 
 def _attributes_held(survey: Survey, cells: Cells) -> list[Attribute]:
-    """Return the attributes without the levels that no respondent has: a codebook may list those of all countries."""
+    """Return the attributes without levels that no respondent has: a codebook may list the levels of all countries."""
     held = [set(cells.joint_levels[:, a].tolist()) for a in range(len(survey.attributes))]
     return [
         replace(attribute, levels=tuple(level for number, level in enumerate(attribute.levels) if number in seen))
@@ -251,9 +251,9 @@ def _meta(
 ) -> Mapping[str, Any]:
     codebook = survey.codebook
     findings = asdict(survey.findings)
-    # The columns nobody asked for can run into hundreds; their number is enough here.
+    # There can be hundreds of unused columns; their number is enough here.
     findings["ignored_columns"] = len(survey.findings.ignored_columns)
-    # Halves and the nation are published too.
+    # Includes the halves and the nation, which are published too.
     fewest = min(gold["n"].to_list(), default=0)
     document: dict[str, Any] = {
         "format": FORMAT,
@@ -294,9 +294,9 @@ def _meta(
 
 
 def _fingerprint(meta: Mapping[str, Any], items: pl.DataFrame, subgroups: pl.DataFrame, gold: pl.DataFrame, splits: pl.DataFrame) -> str:
-    """Hash what was asked for and what came of it: merged levels or another coding change only the latter.
+    """Hash the request and the result. Merged levels or another coding change only the result.
 
-    Of the gold whole numbers alone, which no processor rounds otherwise than another.
+    Only the integers of the gold are hashed, because rounding differs between processors.
     """
     asked = [meta[key] for key in ("survey", "source", "settings", "attributes", "countries")]
     counted = gold.select("pair_id", "half", "n", "counts_raw", "modes")
@@ -305,6 +305,6 @@ def _fingerprint(meta: Mapping[str, Any], items: pl.DataFrame, subgroups: pl.Dat
 
 
 def _parts(schemes: Mapping[str, Any]) -> dict[str, int]:
-    """Return the pairs of each part of the paper split; where there is none, those of `transfer`, which always is."""
+    """Return the number of pairs of each part of the paper split, or of `transfer` if there is no paper split."""
     first = schemes["paper"] if "folds" in schemes["paper"] else schemes["transfer"]
     return {part: number for part, number in sorted(first["pairs"][0].items()) if number}

@@ -1,8 +1,7 @@
-"""Formulas on arrays. Pure, vectorised, and free of any word about surveys.
+"""Formulas of metrics, on arrays.
 
-Conventions: a distribution is an array whose last axis holds the shares of K options in scale order and sums to 1.
-A position is 0..K-1. All results are float64. Distances of ordered options are divided by K-1, so that 1 is the
-distance between the two ends of the scale whatever its length.
+The last axis of a distribution holds the shares of K options in scale order and sums to 1. Positions are 0..K-1. Results
+are float64. Distances on the scale are divided by K-1, so 1 is the distance between its two ends.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ Floats = NDArray[np.float64]
 
 
 def nmae(answer: ArrayLike, mode: ArrayLike, options: ArrayLike) -> Floats:
-    """Normalised absolute error of a position, |answer - mode| / (K - 1), in [0, 1]; shapes broadcast."""
+    """Normalised absolute error of a position, |answer - mode| / (K - 1), in [0, 1]. Shapes broadcast."""
     difference = np.abs(np.asarray(answer, dtype=np.float64) - np.asarray(mode, dtype=np.float64))
     return difference / (np.asarray(options, dtype=np.float64) - 1.0)
 
@@ -54,7 +53,7 @@ def entropy(p: ArrayLike) -> Floats:
 
 
 def kish_n_eff(weights: ArrayLike) -> float:
-    """Effective sample size of weights >= 0, (sum w)^2 / sum w^2, between 1 and n; 0 when all are zero (Kish 1965)."""
+    """Effective sample size of non-negative weights, (sum w)^2 / sum w^2 (Kish 1965); 0 if all weights are zero."""
     w = np.asarray(weights, dtype=np.float64)
     squares = float(np.square(w).sum())
     return float(w.sum()) ** 2 / squares if squares > 0 else 0.0
@@ -64,7 +63,7 @@ def modal_diversity(modes: ArrayLike, options: int) -> float | None:
     """Modal Diversity Score of one item in one stratum (arXiv 2604.12851).
 
     -sum_m p(m) log2 p(m) / log2(min(S, C)), with S subgroups, C answer options, and p(m) the share of subgroups whose
-    mode is m. 0: all subgroups agree; 1: as diverse as S and C allow. None where min(S, C) < 2.
+    mode is m. 0: all subgroups agree; 1: the maximum for S and C. None if min(S, C) < 2.
 
     Args:
         modes: shape (S,), any labels.
@@ -79,9 +78,9 @@ def modal_diversity(modes: ArrayLike, options: int) -> float | None:
 
 
 def mean_pairwise_w1(shares: ArrayLike) -> float | None:
-    """Mean W1 over all unordered pairs of the S distributions in an array of shape (S, K); None where S < 2.
+    """Mean W1 over all pairs of S distributions, an array of shape (S, K); None if S < 2.
 
-    Uses sum_{i<j} |x_i - x_j| = sum_i (2i - S + 1) x_(i) on each cumulative share, so that the cost is S log S.
+    Uses sum_{i<j} |x_i - x_j| = sum_i (2i - S + 1) x_(i) on each cumulative share, at a cost of S log S.
     """
     p = np.asarray(shares, dtype=np.float64)
     count, options = p.shape

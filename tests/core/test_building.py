@@ -166,7 +166,7 @@ def test_the_paper_split_needs_three_attributes():
     two = random_survey(100, 4, attributes=2)
     with pytest.raises(InputDataError, match="at least three attributes"):
         build(two, paper_preset(BuildSettings(draws=10)))
-    with pytest.raises(InputDataError, match="no split 'paper'"):
+    with pytest.raises(InputDataError, match="the split 'paper' is not available"):
         build(two, LOOSE).part("paper", "test")
 
 

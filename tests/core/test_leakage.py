@@ -142,8 +142,8 @@ def test_the_report_sums_up_every_scheme_and_its_disjoint_form():
     note = dict(report.select("scheme", "note").iter_rows())
     assert note["paper"] is None
     assert note["unseen-level"] is None
-    assert note["unseen-item"].startswith("Folds by item, not by topic")
-    assert note["transfer"] == "No pair of this data set trains; another wave or country does."
+    assert note["unseen-item"].startswith("Folds are by item, not by topic")
+    assert note["transfer"] == "This data set has no training pairs; training uses another wave or country."
 
 
 def test_the_report_says_why_a_scheme_is_not_there():
@@ -168,7 +168,7 @@ def test_the_report_names_the_folds_that_are_missing():
     attributes = [attribute("sex", ["m", "f"]), attribute("age_group", ["y", "o"], "age"), attribute("religion", ["a", "b"])]
     people = survey([item("Q1", 2)], attributes, [[i % 2] for i in range(20)], [[i % 2, i // 2 % 2, 0] for i in range(20)])
     note = dict(leakage_report(build(people, LOOSE)).select("scheme", "note").iter_rows())
-    missing = "No fold for religion = a: no other level of religion has pairs, so that nothing that trains would use the attribute."
+    missing = "No fold for religion = a: no other level of religion has pairs, so no training pair would use the attribute."
     assert note["unseen-level"] == missing
     # Said once a scheme.
     assert note["unseen-level+disjoint"] is None

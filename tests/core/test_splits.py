@@ -184,7 +184,7 @@ def test_unseen_both_is_the_test_items_in_the_unseen_combinations(world, seed):
     # Every unseen combination tests with all of its items, but where a fold lacked a side; those folds are named.
     tested = set().union(*(list(world.sides(fold))[1] for fold in scheme.folds))
     missing = {(i, s) for i, s in world.pairs if s in combinations} - tested
-    lost = {name for label, why in scheme.left_out.items() if "nothing trains" in why for name in label.split("; ")}
+    lost = {name for label, why in scheme.left_out.items() if "no training" in why for name in label.split("; ")}
     assert {world.topic[i] if by_topic else i for i, _ in missing} <= lost
 
 
@@ -287,7 +287,7 @@ def test_fewer_than_three_attributes_have_no_paper_split():
     rows, described = table_of(world)
     assert "at least three attributes" in described["paper"]["refused"]
     assert "has 2: sex, age_group" in described["paper"]["refused"]
-    assert described["unseen-both"]["refused"].startswith("It takes its subgroups from the paper split")
+    assert described["unseen-both"]["refused"].startswith("It needs the subgroups of the paper split")
     assert rows["scheme"].unique(maintain_order=True).to_list() == ["unseen-level", "unseen-item", "transfer"]
 
 
@@ -306,7 +306,7 @@ def test_an_attribute_of_one_level_is_no_fold_and_no_new_combination():
     scheme = unseen_level(world.frame, world.subgroups, world.attributes)
     assert [fold.label for fold in scheme.folds] == ["sex = m", "sex = f", "age_group = y", "age_group = o"]
     assert list(scheme.left_out) == ["religion = none"]
-    about = "Only one level has pairs in religion (none): 4 of 4 test pairs cross it, and are no new combination of levels."
+    about = "Only one level has pairs in religion (none): 4 of 4 test pairs cross it and are not new combinations of levels."
     assert paper(world.frame, world.subgroups, world.attributes).note == about
     both = unseen_both(world.frame, world.subgroups, world.attributes, world.items, seed=0)
     assert both.note is not None
@@ -332,18 +332,18 @@ def test_a_survey_whose_attributes_all_have_one_level_has_no_unseen_level():
 def test_an_empty_side_is_refused_with_its_name():
     world = World({"sex": ["m"], "age_group": ["y"], "religion": ["a"]}, [{"sex": "m"}, {"age_group": "y"}], {"Q1": "t"}, set())
     refused = paper(world.frame, world.subgroups, world.attributes).refused
-    assert "No fold of paper has both a training and a test side (pair strata without sex: nothing tests)" in refused
+    assert "No fold of paper has both training and test pairs (pair strata without sex: no test pairs)" in refused
     assert "more strata" in refused
-    assert "nothing trains" in unseen_item(world.frame, world.items, seed=0).refused
+    assert "no training" in unseen_item(world.frame, world.items, seed=0).refused
     only_tests = World({"sex": ["m"], "age_group": ["y"], "religion": ["a"]}, [{"age_group": "y", "religion": "a"}], {"Q1": "t"}, set())
-    assert "nothing trains" in paper(only_tests.frame, only_tests.subgroups, only_tests.attributes).refused
+    assert "no training" in paper(only_tests.frame, only_tests.subgroups, only_tests.attributes).refused
 
 
 def test_a_user_who_asks_for_what_is_not_there_is_told_why(tmp_path):
     write_dataset(build(random_survey(100, 4, attributes=2), LOOSE), tmp_path / "two")
     two = load_dataset(tmp_path / "two")
     for scheme in ("paper", "paper+disjoint", "unseen-both"):
-        with pytest.raises(InputDataError, match=rf"two: it has no split '{scheme.replace('+', '[+]')}'.*at least three attributes"):
+        with pytest.raises(InputDataError, match=rf"two: the split '{scheme.replace('+', '[+]')}' is not available.*at least three attributes"):
             two.part(scheme, "test")
         with pytest.raises(InputDataError, match="at least three attributes"):
             two.fold_labels(scheme)
@@ -352,15 +352,15 @@ def test_a_user_who_asks_for_what_is_not_there_is_told_why(tmp_path):
         for refused in (lambda word=word: two.part(word, "test"), lambda word=word: two.fold_labels(word)):
             with pytest.raises(UsageError, match=rf"There is no split '.*'\. Did you mean '{meant}'\? {held}"):
                 refused()
-    with pytest.raises(UsageError, match=r"no fold 9; its folds: 0, 1, 2, 3, 4\."):
+    with pytest.raises(UsageError, match=r"no fold 9. Available folds: 0, 1, 2, 3, 4\."):
         two.part("unseen-level", "test", fold=9)
     with pytest.raises(UsageError, match="Did you mean 'test'"):
         two.part("unseen-level", "tests")
     assert two.remarks == [
-        f"No split paper: {two.meta['splits']['paper']['refused']}",
-        f"No split unseen-both: {two.meta['splits']['unseen-both']['refused']}",
-        "Split unseen-item: Folds by item, not by topic: the items with pairs have 1 topic, and five folds need as many. "
-        "Other items of a test item's topic train.",
+        f"Split paper is not available: {two.meta['splits']['paper']['refused']}",
+        f"Split unseen-both is not available: {two.meta['splits']['unseen-both']['refused']}",
+        "Split unseen-item: Folds are by item, not by topic: the items with pairs have 1 topic, and five folds need five. "
+        "Training includes other items of a test item's topic.",
     ]
     with pytest.raises(InputDataError, match=r"made\.csv: `preset='paper'`: The paper split needs at least three attributes"):
         build(random_survey(100, 4, attributes=2), paper_preset(LOOSE))
@@ -414,13 +414,13 @@ def test_strata_without_a_cell_are_named_with_the_reason():
     too_small = "no cell has 25 respondents (the largest of 4 has 15)"
     assert note["sex"] is None
     assert note["sex_x_age"] == too_small
-    assert note["area"] == note["sex_x_area"] == "no respondent is known in all its attributes"
-    assert note["religion"] == "one level only (religion: 'none'): it tells nobody apart"
+    assert note["area"] == note["sex_x_area"] == "no respondent has a known level of all its attributes"
+    assert note["religion"] == "one level only (religion: 'none'): it cannot distinguish subgroups"
     assert note["sex_x_religion"] == note["religion"]
     assert f"Stratum sex_x_age: {too_small}." in made.remarks
     assert f"Split paper: {made.meta['splits']['paper']['note']}" in made.remarks
     # Q2 has no pair, so that a single item is left.
-    assert any(line.startswith("No split unseen-item: ") and "nothing trains" in line for line in made.remarks)
+    assert any(line.startswith("Split unseen-item is not available: ") and "no training" in line for line in made.remarks)
     assert f"Strata area, sex_x_area, age_x_area, religion_x_area: {note['area']}." in made.remarks
     assert not any(line.startswith("Stratum sex:") for line in made.remarks)
     # What is left to test crosses the one religion that is left.

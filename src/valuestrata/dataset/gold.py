@@ -1,9 +1,8 @@
-"""What is known of every pair: weighted counts, shares, the mode and how sure it is.
+"""Gold of every pair: weighted counts, shares, the mode and its uncertainty.
 
-Two engines, both on plain arrays. `count_answers` counts each respondent once per item into joint cells and adds
-those up to subgroups. `redraw` resamples all respondents jointly, weights carried, so that overlapping subgroups keep
-their covariance; the chance of each code to be the mode, the ceilings and the floors come from these draws. What the
-bootstrap cannot see: clustering of interviews (public files seldom carry usable sampling points).
+`count_answers` counts each respondent once per item into joint cells and sums joint cells to subgroups. `redraw`
+bootstraps all respondents jointly with their weights, so overlapping subgroups keep their covariance. p_mode, ceilings
+and floors come from these draws. The bootstrap treats respondents as independent; it ignores clustering of interviews.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ from numpy.typing import NDArray
 
 from valuestrata.survey.codebook import Missing
 
-# Counts that differ by less than this share of the largest are a tie: weighted sums carry rounding, real weights do not
-# agree to nine digits by chance.
+# Relative difference below which counts are tied. It covers rounding of weighted sums; sums of real weights do not agree
+# to nine digits by chance.
 TIE_TOLERANCE = 1e-9
 MISSING_CLASSES = len(Missing)
-# A redrawn share is kept in eight bits, as steps of 1/32 standard error from the gold share: up to four of them either way.
+# A redrawn share is stored in eight bits, in steps of 1/32 standard error from the gold share, up to 4 standard errors.
 SHARE_STEPS = 32
 LARGEST_STEP = 127
 
@@ -35,7 +34,7 @@ def count_answers(
     options: int,
     weight: Floats | None = None,
 ) -> Floats:
-    """Count (weighted) answers by item, subgroup and option; missing classes are counted beside them.
+    """Count weighted answers by item, subgroup and option, and missing answers by class.
 
     Args:
         answers: int8, shape (respondents, items): option index, or -1 .. -5 for a missing class.
@@ -43,7 +42,7 @@ def count_answers(
         joint_cells: number of joint cells.
         members: for each subgroup the joint cells it consists of.
         options: the largest number of options of any item.
-        weight: shape (respondents,), or None to count heads.
+        weight: shape (respondents,), or None for unweighted counts.
 
     Returns:
         Shape (items, subgroups, 5 + options). Entry [.., 5 + k] is option k; [.., 4] is class -1, ..., [.., 0] class -5.
@@ -64,13 +63,13 @@ def count_answers(
 
 @dataclass(frozen=True)
 class Redraws:
-    """What joint redraws of all respondents say of the items that share a number of options K.
+    """Results of joint redraws for the items with K options.
 
-    The halves are the whole survey, half A and half B; the same draw is the same resample of people in all of them.
+    The first axis is the whole survey, half A and half B. A draw uses the same bootstrap sample in all three.
 
     Attributes:
         items: indices of the items, shape (I,).
-        p_mode: shape (halves, I, subgroups, K): chance of each option to be the mode, ties shared equally.
+        p_mode: shape (halves, I, subgroups, K): share of draws in which each option is the mode, ties shared equally.
         floor_w1, floor_rps: shape (halves, I, subgroups): mean distance of redrawn shares to the gold shares.
         share_se: shape (halves, I, subgroups, K): standard deviation of each share over the draws.
         modes: int8, shape (halves, I, subgroups, draws): option index of the mode, the lowest among ties.
@@ -100,23 +99,23 @@ def redraw(
     advance: Callable[[int], None] = lambda _steps: None,
     chunk: int = 250,
 ) -> list[Redraws]:
-    """Resample the respondents `draws` times and read the mode of every pair in every draw.
+    """Bootstrap the respondents `draws` times and compute the mode of every pair in every draw.
 
     Args:
         answers: int8, shape (respondents, items).
         options: number of options of each item.
         respondents_of: for each subgroup the indices of its respondents.
-        half: which half each respondent is in; halves are ordered (all, A = True, B = False) in the results.
-        gold_counts: shape (3 halves, items, subgroups, largest K): the weighted counts the draws are compared with.
-        draws: number of redraws. share_draws: of how many of them, at most all, the shares are kept.
-        rng: source of the resampling.
-        weight: carried along with each respondent; None counts heads.
-        advance: told of each subgroup done in each chunk.
+        half: True for respondents in half A. Results are ordered all, A, B.
+        gold_counts: weighted counts that draws are compared with, shape (3, items, subgroups, largest K).
+        draws: number of redraws. share_draws: number of redraws whose shares are kept.
+        rng: random number generator.
+        weight: weight of each respondent; None for unweighted counts.
+        advance: progress callback, called once per subgroup and chunk.
         chunk: draws held in memory at once.
 
     Returns:
-        One `Redraws` for each number of options that occurs, in increasing K. A draw in which a pair has no answer
-        counts for nothing in `p_mode` and `share_se` and repeats the gold mode and the gold shares.
+        One `Redraws` per number of options, in increasing K. A draw in which a pair has no answers is left out of
+        `p_mode` and `share_se`; its mode and shares repeat the gold.
     """
     people = answers.shape[0]
     groups = [np.flatnonzero(options == k) for k in np.unique(options)]
@@ -142,7 +141,7 @@ def redraw(
 
 
 def _one_hot(answers: NDArray[np.int8], options: int) -> Floats:
-    # Options before items, so that the tallies below work along long contiguous rows of items.
+    # Options before items: the sums below then run over long contiguous rows of items.
     hot = answers[:, None, :] == np.arange(options, dtype=np.int8)[:, None]
     return hot.reshape(len(answers), -1).astype(np.float64)
 
@@ -182,7 +181,7 @@ class _Tally:
         )
 
     def add(self, subgroup: int, start: int, of_a: Floats, of_b: Floats) -> None:
-        """Take in the counts of a chunk, shape (draws, options, items), for both halves of a subgroup."""
+        """Add the counts of a chunk, shape (draws, options, items), for both halves of a subgroup."""
         for half, counts in enumerate((of_a + of_b, of_a, of_b)):
             total = counts.sum(axis=1)
             answered = total > 0
@@ -241,14 +240,14 @@ def _pack(shifts: NDArray[np.float32], share_se: Floats) -> NDArray[np.int8]:
 
 
 def unpack_share_draws(packed: NDArray[np.int8], shares: Floats, share_se: Floats) -> Floats:
-    """Return the redrawn shares that `share_draws` of `mode_draws.parquet` stand for.
+    """Return the redrawn shares stored in the column `share_draws` of `mode_draws.parquet`.
 
-    A step is 1/32 of the standard error, so that a share is within 1/64 standard error of what was drawn, before the
-    shares of a draw are made to add up to 1 again; draws further than 3.97 standard errors from gold are cut there.
+    A step is 1/32 standard error, so a share is within 1/64 standard error of the drawn value before the shares are
+    normalised again. Deviations are clipped at 3.97 standard errors.
 
     Args:
-        packed: int8, shape (..., S * K): S draws, one after the other, of the K codes.
-        shares: gold shares, shape (..., K), that sum to 1. share_se: their standard deviation over the draws, same shape.
+        packed: int8, shape (..., S * K): S draws of K codes, draw by draw.
+        shares: gold shares, shape (..., K), summing to 1. share_se: their standard errors, same shape.
 
     Returns:
         Shape (..., S, K): shares in 0..1 that sum to 1.
@@ -261,7 +260,7 @@ def unpack_share_draws(packed: NDArray[np.int8], shares: Floats, share_se: Float
 
 
 def is_mode(counts: Floats) -> NDArray[np.bool_]:
-    """Return which options share the largest count, along the last axis."""
+    """Return which options have the largest count along the last axis; several for ties."""
     largest = counts.max(axis=-1, keepdims=True)
     return counts >= largest - TIE_TOLERANCE * np.abs(largest)
 
@@ -273,7 +272,7 @@ def shares_of(counts: Floats) -> Floats:
 
 
 def floor_nmae(p_mode: Floats, mode: NDArray[np.intp]) -> Floats:
-    """Expected NMAE of the gold mode against a redrawn mode: sum_k p_mode(k) |k - mode| / (K - 1).
+    """Return the expected NMAE of the gold mode against a redrawn mode: sum_k p_mode(k) |k - mode| / (K - 1).
 
     Args:
         p_mode: shape (..., K). mode: shape (...), option index.

@@ -1,4 +1,4 @@
-"""Gold as tables: every pair counted in the whole survey and in both halves, redrawn, and laid out as frames."""
+"""Tables of gold and of mode draws, for the whole survey and for both halves of the respondents."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from valuestrata.progress import progress
 from valuestrata.survey.survey import Survey
 
 HALVES = ("all", "A", "B")
-# Pairs of fewer answers are kept (from the minimum on) but flagged: NCHS practice for 30 to 59.
+# Pairs with fewer answers are flagged as small (NCHS practice for 30 to 59).
 FLAG_BELOW = 60
-# So that a redraw chunk stays near 200 MB whatever the size of the survey.
+# Bounds the memory of a chunk of redraws to about 200 MB.
 RESAMPLE_CELLS = 25_000_000
 
 
 def effective_answers(survey: Survey, cells: Cells) -> NDArray[np.float64]:
-    """Return the effective valid answers of every pair, shape (items, kept subgroups); plain counts when unweighted."""
+    """Return the effective number of valid answers of every pair, shape (items, kept subgroups)."""
     options = np.array([len(item.codes) for item in survey.items], dtype=np.intp)
     counts = _Counts.of(survey, cells.joint_of_respondent, len(cells.joint_n), cells.members, int(options.max()))
     return counts.n_eff
@@ -81,7 +81,7 @@ def tabulate(
     half = np.zeros(people, dtype=bool)
     half[np.random.default_rng(half_seed).permutation(people)[: people // 2]] = True
 
-    # Joint cells are doubled, one for each half, so that all three halves come from the same pass.
+    # Joint cells are doubled, one per half: one pass then counts the whole survey and both halves.
     joint_cells = len(cells.joint_n)
     doubled = cells.joint_of_respondent + np.where(half, 0, joint_cells)
     of_a = list(cells.members)
@@ -135,7 +135,7 @@ def _gold_frame(
         k = group.p_mode.shape[-1]
         for h, name in enumerate(HALVES):
             i, s = _with_gold(group, counts[h], keep)
-            if not len(i):  # nobody of this half answered any item of this number of options
+            if not len(i):  # no valid answers in this half for items with k options
                 continue
             item = group.items[i]
             frames.append(_gold_rows(survey, item, ids[s], name, _at(counts[h], item, s, k), _Drawn.at(group, h, i, s)))
@@ -153,7 +153,7 @@ def _gold_frame(
 
 def _with_gold(group: Redraws, counts: _Counts, keep: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return the pairs that have gold in a half: index of the item within the group, index of the subgroup."""
-    # Answers that all weigh nothing say as little as none.
+    # n_eff is 0 if all answers have weight 0.
     i, s = np.nonzero(keep[group.items] & (counts.n_eff[group.items] > 0))
     return i, s
 
@@ -222,7 +222,7 @@ def _gold_rows(
 
 
 def _missing(counts: NDArray[np.float64]) -> pl.Series:
-    # Class -1 is counted last (see count_answers), the struct lists it first.
+    # Class -1 is the last column of the counts (see `count_answers`) and the first field of the struct.
     ordered = counts[:, ::-1].astype(np.int64)
     return pl.DataFrame({name: ordered[:, c] for c, name in enumerate(MISSING_CLASSES)}).to_struct("missing")
 
@@ -232,7 +232,7 @@ def _lists(values: NDArray[Any], dtype: pl.DataType | None = None) -> pl.Series:
 
 
 def _lists_where(values: NDArray[Any], chosen: NDArray[np.bool_]) -> pl.Series:
-    """Return the chosen values of each row as a list; every row has one."""
+    """Return the chosen values of each row as a list. Every row needs at least one."""
     rows = pl.DataFrame({"row": np.nonzero(chosen)[0], "value": values[chosen]})
     return rows.group_by("row", maintain_order=True).agg("value")["value"]
 

@@ -1,4 +1,4 @@
-"""How far subgroups differ, per item and stratum: Modal Diversity Score and mean pairwise Wasserstein distance."""
+"""Differences between subgroups by item and stratum: Modal Diversity Score and mean pairwise W1."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from valuestrata.measures import mean_pairwise_w1, modal_diversity
 
 
 def measure_landscape(gold: pl.DataFrame, subgroups: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
-    """Return the landscape, one row an item and stratum (LANDSCAPE schema).
+    """Return the landscape, one row per item and stratum (LANDSCAPE schema).
 
     Args:
-        gold: GOLD schema; only `half == "all"` is read. subgroups: SUBGROUPS schema. items: ITEMS schema.
+        gold: GOLD schema; only rows with half `all` are used. subgroups: SUBGROUPS schema. items: ITEMS schema.
     """
     level_of = dict(items.select("item", "level").iter_rows())
     options_of = {item: len(codes) for item, codes in items.select("item", "codes").iter_rows()}
@@ -37,10 +37,10 @@ def measure_landscape(gold: pl.DataFrame, subgroups: pl.DataFrame, items: pl.Dat
 
 
 def by_topic(landscape: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
-    """Average the landscape over topics: first over the items of a topic within a stratum, then over strata.
+    """Average the landscape by topic: over the items of a topic within a stratum, then over strata.
 
     Returns:
-        Columns topic, items, mds, wasserstein, sorted by mds from most to least divided.
+        Columns topic, items, mds, wasserstein, in descending order of mds.
     """
     within = (
         landscape.join(items.select("item", "topic"), on="item", how="left")

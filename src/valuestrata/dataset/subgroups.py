@@ -1,8 +1,7 @@
-"""Strata, their cells, and the ids under which subgroups are known.
+"""Strata, subgroups and their ids.
 
-A respondent belongs to exactly one *joint cell* (the combination of all attributes, unknown levels included) and, in
-each stratum whose attributes are all known, to exactly one subgroup. Every subgroup is therefore a union of joint
-cells, which is what lets `gold` count each respondent once, whatever the number of strata.
+A respondent belongs to exactly one *joint cell*: a combination of all attributes, where unknown is a level too. Every
+subgroup is a union of joint cells, so `gold` counts each respondent once, however many strata there are.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ EVERYONE = "all"
 
 @dataclass(frozen=True)
 class Stratum:
-    """A set of attributes, as indices into the survey's attributes; `all` has none."""
+    """A set of attributes, as indices into the survey's attributes. `all` has no attributes."""
 
     name: str
     attributes: tuple[int, ...]
@@ -38,10 +37,10 @@ class Subgroup:
     """One cell of a stratum.
 
     Attributes:
-        id: `{stratum}_{Level}[_{Level}]` with spaces turned to hyphens.
-        stratum: its stratum.
-        levels: level index of each of the stratum's attributes.
-        n: respondents; `n_eff`: Kish effective respondents.
+        id: `{stratum}_{Level}[_{Level}]`, with hyphens for spaces.
+        stratum: the stratum it belongs to.
+        levels: index of the level of each attribute of the stratum.
+        n: respondents. n_eff: Kish effective sample size.
     """
 
     id: str
@@ -53,14 +52,14 @@ class Subgroup:
 
 @dataclass(frozen=True)
 class Cells:
-    """All subgroups of a survey and the joint cells they are made of.
+    """All subgroups of a survey, and their joint cells.
 
     Attributes:
-        kept: subgroups with enough respondents, `all` first; `dropped`: the non-empty ones without.
+        kept: subgroups with enough respondents, `all` first. dropped: non-empty subgroups with too few.
         joint_levels: int16, shape (joint cells, attributes): level index, -1 unknown.
         joint_of_respondent: intp, shape (respondents,).
-        joint_n, joint_weight: respondents and summed weights, shape (joint cells,).
-        members: for each kept subgroup the joint cells it consists of.
+        joint_n, joint_weight: number of respondents and sum of weights, shape (joint cells,).
+        members: indices of the joint cells of each kept subgroup.
     """
 
     kept: tuple[Subgroup, ...]
@@ -73,15 +72,15 @@ class Cells:
 
 
 def make_strata(attributes: Sequence[Attribute], *, order: int = 2, names: Sequence[str] = ()) -> list[Stratum]:
-    """Return `all`, the single attributes, all their pairs and, with `order=3`, triples, in the attributes' order.
+    """Return `all`, the single attributes, all pairs and, with `order=3`, all triples of attributes.
 
     Args:
         attributes: the survey's attributes, in their fixed order.
         order: largest number of attributes crossed.
-        names: keep only these strata (and `all`); any order of attributes is understood by name.
+        names: keep only these strata and `all`. Attributes may be named in any order.
 
     Raises:
-        UsageError: a name that is no stratum of these attributes.
+        UsageError: an unknown stratum.
     """
     strata = [Stratum(EVERYONE, ())]
     for size in range(1, max(order, 1) + 1):
@@ -93,7 +92,7 @@ def make_strata(attributes: Sequence[Attribute], *, order: int = 2, names: Seque
     by_name = {name: stratum for stratum in strata for name in _other_names(attributes, stratum)}
     by_name.update({stratum.name: stratum for stratum in strata})
     if unknown := [name for name in names if name not in by_name]:
-        raise UsageError(f"There is no stratum {unknown[0]!r} of these attributes.{did_you_mean(unknown[0], by_name)}")
+        raise UsageError(f"Unknown stratum {unknown[0]!r}.{did_you_mean(unknown[0], by_name)}")
     wanted = {EVERYONE, *(by_name[name].name for name in names)}
     return [stratum for stratum in strata if stratum.name in wanted]
 
@@ -104,10 +103,10 @@ def _other_names(attributes: Sequence[Attribute], stratum: Stratum) -> list[str]
 
 
 def make_cells(survey: Survey, strata: Sequence[Stratum], *, min_respondents: int) -> Cells:
-    """Cut the respondents into joint cells and the subgroups of `strata`.
+    """Assign respondents to joint cells and to the subgroups of `strata`.
 
     Raises:
-        InputDataError: two subgroups would bear the same id.
+        InputDataError: two subgroups with the same id.
     """
     unique, joint_of_respondent = _joint_cells(survey.levels)
     weight = survey.weight if survey.weight is not None else np.ones(survey.respondents)
@@ -134,20 +133,20 @@ def make_cells(survey: Survey, strata: Sequence[Stratum], *, min_respondents: in
 
 
 def _joint_cells(levels: NDArray[np.int16]) -> tuple[NDArray[np.int16], NDArray[np.intp]]:
-    """Return the distinct rows of `levels` in lexicographic order, and which of them each respondent has.
+    """Return the distinct rows of `levels` in lexicographic order, and the index of each respondent's row.
 
-    One number a row, in mixed radix, sorts much faster than rows do. Where the radix outgrows 64 bits the distinct
-    prefixes are numbered afresh.
+    Each row is encoded as one mixed-radix number, because numbers sort much faster than rows. If the number would
+    exceed 64 bits, the distinct prefixes are renumbered.
     """
     key = np.zeros(len(levels), dtype=np.int64)
-    room = 1
+    capacity = 1
     for column in levels.T:
         radix = int(column.max(initial=0)) + 2
-        if room > 2**62 // radix:
+        if capacity > 2**62 // radix:
             found, inverse = np.unique(key, return_inverse=True)
-            key, room = inverse.reshape(-1).astype(np.int64), len(found)
+            key, capacity = inverse.reshape(-1).astype(np.int64), len(found)
         key = key * radix + (column + 1)
-        room *= radix
+        capacity *= radix
     _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
     return levels[first], inverse.reshape(-1).astype(np.intp)
 
@@ -168,7 +167,7 @@ def _subgroup_id(attributes: Sequence[Attribute], stratum: Stratum, levels: Sequ
 
 
 def pair_id(item: str, subgroup: str) -> str:
-    """Return the id of a pair, `{item}_{subgroup}`. It is built and looked up, never parsed."""
+    """Return the id of a pair, `{item}_{subgroup}`. Ids are looked up, never parsed."""
     return f"{item}_{subgroup}".replace(" ", "-")
 
 
@@ -177,7 +176,7 @@ def _refuse_collisions(subgroups: Sequence[Subgroup]) -> None:
     for subgroup in subgroups:
         if (other := seen.setdefault(subgroup.id, subgroup)) is not subgroup:
             raise InputDataError(
-                f"Two subgroups would both be called {subgroup.id!r}: one of stratum {other.stratum.name!r}, one of "
+                f"Two subgroups have the id {subgroup.id!r}: one in stratum {other.stratum.name!r}, one in "
                 f"{subgroup.stratum.name!r}. Rename a level (",
                 Option("levels"),
                 ").",
@@ -185,14 +184,14 @@ def _refuse_collisions(subgroups: Sequence[Subgroup]) -> None:
 
 
 def merge_levels(survey: Survey, file: Path) -> Survey:
-    """Return the survey with levels merged as a YAML file says: `religion: {Christian: [Roman Catholic, Protestant]}`.
+    """Merge levels as specified in a YAML file: `religion: {Christian: [Roman Catholic, Protestant]}`.
 
-    A merged level may also be written `Christian: {levels: [...], phrase: Christian, role: adjective}`. Levels not
-    named stay as they are; a merged level takes the place of its first member.
+    A merged level may also be a mapping: `Christian: {levels: [...], phrase: Christian, role: adjective}`. Other levels
+    are unchanged. A merged level takes the position of its first member.
 
     Raises:
-        InputDataError: the file is not such a mapping, or names a level twice.
-        UsageError: an attribute or a level that does not exist.
+        InputDataError: the file is not such a mapping, or merges a level twice.
+        UsageError: an unknown attribute or level.
     """
     document = read_yaml(file)
     if not isinstance(document, dict):
@@ -202,7 +201,7 @@ def merge_levels(survey: Survey, file: Path) -> Survey:
     for name, merges in cast("dict[str, Any]", document).items():
         index = next((i for i, a in enumerate(attributes) if name in (a.name, a.short)), None)
         if index is None:
-            raise UsageError(f"{file}: there is no attribute {name!r}.{did_you_mean(name, (a.name for a in attributes))}")
+            raise UsageError(f"{file}: unknown attribute {name!r}.{did_you_mean(name, (a.name for a in attributes))}")
         attributes[index], lookup = _merged_attribute(attributes[index], merges, file)
         levels[:, index] = lookup[levels[:, index]]
     return replace(survey, attributes=tuple(attributes), levels=levels)
@@ -220,7 +219,7 @@ def _merged_attribute(attribute: Attribute, merges: Any, file: Path) -> tuple[At
                 raise InputDataError(f"{file}: level {old!r} of {attribute.name} is merged twice.")
             target[old] = AttributeLevel(str(new), phrase=details.get("phrase"), role=cast("Role | None", details.get("role")))
     merged: list[AttributeLevel] = []
-    # The extra entry at the end is where the unknown level -1 looks itself up.
+    # Index -1, the unknown level, reads the extra last entry.
     lookup = np.full(len(labels) + 1, -1, dtype=np.int16)
     for position, level in enumerate(attribute.levels):
         new_level = target.get(level.label, level)
@@ -233,5 +232,5 @@ def _merged_attribute(attribute: Attribute, merges: Any, file: Path) -> tuple[At
 
 
 def n_eff_of(survey: Survey) -> float:
-    """Kish effective size of the whole survey."""
+    """Return the Kish effective sample size of the whole survey."""
     return kish_n_eff(survey.weight) if survey.weight is not None else float(survey.respondents)

@@ -1,4 +1,4 @@
-"""The data set on disk: aggregates only, never a respondent's row. Written by `build`, read by everything after it."""
+"""The data set on disk: schemas, reading and writing. It holds aggregates only, never respondents' rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from valuestrata.survey.codebook import Missing
 
 FORMAT = "valuestrata-dataset-2"
 MISSING_CLASSES = tuple(kind.key for kind in Missing)
-# Behind the name of a scheme: training gold of half A, test gold of half B. It has no rows of its own on disk.
+# Suffix of a scheme: training gold from half A, test gold from half B. It reuses the rows of the scheme.
 DISJOINT = "+disjoint"
 PARTS = ("train", "validation", "test")
 SCHEMES = ("paper", "unseen-level", "unseen-item", "unseen-both", "transfer")
@@ -33,18 +33,18 @@ ITEMS = Schema(
         "labels": Column(pl.List(pl.String), "labels, same order"),
         "question": Column(pl.String, "closed question"),
         "open_question": Column(pl.String, "open question, or null"),
-        "wording_source": Column(pl.String, "who worded it: valuestrata, drafted or overlay"),
+        "wording_source": Column(pl.String, "source of the wording: valuestrata, drafted or overlay"),
     },
 )
 
-# After these come one column an attribute: the level's label, null where the stratum does not use the attribute.
+# Followed by one column per attribute: the level's label, null if the stratum does not use the attribute.
 SUBGROUPS = Schema(
     "subgroups.parquet",
     {
         "subgroup": Column(pl.String, "id: {stratum}_{Level}[_{Level}]"),
-        "stratum": Column(pl.String, "set of attributes, `all` for everyone"),
+        "stratum": Column(pl.String, "set of attributes; `all` for the nation"),
         "n": Column(pl.Int64, "respondents"),
-        "n_eff": Column(pl.Float64, "Kish effective respondents"),
+        "n_eff": Column(pl.Float64, "Kish effective sample size"),
     },
 )
 
@@ -54,7 +54,7 @@ GOLD = Schema(
         "pair_id": Column(pl.String, "{item}_{subgroup}"),
         "item": Column(pl.String, "item id"),
         "subgroup": Column(pl.String, "subgroup id"),
-        "half": Column(pl.String, "all, A or B: respondents halved once by seed"),
+        "half": Column(pl.String, "all, A or B: a random division of the respondents"),
         "n": Column(pl.Int64, "valid answers"),
         "n_eff": Column(pl.Float64, "Kish effective valid answers"),
         "counts_raw": Column(pl.List(pl.Int64), "answers by code, scale order"),
@@ -63,7 +63,7 @@ GOLD = Schema(
         "mode": Column(pl.Int32, "lowest code among `modes`"),
         "modes": Column(pl.List(pl.Int32), "codes that share the largest weighted count"),
         "mode_share": Column(pl.Float64, "share of the mode"),
-        "p_mode": Column(pl.List(pl.Float64), "chance of each code to be the mode in a redraw, ties shared"),
+        "p_mode": Column(pl.List(pl.Float64), "share of joint redraws in which each code is the mode, ties shared"),
         "margin": Column(pl.Float64, "largest share minus second largest"),
         "entropy": Column(pl.Float64, "entropy of shares, bits"),
         "ceiling_oracle": Column(pl.Float64, "max p_mode"),
@@ -74,7 +74,7 @@ GOLD = Schema(
         "flag": Column(pl.String, "`small` for 30 to 59 valid answers, else null"),
         "missing": Column(
             pl.Struct(dict.fromkeys(MISSING_CLASSES, pl.Int64)),
-            "respondents without an answer, by class",
+            "respondents without a valid answer, by class",
         ),
     },
 )
@@ -83,12 +83,12 @@ MODE_DRAWS = Schema(
     "mode_draws.parquet",
     {
         "pair_id": Column(pl.String, "{item}_{subgroup}"),
-        "half": Column(pl.String, "all, A or B; a half without answers has no row, as in gold"),
+        "half": Column(pl.String, "all, A or B; a half without valid answers has no row"),
         "draws": Column(pl.List(pl.Int8), "option index of the mode in each joint redraw of all respondents"),
         "share_se": Column(pl.List(pl.Float64), "standard deviation over redraws of each share"),
         "share_draws": Column(
             pl.List(pl.Int8),
-            "shares of the first redraws, draw by draw, in 1/32 of share_se from the gold share (`gold.unpack_share_draws`)",
+            "shares in the first redraws, as steps of share_se / 32 from the gold share (`gold.unpack_share_draws`)",
         ),
     },
 )
@@ -112,8 +112,8 @@ LEAKAGE = Schema(
         "pair_id": Column(pl.String, "test pair"),
         "scheme": Column(pl.String, "scheme"),
         "fold": Column(pl.Int32, "fold"),
-        "trained_parents": Column(pl.List(pl.String), "trained subgroups that contain the test subgroup; none where nothing trains"),
-        "shared_respondents": Column(pl.Float64, "share of its respondents who stand behind trained gold of the same item"),
+        "trained_parents": Column(pl.List(pl.String), "training subgroups that contain the test subgroup"),
+        "shared_respondents": Column(pl.Float64, "share of its respondents who also contribute to training gold of the same item"),
     },
 )
 
@@ -141,14 +141,14 @@ TABLES: Mapping[str, Schema] = {
 
 @dataclass(frozen=True)
 class Dataset:
-    """One survey's subgroup ground truth.
+    """Subgroup ground truth of one survey.
 
     Attributes:
         meta: the document of `dataset.json`: survey, codebook, source, settings, seeds, counts, place, attributes
             (each with name, short, title, role and levels: label, phrase, role), shareable, versions.
         items, subgroups, gold, mode_draws, splits, leakage, landscape: frames of the schemas above.
-        joint: one row a full attribute cell: a column an attribute, `n`, `weight` (no answers).
-        path: the folder it was read from, or None when it was just built.
+        joint: one row per combination of all attributes: a column per attribute, `n`, `weight` (no answers).
+        path: the folder it was read from; None if it has not been written.
     """
 
     meta: Mapping[str, Any]
@@ -169,7 +169,7 @@ class Dataset:
 
     @property
     def fingerprint(self) -> str:
-        """Hash that a run carries, so that it cannot be scored against another data set."""
+        """Hash of the data set. Runs store it, which prevents scoring them against another data set."""
         return str(self.meta["fingerprint"])
 
     @cached_property
@@ -185,12 +185,12 @@ class Dataset:
     def part(self, scheme: str, part: str, fold: int | None = None) -> pl.DataFrame:
         """Return the pairs of one part of a split scheme (`all` for every part): pair_id, item, subgroup, fold, part.
 
-        `SCHEME+disjoint` has the rows of its base scheme; whose gold they stand for is said by `half_of`. A pair may
-        stand in several folds, and be a test pair in more than one of them.
+        `SCHEME+disjoint` has the rows of its base scheme; `half_of` gives the half whose gold applies. A pair may
+        occur in several folds, and may be a test pair in more than one.
 
         Raises:
             UsageError: a part, a scheme or a fold that does not exist.
-            InputDataError: a scheme that the survey does not admit, with the reason.
+            InputDataError: a scheme that cannot be built from this survey, with the reason.
         """
         if part not in (*PARTS, "all"):
             raise UsageError(f"There is no part {part!r} of a split.{did_you_mean(part, (*PARTS, 'all'))}")
@@ -198,7 +198,7 @@ class Dataset:
         if rows.is_empty():
             raise self._no_scheme(scheme)
         if fold is not None and fold not in (folds := rows["fold"].unique().sort().to_list()):
-            raise UsageError(f"Split {scheme!r} has no fold {fold}; its folds: {', '.join(map(str, folds))}.")
+            raise UsageError(f"Split {scheme!r} has no fold {fold}. Available folds: {', '.join(map(str, folds))}.")
         if part != "all":
             rows = rows.filter(pl.col("part") == part)
         if fold is not None:
@@ -206,14 +206,14 @@ class Dataset:
         return rows.select("pair_id", "item", "subgroup", "fold", "part")
 
     def scored_pairs(self, scheme: str, part: str, fold: int | None = None) -> pl.DataFrame:
-        """Return the rows of `part`, each pair once, and the `half` whose gold it is scored against.
+        """Return the rows of `part`, each pair once, with the `half` whose gold it is scored against.
 
-        A pair of several folds is the test pair it once was, where it was one.
+        A pair that occurs in several folds counts as a test pair if it is one in any fold.
 
         Raises:
             UsageError, InputDataError: as for `part`.
         """
-        # `test` sorts first of the parts.
+        # Alphabetically, `test` is the first part.
         pairs = self.part(scheme, part, fold).sort("part", maintain_order=True).unique("pair_id", keep="first", maintain_order=True)
         halves = {name: half_of(scheme, name) for name in PARTS}
         return pairs.with_columns(pl.col("part").replace_strict(halves, return_dtype=pl.String).alias("half"))
@@ -223,7 +223,7 @@ class Dataset:
 
         Raises:
             UsageError: a scheme that does not exist.
-            InputDataError: a scheme that the survey does not admit, with the reason.
+            InputDataError: a scheme that cannot be built from this survey, with the reason.
         """
         found: Mapping[str, Any] = self.meta.get("splits", {}).get(scheme.removesuffix(DISJOINT), {})
         if "folds" not in found:
@@ -232,52 +232,52 @@ class Dataset:
 
     @property
     def remarks(self) -> list[str]:
-        """What the survey did not admit, and why: strata without pairs, attributes of one level, splits; what to know of splits."""
+        """Notes on what could not be built, with reasons (strata, splits), and on splits that need care."""
         noted: dict[str, list[str]] = {}
         for row in self.meta.get("strata", ()):
             if row["note"]:
                 noted.setdefault(row["note"], []).append(row["stratum"])
         strata = [f"{'Strata' if len(names) > 1 else 'Stratum'} {', '.join(names)}: {note}." for note, names in noted.items()]
         about: Mapping[str, Mapping[str, Any]] = self.meta.get("splits", {})
-        refused = [f"No split {name}: {its['refused']}" for name, its in about.items() if "refused" in its]
+        refused = [f"Split {name} is not available: {its['refused']}" for name, its in about.items() if "refused" in its]
         return strata + refused + [f"Split {name}: {its['note']}" for name, its in about.items() if "note" in its]
 
     def _no_scheme(self, scheme: str) -> UsageError | InputDataError:
-        """Return the error of a scheme without pairs: the caller's, where no data set has one of that name, else the survey's."""
+        """Return a UsageError for an unknown scheme, an InputDataError for one that this data set lacks."""
         where = self.path or "the data set"
         built = self.splits["scheme"].unique(maintain_order=True).to_list()
-        held = f"{', '.join(built)}, each also with {DISJOINT}" if built else "none"
+        held = f"{', '.join(built)}, each also with the suffix {DISJOINT}" if built else "none"
         base = scheme.removesuffix(DISJOINT)
         if base not in SCHEMES:
             names = [*SCHEMES, *(name + DISJOINT for name in SCHEMES)]
             return UsageError(f"There is no split {scheme!r}.{did_you_mean(scheme, names)} Splits of {where}: {held}.")
         reason = self.meta.get("splits", {}).get(base, {}).get("refused")
-        return InputDataError(f"{where}: it has no split {scheme!r}. {reason or f'Splits built: {held}.'}")
+        return InputDataError(f"{where}: the split {scheme!r} is not available. {reason or f'Available splits: {held}.'}")
 
 
 def half_of(split: str, part: str) -> Literal["all", "A", "B"]:
-    """Return whose gold a part of a split stands for: everybody's, or under `SCHEME+disjoint` that of one half.
+    """Return the half of the respondents whose gold a part of a split uses.
 
     Args:
-        split: name of a scheme. part: train, validation or test (that of a pair, never `all`).
+        split: name of a scheme. part: train, validation or test; not `all`.
 
     Returns:
         `all` without the suffix; with it `B` for test and `A` for train and validation.
 
     Raises:
-        UsageError: another part; of several parts together the gold would come from both halves.
+        UsageError: another part.
     """
     if part not in PARTS:
-        raise UsageError(f"Gold of part {part!r} of split {split!r}: expected one of {', '.join(PARTS)}.")
+        raise UsageError(f"part={part!r} of split {split!r}: expected one of {', '.join(PARTS)}.")
     if not split.endswith(DISJOINT):
         return "all"
     return "B" if part == "test" else "A"
 
 
 def write_dataset(dataset: Dataset, path: Path) -> None:
-    """Write a data set folder, whole or not at all. An existing data set there is replaced; any other folder is refused."""
+    """Write a data set folder atomically. It replaces an existing data set; any other non-empty folder is refused."""
     if path.exists() and not (path / "dataset.json").is_file() and (not path.is_dir() or any(path.iterdir())):
-        raise InputDataError(f"{path}: exists and is not a valuestrata data set; choose another place for it with -o.")
+        raise InputDataError(f"{path}: exists and is not a valuestrata data set; choose another folder with -o.")
     with folder_written_beside(path) as folder:
         for name, schema in TABLES.items():
             write_parquet(folder / f"{name}.parquet", schema.check(getattr(dataset, name), name))
@@ -289,11 +289,11 @@ def load_dataset(path: str | Path) -> Dataset:
     """Read a data set folder.
 
     Raises:
-        InputDataError: no data set there, one of another format, or a table that is absent or broken.
+        InputDataError: no data set, another format, or a missing or damaged table.
     """
     folder = Path(path)
     if not (folder / "dataset.json").is_file():
-        raise InputDataError(f"{folder}: no data set here (dataset.json is missing). Make one with: valuestrata build FILE -o {folder}")
+        raise InputDataError(f"{folder}: not a data set (dataset.json is missing). Create one with: valuestrata build FILE -o {folder}")
     meta = read_json(folder / "dataset.json")
     if meta.get("format") != FORMAT:
         raise InputDataError(f"{folder / 'dataset.json'}: format {meta.get('format')!r}, expected {FORMAT!r}; build the data set again.")
@@ -305,9 +305,9 @@ def load_dataset(path: str | Path) -> Dataset:
 
 
 def refuse_other_survey(path: Path, survey: str) -> None:
-    """Raise InputDataError when a data set already stands at `path` and belongs to another survey."""
+    """Raise InputDataError if `path` already holds a data set of another survey."""
     if not (path / "dataset.json").is_file():
         return
     found = read_json(path / "dataset.json").get("survey", {}).get("name")
     if found != survey:
-        raise InputDataError(f"{path}: holds a data set of {found!r}, not of {survey!r}; choose another folder with -o.")
+        raise InputDataError(f"{path}: contains a data set of the survey {found!r}, not {survey!r}; choose another folder with -o.")

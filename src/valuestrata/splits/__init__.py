@@ -1,4 +1,4 @@
-"""Which pairs train and which test, and how much of a test pair's answers stands behind trained gold."""
+"""Splits: training, validation and test pairs, and the leakage between them."""
 
 from valuestrata.dataset.tables import SCHEMES
 from valuestrata.splits.leakage import leakage_report, measure_leakage

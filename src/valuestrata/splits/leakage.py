@@ -1,4 +1,4 @@
-"""How many of a test pair's people stand behind trained gold."""
+"""Leakage: respondents of test pairs who also contribute to training gold."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ LEAKAGE_REPORT = Schema(
     "leakage report",
     {
         "scheme": Column(pl.String, "split scheme, with and without +disjoint"),
-        "folds": Column(pl.Int64, "folds; null where the scheme could not be built"),
+        "folds": Column(pl.Int64, "folds; null if the scheme is not available"),
         "train": Column(pl.Int64, "training pairs, mean of the folds"),
         "validation": Column(pl.Int64, "validation pairs, mean of the folds"),
         "test": Column(pl.Int64, "test pairs, mean of the folds"),
-        "test_pairs": Column(pl.Int64, "test pairs of all folds, a pair counted in each fold that tests it"),
+        "test_pairs": Column(pl.Int64, "test pairs of all folds; a pair counts once per fold"),
         "with_trained_parents": Column(
-            pl.Float64, "share of them whose subgroup lies in a trained one, same item; null where not built, as in the next two"
+            pl.Float64, "share of test pairs whose subgroup is part of a training subgroup of the same item"
         ),
-        "shared_mean": Column(pl.Float64, "mean share of a test pair's respondents behind trained gold of its item"),
+        "shared_mean": Column(pl.Float64, "mean share of a test pair's respondents who contribute to training gold of its item"),
         "shared_max": Column(pl.Float64, "the largest such share"),
         "note": Column(
-            pl.String, "why it could not be built, or what to know of it and which folds it lacks; else null, as under +disjoint"
+            pl.String, "why the scheme is not available, caveats and missing folds; else null"
         ),
     },
 )
@@ -41,14 +41,14 @@ def measure_leakage(
     item_ids: Sequence[str],
     valid_by_joint: NDArray[np.int64],
 ) -> pl.DataFrame:
-    """Return for every test pair the trained subgroups that contain it and the share of its people already trained on.
+    """Return, for every test pair, the training subgroups that contain it and the share of its respondents in training.
 
-    A respondent is trained on for an item when some training pair of that item has them in its subgroup. Subgroups are
-    unions of joint cells, so this is decided joint cell by joint cell. Where nothing trains (`transfer`) the share is 0.
+    A respondent is in training for an item if they belong to the subgroup of a training pair of that item. Subgroups are
+    unions of joint cells, so this is computed by joint cell. Without training pairs (`transfer`) the share is 0.
 
     Args:
         splits: SPLITS schema, one or more schemes and folds.
-        subgroup_ids, members: the subgroups and the joint cells each consists of.
+        subgroup_ids, members: subgroups and the joint cells of each.
         item_ids: the items, in the column order of `valid_by_joint`.
         valid_by_joint: valid answers, shape (joint cells, items).
     """
@@ -78,13 +78,12 @@ def measure_leakage(
 
 
 def leakage_report(dataset: Dataset) -> pl.DataFrame:
-    """Summarize what test pairs share with training pairs, a row a scheme and a row its `+disjoint` form, which has no note of its own.
+    """Summarise what test pairs share with training pairs: one row per scheme, and one for its `+disjoint` form.
 
-    Under `+disjoint` people are halved once, training gold is counted in half A and test gold in half B: nobody stands
-    behind both, whatever the subgroups.
+    Under `+disjoint`, training gold comes from half A of the respondents and test gold from half B, so nothing is shared.
 
     Returns:
-        LEAKAGE_REPORT schema, in the order of the schemes; one that the survey does not admit has a row with its reason.
+        LEAKAGE_REPORT schema. A scheme that is not available has a row with the reason.
     """
     described = dataset.meta.get("splits", {})
     built = dataset.splits["scheme"].unique(maintain_order=True).to_list()
@@ -105,20 +104,20 @@ def leakage_report(dataset: Dataset) -> pl.DataFrame:
         if (pairs["part"] == "train").any():
             rows.append(row | {"scheme": scheme + DISJOINT, "shared_mean": 0.0, "shared_max": 0.0, "note": None})
         else:
-            # Its halves keep nobody apart.
-            rows[-1]["note"] = "No pair of this data set trains; another wave or country does."
+            # Without training pairs there is no +disjoint form.
+            rows[-1]["note"] = "This data set has no training pairs; training uses another wave or country."
     return LEAKAGE_REPORT.frame(rows)
 
 
 def _note(about: Mapping[str, Any]) -> str | None:
-    """Return what `meta["splits"]` says of a scheme beside its folds, as sentences."""
+    """Return the note of a scheme and its missing folds, as text."""
     left_out: Mapping[str, str] = about.get("left_out", {})
     lacks = f"No fold for {by_reason(left_out)}." if left_out else None
     return " ".join(sentence for sentence in (about.get("note"), lacks) if sentence) or None
 
 
 def _names_where(chosen: NDArray[np.bool_], names: Sequence[str]) -> pl.Series:
-    """Return the names of the chosen columns of each row, as a list; empty where none is."""
+    """Return the names of the chosen columns of each row, as a list."""
     rows, columns = np.nonzero(chosen)
     flat = pl.DataFrame({"row": rows, "name": pl.Series(names, dtype=pl.String).gather(columns)})
     lists = flat.group_by("row", maintain_order=True).agg("name")
@@ -127,7 +126,7 @@ def _names_where(chosen: NDArray[np.bool_], names: Sequence[str]) -> pl.Series:
 
 
 def _containment(within: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return [p, s] = subgroup p contains subgroup s and is not s, from (joint cells x subgroups) membership."""
+    """Return a matrix: [p, s] is True if subgroup p contains subgroup s and p != s. `within`: (joint cells, subgroups)."""
     overlap = within.T @ within
     contains = overlap >= within.sum(axis=0)
     np.fill_diagonal(contains, val=False)

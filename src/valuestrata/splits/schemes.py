@@ -1,7 +1,6 @@
-"""The schemes: what a test pair of each has in common with the pairs that train, and what it has not.
+"""Split schemes: pure functions of pairs, subgroups or items, and a seed.
 
-Every scheme is a pure function of the pairs, their subgroups or items, and a seed. What cannot be made of a survey is
-returned as a sentence that says why, so that a data set can be built and can tell what it lacks.
+A scheme that cannot be built from a survey is returned with the reason, and the data set is built without it.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from valuestrata.survey.codebook import Attribute
 
 ITEM_FOLDS = 5
-# A country has hundreds of levels in some codebooks; a sentence names so many and counts the rest.
+# Messages list this many labels and count the rest: some codebooks have hundreds of levels.
 NAMED = 5
 
 Mask = NDArray[np.bool_]
@@ -25,12 +24,12 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Fold:
-    """One division of the pairs.
+    """One division of the pairs into training and test.
 
     Attributes:
-        label: what it holds out, in words.
-        held_out: the same for programs: {"attribute", "level"}, {"topics"}, {"items"} or nothing.
-        train, test: shape (pairs,), which pairs are on each side; a pair may be on neither, never on both.
+        label: what is held out, as text.
+        held_out: what is held out, as data: {"attribute", "level"}, {"topics"}, {"items"} or empty.
+        train, test: masks of shape (pairs,). A pair may be in neither, but not in both.
     """
 
     label: str
@@ -41,13 +40,14 @@ class Fold:
 
 @dataclass(frozen=True)
 class Scheme:
-    """A scheme as far as a survey admits it.
+    """A scheme, as far as the survey allows it.
 
     Attributes:
         name: `paper`, `unseen-level`, ...
-        folds: the folds, none where the scheme is refused.
-        left_out: label -> why, of folds that the survey does not admit.
-        note: what a reader of its scores must know. refused: why there is no fold; None where there are some.
+        folds: the folds; empty if the scheme is not available.
+        left_out: label -> reason, for folds that cannot be built.
+        note: a caveat for the interpretation of scores, or None.
+        refused: why the scheme is not available, or None.
     """
 
     name: str
@@ -58,25 +58,25 @@ class Scheme:
 
 
 def paper(pairs: pl.DataFrame, subgroups: pl.DataFrame, attributes: Sequence[Attribute]) -> Scheme:
-    """Split as arXiv 2604.12851 does: unseen combinations of seen levels.
+    """Split as in arXiv 2604.12851: unseen combinations of seen levels.
 
-    Train: single-attribute strata, and pair strata that contain the anchor (sex; without it the first attribute).
-    Test: the other pair strata. Larger strata take no part.
+    Train: single-attribute strata, and pair strata with the anchor (sex, or else the first attribute). Test: the other
+    pair strata. Strata of three attributes are not used.
 
     Args:
-        pairs: pair_id, item, subgroup of every gold pair. subgroups: SUBGROUPS schema and a column an attribute.
+        pairs: pair_id, item, subgroup of every gold pair. subgroups: SUBGROUPS schema with one column per attribute.
         attributes: the survey's attributes, in their order.
 
     Returns:
-        One fold; refused with fewer than three attributes, where no pair stratum is without the anchor. A note says it where
-        test pairs are no new combination, because one of their attributes has one level only.
+        One fold. Not available with fewer than three attributes. A note says if test pairs are not new combinations because
+        an attribute has a single level.
     """
     if len(attributes) < 3:
         found = ", ".join(a.name for a in attributes) or "none"
         return Scheme(
             "paper",
-            refused="The paper split needs at least three attributes (single ones and pairs with the anchor train, the other pairs "
-            f"test); this data set has {len(attributes)}: {found}. Build it with more attributes.",
+            refused="The paper split needs at least three attributes (it trains on single attributes and pairs with the anchor, and "
+            f"tests on the other pairs); this data set has {len(attributes)}: {found}. Build it with more attributes.",
         )
     names = [a.name for a in attributes]
     anchor = "sex" if "sex" in names else names[0]
@@ -89,14 +89,14 @@ def paper(pairs: pl.DataFrame, subgroups: pl.DataFrame, attributes: Sequence[Att
 
 
 def unseen_level(pairs: pl.DataFrame, subgroups: pl.DataFrame, attributes: Sequence[Attribute]) -> Scheme:
-    """Hold out one level of one attribute a fold, and every subgroup that contains it.
+    """Hold out one level of one attribute per fold, with every subgroup that contains it.
 
-    Everything else trains. A pair of two attributes tests in two folds. An attribute of which only one level has pairs is
-    no fold: nothing that trains would use the attribute, so that not a level but the attribute would be unseen.
+    Everything else is training. A pair of two attributes is a test pair in two folds. An attribute with a single level has no
+    fold: no training pair would use the attribute.
 
     Args:
-        pairs: pair_id, item, subgroup of every gold pair. subgroups: SUBGROUPS schema and a column an attribute.
-        attributes: the survey's attributes, in their order; folds come in the order of their levels.
+        pairs: pair_id, item, subgroup of every gold pair. subgroups: SUBGROUPS schema with one column per attribute.
+        attributes: the survey's attributes. Folds follow the order of their levels.
     """
     labels = _labels(pairs, subgroups, [a.name for a in attributes])
     folds: list[Fold] = []
@@ -107,7 +107,7 @@ def unseen_level(pairs: pl.DataFrame, subgroups: pl.DataFrame, attributes: Seque
         known = [level.label for level in attribute.levels]
         if len(present) == 1:
             left_out[f"{attribute.name} = {present.pop()}"] = (
-                f"no other level of {attribute.name} has pairs, so that nothing that trains would use the attribute"
+                f"no other level of {attribute.name} has pairs, so no training pair would use the attribute"
             )
         elif present:
             for level in known:
@@ -122,12 +122,12 @@ def unseen_level(pairs: pl.DataFrame, subgroups: pl.DataFrame, attributes: Seque
 
 
 def unseen_item(pairs: pl.DataFrame, items: pl.DataFrame, *, seed: int) -> Scheme:
-    """Hold out the items of some topics a fold, whoever is asked: five folds of about as many items each.
+    """Hold out items by topic, for all subgroups: five folds of about equal size.
 
-    With fewer than five topics single items are dealt instead, so that other items of a test item's topic train.
+    With fewer than five topics, single items are assigned to folds, so training includes other items of a test item's topic.
 
     Args:
-        pairs: pair_id, item, subgroup of every gold pair. items: ITEMS schema. seed: seed of the dealing.
+        pairs: pair_id, item, subgroup of every gold pair. items: ITEMS schema. seed: seed of the assignment to folds.
     """
     dealt, note = _deal_items(pairs, items, seed)
     folds = [Fold(label, held_out, ~test, test) for label, held_out, test in dealt]
@@ -135,16 +135,16 @@ def unseen_item(pairs: pl.DataFrame, items: pl.DataFrame, *, seed: int) -> Schem
 
 
 def unseen_both(pairs: pl.DataFrame, subgroups: pl.DataFrame, attributes: Sequence[Attribute], items: pl.DataFrame, *, seed: int) -> Scheme:
-    """Hold out items and combinations at once: the test items of `unseen-item` in the test subgroups of `paper`.
+    """Hold out items and combinations: the test items of `unseen-item` in the test subgroups of `paper`.
 
-    Train: the other items in the paper split's training subgroups. Pairs that share only one of the two take no part.
+    Train: the other items in the training subgroups of `paper`. The remaining pairs are not used.
 
     Args:
         pairs, subgroups, attributes: as for `paper`. items, seed: as for `unseen_item`.
     """
     of_paper = paper(pairs, subgroups, attributes)
     if of_paper.refused is not None:
-        return Scheme("unseen-both", refused=f"It takes its subgroups from the paper split, and there is none. {of_paper.refused}")
+        return Scheme("unseen-both", refused=f"It needs the subgroups of the paper split, which is not available. {of_paper.refused}")
     (by_subgroup,) = of_paper.folds
     dealt, note = _deal_items(pairs, items, seed)
     folds = [Fold(label, held_out, by_subgroup.train & ~test, by_subgroup.test & test) for label, held_out, test in dealt]
@@ -153,16 +153,16 @@ def unseen_both(pairs: pl.DataFrame, subgroups: pl.DataFrame, attributes: Sequen
 
 
 def transfer(pairs: pl.DataFrame) -> Scheme:
-    """Let every pair test; what trains is another data set (another wave or country), and never this one."""
+    """Make every pair a test pair. Training uses another data set (another wave or country)."""
     everything = np.ones(len(pairs), dtype=np.bool_)
-    return Scheme("transfer", (Fold("every pair; another data set trains", {}, ~everything, everything),))
+    return Scheme("transfer", (Fold("every pair; training uses another data set", {}, ~everything, everything),))
 
 
 def deal(sizes: Mapping[str, int], hands: int, *, seed: int) -> list[list[str]]:
-    """Deal named heaps to hands so that the hands hold about as much: largest first, each to the lightest hand so far.
+    """Divide named groups into `hands` bins of about equal total size.
 
-    Equal heaps come in an order drawn by `seed`. (Longest-processing-time rule: Graham 1969, the fullest hand holds at
-    most 4/3 of what the best dealing would give it.) Hands that got nothing are left out.
+    Largest group first, each to the smallest bin so far; groups of equal size in random order. This is the
+    longest-processing-time rule (Graham 1969): the largest bin has at most 4/3 of its optimal size. Empty bins are left out.
     """
     names = list(sizes)
     shuffled = [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
@@ -176,9 +176,9 @@ def deal(sizes: Mapping[str, int], hands: int, *, seed: int) -> list[list[str]]:
 
 
 def by_reason(reasons: Mapping[str, str]) -> str:
-    """Return label -> reason as one phrase, labels of the same reason together: `a, b: too small; c: nothing tests`.
+    """Return reasons as text, grouped by reason: `a, b: too small; c: no test pairs`.
 
-    Of the labels of one reason the first five are named and the others counted.
+    Lists the first five labels of each reason and counts the others.
     """
     together: dict[str, list[str]] = {}
     for label, reason in reasons.items():
@@ -192,7 +192,7 @@ def _first(labels: Sequence[str]) -> str:
 
 
 def _deal_items(pairs: pl.DataFrame, items: pl.DataFrame, seed: int) -> tuple[list[tuple[str, dict[str, Any], Mask]], str | None]:
-    """Return label, held_out and test mask of each fold, and the note where items were dealt instead of topics."""
+    """Return label, held_out and test mask of each fold, and a note if folds are by item instead of by topic."""
     asked = items.join(pairs.select("item").unique(), on="item", how="semi", maintain_order="left")
     topics = dict(asked.group_by("topic", maintain_order=True).len().iter_rows())
     by_topic = len(topics) >= ITEM_FOLDS
@@ -201,8 +201,8 @@ def _deal_items(pairs: pl.DataFrame, items: pl.DataFrame, seed: int) -> tuple[li
     note = (
         None
         if by_topic
-        else f"Folds by item, not by topic: the items with pairs have {count}, and five folds need as many. "
-        "Other items of a test item's topic train."
+        else f"Folds are by item, not by topic: the items with pairs have {count}, and five folds need five. "
+        "Training includes other items of a test item's topic."
     )
     column = pairs.join(asked, on="item", how="left", maintain_order="left")["topic"] if by_topic else pairs["item"]
     dealt = deal(sizes, ITEM_FOLDS, seed=seed)
@@ -211,14 +211,14 @@ def _deal_items(pairs: pl.DataFrame, items: pl.DataFrame, seed: int) -> tuple[li
 
 
 def _labels(pairs: pl.DataFrame, subgroups: pl.DataFrame, attributes: Iterable[str]) -> pl.DataFrame:
-    """Return for every pair the level of each attribute, null where its stratum does not use it."""
+    """Return the level of each attribute for every pair; null if its stratum does not use the attribute."""
     return pairs.select("subgroup").join(subgroups.select("subgroup", *attributes), on="subgroup", how="left", maintain_order="left")
 
 
 def _repeated(labels: pl.DataFrame, test: Mask) -> str | None:
-    """Return a note on test pairs that cross an attribute of one level, from the levels of all pairs (columns: attributes).
+    """Return a note on test pairs that cross an attribute with a single level, or None.
 
-    Such a cell holds the people of its other attribute's cell over again, as far as they are known to have that level.
+    Such a subgroup has the same respondents as the subgroup of its other attribute.
     """
     tested = labels.filter(pl.Series(test))
     single = {name: found.item() for name in labels.columns if len(found := labels[name].drop_nulls().unique()) == 1}
@@ -227,20 +227,20 @@ def _repeated(labels: pl.DataFrame, test: Mask) -> str | None:
         return None
     number = int(tested.select(pl.any_horizontal(pl.col(crossed).is_not_null())).to_series().sum())
     which = " and ".join(f"{name} ({single[name]})" for name in crossed)
-    return f"Only one level has pairs in {which}: {number} of {len(tested)} test pairs cross it, and are no new combination of levels."
+    return f"Only one level has pairs in {which}: {number} of {len(tested)} test pairs cross it and are not new combinations of levels."
 
 
 def _admitted(name: str, folds: Sequence[Fold], needs: str, left_out: Mapping[str, str] | None = None, note: str | None = None) -> Scheme:
-    """Return the scheme of the folds with two sides; refused, with the reasons, where none has."""
+    """Return the scheme with the folds that have training and test pairs; not available, with reasons, if there are none."""
     reasons = dict(left_out or {})
     kept: list[Fold] = []
     for fold in folds:
-        empty = [side for side, mask in (("trains", fold.train), ("tests", fold.test)) if not mask.any()]
+        empty = [side for side, mask in (("training", fold.train), ("test", fold.test)) if not mask.any()]
         if empty:
-            reasons[fold.label] = f"nothing {' and nothing '.join(empty)}"
+            reasons[fold.label] = f"no {' and no '.join(empty)} pairs"
         else:
             kept.append(fold)
     if kept:
         return Scheme(name, tuple(kept), reasons, note)
     why = by_reason(reasons) or "no pair was built"
-    return Scheme(name, left_out=reasons, refused=f"No fold of {name} has both a training and a test side ({why}); {needs}.")
+    return Scheme(name, left_out=reasons, refused=f"No fold of {name} has both training and test pairs ({why}); {needs}.")

@@ -1,4 +1,4 @@
-"""All schemes of a survey as one table, with their validation pairs, and what dataset.json says of them."""
+"""The table of all splits, and their description in dataset.json."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from valuestrata.splits.schemes import Fold, Mask, Scheme, paper, transfer, unse
 from valuestrata.survey.codebook import Attribute
 
 VALIDATION_PAIRS = 500
-# A tenth at most: in a small survey 500 pairs would take most of the training set.
+# An upper limit: in a small survey 500 pairs would be most of the training pairs.
 VALIDATION_SHARE = 0.1
 
 
 def make_splits(
     pairs: pl.DataFrame, subgroups: pl.DataFrame, items: pl.DataFrame, attributes: Sequence[Attribute], *, seed: int
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """Return the rows of every scheme that the survey admits, and a description of all of them.
+    """Return the rows of every available scheme, and a description of all schemes.
 
-    In each fold 500 training pairs (at most a tenth of them) become validation pairs.
+    In each fold, 500 training pairs (at most a tenth of them) become validation pairs.
 
     Args:
-        pairs: pair_id, item, subgroup of every gold pair. subgroups: SUBGROUPS schema and a column an attribute.
+        pairs: pair_id, item, subgroup of every gold pair. subgroups: SUBGROUPS schema with one column per attribute.
         items: ITEMS schema. attributes: the survey's attributes, in their order.
-        seed: seed of the dealing of items to folds and of the validation draws.
+        seed: seed of the assignment of items to folds and of the validation pairs.
 
     Returns:
-        SPLITS rows, and scheme -> {folds (labels), held_out, pairs (a count of parts a fold), left_out, note} or
+        SPLITS rows, and scheme -> {folds (labels), held_out, pairs (counts by part and fold), left_out, note} or
         {refused, left_out}.
     """
     schemes = (

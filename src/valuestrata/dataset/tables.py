@@ -246,7 +246,7 @@ class Dataset:
         """Return a UsageError for an unknown scheme, an InputDataError for one that this data set lacks."""
         where = self.path or "the data set"
         built = self.splits["scheme"].unique(maintain_order=True).to_list()
-        held = f"{', '.join(built)}, each also with the suffix {DISJOINT}" if built else "none"
+        held = f"{', '.join(built)}, each also with {DISJOINT}" if built else "none"
         base = scheme.removesuffix(DISJOINT)
         if base not in SCHEMES:
             names = [*SCHEMES, *(name + DISJOINT for name in SCHEMES)]

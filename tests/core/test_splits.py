@@ -343,7 +343,9 @@ def test_a_user_who_asks_for_what_is_not_there_is_told_why(tmp_path):
     write_dataset(build(random_survey(100, 4, attributes=2), LOOSE), tmp_path / "two")
     two = load_dataset(tmp_path / "two")
     for scheme in ("paper", "paper+disjoint", "unseen-both"):
-        with pytest.raises(InputDataError, match=rf"two: the split '{scheme.replace('+', '[+]')}' is not available.*at least three attributes"):
+        with pytest.raises(
+            InputDataError, match=rf"two: the split '{scheme.replace('+', '[+]')}' is not available.*at least three attributes"
+        ):
             two.part(scheme, "test")
         with pytest.raises(InputDataError, match="at least three attributes"):
             two.fold_labels(scheme)

@@ -22,14 +22,10 @@ LEAKAGE_REPORT = Schema(
         "validation": Column(pl.Int64, "validation pairs, mean of the folds"),
         "test": Column(pl.Int64, "test pairs, mean of the folds"),
         "test_pairs": Column(pl.Int64, "test pairs of all folds; a pair counts once per fold"),
-        "with_trained_parents": Column(
-            pl.Float64, "share of test pairs whose subgroup is part of a training subgroup of the same item"
-        ),
+        "with_trained_parents": Column(pl.Float64, "share of test pairs whose subgroup is part of a training subgroup of the same item"),
         "shared_mean": Column(pl.Float64, "mean share of a test pair's respondents who contribute to training gold of its item"),
         "shared_max": Column(pl.Float64, "the largest such share"),
-        "note": Column(
-            pl.String, "why the scheme is not available, caveats and missing folds; else null"
-        ),
+        "note": Column(pl.String, "why the scheme is not available, caveats and missing folds; else null"),
     },
 )
 

@@ -138,7 +138,7 @@ def test_failures_are_counted_by_kind_and_asked_again(asked, server, tmp_path):
         (["--extra", "{"], "not JSON"),
         (["--extra", "[1]"], "JSON object"),
         (["--shard", "0/3"], "count from 1"),
-        (["--shard", "1/3", "--batch-out"], "cannot go together"),
+        (["--shard", "1/3", "--batch-out"], "cannot be used together"),
         (["--on", "dask"], "ray"),
         (["--orders", "balanced:1"], "balanced"),
         (["--paraphrases", "9"], "9"),

@@ -19,14 +19,16 @@ from valuestrata.responses.distributed import ray_run as onray
 from valuestrata.responses.distributed import ray_worker as rayworker
 from valuestrata.responses.distributed import worker_store as workerstore
 from valuestrata.responses.distributed.ray_run import ask_on_ray
-from valuestrata.responses.distributed.ray_worker import DescribedControl, Work, Worker, describe
+from valuestrata.responses.distributed.ray_worker import DescribedControl, Worker, WorkerSetup, describe
 from valuestrata.responses.distributed.worker_store import Known, files_of_workers, gather, merge, new_store, recover
 from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.responses.run.store import FILE, Store, read_store
 
 
 def work_for(dataset, out, model, said=None):
-    return Work(dataset, "hf:x", ModelSettings(), out, labels_of(dataset), said or {"name": model.name, **as_json(model)}, lambda *_: model)
+    return WorkerSetup(
+        dataset, "hf:x", ModelSettings(), out, labels_of(dataset), said or {"name": model.name, **as_json(model)}, lambda *_: model
+    )
 
 
 def as_json(model):
@@ -278,7 +280,7 @@ def test_calls_that_make_no_sense_are_refused_before_ray_starts(handmade, tmp_pa
 
 def test_an_error_with_arguments_of_its_own_survives_the_way(handmade, tmp_path):
     settings = ModelSettings(extra={"missing": "nolib"})
-    work = Work(handmade, "hf:x", settings, tmp_path, {}, None, make_failing)
+    work = WorkerSetup(handmade, "hf:x", settings, tmp_path, {}, None, make_failing)
     with pytest.raises(UsageError, match="nolib") as told:
         describe(work)
     assert type(told.value) is UsageError

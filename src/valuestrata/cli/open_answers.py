@@ -12,9 +12,9 @@ import typer
 from valuestrata.cli.judge_validity import code_, sample_, validity_
 from valuestrata.cli.open_report import open_report_
 from valuestrata.cli.open_texts import texts_
-from valuestrata.cli.options import MODEL_HELP, AsJson, DatasetFolder, Fold, Items, Part, Split, Strata
+from valuestrata.cli.options import MODEL_HELP, AsJson, DatasetFolder, Fold, Items, Part, Samples, Split, Strata, TemplateName
 from valuestrata.cli.output import asked, exit_if_failed, planned, print_json, print_table, say, tells_what_is_kept, words
-from valuestrata.cli.shared_options import calls_a_model, limits_of, settings_of
+from valuestrata.cli.shared_options import ask_or_estimate, calls_a_model, limits_of, settings_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -67,10 +67,8 @@ def open_ask_(
         int | None, typer.Option("--pairs-per-item", min=1, metavar="N", help="A seeded sample of N pairs an item, spread over strata.")
     ] = None,
     pairs_seed: Annotated[int, typer.Option("--pairs-seed", help="Seed of that sample.")] = 0,
-    template: Annotated[
-        str, typer.Option("--template", help="default, second-person, third-person, item-first or a YAML file.")
-    ] = "default",
-    samples: Annotated[int, typer.Option("--samples", min=1, help="Answers to each question.")] = 1,
+    template: TemplateName = "default",
+    samples: Samples = 1,
     as_json: AsJson = False,
     **options: Any,
 ) -> None:
@@ -79,8 +77,6 @@ def open_ask_(
     from valuestrata.openended.ask import plan_open
     from valuestrata.respondents.base import OPEN_TOKENS
     from valuestrata.respondents.models import make_respondent
-    from valuestrata.responses.ask.estimate import estimate_run
-    from valuestrata.responses.ask.loop import ask_planned
 
     data = load_dataset(dataset)
     plan = plan_open(
@@ -102,13 +98,7 @@ def open_ask_(
     # Said outright, so that the run records how long an answer may be.
     settings = settings_of(options, max_new_tokens=OPEN_TOKENS)
     respondent = make_respondent(model, data, split=split, fold=fold, settings=settings, calls=not options["dry_run"])
-    if options["dry_run"]:
-        planned(estimate_run(plan.dataset, respondent, output, plan.asking), as_json)
-        return
-    with tells_what_is_kept(output):
-        result = ask_planned(plan.dataset, respondent, output, plan.asking, **limits_of(options))
-    asked(result, as_json)
-    exit_if_failed(result.failed, result.failures)
+    ask_or_estimate(plan.dataset, respondent, output, plan.asking, options, as_json=as_json)
 
 
 @calls_a_model()

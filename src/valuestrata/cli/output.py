@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from valuestrata.dataset.tables import Dataset
     from valuestrata.responses.ask.estimate import DryRun
     from valuestrata.responses.ask.loop import AskResult
-    from valuestrata.responses.batch.requests import Collected as CollectedBatch
-    from valuestrata.responses.distributed.collect import Collected as CollectedShards
+    from valuestrata.responses.batch.requests import CollectedBatch
+    from valuestrata.responses.distributed.collect import CollectedShards
     from valuestrata.responses.run.folder import Run
 
 

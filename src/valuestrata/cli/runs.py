@@ -1,4 +1,4 @@
-"""Commands that make runs of what was answered elsewhere."""
+"""The commands `import` and `collect`."""
 
 from __future__ import annotations
 
@@ -7,43 +7,41 @@ from typing import Annotated
 
 import typer
 
-from valuestrata.cli.options import AsJson, DatasetFolder
+from valuestrata.cli.options import AsJson, DatasetFolder, RunOutput
 from valuestrata.cli.output import collected, exit_if_failed, print_json, say
+from valuestrata.cli.shared_options import report_batch
 from valuestrata.errors import RunFailedError, UsageError
 
 
 def import_(
     dataset: DatasetFolder,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Outputs with custom_id and response (CSV, JSONL, JSON, Parquet).")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run.")],
+    output: RunOutput,
     numbers: Annotated[
         str,
         typer.Option(
             "--numbers",
-            help="What a number in a response is: code, or position on the list of options from 1 up. "
-            "With code, too, it is the position for an item some of whose codes are negative.",
+            help="Meaning of a number in a response: scale code, or position in the list of options (from 1). "
+            "Items with negative codes always use the position.",
         ),
     ] = "code",
-    name: Annotated[str | None, typer.Option("--name", help="Name of the run; the folder's if left out.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name of the run; default the folder name.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take published or foreign outputs as a run, or what a provider gave back for the batch files of one."""
+    """Import published or external outputs as a run, or a provider's outputs for the batch files of a run."""
     from valuestrata.dataset.tables import load_dataset
     from valuestrata.responses.batch.folder import is_batch_run
     from valuestrata.responses.import_runs import import_run
 
     if is_batch_run(output):
         if numbers != "code" or name is not None:
-            raise UsageError(f"{output} has batch files, whose answers say what they mean: leave --numbers and --name out.")
+            raise UsageError(f"{output} has batch files, which record what a number means; leave out --numbers and --name.")
         from valuestrata.responses.batch.requests import collect_batch
 
         found = collect_batch(load_dataset(dataset), output, [file])
-        for remark in found.remarks:
-            say(remark)
-        collected(found, as_json)
-        exit_if_failed(found.counts["failed"], found.failures)
+        report_batch(found, as_json)
         if not any(found.counts.values()):
-            raise RunFailedError(f"{output}: nothing of the batch was answered; ask or batch it again.")
+            raise RunFailedError(f"{output}: the batch contains no answer; ask again or write a new batch.")
         return
     if numbers not in ("code", "position"):
         raise UsageError(f"--numbers is 'code' or 'position', not {numbers!r}.")
@@ -55,16 +53,16 @@ def import_(
     else:
         print(f"{output}: " + ", ".join(f"{number:,} {status}" for status, number in result.counts.items()) + ".")
         if result.unknown:
-            print(f"{result.unknown:,} rows have a custom_id that this data set does not know.")
+            print(f"{result.unknown:,} rows have a custom_id that is not in this data set.")
     if result.counts["failed"] == sum(result.counts.values()):
-        raise RunFailedError(f"{file}: all of its {result.counts['failed']:,} outputs are of calls that failed.")
+        raise RunFailedError(f"{file}: all {result.counts['failed']:,} outputs come from failed calls.")
 
 
 def collect(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder given to `ask --shard I/N -o RUN`.")],
     as_json: AsJson = False,
 ) -> None:
-    """Join the shards of a run, once all are there and finished."""
+    """Join the shards of a run once all have finished."""
     from valuestrata.responses.distributed.collect import collect as join_shards
 
     found = join_shards(run)

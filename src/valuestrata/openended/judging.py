@@ -15,7 +15,7 @@ from valuestrata.files import write_parquet
 from valuestrata.openended.open_runs import Contestant, check_judge
 from valuestrata.prompts.prompt import Elicitation
 from valuestrata.respondents.base import Respondent, SupportsElicitationCheck, SupportsVersions
-from valuestrata.responses.ask.loop import AskResult, Work, ask_prompts
+from valuestrata.responses.ask.loop import AskJob, AskResult, ask_prompts
 from valuestrata.responses.run.folder import new_meta
 
 
@@ -71,7 +71,7 @@ def ask_judge(
     judge: Respondent,
     folder: Path,
     meta: Mapping[str, Any],
-    work: Work,
+    work: AskJob,
     table: Path,
     rows: Callable[[], pl.DataFrame],
     *,

@@ -39,7 +39,7 @@ from valuestrata.prompts.persona import Persona, personas_of
 from valuestrata.prompts.prompt import Prompt
 from valuestrata.respondents.base import Answer, Respondent
 from valuestrata.responses.ask.estimate import DryRun, estimate_prompts
-from valuestrata.responses.ask.loop import AskResult, Work
+from valuestrata.responses.ask.loop import AskJob, AskResult
 from valuestrata.responses.parse.read import row_of
 from valuestrata.responses.run.folder import Run, load_run
 
@@ -216,7 +216,7 @@ def open_judge(plan: JudgingPlan, out: str | Path, *, max_calls: int | None = No
     folder = Path(out)
     meta = named(plan.meta, folder)
     accept_added_answers(folder, meta, plan.all_prompts())
-    work = Work(plan.prompts, plan.planned, verdict_row, plan.rows_by_rule(), "judging by")
+    work = AskJob(plan.prompts, plan.planned, verdict_row, plan.rows_by_rule(), "judging by")
 
     def table() -> pl.DataFrame:
         return verdicts_of(load_run(folder, closed=False))

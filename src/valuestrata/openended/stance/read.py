@@ -35,7 +35,7 @@ from valuestrata.prompts.prompt import Prompt
 from valuestrata.prompts.question import Question, questions_of
 from valuestrata.respondents.base import Answer, Respondent, SupportsBudget
 from valuestrata.responses.ask.estimate import DryRun, estimate_prompts
-from valuestrata.responses.ask.loop import AskResult, Work
+from valuestrata.responses.ask.loop import AskJob, AskResult
 from valuestrata.responses.parse.read import row_of
 from valuestrata.responses.run.folder import RUN, Run, read_meta
 
@@ -162,7 +162,7 @@ def open_stance(plan: StancePlan, out: str | Path, *, max_calls: int | None = No
     _open_folder(folder, plan)
     meta = named(plan.meta, run_folder)
     accept_added_answers(run_folder, meta, plan.all_prompts(plan.elicitation))
-    work = Work(plan.prompts, plan.planned, plan.row_of, plan.silent_rows(), "reading by")
+    work = AskJob(plan.prompts, plan.planned, plan.row_of, plan.silent_rows(), "reading by")
 
     def table() -> pl.DataFrame:
         return stances_in(folder)

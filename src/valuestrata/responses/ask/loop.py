@@ -72,7 +72,7 @@ class AskResult:
 
 
 @dataclass(frozen=True)
-class Work:
+class AskJob:
     """What is asked of a respondent model, and how its answers become rows.
 
     Attributes:
@@ -188,7 +188,7 @@ def ask_planned(
     # Rendered once now: a template that does not fit is refused before a folder is made.
     asking.prompts(dataset, respondent)
     labels = labels_of(dataset)
-    work = Work(
+    work = AskJob(
         prompts=lambda: asking.prompts(dataset, respondent),
         planned=asking.planned,
         row_of=lambda answer: row_of(answer, labels[answer.prompt.item]),
@@ -202,7 +202,7 @@ def ask_prompts(
     respondent: Respondent,
     folder: Path,
     meta: dict[str, Any],
-    work: Work,
+    work: AskJob,
     *,
     max_calls: int | None = None,
     max_cost: float | None = None,
@@ -274,7 +274,7 @@ def _paid(respondent: Respondent, max_cost: float | None) -> SupportsBudget | No
     return respondent
 
 
-def _untried_first(work: Work, failed_before: set[str]) -> Iterator[Prompt]:
+def _untried_first(work: AskJob, failed_before: set[str]) -> Iterator[Prompt]:
     """Yield the prompts that failed earlier after all others: what a provider refuses must not keep the rest from being asked."""
     for prompt in work.prompts():
         if prompt.key not in failed_before:
@@ -302,7 +302,7 @@ def _chunks(prompts: Iterator[Prompt], store: Store, did: _Done, advance: Advanc
         yield chunk
 
 
-def _ask_chunk(respondent: Respondent, chunk: Mapping[str, Prompt], store: Store, work: Work, did: _Done, advance: Advance) -> None:
+def _ask_chunk(respondent: Respondent, chunk: Mapping[str, Prompt], store: Store, work: AskJob, did: _Done, advance: Advance) -> None:
     """Ask some prompts and store what comes back, as it comes."""
     did.asked += len(chunk)
     asked: dict[tuple[str, str], set[str]] = {}

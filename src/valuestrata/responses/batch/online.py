@@ -25,7 +25,7 @@ from valuestrata.respondents.hosted.batch.service import MayHaveHappenedError, S
 from valuestrata.respondents.hosted.respondent import HostedRespondent
 from valuestrata.responses.ask.plan import Asking
 from valuestrata.responses.batch.folder import BatchFile, BatchFolder
-from valuestrata.responses.batch.requests import Collected, checked_meta, collect_batch, hosted_of_run, write_batch
+from valuestrata.responses.batch.requests import CollectedBatch, checked_meta, collect_batch, hosted_of_run, write_batch
 from valuestrata.responses.run.folder import STORE
 from valuestrata.responses.run.store import Store
 
@@ -55,7 +55,7 @@ class _Account:
 
 def run_batch(
     dataset: Dataset, respondent: Respondent, out: str | Path, asking: Asking, *, every: float = EVERY, sleep: Sleep = time.sleep
-) -> Collected:
+) -> CollectedBatch:
     """Write what is not answered yet as batch files, hand them in, wait for them and collect them; called again, go on.
 
     Raises:
@@ -116,7 +116,7 @@ def poll(run: str | Path, *, every: float = EVERY, sleep: Sleep = time.sleep) ->
     return batch.files()
 
 
-def fetch(dataset: Dataset, run: str | Path, *, sleep: Sleep = time.sleep) -> Collected:
+def fetch(dataset: Dataset, run: str | Path, *, sleep: Sleep = time.sleep) -> CollectedBatch:
     """Fetch what the ended batches of a run gave back, and collect it.
 
     What came of a batch that expired, failed or was cancelled is kept; the rest stays to be asked.

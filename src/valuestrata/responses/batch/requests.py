@@ -29,7 +29,7 @@ from valuestrata.responses.run.folder import TABLE, counts_by_status, read_meta
 from valuestrata.responses.run.session import opened_run
 from valuestrata.responses.run.store import Store
 
-__all__ = ["Collected", "Written", "collect_batch", "is_batch_run", "open_keys", "write_batch"]
+__all__ = ["CollectedBatch", "Written", "collect_batch", "is_batch_run", "open_keys", "write_batch"]
 
 _NAMED = 5
 
@@ -54,7 +54,7 @@ class Written:
 
 
 @dataclass(frozen=True)
-class Collected:
+class CollectedBatch:
     """What came of collecting.
 
     Attributes:
@@ -140,7 +140,7 @@ def collect_batch(
     *,
     respondent: HostedRespondent | None = None,
     remarks: Iterable[str] = (),
-) -> Collected:
+) -> CollectedBatch:
     """Read what a provider gave back for a run's batch files into the run's store; the same outputs again change nothing.
 
     Args:
@@ -176,7 +176,7 @@ def collect_batch(
         )
     table = pl.read_parquet(folder / TABLE, columns=["status", "error"])
     waiting = len(batch.open_ids())
-    return Collected(
+    return CollectedBatch(
         run_dir=folder,
         stored=seen.stored,
         counts=counts_by_status(table),

@@ -32,7 +32,7 @@ _NAMED = 8
 
 
 @dataclass(frozen=True)
-class Collected:
+class CollectedShards:
     """What came of joining shards.
 
     Attributes:
@@ -71,7 +71,7 @@ class _Part:
         return self.run.meta["plan"]["shard"]
 
 
-def collect(out: str | Path) -> Collected:
+def collect(out: str | Path) -> CollectedShards:
     """Join the shards of a run: write its store, `responses.parquet` and `run.json` beside them. May be done again at any time.
 
     Failures do not stand in the way; they are counted, and a shard that is asked again may be collected again.
@@ -101,7 +101,7 @@ def collect(out: str | Path) -> Collected:
         usage = usage_of(table, store.cost_of_replaced())
     counts = counts_by_status(table)
     write_json(folder / RUN, {**meta, "counts": counts, "usage": usage})
-    return Collected(
+    return CollectedShards(
         run_dir=folder,
         shards=len(parts),
         pairs=table["pair_id"].n_unique(),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from valuestrata.responses.distributed.ray_cluster import processors_of_a_worker, told_plainly
-from valuestrata.responses.distributed.ray_worker import Work, Worker
+from valuestrata.responses.distributed.ray_worker import Worker, WorkerSetup
 from valuestrata.responses.distributed.worker_store import RAY
 
 ANSWERS = f"{RAY}/answers"
@@ -26,7 +26,7 @@ _SETTINGS: Mapping[str, Any] = {
 }
 
 
-def answer_files(files: Sequence[Path], work: Work, workers: int, gpus_per_worker: float) -> None:
+def answer_files(files: Sequence[Path], work: WorkerSetup, workers: int, gpus_per_worker: float) -> None:
     """Have every file of prompts answered. Meant to run as a task of the cluster: Ray Data does not work from outside one.
 
     Rows go to `ray/answers`, and which of them are done to `ray/done`, in the run's folder.

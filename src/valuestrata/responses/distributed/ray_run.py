@@ -38,7 +38,7 @@ from valuestrata.responses.ask.plan import Asking, asked_meta, labels_of
 from valuestrata.responses.batch.folder import refuse_what_batches_hold
 from valuestrata.responses.distributed.ray_cluster import check_gpus, connected, told_plainly
 from valuestrata.responses.distributed.ray_pipeline import ANSWERS, DONE, answer_files
-from valuestrata.responses.distributed.ray_worker import Described, MakeRespondent, Work, describe, make
+from valuestrata.responses.distributed.ray_worker import Described, MakeRespondent, WorkerSetup, describe, make
 from valuestrata.responses.distributed.worker_store import RAY, Known, files_of_workers, forget, gather, recover
 from valuestrata.responses.run.failures import failure_kinds, failures_listed
 from valuestrata.responses.run.folder import IDENTITY, TABLE, counts_by_status, read_meta
@@ -91,7 +91,7 @@ def ask_on_ray(
     _check_readout(model, asking.elicitation)
     folder = Path(out).resolve()
     refuse_what_batches_hold(folder)
-    work = Work(_without_gold(dataset), model, settings or ModelSettings(), folder, labels_of(dataset), None, make_respondent)
+    work = WorkerSetup(_without_gold(dataset), model, settings or ModelSettings(), folder, labels_of(dataset), None, make_respondent)
     with connected(address, workers):
         check_gpus(workers, gpus_per_worker)
         respondent = _described(work, gpus_per_worker)
@@ -158,7 +158,7 @@ def _without_gold(dataset: Dataset) -> Dataset:
     )
 
 
-def _described(work: Work, gpus: float) -> Described:
+def _described(work: WorkerSetup, gpus: float) -> Described:
     """Have a worker say what the respondent model is; the machine that drives may have neither its libraries nor its GPU."""
     return _on_the_cluster(describe, work, gpus=gpus)
 
@@ -221,7 +221,7 @@ def _waiting(store: Store, prompts: Iterator[Prompt]) -> Iterator[Prompt]:
     yield from failed
 
 
-def _run(batches: _Batches, work: Work, store: Store, workers: int, gpus: float) -> None:
+def _run(batches: _Batches, work: WorkerSetup, store: Store, workers: int, gpus: float) -> None:
     """Have the batches answered; whatever ends it, bring what the workers have stored into the run's own store."""
     try:
         _on_the_cluster(answer_files, batches.files, work, workers, gpus)

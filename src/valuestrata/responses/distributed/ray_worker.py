@@ -37,7 +37,7 @@ def make(model: str, dataset: Dataset, settings: ModelSettings) -> Respondent:
 
 
 @dataclass(frozen=True)
-class Work:
+class WorkerSetup:
     """What every worker is told.
 
     Attributes:
@@ -87,7 +87,7 @@ class DescribedControl(Described):
         return self._personas
 
 
-def describe(work: Work) -> Described:
+def describe(work: WorkerSetup) -> Described:
     """Build the respondent model and say what it is. Its identity holds device and versions, which only a worker knows."""
     respondent = _built(work)
     if isinstance(respondent, ReplacesPersonas):
@@ -98,7 +98,7 @@ def describe(work: Work) -> Described:
 class Worker:
     """Answers batches of prompts; Ray makes one an actor, and another where that one dies."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: WorkerSetup) -> None:
         self._work = work
         self._known = Known(lambda: [work.out / STORE / FILE, *files_of_workers(work.out)])
         self._failures = 0
@@ -168,7 +168,7 @@ class Worker:
             )
 
 
-def _built(work: Work) -> Respondent:
+def _built(work: WorkerSetup) -> Respondent:
     try:
         return work.make(work.model, work.dataset, work.settings)
     except ValuestrataError as error:

@@ -196,7 +196,7 @@ def _shares(text: str, scale: Scale) -> Iterator[_Share]:
         yield from _shares_of_line(line, scale)
 
 
-class _Key(NamedTuple):
+class _NamedOption(NamedTuple):
     """An option named in a line: where, and its code."""
 
     start: int
@@ -229,11 +229,11 @@ def _shares_of_line(line: str, scale: Scale) -> Iterator[_Share]:
         read_to, without_share = end, None
 
 
-def _keys(line: str, scale: Scale) -> list[_Key]:
+def _keys(line: str, scale: Scale) -> list[_NamedOption]:
     """Return where options are named, by mark, number or a label of their own; the longer first where two begin together."""
     own = Counter(scale.texts.values())
     found = [
-        _Key(match.start(), match.end(), label.code)
+        _NamedOption(match.start(), match.end(), label.code)
         for label in scale.labels
         if own[label.text] == 1
         for match in label.pattern.finditer(line)
@@ -243,14 +243,14 @@ def _keys(line: str, scale: Scale) -> list[_Key]:
         if number not in scale.numbers and number < 0 and start < _INDENT and _BULLET.fullmatch(line[: start + 1]):
             number, start = -number, start + 1
         if number in scale.numbers:
-            found.append(_Key(start, match.end(), scale.numbers[number]))
+            found.append(_NamedOption(start, match.end(), scale.numbers[number]))
     for mark, code in scale.marks.items():
         pattern = re.compile(rf"(?<!\w){re.escape(mark)}(?!\w)", re.IGNORECASE)
-        found += [_Key(match.start(), match.end(), code) for match in pattern.finditer(line)]
+        found += [_NamedOption(match.start(), match.end(), code) for match in pattern.finditer(line)]
     return sorted(found, key=lambda key: (key.start, -key.end))
 
 
-def _label_behind(line: str, key: _Key, scale: Scale) -> tuple[int, bool]:
+def _label_behind(line: str, key: _NamedOption, scale: Scale) -> tuple[int, bool]:
     """Return where an option's number ends with the label behind it, or its label with the number in brackets behind it.
 
     Beside it stands whether the two belong to different options.
@@ -268,7 +268,7 @@ def _label_behind(line: str, key: _Key, scale: Scale) -> tuple[int, bool]:
     return bracket.end(), is_number and scale.numbers.get(int(number), key.code) != key.code
 
 
-def _share_at(line: str, key: _Key, key_end: int, starts: set[int]) -> tuple[_Share, int] | None:
+def _share_at(line: str, key: _NamedOption, key_end: int, starts: set[int]) -> tuple[_Share, int] | None:
     """Read the share behind an option, with where it ends; None where there is none."""
     separator = _SEPARATOR.match(line, key_end)
     value = _VALUE.match(line, separator.end()) if separator is not None else None
@@ -288,7 +288,7 @@ def _share_at(line: str, key: _Key, key_end: int, starts: set[int]) -> tuple[_Sh
     return _Share(key.code, float(value[0].replace(",", ".")), unit is not None, written), end
 
 
-def _stands_alone(line: str, key: _Key, between: str, rest: str, end: int, starts: set[int]) -> bool:
+def _stands_alone(line: str, key: _NamedOption, between: str, rest: str, end: int, starts: set[int]) -> bool:
     """Whether a number without a percent sign is a share: behind a colon or the like; else only if the line holds nothing more."""
     if re.search(r"[:=|→]", between):
         return _END.match(rest) is not None or end + len(rest) - len(rest.lstrip()) in starts

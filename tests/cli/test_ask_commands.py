@@ -135,7 +135,7 @@ def test_failures_are_counted_by_kind_and_asked_again(asked, server, tmp_path):
     [
         (["--elicitation", "logprob"], "Use --elicitation first-token"),
         (["--temperature", "hot"], "--temperature is a number or none"),
-        (["--extra", "{"], "not JSON"),
+        (["--extra", "{"], "not valid JSON"),
         (["--extra", "[1]"], "JSON object"),
         (["--shard", "0/3"], "count from 1"),
         (["--shard", "1/3", "--batch-out"], "cannot be used together"),
@@ -214,11 +214,11 @@ def test_an_import_in_which_nothing_succeeded_ends_with_4(asked, call, data, tmp
     output.write_text("".join(json.dumps({"custom_id": id_, "response": None, "error": error}) + "\n" for id_ in ids))
     expired = call("import", data, output, "-o", run)
     assert expired.code == 4
-    assert "nothing of the batch was answered" in expired.err
+    assert "the batch contains no answer" in expired.err
     output.write_text("".join(json.dumps({"custom_id": id_.partition("|")[0], "error": error}) + "\n" for id_ in ids))
     foreign = call("import", data, output, "-o", tmp_path / "foreign")
     assert foreign.code == 4
-    assert f"all of its {len(ids)} outputs are of calls that failed" in foreign.err
+    assert f"all {len(ids)} outputs come from failed calls" in foreign.err
 
 
 def test_the_variance_table_tells_what_moves_the_answers(asked, call, data, tmp_path):

@@ -138,7 +138,7 @@ def test_another_address_in_the_environment_is_another_model(write, server, monk
         ({"model": "control:no-persona@mistral/x"}, "MISTRAL_API_KEY"),
         ({"model": "control:wrong-country=Atlantis@embedded"}, "there is no such country"),
         ({"model": "gguf:absent.gguf"}, "the model file does not exist"),
-        ({"model": "baseline:item-mode", "max_cost": 1.0}, "'baseline:item-mode' is paid by nobody"),
+        ({"model": "baseline:item-mode", "max_cost": 1.0}, "'baseline:item-mode' is free"),
         ({"model": "openai-compatible/z", "max_cost": 1.0}, "Give `prices"),
     ],
 )

@@ -205,7 +205,7 @@ def test_lines_that_are_none_are_told_and_hide_nothing(handmade, tmp_path):
     assert collected.stored == 1
     assert (collected.unknown, collected.unknown_ids) == (1, ("Q9_nobody|scale|p0|s0",))
     assert collected.damaged == tuple(f"{file}: line {number}" for number in (2, 5, 6))
-    assert any("line 6 is half a line" in remark for remark in collected.remarks)
+    assert any("line 6 is incomplete" in remark for remark in collected.remarks)
     assert any("2 lines could not be read; the first is" in remark for remark in collected.remarks)
     file.write_text(json.dumps(output(ids[0])) + "\n" + whole)
     assert collect_batch(handmade, tmp_path / "run", [file]).stored == 1  # whole now, though no line feed ends it
@@ -283,7 +283,7 @@ def test_what_a_batch_cannot_answer_is_refused_before_anything_is_written(provid
 
 
 def test_a_model_that_is_no_provider_s_has_no_batches(handmade, tmp_path):
-    with pytest.raises(UsageError, match="'fake:writes' takes no batch files"):
+    with pytest.raises(UsageError, match="'fake:writes' does not support batch files"):
         write_batch(handmade, Writes(), tmp_path / "run", asking(handmade))
 
 
@@ -291,9 +291,9 @@ def test_outputs_go_only_into_the_run_that_asked(handmade, make_handmade, tmp_pa
     other = make_handmade(fingerprint="e" * 64)
     write_batch(handmade, model(), tmp_path / "run", asking(handmade))
     file = save(tmp_path / "a.jsonl", [output("x")])
-    with pytest.raises(InputDataError, match="ask about another data set"):
+    with pytest.raises(InputDataError, match="belong to another data set"):
         collect_batch(other, tmp_path / "run", [file])
-    with pytest.raises(InputDataError, match="no batch files were written for a run here"):
+    with pytest.raises(InputDataError, match="no batch files here"):
         collect_batch(handmade, tmp_path, [file])
     with pytest.raises(InputDataError, match=r"gone\.jsonl: the file does not exist"):
         collect_batch(handmade, tmp_path / "run", [tmp_path / "gone.jsonl"])

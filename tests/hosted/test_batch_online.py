@@ -103,7 +103,7 @@ def test_what_an_expired_batch_answered_is_kept_and_the_rest_stays_to_be_asked(p
         assert first.not_asked == {word: 3}
         assert first.failures == {}
         assert load_run(tmp_path / "run").responses.height == 6  # nobody was asked the rest, so that nothing of it failed
-        assert any("3 requests were not answered by the batch" in remark for remark in first.remarks)
+        assert any("3 requests were not processed by the batch" in remark for remark in first.remarks)
         world.fates = {}
         assert run_batch(handmade, respondent(world, provider), tmp_path / "run", plan, sleep=no_sleep).waiting == 0
     assert load_run(tmp_path / "run").responses.height == 9
@@ -261,7 +261,7 @@ def test_a_key_that_is_refused_stops_at_once_and_stands_in_no_message(handmade, 
     plan = asking(handmade)
     with OpenAIWorld() as world:
         world.troubles = [Said({"error": {"message": f"Incorrect API key provided: {KEY}", "code": "invalid_api_key"}}, 401)]
-        with pytest.raises(RunFailedError, match="could not be handed in: HTTP 401: Incorrect API key") as caught:
+        with pytest.raises(RunFailedError, match="could not be uploaded: HTTP 401: Incorrect API key") as caught:
             run_batch(handmade, respondent(world, "openai"), tmp_path / "run", plan, sleep=no_sleep)
         assert KEY not in "".join(traceback.format_exception(caught.value))
         assert len(world.server.seen) == 1
@@ -287,7 +287,7 @@ def test_a_file_that_was_changed_is_not_handed_in(handmade, tmp_path):
         with pytest.raises(InputDataError, match=r"requests-000\.jsonl: was changed since"):
             submit(tmp_path / "run")
         written.files[0].unlink()
-        with pytest.raises(InputDataError, match="is gone since"):
+        with pytest.raises(InputDataError, match="is missing"):
             submit(tmp_path / "run")
         assert world.server.seen == []
 

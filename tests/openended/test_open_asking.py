@@ -104,7 +104,7 @@ def test_an_open_run_is_not_scored_and_a_closed_one_not_judged(handmade, tmp_pat
 def test_what_cannot_be_asked_openly_is_refused_before_a_folder_is_made(handmade, tmp_path):
     with pytest.raises(UsageError, match="writes nothing"):
         open_ask(handmade, make_respondent("baseline:item-mode", handmade), tmp_path / "run")
-    with pytest.raises(UsageError, match="no options to order"):
+    with pytest.raises(UsageError, match="show no options"):
         ask(handmade, Speaks(lambda _: ""), tmp_path / "run", elicitation="open", orders="reversed")
     with pytest.raises(InputDataError, match=r"item 'Q\w*' has no open question.*open ask"):
         ask(handmade, Speaks(lambda _: ""), tmp_path / "other", elicitation="open")

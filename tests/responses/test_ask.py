@@ -410,7 +410,7 @@ def test_a_disk_too_full_for_the_table_loses_no_answer(handmade, tmp_path, monke
             with pytest.raises(ZeroDivisionError):
                 ask(handmade, model, tmp_path / "run", elicitation="text")
         else:
-            with pytest.raises(RunFailedError, match=r"responses\.parquet: could not be written .*All answers are kept in .*; make room"):
+            with pytest.raises(RunFailedError, match=r"responses\.parquet: could not be written .*All answers are kept in .*; free disk"):
                 ask(handmade, model, tmp_path / "run", elicitation="text")
     assert load_run(tmp_path / "run").responses.height == asks
     again = ask(handmade, Writes(), tmp_path / "run", elicitation="text")

@@ -92,7 +92,7 @@ def test_prompts_in_batch_files_are_not_asked_live(handmade, tmp_path, monkeypat
     (run / "batch").mkdir()
     monkeypatch.setattr(BatchFolder, "open_keys", lambda _self: frozenset({"a", "b"}))
     monkeypatch.setattr(BatchFolder, "there", property(lambda _self: True))
-    with pytest.raises(UsageError, match="2 prompts of this run lie in batch files"):
+    with pytest.raises(UsageError, match="2 prompts of this run are in batch files"):
         ask(handmade, Writes(), run, elicitation="text")
 
 

@@ -105,7 +105,7 @@ def test_a_flipped_byte_costs_its_line_only(tmp_path):
     whole[middle + 11] ^= 1
     (tmp_path / FILE).write_bytes(whole)
     with Store(tmp_path) as store:
-        assert store.ignored == 1
+        assert store.index.damaged == 1
         assert not store.has(key("b"))
         assert sorted(store.table()["pair_id"]) == ["a", "c"]
 
@@ -181,7 +181,7 @@ def test_a_disk_without_a_byte_free_does_not_end_in_a_defect(tmp_path, monkeypat
 
 def test_a_file_system_without_locks_is_not_taken_for_another_process(tmp_path, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", raising(errno.ENOLCK))
-    with pytest.raises(UsageError, match="does not lock files"):
+    with pytest.raises(UsageError, match="does not support file locks"):
         Store(tmp_path)
 
 

@@ -18,10 +18,10 @@ from valuestrata.errors import InputDataError, RunFailedError, UsageError
 from valuestrata.respondents.models import ModelSettings
 from valuestrata.responses.ask.loop import ask_planned
 from valuestrata.responses.ask.plan import plan_asking
-from valuestrata.responses.distributed import worker_store as workerstore
 from valuestrata.responses.distributed.ray_run import ask_on_ray
-from valuestrata.responses.distributed.worker_store import busy_workers
+from valuestrata.responses.run import worker_stores
 from valuestrata.responses.run.folder import load_run
+from valuestrata.responses.run.worker_stores import busy_workers
 
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
@@ -126,7 +126,7 @@ def test_a_driver_is_killed_and_goes_on_when_it_is_run_again(cluster, handmade, 
         asked_before = len(server.log)
         assert 18 <= asked_before < PROMPTS, (tmp_path / "stderr").read_text()
         answers, remove = [], shutil.rmtree
-        monkeypatch.setattr(workerstore.shutil, "rmtree", lambda path, **how: (answers.extend(written(run)), remove(path, **how)))
+        monkeypatch.setattr(worker_stores.shutil, "rmtree", lambda path, **how: (answers.extend(written(run)), remove(path, **how)))
         result = ask_served(handmade, run, server)
         asked = Counter(server.keys)
     assert load_run(run).responses.equals(expected)

@@ -17,12 +17,13 @@ from valuestrata.responses.ask.plan import labels_of, plan_asking
 from valuestrata.responses.distributed import ray_cluster as raycluster
 from valuestrata.responses.distributed import ray_run as onray
 from valuestrata.responses.distributed import ray_worker as rayworker
-from valuestrata.responses.distributed import worker_store as workerstore
 from valuestrata.responses.distributed.ray_run import ask_on_ray
 from valuestrata.responses.distributed.ray_worker import DescribedControl, Worker, WorkerSetup, describe
-from valuestrata.responses.distributed.worker_store import Known, files_of_workers, gather, merge, new_store, recover
+from valuestrata.responses.run import worker_stores
 from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.responses.run.store import FILE, Store, read_store
+from valuestrata.responses.run.store_index import StoreIndex
+from valuestrata.responses.run.worker_stores import files_of_workers, gather, merge, new_store, recover
 
 
 def work_for(dataset, out, model, said=None):
@@ -73,7 +74,7 @@ def test_what_the_run_has_is_not_asked_again(handmade, tmp_path):
     Worker(work_for(handmade, tmp_path, model))(batch.slice(0, 3))
     with Store(tmp_path / "store") as store:
         assert gather(tmp_path, store) == 3
-        workerstore.forget(tmp_path, store)
+        worker_stores.forget(tmp_path, store)
     assert files_of_workers(tmp_path) == []
     later = Writes()
     Worker(work_for(handmade, tmp_path, later))(batch)
@@ -200,7 +201,7 @@ def test_known_reads_on_where_it_stopped_and_leaves_half_a_line(tmp_path):
     row = RESPONSES.frame([{"pair_id": "p", "item": "i", "subgroup": "s", "status": "answered"}]).to_dicts()[0]
     keys = [character * 64 for character in "abcd"]
     with Store(tmp_path / "a") as a, Store(tmp_path / "b") as b:
-        known = Known(lambda: [a.file, b.file, tmp_path / "none" / FILE])
+        known = StoreIndex(lambda: [a.file, b.file, tmp_path / "none" / FILE])
         known.refresh()
         assert len(known) == 0
         a.append(keys[0], {**row, "status": "failed", "error": "timeout"})
@@ -254,7 +255,7 @@ def test_gathering_again_brings_nothing_twice(tmp_path):
 
 
 def test_workers_that_still_answer_are_waited_for_and_then_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(workerstore, "SECONDS_TO_WAIT", 0.1)
+    monkeypatch.setattr(worker_stores, "SECONDS_TO_WAIT", 0.1)
     with Store(tmp_path / "store") as store:
         with new_store(tmp_path), pytest.raises(UsageError, match="1 Ray workers of another call"):
             recover(tmp_path, store)

@@ -75,7 +75,7 @@ def ask(
     """Ask a model every pair of a split in persona. A run that was stopped continues."""
     from valuestrata.dataset.tables import load_dataset
     from valuestrata.respondents.base import elicitation_of
-    from valuestrata.respondents.controls.control import AskedAsOthers
+    from valuestrata.respondents.controls.control import ReplacesPersonas
     from valuestrata.respondents.models import make_respondent
     from valuestrata.responses.ask.plan import plan_asking
 
@@ -109,7 +109,7 @@ def ask(
     foreign = load_dataset(train_on) if train_on else None
     calls = not (dry_run or batch_out)
     respondent = make_respondent(model, data, split=split, fold=fold, train_on=foreign, settings=settings, calls=calls)
-    if isinstance(respondent, AskedAsOthers) and respondent.note:
+    if isinstance(respondent, ReplacesPersonas) and respondent.note:
         say(f"{respondent.name}: {respondent.note}")
     say_unmatched((respondent.identity().get("trained_on") or {}).get("unmatched", {}))
     if batch or batch_out:

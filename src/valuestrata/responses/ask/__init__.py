@@ -1,1 +1,1 @@
-"""Asking: what to ask, the asking loop, and cost estimates."""
+"""Plans, the asking loop and cost estimates."""

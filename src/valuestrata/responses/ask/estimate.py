@@ -1,4 +1,4 @@
-"""What a run would take, before anything is asked: calls, tokens, dollars."""
+"""Cost estimates: calls, tokens and US dollars of a plan, without asking."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ from valuestrata.responses.run.store import answered_keys, read_store
 
 @dataclass(frozen=True)
 class DryRun:
-    """What asking would take.
+    """Estimate of asking.
 
     Attributes:
-        planned: prompts of the plan. kept: those that the run has answered already.
-        estimate: what the others take.
+        planned: prompts of the plan. kept: those that the run has answered. estimate: of the others.
     """
 
     planned: int
@@ -31,10 +30,10 @@ class DryRun:
 
 
 def estimate_run(dataset: Dataset, respondent: Respondent, out: str | Path, asking: Asking) -> DryRun:
-    """Say what `ask_planned` would take of the respondent model, in a run that may have answers already; nothing is asked or written.
+    """Estimate `ask_planned`, in a run that may have answers already. Nothing is asked or written.
 
     Raises:
-        InputDataError: `out` holds something else, or a run of another identity.
+        InputDataError: the folder is not a run, or is a run of another identity.
     """
     folder = Path(out)
     meta = asked_meta(dataset, respondent, folder.resolve().name, asking)
@@ -44,11 +43,7 @@ def estimate_run(dataset: Dataset, respondent: Respondent, out: str | Path, aski
 def estimate_prompts(
     respondent: Respondent, folder: Path, meta: Mapping[str, Any], prompts: Callable[[], Iterator[Prompt]], planned: int
 ) -> DryRun:
-    """Say what `ask_prompts` would take; arguments as there.
-
-    Raises:
-        InputDataError: as `estimate_run`.
-    """
+    """Estimate `ask_prompts`; errors as for `estimate_run`."""
     check_folder(folder, meta)
     answered = answered_keys(folder / STORE)
     if isinstance(respondent, ReusesAnswers):

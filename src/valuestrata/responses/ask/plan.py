@@ -1,4 +1,4 @@
-"""What is asked: which pairs, in which words and orders, how often; before anybody answers."""
+"""Plans: which pairs to ask, with which templates, option orders and samples."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ PARTS = ("train", "validation", "test", "all")
 
 @dataclass(frozen=True)
 class Asking:
-    """What is asked of a respondent model; `plan_asking` makes one.
+    """Plan of the prompts to ask; made by `plan_asking`.
 
     Attributes:
         pairs: pair_id, item, subgroup; each pair once.
-        template: the recipe of the prompts. elicitation: how answers are drawn out.
-        orders: names of option orders, as responses record them. paraphrases: numbers of the template's wordings.
-        samples: how often each prompt is asked.
-        split, part, fold, items, strata: where the pairs are from. chosen: what else chose them, as `run.json` says it.
+        template: the persona template. elicitation: the readout.
+        orders: names of option orders, as responses record them. paraphrases: numbers of the template's paraphrases.
+        samples: answers per prompt.
+        split, part, fold, items, strata: source of the pairs. chosen: further selection criteria, as in `run.json`.
     """
 
     pairs: pl.DataFrame
@@ -70,7 +70,7 @@ class Asking:
         }
 
     def prompts(self, dataset: Dataset, respondent: Respondent) -> Iterator[Prompt]:
-        """Render the prompts, those that share a beginning next to each other; a control is asked as the personas it gives."""
+        """Render the prompts in prefix order; a control replaces the personas."""
         return render_prompts(
             dataset,
             self.pairs,
@@ -83,7 +83,7 @@ class Asking:
         )
 
     def of_pairs(self, pairs: pl.DataFrame) -> Asking:
-        """Return the same asking of other pairs, as of a shard."""
+        """Return the same plan for other pairs."""
         return replace(self, pairs=pairs.select("pair_id", "item", "subgroup"))
 
 
@@ -101,25 +101,25 @@ def plan_asking(
     paraphrases: str = "0",
     samples: int = 1,
 ) -> Asking:
-    """Say what is asked.
+    """Return the plan of asking the pairs of a split.
 
     Args:
-        dataset: what is asked about.
-        split, part, fold: which pairs; `part` may be `all`, a fold None means every fold. A pair that is there in several
-            folds is asked once.
-        items, strata: only these, where given.
+        dataset: the data set.
+        split, part, fold: source of the pairs. `part` may be `all`; fold None means all folds. A pair of several folds is
+            asked once.
+        items, strata: only these, if given.
         template: name or file of the persona template.
-        elicitation: how answers are drawn out.
-        orders: option orders, as `orders_from` reads them. paraphrases: wordings, as `paraphrases_from` reads them.
-        samples: how often each prompt is asked.
+        elicitation: the readout.
+        orders: option orders (see `orders_from`). paraphrases: of the template (see `paraphrases_from`).
+        samples: answers per prompt.
 
     Raises:
-        UsageError: a name that does not exist, or a number that makes no sense.
-        InputDataError: nothing to ask, or a template file that cannot be used.
+        UsageError: an unknown name or an invalid number.
+        InputDataError: no pairs to ask, or an invalid template file.
     """
     recipe = load_template(template)
     if elicitation == OPEN and orders.strip() != "scale":
-        raise UsageError(f"orders is {orders!r}, but an open question shows no options to order; leave it out.")
+        raise UsageError(Option("orders", orders), ": open questions show no options; leave it out.")
     return Asking(
         pairs=select_pairs(dataset, split, part, fold, items, strata),
         template=recipe,
@@ -141,8 +141,8 @@ def select_pairs(
     """Return the pairs to ask, each once: pair_id, item, subgroup.
 
     Raises:
-        UsageError: a part, fold, item or stratum that does not exist.
-        InputDataError: the data set has no such split, or no pair is left.
+        UsageError: an unknown part, fold, item or stratum.
+        InputDataError: the data set has no such split, or no pairs remain.
     """
     if part not in PARTS:
         raise UsageError(f"There is no part {part!r} of a split.{did_you_mean(part, PARTS)}")
@@ -168,15 +168,15 @@ def select_pairs(
 
 
 def labels_of(dataset: Dataset) -> dict[str, Mapping[int, str]]:
-    """Return item -> (scale code -> label, in scale order), as answers are read with."""
+    """Return item -> (scale code -> label, in scale order)."""
     return {item: question.label_of for item, question in questions_of(dataset).items()}
 
 
 def asked_meta(dataset: Dataset, respondent: Respondent, name: str, asking: Asking) -> dict[str, Any]:
-    """Return the document of `run.json` for asking `respondent`: everything that identifies the run called `name`.
+    """Return the document of `run.json` of a run called `name`.
 
     Raises:
-        UsageError: the respondent model cannot be asked in this way.
+        UsageError: the respondent model does not support this elicitation, or a control does not support shards.
     """
     if isinstance(respondent, SupportsElicitationCheck):
         respondent.check(asking.elicitation)
@@ -203,5 +203,5 @@ def asked_meta(dataset: Dataset, respondent: Respondent, name: str, asking: Aski
 
 
 def _as_json(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The document as `run.json` gives it back: tuples become lists, so that the two compare equal."""
+    """Return the document as read back from `run.json`: tuples become lists, so the two compare equal."""
     return json.loads(json.dumps(document, ensure_ascii=False))

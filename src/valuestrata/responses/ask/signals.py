@@ -1,4 +1,4 @@
-"""Ctrl-C while calls are under way: they are paid for, so what they bring is kept before the command ends."""
+"""Interrupts during paid calls: calls under way finish and are stored before the command ends."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextlib.contextmanager
 def stops_gently(respondent: Respondent) -> Generator[None]:
-    """On the first SIGINT or SIGTERM tell a `SupportsStop` respondent to start no more calls; on the second, end at once.
+    """On the first SIGINT or SIGTERM, ask the respondent to start no more calls; on the second, end at once.
 
-    After the first one, KeyboardInterrupt is raised when the body is done. Other respondents, and threads other than the
-    main one, are left alone.
+    After the first signal, KeyboardInterrupt is raised when the body ends. This applies to `SupportsStop` respondents in
+    the main thread only.
     """
     if not isinstance(respondent, SupportsStop) or threading.current_thread() is not threading.main_thread():
         yield

@@ -1,1 +1,1 @@
-"""Runs answered through batch files."""
+"""Runs that use a provider's batch service."""

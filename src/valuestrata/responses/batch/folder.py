@@ -1,9 +1,9 @@
-"""The folder `batch` of a run: files of requests, what was asked in them, and how far each of them is.
+"""The folder `batch` of a run: request files, their prompts and their state.
 
-requests-000.jsonl, ...   what is handed in
-prompts.parquet           what was asked under which custom_id, in which file, and whether its result is still to come
-batches.json              how far each file is
-outputs/                  what the provider gave back
+requests-000.jsonl, ...   request files to submit
+prompts.parquet           prompt of each custom_id, its file, and whether its result is still open
+batches.json              state of each file
+outputs/                  the provider's output files
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ Stage = Literal["written", "uploaded", "starting", "running", "ended", "collecte
 
 @dataclass(frozen=True, slots=True)
 class BatchFile:
-    """One file of requests.
+    """A request file.
 
     Attributes:
-        name: of the file in the folder. sha256, requests: of the file.
-        stage: `written`; `uploaded`: the provider has the file; `starting`: we are about to ask for a batch, and may have;
-            `running`: we know its id; `ended`: no more will come; `collected`: what came is in the store.
-        tag: a word by which the batch is found again.
-        upload: name of the uploaded file there. newest: the newest batch there before ours, where batches have no tags.
-        batch: id of the batch there. status: the provider's word for how it is.
-        not_ours: batches that were taken for this file's and turned out to be others'.
-        outputs: what there is to fetch, in the provider's names. problem: why it failed as a whole.
+        name: of the file in the folder. sha256: of the file. requests: number of requests.
+        stage: `written`; `uploaded` to the provider; `starting`: a batch may have been created; `running`: its id is known;
+            `ended`: no more results will come; `collected`: the results are in the store.
+        tag: identifies the batch at the provider.
+        upload: the provider's id of the uploaded file. newest: newest earlier batch, for providers without tags.
+        batch: the provider's id of the batch. status: its state as returned by the provider.
+        not_ours: batches that were mistaken for this file's.
+        outputs: the provider's names of the output files. problem: why the batch failed as a whole.
     """
 
     name: str
@@ -64,13 +64,13 @@ class BatchFile:
 
 @dataclass(frozen=True, slots=True)
 class BatchState:
-    """What is known of a run's batches.
+    """State of a run's batches.
 
     Attributes:
-        files: by name, in the order of their writing.
-        prices: what the model costs, as `Prices` takes it; None where it is not known.
-        imported: SHA-256 of the output files that were read, which say nothing new.
-        salt: 12 characters of this run's own, in the names of its requests where nothing else tells them from another run's.
+        files: by name, in the order written.
+        prices: fields of `Prices`; None if the price is not known.
+        imported: SHA-256 of output files that were read.
+        salt: 12 random characters that keep the custom_ids of different runs apart.
     """
 
     files: Mapping[str, BatchFile] = field(default_factory=dict[str, BatchFile])
@@ -92,14 +92,14 @@ class BatchFolder:
 
     @property
     def there(self) -> bool:
-        """Whether batch files were ever written for this run."""
+        """Whether batch files were written for this run."""
         return (self.path / _STATE).is_file()
 
     def state(self) -> BatchState:
-        """Return what is known of the batches.
+        """Return the state of the batches.
 
         Raises:
-            InputDataError: the document is of another format, or broken.
+            InputDataError: the file has another format or is damaged.
         """
         path = self.path / _STATE
         if not path.is_file():
@@ -114,77 +114,77 @@ class BatchFolder:
             raise InputDataError(f"{path}: an entry is broken ({error}); remove {self.path} and write the batch again.") from error
 
     def files(self) -> list[BatchFile]:
-        """Return the files, in the order of their writing."""
+        """Return the files in the order written."""
         return list(self.state().files.values())
 
     def save(self, state: BatchState) -> None:
-        """Write what is known of the batches."""
+        """Write the state of the batches."""
         document = {"format": FORMAT, "salt": state.salt, "prices": state.prices, "imported": list(state.imported)}
         write_json(self.path / _STATE, {**document, "files": [asdict(file) for file in state.files.values()]})
 
     def update(self, file: BatchFile, **changes: Any) -> BatchFile:
-        """Write that one file is further; return it so."""
+        """Change the state of one file and return it."""
         state, changed = self.state(), replace(file, **changes)
         self.save(replace(state, files={**state.files, file.name: changed}))
         return changed
 
     def path_of(self, number: int) -> Path:
-        """Return where the requests of file `number` lie."""
+        """Return the path of request file `number`."""
         return self.path / f"requests-{number:03}.jsonl"
 
     def tidy(self) -> None:
-        """Remove files of requests that are not listed: a process ended while it wrote them, and nobody may hand them in."""
+        """Remove request files that are not listed, left by an interrupted process."""
         listed = {file.name for file in self.files()}
         for path in self.path.glob("requests-*.jsonl"):
             if path.name not in listed:
                 path.unlink()
 
     def output_path(self, file: BatchFile, index: int) -> Path:
-        """Return where what came back for a file lies; a batch may give back several files."""
+        """Return the path of an output file; a batch may have several."""
         return self.path / _OUTPUTS / f"{Path(file.name).stem}.{index}.jsonl"
 
     def check_unchanged(self, file: BatchFile) -> Path:
-        """Return where a file lies, which is as it was written.
+        """Return the path of a request file.
 
         Raises:
-            InputDataError: it is gone, or was changed: what is paid for would not be what was asked.
+            InputDataError: the file is missing or was changed since it was written.
         """
         path = self.path / file.name
         if not path.is_file() or sha256_of(path) != file.sha256:
-            found = "was changed since" if path.is_file() else "is gone since"
-            raise InputDataError(f"{path}: {found} it was written; remove {self.path} and write the batch again.")
+            found = "was changed since it was written" if path.is_file() else "is missing"
+            raise InputDataError(f"{path}: {found}; remove {self.path} and write the batch again.")
         return path
 
     def prompts(self) -> dict[str, Prompt]:
-        """Return what was asked under each custom_id."""
+        """Return custom_id -> prompt."""
         frame = self._frame()
         if frame is None:
             return {}
         return dict(zip(frame[CUSTOM_ID], prompts_from_frame(frame, str(self.path / _PROMPTS)), strict=True))
 
     def open_keys(self) -> frozenset[str]:
-        """Return the identities of prompts that lie in a file and whose result is still to come."""
+        """Return the keys of prompts in listed files whose results are open."""
         frame = self._frame()
         if frame is None:
             return frozenset()
-        # A file that is not listed was being written when the process ended: nobody was handed it.
+        # A file that is not listed was left by an interrupted process and never submitted.
         return frozenset(frame.filter(pl.col(_OPEN) & pl.col(_FILE).is_in([file.name for file in self.files()]))["key"])
 
     def open_ids(self) -> frozenset[str]:
-        """Return the custom_ids of those prompts."""
+        """Return the custom_ids of open prompts."""
         frame = self._frame()
         return frozenset() if frame is None else frozenset(frame.filter(pl.col(_OPEN))[CUSTOM_ID])
 
     def add(
         self, state: BatchState, prompts: Sequence[Prompt], ids: Sequence[str], counts: Sequence[int], prices: Mapping[str, Any] | None
     ) -> list[BatchFile]:
-        """Note files that were written, and what was asked in them.
+        """Record new request files and their prompts.
 
         Args:
-            state: what was known before.
-            prompts, ids: what was asked and how it is called, in the order of the requests.
-            counts: requests of each file.
-            prices: what the model costs, as `Prices` takes it.
+            state: the state before.
+            prompts, ids: prompts and custom_ids in the order of the requests.
+            counts: number of requests of each file.
+            prices: fields of `Prices`, if known.
         """
         names = [self.path_of(len(state.files) + index).name for index in range(len(counts))]
         of_file = [name for name, count in zip(names, counts, strict=True) for _ in range(count)]
@@ -193,7 +193,7 @@ class BatchFolder:
         )
         before = self._frame()
         if before is not None:
-            # What lay in a file that is not listed was never handed in; what is asked again, its older file says nothing more of.
+            # Drop prompts of files that were never submitted, and earlier entries of prompts that are asked again.
             kept = before.filter(pl.col(_FILE).is_in(list(state.files))).join(new, on="key", how="anti")
             new = pl.concat([kept, new])
         write_parquet(self.path / _PROMPTS, new)
@@ -203,20 +203,20 @@ class BatchFolder:
         return written
 
     def close(self, ids: Iterable[str] = (), files: Iterable[str] = ()) -> None:
-        """Note that nothing more is to come for these custom_ids, or for any in these files."""
+        """Mark these custom_ids, and all in these files, as no longer open."""
         frame = self._frame()
         if frame is not None:
             done = pl.col(CUSTOM_ID).is_in(list(ids)) | pl.col(_FILE).is_in(list(files))
             write_parquet(self.path / _PROMPTS, frame.with_columns((pl.col(_OPEN) & ~done).alias(_OPEN)))
 
     def note_imported(self, digests: Iterable[str]) -> None:
-        """Note that output files of these hashes were read."""
+        """Record the SHA-256 of output files that were read."""
         state = self.state()
         self.save(replace(state, imported=tuple(dict.fromkeys([*state.imported, *digests]))))
 
     def _new_file(self, name: str, requests: int) -> BatchFile:
         digest = sha256_of(self.path / name)
-        # By chance as well as by hash: the same question asked twice, in two runs, is two batches.
+        # Random as well as by hash, since two runs may ask the same questions.
         return BatchFile(name, digest, requests, tag=f"{secrets.token_hex(6)}-{digest[:16]}")
 
     def _frame(self) -> pl.DataFrame | None:
@@ -233,27 +233,27 @@ def _file_of(entry: Mapping[str, Any]) -> BatchFile:
 
 
 def is_batch_run(run: str | Path) -> bool:
-    """Whether a folder is a run for which batch files were written, so that `import` collects outputs into it."""
+    """Whether a folder is a run with batch files, into which `import` collects outputs."""
     folder = Path(run)
     return (folder / RUN).is_file() and BatchFolder(folder).there
 
 
 def open_keys(run: str | Path) -> frozenset[str]:
-    """Return the identities of a run's prompts that lie in batch files and whose result is still to come; asking them live pays twice."""
+    """Return the keys of a run's prompts whose batch results are open; asking them live would pay twice."""
     return BatchFolder(Path(run)).open_keys()
 
 
 def refuse_what_batches_hold(run: str | Path) -> None:
-    """Refuse to ask what was handed to a provider in batch files: it would be paid twice.
+    """Refuse to ask live while batch results are open: the prompts would be paid twice.
 
     Raises:
-        UsageError: prompts of this run lie in batch files whose results are still to come.
+        UsageError: results of this run's batch files are open.
     """
     folder = Path(run)
     if is_batch_run(folder) and (waiting := len(open_keys(folder))):
         raise UsageError(
-            f"{folder}: {waiting:,} prompts of this run lie in batch files, and asking them now would pay for them twice. Read the "
+            f"{folder}: {waiting:,} prompts of this run are in batch files; asking them now would pay for them twice. Read the "
             "provider's files with `import`, or continue with ",
             Option("batch"),
-            "; if the files were never handed in, remove the folder `batch` in the run.",
+            "; if the files were never submitted, remove the folder `batch` in the run.",
         )

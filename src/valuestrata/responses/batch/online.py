@@ -1,9 +1,9 @@
-"""Batches of a run at its provider: handed in, watched, fetched. Each step may be broken off and is taken up again.
+"""Submit, poll and fetch the batches of a run; every step can be interrupted and continued.
 
-A file is paid for once. Its stage is written down before and after every step; a file that was being started when the
-process ended is looked for at the provider before it is started again. At Anthropic, where a batch bears no word of
-ours, one that is as new and as large is taken for it, and its results show whether it is: the names in them
-are of this run alone. If it is another's, the next call looks on.
+A file is paid for once. Its stage is saved before and after each step. If the process ended while a batch was being created,
+the batch is searched for at the provider before another is created. Anthropic's batches have no tags, so a batch as new and
+as large is adopted, and its custom_ids, which are unique to the run, show whether it is the right one; if not, the search
+continues.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from valuestrata.responses.run.folder import STORE
 from valuestrata.responses.run.store import Store
 
 EVERY = 30.0
-# How often a start of which the provider did not say whether it happened is looked for, and tried again.
+# Attempts to create a batch when the provider does not confirm it.
 _STARTS = 6
-# A provider may list a batch a moment after it took it.
+# Seconds until a provider lists a new batch.
 _UNTIL_LISTED = 5.0
-_WELL = ("completed", "ended", "SUCCEEDED")
+_SUCCEEDED = ("completed", "ended", "SUCCEEDED")
 
 Sleep = Callable[[float], None]
 T = TypeVar("T")
@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class _Account:
-    """The account that a run's batches are in."""
+    """The provider account of a run's batches."""
 
     respondent: HostedRespondent
     service: Service
@@ -56,10 +56,10 @@ class _Account:
 def run_batch(
     dataset: Dataset, respondent: Respondent, out: str | Path, asking: Asking, *, every: float = EVERY, sleep: Sleep = time.sleep
 ) -> CollectedBatch:
-    """Write what is not answered yet as batch files, hand them in, wait for them and collect them; called again, go on.
+    """Write unanswered prompts as batch files, submit them, wait and collect the results. Call it again to continue.
 
     Raises:
-        UsageError, InputDataError: as for `write_batch` and `submit`.
+        UsageError, InputDataError: see `write_batch` and `submit`.
         RunFailedError: the provider refused, or nothing succeeded.
     """
     write_batch(dataset, respondent, out, asking)
@@ -72,12 +72,12 @@ def run_batch(
 
 
 def submit(run: str | Path, *, sleep: Sleep = time.sleep) -> list[BatchFile]:
-    """Hand in the files of a run that are not handed in yet; return all its files.
+    """Submit the files of a run that are not submitted yet; return all its files.
 
     Raises:
         UsageError: no key in the environment, or another process has the run open.
-        InputDataError: no batch files, or one that was changed since it was written.
-        RunFailedError: the provider did not take one; those before it are handed in.
+        InputDataError: no batch files, or a file was changed since it was written.
+        RunFailedError: the provider refused a file; earlier files are submitted.
     """
     folder = Path(run)
     batch = BatchFolder(folder)
@@ -89,11 +89,11 @@ def submit(run: str | Path, *, sleep: Sleep = time.sleep) -> list[BatchFile]:
 
 
 def poll(run: str | Path, *, every: float = EVERY, sleep: Sleep = time.sleep) -> list[BatchFile]:
-    """Wait until the batches of a run have ended, looking every so many seconds; return all its files.
+    """Wait until the batches of a run have ended, polling every `every` seconds; return all its files.
 
     Raises:
         UsageError: no key in the environment.
-        RunFailedError: the provider does not say how they are.
+        RunFailedError: the provider does not return their state.
     """
     folder = Path(run)
     batch = BatchFolder(folder)
@@ -117,14 +117,14 @@ def poll(run: str | Path, *, every: float = EVERY, sleep: Sleep = time.sleep) ->
 
 
 def fetch(dataset: Dataset, run: str | Path, *, sleep: Sleep = time.sleep) -> CollectedBatch:
-    """Fetch what the ended batches of a run gave back, and collect it.
+    """Fetch and collect the results of ended batches.
 
-    What came of a batch that expired, failed or was cancelled is kept; the rest stays to be asked.
+    Results of a batch that expired, failed or was cancelled are kept; its other prompts remain unanswered.
 
     Raises:
         UsageError: no key in the environment, or another process has the run open.
         InputDataError: no batch files, or a run of another data set.
-        RunFailedError: the provider does not give it back, or nothing of the run succeeded.
+        RunFailedError: the results cannot be downloaded, or nothing succeeded.
     """
     folder = Path(run)
     checked_meta(dataset, folder)
@@ -141,10 +141,10 @@ def fetch(dataset: Dataset, run: str | Path, *, sleep: Sleep = time.sleep) -> Co
             else:
                 outputs.extend(paths)
                 fetched.append(file)
-    collected = collect_batch(dataset, folder, outputs, respondent=account.respondent, remarks=[*remarks, *_told(fetched)])
+    collected = collect_batch(dataset, folder, outputs, respondent=account.respondent, remarks=[*remarks, *_remarks(fetched)])
     for file in fetched:
         batch.update(file, stage="collected")
-    # An ended batch will say nothing more of what it left out.
+    # An ended batch returns nothing more.
     batch.close(files=[file.name for file in fetched])
     if fetched and not any(number for status, number in collected.counts.items() if status != "failed"):
         failed = "; ".join(f"{number:,} x {kind}" for kind, number in collected.failures.items())
@@ -168,22 +168,22 @@ def _account(folder: Path, sleep: Sleep) -> Generator[_Account]:
 
 
 def _submit(batch: BatchFolder, account: _Account, file: BatchFile) -> None:
-    """Hand in one file, from wherever an earlier call left it."""
+    """Submit one file, continuing from the stage that an earlier call reached."""
     path = batch.check_unchanged(file)
     if file.stage == "starting" and _adopted(batch, account, file):
         return
     if file.upload is None:
-        upload = account.attempt(lambda: account.service.upload(path), f"{path.name} could not be handed in")
+        upload = account.attempt(lambda: account.service.upload(path), f"{path.name} could not be uploaded")
         file = batch.update(file, stage="uploaded", upload=upload)
     if file.stage != "starting":
-        newest = account.attempt(account.service.newest, "the batches there could not be listed")
+        newest = account.attempt(account.service.newest, "its batches could not be listed")
         file = batch.update(file, stage="starting", newest=newest)
-    said, wait = "", 0.0
+    reason, wait = "", 0.0
     for _ in range(_STARTS):
         try:
             started = _started(account, file, path)
         except MayHaveHappenedError as error:
-            said, wait = str(error), error.wait
+            reason, wait = str(error), error.wait
         else:
             batch.update(file, stage="running", batch=started)
             return
@@ -191,8 +191,8 @@ def _submit(batch: BatchFolder, account: _Account, file: BatchFile) -> None:
         if _adopted(batch, account, file):
             return
     raise RunFailedError(
-        f"{account.respondent.name}: the batch of {path.name} could not be started ({said.rstrip('.')}); run the same command again. "
-        "It looks whether the batch was started all the same before it starts another."
+        f"{account.respondent.name}: the batch of {path.name} could not be started ({reason.rstrip('.')}); run the same command again. "
+        "It first checks whether the batch was started."
     )
 
 
@@ -202,11 +202,9 @@ def _started(account: _Account, file: BatchFile, path: Path) -> str:
 
 
 def _adopted(batch: BatchFolder, account: _Account, file: BatchFile) -> bool:
-    """Whether a batch of this file was started without our knowing; then it is noted as running."""
+    """Search for an unconfirmed batch of this file; if found, record it as running and return True."""
     known = {other.batch for other in batch.files() if other.batch is not None} | set(file.not_ours)
-    found = account.attempt(
-        lambda: account.service.find(file.tag, file.requests, file.newest, known), "the batches there could not be listed"
-    )
+    found = account.attempt(lambda: account.service.find(file.tag, file.requests, file.newest, known), "its batches could not be listed")
     if found:
         batch.update(file, stage="running", batch=found[0])
     return bool(found)
@@ -215,7 +213,7 @@ def _adopted(batch: BatchFolder, account: _Account, file: BatchFile) -> bool:
 def _looked(account: _Account, file: BatchFile) -> Standing:
     assert file.batch is not None, "a running batch has an id"
     name = file.batch
-    return account.attempt(lambda: account.service.look(name), f"the provider does not say how batch {name} is")
+    return account.attempt(lambda: account.service.look(name), f"the state of batch {name} is not available")
 
 
 def _downloaded(batch: BatchFolder, account: _Account, file: BatchFile) -> list[Path]:
@@ -229,11 +227,11 @@ def _downloaded(batch: BatchFolder, account: _Account, file: BatchFile) -> list[
 
 
 def _download(account: _Account, output: str, path: Path) -> None:
-    account.attempt(lambda: account.service.download(output, path), f"{output} could not be fetched")
+    account.attempt(lambda: account.service.download(output, path), f"{output} could not be downloaded")
 
 
 def _of_others(batch: BatchFolder, account: _Account, paths: list[Path]) -> bool:
-    """Whether results were made for other requests than this run's."""
+    """Whether the results belong to another run."""
     asked = batch.prompts().keys()
     form = form_of(account.respondent.wire)
     lines = [line for path in paths for line in read_lines(form, path) if not isinstance(line, Broken)]
@@ -245,14 +243,14 @@ def _disown(batch: BatchFolder, file: BatchFile, paths: list[Path]) -> str:
         path.unlink()
     not_ours = (*file.not_ours, file.batch or "")
     batch.update(file, stage="starting", batch=None, outputs=(), status=None, problem=None, not_ours=not_ours)
-    return f"Batch {file.batch} turned out to be another run's; {file.name} is looked for again by the same command."
+    return f"Batch {file.batch} belongs to another run; run the same command again to search for the batch of {file.name}."
 
 
-def _told(files: list[BatchFile]) -> Iterator[str]:
+def _remarks(files: list[BatchFile]) -> Iterator[str]:
     for file in files:
-        if file.status not in _WELL or file.problem is not None:
+        if file.status not in _SUCCEEDED or file.problem is not None:
             yield (
                 f"Batch {file.batch} ({file.name}, {file.requests:,} requests) ended as {file.status!r}"
                 + (f": {file.problem.rstrip('.')}." if file.problem else ".")
-                + " What it answered is kept; the same command asks the rest again."
+                + " Its answers are kept; run the same command again to ask the rest."
             )

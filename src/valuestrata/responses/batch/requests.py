@@ -1,6 +1,6 @@
-"""Batch files of a run: written without a key, and read back into its store.
+"""Write the batch files of a run, and read their outputs into its store.
 
-What comes back is read as live answers are, into the same rows; what a batch did not get to stays to be asked.
+Writing needs no key. Outputs are parsed like live answers; prompts that a batch did not answer remain unanswered.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _NAMED = 5
 
 @dataclass(frozen=True)
 class Written:
-    """What was written.
+    """Batch files written.
 
     Attributes:
         run_dir: the run's folder.
-        files: the new files of requests.
-        requests: requests in them.
+        files: the new request files.
+        requests: number of requests in them.
         kept: prompts of the plan that are answered.
-        waiting: prompts of the plan that lie in files written before, whose results are still to come; not written again.
+        waiting: prompts of the plan in earlier files whose results are open; they are not written again.
     """
 
     run_dir: Path
@@ -55,19 +55,19 @@ class Written:
 
 @dataclass(frozen=True)
 class CollectedBatch:
-    """What came of collecting.
+    """Result of collecting batch outputs.
 
     Attributes:
         run_dir: the run's folder.
-        stored: responses that are new in the run's store, failures among them.
+        stored: new responses in the store, failures included.
         counts: status -> responses, in the whole run.
-        failures: kind of failure -> responses that ended so, commonest first, in the whole run.
-        not_asked: the provider's word -> requests that a batch did not get to; they stay to be asked.
-        unknown, unknown_ids: lines whose custom_id this run does not know, and the first of those.
-        damaged: lines that could not be read, by where they stand.
-        waiting: prompts that lie in batch files and whose result is still to come.
+        failures: kind of failure -> responses in the whole run, most frequent first.
+        not_asked: reason given by the provider -> requests that the batch did not process; they remain unanswered.
+        unknown, unknown_ids: number of lines with an unknown custom_id, and the first of those ids.
+        damaged: places of lines that could not be read.
+        waiting: prompts whose results are open.
         usage: prompt_tokens, completion_tokens and cost (US dollars) of the whole run.
-        remarks: what a user should know, a sentence each.
+        remarks: messages for the user.
     """
 
     run_dir: Path
@@ -85,7 +85,7 @@ class CollectedBatch:
 
 @dataclass
 class _Seen:
-    """What the lines so far came to."""
+    """Counts of the lines read so far."""
 
     open: frozenset[str]
     stored: int = 0
@@ -97,23 +97,22 @@ class _Seen:
 
 
 def write_batch(dataset: Dataset, respondent: Respondent, out: str | Path, asking: Asking) -> Written:
-    """Write what is not answered yet as batch files of the respondent's provider, in `out/batch`; nobody is asked.
+    """Write unanswered prompts as batch files of the model's provider into `out/batch`. Nothing is sent.
 
-    Prompts that lie in a file already, whose result is still to come, are not written again.
+    Prompts in earlier files whose results are open are not written again.
 
     Args:
-        dataset: what is asked about.
+        dataset: the data set.
         respondent: a hosted model.
-        out: folder of the run; where one of the same identity lies, it goes on.
-        asking: what is asked.
+        out: folder of the run. An existing run of the same identity continues.
+        asking: the plan.
 
     Raises:
-        UsageError: a respondent model that is none of a provider with batches, an elicitation that no batch answers, or
-            another process that has the run open.
-        InputDataError: `out` holds something else, or a run of another identity.
+        UsageError: a model or elicitation that batches do not support, or another process has the run open.
+        InputDataError: the folder is not a run, or is a run of another identity.
     """
     if not isinstance(respondent, HostedRespondent):
-        raise UsageError(f"MODEL {respondent.name!r} takes no batch files; only models of providers (openai/..., anthropic/...) do.")
+        raise UsageError(f"MODEL {respondent.name!r} does not support batch files; use a hosted model (openai/..., anthropic/...).")
     check_batchable(respondent, asking.elicitation)
     folder = Path(out)
     meta = asked_meta(dataset, respondent, folder.resolve().name, asking)
@@ -141,17 +140,17 @@ def collect_batch(
     respondent: HostedRespondent | None = None,
     remarks: Iterable[str] = (),
 ) -> CollectedBatch:
-    """Read what a provider gave back for a run's batch files into the run's store; the same outputs again change nothing.
+    """Read a provider's outputs into the store of a run. Reading the same outputs again changes nothing.
 
     Args:
-        dataset: what was asked about.
+        dataset: the data set.
         run: the run's folder.
-        outputs: files as the provider gave them: outputs and errors, in any order.
-        respondent: who was asked; made again from what `run.json` says of it, if not given.
-        remarks: what is to be told besides.
+        outputs: the provider's output and error files, in any order.
+        respondent: the model; rebuilt from `run.json` by default.
+        remarks: further messages for the result.
 
     Raises:
-        InputDataError: no batch files were written for the run, it is of another data set, or an output file is absent.
+        InputDataError: the run has no batch files or belongs to another data set, or an output file is missing.
         UsageError: another process has the run open.
     """
     folder = Path(run)
@@ -159,20 +158,20 @@ def collect_batch(
     who = respondent or hosted_of_run(folder)
     batch = BatchFolder(folder)
     prompts, labels, seen = batch.prompts(), labels_of(dataset), _Seen(batch.open_ids())
-    digests = {Path(file): sha256_of(_there(Path(file))) for file in outputs}
+    digests = {Path(file): sha256_of(_existing(Path(file))) for file in outputs}
     known = set(batch.state().imported)
     with opened_run(folder, meta) as store:
         for file, digest in digests.items():
             for line in read_lines(form_of(who.wire), file):
                 _take(line, store, who, prompts, labels, seen, again=digest in known)
-        # Only what the store holds is noted as come.
+        # Marked only once the responses are in the store.
         batch.close(ids=seen.ids)
         batch.note_imported(digests.values())
     if not seen.known and (seen.unknown or seen.damaged):
         raise InputDataError(
-            f"{', '.join(map(str, digests))}: no line belongs to this run: {seen.unknown.total():,} have a custom_id that it does not know"
-            f"{f' ({next(iter(seen.unknown))!r})' if seen.unknown else ''}, {len(seen.damaged):,} cannot be read. Give what the provider "
-            f"gave back for the files in {batch.path}."
+            f"{', '.join(map(str, digests))}: no line belongs to this run: {seen.unknown.total():,} have an unknown custom_id"
+            f"{f' ({next(iter(seen.unknown))!r})' if seen.unknown else ''}, {len(seen.damaged):,} cannot be read. Give the provider's "
+            f"outputs for the files in {batch.path}."
         )
     table = pl.read_parquet(folder / TABLE, columns=["status", "error"])
     waiting = len(batch.open_ids())
@@ -192,21 +191,21 @@ def collect_batch(
 
 
 def checked_meta(dataset: Dataset, folder: Path) -> dict[str, Any]:
-    """Return the document of a run that has batch files.
+    """Return the `run.json` of a run with batch files.
 
     Raises:
-        InputDataError: it has none, or is a run of another data set.
+        InputDataError: the run has no batch files, or belongs to another data set.
     """
     meta = read_meta(folder)
     if meta is None or not is_batch_run(folder):
-        raise InputDataError(f"{folder}: no batch files were written for a run here. Write them with: valuestrata ask ... --batch-out")
+        raise InputDataError(f"{folder}: no batch files here. Write them with: valuestrata ask ... --batch-out")
     if meta["dataset"]["fingerprint"] != dataset.fingerprint:
-        raise InputDataError(f"{folder}: its batch files ask about another data set than {dataset.path or 'this one'}.")
+        raise InputDataError(f"{folder}: its batch files belong to another data set than {dataset.path or 'this one'}.")
     return meta
 
 
 def hosted_of_run(run: Path) -> HostedRespondent:
-    """Return the hosted model that a run with batch files asks, as `run.json` describes it; with a key if there is one.
+    """Return the hosted model of a run with batch files, as described by `run.json`.
 
     Raises:
         InputDataError: no such run.
@@ -228,7 +227,7 @@ def _written(batch: BatchFolder, respondent: HostedRespondent, prompts: Sequence
     return batch.add(state, prompts, ids, counts, None if respondent.prices is None else asdict(respondent.prices))
 
 
-def _there(file: Path) -> Path:
+def _existing(file: Path) -> Path:
     if not file.is_file():
         raise InputDataError(f"{file}: the file does not exist.")
     return file
@@ -244,9 +243,9 @@ def _take(
     *,
     again: bool,
 ) -> None:
-    """Store what a line says; a failure only once, for it would be a new row each time it is read.
+    """Store the result of a line. A failure is stored only the first time, or each reading would add a row.
 
-    A file that was read before (`again`) says nothing of a prompt that has been put into another batch since.
+    A file that was read before (`again`) does not close prompts, which may be in another batch by now.
     """
     if isinstance(line, Broken):
         seen.damaged.append(line)
@@ -272,15 +271,15 @@ def _take(
 
 def _remarks(seen: _Seen, waiting: int) -> Iterator[str]:
     for word, number in seen.not_asked.most_common():
-        yield f"{number:,} requests were not answered by the batch ({word}); ask or batch them again with the same command."
+        yield f"{number:,} requests were not processed by the batch ({word}); run the same command again to ask them."
     torn = [broken for broken in seen.damaged if broken.torn]
     if torn:
-        yield f"{torn[0].where} is half a line: the file was not copied to its end; fetch it again and import it again."
+        yield f"{torn[0].where} is incomplete: the file was cut off; download and import it again."
     if len(seen.damaged) > len(torn):
         where = next(broken.where for broken in seen.damaged if not broken.torn)
         yield f"{len(seen.damaged) - len(torn):,} lines could not be read; the first is {where}."
     if seen.unknown:
         named = ", ".join(list(seen.unknown)[:_NAMED])
-        yield f"{seen.unknown.total():,} lines have a custom_id that this run did not ask ({named}): outputs of another run?"
+        yield f"{seen.unknown.total():,} lines have an unknown custom_id ({named}); are they outputs of another run?"
     if waiting:
-        yield f"{waiting:,} prompts lie in batch files and have no result yet."
+        yield f"{waiting:,} prompts in batch files have no result yet."

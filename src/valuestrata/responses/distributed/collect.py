@@ -13,7 +13,6 @@ from valuestrata.errors import InputDataError, Option
 from valuestrata.files import write_json
 from valuestrata.progress import progress
 from valuestrata.responses.distributed.shards import SHARDS, Shard, shard_folder, shards_in
-from valuestrata.responses.distributed.worker_store import merge
 from valuestrata.responses.run.failures import failure_kinds
 from valuestrata.responses.run.folder import (
     RUN,
@@ -27,6 +26,7 @@ from valuestrata.responses.run.folder import (
     write_table,
 )
 from valuestrata.responses.run.store import FILE, Store
+from valuestrata.responses.run.worker_stores import merge
 
 _NAMED = 8
 

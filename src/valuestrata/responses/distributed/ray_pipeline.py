@@ -8,7 +8,7 @@ from typing import Any
 
 from valuestrata.responses.distributed.ray_cluster import processors_of_a_worker, told_plainly
 from valuestrata.responses.distributed.ray_worker import Worker, WorkerSetup
-from valuestrata.responses.distributed.worker_store import RAY
+from valuestrata.responses.run.worker_stores import RAY
 
 ANSWERS = f"{RAY}/answers"
 DONE = f"{RAY}/done"

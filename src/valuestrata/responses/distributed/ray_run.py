@@ -1,7 +1,7 @@
 """Asking on a Ray cluster: Ray hands out the prompts, workers of ours answer them, and no answer is lost with a worker.
 
     OUT/ray/prompts/      the prompts to answer, in prefix order, a file a batch, and what they were made of
-    OUT/ray/stores/       a store for each worker, in which every answer is as soon as it comes (`responses.workerstore`)
+    OUT/ray/stores/       a store for each worker, in which every answer is as soon as it comes (`responses.worker_stores`)
     OUT/ray/answers/      the rows of batches that are done, written by Ray
     OUT/ray/done/         which rows those are: Ray's own checkpoint, so that a driver that starts anew leaves them out
 
@@ -39,11 +39,12 @@ from valuestrata.responses.batch.folder import refuse_what_batches_hold
 from valuestrata.responses.distributed.ray_cluster import check_gpus, connected, told_plainly
 from valuestrata.responses.distributed.ray_pipeline import ANSWERS, DONE, answer_files
 from valuestrata.responses.distributed.ray_worker import Described, MakeRespondent, WorkerSetup, describe, make
-from valuestrata.responses.distributed.worker_store import RAY, Known, files_of_workers, forget, gather, recover
 from valuestrata.responses.run.failures import failure_kinds, failures_listed
 from valuestrata.responses.run.folder import IDENTITY, TABLE, counts_by_status, read_meta
 from valuestrata.responses.run.session import opened_run
 from valuestrata.responses.run.store import Store
+from valuestrata.responses.run.store_index import StoreIndex
+from valuestrata.responses.run.worker_stores import RAY, files_of_workers, forget, gather, recover
 
 PROMPTS = f"{RAY}/prompts"
 _PLAN = "plan.json"
@@ -242,7 +243,7 @@ def _followed(folder: Path, name: str, prompts: int) -> Generator[None]:
         yield
         return
     ended = threading.Event()
-    known = Known(lambda: files_of_workers(folder))
+    known = StoreIndex(lambda: files_of_workers(folder))
     known.refresh()
     with progress(f"asking {name}", prompts) as advance:
 

@@ -20,11 +20,12 @@ from valuestrata.respondents.base import Answer, Respondent, SupportsResume, Sup
 from valuestrata.respondents.controls.control import ReplacesPersonas, ReusesAnswers
 from valuestrata.respondents.models import ModelSettings, make_respondent
 from valuestrata.responses.ask.loop import FAILURES_BEFORE_STOPPING
-from valuestrata.responses.distributed.worker_store import Known, files_of_workers, new_store
 from valuestrata.responses.parse.read import row_of
 from valuestrata.responses.run.folder import STORE, check_same_identity
 from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.responses.run.store import FILE, Store, read_store
+from valuestrata.responses.run.store_index import StoreIndex
+from valuestrata.responses.run.worker_stores import files_of_workers, new_store
 
 MakeRespondent = Callable[[str, Dataset, ModelSettings], Respondent]
 
@@ -100,7 +101,7 @@ class Worker:
 
     def __init__(self, work: WorkerSetup) -> None:
         self._work = work
-        self._known = Known(lambda: [work.out / STORE / FILE, *files_of_workers(work.out)])
+        self._known = StoreIndex(lambda: [work.out / STORE / FILE, *files_of_workers(work.out)])
         self._failures = 0
 
     @cached_property

@@ -1,1 +1,1 @@
-"""A run on disk: identity, store, responses."""
+"""Run folders: identity, store and table of responses."""

@@ -1,4 +1,4 @@
-"""What failed in a run, in words."""
+"""Kinds of failure in a run, counted and listed."""
 
 from __future__ import annotations
 
@@ -8,38 +8,38 @@ from collections.abc import Iterable, Mapping
 import polars as pl
 
 _KIND_LENGTH = 80
-_KINDS_TOLD = 3
+_KINDS_LISTED = 3
 _EXAMPLE_LENGTH = 300
 
 
 def failure_kinds(table: pl.DataFrame) -> dict[str, int]:
-    """Return kind of failure -> responses, commonest first; the kind is the error up to its first colon.
+    """Return kind of failure -> number of responses, most frequent first; see `kinds_of`.
 
     Args:
-        table: a frame with `status` and `error` of `responses.parquet`.
+        table: frame with the columns `status` and `error` of RESPONSES.
     """
     return kinds_of(_errors(table))
 
 
 def kinds_of(errors: Iterable[str | None]) -> dict[str, int]:
-    """Return kind of failure -> how many of the errors are of it, commonest first."""
+    """Return kind of failure -> number of errors, most frequent first. The kind is the text before the first colon."""
     return dict(Counter(_kind(error or "unknown") for error in errors).most_common())
 
 
 def kinds_listed(kinds: Mapping[str, int]) -> str:
-    """Return kinds of failure with their numbers: `3 timeout, 1 server error`."""
+    """Return the kinds on one line: `3 timeout, 1 server error`."""
     return ", ".join(f"{number:,} {kind}" for kind, number in kinds.items())
 
 
 def failures_listed(table: pl.DataFrame) -> str:
-    """Return the commonest failures as one line, each with its number and its first message in full."""
+    """Return the most frequent failures on one line, each with its number and its first message."""
     errors = _errors(table)
     kinds = failure_kinds(table)
     shown = [
         f"{number:,} x {next(error for error in errors if _kind(error) == kind)[:_EXAMPLE_LENGTH]}"
-        for kind, number in list(kinds.items())[:_KINDS_TOLD]
+        for kind, number in list(kinds.items())[:_KINDS_LISTED]
     ]
-    return "; ".join(shown) + (f"; and {len(kinds) - _KINDS_TOLD} other kinds" if len(kinds) > _KINDS_TOLD else "")
+    return "; ".join(shown) + (f"; and {len(kinds) - _KINDS_LISTED} other kinds" if len(kinds) > _KINDS_LISTED else "")
 
 
 def _errors(table: pl.DataFrame) -> list[str]:

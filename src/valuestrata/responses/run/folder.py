@@ -1,8 +1,8 @@
-"""A run on disk: `run.json` (everything that identifies it) and `responses.parquet` (a row a response).
+"""Files of a run folder.
 
-run.json             format, name, kind, dataset, respondent, template, elicitation, plan, versions, counts
-responses.parquet    the table, written from the store
-store/               what was answered, line by line, while asking (`responses.store`)
+run.json             identity of the run: format, name, kind, dataset, respondent, template, elicitation, plan, versions, counts
+responses.parquet    one row per response, written from the store
+store/               append-only store of the responses (`run.store`)
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError
 from valuestrata.files import read_json, read_parquet, write_parquet
 from valuestrata.prompts.prompt import OPEN
-from valuestrata.responses.run.identity import RunIdentity
+from valuestrata.responses.run.identity import RunIdentity, run_identity
 from valuestrata.responses.run.schema import RESPONSES, STATUSES
 from valuestrata.responses.run.store import read_store, store_size
 
@@ -29,20 +29,19 @@ FORMAT = "valuestrata-run-1"
 RUN = "run.json"
 TABLE = "responses.parquet"
 STORE = "store"
-# The keys of run.json that make an answer what it is. A folder holds answers of one such identity; which pairs, orders
-# and samples were asked may grow, for each response says its own.
+# Keys of run.json that must not change between calls. Pairs, orders and samples may: each response records its own.
 IDENTITY = ("kind", "dataset", "respondent", "template", "template_version", "elicitation", "judged")
 _STORE_SIZE = "valuestrata_store_bytes"
 
 
 @dataclass(frozen=True)
 class Run:
-    """All responses of one respondent model, with everything that made them.
+    """A run: its identity and its responses.
 
     Attributes:
         name: name of the run. path: its folder.
-        meta: the document of `run.json`.
-        responses: a frame of `RESPONSES`.
+        meta: the document of `run.json`; `run_identity` returns it as a typed record.
+        responses: RESPONSES schema.
     """
 
     name: str
@@ -52,18 +51,18 @@ class Run:
 
 
 def load_run(path: str | Path, *, closed: bool = True) -> Run:
-    """Read a run folder. A run that was killed before its table was written is read from its store.
+    """Read a run folder, from its store if the table is not up to date.
 
     Args:
-        path: the folder. closed: refuse what has no answer on a scale: open answers, and what judges said of them.
+        path: the folder. closed: refuse open answers and judges' readings, which have no scale codes.
 
     Raises:
-        InputDataError: no run there, one of another format, a table that is absent or broken, or a run that is not closed.
+        InputDataError: no run, another format, a damaged file, or a run that is not closed.
     """
     folder = Path(path)
     meta = read_meta(folder)
     if meta is None:
-        raise InputDataError(f"{folder}: no run here ({RUN} is missing). Make one with: valuestrata ask DATASET --model MODEL -o {folder}")
+        raise InputDataError(f"{folder}: no run here ({RUN} is missing). Create one: valuestrata ask DATASET --model MODEL -o {folder}")
     if closed and (meta.get("elicitation") == OPEN or "judged" in meta):
         what = "a judge's readings of open answers" if "judged" in meta else "open answers"
         raise InputDataError(
@@ -80,14 +79,13 @@ def check_same_dataset(run: Run, dataset: Dataset) -> None:
     """Refuse a run of another data set.
 
     Raises:
-        InputDataError: the run's answers belong to a data set with another fingerprint.
+        InputDataError: the fingerprints differ.
     """
-    theirs = run.meta["dataset"]
-    if theirs["fingerprint"] != dataset.fingerprint:
+    asked = run_identity(run).dataset
+    if asked.fingerprint != dataset.fingerprint:
         raise InputDataError(
-            f"{run.path}: run {run.name!r} was asked on another data set than {dataset.path or 'this one'} "
-            f"(survey {theirs.get('survey')!r}, fingerprint {theirs['fingerprint'][:12]}; this one is {dataset.fingerprint[:12]}). "
-            "Score it against its own data set, or ask again."
+            f"{run.path}: run {run.name!r} belongs to another data set ({asked.survey!r}, fingerprint {str(asked.fingerprint)[:12]}) "
+            f"than {dataset.path or 'this one'} (fingerprint {dataset.fingerprint[:12]}). Score it with its own data set, or ask again."
         )
 
 
@@ -112,7 +110,7 @@ def read_meta(folder: Path) -> dict[str, Any] | None:
 
 
 def new_meta(dataset: Dataset, name: str, kind: str, **fields: Any) -> dict[str, Any]:
-    """Return a document for `run.json`: what every run has, then `fields`."""
+    """Return a document of `run.json`: the keys of every run, then `fields`."""
     return {
         "format": FORMAT,
         "name": name,
@@ -128,8 +126,11 @@ def new_meta(dataset: Dataset, name: str, kind: str, **fields: Any) -> dict[str,
 def check_same_identity(folder: Path, there: Mapping[str, Any], now_: Mapping[str, Any]) -> None:
     """Refuse to mix two respondents, templates or data sets in one folder.
 
+    Args:
+        folder: of the run. there: document of its `run.json`. now_: document of the call.
+
     Raises:
-        InputDataError: names the first field that differs, with both values.
+        InputDataError: a key differs; names the first, with both values.
     """
     before = dict(_flat({key: there.get(key) for key in IDENTITY}))
     after = dict(_flat({key: now_.get(key) for key in IDENTITY}))
@@ -137,18 +138,18 @@ def check_same_identity(folder: Path, there: Mapping[str, Any], now_: Mapping[st
         if before.get(key) != after.get(key):
             raise InputDataError(
                 f"{folder}: this run has {key} {before.get(key)!r}, and now it would be {after.get(key)!r}. "
-                "A run holds the answers of one identity: choose another folder with -o."
+                "A run has one identity; choose another folder with -o."
             )
 
 
 def write_table(folder: Path, responses: pl.DataFrame, size: int | None) -> None:
-    """Write `responses.parquet`, whole or not at all, marked with the size of the store it was written from."""
+    """Write `responses.parquet` atomically; its metadata records the size of the store, if there is one."""
     metadata = None if size is None else {_STORE_SIZE: str(size)}
     write_parquet(folder / TABLE, RESPONSES.check(responses, str(folder / TABLE)), metadata=metadata)
 
 
 def table_is_current(folder: Path) -> bool:
-    """Whether `responses.parquet` holds all that the store does (always, where there is no store)."""
+    """Whether `responses.parquet` has everything in the store; True without a store."""
     size = store_size(folder / STORE)
     if size is None:
         return True
@@ -158,36 +159,36 @@ def table_is_current(folder: Path) -> bool:
     try:
         return pl.read_parquet_metadata(file).get(_STORE_SIZE) == str(size)
     except (pl.exceptions.PolarsError, OSError):
-        return False  # a broken table is written again
+        return False  # a damaged table is rewritten
 
 
 def counts_by_status(responses: pl.DataFrame) -> dict[str, int]:
-    """Return status -> responses, every status named, in the order of the schema."""
+    """Return status -> number of responses, for every status in STATUSES."""
     found = dict(responses["status"].value_counts().iter_rows())
     return {status: int(found.get(status, 0)) for status in STATUSES}
 
 
 def usage_of(responses: pl.DataFrame, lost: float = 0.0) -> dict[str, int | float | None]:
-    """Return what a run took: tokens read and written, and US dollars; None where no response says.
+    """Return prompt_tokens, completion_tokens and cost (US dollars); None if no response records it.
 
     Args:
-        responses: the run's table.
-        lost: dollars that failures took which the table no longer shows (`Store.cost_of_replaced`).
+        responses: RESPONSES schema.
+        lost: cost of failures that are no longer in the table (`Store.cost_of_replaced`).
     """
 
     def total(column: str) -> float | None:
         return None if responses[column].null_count() == responses.height else float(responses[column].sum())
 
-    read, written, cost = total("prompt_tokens"), total("completion_tokens"), total("cost")
+    prompt, completion, cost = total("prompt_tokens"), total("completion_tokens"), total("cost")
     return {
-        "prompt_tokens": None if read is None else int(read),
-        "completion_tokens": None if written is None else int(written),
+        "prompt_tokens": None if prompt is None else int(prompt),
+        "completion_tokens": None if completion is None else int(completion),
         "cost": cost if not lost else (cost or 0.0) + lost,
     }
 
 
 def now() -> str:
-    """Return the time as UTC, to the second."""
+    """Return the current UTC time, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 

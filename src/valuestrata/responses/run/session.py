@@ -1,4 +1,4 @@
-"""A run folder held open for answers: its identity is checked first, its table and counts are written at the end."""
+"""Open a run folder for new responses, and write its table and counts when done."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import polars as pl
 
 from valuestrata.errors import InputDataError, RunFailedError
 from valuestrata.files import write_json
-from valuestrata.responses.distributed.worker_store import recover
 from valuestrata.responses.run.folder import (
     RUN,
     STORE,
@@ -25,28 +24,32 @@ from valuestrata.responses.run.folder import (
     write_table,
 )
 from valuestrata.responses.run.store import Store
+from valuestrata.responses.run.worker_stores import recover
 
 
 @contextlib.contextmanager
 def opened_run(folder: Path, meta: dict[str, Any]) -> Generator[Store]:
-    """Open the run of identity `meta` for answers and yield its store; write its table and counts, whatever ends it.
+    """Open or create a run and yield its store; write its table and counts at the end, after errors too.
+
+    Args:
+        folder: of the run. meta: document of its `run.json`.
 
     Raises:
         UsageError: another process has it open.
-        InputDataError: the folder holds something else, or a run of another identity.
-        RunFailedError: the disk does not take the table.
+        InputDataError: the folder is not a run, or is a run of another identity.
+        RunFailedError: the table cannot be written.
     """
-    check_folder(folder, meta)  # before a lock or a store is made in a folder that is not ours
+    check_folder(folder, meta)  # before a lock or a store is created in the folder
     with Store(folder / STORE) as store:
         there = check_folder(folder, meta)
         document = meta if there is None else _continued(there, meta)
         write_json(folder / RUN, document)
-        # What workers of a call that broke off have answered belongs to this run before anything is asked again.
+        # Answers of Ray workers of an earlier, interrupted call belong to this run.
         recover(folder, store)
         try:
             yield store
         except BaseException:
-            # The first error is the one to tell; a full disk will not take the table either, and the store has it all.
+            # Report the first error; the store has every response even if the table cannot be written.
             with contextlib.suppress(OSError):
                 _close_run(folder, document, store)
             raise
@@ -54,27 +57,27 @@ def opened_run(folder: Path, meta: dict[str, Any]) -> Generator[Store]:
             _close_run(folder, {**document, "finished": now()}, store)
         except OSError as error:
             raise RunFailedError(
-                f"{error.filename or folder}: {error.strerror}. All answers are kept in {folder / STORE}; make room and run the same "
-                "command again, which asks nothing twice."
+                f"{error.filename or folder}: {error.strerror}. All answers are kept in {folder / STORE}; free disk space and run the "
+                "same command again. Nothing is asked twice."
             ) from error
 
 
 def check_folder(folder: Path, meta: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the document of the run that lies there, None where there is none.
+    """Return the `run.json` of the folder, None if it has no run.
 
     Raises:
-        InputDataError: the folder holds something else, or a run of another identity than `meta`.
+        InputDataError: the folder is not a run, or is a run of another identity than `meta`.
     """
     there = read_meta(folder)
     if there is not None:
         check_same_identity(folder, there, meta)
     elif folder.exists() and (not folder.is_dir() or any(entry.name != STORE for entry in folder.iterdir())):
-        raise InputDataError(f"{folder}: exists and is not a run; choose another place for it with -o.")
+        raise InputDataError(f"{folder}: exists and is not a run; choose another folder with -o.")
     return there
 
 
 def _continued(there: Mapping[str, Any], meta: dict[str, Any]) -> dict[str, Any]:
-    """The document of a run that goes on: its first name and start, and what was different about the asking before."""
+    """Return the document of a continued run: its first name and start, and earlier plans and versions."""
     document = {**meta, "name": there["name"], "started": there["started"]}
     if "shards" in there:
         document["shards"] = there["shards"]

@@ -1,4 +1,4 @@
-"""The commands that teach with a tiny model: an adapter with its card, asked as a model, scored, and what it forgot."""
+"""The commands `tune`, `card` and `forgetting` with a tiny model."""
 
 import json
 
@@ -68,14 +68,14 @@ def test_an_adapter_is_made_carded_asked_and_kept(call, data, tmp_path):
 def test_forgetting_and_cards_need_an_adapter(call, data, tmp_path):
     bare = call("forgetting", "hf:ORG/NAME")
     assert bare.code == 2
-    assert "has no adapter to leave out; say with --against" in bare.err
+    assert "has no adapter; name the model before tuning with --against" in bare.err
     (tmp_path / "empty").mkdir()
     none = call("card", tmp_path / "empty", data, tmp_path / "run")
     assert none.code == 2
-    assert "no adapter made by `tune` is here" in none.err
+    assert "is not an adapter made by `tune`" in none.err
 
 
-def test_of_several_processes_one_writes_and_speaks(call, data, tmp_path, monkeypatch):
+def test_only_the_first_of_several_processes_writes_and_prints(call, data, tmp_path, monkeypatch):
     model = tiny_folder(tmp_path / "model")
     adapter = tmp_path / "adapter"
     words = ["tune", data, "--model", model, "--device", "cpu", "--max-steps", 1, "-o", adapter]

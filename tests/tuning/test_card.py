@@ -1,4 +1,4 @@
-"""The card of an adapter: what it says, and that nothing in data becomes markup."""
+"""Model cards: their content, and the escaping of text from data."""
 
 from __future__ import annotations
 
@@ -113,12 +113,12 @@ def test_everything_that_made_it_is_said():
         "300, 250",
     ):
         assert said in text, said
-    assert "**Items** in no training or validation pair (0): none." in text
+    assert "**Items** without a training or validation pair (0): none." in text
     block = re.search(r"```yaml\n(.*?)\n```", text, re.DOTALL)
     assert block
     assert yaml.safe_load(block[1]) == TRAINING["request"]["recipe"]
     assert "| expected accuracy | .410 | .620 |" in text
-    assert "no evidence on anything that was held out" in text
+    assert "say nothing about held-out data" in text
     assert "## Intended use" in text
     assert "## Not intended" in text
 
@@ -150,9 +150,9 @@ def test_scores_stand_with_their_intervals_for_all_attributes_and_levels():
     assert "**item-mode**" in text
     assert "Q1" not in text
     assert text.count("| all | ") == 2  # of each run; a difference of two runs is no score
-    assert "None were given" not in text
-    assert "Nothing may be said" in card_text(TRAINING)
-    assert "Nothing may be said" in card_text(TRAINING, scores=SCORES.empty())
+    assert "Not scored yet" not in text
+    assert "Not scored yet" in card_text(TRAINING)
+    assert "Not scored yet" in card_text(TRAINING, scores=SCORES.empty())
 
 
 def test_forgetting_stands_beside_the_scores():
@@ -221,7 +221,7 @@ def test_the_card_lies_in_the_adapters_folder(tmp_path):
     lost = compared(dict.fromkeys(MEASURES, 0.5), dict.fromkeys(MEASURES, 0.25), dict.fromkeys(MEASURES, 20))
     write_forgetting(tmp_path, lost)
     assert write_card(tmp_path).read_text() == card_text(TRAINING, forgetting=lost)
-    with pytest.raises(InputDataError, match="has no request, base"):
+    with pytest.raises(InputDataError, match="request, base missing"):
         card_text({"data": {}, "held_out": {}, "examples": {}, "validation": {}})
     with pytest.raises(InputDataError, match="'scheme'"):
         card_text(TRAINING, scores=pl.DataFrame({"run": ["a"]}))

@@ -17,7 +17,7 @@ from valuestrata.errors import InputDataError, UsageError
 from valuestrata.prompts import load_template, render_prompts
 from valuestrata.tuning.data.chat_examples import ChatLine, answer_text, apportioned
 from valuestrata.tuning.export.files import FORMATS, export_training, load_export
-from valuestrata.tuning.export.limits import Limits, check_bytes, check_lines
+from valuestrata.tuning.export.limits import FormatLimits, check_bytes, check_lines
 from valuestrata.tuning.export.settings import base_model
 
 
@@ -130,7 +130,7 @@ def test_a_data_set_that_may_not_be_shared_is_refused(people, template, tmp_path
     with pytest.raises(InputDataError, match="fewer than 10 answers"):
         export_training(closed, tmp_path / "out", recipe=quick("modal", template))
     unsaid = replace(people, meta={key: value for key, value in people.meta.items() if key != "shareable"})
-    with pytest.raises(InputDataError, match="may not be passed on"):
+    with pytest.raises(InputDataError, match="may not be shared"):
         export_training(unsaid, tmp_path / "out", recipe=quick("modal", template))
 
 
@@ -146,7 +146,7 @@ def test_wrong_calls_say_what_would_be_right(people, template, tmp_path):
         export_training(people, tmp_path / "out", recipe=recipe, format="axolotl", model="embedded")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("keep me")
-    with pytest.raises(UsageError, match="is no export made here"):
+    with pytest.raises(UsageError, match="is not an export"):
         export_training(people, tmp_path / "mine", recipe=recipe)
     assert (tmp_path / "mine" / "notes.txt").read_text() == "keep me"
 
@@ -169,15 +169,15 @@ def line(*messages: tuple[str, str], pair_id: str = "Q1_sex_Female") -> ChatLine
 
 
 def test_limits_name_the_file_the_limit_and_the_row():
-    limits = Limits("Somebody", least_rows=3, most_bytes=1000, most_tokens=400)
-    with pytest.raises(InputDataError, match=r"train.jsonl: 2 rows, and Somebody takes 3 at least"):
+    limits = FormatLimits("Somebody", least_rows=3, most_bytes=1000, most_tokens=400)
+    with pytest.raises(InputDataError, match=r"train.jsonl: 2 rows, but Somebody needs at least 3"):
         check_lines([line(), line()], limits, "train.jsonl")
     check_lines([line()], limits, "validation.jsonl", least_rows=1)
     long = line(("user", "é" * 200), ("assistant", "Answer: 1"), pair_id="Q2_sex_Male")  # 400 bytes, though 200 characters
-    with pytest.raises(InputDataError, match=r"train.jsonl: row 2 \(Q2_sex_Male\) may have 569 tokens .* Somebody takes 400"):
+    with pytest.raises(InputDataError, match=r"train.jsonl: row 2 \(Q2_sex_Male\) may have 569 tokens .* Somebody takes at most 400"):
         check_lines([line(), long, line()], limits, "train.jsonl")
     check_bytes(1000, limits, "train.jsonl")
-    with pytest.raises(InputDataError, match=r"1,001 bytes, and Somebody takes 1,000"):
+    with pytest.raises(InputDataError, match=r"1,001 bytes, but Somebody takes at most 1,000"):
         check_bytes(1001, limits, "train.jsonl")
 
 
@@ -186,7 +186,7 @@ def test_limits_name_the_file_the_limit_and_the_row():
     [
         ((("assistant", "a"), ("user", "b")), "roles are assistant, user"),
         ((("user", "a"), ("user", "b"), ("assistant", "c")), "in turn"),
-        ((("user", "a"), ("system", "b"), ("assistant", "c")), "one system message at most"),
+        ((("user", "a"), ("system", "b"), ("assistant", "c")), "at most one system message"),
         ((("user", "a"),), "roles are user"),
         ((("user", " \n"), ("assistant", "c")), "user message is empty"),
         ((("user", "a\ud800"), ("assistant", "c")), "UTF-8"),
@@ -194,13 +194,13 @@ def test_limits_name_the_file_the_limit_and_the_row():
 )
 def test_chats_that_readers_refuse_are_refused_here(messages, said):
     with pytest.raises(InputDataError, match=said):
-        check_lines([line(*messages)], Limits("Somebody"), "train.jsonl")
-    check_lines([line(("system", "s"), ("user", "a"), ("assistant", "c"))], Limits("Somebody"), "train.jsonl")
+        check_lines([line(*messages)], FormatLimits("Somebody"), "train.jsonl")
+    check_lines([line(("system", "s"), ("user", "a"), ("assistant", "c"))], FormatLimits("Somebody"), "train.jsonl")
 
 
 def test_tinker_needs_a_whole_batch(people, template, tmp_path):
     recipe = quick("modal", template, batch=64)
-    with pytest.raises(InputDataError, match=r"38 rows, and Tinker's cookbook takes 64 at least"):
+    with pytest.raises(InputDataError, match=r"38 rows, but Tinker's cookbook needs at least 64"):
         export_training(people, tmp_path / "out", recipe=recipe, format="tinker")
     assert export_training(people, tmp_path / "out", recipe=quick("modal", template), format="tinker").rows["train"] == 38
 

@@ -51,7 +51,7 @@ def test_a_job_from_files_to_a_model_that_answers(together, export, slept, peopl
     job = run_job(export, "org/base", base_url=together.url, max_cost=2.0, sleep=slept.append)
     assert job.id == "ft-0"
     assert job.document["status"] == "completed"
-    assert job.word == f"together/acct/base-{job.document['tag']}"
+    assert job.tuned_model == f"together/acct/base-{job.document['tag']}"
     # What was trained on is what was exported, to the byte.
     sent = together.jobs[0]
     assert together.files[sent["training_file"]] == (export / "train.jsonl").read_bytes()
@@ -67,7 +67,7 @@ def test_a_job_from_files_to_a_model_that_answers(together, export, slept, peopl
     assert sent["training_method"] == {"method": "sft", "train_on_inputs": False}
     assert KEY not in everything_written(export)
     # The model is one like any other.
-    respondent = make_respondent(job.word, people, settings=ModelSettings(base_url=together.url))
+    respondent = make_respondent(job.tuned_model, people, settings=ModelSettings(base_url=together.url))
     prompt = _prompt(people, template)
     assert [answer.text for answer in respondent.answer([prompt])] == ["Answer: 2"]
 
@@ -79,14 +79,14 @@ def _prompt(people, template):
 
 
 def test_a_look_at_a_job_writes_down_how_it_is(together, export, slept):
-    with pytest.raises(InputDataError, match="no job was started here"):
+    with pytest.raises(InputDataError, match="there is no job"):
         look_at_job(export)
     submit_job(export, "org/base", base_url=together.url, sleep=slept.append)
     assert look_at_job(export, sleep=slept.append).document["status"] == "pending"
     while (job := look_at_job(export, sleep=slept.append)).document["stage"] == "running":
-        assert job.word is None
+        assert job.tuned_model is None
     assert load_job(export) == job
-    assert (job.document["status"], job.word) == ("completed", f"together/acct/base-{job.document['tag']}")
+    assert (job.document["status"], job.tuned_model) == ("completed", f"together/acct/base-{job.document['tag']}")
     before = len(together.server.seen)
     assert look_at_job(export) == job
     assert len(together.server.seen) == before
@@ -142,7 +142,7 @@ def test_files_that_are_there_already_are_not_sent_again(together, export, slept
 
 def test_files_that_are_refused_start_nothing(together, export, slept, people, template):
     together.invalid = f"line 3 is no conversation, said {KEY}"
-    with pytest.raises(InputDataError, match=r"train.jsonl: Together does not take it: line 3 is no conversation") as caught:
+    with pytest.raises(InputDataError, match=r"train.jsonl: Together rejects it: line 3 is no conversation") as caught:
         submit_job(export, "org/base", base_url=together.url, sleep=slept.append)
     assert KEY not in str(caught.value)
     assert not together.jobs
@@ -154,13 +154,13 @@ def test_files_that_are_refused_start_nothing(together, export, slept, people, t
 
 
 def test_a_budget_is_kept(together, export, slept):
-    with pytest.raises(UsageError, match=r"expects the job to cost 1.25 US dollars, and max_cost is 1"):
+    with pytest.raises(UsageError, match=r"estimates 1.25 US dollars for the job, and max_cost is 1"):
         submit_job(export, "org/base", base_url=together.url, max_cost=1.0, sleep=slept.append)
     together.price = {"estimation_available": False, "unavailable_reason": "train_file_not_validated"}
-    with pytest.raises(UsageError, match="does not say what the job will cost"):
+    with pytest.raises(UsageError, match="does not state the price of the job"):
         submit_job(export, "org/base", base_url=together.url, max_cost=1.0, sleep=slept.append)
     together.price = {"estimation_available": True, "estimated_total_price": 7.5, "allowed_to_proceed": False, "user_limit": 5}
-    with pytest.raises(UsageError, match="more than the account may spend"):
+    with pytest.raises(UsageError, match="more than the account's limit"):
         submit_job(export, "org/base", base_url=together.url, sleep=slept.append)
     assert not together.jobs
 
@@ -170,25 +170,25 @@ def test_a_job_that_fails_says_why_and_is_not_started_again(together, export, sl
     with pytest.raises(RunFailedError, match=r"job ft-0 ended as 'user_error' \(out of funds\)"):
         run_job(export, "org/base", base_url=together.url, sleep=slept.append)
     seen = len(together.server.seen)
-    with pytest.raises(RunFailedError, match=r"remove .*job.json to start another"):
+    with pytest.raises(RunFailedError, match=r"delete .*job.json to start another"):
         run_job(export, "org/base", base_url=together.url, sleep=slept.append)
     assert len(together.server.seen) == seen
 
 
 def test_wrong_calls_say_what_would_be_right(together, export, slept, people, template, tmp_path, monkeypatch):
     other = export_training(people, tmp_path / "ax", recipe=quick("modal", template), format="axolotl", model="org/name").folder
-    with pytest.raises(UsageError, match=r"exported for axolotl; Together reads chat and together"):
+    with pytest.raises(UsageError, match=r"the export is for axolotl, but Together reads chat and together"):
         submit_job(other, "org/base", base_url=together.url)
     with pytest.raises(RunFailedError, match="limits of org/none cannot be read"):
         submit_job(export, "org/none", base_url=together.url, sleep=slept.append)
-    with pytest.raises(InputDataError, match="was not started yet"):
+    with pytest.raises(InputDataError, match="has not been started"):
         poll_job(export)
     # Nothing was started: the right name may be said now, and the files are there already.
     submit_job(export, "org/base", base_url=together.url, sleep=slept.append)
     assert together.paths("POST").count("/files/upload") == 2
-    with pytest.raises(UsageError, match=r"its job has model 'org/base', and this call says 'org/other'"):
+    with pytest.raises(UsageError, match=r"the job has model 'org/base', but this call has 'org/other'"):
         submit_job(export, "org/other", base_url=together.url)
-    with pytest.raises(UsageError, match="a job was started from the files there"):
+    with pytest.raises(UsageError, match="a job was started from these files"):
         export_training(people, export, recipe=quick("modal", template))
     monkeypatch.setenv("TOGETHER_API_KEY", "tgp_v1_wrong-9876543210")
     (export / "job.json").unlink()
@@ -229,9 +229,9 @@ def test_the_request_says_what_the_recipe_says():
         ({"epochs": 1.5}, "whole epochs"),
         ({"max_steps": 10}, "no max_steps"),
         ({"epochs": 30}, r"epochs is 30; .* at most 20"),
-        ({"longest": 9000}, r"rows of 8,192 tokens at most \(max_seq_length_sft\), and a row may have 9,000"),
+        ({"longest": 9000}, r"rows of at most 8,192 tokens \(max_seq_length_sft\), but a row may have 9,000"),
         ({"batch": 7, "limits": {"lora_training": {**LIMITS["lora_training"], "min_batch_size": 8}}}, r"batch is 7; .* batches of 8 to 16"),
-        ({"limits": {"max_num_evals": 3}}, r"3 times at most \(max_num_evals\); early_stopping.patience 3 needs 5"),
+        ({"limits": {"max_num_evals": 3}}, r"at most 3 times \(max_num_evals\); early_stopping.patience 3 needs 5"),
     ],
 )
 def test_what_goes_beyond_the_models_limits_is_refused_with_both_numbers(how, said):

@@ -1,4 +1,4 @@
-"""Commands that teach a model on this machine, and say what it learned and lost."""
+"""Commands to tune a local model, check forgetting and write model cards."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ import typer
 
 from valuestrata.cli.options import AsJson, Bootstrap, DatasetFolder, Fold, Part, Split
 from valuestrata.cli.output import print_json, print_table
-from valuestrata.errors import UsageError
+from valuestrata.errors import Option, UsageError
 
 if TYPE_CHECKING:
     import polars as pl
 
 Recipe = Annotated[str, typer.Option("--recipe", help="modal, distribution, ordinal, shift, fair, dpo, paper or a YAML file.")]
-Control = Annotated[str | None, typer.Option("--control", help="Tune on other personas: no-persona, country-only or shuffled-persona.")]
-Seed = Annotated[int | None, typer.Option("--seed", help="In place of the recipe's seeds.")]
-Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or mps; chosen if left out.")]
+Control = Annotated[str | None, typer.Option("--control", help="Train with other personas: no-persona, country-only or shuffled-persona.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="Overrides the seeds of the recipe.")]
+Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or mps; by default the best available.")]
 
 
 def tune_(
     dataset: DatasetFolder,
-    model: Annotated[str, typer.Option("--model", help="embedded, hf:ORG/NAME or gguf:FILE: what is taught.")],
+    model: Annotated[str, typer.Option("--model", help="Model to tune: embedded, hf:ORG/NAME or gguf:FILE.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the adapter.")],
     recipe: Recipe = "modal",
     control: Control = None,
     split: Split = "paper",
     fold: Fold = None,
     device: Device = None,
-    max_steps: Annotated[int | None, typer.Option("--max-steps", min=1, help="Updates at most, in place of the recipe's.")] = None,
+    max_steps: Annotated[int | None, typer.Option("--max-steps", min=1, help="Maximum number of updates; overrides the recipe.")] = None,
     seed: Seed = None,
-    merge: Annotated[bool, typer.Option("--merge", help="Write base and adapter as one model, too.")] = False,
+    merge: Annotated[bool, typer.Option("--merge", help="Also write base and adapter as one model.")] = False,
     forgetting: Annotated[
-        bool, typer.Option("--forgetting", help="Check what was forgotten, too: a fixed text and twenty questions, before and after.")
+        bool, typer.Option("--forgetting", help="Also check forgetting: a fixed text and twenty questions, before and after.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Teach a model the training gold of a split; an adapter that stopped goes on where it was. See docs/tuning.md."""
+    """Train an adapter on the training gold of a split, or continue an interrupted training. See docs/tuning.md."""
     from valuestrata.dataset.tables import load_dataset
     from valuestrata.tuning.train.processes import is_main
     from valuestrata.tuning.tune import tune
@@ -56,9 +56,9 @@ def tune_(
         merge=merge,
     )
     if not is_main():
-        # Of several processes that train together one writes and speaks.
+        # Only one of several processes writes and prints.
         return
-    lost = _carded(result.adapter, model, device, check=forgetting)
+    lost = _write_card(result.adapter, model, device, check=forgetting)
     if as_json:
         more = {} if lost is None else {"forgetting": lost.to_dicts()}
         print_json({"adapter": str(result.adapter), "before": result.before, "after": result.after, **more})
@@ -71,8 +71,8 @@ def tune_(
     print(f"Adapter: {result.adapter}. Ask it with: --model {model}+{result.adapter}")
 
 
-def _carded(adapter: Path, model: str, device: str | None, *, check: bool) -> pl.DataFrame | None:
-    """Write an adapter's card, unless one is there and nothing new to say; return what was forgotten where that is asked for."""
+def _write_card(adapter: Path, model: str, device: str | None, *, check: bool) -> pl.DataFrame | None:
+    """Write an adapter's card if it is missing or gets new content; return the frame of FORGETTING if `check`."""
     from valuestrata.tuning.evaluate.forgetting import forgetting, read_forgetting, write_forgetting
     from valuestrata.tuning.model_card import CARD, write_card
 
@@ -82,25 +82,27 @@ def _carded(adapter: Path, model: str, device: str | None, *, check: bool) -> pl
         write_forgetting(adapter, lost)
         write_card(adapter)
     elif not (adapter / CARD).is_file():
-        # One that is there may hold scores by now.
+        # An existing card may contain scores.
         write_card(adapter)
     return lost
 
 
 def forgetting_(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="embedded+ADAPTER, hf:ORG/NAME+ADAPTER or another model of this machine.")],
-    against: Annotated[str | None, typer.Option("--against", metavar="BASE", help="The model before; MODEL without its adapter.")] = None,
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="embedded+ADAPTER, hf:ORG/NAME+ADAPTER or another local model.")],
+    against: Annotated[
+        str | None, typer.Option("--against", metavar="BASE", help="Model before tuning; by default MODEL without its adapter.")
+    ] = None,
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what tuning cost elsewhere: perplexity of a fixed text and off-topic questions, before and after."""
+    """Compare perplexity on a fixed text and answers to off-topic questions before and after tuning."""
     from valuestrata.respondents.local.load import parse_spec
     from valuestrata.tuning.evaluate.forgetting import forgetting
 
     spec = parse_spec(model)
     if against is None:
         if spec.adapter is None:
-            raise UsageError(f"{model} has no adapter to leave out; say with --against which model it was before.")
+            raise UsageError(f"{model} has no adapter; name the model before tuning with ", Option("against"), ".")
         against = model.partition("+")[0]
     found = forgetting(against, model, device=device)
     if as_json:
@@ -111,16 +113,16 @@ def forgetting_(
 
 
 def card_(
-    adapter: Annotated[Path, typer.Argument(metavar="ADAPTER", help="Folder of an adapter that `tune` made.")],
+    adapter: Annotated[Path, typer.Argument(metavar="ADAPTER", help="Folder of an adapter made by `tune`.")],
     dataset: DatasetFolder,
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Runs of the tuned model, and of others beside it.")],
-    split: Annotated[str | None, typer.Option("--split", help="Split to score; the one it was tuned on if left out.")] = None,
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Runs of the tuned model, and of other models to show.")],
+    split: Annotated[str | None, typer.Option("--split", help="Split to score; by default the one it was tuned on.")] = None,
     part: Part = "test",
     fold: Fold = None,
     bootstrap: Bootstrap = 1000,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")] = 0,
 ) -> None:
-    """Write an adapter's card anew with the scores of runs: all, by attribute and level, with intervals."""
+    """Rewrite an adapter's card with the scores of runs (overall, by attribute and by level) and their intervals."""
     from valuestrata.dataset.tables import load_dataset
     from valuestrata.files import read_json
     from valuestrata.responses.run.folder import check_same_dataset, load_run
@@ -129,7 +131,7 @@ def card_(
     from valuestrata.tuning.model_card import write_card
 
     if not (adapter / TRAINING).is_file():
-        raise UsageError(f"{adapter}: no adapter made by `tune` is here ({TRAINING} is missing).")
+        raise UsageError(f"{adapter} is not an adapter made by `tune` ({TRAINING} is missing).")
     request: dict[str, Any] = read_json(adapter / TRAINING)["request"]
     data = load_dataset(dataset)
     loaded = [load_run(run) for run in runs]

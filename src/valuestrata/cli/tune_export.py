@@ -1,4 +1,4 @@
-"""Commands that have others teach a model: files for their trainers, and a job at a service."""
+"""Commands to export training files and to run a tuning job at Together."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from valuestrata.cli.output import print_json
 from valuestrata.cli.tune import Control, Recipe, Seed
 
 if TYPE_CHECKING:
-    from valuestrata.tuning.export.jobs import Job
+    from valuestrata.tuning.export.jobs import TuningJob
 
 _PROVIDER = "together/"
 ExportFolder = Annotated[Path, typer.Argument(metavar="EXPORT", help="Folder made by `tune-export --to together`.")]
-Base = Annotated[str, typer.Option("--model", help="The base model as Together calls it: ORG/NAME or together/ORG/NAME.")]
-MaxCost = Annotated[float | None, typer.Option("--max-cost", min=0, help="US dollars; a job expected to cost more is not started.")]
-BaseUrl = Annotated[str | None, typer.Option("--base-url", help="In place of Together's address.")]
-Every = Annotated[float, typer.Option("--every", min=0.01, help="Seconds from one look to the next.")]
+Base = Annotated[str, typer.Option("--model", help="Base model at Together: ORG/NAME or together/ORG/NAME.")]
+MaxCost = Annotated[float | None, typer.Option("--max-cost", min=0, help="Limit in US dollars; a more expensive job is not started.")]
+BaseUrl = Annotated[str | None, typer.Option("--base-url", help="Overrides Together's address.")]
+Every = Annotated[float, typer.Option("--every", min=0.01, help="Seconds between requests.")]
 
 
 def tune_export(
     dataset: DatasetFolder,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the training files.")],
-    to: Annotated[str, typer.Option("--to", help="Who reads them: chat, together, tinker, llama-factory or axolotl.")] = "chat",
-    model: Annotated[str | None, typer.Option("--model", help="hf:ORG/NAME, which settings for llama-factory and axolotl name.")] = None,
+    to: Annotated[str, typer.Option("--to", help="Format: chat, together, tinker, llama-factory or axolotl.")] = "chat",
+    model: Annotated[str | None, typer.Option("--model", help="Base model hf:ORG/NAME; required for llama-factory and axolotl.")] = None,
     recipe: Recipe = "modal",
     control: Control = None,
     split: Split = "paper",
     fold: Fold = None,
     seed: Seed = None,
-    answers: Annotated[int, typer.Option("--answers", min=1, help="Rows a pair where the recipe teaches shares.")] = 10,
+    answers: Annotated[int, typer.Option("--answers", min=1, help="Rows per pair for recipes on shares.")] = 10,
     as_json: AsJson = False,
 ) -> None:
-    """Write the training gold of a split as files for another trainer, checked against its limits. See docs/tuning-elsewhere.md."""
+    """Export the training gold of a split for another trainer. See docs/tuning-elsewhere.md."""
     from valuestrata.dataset.tables import load_dataset
     from valuestrata.tuning.export.files import export_training
 
@@ -56,7 +56,7 @@ def tune_export(
         return
     print(f"Export: {made.folder}, {made.rows['train']:,} rows to train on and {made.rows['validation']:,} to validate.")
     for remark in made.remarks:
-        print(f"Not as `tune` does it: {remark}")
+        print(f"Different from `tune`: {remark}")
 
 
 def submit(
@@ -66,45 +66,45 @@ def submit(
     base_url: BaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Hand in exported files at Together and start a job; called again it starts no second one. The key is TOGETHER_API_KEY."""
+    """Upload exported files to Together and start one job. The key is read from TOGETHER_API_KEY."""
     from valuestrata.tuning.export.jobs import submit_job
 
-    _tell(submit_job(folder, model.removeprefix(_PROVIDER), base_url=base_url, max_cost=max_cost), as_json)
+    _print_job(submit_job(folder, model.removeprefix(_PROVIDER), base_url=base_url, max_cost=max_cost), as_json)
 
 
 def status(folder: ExportFolder, as_json: AsJson = False) -> None:
-    """Look once how a job is."""
+    """Show the status of a job."""
     from valuestrata.tuning.export.jobs import look_at_job
 
-    _tell(look_at_job(folder), as_json)
+    _print_job(look_at_job(folder), as_json)
 
 
 def wait(folder: ExportFolder, every: Every = 30.0, as_json: AsJson = False) -> None:
-    """Wait until a job has ended, and say which MODEL came of it."""
+    """Wait until a job has ended and print its MODEL."""
     from valuestrata.tuning.export.jobs import poll_job
 
-    _tell(poll_job(folder, every=every), as_json)
+    _print_job(poll_job(folder, every=every), as_json)
 
 
 def job_app() -> typer.Typer:
     """Return the commands of `tune-job`."""
-    app = typer.Typer(help="A tuning job at Together: started once, watched, its model a MODEL.", no_args_is_help=True)
-    app.command(short_help="Hand in exported files and start it, once.")(submit)
-    app.command(short_help="How it is.")(status)
-    app.command(short_help="Wait for its model.")(wait)
+    app = typer.Typer(help="Run a tuning job at Together.", no_args_is_help=True)
+    app.command(short_help="Upload exported files and start a job.")(submit)
+    app.command(short_help="Show its status.")(status)
+    app.command(short_help="Wait until it has ended.")(wait)
     return app
 
 
-def _tell(job: Job, as_json: bool) -> None:
+def _print_job(job: TuningJob, as_json: bool) -> None:
     document = job.document
     if as_json:
-        print_json({"export": str(job.folder), **document, "tuned_model": job.word})
+        print_json({"export": str(job.folder), **document, "tuned_model": job.tuned_model})
         return
     price = (document.get("estimate") or {}).get("estimated_total_price")
     expected = "" if price is None else f", expected to cost ${price:,.2f}"
-    why = f" ({document['said']})" if document.get("said") and not job.word else ""
+    why = f" ({document['said']})" if document.get("said") and not job.tuned_model else ""
     print(f"Job {job.id or 'not started'} at {document['provider']}: {document.get('status') or document['stage']}{expected}.{why}")
-    if job.word:
-        print(f"Ask it with: --model {job.word}")
+    if job.tuned_model:
+        print(f"Ask it with: --model {job.tuned_model}")
     elif document["stage"] == "running":
-        print(f"Its model is told by: valuestrata tune-job wait {job.folder}")
+        print(f"To wait for its model: valuestrata tune-job wait {job.folder}")

@@ -1,6 +1,6 @@
-"""The card of an adapter, README.md in its folder, in the form of the Hub: what it was taught, how well, and what it is not for.
+"""Model cards of adapters: README.md in the format of the Hub.
 
-What comes from data, recipes and file names is text and never markup: a label may hold a pipe, a bracket or a tag.
+Text from data, recipes and file names is escaped: a label may contain a pipe, a bracket or a tag.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from valuestrata.tuning.adapters import TRAINING
 from valuestrata.tuning.evaluate.forgetting import FORGETTING, read_forgetting
 
 CARD = "README.md"
-# Scores in the card's tables, as far as there are any.
+# Metrics in the tables of scores.
 _METRICS = ("accuracy_expected", "accuracy", "nmae", "w1", "refusal_rate", "invalid_rate")
 _BY = ("all", "attribute", "level")
 _ABOUT_VALIDATION = ("loss", "loss_answer", "accuracy_expected", "accuracy", "distance", "option_mass")
-# Names listed at most; training.json has them all.
+# Maximum number of listed names; training.json has all of them.
 _LISTED = 40
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-# Marks that Markdown may take for its own; an underscore inside a word is none, and ids are full of them.
+# Markdown markup. An underscore inside a word is not markup, and ids often contain it.
 _MARKUP = re.compile(r"[\\`*\[\]#|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
-# What would become a tag, an entity or, with some readers, a link.
+# What would become a tag, an entity or, in some renderers, a link.
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "://": "&#58;//", "www.": "www&#46;"}
 _TAGS = ("valuestrata", "lora", "survey", "personas", "subgroup-values")
 
@@ -45,15 +45,15 @@ def write_card(
     """Write the card of an adapter into its folder and return its path.
 
     Args:
-        adapter: the adapter's folder. training: its training record; read from the folder by default.
-        scores: as `card_text` takes them. forgetting: too; what lies in the folder by default.
+        adapter: the adapter's folder. training: its training record; by default `training.json` in the folder.
+        scores: as for `card_text`. forgetting: as for `card_text`; by default `forgetting.csv` in the folder.
 
     Raises:
-        InputDataError: no adapter made here, or a table of another form.
+        InputDataError: the folder is not an adapter of `tune`, or a table has another format.
     """
     folder = Path(adapter)
     if not (folder / "adapter_config.json").is_file():
-        raise InputDataError(f"{folder}: no adapter is here (adapter_config.json is missing).")
+        raise InputDataError(f"{folder} is not an adapter (adapter_config.json is missing).")
     record = read_json(folder / TRAINING) if training is None else training
     text = card_text(record, scores=scores, forgetting=read_forgetting(folder) if forgetting is None else forgetting)
     write_text(folder / CARD, text)
@@ -61,94 +61,89 @@ def write_card(
 
 
 def card_text(training: Mapping[str, Any], *, scores: pl.DataFrame | None = None, forgetting: pl.DataFrame | None = None) -> str:
-    """Return the card of an adapter as Markdown under a YAML head.
+    """Return the card of an adapter as Markdown with a YAML header.
 
     Args:
         training: the document of `training.json`.
-        scores: rows of SCORES of runs of the tuned model (and of others beside it); of them all, attributes and levels are shown.
+        scores: rows of SCORES of the tuned model and other runs; overall scores and those by attribute and level are shown.
         forgetting: rows of FORGETTING.
 
     Raises:
-        InputDataError: a record or table that lacks what the card says.
+        InputDataError: a record or table is incomplete.
     """
     missing = [key for key in ("request", "base", "data", "held_out", "examples", "validation") if key not in training]
     if missing:
-        raise InputDataError(f"{TRAINING}: it has no {', '.join(missing)}, so it is no training record of an adapter made here.")
+        raise InputDataError(f"{TRAINING}: {', '.join(missing)} missing; this is not a training record of `tune`.")
     parts = [
         _head(training),
         _opening(training),
         _use(training),
-        _taught(training),
+        _training(training),
         _held_out(training),
         _recipe(training),
         _validation(training),
         _scores(scores),
-        _forgotten(forgetting),
+        _forgetting(forgetting),
         _LIMITS,
     ]
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 
-# --- parts ------------------------------------------------------------------------------------------------------------
-
-
 def _head(training: Mapping[str, Any]) -> str:
     hub = _hub_name(training)
+    recipe = re.sub(r"[^a-z0-9]+", "-", str(_recipe_of(training)["name"]).lower()).strip("-") or "own"
     head: dict[str, Any] = {
         **({"base_model": hub, "base_model_relation": "adapter"} if hub else {}),
         "library_name": "peft",
         "pipeline_tag": "text-generation",
-        "tags": [*_TAGS, f"recipe-{re.sub(r'[^a-z0-9]+', '-', str(training['request']['recipe']['name']).lower()).strip('-') or 'own'}"],
+        "tags": [*_TAGS, f"recipe-{recipe}"],
     }
     return "---\n" + yaml.safe_dump(head, sort_keys=False, allow_unicode=True) + "---"
 
 
 def _hub_name(training: Mapping[str, Any]) -> str | None:
-    """Return the base model as the Hub knows it; None for a folder or file, which the Hub would refuse as a name."""
+    """Return the base model's name on the Hub; None for a folder or file, which the Hub would reject as a name."""
     base: Mapping[str, Any] = training["base"]
     name = str(base.get("model"))
     return name if str(base.get("word", "")).startswith(f"hf:{name}") and _HUB_NAME.fullmatch(name) else None
 
 
-def _word(training: Mapping[str, Any]) -> str:
-    """Return the base as a MODEL; without the place of a folder or file, which is nobody else's business."""
-    word = str(training["base"].get("word"))
-    kind = word.partition(":")[0]
-    return word if _hub_name(training) or word == "embedded" else f"{kind}:{'FILE' if kind == 'gguf' else 'FOLDER'}"
+def _specification(training: Mapping[str, Any]) -> str:
+    """Return the specification of the base model, without private paths."""
+    base = str(training["base"].get("word"))
+    kind = base.partition(":")[0]
+    return base if _hub_name(training) or base == "embedded" else f"{kind}:{'FILE' if kind == 'gguf' else 'FOLDER'}"
 
 
 def _opening(training: Mapping[str, Any]) -> str:
     base, data = training["base"], training["data"]
     survey: Mapping[str, Any] = data.get("survey") or {}
-    control = training.get("control")
-    of_what = _text(survey.get("title") or survey.get("name") or "Survey")
-    lines = [
-        f"# {of_what}: {_text(base.get('model'))}, recipe {_text(_recipe_of(training)['name'])}",
-        "",
-        "A LoRA adapter that answers closed survey questions as members of a described subgroup would, taught from aggregate shares of a "
-        "survey with valuestrata, after [arXiv 2604.12851](https://arxiv.org/abs/2604.12851).",
+    name = survey.get("title") or survey.get("name")
+    parts = [
+        f"# {_text(name or 'Survey')}: {_text(base.get('model'))}, recipe {_text(_recipe_of(training)['name'])}",
+        "A LoRA adapter that answers closed survey questions as members of a described subgroup. It was trained with valuestrata on "
+        "the subgroup shares of a survey, after [arXiv 2604.12851](https://arxiv.org/abs/2604.12851).",
     ]
-    if control:
-        lines += [
-            "",
-            f"**This is a control** ({_text(control['control'])}): it was taught the same answers with other personas, to measure what "
-            "needs no persona. It is not meant to be used.",
-        ]
-    rows = [
-        ("base model", base.get("model")),
-        ("revision", base.get("revision")),
-        ("loaded as", _word(training)),
-        ("number type", base.get("dtype")),
-        ("survey", f"{survey.get('title') or survey.get('name')}, version {survey.get('version')}"),
-        ("place", data.get("place")),
-        ("fingerprint of the data set", data.get("fingerprint")),
-    ]
-    return "\n".join(lines) + "\n\n" + _table(("", ""), [(name, _text(value)) for name, value in rows if value is not None])
+    if control := training.get("control"):
+        parts.append(
+            f"**This is a control** ({_text(control['control'])}): it was trained on the same answers with other personas, to measure "
+            "the gain that needs no persona. Do not use it for other purposes."
+        )
+    rows = {
+        "base model": base.get("model"),
+        "revision": base.get("revision"),
+        "loaded as": _specification(training),
+        "number type": base.get("dtype"),
+        "survey": f"{name}, version {survey.get('version')}",
+        "place": data.get("place"),
+        "fingerprint of the data set": data.get("fingerprint"),
+    }
+    return "\n\n".join([*parts, _rows(rows)])
 
 
 def _use(training: Mapping[str, Any]) -> str:
     code = _fenced(
-        f"valuestrata ask DATASET --model {_word(training)}+ADAPTER --split {training['request']['split']}\n\n"
+        f"valuestrata ask DATASET --model {_specification(training)}+ADAPTER --split {training['request']['split']}\n\n"
         "# or, in Python\n"
         "from peft import PeftModel\n"
         "model = PeftModel.from_pretrained(base, ADAPTER)",
@@ -157,39 +152,35 @@ def _use(training: Mapping[str, Any]) -> str:
     return "## Use\n\n" + code
 
 
-def _taught(training: Mapping[str, Any]) -> str:
-    request, examples = training["request"], training["examples"]
-    rows = [
-        ("split", request["split"]),
-        ("fold", request.get("fold")),
-        ("training examples", f"{examples['train']:,}"),
-        ("validation examples", f"{examples['validation']:,}"),
-        ("updates (made, of which kept)", _updates(training.get("updates"))),
-        ("citation of the survey", (training["data"].get("survey") or {}).get("citation") or None),
-    ]
-    return "## What it was taught\n\n" + _table(("", ""), [(name, _text(value)) for name, value in rows if value is not None])
-
-
-def _updates(updates: Mapping[str, Any] | None) -> str | None:
-    return None if updates is None else f"{updates['made']:,}, {updates['kept']:,}"
+def _training(training: Mapping[str, Any]) -> str:
+    request, examples, updates = training["request"], training["examples"], training.get("updates")
+    rows = {
+        "split": request["split"],
+        "fold": request.get("fold"),
+        "training examples": f"{examples['train']:,}",
+        "validation examples": f"{examples['validation']:,}",
+        "updates (made, kept)": None if updates is None else f"{updates['made']:,}, {updates['kept']:,}",
+        "citation of the survey": (training["data"].get("survey") or {}).get("citation") or None,
+    }
+    return "## Training data\n\n" + _rows(rows)
 
 
 def _held_out(training: Mapping[str, Any]) -> str:
     held: Mapping[str, Any] = training["held_out"]
-    lines = ["## What was held out", "", f"{held.get('test_pairs', 0):,} pairs of item and subgroup were never trained on."]
+    lines = ["## Held-out data", "", f"{held.get('test_pairs', 0):,} pairs of item and subgroup were not used in training."]
     if held.get("fold_label"):
-        lines[-1] += f" The fold holds out: {_text(held['fold_label'])}."
+        lines[-1] += f" Held out in this fold: {_text(held['fold_label'])}."
     for name in ("subgroups", "items"):
         found: Sequence[str] = held.get(name) or ()
-        lines += ["", f"**{name.capitalize()}** in no training or validation pair ({len(found):,}): {_listed(found)}"]
+        lines += ["", f"**{name.capitalize()}** without a training or validation pair ({len(found):,}): {_listed(found)}"]
     return "\n".join(lines)
 
 
 def _recipe(training: Mapping[str, Any]) -> str:
     recipe = dict(_recipe_of(training))
-    # Of a template's file the name; its place is nobody else's business.
+    # Only the name of a template file: its path is private.
     recipe["template"] = Path(str(recipe.get("template"))).name
-    about = f"What it is for: {_text(recipe['description'])}\n\n" if recipe.get("description") else ""
+    about = f"Purpose: {_text(recipe['description'])}\n\n" if recipe.get("description") else ""
     return f"## Recipe\n\n{about}" + _fenced(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True, width=100).rstrip(), "yaml")
 
 
@@ -203,15 +194,15 @@ def _validation(training: Mapping[str, Any]) -> str:
         for name in _ABOUT_VALIDATION
         if before.get(name) is not None and after.get(name) is not None
     ]
-    note = "Validation pairs are of the trained kind: what follows is no evidence on anything that was held out."
-    return f"## During training\n\n{note}\n\n" + _table(("validation pairs", "before", "after"), rows)
+    note = "Validation pairs come from the same part of the split as training pairs; these figures say nothing about held-out data."
+    return f"## Validation\n\n{note}\n\n" + _table(("validation pairs", "before", "after"), rows)
 
 
 def _scores(scores: pl.DataFrame | None) -> str:
     if scores is None or scores.is_empty():
-        return "## Scores\n\nNone were given. Nothing may be said of how well this adapter answers until it is scored on what was held out."
+        return "## Scores\n\nNot scored yet. The quality of this adapter is unknown until it is scored on held-out data."
     table = SCORES.check(scores, "scores of the card").filter(pl.col("against").is_null() & pl.col("by").is_in(_BY))
-    parts = ["## Scores", "With 95 % intervals. Distances (NMAE, W1) and rates are better low, accuracies high."]
+    parts = ["## Scores", "With 95 % confidence intervals. Lower is better for distances (NMAE, W1) and rates, higher for accuracies."]
     for key, rows in table.group_by(["run", "scheme", "fold", "part", "elicitation"], maintain_order=True):
         run, scheme, fold, part, elicitation = key
         metrics = [metric for metric in _METRICS if rows.filter((pl.col("metric") == metric) & pl.col("value").is_not_null()).height]
@@ -242,7 +233,7 @@ def _with_interval(row: Mapping[str, Any] | None) -> str:
     return number(row["value"]) + ("" if low is None or high is None else f" ({number(low)} to {number(high)})")
 
 
-def _forgotten(forgetting: pl.DataFrame | None) -> str:
+def _forgetting(forgetting: pl.DataFrame | None) -> str:
     if forgetting is None or forgetting.is_empty():
         return ""
     table = FORGETTING.check(forgetting, "forgetting of the card")
@@ -250,34 +241,31 @@ def _forgotten(forgetting: pl.DataFrame | None) -> str:
         (_text(row["measure"].replace("_", " ")), _number(row["before"]), _number(row["after"]), _number(row["difference"]), row["better"])
         for row in table.iter_rows(named=True)
     ]
-    note = "A fixed text and twenty closed questions that have nothing to do with values; too few to show that nothing was lost."
+    note = "A fixed text and twenty closed questions that are unrelated to values; too few to show that nothing was lost."
     return f"## Forgetting\n\n{note}\n\n" + _table(("", "before", "after", "difference", "better"), rows)
 
 
 _LIMITS = """
 ## Intended use
 
-Research on how language models represent the values of groups, measured against survey data: comparing recipes, auditing whom
-a model serves worse, studying generalisation to groups and questions that were not trained on. Report its scores beside
-baselines, noise ceilings and the controls (persona-free, shuffled personas).
+Research on how language models represent the values of groups, measured against survey data: comparing recipes, auditing for which
+subgroups a model is worse, studying generalisation to new groups and questions. Report its scores together with baselines, noise
+ceilings and controls (persona-free, shuffled personas).
 
 ## Not intended
 
-- Standing in for people: it is no substitute for asking them, and no ground for a decision about a person or a group.
-- Inferring what an individual thinks from their sex, age, ethnicity or religion.
-- Persuasion, targeting, synthetic survey data passed off as collected, or speaking in the name of a group.
+- Replacing surveys of people, or supporting a decision about a person or a group.
+- Inferring what an individual thinks from sex, age, ethnicity or religion.
+- Persuasion, targeting, synthetic survey data presented as collected, or speaking in the name of a group.
 
 ## Limits
 
-- It knows one survey, one place and one time, through the wording of that survey's closed questions.
-- A subgroup's shares are of those who answered; within a subgroup people differ, mostly more than subgroups do.
-- Small subgroups have noisy gold. Differences below the noise floor mean nothing.
+- It was trained on one survey, one place and one time, in the wording of that survey's closed questions.
+- Shares of a subgroup describe those who answered; people differ within a subgroup, mostly more than subgroups differ.
+- Gold of small subgroups is noisy. Differences below the noise floor mean nothing.
 - A gain on unseen combinations can come from each question's usual answer alone; compare with the item-mode baseline.
-- What the base model had wrong about people may still be there, and open-ended answers were not trained.
+- Errors of the base model about people may remain, and open-ended answers were not trained.
 """
-
-
-# --- text -------------------------------------------------------------------------------------------------------------
 
 
 def _recipe_of(training: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -285,7 +273,7 @@ def _recipe_of(training: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _text(value: Any) -> str:
-    """Return a value as Markdown that shows it as it is, on one line."""
+    """Return a value as escaped Markdown on one line."""
     line = _MARKUP.sub(lambda mark: "\\" + mark[0], " ".join(str(value).split()))
     for mark, entity in _ENTITIES.items():
         line = line.replace(mark, entity)
@@ -303,12 +291,17 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(_text(name) for name in names[:_LISTED]) + (f", and {rest:,} more (training.json)." if rest > 0 else ".")
 
 
+def _rows(values: Mapping[str, Any]) -> str:
+    """Return a table of names and values without the values that are None."""
+    return _table(("", ""), [(name, _text(value)) for name, value in values.items() if value is not None])
+
+
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (heads, ["---"] * len(heads), *rows))
 
 
 def _fenced(text: str, language: str) -> str:
-    """Return a block of code whose fence is longer than any in the text."""
+    """Return a code block with a fence longer than any in the text."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{text}\n{fence}"

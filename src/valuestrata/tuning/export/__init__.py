@@ -1,1 +1,1 @@
-"""Training files and jobs for other trainers."""
+"""Training files and hosted jobs for other trainers."""

@@ -1,14 +1,14 @@
-"""Training files for those who train elsewhere: checked, whole or absent, with everything that made them beside them.
+"""Export training files for other trainers.
 
-| format | files | for |
+| format | files | read by |
 | --- | --- | --- |
-| `chat` | train.jsonl, validation.jsonl | whoever reads OpenAI's chat lines |
+| `chat` | train.jsonl, validation.jsonl | readers of OpenAI's chat format |
 | `together` | the same | Together (`jobs`) |
 | `tinker` | the same | Tinker's cookbook, `FromConversationFileBuilder` |
 | `llama-factory` | dataset_info.json, train.json, validation.json, train.yaml | `llamafactory-cli train train.yaml`, in the folder |
 | `axolotl` | train.jsonl, validation.jsonl, axolotl.yaml | `axolotl train axolotl.yaml`, in the folder |
 
-Each with `export.json` and `recipe.resolved.yaml`.
+Each export also has `export.json` and `recipe.resolved.yaml`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from valuestrata.files import folder_written_beside, read_json, sha256_of, write
 from valuestrata.tuning.data.chat_examples import ChatLine, chat_lines, check_exportable, remarks_on
 from valuestrata.tuning.data.examples import tuning_data
 from valuestrata.tuning.export.limits import LIMITS, check_bytes, check_lines
-from valuestrata.tuning.export.settings import Job, as_yaml, axolotl, base_model, dataset_info, end_of_turn, llama_factory
+from valuestrata.tuning.export.settings import ExternalTraining, as_yaml, axolotl, base_model, dataset_info, end_of_turn, llama_factory
 from valuestrata.tuning.recipe import Recipe, load_recipe
 
 Format = Literal["chat", "together", "tinker", "llama-factory", "axolotl"]
@@ -34,22 +34,22 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 
 EXPORT = "export.json"
 JOB = "job.json"
-# The stage of a job of which nothing was paid for yet.
+# Stage of a job before anything is paid for.
 BEGUN = "begun"
 RECIPE = "recipe.resolved.yaml"
 _KIND = "valuestrata-export-1"
 _NEEDS_MODEL = ("llama-factory", "axolotl")
-# What some readers take for the end of a line, and JSON does not have to escape.
+# Some readers take these for the end of a line; JSON does not require to escape them.
 _LINE_ENDS = {"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
 
 @dataclass(frozen=True)
 class Exported:
-    """Training files on disk.
+    """Exported training files.
 
     Attributes:
-        folder: where they lie.
-        document: what `export.json` says: request, recipe, data, held_out, control, rows, longest, files, remarks, versions.
+        folder: their folder.
+        document: content of `export.json`: request, recipe, data, held_out, control, rows, longest, files, remarks, versions.
     """
 
     folder: Path
@@ -57,12 +57,12 @@ class Exported:
 
     @property
     def rows(self) -> Mapping[str, int]:
-        """Rows of `train` and `validation`."""
+        """Number of rows of `train` and `validation`."""
         return self.document["rows"]
 
     @property
     def remarks(self) -> Sequence[str]:
-        """What of the recipe another trainer does not do."""
+        """How the other trainer differs from `tune`, one sentence each."""
         return self.document["remarks"]
 
 
@@ -86,13 +86,13 @@ def export_training(
         out: the folder; an earlier export there is replaced, unless a job was started from it.
         recipe: a recipe of objective `tokens`, `mode`, `cross-entropy` or `kl`, or the name or file of one.
         format: one of `FORMATS`.
-        model: the base model, `hf:ORG/NAME[@REVISION]`; needed for `llama-factory` and `axolotl`, whose settings name it.
-        split, fold, control, seed: as `tune` takes them.
-        answers: rows a pair where the recipe teaches shares; a share is then off by less than 1 / answers.
+        model: the base model, `hf:ORG/NAME[@REVISION]`; required for `llama-factory` and `axolotl`.
+        split, fold, control, seed: as for `tune`.
+        answers: rows per pair for objectives on shares; the error of a share is below 1 / answers.
 
     Raises:
-        UsageError: a name that does not exist, a recipe that cannot be handed on, no model, or something else at the place.
-        InputDataError: a data set that may not be shared, nothing that trains, or a row or file beyond the reader's limits.
+        UsageError: an unknown name, a recipe that cannot be exported, a missing model, or other files in the folder.
+        InputDataError: a data set that may not be shared, no training pairs, or a row or file beyond the reader's limits.
     """
     if format not in FORMATS:
         raise UsageError(f"There is no export format {format!r}.{did_you_mean(format, FORMATS)}")
@@ -149,18 +149,18 @@ def load_export(folder: str | Path) -> Exported:
     """Read an export.
 
     Raises:
-        InputDataError: none is there, or a file of it is absent or was changed since it was written.
+        InputDataError: there is none, or one of its files is missing or has changed.
     """
     place = Path(folder)
     if not (place / EXPORT).is_file():
-        raise InputDataError(f"{place}: no training files exported here ({EXPORT} is missing).")
+        raise InputDataError(f"{place} is not an export ({EXPORT} is missing).")
     document = read_json(place / EXPORT)
     if document.get("format") != _KIND:
         raise InputDataError(f"{place / EXPORT}: format {document.get('format')!r}, expected {_KIND!r}; export again.")
     for name, digest in document["files"].items():
         file = place / name
         if not file.is_file() or sha256_of(file) != digest:
-            raise InputDataError(f"{file}: is not there any more, or was changed since it was exported; export again.")
+            raise InputDataError(f"{file} is missing or was changed since it was exported; export again.")
     return Exported(place, document)
 
 
@@ -168,8 +168,8 @@ def _check_shareable(dataset: Dataset) -> None:
     if not dataset.meta.get("shareable"):
         where = dataset.path or "The data set"
         raise InputDataError(
-            f"{where}: may not be passed on: some cell of it stands on fewer than 10 answers, or it was built with the paper's preset, "
-            "which admits such cells. Build it with at least 10 answers a pair (",
+            f"{where} may not be shared: some of its cells have fewer than 10 answers, or it was built with the paper's preset, "
+            "which allows such cells. Build it with at least 10 answers per pair (",
             Option("min_valid", 10),
             "), or tune on this machine.",
         )
@@ -177,9 +177,9 @@ def _check_shareable(dataset: Dataset) -> None:
 
 def _check_place(place: Path) -> None:
     if (place / JOB).is_file() and read_json(place / JOB).get("stage") != BEGUN:
-        raise UsageError(f"{place}: a job was started from the files there, and {JOB} holds its id; choose another place with -o.")
+        raise UsageError(f"{place}: a job was started from these files ({JOB} holds its id); choose another output folder.")
     if place.exists() and not (place / EXPORT).is_file() and (not place.is_dir() or any(place.iterdir())):
-        raise UsageError(f"{place}: exists and is no export made here; choose another place with -o.")
+        raise UsageError(f"{place} exists and is not an export; choose another output folder.")
 
 
 def _seeded(recipe: Recipe, seed: int | None) -> Recipe:
@@ -188,7 +188,7 @@ def _seeded(recipe: Recipe, seed: int | None) -> Recipe:
 
 def _check(parts: Mapping[str, Sequence[ChatLine]], format: str, recipe: Recipe, place: Path) -> None:
     limits = LIMITS[format]
-    # The cookbook takes whole batches only: fewer rows than one make none.
+    # The cookbook drops incomplete batches.
     least = recipe.batch if format == "tinker" else None
     for name, lines in parts.items():
         check_lines(lines, limits, str(place / _file(format, name)), least_rows=least if name == "train" else 1)
@@ -215,21 +215,21 @@ def _json(row: Mapping[str, Any]) -> str:
 
 
 def _settings(format: str, recipe: Recipe, model: str | None, document: dict[str, Any]) -> dict[str, str]:
-    """Return file name -> text of what a trainer's command reads; remarks go into the document."""
+    """Return the settings files of a trainer (file name -> text); remarks are added to the document."""
     if format not in _NEEDS_MODEL or model is None:
         return {}
     rows: Mapping[str, int] = document["rows"]
     name, revision = base_model(model)
     end = end_of_turn(name, revision)
-    job = Job(recipe, name, revision, rows["train"], rows["validation"], document["longest"], end)
+    training = ExternalTraining(recipe, name, revision, rows["train"], rows["validation"], document["longest"], end)
     if format == "axolotl":
         if end is None:
             document["remarks"].append(
-                f"eot_tokens: the tokenizer of {name} is not on this machine. Axolotl learns the end of the turn only where it is the "
-                "tokenizer's eos token; where it is not, add `eot_tokens` to axolotl.yaml."
+                f"eot_tokens: the tokenizer of {name} is not on this machine. Axolotl learns the end of the turn only if it is the "
+                "tokenizer's eos token; if it is not, add `eot_tokens` to axolotl.yaml."
             )
-        return {"axolotl.yaml": as_yaml(axolotl(job), "In this folder: axolotl train axolotl.yaml")}
+        return {"axolotl.yaml": as_yaml(axolotl(training), "In this folder: axolotl train axolotl.yaml")}
     return {
-        "dataset_info.json": json.dumps(dataset_info(validation=job.validation > 0), indent=1) + "\n",
-        "train.yaml": as_yaml(llama_factory(job), "In this folder: llamafactory-cli train train.yaml"),
+        "dataset_info.json": json.dumps(dataset_info(validation=training.validation > 0), indent=1) + "\n",
+        "train.yaml": as_yaml(llama_factory(training), "In this folder: llamafactory-cli train train.yaml"),
     }

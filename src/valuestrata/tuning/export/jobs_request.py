@@ -1,4 +1,4 @@
-"""A recipe as a request for Together's fine-tuning, within the limits that it states for the model."""
+"""A recipe as a request to Together's fine-tuning service, within the limits of the model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from valuestrata.errors import UsageError
 from valuestrata.tuning.recipe import Recipe
 
-# Together waits for as many evaluations more before patience counts.
+# Evaluations before Together starts to count patience.
 _WARM_UP = 1
 
 
@@ -19,14 +19,14 @@ def job_request(
     """Return the body of `POST /fine-tunes`.
 
     Args:
-        recipe: the recipe. model: the base model in Together's name.
-        limits: what `GET /fine-tunes/models/limits` says of it.
+        recipe: the recipe. model: the base model's name at Together.
+        limits: reply of `GET /fine-tunes/models/limits`.
         train, validation: ids of the uploaded files.
-        longest: tokens of the longest row at most.
-        tag: ends the name of the tuned model, by which the job is found again.
+        longest: upper bound of the tokens of a row.
+        tag: suffix of the tuned model's name, by which the job can be found.
 
     Raises:
-        UsageError: the recipe asks for what Together, or this model there, does not do; names the field and the limit.
+        UsageError: the recipe is beyond the limits; names the field and the limit.
     """
     lora: Mapping[str, Any] = limits["lora_training"]
     _within(recipe, model, "lora.r", recipe.lora.r, most=lora["max_rank"])
@@ -34,13 +34,13 @@ def job_request(
     epochs = int(recipe.epochs)
     if epochs != recipe.epochs or recipe.max_steps is not None:
         raise UsageError(
-            f"Recipe {recipe.name!r}: Together trains whole epochs and knows no max_steps; set `epochs` to 1, 2, ... and max_steps to null."
+            f"Recipe {recipe.name!r}: Together trains whole epochs and has no max_steps; set `epochs` to 1, 2, ... and max_steps to null."
         )
     _within(recipe, model, "epochs", epochs, most=limits["max_num_epochs"])
     if longest > limits["max_seq_length_sft"]:
         raise UsageError(
-            f"Together trains {model} on rows of {limits['max_seq_length_sft']:,} tokens at most (max_seq_length_sft), and a row may have "
-            f"{longest:,}. Take another model, or shorten the template."
+            f"Together trains {model} on rows of at most {limits['max_seq_length_sft']:,} tokens (max_seq_length_sft), but a row may have "
+            f"{longest:,}. Use another model or shorten the template."
         )
     size, passes = _batch(recipe, model, lora)
     body: dict[str, Any] = {
@@ -50,7 +50,7 @@ def job_request(
         "n_checkpoints": 1,
         "batch_size": size,
         "gradient_accumulation_steps": passes,
-        # Packed rows would make a batch of as many examples as fit.
+        # With packing the number of examples per batch would vary.
         "packing": False,
         "learning_rate": recipe.learning_rate,
         "lr_scheduler": _scheduler(recipe),
@@ -81,7 +81,7 @@ def _evaluations(recipe: Recipe, model: str, epochs: int, most: int) -> dict[str
     needed = stopping.patience + _WARM_UP + 1
     if needed > most:
         raise UsageError(
-            f"Together evaluates {model} {most} times at most (max_num_evals); early_stopping.patience {stopping.patience} needs {needed}."
+            f"Together evaluates {model} at most {most} times (max_num_evals); early_stopping.patience {stopping.patience} needs {needed}."
         )
     return {
         "n_evals": min(max(wanted, needed), most),
@@ -93,19 +93,19 @@ def _evaluations(recipe: Recipe, model: str, epochs: int, most: int) -> dict[str
 
 
 def _within(recipe: Recipe, model: str, field: str, value: float, *, least: float | None = None, most: float | None = None) -> None:
-    # 0 is how some limits say that there is none.
+    # A limit of 0 means no limit.
     if (least and value < least) or (most and value > most):
         bounds = " and ".join([f"{word} {bound:g}" for word, bound in (("at least", least), ("at most", most)) if bound])
         raise UsageError(f"Recipe {recipe.name!r}: {field} is {value:g}; Together trains {model} with {bounds}.")
 
 
 def _batch(recipe: Recipe, model: str, lora: Mapping[str, Any]) -> tuple[int, int]:
-    """Return batch size and passes an update whose product is the recipe's batch."""
+    """Return batch size and passes per update; their product is the recipe's batch."""
     least, most = max(1, lora["min_batch_size"]), lora["max_batch_size"]
     sizes = [size for size in range(least, min(most, recipe.batch) + 1) if recipe.batch % size == 0]
     if not sizes:
         raise UsageError(
-            f"Recipe {recipe.name!r}: batch is {recipe.batch}; Together trains {model} in batches of {least} to {most}, or multiples."
+            f"Recipe {recipe.name!r}: batch is {recipe.batch}; Together trains {model} in batches of {least} to {most} or their multiples."
         )
     return sizes[-1], recipe.batch // sizes[-1]
 
@@ -113,7 +113,7 @@ def _batch(recipe: Recipe, model: str, lora: Mapping[str, Any]) -> tuple[int, in
 def _scheduler(recipe: Recipe) -> dict[str, Any]:
     if recipe.scheduler == "cosine":
         return {"lr_scheduler_type": "cosine", "lr_scheduler_args": {"min_lr_ratio": 0.0, "num_cycles": 0.5}}
-    # A line that ends as high as it began is constant.
+    # A linear schedule that ends at its start value is constant.
     return {"lr_scheduler_type": "linear", "lr_scheduler_args": {"min_lr_ratio": 1.0 if recipe.scheduler == "constant" else 0.0}}
 
 

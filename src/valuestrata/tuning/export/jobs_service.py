@@ -1,4 +1,4 @@
-"""Together's fine-tuning, spoken as its documentation has it: files, limits, prices, jobs."""
+"""Client of Together's fine-tuning service: files, limits, prices and jobs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from valuestrata.respondents.hosted.providers import PROVIDERS
 from valuestrata.respondents.hosted.redact import in_short
 
 PROVIDER = PROVIDERS["together"]
-# A file that was handed in is read, and a job that was started is listed, a moment later.
+# Seconds until an uploaded file is checked and a started job is listed.
 UNTIL_LISTED = 5.0
 _TIMEOUT = 600.0
 _CHECKING = ("PENDING", "QUEUED", "RUNNING")
@@ -24,7 +24,7 @@ Sleep = Callable[[float], None]
 
 
 class Together:
-    """One account there; every call is tried again while that can help.
+    """An account at Together. Calls are retried if that can help.
 
     Raises:
         UsageError: no key in the environment.
@@ -35,53 +35,57 @@ class Together:
         key = key_of(PROVIDER)
         if key is None:
             raise UsageError(f"Together needs a key; set the environment variable {' or '.join(PROVIDER.keys)}.")
-        # It knows what errors mean, and keeps the key out of what is said of them.
+        # Classifies errors and removes the key from their messages.
         self._wire = OpenAIWire(PROVIDER, "", base_url=base_url, key=key)
         import httpx2
 
         self._sleep = sleep
         self._client = httpx2.Client(base_url=base_url.rstrip("/"), headers={"Authorization": f"Bearer {key}"}, timeout=_TIMEOUT)
 
-    def get(self, path: str, doing: str, **how: Any) -> Any:
-        """Return the JSON of a GET; `doing` says in a message what did not work."""
-        return self.call("GET", path, doing, **how)
+    def get(self, path: str, problem: str, **settings: Any) -> Any:
+        """Return the JSON of a GET request; arguments and errors as for `call`."""
+        return self.call("GET", path, problem, **settings)
 
-    def call(self, method: str, path: str, doing: str, *, once: bool = False, **how: Any) -> Any:
+    def call(self, method: str, path: str, problem: str, *, once: bool = False, **settings: Any) -> Any:
         """Return the JSON of a request.
 
+        Args:
+            method, path: of the request. problem: start of the error message. once: do not retry.
+            settings: arguments of `httpx2.Client.request`.
+
         Raises:
-            RunFailedError: it was refused, or failed too often.
-            MayHaveHappenedError: it failed `once`, and may have happened all the same.
+            RunFailedError: it was refused or failed too often.
+            MayHaveHappenedError: it failed with `once`, but may have taken effect.
         """
-        return attempted(self._wire, lambda: self._asked(method, path, how), f"Together: {doing}", sleep=self._sleep, once=once)
+        return attempted(self._wire, lambda: self._request(method, path, settings), f"Together: {problem}", sleep=self._sleep, once=once)
 
     def upload(self, file: Path) -> str:
-        """Hand in a file; return its id there. A file that is there already has its old one."""
+        """Upload a file and return its id. A file that was uploaded before keeps its id."""
 
         def send() -> str:
             with file.open("rb") as content:
                 form = {"purpose": "fine-tune", "file_name": file.name, "file_type": "jsonl"}
                 files = {"file": (file.name, content, "application/jsonl")}
-                return str(self._asked("POST", "/files/upload", {"data": form, "files": files}, there_already="file_id")["id"])
+                return str(self._request("POST", "/files/upload", {"data": form, "files": files}, known_id="file_id")["id"])
 
-        return attempted(self._wire, send, f"Together: {file.name} could not be handed in", sleep=self._sleep)
+        return attempted(self._wire, send, f"Together: {file.name} could not be uploaded", sleep=self._sleep)
 
     def check(self, name: str, file: Path) -> None:
-        """Wait until Together has read a file.
+        """Wait until Together has checked an uploaded file.
 
         Raises:
-            InputDataError: it does not take it.
+            InputDataError: Together rejects the file.
         """
-        while (now := self.get(f"/files/{name}", f"{file.name} cannot be seen")).get("processing_status") in _CHECKING:
+        while (now := self.get(f"/files/{name}", f"the state of {file.name} cannot be read")).get("processing_status") in _CHECKING:
             self._sleep(UNTIL_LISTED)
         report: Mapping[str, Any] = now.get("validation_report") or {}
         if now.get("processing_status") in ("FAILED", "INVALID_FORMAT") or report.get("valid") is False:
-            said = in_short(str(report.get("error") or now.get("processing_status")), self._wire.secrets)
-            raise InputDataError(f"{file}: Together does not take it: {said}")
+            reason = in_short(str(report.get("error") or now.get("processing_status")), self._wire.secrets)
+            raise InputDataError(f"{file}: Together rejects it: {reason}")
 
     def find(self, tag: str) -> str | None:
-        """Return the id of the job that was started under a tag, None where there is none."""
-        jobs = self.get("/fine-tunes", "jobs there could not be listed").get("data") or ()
+        """Return the id of the job with a tag; None without one."""
+        jobs = self.get("/fine-tunes", "the jobs could not be listed").get("data") or ()
         named = (job for job in jobs if job.get("suffix") == tag or tag in str(job.get("model_output_name") or ""))
         return next((str(job["id"]) for job in named), None)
 
@@ -89,18 +93,18 @@ class Together:
         """Close the connections."""
         self._client.close()
 
-    def _asked(self, method: str, path: str, how: Mapping[str, Any], *, there_already: str | None = None) -> Any:
-        response = self._client.request(method, path, **how)
-        if response.status_code == 409 and there_already and (known := response.json().get(there_already)):
+    def _request(self, method: str, path: str, settings: Mapping[str, Any], *, known_id: str | None = None) -> Any:
+        response = self._client.request(method, path, **settings)
+        if response.status_code == 409 and known_id and (known := response.json().get(known_id)):
             return {"id": known}
         if response.status_code >= 400:
-            said, code = _said(response)
-            raise CallError(fault_of_status(response.status_code, said, code=code, headers=response.headers, secrets=self._wire.secrets))
+            message, code = _error_of(response)
+            raise CallError(fault_of_status(response.status_code, message, code=code, headers=response.headers, secrets=self._wire.secrets))
         return response.json()
 
 
-def _said(response: Any) -> tuple[str, str | None]:
-    """Return the words of an error and Together's own word for it."""
+def _error_of(response: Any) -> tuple[str, str | None]:
+    """Return the message and Together's code of an error."""
     try:
         document = response.json()
         error: Any = document.get("error") or document

@@ -1,4 +1,4 @@
-"""A recipe in the words of LLaMA-Factory and of axolotl: the YAML that their command lines read, made for the folder it lies in."""
+"""A recipe as YAML settings for LLaMA-Factory and axolotl."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from valuestrata.respondents.local.chat import Chat
 from valuestrata.tuning.recipe import Recipe
 
 ADAPTER = "adapter"
-# Lengths are rounded up to this many tokens.
+# Lengths are rounded up to a multiple of this many tokens.
 _STEP = 64
-# A recipe's word for every linear layer but the output layer; both trainers leave that out as well.
+# The recipe's name for every linear layer except the output layer; both trainers exclude it too.
 _ALL = "all-linear"
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """What a trainer's settings are made for.
+class ExternalTraining:
+    """What a trainer's settings depend on.
 
     Attributes:
         recipe: the recipe.
-        model, revision: the base model as the Hub has it, or a folder.
+        model, revision: the base model on the Hub, or a folder.
         train, validation: rows of each file.
-        longest: tokens of the longest row at most.
-        end: the token that ends an assistant's turn; None where the tokenizer could not be asked.
+        longest: upper bound of the tokens of a row.
+        end: the token that ends an assistant's turn; None if the tokenizer is not available.
     """
 
     recipe: Recipe
@@ -42,39 +42,38 @@ class Job:
 
     @property
     def length(self) -> int:
-        """Tokens that no row exceeds: what a trainer cuts off would be the answer."""
+        """Maximum length in tokens. No row is longer, so no answer is cut off."""
         return -(-self.longest // _STEP) * _STEP
 
     @property
     def every(self) -> int:
-        """Updates from one evaluation to the next."""
+        """Updates between evaluations."""
         return max(1, round(self.recipe.validation.every * self.train / self.recipe.batch))
 
 
-def base_model(word: str) -> tuple[str, str | None]:
-    """Return name (or folder) and revision of a base model that other trainers can load: `hf:ORG/NAME[@REVISION]` or `ORG/NAME`.
+def base_model(specification: str) -> tuple[str, str | None]:
+    """Return name (or folder) and revision of a base model: `hf:ORG/NAME[@REVISION]`, `hf:FOLDER` or `ORG/NAME`.
 
     Raises:
-        UsageError: a model that only this machine has in another form.
+        UsageError: other trainers cannot load the model.
     """
-    kind, colon, rest = word.partition(":")
-    place = rest if colon and kind == "hf" else word
+    kind, colon, rest = specification.partition(":")
+    place = rest if colon and kind == "hf" else specification
     folder = Path(place).expanduser()
     if place and folder.is_dir():
-        # The settings are read in another folder.
+        # The trainer runs in another folder.
         return str(folder.resolve()), None
     if (colon and kind != "hf") or not place or "+" in place or place == "embedded":
         raise UsageError(
-            f"{word}: other trainers load models of the Hub, or folders in its form; write hf:ORG/NAME or hf:FOLDER, without an adapter."
+            f"{specification}: other trainers load models of the Hub, or folders in its format; write hf:ORG/NAME or hf:FOLDER, without "
+            "an adapter."
         )
     name, _, revision = place.partition("@")
     return name, revision or None
 
 
 def end_of_turn(model: str, revision: str | None) -> str | None:
-    """Return the token that ends an assistant's turn in a model's chat template; None where its tokenizer is not on this machine.
-
-    Nothing is fetched: an export needs no network.
+    """Return the token that ends an assistant's turn; None if the tokenizer is not on this machine. Nothing is downloaded.
 
     Raises:
         InputDataError: the tokenizer has no chat template.
@@ -90,54 +89,39 @@ def end_of_turn(model: str, revision: str | None) -> str | None:
     return str(tokenizer.convert_ids_to_tokens(Chat(tokenizer, model).end))
 
 
-def llama_factory(job: Job) -> dict[str, Any]:
-    """Return the settings of `llamafactory-cli train` (0.9.5). The chat template is the tokenizer's own."""
-    recipe = job.recipe
+def llama_factory(training: ExternalTraining) -> dict[str, Any]:
+    """Return the settings of `llamafactory-cli train` (0.9.5), with the tokenizer's own chat template."""
+    recipe, modules = training.recipe, training.recipe.lora.target_modules
     settings: dict[str, Any] = {
-        "model_name_or_path": job.model,
-        **({"model_revision": job.revision} if job.revision else {}),
+        "model_name_or_path": training.model,
+        **({"model_revision": training.revision} if training.revision else {}),
         "stage": "sft",
         "do_train": True,
         "finetuning_type": "lora",
         "lora_rank": recipe.lora.r,
         "lora_alpha": recipe.lora.alpha,
         "lora_dropout": recipe.lora.dropout,
-        "lora_target": "all" if recipe.lora.target_modules == _ALL else ",".join(_names(recipe.lora.target_modules)),
+        "lora_target": "all" if modules == _ALL else ",".join(_names(modules)),
         "dataset_dir": ".",
         "dataset": "train",
-        "cutoff_len": job.length,
-        # Without it a reasoning model would learn to answer behind a monologue, which is not how it is asked here.
+        "cutoff_len": training.length,
+        # Otherwise a reasoning model would learn to think first, but it is asked without thinking.
         "enable_thinking": False,
-        "output_dir": ADAPTER,
+        **_schedule(recipe),
         "per_device_train_batch_size": recipe.batch // recipe.accumulation,
-        "gradient_accumulation_steps": recipe.accumulation,
-        "learning_rate": recipe.learning_rate,
         "num_train_epochs": recipe.epochs,
-        **({"max_steps": recipe.max_steps} if recipe.max_steps else {}),
         "lr_scheduler_type": _scheduler(recipe),
-        "warmup_ratio": recipe.warmup_ratio,
-        "weight_decay": recipe.weight_decay,
-        "max_grad_norm": recipe.max_grad_norm,
         "disable_gradient_checkpointing": not recipe.gradient_checkpointing,
-        "seed": recipe.seed,
         "data_seed": recipe.data_seed,
-        "logging_steps": 10,
         "report_to": "none",
     }
-    if job.validation:
-        settings |= {"eval_dataset": "validation", "eval_strategy": "steps", "eval_steps": job.every, "save_steps": job.every}
-        if recipe.early_stopping is not None:
-            settings |= {
-                "early_stopping_steps": recipe.early_stopping.patience,
-                "load_best_model_at_end": True,
-                "metric_for_best_model": "eval_loss",
-                "greater_is_better": False,
-            }
+    if training.validation:
+        settings |= {"eval_dataset": "validation", "eval_strategy": "steps", **_evaluations(training, "early_stopping_steps")}
     return settings
 
 
 def dataset_info(*, validation: bool) -> dict[str, Any]:
-    """Return LLaMA-Factory's description of the files beside it."""
+    """Return LLaMA-Factory's description of the training files."""
     tags = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant", "system_tag": "system"}
     names = ("train", "validation") if validation else ("train",)
     return {
@@ -145,57 +129,69 @@ def dataset_info(*, validation: bool) -> dict[str, Any]:
     }
 
 
-def axolotl(job: Job) -> dict[str, Any]:
-    """Return the settings of `axolotl train` (0.19). The chat template is the tokenizer's own."""
-    recipe = job.recipe
-    modules = recipe.lora.target_modules
-    target: dict[str, Any] = {"lora_target_linear": True} if modules == _ALL else {"lora_target_modules": _names(modules)}
+def axolotl(training: ExternalTraining) -> dict[str, Any]:
+    """Return the settings of `axolotl train` (0.19), with the tokenizer's own chat template."""
+    recipe, modules = training.recipe, training.recipe.lora.target_modules
     settings: dict[str, Any] = {
-        "base_model": job.model,
-        **({"revision_of_model": job.revision} if job.revision else {}),
+        "base_model": training.model,
+        **({"revision_of_model": training.revision} if training.revision else {}),
         "chat_template": "tokenizer_default",
         "chat_template_kwargs": {"enable_thinking": False},
-        # The end of the turn is scored with the answer. Without this it is learned only where it is the tokenizer's eos token.
-        **({"eot_tokens": [job.end]} if job.end else {}),
-        "datasets": [_rows_of("train")],
+        # The end of the turn is scored. Without this setting it is learned only if it is the tokenizer's eos token.
+        **({"eot_tokens": [training.end]} if training.end else {}),
+        "datasets": [_axolotl_rows("train")],
         "adapter": "lora",
         "lora_r": recipe.lora.r,
         "lora_alpha": recipe.lora.alpha,
         "lora_dropout": recipe.lora.dropout,
-        **target,
-        "sequence_len": job.length,
+        **({"lora_target_linear": True} if modules == _ALL else {"lora_target_modules": _names(modules)}),
+        "sequence_len": training.length,
         "excess_length_strategy": "raise",
         "sample_packing": False,
         "dataset_prepared_path": "prepared",
-        "output_dir": ADAPTER,
+        **_schedule(recipe),
         "micro_batch_size": recipe.batch // recipe.accumulation,
-        "gradient_accumulation_steps": recipe.accumulation,
-        "learning_rate": recipe.learning_rate,
         "num_epochs": recipe.epochs,
-        **({"max_steps": recipe.max_steps} if recipe.max_steps else {}),
         "optimizer": "adamw_torch",
         "lr_scheduler": _scheduler(recipe),
-        "warmup_ratio": recipe.warmup_ratio,
-        "weight_decay": recipe.weight_decay,
-        "max_grad_norm": recipe.max_grad_norm,
         "gradient_checkpointing": recipe.gradient_checkpointing,
         "bf16": "auto",
-        "seed": recipe.seed,
-        "logging_steps": 10,
     }
-    if job.validation:
-        settings |= {"test_datasets": [_rows_of("validation")], "eval_steps": job.every, "save_steps": job.every}
-        if recipe.early_stopping is not None:
-            settings |= {
-                "early_stopping_patience": recipe.early_stopping.patience,
-                "load_best_model_at_end": True,
-                "metric_for_best_model": "eval_loss",
-                "greater_is_better": False,
-            }
+    if training.validation:
+        settings |= {"test_datasets": [_axolotl_rows("validation")], **_evaluations(training, "early_stopping_patience")}
     return settings
 
 
-def _rows_of(name: str) -> dict[str, Any]:
+def as_yaml(settings: dict[str, Any], command: str) -> str:
+    """Return settings as YAML, with the command that reads them as a comment."""
+    return f"# {command}\n" + yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=100)
+
+
+def _schedule(recipe: Recipe) -> dict[str, Any]:
+    """Return the settings with the same names in both trainers."""
+    return {
+        "output_dir": ADAPTER,
+        "gradient_accumulation_steps": recipe.accumulation,
+        "learning_rate": recipe.learning_rate,
+        **({"max_steps": recipe.max_steps} if recipe.max_steps else {}),
+        "warmup_ratio": recipe.warmup_ratio,
+        "weight_decay": recipe.weight_decay,
+        "max_grad_norm": recipe.max_grad_norm,
+        "seed": recipe.seed,
+        "logging_steps": 10,
+    }
+
+
+def _evaluations(training: ExternalTraining, patience: str) -> dict[str, Any]:
+    """Return the settings of evaluation and early stopping; `patience` is the trainer's name for it."""
+    settings: dict[str, Any] = {"eval_steps": training.every, "save_steps": training.every}
+    if (stopping := training.recipe.early_stopping) is not None:
+        best = {"load_best_model_at_end": True, "metric_for_best_model": "eval_loss", "greater_is_better": False}
+        settings |= {patience: stopping.patience, **best}
+    return settings
+
+
+def _axolotl_rows(name: str) -> dict[str, Any]:
     return {
         "path": f"{name}.jsonl",
         "ds_type": "json",
@@ -213,8 +209,3 @@ def _names(modules: str | list[str]) -> list[str]:
 
 def _scheduler(recipe: Recipe) -> str:
     return "constant_with_warmup" if recipe.scheduler == "constant" and recipe.warmup_ratio else recipe.scheduler
-
-
-def as_yaml(settings: dict[str, Any], command: str) -> str:
-    """Return settings as YAML under the command that reads them."""
-    return f"# {command}\n" + yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=100)

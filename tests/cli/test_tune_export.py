@@ -1,4 +1,4 @@
-"""The commands that have others teach: files for their trainers, and a job at a service on loopback."""
+"""The commands `tune-export` and `tune-job`, with a local server in place of Together."""
 
 import json
 
@@ -44,7 +44,7 @@ def test_rows_are_written_for_each_reader(call, data, recipe, tmp_path, to):
 def test_shares_become_rows_and_what_is_lost_is_said(call, data, tmp_path):
     done = call("tune-export", data, "--recipe", "distribution", "--answers", 4, "-o", tmp_path / "out")
     assert done.code == 0, done.err
-    assert "Not as `tune` does it: epochs: an example has 4 rows" in done.out
+    assert "Different from `tune`: epochs: an example has 4 rows" in done.out
 
 
 def test_wrong_exports_say_what_would_be_right(call, data, tmp_path):
@@ -67,7 +67,7 @@ def test_a_job_is_started_once_and_its_model_told(call, data, recipe, tmp_path, 
     assert call("tune-export", data, "--to", "together", "--recipe", recipe, "-o", out).code == 0
     none = call("tune-job", "status", out)
     assert none.code == 3
-    assert "no job was started here" in none.err
+    assert "there is no job" in none.err
     with Together() as there:
         start = ("tune-job", "submit", out, "--model", "together/org/base", "--base-url", there.url)
         keyless = call(*start)
@@ -76,7 +76,7 @@ def test_a_job_is_started_once_and_its_model_told(call, data, recipe, tmp_path, 
         monkeypatch.setenv("TOGETHER_API_KEY", KEY)
         dear = call(*start, "--max-cost", 1)
         assert dear.code == 2
-        assert "expects the job to cost 1.25 US dollars, and max_cost is 1. Nothing was started" in dear.err
+        assert "estimates 1.25 US dollars for the job, and max_cost is 1. Nothing was started" in dear.err
         begun = call(*start, "--max-cost", 2)
         assert begun.code == 0, begun.err
         assert "Job ft-0 at together: pending, expected to cost $1.25." in begun.out

@@ -18,35 +18,53 @@ def data(call, tiny):
 
 
 def document(out: str, first: str) -> dict:
-    """Return the JSON document behind what libraries print as they load a model."""
+    """Return the JSON document after the output of libraries that load a model."""
     return json.loads(out[out.index(f'{{"{first}"') :])
 
 
-def test_an_adapter_is_made_carded_asked_and_kept(call, data, tmp_path):
+def test_one_process_writes_an_adapter_with_its_card(call, data, tmp_path, monkeypatch):
     model = tiny_folder(tmp_path / "model")
     adapter = tmp_path / "adapter"
-    words = ["tune", data, "--model", model, "--recipe", "distribution", "--device", "cpu", "--max-steps", 2, "-o", adapter]
+    words = ["tune", data, "--model", model, "--recipe", "distribution", "--device", "cpu", "--max-steps", 1, "-o", adapter]
+    wrong = call(*words[:5], "distributoin", *words[6:])
+    assert wrong.code == 2
+    assert "Did you mean 'distribution'" in wrong.err
     done = call(*words, "--json")
     assert done.code == 0, done.err
     assert document(done.out, "adapter")["adapter"] == str(adapter)
     assert {"adapter_config.json", "training.json", "README.md"} <= {file.name for file in adapter.iterdir()}
+    (adapter / "README.md").write_text("mine")
+    again = call(*words)
+    assert "Adapter:" in again.out
+    assert (adapter / "README.md").read_text() == "mine"
+    # The other processes of a distributed training neither write nor print.
+    (adapter / "README.md").unlink()
+    monkeypatch.setenv("RANK", "1")
+    second = call(*words, "--json")
+    assert second.code == 0, second.err
+    assert '"adapter"' not in second.out
+    assert not (adapter / "README.md").exists()
+
+
+@pytest.mark.slow
+def test_an_adapter_is_asked_scored_and_checked_for_forgetting(call, data, tmp_path):
+    model = tiny_folder(tmp_path / "model")
+    adapter = tmp_path / "adapter"
+    words = ["tune", data, "--model", model, "--recipe", "distribution", "--device", "cpu", "--max-steps", 2, "-o", adapter]
+    assert call(*words).code == 0
     asked = call("ask", data, "--model", f"{model}+{adapter}", "--device", "cpu", "-o", tmp_path / "run")
     assert asked.code == 0, asked.err
-    wrong = call(*words[:5], "distributoin", *words[6:])
-    assert wrong.code == 2
-    assert "Did you mean 'distribution'" in wrong.err
 
-    # Its card gets scores, and the same call of `tune` leaves them there.
+    # The card gets scores, and the same call of `tune` keeps them.
     card = call("card", adapter, data, tmp_path / "run", "--bootstrap", 50)
     assert card.code == 0, card.err
     written = (adapter / "README.md").read_text()
     assert "**run**: split paper, part test, readout logprob" in written
     assert "attribute: age_group" in written
-    again = call(*words)
-    assert again.code == 0, again.err
-    assert "Adapter:" in again.out
+    assert call(*words).code == 0
     assert (adapter / "README.md").read_text() == written
-    # So does a check of what was forgotten; it is made once.
+
+    # Forgetting is checked once and kept, also in the card.
     checked = document(call(*words, "--forgetting", "--json").out, "adapter")["forgetting"]
     assert [row["measure"] for row in checked][:2] == ["perplexity", "bits_per_byte"]
     kept = (adapter / "forgetting.csv").read_bytes()
@@ -57,32 +75,19 @@ def test_an_adapter_is_made_carded_asked_and_kept(call, data, tmp_path):
     assert "## Forgetting" in both
     assert "**run**: split paper" in both
 
-    # The command of its own says the same of the same adapter.
+    # The command `forgetting` finds the same.
     alone = call("forgetting", f"{model}+{adapter}", "--device", "cpu", "--json")
     assert alone.code == 0, alone.err
-    said = document(alone.out, "model")
-    assert said["against"] == model
-    assert [row["after"] for row in said["forgetting"]] == pytest.approx([row["after"] for row in checked])
+    found = document(alone.out, "model")
+    assert found["against"] == model
+    assert [row["after"] for row in found["forgetting"]] == pytest.approx([row["after"] for row in checked])
 
 
-def test_forgetting_and_cards_need_an_adapter(call, data, tmp_path):
+def test_forgetting_and_cards_need_an_adapter(call, tmp_path):
     bare = call("forgetting", "hf:ORG/NAME")
     assert bare.code == 2
     assert "has no adapter; name the model before tuning with --against" in bare.err
     (tmp_path / "empty").mkdir()
-    none = call("card", tmp_path / "empty", data, tmp_path / "run")
+    none = call("card", tmp_path / "empty", tmp_path / "data", tmp_path / "run")
     assert none.code == 2
     assert "is not an adapter made by `tune`" in none.err
-
-
-def test_only_the_first_of_several_processes_writes_and_prints(call, data, tmp_path, monkeypatch):
-    model = tiny_folder(tmp_path / "model")
-    adapter = tmp_path / "adapter"
-    words = ["tune", data, "--model", model, "--device", "cpu", "--max-steps", 1, "-o", adapter]
-    assert call(*words).code == 0
-    (adapter / "README.md").unlink()
-    monkeypatch.setenv("RANK", "1")
-    second = call(*words, "--json")
-    assert second.code == 0, second.err
-    assert '"adapter"' not in second.out
-    assert not (adapter / "README.md").exists()

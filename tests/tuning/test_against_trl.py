@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from tests.tuning.planted import quick, tiny_folder
+from tests.tuning.planted import quick
 
 torch = pytest.importorskip("torch", reason="needs the extra `local`")
 for library in ("peft", "trl", "datasets"):
@@ -22,12 +22,7 @@ from valuestrata.tuning.train import objectives  # noqa: E402
 from valuestrata.tuning.train.sampler import sequence  # noqa: E402
 from valuestrata.tuning.tune import tune  # noqa: E402
 
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("one_thread")]
-
-
-@pytest.fixture(scope="module")
-def word(tmp_path_factory):
-    return tiny_folder(tmp_path_factory.mktemp("tiny") / "model")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("one_thread")]
 
 
 def settings(recipe, folder, updates):
@@ -57,14 +52,14 @@ def lora(recipe):
 
 
 @pytest.mark.parametrize("accumulation", [1, 2])
-def test_the_curve_of_tokens_is_that_of_sft(people, template, word, tmp_path, accumulation, capfd):
+def test_the_curve_of_tokens_is_that_of_sft(people, template, model, tmp_path, accumulation, capfd):
     recipe = quick("modal", template, max_steps=8, accumulation=accumulation, **{"validation.samples": 0})
-    ours = tune(people, word, tmp_path / "ours", recipe=recipe).curve.filter(pl.col("part") == "train")
+    ours = tune(people, model, tmp_path / "ours", recipe=recipe).curve.filter(pl.col("part") == "train")
     assert "loss" not in capfd.readouterr().out
 
-    loaded = load_model(word, device="cpu", dtype=None)
+    loaded = load_model(model, device="cpu", dtype=None)
     data = tuning_data(people, recipe)
-    encoder = Encoder(loaded.tokenizer, word, recipe.target)
+    encoder = Encoder(loaded.tokenizer, model, recipe.target)
     rows = {"input_ids": [], "labels": []}
     for number in sequence(recipe, [example.prompt.subgroup for example in data.train]).tolist():
         encoded = encoder.encode(data.train[number])
@@ -85,12 +80,12 @@ def test_the_curve_of_tokens_is_that_of_sft(people, template, word, tmp_path, ac
     assert ours["learning_rate"].to_list() == pytest.approx([entry["learning_rate"] for entry in theirs])
 
 
-def test_the_objective_of_dpo_is_that_of_trl(people, template, word, tmp_path):
+def test_the_objective_of_dpo_is_that_of_trl(people, template, model, tmp_path):
     # One form an option: TRL knows no second way to write an answer.
     recipe = quick("dpo", template, **{"preference.beta": 0.3})
     examples = [example for example in tuning_data(people, recipe).train if example.rejected >= 0][:8]
-    loaded = load_model(word, device="cpu", dtype=None)
-    encoder = Encoder(loaded.tokenizer, word, "option")
+    loaded = load_model(model, device="cpu", dtype=None)
+    encoder = Encoder(loaded.tokenizer, model, "option")
     encoded = [encoder.encode(example) for example in examples]
     sides = {
         "prompt_ids": [list(one.stem) for one in encoded],

@@ -212,8 +212,8 @@ def test_an_adapter_that_breaks_a_model_is_seen(tuned):
 
     word, adapter = tuned
     after = adapter(0.5)
-    table = dict(forgetting(word, after, device="cpu").select("measure", "after").iter_rows())
-    before = dict(forgetting(word, after, device="cpu").select("measure", "before").iter_rows())
+    found = forgetting(word, after, device="cpu")
+    table, before = (dict(found.select("measure", when).iter_rows()) for when in ("after", "before"))
     base = AutoModelForCausalLM.from_pretrained(word.removeprefix("hf:"))
     model = PeftModel.from_pretrained(base, after.partition("+")[2]).eval()
     ids = word_tokenizer()(general_text())["input_ids"]

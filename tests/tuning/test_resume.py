@@ -1,4 +1,4 @@
-"""Stopped by a kill, by a full disk, or shared by two processes: the adapter is the one an undisturbed training gives."""
+"""Training stopped by an interruption or a full disk, or shared by two processes: the adapter is that of one undisturbed training."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.tuning.conftest import SHARED
 from tests.tuning.planted import quick, tiny_folder
 
 torch = pytest.importorskip("torch", reason="needs the extra `local`")
@@ -41,9 +42,9 @@ from valuestrata.tuning import load_recipe
 from valuestrata.tuning.tune import tune
 from transformers import Trainer
 
-data, word, out, recipe, wait, limit = sys.argv[1:]
+data, model, out, recipe, wait, limit = sys.argv[1:]
 if float(wait):
-    # Time for the test to see a checkpoint and strike in the middle of what follows it.
+    # Time for the test to see a checkpoint and kill the process after it.
     plain = Trainer.training_step
     def slow(self, *args, **kwargs):
         time.sleep(float(wait))
@@ -51,7 +52,7 @@ if float(wait):
     Trainer.training_step = slow
 if int(limit):
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
-result = tune(load_dataset(data), word, out, recipe=load_recipe(recipe), device="cpu")
+result = tune(load_dataset(data), model, out, recipe=load_recipe(recipe), device="cpu")
 print(result.document["updates"])
 """
 
@@ -93,6 +94,35 @@ def wait_for(condition, process, seconds=120.0):
         time.sleep(0.02)
 
 
+def interrupt_after(patched, updates):
+    """Interrupt training after some passes, once."""
+    plain, left = transformers.Trainer.training_step, iter(range(updates))
+
+    def step(*args, **settings):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return plain(*args, **settings)
+
+    patched.setattr(transformers.Trainer, "training_step", step)
+
+
+def test_an_interrupted_training_continues_from_its_checkpoint(people, template, model, trained, tmp_path, monkeypatch):
+    # The checkpoint is at update 5; an update has two passes.
+    recipe = quick("distribution", template, **SHARED)
+    with monkeypatch.context() as patched:
+        interrupt_after(patched, 14)
+        with pytest.raises(KeyboardInterrupt):
+            tune(people, model, tmp_path / "a", recipe=recipe)
+    assert [place.parent.name for place in tmp_path.glob("a.unfinished/checkpoint-*/whole.json")] == ["checkpoint-5"]
+    half = tmp_path / "a.unfinished" / "checkpoint-999"
+    half.mkdir()
+    (half / "adapter_model.safetensors").write_bytes(b"half")
+    result, whole = tune(people, model, tmp_path / "a", recipe=recipe), trained("distribution")
+    assert result.document["updates"] == whole.document["updates"]
+    check_same(result.adapter, whole.adapter)
+    assert result.curve["loss"].to_list() == pytest.approx(whole.curve["loss"].to_list(), rel=1e-4)
+
+
 @pytest.mark.slow
 def test_a_killed_training_goes_on_to_the_same_adapter(world, people):
     folder, word, recipe = world
@@ -126,6 +156,7 @@ def test_a_killed_training_goes_on_to_the_same_adapter(world, people):
         assert row["loss"] == pytest.approx(other["loss"], rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["before the patience runs out", "after it ran out"])
 def test_patience_is_not_forgotten(people, template, world, tmp_path, monkeypatch, when):
     # At this rate the loss soon rises, and training ends after two looks without a gain.
@@ -134,17 +165,14 @@ def test_patience_is_not_forgotten(people, template, world, tmp_path, monkeypatc
     whole = tune(people, word, tmp_path / "whole", recipe=recipe, device="cpu").document["updates"]
     assert whole["kept"] < whole["made"] < whole["planned"]
 
-    def strike(*_, **__):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
         if when == "after it ran out":
-            patched.setattr("valuestrata.tuning.tune.save_weights", strike)
+            patched.setattr("valuestrata.tuning.tune.save_weights", interrupt)
         else:
-            plain, left = transformers.Trainer.training_step, iter(range(whole["made"] - 1))
-            patched.setattr(
-                transformers.Trainer, "training_step", lambda *a, **k: plain(*a, **k) if next(left, None) is not None else strike()
-            )
+            interrupt_after(patched, whole["made"] - 1)
         with pytest.raises(KeyboardInterrupt):
             tune(people, word, tmp_path / "again", recipe=recipe, device="cpu")
     again = tune(people, word, tmp_path / "again", recipe=recipe, device="cpu").document["updates"]

@@ -18,7 +18,7 @@ from valuestrata.scores.compare import adjust, compare
 from valuestrata.scores.plan import Declared, Thresholds, standard_comparisons
 from valuestrata.scores.relative import relative
 from valuestrata.scores.structure import structure
-from valuestrata.scores.train_test_overlap import taught_shares
+from valuestrata.scores.train_test_overlap import training_overlap
 from valuestrata.splits import leakage_report
 
 # Screening looks where a reader would: not at thousands of single items.
@@ -90,7 +90,7 @@ def assess(
     found = relative(dataset, runs, baselines=baselines, by=by, **where, **drawn)
     shape = structure(dataset, runs, permutations=bootstrap, **where, **drawn)
     report = leakage_report(dataset)
-    taught = taught_shares(dataset, runs, **where)
+    taught = training_overlap(dataset, runs, **where)
     lines = verdicts(scores, compared, found, _leakage_of(dataset, split, fold), runs, thresholds, metric, taught)
     return Assessment(scores, compared, found, shape, lines, report, plan)
 

@@ -248,16 +248,16 @@ def test_what_is_refused(kit):
     one = kit.respond([{"item": "Q1", "subgroup": "sex_F", "answer": 1}])
     assert pair_scores(halved, one, half="B").is_empty()
     assert len(pair_scores(halved, one, half="A")) == 1
-    with pytest.raises(InputDataError, match="9 is no code of the item 'Q1'"):
+    with pytest.raises(InputDataError, match="9 is not a code of the item 'Q1'"):
         pair_scores(dataset, kit.respond([{"item": "Q1", "subgroup": "sex_F", "answer": 9}]))
-    with pytest.raises(InputDataError, match="None is no code"):
+    with pytest.raises(InputDataError, match="None is not a code"):
         pair_scores(dataset, kit.respond([{"item": "Q1", "subgroup": "sex_F", "answer": None, "status": "answered"}]))
     with pytest.raises(InputDataError, match="2 probabilities, the item has 5 options"):
         pair_scores(dataset, kit.respond([{"item": "Q1", "subgroup": "sex_F", "answer": 1, "option_probs": [0.5, 0.5]}]))
     with pytest.raises(InputDataError, match="'status'"):
         score(dataset, [kit.run_of("m", run.responses.drop("status"))])
     lame = kit.build(kit.World(ITEMS, SEXES, COUNTS, {("Q1", "sex_F"): [1, 1]}))
-    with pytest.raises(InputDataError, match=r"mode_draws\.parquet, column draws: 3 of 4 pairs have not 2 draws"):
+    with pytest.raises(InputDataError, match=r"mode_draws\.parquet, column draws: 3 of 4 pairs do not have 2 draws"):
         score(lame, [run])
 
 

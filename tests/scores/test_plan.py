@@ -142,10 +142,10 @@ def test_a_run_that_does_not_exist_is_named_with_its_neighbour():
     [
         ({"metrik": "nmae"}, "Did you mean 'metric'"),
         ({"metric": "nmea"}, "Did you mean 'nmae'"),
-        ({"metric": "bias"}, "better or worse"),
+        ({"metric": "bias"}, "neither higher nor lower is better"),
         ({"comparisons": [{"run": "m", "against": "m"}]}, "compared with itself"),
         ({"comparisons": [{"run": "m", "against": "b", "by": "stratum"}]}, "needs the `key`"),
-        ({"comparisons": [{"run": "m", "against": "b", "metric": "ceiling_oracle"}]}, "no metric that runs can be compared by"),
+        ({"comparisons": [{"run": "m", "against": "b", "metric": "ceiling_oracle"}]}, "not a metric for comparing runs"),
         ({"thresholds": {"confidence": 1}}, "confidence"),
         ({"thresholds": {"coverage": 0}}, "coverage"),
     ],
@@ -212,7 +212,7 @@ def test_a_first_plan_after_the_answers_is_late(tmp_path):
     assert late.status == "late"
     assert late.rows(RUNS, "paper", "test") == []
     assert declare(tmp_path, plan(), answered=True).status == "late"
-    assert "answers existed already" in describe(late)
+    assert "after answers existed" in describe(late)
 
 
 def test_without_a_plan_everything_is_exploratory(tmp_path):
@@ -224,7 +224,7 @@ def test_a_plan_changed_by_hand_is_refused(tmp_path):
     declare(tmp_path, plan(), answered=False)
     file = tmp_path / "plan.json"
     file.write_text(file.read_text().replace('"accuracy_expected"', '"nmae"'))
-    with pytest.raises(InputDataError, match="changed by hand"):
+    with pytest.raises(InputDataError, match="the file was edited"):
         read_declared(tmp_path)
     file.write_text("{}")
     with pytest.raises(InputDataError, match=r"plan\.json"):

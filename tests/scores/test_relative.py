@@ -7,8 +7,9 @@ import polars as pl
 import pytest
 
 from valuestrata.scores import RELATIVE, compare, relative, score
+from valuestrata.scores.best_baseline import best_baseline
 from valuestrata.scores.layout import lay_out, place
-from valuestrata.scores.relative import BOUNDS, best_baseline
+from valuestrata.scores.relative import BOUNDS
 
 ITEMS = {f"Q{i}": ("t", "ordinal", [1, 2, 3]) for i in range(1, 5)}
 ONE = {"g": ("s", {"sex": "F"})}

@@ -7,7 +7,7 @@ import pytest
 
 from tests.tuning.planted import planted
 from valuestrata.claims.closed_rules import taught_what_is_tested
-from valuestrata.scores.train_test_overlap import taught_shares
+from valuestrata.scores.train_test_overlap import training_overlap
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def test_the_share_is_that_of_its_own_pairs_which_trained(people):
         run("other people", people, every, fingerprint="0" * 64),
         SimpleNamespace(name="base", meta={"respondent": {"name": "hf:M"}}, responses=every.select("pair_id")),
     ]
-    found = taught_shares(people, runs, split="paper", part="all")
+    found = training_overlap(people, runs, split="paper", part="all")
     assert found["test"] == (0.0, test["pair_id"].n_unique())
     assert found["all"] == (pytest.approx(len(trained) / every.height), every.height)
     assert found["control"] == found["all"]
@@ -42,12 +42,12 @@ def test_another_split_is_seen_through_and_folds_that_answered_apart_are_not_bla
     test = people.part("unseen-item", "test")
     folds = sorted(test["fold"].unique())
     assert len(folds) > 1
-    one = taught_shares(people, [run("one", people, test, split="unseen-item", fold=folds[0])], split="unseen-item", part="test")
+    one = training_overlap(people, [run("one", people, test, split="unseen-item", fold=folds[0])], split="unseen-item", part="test")
     expected = test.join(people.part("unseen-item", "train", folds[0]).select("pair_id").unique(), on="pair_id", how="semi")
     assert one["one"][0] == pytest.approx(expected["pair_id"].n_unique() / test["pair_id"].n_unique())
     assert one["one"][0] > 0
-    assert taught_shares(people, [run("each", people, test, split="unseen-item")], split="unseen-item", part="test") == {}
-    there = taught_shares(
+    assert training_overlap(people, [run("each", people, test, split="unseen-item")], split="unseen-item", part="test") == {}
+    there = training_overlap(
         people, [run("there", people, test, split="unseen-item", fold=folds[0])], split="unseen-item", part="test", fold=folds[0]
     )
     assert there["there"][0] == 0
@@ -65,4 +65,4 @@ def test_the_line_is_said_only_where_something_was_taught():
 
 def test_responses_without_a_pair_are_no_share(people):
     nobody = pl.DataFrame({"pair_id": []}, schema={"pair_id": pl.String})
-    assert taught_shares(people, [run("none", people, nobody)], split="paper", part="test") == {}
+    assert training_overlap(people, [run("none", people, nobody)], split="paper", part="test") == {}

@@ -90,7 +90,7 @@ def test_one_order_and_one_sample_leave_one_sum(kit, data):
     assert cell(table, joint, "share") == 1
     for component, others in (("persona", "persona x presentation and sample"), ("sample", "persona and persona x presentation")):
         assert cell(table, component) is None
-        assert cell(table, component, "note") == f"cannot be told from {others} (one answer a prompt); their sum is in {joint}"
+        assert cell(table, component, "note") == f"confounded with {others} (one answer per prompt); their sum is in {joint}"
     assert cell(table, "order", "note") == "one order of the options only"
     # What holds chance is compared with nothing.
     assert table["against"].is_null().all()
@@ -183,7 +183,7 @@ def test_models_are_not_mixed(kit, data):
 def test_responses_that_do_not_fit_the_data_set_are_refused(kit, data):
     with pytest.raises(InputDataError, match="have no gold in the data set, first 'Yes_sex_X'"):
         variance(data, [asked(kit, "m", [certain("Yes", "sex_X", 0.5)])])
-    with pytest.raises(InputDataError, match="'Yes_sex_F': 7 is no code of the item 'Yes'"):
+    with pytest.raises(InputDataError, match="'Yes_sex_F': 7 is not a code of the item 'Yes'"):
         variance(data, [asked(kit, "m", [{"item": "Yes", "subgroup": "sex_F", "answer": 7}])])
     wrong = certain("Yes", "sex_F", 0.5) | {"option_probs": [0.2, 0.3, 0.5]}
     with pytest.raises(InputDataError, match="hold 3 probabilities, the item has 2 options"):
@@ -238,7 +238,7 @@ def test_shares_are_of_what_is_above_nothing_and_hold_their_estimates(kit):
 def test_nothing_answered_gives_reasons_and_no_numbers(kit, data):
     table = variance(data, [asked(kit, "m", [{"item": "Yes", "subgroup": p, "answer": None} for p in PERSONAS])])
     assert table["variance"].is_null().all()
-    assert set(table["note"]) == {"no item has answers to two prompts, or two answers to one"}
+    assert set(table["note"]) == {"no item has answers to two prompts, or two answers to one prompt"}
     assert variance(data, [asked(kit, "m", [])]).is_empty()
 
 

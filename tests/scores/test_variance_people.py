@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from valuestrata.errors import InputDataError
-from valuestrata.scores.variance.population_variance import People
+from valuestrata.scores.variance.population_variance import PopulationVariance
 from valuestrata.scores.variance.table import variance
 
 META = {"respondent": {"provider": "hf", "model": "org/m"}}
@@ -32,7 +32,7 @@ def subgroups_of(world, item):
 @pytest.mark.parametrize("seed", range(4))
 def test_noise_is_what_redraws_vary_within_a_draw_more_than_their_means(kit, seed):
     world = kit.random_world(seed, shares=6, draws=5)
-    people = People(kit.build(world))
+    people = PopulationVariance(kit.build(world))
     for item, (_, level, codes) in world.items.items():
         groups = subgroups_of(world, item)
         shares = [np.array(world.counts[item, g]) / sum(world.counts[item, g]) for g in groups]
@@ -56,7 +56,7 @@ def test_without_redraws_noise_is_that_of_samples_of_n_eff(kit):
     items = {"Q": ("t", "ordinal", [1, 2, 3]), "N": ("t", "nominal", [1, 2, 3])}
     groups = {name: ("g", {"g": name}) for name in ("a", "b")}
     counts = {(item, "a"): [30, 10, 10] for item in items} | {(item, "b"): [5, 5, 15] for item in items}
-    people = People(kit.build(kit.World(items, groups, counts)))
+    people = PopulationVariance(kit.build(kit.World(items, groups, counts)))
     # Mean positions .3 and .7; variances within .16 and .16, of 50 and 25 people.
     found = people.means("Q", groups)
     assert found.value == pytest.approx(0.4**2 / 2 - (0.16 / 49 + 0.16 / 24) / 2)
@@ -74,7 +74,7 @@ def test_pairs_without_their_redraws_are_refused(kit):
     item = next(iter(world.items))
     first = f"{item}_{subgroups_of(world, item)[0]}"
     broken = data.mode_draws.with_columns(draws=pl.when(pl.col("pair_id") == first).then(pl.col("draws").list.head(2)).otherwise("draws"))
-    people = People(SimpleNamespace(gold=data.gold, items=data.items, mode_draws=broken, codes_of=data.codes_of))
+    people = PopulationVariance(SimpleNamespace(gold=data.gold, items=data.items, mode_draws=broken, codes_of=data.codes_of))
     with pytest.raises(InputDataError, match=f"column draws: 1 of .* first '{first}'"):
         people.modes(item, subgroups_of(world, item))
 

@@ -11,7 +11,7 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 from valuestrata.formatting import count, ends, level, number, percent, size, title
-from valuestrata.scores.degenerate_answers import Position, Sameness
+from valuestrata.scores.degenerate_answers import PositionPreference, Sameness
 
 # In the order in which they are said of a run.
 RULES = (
@@ -239,7 +239,7 @@ def no_baseline(beside: tuple[str, ...], metric: str, value: float | None, low: 
     return Finding("no-baseline", f"{text}: {score} cannot be judged", metric, value, low, high, pairs)
 
 
-def same_position(position: Position | None) -> Finding | None:
+def same_position(position: PositionPreference | None) -> Finding | None:
     """Say that a model picks one end of every list, over items of different numbers of options."""
     if position is None or position.share < SAME_POSITION or position.fewest == position.most:
         return None

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-import numpy as np
 import polars as pl
 
 from valuestrata.dataset.tables import Dataset
@@ -18,7 +17,7 @@ from valuestrata.fairness.published import published_disparity
 from valuestrata.fairness.scores import ScoreCache, subtract
 from valuestrata.fairness.tables.change_rows import change_rows
 from valuestrata.fairness.tables.level_rows import BaselineScores, excess_rows, gap_rows
-from valuestrata.fairness.tables.rows import RATES, Row, better_sign, joined, run_note, table
+from valuestrata.fairness.tables.rows import RATES, Row, joined, run_note, table
 from valuestrata.fairness.tables.schema import CHANGES, DISPARITY, EXCESS, GAPS, GROUPS
 from valuestrata.fairness.tables.spread_ratio_rows import err_rows
 from valuestrata.fairness.tables.subgroup_rows import disparity_rows, group_rows
@@ -30,8 +29,8 @@ from valuestrata.responses.reference_baselines import check_training
 from valuestrata.responses.run.identity import Answered, run_identity
 from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.scores.aggregate import check_call
+from valuestrata.scores.best_baseline import best_baseline
 from valuestrata.scores.layout import RunGrid, place
-from valuestrata.scores.relative import FULL_ENOUGH
 
 METRICS = ("accuracy", "nmae")
 # Names of the tables, in the order of `Audit`.
@@ -158,20 +157,11 @@ def audit_runs(
 
 
 def _best_baseline(runs: Sequence[Answered], grids: Sequence[RunGrid], metric: str) -> int | None:
-    """Return the place of the best cheap baseline on the pairs that all of them have; None without one.
-
-    Those that have a value for less than `FULL_ENOUGH` of what the fullest has are passed over.
-    """
-    places = [k for k, run in enumerate(map(run_identity, runs)) if run.is_baseline and run.rule in CHEAP]
-    known = {k: ~np.isnan(grids[k].metrics[metric].gold) for k in places}
-    fullest = max((int(mask.sum()) for mask in known.values()), default=0)
-    places = [k for k in places if fullest and known[k].sum() >= FULL_ENOUGH * fullest]
-    if not places:
-        return None
-    common = np.logical_and.reduce([known[k] for k in places])
-    if not common.any():
-        return None
-    return max(places, key=lambda k: better_sign(metric) * float(grids[k].metrics[metric].gold[common].mean()))
+    """Return the place of the best cheap baseline, None without one."""
+    identities = list(map(run_identity, runs))
+    cheap = {run.name: grid for run, grid in zip(identities, grids, strict=True) if run.is_baseline and run.rule in CHEAP}
+    best = best_baseline(metric, cheap)
+    return None if best is None else [run.name for run in runs].index(best)
 
 
 def _needed(grid: RunGrid, metrics: Sequence[str]) -> RunGrid:

@@ -1,4 +1,4 @@
-"""Scores of runs on a part of a split: the mean over pairs of every metric, for every key, with intervals."""
+"""Scores of runs on a part of a split: every metric for every key, with intervals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from valuestrata.scores.schema import METRICS, SCORES
 from valuestrata.scores.spread import Spread
 from valuestrata.stats.intervals import Interval, interval
 
-# Every other metric lies in 0..1.
+# The other metrics are in 0..1.
 RANGES: Mapping[str, tuple[float, float]] = {
     "bias": (-1.0, 1.0),
     "spread_ratio": (0.0, np.inf),
@@ -54,25 +54,22 @@ def score(
 ) -> pl.DataFrame:
     """Score runs on the pairs of a part.
 
-    A metric is the mean over its pairs, each the mean over its responses (`pairs`); the spread ratios are ratios of sums
-    (`spread`). A pair never asked is not scored, and `coverage` says what share of the key's pairs was. `pairs` counts
-    the pairs that a metric could be computed for. A key of which no pair was asked is there with null values.
+    A metric is the mean over its pairs (see `pairs`); the spread ratios are ratios of sums (see `spread`). Pairs that were not asked
+    are not scored; `coverage` is the share that was. A key without a scored pair has null values.
 
     Args:
         dataset: the ground truth.
-        runs: what to score; each is a row group, in this order. All share the resamples.
-        split, part, fold: which pairs; `part` may be `all`; no fold pools all folds, each pair once.
+        runs: what to score, in the order of the rows. All runs share the resamples.
+        split, part, fold: which pairs. `part` may be `all`; without `fold` all folds are pooled, each pair once.
         by: groupings, any of `layout.BY`.
-        bootstrap: replicates; 0 for no intervals.
-        seed: of the resampled items.
-        confidence: of the intervals.
+        bootstrap: number of replicates, 0 for no intervals. seed: of the resamples. confidence: of the intervals.
 
     Returns:
-        SCORES schema. Intervals: see `bootstrap`.
+        SCORES schema. Intervals: see `resampling`.
 
     Raises:
-        UsageError: an unknown grouping, two runs of one name, or a confidence outside 0..1.
-        InputDataError: no such pairs in the data set, or responses that contradict it.
+        UsageError: an unknown grouping, two runs with the same name, or a confidence outside 0..1.
+        InputDataError: no such pairs in the data set, or responses that do not fit it.
     """
     check_call(runs, bootstrap, confidence)
     layout = lay_out(dataset, split, part, fold, by)
@@ -90,7 +87,7 @@ def score(
 
 
 def _interval(resampler: Resampler, metric: str, values: Values, confidence: float, seen: dict[bytes, Interval]) -> Interval:
-    """Resample a metric; numbers met before (`seen`: ceilings, rates of 0, twins without missing answers) are not resampled again."""
+    """Return the interval of a metric; `seen` caches intervals of equal values, such as ceilings and rates of 0."""
     low, high = RANGES.get(metric, (0.0, 1.0))
     if values.by_share is not None:
         return interval(resampler.replicates(values), confidence, low, high)
@@ -102,7 +99,7 @@ def _interval(resampler: Resampler, metric: str, values: Values, confidence: flo
 
 
 def _rows_of(layout: Layout, grid: RunGrid, columns: Mapping[str, Interval], *, scheme: str, part: str, fold: int | None) -> pl.DataFrame:
-    """Return SCORES rows, keys in the layout's order and metrics in that of `METRICS` within a key."""
+    """Return SCORES rows, ordered by the layout's keys, then by `METRICS`."""
     frame = key_rows(layout, {m: columns[m] for m in METRICS if m in columns}, {"value": "estimate", "ci_low": "low", "ci_high": "high"})
     coverage = count_pairs(layout.keys, grid.asked) / np.maximum(layout.expected, 1)
     frame = frame.with_columns(
@@ -119,7 +116,7 @@ def _rows_of(layout: Layout, grid: RunGrid, columns: Mapping[str, Interval], *, 
 
 
 def key_rows(layout: Layout, columns: Mapping[str, Interval], names: Mapping[str, str]) -> pl.DataFrame:
-    """Return one row a key and metric, keys first: by, key, metric, pairs, and the columns of `names` (name -> field of Interval)."""
+    """Return a row for each key and metric: by, key, metric, pairs, and the columns of `names` (name -> field of Interval)."""
     keys, count = layout.keys.names, len(columns)
 
     def long(field: str) -> np.ndarray:
@@ -138,12 +135,12 @@ def key_rows(layout: Layout, columns: Mapping[str, Interval], names: Mapping[str
 
 
 def check_call(runs: Sequence[RunLike], bootstrap: int, confidence: float) -> None:
-    """Refuse a call that cannot be meant, with what to do instead."""
+    """Check the arguments that all tables share; UsageError if one is invalid."""
     names = [run.name for run in runs]
     for name in names:
         if names.count(name) > 1:
-            raise UsageError(f"Two runs are named {name!r}; scores are told apart by the run's name. Rename one of them.")
+            raise UsageError(f"Two runs are named {name!r}. Run names must be unique; rename one of them.")
     if not 0 < confidence < 1:
         raise UsageError(f"confidence={confidence} is not between 0 and 1.")
     if bootstrap < 0:
-        raise UsageError(f"bootstrap={bootstrap} is negative; give the number of replicates, or 0 for no intervals.")
+        raise UsageError(f"bootstrap={bootstrap} is negative. Give the number of replicates, or 0 for no intervals.")

@@ -1,4 +1,4 @@
-"""Runs against runs on the same pairs: what one scores above the other, with paired intervals and p-values."""
+"""Paired comparisons of runs: differences with intervals, p-values and their adjustment."""
 
 from __future__ import annotations
 
@@ -41,24 +41,21 @@ def compare(
 ) -> pl.DataFrame:
     """Return the differences run - against of every metric, on the pairs that both have a value for.
 
-    All runs and comparisons share the same resampled items and redrawn respondents, so that what is hard or noisy for both
-    drops out of the interval. Pairs that only one has a value for are left out of both, metric by metric: `accuracy_valid` is
-    compared on the pairs that both answered validly. Whether a rise is good depends on the metric: distances, |bias| and rates
-    are better low. p-values: see `intervals.interval`.
+    All comparisons share the resampled items and redrawn respondents, so noise common to both runs cancels. Pairs that only one
+    run has a value for are left out, metric by metric. p-values: see `stats.intervals`.
 
     Args:
-        dataset: the ground truth. runs: all runs that `pairs` names.
+        dataset: the ground truth. runs: all runs named in `pairs`.
         pairs: (run, against) by name, in the order of the rows.
-        metrics: which of `COMPARED`; None for all of them. Ceilings and floors belong to the pairs and are not compared.
+        metrics: any of `COMPARED`, None for all. Ceilings and floors do not depend on the run and are not compared.
         split, part, fold, by, bootstrap, seed, confidence: as for `score`.
 
     Returns:
-        COMPARISONS schema; every row is exploratory and p_adjusted null until `multiple.adjust` is told what was declared.
-        `coverage` is the share of the key's pairs that both runs were asked: an incomplete run shows here. Without a common
-        pair a row has nulls and `pairs` 0.
+        COMPARISONS schema, every row exploratory and without p_adjusted (see `adjust`). `coverage` is the share of the key's pairs
+        that both runs were asked. Without a common pair a row has nulls and `pairs` 0.
 
     Raises:
-        UsageError: as for `score`; a name that no run has, a run against itself, a comparison twice, or an unknown metric.
+        UsageError: as for `score`; an unknown run or metric, a run against itself, or a repeated comparison.
         InputDataError: as for `score`.
     """
     check_call(runs, bootstrap, confidence)
@@ -67,7 +64,7 @@ def compare(
     layout = lay_out(dataset, split, part, fold, by)
     resampler = Resampler(layout, bootstrap, seed)
     spread = Spread(resampler)
-    # A run laid out holds all its redrawn distances: it is let go once no comparison needs it any more.
+    # A placed run holds large arrays of redrawn distances: it is deleted after its last comparison.
     last = {name: place_ for place_, names in enumerate(pairs) for name in names}
     grids: dict[str, RunGrid] = {}
     frames: list[pl.DataFrame] = []
@@ -171,14 +168,14 @@ def _rows_of(
 
 
 def _checked(runs: Sequence[RunLike], pairs: Sequence[tuple[str, str]], metrics: Sequence[str] | None) -> list[str]:
-    """Refuse comparisons that cannot be meant; return the metrics in the order of the table."""
+    """Check the arguments; return the metrics in the order of the table."""
     known = [run.name for run in runs]
     for place_, (run, against) in enumerate(pairs):
         for name in (run, against):
             if name not in known:
                 raise UsageError(f"Comparison {run!r} with {against!r}: no run is named {name!r}.{did_you_mean(name, known)}")
         if run == against:
-            raise UsageError(f"The run {run!r} is compared with itself; name another run to compare it with.")
+            raise UsageError(f"The run {run!r} is compared with itself; name another run.")
         if (run, against) in pairs[:place_]:
             raise UsageError(f"The comparison of {run!r} with {against!r} is named twice; leave one out.")
     for metric in metrics or ():

@@ -1,4 +1,4 @@
-"""Answers that do not depend on what is asked, or on whom: what a good score may hide."""
+"""Checks for answers that do not depend on the question or the subgroup."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Literal, NamedTuple
 import polars as pl
 
 
-class Position(NamedTuple):
-    """Where a model's answers stand in the list shown.
+class PositionPreference(NamedTuple):
+    """Which end of the list of options a model chooses most often.
 
     Attributes:
-        place: the end where most stand. share: how many of the answers do.
-        answers, pairs: answers and pairs behind it.
-        fewest, most: numbers of options of the items.
-        one_order: whether every list was shown in the same order, so that place and code cannot be told apart.
+        place: the end chosen more often. share: share of the answers there.
+        answers, pairs: number of answers and pairs.
+        fewest, most: smallest and largest number of options.
+        one_order: whether every list was shown in the same order; then place and code are confounded.
     """
 
     place: Literal["first", "last"]
@@ -27,11 +27,11 @@ class Position(NamedTuple):
 
 
 class Sameness(NamedTuple):
-    """How many items are answered alike for all subgroups.
+    """How many items have the same answer for all subgroups.
 
     Attributes:
-        items: items asked of at least two subgroups in the same way. alike: those with one and the same answer for all.
-        pairs: pairs behind it.
+        items: items asked for at least two subgroups in the same way. alike: those with the same answer for all of them.
+        pairs: number of pairs.
     """
 
     items: int
@@ -39,12 +39,8 @@ class Sameness(NamedTuple):
     pairs: int
 
 
-def position_of(responses: pl.DataFrame) -> Position | None:
-    """Return where the answers stand most often, first or last; None without valid answers whose list is known.
-
-    Args:
-        responses: RESPONSES schema.
-    """
+def position_of(responses: pl.DataFrame) -> PositionPreference | None:
+    """Return which end of the list shown is chosen more often; None without valid answers whose list is recorded."""
     rows = _answered(responses).filter(pl.col("shown").list.len() >= 2).filter(pl.col("shown").list.contains(pl.col("answer")))
     if rows.is_empty():
         return None
@@ -55,7 +51,7 @@ def position_of(responses: pl.DataFrame) -> Position | None:
         pl.col("shown").list.len().max().alias("most"),
     ).row(0, named=True)
     place: Literal["first", "last"] = "first" if at["first"] >= at["last"] else "last"
-    return Position(
+    return PositionPreference(
         place=place,
         share=float(at[place]),
         answers=len(rows),
@@ -67,11 +63,7 @@ def position_of(responses: pl.DataFrame) -> Position | None:
 
 
 def sameness_of(responses: pl.DataFrame) -> Sameness:
-    """Count the items whose answer is the same for all subgroups, comparing only what was asked in the same way.
-
-    Answers to one item are compared among equal elicitation, template, paraphrase, order and sample: a change of the
-    order shown is no difference between subgroups.
-    """
+    """Count items with the same answer for all subgroups, comparing equal elicitation, template, paraphrase, order and sample."""
     asked_alike = ("item", "elicitation", "template", "paraphrase", "order", "sample")
     groups = _answered(responses).group_by(asked_alike).agg(pl.col("subgroup").n_unique().alias("subgroups"), pl.col("answer", "pair_id"))
     groups = groups.filter(pl.col("subgroups") >= 2)

@@ -1,8 +1,7 @@
-"""Distributions that a run gave, and how far they lie from the gold shares or from redrawn ones.
+"""Distances between the distributions of a run and the gold shares, observed or redrawn.
 
-A pair's distance is `constant + sum_r weight_r * d(probs_r, shares)` over the rows r of the pair: each response with
-`option_probs` is a row, missing ones put distance 1 into the constant, and the samples of a pair asked often enough are one
-row. The same rows serve the gold shares and every redraw of them.
+A pair's distance is `constant + sum_r weight_r * d(probs_r, shares)` over the rows r of the pair. Each response with
+`option_probs` is a row; missing responses add distance 1 to the constant; the samples of a pair asked often enough are one row.
 """
 
 from __future__ import annotations
@@ -25,19 +24,19 @@ DISTANCES: Mapping[str, Callable[[ArrayLike, ArrayLike], Floats]] = {
     "jsd": measures.jsd,
 }
 ORDERED_DISTANCES = ("w1", "rps")
-# Rows x draws x options worked on at once: 4 bytes each, several of them, within a cache.
+# Rows x draws x options processed at once, several arrays of 4 bytes each: fits in a cache.
 CHUNK_NUMBERS = 400_000
-# Below this a share is none: x log x is 0 there, and its logarithm must not be minus infinity.
-NOTHING = np.float32(1e-30)
+# Shares are cut at this value before the logarithm, so x log x is 0 for a share of 0.
+SMALLEST_SHARE = np.float32(1e-30)
 
 
 @dataclass(frozen=True)
 class GivenDistributions:
-    """The distributions of a run for P pairs, in R rows.
+    """The distributions a run gave for P pairs, in R rows.
 
     Attributes:
-        pair: shape (R,), place of the pair. probs: shape (R, largest K), zeros behind an item's last option.
-        weight: shape (R,). constant: shape (P,), NaN where a pair has no distribution.
+        pair: shape (R,), index of the pair. probs: shape (R, largest K), zeros after an item's last option.
+        weight: shape (R,). constant: shape (P,), NaN for a pair without a distribution.
     """
 
     pair: Indices
@@ -46,10 +45,10 @@ class GivenDistributions:
     constant: Floats
 
     def against(self, shares: Floats, options: Indices, ordered: Bools) -> dict[str, Floats]:
-        """Return w1, rps, tv and jsd to `shares` (P, largest K), each of shape (P,); NaN without a distribution.
+        """Return w1, rps, tv and jsd to `shares`, each of shape (P,); NaN without a distribution.
 
         Args:
-            shares: one distribution a pair. options: shape (P,). ordered: shape (P,), False for nominal items.
+            shares: shape (P, largest K). options: shape (P,). ordered: shape (P,), False for nominal items.
         """
         result: dict[str, Floats] = {}
         for name, distance in DISTANCES.items():
@@ -68,7 +67,7 @@ class ShareDraws:
     """Redrawn shares of the n pairs with K options.
 
     Attributes:
-        cells: shape (n,), places of the pairs in a grid of subgroups x items. shares: shape (K, n, S), S draws.
+        cells: shape (n,), indices of the pairs in the grid of subgroups x items. shares: shape (K, n, S), S draws.
     """
 
     cells: Indices
@@ -79,47 +78,47 @@ class ShareDraws:
         """Entropy of each draw in bits, shape (n, S)."""
         total = np.zeros(self.shares.shape[1:], dtype=np.float32)
         for share in self.shares:
-            total -= share * np.log2(np.maximum(share, NOTHING))
+            total -= share * np.log2(np.maximum(share, SMALLEST_SHARE))
         return total
 
 
-def redrawn(stated: GivenDistributions, cells: Indices, draws: Sequence[ShareDraws], size: int) -> dict[str, Singles]:
+def redrawn(given: GivenDistributions, cells: Indices, draws: Sequence[ShareDraws], size: int) -> dict[str, Singles]:
     """Return w1, rps, tv and jsd to each redraw of the shares, each of shape (S, size); 0 where there is no pair.
 
-    Single precision: the redraws themselves are kept in steps of 1/32 of a standard error.
+    Single precision is enough: redraws are stored in steps of 1/32 of a standard error.
 
     Args:
-        stated: distributions for P pairs. cells: shape (P,), their places in the grid. draws: one for each K.
-        size: cells of the grid.
+        given: distributions for P pairs. cells: shape (P,), their indices in the grid. draws: one for each K.
+        size: number of cells of the grid.
     """
     number = draws[0].shares.shape[2]
     result = {name: np.zeros((size, number), dtype=np.float32) for name in DISTANCES}
-    cell_of = cells[stated.pair]
-    turn = _occurrence(stated.pair)
+    cell_of = cells[given.pair]
+    turn = _occurrence(given.pair)
     for group in draws:
         options = len(group.shares)
         place = np.full(size, -1, dtype=np.intp)
         place[group.cells] = np.arange(len(group.cells))
         mine = place[cell_of] >= 0
         chunk = max(1, CHUNK_NUMBERS // (number * options))
-        # A pair's rows are added one after the other, because one addition must not hold a cell twice.
+        # The rows of a pair are added one by one: an indexed addition must not contain a cell twice.
         for t in range(int(turn[mine].max(initial=-1)) + 1):
             rows = np.flatnonzero(mine & (turn == t))
             for start in range(0, len(rows), chunk):
                 here = rows[start : start + chunk]
                 at = place[cell_of[here]]
-                found = _distances(stated.probs[here, :options].T.astype(np.float32), group.shares[:, at], group.entropy[at])
+                found = _distances(given.probs[here, :options].T.astype(np.float32), group.shares[:, at], group.entropy[at])
                 for name, value in found.items():
-                    value *= stated.weight[here, None].astype(np.float32)
+                    value *= given.weight[here, None].astype(np.float32)
                     result[name][cell_of[here]] += value
-    known = ~np.isnan(stated.constant)
+    known = ~np.isnan(given.constant)
     for value in result.values():
-        value[cells[known]] += stated.constant[known, None].astype(np.float32)
+        value[cells[known]] += given.constant[known, None].astype(np.float32)
     return {name: np.ascontiguousarray(value.T) for name, value in result.items()}
 
 
 def _distances(probs: Singles, shares: Singles, entropy: Singles) -> dict[str, Singles]:
-    """The formulas of `measures`, options leading: probs (K, R), shares (K, R, S), entropy of the shares (R, S) -> (R, S)."""
+    """Compute the formulas of `measures` with options first: probs (K, R), shares (K, R, S), entropy (R, S) -> (R, S)."""
     steps = len(probs) - 1
     w1, rps, tv, mixed = (np.zeros_like(entropy) for _ in range(4))
     gap = np.zeros_like(entropy)
@@ -127,10 +126,10 @@ def _distances(probs: Singles, shares: Singles, entropy: Singles) -> dict[str, S
     for k, (prob, share) in enumerate(zip(probs[..., None], shares, strict=True)):
         difference = share - prob
         tv += np.abs(difference)
-        own -= prob * np.log2(np.maximum(prob, NOTHING))
+        own -= prob * np.log2(np.maximum(prob, SMALLEST_SHARE))
         middle = share + prob
         middle *= 0.5
-        mixed -= middle * np.log2(np.maximum(middle, NOTHING))
+        mixed -= middle * np.log2(np.maximum(middle, SMALLEST_SHARE))
         if k < steps:
             gap += difference
             w1 += np.abs(gap)
@@ -143,7 +142,7 @@ def _distances(probs: Singles, shares: Singles, entropy: Singles) -> dict[str, S
 
 
 def _occurrence(pair: Indices) -> Indices:
-    """Return for each row how many rows of the same pair stand before it."""
+    """Return for each row the number of earlier rows of the same pair."""
     order = np.argsort(pair, kind="stable")
     ordered = pair[order]
     first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])) if len(pair) else np.empty(0, dtype=np.intp)
@@ -153,7 +152,7 @@ def _occurrence(pair: Indices) -> Indices:
 
 
 def padded(lists: pl.Series, width: int) -> Floats:
-    """Return a column of lists as an array of shape (rows, width), zeros behind each list's end."""
+    """Return a column of lists as an array of shape (rows, width), zeros after the end of each list."""
     lengths = lists.list.len().fill_null(0).to_numpy()
     array = np.zeros((len(lists), width))
     array[np.arange(width) < lengths[:, None]] = lists.filter(lists.list.len() > 0).explode().to_numpy()

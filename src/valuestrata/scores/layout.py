@@ -1,8 +1,7 @@
-"""The pairs of a split's part laid out as subgroups x items, and the keys they are summarised under.
+"""The grid of subgroups x items of a part, and the keys that scores are reported for.
 
-Every key is a set of subgroups crossed with a set of items: a stratum is some subgroups and all items, a topic all
-subgroups and some items. Sums over keys are therefore sums over rows or columns of one grid, which is what makes a
-thousand resamples of twenty thousand pairs a matter of seconds.
+Each key is a set of subgroups (stratum, level, ...) with all items, or all subgroups with a set of items (topic, item). Sums over
+keys are therefore matrix products with one grid.
 """
 
 from __future__ import annotations
@@ -25,15 +24,15 @@ from valuestrata.stats.arrays import Array, Bools, Floats, Indices, Singles
 
 BY = ("all", "stratum", "attribute", "level", "subgroup", "topic", "item")
 OVER_ITEMS = ("topic", "item")
-# Metrics whose respondent noise is that of another one under redrawn modes (see `bootstrap`).
+# Metrics whose noise of respondents is taken from another metric under redrawn modes (see `resampling`).
 NOISE_OF = {"accuracy_set": "accuracy", "accuracy_expected": "accuracy"}
-# What a model did, whatever people answer: respondents bring no noise into it.
+# Metrics of the model alone, without noise of respondents.
 EXACT = ("refusal_rate", "invalid_rate", "option_mass")
 
 
 @dataclass(frozen=True)
 class Keys:
-    """The keys to report, those made of subgroups first, then topics, then single items.
+    """The keys to report: sets of subgroups first, then topics, then single items.
 
     Attributes:
         names: (by, key) of each of the N = A + T + J keys.
@@ -48,11 +47,9 @@ class Keys:
     items: Indices
 
     def rows(self, values: Array) -> Array:
-        """Sum values (..., G, I) over the subgroups of each key, item by item: (..., A + T, I), single items left out.
-
-        One matrix product over all leading axes; a key of one subgroup, as most are, is copied.
-        """
+        """Sum values (..., G, I) over the subgroups of each key, by item: (..., A + T, I), without single items."""
         by_group = np.ascontiguousarray(np.moveaxis(values, -2, 0))
+        # Most keys are one subgroup: copied, which is faster than the matrix product.
         several = self.groups.sum(axis=1) != 1
         result = np.empty((len(self.groups) + len(self.topics), *by_group.shape[1:]), dtype=values.dtype)
         kept = result[: len(self.groups)]
@@ -76,14 +73,14 @@ class Layout:
     """The G subgroups x I items of a part.
 
     Attributes:
-        gold: one row a pair, as `pairs.gold_of` returns it, with its place `cell` = row * I + column.
+        gold: one row for each pair, from `pairs.gold_of`, with its index `cell` = row * I + column.
         subgroups, items: names of rows and columns.
         present: shape (G, I): where the part has a pair.
         mode: shape (G * I,): option index of the gold mode, 0 where there is no pair.
         options: shape (I,). ordered: shape (I,), False for nominal items.
-        draws: int8, shape (D, G * I): redrawn modes, D = 0 where the data set holds none.
-        share_draws: redrawn shares, by number of options; empty where the data set holds none.
-        keys: what to report.
+        draws: int8, shape (D, G * I): redrawn modes; D = 0 without redraws in the data set.
+        share_draws: redrawn shares, by number of options; empty without redraws.
+        keys: the keys to report.
     """
 
     gold: pl.DataFrame
@@ -98,7 +95,7 @@ class Layout:
     keys: Keys
 
     def grid(self, cells: Indices, values: Floats) -> Floats:
-        """Return `values` of pairs (P, ...) placed at `cells` of an array (G * I, ...) that is NaN elsewhere."""
+        """Place `values` of pairs (P, ...) at `cells` of an array (G * I, ...), NaN elsewhere."""
         placed = np.full((self.present.size, *values.shape[1:]), np.nan)
         placed[cells] = values
         return placed
@@ -111,13 +108,13 @@ class Layout:
 
 @dataclass(frozen=True)
 class Values:
-    """A metric of every pair, and how redrawn respondents change it. Of a run, or of the difference of two.
+    """A metric of every pair, of a run or of the difference of two, and its values under redrawn respondents.
 
     Attributes:
         gold: shape (G, I), NaN for pairs left out.
-        by_mode: shape (G * I, largest K): the metric if option m were the mode; None where no redrawn mode changes it.
-        by_share: shape (S, G, I): the metric in each redraw of the shares; None where it is not measured against shares.
-        exact: True where respondents bring no noise into it; neither of the two is there then.
+        by_mode: shape (G * I, largest K): the metric if option m were the mode; None where the mode does not matter.
+        by_share: shape (S, G, I): the metric in each redraw of the shares; None where shares do not matter.
+        exact: True for a metric without noise of respondents.
     """
 
     gold: Floats
@@ -126,7 +123,7 @@ class Values:
     exact: bool = False
 
     def minus(self, other: Values) -> Values:
-        """Subtract pair by pair and redraw by redraw; NaN where either has no value, so that common pairs are left."""
+        """Subtract pair by pair and redraw by redraw; NaN where either has no value."""
         return Values(
             gold=self.gold - other.gold,
             by_mode=None if self.by_mode is None or other.by_mode is None else self.by_mode - other.by_mode,
@@ -135,7 +132,7 @@ class Values:
         )
 
     def on(self, mask: Bools) -> Values:
-        """Leave out all pairs but those of `mask`, shape (G, I)."""
+        """Keep only the pairs in `mask`, shape (G, I)."""
         return Values(np.where(mask, self.gold, np.nan), self.by_mode, self.by_share, self.exact)
 
 
@@ -145,9 +142,9 @@ class RunGrid:
 
     Attributes:
         asked: shape (G, I).
-        metrics: every metric but the spread ratios.
+        metrics: every metric except the spread ratios.
         position: shape (G, I), mean position of the answers on 0..1; NaN for pairs left out.
-        elicitation, template: what the responses were, several joined by +.
+        elicitation, template: of the responses, several joined by +.
     """
 
     name: str
@@ -159,12 +156,12 @@ class RunGrid:
 
 
 def count_pairs(keys: Keys, mask: Bools) -> Floats:
-    """Return how many cells of `mask` (G, I) each key holds, shape (N,)."""
+    """Return the number of pairs in `mask` (G, I) for each key, shape (N,)."""
     return keys.totals(mask.astype(np.float64))
 
 
 def keys_of(dataset: Dataset, pairs: pl.DataFrame) -> dict[str, list[str]]:
-    """Return the keys that pairs are summarised under, by grouping.
+    """Return the keys of a set of pairs, by grouping.
 
     Args:
         dataset: the ground truth. pairs: with the columns `item` and `subgroup`.
@@ -178,12 +175,13 @@ def keys_of(dataset: Dataset, pairs: pl.DataFrame) -> dict[str, list[str]]:
 
 
 def lay_out(dataset: Dataset, split: str, part: str, fold: int | None, by: Sequence[str]) -> Layout:
-    """Lay out the pairs of a part of a split; all folds pooled (each pair once) where `fold` is None.
+    """Lay out the pairs of a part of a split; without `fold`, all folds pooled, each pair once.
 
-    Gold and redraws are those of the half that `dataset.half_of` names for the part a pair is in.
+    Gold and redraws are those of the half of respondents that the split scores against.
 
     Raises:
-        UsageError: an unknown `by`. InputDataError: no such scheme, no pair in the part, or a pair without redraws.
+        UsageError: an unknown `by`.
+        InputDataError: no such scheme, no pair in the part, or a pair without redraws.
     """
     for name in by:
         if name not in BY:
@@ -221,7 +219,7 @@ def lay_out(dataset: Dataset, split: str, part: str, fold: int | None, by: Seque
 
 
 def place(layout: Layout, name: str, responses: pl.DataFrame) -> RunGrid:
-    """Score a run's responses and put its pairs in the layout; responses to pairs outside of the part are ignored."""
+    """Score a run's responses and place its pairs in the layout; responses to other pairs are ignored."""
     table: PairTable = tabulate(layout.gold, responses)
     cells = table.pairs.join(layout.gold, on="pair_id", how="left", maintain_order="left")["cell"].to_numpy()
     shape = layout.present.shape
@@ -232,8 +230,8 @@ def place(layout: Layout, name: str, responses: pl.DataFrame) -> RunGrid:
     at_mode = {metric: values[np.arange(len(values)), layout.mode].reshape(shape) for metric, values in by_mode.items()}
     fixed = {metric: layout.grid(cells, values).reshape(shape) for metric, values in table.fixed.items()}
     by_share: Mapping[str, Singles] = {}
-    if layout.share_draws and not np.isnan(table.stated.constant).all():
-        by_share = redrawn(table.stated, cells, layout.share_draws, layout.present.size)
+    if layout.share_draws and not np.isnan(table.distributions.constant).all():
+        by_share = redrawn(table.distributions, cells, layout.share_draws, layout.present.size)
     return RunGrid(
         name=name,
         asked=asked.reshape(shape),
@@ -256,7 +254,7 @@ def place(layout: Layout, name: str, responses: pl.DataFrame) -> RunGrid:
 
 
 def _draws(dataset: Dataset, gold: pl.DataFrame, size: int) -> NDArray[np.int8]:
-    """Return the redrawn modes of each cell, shape (D, size), looked up by pair_id."""
+    """Return the redrawn modes of each cell, shape (D, size)."""
     if dataset.mode_draws.is_empty():
         return np.zeros((0, size), dtype=np.int8)
     found = gold.select("pair_id", "half", "cell").join(
@@ -272,7 +270,7 @@ def _draws(dataset: Dataset, gold: pl.DataFrame, size: int) -> NDArray[np.int8]:
 
 
 def _share_draws(dataset: Dataset, gold: pl.DataFrame) -> list[ShareDraws]:
-    """Return the redrawn shares of all pairs, one entry for each number of options; none where the data set holds none."""
+    """Return the redrawn shares of all pairs, one entry for each number of options."""
     kept = dataset.mode_draws.filter(pl.col("share_draws").list.len() > 0).select("pair_id", "half", "share_se", "share_draws")
     if kept.is_empty():
         return []
@@ -295,7 +293,7 @@ def _uneven(dataset: Dataset, found: pl.DataFrame, lengths: pl.Series, column: s
     number = lengths.drop_nulls().max()
     bad = found.filter(lengths.is_null() | (lengths != number))
     return InputDataError(
-        f"{dataset.path or 'the data set'}: mode_draws.parquet, column {column}: {len(bad)} of {len(found)} pairs have not {number} "
+        f"{dataset.path or 'the data set'}: mode_draws.parquet, column {column}: {len(bad)} of {len(found)} pairs do not have {number} "
         f"draws, first {bad['pair_id'][0]!r} of half {bad['half'][0]!r}. Build the data set again."
     )
 

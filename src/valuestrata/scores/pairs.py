@@ -1,11 +1,9 @@
-"""From responses to pairs: every metric of a pair as the mean over its responses.
+"""Metrics of pairs, each the mean over the responses to the pair.
 
-A pair may be asked several times (orders, templates, samples). Each response is scored, then the pair is their mean, so
-that a pair asked ten times weighs as much as one asked once.
+A pair may be asked several times (orders, templates, samples); every pair has the same weight.
 
-An answer is *missing* when its status is not `answered`: refused, unparsed, invalid code, failed. It scores 0 on
-accuracies and 1 on distances, and is left out of `accuracy_valid`, `nmae_valid`, `bias` and the spread, together with
-the gold it would have been compared with. A respondent model can therefore not gain by refusing hard questions.
+A response is *missing* if its status is not `answered`: refused, unparsed, invalid code, failed. It scores 0 on accuracies and 1
+on distances, so a model cannot gain by refusing hard questions. `accuracy_valid`, `nmae_valid`, `bias` and the spread leave it out.
 
 With a the option index of an answer, m that of the gold mode, s the gold shares, K the number of options:
 
@@ -28,9 +26,9 @@ ceiling_*, floor_*  of the gold, see `dataset.GOLD`         0..1    floors: nomi
 *_halves            of half A against half B                0..1    a half without answers; floors: nominal
 =================== ======================================= ======= ===================================================
 
-The distribution is the response's `option_probs`; a pair without any, asked at least `ENOUGH_SAMPLES` times, is one
-empirical distribution of its valid answers, mixed with distance 1 for the missing share. A single text answer has no
-distribution: the option that minimises its W1 to the gold shares is their median, which is not what was asked for.
+The distribution is the response's `option_probs`. A pair without any that was asked at least `ENOUGH_SAMPLES` times has the
+empirical distribution of its valid answers, with distance 1 for the missing share. A single text answer has no distribution: as
+one, it would be rewarded for giving the median of the gold shares, which is not the question asked.
 """
 
 from __future__ import annotations
@@ -50,27 +48,26 @@ from valuestrata.stats.arrays import Floats, Indices
 
 ENOUGH_SAMPLES = 10
 INVALID = ("unparsed", "invalid_code", "failed")
-# Every other readout asks for a distribution, so that there a missing answer is a missing distribution.
+# The other readouts ask for a distribution: there, a missing response is a missing distribution.
 WRITTEN = ("text", "reasoned")
 
 BY_MODE = ("accuracy", "accuracy_valid", "nmae", "nmae_valid", "bias")
-# Of samples half as large as the survey, so pessimistic: see `_of_halves`.
+# Pessimistic, because each half has half of the respondents: see `_of_halves`.
 OF_HALVES = ("ceiling_halves", "floor_nmae_halves", "floor_w1_halves")
 OF_GOLD = ("ceiling_oracle", "ceiling_human", "floor_nmae", "floor_w1", "floor_rps", *OF_HALVES)
 
 
 @dataclass(frozen=True)
 class PairTable:
-    """The pairs a run was asked, P of them, on arrays; null is NaN.
+    """Metrics of the P pairs that a run was asked; NaN where undefined.
 
     Attributes:
-        pairs: pair_id, item, subgroup, responses, valid; in the order of the gold given.
+        pairs: pair_id, item, subgroup, responses, valid; in the order of the gold.
         mode: shape (P,), option index of the gold mode.
-        fixed: metric -> shape (P,): metrics that do not depend on which option is the mode.
-        by_mode: metric -> shape (P, largest K): entry [p, m] is the metric if option m were the mode. The bootstrap
-            over respondents redraws the modes and reads its values here.
-        position: shape (P,): mean of a / (K - 1) over valid answers; NaN for nominal items and without valid answers.
-        stated: the distributions behind w1, rps, tv and jsd.
+        fixed: metric -> shape (P,), for metrics that do not depend on the mode.
+        by_mode: metric -> shape (P, largest K), the metric if option m were the mode; the bootstrap looks up redrawn modes here.
+        position: shape (P,), mean of a / (K - 1) over valid answers; NaN for nominal items and without valid answers.
+        distributions: the distributions used for w1, rps, tv and jsd.
     """
 
     pairs: pl.DataFrame
@@ -78,20 +75,18 @@ class PairTable:
     fixed: Mapping[str, Floats]
     by_mode: Mapping[str, Floats]
     position: Floats
-    stated: GivenDistributions
+    distributions: GivenDistributions
 
 
 def pair_scores(dataset: Dataset, responses: pl.DataFrame, *, half: str = "all") -> pl.DataFrame:
     """Score each pair asked, against the gold of all respondents or of half A or B.
 
     Args:
-        dataset: the ground truth.
-        responses: RESPONSES schema, any row order.
-        half: `all`, `A` or `B`.
+        dataset: the ground truth. responses: RESPONSES schema, in any order. half: `all`, `A` or `B`.
 
     Returns:
-        One row a pair, in the data set's order: pair_id, item, subgroup, responses, valid, then the metrics of the
-        table above. Pairs never asked have no row, nor have pairs that nobody of the half answered.
+        One row for each pair that was asked and that the half answered, in the data set's order: pair_id, item, subgroup, responses,
+        valid, then the metrics of the table above.
 
     Raises:
         InputDataError: a pair without gold, or an answer that is not a code of its item.
@@ -102,7 +97,7 @@ def pair_scores(dataset: Dataset, responses: pl.DataFrame, *, half: str = "all")
     if not unknown.is_empty():
         raise InputDataError(
             f"responses: {unknown['pair_id'].n_unique()} pairs have no gold in the data set, first "
-            f"{unknown['pair_id'][0]!r}. Score the run against the data set it was asked from."
+            f"{unknown['pair_id'][0]!r}. Use the data set that the run was asked from."
         )
     table = tabulate(gold, checked)
     at_mode = {name: values[np.arange(len(table.mode)), table.mode] for name, values in table.by_mode.items()}
@@ -111,10 +106,7 @@ def pair_scores(dataset: Dataset, responses: pl.DataFrame, *, half: str = "all")
 
 
 def gold_of(dataset: Dataset, pairs: pl.DataFrame, half: str | None = None) -> pl.DataFrame:
-    """Return the gold of `pairs` (column pair_id, and `half` unless given), with each item's level, codes and `options`.
-
-    Beside it stands what the two halves of the respondents say of one another (`OF_HALVES`), whichever half is asked for.
-    """
+    """Return the gold of `pairs` (columns pair_id and, unless given, `half`), with level, codes, `options` and `OF_HALVES`."""
     wanted = pairs if half is None else pairs.select("pair_id", pl.lit(half).alias("half"))
     items = dataset.items.select("item", "topic", "level", "codes", pl.col("codes").list.len().cast(pl.Int64).alias("options"))
     gold = wanted.join(dataset.gold, on=("pair_id", "half"), how="inner", maintain_order="left").join(
@@ -126,10 +118,9 @@ def gold_of(dataset: Dataset, pairs: pl.DataFrame, half: str | None = None) -> p
 def _of_halves(dataset: Dataset, gold: pl.DataFrame) -> pl.DataFrame:
     """Add `OF_HALVES`: halves A and B against each other, null where a half has no answer to the pair.
 
-    ceiling_halves is 1 where their modes (the lowest of tied codes) agree, floor_nmae_halves the distance of these modes
-    and floor_w1_halves that of the shares; both floors null for nominal items. No resampling and no plug-in enter, so
-    that they are not optimistic near ties as `ceiling_human` is; but each half is a sample half as large as the survey,
-    and two noisy halves are compared: they say less than a survey of this size can, and are a pessimistic reference.
+    ceiling_halves is 1 where their modes (the lowest of tied codes) agree, floor_nmae_halves is the distance of these modes and
+    floor_w1_halves that of the shares; both floors are null for nominal items. Unlike `ceiling_human` they are not optimistic near
+    ties, but pessimistic: they compare two noisy samples of half the size.
     """
     columns = ("pair_id", "mode", "shares")
     of_a, of_b = (dataset.gold.filter(pl.col("half") == half).select(columns) for half in "AB")
@@ -154,8 +145,8 @@ def _of_halves(dataset: Dataset, gold: pl.DataFrame) -> pl.DataFrame:
 
 
 def tabulate(gold: pl.DataFrame, responses: pl.DataFrame) -> PairTable:
-    """Turn the responses to the pairs of `gold` (as `gold_of` returns it) into a PairTable; other responses are ignored."""
-    # The width is that of all pairs given, so that redrawn modes of pairs never asked stay inside the table.
+    """Score the responses to the pairs of `gold` (from `gold_of`); other responses are ignored."""
+    # Wide enough for all pairs of the part: the bootstrap also looks up pairs that were not asked.
     widest = int(np.max(gold["options"].to_numpy(), initial=2))
     gold = gold.join(responses.select("pair_id").unique(), on="pair_id", how="semi", maintain_order="left")
     rows = responses.join(gold.select("pair_id").with_row_index("pair"), on="pair_id", how="inner", maintain_order="left")
@@ -172,7 +163,7 @@ def tabulate(gold: pl.DataFrame, responses: pl.DataFrame) -> PairTable:
     share_valid = np.divide(chosen, valid[:, None], out=np.full((count, widest), np.nan), where=valid[:, None] > 0)
     ordered = (gold["level"] != "nominal").to_numpy()
     missing = 1.0 - valid / asked
-    stated = _stated(gold, rows, share_valid, missing, asked)
+    distributions = _distributions(gold, rows, share_valid, missing, asked)
 
     def rate(*statuses: str) -> Floats:
         return np.bincount(pair, weights=rows["status"].is_in(statuses).to_numpy().astype(np.float64), minlength=count) / asked
@@ -180,7 +171,7 @@ def tabulate(gold: pl.DataFrame, responses: pl.DataFrame) -> PairTable:
     fixed: dict[str, Floats] = {
         "accuracy_expected": (share * padded(gold["p_mode"], widest)).sum(axis=1),
         "accuracy_set": (share * _mode_set(gold, widest)).sum(axis=1),
-        **stated.against(padded(gold["shares"], widest), options, ordered),
+        **distributions.against(padded(gold["shares"], widest), options, ordered),
         **{name: gold[name].cast(pl.Float64).to_numpy().astype(np.float64) for name in OF_GOLD},
         "refusal_rate": rate("refused"),
         "invalid_rate": rate(*INVALID),
@@ -202,7 +193,7 @@ def tabulate(gold: pl.DataFrame, responses: pl.DataFrame) -> PairTable:
     pairs = gold.select("pair_id", "item", "subgroup").with_columns(
         pl.Series("responses", asked.astype(np.int64)), pl.Series("valid", valid.astype(np.int64))
     )
-    return PairTable(pairs=pairs, mode=mode_index(gold), fixed=fixed, by_mode=by_mode, position=position, stated=stated)
+    return PairTable(pairs=pairs, mode=mode_index(gold), fixed=fixed, by_mode=by_mode, position=position, distributions=distributions)
 
 
 def mode_index(gold: pl.DataFrame) -> Indices:
@@ -210,8 +201,8 @@ def mode_index(gold: pl.DataFrame) -> Indices:
     return _code_index(gold, gold.select("item", pl.col("mode").alias("code")))
 
 
-def _stated(gold: pl.DataFrame, rows: pl.DataFrame, share_valid: Floats, missing: Floats, asked: Floats) -> GivenDistributions:
-    """Return the distributions of the P pairs of `gold`; see the module's docstring for which pairs have none.
+def _distributions(gold: pl.DataFrame, rows: pl.DataFrame, share_valid: Floats, missing: Floats, asked: Floats) -> GivenDistributions:
+    """Return the distributions of the P pairs of `gold`; the module's docstring says which pairs have none.
 
     Args:
         gold: P pairs. rows: their responses, with the column `pair`.
@@ -229,7 +220,7 @@ def _stated(gold: pl.DataFrame, rows: pl.DataFrame, share_valid: Floats, missing
         first = gold.row(int(pair[wrong[0]]), named=True)
         raise InputDataError(
             f"responses: {first['pair_id']!r}: option_probs holds {len(given['option_probs'][int(wrong[0])])} probabilities, "
-            f"the item has {first['options']} options. They must stand in scale order, one for each code."
+            f"the item has {first['options']} options. Give one for each code, in scale order."
         )
     missing_here = np.bincount(absent["pair"].to_numpy().astype(np.intp), minlength=count).astype(np.float64)
     number = np.bincount(pair, minlength=count) + missing_here
@@ -246,7 +237,7 @@ def _stated(gold: pl.DataFrame, rows: pl.DataFrame, share_valid: Floats, missing
 
 
 def _mode_set(gold: pl.DataFrame, width: int) -> Floats:
-    """Return 1 where an option is among the tied modes of a pair, shape (P, width)."""
+    """Return 1 for options among the tied modes of a pair, shape (P, width)."""
     modes = gold.select("item", pl.col("modes").alias("code")).with_row_index("pair").explode("code")
     indicator = np.zeros((len(gold), width))
     indicator[modes["pair"].to_numpy(), _code_index(gold, modes)] = 1.0
@@ -258,7 +249,7 @@ def _answer_index(gold: pl.DataFrame, answered: pl.DataFrame) -> Indices:
 
 
 def _code_index(gold: pl.DataFrame, coded: pl.DataFrame) -> Indices:
-    """Return the place on its item's scale of each row's `code`."""
+    """Return the index of each row's `code` on the scale of its item."""
     scale = (
         gold.select("item", "codes")
         .unique("item")
@@ -270,14 +261,14 @@ def _code_index(gold: pl.DataFrame, coded: pl.DataFrame) -> Indices:
     if not lost.is_empty():
         first = lost.row(0, named=True)
         raise InputDataError(
-            f"{first.get('pair_id', first['item'])!r}: {first['code']} is no code of the item {first['item']!r} "
-            f"({len(lost)} such rows). A response that gave no legal code must not have the status `answered`."
+            f"{first.get('pair_id', first['item'])!r}: {first['code']} is not a code of the item {first['item']!r} "
+            f"({len(lost)} such rows). Give responses without a valid code another status than `answered`."
         )
     return found["place"].to_numpy().astype(np.intp)
 
 
 def _mean_by(pair: Indices, values: Floats, count: int) -> Floats:
-    """Return the mean of the values that are not NaN within each pair, shape (count,); NaN where there is none."""
+    """Return the mean over each pair's values, NaN left out, shape (count,); NaN without values."""
     known = ~np.isnan(values)
     number = np.bincount(pair[known], minlength=count)
     total = np.bincount(pair[known], weights=values[known], minlength=count)

@@ -1,14 +1,14 @@
-"""What is going to be compared, said before anything is answered; everything else is exploratory.
+"""Analysis plans: the comparisons declared before a study is run.
 
-A plan names the primary metric, the comparisons and the thresholds. `declare` writes it to `plan.json` with its hash and
-the time, and says what it is worth:
+A plan names the primary metric, the comparisons and the thresholds. `declare` writes it to `plan.json` with its hash, the time and
+a status:
 
-declared   it stood before the first answer. The comparisons it names are the declared family.
-amended    it took the place of a declared plan after answers existed. It declares nothing.
-late       it is the first plan, and answers existed already. It declares nothing.
+declared   given before the first answer. Its comparisons are the declared family.
+amended    replaced another plan after answers existed. It declares nothing.
+late       the first plan, given after answers existed. It declares nothing.
 
-Who goes back to a plan that was declared has a declared plan again. A comparison is `declared` if a declared plan names
-exactly its run, against, metric, by and key on its split and part; all others are `exploratory`.
+Returning to a declared plan restores its status. A comparison is `declared` if a declared plan names its run, against, metric, by
+and key on its split and part; all others are `exploratory`.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from valuestrata.yaml_files import StrictModel, checked
 
 PLAN = "plan.json"
 FORMAT = "valuestrata-plan-1"
-# Beside these a model is judged where a plan names no comparison.
+# The baselines a model is compared with if the plan names no comparison.
 MEASURED_AGAINST = ("item-mode", "nearest-parent")
 PERSONA_CONTROL = "shuffled-persona"
 
 By = Literal["all", "stratum", "attribute", "level", "subgroup", "topic", "item"]
-Standing = Literal["declared", "amended", "late"]
+PlanStatus = Literal["declared", "amended", "late"]
 
 
 class Thresholds(StrictModel):
-    """Fixed before results are seen.
+    """Thresholds fixed before results are known.
 
     Attributes:
-        coverage: share of the pairs under which a headline says that it is incomplete.
-        smallest_gap: smallest difference worth knowing of, in the metric's unit; a comparison that can't see it is underpowered.
+        coverage: runs with a smaller share of the pairs are reported as incomplete.
+        smallest_gap: smallest relevant difference, in the metric's unit; comparisons that cannot detect it are underpowered.
         confidence: of all intervals.
     """
 
@@ -55,12 +55,12 @@ class Thresholds(StrictModel):
 def _comparable(metric: str) -> str:
     known = [name for name in METRICS if not name.startswith(("ceiling_", "floor_"))]
     if metric not in known:
-        raise ValueError(f"{metric!r} is no metric that runs can be compared by.{did_you_mean(metric, known)}")
+        raise ValueError(f"{metric!r} is not a metric for comparing runs.{did_you_mean(metric, known)}")
     return metric
 
 
 class PlannedComparison(StrictModel):
-    """One comparison of two runs; without `metric` by the plan's, without `by` and `key` over all pairs."""
+    """One comparison of two runs; by default by the plan's metric and over all pairs."""
 
     run: str
     against: str
@@ -78,18 +78,18 @@ class PlannedComparison(StrictModel):
         if self.run == self.against:
             raise ValueError(f"the run {self.run!r} is compared with itself")
         if (self.by == "all") != (self.key == "all"):
-            raise ValueError(f"by {self.by!r} with key {self.key!r}: a comparison within {self.by!r} needs the `key` that says which one")
+            raise ValueError(f"by {self.by!r} with key {self.key!r}: a comparison within {self.by!r} needs the `key` to compare in")
         return self
 
 
 class Plan(StrictModel):
-    """What is declared.
+    """An analysis plan.
 
     Attributes:
         metric: the primary metric.
-        split, part, fold: of the declared comparisons; those of the study where they are None (see `resolved`).
-        comparisons: the declared family. Empty: every model against each item-mode and nearest-parent baseline and each of
-            its shuffled-persona controls, whatever runs the study holds.
+        split, part, fold: of the declared comparisons; those of the study if None (see `resolved`).
+        comparisons: the declared family. If empty: every model against each item-mode and nearest-parent baseline and each of
+            its shuffled-persona controls.
         thresholds: for verdicts and intervals.
     """
 
@@ -104,13 +104,13 @@ class Plan(StrictModel):
     @classmethod
     def _metric_has_a_direction(cls, value: str) -> str:
         if value not in DIRECTED:
-            raise ValueError(f"{value!r} cannot be the primary metric: a run must be better or worse by it.{did_you_mean(value, DIRECTED)}")
+            raise ValueError(f"{value!r} cannot be the primary metric: neither higher nor lower is better.{did_you_mean(value, DIRECTED)}")
         if value.endswith("_valid"):
-            raise ValueError(f"{value!r} cannot be the primary metric: a run could raise it by refusing what is hard; use {value[:-6]!r}")
+            raise ValueError(f"{value!r} cannot be the primary metric: refusing hard questions improves it; use {value[:-6]!r}")
         return value
 
     def resolved(self, split: str, part: Literal["train", "validation", "test", "all"], fold: int | None = None) -> Plan:
-        """Return the plan with the study's split, part and fold where it names none, so that its hash covers them."""
+        """Return the plan with split, part and fold filled in from the study, so its hash covers them."""
         return self.model_copy(
             update={"split": self.split or split, "part": self.part or part, "fold": fold if self.fold is None else self.fold}
         )
@@ -132,42 +132,40 @@ class DeclaredComparison:
 
 @dataclass(frozen=True)
 class Declared:
-    """A plan with what it is worth.
+    """A plan with its status.
 
     Attributes:
-        plan: the plan in force. hash: its `plan_hash`.
+        plan: the current plan. hash: its `plan_hash`.
         declared: when it was first given, UTC. status: see the module's docstring.
-        history: plans that were in force before, oldest first: plan, hash, declared, status.
+        history: earlier plans, oldest first: plan, hash, declared, status.
     """
 
     plan: Plan
     hash: str
     declared: str
-    status: Standing
+    status: PlanStatus
     history: Sequence[dict[str, Any]] = ()
 
     def rows(self, runs: Sequence[Identified], scheme: str, part: str, fold: int | None = None) -> list[DeclaredComparison]:
-        """Return the declared family; empty unless the plan was declared before the answers (see `declared_rows`)."""
+        """Return the declared family (see `declared_rows`); empty unless the status is `declared`."""
         return declared_rows(self.plan, runs, scheme, part, fold) if self.status == "declared" else []
 
 
 def plan_hash(plan: Plan) -> str:
-    """Return the SHA-256 of all that the plan says."""
+    """Return the SHA-256 of the plan."""
     return canonical_hash(plan.model_dump())
 
 
 def declare(folder: Path, plan: Plan, answered: bool) -> Declared:
-    """Declare a plan in a study's folder, before its models are asked.
+    """Write a plan to `plan.json` in a study's folder.
 
-    The first plan is written to `plan.json`. The same plan again changes nothing. Another plan replaces it as long as
-    nothing is answered; afterwards it is kept beside the old one.
+    Declaring the same plan again changes nothing. Another plan replaces it before the first answer; afterwards both are kept.
 
     Args:
-        folder: the study's folder. plan: see `Plan.resolved`.
-        answered: whether the study holds any answer.
+        folder: the study's folder. plan: see `Plan.resolved`. answered: whether the study has any answer.
 
     Raises:
-        InputDataError: `plan.json` is broken, or was changed by hand.
+        InputDataError: `plan.json` is invalid, or was edited by hand.
     """
     file, hash_ = folder / PLAN, plan_hash(plan)
     entries = _read(file) if file.is_file() else []
@@ -175,10 +173,10 @@ def declare(folder: Path, plan: Plan, answered: bool) -> Declared:
         return _declared(entries)
     before = [entry for entry in entries if entry["hash"] == hash_]
     if before:
-        # Back to an earlier plan: it is worth what it was worth then.
+        # An earlier plan again: its status is restored.
         entries = [entry for entry in entries if entry["hash"] != hash_] + before
     else:
-        status: Standing = "declared" if not answered else "amended" if entries else "late"
+        status: PlanStatus = "declared" if not answered else "amended" if entries else "late"
         kept = entries if answered else entries[:-1]
         entries = [*kept, {"plan": plan.model_dump(), "hash": hash_, "declared": now(), "status": status}]
     write_json(file, {"format": FORMAT, **entries[-1], "history": entries[:-1]})
@@ -186,17 +184,17 @@ def declare(folder: Path, plan: Plan, answered: bool) -> Declared:
 
 
 def read_declared(folder: Path) -> Declared | None:
-    """Return the plan in force in a study's folder, None where none was declared; InputDataError as for `declare`."""
+    """Return the current plan of a study's folder, None without one; raises InputDataError as `declare` does."""
     file = folder / PLAN
     return _declared(_read(file)) if file.is_file() else None
 
 
 def declared_rows(plan: Plan, runs: Sequence[Identified], scheme: str, part: str, fold: int | None = None) -> list[DeclaredComparison]:
-    """Return the rows of COMPARISONS that the plan names on a split and part, each once.
+    """Return the comparisons that the plan names, each once.
 
     Args:
-        plan: what is declared. runs: all runs of the study. scheme, part, fold: where the comparisons are made; another
-            split, part or fold (or all folds pooled) than the plan's has no declared row.
+        plan: the plan. runs: all runs of the study.
+        scheme, part, fold: where comparisons are made; nothing is declared if they differ from the plan's.
 
     Raises:
         UsageError: the plan names a run that is not among `runs`.
@@ -210,15 +208,15 @@ def declared_rows(plan: Plan, runs: Sequence[Identified], scheme: str, part: str
                 raise UsageError(f"The plan compares the run {name!r}, which does not exist.{did_you_mean(name, names)}")
         found = [(c.run, c.against, c.metric or plan.metric, c.by, c.key) for c in plan.comparisons]
     else:
-        found = [(run, against, plan.metric, "all", "all") for run, against in _usual(runs)]
+        found = [(run, against, plan.metric, "all", "all") for run, against in _default_comparisons(runs)]
     return list(dict.fromkeys(DeclaredComparison(*row) for row in found))
 
 
 def standard_comparisons(runs: Sequence[Identified]) -> list[tuple[str, str]]:
-    """Return the (run, against) pairs that are made whatever was declared, each pair of runs once.
+    """Return the (run, against) pairs that are always compared, each pair of runs once.
 
-    Each model against every baseline and each of its controls, controls against item-mode, baselines against
-    nearest-parent and item-mode. A control belongs to a model if that model answered in it under the same readout and template.
+    These are: models against all baselines and their own controls (same model, readout and template), controls against item-mode,
+    and baselines against nearest-parent and item-mode.
     """
     baselines = [(run, run_identity(run).rule) for run in _of_kind(runs, "baseline")]
     item_modes = [run for run, rule in baselines if rule == "item-mode"]
@@ -231,7 +229,7 @@ def standard_comparisons(runs: Sequence[Identified]) -> list[tuple[str, str]]:
     for baseline, _ in baselines:
         found += [(baseline, other) for other in (*parents, *item_modes)]
     pairs: dict[frozenset[str], tuple[str, str]] = {}
-    # Nearest-parent against item-mode comes before its mirror image, which says nothing more.
+    # Keep nearest-parent against item-mode, not the reverse.
     for run, against in sorted(found, key=lambda pair: _is_baseline(pair[0], "item-mode")):
         if run.name != against.name:
             pairs.setdefault(frozenset((run.name, against.name)), (run.name, against.name))
@@ -239,7 +237,7 @@ def standard_comparisons(runs: Sequence[Identified]) -> list[tuple[str, str]]:
 
 
 def controls_of(model: Identified, runs: Iterable[Identified], control: str | None = None) -> list[Identified]:
-    """Return the controls around a model, asked as it was asked; only those named `control` where that is given."""
+    """Return the controls of a model with the same readout and template, optionally only those named `control`."""
     inside, found = run_identity(model), list[Identified]()
     for run in _of_kind(runs, "control"):
         identity = run_identity(run)
@@ -249,7 +247,7 @@ def controls_of(model: Identified, runs: Iterable[Identified], control: str | No
 
 
 def describe(declared: Declared | None) -> str:
-    """Say in a sentence or two what was declared and what that makes of the comparisons, for reports and tables."""
+    """Return a sentence or two about the plan and the status of the comparisons, for reports and tables."""
     if declared is None:
         return "No plan was declared: every comparison is exploratory."
     named = f"The plan {declared.hash[:12]}"
@@ -257,13 +255,13 @@ def describe(declared: Declared | None) -> str:
         when = f"{named} was declared at {declared.declared}, before any answer."
         return f"{when} The comparisons it names are declared; all others are exploratory."
     if declared.status == "late":
-        return f"{named} was first given at {declared.declared}, when answers existed already: every comparison is exploratory."
+        return f"{named} was first given at {declared.declared}, after answers existed: every comparison is exploratory."
     first = next((entry for entry in declared.history if entry["status"] == "declared"), None)
-    stands = f" The plan declared at {first['declared']} is kept in {PLAN}." if first else ""
-    return f"{named} was changed at {declared.declared}, after answers existed: every comparison is exploratory.{stands}"
+    kept = f" The plan declared at {first['declared']} is kept in {PLAN}." if first else ""
+    return f"{named} was changed at {declared.declared}, after answers existed: every comparison is exploratory.{kept}"
 
 
-def _usual(runs: Sequence[Identified]) -> list[tuple[str, str]]:
+def _default_comparisons(runs: Sequence[Identified]) -> list[tuple[str, str]]:
     """Return every model against each item-mode and nearest-parent baseline and each of its shuffled-persona controls."""
     found: list[tuple[str, str]] = []
     for model in _of_kind(runs, "model"):
@@ -282,19 +280,19 @@ def _is_baseline(run: Identified, rule: str) -> bool:
 
 
 def _read(file: Path) -> list[dict[str, Any]]:
-    """Return all plans of a `plan.json`, the one in force last."""
+    """Return all plans of a `plan.json`, the current one last."""
     document = read_json(file)
     if not isinstance(document, dict) or cast("dict[str, Any]", document).get("format") != FORMAT:
-        raise InputDataError(f"{file}: not a plan of the format {FORMAT!r}. Restore it: what was declared is known from it alone.")
+        raise InputDataError(f"{file}: not a plan of the format {FORMAT!r}. Restore the file; it is the only record of the plan.")
     whole = cast("dict[str, Any]", document)
     entries = [*cast("list[dict[str, Any]]", whole.get("history", [])), whole]
     keys = ("plan", "hash", "declared", "status")
     made: list[dict[str, Any]] = []
     for entry in entries:
         if missing := [key for key in keys if key not in entry]:
-            raise InputDataError(f"{file}: the key {missing[0]!r} is missing. Restore the file: what was declared is known from it alone.")
+            raise InputDataError(f"{file}: the key {missing[0]!r} is missing. Restore the file; it is the only record of the plan.")
         if canonical_hash(entry["plan"]) != entry["hash"]:
-            raise InputDataError(f"{file}: the plan does not match its hash {str(entry['hash'])[:12]}: it was changed by hand. Restore it.")
+            raise InputDataError(f"{file}: the plan does not match its hash {str(entry['hash'])[:12]}; the file was edited. Restore it.")
         checked(Plan, entry["plan"], f"{file}: plan")
         made.append({key: entry[key] for key in keys})
     return made

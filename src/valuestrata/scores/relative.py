@@ -1,17 +1,17 @@
-"""Every score three ways: raw, against the best cheap baseline, and on the way from that baseline to the ceiling.
+"""Scores relative to the best cheap baseline and to the ceiling.
 
     relative = (score - baseline) / (bound - baseline)
 
-like with like only: expected accuracy with ceiling_oracle, NMAE with floor_nmae, W1 with floor_w1, RPS with floor_rps, on the
-pairs that run and baseline both have a value for. 0 is the baseline, 1 what someone who knew the population could reach
-against gold as noisy as this. Distances are turned round: gains are positive where the run is better.
+The bound of expected accuracy is ceiling_oracle, of NMAE floor_nmae, of W1 floor_w1 and of RPS floor_rps, on the pairs that run
+and baseline both have a value for. 0 is the baseline; 1 is what perfect knowledge of the population would score against gold as
+noisy as this. Gains are positive where the run is better, for distances too.
 
-**Noise of the bound.** A bound is resampled as the run that reaches it: its value in a redraw is what answering the likeliest
-mode (ceiling_oracle), the gold mode (floor_nmae) or the gold shares (floor_w1, floor_rps) scores there. It therefore shares
-items and redraws with run and baseline. Without redraws in the data set a bound is resampled by items only.
+**Noise of the bound.** In a redraw, a bound has the score of answering the likeliest mode (ceiling_oracle), the gold mode
+(floor_nmae) or the gold shares (floor_w1, floor_rps). It therefore shares items and redraws with run and baseline. Without redraws
+in the data set it is resampled by items only.
 
-**Saturated.** Where the interval of bound - baseline includes 0, or lies on the wrong side of it, no way is left that could be
-told from noise, and a ratio with that denominator has no bounded interval (Fieller 1954): `relative` is null.
+**Saturated.** Where the interval of bound - baseline is not above 0, the remaining gap is within sampling noise. A ratio with that
+denominator has no bounded interval (Fieller 1954), so `relative` is null.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import UsageError, did_you_mean
 from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.scores.aggregate import RunLike, check_call
+from valuestrata.scores.best_baseline import best_baseline
 from valuestrata.scores.distances import GivenDistributions, padded, redrawn
 from valuestrata.scores.layout import BY, Layout, RunGrid, Values, lay_out, place
 from valuestrata.scores.resampling import Resampler
@@ -35,15 +36,13 @@ from valuestrata.stats.arrays import Floats
 from valuestrata.stats.intervals import Interval, interval
 from valuestrata.stats.ratios import ratio
 
-# Metric -> its bound, and +1 where high is better.
+# Metric -> its bound, and +1 where higher is better.
 BOUNDS: Mapping[str, tuple[str, int]] = {
     "accuracy_expected": ("ceiling_oracle", 1),
     "nmae": ("floor_nmae", -1),
     "w1": ("floor_w1", -1),
     "rps": ("floor_rps", -1),
 }
-# A baseline that has a value for fewer pairs than this part of what the fullest has is not the part's baseline.
-FULL_ENOUGH = 0.95
 
 
 def relative(
@@ -59,31 +58,29 @@ def relative(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> pl.DataFrame:
-    """Return gains on the best cheap baseline and relative scores of every run.
+    """Return gains over the best cheap baseline and relative scores of every run.
 
-    One baseline a metric serves all keys: the best of `baselines` over the pairs of the part that all of them have a value for
-    (those that answer less than 95 % of what the fullest answers are passed over), the first run of equals.
+    For each metric one baseline is used for all keys: the best over all pairs of the part (see `best_baseline`).
 
     Args:
-        dataset: the ground truth.
-        runs: what to judge, the baselines among them. A baseline's own rows are there too; the best one has gain 0.
-        baselines: names of the runs that are cheap baselines; none of them may be left.
+        dataset: the ground truth. runs: what to score, including the baselines; the best baseline has gain 0.
+        baselines: names of the cheap baselines among `runs`; may be empty.
         split, part, fold, by, bootstrap, seed, confidence: as for `score`.
 
     Returns:
-        RELATIVE schema: runs in their order, keys in that of `score`, the metrics of `BOUNDS` within a key. `state` says why
-        numbers are missing: `no baseline`; `saturated`; `no common pairs` (neither value nor gain); `no interval` (nothing
-        could be resampled, so that saturation cannot be ruled out). Without bootstrap only the estimate of bound - baseline
-        decides.
+        RELATIVE schema, ordered by run, key (as in `score`) and metric (as in `BOUNDS`). `state` says why numbers are missing:
+        `no baseline`, `saturated`, `no common pairs`, or `no interval` (nothing could be resampled, so saturation cannot be ruled
+        out). Without bootstrap, the estimate of bound - baseline decides about saturation.
 
     Raises:
-        UsageError: as for `score`, or a baseline that is no run. InputDataError: as for `score`.
+        UsageError: as for `score`, or a baseline that is not among `runs`.
+        InputDataError: as for `score`.
     """
     check_call(runs, bootstrap, confidence)
     names = [run.name for run in runs]
     for name in baselines:
         if name not in names:
-            raise UsageError(f"baselines={name!r}: no run is named so.{did_you_mean(name, names)} Add the baseline's run to the runs.")
+            raise UsageError(f"baselines={name!r}: no run has this name.{did_you_mean(name, names)} Add the baseline to the runs.")
     layout = lay_out(dataset, split, part, fold, by)
     resampler = Resampler(layout, bootstrap, seed)
 
@@ -92,14 +89,14 @@ def relative(
 
     cheap = {run.name: grid_of(run) for run in runs if run.name in baselines}
     best = {metric: best_baseline(metric, cheap) for metric in BOUNDS}
-    # Only the chosen ones are needed further on; a run laid out holds all its redrawn distances.
+    # The others are not needed any more, and a placed run holds large arrays of redrawn distances.
     cheap = {name: grid for name, grid in cheap.items() if name in best.values()}
     bounds = _bounds(layout)
     frames: list[pl.DataFrame] = []
     for run in runs:
         grid = cheap.get(run.name) or grid_of(run)
         found = [
-            _judge(resampler, metric, grid.metrics[metric], best[metric], cheap, bounds[metric], confidence).rows(layout, metric)
+            _relative_score(resampler, metric, grid.metrics[metric], best[metric], cheap, bounds[metric], confidence).rows(layout, metric)
             for metric in BOUNDS
         ]
         order = pl.concat([frame.with_columns(pl.lit(m).alias("_m")).with_row_index("_k") for m, frame in enumerate(found)])
@@ -112,23 +109,9 @@ def relative(
     return RELATIVE.check(table.drop("_m", "_k"), "relative").select(list(RELATIVE.columns))
 
 
-def best_baseline(metric: str, baselines: Mapping[str, RunGrid]) -> str | None:
-    """Return the name of the best baseline by a metric of `BOUNDS`, the first of equals; None where none has a value."""
-    known = {name: ~np.isnan(grid.metrics[metric].gold) for name, grid in baselines.items()}
-    fullest = max((int(mask.sum()) for mask in known.values()), default=0)
-    if fullest == 0:
-        return None
-    full = [name for name, mask in known.items() if mask.sum() >= FULL_ENOUGH * fullest]
-    common = np.logical_and.reduce([known[name] for name in full])
-    if not common.any():
-        full, common = [max(full, key=lambda name: int(known[name].sum()))], np.ones_like(common)
-    sign = BOUNDS[metric][1]
-    return max(full, key=lambda name: sign * float(np.nanmean(baselines[name].metrics[metric].gold[common & known[name]])))
-
-
 @dataclass(frozen=True)
-class _Judged:
-    """A run's metric on the pairs common with the baseline, every array of shape (N,)."""
+class _RelativeScore:
+    """A run's metric on the pairs common with the baseline; arrays of shape (N,)."""
 
     value: Floats
     baseline: str | None
@@ -140,7 +123,7 @@ class _Judged:
     pairs: Floats
 
     def rows(self, layout: Layout, metric: str) -> pl.DataFrame:
-        """Return RELATIVE rows without what is the same in all of them."""
+        """Return RELATIVE rows without run, scheme, fold and part."""
         nothing = np.full(len(self.value), np.nan)
 
         def of(found: Interval | None, field: str) -> Floats:
@@ -173,7 +156,7 @@ class _Judged:
         )
 
 
-def _judge(
+def _relative_score(
     resampler: Resampler,
     metric: str,
     run: Values,
@@ -181,7 +164,7 @@ def _judge(
     cheap: Mapping[str, RunGrid],
     bound: Values,
     confidence: float,
-) -> _Judged:
+) -> _RelativeScore:
     keys, sign = resampler.layout.keys, BOUNDS[metric][1]
     baseline = None if best is None else cheap[best].metrics[metric]
     mask = ~np.isnan(run.gold) & ~np.isnan(bound.gold)
@@ -196,18 +179,20 @@ def _judge(
     empty = np.where(pairs > 0, "ok", "no common pairs").astype(object)
     if baseline is None:
         state = np.where(pairs > 0, "no baseline", empty).astype(object)
-        return _Judged(mean(run), None, np.full(len(pairs), np.nan), None, mean(bound), None, state, pairs)
+        return _RelativeScore(mean(run), None, np.full(len(pairs), np.nan), None, mean(bound), None, state, pairs)
     above, below = ((one.minus(baseline) if sign > 0 else baseline.minus(one)).on(mask) for one in (run, bound))
     gained, left = resampler.sample(above), resampler.sample(below)
-    gain, room = (interval(sampled.replicates(), confidence, -1.0, 1.0) for sampled in (gained, left))
+    gain, remaining = (interval(sampled.replicates(), confidence, -1.0, 1.0) for sampled in (gained, left))
     found = interval(ratio(gained, left, left.items, pairs), confidence, -np.inf, np.inf)
-    lowest = room.low if resampler.count else room.estimate
+    lowest = remaining.low if resampler.count else remaining.estimate
     state = np.where(np.isnan(lowest), "no interval", np.where(lowest > 0, "ok", "saturated"))
-    return _Judged(mean(run), best, mean(baseline), gain, mean(bound), found, np.where(pairs > 0, state, empty).astype(object), pairs)
+    return _RelativeScore(
+        mean(run), best, mean(baseline), gain, mean(bound), found, np.where(pairs > 0, state, empty).astype(object), pairs
+    )
 
 
 def _bounds(layout: Layout) -> dict[str, Values]:
-    """Return for each metric its bound in the gold, with the redraws of the run that reaches it."""
+    """Return the bound of each metric, with the redraws of a run that reaches it."""
     shape, size = layout.present.shape, layout.present.size
     gold = layout.gold
     cells = gold["cell"].to_numpy().astype(np.intp)
@@ -224,8 +209,8 @@ def _bounds(layout: Layout) -> dict[str, Values]:
     shares: Mapping[str, NDArray[np.float32]] = {}
     if layout.share_draws:
         rows = np.arange(len(cells))
-        stated = GivenDistributions(rows, padded(gold["shares"], widest), np.ones(len(cells)), np.zeros(len(cells)))
-        shares = {name: value.reshape(-1, *shape) for name, value in redrawn(stated, cells, layout.share_draws, size).items()}
+        perfect = GivenDistributions(rows, padded(gold["shares"], widest), np.ones(len(cells)), np.zeros(len(cells)))
+        shares = {name: value.reshape(-1, *shape) for name, value in redrawn(perfect, cells, layout.share_draws, size).items()}
     return {
         "accuracy_expected": Values(in_gold("ceiling_oracle"), by_mode=hit),
         "nmae": Values(in_gold("floor_nmae"), by_mode=apart),

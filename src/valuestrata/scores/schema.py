@@ -1,4 +1,4 @@
-"""The table of scores: long, one row a metric of a run on a part of a split for one key."""
+"""Schemas of the tables of results, in long form: one row for each run, key and metric."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import polars as pl
 
 from valuestrata.frames import Column, Schema
 
+_PLACE = {
+    "run": Column(pl.String, "name of the run"),
+    "scheme": Column(pl.String, "split scheme"),
+    "fold": Column(pl.Int32, "fold, null when folds are pooled"),
+    "part": Column(pl.String, "train, validation, test or all"),
+    "by": Column(pl.String, "all, stratum, attribute, level, subgroup, topic or item"),
+    "key": Column(pl.String, "which one of them"),
+}
+
 SCORES = Schema(
     "scores",
     {
-        "run": Column(pl.String, "name of the run"),
-        "scheme": Column(pl.String, "split scheme"),
-        "fold": Column(pl.Int32, "fold, null when folds are pooled"),
-        "part": Column(pl.String, "train, validation, test or all"),
-        "by": Column(pl.String, "all, stratum, attribute, level, subgroup, topic or item"),
-        "key": Column(pl.String, "which one of them"),
+        **_PLACE,
         "metric": Column(pl.String, "accuracy, accuracy_expected, ..."),
         "value": Column(pl.Float64, "the metric, null where it does not apply"),
         "ci_low": Column(pl.Float64, "lower end of the 95 % interval"),
@@ -27,25 +31,20 @@ SCORES = Schema(
     },
 )
 
-# A difference of two runs on the pairs both have a value for. `p` tests that the difference is 0; `p_adjusted` controls the
-# family that `adjustment` names: Holm over what a plan declared, Benjamini-Hochberg over what is screened.
+# Differences of two runs on the pairs that both have a value for.
 COMPARISONS = Schema(
     "comparisons",
     {
-        "run": Column(pl.String, "name of the run"),
+        "run": _PLACE["run"],
         "against": Column(pl.String, "run compared with"),
-        "scheme": Column(pl.String, "split scheme"),
-        "fold": Column(pl.Int32, "fold, null when folds are pooled"),
-        "part": Column(pl.String, "train, validation, test or all"),
-        "by": Column(pl.String, "all, stratum, attribute, level, subgroup, topic or item"),
-        "key": Column(pl.String, "which one of them"),
+        **{name: column for name, column in _PLACE.items() if name != "run"},
         "metric": Column(pl.String, "accuracy, accuracy_expected, ..."),
         "difference": Column(pl.Float64, "run - against, null where undefined"),
         "ci_low": Column(pl.Float64, "lower end of the paired interval"),
         "ci_high": Column(pl.Float64, "upper end"),
         "se": Column(pl.Float64, "standard deviation of the paired replicates"),
-        "p": Column(pl.Float64, "two-sided, from the paired replicates"),
-        "p_adjusted": Column(pl.Float64, "p within its family, null where not adjusted"),
+        "p": Column(pl.Float64, "two-sided p-value of no difference, from the paired replicates"),
+        "p_adjusted": Column(pl.Float64, "p adjusted within its family, null where not adjusted"),
         "adjustment": Column(pl.String, "holm, benjamini-hochberg or null"),
         "status": Column(pl.String, "declared or exploratory"),
         "pairs": Column(pl.Int64, "pairs both have a value for"),
@@ -53,21 +52,16 @@ COMPARISONS = Schema(
     },
 )
 
-# Every score three ways: raw, against the best cheap baseline, and on the way from that baseline to the ceiling.
+# Scores relative to the best cheap baseline and to the ceiling (see `relative`).
 RELATIVE = Schema(
     "relative",
     {
-        "run": Column(pl.String, "name of the run"),
-        "scheme": Column(pl.String, "split scheme"),
-        "fold": Column(pl.Int32, "fold, null when folds are pooled"),
-        "part": Column(pl.String, "train, validation, test or all"),
-        "by": Column(pl.String, "all, stratum, attribute, level, subgroup, topic or item"),
-        "key": Column(pl.String, "which one of them"),
+        **_PLACE,
         "metric": Column(pl.String, "accuracy_expected, nmae, w1 or rps"),
         "value": Column(pl.Float64, "the run's score on the pairs common with the baseline"),
-        "baseline": Column(pl.String, "run that is the best cheap baseline of the part by this metric, null without one"),
+        "baseline": Column(pl.String, "the best cheap baseline of the part by this metric, null without one"),
         "baseline_value": Column(pl.Float64, "its score on the same pairs"),
-        "gain": Column(pl.Float64, "improvement on the baseline, positive is better whatever the metric"),
+        "gain": Column(pl.Float64, "improvement over the baseline; positive is better for every metric"),
         "gain_low": Column(pl.Float64, "lower end of the paired interval"),
         "gain_high": Column(pl.Float64, "upper end"),
         "bound": Column(pl.String, "the ceiling or floor of this metric"),
@@ -78,7 +72,7 @@ RELATIVE = Schema(
         "state": Column(
             pl.String, "ok, saturated (bound - baseline is not above 0 beyond noise), no baseline, no common pairs or no interval"
         ),
-        "pairs": Column(pl.Int64, "pairs behind it: common to run and baseline"),
+        "pairs": Column(pl.Int64, "pairs common to run and baseline"),
     },
 )
 
@@ -101,7 +95,7 @@ VERDICTS = Schema(
     },
 )
 
-# Does a model know which items go together across subgroups, and what each item's profile over subgroups is (see `structure`)?
+# Agreement of a model with the gold on correlations between items across subgroups (see `structure`).
 STRUCTURE = Schema(
     "structure",
     {
@@ -109,16 +103,16 @@ STRUCTURE = Schema(
         "scheme": Column(pl.String, "split scheme"),
         "fold": Column(pl.Int32, "fold, null when folds are pooled"),
         "part": Column(pl.String, "train, validation, test or all"),
-        "stratum": Column(pl.String, "stratum, or `pooled` for all, each centred within itself"),
+        "stratum": Column(pl.String, "stratum, or `pooled` for all strata, centred within strata"),
         "measure": Column(pl.String, "item_correlations, item_congruence, item_correlations_rmse or item_profiles"),
-        "value": Column(pl.Float64, "the measure, null where too little varies"),
+        "value": Column(pl.Float64, "the measure, null with too little variation"),
         "ci_low": Column(pl.Float64, "lower end of the interval over items"),
         "ci_high": Column(pl.Float64, "upper end"),
-        "bound": Column(pl.Float64, "the same measure of half A against half B of the respondents"),
-        "null_high": Column(pl.Float64, "its 95 % point when the model's items are shuffled; null for the rmse"),
+        "bound": Column(pl.Float64, "the same measure between half A and half B of the respondents"),
+        "null_high": Column(pl.Float64, "95 % quantile with the model's items shuffled; null for the rmse"),
         "items": Column(pl.Int64, "ordinal and binary items compared"),
-        "left_out": Column(pl.Int64, "those left out: no variation over subgroups, or too few subgroups"),
-        "subgroups": Column(pl.Int64, "subgroups behind it"),
+        "left_out": Column(pl.Int64, "items left out: no variation over subgroups, or too few subgroups"),
+        "subgroups": Column(pl.Int64, "subgroups compared"),
     },
 )
 

@@ -1,26 +1,23 @@
-"""Does a model tell subgroups apart as much as people do? Flattened below 1, exaggerated above.
+"""Spread ratios: how much a model's answers differ between subgroups, relative to the gold.
 
     spread_ratio = sum_i var_g(answer position of pair (g, i)) / sum_i var_g(position of the gold mode of (g, i))
 
-over the items i of a key and, within an item, its subgroups g with a valid answer (at least two). Positions are divided
-by K - 1, variances are sample variances (S - 1 in the denominator), and nominal items take no part. A pair asked several
-times enters with its mean position.
+over the items i of a key and the subgroups g of an item with a valid answer (at least two). Positions are divided by K - 1,
+variances are sample variances, and nominal items are left out. A pair asked several times has its mean position. Below 1 the
+model flattens differences, above 1 it exaggerates them.
 
-Modes carry the noise of small cells, which spreads them further than people differ. `spread_ratio_corrected` takes
-that noise out of the denominator:
+The modes of small cells are noisy, which increases the denominator. `spread_ratio_corrected` subtracts that noise:
 
     noise_i = mean_b var_g(m_b(g, i)) - var_g(mean_b m_b(g, i)),   m_b the mode in redraw b.
 
-Where subgroups are disjoint this is, in expectation, the mean over g of the variance of redrawn modes within a pair;
-where they share respondents it leaves out the noise that they have in common, which does not set them apart. The ratio
-is null where the gold does not vary (after correction: not more than its noise).
+For disjoint subgroups this is, in expectation, the mean variance of a redrawn mode; for overlapping ones it leaves out the noise
+they share. The ratio is null where the gold does not vary (after correction: not more than its noise).
 
-How to read the two: noise in a mode is not added to it, it also pulls the expected mode of a near tie toward the middle.
-The corrected denominator is the spread of *expected* modes, so that a model that answers what such surveys would find on
-average scores 1 (1.0 to 1.05 in simulated cells of 15 to 200 people). A model that answers the mode of the whole population
-lies between: below 1 raw and above 1 corrected (.83 and 1.26 at 15 people, .94 and 1.14 at 80). Flattening is certain
-where the corrected ratio is below 1, exaggeration where the raw one is above. Noise in a model's own answers (one sample
-at a high temperature) stays in the numerator.
+**Interpretation.** Noise also pulls the expected mode of a near tie toward the middle. The corrected denominator is the spread of
+expected modes: a model that gives the average result of such surveys scores 1 (1.0 to 1.05 in simulated cells of 15 to 200
+people). A model that gives the population mode is below 1 raw and above 1 corrected (.83 and 1.26 at 15 people, .94 and 1.14 at
+80). So a corrected ratio below 1 shows flattening, and a raw ratio above 1 shows exaggeration. Noise in a model's own answers (one
+sample at a high temperature) stays in the numerator.
 """
 
 from __future__ import annotations
@@ -35,14 +32,14 @@ from valuestrata.stats.ratios import ratio
 
 
 class Spread:
-    """Spread ratios of runs over one layout; the gold's side is worked out once for all runs with the same valid pairs."""
+    """Spread ratios over one layout; denominators are cached by the set of valid pairs."""
 
     def __init__(self, resampler: Resampler) -> None:
         self._resampler = resampler
         layout = resampler.layout
-        # One more group in front, of all subgroups: topics and single items compare all of them.
+        # The first group contains all subgroups; topics and single items use it.
         groups = np.concatenate([np.ones((1, len(layout.subgroups))), layout.keys.groups])
-        # A group of a single subgroup has no spread; its ratios stay NaN without being worked out.
+        # A group of one subgroup has no spread; its ratios are NaN.
         self._kept = np.flatnonzero(groups.sum(axis=1) > 1)
         self._groups = groups[self._kept]
         self._of_gold: dict[bytes, tuple[ResampledSum, ResampledSum]] = {}
@@ -66,11 +63,7 @@ class Spread:
         return {"spread_ratio": raw, "spread_ratio_corrected": corrected}
 
     def _gold(self, mask: Bools) -> tuple[ResampledSum, ResampledSum]:
-        """Return the denominators, raw and corrected: sums over items of the variance between modes.
-
-        Redrawn modes vary more than the gold modes, by the noise of the redraw; only deviations from their mean enter, so that
-        replicates scatter around the estimate and not above it.
-        """
+        """Return the denominators, raw and corrected: sums over items of the variance between modes."""
         layout, modes = self._resampler.layout, self._resampler.modes
         number = self._number(mask)
         used = np.where(number >= 2, number, 0.0)
@@ -78,8 +71,7 @@ class Spread:
         if len(layout.draws) == 0:
             nothing = np.full_like(gold, np.nan)
             return self._part(gold, used, None), self._part(nothing, used, None)
-        # One pass over all draws of the data set: the correction uses each of them, so that it does not depend on the number of
-        # replicates, and the replicates the first ones.
+        # The correction uses all redraws, so it does not depend on the number of replicates; the replicates use the first ones.
         sums = np.empty((len(modes), len(layout.keys.names)))
         few: list[Floats] = []
         total, place = np.zeros_like(gold), np.zeros(layout.present.shape)
@@ -101,7 +93,7 @@ class Spread:
         return self._part(gold, used, noise), self._part(gold - excess, used, noise)
 
     def _part(self, between: Floats, used: Floats, people: Noise | None) -> ResampledSum:
-        """Sum the variances of each group and item, shape (kept groups, I), up to keys. `used`: pairs behind them."""
+        """Sum variances of groups and items, shape (kept groups, I), to keys; `used` counts their pairs."""
         weights = self._resampler.weights
         rows, estimate = self._rows(between), self._totals(between)
         pairs = np.nan_to_num(self._rows(used))
@@ -111,12 +103,12 @@ class Spread:
         return ResampledSum(estimate, np.ones(len(estimate)), centred(by_items) * scale, people, np.nan_to_num(rows))
 
     def _positions(self, modes: NDArray[np.integer]) -> Floats:
-        """Turn option indices (B, G * I) into positions on 0..1, (B, G, I); nominal items are masked by the caller."""
+        """Return option indices (B, G * I) as positions on 0..1, (B, G, I); the caller masks nominal items."""
         layout = self._resampler.layout
         return modes.reshape(-1, *layout.present.shape) / (layout.options - 1.0)
 
     def _number(self, mask: Bools) -> Floats:
-        """Return the subgroups with a valid answer in each group, shape (kept groups, I)."""
+        """Return the number of subgroups with a valid answer, shape (kept groups, I)."""
         return self._groups @ mask.astype(np.float64)
 
     def _between(self, positions: Floats, mask: Bools) -> Floats:
@@ -129,7 +121,7 @@ class Spread:
         return np.where(number >= 2, np.maximum(within, 0.0) / np.maximum(number - 1.0, 1.0), 0.0)
 
     def _rows(self, between: Floats) -> Floats:
-        """Lay (..., kept groups, I) out as the keys' rows, (..., A + T, I); NaN for lone subgroups."""
+        """Return (..., kept groups, I) as rows of the keys, (..., A + T, I); NaN for single subgroups."""
         keys = self._resampler.layout.keys
         by_group = np.full((*between.shape[:-2], len(keys.groups), between.shape[-1]), np.nan)
         kept = self._kept > 0
@@ -137,7 +129,7 @@ class Spread:
         return np.concatenate([by_group, self._everyone(between)[..., None, :] * keys.topics], axis=-2)
 
     def _totals(self, between: Floats) -> Floats:
-        """Sum (..., kept groups, I) over the items of each key, (..., N); NaN for lone subgroups."""
+        """Sum (..., kept groups, I) over the items of each key, (..., N); NaN for single subgroups."""
         keys = self._resampler.layout.keys
         by_group = np.full((*between.shape[:-2], len(keys.groups)), np.nan)
         kept = self._kept > 0
@@ -146,6 +138,6 @@ class Spread:
         return np.concatenate([by_group, everyone @ keys.topics.T, everyone[..., keys.items]], axis=-1)
 
     def _everyone(self, between: Floats) -> Floats:
-        """Return the variances between all subgroups, shape (..., I); NaN where there is only one."""
-        lone = len(self._kept) == 0 or self._kept[0] != 0
-        return np.full((*between.shape[:-2], between.shape[-1]), np.nan) if lone else between[..., 0, :]
+        """Return the variances between all subgroups, shape (..., I); NaN with only one subgroup."""
+        single = len(self._kept) == 0 or self._kept[0] != 0
+        return np.full((*between.shape[:-2], between.shape[-1]), np.nan) if single else between[..., 0, :]

@@ -1,32 +1,28 @@
-"""Does a model know which items go together across subgroups?
+"""Agreement of a model with the gold on how items are correlated across subgroups.
 
-A model may hit each subgroup's commonest answer and yet think that the devout are also the trusting. Here a pair is
-the mean position of its answers on 0..1: of the gold sum_k s_k pos_k / (K - 1); of a model the same of its `option_probs`,
-else the position of its answer, averaged over the pair's valid responses. Nominal items take no part. Within a stratum the
-subgroups are different people; strata are kept apart, and `pooled` sums their within-stratum sums of products, so that
-no difference between strata enters (the same people stand in several strata: its subgroups are not so many independent ones).
+Each pair has a mean position on 0..1: of the gold shares, sum_k s_k pos_k / (K - 1); of a model, that of its `option_probs`, or
+else of its answer, averaged over valid responses. Nominal items are left out. Correlations are computed across the subgroups of a
+stratum; `pooled` sums products within strata, so differences between strata do not count. Its subgroups overlap and are not
+independent.
 
-item_correlations       Pearson correlation, over the pairs of items, of the model's correlation of the two items across
-                        subgroups with the gold's. It depends on which way round items are coded.
-item_congruence         the same about 0, sum x y / sqrt(sum x^2 sum y^2) (Tucker 1951): whichever way round.
-item_correlations_rmse  root mean square difference of the same two correlations, 0 to 2, low is better.
-item_profiles           mean over items of the correlation across subgroups of the model's means with the gold's.
+item_correlations       Pearson correlation, over pairs of items, between the model's and the gold's correlations of two items
+                        across subgroups. It depends on the direction in which items are coded.
+item_congruence         the same about 0, sum x y / sqrt(sum x^2 sum y^2) (Tucker 1951); independent of the coding direction.
+item_correlations_rmse  root mean square difference of these correlations, 0 to 2, lower is better.
+item_profiles           mean over items of the correlation, across subgroups, between the model's and the gold's means.
 
-An item without variation in the model or in the gold, or with fewer than three subgroups, has no correlation: it is left
-out and counted. Cells that the model did not answer are left out of the gold as well.
+Items that do not vary in the model or in the gold, or have fewer than three subgroups, are left out and counted. Cells that the
+model did not answer are left out of the gold too.
 
-**Bound.** `bound` is the measure between the gold of half A and of half B of the respondents, on the same items and
-subgroups: what a fresh survey of half the size would reach. It is a reference and not a ceiling: the score is taken against all
-respondents, whose noise is smaller. No corrected bound sqrt(r_AB) (Spearman 1904) is given, nor Spearman-Brown: both need
-noise that is independent from one entry to another and between the halves. Here the same people answer both items, so that
-noise of two means is correlated as the answers within people are, in both halves alike: r_AB counts as structure
-what is none between subgroups, the more the smaller they are, and its root would promise what no model can reach.
+**Bound.** `bound` is the measure between the gold of half A and of half B of the respondents: what a new survey of half the size
+would reach. It is a reference, not a ceiling, because the score uses all respondents. No corrected bound is given (sqrt(r_AB),
+Spearman 1904, or Spearman-Brown): these need noise that is independent between entries, but here the same people answer both
+items.
 
-**Interval.** Items are resampled with replacement and entries of an item with its own copy deleted (the vertex bootstrap:
-Snijders & Borgatti 1999); percentiles. It says how far other items could lead elsewhere; noise of respondents is not in it.
+**Interval.** Percentiles over resampled items, entries of an item with its own copy deleted (vertex bootstrap, Snijders & Borgatti
+1999). Noise of respondents is not included.
 
-**Null.** `null_high` is the 95 % point of the measure when the model's item labels are shuffled (Mantel 1967): what a model
-scores that has subgroups apart as a whole, but knows nothing of which item is which.
+**Null.** `null_high` is the 95 % quantile of the measure with the model's item labels shuffled (Mantel 1967).
 """
 
 from __future__ import annotations
@@ -49,19 +45,19 @@ from valuestrata.stats.correlations import agreement, shuffled_agreement, usable
 
 POOLED = "pooled"
 MEASURES = ("item_correlations", "item_congruence", "item_correlations_rmse", "item_profiles")
-# Ten entries; fewer make a correlation of correlations a play of chance.
+# Five items have ten correlations; with fewer, a correlation of correlations is mostly noise.
 MIN_ITEMS = 5
 NULL_SHARE = 0.95
 
 
 @dataclass(frozen=True)
 class Means:
-    """Position means of one part, (G, I) grids, NaN where there is none.
+    """Mean positions of the gold of one part, (G, I) grids, NaN without a pair.
 
     Attributes:
-        all: the gold scored against. half_a, half_b: of the two halves of respondents.
+        all: of the respondents scored against. half_a, half_b: of the two halves of respondents.
         strata: shape (G,), the stratum of each row. names: the strata in order.
-        rows, columns: subgroup and item -> its place.
+        rows, columns: subgroup and item -> index.
     """
 
     all: Floats
@@ -85,7 +81,7 @@ def structure(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> pl.DataFrame:
-    """Compare each run's structure with the gold's, stratum by stratum and pooled.
+    """Compare each run's correlations between items with the gold's, by stratum and pooled.
 
     Args:
         dataset: the ground truth. runs: what to compare; responses to other pairs are ignored.
@@ -94,14 +90,16 @@ def structure(
         seed: of both. confidence: of the intervals.
 
     Returns:
-        STRUCTURE schema: a row a run, stratum and measure. A stratum in which too little varies has its rows, with nulls.
+        STRUCTURE schema: a row for each run, stratum and measure, with nulls where too little varies.
 
     Raises:
         UsageError: negative counts, or a confidence outside 0..1.
         InputDataError: no such scheme, or no pair of an ordinal or binary item in the part.
     """
     if bootstrap < 0 or permutations < 0 or not 0 < confidence < 1:
-        raise UsageError(f"bootstrap={bootstrap}, permutations={permutations}, confidence={confidence}: counts from 0, confidence in 0..1.")
+        raise UsageError(
+            f"bootstrap={bootstrap}, permutations={permutations}, confidence={confidence}: need counts >= 0 and confidence in 0..1."
+        )
     means = gold_means(dataset, split, part, fold)
     rows: list[dict[str, Any]] = []
     for run in runs:
@@ -116,10 +114,10 @@ def structure(
 
 
 def spread_by_attribute(scores: pl.DataFrame) -> pl.DataFrame:
-    """Return each run's spread ratios by attribute with a word for them.
+    """Return each run's spread ratios by attribute with their interpretation (`word`).
 
-    `flattened` where the whole interval of the corrected ratio is below 1, `exaggerated` where that of the raw ratio is
-    above 1 (why each: `spread`), `indistinguishable from 1` where both are known and neither is so, else `not known`.
+    `flattened` if the interval of the corrected ratio is below 1, `exaggerated` if that of the raw ratio is above 1 (see `spread`),
+    `indistinguishable from 1` if both intervals are known and neither holds, else `not known`.
 
     Args:
         scores: SCORES rows.
@@ -151,21 +149,20 @@ def spread_by_attribute(scores: pl.DataFrame) -> pl.DataFrame:
 
 
 def gold_means(dataset: Dataset, split: str, part: str, fold: int | None = None) -> Means:
-    """Return the gold's position means on a part; of the half that the split says, with halves A and B beside it."""
+    """Return the gold's mean positions on a part: of the half scored against, and of halves A and B."""
     scored = dataset.scored_pairs(split, part, fold)
     items = dataset.items.filter(pl.col("level") != "nominal").join(scored, on="item", how="semi", maintain_order="left")
     scored = scored.join(items, on="item", how="semi")
     if scored.is_empty():
         where = f"the part {part!r}" + ("" if fold is None else f" of fold {fold}")
         raise InputDataError(
-            f"{dataset.path or 'the data set'}: the split {split!r} has no pair of an ordinal or binary item in {where}; "
-            "only such items have positions to correlate."
+            f"{dataset.path or 'the data set'}: the split {split!r} has no pair of an ordinal or binary item in {where}. "
+            "Other items have no positions to correlate."
         )
     subgroups = dataset.subgroups.join(scored, on="subgroup", how="semi", maintain_order="left")
     rows = {name: at for at, name in enumerate(subgroups["subgroup"])}
     columns = {name: at for at, name in enumerate(items["item"])}
     steps = pl.int_ranges(0, pl.col("shares").list.len())
-    # Products are made of exploded rows: a mean of K positions a pair.
     gold = dataset.gold.join(scored, on="pair_id", how="semi").select("pair_id", "item", "subgroup", "half", "shares", steps.alias("place"))
     mean = (
         gold.explode("shares", "place")
@@ -179,7 +176,7 @@ def gold_means(dataset: Dataset, split: str, part: str, fold: int | None = None)
 
 
 def model_means(dataset: Dataset, responses: pl.DataFrame, means: Means) -> Floats:
-    """Return a run's position means in the grid of `means`, (G, I): of its option_probs where given, else of its answers."""
+    """Return a run's mean positions in the grid of `means`, (G, I): of its option_probs where given, else of its answers."""
     known = responses.filter(
         (pl.col("status") == "answered") & pl.col("subgroup").is_in(list(means.rows)) & pl.col("item").is_in(list(means.columns))
     )
@@ -212,7 +209,7 @@ def model_means(dataset: Dataset, responses: pl.DataFrame, means: Means) -> Floa
 def _measured(
     model: Floats, means: Means, here: Bools, bootstrap: int, permutations: int, random: np.random.Generator, confidence: float
 ) -> list[dict[str, Any]]:
-    """Return the rows of one run in one stratum, without their place."""
+    """Return the rows of one run in one stratum, without run, scheme, fold, part and stratum."""
     strata = means.strata[here]
     both = ~np.isnan(model) & ~np.isnan(means.all[here])
     model, gold = np.where(both, model, np.nan), np.where(both, means.all[here], np.nan)
@@ -253,7 +250,7 @@ def _measured(
 
 
 def _bounds(half_a: Floats, half_b: Floats, strata: NDArray[np.str_]) -> dict[str, float | None]:
-    """Return the measures of half A against half B; over the items that vary in both."""
+    """Return the measures of half A against half B, over the items that vary in both."""
     of_a, of_b = within_correlations(half_a, half_a, strata), within_correlations(half_b, half_b, strata)
     kept = usable_items(of_a, of_b)
     if len(kept) < MIN_ITEMS:
@@ -267,7 +264,7 @@ def _bounds(half_a: Floats, half_b: Floats, strata: NDArray[np.str_]) -> dict[st
 
 
 def _percentiles(replicates: Floats, confidence: float) -> tuple[float | None, float | None]:
-    """Return the ends of a percentile interval; none where most replicates are undefined."""
+    """Return a percentile interval; None where at least half of the replicates are undefined."""
     known = replicates[~np.isnan(replicates)]
     if len(known) <= len(replicates) / 2:
         return None, None

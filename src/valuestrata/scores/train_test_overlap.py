@@ -1,4 +1,4 @@
-"""Was a tuned model taught what it is judged on? Its adapter says where it was taught, and the data set which pairs trained there."""
+"""Overlap of the pairs a tuned model was trained on with those it is evaluated on."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from valuestrata.errors import ValuestrataError
 from valuestrata.responses.run.identity import Answered, run_identity
 
 
-def taught_shares(
+def training_overlap(
     dataset: Dataset, runs: Iterable[Answered], *, split: str, part: str, fold: int | None = None
 ) -> dict[str, tuple[float, int]]:
-    """Return name of a run -> (share of its judged pairs that its adapter was taught, number of its judged pairs).
+    """Return name of a run -> (share of its evaluated pairs that its adapter was trained on, number of evaluated pairs).
 
-    A run whose model says nothing of where it was taught, or was taught on another data set, is left out. So is one whose
-    folds answered one by one (`taught_on.fold` None under a split of several folds): each answered what it was not taught.
+    Runs are left out if their model does not record its training data, was trained on another data set, or has one adapter for each
+    fold (`taught_on.fold` None under a split with several folds): such an adapter answers held-out pairs only.
     """
-    judged = dataset.part(split, part, fold).select("pair_id").unique()
+    evaluated = dataset.part(split, part, fold).select("pair_id").unique()
     found: dict[str, tuple[float, int]] = {}
     for run in runs:
         place = run_identity(run).model.taught_on
         if place is None or place.dataset != dataset.fingerprint:
             continue
         pairs = _taught_pairs(dataset, str(place.split), place.fold)
-        mine = run.responses.select("pair_id").unique().join(judged, on="pair_id", how="semi")
+        mine = run.responses.select("pair_id").unique().join(evaluated, on="pair_id", how="semi")
         if pairs is not None and mine.height:
             found[run.name] = (mine.join(pairs, on="pair_id", how="semi").height / mine.height, mine.height)
     return found
 
 
 def _taught_pairs(dataset: Dataset, split: str, fold: int | None) -> pl.DataFrame | None:
-    """Return the pairs that train in a split and fold; None where that cannot be told."""
+    """Return the training pairs of a split and fold; None where they are not known."""
     try:
         train = dataset.part(split, "train", fold)
     except ValuestrataError:
-        return None  # a split that this data set was built without
+        return None  # The data set was built without this split.
     return None if fold is None and train["fold"].n_unique() > 1 else train.select("pair_id").unique()

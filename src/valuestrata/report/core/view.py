@@ -13,6 +13,7 @@ from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError
 from valuestrata.respondents.baselines import CHEAP
 from valuestrata.responses.run.identity import KINDS, Answered, Kind, run_identity
+from valuestrata.scores.best_baseline import best_of
 from valuestrata.scores.schema import SCORES
 
 __all__ = ["CHEAP", "EMPTY", "KINDS", "Cell", "Entry", "Kind", "RunLike", "View", "entries_of", "views_of"]
@@ -140,11 +141,8 @@ class View:
     def best_cheap(self, metric: str) -> Entry | None:
         """Return the best cheap baseline over all pairs, one for every cut: choosing anew in each cell would flatter it."""
         rows = [(self.overall(e, metric).value, e) for e in self.of_kind("baseline") if e.rule in CHEAP]
-        scored = [(value, e) for value, e in rows if value is not None]
-        if not scored:
-            return None
-        lower_is_better = metric in ("nmae", "w1", "rps")
-        return (min if lower_is_better else max)(scored, key=lambda row: row[0])[1]
+        best = best_of(metric, {e.label: value for value, e in rows if value is not None})
+        return next((e for _, e in rows if e.label == best), None)
 
     @cached_property
     def gold(self) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""Answers of one model, item by item, as vectors with the persona and the presentation that each was given under."""
+"""Answers of one model as vectors, by item, with the persona and presentation of each."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ _READ = ("pair_id", "item", "subgroup", "elicitation", *FACTORS[1:], "answer", "
 
 
 @dataclass(frozen=True)
-class ItemParts:
-    """One item's components, and whom it was answered for.
+class ItemVariance:
+    """The variance components of one item.
 
     Attributes:
-        subgroups: personas with an answer. missing: responses without one.
+        subgroups: personas with an answer. missing: number of responses without an answer.
     """
 
     item: str
     topic: str | None
-    parts: Components
+    components: Components
     subgroups: frozenset[str]
     missing: int
 
 
-def spots(distributions: Floats, *, ordered: bool) -> Floats:
-    """Return distributions over K codes, shape (..., K), as vectors whose squared distances are split into components.
+def answer_vectors(distributions: Floats, *, ordered: bool) -> Floats:
+    """Return distributions over K codes, shape (..., K), as vectors whose variance is decomposed.
 
-    Of ordered codes it is the expected position on 0..1, shape (..., 1); of nominal ones the shares divided by the root of 2,
-    shape (..., K), so that half the sum over codes of the variances is taken: a binary item has one variance either way.
+    For ordered codes, the expected position on 0..1, shape (..., 1). For nominal ones, the shares divided by sqrt(2), shape
+    (..., K): the variance is half the sum over codes, so a binary item has the same variance either way.
     """
     if not ordered:
         return distributions * np.sqrt(0.5)
@@ -46,19 +46,19 @@ def spots(distributions: Floats, *, ordered: bool) -> Floats:
 
 
 def responses_of(dataset: Dataset, run: Answered) -> pl.DataFrame:
-    """Return a run's responses with the levels of the factors in the columns named so.
+    """Return a run's responses with the levels of `FACTORS` in columns of these names.
 
-    `order` is the list of codes as it was shown, for a shuffle shows each pair another one; its name where that is not recorded.
+    `order` is the list of codes that was shown, because a shuffle differs between pairs; the name of the order if not recorded.
 
     Raises:
-        InputDataError: responses that do not fit the schema, or to a pair that the data set does not have.
+        InputDataError: responses that do not fit the schema, or to a pair that is not in the data set.
     """
     checked = RESPONSES.check(run.responses, run.name)
     unknown = checked.join(dataset.gold, on="pair_id", how="anti")
     if not unknown.is_empty():
         raise InputDataError(
             f"{run.name}: {unknown['pair_id'].n_unique()} pairs have no gold in the data set, first {unknown['pair_id'][0]!r}. "
-            f"Give the data set that the run was asked from."
+            f"Use the data set that the run was asked from."
         )
     shown = pl.col("shown").cast(pl.List(pl.String)).list.join(",")
     versioned = pl.concat_str(pl.col("template", "template_version").fill_null(""), separator="\n")
@@ -69,25 +69,25 @@ def responses_of(dataset: Dataset, run: Answered) -> pl.DataFrame:
     ).select(_READ)
 
 
-def items_of(dataset: Dataset, responses: pl.DataFrame, *, drawn: bool) -> list[ItemParts]:
-    """Split the answers to each item, in the data set's order; items that nobody was asked are not there.
+def items_of(dataset: Dataset, responses: pl.DataFrame, *, drawn: bool) -> list[ItemVariance]:
+    """Decompose the variance of the answers to each item that was asked, in the data set's order.
 
     Args:
-        dataset: the ground truth. responses: as `responses_of` returns them, of one elicitation and any number of runs.
+        dataset: the ground truth. responses: from `responses_of`, of one elicitation and any number of runs.
         drawn: as for `decompose`.
 
     Raises:
-        InputDataError: an answer that is no code of its item, or probabilities that are not one for each code.
+        InputDataError: an answer that is not a code of its item, or a wrong number of probabilities.
     """
     by_item = {str(rows["item"][0]): rows for rows in responses.partition_by("item", maintain_order=True)}
-    found: list[ItemParts] = []
+    found: list[ItemVariance] = []
     for item, topic, level in dataset.items.select("item", "topic", "level").iter_rows():
         if item not in by_item:
             continue
         rows = by_item[item].filter(pl.col("status") == "answered")
-        answers = spots(_distributions(rows, dataset.codes_of[item]), ordered=level != "nominal")
-        parts = decompose(_levels(rows), answers, drawn=drawn)
-        found.append(ItemParts(item, topic, parts, frozenset(rows["subgroup"].unique()), len(by_item[item]) - len(rows)))
+        answers = answer_vectors(_distributions(rows, dataset.codes_of[item]), ordered=level != "nominal")
+        components = decompose(_levels(rows), answers, drawn=drawn)
+        found.append(ItemVariance(item, topic, components, frozenset(rows["subgroup"].unique()), len(by_item[item]) - len(rows)))
     return found
 
 
@@ -98,13 +98,13 @@ def _levels(rows: pl.DataFrame) -> Indices:
 
 
 def _distributions(rows: pl.DataFrame, codes: Sequence[int]) -> Floats:
-    """Return a distribution a response over its item's codes: its probabilities, else all of it on its answer."""
+    """Return the distribution of each response over its item's codes: its probabilities, else 1 for its answer."""
     place = rows["answer"].replace_strict(list(codes), list(range(len(codes))), default=None, return_dtype=pl.Int64)
     if place.null_count():
         first = rows.row(int(place.is_null().arg_max() or 0), named=True)
         raise InputDataError(
-            f"{first['pair_id']!r}: {first['answer']} is no code of the item {first['item']!r} ({place.null_count()} such responses). "
-            "A response that gave no legal code must not have the status `answered`."
+            f"{first['pair_id']!r}: {first['answer']} is not a code of the item {first['item']!r} ({place.null_count()} such responses). "
+            "Give responses without a valid code another status than `answered`."
         )
     result = np.zeros((len(rows), len(codes)))
     result[np.arange(len(rows)), place.to_numpy()] = 1.0
@@ -113,7 +113,7 @@ def _distributions(rows: pl.DataFrame, codes: Sequence[int]) -> Floats:
     if len(wrong := given.filter(given.list.len() != len(codes))):
         raise InputDataError(
             f"{rows['item'][0]!r}: {len(wrong)} responses hold {len(wrong[0])} probabilities, the item has {len(codes)} options. "
-            "They must stand in scale order, one for each code."
+            "Give one for each code, in scale order."
         )
     if len(given):
         result[stated.to_numpy()] = given.explode().to_numpy().reshape(len(given), len(codes))

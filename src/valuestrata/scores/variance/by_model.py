@@ -1,4 +1,4 @@
-"""The variance table of every model among runs that was asked in more than one way."""
+"""Variance tables of all models that were asked in more than one way."""
 
 from __future__ import annotations
 
@@ -14,14 +14,10 @@ _WAYS = ("template", "paraphrase", "order", "sample")
 
 
 def variation(dataset: Dataset, runs: Sequence[Answered], *, bootstrap: int = 1000, seed: int = 0) -> pl.DataFrame | None:
-    """Return the variance tables of the models and controls among `runs`, one below the other.
-
-    A model counts as asked in more than one way if its responses have two templates, paraphrases, orders or samples. None
-    where no model was.
+    """Return the variance tables of the models and controls that have two templates, paraphrases, orders or samples; None without any.
 
     Args:
-        dataset: the ground truth. runs: any runs; baselines are left out.
-        bootstrap, seed: resamples of items behind the intervals.
+        dataset: the ground truth. runs: any runs; baselines are left out. bootstrap, seed: as for `variance`.
     """
     called = [run for run in runs if not run_identity(run).is_baseline]
     several = [group for group in by_model(called) if _ways(group) > 1]

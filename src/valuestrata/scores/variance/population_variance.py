@@ -1,4 +1,4 @@
-"""How far the people of subgroups differ, item by item: what the persona's part of a model's variance stands beside."""
+"""Variance between subgroups of respondents, by item, to compare with the persona component of a model."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from valuestrata.dataset.gold import unpack_share_draws
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError
 from valuestrata.scores.distances import padded
-from valuestrata.scores.variance.answer_vectors import spots
+from valuestrata.scores.variance.answer_vectors import answer_vectors
 from valuestrata.stats.arrays import Floats
 
 EVERYBODY = "all"
 
 
 @dataclass(frozen=True)
-class Between:
+class SubgroupVariance:
     """The variance between the subgroups of one item.
 
     Attributes:
-        value: sample variance of their answers as vectors (`spots`) less what the noise of their samples adds; may be negative.
-        redraws: shape (D,), how far redrawn respondents move it, about 0; None without redraws.
-        subgroups: how many.
+        value: sample variance of their answer vectors minus sampling noise; may be negative.
+        redraws: shape (D,), deviations under redrawn respondents, with mean 0; None without redraws.
+        subgroups: number of subgroups.
     """
 
     value: float
@@ -33,11 +33,11 @@ class Between:
     subgroups: int
 
 
-class People:
-    """The gold of all respondents, looked up by item."""
+class PopulationVariance:
+    """Variances between subgroups in the gold of all respondents."""
 
     def __init__(self, dataset: Dataset) -> None:
-        """Join gold and redraws once for all items."""
+        """Join gold and redraws."""
         draws = dataset.mode_draws.filter(pl.col("half") == EVERYBODY).select("pair_id", "draws", "share_se", "share_draws")
         gold = dataset.gold.filter(pl.col("half") == EVERYBODY).select("pair_id", "item", "subgroup", "n_eff", "shares", "mode")
         joined = gold.join(draws, on="pair_id", how="left", maintain_order="left")
@@ -46,55 +46,57 @@ class People:
         self._ordered = {item: level != "nominal" for item, level in dataset.items.select("item", "level").iter_rows()}
         self._codes = dataset.codes_of
 
-    def both(self, item: str, subgroups: Collection[str]) -> tuple[Between | None, Between | None]:
-        """Return the variances between mean positions and between commonest answers."""
+    def both(self, item: str, subgroups: Collection[str]) -> tuple[SubgroupVariance | None, SubgroupVariance | None]:
+        """Return the variances between mean positions and between modes."""
         return self.means(item, subgroups), self.modes(item, subgroups)
 
-    def means(self, item: str, subgroups: Collection[str]) -> Between | None:
-        """Return the variance between the subgroups' mean positions (shares, of a nominal item); None with fewer than two.
+    def means(self, item: str, subgroups: Collection[str]) -> SubgroupVariance | None:
+        """Return the variance between the subgroups' mean positions (shares, for a nominal item); None with fewer than two.
 
-        With redraws of the shares, what they vary within a draw more than their means over draws is the noise, common respondents
-        included. Without, each subgroup's noise is that of a sample of its `n_eff`, as if no two subgroups shared a respondent.
+        With redraws of the shares, the noise is the variance within a redraw minus the variance of the means over redraws; this
+        accounts for shared respondents. Without, it is that of independent samples of size `n_eff`.
         """
         rows = self._rows(item, subgroups)
         if len(rows) < 2:
             return None
         shares, ordered = padded(rows["shares"], len(self._codes[item])), self._ordered[item]
-        spot = spots(shares, ordered=ordered)
+        vector = answer_vectors(shares, ordered=ordered)
         if (packed := _lists(rows, "share_draws")) is None:
-            each = (shares @ np.square(spots(np.eye(shares.shape[1]), ordered=ordered)).sum(axis=1)) - np.square(spot).sum(axis=1)
+            each = (shares @ np.square(answer_vectors(np.eye(shares.shape[1]), ordered=ordered)).sum(axis=1)) - np.square(vector).sum(
+                axis=1
+            )
             noise = float((each / np.maximum(rows["n_eff"].to_numpy() - 1.0, 1.0)).mean())
-            return Between(float(_between(spot)) - noise, None, len(rows))
+            return SubgroupVariance(float(_between(vector)) - noise, None, len(rows))
         drawn = unpack_share_draws(packed, shares, padded(rows["share_se"], shares.shape[1]))
-        return _less_noise(spot, np.moveaxis(spots(drawn, ordered=ordered), 1, 0))
+        return _less_noise(vector, np.moveaxis(answer_vectors(drawn, ordered=ordered), 1, 0))
 
-    def modes(self, item: str, subgroups: Collection[str]) -> Between | None:
-        """Return the same of the subgroups' commonest answers; None with fewer than two subgroups, or without redraws."""
+    def modes(self, item: str, subgroups: Collection[str]) -> SubgroupVariance | None:
+        """Return the variance between the subgroups' modes; None with fewer than two subgroups, or without redraws."""
         rows = self._rows(item, subgroups)
         if len(rows) < 2 or (drawn := _lists(rows, "draws")) is None:
             return None
         codes = self._codes[item]
-        each = spots(np.eye(len(codes)), ordered=self._ordered[item])
+        each = answer_vectors(np.eye(len(codes)), ordered=self._ordered[item])
         return _less_noise(each[[codes.index(code) for code in rows["mode"]]], each[drawn.T])
 
     def _rows(self, item: str, subgroups: Collection[str]) -> pl.DataFrame:
         return self._by_item.get(item, self._none).filter(pl.col("subgroup").is_in(list(subgroups)))
 
 
-def _between(spots_of: Floats) -> Floats:
+def _between(vectors: Floats) -> Floats:
     """Return the sample variance over subgroups, summed over the vector: (..., G, D) -> (...)."""
-    return np.asarray(spots_of.var(axis=-2, ddof=1).sum(axis=-1), dtype=np.float64)
+    return np.asarray(vectors.var(axis=-2, ddof=1).sum(axis=-1), dtype=np.float64)
 
 
-def _less_noise(spot: Floats, drawn: Floats) -> Between:
-    """Take the noise out: `spot` (G, D) as surveyed, `drawn` (B, G, D) in each redraw."""
+def _less_noise(vector: Floats, drawn: Floats) -> SubgroupVariance:
+    """Subtract the noise: `vector` (G, D) as observed, `drawn` (B, G, D) in each redraw."""
     each, number = _between(drawn), len(drawn)
     noise = (float(each.mean()) - float(_between(drawn.mean(axis=0)))) * number / max(number - 1, 1)
-    return Between(float(_between(spot)) - noise, each - each.mean(), len(spot))
+    return SubgroupVariance(float(_between(vector)) - noise, each - each.mean(), len(vector))
 
 
 def _lists(rows: pl.DataFrame, column: str) -> np.ndarray[tuple[int, int], np.dtype[np.int8]] | None:
-    """Return a column of lists as an array, a row each; None where none of them holds anything.
+    """Return a column of lists as an array with one row for each list; None if all lists are empty.
 
     Raises:
         InputDataError: lists of different lengths.
@@ -105,7 +107,7 @@ def _lists(rows: pl.DataFrame, column: str) -> np.ndarray[tuple[int, int], np.dt
     if lengths.n_unique() > 1:
         bad = rows.filter(lengths != lengths.max())
         raise InputDataError(
-            f"mode_draws.parquet, column {column}: {len(bad)} of {len(rows)} pairs have not {lengths.max()} numbers, first "
+            f"mode_draws.parquet, column {column}: {len(bad)} of {len(rows)} pairs do not have {lengths.max()} numbers, first "
             f"{bad['pair_id'][0]!r}. Build the data set again."
         )
     return rows[column].explode().to_numpy().reshape(len(rows), -1)

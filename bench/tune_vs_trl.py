@@ -26,8 +26,8 @@ from valuestrata.survey.read import read_survey
 from valuestrata.tuning.data.encode import Encoded, Encoder
 from valuestrata.tuning.data.examples import Example, tuning_data
 from valuestrata.tuning.recipe import Recipe, load_recipe
-from valuestrata.tuning.train.attention import attending, best_sight
 from valuestrata.tuning.train.dequantize import plain_model
+from valuestrata.tuning.train.layout import attention_of, best_layout
 from valuestrata.tuning.train.sampler import sequence
 from valuestrata.tuning.train.step import EncodedExamples
 from valuestrata.tuning.train.trainer import AnswerTrainer, TrainingContext, training_arguments
@@ -85,7 +85,7 @@ def lora(recipe: Recipe) -> Any:
 def ours(work: Work, folder: Path) -> tuple[Any, Callable[[], None]]:
     """Return our trainer, ready to start, and what starts it."""
     model = work.model()
-    layout = best_sight(model, 512)
+    layout = best_layout(model, 512)
     settings = training_arguments(work.recipe, folder, UPDATES, len(work.examples), validate=False, use_cpu=True, bf16=False)
     settings.save_strategy = "no"
     context = TrainingContext(
@@ -100,7 +100,7 @@ def ours(work: Work, folder: Path) -> tuple[Any, Callable[[], None]]:
     trainer = AnswerTrainer(model, work.tokenizer, settings, context)
 
     def start() -> None:
-        with attending(model, layout):
+        with attention_of(model, layout):
             trainer.train()
 
     return trainer, start

@@ -11,17 +11,15 @@ from . import tiny
 torch = pytest.importorskip("torch", reason="needs the extra `local`")
 pytest.importorskip("transformers", reason="needs the extra `local`")
 
-from valuestrata.respondents.local.runner import fit_of, window_of  # noqa: E402
+from valuestrata.respondents.local.runner import choose_runner  # noqa: E402
+from valuestrata.respondents.local.transformers_internals import attention_window  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::FutureWarning:transformers")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::FutureWarning:transformers"),
+    pytest.mark.usefixtures("one_thread"),
+]
 
 PROMPTS = tiny.prompts()
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    with tiny.one_thread():
-        yield
 
 
 @pytest.mark.parametrize("slice_tokens", [7, 64, 4096])
@@ -67,12 +65,12 @@ def test_other_architectures_give_their_own_numbers_too(kind, settings):
 
 def test_what_fits_a_tree_is_found_by_asking_the_model():
     tokenizer = tiny.tiny_tokenizer()
-    assert fit_of(tiny.tiny_model(tokenizer)).shares
-    assert fit_of(tiny.tiny_model(tokenizer, "gpt2")).shares
-    assert not fit_of(tiny.tiny_model(tokenizer, "bloom")).shares
-    assert not fit_of(tiny.tiny_model(tokenizer, "mamba")).shares
-    assert window_of(tiny.tiny_model(tokenizer, "mistral", sliding_window=24).config) == 24
-    assert window_of(tiny.tiny_model(tokenizer).config) is None
+    assert choose_runner(tiny.tiny_model(tokenizer)).uses_tree
+    assert choose_runner(tiny.tiny_model(tokenizer, "gpt2")).uses_tree
+    assert not choose_runner(tiny.tiny_model(tokenizer, "bloom")).uses_tree
+    assert not choose_runner(tiny.tiny_model(tokenizer, "mamba")).uses_tree
+    assert attention_window(tiny.tiny_model(tokenizer, "mistral", sliding_window=24).config) == 24
+    assert attention_window(tiny.tiny_model(tokenizer).config) is None
 
 
 def test_every_distinct_prefix_is_computed_once():

@@ -17,16 +17,11 @@ peft = pytest.importorskip("peft", reason="needs the extra `train`")
 from valuestrata.respondents.local.respondent import load_local  # noqa: E402
 
 pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::FutureWarning:transformers"),
     # Of peft itself, which looks for the base model on a hub when it saves an adapter.
     pytest.mark.filterwarnings("ignore::UserWarning:peft"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    with tiny.one_thread():
-        yield
 
 
 def adapter_for(folder, kind="llama", *, base=None, targets="all-linear", settings=None, **lora):
@@ -71,10 +66,10 @@ def test_an_adapter_changes_answers_and_identity(tmp_path, kind, lora):
 @pytest.mark.parametrize(
     ("kind", "settings", "words"),
     [
-        ("llama", {"hidden_size": 64}, r"down_proj is 64 wide where the model's is 32"),
-        ("llama", {"intermediate_size": 64}, r"down_proj is 64 wide where the model's is 48"),
+        ("llama", {"hidden_size": 64}, r"down_proj has size 64 where the model's has 32"),
+        ("llama", {"intermediate_size": 64}, r"down_proj has size 64 where the model's has 48"),
         ("llama", {"num_hidden_layers": 3}, r"it changes model\.layers\.2\.\S+, which the model does not have"),
-        ("llama", {"num_hidden_layers": 1}, r"it has nothing for model\.layers\.1\.\S+ and \d+ more of its layers"),
+        ("llama", {"num_hidden_layers": 1}, r"it has no weights for model\.layers\.1\.\S+ and \d+ more layers"),
         ("gpt2", {}, r"it changes transformer\.h\.0\.\S+, which the model does not have"),
     ],
     ids=["width", "inner-width", "more-layers", "fewer-layers", "other-kind"],
@@ -83,7 +78,7 @@ def test_an_adapter_whose_weights_are_for_another_model_is_refused(tmp_path, kin
     folder = tiny.save_tiny(tmp_path / "model")
     adapter_for(tmp_path / "adapter", kind, base="org/base-7b", targets=["q_proj", "down_proj", "c_attn"], settings=settings)
     with (
-        pytest.warns(UserWarning, match="names org/base-7b as its model, not model"),
+        pytest.warns(UserWarning, match="was made for org/base-7b, not for model"),
         pytest.raises(InputDataError, match=rf"adapter \(made for org/base-7b\) does not fit this model: .*{words}"),
     ):
         load_local(f"hf:{folder}+{tmp_path / 'adapter'}", device="cpu")
@@ -105,7 +100,7 @@ def test_a_name_that_differs_only_by_its_path_is_the_same_model(tmp_path):
 def test_another_path_is_said_and_taken_where_the_weights_fit(tmp_path):
     folder = tiny.save_tiny(tmp_path / "renamed")
     model = adapter_for(tmp_path / "adapter", base="/somewhere/else/base-7b")
-    with pytest.warns(UserWarning, match="names /somewhere/else/base-7b as its model, not renamed"):
+    with pytest.warns(UserWarning, match="was made for /somewhere/else/base-7b, not for renamed"):
         tuned = load_local(f"hf:{folder}+{tmp_path / 'adapter'}", device="cpu")
     prompt, tokenizer = tiny.prompt(), tuned._loaded.tokenizer
     (answer,) = tuned.answer([prompt])
@@ -116,7 +111,7 @@ def test_another_path_is_said_and_taken_where_the_weights_fit(tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda folder: change(folder, peft_type="PROMPT_TUNING"), "of the kind 'PROMPT_TUNING'; LoRA adapters are taken"),
+        (lambda folder: change(folder, peft_type="PROMPT_TUNING"), "of type 'PROMPT_TUNING'; only LoRA adapters"),
         (lambda folder: (folder / "adapter_model.safetensors").unlink(), r"has no adapter_model\.safetensors"),
         (lambda folder: (folder / "adapter_model.safetensors").write_bytes(b"12345678{"), r"adapter_model\.safetensors: cannot be read"),
         (lambda folder: (folder / "adapter_config.json").write_text("{"), r"adapter_config\.json: not a JSON file"),

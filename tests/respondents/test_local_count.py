@@ -11,13 +11,12 @@ from . import tiny
 torch = pytest.importorskip("torch", reason="needs the extra `local`")
 pytest.importorskip("transformers", reason="needs the extra `local`")
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::FutureWarning:transformers")
+from valuestrata.respondents.local.respondent import TokenCount  # noqa: E402
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    with tiny.one_thread():
-        yield
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::FutureWarning:transformers"),
+    pytest.mark.usefixtures("one_thread"),
+]
 
 
 def asked(elicitation):
@@ -33,7 +32,7 @@ def test_scoring_takes_what_was_counted(kind, elicitation):
     count = respondent.count_tokens(prompts)
     assert (respondent.prompt_tokens, respondent.forwarded_tokens) == (0, 0)
     answers = list(respondent.answer(prompts))
-    assert count == (respondent.prompt_tokens, respondent.forwarded_tokens, 0)
+    assert count == TokenCount(respondent.prompt_tokens, respondent.forwarded_tokens)
     assert count.prompts == sum(answer.prompt_tokens or 0 for answer in answers)
 
 
@@ -57,11 +56,13 @@ def test_counting_needs_no_pass(monkeypatch):
 
     monkeypatch.setattr(respondent._loaded.model, "forward", forward)
     assert isinstance(respondent, SupportsEstimate)
-    assert respondent.count_tokens([]) == (0, 0, 0)
+    assert respondent.count_tokens([]) == TokenCount()
     text = [tiny.prompt(person, options=10, elicitation="text") for person in tiny.PEOPLE]
     # ` 10` and the end of turn are four tokens, of which the model is made to choose among options only.
     assert respondent.count_tokens(text).written == 4 * len(text)
     mixed = [*text, tiny.prompt(elicitation="reasoned"), tiny.prompt()]
     count = respondent.count_tokens(mixed)
     assert count.written == 4 * len(text) + 512
-    assert respondent.estimate(mixed) == CostEstimate(len(mixed), *count, 0.0, "the model's own tokenizer")
+    assert respondent.estimate(mixed) == CostEstimate(
+        len(mixed), count.prompts, count.computed, count.written, 0.0, "the model's own tokenizer"
+    )

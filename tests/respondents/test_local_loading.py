@@ -20,15 +20,12 @@ from valuestrata.respondents.local import load as _load  # noqa: E402
 from valuestrata.respondents.local.load import Loaded, hub_or_folder, parse_spec  # noqa: E402
 from valuestrata.respondents.local.respondent import LocalRespondent, load_local  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::FutureWarning:transformers")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::FutureWarning:transformers"),
+    pytest.mark.usefixtures("one_thread"),
+]
 
 PROMPTS = tiny.prompts()
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    with tiny.one_thread():
-        yield
 
 
 def test_a_folder_is_loaded_and_identified(tmp_path):
@@ -79,8 +76,8 @@ def test_weights_changed_in_place_are_another_model_whatever_their_size(tmp_path
     ],
 )
 def test_specs_are_taken_apart(spec, parts):
-    kind, place, revision, adapter = parse_spec(spec)
-    assert (kind, place, revision, adapter and str(adapter)) == parts
+    found = parse_spec(spec)
+    assert (found.kind, found.place, found.revision, found.adapter and str(found.adapter)) == parts
 
 
 def test_a_path_with_plus_and_at_sign_is_taken_as_it_is_written(tmp_path):

@@ -12,15 +12,12 @@ torch = pytest.importorskip("torch", reason="needs the extra `local`")
 pytest.importorskip("transformers", reason="needs the extra `local`")
 
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::FutureWarning:transformers")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::FutureWarning:transformers"),
+    pytest.mark.usefixtures("one_thread"),
+]
 
 PROMPTS = tiny.prompts()
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    with tiny.one_thread():
-        yield
 
 
 def failing(respondent, monkeypatch, error, when) -> list[int]:

@@ -24,7 +24,7 @@ from valuestrata.respondents.local.chat import Chat  # noqa: E402
 from valuestrata.respondents.local.load import Loaded  # noqa: E402
 from valuestrata.respondents.local.respondent import LocalRespondent  # noqa: E402
 from valuestrata.respondents.vllm import plan as vllm_plan  # noqa: E402
-from valuestrata.respondents.vllm.engine import Engine, check_adapter, parse_word  # noqa: E402
+from valuestrata.respondents.vllm.engine import Engine, check_adapter, parse_vllm_spec  # noqa: E402
 from valuestrata.respondents.vllm.respondent import VllmRespondent, load_vllm  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::FutureWarning:transformers")
@@ -35,12 +35,10 @@ PROMPTS = [tiny.prompt(person, item, options=3 if item == "faith" else 10) for p
 MERGES = [("1", "0"), (" ", "1"), (":", " ")]
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with tiny.one_thread():
+        yield
 
 
 def made(merges=(), *, longest=None, lora=None, **options):
@@ -179,7 +177,7 @@ def test_a_prompt_that_does_not_fit_fails_alone():
 def test_an_engine_that_breaks_off_is_told(monkeypatch):
     respondent, llm, _ = made()
     monkeypatch.setattr(llm, "generate", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("CUDA error: device lost\nmore")))
-    with pytest.raises(RunFailedError, match=r"RuntimeError: CUDA error: device lost\)\. What was answered before is kept"):
+    with pytest.raises(RunFailedError, match=r"RuntimeError: CUDA error: device lost\)\. Earlier answers are kept"):
         by_prompt(respondent, PROMPTS)
 
 
@@ -220,11 +218,11 @@ def test_an_estimate_counts_what_the_requests_hold():
 @pytest.mark.parametrize("word", ["vllm:", "hf:ORG/NAME", "vllm:ORG/NAME+"])
 def test_a_word_that_names_no_model_is_refused(word):
     with pytest.raises(UsageError, match=r"vllm:ORG/NAME\[@REVISION\]"):
-        parse_word(word)
+        parse_vllm_spec(word)
 
 
 def test_a_word_is_taken_apart(tmp_path):
-    spec = parse_word(f"vllm:org/name@v2+{tmp_path}")
+    spec = parse_vllm_spec(f"vllm:org/name@v2+{tmp_path}")
     assert (spec.kind, spec.place, spec.revision, spec.adapter) == ("vllm", "org/name", "v2", tmp_path)
 
 
@@ -238,9 +236,9 @@ def adapter(folder, **config):
 
 def test_an_adapter_of_another_base_is_refused_before_vllm_starts(tmp_path):
     good = adapter(tmp_path / "good")
-    assert check_adapter("m", parse_word(f"vllm:org/base+{good}")) == 8
-    assert check_adapter("m", parse_word(f"vllm:org/base+{adapter(tmp_path / 'wide', r=12)}")) == 16
-    assert check_adapter("m", parse_word(f"vllm:org/base+{adapter(tmp_path / 'some', rank_pattern={'q_proj': 40})}")) == 64
+    assert check_adapter("m", parse_vllm_spec(f"vllm:org/base+{good}")) == 8
+    assert check_adapter("m", parse_vllm_spec(f"vllm:org/base+{adapter(tmp_path / 'wide', r=12)}")) == 16
+    assert check_adapter("m", parse_vllm_spec(f"vllm:org/base+{adapter(tmp_path / 'some', rank_pattern={'q_proj': 40})}")) == 64
     for bad, message in (
         (adapter(tmp_path / "other", base_model_name_or_path="org/else"), "made for org/else, not for org/base"),
         (adapter(tmp_path / "kind", peft_type="PREFIX_TUNING"), "PREFIX_TUNING"),
@@ -248,7 +246,7 @@ def test_an_adapter_of_another_base_is_refused_before_vllm_starts(tmp_path):
         (tmp_path, "not an adapter"),
     ):
         with pytest.raises(InputDataError, match=message):
-            check_adapter("m", parse_word(f"vllm:org/base+{bad}"))
+            check_adapter("m", parse_vllm_spec(f"vllm:org/base+{bad}"))
 
 
 def test_without_vllm_the_extra_is_named(monkeypatch):
@@ -327,7 +325,7 @@ def test_the_engine_is_made_with_prefix_cache_raw_log_probabilities_and_no_repor
 def test_settings_and_models_that_do_not_exist_are_refused(installed):
     with pytest.raises(UsageError, match=r"a key stands among the settings \(hf_token\)"):
         load_vllm("vllm:org/name", engine={"hf_token": "hf_0123456789"})
-    with pytest.raises(UsageError, match="'enable_prefix_caching' is made by valuestrata"):
+    with pytest.raises(UsageError, match="valuestrata sets the engine's 'enable_prefix_caching' itself"):
         load_vllm("vllm:org/base", engine={"enable_prefix_caching": False})
     with pytest.raises(UsageError, match="unexpected keyword argument 'nonsense'"):
         load_vllm("vllm:org/base", engine={"nonsense": 1})

@@ -12,13 +12,14 @@ from tests.tuning.planted import quick, word_tokenizer
 torch = pytest.importorskip("torch", reason="needs the extra `local`")
 pytest.importorskip("transformers", reason="needs the extra `local`")
 
+from valuestrata.respondents.local.attention import attention_inputs, segment_bounds, visible_keys  # noqa: E402
 from valuestrata.respondents.local.load import Loaded  # noqa: E402
 from valuestrata.respondents.local.respondent import LocalRespondent  # noqa: E402
 from valuestrata.tuning.data.encode import Encoder  # noqa: E402
 from valuestrata.tuning.data.examples import tuning_data  # noqa: E402
 from valuestrata.tuning.train import objectives  # noqa: E402
-from valuestrata.tuning.train.attention import attending, best_sight  # noqa: E402
-from valuestrata.tuning.train.batch import ANSWER, END, PREFILL, seen_by, segments  # noqa: E402
+from valuestrata.tuning.train.batch import ANSWER, END, PREFILL  # noqa: E402
+from valuestrata.tuning.train.layout import attention_of, best_layout  # noqa: E402
 from valuestrata.tuning.train.readout import read_out  # noqa: E402
 from valuestrata.tuning.train.step import Collator  # noqa: E402
 
@@ -27,15 +28,15 @@ pytestmark = [
     pytest.mark.usefixtures("one_thread"),
 ]
 
-SIGHTS = ("segments", "mask", "rows")
+LAYOUTS = ("segments", "mask", "rows")
 
 
-def batch_of(people, template, tokenizer, sight, *, target="option", numbers=range(0, 38, 5), every=True, **changes):
+def batch_of(people, template, tokenizer, layout, *, target="option", numbers=range(0, 38, 5), every=True, **changes):
     recipe = quick("modal", template, target=target, **changes)
     data = tuning_data(people, recipe)
     encoder = Encoder(tokenizer, "tiny", target)
     encoded = {number: encoder.encode(data.train[number]) for number in numbers}
-    return data.train, encoded, Collator(data.train, encoded, recipe, rows=sight == "rows")(list(numbers), every_option=every)
+    return data.train, encoded, Collator(data.train, encoded, recipe, rows=layout == "rows")(list(numbers), every_option=every)
 
 
 @pytest.fixture(params=["no merges", "ten", "border"])
@@ -51,12 +52,12 @@ def with_text(tokenizer):
     return tokenizer
 
 
-@pytest.mark.parametrize("sight", SIGHTS)
-def test_options_have_the_probabilities_that_the_readout_gives(people, template, tokenizer, sight):
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_options_have_the_probabilities_that_the_readout_gives(people, template, tokenizer, layout):
     model = tiny.tiny_model(with_text(tokenizer))
-    examples, _, batch = batch_of(people, template, tokenizer, sight, orders="reversed")
-    with torch.no_grad(), attending(model, sight):
-        out = read_out(model, batch, sight)
+    examples, _, batch = batch_of(people, template, tokenizer, layout, orders="reversed")
+    with torch.no_grad(), attention_of(model, layout):
+        out = read_out(model, batch, layout)
     respondent = LocalRespondent("hf:tiny", Loaded(model, tokenizer, {"model": "tiny"}))
     prompts = [examples[number].prompt for number in batch["example"].tolist()]
     answers = {answer.prompt.pair_id: answer for answer in respondent.answer(prompts)}
@@ -74,13 +75,13 @@ def alone(model, ids):
 
 
 @pytest.mark.parametrize("target", ["turn", "option"])
-@pytest.mark.parametrize("sight", SIGHTS)
-def test_target_tokens_and_gradients_are_those_of_each_example_alone(people, template, sight, target):
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_target_tokens_and_gradients_are_those_of_each_example_alone(people, template, layout, target):
     tokenizer = word_tokenizer()
     model = tiny.tiny_model(tokenizer)
-    examples, encoded, batch = batch_of(people, template, tokenizer, sight, target=target, every=False)
-    with attending(model, sight):
-        out = read_out(model, batch, sight)
+    examples, encoded, batch = batch_of(people, template, tokenizer, layout, target=target, every=False)
+    with attention_of(model, layout):
+        out = read_out(model, batch, layout)
         out.token_loss.sum().backward()
     found = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
     model.zero_grad()
@@ -141,25 +142,25 @@ def test_only_what_an_objective_reads_is_laid_out(people, template):
     assert sizes["modal"][0] < sizes["dpo"][0] < sizes["distribution"][0]
 
 
-def test_segments_cover_the_tree_and_see_what_their_rows_see(people, template):
+def test_segments_cover_a_tree_and_compute_few_products(people, template):
     _, _, batch = batch_of(people, template, word_tokenizer(), "segments")
-    parents = batch["parents"].numpy()
-    seen = seen_by(parents)
-    cut = segments(parents)
-    assert [begin for begin, *_ in cut] == [0, *(end for _, end, *_ in cut[:-1])]
-    assert cut[-1][1] == len(parents)
-    for begin, end, keys, rows in cut:
-        whole = seen[begin:end].copy()
-        whole[:, keys] &= ~rows
+    parents = batch["parents"].tolist()
+    visible = visible_keys(parents)
+    for node, parent in enumerate(parents):
+        assert visible[node].sum() == (1 if parent < 0 else visible[parent].sum() + 1)
+    bounds = segment_bounds(parents, shortest=24, longest=192)
+    segments = attention_inputs(visible, bounds, torch.float32, "cpu")["tree_segments"]
+    assert [segment.begin for segment in segments] == [0, *(segment.end for segment in segments[:-1])]
+    assert segments[-1].end == len(parents)
+    for segment in segments:
+        whole = visible[segment.begin : segment.end].copy()
+        whole[:, segment.keys] &= segment.mask.numpy() != 0
         assert not whole.any()
-        assert rows.any(axis=0).all()
-    assert sum(rows.size for *_, rows in cut) < 0.6 * len(parents) ** 2
-    for node, parent in enumerate(parents.tolist()):
-        assert seen[node].sum() == (1 if parent < 0 else seen[parent].sum() + 1)
+    assert sum(segment.mask.numel() for segment in segments) < 0.6 * len(parents) ** 2
 
 
 @pytest.mark.parametrize(
-    ("kind", "settings", "longest", "sight"),
+    ("kind", "settings", "longest", "layout"),
     [
         ("llama", {}, 500, "segments"),
         ("llama", {"attn_implementation": "eager"}, 500, "mask"),
@@ -170,10 +171,10 @@ def test_segments_cover_the_tree_and_see_what_their_rows_see(people, template):
         ("mamba", {}, 500, "rows"),
     ],
 )
-def test_a_model_is_packed_only_where_that_is_right(kind, settings, longest, sight):
+def test_a_model_is_packed_only_where_that_is_right(kind, settings, longest, layout):
     tokenizer = tiny.tiny_tokenizer()
     model = tiny.tiny_model(tokenizer, kind, **settings)
-    assert best_sight(model, longest) == sight
+    assert best_layout(model, longest) == layout
     assert not model.training
 
 

@@ -67,7 +67,7 @@ def _spec(word: str) -> Spec | None:
     model = parse_control(word).model if word.startswith("control:") else word
     kind = model.partition(":")[0]
     if kind == "vllm":
-        from valuestrata.respondents.vllm.engine import parse_word
+        from valuestrata.respondents.vllm.engine import parse_vllm_spec
 
-        return parse_word(model)
+        return parse_vllm_spec(model)
     return parse_spec(model) if kind in ("hf", "gguf") or model.partition("+")[0] == "embedded" else None

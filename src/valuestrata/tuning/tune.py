@@ -27,9 +27,9 @@ from valuestrata.tuning.data.examples import TuningData, tuning_data
 from valuestrata.tuning.loss_curve import CURVE, curve_of, write_curve
 from valuestrata.tuning.recipe import Recipe, load_recipe
 from valuestrata.tuning.record import LIBRARIES, training_record
-from valuestrata.tuning.train.attention import attending, best_sight
 from valuestrata.tuning.train.checkpoints import COMPLETE, last_checkpoint, remove_incomplete
 from valuestrata.tuning.train.dequantize import plain_model
+from valuestrata.tuning.train.layout import attention_of, best_layout
 from valuestrata.tuning.train.processes import is_main, load_device, processes, trains_on_cpu
 from valuestrata.tuning.train.sampler import sequence, updates_of
 from valuestrata.tuning.train.step import EncodedExamples
@@ -198,9 +198,9 @@ def _trained(
     settings.eval_on_start = bool(data.validation) and checkpoint is None
     use_one_gpu(settings)
     longest = max(len(one.written(place)) for one in examples.encoded.values() for place in range(len(one.options)))
-    layout = best_sight(base, longest, processor=settings.device.type == "cpu")
+    layout = best_layout(base, longest, on_cpu=settings.device.type == "cpu")
     sizes = Counter(example.group for example in data.train)
-    with progress("tuning", updates) as advance, attending(base, layout):
+    with progress("tuning", updates) as advance, attention_of(base, layout):
         context = TrainingContext(
             recipe=recipe,
             examples=examples,

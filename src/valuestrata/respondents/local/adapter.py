@@ -1,4 +1,4 @@
-"""Adapters: whether one was made for the model at hand, and merging it into the weights."""
+"""LoRA adapters: checking that one fits a model, and merging it into the weights."""
 
 from __future__ import annotations
 
@@ -8,87 +8,107 @@ from pathlib import Path
 from typing import Any
 
 from valuestrata.errors import InputDataError
-from valuestrata.files import read_json
+from valuestrata.files import canonical_hash, read_json, sha256_of
+from valuestrata.respondents.local.memory import describe_error
 
+CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 
-# What stands before a module's name in an adapter's file, and inside it where a whole layer is kept.
+# Prefix of module names in an adapter's file, and infixes where a whole layer is saved.
 _PREFIX = "base_model.model."
-_INSIDE = (".base_layer", ".modules_to_save")
+_INFIXES = (".base_layer", ".modules_to_save")
+
+
+def adapter_config(adapter: Path) -> Mapping[str, Any]:
+    """Return the settings in an adapter's folder; InputDataError if it has none."""
+    if not (adapter / CONFIG).is_file():
+        raise InputDataError(f"{adapter}: not an adapter (a folder with {CONFIG}).")
+    return read_json(adapter / CONFIG)
 
 
 def read_adapter(adapter: Path) -> Mapping[str, Any]:
-    """Return the settings of an adapter.
+    """Return the settings of an adapter that transformers can load.
 
     Raises:
-        InputDataError: the folder holds no adapter, or none whose weights are read here.
+        InputDataError: the folder is not a LoRA adapter, or has no weights in safetensors format.
     """
-    if not (adapter / "adapter_config.json").is_file():
-        raise InputDataError(f"{adapter}: not an adapter (a folder with adapter_config.json).")
-    config: Mapping[str, Any] = read_json(adapter / "adapter_config.json")
+    config = adapter_config(adapter)
     if config.get("peft_type") not in (None, "LORA"):
-        raise InputDataError(f"{adapter}: an adapter of the kind {config['peft_type']!r}; LoRA adapters are taken.")
+        raise InputDataError(f"{adapter}: the adapter is of type {config['peft_type']!r}; only LoRA adapters are supported.")
     if not (adapter / WEIGHTS).is_file():
-        raise InputDataError(f"{adapter}: the adapter has no {WEIGHTS}; save it again from peft, which writes that file by default.")
+        raise InputDataError(f"{adapter}: the adapter has no {WEIGHTS}; save it again with peft, which writes that file by default.")
     return config
 
 
+def adapter_identity(adapter: Path | None) -> dict[str, Any]:
+    """Return what identifies an adapter: `adapter_hash` (None without one) and, if it says so, what it was `taught_on`."""
+    if adapter is None:
+        return {"adapter_hash": None}
+    files = sorted(file for file in adapter.iterdir() if file.name.startswith("adapter_"))
+    identity: dict[str, Any] = {"adapter_hash": canonical_hash({file.name: sha256_of(file) for file in files})}
+    training = adapter / "training.json"
+    request = read_json(training).get("request") if training.is_file() else None
+    if isinstance(request, dict):
+        identity["taught_on"] = {key: request.get(key) for key in ("dataset", "split", "fold", "control")}
+    return identity
+
+
 def check_base(adapter: Path, config: Mapping[str, Any], hub_name: str | None, names: Iterable[str]) -> None:
-    """Refuse an adapter made for another model on the hub; say it where only a path or a file name differs.
+    """Check that an adapter was made for a model; warn if only a path or file name differs.
 
     Args:
         adapter: its folder. config: its settings.
-        hub_name: ORG/NAME of the model at hand, None for a folder or file, whose names prove nothing.
-        names: what the model at hand may be called: its folder, its file.
+        hub_name: ORG/NAME of the model on the hub; None for a folder or file, whose names prove nothing.
+        names: other names of the model: its folder, its file.
 
     Raises:
-        InputDataError: both names are of the hub and differ.
+        InputDataError: both are on the hub and differ.
     """
     base = str(config.get("base_model_name_or_path") or "")
     if not base or base == hub_name:
         return
-    called, known = _last(base), {_last(name) for name in names}
-    # A GGUF file is called as its model, with the kind of its numbers behind.
-    if any(name == called or name.startswith(f"{called}.") for name in known):
+    wanted, known = _last(base), {_last(name) for name in names}
+    # The name of a GGUF file is that of its model, followed by its number type.
+    if any(name == wanted or name.startswith(f"{wanted}.") for name in known):
         return
     if hub_name is not None and not Path(base).expanduser().is_dir() and not base.startswith((".", "/", "~")):
         raise InputDataError(f"{adapter}: the adapter was made for {base}, not for {hub_name}; name that model before the +.")
     warnings.warn(
-        f"{adapter}: the adapter names {base} as its model, not {' or '.join(sorted(known))}; it is taken if its weights fit.",
+        f"{adapter}: the adapter was made for {base}, not for {' or '.join(sorted(known))}; it is used if its weights fit.",
         stacklevel=2,
     )
 
 
 def merged(model: Any, adapter: Path, config: Mapping[str, Any]) -> Any:
-    """Return a model with an adapter merged into its weights: exact for LoRA, and no slower to run than the model alone.
+    """Return a model with an adapter merged into its weights; for LoRA this is exact and costs no speed.
 
     Raises:
-        InputDataError: the adapter's weights are not for a model of these modules and shapes.
+        InputDataError: the adapter's weights do not fit the model's modules and shapes.
     """
     from peft import PeftModel, get_peft_model_state_dict  # pyright: ignore[reportMissingImports]
 
     base = config.get("base_model_name_or_path")
     shapes = _shapes(adapter)
     for key, shape in shapes.items():
-        if problem := _misfit(model, key, shape):
-            raise _foreign(adapter, base, problem)
+        if problem := _mismatch(model, key, shape):
+            raise _unfit(adapter, base, problem)
     try:
         with warnings.catch_warnings():
-            # It warns of missing weights, which are refused below.
+            # It warns of missing weights, which are reported below.
             warnings.simplefilter("ignore")
             tuned: Any = PeftModel.from_pretrained(model, str(adapter))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-        raise _foreign(adapter, base, f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:200]}") from error
-    # Embeddings are left out, for to decide whether they belong to it, peft would look for the base model on the hub.
-    there = {key for key in get_peft_model_state_dict(tuned, save_embedding_layers=False) if "lora_" in key}
-    if missing := sorted(there - shapes.keys()):
-        raise _foreign(adapter, base, f"it has nothing for {_module(missing[0])} and {len(missing) - 1} more of its layers")
+        raise _unfit(adapter, base, describe_error(error)) from error
+    # Without embeddings, because peft would look for the base model on the hub to decide whether to include them.
+    expected = {key for key in get_peft_model_state_dict(tuned, save_embedding_layers=False) if "lora_" in key}
+    if missing := sorted(expected - shapes.keys()):
+        raise _unfit(adapter, base, f"it has no weights for {_module(missing[0])} and {len(missing) - 1} more layers")
     return tuned.merge_and_unload()
 
 
-def _foreign(adapter: Path, base: Any, why: str) -> InputDataError:
+def _unfit(adapter: Path, base: Any, why: str) -> InputDataError:
     made = f" (made for {base})" if base else ""
-    return InputDataError(f"{adapter}: the adapter{made} does not fit this model: {why}. Name the model that it was made for before the +.")
+    return InputDataError(f"{adapter}: the adapter{made} does not fit this model: {why}. Name the model it was made for before the +.")
 
 
 def _shapes(adapter: Path) -> dict[str, Sequence[int]]:
@@ -102,8 +122,8 @@ def _shapes(adapter: Path) -> dict[str, Sequence[int]]:
         raise InputDataError(f"{adapter / WEIGHTS}: cannot be read ({error}); save the adapter again.") from error
 
 
-def _misfit(model: Any, key: str, shape: Sequence[int]) -> str | None:
-    """Say why a tensor of an adapter cannot belong to a model; None if it may."""
+def _mismatch(model: Any, key: str, shape: Sequence[int]) -> str | None:
+    """Return why a tensor of an adapter does not fit a model, or None."""
     name = _module(key)
     part = key.removeprefix(_PREFIX).removeprefix(name)
     try:
@@ -114,18 +134,18 @@ def _misfit(model: Any, key: str, shape: Sequence[int]) -> str | None:
     if weight is None or len(weight.shape) != 2 or len(shape) != 2:
         return None
     rows, columns = weight.shape if type(module).__name__ != "Conv1D" else weight.shape[::-1]
-    # What a factor must share with the weight that it is added to, by PEFT's names of the two factors.
+    # Which dimension a factor shares with the weight it is added to, by PEFT's names of the factors.
     at, size = {".lora_A": (1, columns), ".lora_B": (0, rows), ".lora_embedding_A": (1, rows), ".lora_embedding_B": (0, columns)}.get(
         part.removesuffix(".weight"), (0, rows)
     )
-    return None if shape[at] == size else f"its {name} is {shape[at]} wide where the model's is {size}"
+    return None if shape[at] == size else f"its {name} has size {shape[at]} where the model's has {size}"
 
 
 def _module(key: str) -> str:
     """Return the module of the base model that a tensor of an adapter belongs to."""
     name = key.removeprefix(_PREFIX).partition(".lora_")[0]
-    for inside in _INSIDE:
-        name = name.replace(inside, "")
+    for infix in _INFIXES:
+        name = name.replace(infix, "")
     return name.removesuffix(".weight").removesuffix(".bias")
 
 

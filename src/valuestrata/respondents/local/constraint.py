@@ -1,4 +1,4 @@
-"""What may be written where text is constrained to the options: a walk along their token forms."""
+"""Text constrained to the options: which tokens may come next."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from valuestrata.respondents.local.tree import Ids
 
 
 class Allowed:
-    """The forms that may still be written, each with the option it stands for; each ends with the end of turn."""
+    """The forms that can still be written, each with its option; every form ends with the end of the turn."""
 
     def __init__(self, forms: Mapping[Ids, str], written: int = 0) -> None:
         self._forms = forms
@@ -16,7 +16,7 @@ class Allowed:
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest form, its end of turn among them."""
+        """Tokens of the longest form, including the end of the turn."""
         return max(map(len, self._forms))
 
     def tokens(self) -> list[int]:
@@ -30,6 +30,6 @@ class Allowed:
 
     @property
     def option(self) -> str:
-        """The option that was written, once nothing more may come."""
+        """The option that was written, once it is complete."""
         (option,) = set(self._forms.values())
         return option

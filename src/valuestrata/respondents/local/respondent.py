@@ -1,63 +1,71 @@
-"""A language model on this machine, through transformers: `hf:ORG/NAME`, `gguf:FILE`, `embedded`.
+"""A local language model, through transformers: `hf:ORG/NAME`, `gguf:FILE`, `embedded`.
 
-Readouts, which are part of the measurement and never exchanged for one another:
+Elicitations measure different things and are never substituted for one another:
 
-- `logprob`: the assistant's turn begins with the prefill (`Answer:`); an option's probability is that of its whole
+- `logprob`: the assistant's turn begins with the prefill (`Answer:`). The probability of an option is that of its whole
   string and the end of the turn, summed over the forms ` N` and `N`. `option_mass` is the sum over all options.
-- `first-token`: the probability of the first token of an option's forms. Options whose forms begin alike (`1` and `10`
-  where `10` is two tokens, or all options where ` N` begins with a token of its own for the blank) share that part of
-  it; `option_mass` counts every first token once.
-- `text`: what the model writes without a prefill, up to the end of its turn; with `constrain`, nothing but one of the
-  forms ` N` and `N` and the end of the turn, each token the likeliest (or drawn) among those that lead to one.
-- `stated-distribution`, `reasoned`, `open`: written as `text` is, never constrained.
+- `first-token`: the probability of the first token of an option's forms. Options whose forms begin with the same token
+  (`1` and `10` if `10` is two tokens; all options if the blank of ` N` is a token) share its probability; `option_mass`
+  counts every first token once.
+- `text`: free text without a prefill, up to the end of the turn. With `constrain`, only the forms ` N` and `N` and the end
+  of the turn are possible; each token is the most likely (or drawn) among those that lead to a form.
+- `stated-distribution`, `reasoned`, `open`: free text, never constrained.
 
-A prompt's `latency` is its share of the time that its batches took, so that latencies add up to the time of the run.
+The latency of a prompt is its share of the time of its batch, so latencies add up to the time of the run.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from valuestrata.respondents.base import OPEN_TOKENS, Answer, CostEstimate, Elicitation, Prompt
 from valuestrata.respondents.local.chat import Chat
 from valuestrata.respondents.local.generate import Writer
 from valuestrata.respondents.local.load import Loaded, load_model
-from valuestrata.respondents.local.runner import PlainRunner, Runner, TreeRunner, fit_of, window_of
+from valuestrata.respondents.local.runner import PlainRunner, Runner, TreeRunner, choose_runner
 from valuestrata.respondents.local.score import Scorer
 
-# Prompts planned together. Sharing is lost only where a window ends; memory is bounded by it.
+# Prompts planned together. This bounds memory; prefixes are not shared between windows.
 _WINDOW = 8192
 
-# On a processor, larger slices make matrix products no faster.
+# On a CPU, larger slices do not make matrix products faster.
 _CPU_SLICE = 1024
 
-_SCORED: frozenset[Elicitation] = frozenset({"logprob", "first-token"})
+# Elicitations that are scored; all others are written.
+SCORED: frozenset[Elicitation] = frozenset({"logprob", "first-token"})
 
-# Keys and values kept while text is written may take a quarter of what the weights take, or this many bytes: many rows write
-# at little more cost than few, for a step reads all weights once. They are those of this many passes at most; fewer where one
-# mask lets every prompt of a pass look over all that is kept.
+# Memory for the keys and values of texts being written: a quarter of the weights, but at least this many bytes. Many rows
+# cost little more than few, because a step reads all weights once. At most this many passes; fewer under one mask, where
+# every prompt of a pass is compared with everything in the cache.
 _HELD_BYTES = 1 << 30
 _HELD_PASSES = 8
 _HELD_PASSES_MASKED = 2
 
-# Tokens written at most, where the user sets none.
-_NEW_TOKENS: Mapping[Elicitation, int] = {"text": 32, "reasoned": 512, "stated-distribution": 256, "open": OPEN_TOKENS}
+# Default maximum number of tokens written.
+NEW_TOKENS: Mapping[Elicitation, int] = {"text": 32, "reasoned": 512, "stated-distribution": 256, "open": OPEN_TOKENS}
 
 
-class TokenCount(NamedTuple):
-    """What asking takes of a model, in tokens.
+@dataclass(frozen=True)
+class TokenCount:
+    """What asking some prompts takes, in tokens.
 
     Attributes:
-        prompts: tokens of all prompts, each counted in full.
-        computed: tokens that go through the model before anything is written, shared beginnings once.
-        written: the most that may be written.
+        prompts: tokens of all prompts, without sharing.
+        computed: tokens that pass through the model before anything is written, shared prefixes once.
+        written: maximum number of tokens written.
     """
 
-    prompts: int
-    computed: int
-    written: int
+    prompts: int = 0
+    computed: int = 0
+    written: int = 0
+
+    def __add__(self, other: TokenCount) -> TokenCount:
+        return TokenCount(
+            prompts=self.prompts + other.prompts, computed=self.computed + other.computed, written=self.written + other.written
+        )
 
 
 class LocalRespondent:
@@ -74,6 +82,8 @@ class LocalRespondent:
         seed: int = 0,
         temperature: float = 0.0,
     ) -> None:
+        from valuestrata.respondents.local.transformers_internals import attention_window
+
         self._name = name
         self._loaded = loaded
         self._chat = Chat(loaded.tokenizer, name)
@@ -82,24 +92,23 @@ class LocalRespondent:
         self._seed = seed
         self._temperature = temperature
         self._batch_tokens = max(1, batch_tokens)
-        self._window = window_of(loaded.model.config)
-        self._fit = fit_of(loaded.model)
+        self._attention_window = attention_window(loaded.model.config)
+        self._choice = choose_runner(loaded.model)
         self._stops = _end_tokens(loaded, self._chat.end)
         self.prompt_tokens = 0
         self.forwarded_tokens = 0
 
     @property
     def name(self) -> str:
-        """The model as the user wrote it."""
+        """The model specification as the user wrote it."""
         return self._name
 
     def identity(self) -> Mapping[str, Any]:
-        """Return what makes this model's answers what they are: files by their hashes, number type, device, decoding, versions."""
-        decoding = {"max_new_tokens": self._max_new_tokens, "temperature": self._temperature, "seed": self._seed}
-        return {**self._loaded.identity, "decoding": decoding | ({"constrain": True} if self._constrain else {})}
+        """Return everything that determines the answers: file hashes, number type, device, decoding, versions."""
+        return {**self._loaded.identity, "decoding": decoding_of(self._max_new_tokens, self._temperature, self._seed, self._constrain)}
 
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[Answer]:
-        """Yield one Answer for each prompt as batches finish, in the order of the prompts' shared beginnings."""
+        """Yield one Answer for each prompt as batches finish, in the order of the prompts' shared prefixes."""
         import torch
 
         for scored, written in _windows(prompts):
@@ -108,7 +117,7 @@ class LocalRespondent:
                     continue
                 iterator = answers(asked)
                 while True:
-                    # Around each step and not around the loop: the mode must not leak into the caller between two answers.
+                    # Around each step and not around the loop, so the mode does not apply to the caller between answers.
                     with torch.inference_mode():
                         answer = next(iterator, None)
                     if answer is None:
@@ -116,58 +125,57 @@ class LocalRespondent:
                     yield answer
 
     def count_tokens(self, prompts: Sequence[Prompt]) -> TokenCount:
-        """Return how many tokens asking `prompts` takes if memory suffices; nothing goes through the model."""
-        total = TokenCount(0, 0, 0)
+        """Return how many tokens asking `prompts` takes if memory suffices, without running the model."""
+        total = TokenCount()
         for scored, written in _windows(prompts):
             if scored:
                 scorer = Scorer(self._chat, scored)
-                cost = scorer.cost(self._runner(scorer.longest))
-                total = TokenCount(total.prompts + scorer.prompt_tokens, total.computed + cost, total.written)
+                total += TokenCount(scorer.prompt_tokens, scorer.cost(self._runner(scorer.longest)))
             if written:
                 writer = self._writer(written)
                 cost = writer.cost(self._runner(writer.longest), self._held())
-                total = TokenCount(total.prompts + writer.prompt_tokens, total.computed + cost, total.written + writer.most_written)
+                total += TokenCount(writer.prompt_tokens, cost, writer.most_written)
         return total
 
     def estimate(self, prompts: Sequence[Prompt]) -> CostEstimate:
-        """Return what asking `prompts` takes; nothing goes through the model and nothing is paid."""
+        """Return the expected cost of `prompts`, without running the model."""
         count = self.count_tokens(prompts)
         return CostEstimate(len(prompts), count.prompts, count.computed, count.written, 0.0, "the model's own tokenizer")
 
     @property
     def context(self) -> int | None:
-        """Positions that the model was made for; None where its settings do not say."""
+        """Number of positions of the model; None if its settings do not say."""
         most = getattr(self._loaded.model.config.get_text_config(), "max_position_embeddings", None)
         return int(most) if most else None
 
     def length_of(self, prompt: Prompt) -> int:
-        """Return the tokens of a prompt and the most that may be written to it."""
-        if prompt.elicitation in _SCORED:
-            question = self._chat.question(prompt)
-            return question.stem + max(len(form) for forms in question.forms for form in forms)
-        return len(self._chat.written(prompt)) + (self._max_new_tokens or _NEW_TOKENS[prompt.elicitation])
+        """Return the tokens of a prompt plus the maximum of its completion."""
+        if prompt.elicitation in SCORED:
+            tokenized = self._chat.tokenize_options(prompt)
+            return len(tokenized.stem) + max(len(form) for forms in tokenized.forms for form in forms)
+        return len(self._chat.tokenize(prompt)) + (self._max_new_tokens or NEW_TOKENS[prompt.elicitation])
 
     def _runner(self, longest: int) -> Runner:
-        if self._fit.shares and (self._window is None or longest < self._window):
-            return TreeRunner(self._loaded.model, by_segments=self._fit.by_segments)
+        if self._choice.uses_tree and (self._attention_window is None or longest < self._attention_window):
+            return TreeRunner(self._loaded.model, by_segments=self._choice.by_segments)
         return PlainRunner(self._loaded.model)
 
     def _slice(self) -> int:
         return min(self._batch_tokens, _CPU_SLICE) if self._loaded.model.device.type == "cpu" else self._batch_tokens
 
     def _held(self) -> int:
-        most = (_HELD_PASSES if self._fit.by_segments else _HELD_PASSES_MASKED) * self._batch_tokens
-        if not self._fit.bytes_a_token:
+        most = (_HELD_PASSES if self._choice.by_segments else _HELD_PASSES_MASKED) * self._batch_tokens
+        if not self._choice.bytes_per_token:
             return most
         weights = sum(weight.nbytes for weight in self._loaded.model.parameters())
-        return max(1, min(most, max(_HELD_BYTES, weights // 4) // self._fit.bytes_a_token))
+        return max(1, min(most, max(_HELD_BYTES, weights // 4) // self._choice.bytes_per_token))
 
     def _writer(self, prompts: Sequence[Prompt]) -> Writer:
         return Writer(
             self._chat,
             prompts,
             self._stops,
-            most=lambda prompt: _NEW_TOKENS[prompt.elicitation] if self._max_new_tokens is None else self._max_new_tokens,
+            limit=lambda prompt: NEW_TOKENS[prompt.elicitation] if self._max_new_tokens is None else self._max_new_tokens,
             constrain=self._constrain,
             temperature=self._temperature,
             seed=self._seed,
@@ -194,55 +202,46 @@ class LocalRespondent:
             yield answer
 
 
-def load_local(
-    spec: str,
-    *,
-    device: str | None = None,
-    dtype: str | None = None,
-    batch_tokens: int = 4096,
-    max_new_tokens: int | None = None,
-    constrain: bool = False,
-    seed: int = 0,
-    temperature: float = 0.0,
-) -> LocalRespondent:
-    """Load a model of this machine.
+def load_local(spec: str, *, device: str | None = None, dtype: str | None = None, **settings: Any) -> LocalRespondent:
+    """Load a local model.
 
     Args:
         spec: `hf:ORG/NAME[@REVISION]`, `hf:FOLDER`, `gguf:FILE` or `embedded`, each with `+ADAPTER` (a folder).
-        device: `cuda`, `mps` or `cpu`; the first of them that the machine has by default.
-        dtype: number type; bfloat16 on CUDA and float32 elsewhere by default.
-        batch_tokens: tokens in one pass at most; fewer for the rest of a call when memory runs out.
-        max_new_tokens: tokens written at most; None: 32 of text, 256 of a stated distribution, 512 of reasoning, 400 of an open answer.
-        constrain: let `text` be nothing but one of the options.
-        seed, temperature: how text is written; temperature 0 takes the likeliest token.
+        device: `cuda`, `mps` or `cpu`; by default the first that is available.
+        dtype: number type; by default bfloat16 on CUDA and float32 elsewhere.
+        settings: of `LocalRespondent`. `batch_tokens`: maximum number of tokens per pass (fewer once memory is exhausted).
+            `max_new_tokens`: maximum number of tokens written (None: 32 for text, 256 for a stated distribution, 512 for
+            reasoning, 400 for an open answer). `constrain`: restrict `text` to the options. `seed`, `temperature`: of
+            sampling; temperature 0 takes the most likely token.
 
     Raises:
         MissingExtraError: a library is not installed.
-        InputDataError: the model or adapter is absent or broken, or the adapter was made for another model.
-        UsageError: a spec, device or number type that does not exist.
+        InputDataError: the model or adapter is missing or broken, or the adapter was made for another model.
+        UsageError: the specification, device or number type is invalid.
     """
-    loaded = load_model(spec, device=device, dtype=dtype)
-    return LocalRespondent(
-        spec,
-        loaded,
-        batch_tokens=batch_tokens,
-        max_new_tokens=max_new_tokens,
-        constrain=constrain,
-        seed=seed,
-        temperature=temperature,
-    )
+    return LocalRespondent(spec, load_model(spec, device=device, dtype=dtype), **settings)
+
+
+def decoding_of(max_new_tokens: int | None, temperature: float, seed: int, constrain: bool) -> dict[str, Any]:
+    """Return the decoding settings as a run's identity records them; `constrain` only if it is on."""
+    decoding = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
+    return decoding | ({"constrain": True} if constrain else {})
 
 
 def _windows(prompts: Sequence[Prompt]) -> Iterator[tuple[list[Prompt], list[Prompt]]]:
-    """Yield prompts planned together: those that are scored, and those that are answered in words."""
+    """Yield prompts planned together: those that are scored, and those that are answered in free text."""
     for start in range(0, len(prompts), _WINDOW):
-        window = prompts[start : start + _WINDOW]
-        scored = [prompt for prompt in window if prompt.elicitation in _SCORED]
-        yield scored, [prompt for prompt in window if prompt.elicitation not in _SCORED]
+        yield split_by_elicitation(prompts[start : start + _WINDOW])
+
+
+def split_by_elicitation(prompts: Sequence[Prompt]) -> tuple[list[Prompt], list[Prompt]]:
+    """Return the prompts that are scored, and those that are answered in free text."""
+    scored = [prompt for prompt in prompts if prompt.elicitation in SCORED]
+    return scored, [prompt for prompt in prompts if prompt.elicitation not in SCORED]
 
 
 def _end_tokens(loaded: Loaded, end: int) -> frozenset[int]:
-    """Return the tokens that stop writing: the template's end of turn and whatever the model's own settings list."""
+    """Return the tokens that end the text: the template's end of turn and those in the model's own settings."""
     listed: Any = getattr(getattr(loaded.model, "generation_config", None), "eos_token_id", None)
     several: list[Any] = listed if isinstance(listed, list) else [listed]
     return frozenset(int(token) for token in (end, loaded.tokenizer.eos_token_id, *several) if token is not None)

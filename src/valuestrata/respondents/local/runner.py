@@ -1,162 +1,143 @@
-"""A token tree through a model: every distinct prefix once, slice by slice.
+"""Running a token tree through a model, slice by slice.
 
-A slice is one row of one forward pass: each token sees its ancestors only and stands at the position that its depth gives
-it. Between slices the cache is cut down to the path that the next one stands on. On a processor attention goes in
-segments (`_attend`), elsewhere a mask says who sees whom.
+A slice of nodes is one row of one forward pass. Each token attends to its ancestors, at the position given by its depth.
+Between slices the cache is reduced to the path that the next slice continues.
 """
 
 from __future__ import annotations
 
 import contextlib
-import inspect
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from valuestrata.respondents.local.attention import SHORTEST, Seen, attending, can_attend, segments_of
+from valuestrata.respondents.local.attention import (
+    SHORTEST,
+    Visible,
+    attention_inputs,
+    first_equal,
+    segment_attention,
+    segment_bounds,
+    supports_segments,
+    visible_keys,
+)
 from valuestrata.respondents.local.rows import Meter, PlainRows, Rows, TreeRows
-from valuestrata.respondents.local.tree import Ids, TokenTree
+from valuestrata.respondents.local.tree import TokenTree
 
-# Largest difference of logits, relative to their size, that rounding explains; a wrong mask or position gives far more.
-_ROUNDING = {"float32": 0.01, "bfloat16": 0.1, "float16": 0.05}
+# Largest difference of logits that rounding explains, relative to the largest logit; a wrong mask or position changes far more.
+_TOLERANCE = {"float32": 0.01, "bfloat16": 0.1, "float16": 0.05}
 
 
 class TreeRunner:
-    """Runs parts of a token tree through a causal model, keeping keys and values of what later parts stand on.
+    """Runs parts of a token tree through a causal model and caches the keys and values that later parts need.
 
     Attributes:
-        meter: how many tokens have gone through the model.
-        bytes_a_token: memory that keys and values of one token take; known after a `branch`.
+        meter: number of tokens that have passed through the model.
+        bytes_per_token: memory of the keys and values of one token; known after `branch`.
     """
 
     def __init__(self, model: Any, *, by_segments: bool = False, shortest: int = SHORTEST) -> None:
-        parameters = inspect.signature(model.forward).parameters
-        # transformers 5 renames the argument; the old name warns from 5.24 and goes in 5.40.
-        self._cache_argument = "cache" if "cache" in parameters else "past_key_values"
+        from valuestrata.respondents.local.transformers_internals import cache_argument
+
+        self._cache_argument = cache_argument(model)
         self._model = model
         self._by_segments = by_segments
         self._shortest = shortest
         self.meter = Meter()
-        self.bytes_a_token = 0
+        self.bytes_per_token = 0
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything cached, as after a failed pass or before another tree."""
-        from transformers import DynamicCache
+        """Empty the cache, as after a failed pass or before another tree."""
+        from valuestrata.respondents.local.transformers_internals import new_cache
 
-        # Without a config: layers with a sliding window would drop keys by their place in the row, not in the tree.
-        self._cache: Any = DynamicCache()
-        self._place: dict[int, int] = {}
-        self._seen: list[Seen] = []
+        self._cache: Any = new_cache()
+        self._position: dict[int, int] = {}
+        self._visible: list[Visible] = []
 
     def cost(self, tree: TokenTree, read: Sequence[int]) -> int:
-        """Return how many tokens go through the model to run all of `tree`."""
+        """Return how many tokens pass through the model to run all of `tree`."""
         return len(tree)
 
     def resume(self, tree: TokenTree, node: int) -> list[int]:
-        """Cut the cache down to the path that ends at `node`; return the nodes of it that are not cached."""
+        """Reduce the cache to the path that ends at `node` and return the nodes of the path that are not cached."""
+        from valuestrata.respondents.local.transformers_internals import keep_positions
+
         path = tree.path(node)
-        kept = [step for step in path if step in self._place]
-        if len(kept) < len(self._place):
-            self._keep(np.array([self._place[step] for step in kept], dtype=np.int64))
-            self._seen = [np.ones(place + 1, dtype=np.bool_) for place in range(len(kept))]
-            self._place = {step: place for place, step in enumerate(kept)}
-        return [step for step in path if step not in self._place]
-
-    def _keep(self, places: npt.NDArray[np.int64]) -> None:
-        import torch
-
-        for layer in self._cache.layers:
-            index = torch.as_tensor(places, device=layer.keys.device)
-            layer.keys = layer.keys.index_select(-2, index)
-            layer.values = layer.values.index_select(-2, index)
+        kept = [step for step in path if step in self._position]
+        if len(kept) < len(self._position):
+            keep_positions(self._cache, [self._position[step] for step in kept])
+            self._visible = [np.ones(position + 1, dtype=np.bool_) for position in range(len(kept))]
+            self._position = {step: position for position, step in enumerate(kept)}
+        return [step for step in path if step not in self._position]
 
     def logits(self, tree: TokenTree, nodes: Sequence[int], read: Sequence[int]) -> Any:
-        """Feed `nodes` (parents first, or already cached) and return the logits after each node of `read`, row by row.
+        """Run `nodes` (their parents come first or are cached) and return the logits after each node of `read`, row by row.
 
-        A failed pass leaves the cache half-extended: call `reset` before going on.
+        After a failed pass the cache is inconsistent: call `reset`.
         """
         import torch
 
-        device, start = self._model.device, len(self._seen)
-        seen, heads, place = self._sight(tree, nodes)
-        with attending(self._model.config) if self._by_segments else contextlib.nullcontext():
+        device, start = self._model.device, len(self._visible)
+        position = dict(self._position)
+        parents: list[int] = []
+        for row, node in enumerate(nodes):
+            parent = tree.parents[node]
+            parents.append(position[parent] if parent >= 0 else -1)
+            position[node] = start + row
+        visible = visible_keys(parents, self._visible)
+        bounds = segment_bounds(parents, start, self._shortest) if self._by_segments else None
+        with segment_attention(self._model) if self._by_segments else contextlib.nullcontext():
             output = self._model(
                 input_ids=torch.tensor([[tree.tokens[node] for node in nodes]], device=device),
                 position_ids=torch.tensor([[tree.depths[node] for node in nodes]], device=device),
-                logits_to_keep=torch.tensor([place[node] - start for node in read], device=device, dtype=torch.long),
+                logits_to_keep=torch.tensor([position[node] - start for node in read], device=device, dtype=torch.long),
                 use_cache=True,
-                **self._shown(seen, heads),
+                **attention_inputs(visible, bounds, self._model.dtype, device),
                 **{self._cache_argument: self._cache},
             )
-        self._place = place
-        self._seen.extend(seen[row, : start + row + 1] for row in range(len(nodes)))
+        self._position = position
+        self._visible.extend(visible[row, : start + row + 1] for row in range(len(nodes)))
         self.meter.forwarded += len(nodes)
         return output.logits[0]
 
-    def _sight(self, tree: TokenTree, nodes: Sequence[int]) -> tuple[Seen, list[int], dict[int, int]]:
-        """Return which places each of `nodes` sees, the rows that do not continue the row before, and every node's place."""
-        start = len(self._seen)
-        seen = np.zeros((len(nodes), start + len(nodes)), dtype=np.bool_)
-        heads: list[int] = []
-        place = dict(self._place)
-        for row, node in enumerate(nodes):
-            parent = tree.parents[node]
-            at = place[parent] if parent >= 0 else -1
-            if at >= 0:
-                known = self._seen[at] if at < start else seen[at - start]
-                seen[row, : len(known)] = known
-            if at != start + row - 1:
-                heads.append(row)
-            seen[row, start + row] = True
-            place[node] = start + row
-        return seen, heads, place
-
-    def _shown(self, seen: Seen, heads: Sequence[int]) -> dict[str, Any]:
-        import torch
-
-        dtype, device = self._model.dtype, self._model.device
-        if self._by_segments:
-            return {"tree_segments": segments_of(seen, heads, dtype, self._shortest)}
-        mask = torch.zeros(seen.shape, dtype=dtype, device=device)
-        mask.masked_fill_(torch.from_numpy(~seen).to(device), torch.finfo(dtype).min)
-        return {"attention_mask": mask[None, None]}
-
     def branch(self, tree: TokenTree, ends: Sequence[int]) -> Rows:
-        """Return the cached paths to `ends` as rows that each go on alone (an end named twice: two rows); the tree's cache is given up."""
-        paths = [[self._place[node] for node in tree.path(end)] for end in ends]
-        self.bytes_a_token = sum(layer.keys.nbytes + layer.values.nbytes for layer in self._cache.layers) // len(self._place)
+        """Return the cached paths to `ends` as rows (an end listed twice gives two rows); the tree's cache is emptied."""
+        from valuestrata.respondents.local.transformers_internals import cache_bytes
+
+        paths = [[self._position[node] for node in tree.path(end)] for end in ends]
+        self.bytes_per_token = cache_bytes(self._cache) // len(self._position)
         rows = TreeRows(self._model, self._cache_argument, self._cache, paths, self.meter)
         self.reset()
         return rows
 
 
 class PlainRunner:
-    """The same interface for models that a tree does not fit (recurrent layers, windows): each sequence alone, in full."""
+    """The same interface for models that cannot run a tree (recurrent layers, attention windows): each sequence alone."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
         self.meter = Meter()
 
     def reset(self) -> None:
-        """Nothing is cached."""
+        """Do nothing: nothing is cached."""
 
     def cost(self, tree: TokenTree, read: Sequence[int]) -> int:
-        """Return how many tokens go through the model to read the logits after each node of `read`."""
+        """Return how many tokens pass through the model to read the nodes `read`."""
         return sum(tree.depths[node] + 1 for node in read)
 
     def resume(self, tree: TokenTree, node: int) -> list[int]:
-        """Nothing is cached, and nothing has to be fed before a sequence is read."""
+        """Return no nodes: every sequence is run in full."""
         return []
 
     def logits(self, tree: TokenTree, nodes: Sequence[int], read: Sequence[int]) -> Any:
-        """Return the logits after each node of `read`, each from a pass over its whole path."""
+        """Return the logits after each node of `read`, from its whole path."""
         return self._rows(tree, read).read(range(len(read)))
 
     def branch(self, tree: TokenTree, ends: Sequence[int]) -> Rows:
-        """Return the paths to `ends` as rows that each go on alone."""
+        """Return the paths to `ends` as rows."""
         return self._rows(tree, ends)
 
     def _rows(self, tree: TokenTree, ends: Sequence[int]) -> PlainRows:
@@ -166,68 +147,42 @@ class PlainRunner:
 Runner = TreeRunner | PlainRunner
 
 
-def window_of(config: Any) -> int | None:
-    """Return how many tokens back the narrowest layer of a model sees, or None where every layer sees everything."""
-    config = config.get_text_config()
-    kinds = getattr(config, "layer_types", None)
-    window = getattr(config, "sliding_window", None) or getattr(config, "attention_chunk_size", None)
-    if not window or getattr(config, "use_sliding_window", True) is False:
-        return None
-    if kinds is not None and not any("sliding" in kind or "chunked" in kind for kind in kinds):
-        return None
-    return int(window)
-
-
-class Fit(NamedTuple):
-    """How a model may be run.
+@dataclass(frozen=True)
+class RunnerChoice:
+    """How a model can be run.
 
     Attributes:
-        shares: prompts may share their beginnings, on a tree.
-        by_segments: attention goes in segments, and not under one mask.
-        bytes_a_token: memory of one token's keys and values; 0 where nothing is shared.
+        uses_tree: prompts share prefixes in a tree.
+        by_segments: attention runs in segments, not under one mask.
+        bytes_per_token: memory of one token's keys and values; 0 without a tree.
     """
 
-    shares: bool
-    by_segments: bool
-    bytes_a_token: int
+    uses_tree: bool
+    by_segments: bool = False
+    bytes_per_token: int = 0
 
 
-def fit_of(model: Any) -> Fit:
-    """Find out whether a model gives the same logits for a small tree, run in slices and as rows, as for each sequence alone.
-
-    Recurrent layers, position biases and kernels that ignore a custom mask fail this; asking the model itself is safer
-    than a list of architectures.
-    """
+def choose_runner(model: Any) -> RunnerChoice:
+    """Return the fastest way to run a model that gives the logits of each sequence alone, tested on a small tree."""
     import torch
 
     size = int(model.config.get_text_config().vocab_size)
-    sequences: list[Ids] = [(1, 2, 3, 4), (1, 2, 3, 5, 6), (1, 2, 7, 4), (1, 2, 7, 8)]
     tree = TokenTree()
-    ends = [tree.add_path(tuple(3 * token % size for token in ids)) for ids in sequences]
+    ends = [tree.add([3 * token % size for token in ids])[-1] for ids in ((1, 2, 3, 4), (1, 2, 3, 5, 6), (1, 2, 7, 4), (1, 2, 7, 8))]
+    # With `shortest` 1 every chain is a segment; the tree would otherwise be one segment.
+    runners = [TreeRunner(model, by_segments=True, shortest=1)] if supports_segments(model) else []
+    runners.append(TreeRunner(model))
+    tolerance = _TOLERANCE.get(str(model.dtype).removeprefix("torch."), 0.01)
     with torch.inference_mode():
-        plain = _logits_of_a_small_tree(PlainRunner(model), tree, ends)
-        for by_segments in (True, False) if can_attend(model) else (False,):
-            # Every chain a segment of its own, or so small a tree would be one.
-            runner = TreeRunner(model, by_segments=by_segments, shortest=1)
-            try:
-                packed = _logits_of_a_small_tree(runner, tree, ends)
-            except (TypeError, ValueError, RuntimeError, AttributeError, LookupError):
-                # A signature or a cache of another kind: such a model is run in another way.
-                continue
-            if _alike(packed, plain, str(model.dtype)):
-                return Fit(True, by_segments, runner.bytes_a_token)
-    return Fit(False, False, 0)
+        expected = _probe(PlainRunner(model), tree, ends)
+        found = first_equal(runners, lambda runner: _probe(runner, tree, ends), expected, tolerance)
+    return RunnerChoice(uses_tree=False) if found is None else RunnerChoice(True, found is not runners[-1], found.bytes_per_token)
 
 
-def _alike(packed: Any, plain: Any, dtype: str) -> bool:
-    allowed = _ROUNDING.get(dtype.removeprefix("torch."), 0.01) * float(plain.abs().max())
-    return packed.shape == plain.shape and float((packed - plain).abs().max()) <= allowed
+def _probe(runner: Runner, tree: TokenTree, ends: Sequence[int]) -> Any:
+    """Return logits of two slices of a tree, and of a token appended to two of its paths.
 
-
-def _logits_of_a_small_tree(runner: Runner, tree: TokenTree, ends: Sequence[int]) -> Any:
-    """Return logits read from each of two slices of a tree, then after a token appended to two of its paths of different length.
-
-    Few and short passes, for a large model on a processor takes seconds for each.
+    The passes are few and short, because each takes seconds for a large model on a CPU.
     """
     import torch
 

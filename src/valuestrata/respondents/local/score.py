@@ -2,132 +2,109 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from valuestrata.respondents.base import Answer, Prompt
-from valuestrata.respondents.local.chat import Chat, Question
-from valuestrata.respondents.local.memory import is_out_of_memory, release_memory, said
+from valuestrata.respondents.local.chat import Chat, Forms
+from valuestrata.respondents.local.memory import failure_of, release_memory
+from valuestrata.respondents.local.options import OptionSteps, scored_forms
 from valuestrata.respondents.local.runner import Runner
-from valuestrata.respondents.local.tree import Ids, TokenTree
+from valuestrata.respondents.local.tree import Ids, Step, TokenTree
 
-Step = tuple[int, int]
-
-# Rows of logits summed over the vocabulary at once: a row of a large vocabulary is more than half a megabyte.
+# Rows of logits reduced over the vocabulary at once; a row of a large vocabulary takes more than half a megabyte.
 _ROWS = 64
 
 
-class _Planned(NamedTuple):
-    """A prompt in the tree: for each option its forms, each a list of (node, next token), and the last node it needs."""
-
-    prompt: Prompt
-    tokens: int
-    options: list[list[list[Step]]]
-    steps: list[Step]
-    last: int
-
-
-class _Failed(NamedTuple):
-    """A failed pass: what it said, and whether a smaller one may do better."""
-
-    said: str
-    memory: bool
-
-
 class Scorer:
-    """Plans prompts as one token tree and reads the probabilities of their options slice by slice."""
+    """Puts prompts into one token tree and reads the probabilities of their options slice by slice."""
 
     def __init__(self, chat: Chat, prompts: Sequence[Prompt]) -> None:
-        questions = [chat.question(prompt) for prompt in prompts]
-        self.prompt_tokens = sum(len(question.ids) for question in questions)
+        tokenized = [chat.tokenize_options(prompt) for prompt in prompts]
+        self.prompt_tokens = sum(len(one.ids) for one in tokenized)
         self._tree = TokenTree()
-        self._planned: list[_Planned] = []
-        self._alike: tuple[Ids, tuple[tuple[Ids, ...], ...]] | None = None
-        for at in sorted(range(len(prompts)), key=lambda at: (questions[at].ids[: questions[at].stem], questions[at].forms)):
-            self._plan(prompts[at], questions[at])
+        self._planned: list[OptionSteps[Step]] = []
+        before: tuple[Ids, Forms] | None = None
+        for at in sorted(range(len(prompts)), key=lambda at: (tokenized[at].stem, tokenized[at].forms)):
+            stem, forms = tokenized[at].stem, scored_forms(tokenized[at].forms, prompts[at])
+            if before == (stem, forms):
+                # Identical tokens (samples, a control without persona) are computed once.
+                self._planned.append(replace(self._planned[-1], prompt=prompts[at]))
+                continue
+            before = (stem, forms)
+            end = self._tree.add(stem)[-1]
+            # Added in sorted order, so the nodes are in depth-first order.
+            steps = {form: self._tree.add_form(form, end) for form in sorted({form for option in forms for form in option})}
+            options = [[steps[form] for form in option] for option in forms]
+            self._planned.append(OptionSteps(prompts[at], len(tokenized[at].ids), options))
+        self._renumber()
         self._wanted: dict[int, set[int]] = {}
+        # The last node that each prompt needs, at least that of the prompt before: prompts finish in this order.
+        self._last: list[int] = []
         for planned in self._planned:
             for node, token in planned.steps:
                 self._wanted.setdefault(node, set()).add(token)
+            self._last.append(max([*self._last[-1:], *(node for node, _ in planned.steps)]))
         self._logp: dict[Step, float] = {}
-        self._errors: list[tuple[int, int, str]] = []
+        self._errors: list[tuple[range, str]] = []
         self.longest = max(self._tree.depths) + 1
 
-    def _plan(self, prompt: Prompt, question: Question) -> None:
-        stem = question.ids[: question.stem]
-        forms = question.forms
-        if prompt.elicitation == "first-token":
-            forms = tuple(tuple(dict.fromkeys(form[:1] for form in option)) for option in forms)
-        if self._planned and self._alike == (stem, forms):
-            # Asked twice to the last token (samples, a control without persona): computed once.
-            self._planned.append(self._planned[-1]._replace(prompt=prompt))
-            return
-        self._alike = (stem, forms)
-        root = self._tree.add_path(stem)
-        steps = iter(self._tree.add_branches(root, [form for option in forms for form in option]))
-        options = [[next(steps) for _ in option] for option in forms]
-        every = [step for option in options for form in option for step in form]
-        # Never less than what the prompt before needs, so that prompts are done in the order of the plan.
-        before = self._planned[-1].last if self._planned else 0
-        self._planned.append(_Planned(prompt, len(question.ids), options, every, max(before, *(node for node, _ in every))))
+    def _renumber(self) -> None:
+        numbers = self._tree.sort()
+        if not isinstance(numbers, range):
+            self._planned = [
+                replace(one, options=[[[(numbers[node], token) for node, token in form] for form in option] for option in one.options])
+                for one in self._planned
+            ]
 
     def cost(self, runner: Runner) -> int:
-        """Return how many tokens go through the model to score everything."""
+        """Return how many tokens pass through the model to score everything."""
         return runner.cost(self._tree, list(self._wanted))
 
     def run(self, runner: Runner, size: int, started: float) -> Iterator[Answer]:
-        """Yield the answers; `size` tokens go through the model at once, fewer when its memory does not hold them."""
-        waiting = iter(self._planned)
-        planned = next(waiting, None)
-        begin = 0
-        while planned is not None:
-            end = min(begin + size, len(self._tree))
-            failed = self._try(runner, begin, end, size)
-            if failed is not None and failed.memory and end - begin > 1:
+        """Yield the answers.
+
+        Args:
+            runner: runs the model. size: tokens per pass; halved whenever memory is exhausted.
+            started: `time.perf_counter()` when planning began.
+        """
+        begin = done = 0
+        while done < len(self._planned):
+            nodes = range(begin, min(begin + size, len(self._tree)))
+            failure = failure_of(partial(self._read, runner, nodes, size), runner.reset)
+            if failure is not None and failure.out_of_memory and len(nodes) > 1:
                 release_memory()
-                size = (end - begin + 1) // 2
+                size = (len(nodes) + 1) // 2
                 continue
-            if failed is not None:
-                self._errors.append((begin, end, failed.said))
-            done: list[_Planned] = []
-            while planned is not None and planned.last < end:
-                done.append(planned)
-                planned = next(waiting, None)
+            if failure is not None:
+                self._errors.append((nodes, failure.error))
+            first = done
+            while done < len(self._planned) and self._last[done] < nodes.stop:
+                done += 1
             now = time.perf_counter()
-            for one in done:
-                yield self._answer(one, (now - started) / len(done))
-            if done:
+            for planned in self._planned[first:done]:
+                yield self._answer(planned, (now - started) / (done - first))
+            if done > first:
                 started = time.perf_counter()
-            begin = end
+            begin = nodes.stop
 
-    def _try(self, runner: Runner, begin: int, end: int, size: int) -> _Failed | None:
-        try:
-            self._read(runner, begin, end, size)
-        except (NotImplementedError, RecursionError):
-            # Runtime errors to Python, but none that torch raises for want of memory or numbers: a defect.
-            raise
-        except (RuntimeError, MemoryError) as error:
-            # Said here and not kept: as long as the error lives, so does all that the failed pass has computed.
-            runner.reset()
-            return _Failed(said(error), is_out_of_memory(error))
-        return None
-
-    def _read(self, runner: Runner, begin: int, end: int, size: int) -> None:
-        missing = runner.resume(self._tree, self._tree.parents[begin])
-        # After a failed pass a long path may be missing, and memory may not hold it in one piece.
+    def _read(self, runner: Runner, nodes: range, size: int) -> None:
+        missing = runner.resume(self._tree, self._tree.parents[nodes.start])
+        # After a failed pass a long path may be missing, and memory may not suffice for it in one pass.
         for first in range(0, len(missing), size):
             runner.logits(self._tree, missing[first : first + size], [])
-        read = [node for node in range(begin, end) if node in self._wanted]
-        logits = runner.logits(self._tree, range(begin, end), read)
+        read = [node for node in nodes if node in self._wanted]
+        logits = runner.logits(self._tree, nodes, read)
         for first in range(0, len(read), _ROWS):
             self._store(read[first : first + _ROWS], logits[first : first + _ROWS])
 
     def _store(self, read: Sequence[int], logits: Any) -> None:
         import torch
 
-        # Logarithms of float32 logits: the sum over the vocabulary is exact to 1e-6 of itself, as the logits are not.
+        # The sum over the vocabulary in float32 has a relative error of 1e-6, less than that of the logits.
         rows = logits.float()
         totals = torch.logsumexp(rows, dim=-1)
         steps = [(row, token) for row, node in enumerate(read) for token in self._wanted[node]]
@@ -137,30 +114,9 @@ class Scorer:
         for (row, token), value in zip(steps, values, strict=True):
             self._logp[read[row], token] = value
 
-    def _answer(self, planned: _Planned, latency: float) -> Answer:
-        lost = next((node for node, token in planned.steps if (node, token) not in self._logp), None)
-        if lost is not None:
-            error = next(message for begin, end, message in self._errors if begin <= lost < end)
-            return Answer(planned.prompt, error=error, latency=latency)
-        logs = [_log_sum(sum(self._logp[step] for step in form) for form in option) for option in planned.options]
-        total = _log_sum(logs)
-        if not math.isfinite(total):
-            return Answer(planned.prompt, error="the model gave no finite probability to any option", latency=latency)
-        if planned.prompt.elicitation == "first-token":
-            mass = math.fsum(math.exp(self._logp[step]) for step in set(planned.steps))
-        else:
-            mass = math.exp(total)
-        return Answer(
-            planned.prompt,
-            option_probs=tuple(math.exp(log - total) for log in logs),
-            option_mass=min(1.0, mass),
-            prompt_tokens=planned.tokens,
-            completion_tokens=0,
-            latency=latency,
-        )
-
-
-def _log_sum(logs: Any) -> float:
-    values: list[float] = list(logs)
-    top = max(values, default=-math.inf)
-    return top + math.log(math.fsum(math.exp(value - top) for value in values)) if math.isfinite(top) else top
+    def _answer(self, planned: OptionSteps[Step], latency: float) -> Answer:
+        lost = next((step[0] for step in planned.steps if step not in self._logp), None)
+        if lost is None:
+            return planned.answer(self._logp, latency)
+        error = next(message for nodes, message in self._errors if lost in nodes)
+        return Answer(planned.prompt, error=error, latency=latency)

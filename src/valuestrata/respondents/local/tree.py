@@ -1,9 +1,7 @@
-"""Token trees: every distinct prefix of many token sequences goes through the model once.
+"""Prefix trees of token sequences, for scoring and for training.
 
-The sequences of a run (persona, question, answer forms) are laid out as one tree in depth-first order and cut into
-slices of a fixed number of tokens, which `_runner` feeds to the model. In depth-first order whatever a later slice needs
-of the earlier ones lies on the path from the root to its first token. There is no padding, sharing has as many levels as
-the prompts have, and answer forms are branches like any other.
+Prompts share beginnings, and the options of a prompt share everything before them. In a tree every distinct prefix is one
+node, so the model computes it once. There is no padding, and options are branches like any other.
 """
 
 from __future__ import annotations
@@ -11,67 +9,91 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 Ids = tuple[int, ...]
+Step = tuple[int, int]
+"""A node, and the token after it whose probability is read."""
 
 
 def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
-    """Return how many leading elements two sequences share."""
-    shared = 0
-    for one, other in zip(first, second, strict=False):
-        if one != other:
-            break
-        shared += 1
-    return shared
+    """Return the number of leading elements that two sequences share."""
+    return next((at for at, (one, other) in enumerate(zip(first, second, strict=False)) if one != other), min(len(first), len(second)))
 
 
 class TokenTree:
-    """Tokens with their parents and depths; `-1` is the parent of a first token."""
+    """A prefix tree of token sequences.
+
+    Nodes are numbered in the order in which they are added, parents before children. `sort` renumbers them depth-first.
+
+    Attributes:
+        tokens, parents, depths: of each node its token, its parent (-1 for a first token) and its depth (0 for a first token).
+    """
 
     def __init__(self) -> None:
         self.tokens: list[int] = []
         self.parents: list[int] = []
         self.depths: list[int] = []
-        self._spine_ids: Ids = ()
-        self._spine: list[int] = []
+        self._children: dict[tuple[int, int], int] = {}
 
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def append(self, parent: int, token: int) -> int:
-        """Add a token below `parent` and return its node."""
-        self.tokens.append(token)
-        self.parents.append(parent)
-        self.depths.append(0 if parent < 0 else self.depths[parent] + 1)
-        return len(self.tokens) - 1
+    def add(self, ids: Sequence[int], below: int = -1) -> list[int]:
+        """Add a sequence below a node and return its nodes; nodes that exist are shared."""
+        nodes: list[int] = []
+        for token in ids:
+            node = self._children.get((below, token))
+            if node is None:
+                node = self._children[below, token] = len(self.tokens)
+                self.tokens.append(token)
+                self.parents.append(below)
+                self.depths.append(0 if below < 0 else self.depths[below] + 1)
+            nodes.append(node)
+            below = node
+        return nodes
 
-    def add_path(self, ids: Ids) -> int:
-        """Add a sequence, sharing nodes with the one added before it (so add them sorted); return its last node."""
-        shared = common_prefix(ids, self._spine_ids)
-        del self._spine[shared:]
-        for token in ids[shared:]:
-            self._spine.append(self.append(self._spine[-1] if self._spine else -1, token))
-        self._spine_ids = ids
-        return self._spine[-1]
+    def add_form(self, form: Ids, below: int) -> list[Step]:
+        """Add a continuation below a node and return the steps whose probabilities multiply to that of the continuation.
 
-    def add_branches(self, root: int, sequences: Sequence[Ids]) -> list[list[tuple[int, int]]]:
-        """Hang continuations below `root`; return for each the (node, next token) pairs whose probability it is made of.
-
-        The last token of a continuation is only ever read, never fed to the model, so it gets no node of its own.
+        Its last token is only read and never fed to the model, so it gets no node.
         """
-        steps: dict[Ids, list[tuple[int, int]]] = {}
-        nodes: dict[Ids, int] = {(): root}
-        # Sorted, because slices rely on the nodes standing in depth-first order.
-        for ids in sorted(set(sequences)):
-            for length in range(1, len(ids)):
-                head = ids[:length]
-                if head not in nodes:
-                    nodes[head] = self.append(nodes[head[:-1]], head[-1])
-            steps[ids] = [(nodes[ids[:length]], ids[length]) for length in range(len(ids))]
-        return [steps[ids] for ids in sequences]
+        return list(zip([below, *self.add(form[:-1], below)], form, strict=True))
+
+    def sort(self) -> Sequence[int]:
+        """Renumber the nodes depth-first, children in the order in which they were added; add no sequences afterwards.
+
+        Returns:
+            The new number of every node.
+        """
+        if self._is_depth_first():
+            return range(len(self))
+        children: dict[int, list[int]] = {}
+        for node, parent in enumerate(self.parents):
+            children.setdefault(parent, []).append(node)
+        order: list[int] = []
+        waiting = children[-1][::-1]
+        while waiting:
+            order.append(waiting.pop())
+            waiting.extend(reversed(children.get(order[-1], ())))
+        number = [0] * len(order)
+        for new, node in enumerate(order):
+            number[node] = new
+        self.tokens = [self.tokens[node] for node in order]
+        self.depths = [self.depths[node] for node in order]
+        self.parents = [number[parent] if (parent := self.parents[node]) >= 0 else -1 for node in order]
+        return number
+
+    def _is_depth_first(self) -> bool:
+        path: list[int] = []
+        for node, (parent, depth) in enumerate(zip(self.parents, self.depths, strict=True)):
+            if depth and path[depth - 1 : depth] != [parent]:
+                return False
+            del path[depth:]
+            path.append(node)
+        return True
 
     def path(self, node: int) -> list[int]:
-        """Return the nodes from the root down to `node`, which may be -1."""
-        found: list[int] = []
+        """Return the nodes from the first token down to `node`, which may be -1."""
+        nodes: list[int] = []
         while node >= 0:
-            found.append(node)
+            nodes.append(node)
             node = self.parents[node]
-        return found[::-1]
+        return nodes[::-1]

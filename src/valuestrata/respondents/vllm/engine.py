@@ -1,24 +1,25 @@
-"""vLLM's engine: from a model as the user writes it to an engine that answers requests, and everything that identifies it."""
+"""vLLM's engine: loading a model into it, running requests, and what identifies it."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from valuestrata.errors import InputDataError, MissingExtraError, RunFailedError, UsageError, did_you_mean
-from valuestrata.files import read_json
 from valuestrata.respondents.hosted.keys import refuse_keys
-from valuestrata.respondents.local.load import Spec, adapter_hash, hub_or_folder, parse_spec, taught_on
+from valuestrata.respondents.local.adapter import adapter_config, adapter_identity
+from valuestrata.respondents.local.load import Spec, hub_or_folder, parse_spec
+from valuestrata.respondents.local.memory import describe_error
 from valuestrata.respondents.local.tree import Ids
 
-# Settings of the engine that decide what is asked of it and how its answers are read; they are not the user's to choose.
-_OURS = ("model", "tokenizer", "revision", "tokenizer_revision", "runner", "enable_prefix_caching", "logprobs_mode", "enable_lora", "seed")
-# Settings that change how fast it answers and not what; they are no part of a run's identity.
+# Engine settings that determine what is asked and how it is read; the user cannot set them.
+_FIXED = ("model", "tokenizer", "revision", "tokenizer_revision", "runner", "enable_prefix_caching", "logprobs_mode", "enable_lora", "seed")
+# Engine settings that change only its speed; they are not part of a run's identity.
 _SPEED = (
     "gpu_memory_utilization",
     "max_num_seqs",
@@ -27,19 +28,20 @@ _SPEED = (
     "kv_cache_memory_bytes",
     "disable_log_stats",
 )
+# LoRA ranks that vLLM supports.
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 
 @dataclass(frozen=True)
 class Engine:
-    """An engine, the types that its requests are made of, and what identifies it.
+    """An engine, the types of its requests, and what identifies it.
 
     Attributes:
-        llm: `vllm.LLM`, or an object whose `generate` takes and returns the same.
-        tokenizer: the model's own.
+        llm: `vllm.LLM`, or an object with the same `generate`.
+        tokenizer: of the model.
         sampling: `vllm.SamplingParams`. choice: `vllm.sampling_params.StructuredOutputsParams`.
         lora: the request that names the adapter, None without one.
-        longest: tokens that a prompt and what is written may have together; None where nothing limits them.
+        longest: maximum number of tokens of a prompt and its completion; None if unlimited.
         identity: provider, model, revision, adapter hash, number type, device, versions.
     """
 
@@ -51,21 +53,19 @@ class Engine:
     longest: int | None
     identity: Mapping[str, Any]
 
-    def run(self, requests: Sequence[Ids], how: Sequence[Any]) -> list[Any]:
-        """Return vLLM's output to each request, in their order.
+    def run(self, requests: Sequence[Ids], sampling: Sequence[Any]) -> list[Any]:
+        """Return vLLM's output for each request, in their order.
 
         Raises:
-            RunFailedError: the engine broke off.
+            RunFailedError: the engine failed.
         """
         prompts = [{"prompt_token_ids": list(ids)} for ids in requests]
         try:
-            found = list(self.llm.generate(prompts, list(how), use_tqdm=False, lora_request=self.lora))
+            found = list(self.llm.generate(prompts, list(sampling), use_tqdm=False, lora_request=self.lora))
         except (RuntimeError, ValueError, OSError) as error:
-            raise RunFailedError(
-                f"vLLM broke off ({_first_line(error)}). What was answered before is kept; run the same command again."
-            ) from error
+            raise RunFailedError(f"vLLM failed ({describe_error(error)}). Earlier answers are kept; run the same command again.") from error
         if len(found) != len(prompts):
-            raise RunFailedError(f"vLLM gave {len(found)} outputs to {len(prompts)} requests.")
+            raise RunFailedError(f"vLLM returned {len(found)} outputs for {len(prompts)} requests.")
         return found
 
 
@@ -75,31 +75,30 @@ def load_engine(name: str, *, seed: int, options: Mapping[str, Any]) -> Engine:
     Args:
         name: `vllm:ORG/NAME[@REVISION][+ADAPTER]` or `vllm:FOLDER[+ADAPTER]`.
         seed: the engine's seed.
-        options: further settings of the engine, as `vllm.LLM` takes them.
+        options: further settings of the engine, as for `vllm.LLM`.
 
     Raises:
-        UsageError: not such a word, or a setting that is not the user's or does not exist.
+        UsageError: the specification or a setting is invalid.
         MissingExtraError: vLLM is not installed.
-        InputDataError: the model or adapter is absent, broken, or made for another base model.
+        InputDataError: the model or adapter is missing or broken, or the adapter was made for another base model.
     """
-    spec = parse_word(name)
-    if ours := [key for key in options if key in _OURS]:
-        raise UsageError(f"{name}: the engine's setting {ours[0]!r} is made by valuestrata and cannot be given.")
+    spec = parse_vllm_spec(name)
+    if fixed := [key for key in options if key in _FIXED]:
+        raise UsageError(f"{name}: valuestrata sets the engine's {fixed[0]!r} itself; remove this setting.")
     refuse_keys(name, options)
     if importlib.util.find_spec("vllm") is None:
         raise MissingExtraError(name, "vllm", "vllm")
     source = hub_or_folder(name, spec)
-    rank = None if spec.adapter is None else check_adapter(name, spec)
-    # Before its first import: vLLM reports how it is used unless it is told not to, and says much on the way.
+    lora = {} if spec.adapter is None else {"enable_lora": True, "max_lora_rank": check_adapter(name, spec)}
+    # Read by vLLM when it is imported: send no usage statistics, log errors only.
     os.environ["VLLM_NO_USAGE_STATS"] = "1"
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     import vllm  # pyright: ignore[reportMissingImports]
 
     library: Any = vllm
-    lora = {} if rank is None else {"enable_lora": True, "max_lora_rank": rank}
     try:
         llm = library.LLM(
-            model=str(Path(spec.place).expanduser()) if Path(spec.place).expanduser().is_dir() else spec.place,
+            model=str(Path(spec.place).expanduser()) if spec.is_folder else spec.place,
             revision=spec.revision,
             tokenizer_revision=spec.revision,
             enable_prefix_caching=True,
@@ -109,9 +108,9 @@ def load_engine(name: str, *, seed: int, options: Mapping[str, Any]) -> Engine:
             **options,
         )
     except TypeError as error:
-        raise UsageError(f"{name}: vLLM's engine does not take these settings ({_first_line(error)}).") from error
+        raise UsageError(f"{name}: vLLM's engine does not accept these settings ({describe_error(error)}).") from error
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise InputDataError(f"{name}: vLLM cannot load the model ({_first_line(error)}).") from error
+        raise InputDataError(f"{name}: vLLM cannot load the model ({describe_error(error)}).") from error
     return _engine(library, llm, spec, source, options)
 
 
@@ -128,9 +127,8 @@ def _engine(library: Any, llm: Any, spec: Spec, source: Mapping[str, Any], optio
         "provider": "vllm",
         "base_url": None,
         **source,
-        "revision": source["revision"] if Path(spec.place).expanduser().is_dir() else _commit(config) or spec.revision,
-        "adapter_hash": adapter_hash(spec.adapter),
-        **taught_on(spec.adapter),
+        "revision": source["revision"] if spec.is_folder else _commit_hash(config) or spec.revision,
+        **adapter_identity(spec.adapter),
         "dtype": str(config.dtype).removeprefix("torch."),
         "device": str(platform.device_type),
         "versions": {name: version(name) for name in ("torch", "transformers")} | {"vllm": str(library.__version__)},
@@ -146,48 +144,41 @@ def _engine(library: Any, llm: Any, spec: Spec, source: Mapping[str, Any], optio
     )
 
 
-def parse_word(name: str) -> Spec:
-    """Take apart `vllm:ORG/NAME[@REV][+ADAPTER]`.
+def parse_vllm_spec(name: str) -> Spec:
+    """Split `vllm:ORG/NAME[@REV][+ADAPTER]` into its parts.
 
     Raises:
-        UsageError: nothing behind the colon, or no adapter behind the plus.
+        UsageError: nothing after the colon, or no adapter after the plus sign.
     """
     place = name.removeprefix("vllm:")
     if place == name or not place or place.endswith("+"):
         raise UsageError(f"{name!r} is not a model for vLLM. Write vllm:ORG/NAME[@REVISION] or vllm:FOLDER, each with +ADAPTER (a folder).")
-    return parse_spec(f"hf:{place}")._replace(kind="vllm")
+    return replace(parse_spec(f"hf:{place}"), kind="vllm")
 
 
 def check_adapter(name: str, spec: Spec) -> int:
-    """Refuse an adapter that is none, or was made for another base model; return the rank that the engine must make room for.
+    """Check that an adapter fits a model, and return the rank that the engine must support.
 
     Raises:
-        InputDataError: names the adapter and what is wrong with it.
+        InputDataError: not a LoRA adapter, made for another base model, or of too large a rank.
     """
     adapter = spec.adapter
     assert adapter is not None
-    if not (adapter / "adapter_config.json").is_file():
-        raise InputDataError(f"{adapter}: not an adapter (a folder with adapter_config.json).")
-    config: Mapping[str, Any] = read_json(adapter / "adapter_config.json")
+    config = adapter_config(adapter)
     if config.get("peft_type") != "LORA":
-        raise InputDataError(f"{adapter}: an adapter of the kind {config.get('peft_type')!r}; vLLM takes LoRA adapters.")
+        raise InputDataError(f"{adapter}: the adapter is of type {config.get('peft_type')!r}; vLLM takes LoRA adapters.")
     base = config.get("base_model_name_or_path")
-    # A folder may have been moved since; two names on the hub that differ are two models.
-    if base and base != spec.place and not any(Path(place).expanduser().is_dir() for place in (base, spec.place)):
+    # A folder may have been moved, but two names on the hub that differ are two models.
+    if base and base != spec.place and not Path(base).expanduser().is_dir() and not spec.is_folder:
         raise InputDataError(
             f"{adapter}: the adapter was made for {base}, not for {spec.place} ({name}).{did_you_mean(spec.place, [base])}"
         )
     rank = max(int(config.get("r", 0)), *(int(one) for one in config.get("rank_pattern", {}).values()), 1)
-    room = next((most for most in _RANKS if most >= rank), None)
-    if room is None:
+    supported = next((most for most in _RANKS if most >= rank), None)
+    if supported is None:
         raise InputDataError(f"{adapter}: rank {rank}; vLLM takes LoRA adapters up to rank {_RANKS[-1]}.")
-    return room
+    return supported
 
 
-def _commit(config: Any) -> str | None:
+def _commit_hash(config: Any) -> str | None:
     return getattr(getattr(config, "hf_config", None), "_commit_hash", None)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__

@@ -10,10 +10,9 @@ from typing import Any
 
 from valuestrata.errors import InputDataError
 from valuestrata.respondents.local.chat import Chat
+from valuestrata.respondents.local.tree import Ids, common_prefix
 from valuestrata.tuning.data.examples import Example
 from valuestrata.tuning.recipe import Target
-
-Ids = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +56,13 @@ class Encoder:
             InputDataError: the tokens of an option do not decode to the option.
         """
         prompt = example.prompt
-        question = self._chat.question(prompt)
-        stem = question.ids[: question.stem]
-        form_of = dict(zip(prompt.shown, question.forms, strict=True))
+        tokenized = self._chat.tokenize_options(prompt)
+        stem = tokenized.stem
+        form_of = dict(zip(prompt.shown, tokenized.forms, strict=True))
         text_of = dict(zip(prompt.shown, prompt.options, strict=True))
         start = len(stem)
         if self._target == "turn":
-            start = _common(self._chat.written(prompt), stem)
+            start = common_prefix(self._chat.tokenize(prompt), stem)
         encoded = Encoded(stem, start, tuple(form_of[code] for code in example.codes))
         # Many examples have the same endings; each is checked once.
         ends = (stem[start:], *(forms[0] for forms in encoded.options))
@@ -107,7 +106,3 @@ class Encoder:
 
     def _read(self, ids: Ids) -> str:
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
-
-
-def _common(first: Ids, second: Ids) -> int:
-    return next((at for at, (one, other) in enumerate(zip(first, second, strict=False)) if one != other), min(len(first), len(second)))

@@ -1,24 +1,31 @@
-"""From a packed batch to the probabilities of options and of target tokens, with gradients."""
+"""Log-probabilities of options and target tokens of a training batch, differentiable."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from valuestrata.tuning.train.attention import Sight, shown
+from valuestrata.respondents.local.attention import attention_inputs, segment_bounds, visible_keys
 from valuestrata.tuning.train.batch import ANSWER, END, PREFILL
 
-# Names of the kinds of learned tokens, as losses are reported.
+Layout = Literal["segments", "mask", "rows"]
+"""How a batch is laid out: a tree with attention in segments, a tree with one mask, or rows."""
+
+# Names of the kinds of target tokens in the logged losses.
 KINDS = {PREFILL: "prefill", ANSWER: "answer", END: "end"}
+
+# Sizes of segments (see `respondents.local.attention`) that were fastest in training, where passes have gradients.
+_SHORTEST = 24
+_LONGEST = 192
 
 
 @dataclass(frozen=True)
 class Readout:
-    """What a model says of a batch of B examples with at most K options.
+    """What a model predicts for a batch of B examples with at most K options.
 
     Attributes:
-        logp: B x K, log-probability of each wanted option, whole string and end of turn, over all ways to write it.
+        logp: B x K, log-probability of each wanted option, whole string and end of turn, summed over its forms.
         there: B x K, which options were wanted.
         token_loss: (B,), mean of -log p over the example's target tokens.
         kind_loss: name of a kind of target token -> (B,), mean of -log p over the example's tokens of that kind.
@@ -30,22 +37,28 @@ class Readout:
     kind_loss: Mapping[str, Any]
 
 
-def logits_of(model: Any, batch: Mapping[str, Any], sight: Sight) -> Any:
-    """Return the logits (R x vocabulary) after each place of `read`; the output layer runs on no others of a tree."""
-    ids, places, read = batch["input_ids"], batch["position_ids"], batch["read"]
-    if sight == "rows":
-        output = model(input_ids=ids, attention_mask=batch["attention_mask"], use_cache=False)
-        return output.logits.flatten(0, 1)[read]
+def logits_of(model: Any, batch: Mapping[str, Any], layout: Layout) -> Any:
+    """Return the logits (R x vocabulary) after each place of `read`; in a tree the output layer runs on no others."""
+    if layout == "rows":
+        output = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False)
+        return output.logits.flatten(0, 1)[batch["read"]]
+    parents = batch["parents"].tolist()
+    bounds = segment_bounds(parents, shortest=_SHORTEST, longest=_LONGEST) if layout == "segments" else None
     dtype = next(parameter.dtype for parameter in model.parameters() if parameter.is_floating_point())
-    more = shown(batch["parents"], sight, dtype)
-    return model(input_ids=ids, position_ids=places, logits_to_keep=read, use_cache=False, **more).logits[0]
+    return model(
+        input_ids=batch["input_ids"],
+        position_ids=batch["position_ids"],
+        logits_to_keep=batch["read"],
+        use_cache=False,
+        **attention_inputs(visible_keys(parents), bounds, dtype, batch["parents"].device),
+    ).logits[0]
 
 
-def read_out(model: Any, batch: Mapping[str, Any], sight: Sight) -> Readout:
-    """Run a model on a packed batch (see `packing.pack`) and read its options and targets."""
+def read_out(model: Any, batch: Mapping[str, Any], layout: Layout) -> Readout:
+    """Run a model on a batch (see `batch.pack`) and read its options and targets."""
     import torch
 
-    logits = logits_of(model, batch, sight).float()
+    logits = logits_of(model, batch, layout).float()
     totals = torch.logsumexp(logits, dim=-1)
 
     def logp_of(name: str) -> Any:
@@ -74,11 +87,11 @@ def _mean_in(values: Any, owner: Any, count: int) -> Any:
 
 
 def _log_sum_in(values: Any, cell: Any, count: int) -> Any:
-    """Return log sum exp of the values of each cell, shape (count,); 0 for a cell without any."""
+    """Return log sum exp of the values of each cell, shape (count,); 0 for a cell without values."""
     import torch
 
     top = torch.full((count,), -torch.inf, device=values.device).scatter_reduce(0, cell, values.detach(), "amax")
     top = top.masked_fill(torch.isinf(top), 0.0)
     sums = values.new_zeros(count).index_add(0, cell, (values - top[cell]).exp())
-    # Not `> 0`: what is not a number must stay so, to be seen.
+    # `!= 0` and not `> 0`, so NaN stays NaN and is noticed.
     return torch.where(sums != 0, sums.clamp(min=torch.finfo(sums.dtype).tiny).log() + top, torch.zeros_like(sums))

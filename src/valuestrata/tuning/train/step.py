@@ -11,9 +11,8 @@ from valuestrata.tuning.data.encode import Encoded, Encoder
 from valuestrata.tuning.data.examples import Example
 from valuestrata.tuning.recipe import Recipe
 from valuestrata.tuning.train import objectives
-from valuestrata.tuning.train.attention import Sight
 from valuestrata.tuning.train.batch import pack, wanted_options
-from valuestrata.tuning.train.readout import Readout, read_out
+from valuestrata.tuning.train.readout import Layout, Readout, read_out
 
 # Measures of a validation example, in this order; the loss curve shows their means.
 MEASURES = (
@@ -106,16 +105,16 @@ class TrainingStep:
     """The loss of a recipe, its validation measures, and the group weights of group-DRO."""
 
     def __init__(
-        self, recipe: Recipe, sight: Sight, group_sizes: Sequence[int], reference: Callable[[], AbstractContextManager[Any]]
+        self, recipe: Recipe, layout: Layout, group_sizes: Sequence[int], reference: Callable[[], AbstractContextManager[Any]]
     ) -> None:
         """Prepare the step.
 
         Args:
-            recipe: the recipe. sight: layout of batches. group_sizes: training examples of each group.
+            recipe: the recipe. layout: of the batches. group_sizes: training examples of each group.
             reference: returns a context in which the model is the base model.
         """
         self._recipe = recipe
-        self._sight: Sight = sight
+        self._layout: Layout = layout
         self._reference = reference
         self._sizes = list(group_sizes)
         count = len(self._sizes)
@@ -123,7 +122,7 @@ class TrainingStep:
 
     def loss(self, model: Any, batch: Mapping[str, Any], gather: Gather) -> tuple[Any, dict[str, Any]]:
         """Return the loss to minimise, a scalar, and the mean loss of each kind of target token, detached."""
-        out = read_out(model, batch, self._sight)
+        out = read_out(model, batch, self._layout)
         losses = self._losses(model, batch, out)
         weights = batch["weight"] * self._group_weights(batch, losses, gather)
         parts = {f"loss_{kind}": values.detach().mean() for kind, values in out.kind_loss.items()}
@@ -133,7 +132,7 @@ class TrainingStep:
         """Return `MEASURES` of each example, B x len(MEASURES), of a batch with every option."""
         import torch
 
-        out = read_out(model, batch, self._sight)
+        out = read_out(model, batch, self._layout)
         among = objectives.normalised(out.logp, out.there)
         answer = among.masked_fill(~out.there, -torch.inf).argmax(dim=-1)
         nothing = torch.zeros_like(out.token_loss)
@@ -170,7 +169,7 @@ class TrainingStep:
         import torch
 
         with torch.no_grad(), self._reference():
-            before = read_out(model, batch, self._sight)
+            before = read_out(model, batch, self._layout)
         losses = objectives.dpo(out.logp, before.logp, batch["mode"], batch["rejected"], self._recipe.preference.beta)
         # If every code is as likely as the mode, there is no preference to learn.
         return losses * batch["comparable"]

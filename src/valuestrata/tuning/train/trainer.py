@@ -23,9 +23,9 @@ from valuestrata.files import write_json
 from valuestrata.progress import Advance
 from valuestrata.tuning.data.encode import Encoder
 from valuestrata.tuning.recipe import Recipe
-from valuestrata.tuning.train.attention import Sight
 from valuestrata.tuning.train.checkpoints import COMPLETE, not_finite, not_saved
 from valuestrata.tuning.train.processes import processes
+from valuestrata.tuning.train.readout import Layout
 from valuestrata.tuning.train.step import MEASURES, Collator, EncodedExamples, TrainingStep, check_first_batch
 from valuestrata.tuning.train.trl_adapter import TrlTrainer
 
@@ -39,14 +39,14 @@ class TrainingContext:
 
     Attributes:
         recipe: the recipe. examples: the examples and their order. encoder: made their token ids.
-        layout: how batches are laid out (`attention.best_sight`). group_sizes: training examples of each group.
+        layout: how batches are laid out (`layout.best_layout`). group_sizes: training examples of each group.
         advance: moves the progress bar. on_log: takes the log so far, on the main process, at every evaluation and save.
     """
 
     recipe: Recipe
     examples: EncodedExamples
     encoder: Encoder
-    layout: Sight
+    layout: Layout
     group_sizes: Sequence[int]
     advance: Advance
     on_log: Callable[[Sequence[Mapping[str, Any]]], None]

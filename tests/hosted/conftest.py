@@ -2,13 +2,13 @@
 
 import pytest
 
-from valuestrata.respondents.hosted.limits import concurrency as pace
+from valuestrata.respondents.hosted.limits import concurrency
 from valuestrata.respondents.hosted.providers import PROVIDERS
 
 
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch):
-    monkeypatch.setattr(pace, "_SHORTEST", 0.01)
+    monkeypatch.setattr(concurrency, "_SHORTEST", 0.01)
     for provider in PROVIDERS.values():
         for name in provider.keys:
             monkeypatch.delenv(name, raising=False)

@@ -82,8 +82,8 @@ class Server:
         self.behave = behave
         self.log: list[Request] = []
         self.delivered: list[tuple[str, float]] = []
-        self.under_way = 0
-        self.most_under_way = 0
+        self.in_flight = 0
+        self.most_in_flight = 0
         self.port = 0
         self.on_delivery: Callable[[str, float, float], None] | None = None
         self._attempts: dict[str, int] = {}
@@ -138,8 +138,8 @@ class Server:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
             headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
             content = await reader.readexactly(int(headers.get("content-length", 0)))
-            self.under_way += 1
-            self.most_under_way = max(self.most_under_way, self.under_way)
+            self.in_flight += 1
+            self.most_in_flight = max(self.most_in_flight, self.in_flight)
             try:
                 request = self._request(head[0].split(" ")[1], headers, json.loads(content or b"{}"))
                 act = self.behave(request)
@@ -148,7 +148,7 @@ class Server:
                 if not await self._act(act, writer):
                     return
             finally:
-                self.under_way -= 1
+                self.in_flight -= 1
             if act.status == 200 and act.raw is None:
                 at = time.monotonic()
                 self.delivered.append((request.identity, at))

@@ -1,4 +1,4 @@
-"""Anthropic's wire against a real server: the request as it arrives, every form of answer, every kind of fault."""
+"""Anthropic's codec against a real server: the request as it arrives, every form of answer, every kind of failure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tests.hosted.vendor_server import DROP, HANG, Said, VendorServer
 from valuestrata.prompts.prompt import Message, Prompt
-from valuestrata.respondents.hosted.codecs.anthropic_messages import AnthropicWire
+from valuestrata.respondents.hosted.codecs.anthropic_messages import AnthropicCodec
 from valuestrata.respondents.hosted.errors import CallError
 from valuestrata.respondents.hosted.providers import Provider
 from valuestrata.respondents.hosted.settings import HostedSettings
@@ -52,16 +52,16 @@ def failure(status, kind, message, headers=None):
 
 
 def called(reply, settings=None, prompt=PROMPT, timeout=5.0):
-    """One call against a server that says `reply`: the reply or the fault, and what arrived."""
+    """One call against a server that says `reply`: the reply or the failure, and what arrived."""
 
     async def once(url):
-        wire = AnthropicWire(PROVIDER, "claude-sonnet-5-5", base_url=url, key=KEY)
+        codec = AnthropicCodec(PROVIDER, "claude-sonnet-5-5", base_url=url, key=KEY)
         try:
-            return await wire.call(wire.body(prompt, settings or HostedSettings(temperature=None)), timeout)
+            return await codec.call(codec.body(prompt, settings or HostedSettings(temperature=None)), timeout)
         except Exception as error:
-            return wire.fault_of(error)
+            return codec.failure_from(error)
         finally:
-            await wire.close()
+            await codec.close()
 
     with VendorServer(lambda _seen: reply) as server:
         return asyncio.run(once(server.url)), server.seen
@@ -190,13 +190,13 @@ def test_a_hang_ends_in_time():
 
 def test_nobody_there_costs_nothing():
     async def once():
-        wire = AnthropicWire(PROVIDER, "m", base_url="http://127.0.0.1:9", key=KEY)
+        codec = AnthropicCodec(PROVIDER, "m", base_url="http://127.0.0.1:9", key=KEY)
         try:
-            await wire.call(wire.body(PROMPT, HostedSettings(temperature=None)), 2.0)
+            await codec.call(codec.body(PROMPT, HostedSettings(temperature=None)), 2.0)
         except Exception as error:
-            return wire.fault_of(error)
+            return codec.failure_from(error)
         finally:
-            await wire.close()
+            await codec.close()
 
     found = asyncio.run(once())
     assert (found.kind, found.paid) == ("connection", False)
@@ -218,13 +218,13 @@ def test_the_environment_has_no_say(monkeypatch):
 
 
 def test_a_client_is_opened_anew_in_another_loop():
-    wire = None
+    codec = None
 
     async def once(url):
-        nonlocal wire
-        wire = wire or AnthropicWire(PROVIDER, "m", base_url=url, key=KEY)
-        reply = await wire.call(wire.body(PROMPT, HostedSettings(temperature=None)), 5.0)
-        await wire.close()
+        nonlocal codec
+        codec = codec or AnthropicCodec(PROVIDER, "m", base_url=url, key=KEY)
+        reply = await codec.call(codec.body(PROMPT, HostedSettings(temperature=None)), 5.0)
+        await codec.close()
         return reply.text
 
     with VendorServer(lambda _seen: MESSAGE) as server:
@@ -232,14 +232,14 @@ def test_a_client_is_opened_anew_in_another_loop():
 
 
 def test_a_defect_is_not_taken_for_a_fault():
-    wire = AnthropicWire(PROVIDER, "m", base_url="http://127.0.0.1:9", key=KEY)
+    codec = AnthropicCodec(PROVIDER, "m", base_url="http://127.0.0.1:9", key=KEY)
     with pytest.raises(ZeroDivisionError):
-        wire.fault_of(ZeroDivisionError())
+        codec.failure_from(ZeroDivisionError())
 
 
 @pytest.mark.parametrize("kind", ["overloaded_error", "rate_limit_error"])
 def test_an_error_that_a_document_states(kind):
-    wire = AnthropicWire(PROVIDER, "m", base_url="http://127.0.0.1:9", key=None)
+    codec = AnthropicCodec(PROVIDER, "m", base_url="http://127.0.0.1:9", key=None)
     with pytest.raises(CallError) as caught:
-        wire.reply_of({"type": "error", "error": {"type": kind, "message": "no"}})
-    assert caught.value.fault.retry
+        codec.parse_reply({"type": "error", "error": {"type": kind, "message": "no"}})
+    assert caught.value.failure.retry

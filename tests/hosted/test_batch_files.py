@@ -13,8 +13,8 @@ import pytest
 from tests.responses.asked import Writes
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.prompts.frame import prompts_from_frame
-from valuestrata.respondents.hosted.batch.answers import rebuilt
-from valuestrata.respondents.hosted.batch.files import AnthropicForm, OpenAIForm, form_of, write_requests
+from valuestrata.respondents.hosted.batch.answers import respondent_from_identity
+from valuestrata.respondents.hosted.batch.files import AnthropicBatchFormat, OpenAIBatchFormat, batch_format_of, write_requests
 from valuestrata.respondents.hosted.prices import Prices
 from valuestrata.respondents.hosted.settings import HostedSettings
 from valuestrata.responses.ask.loop import ask_planned
@@ -35,7 +35,7 @@ def model(provider="openai", settings=None, prices=Prices(1.0, 2.0, batch=0.5)):
     decoding = (settings or HostedSettings(temperature=None)).decoding()
     identity = {"name": f"{provider}/test-model", "base_url": BASE[provider], "decoding": decoding}
     kept = None if prices is None else {"input": prices.input, "output": prices.output, "batch": prices.batch}
-    return rebuilt(identity, kept)
+    return respondent_from_identity(identity, kept)
 
 
 def asking(dataset, **more):
@@ -70,7 +70,7 @@ def test_a_line_of_openai_is_the_live_request_under_the_pair_and_its_variant(han
     assert [line["custom_id"] for line in lines] == [f"{p.pair_id}|{p.order}|p{p.paraphrase}|s{p.sample}" for p in prompts]
     assert lines[0]["custom_id"] == "Q1_age_x_ethnicity_16-24-years_SG:-Malay|scale|p0|s0"
     assert {(line["method"], line["url"]) for line in lines} == {("POST", "/v1/chat/completions")}
-    assert [line["body"] for line in lines] == [who.wire.body(prompt, who.settings) for prompt in prompts]
+    assert [line["body"] for line in lines] == [who.codec.body(prompt, who.settings) for prompt in prompts]
     assert (written.requests, written.kept, written.waiting) == (plan.planned, 0, 0)
 
 
@@ -105,7 +105,7 @@ def test_the_run_knows_what_was_asked_before_anything_came_back(handmade, tmp_pa
 
 
 def test_files_end_where_the_provider_says(handmade, tmp_path, monkeypatch):
-    monkeypatch.setattr(OpenAIForm, "most_requests", 7)
+    monkeypatch.setattr(OpenAIBatchFormat, "most_requests", 7)
     written = write_batch(handmade, model(), tmp_path / "run", asking(handmade))
     assert [file.name for file in written.files] == ["requests-000.jsonl", "requests-001.jsonl", "requests-002.jsonl"]
     assert [len(file.read_text().splitlines()) for file in written.files] == [7, 7, 4]
@@ -113,8 +113,8 @@ def test_files_end_where_the_provider_says(handmade, tmp_path, monkeypatch):
 
 
 def test_files_end_before_the_size_that_the_provider_takes(tmp_path, monkeypatch):
-    monkeypatch.setattr(OpenAIForm, "most_bytes", 400)
-    form = form_of(model().wire)
+    monkeypatch.setattr(OpenAIBatchFormat, "most_bytes", 400)
+    form = batch_format_of(model().codec)
     bodies = [("a" * size, {"text": "ä" * size}) for size in (20, 30, 40, 10, 60, 5)]
     counts = write_requests(form, bodies, lambda number: tmp_path / f"{number}.jsonl")
     files = [tmp_path / f"{number}.jsonl" for number in range(len(counts))]
@@ -322,9 +322,9 @@ def test_settings_survive_the_way_through_the_run(handmade, tmp_path):
 
 
 def test_sizes_are_the_providers_own():
-    assert (OpenAIForm.most_requests, OpenAIForm.most_bytes) == (50_000, 200_000_000)
-    assert AnthropicForm.most_requests == 100_000
-    assert AnthropicForm.most_bytes < 256 * 2**20
+    assert (OpenAIBatchFormat.most_requests, OpenAIBatchFormat.most_bytes) == (50_000, 200_000_000)
+    assert AnthropicBatchFormat.most_requests == 100_000
+    assert AnthropicBatchFormat.most_bytes < 256 * 2**20
 
 
 @pytest.mark.parametrize("provider", ["openai", "anthropic"])
@@ -332,7 +332,7 @@ def test_a_process_that_ends_while_it_writes_leaves_nothing_to_hand_in(provider,
     def ends(*_):
         raise KeyboardInterrupt
 
-    form = {"openai": OpenAIForm, "anthropic": AnthropicForm}[provider]
+    form = {"openai": OpenAIBatchFormat, "anthropic": AnthropicBatchFormat}[provider]
     run, who = tmp_path / "run", model(provider)
     with monkeypatch.context() as patched:
         patched.setattr(BatchFolder, "save", ends)

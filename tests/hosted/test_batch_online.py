@@ -11,11 +11,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.hosted.batch_world import AnthropicWorld, GoogleWorld, OpenAIWorld
+from tests.hosted.batch_servers import AnthropicWorld, GoogleWorld, OpenAIWorld
 from tests.hosted.vendor_server import DROP, Said, VendorServer
 from valuestrata.errors import InputDataError, RunFailedError, UsageError
-from valuestrata.respondents.hosted.batch.files import AnthropicForm, GoogleForm, OpenAIForm
-from valuestrata.respondents.hosted.batch.service import OpenAIService
+from valuestrata.respondents.hosted.batch.files import AnthropicBatchFormat, GoogleBatchFormat, OpenAIBatchFormat
+from valuestrata.respondents.hosted.batch.service import OpenAIBatchService
 from valuestrata.respondents.hosted.prices import Prices
 from valuestrata.respondents.hosted.respondent import make_hosted
 from valuestrata.respondents.hosted.settings import HostedSettings
@@ -152,7 +152,7 @@ def killed_at(monkeypatch, moment, saved):
 )
 def test_a_process_that_ends_at_any_step_pays_nothing_twice(provider, saved, handmade, tmp_path, monkeypatch):
     plan = asking(handmade, orders="scale", samples=1)
-    form = {"openai": OpenAIForm, "anthropic": AnthropicForm, "google": GoogleForm}[provider]
+    form = {"openai": OpenAIBatchFormat, "anthropic": AnthropicBatchFormat, "google": GoogleBatchFormat}[provider]
     monkeypatch.setattr(form, "most_requests", 5)  # two files
     moment, survived = 0, False
     while not survived:
@@ -250,7 +250,7 @@ def test_headers_meant_for_openai_go_to_nobody_else(monkeypatch):
     monkeypatch.setenv("OPENAI_ORG_ID", "of-openai")
     with VendorServer(lambda seen: Said({"data": [], "object": "list"})) as server:
         for ours in (False, True):
-            OpenAIService(base_url=server.url, key=KEY, ours=ours).find("tag", 1, None, ())
+            OpenAIBatchService(base_url=server.url, key=KEY, ours=ours).find("tag", 1, None, ())
         theirs, openais = (list(seen.headers.values()) for seen in server.seen)
     assert f"Bearer {KEY}" in theirs
     assert not [value for value in theirs if "of-openai" in value]

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from tests.hosted.asked import hosted, prompt, prompts
+from tests.hosted.prompts import hosted, prompt, prompts
 from tests.hosted.server import Act, Server, said
 from valuestrata.errors import RunFailedError
 from valuestrata.respondents.hosted.codecs.reply import Position

@@ -1,4 +1,4 @@
-"""Servers that send anything at all: each reply is read or is a fault, and never the end of the program."""
+"""Servers that send anything at all: each reply is read or is a failure, and never the end of the program."""
 
 import asyncio
 import contextlib
@@ -10,22 +10,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.hosted.asked import hosted, prompt
+from tests.hosted.prompts import hosted, prompt
 from tests.hosted.server import Act, Server, said
 from tests.hosted.vendor_server import Said, VendorServer
-from valuestrata.respondents.hosted.batch.files import Broken, Line, form_of, read_lines
-from valuestrata.respondents.hosted.codecs.anthropic_messages import AnthropicWire
+from valuestrata.respondents.hosted.batch.files import BatchResult, UnreadableLine, batch_format_of, read_lines
+from valuestrata.respondents.hosted.codecs.anthropic_messages import AnthropicCodec
 from valuestrata.respondents.hosted.codecs.fields import read_reply
-from valuestrata.respondents.hosted.codecs.google_generate import GoogleWire
-from valuestrata.respondents.hosted.codecs.openai_chat import OpenAIWire
+from valuestrata.respondents.hosted.codecs.google_generate import GoogleCodec
+from valuestrata.respondents.hosted.codecs.openai_chat import OpenAICodec
 from valuestrata.respondents.hosted.codecs.reply import Reply
-from valuestrata.respondents.hosted.errors import CallError, Fault
+from valuestrata.respondents.hosted.errors import CallError, CallFailure
 from valuestrata.respondents.hosted.prices import Prices
 from valuestrata.respondents.hosted.providers import PROVIDERS
 from valuestrata.respondents.hosted.settings import HostedSettings
 
 KEY = "abcdSECRET1"
-WIRES = {"openai": OpenAIWire, "anthropic": AnthropicWire, "google": GoogleWire}
+WIRES = {"openai": OpenAICodec, "anthropic": AnthropicCodec, "google": GoogleCodec}
 GOOD = {
     "openai": said("Answer: 1", logprobs={"content": [{"token": "1", "logprob": -0.1, "top_logprobs": [{"token": "1", "logprob": -0.1}]}]})
     | {"error": None},
@@ -55,7 +55,7 @@ GOOD = {
 ANYTHING = [None, True, 5, -1, 10**25, 1.5, "x", "²", [], {}, [1], {"a": 1}, [None], math.nan, math.inf]
 
 
-def wire(name, url="http://127.0.0.1:9"):
+def codec(name, url="http://127.0.0.1:9"):
     return WIRES[name](PROVIDERS[name], "m", base_url=url, key=KEY)
 
 
@@ -96,7 +96,7 @@ def test_anything_in_any_place_of_a_response_is_read_or_a_fault(name):
         for value in ANYTHING:
             document = with_put(GOOD[name], path, value)
             with contextlib.suppress(CallError):
-                assert is_sound(wire(name).reply_of(document)), (path, value)
+                assert is_sound(codec(name).parse_reply(document)), (path, value)
 
 
 @pytest.mark.parametrize("count", [True, 10**30, 2**53, -1, 1.5, "7"])
@@ -104,24 +104,24 @@ def test_a_count_that_is_none_counts_as_not_said(count):
     usage = {"openai": "prompt_tokens", "anthropic": "input_tokens", "google": "promptTokenCount"}
     for name, field in usage.items():
         where = "usageMetadata" if name == "google" else "usage"
-        assert wire(name).reply_of(with_put(GOOD[name], (where, field), count)).prompt_tokens is None
+        assert codec(name).parse_reply(with_put(GOOD[name], (where, field), count)).prompt_tokens is None
 
 
 def test_no_more_can_come_from_a_cache_than_was_read():
     document = said("Answer: 1", tokens=(100, 4))
     document["usage"]["prompt_tokens_details"] = {"cached_tokens": 10**6}
-    reply = wire("openai").reply_of(document)
+    reply = codec("openai").parse_reply(document)
     assert (reply.prompt_tokens, reply.cached_tokens) == (100, 100)
     assert Prices(2.0, 8.0, cached=0.5).of_reply(reply) > 0
     google = with_put(GOOD["google"], ("usageMetadata", "cachedContentTokenCount"), 99)
-    assert wire("google").reply_of(google).cached_tokens == 3
+    assert codec("google").parse_reply(google).cached_tokens == 3
 
 
 @pytest.mark.parametrize("logprob", [1000.0, math.nan, math.inf, True, "x", 10**400, -(10**400)])
 def test_a_log_probability_that_is_none_is_left_out_and_ends_nothing(logprob):
     good, bad = {"token": "1", "logprob": -0.1}, {"token": "2", "logprob": logprob}
     entries = [good | {"top_logprobs": [good, bad]}, bad, good]
-    [position] = wire("openai").reply_of(said("1", logprobs={"content": entries})).positions
+    [position] = codec("openai").parse_reply(said("1", logprobs={"content": entries})).positions
     assert position.alternatives == (("1", -0.1),)
 
 
@@ -153,20 +153,20 @@ def test_any_bytes_with_any_status_are_a_fault(name, status):
         try:
             return await asked.call(asked.body(prompt(), HostedSettings(temperature=None)), 5.0)
         except Exception as error:
-            return asked.fault_of(error)
+            return asked.failure_from(error)
 
     replies = iter(RAW)
     with VendorServer(lambda _seen: Said(next(replies), status)) as server:
 
         async def run():
-            asked = wire(name, server.url)
+            asked = codec(name, server.url)
             try:
                 return await all_of_them(asked)
             finally:
                 await asked.close()
 
         found = asyncio.run(run())
-    assert all(isinstance(one, Fault) for one in found), found
+    assert all(isinstance(one, CallFailure) for one in found), found
     if status == 200:
         assert {one.kind for one in found} <= {"garbled reply", "empty reply", "server error"}
         assert all(one.retry and not one.fatal for one in found)
@@ -201,12 +201,12 @@ def test_garbage_in_a_batch_hides_no_other_line(tmp_path):
     refused["response"]["body"]["choices"][0] = {"message": {"content": None, "refusal": 5}, "finish_reason": "stop"}
     lines = [json.dumps(good).encode(), b"[" * 200_000, b'{"x": ' + b"9" * 5000 + b"}", json.dumps(refused).encode()]
     file.write_bytes(b"\n".join(lines) + b"\n")
-    first, nested, long, last = read_lines(form_of(wire("openai")), file)
-    assert isinstance(first, Line)
+    first, nested, long, last = read_lines(batch_format_of(codec("openai")), file)
+    assert isinstance(first, BatchResult)
     assert first.reply.text == "Answer: 1"
-    assert isinstance(nested, Broken)
-    assert isinstance(long, Broken)
-    assert last.fault.kind == "empty reply"
+    assert isinstance(nested, UnreadableLine)
+    assert isinstance(long, UnreadableLine)
+    assert last.failure.kind == "empty reply"
 
 
 @given(st.sampled_from([ValueError, TypeError, KeyError, RecursionError, OverflowError, AttributeError, IndexError]))
@@ -216,7 +216,7 @@ def test_what_reading_a_document_raises_is_a_garbled_reply_without_keys(kind):
 
     with pytest.raises(CallError) as raised:
         read_reply(reads, b"{}", (KEY,))
-    found = raised.value.fault
+    found = raised.value.failure
     assert (found.kind, found.paid, found.retry) == ("garbled reply", True, True)
     assert kind.__name__ in found.message
     assert KEY not in found.message

@@ -1,4 +1,4 @@
-"""Google's wire against a real server: the request as it arrives, every form of answer, every kind of fault."""
+"""Google's codec against a real server: the request as it arrives, every form of answer, every kind of failure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tests.hosted.vendor_server import DROP, HANG, Said, VendorServer
 from valuestrata.prompts.prompt import Message, Prompt
-from valuestrata.respondents.hosted.codecs.google_generate import GoogleWire
+from valuestrata.respondents.hosted.codecs.google_generate import GoogleCodec
 from valuestrata.respondents.hosted.providers import Provider
 from valuestrata.respondents.hosted.settings import HostedSettings
 
@@ -51,16 +51,16 @@ def quota(name):
 
 
 def called(reply, settings=None, prompt=PROMPT, timeout=5.0):
-    """One call against a server that says `reply`: the reply or the fault, and what arrived."""
+    """One call against a server that says `reply`: the reply or the failure, and what arrived."""
 
     async def once(url):
-        wire = GoogleWire(PROVIDER, "gemini-3-flash", base_url=url, key=KEY)
+        codec = GoogleCodec(PROVIDER, "gemini-3-flash", base_url=url, key=KEY)
         try:
-            return await wire.call(wire.body(prompt, settings or HostedSettings()), timeout)
+            return await codec.call(codec.body(prompt, settings or HostedSettings()), timeout)
         except Exception as error:
-            return wire.fault_of(error)
+            return codec.failure_from(error)
         finally:
-            await wire.close()
+            await codec.close()
 
     with VendorServer(lambda _seen: reply) as server:
         return asyncio.run(once(server.url)), server.seen
@@ -191,13 +191,13 @@ def test_a_hang_ends_in_time():
 
 def test_nobody_there_costs_nothing():
     async def once():
-        wire = GoogleWire(PROVIDER, "m", base_url="http://127.0.0.1:9", key=KEY)
+        codec = GoogleCodec(PROVIDER, "m", base_url="http://127.0.0.1:9", key=KEY)
         try:
-            await wire.call(wire.body(PROMPT, HostedSettings()), 2.0)
+            await codec.call(codec.body(PROMPT, HostedSettings()), 2.0)
         except Exception as error:
-            return wire.fault_of(error)
+            return codec.failure_from(error)
         finally:
-            await wire.close()
+            await codec.close()
 
     found = asyncio.run(once())
     assert (found.kind, found.paid) == ("connection", False)
@@ -221,13 +221,13 @@ def test_the_environment_has_no_say(monkeypatch):
 
 
 def test_a_client_is_opened_anew_in_another_loop():
-    wire = None
+    codec = None
 
     async def once(url):
-        nonlocal wire
-        wire = wire or GoogleWire(PROVIDER, "m", base_url=url, key=KEY)
-        reply = await wire.call(wire.body(PROMPT, HostedSettings()), 5.0)
-        await wire.close()
+        nonlocal codec
+        codec = codec or GoogleCodec(PROVIDER, "m", base_url=url, key=KEY)
+        reply = await codec.call(codec.body(PROMPT, HostedSettings()), 5.0)
+        await codec.close()
         return reply.text
 
     with VendorServer(lambda _seen: response("2")) as server:
@@ -236,12 +236,12 @@ def test_a_client_is_opened_anew_in_another_loop():
 
 def test_many_calls_at_once_have_a_connection_each():
     async def many(url):
-        wire = GoogleWire(PROVIDER, "m", base_url=url, key=KEY, connections=120)
+        codec = GoogleCodec(PROVIDER, "m", base_url=url, key=KEY, connections=120)
         try:
-            body = wire.body(PROMPT, HostedSettings())
-            return await asyncio.gather(*[wire.call(body, 10.0) for _ in range(120)])
+            body = codec.body(PROMPT, HostedSettings())
+            return await asyncio.gather(*[codec.call(body, 10.0) for _ in range(120)])
         finally:
-            await wire.close()
+            await codec.close()
 
     with VendorServer(lambda _seen: response("2")) as server:
         assert len(asyncio.run(many(server.url))) == 120

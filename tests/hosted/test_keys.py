@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.hosted.asked import hosted, prompts
+from tests.hosted.prompts import hosted, prompts
 from tests.hosted.vendor_server import Said, VendorServer
 from valuestrata.errors import RunFailedError, UsageError
-from valuestrata.respondents.hosted.batch.answers import rebuilt
-from valuestrata.respondents.hosted.batch.service import AnthropicService, GoogleService
+from valuestrata.respondents.hosted.batch.answers import respondent_from_identity
+from valuestrata.respondents.hosted.batch.service import AnthropicBatchService, GoogleBatchService
 from valuestrata.respondents.hosted.redact import redact
 from valuestrata.respondents.hosted.settings import HostedSettings
 
@@ -25,7 +25,7 @@ KEY = "ab/cdSECRET+9x=Q"
 def test_a_key_that_no_header_can_hold_is_refused_by_the_name_of_its_variable(monkeypatch, name, middle):
     monkeypatch.setenv(VARIABLES[name], f"firsthalfSECRET{middle}secondhalfSECRET")
     identity = {"name": f"{name}/m", "base_url": "http://127.0.0.1:9/v1", "decoding": HostedSettings().decoding()}
-    for made in (lambda: hosted("http://127.0.0.1:9/v1", f"{name}/m"), lambda: rebuilt(identity, None)):
+    for made in (lambda: hosted("http://127.0.0.1:9/v1", f"{name}/m"), lambda: respondent_from_identity(identity, None)):
         with pytest.raises(UsageError, match=VARIABLES[name]) as raised:
             made()
         assert "SECRET" not in str(raised.value)
@@ -33,7 +33,7 @@ def test_a_key_that_no_header_can_hold_is_refused_by_the_name_of_its_variable(mo
 
 def test_blanks_around_a_key_are_cut_off(monkeypatch):
     monkeypatch.setenv("OPENAI_COMPATIBLE_API_KEY", f"  {KEY}\n")
-    assert hosted("http://127.0.0.1:9/v1").wire.secrets == (KEY,)
+    assert hosted("http://127.0.0.1:9/v1").codec.secrets == (KEY,)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_key_among_what_a_run_writes_down_is_refused(monkeypatch, settings):
 
 def test_a_placeholder_for_a_key_may_be_a_word_of_the_settings(monkeypatch):
     monkeypatch.setenv("LM_API_TOKEN", "lm-studio")
-    assert hosted("http://lm-studio:1234/v1", "lmstudio/lm-studio", extra={"max_tokens": 9, "tokens": 1}).wire.secrets == ("lm-studio",)
+    assert hosted("http://lm-studio:1234/v1", "lmstudio/lm-studio", extra={"max_tokens": 9, "tokens": 1}).codec.secrets == ("lm-studio",)
 
 
 @pytest.mark.parametrize(("extra", "says"), [({"stream": True}, "stream"), ({"n": 3}, "samples")])
@@ -112,8 +112,8 @@ def test_batches_follow_a_redirect_without_the_key():
 
         with VendorServer(reply) as server:
             for service in (
-                AnthropicService(base_url=server.url, key="anSECRET1"),
-                GoogleService(base_url=server.url, key="goSECRET1", model="m"),
+                AnthropicBatchService(base_url=server.url, key="anSECRET1"),
+                GoogleBatchService(base_url=server.url, key="goSECRET1", model="m"),
             ):
                 service.find("tag", 1, None, ())
                 service.close()

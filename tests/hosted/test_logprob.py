@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.hosted.asked import hosted
+from tests.hosted.prompts import hosted
 from tests.hosted.server import Act, Server, said
 from tests.respondents import tiny
 from valuestrata.respondents.hosted import readout

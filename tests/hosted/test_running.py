@@ -7,11 +7,11 @@ import warnings
 
 import pytest
 
-from tests.hosted.asked import hosted, prompt, prompts
+from tests.hosted.prompts import hosted, prompt, prompts
 from tests.hosted.server import Act, Server, answers, problem, said
 from valuestrata.errors import UsageError
 from valuestrata.respondents.base import Respondent, SupportsBudget, SupportsEstimate, SupportsStop
-from valuestrata.respondents.hosted.async_runner import Runner
+from valuestrata.respondents.hosted.async_runner import AsyncRunner
 from valuestrata.respondents.hosted.prices import Prices
 
 
@@ -37,13 +37,13 @@ def test_every_prompt_is_answered_once_and_calls_go_out_side_by_side():
         came = list(respondent.answer(prompts(320)))
     assert sorted(answer.prompt.item for answer in came) == sorted(f"Q{number}" for number in range(320))
     assert len(server.log) == 320
-    assert 16 < server.most_under_way <= 32
+    assert 16 < server.most_in_flight <= 32
     assert not ours()
 
 
 def test_it_finds_a_limit_that_nobody_told_it():
     def behave(request):
-        if server.under_way > 12:
+        if server.in_flight > 12:
             return Act(429, problem("too many at once"))
         return slowly(request)
 
@@ -55,20 +55,20 @@ def test_it_finds_a_limit_that_nobody_told_it():
     assert len(came) == 800
     # It probes the limit now and then and does not lean on it.
     assert sum(attempt > 1 for attempt in late) < 100
-    assert 4 <= respondent.pace.limit <= 26
+    assert 4 <= respondent.concurrency.limit <= 26
 
 
 def test_what_the_first_chunk_found_is_known_to_the_next():
     with Server(lambda request: slowly(request, 0.1)) as server:
         respondent = hosted(server.url, concurrency=64)
         list(respondent.answer(prompts(150)))
-        limit = respondent.pace.limit
-        server.most_under_way = 0
+        limit = respondent.concurrency.limit
+        server.most_in_flight = 0
         list(respondent.answer(prompts(60)))
     assert limit > 12
     # No call went alone before the others, and no more than eight at first.
-    assert server.most_under_way > 12
-    assert respondent.pace.under_way == 0
+    assert server.most_in_flight > 12
+    assert respondent.concurrency.in_flight == 0
 
 
 def test_who_takes_answers_slowly_is_not_run_ahead_of():
@@ -92,7 +92,7 @@ def test_the_runner_holds_no_more_than_twice_what_may_be_under_way():
         closed.append(True)
 
     closed = []
-    runner = Runner(10, lambda: work, closing)
+    runner = AsyncRunner(10, lambda: work, closing)
     asking = runner.run(range(10_000))
     taken = [next(asking) for _ in range(50)]
     time.sleep(0.2)
@@ -129,7 +129,7 @@ def test_an_exception_of_who_takes_ends_the_calls():
 
 def test_a_defect_in_the_work_is_raised_where_answers_are_taken(monkeypatch):
     respondent = hosted("http://127.0.0.1:9/v1")
-    monkeypatch.setattr(respondent.wire, "body", lambda prompt, settings: {}["no such key"])
+    monkeypatch.setattr(respondent.codec, "body", lambda prompt, settings: {}["no such key"])
     with pytest.raises(KeyError, match="no such key"):
         list(respondent.answer(prompts(5)))
     assert not ours()
@@ -171,7 +171,7 @@ def test_a_limit_on_the_cost_is_never_passed_and_nearly_used():
         spent = len(server.log) * cost
         most = 32 * 100 / 1e6 + 400 / 1e6
         assert 0.1 - most <= spent <= 0.1
-        assert respondent.purse.spent == pytest.approx(spent)
+        assert respondent.budget.spent == pytest.approx(spent)
         assert "limit" in respondent.stopped
         # A new run has a limit of its own.
         respondent.spend_at_most(0.01)

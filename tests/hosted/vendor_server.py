@@ -1,4 +1,4 @@
-"""A real HTTP server on loopback that answers as it is told, and keeps what it was asked as it arrived on the wire."""
+"""A real HTTP server on loopback that answers as it is told, and keeps what it was asked as it arrived on the codec."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Callable
 
-from tests.hosted.asked import hosted
+from tests.hosted.prompts import hosted
 from tests.hosted.server import Act, Request, said
 from valuestrata.openended.ask import open_ask
 from valuestrata.openended.open_runs import load_open_run

@@ -23,7 +23,7 @@ class _End:
     error: BaseException | None = None
 
 
-class Runner(Generic[Item, Result]):
+class AsyncRunner(Generic[Item, Result]):
     """Does `work` on items, `most` at a time; made anew for every `run`.
 
     Args:

@@ -6,37 +6,37 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from valuestrata.respondents.base import Answer, Prompt
-from valuestrata.respondents.hosted.codecs.codec import Wire
-from valuestrata.respondents.hosted.codecs.openai_chat import OpenAIWire
+from valuestrata.respondents.hosted.codecs.codec import Codec
+from valuestrata.respondents.hosted.codecs.openai_chat import OpenAICodec
 from valuestrata.respondents.hosted.codecs.reply import Reply
-from valuestrata.respondents.hosted.errors import Fault, fault
-from valuestrata.respondents.hosted.limits.limiter import Stopped
+from valuestrata.respondents.hosted.errors import CallFailure, failure
+from valuestrata.respondents.hosted.limits.limiter import CallsStopped
 from valuestrata.respondents.hosted.providers import Provider
-from valuestrata.respondents.hosted.readout import Reading, read_first_token, walk
-from valuestrata.respondents.hosted.retry import Called, Caller, Learned, OutOfMoneyError
+from valuestrata.respondents.hosted.readout import OptionProbabilities, read_first_token, walk
+from valuestrata.respondents.hosted.retry import BudgetExceededError, CallResult, RetryingCaller, RunHistory
 from valuestrata.respondents.hosted.settings import HostedSettings
 
 
-class Asker:
-    """Asks prompts of one model through a `Caller`; what all calls show is kept in `learned`."""
+class PromptCaller:
+    """Asks prompts of one model through a `RetryingCaller`; what all calls show is kept in `history`."""
 
-    def __init__(self, wire: Wire, provider: Provider, settings: HostedSettings, caller: Caller, learned: Learned) -> None:
-        self._wire = wire
+    def __init__(self, codec: Codec, provider: Provider, settings: HostedSettings, caller: RetryingCaller, history: RunHistory) -> None:
+        self._codec = codec
         self._provider = provider
         self._settings = settings
         self._caller = caller
-        self._learned = learned
+        self._history = history
 
     async def ask(self, prompt: Prompt) -> Answer:
         """Return the answer to a prompt, one with `error` where its calls failed or say nothing of the options.
 
         Raises:
-            Stopped, OutOfMoneyError: as `Caller.call`; nothing was paid for the prompt.
+            CallsStopped, BudgetExceededError: as `RetryingCaller.call`; nothing was paid for the prompt.
         """
         if prompt.elicitation == "logprob":
             return await self._walked(prompt)
         reads = prompt.elicitation == "first-token"
-        called = await self._caller.call(self._wire.body(prompt, self._settings), check=self._tells_probabilities if reads else None)
+        called = await self._caller.call(self._codec.body(prompt, self._settings), check=self._tells_probabilities if reads else None)
         reply = called.reply
         if reply is None:
             return _answer(prompt, [called])
@@ -46,44 +46,44 @@ class Asker:
         return _answer(prompt, [called], reading, text=reply.text, reasoning=reply.reasoning)
 
     async def _walked(self, prompt: Prompt) -> Answer:
-        wire = self._wire
-        assert isinstance(wire, OpenAIWire), "only servers of this language continue a turn"
-        calls: list[Called] = []
+        codec = self._codec
+        assert isinstance(codec, OpenAICodec), "only servers of this language continue a turn"
+        calls: list[CallResult] = []
 
         async def continued(written: str, tokens: int) -> Reply | None:
-            body = wire.continued(prompt, self._settings, written, tokens)
-            called = await self._caller.call(body, going_on=bool(calls), check=self._tells_probabilities)
+            body = codec.continued(prompt, self._settings, written, tokens)
+            called = await self._caller.call(body, continues=bool(calls), check=self._tells_probabilities)
             calls.append(called)
             return called.reply
 
         try:
             reading = await walk(prompt, continued, self._settings.end_of_turn, self._settings.max_new_tokens)
-        except (Stopped, OutOfMoneyError):
+        except (CallsStopped, BudgetExceededError):
             if not any(called.cost for called in calls):
                 raise
-            reading = Reading(error="broken off: some of its calls were made, and the others were not wanted any more")
+            reading = OptionProbabilities(error="broken off: some of its calls were made, and the others were not wanted any more")
         return _answer(prompt, calls, reading)
 
-    def _tells_probabilities(self, reply: Reply) -> Fault | None:
+    def _tells_probabilities(self, reply: Reply) -> CallFailure | None:
         """Return what is wrong with a reply that wrote something and tells no probabilities of it."""
         if reply.positions or not reply.text:
-            self._learned.tells = self._learned.tells or bool(reply.positions)
+            self._history.tells = self._history.tells or bool(reply.positions)
             return None
         # Of a model that told some before, one reply without any says nothing of the next.
-        kind = "empty reply" if self._learned.tells else "wrong setting"
-        return fault(kind, f"no log-probabilities came, though {self._provider.name} was asked for them")
+        kind = "empty reply" if self._history.tells else "wrong setting"
+        return failure(kind, f"no log-probabilities came, though {self._provider.name} was asked for them")
 
 
 def _answer(
     prompt: Prompt,
-    calls: Sequence[Called],
-    reading: Reading | None = None,
+    calls: Sequence[CallResult],
+    reading: OptionProbabilities | None = None,
     *,
     text: str | None = None,
     reasoning: str | None = None,
 ) -> Answer:
     """Put an answer together; what its calls took is added up, and unknown where one of them does not say."""
-    failed = next((called.fault for called in calls if called.fault is not None), None)
+    failed = next((called.failure for called in calls if called.failure is not None), None)
     error = str(failed) if failed is not None else None if reading is None else reading.error
     answered = [called.reply for called in calls if called.reply is not None]
     one = answered[0] if len(calls) == 1 and answered else None

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from valuestrata.respondents.base import CostEstimate, Prompt
-from valuestrata.respondents.hosted.codecs.codec import Wire
+from valuestrata.respondents.hosted.codecs.codec import Codec
 from valuestrata.respondents.hosted.prices import Prices
 from valuestrata.respondents.hosted.readout import forms_of
 from valuestrata.respondents.hosted.settings import HostedSettings
@@ -27,7 +27,7 @@ _BASIS = (
 )
 
 
-def estimated(wire: Wire, settings: HostedSettings, prices: Prices | None, prompts: Sequence[Prompt]) -> CostEstimate:
+def estimated(codec: Codec, settings: HostedSettings, prices: Prices | None, prompts: Sequence[Prompt]) -> CostEstimate:
     """Return what asking prompts takes by the length of their texts; tokens are about right, the cost is a bound."""
     calls = read = written = 0
     cost = 0.0
@@ -37,7 +37,7 @@ def estimated(wire: Wire, settings: HostedSettings, prices: Prices | None, promp
         read += rounds * tokens_about(prompt)
         written += settings.tokens_for(prompt.elicitation) + rounds - 1
         if prices is not None and (prices.input or prices.output):
-            cost += _most_of_prompt(prompt, wire.body(prompt, settings), prices)
+            cost += _most_of_prompt(prompt, codec.body(prompt, settings), prices)
     return CostEstimate(calls, read, None, written, None if prices is None else cost, _BASIS)
 
 

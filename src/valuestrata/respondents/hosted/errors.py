@@ -1,6 +1,6 @@
 """What can go wrong with a call, in a few plain words, and what to do about it.
 
-Every wire turns what its library raises into one of these; the runner knows nothing else. A fault is tried again
+Every codec turns what its library raises into one of these; the runner knows nothing else. A failure is tried again
 (`retry`), ends its own prompt (neither), or ends the whole run (`fatal`): a wrong model name fails every call alike.
 """
 
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
-from valuestrata.respondents.hosted.redact import in_short
+from valuestrata.respondents.hosted.redact import one_line
 
-Kind = Literal[
+ErrorKind = Literal[
     "rate limit",
     "overloaded",
     "server error",
@@ -29,10 +29,12 @@ Kind = Literal[
     "key refused",
     "no credit",
 ]
-_RETRIED: frozenset[Kind] = frozenset({"rate limit", "overloaded", "server error", "connection", "timeout", "garbled reply", "empty reply"})
-_FATAL: frozenset[Kind] = frozenset({"wrong model", "wrong setting", "key refused", "no credit"})
+_RETRIED: frozenset[ErrorKind] = frozenset(
+    {"rate limit", "overloaded", "server error", "connection", "timeout", "garbled reply", "empty reply"}
+)
+_FATAL: frozenset[ErrorKind] = frozenset({"wrong model", "wrong setting", "key refused", "no credit"})
 # Error codes that say more than the status they come with, in the words of OpenAI and those who follow it.
-_BY_CODE: Mapping[str, Kind] = {
+_BY_CODE: Mapping[str, ErrorKind] = {
     "model_not_found": "wrong model",
     "insufficient_quota": "no credit",
     "billing_hard_limit_reached": "no credit",
@@ -43,7 +45,7 @@ _BY_CODE: Mapping[str, Kind] = {
     "unsupported_value": "wrong setting",
     "unknown_parameter": "wrong setting",
 }
-_BY_STATUS: Mapping[int, Kind] = {
+_BY_STATUS: Mapping[int, ErrorKind] = {
     401: "key refused",
     402: "no credit",
     403: "key refused",
@@ -66,7 +68,7 @@ _BAD_KEY = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class CallFailure:
     """One thing that went wrong.
 
     Attributes:
@@ -78,7 +80,7 @@ class Fault:
         paid: whether the call may have been charged all the same, as one that was cut off in mid-answer.
     """
 
-    kind: Kind
+    kind: ErrorKind
     message: str
     retry: bool
     fatal: bool
@@ -86,7 +88,7 @@ class Fault:
     paid: bool = False
 
     @property
-    def slow_down(self) -> bool:
+    def throttled(self) -> bool:
         """Whether the server has too much to do, so that all calls wait."""
         return self.kind in ("rate limit", "overloaded")
 
@@ -95,28 +97,30 @@ class Fault:
 
 
 class CallError(Exception):
-    """A fault on its way through code that returns something else."""
+    """A failure on its way through code that returns something else."""
 
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(str(fault))
-        self.fault = fault
-
-
-def fault(kind: Kind, said: str, *, retry_after: float | None = None, paid: bool = False, secrets: tuple[str, ...] = ()) -> Fault:
-    """Return a fault of a kind; the kind decides whether it is tried again or ends the run."""
-    message = in_short(said, secrets) or kind
-    return Fault(kind, message, kind in _RETRIED, kind in _FATAL, retry_after, paid)
+    def __init__(self, failure: CallFailure) -> None:
+        super().__init__(str(failure))
+        self.failure = failure
 
 
-def kind_of_code(code: str | None) -> Kind | None:
-    """Return the kind of fault that a server's own word for an error names whatever status it comes with; None where it names none."""
+def failure(
+    kind: ErrorKind, said: str, *, retry_after: float | None = None, paid: bool = False, secrets: tuple[str, ...] = ()
+) -> CallFailure:
+    """Return a failure of a kind; the kind decides whether it is tried again or ends the run."""
+    message = one_line(said, secrets) or kind
+    return CallFailure(kind, message, kind in _RETRIED, kind in _FATAL, retry_after, paid)
+
+
+def kind_from_code(code: str | None) -> ErrorKind | None:
+    """Return the kind of failure that a server's own word for an error names whatever status it comes with; None where it names none."""
     return _BY_CODE.get(code or "")
 
 
-def fault_of_status(
+def failure_from_status(
     status: int, said: str, *, code: str | None = None, headers: Mapping[str, str] | None = None, secrets: tuple[str, ...] = ()
-) -> Fault:
-    """Return the fault behind an HTTP status.
+) -> CallFailure:
+    """Return the failure behind an HTTP status.
 
     Args:
         status: as the server gave it.
@@ -124,9 +128,9 @@ def fault_of_status(
         headers: of the response, lower case; what they say of waiting is kept.
         secrets: keys that must not stand in the message.
     """
-    kind = kind_of_code(code) or _BY_STATUS.get(status)
+    kind = kind_from_code(code) or _BY_STATUS.get(status)
     if 300 <= status < 400:
-        return fault("wrong setting", f"HTTP {status}: {_sent_on(headers or {})}", secrets=secrets)
+        return failure("wrong setting", f"HTTP {status}: {_sent_on(headers or {})}", secrets=secrets)
     if kind is None and status == 400:
         kind = "key refused" if _BAD_KEY.search(said) else "wrong model" if _NO_SUCH_MODEL.search(said) else None
     if status == 403 and any(word in said.lower() for word in ("moderation", "flagged")):
@@ -134,7 +138,7 @@ def fault_of_status(
     if kind is None:
         kind = "server error" if status >= 500 else "refused request"
     waits = retry_after(headers or {}) if kind in _RETRIED else None
-    return fault(kind, f"HTTP {status}: {said}", retry_after=waits, secrets=secrets)
+    return failure(kind, f"HTTP {status}: {said}", retry_after=waits, secrets=secrets)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -66,7 +66,7 @@ def _leaves(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
                 yield inner, one
 
 
-def kept_at_home(base_url: str) -> Callable[[Any], None]:
+def drop_key_elsewhere(base_url: str) -> Callable[[Any], None]:
     """Return a hook for requests that takes the key out of one to any other server than `base_url`'s, as after a redirect."""
     import httpx2
 
@@ -80,7 +80,7 @@ def kept_at_home(base_url: str) -> Callable[[Any], None]:
     return hook
 
 
-def none_of_openai(key: str | None) -> dict[str, Any]:
+def without_openai_environment(key: str | None) -> dict[str, Any]:
     """Return headers that take out what OpenAI's library reads from the environment for OpenAI; a key of theirs gives way to `key`."""
     import openai
 

@@ -105,7 +105,7 @@ def provider_of(word: str) -> tuple[Provider, str]:
     return PROVIDERS[name], model
 
 
-def check_readout(provider: Provider, elicitation: str) -> None:
+def check_elicitation(provider: Provider, elicitation: str) -> None:
     """Refuse an elicitation that reads probabilities which the provider does not tell.
 
     Raises:

@@ -56,7 +56,7 @@ Alternatives = Sequence[tuple[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class OptionProbabilities:
     """Probabilities of the options, in displayed order, summing to 1, and what they summed to before; or why there are none.
 
     With neither probabilities nor an error the model answered, and with something else: what it wrote says what.
@@ -67,7 +67,7 @@ class Reading:
     error: str | None = None
 
 
-def read_first_token(prompt: Prompt, positions: Sequence[Position], *, whole_numbers: bool) -> Reading:
+def read_first_token(prompt: Prompt, positions: Sequence[Position], *, whole_numbers: bool) -> OptionProbabilities:
     """Read `first-token` from the written tokens.
 
     Args:
@@ -77,12 +77,12 @@ def read_first_token(prompt: Prompt, positions: Sequence[Position], *, whole_num
     """
     place = _answer_place(positions, prompt.prefill)
     if place is None:
-        return Reading(mass=0.0)
+        return OptionProbabilities(mass=0.0)
     probability: dict[str, float] = defaultdict(float)
     for token, logprob in place.alternatives or [(place.token, place.logprob)]:
         probability[token.strip()] += math.exp(logprob)
     if not whole_numbers and (unclear := _unclear(prompt.options, probability)):
-        return Reading(
+        return OptionProbabilities(
             error=f"ambiguous first token: {unclear[0]!r} may be the beginning of {unclear[1]!r}, and nothing shows that this model "
             "writes the longer as one token"
         )
@@ -114,7 +114,7 @@ def forms_of(options: Sequence[str]) -> set[str]:
 
 async def walk(
     prompt: Prompt, continued: Callable[[str, int], Awaitable[Reply | None]], ends: Iterable[str] = (), most: int | None = None
-) -> Reading | None:
+) -> OptionProbabilities | None:
     """Read `logprob`, call by call.
 
     Args:
@@ -198,12 +198,14 @@ class _Walk:
                 elif self._leads(text + token):
                     self._reached[text + token] += mass
 
-    def reading(self) -> Reading:
+    def reading(self) -> OptionProbabilities:
         """Return the probabilities of the options."""
         if self._mute is not None:
-            return Reading(error=f"no log-probabilities of what follows {self._mute!r}: the server shows none where the turn ends")
+            return OptionProbabilities(
+                error=f"no log-probabilities of what follows {self._mute!r}: the server shows none where the turn ends"
+            )
         if self._lost > _LOST:
-            return Reading(
+            return OptionProbabilities(
                 error=f"a blank is cut off: {self._lost:.0%} of the probability lies behind a blank token, and the server's chat template "
                 "does not continue a turn that ends with one; first-token works there"
             )
@@ -218,8 +220,8 @@ def _reads_more(reply: Reply, root: Reply) -> bool:
     return reply.prompt_tokens is not None and root.prompt_tokens is not None and reply.prompt_tokens > root.prompt_tokens
 
 
-def _reading(sums: Sequence[float], nothing: str | None) -> Reading:
+def _reading(sums: Sequence[float], nothing: str | None) -> OptionProbabilities:
     total = math.fsum(sums)
     if not total > 0:
-        return Reading(mass=0.0, error=None if nothing is None else f"no probability: {nothing}")
-    return Reading(tuple(value / total for value in sums), min(1.0, total))
+        return OptionProbabilities(mass=0.0, error=None if nothing is None else f"no probability: {nothing}")
+    return OptionProbabilities(tuple(value / total for value in sums), min(1.0, total))

@@ -48,7 +48,7 @@ def _forms(secret: str) -> list[str]:
     return sorted(forms, key=lambda form: (-len(form), form))
 
 
-def in_short(text: str, secrets: Iterable[str] = (), most: int = 300) -> str:
+def one_line(text: str, secrets: Iterable[str] = (), most: int = 300) -> str:
     """Return a server's words as one line of at most `most` characters, without keys."""
     line = " ".join(redact(text, secrets).split())
     return line if len(line) <= most else line[: most - 4].rstrip() + " ..."

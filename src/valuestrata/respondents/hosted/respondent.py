@@ -1,6 +1,6 @@
 """A hosted model as a respondent: `PROVIDER/MODEL`.
 
-Calls go out as fast as the provider bears (`pace`), faults are survived or end the run (`calling`), and what a call
+Calls go out as fast as the provider bears (`concurrency_limit`), faults are survived or end the run (`calling`), and what a call
 brought is handed over as it comes. An answer that could not be read out of a reply keeps what it cost.
 """
 
@@ -16,24 +16,24 @@ from urllib.parse import urlsplit
 
 from valuestrata.errors import Message, Option, RunFailedError, UsageError
 from valuestrata.respondents.base import Answer, CostEstimate, Prompt
-from valuestrata.respondents.hosted.async_runner import Runner
-from valuestrata.respondents.hosted.call import Asker
-from valuestrata.respondents.hosted.codecs.codec import Wire
-from valuestrata.respondents.hosted.codecs.openai_chat import OpenAIWire
+from valuestrata.respondents.hosted.async_runner import AsyncRunner
+from valuestrata.respondents.hosted.call import PromptCaller
+from valuestrata.respondents.hosted.codecs.codec import Codec
+from valuestrata.respondents.hosted.codecs.openai_chat import OpenAICodec
 from valuestrata.respondents.hosted.cost_estimate import estimated
-from valuestrata.respondents.hosted.errors import Fault, Kind
+from valuestrata.respondents.hosted.errors import CallFailure, ErrorKind
 from valuestrata.respondents.hosted.keys import key_of, refuse_keys
-from valuestrata.respondents.hosted.limits.budget import Purse
-from valuestrata.respondents.hosted.limits.concurrency import Pace
-from valuestrata.respondents.hosted.limits.limiter import Stopped
+from valuestrata.respondents.hosted.limits.budget import Budget
+from valuestrata.respondents.hosted.limits.concurrency import ConcurrencyLimit
+from valuestrata.respondents.hosted.limits.limiter import CallsStopped
 from valuestrata.respondents.hosted.prices import Prices, batch_factor, known_prices
-from valuestrata.respondents.hosted.providers import Provider, check_readout, provider_of
-from valuestrata.respondents.hosted.retry import Caller, Learned, OutOfMoneyError
+from valuestrata.respondents.hosted.providers import Provider, check_elicitation, provider_of
+from valuestrata.respondents.hosted.retry import BudgetExceededError, RetryingCaller, RunHistory
 from valuestrata.respondents.hosted.settings import HostedSettings
 
 _LIBRARY = {"openai": "openai", "anthropic": "anthropic", "google": "google-genai"}
 _FREE = Prices(0.0, 0.0)
-_ADVICE: Mapping[Kind, Message] = {
+_ADVICE: Mapping[ErrorKind, Message] = {
     "wrong model": Message("Check the model's name and ", Option("base_url"), "."),
     "no credit": Message("Add credit with the provider."),
     "wrong setting": Message("Change or leave out the setting that it names."),
@@ -47,25 +47,25 @@ class HostedRespondent:
     """A model behind an API; `make_hosted` makes one.
 
     Attributes:
-        pace: how many calls may be under way, as far as it is known.
-        purse: what was spent.
+        concurrency: how many calls may be under way, as far as it is known.
+        budget: what was spent.
     """
 
-    def __init__(self, word: str, provider: Provider, model: str, wire: Wire, *, base_url: str, settings: HostedSettings) -> None:
+    def __init__(self, word: str, provider: Provider, model: str, codec: Codec, *, base_url: str, settings: HostedSettings) -> None:
         self._word = word
         self._provider = provider
         self._model = model
-        self._wire = wire
+        self._codec = codec
         self._base_url = base_url
         self._settings = settings
         self._prices = _prices_of(provider, model, base_url, settings)
         self._stopped: str | None = None
         self._out_of_money = False
-        self._learned = Learned()
-        self._caller: Caller | None = None
-        self._runner: Runner[Prompt, Answer] | None = None
-        self.pace = Pace(settings.concurrency)
-        self.purse = Purse()
+        self._history = RunHistory()
+        self._caller: RetryingCaller | None = None
+        self._runner: AsyncRunner[Prompt, Answer] | None = None
+        self.concurrency = ConcurrencyLimit(settings.concurrency)
+        self.budget = Budget()
 
     @property
     def name(self) -> str:
@@ -88,9 +88,9 @@ class HostedRespondent:
         return self._provider
 
     @property
-    def wire(self) -> Wire:
+    def codec(self) -> Codec:
         """The provider's language, in which batch files are written as well."""
-        return self._wire
+        return self._codec
 
     def identity(self) -> Mapping[str, Any]:
         """Return what makes this model's answers what they are.
@@ -123,20 +123,20 @@ class HostedRespondent:
         Raises:
             UsageError: says what it does not give and what works.
         """
-        check_readout(self._provider, elicitation)
+        check_elicitation(self._provider, elicitation)
 
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[Answer]:
         """Yield one Answer for each prompt, as they come; fewer where it was told to stop.
 
         Raises:
             UsageError: an elicitation that the provider cannot answer.
-            RunFailedError: a fault for which every other call would fail as well; what came before it was yielded.
+            RunFailedError: a failure for which every other call would fail as well; what came before it was yielded.
         """
         for elicitation in {prompt.elicitation for prompt in prompts}:
             self.check(elicitation)
         if self._stopped is not None:
             return
-        self._runner = Runner(min(self._settings.concurrency, max(1, len(prompts))), self._opened, self._wire.close)
+        self._runner = AsyncRunner(min(self._settings.concurrency, max(1, len(prompts))), self._opened, self._codec.close)
         yield from self._runner.run(prompts)
         if self._caller is not None and self._caller.fatal is not None:
             raise RunFailedError(*self._why_failed(self._caller.fatal))
@@ -151,7 +151,7 @@ class HostedRespondent:
         if self._stopped is None:
             self._stopped = why
         if self._runner is not None:
-            self._runner.tell(self._close_gate)
+            self._runner.tell(self._close_limiter)
 
     def spend_at_most(self, dollars: float) -> None:
         """Stop before a call that could take what is spent from now on over `dollars`; infinity: no limit, whatever was set before.
@@ -170,7 +170,7 @@ class HostedRespondent:
             )
         if self._out_of_money:
             self._stopped, self._out_of_money = None, False
-        self.purse.limit = self.purse.spent + dollars
+        self.budget.limit = self.budget.spent + dollars
 
     def answered_before(self, number: int) -> None:
         """Take note of how many prompts of the run were answered before; called before a run is begun or goes on.
@@ -179,43 +179,43 @@ class HostedRespondent:
         earlier run (an interrupt, a limit) does not stop this one.
         """
         self._stopped, self._out_of_money = None, False
-        self._learned = Learned(answered=number > 0, tells=number > 0)
+        self._history = RunHistory(answered=number > 0, tells=number > 0)
 
     def estimate(self, prompts: Sequence[Prompt]) -> CostEstimate:
         """Return what asking `prompts` takes, by the length of their texts: about so many tokens, and at most so many dollars."""
-        return estimated(self._wire, self._settings, self._prices, prompts)
+        return estimated(self._codec, self._settings, self._prices, prompts)
 
     def _opened(self) -> Callable[[Prompt], Awaitable[Answer | None]]:
-        caller = Caller(self._wire, self._settings, self.pace, self.purse, self._prices, self._learned)
+        caller = RetryingCaller(self._codec, self._settings, self.concurrency, self.budget, self._prices, self._history)
         self._caller = caller
         if self._stopped is not None:
-            caller.gate.close()
-        asker = Asker(self._wire, self._provider, self._settings, caller, self._learned)
+            caller.limiter.close()
+        prompt_caller = PromptCaller(self._codec, self._provider, self._settings, caller, self._history)
 
         async def work(prompt: Prompt) -> Answer | None:
             try:
-                return await asker.ask(prompt)
-            except (Stopped, OutOfMoneyError):
+                return await prompt_caller.ask(prompt)
+            except (CallsStopped, BudgetExceededError):
                 return None
             finally:
-                if caller.broke:
+                if caller.budget_exceeded:
                     self._out_of_money = self._out_of_money or self._stopped is None
                     self.stop("the next call could have cost more than the limit allows")
 
         return work
 
-    def _close_gate(self) -> None:
+    def _close_limiter(self) -> None:
         if self._caller is not None:
-            self._caller.gate.close()
+            self._caller.limiter.close()
 
-    def _why_failed(self, found: Fault) -> tuple[object, ...]:
+    def _why_failed(self, found: CallFailure) -> tuple[object, ...]:
         """Return why the run stopped and what to do, as parts of an error."""
         variables = " or ".join(self._provider.keys)
         advice = f"Check the key in {variables}." if found.kind == "key refused" else _ADVICE.get(found.kind) or self._later(found)
         kept = " The run stopped; all earlier answers are kept, and the same command continues with the rest."
         return (f"{self._word} at {self._base_url}: {found}. ", advice, kept)
 
-    def _later(self, found: Fault) -> str:
+    def _later(self, found: CallFailure) -> str:
         if found.retry_after is None or found.retry_after <= self._settings.patience:
             return _LATER
         patience = f"{self._settings.patience:,.0f} s"
@@ -243,8 +243,8 @@ def make_hosted(word: str, settings: HostedSettings | None = None, *, calls: boo
     key = _key(word, provider, needed=calls and provider.needs_key)
     refuse_keys(word if key is None else word.replace(key, "..."), {"base_url": base_url, "model": model, **how.extra}, key)
     _check_extra(word, how.extra)
-    wire = _wire_of(provider)(provider, model, base_url=base_url, key=key, connections=how.concurrency)
-    return HostedRespondent(word, provider, model, wire, base_url=base_url, settings=how)
+    codec = _wire_of(provider)(provider, model, base_url=base_url, key=key, connections=how.concurrency)
+    return HostedRespondent(word, provider, model, codec, base_url=base_url, settings=how)
 
 
 def _check_extra(word: str, extra: Mapping[str, Any]) -> None:
@@ -255,16 +255,16 @@ def _check_extra(word: str, extra: Mapping[str, Any]) -> None:
         raise UsageError(f"{word}: extra asks for several answers a call (`n`), of which one would be read; ask for samples instead.")
 
 
-def _wire_of(provider: Provider) -> Callable[..., Wire]:
+def _wire_of(provider: Provider) -> Callable[..., Codec]:
     if provider.sdk == "anthropic":
-        from valuestrata.respondents.hosted.codecs.anthropic_messages import AnthropicWire
+        from valuestrata.respondents.hosted.codecs.anthropic_messages import AnthropicCodec
 
-        return AnthropicWire
+        return AnthropicCodec
     if provider.sdk == "google":
-        from valuestrata.respondents.hosted.codecs.google_generate import GoogleWire
+        from valuestrata.respondents.hosted.codecs.google_generate import GoogleCodec
 
-        return GoogleWire
-    return OpenAIWire
+        return GoogleCodec
+    return OpenAICodec
 
 
 def _base_url(word: str, provider: Provider, settings: HostedSettings) -> str:

@@ -1,63 +1,60 @@
-"""One call, tried until it is answered, is hopeless, or no more are wanted."""
+"""Retries: one call, repeated until it is answered, cannot succeed, or is no longer wanted."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from valuestrata.respondents.hosted.codecs.codec import Wire
+from valuestrata.respondents.hosted.codecs.codec import Codec
 from valuestrata.respondents.hosted.codecs.reply import Reply
 from valuestrata.respondents.hosted.cost_estimate import most_cost
-from valuestrata.respondents.hosted.errors import Fault, fault
-from valuestrata.respondents.hosted.limits.budget import Purse
-from valuestrata.respondents.hosted.limits.concurrency import Pace
-from valuestrata.respondents.hosted.limits.limiter import Gate, Stopped
+from valuestrata.respondents.hosted.errors import CallFailure, failure
+from valuestrata.respondents.hosted.limits.budget import Budget
+from valuestrata.respondents.hosted.limits.concurrency import ConcurrencyLimit
+from valuestrata.respondents.hosted.limits.limiter import CallsStopped, Limiter
 from valuestrata.respondents.hosted.prices import Prices
 from valuestrata.respondents.hosted.settings import HostedSettings
 
-# The library's own timeout is between two bytes; ours is of the whole attempt, and a little longer, so that the better
-# message wins where both apply.
+# The SDK's timeout is between two bytes, ours is for the whole attempt. The SDK's message is better, so ours comes later.
 _GRACE = 1.0
-# A prompt told to wait this many times as often as it may fail has something of its own that is not welcome.
+# A prompt may be refused for load this many times as often as it may fail.
 _REFUSALS = 5
-# So many prompts refused outright, and none answered in the whole run: it is not the prompts.
+# After so many refused prompts and no answer in the whole run, the prompts are not the cause.
 _REFUSED_AT_FIRST = 10
-Check = Callable[[Reply], Fault | None]
+Check = Callable[[Reply], CallFailure | None]
 
 
-class OutOfMoneyError(Exception):
+class BudgetExceededError(Exception):
     """The next call could cost more than is left."""
 
 
 @dataclass(frozen=True, slots=True)
-class Called:
-    """What came of a call.
+class CallResult:
+    """What a call returned.
 
     Attributes:
-        reply: what was answered. fault: what went wrong, in the last attempt; one of the two.
-        attempts: how often it was tried. seconds: of calling, waits left out.
-        cost: dollars that all attempts together took, each that does not say counted as the most that it can have; None
-            where the price is not known.
+        reply: the reply. failure: why the last attempt failed. One of the two is None.
+        attempts: number of attempts. seconds: time of all attempts without waits.
+        cost: US dollars of all attempts, each that does not say counted as the most it can cost; None without a known price.
     """
 
     reply: Reply | None
-    fault: Fault | None
+    failure: CallFailure | None
     attempts: int
     seconds: float
     cost: float | None
 
 
 @dataclass
-class Learned:
+class RunHistory:
     """What the calls of a run have shown so far, kept from one chunk of prompts to the next.
 
     Attributes:
-        answered: whether any was answered.
-        refused: how many were refused outright before that.
-        tells: whether a reply told log-probabilities.
+        answered: whether any call was answered.
+        refused: calls refused outright before the first answer.
+        tells: whether a reply held log-probabilities.
     """
 
     answered: bool = False
@@ -66,173 +63,180 @@ class Learned:
 
 
 @dataclass
-class _Tries:
-    """How a call went so far."""
+class _Attempts:
+    """The attempts of one call so far."""
 
     attempts: int = 0
     failures: int = 0
     refusals: int = 0
     seconds: float = 0.0
     cost: float = 0.0
-    fault: Fault | None = None
+    failure: CallFailure | None = None
 
-    def count(self, found: Fault) -> None:
-        """Count an attempt that ended so."""
-        self.refusals += found.slow_down
-        self.failures += not found.slow_down
-        self.fault = found
+    def count(self, found: CallFailure) -> None:
+        """Count a failed attempt."""
+        self.refusals += found.throttled
+        self.failures += not found.throttled
+        self.failure = found
 
 
-class Caller:
-    """Makes calls through a wire, at a pace, within a purse; used within one event loop.
+class RetryingCaller:
+    """Makes calls within a concurrency limit and a budget, and retries them; used within one event loop.
 
     Attributes:
-        fatal: the fault for which the run stops; None while there is none.
-        broke: whether a call was not made because it could have cost more than is left.
+        fatal: the failure that stops the run; None while there is none.
+        budget_exceeded: whether a call was not made because it could have cost more than is left.
     """
 
     def __init__(
-        self, wire: Wire, settings: HostedSettings, pace: Pace, purse: Purse, prices: Prices | None, learned: Learned | None = None
+        self,
+        codec: Codec,
+        settings: HostedSettings,
+        concurrency: ConcurrencyLimit,
+        budget: Budget,
+        prices: Prices | None,
+        history: RunHistory | None = None,
     ) -> None:
-        self._wire = wire
+        self._codec = codec
         self._settings = settings
-        self._pace = pace
-        self._purse = purse
+        self._concurrency = concurrency
+        self._budget = budget
         self._prices = prices
-        self._learned = learned or Learned()
-        self._barren_since: float | None = None
-        self._barren = 0
-        self._late = 0
-        self.gate = Gate(pace)
-        self.fatal: Fault | None = None
-        self.broke = False
+        self._history = history or RunHistory()
+        # Failures since the last answer: when the first came, how many, and how many timeouts in a row.
+        self._failing_since: float | None = None
+        self._failing = 0
+        self._timeouts = 0
+        self.limiter = Limiter(concurrency)
+        self.fatal: CallFailure | None = None
+        self.budget_exceeded = False
 
-    async def call(self, body: Mapping[str, Any], *, going_on: bool = False, check: Check | None = None) -> Called:
+    async def call(self, body: Mapping[str, Any], *, continues: bool = False, check: Check | None = None) -> CallResult:
         """Make a call.
 
         Args:
             body: the request.
-            going_on: it is for a prompt that others were made for.
-            check: says what is wrong with a reply that is sound in form; None where nothing is.
+            continues: whether other calls were made for the same prompt.
+            check: returns what is wrong with a well-formed reply, None if nothing is.
 
         Raises:
-            Stopped: no more calls are wanted, and this one was not answered, nor paid for.
-            OutOfMoneyError: it could cost more than is left, and was not paid for so far.
+            CallsStopped: no more calls are wanted; this one was neither answered nor paid for.
+            BudgetExceededError: it could cost more than is left, and was not paid for so far.
         """
-        tries = _Tries()
+        made = _Attempts()
         try:
             while True:
-                reply, found = await self._attempt(body, check, tries, going_on=going_on)
+                reply, found = await self._attempt(body, check, made, continues=continues)
                 if found is None or reply is not None:
-                    return self._called(tries, None if found else reply, found)
-                tried = tries.failures >= self._settings.attempts or tries.refusals >= _REFUSALS * self._settings.attempts
-                if tried and found.kind == "connection" and not self._pace.answers:
-                    self.stop_for(fault("connection", f"nothing answers there ({found.message})"))
-                if not found.retry or tried:
-                    return self._called(tries, None, found)
+                    return self._result(made, None if found else reply, found)
+                exhausted = made.failures >= self._settings.attempts or made.refusals >= _REFUSALS * self._settings.attempts
+                if exhausted and found.kind == "connection" and not self._concurrency.answers:
+                    self.stop_for(failure("connection", f"nothing answers there ({found.message})"))
+                if not found.retry or exhausted:
+                    return self._result(made, None, found)
                 if self.fatal is not None:
-                    raise Stopped
-                if not found.slow_down:
-                    await self.gate.wait(max(self._pace.backoff(tries.failures), found.retry_after or 0.0))
-        except (Stopped, OutOfMoneyError) as end:
-            self.broke = self.broke or isinstance(end, OutOfMoneyError)
-            if tries.fault is None or not self._is_kept(tries):
+                    raise CallsStopped
+                if not found.throttled:
+                    await self.limiter.wait(max(self._concurrency.backoff(made.failures), found.retry_after or 0.0))
+        except (CallsStopped, BudgetExceededError) as end:
+            self.budget_exceeded = self.budget_exceeded or isinstance(end, BudgetExceededError)
+            if made.failure is None or not self._is_reported(made):
                 raise
-            return self._called(tries, None, tries.fault)
+            return self._result(made, None, made.failure)
 
-    def _is_kept(self, tries: _Tries) -> bool:
-        """Whether a call that is given up before all its attempts is told of.
+    def _is_reported(self, made: _Attempts) -> bool:
+        """Whether a call that is given up early ends as a failure instead of being asked again by the next run.
 
-        What may have been charged must be known to the next run. And where nothing succeeds any more, the prompts that
-        were tried last may be the reason: without a row they would be the first and the last to be asked again for ever.
+        The next run must know what may have been charged. And where nothing succeeds any more, the prompts tried last may
+        be the reason: without a row they would be the first to be asked again, forever.
         """
-        return tries.cost > 0 or (self.fatal is not None and self.fatal.retry and tries.failures > 0)
+        return made.cost > 0 or (self.fatal is not None and self.fatal.retry and made.failures > 0)
 
-    def _called(self, tries: _Tries, reply: Reply | None, found: Fault | None) -> Called:
-        return Called(reply, found, tries.attempts, tries.seconds, None if self._prices is None else tries.cost)
+    def _result(self, made: _Attempts, reply: Reply | None, found: CallFailure | None) -> CallResult:
+        return CallResult(reply, found, made.attempts, made.seconds, None if self._prices is None else made.cost)
 
     async def _attempt(
-        self, body: Mapping[str, Any], check: Check | None, tries: _Tries, *, going_on: bool
-    ) -> tuple[Reply | None, Fault | None]:
+        self, body: Mapping[str, Any], check: Check | None, made: _Attempts, *, continues: bool
+    ) -> tuple[Reply | None, CallFailure | None]:
+        clock = asyncio.get_running_loop().time
         most = most_cost(body, self._prices)
-        if not await self._purse.reserve(most):
-            raise OutOfMoneyError
+        if not await self._budget.reserve(most):
+            raise BudgetExceededError
         spent = 0.0
         try:
-            started = await self.gate.enter(again=tries.attempts > 0, going_on=going_on)
-            tries.attempts += 1
-            spent = most  # until it is known better: a call broken off may have been charged
+            started = await self.limiter.enter(again=made.attempts > 0, continues=continues)
+            made.attempts += 1
+            spent = most  # until more is known: a call that is cut off may have been charged
             try:
                 async with asyncio.timeout(self._settings.timeout + _GRACE):
-                    reply = await self._wire.call(body, self._settings.timeout)
+                    reply = await self._codec.call(body, self._settings.timeout)
             except asyncio.CancelledError:
-                self.gate.failed()
+                self.limiter.failed()
                 raise
             except Exception as error:
-                found = self._fault_of(error)
+                found = self._failure_from(error)
                 spent = most if found.paid else 0.0
-                tries.count(found)
-                self._judge(found)  # before the next call is let in
-                self._leave(started, found)
+                made.count(found)
+                self._stop_if_hopeless(found)  # before the next call may start
+                self._release(started, found)
                 return None, found
             finally:
-                tries.seconds += time.monotonic() - started
+                made.seconds += clock() - started
             known = None if self._prices is None else self._prices.of_reply(reply)
             spent = most if known is None else known
             if check is not None and (found := check(reply)) is not None:
-                self._judge(found)
-                self.gate.failed()
+                self._stop_if_hopeless(found)
+                self.limiter.failed()
                 return reply, found
-            self._barren_since, self._barren, self._late = None, 0, 0
-            self._learned.answered = True
-            self.gate.answered()
+            self._failing_since, self._failing, self._timeouts = None, 0, 0
+            self._history.answered = True
+            self.limiter.answered()
             return reply, None
         finally:
-            tries.cost += spent
-            self._purse.settle(most, spent)
+            made.cost += spent
+            self._budget.settle(most, spent)
 
-    def _fault_of(self, error: Exception) -> Fault:
+    def _failure_from(self, error: Exception) -> CallFailure:
         if isinstance(error, TimeoutError):
-            return fault("timeout", f"no answer within {self._settings.timeout:g} s", paid=True)
+            return failure("timeout", f"no answer within {self._settings.timeout:g} s", paid=True)
         try:
-            return self._wire.fault_of(error)
+            return self._codec.failure_from(error)
         except BaseException:
-            self.gate.failed()
+            self.limiter.failed()
             raise
 
-    def _leave(self, started: float, found: Fault) -> None:
-        if found.slow_down:
-            self.gate.refused(started, found.retry_after)
+    def _release(self, started: float, found: CallFailure) -> None:
+        if found.throttled:
+            self.limiter.refused(started, found.retry_after)
             return
-        # A single call may hang; where one after the other comes too late the server does not keep up, and is helped by
-        # fewer calls, not by a pause.
-        self._late = self._late + 1 if found.kind == "timeout" else 0
-        if self._late > 1:
-            self.gate.refused(started, 0.0)
+        # A single call may hang. Several timeouts in a row mean an overloaded server: fewer calls help it, a pause does not.
+        self._timeouts = self._timeouts + 1 if found.kind == "timeout" else 0
+        if self._timeouts > 1:
+            self.limiter.refused(started, 0.0)
         else:
-            self.gate.failed()
+            self.limiter.failed()
 
-    def _judge(self, found: Fault) -> None:
-        """Stop the run where a fault, or all of them together, say that going on is no use."""
+    def _stop_if_hopeless(self, found: CallFailure) -> None:
+        """Stop the run if this failure, or all failures since the last answer together, show that no call can succeed."""
         if found.fatal:
             self.stop_for(found)
         elif not found.retry:
-            if self._learned.answered:
+            if self._history.answered:
                 return
-            self._learned.refused += 1
-            if self._learned.refused >= _REFUSED_AT_FIRST:
+            self._history.refused += 1
+            if self._history.refused >= _REFUSED_AT_FIRST:
                 self.stop_for(found)
         else:
-            now = time.monotonic()
-            if self._barren_since is None:
-                self._barren_since = now
-            self._barren += 1
+            now = asyncio.get_running_loop().time()
+            if self._failing_since is None:
+                self._failing_since = now
+            self._failing += 1
             wait = found.retry_after or 0.0
-            if now + wait - self._barren_since > self._settings.patience and (wait or self._barren >= self._settings.attempts):
+            if now + wait - self._failing_since > self._settings.patience and (wait or self._failing >= self._settings.attempts):
                 self.stop_for(found)
 
-    def stop_for(self, found: Fault) -> None:
-        """Start no more calls for this reason, which ends the run when what is under way has come."""
+    def stop_for(self, found: CallFailure) -> None:
+        """Start no more calls; the run ends with this failure once the calls in flight have ended."""
         if self.fatal is None:
             self.fatal = found
-        self.gate.close(at_once=True)
+        self.limiter.close(at_once=True)

@@ -26,7 +26,7 @@ class HostedSettings:
         constrain: let the provider allow nothing but the options, where it can.
         top_logprobs: alternatives asked for at each position; None: as many as the provider gives.
         end_of_turn: further texts that a server shows for the token that ends a turn (`logprob`).
-        extra: JSON sent as it is with every call, over what stands there (`laid_over`); a part of the identity.
+        extra: JSON sent as it is with every call, over what stands there (`with_extra`); a part of the identity.
         base_url: where the provider is, instead of its own address.
         prices: what it costs, instead of the known prices.
         concurrency: calls under way at most.
@@ -69,9 +69,9 @@ class HostedSettings:
         """Return the seed of a sample: each has its own, the same whenever it is asked."""
         return None if self.seed is None else self.seed + sample
 
-    def laid_over(self, body: Mapping[str, Any]) -> dict[str, Any]:
+    def with_extra(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Return a request with `extra` laid over it, objects key by key; what is null there is not sent at all."""
-        return _laid_over(body, self.extra)
+        return _merged(body, self.extra)
 
     def decoding(self) -> dict[str, Any]:
         """Return what of this makes an answer what it is, as JSON; how fast it is asked does not."""
@@ -86,14 +86,14 @@ class HostedSettings:
         }
 
 
-def _laid_over(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+def _merged(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(body)
     for name, value in extra.items():
         there = merged.get(name)
         if value is None:
             merged.pop(name, None)
         elif isinstance(there, Mapping) and isinstance(value, Mapping):
-            merged[name] = _laid_over(cast("Mapping[str, Any]", there), cast("Mapping[str, Any]", value))
+            merged[name] = _merged(cast("Mapping[str, Any]", there), cast("Mapping[str, Any]", value))
         else:
             merged[name] = value
     return merged

@@ -20,8 +20,8 @@ from valuestrata.errors import RunFailedError, UsageError
 from valuestrata.progress import progress
 from valuestrata.respondents.base import Respondent
 from valuestrata.respondents.hosted.batch.answers import key_of
-from valuestrata.respondents.hosted.batch.files import Broken, form_of, read_lines
-from valuestrata.respondents.hosted.batch.service import MayHaveHappenedError, Service, Standing, attempted, service_of
+from valuestrata.respondents.hosted.batch.files import UnreadableLine, batch_format_of, read_lines
+from valuestrata.respondents.hosted.batch.service import BatchService, BatchStatus, OutcomeUnknownError, batch_service_of, with_retries
 from valuestrata.respondents.hosted.respondent import HostedRespondent
 from valuestrata.responses.ask.plan import Asking
 from valuestrata.responses.batch.folder import BatchFile, BatchFolder
@@ -45,12 +45,12 @@ class _Account:
     """The provider account of a run's batches."""
 
     respondent: HostedRespondent
-    service: Service
+    service: BatchService
     sleep: Sleep
 
     def attempt(self, action: Callable[[], T], doing: str, *, once: bool = False) -> T:
         where = f"{self.respondent.name}: {doing}"
-        return attempted(self.respondent.wire, action, where, sleep=self.sleep, once=once)
+        return with_retries(self.respondent.codec, action, where, sleep=self.sleep, once=once)
 
 
 def run_batch(
@@ -160,7 +160,7 @@ def _account(folder: Path, sleep: Sleep) -> Generator[_Account]:
     if key is None and provider.needs_key:
         raise UsageError(f"{respondent.name}: {provider.name} needs a key; set the environment variable {' or '.join(provider.keys)}.")
     base_url, model = identity["base_url"], identity["model"]
-    service = service_of(respondent.wire, base_url=base_url, key=key, provider=provider.name, model=model)
+    service = batch_service_of(respondent.codec, base_url=base_url, key=key, provider=provider.name, model=model)
     try:
         yield _Account(respondent, service, sleep)
     finally:
@@ -182,7 +182,7 @@ def _submit(batch: BatchFolder, account: _Account, file: BatchFile) -> None:
     for _ in range(_STARTS):
         try:
             started = _started(account, file, path)
-        except MayHaveHappenedError as error:
+        except OutcomeUnknownError as error:
             reason, wait = str(error), error.wait
         else:
             batch.update(file, stage="running", batch=started)
@@ -210,7 +210,7 @@ def _adopted(batch: BatchFolder, account: _Account, file: BatchFile) -> bool:
     return bool(found)
 
 
-def _looked(account: _Account, file: BatchFile) -> Standing:
+def _looked(account: _Account, file: BatchFile) -> BatchStatus:
     assert file.batch is not None, "a running batch has an id"
     name = file.batch
     return account.attempt(lambda: account.service.look(name), f"the state of batch {name} is not available")
@@ -233,8 +233,8 @@ def _download(account: _Account, output: str, path: Path) -> None:
 def _of_others(batch: BatchFolder, account: _Account, paths: list[Path]) -> bool:
     """Whether the results belong to another run."""
     asked = batch.prompts().keys()
-    form = form_of(account.respondent.wire)
-    lines = [line for path in paths for line in read_lines(form, path) if not isinstance(line, Broken)]
+    form = batch_format_of(account.respondent.codec)
+    lines = [line for path in paths for line in read_lines(form, path) if not isinstance(line, UnreadableLine)]
     return bool(lines) and not any(line.custom_id in asked for line in lines)
 
 

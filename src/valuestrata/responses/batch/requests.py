@@ -18,8 +18,8 @@ from valuestrata.errors import InputDataError, UsageError
 from valuestrata.files import sha256_of
 from valuestrata.prompts.prompt import Prompt
 from valuestrata.respondents.base import Respondent
-from valuestrata.respondents.hosted.batch.answers import answer_of, check_batchable, rebuilt
-from valuestrata.respondents.hosted.batch.files import Broken, Line, form_of, read_lines, write_requests
+from valuestrata.respondents.hosted.batch.answers import answer_of, check_batchable, respondent_from_identity
+from valuestrata.respondents.hosted.batch.files import BatchResult, UnreadableLine, batch_format_of, read_lines, write_requests
 from valuestrata.respondents.hosted.respondent import HostedRespondent
 from valuestrata.responses.ask.plan import Asking, asked_meta, labels_of
 from valuestrata.responses.batch.folder import BatchFile, BatchFolder, is_batch_run, open_keys
@@ -93,7 +93,7 @@ class _Seen:
     ids: set[str] = field(default_factory=set[str])
     not_asked: Counter[str] = field(default_factory=Counter[str])
     unknown: Counter[str] = field(default_factory=Counter[str])
-    damaged: list[Broken] = field(default_factory=list[Broken])
+    damaged: list[UnreadableLine] = field(default_factory=list[UnreadableLine])
 
 
 def write_batch(dataset: Dataset, respondent: Respondent, out: str | Path, asking: Asking) -> Written:
@@ -162,7 +162,7 @@ def collect_batch(
     known = set(batch.state().imported)
     with opened_run(folder, meta) as store:
         for file, digest in digests.items():
-            for line in read_lines(form_of(who.wire), file):
+            for line in read_lines(batch_format_of(who.codec), file):
                 _take(line, store, who, prompts, labels, seen, again=digest in known)
         # Marked only once the responses are in the store.
         batch.close(ids=seen.ids)
@@ -213,15 +213,15 @@ def hosted_of_run(run: Path) -> HostedRespondent:
     meta, state = read_meta(run), BatchFolder(run).state()
     if meta is None:
         raise InputDataError(f"{run}: no run here.")
-    return rebuilt(meta["respondent"], state.prices)
+    return respondent_from_identity(meta["respondent"], state.prices)
 
 
 def _written(batch: BatchFolder, respondent: HostedRespondent, prompts: Sequence[Prompt]) -> list[BatchFile]:
-    form, state = form_of(respondent.wire), batch.state()
+    form, state = batch_format_of(respondent.codec), batch.state()
     ids = [form.custom_id(prompt, state.salt) for prompt in prompts]
     if len(set(ids)) != len(ids):
         raise ValueError("two prompts of one run have the same custom_id")
-    requests = ((name, respondent.wire.body(prompt, respondent.settings)) for name, prompt in zip(ids, prompts, strict=True))
+    requests = ((name, respondent.codec.body(prompt, respondent.settings)) for name, prompt in zip(ids, prompts, strict=True))
     batch.tidy()
     counts = write_requests(form, requests, lambda number: batch.path_of(len(state.files) + number))
     return batch.add(state, prompts, ids, counts, None if respondent.prices is None else asdict(respondent.prices))
@@ -234,7 +234,7 @@ def _existing(file: Path) -> Path:
 
 
 def _take(
-    line: Line | Broken,
+    line: BatchResult | UnreadableLine,
     store: Store,
     respondent: HostedRespondent,
     prompts: Mapping[str, Prompt],
@@ -247,7 +247,7 @@ def _take(
 
     A file that was read before (`again`) does not close prompts, which may be in another batch by now.
     """
-    if isinstance(line, Broken):
+    if isinstance(line, UnreadableLine):
         seen.damaged.append(line)
         return
     prompt = prompts.get(line.custom_id)

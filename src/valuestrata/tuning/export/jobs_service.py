@@ -8,11 +8,11 @@ from typing import Any
 
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.respondents.hosted.batch.answers import key_of
-from valuestrata.respondents.hosted.batch.service import attempted
-from valuestrata.respondents.hosted.codecs.openai_chat import OpenAIWire
-from valuestrata.respondents.hosted.errors import CallError, fault_of_status
+from valuestrata.respondents.hosted.batch.service import with_retries
+from valuestrata.respondents.hosted.codecs.openai_chat import OpenAICodec
+from valuestrata.respondents.hosted.errors import CallError, failure_from_status
 from valuestrata.respondents.hosted.providers import PROVIDERS
-from valuestrata.respondents.hosted.redact import in_short
+from valuestrata.respondents.hosted.redact import one_line
 
 PROVIDER = PROVIDERS["together"]
 # Seconds until an uploaded file is checked and a started job is listed.
@@ -36,7 +36,7 @@ class Together:
         if key is None:
             raise UsageError(f"Together needs a key; set the environment variable {' or '.join(PROVIDER.keys)}.")
         # Classifies errors and removes the key from their messages.
-        self._wire = OpenAIWire(PROVIDER, "", base_url=base_url, key=key)
+        self._wire = OpenAICodec(PROVIDER, "", base_url=base_url, key=key)
         import httpx2
 
         self._sleep = sleep
@@ -55,9 +55,9 @@ class Together:
 
         Raises:
             RunFailedError: it was refused or failed too often.
-            MayHaveHappenedError: it failed with `once`, but may have taken effect.
+            OutcomeUnknownError: it failed with `once`, but may have taken effect.
         """
-        return attempted(self._wire, lambda: self._request(method, path, settings), f"Together: {problem}", sleep=self._sleep, once=once)
+        return with_retries(self._wire, lambda: self._request(method, path, settings), f"Together: {problem}", sleep=self._sleep, once=once)
 
     def upload(self, file: Path) -> str:
         """Upload a file and return its id. A file that was uploaded before keeps its id."""
@@ -68,7 +68,7 @@ class Together:
                 files = {"file": (file.name, content, "application/jsonl")}
                 return str(self._request("POST", "/files/upload", {"data": form, "files": files}, known_id="file_id")["id"])
 
-        return attempted(self._wire, send, f"Together: {file.name} could not be uploaded", sleep=self._sleep)
+        return with_retries(self._wire, send, f"Together: {file.name} could not be uploaded", sleep=self._sleep)
 
     def check(self, name: str, file: Path) -> None:
         """Wait until Together has checked an uploaded file.
@@ -80,7 +80,7 @@ class Together:
             self._sleep(UNTIL_LISTED)
         report: Mapping[str, Any] = now.get("validation_report") or {}
         if now.get("processing_status") in ("FAILED", "INVALID_FORMAT") or report.get("valid") is False:
-            reason = in_short(str(report.get("error") or now.get("processing_status")), self._wire.secrets)
+            reason = one_line(str(report.get("error") or now.get("processing_status")), self._wire.secrets)
             raise InputDataError(f"{file}: Together rejects it: {reason}")
 
     def find(self, tag: str) -> str | None:
@@ -99,7 +99,9 @@ class Together:
             return {"id": known}
         if response.status_code >= 400:
             message, code = _error_of(response)
-            raise CallError(fault_of_status(response.status_code, message, code=code, headers=response.headers, secrets=self._wire.secrets))
+            raise CallError(
+                failure_from_status(response.status_code, message, code=code, headers=response.headers, secrets=self._wire.secrets)
+            )
         return response.json()
 
 

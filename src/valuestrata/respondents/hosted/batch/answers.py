@@ -7,13 +7,13 @@ from typing import Any
 
 from valuestrata.errors import Option, UsageError
 from valuestrata.respondents.base import Answer, Prompt
-from valuestrata.respondents.hosted.batch.files import Line
-from valuestrata.respondents.hosted.codecs.anthropic_messages import AnthropicWire
-from valuestrata.respondents.hosted.codecs.codec import Wire
-from valuestrata.respondents.hosted.codecs.google_generate import GoogleWire
-from valuestrata.respondents.hosted.codecs.openai_chat import OpenAIWire
+from valuestrata.respondents.hosted.batch.files import BatchResult
+from valuestrata.respondents.hosted.codecs.anthropic_messages import AnthropicCodec
+from valuestrata.respondents.hosted.codecs.codec import Codec
+from valuestrata.respondents.hosted.codecs.google_generate import GoogleCodec
+from valuestrata.respondents.hosted.codecs.openai_chat import OpenAICodec
 from valuestrata.respondents.hosted.codecs.reply import Reply
-from valuestrata.respondents.hosted.errors import fault
+from valuestrata.respondents.hosted.errors import failure
 from valuestrata.respondents.hosted.keys import key_of
 from valuestrata.respondents.hosted.prices import Prices
 from valuestrata.respondents.hosted.providers import Provider, provider_of
@@ -38,24 +38,24 @@ def check_batchable(respondent: HostedRespondent, elicitation: str) -> None:
     respondent.check(elicitation)
 
 
-def answer_of(respondent: HostedRespondent, prompt: Prompt, line: Line) -> Answer:
+def answer_of(respondent: HostedRespondent, prompt: Prompt, line: BatchResult) -> Answer:
     """Return the answer to a prompt that a line holds, at the price of a batch; one with `error` where it failed.
 
     Args:
         respondent: who was asked.
         prompt: what was asked.
-        line: what came back: a reply or a fault.
+        line: what came back: a reply or a failure.
     """
     reply = line.reply
     if reply is None:
-        return Answer(prompt, error="no answer came back" if line.fault is None else str(line.fault))
+        return Answer(prompt, error="no answer came back" if line.failure is None else str(line.failure))
     text, probs, mass, error = reply.text, None, None, None
     if prompt.elicitation == "first-token":
         if reply.positions or not reply.text:
             reading = read_first_token(prompt, reply.positions or (), whole_numbers=respondent.provider.whole_numbers)
             probs, mass, error = reading.probs, reading.mass, reading.error
         else:
-            error = str(fault("wrong setting", f"no log-probabilities came, though {respondent.provider.name} was asked for them"))
+            error = str(failure("wrong setting", f"no log-probabilities came, though {respondent.provider.name} was asked for them"))
     return Answer(
         prompt,
         text=text,
@@ -76,7 +76,7 @@ def _cost(respondent: HostedRespondent, reply: Reply) -> float | None:
     return None if prices is None or live is None else live * prices.batch
 
 
-def rebuilt(identity: Mapping[str, Any], prices: Mapping[str, Any] | None) -> HostedRespondent:
+def respondent_from_identity(identity: Mapping[str, Any], prices: Mapping[str, Any] | None) -> HostedRespondent:
     """Return a hosted model again from what a run says of it.
 
     Args:
@@ -97,10 +97,10 @@ def rebuilt(identity: Mapping[str, Any], prices: Mapping[str, Any] | None) -> Ho
         base_url=identity["base_url"],
         prices=None if prices is None else Prices(**prices),
     )
-    wire = _wire(provider, model, identity["base_url"])
-    return HostedRespondent(identity["name"], provider, model, wire, base_url=identity["base_url"], settings=settings)
+    codec = _codec(provider, model, identity["base_url"])
+    return HostedRespondent(identity["name"], provider, model, codec, base_url=identity["base_url"], settings=settings)
 
 
-def _wire(provider: Provider, model: str, base_url: str) -> Wire:
-    makers = {"openai": OpenAIWire, "anthropic": AnthropicWire, "google": GoogleWire}
+def _codec(provider: Provider, model: str, base_url: str) -> Codec:
+    makers = {"openai": OpenAICodec, "anthropic": AnthropicCodec, "google": GoogleCodec}
     return makers[provider.sdk](provider, model, base_url=base_url, key=key_of(provider))

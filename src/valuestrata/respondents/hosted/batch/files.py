@@ -15,13 +15,13 @@ from typing import Any, BinaryIO, Protocol
 from valuestrata.errors import InputDataError
 from valuestrata.files import written_beside
 from valuestrata.prompts.prompt import Prompt
-from valuestrata.respondents.hosted.codecs.anthropic_messages import AnthropicWire
-from valuestrata.respondents.hosted.codecs.codec import Wire
+from valuestrata.respondents.hosted.codecs.anthropic_messages import AnthropicCodec
+from valuestrata.respondents.hosted.codecs.codec import Codec
 from valuestrata.respondents.hosted.codecs.fields import read_reply
-from valuestrata.respondents.hosted.codecs.google_generate import GoogleWire
-from valuestrata.respondents.hosted.codecs.openai_chat import OpenAIWire
+from valuestrata.respondents.hosted.codecs.google_generate import GoogleCodec
+from valuestrata.respondents.hosted.codecs.openai_chat import OpenAICodec
 from valuestrata.respondents.hosted.codecs.reply import Reply
-from valuestrata.respondents.hosted.errors import CallError, Fault, fault, fault_of_status
+from valuestrata.respondents.hosted.errors import CallError, CallFailure, failure, failure_from_status
 
 CHAT = "/v1/chat/completions"
 _MEGABYTE = 1_000_000
@@ -32,23 +32,23 @@ _NOT_ASKED = ("batch_expired", "batch_cancelled", "expired", "canceled")
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class BatchResult:
     """One line of what came back.
 
     Attributes:
         custom_id: which request it belongs to.
-        reply: what the model said; None where there is a fault, or nobody was asked.
-        fault: what went wrong; None where there is a reply, or nobody was asked.
+        reply: what the model said; None where there is a failure, or nobody was asked.
+        failure: what went wrong; None where there is a reply, or nobody was asked.
         why: where nobody was asked: the provider's word for it.
     """
 
     custom_id: str
     reply: Reply | None = None
-    fault: Fault | None = None
+    failure: CallFailure | None = None
     why: str | None = None
 
 
-class Form(Protocol):
+class BatchFormat(Protocol):
     """How one provider wants a file, and gives one back.
 
     Attributes:
@@ -72,20 +72,20 @@ class Form(Protocol):
         """Return the line of a request."""
         ...
 
-    def line(self, document: Any) -> Line | None:
+    def line(self, document: Any) -> BatchResult | None:
         """Read a line of what came back; None where it is no such line."""
         ...
 
 
-class OpenAIForm:
+class OpenAIBatchFormat:
     """OpenAI's form: method, address and body."""
 
     name = "openai"
     most_requests = 50_000
     most_bytes = 200 * _MEGABYTE
 
-    def __init__(self, wire: OpenAIWire) -> None:
-        self._wire = wire
+    def __init__(self, codec: OpenAICodec) -> None:
+        self._codec = codec
 
     def custom_id(self, prompt: Prompt, salt: str) -> str:
         """Return the pair and its variant, which a reader of the file understands; looked up, never parsed."""
@@ -95,32 +95,32 @@ class OpenAIForm:
         """Return the line of a request."""
         return {"custom_id": custom_id, "method": "POST", "url": CHAT, "body": body}
 
-    def line(self, document: Any) -> Line | None:
+    def line(self, document: Any) -> BatchResult | None:
         """Read a line of an output file or an error file."""
         custom_id, response, problem = _strings(document, "custom_id"), _under(document, "response"), _under(document, "error")
         if custom_id is None or ("response" not in document and "error" not in document):
             return None
         if isinstance(problem, dict) and problem.get("code") in _NOT_ASKED:
-            return Line(custom_id, why=problem["code"])
+            return BatchResult(custom_id, why=problem["code"])
         if problem:
-            return Line(custom_id, fault=fault("server error", _said(problem), secrets=self._wire.secrets))
+            return BatchResult(custom_id, failure=failure("server error", _said(problem), secrets=self._codec.secrets))
         status, body = _under(response, "status_code"), _under(response, "body")
         if isinstance(status, int) and status >= 400:
             error = _under(body, "error") or body
             code = _strings(error, "code") or _strings(error, "type")
-            return Line(custom_id, fault=fault_of_status(status, _said(error), code=code, secrets=self._wire.secrets))
-        return _read(custom_id, body, self._wire)
+            return BatchResult(custom_id, failure=failure_from_status(status, _said(error), code=code, secrets=self._codec.secrets))
+        return _read(custom_id, body, self._codec)
 
 
-class AnthropicForm:
+class AnthropicBatchFormat:
     """Anthropic's form: `params`, and names of at most 64 letters, digits, `_` and `-`."""
 
     name = "anthropic"
     most_requests = 100_000
     most_bytes = 250 * _MEGABYTE
 
-    def __init__(self, wire: AnthropicWire) -> None:
-        self._wire = wire
+    def __init__(self, codec: AnthropicCodec) -> None:
+        self._codec = codec
 
     def custom_id(self, prompt: Prompt, salt: str) -> str:
         """Return the run's word and most of the prompt's identity, which fits; a pair's name may be too long, or hold a colon."""
@@ -130,20 +130,20 @@ class AnthropicForm:
         """Return the line of a request."""
         return {"custom_id": custom_id, "params": body}
 
-    def line(self, document: Any) -> Line | None:
+    def line(self, document: Any) -> BatchResult | None:
         """Read a line of the results."""
         custom_id, result = _strings(document, "custom_id"), _under(document, "result")
         if custom_id is None or not isinstance(result, dict):
             return None
         kind = result.get("type")
         if kind in _NOT_ASKED:
-            return Line(custom_id, why=kind)
+            return BatchResult(custom_id, why=kind)
         if kind == "errored":
-            return Line(custom_id, fault=self._wire.stated(result.get("error")))
-        return _read(custom_id, result.get("message"), self._wire)
+            return BatchResult(custom_id, failure=self._codec.failure_from_document(result.get("error")))
+        return _read(custom_id, result.get("message"), self._codec)
 
 
-class GoogleForm:
+class GoogleBatchFormat:
     """Google's form: `key` and `request`."""
 
     name = "google"
@@ -151,8 +151,8 @@ class GoogleForm:
     most_requests = 50_000
     most_bytes = 200 * _MEGABYTE
 
-    def __init__(self, wire: GoogleWire) -> None:
-        self._wire = wire
+    def __init__(self, codec: GoogleCodec) -> None:
+        self._codec = codec
 
     def custom_id(self, prompt: Prompt, salt: str) -> str:
         """Return the pair and its variant, which a reader of the file understands; looked up, never parsed."""
@@ -162,26 +162,26 @@ class GoogleForm:
         """Return the line of a request."""
         return {"key": custom_id, "request": body}
 
-    def line(self, document: Any) -> Line | None:
+    def line(self, document: Any) -> BatchResult | None:
         """Read a line of the results."""
         custom_id = _strings(document, "key")
         if custom_id is None or ("response" not in document and "error" not in document):
             return None
         problem = document.get("error")
         if problem:
-            return Line(custom_id, fault=self._wire.stated({"error": problem}))
-        return _read(custom_id, document.get("response"), self._wire)
+            return BatchResult(custom_id, failure=self._codec.failure_from_document({"error": problem}))
+        return _read(custom_id, document.get("response"), self._codec)
 
 
-def form_of(wire: Wire) -> Form:
-    """Return the form of files that goes with a wire."""
-    if isinstance(wire, AnthropicWire):
-        return AnthropicForm(wire)
-    if isinstance(wire, GoogleWire):
-        return GoogleForm(wire)
-    if isinstance(wire, OpenAIWire):
-        return OpenAIForm(wire)
-    raise TypeError(f"a wire without a form of batch files: {type(wire).__name__}")
+def batch_format_of(codec: Codec) -> BatchFormat:
+    """Return the form of files that goes with a codec."""
+    if isinstance(codec, AnthropicCodec):
+        return AnthropicBatchFormat(codec)
+    if isinstance(codec, GoogleCodec):
+        return GoogleBatchFormat(codec)
+    if isinstance(codec, OpenAICodec):
+        return OpenAIBatchFormat(codec)
+    raise TypeError(f"a codec without a form of batch files: {type(codec).__name__}")
 
 
 def readable_id(prompt: Prompt) -> str:
@@ -189,7 +189,7 @@ def readable_id(prompt: Prompt) -> str:
     return f"{prompt.pair_id}|{prompt.order}|p{prompt.paraphrase}|s{prompt.sample}"
 
 
-def write_requests(form: Form, requests: Iterable[tuple[str, Mapping[str, Any]]], path_of: Callable[[int], Path]) -> list[int]:
+def write_requests(form: BatchFormat, requests: Iterable[tuple[str, Mapping[str, Any]]], path_of: Callable[[int], Path]) -> list[int]:
     """Write requests as files that the provider takes, each whole or not at all.
 
     Args:
@@ -214,14 +214,14 @@ def write_requests(form: Form, requests: Iterable[tuple[str, Mapping[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
+class UnreadableLine:
     """A line of an output file that is none. Attributes: where it stands; whether it is the last and has no end."""
 
     where: str
     torn: bool
 
 
-def read_lines(form: Form, file: Path) -> Iterator[Line | Broken]:
+def read_lines(form: BatchFormat, file: Path) -> Iterator[BatchResult | UnreadableLine]:
     """Yield the lines of a file that came back, in its order; a line that cannot be read does not hide those after it.
 
     Raises:
@@ -237,14 +237,14 @@ def read_lines(form: Form, file: Path) -> Iterator[Line | Broken]:
                     found = form.line(json.loads(raw))
                 except (ValueError, RecursionError):  # no JSON, nested too deep, a number too long
                     found = None
-                yield found or Broken(f"{file}: line {number}", torn=not raw.endswith(b"\n"))
+                yield found or UnreadableLine(f"{file}: line {number}", torn=not raw.endswith(b"\n"))
     except FileNotFoundError as error:
         raise InputDataError(f"{file}: the file does not exist.") from error
     except OSError as error:
         raise InputDataError(f"{file}: not a readable file ({error.strerror}).") from error
 
 
-def _lines(form: Form, requests: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterator[bytes]:
+def _lines(form: BatchFormat, requests: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterator[bytes]:
     for custom_id, body in requests:
         text = json.dumps(form.request(custom_id, body), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         line = text.encode() + b"\n"
@@ -253,7 +253,7 @@ def _lines(form: Form, requests: Iterable[tuple[str, Mapping[str, Any]]]) -> Ite
         yield line
 
 
-def _fill(form: Form, file: BinaryIO, first: bytes, lines: Iterator[bytes]) -> tuple[int, bytes | None]:
+def _fill(form: BatchFormat, file: BinaryIO, first: bytes, lines: Iterator[bytes]) -> tuple[int, bytes | None]:
     """Write lines while they fit; return how many, and the line that did not fit, None where there are no more."""
     number, size = 0, 0
     line: bytes | None = first
@@ -265,11 +265,11 @@ def _fill(form: Form, file: BinaryIO, first: bytes, lines: Iterator[bytes]) -> t
     return number, line
 
 
-def _read(custom_id: str, document: Any, wire: Wire) -> Line:
+def _read(custom_id: str, document: Any, codec: Codec) -> BatchResult:
     try:
-        return Line(custom_id, reply=read_reply(wire.reply_of, document, wire.secrets))
+        return BatchResult(custom_id, reply=read_reply(codec.parse_reply, document, codec.secrets))
     except CallError as error:
-        return Line(custom_id, fault=error.fault)
+        return BatchResult(custom_id, failure=error.failure)
 
 
 def _said(problem: Any) -> str:

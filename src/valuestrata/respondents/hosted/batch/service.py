@@ -17,11 +17,11 @@ from typing import Any, Protocol, TypeVar
 from valuestrata.errors import RunFailedError
 from valuestrata.files import written_beside
 from valuestrata.respondents.hosted.batch.files import CHAT
-from valuestrata.respondents.hosted.codecs.anthropic_messages import AnthropicWire, version_headers
-from valuestrata.respondents.hosted.codecs.codec import Wire
-from valuestrata.respondents.hosted.codecs.google_generate import GoogleWire, new_client
-from valuestrata.respondents.hosted.errors import fault
-from valuestrata.respondents.hosted.keys import NO_KEY, kept_at_home, none_of_openai
+from valuestrata.respondents.hosted.codecs.anthropic_messages import AnthropicCodec, version_headers
+from valuestrata.respondents.hosted.codecs.codec import Codec
+from valuestrata.respondents.hosted.codecs.google_generate import GoogleCodec, new_client
+from valuestrata.respondents.hosted.errors import failure
+from valuestrata.respondents.hosted.keys import NO_KEY, drop_key_elsewhere, without_openai_environment
 
 _TAG = "valuestrata"
 # A file of 200 MB takes its time.
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class BatchStatus:
     """How far a batch is.
 
     Attributes:
@@ -53,8 +53,8 @@ class Standing:
     problem: str | None = None
 
 
-class Service(Protocol):
-    """The batches of one provider's account. What goes wrong is raised as the library raises it, for `Wire.fault_of`."""
+class BatchService(Protocol):
+    """The batches of one provider's account. What goes wrong is raised as the library raises it, for `Codec.failure_from`."""
 
     def newest(self) -> str | None:
         """Return what was the newest batch before ours, where a batch can only be found by that; else None."""
@@ -72,7 +72,7 @@ class Service(Protocol):
         """Return the batches that `create` may have started under `tag` without our knowing, `known` ones left out."""
         ...
 
-    def look(self, batch: str) -> Standing:
+    def look(self, batch: str) -> BatchStatus:
         """Return how far a batch is."""
         ...
 
@@ -85,7 +85,7 @@ class Service(Protocol):
         ...
 
 
-class OpenAIService:
+class OpenAIBatchService:
     """Batches of OpenAI, and of others that have the same addresses."""
 
     _ENDED = ("completed", "failed", "expired", "cancelled")
@@ -93,7 +93,7 @@ class OpenAIService:
     def __init__(self, *, base_url: str, key: str | None, ours: bool = True) -> None:
         import openai
 
-        headers = None if ours else none_of_openai(key)
+        headers = None if ours else without_openai_environment(key)
         self._client: Any = openai.OpenAI(
             api_key=key or NO_KEY, base_url=base_url, max_retries=0, timeout=_TIMEOUT, default_headers=headers
         )
@@ -120,17 +120,17 @@ class OpenAIService:
         batches = self._client.batches.list(limit=100)
         return [batch.id for batch in batches if (batch.metadata or {}).get(_TAG) == tag and batch.id not in known]
 
-    def look(self, batch: str) -> Standing:
+    def look(self, batch: str) -> BatchStatus:
         """Return how far a batch is; its answers and its errors are two files."""
         found = self._client.batches.retrieve(batch)
         counts, errors = found.request_counts, found.errors
-        stated = [error for error in (errors.data if errors is not None else None) or [] if error.message]
-        return Standing(
+        failure_from_document = [error for error in (errors.data if errors is not None else None) or [] if error.message]
+        return BatchStatus(
             status=found.status,
             ended=found.status in self._ENDED,
             done=counts.completed + counts.failed if counts is not None else 0,
             outputs=tuple([name for name in (found.output_file_id, found.error_file_id) if name]),
-            problem="; ".join(f"{error.code}: {error.message}" for error in stated[:3]) or None,
+            problem="; ".join(f"{error.code}: {error.message}" for error in failure_from_document[:3]) or None,
         )
 
     def download(self, output: str, to: Path) -> None:
@@ -143,13 +143,13 @@ class OpenAIService:
         self._client.close()
 
 
-class AnthropicService:
+class AnthropicBatchService:
     """Batches of Anthropic: the requests go in with the batch itself, and there is no place for a tag."""
 
     def __init__(self, *, base_url: str, key: str | None) -> None:
         import anthropic
 
-        http = anthropic.DefaultHttpxClient(event_hooks={"request": [kept_at_home(base_url)]})
+        http = anthropic.DefaultHttpxClient(event_hooks={"request": [drop_key_elsewhere(base_url)]})
         self._client: Any = anthropic.Anthropic(api_key=key, base_url=base_url, max_retries=0, timeout=_TIMEOUT, http_client=http)
 
     def newest(self) -> str | None:
@@ -180,14 +180,14 @@ class AnthropicService:
                 found.append(batch.id)
         return found[::-1]
 
-    def look(self, batch: str) -> Standing:
+    def look(self, batch: str) -> BatchStatus:
         """Return how far a batch is."""
         found = self._client.messages.batches.retrieve(batch)
         done = _total(found.request_counts) - found.request_counts.processing
         ended = found.processing_status == "ended"
         outputs = (batch,) if ended and found.results_url else ()
         problem = "its results are there no more" if ended and not outputs else None
-        return Standing(found.processing_status, ended, done, outputs, problem)
+        return BatchStatus(found.processing_status, ended, done, outputs, problem)
 
     def download(self, output: str, to: Path) -> None:
         """Write what came back into a file."""
@@ -199,7 +199,7 @@ class AnthropicService:
         self._client.close()
 
 
-class GoogleService:
+class GoogleBatchService:
     """Batches of Google, found by their display name."""
 
     _ENDED = ("SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED", "PARTIALLY_SUCCEEDED")
@@ -225,13 +225,13 @@ class GoogleService:
         batches = self._client.batches.list(config={"page_size": 100})
         return [batch.name for batch in batches if batch.display_name == tag and batch.name not in known]
 
-    def look(self, batch: str) -> Standing:
+    def look(self, batch: str) -> BatchStatus:
         """Return how far a batch is."""
         found = self._client.batches.get(name=batch)
         status = found.state.name.removeprefix("JOB_STATE_")
         output = found.dest.file_name if found.dest is not None else None
         problem = found.error.message if found.error is not None else None
-        return Standing(status, status in self._ENDED, outputs=(output,) if output else (), problem=problem)
+        return BatchStatus(status, status in self._ENDED, outputs=(output,) if output else (), problem=problem)
 
     def download(self, output: str, to: Path) -> None:
         """Write what came back into a file."""
@@ -243,20 +243,22 @@ class GoogleService:
         self._client.close()
 
 
-def service_of(wire: Wire, *, base_url: str, key: str | None, provider: str, model: str) -> Service:
-    """Return the batches of the account that a wire asks."""
-    if isinstance(wire, AnthropicWire):
-        return AnthropicService(base_url=base_url, key=key)
-    if isinstance(wire, GoogleWire):
-        return GoogleService(base_url=base_url, key=key, model=model)
-    return OpenAIService(base_url=base_url, key=key, ours=provider == "openai")
+def batch_service_of(codec: Codec, *, base_url: str, key: str | None, provider: str, model: str) -> BatchService:
+    """Return the batches of the account that a codec asks."""
+    if isinstance(codec, AnthropicCodec):
+        return AnthropicBatchService(base_url=base_url, key=key)
+    if isinstance(codec, GoogleCodec):
+        return GoogleBatchService(base_url=base_url, key=key, model=model)
+    return OpenAIBatchService(base_url=base_url, key=key, ours=provider == "openai")
 
 
-def attempted(wire: Wire, action: Callable[[], T], doing: str, *, sleep: Callable[[float], None] = time.sleep, once: bool = False) -> T:
+def with_retries(
+    codec: Codec, action: Callable[[], T], doing: str, *, sleep: Callable[[float], None] = time.sleep, once: bool = False
+) -> T:
     """Do something that may fail for a while, several times.
 
     Args:
-        wire: who knows what an exception means.
+        codec: who knows what an exception means.
         action: what is done; doing it again does no harm, unless `once`.
         doing: what it is, for the message.
         sleep: waits so many seconds.
@@ -264,7 +266,7 @@ def attempted(wire: Wire, action: Callable[[], T], doing: str, *, sleep: Callabl
 
     Raises:
         RunFailedError: it failed for good, or too often; holds what the provider said, and no key.
-        MayHaveHappenedError: it failed `once`, and may have happened all the same.
+        OutcomeUnknownError: it failed `once`, and may have happened all the same.
     """
     import httpx2
 
@@ -273,12 +275,12 @@ def attempted(wire: Wire, action: Callable[[], T], doing: str, *, sleep: Callabl
         try:
             return action()
         except httpx2.TransportError as error:  # in the middle of a file, where the libraries let it pass as it is
-            found = fault("connection", f"{type(error).__name__}: {error}", secrets=wire.secrets)
+            found = failure("connection", f"{type(error).__name__}: {error}", secrets=codec.secrets)
         except Exception as error:
-            found = wire.fault_of(error)
+            found = codec.failure_from(error)
         wait = found.retry_after or 0.0
         if once and found.retry:
-            raise MayHaveHappenedError(str(found), min(wait, _LONGEST_ASKED)) from None
+            raise OutcomeUnknownError(str(found), min(wait, _LONGEST_ASKED)) from None
         failures += 1
         if not found.retry or failures >= _ATTEMPTS or wait > _LONGEST_ASKED:
             said = found.message.rstrip(".")
@@ -290,7 +292,7 @@ def attempted(wire: Wire, action: Callable[[], T], doing: str, *, sleep: Callabl
         sleep(max(wait, min(_LONGEST_WAIT, 2.0**failures)))
 
 
-class MayHaveHappenedError(Exception):
+class OutcomeUnknownError(Exception):
     """The provider did not say whether it took what it was given.
 
     Attributes:

@@ -1,1 +1,1 @@
-"""Providers' wire formats: prompt to request, response to reply."""
+"""Providers' codec formats: prompt to request, response to reply."""

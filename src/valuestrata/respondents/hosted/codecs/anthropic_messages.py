@@ -16,7 +16,7 @@ from valuestrata.errors import MissingExtraError
 from valuestrata.respondents.base import Prompt
 from valuestrata.respondents.hosted.codecs.fields import read_reply, whole, word
 from valuestrata.respondents.hosted.codecs.reply import Reply
-from valuestrata.respondents.hosted.errors import CallError, Fault, fault, fault_of_status
+from valuestrata.respondents.hosted.errors import CallError, CallFailure, failure, failure_from_status
 from valuestrata.respondents.hosted.providers import Provider
 from valuestrata.respondents.hosted.settings import HostedSettings
 
@@ -43,8 +43,8 @@ _NO_MONEY = re.compile(r"credit balance|usage limits|spend limit|billing", re.IG
 _OF_EVERY_REQUEST = re.compile(r"^`?(?!messages\b|system\b)[a-z_]+(\.[a-z_.0-9]+)?(:|`? is (deprecated|not supported))")
 
 
-class AnthropicWire:
-    """One model behind Anthropic's messages (`Wire`)."""
+class AnthropicCodec:
+    """One model behind Anthropic's messages (`Codec`)."""
 
     def __init__(self, provider: Provider, model: str, *, base_url: str, key: str | None, connections: int = 64) -> None:
         if importlib.util.find_spec("anthropic") is None:
@@ -78,7 +78,7 @@ class AnthropicWire:
                 "additionalProperties": False,
             }
             body["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
-        return settings.laid_over(body)
+        return settings.with_extra(body)
 
     async def call(self, body: Mapping[str, Any], timeout: float) -> Reply:
         """Send a request once, as it is: the library's typed method refuses to send what the older version takes."""
@@ -88,20 +88,20 @@ class AnthropicWire:
             self._client = self._opened()
         options = {"timeout": timeout, "headers": version_headers(body)}
         response = await self._client.post("/v1/messages", cast_to=httpx2.Response, body=body, options=options)
-        return read_reply(self.reply_of, response.content, self.secrets)
+        return read_reply(self.parse_reply, response.content, self.secrets)
 
-    def reply_of(self, document: Any) -> Reply:
+    def parse_reply(self, document: Any) -> Reply:
         """Read a message; a refusal that the service states (`stop_reason`) is an answer without a text."""
         if isinstance(document, dict) and document.get("type") == "error":
-            raise CallError(self.stated(document))
+            raise CallError(self.failure_from_document(document))
         content = document.get("content") if isinstance(document, dict) else None
         if not isinstance(content, list):
-            raise CallError(fault("garbled reply", f"a message was expected, and came {json.dumps(document)}", paid=True))
+            raise CallError(failure("garbled reply", f"a message was expected, and came {json.dumps(document)}", paid=True))
         blocks = [block for block in content if isinstance(block, dict)]
         text = _joined(blocks, "text", "text")
         reason = word(document.get("stop_reason"))
         if not text and reason not in _REASONS:
-            raise CallError(fault("empty reply", "the message holds no text", paid=True))
+            raise CallError(failure("empty reply", "the message holds no text", paid=True))
         return Reply(
             text=text,
             reasoning=_joined(blocks, "thinking", "thinking") or None,
@@ -110,39 +110,39 @@ class AnthropicWire:
             **_tokens(document.get("usage")),
         )
 
-    def fault_of(self, error: BaseException) -> Fault:
+    def failure_from(self, error: BaseException) -> CallFailure:
         """Return what an exception means."""
         import anthropic
 
         if isinstance(error, CallError):
-            return error.fault
+            return error.failure
         if isinstance(error, TimeoutError | anthropic.APITimeoutError):
             sent = type(error.__cause__).__name__ not in _BEFORE_SENDING
-            return fault("timeout" if sent else "connection", "no answer in time", paid=sent)
+            return failure("timeout" if sent else "connection", "no answer in time", paid=sent)
         if isinstance(error, anthropic.APIConnectionError):
             cause = error.__cause__ or error
             name = type(cause).__name__
             if name == "DecodingError":
-                return fault("garbled reply", f"the reply is not what its head says ({cause})", paid=True, secrets=self.secrets)
-            return fault("connection", f"{name}: {cause}", paid=name not in _BEFORE_SENDING, secrets=self.secrets)
+                return failure("garbled reply", f"the reply is not what its head says ({cause})", paid=True, secrets=self.secrets)
+            return failure("connection", f"{name}: {cause}", paid=name not in _BEFORE_SENDING, secrets=self.secrets)
         if isinstance(error, anthropic.APIStatusError):
-            return self.stated(error.body, status=error.status_code, headers=error.response.headers)
+            return self.failure_from_document(error.body, status=error.status_code, headers=error.response.headers)
         if isinstance(error, json.JSONDecodeError | UnicodeDecodeError | anthropic.APIError):
-            return fault("garbled reply", f"the reply is not JSON ({error})", paid=True, secrets=self.secrets)
+            return failure("garbled reply", f"the reply is not JSON ({error})", paid=True, secrets=self.secrets)
         raise error
 
-    def stated(self, document: Any, *, status: int | None = None, headers: Mapping[str, str] | None = None) -> Fault:
-        """Return the fault that a document of type `error` states; the status follows from its type where none came with it."""
+    def failure_from_document(self, document: Any, *, status: int | None = None, headers: Mapping[str, str] | None = None) -> CallFailure:
+        """Return the failure that a document of type `error` states; the status follows from its type where none came with it."""
         problem: Any = document.get("error") if isinstance(document, dict) else None
         if not isinstance(problem, dict):
             problem = {"message": document if isinstance(document, str) else json.dumps(document)}
         name, said = str(problem.get("type") or ""), str(problem.get("message") or problem.get("type") or "no reason given")
         status = status or _STATUS_OF.get(name, 500)
         if status == 400 and _NO_MONEY.search(said):
-            return fault("no credit", said, secrets=self.secrets)
+            return failure("no credit", said, secrets=self.secrets)
         if status == 400 and _OF_EVERY_REQUEST.match(said):
-            return fault("wrong setting", f"HTTP 400: {said}", secrets=self.secrets)
-        return fault_of_status(status, said, headers=headers, secrets=self.secrets)
+            return failure("wrong setting", f"HTTP 400: {said}", secrets=self.secrets)
+        return failure_from_status(status, said, headers=headers, secrets=self.secrets)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -1,7 +1,7 @@
-"""One provider's language: from a prompt to a request, from a response to a Reply, from an error to a Fault.
+"""One provider's language: from a prompt to a request, from a response to a Reply, from an error to a CallFailure.
 
-A wire goes through the vendor's own SDK, whose retries are switched off: the runner retries, for it alone knows what
-all calls together are told. What a wire says is pure (`body`, `reply_of`, `fault_of`), so that batch files are written
+A codec goes through the vendor's own SDK, whose retries are switched off: the runner retries, for it alone knows what
+all calls together are told. What a codec says is pure (`body`, `parse_reply`, `failure_from`), so that batch files are written
 and read by it as well; only `call` touches the network.
 """
 
@@ -12,11 +12,11 @@ from typing import Any, Protocol
 
 from valuestrata.respondents.base import Prompt
 from valuestrata.respondents.hosted.codecs.reply import Reply
-from valuestrata.respondents.hosted.errors import Fault
+from valuestrata.respondents.hosted.errors import CallFailure
 from valuestrata.respondents.hosted.settings import HostedSettings
 
 
-class Wire(Protocol):
+class Codec(Protocol):
     """One model of one provider. Made with `(provider, model, *, base_url, key, connections)`; no SDK is loaded before."""
 
     @property
@@ -35,11 +35,11 @@ class Wire(Protocol):
     async def call(self, body: Mapping[str, Any], timeout: float) -> Reply:
         """Send a request once and return what came, within `timeout` seconds between two bytes.
 
-        The first call opens the client in the running event loop. Whatever goes wrong is raised as it is, for `fault_of`.
+        The first call opens the client in the running event loop. Whatever goes wrong is raised as it is, for `failure_from`.
         """
         ...
 
-    def reply_of(self, document: Any) -> Reply:
+    def parse_reply(self, document: Any) -> Reply:
         """Read a response, given as JSON; pure.
 
         Raises:
@@ -48,8 +48,8 @@ class Wire(Protocol):
         """
         ...
 
-    def fault_of(self, error: BaseException) -> Fault:
-        """Return what an exception of `call` or `reply_of` means; one that it does not know is raised again: a defect."""
+    def failure_from(self, error: BaseException) -> CallFailure:
+        """Return what an exception of `call` or `parse_reply` means; one that it does not know is raised again: a defect."""
         ...
 
     async def close(self) -> None:

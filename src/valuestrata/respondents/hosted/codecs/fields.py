@@ -1,7 +1,7 @@
 """What stands in a response, taken for what it must be: a server may send anything at all.
 
 A count, a word or a probability that is none counts as not said; a response that cannot be read as a whole is a
-`garbled reply`, a fault like any other and not the end of the run.
+`garbled reply`, a failure like any other and not the end of the run.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from valuestrata.respondents.hosted.codecs.reply import Reply
-from valuestrata.respondents.hosted.errors import CallError, fault
+from valuestrata.respondents.hosted.errors import CallError, failure
 
 # Whole numbers up to here are the same in every table and language; no call takes as many tokens.
 _MOST = 2**53
@@ -27,7 +27,7 @@ def read_reply(read: Callable[[Any], Reply], document: Any, secrets: tuple[str, 
     """Return the reply that a document holds.
 
     Args:
-        read: a wire's `reply_of`.
+        read: a codec's `parse_reply`.
         document: JSON as text or bytes, or what it says.
         secrets: keys that must not stand in a message.
 
@@ -37,12 +37,12 @@ def read_reply(read: Callable[[Any], Reply], document: Any, secrets: tuple[str, 
     try:
         content = json.loads(document) if isinstance(document, str | bytes) else document
     except _UNREADABLE as error:
-        raise CallError(fault("garbled reply", f"the reply is not JSON ({error})", paid=True, secrets=secrets)) from None
+        raise CallError(failure("garbled reply", f"the reply is not JSON ({error})", paid=True, secrets=secrets)) from None
     try:
         return read(content)
     except _UNREADABLE as error:
         said = f"the reply cannot be read ({type(error).__name__}: {error})"
-        raise CallError(fault("garbled reply", said, paid=True, secrets=secrets)) from None
+        raise CallError(failure("garbled reply", said, paid=True, secrets=secrets)) from None
 
 
 def whole(value: Any) -> int | None:

@@ -13,8 +13,8 @@ from valuestrata.errors import MissingExtraError
 from valuestrata.respondents.base import Prompt
 from valuestrata.respondents.hosted.codecs.fields import at_most, is_logprob, listed, read_reply, under, whole, word
 from valuestrata.respondents.hosted.codecs.reply import Position, Reply
-from valuestrata.respondents.hosted.errors import CallError, Fault, fault, fault_of_status
-from valuestrata.respondents.hosted.keys import kept_at_home
+from valuestrata.respondents.hosted.errors import CallError, CallFailure, failure, failure_from_status
+from valuestrata.respondents.hosted.keys import drop_key_elsewhere
 from valuestrata.respondents.hosted.providers import Provider
 from valuestrata.respondents.hosted.settings import HostedSettings
 
@@ -32,8 +32,8 @@ _SECONDS = re.compile(r"(\d+(?:\.\d+)?)s")
 _OF_EVERY_REQUEST = re.compile(r"logprobs|generation_?config|thinking|temperature|top_?[pk]\b|response_?(schema|mime)", re.IGNORECASE)
 
 
-class GoogleWire:
-    """One model behind Google's `generateContent` (`Wire`)."""
+class GoogleCodec:
+    """One model behind Google's `generateContent` (`Codec`)."""
 
     def __init__(self, provider: Provider, model: str, *, base_url: str, key: str | None, connections: int = 64) -> None:
         if not _installed():
@@ -67,7 +67,7 @@ class GoogleWire:
         body: dict[str, Any] = {"contents": [_turn(message.role, message.content) for message in turns]}
         if system:
             body["systemInstruction"] = {"parts": system}
-        return settings.laid_over(body | {"generationConfig": config})
+        return settings.with_extra(body | {"generationConfig": config})
 
     async def call(self, body: Mapping[str, Any], timeout: float) -> Reply:
         """Send a request once, as it is."""
@@ -82,14 +82,14 @@ class GoogleWire:
                 "http_options": {"timeout": max(1, round(timeout * 1000)), "extra_body": dict(body)},
             },
         )
-        return read_reply(self.reply_of, response.sdk_http_response.body, self.secrets)
+        return read_reply(self.parse_reply, response.sdk_http_response.body, self.secrets)
 
-    def reply_of(self, document: Any) -> Reply:
+    def parse_reply(self, document: Any) -> Reply:
         """Read a response; a prompt or an answer that a filter stopped is an answer without a text, the reason kept."""
         if not isinstance(document, dict):
-            raise CallError(fault("garbled reply", f"a response was expected, and came {json.dumps(document)}", paid=True))
+            raise CallError(failure("garbled reply", f"a response was expected, and came {json.dumps(document)}", paid=True))
         if document.get("error"):
-            raise CallError(self.stated(document))
+            raise CallError(self.failure_from_document(document))
         tokens = _tokens(document.get("usageMetadata"))
         candidates = document.get("candidates")
         if not candidates:
@@ -97,15 +97,15 @@ class GoogleWire:
             if blocked:
                 return Reply(text="", finish_reason=word(blocked), model=word(document.get("modelVersion")), **tokens)
             kind = "garbled reply" if candidates is not None and not isinstance(candidates, list) else "empty reply"
-            raise CallError(fault(kind, "the response holds no candidate", paid=True))
+            raise CallError(failure(kind, "the response holds no candidate", paid=True))
         candidate = candidates[0] if isinstance(candidates, list) else None
         if not isinstance(candidate, dict):
-            raise CallError(fault("garbled reply", f"a response was expected, and came {json.dumps(document)}", paid=True))
+            raise CallError(failure("garbled reply", f"a response was expected, and came {json.dumps(document)}", paid=True))
         parts = [part for part in listed(under(candidate, "content", "parts")) if isinstance(part, dict)]
         text, thought = (_joined(parts, thought) for thought in (False, True))
         reason = word(candidate.get("finishReason"))
         if not text and reason in _ENDED:
-            raise CallError(fault("empty reply", "the response's candidate holds no text", paid=True))
+            raise CallError(failure("empty reply", "the response's candidate holds no text", paid=True))
         return Reply(
             text=text,
             reasoning=thought or None,
@@ -115,28 +115,28 @@ class GoogleWire:
             **tokens,
         )
 
-    def fault_of(self, error: BaseException) -> Fault:
+    def failure_from(self, error: BaseException) -> CallFailure:
         """Return what an exception means."""
         import httpx2
         from google.genai import errors
 
         if isinstance(error, CallError):
-            return error.fault
+            return error.failure
         name = type(error).__name__
         if isinstance(error, TimeoutError | httpx2.TimeoutException):
             sent = name not in _BEFORE_SENDING
-            return fault("timeout" if sent else "connection", "no answer in time", paid=sent)
+            return failure("timeout" if sent else "connection", "no answer in time", paid=sent)
         if isinstance(error, _NOT_JSON | httpx2.DecodingError) or (type(error) is ValueError and _DIGITS in str(error)):
-            return fault("garbled reply", f"the reply is not JSON ({error})", paid=True, secrets=self.secrets)
+            return failure("garbled reply", f"the reply is not JSON ({error})", paid=True, secrets=self.secrets)
         if isinstance(error, httpx2.RequestError):
-            return fault("connection", f"{name}: {error}", paid=name not in _BEFORE_SENDING, secrets=self.secrets)
+            return failure("connection", f"{name}: {error}", paid=name not in _BEFORE_SENDING, secrets=self.secrets)
         if isinstance(error, errors.APIError):
             headers: Any = getattr(error.response, "headers", None)
-            return self.stated(error.details, status=error.code, headers=headers)
+            return self.failure_from_document(error.details, status=error.code, headers=headers)
         raise error
 
-    def stated(self, document: Any, *, status: int | None = None, headers: Mapping[str, str] | None = None) -> Fault:
-        """Return the fault that a document with an `error` states; it says more than the status it came with."""
+    def failure_from_document(self, document: Any, *, status: int | None = None, headers: Mapping[str, str] | None = None) -> CallFailure:
+        """Return the failure that a document with an `error` states; it says more than the status it came with."""
         problem: Any = document.get("error") if isinstance(document, dict) else None
         if not isinstance(problem, dict):
             problem = document if isinstance(document, dict) else {"message": json.dumps(document)}
@@ -145,25 +145,25 @@ class GoogleWire:
         status = code if isinstance(code, int) and code >= 300 else 500
         details = [detail for detail in listed(problem.get("details")) if isinstance(detail, dict)]
         if status == 429 and any("PerDay" in str(detail.get("violations")) for detail in details):
-            return fault("no credit", f"the quota of the day is used up: {said}", secrets=self.secrets)
-        if status == 400 and (stated := self._of_every_request(problem.get("status"), said, details)) is not None:
-            return stated
-        found = fault_of_status(status, said, headers=headers, secrets=self.secrets)
+            return failure("no credit", f"the quota of the day is used up: {said}", secrets=self.secrets)
+        if status == 400 and (failure_from_document := self._of_every_request(problem.get("status"), said, details)) is not None:
+            return failure_from_document
+        found = failure_from_status(status, said, headers=headers, secrets=self.secrets)
         waits = next((wait for detail in details if (wait := _seconds(detail.get("retryDelay"))) is not None), None)
         if waits is None or not found.retry or found.retry_after is not None:
             return found
-        return fault(found.kind, f"HTTP {status}: {said}", retry_after=waits, secrets=self.secrets)
+        return failure(found.kind, f"HTTP {status}: {said}", retry_after=waits, secrets=self.secrets)
 
-    def _of_every_request(self, word: Any, said: str, details: list[dict[str, Any]]) -> Fault | None:
-        """The fault behind a status 400 that every other call would meet as well; None where it is of this prompt alone."""
+    def _of_every_request(self, word: Any, said: str, details: list[dict[str, Any]]) -> CallFailure | None:
+        """The failure behind a status 400 that every other call would meet as well; None where it is of this prompt alone."""
         if any(detail.get("reason") == "API_KEY_INVALID" for detail in details) or "API key" in said:
-            return fault("key refused", f"HTTP 400: {said}", secrets=self.secrets)
+            return failure("key refused", f"HTTP 400: {said}", secrets=self.secrets)
         if word == "FAILED_PRECONDITION":
-            return fault("no credit" if "billing" in said.lower() else "key refused", f"HTTP 400: {said}", secrets=self.secrets)
+            return failure("no credit" if "billing" in said.lower() else "key refused", f"HTTP 400: {said}", secrets=self.secrets)
         if "model name format" in said:
-            return fault("wrong model", f"HTTP 400: {said}", secrets=self.secrets)
+            return failure("wrong model", f"HTTP 400: {said}", secrets=self.secrets)
         if _OF_EVERY_REQUEST.search(said):
-            return fault("wrong setting", f"HTTP 400: {said}", secrets=self.secrets)
+            return failure("wrong setting", f"HTTP 400: {said}", secrets=self.secrets)
         return None
 
     async def close(self) -> None:
@@ -191,7 +191,7 @@ def new_client(base_url: str, key: str | None, **options: Any) -> Any:
     """
     from google import genai
 
-    hooks = {"request": [kept_at_home(base_url)]}
+    hooks = {"request": [drop_key_elsewhere(base_url)]}
     http: Any = {
         "base_url": base_url,
         "api_version": _API_VERSION,

@@ -14,8 +14,8 @@ from valuestrata.errors import MissingExtraError
 from valuestrata.respondents.base import Prompt
 from valuestrata.respondents.hosted.codecs.fields import at_most, is_logprob, listed, read_reply, under, whole, word
 from valuestrata.respondents.hosted.codecs.reply import Position, Reply
-from valuestrata.respondents.hosted.errors import CallError, Fault, fault, fault_of_status, kind_of_code
-from valuestrata.respondents.hosted.keys import NO_KEY, none_of_openai
+from valuestrata.respondents.hosted.errors import CallError, CallFailure, failure, failure_from_status, kind_from_code
+from valuestrata.respondents.hosted.keys import NO_KEY, without_openai_environment
 from valuestrata.respondents.hosted.providers import Provider
 from valuestrata.respondents.hosted.settings import HostedSettings
 
@@ -25,8 +25,8 @@ _READ_OUT = ("first-token", "logprob")
 _STATUS = re.compile(r"[1-9][0-9][0-9]")
 
 
-class OpenAIWire:
-    """One model behind chat completions (`Wire`)."""
+class OpenAICodec:
+    """One model behind chat completions (`Codec`)."""
 
     def __init__(self, provider: Provider, model: str, *, base_url: str, key: str | None, connections: int = 64) -> None:
         if importlib.util.find_spec("openai") is None:
@@ -65,7 +65,7 @@ class OpenAIWire:
             body |= {"logprobs": True, "top_logprobs": settings.top_logprobs or self._provider.top_logprobs}
         elif settings.constrain and prompt.elicitation == "text":
             body |= self._only(prompt.options)
-        return settings.laid_over(body)
+        return settings.with_extra(body)
 
     async def call(self, body: Mapping[str, Any], timeout: float) -> Reply:
         """Send a request once.
@@ -78,12 +78,12 @@ class OpenAIWire:
         if self._client is None:
             self._client = self._opened()
         response = await self._client.post("/chat/completions", cast_to=httpx2.Response, body=body, options={"timeout": timeout})
-        return read_reply(self.reply_of, response.content, self.secrets)
+        return read_reply(self.parse_reply, response.content, self.secrets)
 
-    def reply_of(self, document: Any) -> Reply:
+    def parse_reply(self, document: Any) -> Reply:
         """Read a chat completion."""
         if not isinstance(document, dict):
-            raise CallError(fault("garbled reply", f"a chat completion was expected, and came {document!r}", paid=True))
+            raise CallError(failure("garbled reply", f"a chat completion was expected, and came {document!r}", paid=True))
         choices = document.get("choices")
         first: Any = choices[0] if isinstance(choices, list) and choices else None
         choice: Mapping[str, Any] = first if isinstance(first, dict) else {}
@@ -94,16 +94,16 @@ class OpenAIWire:
             # What a model had begun to write may be charged.
             raise CallError(replace(self._stated(problem), paid=bool(choice)))
         if choices == []:
-            raise CallError(fault("empty reply", "the reply holds no choice", paid=True))
+            raise CallError(failure("empty reply", "the reply holds no choice", paid=True))
         message, reason = choice.get("message"), word(choice.get("finish_reason"))
         if not isinstance(message, dict):
-            raise CallError(fault("garbled reply", f"a chat completion was expected, and came {json.dumps(document)}", paid=True))
+            raise CallError(failure("garbled reply", f"a chat completion was expected, and came {json.dumps(document)}", paid=True))
         text, thought = _text_of(message.get("content"))
         reasoning = message.get("reasoning_content") or message.get("reasoning") or thought
         if text is None:
             text = word(message.get("refusal"))
         if text is None and reason in (None, "", "stop"):
-            raise CallError(fault("empty reply", "the reply's choice holds no text", paid=True))
+            raise CallError(failure("empty reply", "the reply's choice holds no text", paid=True))
         return Reply(
             text=text or "",
             reasoning=reasoning if isinstance(reasoning, str) and reasoning else None,
@@ -113,26 +113,26 @@ class OpenAIWire:
             **_tokens(document.get("usage")),
         )
 
-    def fault_of(self, error: BaseException) -> Fault:
+    def failure_from(self, error: BaseException) -> CallFailure:
         """Return what an exception means."""
         import openai
 
         if isinstance(error, CallError):
-            return error.fault
+            return error.failure
         if isinstance(error, TimeoutError | openai.APITimeoutError):
             sent = type(error.__cause__).__name__ not in _BEFORE_SENDING
-            return fault("timeout" if sent else "connection", "no answer in time", paid=sent)
+            return failure("timeout" if sent else "connection", "no answer in time", paid=sent)
         if isinstance(error, openai.APIConnectionError):
             cause = error.__cause__ or error
             name = type(cause).__name__
             if name == "DecodingError":
-                return fault("garbled reply", f"the reply is not what its head says ({cause})", paid=True, secrets=self.secrets)
-            return fault("connection", f"{name}: {cause}", paid=name not in _BEFORE_SENDING, secrets=self.secrets)
+                return failure("garbled reply", f"the reply is not what its head says ({cause})", paid=True, secrets=self.secrets)
+            return failure("connection", f"{name}: {cause}", paid=name not in _BEFORE_SENDING, secrets=self.secrets)
         if isinstance(error, openai.APIStatusError):
             said, code = _said(error.body if error.body is not None else error.message)
-            return fault_of_status(error.status_code, said, code=code, headers=error.response.headers, secrets=self.secrets)
+            return failure_from_status(error.status_code, said, code=code, headers=error.response.headers, secrets=self.secrets)
         if isinstance(error, json.JSONDecodeError | UnicodeDecodeError | openai.APIError):
-            return fault("garbled reply", f"the reply is not JSON ({error})", paid=True, secrets=self.secrets)
+            return failure("garbled reply", f"the reply is not JSON ({error})", paid=True, secrets=self.secrets)
         raise error
 
     async def close(self) -> None:
@@ -151,7 +151,7 @@ class OpenAIWire:
             api_key=self._key or NO_KEY,
             base_url=self._base_url,
             max_retries=0,
-            default_headers=None if ours else none_of_openai(self._key),
+            default_headers=None if ours else without_openai_environment(self._key),
             http_client=openai.DefaultAsyncHttpxClient(limits=limits, follow_redirects=False),
         )
         if not ours:
@@ -170,13 +170,13 @@ class OpenAIWire:
         }
         return {"response_format": {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}}
 
-    def _stated(self, problem: Any) -> Fault:
-        """The fault that a response of status 200 states, as brokers do when those behind them fail."""
+    def _stated(self, problem: Any) -> CallFailure:
+        """The failure that a response of status 200 states, as brokers do when those behind them fail."""
         said, code = _said(problem)
         status = code if isinstance(problem, dict) else None
         if status is not None and _STATUS.fullmatch(status):
-            return fault_of_status(int(status), said, secrets=self.secrets)
-        return fault(kind_of_code(status) or "server error", said, secrets=self.secrets)
+            return failure_from_status(int(status), said, secrets=self.secrets)
+        return failure(kind_from_code(status) or "server error", said, secrets=self.secrets)
 
 
 def _said(problem: Any) -> tuple[str, str | None]:

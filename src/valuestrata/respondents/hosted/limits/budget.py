@@ -1,4 +1,4 @@
-"""What may be spent: every call reserves the most that it can cost before it starts."""
+"""A cost limit: each call reserves the most it can cost before it starts."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import asyncio
 import math
 
 
-class Purse:
+class Budget:
     """Money for calls; used within one event loop at a time.
 
     Attributes:
-        limit: dollars that may be spent in all.
-        spent: dollars spent so far. A call that may have been charged and did not say so counts as the most it can cost.
+        limit: US dollars that may be spent in total.
+        spent: US dollars spent so far. A call that may have been charged without saying so counts as the most it can cost.
     """
 
     def __init__(self, limit: float = math.inf) -> None:
@@ -22,8 +22,8 @@ class Purse:
         self._changed: asyncio.Event | None = None
 
     async def reserve(self, most: float) -> bool:
-        """Set `most` dollars aside for a call; False where they are not there and no call under way can give any back."""
-        # A thousandth of a millionth of a dollar: sums of floats must not refuse the last call of an exact budget.
+        """Reserve `most` dollars for a call; False if they are not available and no open call can return any."""
+        # The tolerance of 1e-9 dollars keeps rounding from refusing the last call of an exact budget.
         while self.spent + self._reserved + most > self.limit + 1e-9:
             if not self._open:
                 return False
@@ -35,9 +35,9 @@ class Purse:
         return True
 
     def settle(self, most: float, spent: float) -> None:
-        """Take `spent` for a call that had `most` reserved, and free the rest."""
+        """Charge `spent` for a call that reserved `most`, and release the rest."""
         self._open -= 1
-        # Exactly nothing where no call is under way: a rest of rounding must not be waited for.
+        # Exactly 0 without open calls: a rounding error must not keep others waiting.
         self._reserved = self._reserved - most if self._open else 0.0
         self.spent += spent
         changed, self._changed = self._changed, None

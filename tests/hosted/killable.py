@@ -16,14 +16,14 @@ import traceback
 
 from tests.conftest import build_handmade
 from valuestrata.errors import ValuestrataError
-from valuestrata.respondents.hosted.limits import concurrency as pace
+from valuestrata.respondents.hosted.limits import concurrency
 from valuestrata.respondents.hosted.respondent import make_hosted
 from valuestrata.respondents.hosted.settings import HostedSettings
 from valuestrata.responses.ask.loop import ask
 
 
 def run(order: dict) -> int:
-    pace._SHORTEST = 0.01
+    concurrency._SHORTEST = 0.01
     if order.get("limit"):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["limit"], resource.RLIM_INFINITY))

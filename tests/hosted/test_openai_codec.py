@@ -1,4 +1,4 @@
-"""Requests and replies of chat completions, as they stand on the wire."""
+"""Requests and replies of chat completions, as they stand on the codec."""
 
 import contextlib
 from dataclasses import replace
@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.hosted.asked import prompt
+from tests.hosted.prompts import prompt
 from tests.hosted.server import problem, said
 from valuestrata.prompts.prompt import Message
-from valuestrata.respondents.hosted.codecs.openai_chat import OpenAIWire
+from valuestrata.respondents.hosted.codecs.openai_chat import OpenAICodec
 from valuestrata.respondents.hosted.codecs.reply import Position, Reply
 from valuestrata.respondents.hosted.errors import CallError
 from valuestrata.respondents.hosted.providers import PROVIDERS
@@ -19,13 +19,13 @@ from valuestrata.respondents.hosted.settings import HostedSettings
 PLAIN = HostedSettings()
 
 
-def wire(name="openai"):
-    return OpenAIWire(PROVIDERS[name], "planted", base_url="http://127.0.0.1:9/v1", key=None)
+def codec(name="openai"):
+    return OpenAICodec(PROVIDERS[name], "planted", base_url="http://127.0.0.1:9/v1", key=None)
 
 
 def test_the_messages_stand_as_they_were_rendered():
     asked = replace(prompt(), messages=(Message("system", "You are."), Message("user", "Say.")))
-    assert wire().body(asked, PLAIN) == {
+    assert codec().body(asked, PLAIN) == {
         "model": "planted",
         "messages": [{"role": "system", "content": "You are."}, {"role": "user", "content": "Say."}],
         "max_completion_tokens": 32,
@@ -34,63 +34,64 @@ def test_the_messages_stand_as_they_were_rendered():
 
 
 @pytest.mark.parametrize(
-    ("elicitation", "tokens"), [("text", 32), ("first-token", 8), ("reasoned", 512), ("stated-distribution", 256), ("logprob", 8)]
+    ("elicitation", "tokens"),
+    [("text", 32), ("first-token", 8), ("reasoned", 512), ("stated-distribution", 256), ("logprob", 8)],
 )
 def test_an_elicitation_may_write_as_much_as_it_needs_or_as_the_user_says(elicitation, tokens):
-    assert wire("groq").body(prompt(0, elicitation), PLAIN)["max_completion_tokens"] == tokens
-    assert wire("ollama").body(prompt(0, elicitation), HostedSettings(max_new_tokens=7))["max_tokens"] == 7
+    assert codec("groq").body(prompt(0, elicitation), PLAIN)["max_completion_tokens"] == tokens
+    assert codec("ollama").body(prompt(0, elicitation), HostedSettings(max_new_tokens=7))["max_tokens"] == 7
 
 
 def test_every_sample_has_its_own_seed_where_the_provider_takes_one():
     seeded = HostedSettings(seed=10)
-    assert [wire().body(prompt(0, sample=sample), seeded)["seed"] for sample in (0, 1, 2)] == [10, 11, 12]
-    assert wire("mistral").body(prompt(0, sample=1), seeded)["random_seed"] == 11
-    assert "seed" not in wire("deepseek").body(prompt(0, sample=1), seeded)
-    assert "seed" not in wire().body(prompt(0, sample=1), PLAIN)
+    assert [codec().body(prompt(0, sample=sample), seeded)["seed"] for sample in (0, 1, 2)] == [10, 11, 12]
+    assert codec("mistral").body(prompt(0, sample=1), seeded)["random_seed"] == 11
+    assert "seed" not in codec("deepseek").body(prompt(0, sample=1), seeded)
+    assert "seed" not in codec().body(prompt(0, sample=1), PLAIN)
 
 
 def test_a_temperature_of_none_is_not_sent_and_extra_has_the_last_word():
-    body = wire().body(prompt(), HostedSettings(temperature=None, extra={"reasoning_effort": "low", "max_completion_tokens": 900}))
+    body = codec().body(prompt(), HostedSettings(temperature=None, extra={"reasoning_effort": "low", "max_completion_tokens": 900}))
     assert "temperature" not in body
     assert (body["reasoning_effort"], body["max_completion_tokens"]) == ("low", 900)
-    body = wire().body(prompt(), HostedSettings(seed=1, extra={"seed": None, "top_p": 0.5}))
+    body = codec().body(prompt(), HostedSettings(seed=1, extra={"seed": None, "top_p": 0.5}))
     assert "seed" not in body
     assert body["top_p"] == 0.5
 
 
 def test_first_token_asks_for_alternatives_and_continues_the_prefill_where_that_works():
-    body = wire().body(prompt(0, "first-token"), PLAIN)
+    body = codec().body(prompt(0, "first-token"), PLAIN)
     assert (body["logprobs"], body["top_logprobs"], len(body["messages"])) == (True, 20, 1)
-    body = wire("vllm-server").body(prompt(0, "first-token"), HostedSettings(top_logprobs=5))
+    body = codec("vllm-server").body(prompt(0, "first-token"), HostedSettings(top_logprobs=5))
     assert body["messages"][-1] == {"role": "assistant", "content": "Answer:"}
     assert (body["continue_final_message"], body["add_generation_prompt"], body["top_logprobs"]) == (True, False, 5)
-    body = wire("llamacpp").body(prompt(0, "first-token"), PLAIN)
+    body = codec("llamacpp").body(prompt(0, "first-token"), PLAIN)
     assert body["messages"][-1]["role"] == "assistant"
     assert "continue_final_message" not in body
 
 
 def test_a_template_without_a_prefill_begins_no_turn():
-    body = wire("vllm-server").body(replace(prompt(0, "first-token"), prefill=""), PLAIN)
+    body = codec("vllm-server").body(replace(prompt(0, "first-token"), prefill=""), PLAIN)
     assert [message["role"] for message in body["messages"]] == ["user"]
     assert "continue_final_message" not in body
 
 
 def test_an_answer_can_be_held_to_the_options():
     held = HostedSettings(constrain=True)
-    assert wire("vllm-server").body(prompt(options=3), held)["structured_outputs"] == {"choice": ["1", "2", "3"]}
-    schema = wire().body(prompt(options=3), held)["response_format"]["json_schema"]
+    assert codec("vllm-server").body(prompt(options=3), held)["structured_outputs"] == {"choice": ["1", "2", "3"]}
+    schema = codec().body(prompt(options=3), held)["response_format"]["json_schema"]
     assert schema["strict"] is True
     assert schema["schema"]["properties"]["answer"]["enum"] == ["1", "2", "3"]
     # Thinking and percentages are no option; a probability is not to be changed by a grammar.
     for elicitation in ("reasoned", "stated-distribution", "first-token"):
-        assert "response_format" not in wire().body(prompt(0, elicitation), held)
+        assert "response_format" not in codec().body(prompt(0, elicitation), held)
 
 
 def test_a_reply_is_read_with_all_that_it_took():
     document = said("Answer: 3", tokens=(120, 9), finish="length")
     document["choices"][0]["message"]["reasoning_content"] = "She would say 3."
     document["usage"] |= {"prompt_tokens_details": {"cached_tokens": 64}, "completion_tokens_details": {"reasoning_tokens": 5}}
-    assert wire().reply_of(document) == Reply(
+    assert codec().parse_reply(document) == Reply(
         text="Answer: 3",
         reasoning="She would say 3.",
         finish_reason="length",
@@ -105,7 +106,7 @@ def test_a_reply_is_read_with_all_that_it_took():
 def test_reasoning_counted_beside_the_answer_is_paid_like_it():
     document = said("3", tokens=(100, 4))
     document["usage"] |= {"total_tokens": 134, "completion_tokens_details": {"reasoning_tokens": 30}}
-    assert wire("xai").reply_of(document).completion_tokens == 34
+    assert codec("xai").parse_reply(document).completion_tokens == 34
 
 
 def test_text_in_parts_and_a_refusal_of_its_own_are_text():
@@ -114,10 +115,10 @@ def test_text_in_parts_and_a_refusal_of_its_own_are_text():
         {"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]},
         {"type": "text", "text": "Answer: 2"},
     ]
-    reply = wire("mistral").reply_of(document)
+    reply = codec("mistral").parse_reply(document)
     assert (reply.text, reply.reasoning) == ("Answer: 2", "Hm.")
     document["choices"][0]["message"] = {"role": "assistant", "content": None, "refusal": "I can't help with that."}
-    assert wire().reply_of(document).text == "I can't help with that."
+    assert codec().parse_reply(document).text == "I can't help with that."
 
 
 def test_written_tokens_come_with_their_alternatives():
@@ -128,14 +129,14 @@ def test_written_tokens_come_with_their_alternatives():
         "top_logprobs": [{"token": " 3", "logprob": -0.5}, {"token": "3", "logprob": -1}],
     }
     document = said(" 3", logprobs={"content": [entry, {"token": "!", "logprob": -9}]})
-    assert wire().reply_of(document).positions == (Position(" 3", -0.5, ((" 3", -0.5), ("3", -1))), Position("!", -9, ()))
-    assert wire().reply_of(said("3", logprobs=None)).positions is None
+    assert codec().parse_reply(document).positions == (Position(" 3", -0.5, ((" 3", -0.5), ("3", -1))), Position("!", -9, ()))
+    assert codec().parse_reply(said("3", logprobs=None)).positions is None
 
 
 def test_an_answer_that_was_filtered_is_an_answer_without_text():
     document = said("", finish="content_filter")
     document["choices"][0]["message"]["content"] = None
-    reply = wire().reply_of(document)
+    reply = codec().parse_reply(document)
     assert (reply.text, reply.finish_reason) == ("", "content_filter")
 
 
@@ -160,11 +161,11 @@ def test_an_answer_that_was_filtered_is_an_answer_without_text():
 )
 def test_what_is_no_answer_is_a_fault(document, kind):
     with pytest.raises(CallError) as raised:
-        wire().reply_of(document)
-    assert raised.value.fault.kind == kind
+        codec().parse_reply(document)
+    assert raised.value.failure.kind == kind
     if isinstance(document, dict) and "error" in str(document):
-        assert raised.value.fault.paid is ("choices" in document)
-    assert wire().fault_of(raised.value) is raised.value.fault
+        assert raised.value.failure.paid is ("choices" in document)
+    assert codec().failure_from(raised.value) is raised.value.failure
 
 
 JSON = st.recursive(
@@ -185,7 +186,7 @@ JSON = st.recursive(
 def test_no_json_at_all_is_a_defect(document):
     reply = None
     with contextlib.suppress(CallError):
-        reply = wire().reply_of(document)
+        reply = codec().parse_reply(document)
     if reply is not None:
         assert isinstance(reply.text, str)
         assert isinstance(reply.finish_reason, str | None)
@@ -194,5 +195,5 @@ def test_no_json_at_all_is_a_defect(document):
 
 def test_an_error_that_is_none_of_ours_is_raised_again():
     with pytest.raises(KeyError):
-        wire().fault_of(KeyError("a defect"))
+        codec().failure_from(KeyError("a defect"))
     assert problem("x")["error"]["message"] == "x"

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from valuestrata.respondents.hosted.errors import fault, fault_of_status, retry_after
-from valuestrata.respondents.hosted.redact import in_short, redact
+from valuestrata.respondents.hosted.errors import failure, failure_from_status, retry_after
+from valuestrata.respondents.hosted.redact import one_line, redact
 
 KEY = "sk-proj-Zq81xkLm20dkfjA_Bc93"
 
@@ -32,25 +32,25 @@ KEY = "sk-proj-Zq81xkLm20dkfjA_Bc93"
     ],
 )
 def test_a_status_and_a_code_say_what_to_do(status, code, kind, retried, fatal):
-    found = fault_of_status(status, "words", code=code)
+    found = failure_from_status(status, "words", code=code)
     assert (found.kind, found.retry, found.fatal) == (kind, retried, fatal)
     assert str(found) == f"{kind}: HTTP {status}: words"
 
 
 @pytest.mark.parametrize("said", ["Model Not Exist", "Invalid model: planted", "planted is not a valid model ID", "model 'x' not found"])
 def test_a_400_that_complains_of_the_model_is_a_wrong_model(said):
-    assert fault_of_status(400, said).kind == "wrong model"
+    assert failure_from_status(400, said).kind == "wrong model"
 
 
 @pytest.mark.parametrize(
     "said", ["Incorrect API key provided: xa***gh", "API key not valid. Please pass a valid API key.", "invalid api_key"]
 )
 def test_a_400_that_complains_of_the_key_is_a_key_refused(said):
-    assert fault_of_status(400, said).kind == "key refused"
+    assert failure_from_status(400, said).kind == "key refused"
 
 
 def test_a_403_of_a_filter_concerns_its_prompt_alone():
-    assert fault_of_status(403, "Your input was flagged by moderation").kind == "refused request"
+    assert failure_from_status(403, "Your input was flagged by moderation").kind == "refused request"
 
 
 @pytest.mark.parametrize(
@@ -75,8 +75,8 @@ def test_how_long_a_server_asks_to_wait(headers, seconds):
 
 
 def test_only_what_is_tried_again_waits():
-    assert fault_of_status(429, "x", headers={"retry-after": "7"}).retry_after == 7.0
-    assert fault_of_status(404, "x", headers={"retry-after": "7"}).retry_after is None
+    assert failure_from_status(429, "x", headers={"retry-after": "7"}).retry_after == 7.0
+    assert failure_from_status(404, "x", headers={"retry-after": "7"}).retry_after is None
 
 
 @pytest.mark.parametrize(
@@ -106,9 +106,9 @@ def test_a_known_key_is_taken_out_wherever_it_stands(before, after, key):
 
 
 def test_words_of_a_server_become_one_short_line():
-    assert in_short("a\n  b\tc") == "a b c"
-    assert len(in_short("word " * 1000)) <= 300
-    assert fault("server error", "  \n").message == "server error"
+    assert one_line("a\n  b\tc") == "a b c"
+    assert len(one_line("word " * 1000)) <= 300
+    assert failure("server error", "  \n").message == "server error"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from tests.hosted.asked import hosted, prompts
+from tests.hosted.prompts import hosted, prompts
 from tests.hosted.server import Server
 from valuestrata.errors import MissingExtraError, UsageError
 from valuestrata.respondents.hosted.codecs import openai_chat as via_openai
@@ -135,7 +135,8 @@ def test_a_provider_without_log_probabilities_is_refused_before_the_first_call(m
     with Server() as server:
         url = server.url
         with pytest.raises(
-            UsageError, match=r"anthropic gives no log-probabilities.*Use `elicitation=` text, reasoned or stated-distribution"
+            UsageError,
+            match=r"anthropic gives no log-probabilities.*Use `elicitation=` text, reasoned or stated-distribution",
         ):
             next(hosted(url, "anthropic/planted").answer(prompts(1, "first-token")))
         with pytest.raises(UsageError, match="anthropic gives no log-probabilities"):

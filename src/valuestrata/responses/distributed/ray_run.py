@@ -31,7 +31,7 @@ from valuestrata.progress import progress
 from valuestrata.prompts.frame import prompts_to_frame
 from valuestrata.prompts.prompt import Elicitation, Prompt
 from valuestrata.respondents.controls.spec import ONE_PERSONA, parse_control
-from valuestrata.respondents.hosted.providers import check_readout, provider_of
+from valuestrata.respondents.hosted.providers import check_elicitation, provider_of
 from valuestrata.respondents.models import ModelSettings, check_model_spec, is_hosted
 from valuestrata.responses.ask.loop import AskResult
 from valuestrata.responses.ask.plan import Asking, asked_meta, labels_of
@@ -144,7 +144,7 @@ def _check_readout(model: str, elicitation: Elicitation) -> None:
             )
         model = spec.model
     if is_hosted(model):
-        check_readout(provider_of(model)[0], elicitation)
+        check_elicitation(provider_of(model)[0], elicitation)
 
 
 def _without_gold(dataset: Dataset) -> Dataset:

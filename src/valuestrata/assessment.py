@@ -1,14 +1,17 @@
-"""Everything that can be said of runs on one part of a split, from one call: scores, comparisons, ceilings, verdicts."""
+"""Scores, comparisons, ceilings and claims of runs on one part of a split, in one call."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import polars as pl
 
-from valuestrata.claims.closed import verdicts
+from valuestrata.claims.claim import Claim
+from valuestrata.claims.closed import closed_claims
+from valuestrata.claims.table import to_frame
 from valuestrata.dataset.tables import DISJOINT, Dataset
 from valuestrata.respondents.baselines import CHEAP
 from valuestrata.responses.reference_baselines import check_training
@@ -21,28 +24,34 @@ from valuestrata.scores.structure import structure
 from valuestrata.scores.train_test_overlap import training_overlap
 from valuestrata.splits import leakage_report
 
-# Screening looks where a reader would: not at thousands of single items.
+# Groupings that comparisons are screened by; single items would be thousands of tests.
 SCREENED = ("all", "stratum", "attribute", "level", "subgroup", "topic")
 COMPARED_METRICS = ("accuracy", "accuracy_expected", "nmae", "w1", "rps")
 
 
 @dataclass(frozen=True)
 class Assessment:
-    """What came of assessing runs on one part of a split.
+    """The results of `assess`.
 
     Attributes:
-        scores, comparisons, relative, structure, verdicts: frames of the schemas in `scores.schema`.
-        leakage: what train and test share, by scheme (LEAKAGE_REPORT).
-        plan: what was declared, None without a plan.
+        scores, comparisons, relative, structure: frames of the schemas in `scores.schema`.
+        claims: the claims that the tables support, by run.
+        leakage: overlap of train and test, by scheme (LEAKAGE_REPORT).
+        plan: the declared plan, None without one.
     """
 
     scores: pl.DataFrame
     comparisons: pl.DataFrame
     relative: pl.DataFrame
     structure: pl.DataFrame
-    verdicts: pl.DataFrame
+    claims: tuple[Claim, ...]
     leakage: pl.DataFrame
     plan: Declared | None = None
+
+    @cached_property
+    def verdicts(self) -> pl.DataFrame:
+        """The claims as a table (CLAIMS)."""
+        return to_frame(self.claims)
 
 
 def assess(
@@ -58,41 +67,39 @@ def assess(
     bootstrap: int = 1000,
     seed: int = 0,
 ) -> Assessment:
-    """Score runs, compare them with one another and with their ceilings, and say what may be said.
+    """Score runs, compare them with each other and with ceilings, and derive claims.
 
     Args:
         dataset: the ground truth.
-        runs: what to judge, with baselines and controls beside the models (`responses.beside` answers the baselines).
+        runs: models, with their baselines and controls (`responses.reference_baselines` answers the baselines).
         split, part, fold: which pairs, as for `score`.
-        against: name of a run that every other one is compared with, besides the standard comparisons.
-        also: (run, against) by name, compared besides.
-        plan: declared beforehand; its comparisons are the declared family, its thresholds and primary metric the verdicts'.
-        bootstrap: replicates behind every interval; 0 for none, and then there are no comparisons.
-        seed: of the bootstrap.
+        against: name of a run to compare all others with, in addition to the standard comparisons.
+        also: further comparisons (run, against), by name.
+        plan: declared plan. Its comparisons form the declared family; its thresholds and primary metric are used for claims.
+        bootstrap: bootstrap replicates; 0 for no intervals and no comparisons. seed: of the bootstrap.
 
     Raises:
-        UsageError: as for `score` and `compare`; a plan that names a run which is not there; a baseline fitted to another split.
+        UsageError: as for `score` and `compare`; a plan that names a missing run; a baseline trained on another split.
         InputDataError: as for `score`.
     """
     check_training(dataset, runs, split, fold)
     thresholds = plan.plan.thresholds if plan is not None else Thresholds()
     metric = plan.plan.metric if plan is not None else "accuracy_expected"
     where: dict[str, Any] = {"split": split, "part": part, "fold": fold}
-    drawn: dict[str, Any] = {"bootstrap": bootstrap, "seed": seed, "confidence": thresholds.confidence}
-    scores = score(dataset, runs, **where, **drawn)
+    resampling: dict[str, Any] = {"bootstrap": bootstrap, "seed": seed, "confidence": thresholds.confidence}
+    scores = score(dataset, runs, **where, **resampling)
     family = [] if plan is None else plan.rows(runs, split, part, fold)
     pairs = list(dict.fromkeys([*standard_comparisons(runs), *((row.run, row.against) for row in family), *_with(runs, against), *also]))
     metrics = tuple(dict.fromkeys([*COMPARED_METRICS, metric, *(row.metric for row in family)]))
     by = (*SCREENED, *({"item"} & {row.by for row in family}))
-    compared = compare(dataset, runs, pairs, by=by, metrics=metrics, **where, **drawn)
+    compared = compare(dataset, runs, pairs, by=by, metrics=metrics, **where, **resampling)
     compared = adjust(compared, family)
     baselines = [found.name for found in map(run_identity, runs) if found.is_baseline and found.rule in CHEAP]
-    found = relative(dataset, runs, baselines=baselines, by=by, **where, **drawn)
-    shape = structure(dataset, runs, permutations=bootstrap, **where, **drawn)
-    report = leakage_report(dataset)
+    found = relative(dataset, runs, baselines=baselines, by=by, **where, **resampling)
+    shape = structure(dataset, runs, permutations=bootstrap, **where, **resampling)
     taught = training_overlap(dataset, runs, **where)
-    lines = verdicts(scores, compared, found, _leakage_of(dataset, split, fold), runs, thresholds, metric, taught)
-    return Assessment(scores, compared, found, shape, lines, report, plan)
+    claims = closed_claims(scores, compared, found, _leakage_of(dataset, split, fold), runs, thresholds, metric, taught)
+    return Assessment(scores, compared, found, shape, tuple(claims), leakage_report(dataset), plan)
 
 
 def _with(runs: Sequence[Identified], against: str | None) -> list[tuple[str, str]]:
@@ -100,6 +107,6 @@ def _with(runs: Sequence[Identified], against: str | None) -> list[tuple[str, st
 
 
 def _leakage_of(dataset: Dataset, split: str, fold: int | None) -> pl.DataFrame:
-    """Return the leakage rows of a split; none under `+disjoint`, where nobody stands on both sides."""
+    """Return the leakage rows of a split; none under `+disjoint`, where train and test share no respondents."""
     rows = dataset.leakage.filter(pl.col("scheme") == split)
     return rows.clear() if split.endswith(DISJOINT) else rows if fold is None else rows.filter(pl.col("fold") == fold)

@@ -55,7 +55,7 @@ def test_baselines_beside_a_run_are_answered_once_and_can_be_left_out(call, tiny
     alone = call(*words, "--baselines", "none")
     assert "baseline-item-mode" not in alone.out
     beside = call(*words, "--baselines", "cheap")
-    assert "below the item-mode baseline" in beside.out
+    assert "Less accurate than the item-mode baseline" in beside.out
     kept = sorted((tiny / "data" / "ladder").rglob("responses.parquet"))
     assert {file.parent.name for file in kept} == {"baseline-midpoint", "baseline-item-mode", "baseline-nearest-parent"}
     times = [file.stat().st_mtime_ns for file in kept]

@@ -308,3 +308,10 @@ def fake_run():
 def scored():
     """The slow scorer."""
     return score
+
+
+@pytest.fixture
+def no_charts(monkeypatch):
+    """Skip the rendering of charts, which takes most of the time of a page."""
+    for module in ("figures", "heatmaps"):
+        monkeypatch.setattr(f"valuestrata.report.closed.{module}.to_svg", lambda chart, name, description: "<svg></svg>")

@@ -1,4 +1,4 @@
-"""Tables, words and the order of runs, against cases worked by hand."""
+"""Tables, summaries and the order of runs, compared with cases worked by hand."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ import yaml
 from polars.testing import assert_frame_equal
 from rich.console import Console
 
+from valuestrata.formatting import number, percent
 from valuestrata.report import headline_table, print_headline, write_tables
 from valuestrata.report.closed.heatmaps import confusion_cells
-from valuestrata.report.closed.narrative import verdict
+from valuestrata.report.closed.narrative import summary
 from valuestrata.report.closed.published import beside_published_counts, beside_published_preview, is_published_setting, published_table
-from valuestrata.report.core.names import chart_names, clipped, interval, number
+from valuestrata.report.core.names import chart_names, clipped, interval
 from valuestrata.report.core.view import Cell, views_of
 from valuestrata.report.export.terminal import print_frame
 from valuestrata.responses.run.identity import run_identity
@@ -40,6 +41,11 @@ REFERENCE = Path(__file__).parents[3] / "shared" / "reference" / "paper_results.
 )
 def test_numbers_have_one_style(value, text):
     assert number(value) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.997, "99.7"), (0.9996, "99.9"), (1.0, "100"), (0.994, "99"), (0.31, "31"), (-0.05, "−5")])
+def test_a_share_below_one_is_never_rounded_up_to_100_percent(value, text):
+    assert percent(value) == f"{text}\u00a0%"
 
 
 def test_intervals_with_negative_ends_can_be_read():
@@ -120,9 +126,9 @@ def test_terminal_headline_takes_markup_for_text(world):
     assert "12,345" in out.getvalue()
 
 
-def test_verdict_says_what_the_numbers_say(world):
+def test_a_summary_has_the_scores_of_model_baselines_and_ceiling(world):
     rows = {
-        "HuggingFaceTB/SmolLM2-135M-Instruct": {"accuracy": 0.31, "accuracy_expected": 0.30, "refusal_rate": 0.0, "ceiling_oracle": 0.92},
+        "HuggingFaceTB/SmolLM2-135M-Instruct": {"accuracy": 0.31, "accuracy_expected": 0.30, "ceiling_oracle": 0.92},
         "baseline-item-mode": {"accuracy": 0.79},
         "baseline-nearest-parent": {"accuracy": 0.85},
     }
@@ -130,14 +136,19 @@ def test_verdict_says_what_the_numbers_say(world):
         value=pl.struct("run", "metric").map_elements(lambda s: rows.get(s["run"], {}).get(s["metric"]), return_dtype=pl.Float64)
     )
     view = views_of(world.dataset, world.runs, made.filter(pl.col("run").is_in(list(rows))))[0]
-    said = verdict(view, view.entries[0]).replace("\u00a0", " ")
-    assert "gives the subgroup's commonest answer for 31 % of 324 pairs" in said
-    assert "Always giving the whole population's commonest answer scores 79 %." in said
-    assert "scores 85 %: the model is 54 points below it" in said
-    assert "it would score 30 %, and no predictor can be expected to exceed 92 % here" in said
-    assert "refusals" not in said
+    text = summary(view, view.entries[0]).replace("\u00a0", " ")
+    assert "gives the most common answer of the subgroup for 31 % of 324 pairs" in text
+    assert "The item-mode baseline (always the most common answer of the whole population) scores 79 %." in text
+    assert "The nearest-parent baseline (the answer of the smallest larger group that contains the subgroup) scores 85 %." in text
+    assert "Sampling noise limits expected accuracy to 92 %." in text
     alone = views_of(world.dataset, world.runs[2:3], made.filter(pl.col("run") == view.entries[0].run))[0]
-    assert "No baseline was run beside it" in verdict(alone, alone.entries[0])
+    assert "No baseline was scored" in summary(alone, alone.entries[0])
+    # Scores on other pairs are not comparable; .997 is not 100 %.
+    nearly = made.with_columns(coverage=pl.when(pl.col("run") == view.entries[0].run).then(0.997).otherwise("coverage"))
+    view = views_of(world.dataset, world.runs, nearly)[0]
+    text = summary(view, view.entries[0]).replace("\u00a0", " ")
+    assert "baseline" not in text
+    assert text.endswith("It was asked 99.7 % of the pairs; the rest is not scored.")
 
 
 def test_ceiling_of_a_run_that_skipped_pairs_is_not_the_part_s(world):

@@ -1,4 +1,4 @@
-"""What asking took, summed by hand."""
+"""Calls, tokens and cost, summed by hand."""
 
 from types import SimpleNamespace
 
@@ -28,27 +28,27 @@ PAID = [
 ]
 
 
-def test_a_row_sums_calls_tokens_dollars_and_seconds_and_names_the_failures():
+def test_a_row_sums_usage_and_names_the_failures():
     table = usage_table([run_of("paid", PAID), run_of("local", [row(latency=1.0, prompt_tokens=10, attempts=1)])])
     paid, local = table.to_dicts()
     assert (paid["responses"], paid["calls"], paid["prompt_tokens"], paid["completion_tokens"]) == (6, 22, 210, 12)
     assert paid["cost"] == pytest.approx(0.003)
     assert paid["seconds"] == pytest.approx(1473.0)
     assert (paid["failed"], paid["failures"]) == (3, "2 timeout, 1 rate limit")
-    # Nothing is known of what it wrote or cost: that is no zero.
+    # Unknown is null, not zero.
     assert (local["completion_tokens"], local["cost"], local["failed"], local["failures"]) == (None, None, 0, "")
 
 
-def test_the_section_has_a_row_a_called_run_and_the_sum_of_what_was_paid():
+def test_the_section_has_a_row_per_called_run_and_the_total_cost():
     section = usage_section([run_of("paid", PAID), run_of("item-mode", [row()], provider="baseline")])
     assert isinstance(section, Section)
-    assert section.sentences == ["In all $0.003."]
+    assert section.sentences == ["Total cost: $0.003."]
     ((_, grid),) = section.tables
     assert [line.cells[0].text for line in grid.rows] == ["paid"]
     assert grid.rows[0].cells[-1].small == "2 timeout, 1 rate limit"
 
 
-def test_where_nobody_was_called_there_is_no_section():
+def test_no_section_without_a_called_model():
     title, reason = usage_section([run_of("item-mode", [row()], provider="baseline")])
-    assert title == "What asking took"
+    assert title == "Calls, tokens and cost"
     assert "no language model" in reason

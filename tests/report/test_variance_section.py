@@ -12,9 +12,11 @@ import pytest
 from rich.console import Console
 
 from tests.report.test_page import ATTACK, Page
-from valuestrata.claims.variance import variance_lines
+from valuestrata.claims.select import ranked
+from valuestrata.claims.templates import word
+from valuestrata.claims.variance import variance_claims
+from valuestrata.formatting import number
 from valuestrata.report.closed.variance import TITLES, components_grid, print_variance, shares_grid, variance_section
-from valuestrata.report.core.names import number
 from valuestrata.report.core.render import render
 from valuestrata.report.core.section import Section
 from valuestrata.responses.run.schema import RESPONSES
@@ -59,11 +61,11 @@ def test_the_section_shows_lines_first_and_every_component(found):
     text = render("Title", [section], [])
     page = Page(text)
     assert list(page.sections) == ["variance"]
-    cells = {cell for row in page.sections["variance"] for cell in row}
-    for line in variance_lines(found.table)["line"]:
-        claim, _, figures = line.partition(": ")
-        assert {claim, figures} <= cells
-    assert [name for name, _ in section.tables] == ["What may be said", "Components: model, text"]
+    assert [one.heading for one in section.claims] == ["model, text"]
+    worded = [word(claim).sentence for claim in ranked(variance_claims(found.table))]
+    assert [one.sentence for one in (*section.claims[0].shown, *section.claims[0].rest)] == worded
+    assert all(sentence in text for sentence in worded)
+    assert [name for name, _ in section.tables] == ["Components: model, text"]
     assert [name for name, _ in section.folded] == ["Shares by topic: model, text", "Shares by item: model, text"]
     assert "script" not in page.tags
     assert not re.findall(r"https?://", text)
@@ -111,7 +113,9 @@ def test_the_terminal_prints_the_same_without_a_width_to_fit(found):
     printed = next(line for line in lines if line.startswith("Order of the options"))
     assert number(row["variance"], 4) in printed
     assert "Paraphrase: one paraphrase only." in lines
-    assert [line.removeprefix("  - ") for line in lines if line.startswith("  - ")] == variance_lines(found.table)["line"].to_list()
+    claims = ranked(variance_claims(found.table))
+    shown = [line for line in lines if re.match(r"  \d\. ", line)]
+    assert [line[5:] for line in shown] == [word(claim).sentence for claim in claims][:5]
 
 
 def test_two_readouts_are_two_tables(found):
@@ -120,9 +124,8 @@ def test_two_readouts_are_two_tables(found):
     )
     other = SimpleNamespace(name="probs", meta=META, responses=probs)
     section = variance_section(variance(found.data, [found.run, other], bootstrap=0))
-    assert [name for name, _ in section.tables] == ["What may be said", "Components: model, text", "Components: probs, logprob"]
-    heads = [row.cells[0].text for row in section.tables[0][1].rows if row.cells[0].text]
-    assert heads == ["model", "probs"]
+    assert [name for name, _ in section.tables] == ["Components: model, text", "Components: probs, logprob"]
+    assert [one.heading for one in section.claims] == ["model, text", "probs, logprob"]
 
 
 def test_runs_that_tell_nothing_apart_have_no_section(found):
@@ -130,7 +133,7 @@ def test_runs_that_tell_nothing_apart_have_no_section(found):
         name="once", meta=META, responses=found.run.responses.filter((pl.col("sample") == 0) & (pl.col("order") == "scale"))
     )
     title, reason = variance_section(variance(found.data, [once], bootstrap=20))
-    assert title == "What moves the answer"
+    assert title == "Sources of variance in the answers"
     assert "several orders, templates or samples" in reason
     assert variance_section(VARIANCE.empty()) == (title, reason)
 

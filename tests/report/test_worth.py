@@ -1,4 +1,4 @@
-"""What a reader is told a score is worth: on which pairs, of which fold, beside which baselines, and in which order."""
+"""Claims, comparisons and folds on the page and on the terminal."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from rich.console import Console
 
 from tests.report.test_page import Page
 from valuestrata.assessment import Assessment
+from valuestrata.claims.claim import Claim, Figure
 from valuestrata.dataset.tables import SPLITS
-from valuestrata.report import headline_table, print_headline, print_verdicts, write_report
+from valuestrata.report import headline_table, print_claims, print_headline, write_report
 from valuestrata.report.closed.figures import BASELINE_ORDER, shown_models
-from valuestrata.report.closed.interpretation import relative_grid, worth_section
-from valuestrata.report.closed.narrative import facts, verdict
+from valuestrata.report.closed.interpretation import comparison_section, relative_grid
+from valuestrata.report.closed.narrative import facts
 from valuestrata.report.core.view import views_of
 from valuestrata.report.export.terminal import print_frame
 from valuestrata.respondents.baselines import LADDER
-from valuestrata.scores.schema import COMPARISONS, RELATIVE, STRUCTURE, VERDICTS
+from valuestrata.scores.schema import COMPARISONS, RELATIVE, STRUCTURE
 from valuestrata.splits.leakage import LEAKAGE_REPORT
 
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -32,10 +33,28 @@ def difference(run: str, against: str, value: float, low: float | None, high: fl
     return {"run": run, "against": against, "difference": value, "ci_low": low, "ci_high": high, "coverage": 0.5} | where | other
 
 
-def assessed(scores: pl.DataFrame, **frames: pl.DataFrame) -> Assessment:
-    """An assessment that holds the frames given and else nothing."""
-    empty = {"comparisons": COMPARISONS, "relative": RELATIVE, "structure": STRUCTURE, "verdicts": VERDICTS, "leakage": LEAKAGE_REPORT}
-    return Assessment(scores, **{name: schema.empty() for name, schema in empty.items()} | frames)
+def assessed(scores: pl.DataFrame, claims: tuple[Claim, ...] = (), **frames: pl.DataFrame) -> Assessment:
+    """An assessment of the frames given; the others are empty."""
+    empty = {"comparisons": COMPARISONS, "relative": RELATIVE, "structure": STRUCTURE, "leakage": LEAKAGE_REPORT}
+    return Assessment(scores, claims=claims, **{name: schema.empty() for name, schema in empty.items()} | frames)
+
+
+def claims(run: str, number_of: int, run_kind: str = "model") -> tuple[Claim, ...]:
+    """Claims of decreasing importance: less accurate than b0, b1, ..."""
+    return tuple(
+        Claim(
+            family="closed",
+            kind="below",
+            run=run,
+            run_kind=run_kind,
+            scheme="paper",
+            part="test",
+            against=f"b{place}",
+            estimate=Figure(metric="accuracy", value=-0.1, low=-0.2, high=-0.05, pairs=152),
+            importance=90 - place,
+        )
+        for place in range(number_of)
+    )
 
 
 @pytest.fixture
@@ -75,7 +94,7 @@ def test_ceilings_and_floors_of_one_fold_are_those_of_its_pairs(world, in_folds)
     assert views[0].bound("item", item, "ceiling_oracle").value == pytest.approx(sum(of_item) / len(of_item))
     out = io.StringIO()
     print_headline(data, world.runs, scores, Console(file=out, width=200))
-    assert out.getvalue().startswith("Split unseen-level, part test, fold 1;")
+    assert out.getvalue().startswith("Split unseen-level, part test, fold 1.")
 
 
 def test_scores_fold_by_fold_are_shown_of_the_first_and_pooled_ones_of_all(world, in_folds):
@@ -88,46 +107,6 @@ def test_scores_fold_by_fold_are_shown_of_the_first_and_pooled_ones_of_all(world
     pooled = views_of(data, world.runs, pl.concat([*folds, plain]))[0]
     assert (pooled.fold, len(pooled.gold)) == (None, everything)
     assert headline_table(data, world.runs, plain)["fold"].null_count() == len(world.runs) + 3
-
-
-def test_a_run_that_skipped_pairs_stands_beside_baselines_on_common_pairs_only(world):
-    half = pl.when(pl.col("run") == MODEL).then(0.5).otherwise("coverage").alias("coverage")
-    own = pl.when((pl.col("run") == MODEL) & (pl.col("metric") == "ceiling_oracle")).then(0.61).otherwise("value").alias("value")
-    view = views_of(world.dataset, world.runs, world.scores.with_columns(half, own))[0]
-    alone = verdict(view, view.entries[0]).replace("\u00a0", " ")
-    assert "so it is not compared with them here" in alone
-    assert "scores" not in alone.replace("is not scored", "")
-    assert "point" not in alone
-    assert "It was asked 50 % of the pairs; the rest is not scored." in alone
-    # Bounded by the ceiling of what it answered.
-    assert "exceed 61 % here" in alone
-    rows = [
-        difference(MODEL, "baseline-item-mode", -0.3, -0.42, -0.18),
-        difference(MODEL, "baseline-nearest-parent", 0.02, -0.031, 0.07),
-        # None of these is about all pairs of this part by accuracy.
-        difference(MODEL, "baseline-nearest-parent", 0.9, 0.8, 1.0, metric="nmae"),
-        difference(MODEL, "baseline-nearest-parent", 0.9, 0.8, 1.0, by="topic", key="Security"),
-        difference(MODEL, "baseline-nearest-parent", 0.9, 0.8, 1.0, fold=1),
-        difference(MODEL, "baseline-nearest-parent", 0.9, 0.8, 1.0, part="validation"),
-    ]
-    for made in (rows, [difference(r["against"], r["run"], -r["difference"], -r["ci_high"], -r["ci_low"]) for r in rows[:2]]):
-        said = verdict(view, view.entries[0], COMPARISONS.frame(made)).replace("\u00a0", " ")
-        assert (
-            "On the 152 pairs that both answered, the model is 30 points below always giving the whole population's commonest answer "
-            "(95 % interval 18 to 42) and 2 points above the best cheap baseline of the part, giving the answer of the smallest larger "
-            "group that contains the subgroup (95 % interval −3 to 7)."
-        ) in said
-        assert "It was asked 50 % of the pairs" in said
-
-
-def test_on_the_same_pairs_the_distance_has_the_interval_of_the_comparison(world):
-    view = views_of(world.dataset, world.runs, world.scores)[0]
-    frame = COMPARISONS.frame([difference(MODEL, "baseline-nearest-parent", -0.54, -0.6, -0.48, pairs=324)])
-    said = verdict(view, view.entries[0], frame)
-    assert "the model is 54 points below it (95 % interval 48 to 60)." in said
-    assert "that both answered" not in said
-    without = verdict(view, view.entries[0], COMPARISONS.frame([difference(MODEL, "baseline-nearest-parent", 0.001, None, None)]))
-    assert "the model is level with it." in without
 
 
 def relative_row(run: str, metric: str, value: float | None, baseline_value: float | None, pairs: int) -> dict[str, Any]:
@@ -148,37 +127,60 @@ def test_the_note_on_the_baseline_is_taken_from_a_run_that_has_the_metric(world)
         ]
     )
     notes = relative_grid(view, frame).notes
-    assert notes[0] == "W1: best cheap baseline baseline-nearest-parent .123, floor_w1 .050."
+    assert notes[0] == "W1: best simple baseline baseline-nearest-parent .123, floor_w1 .050."
 
 
 def test_thousands_of_differences_are_written_with_a_comma(world):
     view = views_of(world.dataset, world.runs, world.scores)[0]
     rows = [difference(MODEL, "baseline-uniform", 0.1, 0.05, 0.2, by="item", key=f"Q{i}", p=0.001, p_adjusted=0.01) for i in range(1085)]
-    lines = VERDICTS.frame([{"run": MODEL, "scheme": "paper", "part": "test", "rule": "r", "verdict": "a verdict"}])
-    section = worth_section(view, assessed(world.scores, comparisons=COMPARISONS.frame(rows), verdicts=lines))
+    section = comparison_section(view, assessed(world.scores, comparisons=COMPARISONS.frame(rows)))
     heads = [name for name, _ in section.folded]
-    assert heads == ["Where runs differ, screened at a false discovery rate of 5 %: 1,085 differences, the 40 largest"]
+    assert heads == ["Differences within subsets at a false discovery rate of 5\u00a0%: 1,085 differences, the 40 largest"]
 
 
-def test_what_scores_are_worth_stands_before_the_scores(world, tmp_path):
-    lines = VERDICTS.frame([{"run": MODEL, "scheme": "paper", "part": "test", "rule": "r", "verdict": "a verdict of note"}])
+@pytest.mark.usefixtures("no_charts")
+def test_the_page_starts_with_results_and_five_claims_of_each_model(world, tmp_path):
     compared = COMPARISONS.frame([difference(MODEL, "baseline-nearest-parent", -0.5, -0.6, -0.4, pairs=324)])
-    found = assessed(world.scores, verdicts=lines, comparisons=compared)
+    of_baseline = claims("baseline-item-mode", 1, "baseline")
+    found = assessed(world.scores, claims(MODEL, 7) + of_baseline, comparisons=compared)
     text = write_report(world.dataset, world.runs, world.scores, tmp_path / "r.html", assessment=found).read_text(encoding="utf-8")
-    page = Page(text)
-    assert list(page.sections)[:3] == ["what", "worth", "headline"]
-    assert [cell for row in page.sections["worth"] for cell in row if "of note" in cell] == ["a verdict of note"]
-    assert "50 points below it (95 % interval 40 to 60)" in text
+    assert list(Page(text).sections)[:3] == ["results", "comparison", "setup"]
+    results = text[text.index('<section id="results"') : text.index("</section>")]
+    before, fold, after = results.partition("<summary>2 more</summary>")
+    assert fold
+    assert [f"Less accurate than b{place}:" in before for place in range(7)] == [True] * 5 + [False] * 2
+    assert "Less accurate than b6:" in after
+    assert results.count("Less accurate than") == 7
+    assert results.index("Less accurate than b0") > results.index("<table>")
+    verdicts = pl.read_csv(tmp_path / "tables" / "verdicts.csv")
+    assert verdicts["run"].to_list() == [MODEL] * 7 + ["baseline-item-mode"]
+    # Without models, baselines have their claims on the page.
+    runs = [run for run in world.runs if run.name != MODEL]
+    scores = world.scores.filter(pl.col("run") != MODEL)
+    text = write_report(world.dataset, runs, scores, tmp_path / "b.html", assessment=assessed(scores, of_baseline)).read_text("utf-8")
+    assert "Less accurate than b0:" in text
 
 
-def test_a_run_without_verdicts_says_why(world):
-    none, out = VERDICTS.empty(), io.StringIO()
-    baselines = [run for run in world.runs if run.name.startswith("baseline")]
-    print_verdicts(baselines, none, Console(file=out))
-    assert out.getvalue().splitlines() == [f"{run.name}: a baseline: nothing is claimed of it." for run in baselines]
+def printed(*args: Any, **kwargs: Any) -> list[str]:
     out = io.StringIO()
-    print_verdicts(world.runs, none, Console(file=out))
-    assert out.getvalue() == f"{MODEL}: no rule applies.\n"
+    print_claims(*args, Console(file=out), **kwargs)
+    return out.getvalue().splitlines()
+
+
+def test_claims_on_the_terminal(world):
+    found = claims(MODEL, 7) + claims("baseline-item-mode", 1, "baseline")
+    lines = printed(found, runs=world.runs)
+    assert lines[0] == f"{MODEL}:"
+    assert [line.partition(":")[0] for line in lines[1:6]] == [f"  {place + 1}. Less accurate than b{place}" for place in range(5)]
+    assert lines[6] == "  2 more with --all-claims."
+    assert not any("baseline-item-mode" in line for line in lines)
+    everything = printed(found, runs=world.runs, all_claims=True, baseline_claims=True)
+    assert sum("Less accurate than" in line for line in everything) == 8
+    assert "     Based on 152 pairs." in everything
+    assert "baseline-item-mode:" in everything
+    assert printed((), runs=[run for run in world.runs if run.name == MODEL]) == [f"{MODEL}: no claims."]
+    only = [run for run in world.runs if run.name == "baseline-item-mode"]
+    assert printed(found, runs=only)[0] == "baseline-item-mode:"
 
 
 def drawn(frame: pl.DataFrame, width: int) -> list[str]:

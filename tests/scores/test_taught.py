@@ -6,7 +6,6 @@ import polars as pl
 import pytest
 
 from tests.tuning.planted import planted
-from valuestrata.claims.closed_rules import taught_what_is_tested
 from valuestrata.scores.train_test_overlap import training_overlap
 
 
@@ -51,16 +50,6 @@ def test_another_split_is_seen_through_and_folds_that_answered_apart_are_not_bla
         people, [run("there", people, test, split="unseen-item", fold=folds[0])], split="unseen-item", part="test", fold=folds[0]
     )
     assert there["there"][0] == 0
-
-
-def test_the_line_is_said_only_where_something_was_taught():
-    assert taught_what_is_tested(None, 0) is None
-    assert taught_what_is_tested(0.0, 10) is None
-    line = taught_what_is_tested(0.25, 40)
-    assert line is not None
-    assert line.rule == "taught-what-is-tested"
-    assert "25" in line.verdict
-    assert "40 pairs" in line.verdict
 
 
 def test_responses_without_a_pair_are_no_share(people):

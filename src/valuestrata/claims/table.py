@@ -117,7 +117,7 @@ def _kept(figure: Figure) -> dict[str, Any]:
 
 def _claim(row: dict[str, Any]) -> Claim:
     more = json.loads(row["more"])
-    corrected = row["correction"] is not None or row["p_unadjusted"] is not None
+    corrected = any(row[name] is not None for name in ("correction", "tests", "p_unadjusted"))
     estimate = Figure(
         **{name: row[column] for column, name in _ESTIMATE.items()},
         **more["estimate"],

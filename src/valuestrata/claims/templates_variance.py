@@ -20,8 +20,8 @@ COMPONENT_NAMES: Mapping[str, str] = {
     COMBINATION: "the combination of order, paraphrase and template",
     INTERACTION: "the interaction of persona and presentation",
     SAMPLE: "sampling at the same prompt",
-    GOLD[0]: "the answers of real people",
-    GOLD[1]: "the most common answers of real people",
+    GOLD[0]: "the mean answers of real subgroups",
+    GOLD[1]: "the most common answers of real subgroups",
 }
 
 

@@ -46,6 +46,8 @@ MODEL_HELP = (
     "google/..., ollama/..., openai-compatible/... and more), or control:KIND@MODEL for any model but a baseline "
     "(no-persona, country-only, shuffled-persona, wrong-country or wrong-country=JPN)."
 )
+AllClaims = Annotated[bool, typer.Option("--all-claims", help="Show all claims with details, not only the five most important.")]
+BaselineClaims = Annotated[bool, typer.Option("--baseline-claims", help="Also show claims about baselines.")]
 Bootstrap = Annotated[int, typer.Option("--bootstrap", min=0, help="Bootstrap replicates per confidence interval.")]
 Metrics = Annotated[str, typer.Option("--metrics", help="Metrics to audit, separated by commas; missing-answer rates are added.")]
 Permutations = Annotated[int, typer.Option("--permutations", min=0, help="Permutations for the null distributions and the worst groups.")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from valuestrata.assessment import Assessment
+    from valuestrata.claims.claim import Claim
     from valuestrata.dataset.tables import Dataset
     from valuestrata.responses.ask.estimate import DryRun
     from valuestrata.responses.ask.loop import AskResult
@@ -61,13 +62,22 @@ def differences(found: Assessment, against: str) -> None:
     print_table(rows.select("run", "metric", "difference", "ci_low", "ci_high", "p_adjusted", "pairs", "status"))
 
 
-def verdict_lines(runs: list[Run], found: Assessment) -> None:
-    """Print what may be said of runs."""
+def claims(runs: Sequence[Run], found: Assessment, *, all_claims: bool = False, baseline_claims: bool = False) -> None:
+    """Print the claims about runs; the five most important of each, unless all are asked for."""
     from rich.console import Console
 
-    from valuestrata.report import print_verdicts
+    from valuestrata.report import print_claims
 
-    print_verdicts(runs, found.verdicts, Console())
+    print_claims(found.claims, Console(), runs=runs, all_claims=all_claims, baseline_claims=baseline_claims)
+
+
+def claim_documents(found: Iterable[Claim], *, all_claims: bool = False, baseline_claims: bool = False) -> list[dict[str, Any]]:
+    """Return claims for JSON: sentence, details and fields; the five most important of each run, unless all are asked for."""
+    from valuestrata.claims.select import MOST_CLAIMS, select
+    from valuestrata.claims.templates import as_json
+
+    chosen = select(found, most=None if all_claims else MOST_CLAIMS, baselines=baseline_claims)
+    return [as_json(claim) for one in chosen for claim in one.shown]
 
 
 def lessons(said: Mapping[str, Sequence[str]], table: pl.DataFrame, metric: str) -> None:

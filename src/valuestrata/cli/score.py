@@ -9,7 +9,9 @@ import typer
 
 from valuestrata.cli.options import (
     Against,
+    AllClaims,
     AsJson,
+    BaselineClaims,
     Baselines,
     Bootstrap,
     DatasetFolder,
@@ -19,7 +21,7 @@ from valuestrata.cli.options import (
     Split,
     TrainOn,
 )
-from valuestrata.cli.output import differences, headline, print_json, say, say_unmatched, verdict_lines
+from valuestrata.cli.output import claim_documents, claims, differences, headline, print_json, say, say_unmatched
 from valuestrata.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,12 +44,14 @@ def score_(
     bootstrap: Bootstrap = 1000,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")] = 0,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Also write the long table here (.csv or .parquet).")] = None,
+    all_claims: AllClaims = False,
+    baseline_claims: BaselineClaims = False,
     as_json: AsJson = False,
 ) -> None:
-    """Score runs beside baselines: every metric by split part, stratum, attribute, level, subgroup, topic and item.
+    """Score runs and baselines with every metric, overall and by stratum, attribute, level, subgroup, topic and item.
 
-    Verdict lines say what the scores are worth; docs/verdicts.md has their rules. Under --json `scores` holds the rows of RUN...,
-    `baselines` those of the baselines beside them.
+    Prints the headline table and the most important claims; docs/verdicts.md lists the rules. With --json, `scores` contains the
+    rows of RUN..., `baselines` those of the baselines, `claims` the claims shown and `verdicts` a table of all claims.
     """
     _check_table(output)
     data, judged, found = _assessed(dataset, runs, split, part, fold, baselines, train_on, against, bootstrap, seed)
@@ -56,12 +60,13 @@ def score_(
         given = [run.name for run in judged[: len(runs)]]
         rows = found.scores.to_dicts()
         scores = {"scores": [row for row in rows if row["run"] in given], "baselines": [row for row in rows if row["run"] not in given]}
-        print_json(scores | {name: getattr(found, name).to_dicts() for name in ("relative", "comparisons", "structure", "verdicts")})
+        tables = {name: getattr(found, name).to_dicts() for name in ("relative", "comparisons", "structure", "verdicts")}
+        print_json(scores | tables | {"claims": claim_documents(found.claims, all_claims=all_claims, baseline_claims=baseline_claims)})
     else:
         headline(data, judged, found.scores)
         if against is not None:
             differences(found, against)
-        verdict_lines(judged[: len(runs)], found)
+        claims(judged if baseline_claims else judged[: len(runs)], found, all_claims=all_claims, baseline_claims=baseline_claims)
 
 
 def report(
@@ -93,11 +98,12 @@ def variance_(
     bootstrap: Bootstrap = 1000,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")] = 0,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Also write the table here (.csv or .parquet).")] = None,
+    all_claims: AllClaims = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say how much of a model's answers persona, order, template and sampling explain; docs/variance.md says how.
+    """Estimate how much of the variance of answers comes from persona, order, template and sampling (see docs/variance.md).
 
-    Runs of one model, asked with several templates or elicitations, are one table; other models have one each.
+    Runs of the same model with several templates or elicitations are combined.
     """
     import polars as pl
 
@@ -119,7 +125,7 @@ def variance_(
         return
     from rich.console import Console
 
-    print_variance(table, Console())
+    print_variance(table, Console(), all_claims=all_claims)
 
 
 def _check_table(output: Path | None) -> None:

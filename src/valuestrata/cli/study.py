@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from valuestrata.cli.options import AsJson
-from valuestrata.cli.output import headline, lessons, print_json, say, tells_what_is_kept, verdict_lines
+from valuestrata.cli.output import claims, headline, lessons, print_json, say, tells_what_is_kept
 from valuestrata.errors import RunFailedError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def _study(study: Study, as_json: bool) -> None:
         print_json({"report": str(result.report), "runs": [one.document for one in result.asked], **tables})
     else:
         headline(result.dataset, result.runs, result.scores)
-        verdict_lines(list(result.model_runs), result.assessment)
+        claims(result.model_runs, result.assessment)
         print(f"\nReport: {result.report}")
     _tell(result.problems)
 

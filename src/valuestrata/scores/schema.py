@@ -76,25 +76,6 @@ RELATIVE = Schema(
     },
 )
 
-# What may be said of a run, from fixed rules (see `verdicts`).
-VERDICTS = Schema(
-    "verdicts",
-    {
-        "run": Column(pl.String, "name of the run"),
-        "scheme": Column(pl.String, "split scheme"),
-        "part": Column(pl.String, "train, validation, test or all"),
-        "rule": Column(pl.String, "name of the rule"),
-        "verdict": Column(pl.String, "the sentence"),
-        "metric": Column(pl.String, "metric it is about, or null"),
-        "value": Column(pl.Float64, "the figure behind it"),
-        "ci_low": Column(pl.Float64, "lower end of its interval"),
-        "ci_high": Column(pl.Float64, "upper end"),
-        "pairs": Column(pl.Int64, "pairs behind it"),
-        "against": Column(pl.String, "run compared with, or null"),
-        "status": Column(pl.String, "declared or exploratory; null where it is no comparison"),
-    },
-)
-
 # Agreement of a model with the gold on correlations between items across subgroups (see `structure`).
 STRUCTURE = Schema(
     "structure",

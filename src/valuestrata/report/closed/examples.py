@@ -35,7 +35,7 @@ class Option:
 
 
 @dataclass(frozen=True)
-class Example:
+class PairExample:
     """One pair with its response."""
 
     run: str
@@ -48,7 +48,7 @@ class Example:
     prompt: str | None
 
 
-def choose(view: View, entry: Entry, run: RunLike) -> list[Example]:
+def choose(view: View, entry: Entry, run: RunLike) -> list[PairExample]:
     """Return up to five pairs of a run: near misses and hits of different items, one far off, one without an answer.
 
     The choice is a rule and not a draw, so that the same run always shows the same pairs.
@@ -76,7 +76,7 @@ def choose(view: View, entry: Entry, run: RunLike) -> list[Example]:
     return [_example(view.dataset, entry, row, prompts.get(row["pair_id"])) for row in rows]
 
 
-def _example(dataset: Dataset, entry: Entry, row: Mapping[str, Any], prompt: str | None) -> Example:
+def _example(dataset: Dataset, entry: Entry, row: Mapping[str, Any], prompt: str | None) -> PairExample:
     item = dataset.items.row(by_predicate=pl.col("item") == row["item"], named=True)
     probabilities = row["option_probs"] or [None] * len(item["codes"])
     options = tuple(
@@ -88,7 +88,7 @@ def _example(dataset: Dataset, entry: Entry, row: Mapping[str, Any], prompt: str
     else:
         outcome = STATUS_WORDS.get(row["status"], row["status"])
     text = clipped(row["text"], LONGEST_TEXT) if row["text"] else None
-    return Example(entry.label, outcome, subgroup_titles(dataset)[row["subgroup"]], item["question"], row["n"], options, text, prompt)
+    return PairExample(entry.label, outcome, subgroup_titles(dataset)[row["subgroup"]], item["question"], row["n"], options, text, prompt)
 
 
 def prompts_for(dataset: Dataset, rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -22,7 +22,7 @@ PANEL = (260, 420)
 
 
 @dataclass(frozen=True)
-class Mark:
+class LegendEntry:
     """One entry of a chart's legend: the name, its colour, and the shape (dot, tick or diamond)."""
 
     name: str
@@ -31,7 +31,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Figure:
+class Chart:
     """A rendered chart.
 
     Attributes:
@@ -42,7 +42,11 @@ class Figure:
 
     svg: str
     caption: str
-    legend: tuple[Mark, ...] = ()
+    legend: tuple[LegendEntry, ...] = ()
+
+
+# Names of an earlier version.
+Figure, Mark = Chart, LegendEntry
 
 
 @dataclass(frozen=True)
@@ -171,7 +175,7 @@ def _extent(rows: Sequence[Row]) -> int:
     return min(340, max(90, round(6.9 * max(len(row.label) for row in rows)) + 12))
 
 
-def score_chart(view: View, by: str, rows: Sequence[Row], name: str) -> Figure | None:
+def score_chart(view: View, by: str, rows: Sequence[Row], name: str) -> Chart | None:
     """Chart accuracy and NMAE by subgroup or topic: models with intervals, the best cheap baseline, ceiling and floor.
 
     Returns:
@@ -218,7 +222,7 @@ def score_chart(view: View, by: str, rows: Sequence[Row], name: str) -> Figure |
         said = f"{what} by {by}, {view.title}" + (f", {group}" if group else "")
         drawings.append(to_svg(alt.hconcat(*sides, spacing=24), f"{name}-{place}", said))
     legend = _legend(view, people, best)
-    return Figure("".join(drawings), _caption(best, metrics), legend)
+    return Chart("".join(drawings), _caption(best, metrics), legend)
 
 
 def _axis_title(metric: str) -> str:
@@ -238,14 +242,14 @@ def _people(view: View, entries: Sequence[Entry]) -> list[tuple[str, str]]:
     return list(zip(names, colours_for(names), strict=True))
 
 
-def _legend(view: View, people: Sequence[tuple[str, str]], best: Mapping[str, Entry | None]) -> tuple[Mark, ...]:
+def _legend(view: View, people: Sequence[tuple[str, str]], best: Mapping[str, Entry | None]) -> tuple[LegendEntry, ...]:
     names = dict.fromkeys(chart_names(view.entries)[entry] for entry in best.values() if entry is not None)
     bound = "ceiling (left) and floor (right) from sampling noise" if len(best) > 1 else "ceiling from sampling noise"
-    ticks = [Mark(f"best cheap baseline: {' / '.join(names)}", INK, "tick")] if names else []
+    ticks = [LegendEntry(f"best cheap baseline: {' / '.join(names)}", INK, "tick")] if names else []
     return (
-        *(Mark(n, c, "dot") for n, c in people),
+        *(LegendEntry(n, c, "dot") for n, c in people),
         *ticks,
-        Mark(bound, CEILING, "diamond"),
+        LegendEntry(bound, CEILING, "diamond"),
     )
 
 
@@ -258,7 +262,7 @@ def _caption(best: Mapping[str, Entry | None], metrics: Sequence[str]) -> str:
     return " ".join(parts)
 
 
-def overview_chart(view: View, name: str) -> Figure | None:
+def overview_chart(view: View, name: str) -> Chart | None:
     """Chart every run's accuracy on one line each, with the ceilings as lines across."""
     entries = view.of_kind("model", "control", "baseline")
     metric = view.accuracy_metric
@@ -274,7 +278,7 @@ def overview_chart(view: View, name: str) -> Figure | None:
         return None
     kinds = [(kind, colour) for kind, colour in _KINDS if any(entry.kind == kind for entry in entries)]
     lines: list[tuple[float, str, list[int]]] = []
-    legend = [Mark(kind, colour, "dot") for kind, colour in kinds]
+    legend = [LegendEntry(kind, colour, "dot") for kind, colour in kinds]
     for bound, dash, said in (
         ("ceiling_oracle", [1, 0], "ceiling: best possible predictor"),
         ("ceiling_human", [4, 3], "two fresh samples"),
@@ -282,17 +286,17 @@ def overview_chart(view: View, name: str) -> Figure | None:
         value = view.bound("all", view.all_key, bound).value
         if value is not None:
             lines.append((value, CEILING, dash))
-            legend.append(Mark(f"{said} {number(value)}", CEILING, "dash" if dash[1] else "tick"))
+            legend.append(LegendEntry(f"{said} {number(value)}", CEILING, "dash" if dash[1] else "tick"))
     size = {"width": 620, "extent": _extent(rows)}
     chart = _dots(rows, values, [], kinds, title="", domain=(0.0, 1.0), lines=lines, aside=False, axis_title=metric_title(metric), **size)
     svg = to_svg(chart, name, f"{metric_title(metric)} of every run with ceilings, {view.title}")
-    return Figure(svg, "Bars are 95 % intervals.", tuple(legend))
+    return Chart(svg, "Bars are 95 % intervals.", tuple(legend))
 
 
 _KINDS = (("model", "#0072B2"), ("control", "#E69F00"), ("baseline", MUTED))
 
 
-def bias_chart(view: View, name: str) -> Figure | None:
+def bias_chart(view: View, name: str) -> Chart | None:
     """Chart the signed bias of the models by attribute level; None where there is none to show."""
     import altair as alt
 
@@ -334,4 +338,4 @@ def bias_chart(view: View, name: str) -> Figure | None:
         )
     svg = to_svg(alt.vconcat(*panels, spacing=12), name, f"Signed bias by attribute level, {view.title}")
     caption = "Left of 0 the model answers lower on the scale than the subgroup, right of 0 higher. Bars are 95 % intervals."
-    return Figure(svg, caption, tuple(Mark(n, c, "dot") for n, c in people))
+    return Chart(svg, caption, tuple(LegendEntry(n, c, "dot") for n, c in people))

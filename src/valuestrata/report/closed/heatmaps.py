@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from valuestrata.dataset.tables import Dataset
-from valuestrata.report.closed.figures import COLUMN, Figure
+from valuestrata.report.closed.figures import COLUMN, Chart
 from valuestrata.report.core.names import clipped, number, plural, stratum_titles
 from valuestrata.report.core.theme import INK, SEQUENTIAL, to_svg
 from valuestrata.report.core.view import Entry, RunLike, View
@@ -43,7 +43,7 @@ def item_labels(dataset: Dataset) -> dict[str, str]:
     return {item: f"{item}  {clipped(question or '', 44)}" for item, question in dataset.items.select("item", "question").iter_rows()}
 
 
-def landscape_chart(dataset: Dataset, name: str) -> Figure | None:
+def landscape_chart(dataset: Dataset, name: str) -> Chart | None:
     """Draw the heat map: Modal Diversity Score, and mean Wasserstein distance beside it."""
     import altair as alt
 
@@ -77,7 +77,7 @@ def landscape_chart(dataset: Dataset, name: str) -> Figure | None:
         "Modal Diversity Score: 0 where all subgroups of a stratum have the same commonest answer, 1 where commonest answers are spread "
         "as evenly as can be. Wasserstein: mean distance between two subgroups' answer distributions, as a share of the scale."
     )
-    return Figure(svg, caption)
+    return Chart(svg, caption)
 
 
 def _grid(
@@ -117,7 +117,7 @@ def _grid(
     return alt.layer(cells, pale, dark).properties(width=alt.Step(width), height=alt.Step(height), title=heading)
 
 
-def confusion_chart(view: View, run: RunLike, entry: Entry, name: str) -> Figure | None:
+def confusion_chart(view: View, run: RunLike, entry: Entry, name: str) -> Chart | None:
     """Draw, for items of the same number of options, which option a model chose by the subgroup's commonest answer.
 
     Rows sum to 1 over all answered responses; at most the three most frequent numbers of options are drawn.
@@ -169,7 +169,7 @@ def confusion_chart(view: View, run: RunLike, entry: Entry, name: str) -> Figure
         "Rows: the subgroup's commonest answer (pairs in brackets). Columns: what the model answers. A row sums to 1; a model that knew "
         "would fill the diagonal, one that always says the same fills a column."
     )
-    return Figure(svg, caption)
+    return Chart(svg, caption)
 
 
 def confusion_cells(view: View, run: RunLike, entry: Entry) -> pl.DataFrame:

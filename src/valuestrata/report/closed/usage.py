@@ -1,4 +1,4 @@
-"""What asking took: calls, tokens, dollars and time of every run whose model was called."""
+"""Calls, tokens, cost and time of runs with a called model, as a section of the page."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from valuestrata.formatting import NONE, count
 from valuestrata.report.core.cells import Grid, Td, Tr
-from valuestrata.report.core.names import NONE, count
 from valuestrata.report.core.section import Absent, Section
 from valuestrata.report.core.tables import usage_table
 from valuestrata.report.core.view import RunLike
 
-_TITLE = "What asking took"
+_TITLE = "Calls, tokens and cost"
 
 
 def usage_section(runs: Sequence[RunLike]) -> Section | Absent:
-    """Return the section of the page, or why there is none."""
+    """Return the section, or the reason without a called model."""
     table = usage_table(runs)
     if table.is_empty():
         return _TITLE, "no language model was called here"
     section = Section("usage", _TITLE, tables=[("", _grid(table))])
     section.intro = (
-        "Over all responses of each run; an answer copied from another pair takes nothing. Seconds add up what each response took, "
-        "so that calls under way together count each."
+        "Over all responses of each run. An answer copied from another pair costs nothing. Seconds are summed over responses, so "
+        "parallel calls count separately."
     )
     if (paid := table["cost"].sum()) and paid > 0:
-        section.sentences.append(f"In all ${paid:,.2f}." if paid >= 1 else f"In all ${paid:.2g}.")
+        section.sentences.append(f"Total cost: ${paid:,.2f}." if paid >= 1 else f"Total cost: ${paid:.2g}.")
     return section
 
 
@@ -43,5 +43,5 @@ def _grid(table: pl.DataFrame) -> Grid:
         )
         for row in table.iter_rows(named=True)
     ]
-    headers = ("Run", "Responses", "Calls", "Tokens read", "Tokens written", "Dollars", "Seconds", "Failed")
+    headers = ("Run", "Responses", "Calls", "Input tokens", "Output tokens", "US dollars", "Seconds", "Failed")
     return Grid(headers, tuple(rows))

@@ -1,23 +1,26 @@
-"""What moves the answer (persona, order, template, chance) as a section of the page and on a terminal."""
+"""Variance components as a section of the page and on a terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from valuestrata.claims.variance import variance_lines
+from valuestrata.claims.variance import variance_claims
+from valuestrata.formatting import NONE, capital, count, number, percent
 from valuestrata.report.core.cells import Grid, Td, Tr
-from valuestrata.report.core.names import NONE, capital, count, number, percent
-from valuestrata.report.core.section import Absent, Section
-from valuestrata.report.export.terminal import print_frame
+from valuestrata.report.core.names import interval
+from valuestrata.report.core.section import Absent, Section, claim_lists
+from valuestrata.report.core.view import Cell
+from valuestrata.report.export.terminal import print_claims, print_frame, print_line
 from valuestrata.scores.variance.table import GOLD, TOTAL, VARIANCE
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-# Variances of answers on 0..1 need a digit more than scores do.
+# Variances of answers on 0 to 1 need more digits than scores.
 DIGITS = 4
 TITLES: Mapping[str, str] = {
     "persona": "Persona",
@@ -28,34 +31,34 @@ TITLES: Mapping[str, str] = {
     "persona x presentation": "Persona × presentation",
     "sample": "Sampling, same prompt",
     "total": "All",
-    "gold": "People: mean answers",
-    "gold modes": "People: commonest answers",
+    "gold": "Respondents: mean answers",
+    "gold modes": "Respondents: most common answers",
 }
 _UNIT = (
-    "Variance: of positions on a scale of 0 to 1, within items, mean over items; of nominal items half the sum over codes. It is not cut "
-    "at 0, shares are."
+    "Variance of positions on a scale of 0 to 1, within items, mean over items; of nominal items, half the sum over codes. Variances may "
+    "be negative, shares may not."
 )
 
 
 def variance_section(table: pl.DataFrame, confidence: float = 0.95) -> Section | Absent:
-    """Return the section: what may be said, then the components of each readout; by topic and by item folded away.
+    """Return the section: claims, then the components of each elicitation; those by topic and item folded away.
 
     Args:
         table: VARIANCE rows, of one or several models. confidence: of their intervals.
     """
-    title = "What moves the answer"
+    title = "Sources of variance in the answers"
     table = VARIANCE.check(table, "variance")
-    if not _tells_anything(table):
-        return title, "runs of several orders, templates or samples are needed to tell what moves the answer"
+    if not _has_comparison(table):
+        return title, "needs runs with several orders, templates or samples"
     section = Section("variance", title)
     section.intro = (
-        "The same question, answered by the same model: how much of the difference between its answers is owed to the persona it was "
-        "given, how much to the order of the options, the template or the wording, and how much to chance? What people of the same "
-        "subgroups differ by stands below. What the design of the runs cannot tell apart has no figure of its own."
+        "How much of the variance between answers of the same model to the same question comes from the persona, the order of the options, "
+        "the template or wording, and sampling; and how much real subgroups differ. Sources that the runs cannot separate are joined."
     )
-    section.tables.append(("What may be said", lines_grid(variance_lines(table, confidence))))
-    for (run, readout), rows in table.group_by("run", "elicitation", maintain_order=True):
-        name = f"{run}, {readout}"
+    for run, elicitation, rows in _tables(table):
+        name = f"{run}, {elicitation}"
+        claims = variance_claims(rows, confidence)
+        section.claims += [replace(one, heading=name) for one in claim_lists(claims)]
         section.tables.append((f"Components: {name}", components_grid(rows.filter(pl.col("by") == "all"), confidence)))
         for by in ("topic", "item"):
             if (grid := shares_grid(rows.filter(pl.col("by") == by), by)) is not None:
@@ -63,30 +66,21 @@ def variance_section(table: pl.DataFrame, confidence: float = 0.95) -> Section |
     return section
 
 
-def _tells_anything(table: pl.DataFrame) -> bool:
-    """Whether some table has two components, or one and people to hold it against."""
+def _tables(table: pl.DataFrame) -> list[tuple[str, str, pl.DataFrame]]:
+    """Return (run, elicitation, rows) of each run and elicitation."""
+    return [(str(run), str(readout), rows) for (run, readout), rows in table.group_by("run", "elicitation", maintain_order=True)]
+
+
+def _has_comparison(table: pl.DataFrame) -> bool:
+    """Whether some table has two components, or one and a comparison with respondents."""
     whole = table.filter((pl.col("by") == "all") & pl.col("variance").is_not_null())
     parts = whole.filter(pl.col("against").is_null() & ~pl.col("component").is_in([TOTAL, *GOLD]))
     several = parts.group_by("run", "elicitation").len().filter(pl.col("len") > 1)
     return not several.is_empty() or whole["against"].is_not_null().any()
 
 
-def lines_grid(lines: pl.DataFrame) -> Grid:
-    """Return the lines, a row each, under the runs and readout they are of."""
-    rows: list[Tr] = []
-    last: tuple[str, str] | None = None
-    for row in lines.iter_rows(named=True):
-        here = (row["run"], row["elicitation"])
-        claim, _, figures = str(row["line"]).partition(": ")
-        first = here != last
-        cells = (Td(row["run"] if first else "", row["elicitation"] if first else "", "text"), Td(claim, figures, "long"))
-        rows.append(Tr(cells, "first" if first and last else ""))
-        last = here
-    return Grid(("Respondent model", "What may be said"), tuple(rows))
-
-
 def components_grid(rows: pl.DataFrame, confidence: float) -> Grid:
-    """Return the components of one table, a row each; joint ones, the whole and people's differences under them."""
+    """Return the components of one table, one row each: single and joint components, the total, and the respondents."""
     plain = rows.filter(pl.col("against").is_null()).to_dicts()
     made = [
         Tr(
@@ -101,12 +95,12 @@ def components_grid(rows: pl.DataFrame, confidence: float) -> Grid:
         )
         for row in plain
     ]
-    unit = f"{_UNIT} {percent(confidence)} intervals, by resampling items."
-    return Grid(("Owed to", "Variance", "Share", "Levels", "Note"), tuple(made), (), (unit, behind(plain)))
+    unit = f"{_UNIT} {percent(confidence)} intervals, from a bootstrap of items."
+    return Grid(("Source", "Variance", "Share", "Levels", "Note"), tuple(made), (), (unit, sample_of(plain)))
 
 
 def shares_grid(rows: pl.DataFrame, by: str) -> Grid | None:
-    """Return the shares of each key, a column a component that some key has; None where there is none."""
+    """Return the shares of each key, one column per component; None without a share."""
     known = rows.filter(pl.col("against").is_null() & pl.col("share").is_not_null() & (pl.col("component") != "total"))
     if known.is_empty():
         return None
@@ -124,32 +118,28 @@ def shares_grid(rows: pl.DataFrame, by: str) -> Grid | None:
     return Grid((capital(by), "Items", "Variance", *(title_of(name) for name in names)), tuple(made))
 
 
-def print_variance(table: pl.DataFrame, console: Console | None = None, *, confidence: float = 0.95) -> None:
-    """Print the components of each readout over all items, then what may be said of them.
+def print_variance(table: pl.DataFrame, console: Console | None = None, *, confidence: float = 0.95, all_claims: bool = False) -> None:
+    """Print the components of each elicitation over all items, then the claims.
 
     Args:
-        table: VARIANCE rows. console: where to; plain text where that is no terminal. confidence: of the intervals.
+        table: VARIANCE rows. console: where to print; standard output if left out. confidence: of the intervals.
+        all_claims: whether to print all claims, or the five most important ones.
     """
-    from rich.console import Console as Screen
-
-    console = console or Screen()
-    rows = VARIANCE.check(table, "variance").filter((pl.col("by") == "all") & pl.col("against").is_null())
-    lines = variance_lines(table, confidence)
-    for (run, readout), part in rows.group_by("run", "elicitation", maintain_order=True):
-        plain = part.to_dicts()
-        _say(f"{run}, {readout}. {behind(plain)}", console)
+    table = VARIANCE.check(table, "variance")
+    for run, elicitation, rows in _tables(table):
+        plain = rows.filter((pl.col("by") == "all") & pl.col("against").is_null()).to_dicts()
+        print_line(f"{run}, {elicitation}. {sample_of(plain)}", console)
         print_frame(pl.DataFrame([_printed(row) for row in plain]), console)
         for row in plain:
             if row["note"]:
-                _say(f"{title_of(row['component'])}: {row['note']}.", console)
-        for line in lines.filter((pl.col("run") == run) & (pl.col("elicitation") == readout))["line"]:
-            _say(f"  - {line}", console)
+                print_line(f"{title_of(row['component'])}: {row['note']}.", console)
+        print_claims(variance_claims(rows, confidence), console, all_claims=all_claims)
 
 
 def _printed(row: Mapping[str, Any]) -> dict[str, str]:
     variance, share = number(row["variance"], DIGITS), number(row["share"])
     return {
-        "owed to": title_of(row["component"]),
+        "source": title_of(row["component"]),
         "variance": _with_ends(variance, _ends(row["ci_low"], row["ci_high"], DIGITS)),
         "share": _with_ends(share, _ends(row["share_low"], row["share_high"])),
         "levels": levels(row["levels"]),
@@ -160,8 +150,8 @@ def _with_ends(value: str, ends: str) -> str:
     return f"{value} [{ends}]" if ends else value
 
 
-def behind(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Say what stands behind a table: items, answers, and how many responses without an answer were left out."""
+def sample_of(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Write the sample of a table: items, answers, and the responses without an answer that were left out."""
     row = next((row for row in rows if row["component"] == "total"), rows[0])
     missing = row["missing"] or 0
     left_out = f"; {count(missing)} responses without an answer are left out" if missing else ""
@@ -169,7 +159,7 @@ def behind(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def title_of(component: str) -> str:
-    """Return a component's heading; a joint one is called by its members."""
+    """Return the heading of a component, or of a joint one: those of its members."""
     names = component.split(" + ")
     return " + ".join(TITLES.get(name, name) for name in names)
 
@@ -180,11 +170,4 @@ def levels(value: float | None) -> str:
 
 
 def _ends(low: float | None, high: float | None, digits: int = 3) -> str:
-    if low is None or high is None:
-        return ""
-    # As `words.interval`, with as many digits as are wanted.
-    return f"{number(low, digits)} to {number(high, digits)}" if low < 0 else f"{number(low, digits)}–{number(high, digits)}"
-
-
-def _say(line: str, console: Console) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    return interval(Cell(None, low, high), digits)

@@ -1,4 +1,4 @@
-"""Tables as the page shows them: the frames of `tables` and the scores of a view, rounded and laid out."""
+"""Tables of the page, with rounded numbers."""
 
 from __future__ import annotations
 
@@ -9,16 +9,13 @@ from typing import Any
 import polars as pl
 
 from valuestrata.dataset.tables import Dataset
+from valuestrata.formatting import NONE, count, metric_title, number, percent
 from valuestrata.report.closed.heatmaps import landscape_cells
 from valuestrata.report.closed.published import published_facts
 from valuestrata.report.core.names import (
-    NONE,
     chart_names,
-    count,
     interval,
-    metric_title,
     minimum_cell,
-    number,
     small_bound,
     stratum_titles,
     subgroup_titles,
@@ -29,9 +26,9 @@ from valuestrata.report.core.view import Cell, Entry, View
 
 BOUND_WORDS = {
     "ceiling_oracle": "Ceiling: best possible predictor",
-    "ceiling_human": "Reference: two fresh samples of people",
-    "ceiling_halves": "Reference: two halves of these people",
-    "floor": "Floor: what sampling noise alone costs",
+    "ceiling_human": "Reference: two fresh samples of respondents",
+    "ceiling_halves": "Reference: two halves of these respondents",
+    "floor": "Floor: sampling noise alone",
 }
 
 
@@ -40,7 +37,7 @@ PUBLISHED_METRICS = ("accuracy", "nmae", "win_rate")
 
 @dataclass(frozen=True)
 class Td:
-    """A cell: text, small grey text behind it, a class, and a shade from 0 to 7 for heat tables."""
+    """A cell: text, small grey text after it, a CSS class, and a shade from 0 to 7 for heat tables."""
 
     text: str
     small: str = ""
@@ -50,7 +47,7 @@ class Td:
 
 @dataclass(frozen=True)
 class Tr:
-    """A row with its class and the tooltip of its first cell."""
+    """A row with its CSS class."""
 
     cells: tuple[Td, ...]
     css: str = ""
@@ -58,7 +55,7 @@ class Tr:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table: an upper row of (title, span), a row of headers, rows, notes under it. Headers align as the first row does."""
+    """A table: column groups (title, span), headers, rows, and notes below it. Headers align as the first row does."""
 
     headers: tuple[str, ...]
     rows: tuple[Tr, ...]
@@ -92,22 +89,18 @@ def headline_grid(frame: pl.DataFrame, view: View) -> Grid:
             covered = float(row["coverage"]) if row["coverage"] is not None else 1.0
             short = covered < FULL_COVERAGE
             name = Td(row["row"] + (" ‡" if short else ""), kind, "text")
-            # A baseline predicts shares outright: no readout stands between it and its answer.
             readout = NONE if kind == "baseline" else row["elicitation"]
             cells = (name, Td(readout, css="text"), *values, Td(count(row["pairs"])), Td(number(row["coverage"])))
             if short:
-                share = f"{100 * covered:.1f} %"
-                notes.append(f"‡ {row['row']} was scored on {share} of the pairs only; its score on the rest is unknown.")
+                notes.append(f"‡ {row['row']} was scored on only {percent(covered)} of the pairs; its score on the others is unknown.")
         made.append(Tr(cells, css))
     absent = [metric_title(metric) for metric in HEADLINE if metric not in shown]
     if absent:
-        notes.append(
-            f"Not shown, for want of what it needs: {' and '.join(absent)} (W1 needs probabilities or many samples, and ordered items)."
-        )
+        notes.append(f"Not available: {' and '.join(absent)} (W1 needs probabilities or many samples, and ordinal items).")
     if not rows["accuracy_low"].is_not_null().any():
-        notes.append("No intervals: the scores were computed without resampling.")
+        notes.append("No intervals: the scores were computed without a bootstrap.")
     notes.append(f"Minimum cell: {minimum_cell(view.dataset)}.")
-    headers = ("Respondent model", "Readout", *(metric_title(metric) for metric in shown), "Pairs", "Coverage")
+    headers = ("Run", "Elicitation", *(metric_title(metric) for metric in shown), "Pairs", "Coverage")
     return Grid(headers, tuple(made), (), tuple(notes))
 
 
@@ -127,14 +120,14 @@ def score_grid(view: View, by: str) -> Grid | None:
     groups = [("", len(lead) + 1), *((names[entry], len(metrics)) for entry in models)]
     headers = [*lead, "Pairs", *short * len(models)]
     if best is not None:
-        groups.append((f"best cheap baseline: {names[best]}", len(metrics)))
+        groups.append((f"best simple baseline: {names[best]}", len(metrics)))
         headers += short
     groups.append(("Ceiling", 1))
     headers.append("Exp. acc.")
     rows: list[Tr] = []
     last = ""
     for key in keys:
-        # What the key belongs to heads its members, with its own scores.
+        # A stratum or topic has a row of its own above its members.
         whole, name = _whole(view.dataset, by, key)
         if name and name != last:
             last = name
@@ -147,7 +140,7 @@ def score_grid(view: View, by: str) -> Grid | None:
         rows.append(_score_row(view, by, key, models, best, metrics, _lead(view, by, key), ""))
     notes = [f"Minimum cell: {minimum_cell(view.dataset)}."]
     if by == "subgroup" and _small(view):
-        notes.insert(0, f"† Some of its pairs have fewer than {small_bound(view.dataset)} valid answers.")
+        notes.insert(0, f"† Some pairs have fewer than {small_bound(view.dataset)} valid answers.")
     return Grid(tuple(headers), tuple(rows), tuple(groups), tuple(notes))
 
 
@@ -210,7 +203,7 @@ def shade_styles() -> list[str]:
 
 
 def published_grid(views: Sequence[View]) -> Grid:
-    """Return the published results, a row a model, and under them one's own rows, told apart by their class."""
+    """Return the published results, one row per model, and the runs of this report below them."""
     facts = published_facts()
     rows: list[Tr] = []
     for result in facts["results"]:
@@ -224,9 +217,9 @@ def published_grid(views: Sequence[View]) -> Grid:
             cells = [cell for metric in ("accuracy", "nmae") for cell in (scored(view.overall(entry, metric)), Td(NONE))]
             rows.append(Tr((Td(entry.label, css="text"), *cells, Td(NONE), Td(NONE), Td("this report", view.title, "text")), "own"))
     groups = (("", 1), ("Accuracy", 2), ("NMAE", 2), ("Win rate, open answers", 2), ("", 1))
-    return Grid(("Model", *("as it is", "tuned") * 3, "Source"), tuple(rows), groups)
+    return Grid(("Model", *("base", "tuned") * 3, "Source"), tuple(rows), groups)
 
 
 def pairs_of(rows: Sequence[tuple[str, Any]]) -> Grid:
-    """Return headings with values as a two-column table."""
+    """Return (heading, value) pairs as a table of two columns."""
     return Grid(("", ""), tuple(Tr((Td(head, css="text"), Td(str(value), css="long"))) for head, value in rows))

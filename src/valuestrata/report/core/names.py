@@ -16,23 +16,22 @@ from valuestrata.formatting import percent as percent
 from valuestrata.report.core.view import Cell, Entry
 
 RULES: Mapping[str, str] = {
-    "uniform": "guessing at random",
-    "midpoint": "always giving the middle of the scale",
-    "item-mode": "always giving the whole population's commonest answer",
-    "nearest-parent": "giving the answer of the smallest larger group that contains the subgroup",
-    "additive": "adding up the effects of single attributes",
+    "uniform": "random guesses",
+    "midpoint": "always the middle of the scale",
+    "item-mode": "always the most common answer of the whole population",
+    "nearest-parent": "the answer of the smallest larger group that contains the subgroup",
+    "additive": "the sum of the effects of single attributes",
     "multilevel": "a multilevel regression with poststratification",
-    "low-rank": "a low-rank table of items and subgroups",
+    "low-rank": "a low-rank model of items and subgroups",
     "item-text": "a regression on the wording of the question",
 }
 
 
-def interval(cell: Cell) -> str:
-    """Write an interval: `.790 to .834` with a thin dash, or nothing where it is not known."""
+def interval(cell: Cell, digits: int = 3) -> str:
+    """Write an interval: `.790–.834`, with a negative end `−.012 to .020`; empty without one."""
     if cell.low is None or cell.high is None:
         return ""
-    # Two negative ends joined by a dash cannot be read; the word can.
-    return f"{number(cell.low)} to {number(cell.high)}" if cell.low < 0 else f"{number(cell.low)}–{number(cell.high)}"
+    return f"{number(cell.low, digits)}{' to ' if cell.low < 0 else '–'}{number(cell.high, digits)}"
 
 
 def plural(number_of: int, noun: str) -> str:

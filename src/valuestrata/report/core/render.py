@@ -1,4 +1,4 @@
-"""The page: sections from a data set, runs and scores, put through one template that escapes everything."""
+"""The report page: its sections, and their rendering through one template that escapes all text."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError
 from valuestrata.fairness.assemble import Audit
 from valuestrata.files import write_text
-from valuestrata.report.closed import examples, figures, heatmaps
-from valuestrata.report.closed import narrative as story
-from valuestrata.report.closed.interpretation import structure_section, worth_section
+from valuestrata.formatting import capital, number
+from valuestrata.report.closed import examples, figures, heatmaps, narrative
+from valuestrata.report.closed.interpretation import comparison_section, structure_section
 from valuestrata.report.closed.published import is_published_setting, published_facts
 from valuestrata.report.closed.usage import usage_section
 from valuestrata.report.closed.variance import variance_section
 from valuestrata.report.core import cells
-from valuestrata.report.core.names import capital, number, small_bound
-from valuestrata.report.core.section import Absent, Section
+from valuestrata.report.core.names import small_bound
+from valuestrata.report.core.section import Absent, Section, claim_lists
 from valuestrata.report.core.tables import headline_table, write_tables
 from valuestrata.report.core.view import RunLike, View, views_of
 from valuestrata.report.fairness.section import audit_sections
 
-# A model's confusion and examples take a screen each; beyond these the tables serve better.
+# Models whose confusion charts and examples are shown.
 MOST_DETAILED = 4
 
 
@@ -47,20 +47,20 @@ def write_report(
     variance: pl.DataFrame | None = None,
     pages: Sequence[tuple[str, str]] = (),
 ) -> Path:
-    """Write the page and, in the folder `tables` beside it, its tables as CSV.
+    """Write the page, and its tables as CSV in the folder `tables` next to it.
 
     Args:
         dataset: the ground truth the runs were scored against.
         runs: the runs, each with `name`, `meta` and `responses`.
-        scores: frame of the schema SCORES; every split and part in it gets a headline table, the first one the charts.
+        scores: SCORES; each split and part has a headline table, the first one the charts.
         out: the HTML file; a path without a suffix is a folder that gets `report.html`.
         title: of the page; the survey's title if left out.
-        published: show the published figures.
-        notes: sentences to print with the method.
-        assessment: of the first split and part in the scores; without it the page has no verdicts and no comparisons.
-        audit: of the same part, of some or all of the runs; without it the page does not say who is served worse.
-        variance: frame of `scores.variance`; without it the page does not say what moves the answers.
-        pages: (title, address) of other pages, named at the top.
+        published: whether to show published figures.
+        notes: sentences to add to the method notes.
+        assessment: of the first split and part in the scores; without it the page has no claims and no comparisons.
+        audit: of the same part, for some or all of the runs; without it the page has no fairness section.
+        variance: VARIANCE; without it the page has no variance section.
+        pages: (title, address) of other pages to link to.
 
     Returns:
         Path of the page.
@@ -71,7 +71,7 @@ def write_report(
     page = out if out.suffix else out / "report.html"
     views = views_of(dataset, runs, scores)
     if not views:
-        raise InputDataError("the scores are empty: there is nothing to report. Score at least one run first.")
+        raise InputDataError("The scores are empty, so there is nothing to report. Score at least one run.")
     parts: dict[str, Any] = {"assessment": assessment, "audit": audit, "variance": variance}
     sections, absent = sections_of(dataset, runs, scores, views, published=published, notes=notes, **parts)
     sections[0].pages = [*sections[0].pages, *pages]
@@ -91,7 +91,7 @@ def render(title: str, sections: Sequence[Section], absent: Sequence[tuple[str, 
         loader=PackageLoader("valuestrata.report.core"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     css = resources.files("valuestrata.report.core").joinpath("templates", "report.css").read_text(encoding="utf-8")
-    # The style sheet is the package's own and the SVGs were escaped by their renderer; nothing else is passed as safe.
+    # Only the package's style sheet and SVGs, which their renderer escaped, are passed as safe.
     return environment.get_template("report.html.j2").render(
         title=title,
         folder=folder,
@@ -118,11 +118,11 @@ def sections_of(
     """Return the sections that have something to show, and (title, reason) of those that do not."""
     view = views[0]
     made = [
-        _what(dataset, runs, views, assessment),
-        *([] if assessment is None else [worth_section(view, assessment)]),
-        _headline(dataset, runs, scores, views),
+        _headline(dataset, runs, scores, views, assessment),
         *([] if audit is None else audit_sections(dataset, runs, audit)),
+        *([] if assessment is None else [comparison_section(view, assessment)]),
         *([] if variance is None else [variance_section(variance)]),
+        _setup(dataset, runs, views),
         _by(view, "subgroup"),
         _by(view, "topic"),
         _landscape(dataset),
@@ -137,31 +137,34 @@ def sections_of(
     return sections, [section for section in made if not isinstance(section, Section)]
 
 
-def _what(dataset: Dataset, runs: Sequence[RunLike], views: Sequence[View], assessment: Assessment | None) -> Section:
-    view = views[0]
-    judged = view.of_kind("model") or view.of_kind("control")
-    comparisons = None if assessment is None else assessment.comparisons
-    said = [story.verdict(view, entry, comparisons) for entry in judged]
-    if not said:
-        said = ["No language model was run: the rows below are baselines, which need none."]
-    return Section(
-        "what", "What was asked, of whom, and how", opening=said, facts=story.facts(dataset, views, runs), models=story.models(runs)
-    )
+def _headline(
+    dataset: Dataset, runs: Sequence[RunLike], scores: pl.DataFrame, views: Sequence[View], assessment: Assessment | None
+) -> Section:
+    frame, first = headline_table(dataset, runs, scores), views[0]
+    models = first.of_kind("model", "control")
+    section = Section("results", "Results")
+    section.opening = [narrative.summary(first, entry) for entry in first.of_kind("model") or models]
+    if not models:
+        section.opening = ["No language model was scored; all rows are baselines."]
+    section.tables = [(capital(first.title), cells.headline_grid(frame, first))]
+    if assessment is not None:
+        # Without models, the claims of baselines are shown.
+        shown = dict.fromkeys(entry.run for entry in models or first.of_kind("baseline"))
+        here = [claim for claim in assessment.claims if (claim.scheme, claim.part) == (first.scheme, first.part)]
+        section.claims = claim_lists(here, runs=list(shown), baselines=not models)
+    section.sentences = [
+        "Accuracy: share of pairs for which the answer is the most common answer of the subgroup. Expected accuracy: the same against a "
+        "fresh sample of respondents; the ceiling bounds it. NMAE: mean distance to the most common answer as a share of the scale (0 is "
+        "best). Refused and invalid answers count as wrong. Grey: 95\u00a0% confidence intervals (CI)."
+    ]
+    section.folded = [(capital(view.title), cells.headline_grid(frame, view)) for view in views[1:]]
+    return section
 
 
-def _headline(dataset: Dataset, runs: Sequence[RunLike], scores: pl.DataFrame, views: Sequence[View]) -> Section:
-    frame = headline_table(dataset, runs, scores)
-    section = Section("headline", "Headline")
-    section.intro = (
-        "Accuracy: share of pairs for which the answer is the subgroup's commonest. Expected accuracy: the same against a fresh draw of "
-        "the respondents, which the ceiling bounds. NMAE: mean distance to the commonest answer as a share of the scale, 0 is best. "
-        "Refused and invalid answers count as wrong. 95 % intervals in grey."
-    )
-    chart = figures.overview_chart(views[0], "overview")
-    if chart:
+def _setup(dataset: Dataset, runs: Sequence[RunLike], views: Sequence[View]) -> Section:
+    section = Section("setup", "Survey, split and models", facts=narrative.facts(dataset, views, runs), models=narrative.models(runs))
+    if chart := figures.overview_chart(views[0], "overview"):
         section.figures.append(("", chart))
-    for view in views:
-        section.tables.append((capital(view.title), cells.headline_grid(frame, view)))
     return section
 
 
@@ -176,7 +179,7 @@ def _by(view: View, by: str) -> Section | Absent:
     if by == "subgroup":
         section.intro = (
             f"{capital(view.title)}. Respondents in brackets; "
-            f"† marks subgroups some of whose pairs have fewer than {small_bound(view.dataset)} valid answers."
+            f"† marks subgroups with pairs of fewer than {small_bound(view.dataset)} valid answers."
         )
         return section
     section.intro = f"{capital(view.title)}. Number of items in brackets."
@@ -190,7 +193,7 @@ def _landscape(dataset: Dataset) -> Section | Absent:
     if chart is None:
         return "Landscape", "the data set holds no item and stratum for which a diversity score is defined"
     section = Section("landscape", "Landscape: how far subgroups differ", figures=[("", chart)])
-    section.intro = "What there is to be known: where all subgroups agree, knowing the subgroup cannot help."
+    section.intro = "How much answers differ between subgroups. Where all subgroups agree, knowing the subgroup does not help."
     if heatmaps.landscape_by(dataset) == "topic":
         for metric, name in (("mds", "Modal Diversity Score by item"), ("wasserstein", "Mean Wasserstein distance by item")):
             if (grid := cells.landscape_grid(dataset, metric)) is not None:
@@ -199,7 +202,7 @@ def _landscape(dataset: Dataset) -> Section | Absent:
 
 
 def _answers(view: View, runs: Sequence[RunLike]) -> Section | Absent:
-    title = "Answers against the subgroups' own"
+    title = "Answers compared with those of the subgroups"
     section = Section("answers", title)
     for place, entry in enumerate(view.of_kind("model", "control")[:MOST_DETAILED]):
         run = next(run for run in runs if run.name == entry.run)
@@ -216,31 +219,31 @@ def _examples(view: View, runs: Sequence[RunLike]) -> Section | Absent:
         run = next(run for run in runs if run.name == entry.run)
         section.examples += examples.choose(view, entry, run)
     section.intro = (
-        "Chosen by rule: close calls that were met, misses where the people are most of one mind, and one response without an answer. "
-        "Bars are the people's shares; ● is their commonest answer, ▸ the model's."
+        "Chosen by a fixed rule: correct answers with a narrow margin, wrong answers with a wide margin, and one response without an "
+        "answer. Bars are shares of respondents; ● marks their most common answer, ▸ the answer of the model."
     )
     return section if section.examples else ("Examples", "no language model answered here")
 
 
 def _published(dataset: Dataset, views: Sequence[View]) -> Section:
     published = published_facts()
-    section = Section("published", "Published figures beside these", tables=[("", cells.published_grid(views))])
+    section = Section("published", "Published figures", tables=[("", cells.published_grid(views))])
     section.intro = f"Rows marked “published”: {published['label']}. They are quoted, not computed here."
     section.link = "https://arxiv.org/abs/2604.12851"
     if not is_published_setting(dataset):
         section.warning = (
             f"Not comparable: the published rows are of {published['setting']} ({published['questions']} questions, "
             f"{published['respondents']:,} respondents). This report is of another survey, other items or other settings. "
-            "What can be compared is how far a model stands from the baselines beside it."
+            "Compare only the distances between models and baselines."
         )
     elif views[0].scheme != "paper":
-        section.warning = "The published rows are of the paper's split; these are of another."
+        section.warning = "Not comparable: the published rows use the split of the paper; this report uses another split."
     unknown = ", ".join(published["unknown"])
     refused, diverse = published["refusal_rate"], published["modal_diversity"]
     section.sentences = [
         f"Also published: refused answers {number(refused[0])} before and {number(refused[1])} after tuning; Modal Diversity Score from "
         f"{' to '.join(f'{number(value)} ({topic})' for topic, value in sorted(diverse.items(), key=lambda pair: pair[1]))} over topics.",
-        f"The paper reports no baseline and no ceiling. Not known of it: {unknown}.",
+        f"The paper reports no baseline and no ceiling, and does not state: {unknown}.",
     ]
     return section
 
@@ -249,30 +252,30 @@ def _method(dataset: Dataset, runs: Sequence[RunLike], views: Sequence[View], no
     command = shlex.join(["valuestrata", *sys.argv[1:]]) if Path(sys.argv[0]).stem == "valuestrata" else None
     section = Section("method", "Method notes", facts=list(FORMULAS), sentences=list(notes))
     section.warning = (
-        "The scores describe one configured model under these personas, prompts and readouts. They do not describe people, "
-        "and a model that scores well may not stand in for them."
+        "Scores describe one configured model with these personas, prompts and elicitations. They do not describe people, "
+        "and a high score does not mean that a model can replace respondents."
     )
-    section.folded = [("Settings, seeds, versions and hashes", cells.pairs_of(story.method(dataset, runs, views, command)))]
+    section.folded = [("Settings, seeds, versions and hashes", cells.pairs_of(narrative.method(dataset, runs, views, command)))]
     return section
 
 
 FORMULAS = (
-    ("Gold", "The (weighted) commonest answer of a subgroup to an item; a tie goes to the lowest code."),
-    ("Accuracy", "1 where the answer is that answer, else 0; mean within a pair over its responses, then over pairs."),
-    ("Expected accuracy", "The chance that the answer is the commonest one in a fresh draw of the respondents."),
+    ("Gold", "The most common (weighted) answer of a subgroup to an item; the lowest code in a tie."),
+    ("Accuracy", "1 if the answer equals the gold, else 0; mean over the responses of a pair, then over pairs."),
+    ("Expected accuracy", "Probability that the answer is the most common one in a fresh sample of respondents."),
     (
         "Ceiling",
-        "ceiling_oracle: that chance for the best answer there is. Optimistic near ties, since it is estimated from the same sample.",
+        "ceiling_oracle: that probability for the best possible answer. Optimistic near ties, since it is estimated from the same sample.",
     ),
-    ("Reference", "ceiling_human: the chance that two fresh draws have the same commonest answer. Not a bound."),
-    ("NMAE", "Distance of answer and commonest answer in scale steps, divided by the number of steps; ordered items only."),
+    ("Reference", "ceiling_human: probability that two fresh samples have the same most common answer. Not a bound."),
+    ("NMAE", "Distance of the answer from the gold in scale steps, divided by the number of steps; ordinal items only."),
     (
         "Floor",
-        "floor: the NMAE of the commonest answer against a fresh draw; under W1 the distance of the shares from a fresh draw's.",
+        "floor: NMAE of the gold against a fresh sample; for W1, the distance of the shares from those of a fresh sample.",
     ),
-    ("W1", "Wasserstein distance of the model's and the people's distributions over the scale; only where a model gives probabilities."),
-    ("Signed bias", "Mean signed distance to the commonest answer; missing answers are left out."),
-    ("Missing answers", "Refused, unreadable, illegal and failed answers score 0 on accuracies and 1 on NMAE."),
-    ("Intervals", "95 %, by resampling items and respondents."),
-    ("Coverage", "Pairs scored as a share of the pairs of the part. Pairs never asked are not scored."),
+    ("W1", "Wasserstein distance between the distributions of the model and of the respondents; only if a model gives probabilities."),
+    ("Signed bias", "Mean signed distance to the gold; missing answers are left out."),
+    ("Missing answers", "Refused, invalid and failed answers score 0 on accuracies and 1 on NMAE."),
+    ("Intervals", "95 %, from a bootstrap of items and respondents."),
+    ("Coverage", "Share of the pairs of the part that were scored. Pairs that were not asked are not scored."),
 )

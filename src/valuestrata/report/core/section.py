@@ -1,34 +1,67 @@
-"""A section of the page, before it is put through the template."""
+"""The parts of a page before they are rendered: sections, and lists of claims."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from valuestrata.report.closed.examples import Example
-from valuestrata.report.closed.figures import Figure
+from valuestrata.claims.claim import Claim
+from valuestrata.claims.select import select
+from valuestrata.claims.templates import NO_NAMES, Wording, word
+from valuestrata.claims.wording import Names
+from valuestrata.report.closed.examples import PairExample
+from valuestrata.report.closed.figures import Chart
 from valuestrata.report.core.cells import Grid
 
 # (title, reason) of a section that has nothing to show.
 Absent = tuple[str, str]
 
 
+@dataclass(frozen=True)
+class ClaimList:
+    """The claims of one run in words: those shown, most important first, and the others, which the page folds away."""
+
+    heading: str
+    shown: tuple[Wording, ...]
+    rest: tuple[Wording, ...] = ()
+
+
 @dataclass
 class Section:
-    """One section of the page, in the order in which its parts stand."""
+    """One section of the page; its fields are rendered in this order."""
 
     id: str
     title: str
-    intro: str = ""
-    # Sentences stand behind figures and tables, those of `opening` before them.
     opening: list[str] = field(default_factory=list[str])
-    sentences: list[str] = field(default_factory=list[str])
-    figures: list[tuple[str, Figure]] = field(default_factory=list[tuple[str, Figure]])
-    tables: list[tuple[str, Grid]] = field(default_factory=list[tuple[str, Grid]])
-    folded: list[tuple[str, Grid]] = field(default_factory=list[tuple[str, Grid]])
+    intro: str = ""
+    link: str = ""
+    warning: str = ""
+    # (title, relative address) of other pages.
+    pages: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     facts: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     models: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    examples: list[Example] = field(default_factory=list[Example])
-    # (title, relative address) of pages that lie beside this one.
-    pages: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    warning: str = ""
-    link: str = ""
+    figures: list[tuple[str, Chart]] = field(default_factory=list[tuple[str, Chart]])
+    tables: list[tuple[str, Grid]] = field(default_factory=list[tuple[str, Grid]])
+    claims: list[ClaimList] = field(default_factory=list[ClaimList])
+    examples: list[PairExample] = field(default_factory=list[PairExample])
+    sentences: list[str] = field(default_factory=list[str])
+    folded: list[tuple[str, Grid]] = field(default_factory=list[tuple[str, Grid]])
+
+
+def claim_lists(
+    claims: Iterable[Claim], names: Names = NO_NAMES, *, runs: Sequence[str] | None = None, baselines: bool = False
+) -> list[ClaimList]:
+    """Return the claims of each run, at most five of them shown.
+
+    Args:
+        claims: of any runs. names: of runs and subgroups, as readers know them.
+        runs: names of the runs wanted, in order; None for all, in order of appearance. Claims of others are left out.
+        baselines: whether claims of baselines are shown too.
+    """
+    found = {one.run: one for one in select(claims, baselines=baselines)}
+    wanted = [found[run] for run in (found if runs is None else runs) if run in found]
+    return [
+        ClaimList(names.run(one.run), tuple(word(claim, names) for claim in one.shown), tuple(word(claim, names) for claim in one.rest))
+        for one in wanted
+        if one.shown
+    ]

@@ -1,18 +1,23 @@
-"""The report's tables on a terminal, or as plain text where the output is piped."""
+"""Tables and claims on a terminal, or as plain text when the output is piped."""
 
 from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
+from valuestrata.claims.claim import Claim
 from valuestrata.claims.fairness_answers import RATES
+from valuestrata.claims.select import MOST_CLAIMS, select
+from valuestrata.claims.templates import NO_NAMES, word
+from valuestrata.claims.wording import Names
 from valuestrata.dataset.tables import Dataset
 from valuestrata.fairness.assemble import Audit
-from valuestrata.report.core.names import count, interval, metric_title, minimum_cell, number
+from valuestrata.formatting import count, metric_title, number, percent
+from valuestrata.report.core.names import interval, minimum_cell
 from valuestrata.report.core.tables import FULL_COVERAGE, HEADLINE, headline_table
 from valuestrata.report.core.view import Cell, RunLike
 from valuestrata.responses.run.identity import run_identity
@@ -30,20 +35,20 @@ def print_headline(dataset: Dataset, runs: Sequence[RunLike], scores: pl.DataFra
     for (scheme, part, fold), rows in frame.group_by("scheme", "part", "fold", maintain_order=True):
         which = "" if fold is None else f", fold {fold}"
         shown = [metric for metric in HEADLINE if rows[metric].is_not_null().any()]
-        # Columns in which nothing happened are said in a line, so that the others fit a terminal; a pipe gets them all.
+        # On a terminal, columns of zeros are left out to save width; a pipe gets all columns.
         rates = [metric for metric in shown if metric in ("refusal_rate", "invalid_rate")]
-        quiet = [metric for metric in rates if console.is_terminal and rows[metric].max() == 0]
-        shown = [metric for metric in shown if metric not in quiet]
+        zero = [metric for metric in rates if console.is_terminal and rows[metric].max() == 0]
+        shown = [metric for metric in shown if metric not in zero]
         complete = console.is_terminal and rows["coverage"].drop_nulls().min() == 1
         cells = [_terminal_row(row, shown, complete=complete) for row in rows.iter_rows(named=True)]
         headers = ["", *(metric_title(metric) for metric in shown), "Pairs", *([] if complete else ["Coverage"])]
-        _print(headers, cells, console, f"Split {scheme}, part {part}{which}; 95 % intervals in brackets")
-        remarks = ["Every pair was answered."] if complete else []
-        remarks += [f"{metric_title(metric)}: none." for metric in quiet]
-        _say(" ".join([*remarks, f"Minimum cell: {minimum_cell(dataset)}."]), console)
+        _print(headers, cells, console, f"Split {scheme}, part {part}{which}. 95 % confidence intervals in brackets.")
+        remarks = ["All pairs were answered."] if complete else []
+        remarks += [f"{metric_title(metric)}: none." for metric in zero]
+        print_line(" ".join([*remarks, f"Minimum cell: {minimum_cell(dataset)}."]), console)
         for row in rows.iter_rows(named=True):
             if row["coverage"] is not None and row["coverage"] < FULL_COVERAGE:
-                _say(f"{row['row']} answered {row['coverage']:.1%} of the pairs only; its scores are of those pairs.", console)
+                print_line(f"{row['row']} answered only {percent(row['coverage'])} of the pairs; its scores cover only those.", console)
 
 
 def _terminal_row(row: dict[str, Any], shown: Sequence[str], *, complete: bool) -> list[str]:
@@ -55,14 +60,48 @@ def _terminal_row(row: dict[str, Any], shown: Sequence[str], *, complete: bool) 
     return [*cells, count(row["pairs"]), *([] if complete else [covered])]
 
 
+def print_claims(
+    claims: Iterable[Claim],
+    console: Console | None = None,
+    *,
+    runs: Sequence[RunLike] = (),
+    names: Names = NO_NAMES,
+    all_claims: bool = False,
+    baseline_claims: bool = False,
+) -> None:
+    """Print the claims of each run, most important first; those of baselines only if asked for, or if all runs are baselines.
+
+    Args:
+        claims: of any runs. console: where to print; standard output if left out.
+        runs: the runs to print, in order; if empty, all that have claims.
+        names: of runs and subgroups, as readers know them.
+        all_claims: print all claims instead of five, each with its details.
+    """
+    models = [run.name for run in runs if not run_identity(run).is_baseline]
+    baselines = baseline_claims or (bool(runs) and not models)
+    wanted = [run.name for run in runs] if baselines else models
+    found = {one.run: one for one in select(claims, most=None if all_claims else MOST_CLAIMS, baselines=baselines)}
+    for run in wanted or list(found):
+        shown, rest = (found[run].shown, found[run].rest) if run in found else ((), ())
+        if not shown and rest:
+            continue
+        print_line(f"{names.run(run)}:" if shown else f"{names.run(run)}: no claims.", console)
+        for place, claim in enumerate(shown, 1):
+            worded = word(claim, names)
+            print_line(f"  {place}. {worded.sentence}", console)
+            for line in worded.details if all_claims else ():
+                print_line(f"     {line}", console)
+        if rest:
+            print_line(f"  {len(rest)} more with --all-claims.", console)
+
+
 def print_verdicts(runs: Sequence[RunLike], verdicts: pl.DataFrame, console: Console | None = None) -> None:
-    """Print the verdict lines of models and controls among `runs`; of all of `runs` where there is neither."""
+    """Print the sentences of a table of claims for models and controls among `runs`; for all of `runs` if there are none."""
     for run in [run for run in runs if not run_identity(run).is_baseline] or runs:
-        rows = verdicts.filter(pl.col("run") == run.name)
-        nothing = "a baseline: nothing is claimed of it." if run_identity(run).is_baseline else "no rule applies."
-        _say(f"{run.name}:" if len(rows) else f"{run.name}: {nothing}", console)
-        for row in rows.iter_rows(named=True):
-            _say(f"  - {row['verdict']}" + (f" [{row['status']}]" if row["status"] else ""), console)
+        sentences = verdicts.filter(pl.col("run") == run.name)["verdict"].to_list()
+        print_line(f"{run.name}:" if sentences else f"{run.name}: no claims.", console)
+        for sentence in sentences:
+            print_line(f"  - {sentence}", console)
 
 
 def print_audit(dataset: Dataset, runs: Sequence[RunLike], audit: Audit, verdicts: pl.DataFrame, console: Console | None = None) -> None:
@@ -78,8 +117,8 @@ def print_audit(dataset: Dataset, runs: Sequence[RunLike], audit: Audit, verdict
         where = f"Split {rows['scheme'][0]}, part {rows['part'][0]}: {metric_title(str(metric))} over {rows['population'][0]}"
         _print(headers, lines, console, where)
         for run, note in rows.filter(pl.col("note").is_not_null()).select("run", "note").unique(maintain_order=True).iter_rows():
-            _say(f"{run}: {note}", console)
-    _say(
+            print_line(f"{run}: {note}", console)
+    print_line(
         f"Noise alone: mean if all were served alike, in brackets what it exceeds once in 20. Minimum cell: {minimum_cell(dataset)}.",
         console,
     )
@@ -106,7 +145,7 @@ def print_power(frame: pl.DataFrame, console: Console | None = None) -> None:
     first = frame.row(0, named=True)
     effect, metric = number(first["effect"]), metric_title(first["metric"])
     where = f"split {first['scheme']}, part {first['part']}"
-    _say(f"{metric} about {number(first['expected'])}; {where}. From the gold alone: no model was asked.", console)
+    print_line(f"{metric} about {number(first['expected'])}; {where}. From the gold alone: no model was asked.", console)
     levels = frame.filter(pl.col("by") == "level")
     headers = ["Items", "Pairs", f"Chance to see {effect}", "If declared alone", "Smallest seen", "Noise alone"]
     numeric = [False] * 2 + [True] * 6
@@ -133,13 +172,13 @@ def print_power(frame: pl.DataFrame, console: Console | None = None) -> None:
         family = groups["family"].max()
         title = f"A subgroup served worse than the rest of its stratum, max-T over {family}"
         _print(["Stratum", "Subgroup", *headers], rows, console, title, numeric)
-    _say(
+    print_line(
         "Chance to see: among all gaps that an audit looks at. Smallest seen: found four times in five. "
         "Noise alone: mean size of a gap if both are served alike.",
         console,
     )
     for note in frame["note"].drop_nulls().unique(maintain_order=True):
-        _say(f"{frame.filter(pl.col('note') == note).height} rows: {note}.", console)
+        print_line(f"{frame.filter(pl.col('note') == note).height} rows: {note}.", console)
 
 
 def _power_cells(row: Mapping[str, Any]) -> list[str]:
@@ -156,7 +195,7 @@ def _power_cells(row: Mapping[str, Any]) -> list[str]:
 
 
 def print_frame(frame: pl.DataFrame, console: Console | None = None) -> None:
-    """Print any frame with the report's numbers; plain when the output is piped."""
+    """Print any frame, with rounded numbers; plain text when the output is piped."""
     numeric = [dtype.is_numeric() for dtype in frame.dtypes]
     rows = [[_plain_value(value) for value in row] for row in frame.iter_rows()]
     _print([name.replace("_", " ") for name in frame.columns], rows, console, None, numeric)
@@ -170,7 +209,8 @@ def _plain_value(value: Any) -> str:
     return count(value) if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def _say(line: str, console: Console | None) -> None:
+def print_line(line: str, console: Console | None = None) -> None:
+    """Print one line without markup and without wrapping."""
     from rich.console import Console as Screen
 
     (console or Screen()).print(line, markup=False, highlight=False, soft_wrap=True)
@@ -187,18 +227,18 @@ def _print(
     screen = console or Screen()
     numeric = numeric or [False] + [True] * (len(headers) - 1)
     if title:
-        _say(title, screen)
+        print_line(title, screen)
     if not screen.is_terminal:
-        # A pipe has no width to fit into: columns are padded, nothing is wrapped or cut.
+        # A pipe has no width: columns are padded and nothing is wrapped.
         widths = [max(len(line[i]) for line in [headers, *rows]) for i in range(len(headers))]
         for line in [headers, *rows]:
             padded = (t.rjust(w) if right else t.ljust(w) for t, w, right in zip(line, widths, numeric, strict=True))
-            _say("  ".join(padded).rstrip(), screen)
+            print_line("  ".join(padded).rstrip(), screen)
         return
     laid = _laid_out(headers, rows, numeric, screen.width)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1 if laid.roomy else 0))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1 if laid.spaced else 0))
     for place, (header, right) in enumerate(zip(laid.headers, numeric, strict=True)):
-        # Names and numbers stay whole; other texts take what is left.
+        # Names and numbers are not wrapped; other texts get the remaining width.
         whole = laid.fits and (right or place == 0)
         table.add_column(Text(header), justify="right" if right else "left", overflow="fold", no_wrap=whole)
     for row in laid.rows:
@@ -207,11 +247,11 @@ def _print(
 
 
 class _Layout(NamedTuple):
-    """Headers and cells with the line breaks that a terminal needs, with room between columns or without, and whether they fit."""
+    """Headers and cells with line breaks, whether columns are spaced, and whether the table fits the terminal."""
 
     headers: list[str]
     rows: list[list[str]]
-    roomy: bool
+    spaced: bool
     fits: bool
 
 
@@ -221,11 +261,11 @@ def _below(cell: str) -> str:
 
 
 def _halved(cell: str) -> str:
-    """Put an interval under its value, each end on a line."""
+    """Put an interval under its value, each end on its own line."""
     return re.sub(r"(\n\[[^\]]*?)(?: (?=to )|(?<=–))", r"\1\n", _below(cell))
 
 
-# From wide to narrow: cells, whether headers stay on one line, whether there is room between columns.
+# From wide to narrow: how cells are written, whether headers stay on one line, whether columns are spaced.
 _FORMS: tuple[tuple[Callable[[str], str], bool, bool], ...] = (
     (str, True, True),
     (str, False, True),
@@ -233,16 +273,16 @@ _FORMS: tuple[tuple[Callable[[str], str], bool, bool], ...] = (
     (_halved, False, True),
     (_halved, False, False),
 )
-# Under this width a column of names is no use.
+# Least width of a column of names.
 _NARROWEST = 12
 
 
 def _laid_out(headers: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[bool], width: int) -> _Layout:
-    """Lay a table out for a terminal of `width`: no name and no number is broken where any form of `_FORMS` avoids it."""
+    """Lay out a table for a terminal of `width`, with the first form of `_FORMS` that breaks no name and no number."""
     spare = 0
     heads: list[str] = []
     made: list[list[str]] = []
-    for form, long_headers, roomy in _FORMS:
+    for form, long_headers, spaced in _FORMS:
         made = [[form(cell) for cell in row] for row in rows]
         whole = [right or place == 0 for place, right in enumerate(numeric)]
         needs = [
@@ -250,19 +290,19 @@ def _laid_out(headers: Sequence[str], rows: Sequence[Sequence[str]], numeric: Se
             for place, (header, w) in enumerate(zip(headers, whole, strict=True))
         ]
         heads = [textwrap.fill(h, max(n, 1), break_long_words=False) if w else h for h, n, w in zip(headers, needs, whole, strict=True)]
-        # A space at either end; between columns one more, and two where there is room.
-        spare = width - sum(needs) - (3 if roomy else 1) * (len(needs) - 1) - 2
+        # One space at either end, one between columns, and two more if spaced.
+        spare = width - sum(needs) - (3 if spaced else 1) * (len(needs) - 1) - 2
         if spare >= 0:
-            return _Layout(heads, made, roomy, fits=True)
-    # The narrowest form is still too wide: names are broken where their parts meet.
+            return _Layout(heads, made, spaced, fits=True)
+    # The narrowest form is too wide: names are broken between their parts.
     names = max((len(row[0]) for row in made), default=0) + spare
     if names >= _NARROWEST:
-        return _Layout(heads, [[_in_parts(row[0], names), *row[1:]] for row in made], roomy=False, fits=True)
-    return _Layout(list(headers), [[_below(cell) for cell in row] for row in rows], roomy=True, fits=False)
+        return _Layout(heads, [[_in_parts(row[0], names), *row[1:]] for row in made], spaced=False, fits=True)
+    return _Layout(list(headers), [[_below(cell) for cell in row] for row in rows], spaced=True, fits=False)
 
 
 def _in_parts(name: str, width: int) -> str:
-    """Break a name into lines of at most `width`: behind spaces, hyphens, slashes, underscores and plus signs; else anywhere."""
+    """Break a name into lines of at most `width`, after spaces, hyphens, slashes, underscores and plus signs, else anywhere."""
     lines = [""]
     for part in re.findall(r"[^-/_+ ]*[-/_+ ]|[^-/_+ ]+", name):
         if len((lines[-1] + part).rstrip()) > width and lines[-1]:
@@ -274,5 +314,5 @@ def _in_parts(name: str, width: int) -> str:
 
 
 def _need(cells: Sequence[str], *, whole: bool) -> int:
-    """Return the width of the longest line, or where lines may be broken, of the longest word."""
+    """Return the width of the longest line (`whole`) or of the longest word."""
     return max((len(part) for cell in cells for part in (cell.split("\n") if whole else cell.split())), default=0)

@@ -76,7 +76,7 @@ def test_ask_judge_and_read_from_the_command_line(data, call, tmp_path):
         assert {(row["run"], row["closed"], row["value"]) for row in same} == {("base", "closed", 1.0)}
         assert {row["answers_of"] for row in document["scores"]} == {"base", "tuned"}
         out, _ = call("open", "stance", data, *runs, *reading)
-        assert "no stance counts as an answer that is missing" in out
+        assert "no stance counts as a missing answer" in out
         call("score", data, tmp_path / "base", code=3)
 
 
@@ -127,7 +127,7 @@ def test_stances_of_another_part_are_not_scored_in_silence(data, call, tmp_path)
         call("open", "ask", data, "--model", "openai-compatible/a", "--part", "train", "-o", tmp_path / "a", *how)
         reading = [tmp_path / "a", "--judge", "openai-compatible/one", "-o", tmp_path / "out", *how]
         _, err = call("open", "stance", data, *reading)
-        assert "None of these answers is of the part test of the split paper" in err
+        assert "None of these answers is in part test of split paper" in err
         _, err = call("open", "stance", data, *reading, "--part", "train")
         assert "None of these" not in err
 
@@ -149,7 +149,7 @@ def test_several_judges_share_the_limits_and_the_document(data, call, tmp_path):
         assert [row["value"] for row in document["judges_compared"] if row["metric"] == "same"] == [1.0]
         assert "majority of 2 judges" in {row["judge"] for row in document["scores"]}
         out, _ = call("open", "stance", data, *reading)
-        assert "Judge against judge" in out
+        assert "Agreement between judges" in out
         before = len(server.log)
         _, err = call("open", "stance", data, *reading[:3], "--judge", "opnai/x", *reading[5:], code=2)
         assert "Did you mean 'openai'" in err

@@ -8,7 +8,8 @@ import pytest
 from scipy.stats import binom
 
 from tests.openended.judged import coded, contests, made_up, stances, verdicts
-from valuestrata.claims.judges import validity_lines
+from valuestrata.claims.judges import judge_claims
+from valuestrata.claims.templates import word
 from valuestrata.openended.annotation.files import KEYS
 from valuestrata.openended.annotation.sample import draw_units, pairwise_units
 from valuestrata.openended.schema import STANCES, VERDICTS
@@ -52,7 +53,9 @@ def test_a_sound_judge_without_people_is_only_unproven():
     assert check(found, "order_consistency")["value"] == 1.0
     assert abs(check(found, "position_bias")["value"]) < 1e-9
     assert check(found, "usable")["passed"] is True
-    assert "not known" in validity_lines(found)[0]
+    (claim,) = judge_claims(found)
+    assert (claim.kind, claim.run, claim.key, claim.notes) == ("not-validated", "fake", "overall", ("no-codings",))
+    assert "no sample has been coded by people" in word(claim).sentence
 
 
 def test_checks_by_hand():
@@ -84,7 +87,9 @@ def test_checks_by_hand():
 def test_a_judge_with_a_fault_is_caught_by_it(faults, failed):
     found = validity(verdicts(PLANTED, **faults))
     assert verdict(found) == ([NOT_USABLE], [failed])
-    assert "judge not usable for this criterion" in validity_lines(found)[0]
+    (claim,) = judge_claims(found)
+    assert (claim.kind, [figure.role for figure in claim.figures]) == ("not-usable", failed)
+    assert word(claim).sentence.startswith("Judge fake is not usable for overall: ")
     assert check(found, "usable")["passed"] is False
 
 
@@ -122,7 +127,10 @@ def test_few_pairs_make_no_judge_usable_and_none_unusable():
     some = verdicts(PLANTED).filter(pl.col("pair_id").is_in([row["pair_id"] for row in few]))
     found = validity(some)
     assert verdict(found) == ([TOO_FEW], [[]])
-    assert "50 are asked for" in validity_lines(found)[0]
+    (claim,) = judge_claims(found)
+    assert claim.kind == "too-few-data"
+    assert "is based on 48 pairs" in word(claim).sentence
+    assert word(claim).sentence.endswith("but 50 are required.")
 
 
 def test_what_decides_is_the_value_or_the_interval():
@@ -158,10 +166,10 @@ def test_people_have_the_last_word(error, people_error, expected):
     table = verdicts(PLANTED, error=error)
     found = validity(table, codings=people(table, [people_error] * 3))
     assert found.usable["coders"].to_list() == [True]
-    assert found.usable["verdict"][0] == expected[0], validity_lines(found)
+    assert found.usable["verdict"][0] == expected[0]
     assert set(expected[1]) <= set(found.usable["failed"][0])
     if expected[1]:
-        assert "Its weighted kappa with people is" in validity_lines(found)[0]
+        assert "eighted kappa with people is" in word(judge_claims(found)[0]).text
 
 
 def test_one_coder_or_few_codings_leave_it_unproven():
@@ -169,7 +177,7 @@ def test_one_coder_or_few_codings_leave_it_unproven():
     alone = validity(table, codings=people(table, [0.1]))
     assert verdict(alone) == ([NOT_VALIDATED], [[]])
     assert check(alone, "kappa_with_people")["passed"] is True
-    assert "only 0 answers have its word and that of two coders" in validity_lines(alone)[0]
+    assert "(0 answers rated by the judge and two coders" in word(judge_claims(alone)[0]).sentence
     few = validity(table, codings=people(table, [0.1, 0.1], share=0.3))
     assert verdict(few) == ([NOT_VALIDATED], [[]])
 
@@ -188,11 +196,11 @@ def test_people_who_always_say_the_same_have_no_kappa_and_still_a_say():
     assert verdict(found) == ([NOT_VALIDATED], [[]])
     assert check(found, "kappa_with_people")["value"] is None
     assert check(found, "agreement_difference")["passed"] is True
-    assert "people who always say the same" in validity_lines(found)[0]
+    assert "the comparison with people is undetermined" in word(judge_claims(found)[0]).sentence
     # One that says something else in half of the cases is caught all the same, and a judge who never differs where people do.
     worse = validity(table, codings=Codings(codings.key, same, {}))
     assert verdict(worse) == ([NOT_USABLE], [["agreement_difference"]])
-    assert "below theirs (difference" in validity_lines(worse)[0]
+    assert "below theirs for " in word(judge_claims(worse)[0]).sentence
     stubborn = validity(table.with_columns(verdict=pl.lit("run")), codings=codings)
     assert "kappa_with_people" in stubborn.usable["failed"][0]
 

@@ -245,11 +245,11 @@ def test_from_folders_to_sentences(study):
         "code_id,verdict\n" + "".join(f"{task.id},2\n" for task in load_sample(home / "sample").tasks if task.kind == "stance")
     )
     taken = command(code_, home / "sample", "--coder", "cleo", "--import", home / "filled.csv")
-    assert "75 answers taken" in taken.stdout
+    assert "75 codings imported" in taken.stdout
     assert "75 of 150 tasks are not coded" in taken.stdout
     told = command(validity_, home / "data", judged, read, "--sample", home / "sample", "-o", home / "out", "--bootstrap", 200)
     assert told.exit_code == 0, told.output
-    assert "fake, overall: judge usable." in told.stdout
+    assert "Judge fake is usable for overall:" in told.stdout
     assert "win rate" in told.stdout
     assert {file.name for file in (home / "out").iterdir()} >= {
         "validity.csv",
@@ -258,9 +258,9 @@ def test_from_folders_to_sentences(study):
         "corrected.csv",
         "validity.txt",
     }
-    assert "fake, overall: judge usable." in (home / "out" / "validity.txt").read_text()
+    assert "Judge fake is usable for overall:" in (home / "out" / "validity.txt").read_text()
     as_json = json.loads(command(validity_, home / "data", judged, "--bootstrap", 200, "--json").stdout)
-    assert set(as_json) == {"checks", "usable", "agreement", "corrected", "lines"}
+    assert set(as_json) == {"checks", "usable", "agreement", "corrected", "lines", "claims"}
     assert as_json["usable"][0]["verdict"] == "usable, not validated"
 
 

@@ -12,6 +12,9 @@ import polars as pl
 import pytest
 
 from tests.openended.judged import contests, judged_folder, made_up, open_run, read_folder, stances, verdicts
+from valuestrata.claims.claim import Strength
+from valuestrata.claims.judges import gap_strength, own_answer_claims, text_claims
+from valuestrata.claims.templates import word
 from valuestrata.dataset.tables import GOLD, LANDSCAPE, SPLITS, Dataset
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.formatting import points
@@ -20,9 +23,9 @@ from valuestrata.openended.pairwise.win_rates import winrates
 from valuestrata.openended.sources import load_sources
 from valuestrata.report.open.examples import Chosen, choose_example
 from valuestrata.report.open.findings import open_findings
-from valuestrata.report.open.judges import own_lines
+from valuestrata.report.open.judges import own_answers
 from valuestrata.report.open.page import write_open_report
-from valuestrata.report.open.texts import reading_of_gap, texts_lines, texts_section
+from valuestrata.report.open.texts import texts_section
 from valuestrata.responses.run.folder import Run
 from valuestrata.responses.run.schema import RESPONSES
 
@@ -130,8 +133,9 @@ def test_the_judge_stands_above_its_win_rates_and_what_it_may_not_say_is_greyed(
     page, _ = written
     order = re.findall(r'<section id="([^"]+)"', page)
     assert order == ["what", "judges", "wins", "wins-by-level", "stances", "agreement", "texts", "examples", "method"]
-    assert "Judge fake: NOT USABLE for Persona; usable, not validated for Value, Stance." in section(page, "what")
-    assert "judge not usable for this criterion" in section(page, "judges")
+    assert "Judge fake is not usable for Persona" in section(page, "what")
+    assert "but is not validated" in section(page, "what")
+    assert "Judge fake is not usable for Persona" in section(page, "judges")
     wins = section(page, "wins")
     assert "Win rates in grey and in brackets may not be used" in wins
     assert "Persona by fake (not usable)" in wins
@@ -213,7 +217,7 @@ def test_a_drafted_question_is_told_and_shown(study, tmp_path):
     items = study.dataset.items.with_columns(pl.when(pl.col("item") != "Q3").then("open_question").alias("open_question"))
     drafted = replace(study.tuned, meta={**study.tuned.meta, "plan": {"drafted_items": ["Q3"]}})
     page = write_open_report(replace(study.dataset, items=items), [drafted], tmp_path / "open.html", **QUICK).read_text()
-    assert "The open questions of Q3: read them before" in section(page, "what")
+    assert "The open questions of Q3. Read them before" in section(page, "what")
     assert "Q3 (drafted by rule): How much does matter 3 mean to you?" in section(page, "examples")
 
 
@@ -221,17 +225,18 @@ def test_too_few_questions_and_words_are_said_to_be_too_few(study):
     few = study.tuned.responses.filter(pl.col("item").is_in(["Q1", "Q2"]))
     found = open_findings(study.dataset, [replace(study.tuned, responses=few)], **QUICK).texts
     rows = found.similarity.filter(pl.col("by") == "attribute").to_dicts()
-    assert {reading_of_gap(row) for row in rows} == {"few"}
+    assert {gap_strength(row) for row in rows} == {Strength.UNDETERMINED}
     assert all(row["gap"] is not None and row["gap_low"] is None for row in rows)
-    (line,) = texts_lines(study.dataset, found)
-    assert "too few questions to tell whether the words differ" in line
-    assert "of different subgroups to one question are 1.00 alike" in line
+    (claim,) = (one for one in text_claims(found) if one.kind == "wording")
+    assert claim.strength is Strength.UNDETERMINED
+    assert "too few questions to tell whether the wording differs" in word(claim).sentence
+    assert claim.figure("across").value == pytest.approx(1.0)
     (all_,) = found.similarity.filter(pl.col("by") == "all").to_dicts()
     assert all_["across"] == pytest.approx(1.0), "what is the same for everybody is flat"
     tables = dict(texts_section(study.dataset, found).tables)
-    assert any(cell.text == "Every subgroup" for row in tables["Do different groups get different words?"].rows for cell in row.cells)
+    assert any(cell.text == "Every subgroup" for row in tables["Similarity of answers across levels"].rows for cell in row.cells)
     one = open_findings(study.dataset, [replace(study.tuned, responses=few.head(3))], **QUICK).texts
-    words = dict(texts_section(study.dataset, one).tables)["Words that stand out in a level's answers"]
+    words = dict(texts_section(study.dataset, one).tables)["Words that are more frequent in a level's answers"]
     assert "Too few answers" in words.rows[0].cells[3].text
 
 
@@ -239,8 +244,10 @@ def test_a_judge_of_its_own_answers_is_warned_of(study):
     alone = replace(study.tuned, meta={**study.tuned.meta, "respondent": {"name": "fake", "model": "m"}})
     inside = replace(study.base, meta={**study.base.meta, "respondent": {"provider": "control", "name": "control:no-persona@fake"}})
     found = open_findings(study.dataset, [alone, inside], sources=study.sources, **QUICK)
-    assert own_lines(found) == ["Judge fake judges answers of its own (tuned, base); models tend to prefer what they wrote."]
-    assert own_lines(open_findings(study.dataset, [study.tuned, study.base], sources=study.sources, **QUICK)) == []
+    assert own_answers(found) == {"fake": ["tuned", "base"]}
+    (claim,) = own_answer_claims(own_answers(found))
+    assert word(claim).sentence.startswith("Judge fake judges its own answers (tuned and base)")
+    assert own_answer_claims(own_answers(open_findings(study.dataset, [study.tuned, study.base], sources=study.sources, **QUICK))) == []
 
 
 def test_texts_alone_make_a_page(study, tmp_path):

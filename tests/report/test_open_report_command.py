@@ -58,7 +58,7 @@ def test_from_the_runs_to_the_page(handmade, call, tmp_path):
     assert out == f"Report: {page}\n"
     text = page.read_text()
     assert "How much does your family matter in your life?" in text or "Q1:" in text
-    assert "base chooses the option that it writes (as openai-compatible/judge reads it) in 100.0 % of 18 pairs" in text
+    assert "base chooses the option that it expresses in its own words in 100" in text
     assert (tmp_path / "out" / "open-tables" / "win_rates.csv").is_file()
     _, err = call("open", "report", data, "--runs", tmp_path / "base", *said_of, "-o", page, code=3)
     assert "add its folder to --runs" in err

@@ -98,13 +98,13 @@ def codings_of(study) -> Codings:
 def test_what_people_say_stands_beside_the_judge(study, tmp_path):
     text = study.page(tmp_path / "open.html", codings=codings_of(study))
     judges = section(text, "judges")
-    assert "Agreement with people, beside that of people among themselves" in judges
+    assert "Agreement with people and among people" in judges
     for measure in ("Weighted kappa", "Krippendorff&#39;s alpha, ordinal"):
         assert measure in judges
     assert "Agreement with people by level" in judges
     assert ".568" in judges
     assert "Corrected for the judges&#39; errors" in judges
-    assert "tuned against base: win rate" in section(text, "what"), "the corrected win rate may be said"
+    assert "tuned against base, Overall: win rate" in section(text, "what"), "the corrected win rate may be said"
     found = open_findings(study.dataset, study.runs, sources=study.known, codings=codings_of(study), **QUICK)
     agreed = found.validity.agreed.filter(
         (pl.col("by") == "all") & (pl.col("measure") == "kappa_quadratic") & (pl.col("criterion") == "overall")

@@ -58,7 +58,7 @@ class Claim:
     """One statement about a run.
 
     Attributes:
-        family: the module of rules that made it: `closed`, `variance`, `fairness`, `judges` or `tuning`.
+        family: the module of rules that made it: `closed`, `variance`, `fairness`, `judges`, `open` or `tuning`.
         kind: name of the rule's outcome, such as `below-item-mode`; unique within its family.
         run: name of the run. run_kind: `model`, `control` or `baseline`.
         scheme, fold, part: split; the fold is None where folds are pooled. elicitation: how the answers were obtained, or None.

@@ -1,114 +1,219 @@
-"""What may be said of judges, in sentences from a fixed rule: the verdict first, then why, with figures."""
+"""Rules for claims about judges and about open answers: tables in, claim records out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
-from valuestrata.formatting import number, percent
-from valuestrata.openended.validity.decision_rule import (
-    MAX_INVALID,
-    MAX_LONGER,
-    MAX_POSITION_BIAS,
-    MAX_SAME_READING,
-    MAX_TIES,
-    MIN_ANSWERS,
-    MIN_CONSISTENCY,
-    NOT_USABLE,
-    NOT_VALIDATED,
-    PEOPLE_CHECKS,
-    TOO_FEW,
-)
+from valuestrata.claims.claim import Claim, Figure, Strength
+from valuestrata.claims.importance import importance
+from valuestrata.openended.text.checks import TextChecks
+from valuestrata.openended.validity.decision_rule import NOT_USABLE, PEOPLE_CHECKS, TOO_FEW, UNFIT, USABLE
 from valuestrata.openended.validity.judge_validity import Validity
+from valuestrata.stats.cluster_bootstrap import MIN_ITEMS
 
-_UNITS = {"invalid_share": "calls", "order_consistency": "pairs", "position_bias": "decided verdicts", "tie_share": "verdicts"}
+JUDGES, OPEN = "judges", "open"
+_UNITS = {"invalid_share": "call", "order_consistency": "pair", "position_bias": "decided verdict", "tie_share": "verdict"}
+# Checks that a claim about a judge without a failed check reports.
+_REPORTED = ("order_consistency", "position_bias", "invalid_share")
+_VERDICTS: Mapping[str, tuple[str, int]] = {NOT_USABLE: ("not-usable", 100), TOO_FEW: ("too-few-data", 95), USABLE: ("usable", 80)}
 
 
-def validity_lines(found: Validity) -> list[str]:
-    """Return a sentence for each judge and criterion, then the corrected figures, then the notes."""
+def judge_claims(found: Validity) -> list[Claim]:
+    """Return one claim for each judge and criterion: whether the judge is usable, with the checks that decide.
+
+    The run of these claims is the judge, their key the criterion.
+    """
     whole = found.checks.filter(pl.col("by") == "all")
-    lines: list[str] = []
+    claims: list[Claim] = []
     for row in found.usable.iter_rows(named=True):
         mine = whole.filter(pl.col("judge") == row["judge"], pl.col("criterion") == row["criterion"])
-        lines.append(_verdict_line(row, {check["check"]: check for check in mine.iter_rows(named=True)}))
-    lines += [_corrected_line(row) for row in found.corrected.filter(pl.col("by") == "all").iter_rows(named=True)]
-    return [*lines, *found.notes]
+        checks = {check["check"]: check for check in mine.iter_rows(named=True)}
+        kind, weight = _VERDICTS.get(row["verdict"], ("not-validated", 85))
+        names, notes = _deciding(row, checks)
+        figures = tuple(_check_figure(checks[name]) for name in names if name in checks)
+        strength = Strength.UNDETERMINED if row["verdict"] == TOO_FEW else Strength.SHOWN
+        claims.append(
+            Claim(
+                family=JUDGES,
+                kind=kind,
+                run=row["judge"],
+                by="criterion",
+                key=row["criterion"],
+                figures=figures,
+                strength=strength,
+                # Whether a judge is usable is stated first, even if it is undetermined.
+                importance=weight,
+                notes=notes,
+            )
+        )
+    return claims
 
 
-def _verdict_line(row: Mapping[str, Any], checks: Mapping[str, Mapping[str, Any]]) -> str:
-    who = f"{row['judge']}, {row['criterion']}"
+def _deciding(row: Mapping[str, Any], checks: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], tuple[str, ...]]:
+    """Return the checks that decide a verdict, most important first, and notes."""
     if row["verdict"] == NOT_USABLE:
         names = list(row["failed"])
         if PEOPLE_CHECKS[1] in names and PEOPLE_CHECKS[0] not in names:
-            # How far below people it is says nothing without where it is.
-            names.insert(names.index(PEOPLE_CHECKS[1]), PEOPLE_CHECKS[0])
-        return f"{who}: judge not usable for this criterion. " + " ".join(_sentence(checks[name]) for name in names)
+            # A difference to people is given together with the agreement itself.
+            names.append(PEOPLE_CHECKS[0])
+        return names, ()
     if row["verdict"] == TOO_FEW:
-        names = [name for name in row["unknown"] if name not in PEOPLE_CHECKS]
-        told = "; ".join(f"{name.replace('_', ' ')} rests on {checks[name]['n']:,} {_UNITS.get(name, 'answers')}" for name in names)
-        return f"{who}: too few to tell, {MIN_ANSWERS} are asked for ({told}). The judge counts as not usable until there are more."
-    told = " ".join(_sentence(checks[name]) for name in ("order_consistency", "position_bias", "invalid_share") if name in checks)
-    if row["verdict"] == NOT_VALIDATED:
-        why = "nobody has coded a sample" if "kappa_with_people" not in checks else _why_unproven(checks)
-        return f"{who}: nothing in its own verdicts speaks against the judge, but {why}: whether it is right is not known. {told}"
-    return f"{who}: judge usable. {told} " + " ".join(_sentence(checks[name]) for name in PEOPLE_CHECKS)
+        return [name for name in row["unknown"] if name not in PEOPLE_CHECKS], ()
+    if row["verdict"] == USABLE:
+        return [*PEOPLE_CHECKS, *_REPORTED], ()
+    note = "no-codings" if PEOPLE_CHECKS[0] not in checks else "few-codings"
+    return [*_REPORTED, PEOPLE_CHECKS[1]], (note,)
 
 
-def _why_unproven(checks: Mapping[str, Mapping[str, Any]]) -> str:
-    shared = checks["kappa_difference"]["n"] if "kappa_difference" in checks else 0
-    if shared >= MIN_ANSWERS:
-        return f"the comparison with people has no interval over {shared:,} answers (under five items, or people who always say the same)"
-    return f"only {shared:,} answers have its word and that of two coders ({MIN_ANSWERS} of five items or more are asked for)"
+def _check_figure(check: Mapping[str, Any]) -> Figure:
+    unit = _UNITS.get(check["check"], "answer")
+    return Figure(role=check["check"], value=check["value"], low=check["ci_low"], high=check["ci_high"], n=check["n"], unit=unit)
 
 
-def _sentence(check: Mapping[str, Any]) -> str:
-    name, n = check["check"], f"{check['n']:,}"
-    if check["value"] is None:
-        return f"{name.replace('_', ' ').capitalize()} is not defined over {n} {_UNITS.get(name, 'answers')}."
-    if name in PEOPLE_CHECKS:
-        return _kappa_sentence(check)
-    shift = 0.5 if name == "position_bias" else 0.0
-    share = percent(check["value"] + shift)
-    interval = "no interval" if check["ci_low"] is None else f"{percent(check['ci_low'] + shift)} to {percent(check['ci_high'] + shift)}"
-    told = {
-        "invalid_share": f"{share} of {n} calls gave no verdict ({interval}; at most {percent(MAX_INVALID)} is allowed).",
-        "order_consistency": (
-            f"{share} of {n} pairs have the same verdict in both orders ({interval}; {percent(MIN_CONSISTENCY)} is asked for)."
-        ),
-        "position_bias": (
-            f"The answer shown first wins {share} of {n} decided verdicts "
-            f"({interval}; {percent(0.5 - MAX_POSITION_BIAS)} to {percent(0.5 + MAX_POSITION_BIAS)} is allowed)."
-        ),
-        "tie_share": f"{share} of {n} verdicts are ties ({interval}; at most {percent(MAX_TIES)} is allowed).",
-        "longer_preferred": f"The longer answer wins {share} of {n} pairs ({interval}, all of it above {percent(MAX_LONGER)}).",
-        "agreement_difference": (
-            f"People always say the same. Over {n} answers its agreement with them is {percent(abs(check['value']))} "
-            f"{'below' if check['value'] < 0 else 'above'} theirs (difference {interval})."
-        ),
-        "same_reading": f"{share} of {n} readings are one and the same ({interval}; at most {percent(MAX_SAME_READING)} is allowed).",
+def own_answer_claims(judged: Mapping[str, Sequence[str]]) -> list[Claim]:
+    """Return a claim for each judge that judged its own answers.
+
+    Args:
+        judged: judge -> runs that the same model wrote.
+    """
+    return [
+        Claim(family=JUDGES, kind="own-answers", run=judge, importance=importance(90, Strength.SHOWN), notes=tuple(runs))
+        for judge, runs in judged.items()
+        if runs
+    ]
+
+
+def corrected_claims(corrected: pl.DataFrame) -> list[Claim]:
+    """Return the estimates over all answers that were corrected with people's codings (a frame of CORRECTED)."""
+    claims: list[Claim] = []
+    for row in corrected.filter(pl.col("by") == "all").iter_rows(named=True):
+        estimate = Figure(metric=row["metric"], value=row["value"], low=row["ci_low"], high=row["ci_high"], n=row["coded"])
+        judge = Figure(role="judge", label=row["judge"], metric=row["metric"], value=row["judge_value"], n=row["judged"])
+        strength = Strength.UNDETERMINED if row["ci_low"] is None else Strength.SHOWN
+        claims.append(_open_claim("corrected", row, row["criterion"], row["reference"], estimate, (judge,), strength, 75))
+    return claims
+
+
+def win_rate_claims(winrates: pl.DataFrame, usable: pl.DataFrame) -> list[Claim]:
+    """Return the win rates over all answers, for criteria for which the judge may be used.
+
+    Args:
+        winrates: a frame of WINRATES. usable: a frame of USABLE_TABLE.
+    """
+    fit = set(usable.filter(~pl.col("verdict").is_in(UNFIT)).select("judge", "criterion").iter_rows())
+    whole = winrates.filter(pl.col("metric") == "win_rate", pl.col("by") == "all", pl.col("value").is_not_null())
+    claims: list[Claim] = []
+    for row in whole.iter_rows(named=True):
+        if (row["judge"], row["criterion"]) in fit:
+            estimate = Figure(
+                metric="win_rate", value=row["value"], low=row["ci_low"], high=row["ci_high"], items=row["items"], pairs=row["pairs"]
+            )
+            strength = _strength(estimate, 0.5)
+            judge = Figure(role="judge", label=row["judge"])
+            claims.append(_open_claim("win-rate", row, row["criterion"], row["reference"], estimate, (judge,), strength, 80))
+    return claims
+
+
+def closed_vs_open_claims(agreement: pl.DataFrame, usable: pl.DataFrame) -> list[Claim]:
+    """Return how often models choose the option that they express in their own words (a frame of AGREEMENT)."""
+    fit = set(usable.filter(~pl.col("verdict").is_in(UNFIT), pl.col("criterion") == "stance")["judge"])
+    whole = agreement.filter(pl.col("by") == "all")
+    kappas = {
+        (row["run"], row["closed"], row["judge"]): row["value"] for row in whole.filter(pl.col("metric") == "kappa").iter_rows(named=True)
     }
-    return told[name]
+    claims: list[Claim] = []
+    for row in whole.filter(pl.col("metric") == "same", pl.col("value").is_not_null()).iter_rows(named=True):
+        estimate = Figure(metric="same", value=row["value"], low=row["ci_low"], high=row["ci_high"], items=row["items"], pairs=row["pairs"])
+        kappa = Figure(role="kappa", metric="kappa", value=kappas.get((row["run"], row["closed"], row["judge"])))
+        strength = Strength.SHOWN if row["judge"] in fit else Strength.UNDETERMINED
+        figures = (Figure(role="judge", label=row["judge"]), kappa)
+        claims.append(_open_claim("closed-vs-open", row, "stance", row["closed"], estimate, figures, strength, 70))
+    return claims
 
 
-def _kappa_sentence(check: Mapping[str, Any]) -> str:
-    interval = "no interval" if check["ci_low"] is None else f"{number(check['ci_low'])} to {number(check['ci_high'])}"
-    if check["check"] == "kappa_with_people":
-        chance = ", no better than chance" if check["passed"] is False else ""
-        return f"Its weighted kappa with people is {number(check['value'])} over {check['n']:,} answers ({interval}{chance})."
-    side = "below" if check["value"] < 0 else "above"
-    return f"That is {number(abs(check['value']))} {side} people among themselves (difference {interval}, {check['n']:,} answers)."
+def text_claims(found: TextChecks) -> list[Claim]:
+    """Return the findings of the checks without a judge: missing answers, restated personas, and wording by attribute."""
+    claims: list[Claim] = []
+    for run in found.rates["run"].unique(maintain_order=True):
+        rates = found.rates.filter(pl.col("run") == run, pl.col("by") == "all")
+        figures = {row["measure"]: _rate_figure(row) for row in rates.iter_rows(named=True)}
+        missing = tuple(figures[name] for name in ("refused", "empty", "cut") if name in figures and figures[name].value)
+        if missing:
+            largest = max(figure.value or 0.0 for figure in missing)
+            weight = importance(75, Strength.SHOWN, largest)
+            claims.append(Claim(family=OPEN, kind="missing-answers", run=run, figures=missing, importance=weight))
+        if "leak" in figures:
+            leak = figures["leak"]
+            claims.append(
+                Claim(family=OPEN, kind="restates-persona", run=run, estimate=leak, importance=importance(60, Strength.SHOWN, leak.value))
+            )
+        claims += _wording_claims(str(run), found.similarity.filter(pl.col("run") == run))
+    return claims
 
 
-def _corrected_line(row: Mapping[str, Any]) -> str:
-    about = row["run"] if row["reference"] is None else f"{row['run']} against {row['reference']}"
-    what = {"win_rate": "win rate", "place": "mean place on the scale", "no_stance": "share without a stance"}[row["metric"]]
-    write = number if row["metric"] == "place" else percent
-    corrected = "not defined" if row["value"] is None else write(row["value"])
-    ends = "no interval" if row["ci_low"] is None else f"{write(row['ci_low'])} to {write(row['ci_high'])}"
-    alone = "undefined" if row["judge_value"] is None else write(row["judge_value"])
-    return (
-        f"{row['judge']}, {row['criterion']}, {about}: {what} {corrected} ({ends}) by people's measure, from {row['coded']:,} coded of "
-        f"{row['judged']:,} answers; {alone} by the judge alone."
+def _rate_figure(row: Mapping[str, Any]) -> Figure:
+    sizes = {"items": row["items"], "pairs": row["pairs"]}
+    return Figure(role=row["measure"], metric=row["measure"], value=row["value"], low=row["ci_low"], high=row["ci_high"], **sizes)
+
+
+def gap_strength(row: Mapping[str, Any]) -> Strength | None:
+    """Return whether a row of SIMILARITY shows a difference in wording; None if nothing could be shuffled."""
+    if row["gap"] is None:
+        return None
+    if row["items_shuffled"] < MIN_ITEMS or row["gap_low"] is None:
+        return Strength.UNDETERMINED
+    return Strength.SHOWN if row["gap_low"] > 0 else Strength.NOT_SHOWN
+
+
+def _wording_claims(run: str, similarity: pl.DataFrame) -> Iterator[Claim]:
+    by_strength: dict[Strength, list[str]] = {}
+    for row in similarity.filter(pl.col("by") == "attribute").iter_rows(named=True):
+        if (strength := gap_strength(row)) is not None:
+            by_strength.setdefault(strength, []).append(str(row["key"]))
+    whole = similarity.filter(pl.col("by") == "all", pl.col("across").is_not_null())
+    figures = tuple(
+        Figure(role=role, value=row[role])
+        for row in whole.iter_rows(named=True)
+        for role in ("across", "elsewhere")
+        if row[role] is not None
     )
+    for strength, attributes in by_strength.items():
+        weight = importance(70, strength)
+        yield Claim(
+            family=OPEN, kind="wording", run=run, figures=figures, strength=strength, importance=weight, notes=tuple(sorted(attributes))
+        )
+
+
+def _open_claim(
+    kind: str,
+    row: Mapping[str, Any],
+    criterion: str,
+    against: str | None,
+    estimate: Figure,
+    figures: tuple[Figure, ...],
+    strength: Strength,
+    weight: float,
+) -> Claim:
+    effect = None if kind != "win-rate" or estimate.value is None else estimate.value - 0.5
+    return Claim(
+        family=OPEN,
+        kind=kind,
+        run=row["run"],
+        by="criterion",
+        key=criterion,
+        against=against,
+        direction=None if effect is None else "better" if effect > 0 else "worse",
+        estimate=estimate,
+        figures=figures,
+        strength=strength,
+        importance=importance(weight, strength, effect),
+    )
+
+
+def _strength(figure: Figure, null: float) -> Strength:
+    if figure.low is None or figure.high is None:
+        return Strength.UNDETERMINED
+    return Strength.SHOWN if figure.low > null or figure.high < null else Strength.NOT_SHOWN

@@ -9,13 +9,16 @@ from typing import Any
 
 from valuestrata.claims.claim import Claim
 from valuestrata.claims.templates_closed import CLOSED
+from valuestrata.claims.templates_judges import JUDGES, OPEN
 from valuestrata.claims.templates_tuning import TUNING
 from valuestrata.claims.templates_variance import VARIANCE
 from valuestrata.claims.wording import Names, Template, listed, standard_details
 from valuestrata.formatting import title
 
 # Family of claims -> its kinds, each with its template.
-FAMILIES: Mapping[str, Mapping[str, Template]] = MappingProxyType({"closed": CLOSED, "variance": VARIANCE, "tuning": TUNING})
+FAMILIES: Mapping[str, Mapping[str, Template]] = MappingProxyType(
+    {"closed": CLOSED, "variance": VARIANCE, "tuning": TUNING, "judges": JUDGES, "open": OPEN}
+)
 NO_NAMES = Names()
 
 

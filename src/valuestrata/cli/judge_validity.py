@@ -1,4 +1,4 @@
-"""The commands that say what a judge is worth: draw a sample, let people code it, compare."""
+"""Commands on the validity of judges: draw a sample, code it, compare."""
 
 from __future__ import annotations
 
@@ -17,24 +17,23 @@ if TYPE_CHECKING:
 Folders = Annotated[
     list[Path],
     typer.Argument(
-        metavar="FOLDER...", help="Folders made by `open judge` and `open stance`; and the runs they judged, where these lie elsewhere."
+        metavar="FOLDER...", help="Folders made by `open judge` and `open stance`, and judged runs that are not in the same directory."
     ),
 ]
 SampleFolder = Annotated[Path, typer.Argument(metavar="SAMPLE", help="Folder made by `open sample`.")]
-# Sentences and the rows behind the rule come first; strata and levels are in the tables.
 _SHOWN = ("judge", "criterion", "check", "value", "ci_low", "ci_high", "n", "threshold", "passed", "source")
 
 
 def sample_(
     dataset: DatasetFolder,
     folders: Folders,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the sample; it must not be there yet.")],
-    number: Annotated[int, typer.Option("-n", "--number", min=1, help="How many answers people are to code.")] = 200,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the draw.")] = 0,
-    criteria: Annotated[Path | None, typer.Option("--criteria", metavar="FILE", help="The file that `open judge --criteria` had.")] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the sample; it must not exist.")],
+    number: Annotated[int, typer.Option("-n", "--number", min=1, help="Number of answers to code.")] = 200,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed.")] = 0,
+    criteria: Annotated[Path | None, typer.Option("--criteria", metavar="FILE", help="File given to `open judge --criteria`.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Draw judged answers for people to code, blinded: no model, no run, no verdict; spread over criteria, runs and strata."""
+    """Draw a random sample of judged answers for people to code, blind to models, runs and verdicts."""
     import polars as pl
 
     from valuestrata.dataset.tables import load_dataset
@@ -46,7 +45,7 @@ def sample_(
     sources = load_sources(data, folders)
     if sources.missing_runs:
         raise InputDataError(
-            f"The answers of {', '.join(sources.missing_runs)} were not found beside the folders. Give the run folders, too: "
+            f"The answers of {', '.join(sources.missing_runs)} were not found next to the folders. Add their run folders: "
             "valuestrata open sample DATASET FOLDER... RUN... -o SAMPLE"
         )
     units = pl.concat([pairwise_units(sources.verdicts), stance_units(sources.stances)])
@@ -72,15 +71,15 @@ def sample_(
 
 def code_(
     sample: SampleFolder,
-    coder: Annotated[str, typer.Option("--coder", metavar="NAME", help="Who codes; every coder has a file of their own.")],
+    coder: Annotated[str, typer.Option("--coder", metavar="NAME", help="Name of the coder; each coder has a file.")],
     from_file: Annotated[
-        Path | None, typer.Option("--import", metavar="FILE", help="Take a filled copy of items.csv instead of opening a page.")
+        Path | None, typer.Option("--import", metavar="FILE", help="Import a filled copy of items.csv instead of opening a page.")
     ] = None,
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port of the page; any free one if left out.")] = 0,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port of the page; any free one by default.")] = 0,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Code a sample on a local page, one task at a time; it goes on where it stopped, and every answer is kept at once."""
+    """Code a sample on a local web page, one task at a time. Every coding is saved at once; run the command again to continue."""
     from valuestrata.openended.annotation.files import load_sample
 
     loaded = load_sample(sample)
@@ -100,7 +99,7 @@ def _import(sample: Sample, file: Path, coder: str, as_json: bool) -> None:
         print_json({**asdict(found), "file": str(found.file), "tasks": len(sample.tasks)})
         return
     print(
-        f"{found.file}: {found.taken:,} answers taken ({found.replaced:,} of them anew), {found.unchanged:,} stood there before; "
+        f"{found.file}: {found.taken:,} codings imported ({found.replaced:,} replaced), {found.unchanged:,} unchanged; "
         f"{found.missing:,} of {len(sample.tasks):,} tasks are not coded."
     )
 
@@ -110,36 +109,39 @@ def _serve(sample: Sample, coder: str, port: int, browser: bool, as_json: bool) 
 
     from valuestrata.openended.annotation.server import CoderSession, CodingServer
 
-    desk = CoderSession(sample, coder)
-    with CodingServer(desk, port) as server:
+    session = CoderSession(sample, coder)
+    with CodingServer(session, port) as server:
         say(f"Coding page of {coder}: {server.url}")
-        say("It answers on this machine only. Finish on the page, or Ctrl-C here; every answer is kept at once.")
+        say("It is available on this machine only. Finish on the page, or press Ctrl-C here; every coding is saved at once.")
         if browser and not webbrowser.open(server.url):
-            say("No browser could be opened: open the address above.")
+            say("No browser could be opened. Open the address above.")
         try:
             server.serve_forever(poll_interval=0.1)
         except KeyboardInterrupt:
             say("Stopped.")
     if as_json:
-        print_json({"coder": coder, "coded": desk.coded, "left": desk.left})
+        print_json({"coder": coder, "coded": session.coded, "left": session.left})
     else:
-        print(f"{coder}: {desk.coded:,} coded, {desk.left:,} left.")
+        print(f"{coder}: {session.coded:,} coded, {session.left:,} left.")
 
 
 def validity_(
     dataset: DatasetFolder,
     folders: Folders,
-    sample: Annotated[Path | None, typer.Option("--sample", metavar="SAMPLE", help="What people coded of the same answers.")] = None,
+    sample: Annotated[Path | None, typer.Option("--sample", metavar="SAMPLE", help="Sample with codings of the same answers.")] = None,
     bootstrap: Bootstrap = 1000,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the bootstrap.")] = 0,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Also write the tables (CSV, Parquet) into this folder.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say whether a judge may be used, by criterion: its own consistency, its agreement with people, its errors corrected.
+    """Assess whether a judge may be used, by criterion: its consistency, its agreement with people, and corrected estimates.
 
-    docs/judge-validity.md has the rule.
+    docs/judge-validity.md explains the rule.
     """
-    from valuestrata.claims.judges import validity_lines
+    from valuestrata.claims.judges import corrected_claims, judge_claims
+    from valuestrata.claims.select import select
+    from valuestrata.claims.templates import as_json as claim_as_json
+    from valuestrata.claims.templates import word
     from valuestrata.dataset.tables import load_dataset
     from valuestrata.openended.sources import load_sources
     from valuestrata.openended.validity.judge_validity import judge_validity, load_codings, write_validity
@@ -149,15 +151,20 @@ def validity_(
     codings = None if sample is None else load_codings(sample, data)
     answers = None if sources.missing_runs else sources.answers
     found = judge_validity(data, sources.verdicts, sources.stances, answers=answers, codings=codings, bootstrap=bootstrap, seed=seed)
-    lines = validity_lines(found)
+    selections = select([*judge_claims(found), *corrected_claims(found.corrected)])
+    lines = [*(word(claim).text for one in selections for claim in one.shown), *found.notes]
+    rest = [claim for one in selections for claim in one.rest]
     if output is not None:
         write_validity(found, output, lines)
         say(f"Tables: {output}")
     if as_json:
         tables = {"checks": found.checks, "usable": found.usable, "agreement": found.agreed, "corrected": found.corrected}
-        print_json({name: table.to_dicts() for name, table in tables.items()} | {"lines": lines})
+        claims = [claim_as_json(claim) for one in selections for claim in (*one.shown, *one.rest)]
+        print_json({name: table.to_dicts() for name, table in tables.items()} | {"lines": lines, "claims": claims})
     else:
         _print(found, lines)
+        if rest:
+            print(f"{len(rest)} more findings: --json prints all.")
 
 
 def _print(found: Validity, lines: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""The commands of open-ended answers: ask, judge in pairs, read the stance."""
+"""Commands of open-ended answers: ask, judge in pairs, read stances."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 OpenRuns = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders made by `open ask`.")]
 Truncate = Annotated[
-    int | None, typer.Option("--truncate", min=1, metavar="TOKENS", help="Cut every answer to about so many tokens (4 characters each).")
+    int | None, typer.Option("--truncate", min=1, metavar="TOKENS", help="Cut every answer to about this many tokens (4 characters each).")
 ]
 Context = Annotated[
-    int | None, typer.Option("--context", min=1, metavar="TOKENS", help="What the judge can read and write at once, where it does not say.")
+    int | None, typer.Option("--context", min=1, metavar="TOKENS", help="Context length of the judge, if it does not report one.")
 ]
-Bootstrap = Annotated[int, typer.Option("--bootstrap", min=0, help="Resamples of items behind every interval.")]
+Bootstrap = Annotated[int, typer.Option("--bootstrap", min=0, help="Bootstrap replicates of every interval.")]
 _SHOWN = ("win_rate", "consistency", "position_bias", "invalid_rate", "tie_rate", "by_rule_rate", "left_out")
 _SCORED = ("accuracy_expected", "accuracy", "nmae", "w1")
 
@@ -40,12 +40,12 @@ def open_group() -> typer.Typer:
     group = typer.Typer(help="Open-ended answers: ask, judge, read, check.", no_args_is_help=True)
     group.command("ask", short_help="Ask open questions in persona; resumable.")(open_ask_)
     group.command("judge", short_help="Let a judge compare runs with a reference, in both orders.")(open_judge_)
-    group.command("stance", short_help="Let judges place open answers on the items' scales.")(open_stance_)
+    group.command("stance", short_help="Let judges place open answers on the scales of their items.")(open_stance_)
     group.command("sample", short_help="Draw judged answers for people to code, blinded.")(sample_)
     group.command("code", short_help="Code a sample on a local page, or from a spreadsheet.")(code_)
-    group.command("validity", short_help="Whether a judge may be used, by criterion.")(validity_)
-    group.command("texts", short_help="Check the texts without a judge: refusals, leakage, stereotypes, sameness.")(texts_)
-    group.command("report", short_help="Write a page about open answers, with its tables.")(open_report_)
+    group.command("validity", short_help="Assess whether a judge may be used, by criterion.")(validity_)
+    group.command("texts", short_help="Check texts without a judge: refusals, leakage, stereotypes, similarity.")(texts_)
+    group.command("report", short_help="Write a report on open answers, with its tables.")(open_report_)
     return group
 
 
@@ -64,7 +64,7 @@ def open_ask_(
     ] = None,
     strata: Strata = None,
     pairs_per_item: Annotated[
-        int | None, typer.Option("--pairs-per-item", min=1, metavar="N", help="A seeded sample of N pairs an item, spread over strata.")
+        int | None, typer.Option("--pairs-per-item", min=1, metavar="N", help="A random sample of N pairs per item, spread over strata.")
     ] = None,
     pairs_seed: Annotated[int, typer.Option("--pairs-seed", help="Seed of that sample.")] = 0,
     template: TemplateName = "default",
@@ -72,7 +72,7 @@ def open_ask_(
     as_json: AsJson = False,
     **options: Any,
 ) -> None:
-    """Ask a model open questions in persona, without options or numbers; a run that stopped goes on where it was."""
+    """Ask a model open questions in persona, without options or numbers. Run the command again to continue an interrupted run."""
     from valuestrata.dataset.tables import load_dataset
     from valuestrata.openended.ask import plan_open
     from valuestrata.respondents.base import OPEN_TOKENS
@@ -95,7 +95,7 @@ def open_ask_(
     )
     for note in plan.notes:
         say(note)
-    # Said outright, so that the run records how long an answer may be.
+    # Set explicitly so the run records the maximum length.
     settings = settings_of(options, max_new_tokens=OPEN_TOKENS)
     respondent = make_respondent(model, data, split=split, fold=fold, settings=settings, calls=not options["dry_run"])
     ask_or_estimate(plan.dataset, respondent, output, plan.asking, options, as_json=as_json)
@@ -105,25 +105,25 @@ def open_ask_(
 def open_judge_(
     dataset: DatasetFolder,
     runs: OpenRuns,
-    against: Annotated[Path, typer.Option("--against", metavar="RUN", help="The reference run that every other is compared with.")],
-    judge: Annotated[str, typer.Option("--judge", metavar="MODEL", help="Who judges: any language model, as for `ask`.")],
+    against: Annotated[Path, typer.Option("--against", metavar="RUN", help="Reference run that all others are compared with.")],
+    judge: Annotated[str, typer.Option("--judge", metavar="MODEL", help="The judge: any language model, as for `ask`.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the verdicts.")],
     only: Annotated[
         str | None, typer.Option("--only", help="Only these criteria, separated by commas: value, persona, overall, ...")
     ] = None,
-    criteria: Annotated[Path | None, typer.Option("--criteria", metavar="FILE", help="YAML that adds criteria or words them anew.")] = None,
+    criteria: Annotated[Path | None, typer.Option("--criteria", metavar="FILE", help="YAML file that adds or replaces criteria.")] = None,
     elicitation: Annotated[
-        str, typer.Option("--elicitation", help="reasoned (rationale, then verdict) or logprob (the likeliest verdict).")
+        str, typer.Option("--elicitation", help="reasoned (rationale, then verdict) or logprob (the most likely verdict).")
     ] = "reasoned",
-    common: Annotated[bool, typer.Option("--common", help="Judge only the pairs that the reference has, too.")] = False,
-    base: Annotated[str | None, typer.Option("--base", metavar="NAME", help="Also tell what every other run wins above this one.")] = None,
+    common: Annotated[bool, typer.Option("--common", help="Judge only pairs that the reference has.")] = False,
+    base: Annotated[str | None, typer.Option("--base", metavar="NAME", help="Also print differences of win rates from this run.")] = None,
     truncate: Truncate = None,
     context: Context = None,
     bootstrap: Bootstrap = 1000,
     as_json: AsJson = False,
     **options: Any,
 ) -> None:
-    """Let a judge compare open answers with those of a reference run, in both orders, blind to who wrote what."""
+    """Let a judge compare open answers with those of a reference run, in both orders and blind to the runs."""
     from valuestrata.dataset.tables import load_dataset
     from valuestrata.errors import UsageError, did_you_mean
     from valuestrata.openended.files import load_judgements
@@ -160,12 +160,12 @@ def open_judge_(
         print_json({**_told(result), "winrates": rates.to_dicts(), "differences": gains.to_dicts()})
     else:
         asked(result, False)
-        print(f"Against {reference.name}, judged by {judge} (win 1, tie .5, loss 0, mean of both orders)")
+        print(f"Win rates against {reference.name}, judged by {judge} (win 1, tie .5, loss 0; mean of both orders)")
         print_table(_wide(rates))
         if gains.height:
-            print(f"Win rate above that of {base}")
+            print(f"Difference from the win rate of {base}")
             print_table(gains.select("run", "criterion", "value", "ci_low", "ci_high", "pairs", "items"))
-        print(f"Whether this judge is usable: valuestrata open validity {dataset} {output}")
+        print(f"Check whether this judge is usable: valuestrata open validity {dataset} {output}")
     exit_if_failed(result.failed, result.failures)
 
 
@@ -173,13 +173,14 @@ def open_judge_(
 def open_stance_(
     dataset: DatasetFolder,
     runs: OpenRuns,
-    judge: Annotated[list[str], typer.Option("--judge", metavar="MODEL", help="Who reads: any language model; repeat for several.")],
+    judge: Annotated[list[str], typer.Option("--judge", metavar="MODEL", help="A judge: any language model; repeatable.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the stances.")],
     elicitation: Annotated[
-        str | None, typer.Option("--elicitation", help="logprob, text or reasoned; text for hosted models if left out, logprob for others.")
+        str | None, typer.Option("--elicitation", help="logprob, text or reasoned; default text for hosted models, logprob for others.")
     ] = None,
     closed: Annotated[
-        list[Path] | None, typer.Option("--closed", metavar="RUN", help="Closed run of the same model: does it write what it chooses?")
+        list[Path] | None,
+        typer.Option("--closed", metavar="RUN", help="Closed run of the same model, to compare with its stances."),
     ] = None,
     split: Split = "paper",
     part: Part = "test",
@@ -190,9 +191,9 @@ def open_stance_(
     as_json: AsJson = False,
     **options: Any,
 ) -> None:
-    """Let judges place open answers on the items' own scales, blind to persona and gold; then score them as closed answers are.
+    """Let judges place open answers on the scales of their items, blind to persona and gold, and score them as closed answers.
 
-    Several judges are compared, and what most of them read is scored, too. --max-calls and --max-cost hold for all of them together.
+    Several judges are compared, and the reading of their majority is scored as well. --max-calls and --max-cost apply to all together.
     """
     from valuestrata.dataset.tables import load_dataset
     from valuestrata.openended.files import Stances, load_stances
@@ -206,32 +207,32 @@ def open_stance_(
 
     how = None if elicitation is None else stance_elicitation_of(elicitation)
     judges = list(dict.fromkeys(judge))
-    for word in judges:
-        # A word that names no model is told before the judges in front of it have been paid.
-        check_model_spec(word)
+    for name in judges:
+        # Checked for all judges before the first one is paid.
+        check_model_spec(name)
     data = load_dataset(dataset)
     loaded = [load_open_run(run) for run in runs]
     closed_runs = [load_run(run) for run in closed or []]
     results: list[AskResult] = []
     would: list[dict[str, Any]] = []
-    for word in judges:
-        respondent = make_respondent(word, data, settings=settings_of(options), calls=not options["dry_run"])
+    for name in judges:
+        respondent = make_respondent(name, data, settings=settings_of(options), calls=not options["dry_run"])
         plan = plan_stance(data, loaded, respondent, elicitation=how, truncate=truncate, context=context)
         if closed_runs:
-            # Of another model they are refused now, not when the judges have been paid.
+            # Checked before the judge is paid.
             closed_runs_of(Stances(output, plan.meta, STANCES.empty()), closed_runs)
         for note in plan.notes:
             say(note)
         if options["dry_run"]:
             dry = estimate_stance(plan, output)
-            would.append({"judge": word, "planned": dry.planned, "answered_before": dry.kept, **asdict(dry.estimate)})
+            would.append({"judge": name, "planned": dry.planned, "answered_before": dry.kept, **asdict(dry.estimate)})
             if not as_json:
-                print(f"{word}:")
+                print(f"{name}:")
                 planned(dry, False)
             continue
         with tells_what_is_kept(output):
-            # Where some judges are paid, a limit of cost says nothing of the others.
-            unpaid = not is_hosted(word) and any(map(is_hosted, judges))
+            # If some judges are paid, the cost limit applies to them only.
+            unpaid = not is_hosted(name) and any(map(is_hosted, judges))
             results.append(open_stance(plan, output, **_left(limits_of(options), results, unpaid)))
         if not as_json:
             asked(results[-1], False)
@@ -241,7 +242,7 @@ def open_stance_(
         return
     found = _read(data, load_stances(output), closed_runs, bootstrap, {"split": split, "part": part, "fold": fold})
     if found["scores"]["value"].null_count() == found["scores"].height:
-        say(f"None of these answers is of the part {part} of the split {split}, so nothing is scored; give --split and --part as asked.")
+        say(f"None of these answers is in part {part} of split {split}, so nothing is scored. Use the --split and --part of `open ask`.")
     if as_json:
         print_json({"judges": [_told(result) for result in results], **{name: frame.to_dicts() for name, frame in found.items()}})
     else:
@@ -250,7 +251,7 @@ def open_stance_(
 
 
 def _left(limits: dict[str, Any], results: list[AskResult], unpaid: bool) -> dict[str, Any]:
-    """Return what earlier judges have left of the limits, which hold for all judges together."""
+    """Return the remaining calls and cost; the limits apply to all judges together."""
     calls, cost = limits["max_calls"], limits["max_cost"]
     spent = sum(result.usage["cost"] or 0.0 for result in results)
     return {
@@ -260,7 +261,7 @@ def _left(limits: dict[str, Any], results: list[AskResult], unpaid: bool) -> dic
 
 
 def _read(data: Dataset, stances: Stances, closed: list[Any], bootstrap: int, where: dict[str, Any]) -> dict[str, pl.DataFrame]:
-    """Return what stances come to over all pairs: agreement of judges, scores, silence, agreement with closed answers."""
+    """Return the results over all pairs: agreement of judges, scores, silence, agreement with closed answers."""
     import polars as pl
 
     from valuestrata.openended.stance.closed_vs_open import AGREEMENT, closed_against_open, closed_runs_of
@@ -283,15 +284,15 @@ def _read(data: Dataset, stances: Stances, closed: list[Any], bootstrap: int, wh
 def _print_read(found: dict[str, pl.DataFrame]) -> None:
     import polars as pl
 
-    print("Stances scored as closed answers (no stance counts as an answer that is missing)")
+    print("Stances scored as closed answers (no stance counts as a missing answer)")
     scores = found["scores"].filter(pl.col("metric").is_in(_SCORED) & pl.col("value").is_not_null())
     print_table(scores.select("answers_of", "judge", "metric", "value", "ci_low", "ci_high", "pairs", "coverage"))
     print_table(found["silence"].select("run", "judge", "metric", "value", "ci_low", "ci_high", "pairs"))
     if found["judges_compared"].height:
-        print("Judge against judge: the same answers, read twice")
+        print("Agreement between judges")
         print_table(found["judges_compared"].select("run", "judge", "other", "metric", "value", "ci_low", "ci_high", "pairs", "items"))
     if found["agreement"].height:
-        print("Closed against open: what is chosen on the scale, and what is written")
+        print("Closed against open: agreement of closed answers with stances")
         print_table(found["agreement"].select("run", "closed", "judge", "metric", "value", "ci_low", "ci_high", "pairs", "items"))
 
 
@@ -301,7 +302,7 @@ def _told(result: AskResult) -> dict[str, Any]:
 
 
 def _wide(rates: pl.DataFrame) -> pl.DataFrame:
-    """Return a row a run and criterion: the win rate with its interval, and what says whether to believe it."""
+    """Return one row per run and criterion: the win rate with its interval, and diagnostics of the judge."""
     import polars as pl
 
     head = ["run", "criterion"]

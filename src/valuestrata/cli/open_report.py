@@ -1,4 +1,4 @@
-"""The command that reports open answers."""
+"""Command that reports open answers."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ import typer
 from valuestrata.cli.options import Bootstrap, DatasetFolder, Fold, Part, Permutations, Split
 
 Runs = Annotated[
-    list[Path], typer.Option("--runs", metavar="RUN", help="Run folder made by `open ask`, the reference too; repeat for more.")
+    list[Path], typer.Option("--runs", metavar="RUN", help="Run folder made by `open ask`, including the reference; repeatable.")
 ]
 JudgementFolders = Annotated[
-    list[Path] | None, typer.Option("--judgements", metavar="FOLDER", help="Folder made by `open judge`; repeat for more.")
+    list[Path] | None, typer.Option("--judgements", metavar="FOLDER", help="Folder made by `open judge`; repeatable.")
 ]
-StanceFolders = Annotated[
-    list[Path] | None, typer.Option("--stances", metavar="FOLDER", help="Folder made by `open stance`; repeat for more.")
-]
+StanceFolders = Annotated[list[Path] | None, typer.Option("--stances", metavar="FOLDER", help="Folder made by `open stance`; repeatable.")]
 ClosedRuns = Annotated[
-    list[Path] | None, typer.Option("--closed", metavar="RUN", help="Run folder made by `ask`, of a model that answered openly; repeat.")
+    list[Path] | None,
+    typer.Option("--closed", metavar="RUN", help="Run folder made by `ask`, by a model with open answers; repeatable."),
 ]
 
 
@@ -29,26 +28,27 @@ def open_report_(
     judgements: JudgementFolders = None,
     stances: StanceFolders = None,
     closed: ClosedRuns = None,
-    sample: Annotated[Path | None, typer.Option("--sample", metavar="SAMPLE", help="What people coded of the same answers.")] = None,
+    sample: Annotated[Path | None, typer.Option("--sample", metavar="SAMPLE", help="Sample with codings of the same answers.")] = None,
     example: Annotated[
         tuple[str, str, str] | None,
-        typer.Option("--example", metavar="ITEM SUBGROUP SUBGROUP", help="What to show side by side; chosen by rule if left out."),
+        typer.Option("--example", metavar="ITEM SUBGROUP SUBGROUP", help="Answers to show side by side; chosen by rule by default."),
     ] = None,
-    output: Annotated[Path, typer.Option("-o", "--output", help="The page; tables go beside it.")] = Path("open.html"),
+    output: Annotated[Path, typer.Option("-o", "--output", help="HTML file; tables are written next to it.")] = Path("open.html"),
     split: Split = "paper",
     part: Part = "test",
     fold: Fold = None,
     baselines: Annotated[
-        str, typer.Option("--baselines", help="Beside stance and closed scores: all, cheap, none or kinds, kept in DATASET/ladder.")
+        str,
+        typer.Option("--baselines", help="Baselines in the table of scores: all, cheap, none or kinds; kept in DATASET/ladder."),
     ] = "cheap",
     bootstrap: Bootstrap = 1000,
     permutations: Permutations = 500,
     seed: Annotated[int, typer.Option("--seed", help="Seed of intervals and shuffles.")] = 0,
     title: Annotated[str | None, typer.Option("--title", help="Title of the page.")] = None,
 ) -> None:
-    """Write a page about open answers: judges, win rates, stances, closed against open, texts, answers side by side.
+    """Write a report on open answers: judges, win rates, stances, closed against open, text checks, examples.
 
-    One file that opens without a network, with its tables as CSV in a folder beside it.
+    One HTML file that needs no network, with its tables as CSV in a folder next to it.
     """
     from valuestrata.dataset.tables import load_dataset
     from valuestrata.openended.files import load_stances

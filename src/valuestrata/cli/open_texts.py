@@ -1,4 +1,4 @@
-"""The command that checks open answers without a judge."""
+"""Command that checks open answers without a judge."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def texts_(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check open answers without a judge: refusals, restated descriptions, stereotype markers, sameness, length, readability.
+    """Check open answers without a judge: refusals, persona leakage, stereotype markers, similarity, length and readability.
 
-    docs/open-text-checks.md says what each means. Under --json stand all tables but the rows of single answers.
+    docs/open-text-checks.md explains the checks. --json prints all tables except the rows of single answers.
     """
     from valuestrata.dataset.tables import load_dataset
     from valuestrata.openended.open_runs import load_open_run
@@ -49,7 +49,7 @@ def texts_(
     else:
         _print(found)
         if output is None:
-            print("By stratum, level, subgroup and topic: -o FOLDER writes the tables, --json prints them.")
+            print("Rates by stratum, level, subgroup and topic: write them with -o FOLDER or print them with --json.")
 
 
 def _print(found: TextChecks) -> None:
@@ -60,7 +60,7 @@ def _print(found: TextChecks) -> None:
     print("Over all answers (shares; words, sentences, Flesch reading ease and LIX are means)")
     whole = found.rates.filter(pl.col("by") == "all")
     print_table(whole.select("run", "measure", "value", "ci_low", "ci_high", "pairs", "items"))
-    print("Similarity across levels, against levels shuffled within item; a gap of 0: the persona makes no difference to the wording")
+    print("Similarity across levels, compared with levels shuffled within item (gap 0: the persona makes no difference to the wording)")
     print_table(
         found.similarity.select("run", "key", "across", "shuffled", "gap", "gap_low", "gap_high", "p", "same", "elsewhere", "items")
     )
@@ -68,10 +68,10 @@ def _print(found: TextChecks) -> None:
         print(f"Vectors: {', '.join(found.similarity['method'].unique(maintain_order=True))}.")
     marked = found.markers.filter("marker").group_by("run", "attribute", "level", maintain_order=True).agg(pl.col("word").head(_MOST_WORDS))
     if found.markers.is_empty():
-        print(f"Stereotype markers: too few answers, no word stands in {MIN_USES} of those that can be compared.")
+        print(f"Stereotype markers: too few answers; no word occurs in {MIN_USES} of the answers that can be compared.")
         return
     if marked.is_empty():
-        print("Stereotype markers: none beyond chance.")
+        print("Stereotype markers: none detected.")
         return
-    print("Stereotype markers: words that stand out in a level's answers, on the same items")
+    print("Stereotype markers: words that are more frequent in a level's answers to the same items")
     print_table(marked.with_columns(pl.col("word").list.join(", ").alias("words")).drop("word"))

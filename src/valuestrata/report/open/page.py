@@ -1,49 +1,49 @@
-"""The page of open answers: judges first, then what they say, then what is seen without them; tables beside it."""
+"""Report page on open answers: summary, judges, win rates, stances, texts and examples, with tables as CSV."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from valuestrata.claims.judges import validity_lines
+from valuestrata.claims.claim import Claim
+from valuestrata.claims.judges import closed_vs_open_claims, corrected_claims, judge_claims, own_answer_claims, text_claims, win_rate_claims
+from valuestrata.claims.select import select
+from valuestrata.claims.templates import word
+from valuestrata.claims.wording import Names
 from valuestrata.dataset.tables import Dataset
 from valuestrata.files import write_text
-from valuestrata.formatting import number, points
 from valuestrata.openended.files import Stances
 from valuestrata.openended.sources import Sources
-from valuestrata.openended.validity.decision_rule import TOO_FEW
 from valuestrata.openended.validity.judge_validity import Codings
-from valuestrata.report.core.cells import pairs_of
-from valuestrata.report.core.names import plain, plural
+from valuestrata.report.core.cells import Grid, Td, Tr, pairs_of
+from valuestrata.report.core.names import attribute_titles, plain, plural
 from valuestrata.report.core.render import render
 from valuestrata.report.core.section import Section
-from valuestrata.report.open.cells import ends, first
 from valuestrata.report.open.examples import choose_example, examples_section
 from valuestrata.report.open.findings import OpenFindings, open_findings
-from valuestrata.report.open.judges import UNFIT, criterion_title, judges_section, own_lines, unfit
+from valuestrata.report.open.judges import judge_names, judges_section, own_answers
 from valuestrata.report.open.stances import agreement_section, stance_section
-from valuestrata.report.open.texts import texts_lines, texts_section
+from valuestrata.report.open.texts import texts_section
 from valuestrata.report.open.win_rates import win_levels_section, wins_section
 from valuestrata.responses.run.folder import Run
 from valuestrata.responses.run.identity import run_identity
 
 _METHOD = (
-    ("Open answers", "Each pair's open question is asked in persona, without options or numbers."),
+    ("Open answers", "The open question of each pair is asked in persona, without options or numbers."),
     (
         "Win rate",
-        "Win 1, tie .5, loss 0; both orders, then samples, then pairs averaged. A pair without a verdict in one order is left out.",
+        "Win 1, tie .5, loss 0; mean over both orders, then samples, then pairs. A pair without a verdict in both orders is left out.",
     ),
     (
         "By rule",
-        "An answer against a refusal or an empty text wins without the judge; two of those tie. The judge's checks leave them out.",
+        "An answer wins against a refusal or an empty text without the judge; two of those tie. The checks of judges leave them out.",
     ),
-    ("Stance", "The option of the question's own scale that the answer amounts to, by a judge blind to persona and people's answers."),
-    ("Intervals", "95 %; questions are drawn again with all that was said of them, so that they speak for questions like these."),
-    ("Minimum", "What a judge's verdict says is by its fixed rule; docs/judge-validity.md has the thresholds and why they stand there."),
+    ("Stance", "The option of the closed question that the answer expresses, read by a judge blind to persona and people's answers."),
+    ("Intervals", "95 %, clustered by question: the bootstrap draws questions with all their answers."),
+    ("Validity", "The verdict on a judge follows a fixed rule; docs/judge-validity.md gives the thresholds and their reasons."),
 )
 
 
@@ -61,15 +61,15 @@ def write_open_report(
     published: bool = True,
     **how: Any,
 ) -> Path:
-    """Write the page of open answers and, in a folder beside it, its tables as CSV.
+    """Write the report on open answers and, in a folder next to it, its tables as CSV.
 
     Args:
         dataset: the ground truth. runs: open runs, the reference among them.
-        out: the HTML file; a path without a suffix is a folder that gets `open.html`. The folder is named as the page, `-tables` behind.
-        sources: what judges said (`openended.sources.load_sources`). stances: the folders of stances among them.
-        closed: closed runs of the same models. codings: what people said of a sample.
-        example: item and two subgroups to show side by side; chosen by rule where left out.
-        title: of the page. published: show the published win rates. how: further arguments of `open_findings`.
+        out: the HTML file, or a folder for `open.html`. The tables are in the folder `STEM-tables`.
+        sources: judgements (`openended.sources.load_sources`). stances: the folders of stances among them.
+        closed: closed runs of the same models. codings: codings of a sample.
+        example: item and two subgroups to show side by side; chosen by rule if empty.
+        title: title of the page. published: show the published win rates. how: further arguments of `open_findings`.
 
     Returns:
         Path of the page.
@@ -103,70 +103,30 @@ def write_open_report(
 
 
 def _short_section(dataset: Dataset, found: OpenFindings) -> Section:
-    """Return what stands at the top: whether the judges may be used at all, and what may be said then."""
-    section = Section("what", "In short")
-    section.opening = [
-        *_judge_lines(found),
-        *own_lines(found),
-        *_win_lines(found),
-        *_corrected_lines(found),
-        *_agreement_lines(found),
-        *texts_lines(dataset, found.texts),
-    ]
+    """Return the summary: the most important claims about each judge and run; the other claims are folded."""
+    section = Section("what", "Summary")
+    names = Names(keys={**judge_names(found).keys, **{key: title.lower() for key, title in attribute_titles(dataset).items()}})
+    rest: list[Tr] = []
+    for selection in select(_claims(found)):
+        section.opening += [word(claim, names).sentence for claim in selection.shown]
+        rest += [Tr((Td(selection.run, css="text"), Td(word(claim, names).sentence, css="long"))) for claim in selection.rest]
+    if rest:
+        section.folded.append(("Further findings", Grid(("Run or judge", "Finding"), tuple(rest))))
     section.facts = _facts(found)
     section.models = [(run.name, plain(_identity(run))) for run in found.runs]
     return section
 
 
-def _judge_lines(found: OpenFindings) -> list[str]:
-    """Return a sentence a judge: for what it may be used, and for what not."""
-    lines: list[str] = []
-    for (judge,), part in found.validity.usable.group_by("judge", maintain_order=True):
-        by_verdict: dict[str, list[str]] = {}
-        for criterion, verdict in part.select("criterion", "verdict").iter_rows():
-            by_verdict.setdefault(verdict, []).append(criterion_title(criterion))
-        # What forbids comes first.
-        order = sorted(by_verdict, key=lambda verdict: (verdict not in UNFIT, verdict))
-        told = {verdict: verdict.upper() if verdict in UNFIT else verdict for verdict in order}
-        if TOO_FEW in told:
-            told[TOO_FEW] += " (counts as not usable)"
-        parts = [f"{told[verdict]} for {', '.join(by_verdict[verdict])}" for verdict in order]
-        lines.append(f"Judge {judge}: {'; '.join(parts)}.")
-    return lines
-
-
-def _win_lines(found: OpenFindings) -> list[str]:
-    """Return a sentence a run, of the criteria for which its judge may be used; of the others nothing is said here."""
-    whole = found.winrates.filter((pl.col("metric") == "win_rate") & (pl.col("by") == "all") & pl.col("value").is_not_null())
-    lines: list[str] = []
-    for (run, reference, judge), part in whole.group_by("run", "reference", "judge", maintain_order=True):
-        fit = [row for row in part.iter_rows(named=True) if unfit(found, str(judge), row["criterion"]) is None]
-        told = [f"{points(row['value'])} % on {criterion_title(row['criterion'])} ({ends(row) or 'no interval'})" for row in fit]
-        if told:
-            pairs = plural(max(row["pairs"] for row in fit), "pair")
-            lines.append(f"{run} is preferred to {reference} in {', '.join(told)} of {pairs}, judged by {judge}.")
-    return lines
-
-
-def _corrected_lines(found: OpenFindings) -> list[str]:
-    """Return a sentence a win rate that people's codings corrected: it may be said even where the judge alone may not be used."""
-    rates = found.validity.corrected.filter(pl.col("metric") == "win_rate")
-    return validity_lines(replace(found.validity, usable=found.validity.usable.clear(), corrected=rates, notes=()))
-
-
-def _agreement_lines(found: OpenFindings) -> list[str]:
-    whole = found.agreement.filter((pl.col("by") == "all") & (pl.col("metric") == "same") & pl.col("value").is_not_null())
-    lines: list[str] = []
-    for row in whole.iter_rows(named=True):
-        kappa = first(found.agreement, run=row["run"], closed=row["closed"], judge=row["judge"], by="all", metric="kappa")
-        beyond = "" if kappa is None or kappa["value"] is None else f", weighted kappa {number(kappa['value'], 2)}"
-        verdict = unfit(found, row["judge"], "stance")
-        doubt = "" if verdict is None else f"Not to be used (judge {row['judge']}, stance: {verdict}): "
-        lines.append(
-            f"{doubt}{row['run']} chooses the option that it writes (as {row['judge']} reads it) in {points(row['value'])} % of "
-            f"{plural(row['pairs'], 'pair')}{beyond}."
-        )
-    return lines
+def _claims(found: OpenFindings) -> list[Claim]:
+    usable = found.validity.usable
+    return [
+        *judge_claims(found.validity),
+        *own_answer_claims(own_answers(found)),
+        *win_rate_claims(found.winrates, usable),
+        *corrected_claims(found.validity.corrected.filter(pl.col("metric") == "win_rate")),
+        *closed_vs_open_claims(found.agreement, usable),
+        *text_claims(found.texts),
+    ]
 
 
 def _facts(found: OpenFindings) -> list[tuple[str, str]]:
@@ -175,7 +135,7 @@ def _facts(found: OpenFindings) -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = []
     for run in found.runs:
         pairs, answers = run.responses["pair_id"].n_unique(), run.responses.height
-        role = " The reference." if run.name in references else ""
+        role = " Reference." if run.name in references else ""
         rows.append(
             (run.name, f"{plural(answers, 'answer')} to {plural(pairs, 'pair')} of {run.responses['item'].n_unique()} questions.{role}")
         )
@@ -183,7 +143,7 @@ def _facts(found: OpenFindings) -> list[tuple[str, str]]:
         rows.append(("Judges", f"{', '.join(dict.fromkeys(judges))}."))
     drafted = sorted({item for run in found.runs for item in run_identity(run).plan.get("drafted_items", ())})
     if drafted:
-        rows.append(("Drafted by rule", f"The open questions of {', '.join(drafted)}: read them before leaning on their answers."))
+        rows.append(("Drafted by rule", f"The open questions of {', '.join(drafted)}. Read them before interpreting the answers."))
     return rows
 
 
@@ -195,8 +155,9 @@ def _identity(run: Run) -> Mapping[str, Any]:
 def _method_section(found: OpenFindings) -> Section:
     section = Section("method", "Method notes", facts=list(_METHOD))
     section.warning = (
-        "A judge's preference is not people's. Win rates and stances describe configured models under these personas and prompts; they do "
-        "not describe people, and a model that writes well may not stand in for them."
+        "A judge's preference is not that of people. Win rates and stances describe configured models with these personas and prompts. "
+        "They do "
+        "not describe people, and models cannot replace them."
     )
     settings = [
         (run.name, plain({key: run.meta.get(key) for key in ("respondent", "template", "template_version", "plan")})) for run in found.runs

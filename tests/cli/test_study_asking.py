@@ -131,7 +131,7 @@ def test_another_address_in_the_environment_is_another_model(write, server, monk
         ({"model": "anthropic/claude-x", "elicitation": "logprob"}, "anthropic gives no log-probabilities"),
         ({"model": "mistral/x"}, "MISTRAL_API_KEY"),
         ({"model": "openai-compatible/z", "template": "nonesuch"}, "There is no template 'nonesuch'"),
-        ({"model": "openai-compatible/z", "template": "mine.yaml", "elicitation": "reasoned"}, "does not say how to reply under reasoned"),
+        ({"model": "openai-compatible/z", "template": "mine.yaml", "elicitation": "reasoned"}, "no reply instruction for reasoned"),
         ({"model": "openai-compatible/z", "orders": "backwards"}, "backwards"),
         ({"model": "openai-compatible/z", "paraphrases": "7"}, "has no paraphrase 7"),
         ({"model": "openai-compatible/z", "base_url": None}, "give the server's address with `base_url:`"),

@@ -94,7 +94,7 @@ def test_a_template_without_a_reply_is_asked_for_answers_only(handmade, tmp_path
     for how in ("text", "logprob", "first-token"):
         assert chats(handmade, template, how)[0].messages[0].content.endswith("Reply with a number.")
     for how, key in (("stated-distribution", "reply_stated"), ("reasoned", "reply_reasoned")):
-        with pytest.raises(InputDataError, match=rf"mine\.yaml: .* under {how}; put {{reply}} .* keys `reply` and `{key}`"):
+        with pytest.raises(InputDataError, match=rf"mine\.yaml: .* for {how}; replace the reply .* keys `reply` and `{key}`"):
             chats(handmade, template, how)
 
 
@@ -108,15 +108,15 @@ def test_a_template_that_lacks_one_reply_is_refused_for_that_elicitation_alone(h
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("Number.", "Number of {frist}.", r"reply: the placeholder \{frist\} is not known here\. Did you mean 'first'"),
-        ("Number.", "{reply}", r"reply: the placeholder \{reply\}"),
+        ("Number.", "Number of {frist}.", r"reply: unknown placeholder \{frist\}\. Did you mean 'first'"),
+        ("Number.", "{reply}", r"reply: unknown placeholder \{reply\}"),
         ("Think, then", "{who}", "needs both `who` and `who_all`"),
-        ("Ask {persona}. {question}", "Ask {persona}.", r"paraphrases: 1: it has no \{question\}"),
-        ("Ask {persona}. {question}", "{question} Ask {persona}.", "paraphrases: 1: it does not begin with the persona, as `user` does"),
-        ('{reply}"\nreply:', 'Number."\nreply:', r"paraphrases: 1: it has no \{reply\}, so that `reply` would not be seen"),
-        ('{reply}"\nparaphrases:', 'Number."\nparaphrases:', r"user: it has no \{reply\}"),
+        ("Ask {persona}. {question}", "Ask {persona}.", r"paraphrases: 1: \{question\} is missing"),
+        ("Ask {persona}. {question}", "{question} Ask {persona}.", "paraphrases: 1: it must begin with the persona, as `user` does"),
+        ('{reply}"\nreply:', 'Number."\nreply:', r"paraphrases: 1: \{reply\} is missing, so the model would not see `reply`"),
+        ('{reply}"\nparaphrases:', 'Number."\nparaphrases:', r"user: \{reply\} is missing"),
         ("reply_stated", "reply_state", "Did you mean 'reply_stated'"),
-        ("name: full", "name: full\nsystem: '{reply}'", r"system: the placeholder \{reply\}"),
+        ("name: full", "name: full\nsystem: '{reply}'", r"system: unknown placeholder \{reply\}"),
     ],
 )
 def test_a_broken_reply_or_paraphrase_is_refused_by_name(tmp_path, old, new, message):
@@ -163,7 +163,7 @@ def test_paraphrase_specs_are_read():
     [
         ("3", "'default' has no paraphrase 3. It has 0 to 2; 0 is `user`"),
         ("0,7", "has no paraphrase 7"),
-        ("1,1", "Paraphrase 1 of the template 'default' is there more than once"),
+        ("1,1", "Paraphrase 1 of the template 'default' occurs more than once"),
         ("", "separated by commas, or `all`; found ''"),
         ("one", "found 'one'"),
         ("-1", "found '-1'"),
@@ -178,7 +178,7 @@ def test_other_paraphrase_specs_are_refused(spec, message):
 
 
 def test_a_template_with_one_wording_says_so(tmp_path):
-    with pytest.raises(UsageError, match=r"'plain' has no paraphrase 1\. It has 0 alone"):
+    with pytest.raises(UsageError, match=r"'plain' has no paraphrase 1\. It has only 0"):
         paraphrases_from("0,1", load_template(written(tmp_path, PLAIN)))
 
 

@@ -1,4 +1,4 @@
-"""What a respondent model sees: who it is, what is asked, the options in their order. Pure functions of a data set."""
+"""Prompts: persona, question and options, rendered from a data set."""
 
 from valuestrata.prompts.orders import orders_from
 from valuestrata.prompts.persona import Persona, Trait, personas_of

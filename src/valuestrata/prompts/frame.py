@@ -1,4 +1,4 @@
-"""Prompts as a frame and back, so that they can lie in a Parquet file and be answered elsewhere: another process, machine or day."""
+"""Conversion of prompts to and from a data frame, to answer them in another process or on another machine."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _MESSAGES = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
 PROMPTS = Schema(
     "prompts.parquet",
     {
-        "key": Column(pl.String, "identity of the prompt within its run (`Prompt.key`), 64 hexadecimal digits"),
+        "key": Column(pl.String, "identity of the prompt in its run (`Prompt.key`), 64 hexadecimal digits"),
         "pair_id": Column(pl.String, "{item}_{subgroup}"),
         "item": Column(pl.String, "item id"),
         "subgroup": Column(pl.String, "subgroup id"),
         "messages": Column(_MESSAGES, "the chat: role and content of each turn"),
-        "prefill": Column(pl.String, "how the assistant's turn starts under logprob and first-token"),
+        "prefill": Column(pl.String, "start of the assistant's turn for logprob and first-token"),
         "options": Column(pl.List(pl.String), "answer strings in displayed order"),
         "shown": Column(pl.List(pl.Int32), "scale codes in displayed order"),
         "elicitation": Column(pl.String, "readout"),
@@ -34,20 +34,20 @@ PROMPTS = Schema(
     },
 )
 CUSTOM_ID = "custom_id"
-# The fields of a Prompt that a column holds as they are; messages are taken apart, and the key follows from the rest.
+# Fields of a Prompt that are columns without conversion.
 _PLAIN = tuple(name for name in PROMPTS.columns if name not in ("key", "messages"))
 _LISTS = ("options", "shown")
 
 
 def prompts_to_frame(prompts: Iterable[Prompt], custom_id: Callable[[Prompt], str] | None = None) -> pl.DataFrame:
-    """Return prompts as a frame of `PROMPTS`, a row a prompt, in their order.
+    """Return prompts as a frame of `PROMPTS`, one row per prompt, in the same order.
 
     Args:
         prompts: the prompts.
-        custom_id: what a provider is to call each of them; then the frame has a column `custom_id` besides.
+        custom_id: gives the identifier for a provider; adds the column `custom_id`.
 
     Raises:
-        InputDataError: a text that no file can hold (half a surrogate pair); names the pair.
+        InputDataError: a text with half a surrogate pair, which cannot be stored; names the pair.
     """
     rows = list(prompts)
     data: dict[str, Any] = {"key": [prompt.key for prompt in rows], "messages": None}
@@ -60,25 +60,27 @@ def prompts_to_frame(prompts: Iterable[Prompt], custom_id: Callable[[Prompt], st
         return pl.DataFrame({name: data[name] for name in _names(data)}, schema=_types(data))
     except UnicodeEncodeError as error:
         pair = next(prompt.pair_id for prompt in rows if not _is_utf8(prompt))
-        raise InputDataError(f"pair {pair!r}: its prompt holds half a surrogate pair, which is no text; mend wording or labels.") from error
+        raise InputDataError(
+            f"pair {pair!r}: the prompt contains half a surrogate pair, which is not valid text; correct the wording or labels."
+        ) from error
 
 
 def prompts_from_frame(frame: pl.DataFrame, where: str = "the frame of prompts") -> list[Prompt]:
-    """Return the prompts of a frame that `prompts_to_frame` made, in its order; columns that are not of `PROMPTS` are left alone.
+    """Return the prompts of a frame made by `prompts_to_frame`, in the same order. Other columns are ignored.
 
-    Prompts with the same chat share one tuple of messages, so that a hundred thousand of them are held cheaply.
+    Prompts with the same chat share one tuple of messages, to save memory.
 
     Args:
         frame: the frame. where: its file, for messages.
 
     Raises:
-        InputDataError: a column is missing or of another type, or a row is no prompt.
-        UsageError: an elicitation that does not exist.
+        InputDataError: a column is missing or of another type, or has nulls.
+        UsageError: an unknown elicitation.
     """
     known = PROMPTS.check(frame, where).select(list(PROMPTS.columns))
     for name in PROMPTS.columns:
         if known[name].null_count():
-            raise InputDataError(f"{where}: the column {name!r} of {PROMPTS.name} has an empty row; write the prompts again.")
+            raise InputDataError(f"{where}: the column {name!r} of {PROMPTS.name} has an empty row; write the prompts file again.")
     elicitation = {word: elicitation_of(word) for word in known["elicitation"].unique()}
     columns: list[list[Any]] = [known[name].to_list() for name in _PLAIN]
     prompts: list[Prompt] = []
@@ -114,7 +116,7 @@ def _list_column(name: str, lists: Sequence[tuple[Any, ...]]) -> pl.Series:
 
 
 def _cut(flat: pl.Series, lists: Sequence[tuple[Any, ...]]) -> pl.Series:
-    """Cut a column of entries into lists as long as `lists`: a Python object for every list would take ten times as long."""
+    """Split a column of entries into lists of the lengths of `lists`. Ten times as fast as a Python object per list."""
     import pyarrow as pa
 
     offsets = pa.array(list(accumulate(map(len, lists), initial=0)), pa.int64())

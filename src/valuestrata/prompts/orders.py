@@ -1,4 +1,4 @@
-"""The orders in which options are shown: as on the scale, reversed, shuffled by a recorded seed, or one of a balanced set."""
+"""Option orders: as on the scale, reversed, shuffled by seed, or from a balanced design."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _SHUFFLED = re.compile(r"shuffled-(\d{1,18})")
 _SEED = re.compile(r"shuffled:(\d{1,18})")
 _BALANCED = re.compile(r"balanced-(\d{1,9})-of-(\d{1,9})")
 _SEVERAL = re.compile(r"balanced:(\d{1,9})")
-# More than twice the options of any item only repeats orders.
+# A larger number only repeats orders.
 _MOST_BALANCED = 100
 _EXAMPLES = ("scale", "reversed", "shuffled:0", "balanced:4")
 
 
 def orders_from(spec: str) -> tuple[str, ...]:
-    """Read a list of orders: `scale`, `reversed`, `shuffled:7` (by that seed) and `balanced:4` (a balanced set of four).
+    """Parse a list of orders: `scale`, `reversed`, `shuffled:7` (seed 7), `balanced:4` (a balanced set of four).
 
     Raises:
-        UsageError: an order that does not exist, a repeated one, or none at all.
+        UsageError: an unknown or repeated order, or an empty list.
     """
     names: list[str] = []
     for word in (part.strip() for part in spec.split(",")):
@@ -34,18 +34,18 @@ def orders_from(spec: str) -> tuple[str, ...]:
         else:
             names.append(check_order(word))
     if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise UsageError(f"Option orders {spec!r}: {repeated[0]!r} is there more than once.")
+        raise UsageError(f"Option orders {spec!r}: {repeated[0]!r} occurs more than once.")
     return tuple(names)
 
 
 def check_order(name: str) -> str:
-    """Return the name of an order as responses record it; UsageError if there is no such order."""
+    """Return the name of an order as stored in responses. Raises UsageError for an unknown order."""
     if match := _SHUFFLED.fullmatch(name):
         return f"shuffled-{int(match[1])}"
     if match := _BALANCED.fullmatch(name):
         place, number = int(match[1]), _checked_number(name, int(match[2]))
         if not 1 <= place <= number:
-            raise UsageError(f"Option order {name!r}: {place} does not lie between 1 and {number}.")
+            raise UsageError(f"Option order {name!r}: {place} is not between 1 and {number}.")
         return f"balanced-{place}-of-{number}"
     if name in ("scale", "reversed"):
         return name
@@ -54,13 +54,13 @@ def check_order(name: str) -> str:
 
 def _checked_number(word: str, number: int) -> int:
     if not 2 <= number <= _MOST_BALANCED:
-        raise UsageError(f"Option order {word!r}: the number of balanced orders must lie between 2 and {_MOST_BALANCED}.")
+        raise UsageError(f"Option order {word!r}: the number of balanced orders must be between 2 and {_MOST_BALANCED}.")
     return number
 
 
 @lru_cache(maxsize=256)
 def seed_of(order: str) -> int | None:
-    """Return the seed of a shuffled order, None of the others."""
+    """Return the seed of a shuffled order, or None."""
     match = _SHUFFLED.fullmatch(order)
     return int(match[1]) if match else None
 
@@ -68,10 +68,9 @@ def seed_of(order: str) -> int | None:
 def arranged(codes: Sequence[int], order: str, pair_id: str, *, numeric: bool) -> tuple[int, ...]:
     """Return the scale codes in displayed order.
 
-    A shuffle depends on its seed and the pair alone, so that asking fewer pairs, or in another sequence, shows each the
-    same list. Its randomness is a hash: no generator whose stream could change with a library. The other orders are the
-    same for every pair. A numeric scale (`numeric`) is only kept or turned round, by the seed or in turn: its inner points
-    have no words, so a permutation would leave numbers that mean nothing.
+    A shuffled order depends only on its seed and the pair, not on which pairs are asked. It uses a hash, which is stable
+    across library versions. The other orders are the same for every pair. A numeric scale (`numeric`) is only reversed or
+    not, because its inner points have no labels.
     """
     seed = seed_of(order)
     if seed is None:
@@ -99,13 +98,12 @@ def _same_for_all(codes: Sequence[int], order: str, *, numeric: bool) -> tuple[i
 
 @lru_cache(maxsize=256)
 def balanced_rows(options: int, number: int) -> tuple[tuple[int, ...], ...]:
-    """Return `number` orders of `options` places (0, 1, ...), the first of them as on the scale.
+    """Return `number` balanced orders of `options` positions (0, 1, ...), the first as on the scale.
 
-    They are rows of the design of E. J. Williams (1949, Australian Journal of Scientific Research A 2:149-168). Over the K
-    rows of its square every option stands once at every position, and where K is even comes once right behind every other
-    option; where K is odd, the K rows and their mirror images together have it so, each twice. Other numbers of orders are
-    whole squares and then rows of one square, evenly spaced: no option then stands at one position more than once oftener
-    than at another.
+    Rows of a Williams design (E. J. Williams 1949, Australian Journal of Scientific Research A 2:149-168). Over its K rows,
+    every option occurs once at every position and, for even K, once directly after every other option. For odd K this holds,
+    twice each, for the K rows and their mirror images together. Other numbers use whole squares and then evenly spaced rows
+    of one square: counts of an option by position then differ by at most one.
     """
     square = _williams(options)
     squares = (square, square) if options % 2 == 0 else (square, tuple(row[::-1] for row in square))
@@ -116,9 +114,9 @@ def balanced_rows(options: int, number: int) -> tuple[tuple[int, ...], ...]:
 
 
 def _williams(options: int) -> tuple[tuple[int, ...], ...]:
-    # The first row goes 0, 1, -1, 2, -2, ... round the circle of K, so that no step between neighbours comes twice (K even)
-    # or each comes twice with its mirror image (K odd); the other rows are the first one turned. Options are then named by
-    # their place in the first row, which makes it the scale.
+    # The first row is 0, 1, -1, 2, -2, ... modulo K. Each step between neighbours then occurs once (K even), or twice with the
+    # mirror image (K odd). The other rows are rotations. Options are renamed by their position in the first row, which
+    # becomes the scale order.
     first = [(at + 1) // 2 if at % 2 else -(at // 2) % options for at in range(options)]
     name = {option: place for place, option in enumerate(first)}
     return tuple(tuple(name[(option + turn) % options] for option in first) for turn in range(options))

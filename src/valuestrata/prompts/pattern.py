@@ -1,4 +1,4 @@
-"""Text with `{placeholders}`: there is nothing in it to run, and a value is never filled again."""
+"""Text patterns with `{placeholders}`. Patterns cannot run code, and inserted values are not expanded again."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from valuestrata.errors import InputDataError, did_you_mean
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """Text cut at its placeholders: (literal, placeholder or None) pieces."""
+    """Text split at its placeholders: pieces (literal, placeholder or None)."""
 
     pieces: tuple[tuple[str, str | None], ...]
 
     def fill(self, values: Mapping[str, str]) -> str:
-        """Return the text with every placeholder replaced, once: braces inside a value stay as they are."""
+        """Return the text with every placeholder replaced. Braces inside values are kept."""
         return "".join([literal if name is None else literal + values[name] for literal, name in self.pieces])
 
     def with_pattern(self, name: str, other: Pattern) -> Pattern:
-        """Return the pattern with `other` in the place of the placeholder `name`."""
+        """Return the pattern with `other` substituted for the placeholder `name`."""
         pieces: list[tuple[str, str | None]] = []
         for literal, found in self.pieces:
             pieces.extend([(literal, None), *other.pieces] if found == name else [(literal, found)])
         return Pattern(tuple(pieces))
 
     def in_halves(self, names: Collection[str]) -> tuple[tuple[Pattern, ...], tuple[Pattern, ...]]:
-        """Cut the pattern where it changes between the placeholders `names` and all others.
+        """Split the pattern at each change between the placeholders `names` and all others.
 
         Returns:
-            Two rows of as many patterns: those with `names` alone and those with the others alone, such that the text is
-            first, other, first, other, ... A literal goes with what stands before it.
+            Two tuples of equal length: patterns with `names` only, and patterns with the other placeholders only. The text
+            alternates between them, starting with the first. A literal belongs to the placeholder before it.
         """
         halves: tuple[list[Pattern], list[Pattern]] = ([], [])
         side = 0
@@ -56,21 +56,22 @@ class Pattern:
 
 
 def read_pattern(text: str, where: str, known: Collection[str]) -> Pattern:
-    """Cut a text at its placeholders.
+    """Split a text at its placeholders.
 
     Args:
-        text: what the file says; a line end at its end is none of the text. where: file and key. known: the placeholders
-            that may stand here.
+        text: the text; newlines at its end are dropped. where: file and key, for messages. known: allowed placeholders.
 
     Raises:
-        InputDataError: a placeholder that is not known here, or a brace that belongs to none.
+        InputDataError: an unknown placeholder, or an unmatched brace.
     """
     pieces: list[tuple[str, str | None]] = []
     try:
         for literal, name, spec, conversion in Formatter().parse(text.rstrip("\n")):
-            if name is not None and (spec or conversion or name not in known):
-                raise InputDataError(f"{where}: the placeholder {{{name}}} is not known here.{did_you_mean(name, known)}")
+            if name is not None and name not in known:
+                raise InputDataError(f"{where}: unknown placeholder {{{name}}}.{did_you_mean(name, known)}")
+            if spec or conversion:
+                raise InputDataError(f"{where}: the placeholder {{{name}}} must not have a format or conversion.")
             pieces.append((literal, name))
     except ValueError as error:
-        raise InputDataError(f"{where}: {error}; write a brace that is not a placeholder twice, as {{{{ or }}}}.") from error
+        raise InputDataError(f"{where}: {error}; double a brace that is not part of a placeholder: {{{{ or }}}}.") from error
     return Pattern(tuple(pieces))

@@ -1,8 +1,8 @@
-"""Who is speaking: a subgroup as profile lines, as a noun phrase and as pronouns.
+"""Personas: a subgroup as profile lines, as a noun phrase and as pronouns.
 
-Everything comes from the data set: an attribute has a title and a role, a level has a label and perhaps a phrase. The
-phrase says how a sentence names the level and the role where it stands: adjectives before the noun, clauses after it
-(`a` + `Malay` + `Muslim` + `woman` + `aged 35 to 44`). A level without a phrase becomes `whose {title} is {label}`.
+The data set gives a title and a role for each attribute, and a label and optionally a phrase for each level. The role gives
+the position of the phrase: adjectives before the noun, clauses after it (`a` + `Malay` + `Muslim` + `woman` + `aged 35 to
+44`). A level without a phrase becomes `whose {title} is {label}`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from valuestrata.errors import InputDataError
 
 Role = Literal["noun", "adjective", "clause"]
 
-# Country-specific levels carry their country in front (`SG: Chinese`); a person does not say it of themselves.
+# Country-specific levels start with the country (`SG: Chinese`); the persona text drops it.
 _COUNTRY_PREFIX = re.compile(r"^[A-Z]{2,3}: ")
 _CONSONANT_SOUND = re.compile(r"(?:uni(?!n)|eu|ewe|one\b|once|us[aeiu]|uk|ut[eio]|ubi|uga|uru|uig|uyg)", re.IGNORECASE)
 _VOWEL_SOUND = re.compile(r"(?:[aeiou]|hour|honest|honou?r|heir|(?:8\d*|11|18)(?!\d))", re.IGNORECASE)
@@ -43,7 +43,7 @@ _PRONOUNS: Mapping[str, Pronouns] = {
 
 @dataclass(frozen=True, slots=True)
 class Trait:
-    """One attribute of a persona: `age_group`, titled `Age`, at the level `35-44 years`, said `aged 35 to 44`."""
+    """One attribute of a persona: `age_group`, title `Age`, label `35-44 years`, phrase `aged 35 to 44`."""
 
     attribute: str
     title: str
@@ -54,7 +54,7 @@ class Trait:
 
 @dataclass(frozen=True, slots=True)
 class Persona:
-    """The traits of a subgroup in attribute order, and where it lives; no traits for the whole population."""
+    """The traits of a subgroup in attribute order, and its place. The nation has no traits."""
 
     traits: tuple[Trait, ...] = ()
     place: str | None = None
@@ -62,13 +62,13 @@ class Persona:
 
 @dataclass(frozen=True)
 class Words:
-    """The words around a persona, so that a template can say it in another language.
+    """Words for personas; a template can translate them.
 
     Attributes:
-        person: the noun where no attribute gives one.
+        person: the noun if no attribute gives one.
         articles: whether the noun phrase starts with `a` or `an`.
-        living_in: how the place is said, with a leading space if it needs one; `{place}` stands for it.
-        whose: how a level without a phrase is said; `{title}` and `{label}` stand for its parts.
+        living_in: text for the place, with the placeholder `{place}` and, if needed, a leading space.
+        whose: text for a level without a phrase, with the placeholders `{title}` and `{label}`.
         attributes, levels, phrases, places: translations, by attribute name, attribute and label, place.
     """
 
@@ -86,7 +86,7 @@ def personas_of(dataset: Dataset) -> dict[str, Persona]:
     """Return subgroup id -> persona, for every subgroup of the data set (`all` has no traits).
 
     Raises:
-        InputDataError: a subgroup has a level that `dataset.json` does not describe.
+        InputDataError: a level of a subgroup is missing in `dataset.json`.
     """
     place: str | None = dataset.meta.get("place")
     attributes: list[Mapping[str, Any]] = list(dataset.meta["attributes"])
@@ -101,7 +101,7 @@ def personas_of(dataset: Dataset) -> dict[str, Persona]:
             if label not in levels:
                 raise InputDataError(
                     f"{dataset.path or 'the data set'}: subgroup {row['subgroup']!r} has {name} {label!r}, "
-                    "a level that dataset.json does not describe; build the data set again."
+                    "a level that is missing in dataset.json; build the data set again."
                 )
             found.append(levels[label])
         personas[row["subgroup"]] = Persona(tuple(found), place)
@@ -115,12 +115,12 @@ def _trait(attribute: Mapping[str, Any], level: Mapping[str, Any]) -> Trait:
 
 
 def profile(persona: Persona, words: Words) -> str:
-    """Return one line a trait, `- Sex: Female`; empty for a persona without traits."""
+    """Return one line per trait, such as `- Sex: Female`."""
     return "\n".join(f"- {_title(trait, words)}: {_label(trait, words)}" for trait in persona.traits)
 
 
 def noun_phrase(persona: Persona, words: Words, *, with_place: bool = False) -> str:
-    """Return the persona as a noun phrase: `a Malay Muslim woman aged 35 to 44`, with ` living in Singapore` on request."""
+    """Return the persona as a noun phrase: `a Malay Muslim woman aged 35 to 44`, optionally with ` living in Singapore`."""
     adjectives: list[str] = []
     nouns: list[str] = []
     clauses: list[str] = []
@@ -144,22 +144,22 @@ def noun_phrase(persona: Persona, words: Words, *, with_place: bool = False) -> 
     text = " ".join([head, *clauses])
     if with_place:
         text += in_place(persona, words)
-    # After the place, so that it does not read as part of the last label.
+    # After the place, which would otherwise read as part of the last label.
     return " ".join([text, " and ".join(described)]) if described else text
 
 
 def place(persona: Persona, words: Words) -> str:
-    """Return the place, translated where the template does so; empty where there is none."""
+    """Return the place, translated if the template does so; empty if unknown."""
     return "" if persona.place is None else words.places.get(persona.place, persona.place)
 
 
 def in_place(persona: Persona, words: Words) -> str:
-    """Return ` living in Singapore`, or nothing where the place is not known."""
+    """Return ` living in Singapore`; empty if the place is unknown."""
     return "" if persona.place is None else words.living_in.replace("{place}", place(persona, words))
 
 
 def pronouns(persona: Persona) -> Pronouns:
-    """Return the pronouns of the persona's sex, `they` where it has none or another."""
+    """Return the pronouns for the persona's sex; `they` if it is unknown or another."""
     for trait in persona.traits:
         if trait.role == "noun" or trait.attribute == "sex":
             for word in (trait.phrase, trait.label):
@@ -178,6 +178,6 @@ def _label(trait: Trait, words: Words) -> str:
 
 def _article(phrase: str) -> str:
     first = phrase.split(maxsplit=1)[0]
-    if len(first) <= 4 and first.isalpha() and first.isupper():  # spelt out: an LGBT person, a US citizen
+    if len(first) <= 4 and first.isalpha() and first.isupper():  # pronounced letter by letter: an LGBT person, a US citizen
         return "an" if first[0] in _SPELT_WITH_VOWEL else "a"
     return "an" if _VOWEL_SOUND.match(phrase) and not _CONSONANT_SOUND.match(phrase) else "a"

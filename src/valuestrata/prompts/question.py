@@ -1,4 +1,4 @@
-"""What is asked: the question, its options, and the number printed before each."""
+"""Questions as prompts show them: text, options, and printed numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Numbers = Literal["code", "position"]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One item as a prompt needs it; `labels` stands in the order of `codes`, which is scale order; `open_text` asks without options."""
+    """The wording of an item. `codes` and `labels` are in scale order; `open_text` is the open question."""
 
     item: str
     text: str
@@ -23,7 +23,7 @@ class Question:
 
     @property
     def is_numeric_scale(self) -> bool:
-        """Whether only the ends carry words and the points between are bare numbers."""
+        """Whether only the ends of the scale have labels."""
         inner = zip(self.codes[1:-1], self.labels[1:-1], strict=True)
         return len(self.codes) > 3 and all(label.strip() == str(code) for code, label in inner)
 
@@ -42,8 +42,8 @@ def questions_of(dataset: Dataset) -> dict[str, Question]:
 def printed_numbers(shown: Sequence[int], order: str, numbers: Numbers = "code") -> tuple[str, ...]:
     """Return the number printed before each option, in displayed order.
 
-    The scale code where the options stand in scale order and no code is negative, else 1..K by position: a reversed
-    list that counts down, or a minus sign before a choice, is a puzzle of its own. `position` counts 1..K always.
+    These are scale codes if the options are in scale order and no code is negative, else 1..K by position: numbers that
+    count down, or have a minus sign, confuse. `numbers="position"` always gives 1..K.
     """
     if numbers == "code" and order == "scale" and min(shown) >= 0:
         return tuple(str(code) for code in shown)
@@ -51,7 +51,7 @@ def printed_numbers(shown: Sequence[int], order: str, numbers: Numbers = "code")
 
 
 def options_text(question: Question, shown: Sequence[int], numbers: Sequence[str]) -> str:
-    """Return the options, one a line: `1. Very important`; on a numeric scale the points between the ends only count (`2.`)."""
+    """Return the options, one per line: `1. Very important`. Inner points of a numeric scale have no label (`2.`)."""
     labels = question.label_of
     ends = {question.codes[0], question.codes[-1]}
     numeric = question.is_numeric_scale

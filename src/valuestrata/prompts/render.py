@@ -1,7 +1,7 @@
-"""From pairs to prompts, those that share a beginning next to each other: what comes first in the template comes first here.
+"""Rendering of pairs to prompts, in an order that keeps shared prefixes together.
 
-Most prompts of a run are made of the same texts. What the persona says in a wording and what a question says in an order
-are each filled in once and joined for every pair: a run of millions is rendered anew each time it is resumed.
+Persona texts and question texts are filled in once and joined for every pair, because a run of millions of prompts is
+rendered again each time it resumes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from valuestrata.prompts.question import Question, printed_numbers, questions_of
 from valuestrata.prompts.template import OF_QUESTION, First, Template
 from valuestrata.prompts.values import open_values, persona_values, question_values
 
-# A long list has more shuffled orders than a run has pairs, so that they are not held for ever.
+# Bounds the cache: a long list of options has more shuffled orders than a run has pairs.
 _MOST_SHUFFLED = 20_000
 
 
@@ -37,29 +37,26 @@ def render_prompts(
     paraphrases: Sequence[int] = (0,),
     personas: Mapping[str, Persona] | None = None,
 ) -> Iterator[Prompt]:
-    """Render every pair in every wording, order and sample, those with the same beginning next to each other.
+    """Render every pair in every wording, order and sample, with shared prefixes together.
 
-    Whatever the order of `pairs`, the prompts of a template that begins with the persona stand in the order subgroup,
-    paraphrase, item, order, sample; of one that begins with the item (`Template.first`) in the order item, paraphrase,
-    order, subgroup, sample. A pair that is there twice is rendered once. `text`, `logprob` and `first-token` see the same
-    messages.
+    The order does not depend on `pairs`. Templates that start with the persona give the order subgroup, paraphrase, item,
+    order, sample; those that start with the item (`Template.first`) give item, paraphrase, order, subgroup, sample.
+    Duplicate pairs are rendered once. `text`, `logprob` and `first-token` use the same messages.
 
     Args:
-        dataset: the data set the pairs are from.
+        dataset: data set of the pairs.
         pairs: a frame with pair_id, item and subgroup.
-        template: the recipe.
-        elicitation: how answers are to be drawn out.
-        orders: names of option orders, as `orders_from` gives them.
-        samples: how often each prompt is asked.
-        paraphrases: numbers of the template's wordings, as `paraphrases_from` gives them.
-        personas: subgroup -> persona, instead of the subgroup's own; for controls.
+        template: template of the prompts.
+        elicitation: how answers are obtained.
+        orders: option orders from `orders_from`.
+        samples: number of times each prompt is asked.
+        paraphrases: wordings of the template, from `paraphrases_from`.
+        personas: subgroup -> persona, for controls; by default the subgroup's own.
 
     Raises:
-        UsageError: an order, an elicitation or a paraphrase that does not exist, or samples below 1.
-        InputDataError: a pair of an item or subgroup that the data set does not have; an item without an open question where
-            it is asked openly; a half-translated template (one that
-            translates the survey's place and not another in which a persona lives); a template that does not say how to
-            reply under this elicitation.
+        UsageError: an unknown order, elicitation or paraphrase, or samples below 1.
+        InputDataError: an unknown item or subgroup; an item without an open question under `open`; a template with missing
+            translations, or without a reply text for this elicitation.
     """
     elicitation_of(elicitation)
     if samples < 1:
@@ -73,13 +70,13 @@ def render_prompts(
     _check_places(dataset, template, subgroups)
     groups = _in_prefix_order(pairs, list(questions), list(subgroups), template.first)
     together = _asked_together(groups, wordings, names, template.first)
-    return _rendered(together, _Asked(questions, openly=elicitation == OPEN), subgroups, template, elicitation, samples)
+    return _rendered(together, _QuestionTexts(questions, openly=elicitation == OPEN), subgroups, template, elicitation, samples)
 
 
 def messages_for(
     template: Template, persona: Persona, question: Question, shown: Sequence[int], order: str, elicitation: Elicitation = "text"
 ) -> tuple[Message, ...]:
-    """Return the chat that asks one persona one question with the options in the order of `shown`."""
+    """Return the messages for one persona and one question, with options in the order of `shown`."""
     values = persona_values(template, persona) | question_values(question, shown, printed_numbers(shown, order))
     return tuple(Message(role, pattern.fill(values)) for role, pattern in template.messages(elicitation))
 
@@ -92,25 +89,25 @@ def _check_places(dataset: Dataset, template: Template, personas: Mapping[str, P
         if persona.place is not None and persona.place not in translated:
             known = ", ".join(translated)
             raise InputDataError(
-                f"template {template.name}: places has no entry for {persona.place!r}, where a persona lives. It has: {known}."
+                f"template {template.name}: places has no entry for {persona.place!r}, the place of a persona. It has: {known}."
             )
 
 
-# --- in which order ---------------------------------------------------------------------------------------------------
+# --- Order of prompts -------------------------------------------------------------------------------------------------
 
 Pair = tuple[str, str, str]
 """pair_id, item, subgroup."""
 
 
 def _in_prefix_order(pairs: pl.DataFrame, items: list[str], subgroups: list[str], first: First) -> list[list[Pair]]:
-    """Return the pairs, each once, a list for each subgroup or item, whichever is `first`; both in the data set's order."""
+    """Return the distinct pairs in one list per subgroup or item, whichever is `first`, in the order of the data set."""
     rows = pairs.select("pair_id", "item", "subgroup").unique("pair_id", keep="last")
     places: dict[str, pl.Series] = {}
     for what, known in (("item", items), ("subgroup", subgroups)):
         places[what] = rows[what].replace_strict({word: place for place, word in enumerate(known)}, default=None, return_dtype=pl.UInt32)
         if places[what].null_count():
             lost = rows.filter(places[what].is_null()).sort("pair_id").row(0, named=True)
-            raise InputDataError(f"pair {lost['pair_id']!r}: the data set has no {what} {lost[what]!r}.{did_you_mean(lost[what], known)}")
+            raise InputDataError(f"pair {lost['pair_id']!r}: unknown {what} {lost[what]!r}.{did_you_mean(lost[what], known)}")
     outer, inner = ("item", "subgroup") if first == "item" else ("subgroup", "item")
     placed = rows.with_columns(outer=places[outer], inner=places[inner]).sort("outer", "inner")
     return [group.select("pair_id", "item", "subgroup").rows() for group in placed.partition_by("outer", maintain_order=True)]
@@ -119,26 +116,26 @@ def _in_prefix_order(pairs: pl.DataFrame, items: list[str], subgroups: list[str]
 def _asked_together(
     groups: Sequence[Sequence[Pair]], wordings: Sequence[_Wording], orders: Sequence[str], first: First
 ) -> Iterator[tuple[_Wording, Sequence[Pair], Sequence[str]]]:
-    """Yield pairs that are asked one after the other in a wording, each of them in all orders given with it."""
+    """Yield a wording, the pairs to ask in it one after the other, and the option orders of each pair."""
     for pairs in groups:
         for wording in wordings:
             if first == "item":
-                # The order of the options is part of what all personas share.
+                # The option order is part of the shared prefix.
                 for order in orders:
                     yield wording, pairs, (order,)
             else:
                 yield wording, pairs, orders
 
 
-# --- in which words ---------------------------------------------------------------------------------------------------
+# --- Texts of prompts -------------------------------------------------------------------------------------------------
 
 Texts = tuple[tuple[str, ...], ...]
-"""For each message, what one side (question or persona) says in it, in turn with the other."""
+"""For each message, the texts of the question or of the persona, which alternate."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """One question in one order: codes and numbers as displayed, what stands for its placeholders, its texts by paraphrase."""
+    """One question in one order: displayed codes and numbers, values of placeholders, texts by paraphrase."""
 
     codes: tuple[int, ...]
     numbers: tuple[str, ...]
@@ -146,8 +143,8 @@ class _Shown:
     texts: dict[int, Texts] = field(default_factory=dict[int, Texts])
 
 
-class _Asked:
-    """The questions of a data set, in every order they are asked in."""
+class _QuestionTexts:
+    """The questions of a data set, in every order that is asked."""
 
     def __init__(self, questions: Mapping[str, Question], *, openly: bool = False) -> None:
         self._questions = questions
@@ -157,7 +154,7 @@ class _Asked:
         self._fixed: dict[tuple[str, str], _Shown] = {}
 
     def shown(self, item: str, order: str, pair_id: str) -> _Shown:
-        """Return the question of a pair in an order."""
+        """Return the question of a pair in an option order."""
         if (found := self._fixed.get((item, order))) is not None:
             return found
         if self._openly:
@@ -177,7 +174,7 @@ class _Asked:
 
 
 class _Wording:
-    """One wording of a template: its messages, in which only persona and question are open, and what each persona says there."""
+    """One wording of a template: its message patterns, and a cache of persona texts."""
 
     def __init__(self, template: Template, elicitation: Elicitation, paraphrase: int) -> None:
         messages = template.messages(elicitation, paraphrase)
@@ -189,14 +186,14 @@ class _Wording:
         self._of_persona = [of_persona for _, of_persona in halves]
         self._said: dict[str, Texts] = {}
 
-    def said_by(self, subgroup: str, persona: Persona) -> Texts:
-        """Return what the persona of a subgroup puts into the messages."""
+    def persona_texts(self, subgroup: str, persona: Persona) -> Texts:
+        """Return the texts of a persona in the messages."""
         if (said := self._said.get(subgroup)) is None:
             said = self._said[subgroup] = _filled(self._of_persona, persona_values(self._template, persona))
         return said
 
     def messages(self, said: Texts, shown: _Shown) -> tuple[Message, ...]:
-        """Return the chat of one persona and one question."""
+        """Return the messages for one persona and one question."""
         if (asked := shown.texts.get(self.paraphrase)) is None:
             asked = shown.texts[self.paraphrase] = _filled(self._of_question, shown.values)
         return tuple([Message(role, "".join(map(add, ours, theirs))) for role, ours, theirs in zip(self._roles, asked, said, strict=True)])
@@ -208,7 +205,7 @@ def _filled(patterns: Sequence[Sequence[Pattern]], values: Mapping[str, str]) ->
 
 def _rendered(
     together: Iterator[tuple[_Wording, Sequence[Pair], Sequence[str]]],
-    asked: _Asked,
+    questions: _QuestionTexts,
     personas: Mapping[str, Persona],
     template: Template,
     elicitation: Elicitation,
@@ -216,9 +213,9 @@ def _rendered(
 ) -> Iterator[Prompt]:
     for wording, pairs, orders in together:
         for pair_id, item, subgroup in pairs:
-            said = wording.said_by(subgroup, personas[subgroup])
+            said = wording.persona_texts(subgroup, personas[subgroup])
             for order in orders:
-                shown = asked.shown(item, order, pair_id)
+                shown = questions.shown(item, order, pair_id)
                 messages = wording.messages(said, shown)
                 for sample in range(samples):
                     yield Prompt(

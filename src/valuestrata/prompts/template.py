@@ -1,9 +1,8 @@
-"""Persona templates: the recipe of a prompt, read from YAML.
+"""Persona templates, read from YAML.
 
-A template is text with `{placeholders}` out of a fixed list; there is nothing in it to run. Who is asked and what is asked
-stand in `user` and, in other words, in `paraphrases`; how to reply is a part of its own (`{reply}`), so that every
-elicitation asks in its own way and all else stays the same text. The version carries a hash of everything a respondent
-model could see through the template, so that an edited one never passes for the old one.
+A template is text with placeholders from a fixed list. `user` and its `paraphrases` contain persona and question;
+`{reply}` is the part that differs by elicitation. The version includes a hash of everything the model could see, so an
+edited template has a new version.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ OF_PERSONA = ("profile", "persona", "persona_in_place", "place", "in_place", "th
 OF_QUESTION = ("question", "options", "first", "last")
 PLACEHOLDERS = ("who", *OF_PERSONA, *OF_QUESTION)
 REPLY = "reply"
-# The key that says how to reply under each elicitation; the first three read the same prompt in different ways.
+# The key with the reply instruction of each elicitation. The first three use the same prompt.
 REPLY_KEYS: Mapping[Elicitation, str] = {
     "text": "reply",
     "logprob": "reply",
@@ -38,7 +37,7 @@ REPLY_KEYS: Mapping[Elicitation, str] = {
     "reasoned": "reply_reasoned",
 }
 _REPLIES = tuple(dict.fromkeys(REPLY_KEYS.values()))
-# Everybody in a data set lives in one place, so that these do not tell one persona from another.
+# The same for all personas of a data set.
 _OF_EVERYONE = ("place", "in_place")
 
 First = Literal["persona", "item"]
@@ -49,18 +48,18 @@ class Template:
     """A persona template.
 
     Attributes:
-        name, version, description: as its file says; `version` with a hash of its content behind it.
-        source: the file it was read from, for messages.
-        who: the sentence about a persona that has traits; `who_all`: about one that has none (everyone, a control).
-            Both are reached through `{who}`.
+        name, version, description: from the file; `version` is followed by a hash of the content.
+        source: the file, for messages.
+        who: the sentence about a persona with traits. who_all: the sentence for a persona without traits. `{who}` inserts
+            the one that applies.
         system: the system message, or None.
-        wordings: the user message, then its paraphrases; the place of each is the number that responses record.
-        replies: key (`reply`, `reply_stated`, `reply_reasoned`) -> how to reply, reached through `{reply}`; empty where
-            the wordings say it themselves.
-        prefill: how the assistant's turn starts when option probabilities are read.
-        words: the words a persona is said with.
-        open: the user message where the open question is asked, without options and without a form of reply; None: it is not.
-        open_version: the version where the open question is asked.
+        wordings: the user message, then its paraphrases, by the number that responses store.
+        replies: key (`reply`, `reply_stated`, `reply_reasoned`) -> reply instruction, inserted by `{reply}`; empty if the
+            wordings contain it.
+        prefill: start of the assistant's turn for option probabilities.
+        words: words for personas.
+        open: the user message for open questions, or None.
+        open_version: the version for open questions.
     """
 
     name: str
@@ -79,40 +78,36 @@ class Template:
 
     @property
     def first(self) -> First:
-        """What stands first and is shared as a prefix: the persona, or the item (question and options)."""
+        """What comes first, and is the shared prefix: the persona, or the item (question and options)."""
         return _first_of(self.system, self.wordings[0])
 
     def messages(self, elicitation: Elicitation, paraphrase: int = 0) -> tuple[tuple[Role, Pattern], ...]:
-        """Return the chat of one elicitation and wording, in which persona and question are still open.
+        """Return the message patterns of one elicitation and wording.
 
         Raises:
-            UsageError: a paraphrase that the template does not have.
-            InputDataError: the template does not say how to reply under this elicitation.
+            UsageError: an unknown paraphrase.
+            InputDataError: no reply instruction for this elicitation.
         """
         self.check_asks(elicitation)
         self.check_paraphrases([paraphrase])
         user = self.wordings[paraphrase]
         if elicitation == OPEN and self.open is not None:
             if paraphrase:
-                raise UsageError(f"The template {self.name!r} asks open questions in one wording, paraphrase 0.")
+                raise UsageError(f"The template {self.name!r} has one wording of open questions: paraphrase 0.")
             user = self.open
         elif self.replies:
             user = user.with_pattern(REPLY, self.replies[REPLY_KEYS[elicitation]])
         return (("user", user),) if self.system is None else (("system", self.system), ("user", user))
 
     def version_of(self, elicitation: Elicitation) -> str:
-        """Return the version that responses of an elicitation record: what only open questions show is no part of the others'."""
+        """Return the version that responses store. Text used by open questions only does not change the version of the others."""
         return self.open_version if elicitation == OPEN else self.version
 
     def check_asks(self, elicitation: Elicitation) -> None:
-        """Refuse an elicitation that the template does not say how to reply under.
-
-        Raises:
-            InputDataError: names the file and the key to add.
-        """
+        """Raise InputDataError, with the key to add, if the template has no reply instruction for this elicitation."""
         if elicitation == OPEN:
             if self.open is None:
-                raise InputDataError(f"{self.source}: the template does not say how to ask an open question; add the key `open`.")
+                raise InputDataError(f"{self.source}: the template has no open question; add the key `open`.")
             return
         key = REPLY_KEYS[elicitation]
         if key in self.replies or (not self.replies and key == "reply"):
@@ -120,40 +115,32 @@ class Template:
         add = (
             f"add the key `{key}`"
             if self.replies
-            else f"put {{reply}} where `user` says how to reply, and add the keys `reply` and `{key}`"
+            else f"replace the reply instruction in `user` by {{reply}}, and add the keys `reply` and `{key}`"
         )
-        raise InputDataError(f"{self.source}: the template does not say how to reply under {elicitation}; {add}.")
+        raise InputDataError(f"{self.source}: the template has no reply instruction for {elicitation}; {add}.")
 
     def check_paraphrases(self, numbers: Sequence[int]) -> None:
-        """Refuse paraphrases that the template does not have, or the same one twice.
-
-        Raises:
-            UsageError: names the template and the numbers it has.
-        """
+        """Raise UsageError for unknown, repeated or no paraphrases."""
         for at, number in enumerate(numbers):
             if not 0 <= number < len(self.wordings):
                 raise UsageError(f"The template {self.name!r} has no paraphrase {number}. {self._numbers()}")
             if number in numbers[:at]:
-                raise UsageError(f"Paraphrase {number} of the template {self.name!r} is there more than once. {self._numbers()}")
+                raise UsageError(f"Paraphrase {number} of the template {self.name!r} occurs more than once. {self._numbers()}")
         if not numbers:
-            raise UsageError(f"No paraphrase of the template {self.name!r} is asked. {self._numbers()}")
+            raise UsageError(f"No paraphrase of the template {self.name!r} is selected. {self._numbers()}")
 
     def _numbers(self) -> str:
         last = len(self.wordings) - 1
-        return f"It has 0 to {last}; 0 is `user`." if last else "It has 0 alone, which is `user`; `paraphrases` would add others."
+        return f"It has 0 to {last}; 0 is `user`." if last else "It has only 0, which is `user`; the key `paraphrases` adds others."
 
     def check_translations(self, dataset: Dataset) -> None:
-        """Refuse a template that translates some levels of an attribute and not others: the persona would mix languages.
-
-        Raises:
-            InputDataError: names the attribute and the level without a translation.
-        """
+        """Raise InputDataError if only some levels of an attribute are translated, which would mix languages."""
         for attribute in dataset.meta["attributes"]:
             for kind, table in (("levels", self.words.levels), ("phrases", self.words.phrases)):
                 given = table.get(attribute["name"])
                 if given is None:
                     continue
-                # Only levels that subgroups have: a codebook may list the ethnic groups of every country.
+                # Only levels that occur: a codebook may list the ethnic groups of every country.
                 for label in dataset.subgroups[attribute["name"]].drop_nulls().unique(maintain_order=True):
                     if label not in given:
                         raise InputDataError(
@@ -163,10 +150,10 @@ class Template:
 
 
 def paraphrases_from(spec: str, template: Template) -> tuple[int, ...]:
-    """Read a list of paraphrases of a template: `0` (the wording of `user`), `0,2`, or `all`.
+    """Parse a list of paraphrases: `0` (the wording of `user`), `0,2`, or `all`.
 
     Raises:
-        UsageError: no number, one that the template does not have, or one that is there twice; names the numbers it has.
+        UsageError: not a number, an unknown number, or a repeated one.
     """
     if spec.strip() == "all":
         return tuple(range(len(template.wordings)))
@@ -179,8 +166,8 @@ def paraphrases_from(spec: str, template: Template) -> tuple[int, ...]:
     return numbers
 
 
-class _File(StrictModel):
-    # A level may be labelled 1 or 2.5, and a version is 1.
+class _TemplateFile(StrictModel):
+    # Labels of levels and versions may be written as numbers.
     model_config = ConfigDict(coerce_numbers_to_str=True)
 
     name: str = Field(min_length=1)
@@ -207,31 +194,31 @@ class _File(StrictModel):
 
 
 def load_template(name_or_path: str | Path) -> Template:
-    """Read a template: the name of a built-in one (see `builtin_templates`) or the path of a YAML file.
+    """Read a built-in template by name (see `builtin_templates`), or a YAML file.
 
     Raises:
         UsageError: neither a built-in name nor a file.
-        InputDataError: the file is not YAML, or has a key or a placeholder that is not known.
+        InputDataError: invalid YAML, or an unknown key or placeholder.
     """
     text = str(name_or_path)
     names = builtin_templates()
     if text in names:
         source = resources.files("valuestrata.prompts") / "templates" / f"{text}.yaml"
         where = f"{text}.yaml"
-        return _template(checked(_File, parse_yaml(source.read_text(encoding="utf-8"), where), where), where)
+        return _template(checked(_TemplateFile, parse_yaml(source.read_text(encoding="utf-8"), where), where), where)
     path = Path(name_or_path)
     if not path.is_file():
-        raise UsageError(f"There is no template {text!r}: it is neither a built-in one nor a file.{did_you_mean(text, names)}")
-    return _template(checked(_File, read_yaml(path), str(path)), str(path))
+        raise UsageError(f"There is no template {text!r}: it is neither a built-in template nor a file.{did_you_mean(text, names)}")
+    return _template(checked(_TemplateFile, read_yaml(path), str(path)), str(path))
 
 
 def builtin_templates() -> list[str]:
-    """Return the names of the templates that come with valuestrata, sorted."""
+    """Return the names of the built-in templates, sorted."""
     folder = resources.files("valuestrata.prompts") / "templates"
     return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
 
-def _template(file: _File, where: str) -> Template:
+def _template(file: _TemplateFile, where: str) -> Template:
     who, who_all = (read_pattern(getattr(file, key), f"{where}: {key}", OF_PERSONA) for key in ("who", "who_all"))
     system = None if file.system is None else read_pattern(file.system, f"{where}: system", PLACEHOLDERS)
     wordings = {"user": file.user} | {f"paraphrases: {number}": text for number, text in enumerate(file.paraphrases, start=1)}
@@ -271,43 +258,43 @@ def _template(file: _File, where: str) -> Template:
     )
 
 
-def _open_wording(file: _File, where: str, first: First, system: Pattern | None) -> Pattern | None:
-    """Return the wording that asks the open question, None where the file has none."""
+def _open_wording(file: _TemplateFile, where: str, first: First, system: Pattern | None) -> Pattern | None:
+    """Return the wording of open questions, or None."""
     if not file.open:
         return None
     pattern = read_pattern(file.open, f"{where}: open", ("who", *OF_PERSONA, "question"))
     if "question" not in pattern.names:
-        raise InputDataError(f"{where}: open: it has no {{question}}, so the respondent would not see it.")
+        raise InputDataError(f"{where}: open: {{question}} is missing, so the model would not see the question.")
     hidden = sorted((system.names if system is not None else frozenset[str]()) & set(OF_QUESTION))
     if hidden:
-        raise InputDataError(f"{where}: open: `system` shows {{{hidden[0]}}}, which an open question must not; move it into `user`.")
+        raise InputDataError(f"{where}: open: `system` contains {{{hidden[0]}}}, which open questions must not show; move it to `user`.")
     if _first_of(system, pattern) != first:
-        raise InputDataError(f"{where}: open: it does not begin with the {first}, as `user` does; another order is another template.")
+        raise InputDataError(f"{where}: open: it must begin with the {first}, as `user` does; write another template for another order.")
     return pattern
 
 
-def _seen(file: _File) -> dict[str, object]:
-    # A file without replies and paraphrases has the version it had before there were any.
-    # What only open questions show changes no closed one.
+def _seen(file: _TemplateFile) -> dict[str, object]:
+    # Unused keys are left out, so templates without them keep the hash they had before these keys existed. Text for open
+    # questions only does not change the hash for closed questions.
     unused = {key for key in (*_REPLIES, "paraphrases") if not getattr(file, key)}
     return file.model_dump(exclude={"description", "open", *unused})
 
 
 def _check_wordings(patterns: Mapping[str, Pattern], system: Pattern | None, replies: Mapping[str, Pattern], where: str) -> None:
-    """Refuse a wording that hides something from the respondent, or that is more than other words for `user`."""
+    """Raise InputDataError for a wording without the question, options or reply, or with another order than `user`."""
     first = _first_of(system, patterns["user"])
     for key, pattern in patterns.items():
         for name in ("question", "options"):
             if name not in pattern.names:
-                raise InputDataError(f"{where}: {key}: it has no {{{name}}}, so the respondent would not see it.")
+                raise InputDataError(f"{where}: {key}: {{{name}}} is missing, so the model would not see it.")
         if replies and REPLY not in pattern.names:
-            raise InputDataError(f"{where}: {key}: it has no {{reply}}, so that `{next(iter(replies))}` would not be seen.")
+            raise InputDataError(f"{where}: {key}: {{reply}} is missing, so the model would not see `{next(iter(replies))}`.")
         if not replies and REPLY in pattern.names:
             raise InputDataError(f"{where}: {key}: {{reply}} is used, so the template needs the key `reply`.")
         if _first_of(system, pattern) != first:
             raise InputDataError(
-                f"{where}: {key}: it does not begin with the {first}, as `user` does; a paraphrase keeps the order, "
-                "and another order is another template."
+                f"{where}: {key}: it must begin with the {first}, as `user` does. A paraphrase keeps the order; write another "
+                "template for another order."
             )
 
 

@@ -1,4 +1,4 @@
-"""What stands for the placeholders of a template: the words about a persona, and those about a question."""
+"""Values of the placeholders of a template, for personas and for questions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from valuestrata.prompts.template import Template
 
 
 def persona_values(template: Template, persona: Persona) -> dict[str, str]:
-    """Return placeholder -> text for everything that the persona decides (`template.OF_PERSONA` and `who`)."""
+    """Return placeholder -> text for the placeholders of a persona (`template.OF_PERSONA` and `who`)."""
     words = template.words
     they, their, them = pronouns(persona)
     values = {
@@ -29,10 +29,10 @@ def persona_values(template: Template, persona: Persona) -> dict[str, str]:
 
 
 def question_values(question: Question, shown: Sequence[int], numbers: Sequence[str]) -> dict[str, str]:
-    """Return placeholder -> text for everything that the question decides (`template.OF_QUESTION`).
+    """Return placeholder -> text for the placeholders of a question (`template.OF_QUESTION`).
 
     Args:
-        question: what is asked. shown: its codes in displayed order. numbers: the number printed before each.
+        question: the question. shown: its codes in displayed order. numbers: the number printed before each.
     """
     return {
         "question": question.text,
@@ -43,15 +43,15 @@ def question_values(question: Question, shown: Sequence[int], numbers: Sequence[
 
 
 def open_values(question: Question) -> dict[str, str]:
-    """Return placeholder -> text for everything that the question decides where it is asked openly: `question` alone.
+    """Return placeholder -> text for an open question.
 
     Raises:
         InputDataError: the item has no open question.
     """
     if not question.open_text:
         raise InputDataError(
-            f"item {question.item!r} has no open question. Word one (`open_question` in the file of ",
+            f"item {question.item!r} has no open question. Add one (`open_question` in the file of ",
             Option("wording"),
-            "), or ask with `open ask`, which drafts one by rule and says so.",
+            "), or use `open ask`, which drafts one by rule.",
         )
     return {"question": question.open_text}

@@ -120,7 +120,7 @@ def test_runs_without_a_common_pair_have_nulls_and_never_nan(kit):
             assert alone[column].null_count() == len(alone), column
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)])
 def test_no_table_ever_holds_nan(kit, seed):
     world = kit.random_world(seed, drop=0.5)
     dataset = kit.build(world)
@@ -185,6 +185,7 @@ def test_a_split_with_an_empty_side_says_which(kit):
             call()
 
 
+@pytest.mark.slow
 def test_p_is_uniform_where_two_runs_are_equally_good(kit):
     """Each is right in two thirds of 40 pairs by its own chance: 250 comparisons, and 5 % of intervals leave 0 out."""
     pairs = [(f"Q{i}", "g") for i in range(40)]

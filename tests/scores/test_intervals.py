@@ -58,12 +58,14 @@ def covered(kit, replications, *, redraw, **how):
     return sum(low <= truth <= high for low, high in ends)
 
 
+@pytest.mark.slow
 def test_intervals_cover_as_often_as_they_say(kit):
     """Most of the variation between items, as between survey questions: 95 % of 200, as a binomial test at .001 allows."""
     hits = covered(kit, 200, redraw=True, shared=0.2, difficulty=0.6)
     assert stats.binomtest(hits, 200, 0.95).pvalue > 0.001, hits
 
 
+@pytest.mark.slow
 def test_items_alone_are_not_enough_where_the_same_people_answer_all_of_them(kit):
     """People who lean one way on everything: two-way stays near 95 %, resampling items alone misses most of the time."""
     how = {"shared": 1.5, "difficulty": 0.3}
@@ -121,6 +123,17 @@ def misses(found):
     return sum(not one.low[0] <= 0 <= one.high[0] for one in found)
 
 
+def test_standard_errors_in_a_world_whose_truth_is_known():
+    """A short version of the study below: the mean variance of each way, without its coverage."""
+    how = {"between": 0.2, "person": 1.0, "own": 6.0}
+    items, two_way, naive = zip(*(three_ways(seed, **how) for seed in range(25)), strict=True)
+    between, person, own = how["between"] ** 2 / QUESTIONS, how["person"] ** 2 / SAMPLE, how["own"] ** 2 / (QUESTIONS * SAMPLE)
+    expected = ((items, between + own), (two_way, between + person + own), (naive, between + person + 2 * own))
+    for found, variance in expected:
+        assert np.mean([one.se[0] ** 2 for one in found]) == pytest.approx(variance, rel=0.2)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "wrong"), [({"between": 0.2, "person": 1.0, "own": 6.0}, "items"), ({"between": 0.2, "person": 0.2, "own": 6.0}, "naive")]
 )
@@ -145,6 +158,7 @@ def test_coverage_in_a_world_whose_truth_is_known(how, wrong):
     assert stats.kstest([one.p[0] for one in (items if wrong == "items" else naive)], "uniform").pvalue < 0.001
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [{"between": 0.6, "person": 0.0, "own": 0.5}, {"between": 0.05, "person": 1.0, "own": 0.3}])
 def test_coverage_where_one_kind_of_noise_is_nearly_all(how):
     """Nearly all of the variation between items, or nearly all of it shared by the people."""

@@ -86,7 +86,7 @@ def test_no_interval_where_nothing_can_be_resampled():
 
 
 # Planted worlds. An item's own components are its sizes times what a random item of this kind has: `WHOLE` on average.
-WORLDS, PLANTED_ITEMS, PERSONAS, ORDERS, SAMPLES = 240, 24, 8, 4, 2
+WORLDS, FEW_WORLDS, PLANTED_ITEMS, PERSONAS, ORDERS, SAMPLES = 240, 20, 24, 8, 4, 2
 WHOLE = {"persona": 0.02, "order": 0.01, "persona x presentation": 0.01, "sample": 0.05}
 FACTORS = np.array([(g, o, 0, 0) for g in range(PERSONAS) for o in range(ORDERS) for _ in range(SAMPLES)])
 RARE = 0.001
@@ -106,14 +106,13 @@ def world(seed: int) -> dict[str, ItemValues]:
     return {name: ItemValues(np.array(values)) for name, values in found.items()}
 
 
-@pytest.fixture(scope="module")
-def worlds():
+def study(number: int):
     """Estimates of every world, and whether each interval holds what was planted; `narrow`: half as wide about its middle."""
     places, whole = np.arange(PLANTED_ITEMS), sum(WHOLE.values())
     estimates: dict[str, list[float]] = {name: [] for name in WHOLE}
     held: dict[str, list[bool]] = {}
     narrow: dict[str, list[bool]] = {}
-    for seed in range(WORLDS):
+    for seed in range(number):
         columns, items = world(seed), ItemResamples(PLANTED_ITEMS, 400, seed, 0.95)
         total = ItemValues(np.sum([column.values for column in columns.values()], axis=0))
         intervals = {name: (items.mean(column, places), WHOLE[name]) for name, column in columns.items()}
@@ -129,13 +128,35 @@ def worlds():
     return estimates, held, narrow
 
 
-@pytest.mark.parametrize("component", WHOLE)
-def test_components_are_unbiased_over_planted_worlds(worlds, component):
-    estimates = worlds[0][component]
-    away = (np.mean(estimates) - WHOLE[component]) / (np.std(estimates) / np.sqrt(WORLDS))
+@pytest.fixture(scope="module")
+def worlds():
+    return study(WORLDS)
+
+
+@pytest.fixture(scope="module")
+def few_worlds():
+    return study(FEW_WORLDS)
+
+
+def check_unbiased(estimates, component):
+    away = (np.mean(estimates[component]) - WHOLE[component]) / (np.std(estimates[component]) / np.sqrt(len(estimates[component])))
     assert abs(away) < stats.norm.isf(RARE / 2)
 
 
+@pytest.mark.parametrize("component", WHOLE)
+def test_components_are_unbiased_over_a_few_planted_worlds(few_worlds, component):
+    estimates, held, _ = few_worlds
+    check_unbiased(estimates, component)
+    assert sum(held[component]) >= stats.binom.ppf(RARE, FEW_WORLDS, 0.95)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("component", WHOLE)
+def test_components_are_unbiased_over_planted_worlds(worlds, component):
+    check_unbiased(worlds[0], component)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("what", [*WHOLE, *(f"share of {name}" for name in WHOLE), "order less persona"])
 def test_intervals_hold_what_was_planted_as_a_binomial_test_allows(worlds, what):
     _, held, narrow = worlds

@@ -7,8 +7,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, settings
 
 from valuestrata.dataset.tables import GOLD, ITEMS, LANDSCAPE, LEAKAGE, MODE_DRAWS, SPLITS, SUBGROUPS, Dataset
+
+# No test depends on the speed of the machine.
+settings.register_profile("valuestrata", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("valuestrata")
 
 META = {
     "format": "valuestrata-dataset-2",

@@ -2,6 +2,7 @@
 
 import math
 from collections import defaultdict
+from functools import cache, partial
 
 import numpy as np
 import polars as pl
@@ -167,15 +168,18 @@ def ends(values, share=0.1):
     return np.quantile(known, share), np.quantile(known, 1 - share)
 
 
-def loop_interval(kit, world, dataset, rows, by, key, metric, drawn):
-    """Ends of the interval by the formulas of `bootstrap`, without numpy where they matter; None where there is none."""
-    top, bottom = sums(world, loop_pairs(world, dataset, rows), by, key, metric)
+def loop_interval(kit, world, pairs_of, by, key, metric, drawn):
+    """Ends of the interval by the formulas of `stats.bootstrap` in plain loops; None where there is no interval.
+
+    `pairs_of(draw, share_draw)` returns the pairs of `loop_pairs`.
+    """
+    top, bottom = sums(world, pairs_of(), by, key, metric)
     redrawn, order = None, drawn.order
     if metric in NOISE_OF:
-        redrawn = [sums(world, loop_pairs(world, dataset, rows, d), by, key, NOISE_OF[metric])[0] for d in range(max(order) + 1)]
+        redrawn = [sums(world, pairs_of(d), by, key, NOISE_OF[metric])[0] for d in range(max(order) + 1)]
     elif metric in DISTANCES and any(world.share_steps.values()):
         order = drawn.share_order
-        redrawn = [sums(world, loop_pairs(world, dataset, rows, None, d), by, key, metric)[0] for d in range(max(order) + 1)]
+        redrawn = [sums(world, pairs_of(None, d), by, key, metric)[0] for d in range(max(order) + 1)]
     elif metric not in EXACT and sum(b > 0 for b in bottom) < 2:
         return None
     made = (drawn, top, bottom, redrawn)
@@ -186,23 +190,28 @@ def loop_interval(kit, world, dataset, rows, by, key, metric, drawn):
     return kit.holding(found, sum(top) / sum(bottom))
 
 
-@pytest.mark.parametrize(
-    ("by", "key"), [("all", "all"), ("level", "one=A1"), ("topic", "topic1"), ("item", "Q3"), ("subgroup", "one_A0"), ("stratum", "two")]
-)
-@pytest.mark.parametrize(("bootstrap", "shares"), [(25, 4), (5, 0)])
-def test_intervals_equal_replicates_made_by_plain_loops(kit, by, key, bootstrap, shares):
+@pytest.fixture(scope="module", params=[(25, 4), (5, 0)], ids=["25 replicates", "5 replicates"])
+def resampled(kit, request):
     """25 replicates over 7 redraws of modes and 4 of shares; 5 over the first 5 of the modes, and none of shares."""
+    bootstrap, shares = request.param
     world = kit.random_world(5, drop=0.05, draws=7, shares=shares)
     dataset = kit.build(world)
     rows = kit.random_rows(world, 5, asked=1.0)
     scores = score(dataset, [kit.run_of("m", rows)], bootstrap=bootstrap, seed=11, confidence=0.8)
     drawn = kit.resamples(11, 6, bootstrap, min(7, bootstrap), max(shares, 1))
-    estimates = loop_pairs(world, dataset, rows)
+    return world, scores, drawn, cache(partial(loop_pairs, world, dataset, rows))
+
+
+@pytest.mark.parametrize(
+    ("by", "key"), [("all", "all"), ("level", "one=A1"), ("topic", "topic1"), ("item", "Q3"), ("subgroup", "one_A0"), ("stratum", "two")]
+)
+def test_intervals_equal_replicates_made_by_plain_loops(kit, resampled, by, key):
+    world, scores, drawn, pairs_of = resampled
     checked = 0
     for metric in [*NOISE_OF, *DISTANCES, *ITEMS_ONLY, *EXACT]:
-        if sum(sums(world, estimates, by, key, metric)[1]) == 0:
+        if sum(sums(world, pairs_of(), by, key, metric)[1]) == 0:
             continue
-        expected = loop_interval(kit, world, dataset, rows, by, key, metric, drawn)
+        expected = loop_interval(kit, world, pairs_of, by, key, metric, drawn)
         found = tuple(kit.value_of(scores, metric, by, key, column) for column in ("ci_low", "ci_high"))
         if expected is None:
             assert found == (None, None), metric
@@ -234,8 +243,10 @@ def test_differences_equal_replicates_made_by_plain_loops(kit):
     table = compare(dataset, runs, [("l", "r")], bootstrap=25, seed=2, confidence=0.8)
     drawn = kit.resamples(2, 6, 25, 7)
 
+    both_of = [cache(partial(loop_pairs, world, dataset, rows)) for rows in every]
+
     def difference(metric, draw):
-        left, right = (loop_pairs(world, dataset, rows, draw) for rows in every)
+        left, right = (pairs_of(draw) for pairs_of in both_of)
         return {
             pair: {metric: left[pair][metric] - right[pair][metric]}
             for pair in left

@@ -43,6 +43,7 @@ def answering(kit, name, places):
     )
 
 
+@pytest.mark.slow
 def test_what_noise_in_the_labels_does_to_a_model_without_fault(kit):
     """Who answers what surveys of that size find on average has 1 after correction; who answers the population's mode lies between."""
     average, raw, corrected = [], [], []

@@ -252,6 +252,7 @@ def test_a_model_that_knows_the_items_apart_but_not_together(kit):
     assert row_of(frame, "m", "item_correlations_rmse")["value"] > 3 * row_of(frame, "m", "item_correlations_rmse")["bound"]
 
 
+@pytest.mark.slow
 def test_noise_passes_the_null_as_often_as_it_may(kit):
     """Sixty noise models: those above the 95 % point are no more than a binomial allows, and there are not suspiciously few."""
     _, counts, _ = planted(3)

@@ -57,7 +57,7 @@ def test_a_hosted_model_is_asked_scored_and_leaves_no_key_behind(call, asked, da
     assert "openai" in run.meta["versions"]
     again = asked(tmp_path / "run", "--price-in", 2, "--price-out", 8)
     assert again.code == 0
-    assert "tokens read" in again.out
+    assert "input tokens" in again.out
     assert len(server.delivered) == calls
     assert (
         call("report", data, tmp_path / "run", "-o", tmp_path / "page" / "report.html", "--bootstrap", 20, "--baselines", "cheap").code == 0

@@ -259,8 +259,8 @@ def test_failures_are_told_by_run_number_and_kind_and_only_those_of_what_is_aske
     assert first["failures"] == second["failures"] == {"refused request": failed}
     assert first["left"] == failed
     last = done.err.strip().splitlines()[-1]
-    assert f"openai-compatible-m: {failed:,} responses ended failed ({failed:,} refused request)" in last
-    assert f"two: {failed:,} responses ended failed" in last
+    assert f"openai-compatible-m: {failed:,} responses failed ({failed:,} refused request)" in last
+    assert f"two: {failed:,} responses failed" in last
 
     for expected in ("asking", "asked before, kept"):
         fewer = call("run", write(ONE, {**ONE, "name": "two", "temperature": 0.5}, ask={"items": ["Q1"]}), "--json")

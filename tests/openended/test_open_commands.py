@@ -56,7 +56,7 @@ def test_ask_judge_and_read_from_the_command_line(data, call, tmp_path):
         runs = [tmp_path / "base", tmp_path / "tuned"]
         judging = ["--against", tmp_path / "gpt", "--judge", "openai-compatible/judge", "-o", tmp_path / "verdicts", *how]
         out, _ = call("open", "judge", data, *runs, *judging, "--dry-run")
-        assert out.startswith("108 prompts, 0 of them answered before: 108 calls.")
+        assert out.startswith("108 prompts, 0 of them already answered: 108 calls.")
         out, err = call("open", "judge", data, *runs, *judging, "--base", "base", "--json")
         document = json.loads(out)
         assert (document["answered"], document["left"]) == (108, 0)

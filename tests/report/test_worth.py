@@ -127,7 +127,7 @@ def test_the_note_on_the_baseline_is_taken_from_a_run_that_has_the_metric(world)
         ]
     )
     notes = relative_grid(view, frame).notes
-    assert notes[0] == "W1: best simple baseline baseline-nearest-parent .123, floor_w1 .050."
+    assert notes[0] == "W1: best cheap baseline baseline-nearest-parent .123, floor_w1 .050."
 
 
 def test_thousands_of_differences_are_written_with_a_comma(world):

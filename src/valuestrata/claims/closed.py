@@ -226,7 +226,7 @@ def _family_size(comparisons: pl.DataFrame, row: Mapping[str, Any]) -> int | Non
 
 
 def _ceiling(tables: _Tables, run: Answered) -> Iterator[Claim]:
-    """Place a run between the best simple baseline (0) and the ceiling (1); no claim where it is below the ceiling."""
+    """Place a run between the best cheap baseline (0) and the ceiling (1); no claim where it is below the ceiling."""
     metric = "accuracy_expected" if tables.metric.startswith("accuracy") else tables.metric.removesuffix("_valid")
     for row in tables.relative.filter((pl.col("run") == run.name) & (pl.col("metric") == metric)).tail(1).to_dicts():
         if row["baseline"] in (None, run.name) or row["baseline_value"] is None or row["bound_value"] is None:

@@ -82,7 +82,7 @@ def _between(claim: Claim, names: Names) -> str:
 
 
 def _ceiling(head: str) -> Template:
-    """Return the template of a place between the best simple baseline and the ceiling."""
+    """Return the template of a place between the best cheap baseline and the ceiling."""
 
     def sentence(claim: Claim, names: Names) -> str:
         figure = claim.estimate
@@ -176,7 +176,7 @@ CLOSED: Mapping[str, Template] = {
     "saturated": Template(_saturated),
     "at-the-ceiling": _ceiling("At the limit that sampling noise sets"),
     "beyond-the-ceiling": _ceiling("Better than sampling noise allows, so the model may have seen the test answers"),
-    "cannot-be-placed": _ceiling("Too imprecise to place between the best simple baseline and the noise limit"),
+    "cannot-be-placed": _ceiling("Too imprecise to place between the best cheap baseline and the noise limit"),
     "taught-what-is-tested": Template(_taught),
     "shared-respondents": _plain(_shared, "Score on a +disjoint split to exclude shared respondents"),
     "not-a-test": Template(_not_a_test),

@@ -58,7 +58,7 @@ def _persona_unseen(claim: Claim, names: Names) -> str:
 
 def _ratio(claim: Claim) -> str:
     ratio = claim.figure("ratio")
-    if ratio is None:
+    if ratio is None or ratio.low is None:
         return f"difference in variance {_variance(claim)}"
     return f"ratio of variances {number(ratio.value, 2)} ({interval(claim, ratio, write=lambda value: number(value, 2))})"
 

@@ -1,4 +1,4 @@
-"""What commands print: results on stdout, progress and remarks on stderr."""
+"""Output of commands: results on stdout, progress and remarks on stderr."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ def headline(dataset: Dataset, runs: Any, scores: pl.DataFrame) -> None:
 
 
 def differences(found: Assessment, against: str) -> None:
-    """Print what every run scores above one of them, over all pairs; positive is more, which of a distance is worse."""
+    """Print the differences of all runs from one run, over all pairs."""
     import polars as pl
 
     rows = found.comparisons.filter((pl.col("by") == "all") & (pl.col("against") == against) & pl.col("difference").is_not_null())
-    print(f"Paired differences: run less {against}")
+    print(f"Paired differences: run minus {against}")
     print_table(rows.select("run", "metric", "difference", "ci_low", "ci_high", "p_adjusted", "pairs", "status"))
 
 
@@ -81,7 +81,7 @@ def claim_documents(found: Iterable[Claim], *, all_claims: bool = False, baselin
 
 
 def lessons(said: Mapping[str, Sequence[str]], table: pl.DataFrame, metric: str) -> None:
-    """Print what teaching was worth in every split."""
+    """Print the results of tuning in each split."""
     from rich.console import Console
 
     from valuestrata.report.closed.generalisation import print_generalisation
@@ -90,7 +90,7 @@ def lessons(said: Mapping[str, Sequence[str]], table: pl.DataFrame, metric: str)
 
 
 def asked(result: AskResult, as_json: bool) -> None:
-    """Print what came of asking: responses by status, what is left, what it took."""
+    """Print the result of asking: responses by status, pairs left, and usage."""
     if as_json:
         counts = {"asked": result.asked, "answered": result.answered, "left": result.left, **result.counts}
         more = {"failures": result.failures, "usage": result.usage, "stopped": result.stopped}
@@ -100,77 +100,77 @@ def asked(result: AskResult, as_json: bool) -> None:
         f"{result.run_dir}: " + ", ".join(f"{number:,} {status}" for status, number in result.counts.items()) + f"; {result.left:,} left."
     )
     if result.stopped is not None:
-        print(f"Stopped: {result.stopped}. The same command goes on with what is left.")
+        print(f"Stopped: {result.stopped}. Run the same command again to continue.")
     if took := usage_words(result.usage):
-        print(f"In all: {took}.")
+        print(f"Usage: {took}.")
 
 
 def collected(found: CollectedBatch | CollectedShards, as_json: bool) -> None:
-    """Print what a run holds now that batch outputs were read into it, or shards joined."""
+    """Print the responses of a run after batch outputs or shards were collected."""
     if as_json:
-        told = asdict(found)
-        print_json({"run": str(told.pop("run_dir")), **told})
+        document = asdict(found)
+        print_json({"run": str(document.pop("run_dir")), **document})
         return
     print(f"{found.run_dir}: " + ", ".join(f"{number:,} {status}" for status, number in found.counts.items()) + ".")
     if took := usage_words(found.usage):
-        print(f"In all: {took}.")
+        print(f"Usage: {took}.")
 
 
 @contextlib.contextmanager
 def tells_what_is_kept(run: Path) -> Generator[None]:
-    """Where the user interrupts asking, tell that nothing is lost and how to go on, before the command ends."""
+    """On an interrupt by the user, say that answers are kept and how to continue."""
     try:
         yield
     except KeyboardInterrupt:
-        say(f"Interrupted. What was answered is kept in {run}; the same command goes on with the rest.")
+        say(f"Interrupted. Answers are kept in {run}; run the same command again to continue.")
         raise
 
 
 def usage_words(usage: Mapping[str, Any]) -> str:
-    """Return what a run took in words: `1,200 tokens read, 300 written, $0.0042`; empty where nothing is known."""
+    """Return usage in words: `1,200 input tokens, 300 output tokens, $0.0042`; empty if unknown."""
     read, written, cost = (usage.get(name) for name in ("prompt_tokens", "completion_tokens", "cost"))
     parts: list[str] = []
     if read is not None:
-        parts.append(f"{read:,} tokens read, {written or 0:,} written")
+        parts.append(f"{read:,} input tokens, {written or 0:,} output tokens")
     if cost:
         parts.append(dollars(cost))
     return ", ".join(parts)
 
 
 def dollars(cost: float) -> str:
-    """Return an amount with enough digits to be told from nothing: $12.30, $0.0042."""
+    """Return an amount with at least two significant digits: $12.30, $0.0042."""
     return f"${cost:,.2f}" if cost >= 1 or cost == 0 else f"${cost:.2g}"
 
 
 def planned(dry: DryRun, as_json: bool) -> None:
-    """Print what asking would take."""
+    """Print the estimate of a dry run."""
     estimate = dry.estimate
     if as_json:
         print_json({"planned": dry.planned, "answered_before": dry.kept, **asdict(estimate)})
         return
-    print(f"{dry.planned:,} prompts, {dry.kept:,} of them answered before: {estimate.calls:,} calls.")
-    print(f"{estimate.prompt_tokens:,} tokens to read, {estimate.completion_tokens:,} to write at most ({estimate.basis}).")
+    print(f"{dry.planned:,} prompts, {dry.kept:,} of them already answered: {estimate.calls:,} calls.")
+    print(f"{estimate.prompt_tokens:,} input tokens, at most {estimate.completion_tokens:,} output tokens ({estimate.basis}).")
     if estimate.computed_tokens is not None:
-        print(f"{estimate.computed_tokens:,} tokens go through the model: shared beginnings count once.")
+        print(f"{estimate.computed_tokens:,} tokens are computed; shared prefixes count once.")
     if estimate.cost is None:
-        print("What it costs is not known: give --price-in and --price-out, dollars a million tokens.")
+        print("The cost is unknown. Give --price-in and --price-out in dollars per million tokens.")
     elif estimate.cost:
         print(f"At most {dollars(estimate.cost)}.")
 
 
 def exit_if_failed(failed: int, kinds: Mapping[str, int] | None = None) -> None:
-    """End with exit code 4 if any response failed, saying how many of which kind."""
+    """Exit with code 4 if any response failed, with the number of each kind."""
     if failed:
         from valuestrata.responses.run.failures import kinds_listed
 
         listed = kinds_listed(kinds or {})
         raise RunFailedError(
-            f"{failed:,} responses ended failed{f' ({listed})' if listed else ''}; the same command asks only those again."
+            f"{failed:,} responses failed{f' ({listed})' if listed else ''}. Run the same command again to retry only those."
         )
 
 
 def words(text: str | None) -> list[str]:
-    """Return what stands between commas."""
+    """Split a list separated by commas."""
     return [word.strip() for word in (text or "").split(",") if word.strip()]
 
 

@@ -1,4 +1,4 @@
-"""A few pairs to look at: what the people said, what the model said, and what it had been shown."""
+"""Example pairs: the answers of respondents, the answer of the model, and its prompt."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from valuestrata.errors import ValuestrataError
 from valuestrata.report.core.names import clipped, subgroup_titles
 from valuestrata.report.core.view import Entry, RunLike, View
 
-# A page is read; an essay from a model is cut.
+# Longest text of a model that is shown, in characters.
 LONGEST_TEXT = 400
 STATUS_WORDS: Mapping[str, str] = {
     "refused": "refused",
-    "unparsed": "could not be read as an answer",
-    "invalid_code": "named a number that is no option",
+    "unparsed": "not recognised as an answer",
+    "invalid_code": "not an option of the item",
     "failed": "the call failed",
 }
 
 
 @dataclass(frozen=True)
 class Option:
-    """One option of an example: label, share of people, the model's probability or None, and who chose it."""
+    """One option of an example: label, share of respondents, probability given by the model (or None), and who chose it."""
 
     label: str
     share: float
@@ -49,9 +49,9 @@ class PairExample:
 
 
 def choose(view: View, entry: Entry, run: RunLike) -> list[PairExample]:
-    """Return up to five pairs of a run: near misses and hits of different items, one far off, one without an answer.
+    """Return up to five pairs of a run, from different items: two correct, two wrong, and one without an answer.
 
-    The choice is a rule and not a draw, so that the same run always shows the same pairs.
+    The choice is deterministic.
     """
     gold = view.gold.select("pair_id", "item", "subgroup", "n", "mode", "shares", "margin")
     answers = run.responses.filter(pl.col("elicitation").is_in(entry.elicitation.split("+"))).unique(
@@ -60,7 +60,7 @@ def choose(view: View, entry: Entry, run: RunLike) -> list[PairExample]:
     frame = answers.drop("item", "subgroup").join(gold, on="pair_id", maintain_order="left")
     wrong = (pl.col("status") == "answered") & (pl.col("answer") != pl.col("mode"))
     right = (pl.col("status") == "answered") & (pl.col("answer") == pl.col("mode"))
-    # A miss is worth reading where the people are of one mind, so the widest margins come first.
+    # Correct answers with the narrowest margin, wrong answers with the widest.
     wanted = (
         (frame.filter(right).sort("margin", maintain_order=True), 2),
         (frame.filter(wrong).sort("margin", descending=True, maintain_order=True), 2),
@@ -84,7 +84,7 @@ def _example(dataset: Dataset, entry: Entry, row: Mapping[str, Any], prompt: str
         for code, label, share, probability in zip(item["codes"], item["labels"], row["shares"], probabilities, strict=True)
     )
     if row["status"] == "answered":
-        outcome = "as the subgroup" if row["answer"] == row["mode"] else "unlike the subgroup"
+        outcome = "correct" if row["answer"] == row["mode"] else "wrong"
     else:
         outcome = STATUS_WORDS.get(row["status"], row["status"])
     text = clipped(row["text"], LONGEST_TEXT) if row["text"] else None
@@ -92,7 +92,7 @@ def _example(dataset: Dataset, entry: Entry, row: Mapping[str, Any], prompt: str
 
 
 def prompts_for(dataset: Dataset, rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Return pair_id -> what the model saw, rendered again; only where it has the hash that the response recorded."""
+    """Return pair_id -> prompt, rendered again; only if its hash is the recorded one."""
     from valuestrata.prompts import load_template, render_prompts
     from valuestrata.prompts.prompt import ELICITATIONS
 
@@ -108,7 +108,7 @@ def prompts_for(dataset: Dataset, rows: Sequence[Mapping[str, Any]]) -> dict[str
             prompts = render_prompts(dataset, pair, template=template, elicitation=readout, orders=orders, paraphrases=paraphrases)
             prompt = next(iter(prompts))
         except ValuestrataError:
-            # A user's own template file need not be at hand when a report is written.
+            # The template file of a user may be missing when the report is written.
             continue
         if prompt.hash == row["prompt_hash"]:
             found[row["pair_id"]] = "\n\n".join(message.content for message in prompt.messages)

@@ -1,4 +1,4 @@
-"""Charts of dots and intervals: all runs at once, by subgroup or topic, and signed bias by attribute level."""
+"""Dot charts with intervals: all runs, scores by subgroup or topic, and signed bias by level."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from valuestrata.report.core.theme import CEILING, GRID, INK, MUTED, colours_for
 from valuestrata.report.core.view import Entry, View
 from valuestrata.respondents.baselines import CHEAP, LADDER
 
-# More than this many models in one row of dots cannot be told apart; the tables hold them all.
+# Most models in one row of dots; tables show all.
 MOST_MODELS = 4
-# Where only baselines answered: those that a model must beat first, the other fitted ones, and last what knows nothing.
-_TOLD_FIRST = ("nearest-parent", "item-mode", "ensemble", "additive")
-BASELINE_ORDER = tuple(dict.fromkeys((*_TOLD_FIRST, *(rule for rule in LADDER if rule not in CHEAP), *reversed(CHEAP))))
-# Width of a page's column, and of one panel of two in it.
+# Order of baselines in charts without models: the most relevant first, those that use no data last.
+_FIRST = ("nearest-parent", "item-mode", "ensemble", "additive")
+BASELINE_ORDER = tuple(dict.fromkeys((*_FIRST, *(rule for rule in LADDER if rule not in CHEAP), *reversed(CHEAP))))
+# Width of the page, and least and greatest width of one of two panels, in pixels.
 COLUMN = 1060
 PANEL = (260, 420)
 
 
 @dataclass(frozen=True)
 class LegendEntry:
-    """One entry of a chart's legend: the name, its colour, and the shape (dot, tick or diamond)."""
+    """One entry of a legend: name, colour and shape (dot, tick, dash, diamond, gem or square)."""
 
     name: str
     colour: str
@@ -37,7 +37,7 @@ class Chart:
     Attributes:
         svg: the SVG element, or several, safe to put into a page.
         caption: one or two sentences under it.
-        legend: what the marks are.
+        legend: of the marks.
     """
 
     svg: str
@@ -45,13 +45,12 @@ class Chart:
     legend: tuple[LegendEntry, ...] = ()
 
 
-# Names of an earlier version.
 Figure, Mark = Chart, LegendEntry
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a chart: the key in the scores, its label, and the heading it stands under."""
+    """One row of a chart: its key in the scores, its label and its heading."""
 
     key: str
     label: str
@@ -59,7 +58,7 @@ class Row:
 
 
 def shown_models(view: View) -> list[Entry]:
-    """Return the entries that charts show as dots: models, then controls; without either, baselines in `BASELINE_ORDER`."""
+    """Return the entries shown as dots: models and controls; without them, baselines in `BASELINE_ORDER`."""
     found = view.of_kind("model", "control")
     if not found:
         place = {rule: at for at, rule in enumerate(BASELINE_ORDER)}
@@ -68,7 +67,7 @@ def shown_models(view: View) -> list[Entry]:
 
 
 def subgroup_rows(view: View) -> list[Row]:
-    """Return the scored subgroups with their respondents, under the titles of their strata."""
+    """Return the scored subgroups with their numbers of respondents, grouped by stratum."""
     groups = view.dataset.subgroups
     titles, strata = subgroup_titles(view.dataset), stratum_titles(view.dataset)
     found = set(view.keys("subgroup"))
@@ -127,15 +126,17 @@ def _dots(
     aside: bool = True,
     axis_title: str = "",
 ) -> Any:
-    """Return one panel: a row a key, dots with intervals for runs, ticks and diamonds for baseline and bound.
+    """Return one panel: one row per key, dots with intervals for runs, ticks and diamonds for baseline and bound.
 
-    `lines` are (place, colour, dash) of lines across all rows; `aside` sets the people of a row below each other.
+    Args:
+        people: (name, colour) of each run. lines: (position, colour, dash) of lines across all rows.
+        aside: whether the runs of a row are drawn below each other.
     """
     import altair as alt
 
     order = [row.label for row in rows]
     names = [name for name, _ in people]
-    # Shifted by pixels and not by a scale of their own, so that panels beside each other keep the same rows.
+    # Shifted by pixels, not by a scale, so adjacent panels have the same rows.
     shifts = {name: 10 * place - 5 * (len(names) - 1) for place, name in enumerate(names)} if aside else {}
     step = max(22, 10 + 10 * len(names)) if aside else 22
     labels = alt.Axis(title=None, labels=extent > 0, minExtent=extent, maxExtent=extent, grid=True, gridColor=GRID)
@@ -171,7 +172,7 @@ def _reference_marks(base: Any, step: int) -> list[Any]:
 
 
 def _extent(rows: Sequence[Row]) -> int:
-    """Return the width of the labels' column: one for all panels, so that they stand under each other."""
+    """Return the width of the labels, the same in all panels."""
     return min(340, max(90, round(6.9 * max(len(row.label) for row in rows)) + 12))
 
 
@@ -179,7 +180,7 @@ def score_chart(view: View, by: str, rows: Sequence[Row], name: str) -> Chart | 
     """Chart accuracy and NMAE by subgroup or topic: models with intervals, the best cheap baseline, ceiling and floor.
 
     Returns:
-        None where nothing was scored under this cut.
+        None if nothing was scored in this grouping.
     """
     import altair as alt
 
@@ -190,7 +191,7 @@ def score_chart(view: View, by: str, rows: Sequence[Row], name: str) -> Chart | 
     people = _people(view, entries)
     bounds = {"nmae": "floor_nmae", "accuracy_expected": "ceiling_oracle", "accuracy": "ceiling_oracle"}
     best = {metric: view.best_cheap(metric) for metric in metrics}
-    # A baseline that is drawn as dots already needs no tick.
+    # A baseline that is drawn as dots needs no tick.
     best = {metric: None if entry in entries else entry for metric, entry in best.items()}
     values = {metric: _values(view, by, rows, entries, metric) for metric in metrics}
     others = {metric: _others(view, by, rows, metric, best[metric], bounds[metric]) for metric in metrics}
@@ -198,7 +199,7 @@ def score_chart(view: View, by: str, rows: Sequence[Row], name: str) -> Chart | 
     extent = _extent(rows)
     width = min(PANEL[1], max(PANEL[0], (COLUMN - extent) // len(metrics) - 24))
     what = " and ".join(metric_title(metric) for metric in metrics)
-    # One drawing a group: a page that is printed can break between them.
+    # One drawing per group, so a printed page can break between them.
     drawings: list[str] = []
     for place, group in enumerate(dict.fromkeys(row.group for row in rows)):
         members = [row for row in rows if row.group == group]
@@ -256,14 +257,14 @@ def _legend(view: View, people: Sequence[tuple[str, str]], best: Mapping[str, En
 def _caption(best: Mapping[str, Entry | None], metrics: Sequence[str]) -> str:
     parts = ["Bars are 95 % intervals."]
     if any(best.values()):
-        parts.append("The baseline is the one that is best over all pairs, the same in every row.")
+        parts.append("The baseline is the best over all pairs, the same in every row.")
     if "accuracy_expected" in metrics:
-        parts.append("Expected accuracy is accuracy against a fresh draw of the respondents; the ceiling bounds it.")
+        parts.append("Expected accuracy is accuracy against a fresh sample of respondents; the ceiling bounds it.")
     return " ".join(parts)
 
 
 def overview_chart(view: View, name: str) -> Chart | None:
-    """Chart every run's accuracy on one line each, with the ceilings as lines across."""
+    """Chart the accuracy of each run, with the ceilings as vertical lines."""
     entries = view.of_kind("model", "control", "baseline")
     metric = view.accuracy_metric
     names = chart_names(view.entries)
@@ -297,7 +298,7 @@ _KINDS = (("model", "#0072B2"), ("control", "#E69F00"), ("baseline", MUTED))
 
 
 def bias_chart(view: View, name: str) -> Chart | None:
-    """Chart the signed bias of the models by attribute level; None where there is none to show."""
+    """Chart the signed bias of the models by attribute level; None without one."""
     import altair as alt
 
     entries = [entry for entry in shown_models(view) if entry.kind != "baseline"]

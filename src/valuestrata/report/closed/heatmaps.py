@@ -1,4 +1,4 @@
-"""Charts of cells: how far subgroups differ, and which answer a model gives where the subgroup's commonest is another."""
+"""Heat maps: diversity of subgroups, and answers of a model by the most common answer of the subgroup."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from valuestrata.report.core.names import clipped, number, plural, stratum_title
 from valuestrata.report.core.theme import INK, SEQUENTIAL, to_svg
 from valuestrata.report.core.view import Entry, RunLike, View
 
-# Up to this many items each gets its own row; beyond it topics do, and the items stand in a table.
+# Most items with a row of their own; beyond, rows are topics and items are shown in a table.
 MOST_ITEMS = 60
 MEASURES = (("mds", "Modal Diversity Score"), ("wasserstein", "Mean Wasserstein distance"))
-# A number of two digits fits into no narrower cell.
+# Narrowest cell for a number of two digits.
 SMALLEST_CELL = 28
-# Text on cells keeps its colour whatever the page's, since the cells do too.
+# Cells have the same colours in light and dark mode, so their text does too.
 ON_PALE, ON_DEEP = "#1b1f23", "#ffffff"
 
 
@@ -34,7 +34,7 @@ def _in_order(frame: pl.DataFrame, column: str) -> list[str]:
 
 
 def landscape_by(dataset: Dataset) -> str:
-    """Return what the rows of the heat map are: items, or topics where there are many items."""
+    """Return `item`, or `topic` if there are many items: the rows of the heat map."""
     return "item" if len(dataset.items) <= MOST_ITEMS else "topic"
 
 
@@ -44,7 +44,7 @@ def item_labels(dataset: Dataset) -> dict[str, str]:
 
 
 def landscape_chart(dataset: Dataset, name: str) -> Chart | None:
-    """Draw the heat map: Modal Diversity Score, and mean Wasserstein distance beside it."""
+    """Draw heat maps of the Modal Diversity Score and of the mean Wasserstein distance."""
     import altair as alt
 
     by = landscape_by(dataset)
@@ -56,7 +56,7 @@ def landscape_chart(dataset: Dataset, name: str) -> Chart | None:
     rows = [labels.get(key, key) for key in _in_order(frame, by)]
     extent = min(340, max(90, round(6.3 * max(map(len, rows))) + 12))
     measures = [(metric, title) for metric, title in MEASURES if frame[metric].is_not_null().any()]
-    # The last slanted heading leans out of its panel.
+    # The last slanted heading extends beyond its panel.
     room = (COLUMN - extent) // len(measures) - 70
     beside = room >= SMALLEST_CELL * len(columns)
     cell = min(58, max(SMALLEST_CELL, (room if beside else COLUMN - extent - 70) // len(columns)))
@@ -68,7 +68,7 @@ def landscape_chart(dataset: Dataset, name: str) -> Chart | None:
         ]
         for value in values:
             value["said"] = f"{value['row']}, {value['column']}: {value['text']}"
-        # Wasserstein distances between subgroups are small: their scale ends at the largest.
+        # Wasserstein distances between subgroups are small, so their scale ends at the largest.
         top = 1.0 if metric == "mds" else max(0.1, *frame[metric].drop_nulls().to_list())
         panels.append(_grid(values, rows, columns, title, top=top, width=cell, height=22, extent=0 if beside and panels else extent))
     joined = alt.hconcat if beside else alt.vconcat
@@ -109,7 +109,7 @@ def _grid(
     cells = base.transform_filter("isValid(datum.value)").mark_rect(stroke="white", strokeWidth=1, aria=True)
     cells = cells.encode(color=alt.Color("value:Q", scale=scale, legend=None), description="said:N")
     deep = f"isValid(datum.value) && datum.value > {0.6 * top}"
-    # A cell without a value has no background of its own: its dash takes the page's ink.
+    # A cell without a value has no background, so its dash has the text colour of the page.
     ink = alt.condition("!isValid(datum.value)", alt.value(INK), alt.value(ON_PALE))
     pale = base.transform_filter(f"!({deep})").mark_text(fontSize=11).encode(text="text:N", color=ink)
     dark = base.transform_filter(deep).mark_text(fontSize=11, color=ON_DEEP).encode(text="text:N")
@@ -118,7 +118,7 @@ def _grid(
 
 
 def confusion_chart(view: View, run: RunLike, entry: Entry, name: str) -> Chart | None:
-    """Draw, for items of the same number of options, which option a model chose by the subgroup's commonest answer.
+    """Draw the answers of a model by the most common answer of the subgroup, for items with the same number of options.
 
     Rows sum to 1 over all answered responses; at most the three most frequent numbers of options are drawn.
     """
@@ -163,11 +163,11 @@ def confusion_chart(view: View, run: RunLike, entry: Entry, name: str) -> Chart 
     svg = to_svg(
         alt.hconcat(*panels, spacing=30).resolve_scale(color="independent"),
         name,
-        f"Answers of {entry.label} by the subgroup's commonest answer",
+        f"Answers of {entry.label} by the most common answer of the subgroup",
     )
     caption = (
-        "Rows: the subgroup's commonest answer (pairs in brackets). Columns: what the model answers. A row sums to 1; a model that knew "
-        "would fill the diagonal, one that always says the same fills a column."
+        "Rows: most common answer of the subgroup (pairs in brackets). Columns: answer of the model. Rows sum to 1. Correct answers are "
+        "on the diagonal; a model that always gives the same answer fills one column."
     )
     return Chart(svg, caption)
 
@@ -187,7 +187,7 @@ def confusion_cells(view: View, run: RunLike, entry: Entry) -> pl.DataFrame:
 
 
 def _options(dataset: Dataset, size: int) -> list[str]:
-    """Return the labels that all items of this many options share, else their places 1 to K."""
+    """Return the option labels if all items with this many options share them, else positions 1 to K."""
     labels = dataset.items.filter(pl.col("codes").list.len() == size)["labels"].unique()
     shared = [clipped(label, 22) for label in labels[0].to_list()] if len(labels) == 1 else []
     return shared if len(set(shared)) == size else [str(place) for place in range(1, size + 1)]

@@ -34,9 +34,9 @@ def comparison_section(view: View, found: Assessment) -> Section | Absent:
     if relative.is_empty() and comparisons.is_empty():
         return title, "no run was compared with a baseline or another run"
     section = Section("comparison", title)
-    section.intro = "Each score on a scale from the best simple baseline (0) to the limit that sampling noise sets (1)."
+    section.intro = "Each score on a scale from the best cheap baseline (0) to the limit that sampling noise sets (1)."
     if not relative.is_empty():
-        section.tables.append(("From the best simple baseline to the ceiling", relative_grid(view, relative)))
+        section.tables.append(("From the best cheap baseline to the ceiling", relative_grid(view, relative)))
     whole = comparisons.filter(pl.col("by") == "all")
     if not whole.is_empty():
         section.folded.append(("Paired differences", comparison_grid(whole)))
@@ -90,7 +90,7 @@ def _in_order(view: View, frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def relative_grid(view: View, relative: pl.DataFrame) -> Grid:
-    """Return gain over the best simple baseline and relative score of each run, for the metrics shown."""
+    """Return gain over the best cheap baseline and relative score of each run, for the metrics shown."""
     metrics = [metric for metric in SHOWN_METRICS if relative.filter((pl.col("metric") == metric) & pl.col("value").is_not_null()).height]
     found = {(row["run"], row["metric"]): row for row in relative.iter_rows(named=True)}
     rows: list[Tr] = []
@@ -116,7 +116,7 @@ def relative_grid(view: View, relative: pl.DataFrame) -> Grid:
             # Each row has the baseline on the pairs common with its run; the row with the most pairs represents the part.
             row = max(known, key=lambda row: row["pairs"] or 0)
             notes.append(
-                f"{metric_title(metric)}: best simple baseline {row['baseline']} {number(row['baseline_value'])}, "
+                f"{metric_title(metric)}: best cheap baseline {row['baseline']} {number(row['baseline_value'])}, "
                 f"{row['bound']} {number(row['bound_value'])}."
             )
     notes.append("Gain: improvement on that baseline, positive is better. Relative: 0 is the baseline, 1 the ceiling or floor.")

@@ -1,4 +1,4 @@
-"""Published figures, as facts with their source, for a table beside one's own rows."""
+"""Published results with their source, for comparison."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def published_facts() -> dict[str, Any]:
 
 
 def published_table() -> pl.DataFrame:
-    """Return the published results, a row a model and condition."""
+    """Return the published results, one row per model and condition."""
     facts = published_facts()
     rows: list[dict[str, Any]] = []
     for result in facts["results"]:
@@ -50,7 +50,7 @@ def published_table() -> pl.DataFrame:
 
 
 def is_published_setting(dataset: Dataset) -> bool:
-    """Whether a data set is the published one as far as it can tell: wave 7, Singapore, the paper's preset."""
+    """Whether a data set appears to be the published one: wave 7, Singapore, preset of the paper."""
     survey, settings = dataset.meta.get("survey") or {}, dataset.meta.get("settings") or {}
     countries = dataset.meta.get("countries") or []
     singapore = any("SGP" in map(str, country.values()) for country in countries) or "Singapore" in str(dataset.meta.get("place"))
@@ -58,7 +58,7 @@ def is_published_setting(dataset: Dataset) -> bool:
 
 
 def beside_published_counts(dataset: Dataset) -> pl.DataFrame:
-    """Return the data set's counts beside the published ones: count, here, published, difference."""
+    """Compare the counts of a data set with the published ones: count, here, published, difference."""
     strata = dict(dataset.subgroups.select("subgroup", "stratum").iter_rows())
     paper = dataset.splits.filter(pl.col("scheme") == "paper")
     sides = {name: paper.filter((pl.col("part") == "test") == (name == "test")) for name in ("train", "test")}
@@ -68,8 +68,8 @@ def beside_published_counts(dataset: Dataset) -> pl.DataFrame:
 
 
 def beside_published_preview(preview: pl.DataFrame, survey: Survey) -> pl.DataFrame:
-    """Return what a build would give beside the published counts, from the frame of `building.preview`."""
-    # The published test side: pair strata without sex, by the names of section `test`.
+    """Compare the counts that a build would give (frame of `building.preview`) with the published ones."""
+    # The published test part: pair strata without sex, named in section `test`.
     tested = pl.col("stratum").is_in(published_facts()["test"]["strata"])
     sides = {"train": preview.filter(~tested), "test": preview.filter(tested)}
     subgroups = {name: int(side["cells_kept"].sum()) for name, side in sides.items()}

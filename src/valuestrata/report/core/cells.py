@@ -120,7 +120,7 @@ def score_grid(view: View, by: str) -> Grid | None:
     groups = [("", len(lead) + 1), *((names[entry], len(metrics)) for entry in models)]
     headers = [*lead, "Pairs", *short * len(models)]
     if best is not None:
-        groups.append((f"best simple baseline: {names[best]}", len(metrics)))
+        groups.append((f"best cheap baseline: {names[best]}", len(metrics)))
         headers += short
     groups.append(("Ceiling", 1))
     headers.append("Exp. acc.")

@@ -45,7 +45,7 @@ def small_bound(dataset: Dataset) -> str:
 
 
 def minimum_cell(dataset: Dataset) -> str:
-    """Return the minimum-cell rule in words; every table of scores prints it."""
+    """Return the minimum-cell rule in words."""
     settings, weighted = dataset.meta.get("settings") or {}, bool(dataset.meta.get("weighted"))
     if "min_respondents" not in settings:
         return "not recorded in the data set"
@@ -53,18 +53,18 @@ def minimum_cell(dataset: Dataset) -> str:
     answers = "effective valid answers (weighted)" if weighted else "valid answers"
     preset = " (preset “paper”)" if settings.get("preset") == "paper" else ""
     return (
-        f"at least {settings['min_respondents']} respondents a subgroup and {valid} {answers} a pair; "
+        f"at least {settings['min_respondents']} respondents per subgroup and {valid} {answers} per pair; "
         f"pairs with fewer than {small_bound(dataset)} are flagged as small{preset}"
     )
 
 
 def attribute_titles(dataset: Dataset) -> dict[str, str]:
-    """Return attribute name -> title, from the data set's own document."""
+    """Return attribute name -> title."""
     return {a["name"]: str(a.get("title") or a["name"].replace("_", " ").capitalize()) for a in dataset.meta.get("attributes", [])}
 
 
 def stratum_titles(dataset: Dataset) -> dict[str, str]:
-    """Return stratum -> title: `Sex × Age`, from the attributes that its subgroups use."""
+    """Return stratum -> title, such as `Sex × Age`."""
     titles = attribute_titles(dataset)
     names = [name for name in titles if name in dataset.subgroups.columns]
     made: dict[str, str] = {}
@@ -75,7 +75,7 @@ def stratum_titles(dataset: Dataset) -> dict[str, str]:
 
 
 def subgroup_titles(dataset: Dataset) -> dict[str, str]:
-    """Return subgroup -> title: `Female, 16-24 years`."""
+    """Return subgroup -> title, such as `Female, 16-24 years`."""
     names = [name for name in attribute_titles(dataset) if name in dataset.subgroups.columns]
     made: dict[str, str] = {}
     for row in dataset.subgroups.iter_rows(named=True):
@@ -85,7 +85,7 @@ def subgroup_titles(dataset: Dataset) -> dict[str, str]:
 
 
 def clipped(text: str, length: int) -> str:
-    """Shorten a text at a word's end where it can, with an ellipsis."""
+    """Shorten a text with an ellipsis, at the end of a word if possible."""
     if len(text) <= length:
         return text
     head = text[: length - 1]
@@ -94,15 +94,15 @@ def clipped(text: str, length: int) -> str:
 
 
 def short_label(entry: Entry) -> str:
-    """Name an entry in a chart: the last part of a model's path, the rule of a baseline."""
-    # The rule of a control around an adapter holds the adapter's place; the run's name says more in less.
+    """Return a short name: the last part of the path of a model, the rule of a baseline."""
+    # The rule of a control with an adapter contains the adapter's path; the name of the run is shorter.
     if entry.rule and "(" not in entry.label and "+" not in entry.rule:
         return entry.rule
     return clipped(entry.label.rsplit("/", 1)[-1], 44)
 
 
 def chart_names(entries: Sequence[Entry]) -> dict[Entry, str]:
-    """Name every entry for charts: short where that tells them apart, else by its whole label."""
+    """Return a name for each entry in charts: short if unique, else the whole label."""
     short = {entry: short_label(entry) for entry in entries}
     used = list(short.values())
     return {entry: name if used.count(name) == 1 else clipped(entry.label, 44) for entry, name in short.items()}

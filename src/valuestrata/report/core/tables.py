@@ -1,4 +1,4 @@
-"""The report's tables as frames and as CSV files; the page and the terminal show the same frames."""
+"""Tables of the report as frames and CSV files."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from valuestrata.scores.schema import SCORES
 from valuestrata.scores.structure import spread_by_attribute
 
 HEADLINE = ("accuracy", "accuracy_expected", "nmae", "w1", "refusal_rate", "invalid_rate")
-# Under this coverage a headline says that pairs are missing.
+# Coverage below which headlines say that pairs are missing.
 FULL_COVERAGE = 0.95
 BY_KEY = ("accuracy", "accuracy_expected", "nmae", "w1", "bias", "ceiling_oracle", "ceiling_human")
 
-# What each bound is a bound or a reference of: (kind of row, label, score it stands beside).
+# (kind of row, label, (metric column, bound) pairs) of each ceiling, reference and floor.
 BOUNDS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     ("ceiling", "ceiling_oracle", (("accuracy_expected", "ceiling_oracle"),)),
     ("ceiling", "ceiling_human", (("accuracy_expected", "ceiling_human"),)),
@@ -37,7 +37,7 @@ BOUNDS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
 
 
 def headline_table(dataset: Dataset, runs: Sequence[RunLike], scores: pl.DataFrame) -> pl.DataFrame:
-    """Return a row a run (models, then controls, then baselines) and the rows of ceilings and floors, for each part scored.
+    """Return one row per run (models, controls, baselines) and the rows of ceilings and floors, for each part scored.
 
     Columns: row (the run's label or the bound's name), kind (model, control, baseline, ceiling, floor), scheme, part,
     fold (null when folds are pooled), elicitation, template, pairs, coverage, then each of `HEADLINE` with `_low` and `_high`.
@@ -74,7 +74,7 @@ def spread_out(cells: dict[str, Cell]) -> dict[str, float | None]:
 
 
 def key_table(views: Iterable[View], by: str) -> pl.DataFrame:
-    """Return the scores by subgroup, topic or item, wide: a row a run and key, with what the data set says of the key."""
+    """Return the scores by subgroup, topic or item in wide form: one row per run and key."""
     rows: list[dict[str, Any]] = []
     for view in views:
         for entry in view.entries:
@@ -92,10 +92,10 @@ def key_table(views: Iterable[View], by: str) -> pl.DataFrame:
 
 
 def usage_table(runs: Sequence[RunLike]) -> pl.DataFrame:
-    """Return a row a run of a model or control: run, responses, calls, prompt_tokens, completion_tokens, cost, seconds, failed, failures.
+    """Return the usage of each model and control: responses, calls, tokens, cost, seconds and failures.
 
-    `calls` counts every attempt, `cost` is in US dollars, `seconds` sums the responses' own latencies: calls under way
-    together count each. Null where no response of the run says. `failures` lists the kinds with their numbers.
+    `calls` counts every attempt, `cost` is in US dollars, `seconds` is the sum of latencies. Null if no response of the run
+    records it. `failures` lists the kinds with their counts.
     """
     rows = [_usage_row(run) for run in runs if not run_identity(run).is_baseline]
     whole = dict.fromkeys(("responses", "calls", "prompt_tokens", "completion_tokens"), pl.Int64)
@@ -134,10 +134,9 @@ def write_tables(
 ) -> dict[str, Path]:
     """Write the tables as CSV into `folder` and return name -> path.
 
-    headline, scores (as given, long), by_subgroup, by_topic, by_item, landscape, usage where a model was called, and published
-    unless it is not wanted; with an assessment also verdicts, relative, comparisons, structure, spread and leakage; with an
-    audit also audit_verdicts and its tables, each as audit_NAME; with a variance table that and its sentences. Numbers are
-    written in full; only the page and the terminal round.
+    headline, scores, by_subgroup, by_topic, by_item, landscape, usage (if a model was called) and published (unless False); with
+    an assessment also verdicts, relative, comparisons, structure, spread and leakage; with an audit audit_verdicts and its tables
+    as audit_NAME; with a variance table also variance and variance_lines. Numbers are not rounded.
     """
     views = views_of(dataset, runs, scores)
     sizes = dataset.subgroups.select("subgroup", "stratum", respondents="n", respondents_effective="n_eff")

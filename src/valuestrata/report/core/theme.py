@@ -1,4 +1,4 @@
-"""One look for all charts, and the way from a chart to an SVG that is part of a page."""
+"""Theme of all charts, and their rendering as SVG elements of a page."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
-# Okabe and Ito's colours, told apart with any of the common colour blindnesses; black and yellow are left out.
+# Colours of Okabe and Ito, distinguishable with colour blindness, without black and yellow.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 INK = "#24292f"
 MUTED = "#6e7781"
@@ -14,12 +14,12 @@ GRID = "#dde1e6"
 CEILING = "#8250df"
 FONT = "Arial, Helvetica, sans-serif"
 
-# One hue from pale to deep: order is seen, and survives greyscale printing. In a diverging scale the middle is pale.
+# One hue from pale to deep, which also works in greyscale.
 SEQUENTIAL = ("#f7fbff", "#deebf7", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#08519c")
 
 
 def colours_for(labels: list[str]) -> list[str]:
-    """Return a colour for each label, in order; the palette starts again where it ends."""
+    """Return a colour for each label, in order; the palette repeats."""
     return [PALETTE[i % len(PALETTE)] for i in range(len(labels))]
 
 
@@ -62,7 +62,7 @@ def theme() -> dict[str, Any]:
     }
 
 
-# What a mark says of itself becomes a title element, which browsers show as a tooltip without any script.
+# The description of a mark becomes a title element, which browsers show as a tooltip.
 _DESCRIBED = re.compile(r'<(path|rect|text|line)( aria-label="([^"]*)") role="graphics-symbol" aria-roledescription="[^"]*"([^>]*?)/>')
 _ROLES = re.compile(r' role="graphics-(?:object|symbol)"| aria-roledescription="[^"]*"| aria-hidden="true"| pointer-events="none"')
 _EMPTY = re.compile(r'<path class="(?:background|foreground)"[^>]*?(?:d="M0,0h0v0h0Z"|display="none")[^>]*?/>')
@@ -76,11 +76,11 @@ def to_svg(chart: Any, name: str, description: str) -> str:
     Args:
         chart: the chart.
         name: unique within the page; clip paths are named after it.
-        description: what the chart shows, for those who cannot see it.
+        description: text alternative of the chart.
     """
     import vl_convert  # pyright: ignore[reportMissingTypeStubs]
 
-    # The schema check takes longer than the drawing, and a chart that is wrong does not draw.
+    # Schema validation takes longer than rendering, and an invalid chart fails to render anyway.
     spec: dict[str, Any] = chart.to_dict(validate=False)
     spec["config"] = theme()
     return tidy_svg(str(vl_convert.vegalite_to_svg(spec, vl_version=_version())), name, description)
@@ -95,12 +95,12 @@ def _version() -> str:
 
 
 def tidy_svg(svg: str, name: str, description: str) -> str:
-    """Make a Vega SVG fit to stand among others: named, unique ids, tooltips, no fixed font, fewer bytes."""
+    """Prepare a Vega SVG for a page with others: a title, unique ids, tooltips, no fixed font, fewer bytes."""
     from markupsafe import escape
 
     svg = _DESCRIBED.sub(_with_title, svg)
     svg = _FAMILY.sub("", _NUMBER.sub(r".\1", _EMPTY.sub("", _ROLES.sub("", svg))))
-    # Inside a page an SVG needs no namespace, and a page that names no address cannot seem to load one.
+    # An SVG inside a page needs no namespace, and without it the page contains no address.
     svg = re.sub(r' xmlns(?::xlink)?="[^"]*"', "", svg, count=2)
     svg = re.sub(r'id="(clip|gradient)', rf'id="{name}-\1', svg)
     svg = re.sub(r"url\(#(clip|gradient)", rf"url(#{name}-\1", svg)
@@ -110,6 +110,6 @@ def tidy_svg(svg: str, name: str, description: str) -> str:
 
 def _with_title(match: re.Match[str]) -> str:
     tag, _, label, rest = match.groups()
-    # The label comes escaped out of an attribute; `<` and `>` are escaped once more in case a renderer leaves them.
+    # Attributes are escaped already; `<` and `>` are escaped again in case a renderer does not.
     safe = label.replace("<", "&lt;").replace(">", "&gt;")
     return f"<{tag}{rest}><title>{safe}</title></{tag}>"

@@ -1,4 +1,4 @@
-"""Scores as a report reads them: who answered, in which order, and one cell by cut, key and metric."""
+"""Access to scores by run, subset and metric, and the order of runs in a report."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from valuestrata.scores.schema import SCORES
 
 __all__ = ["CHEAP", "EMPTY", "KINDS", "Cell", "Entry", "Kind", "RunLike", "View", "entries_of", "views_of"]
 
-# What a report needs of a run.
 RunLike = Answered
 
 
@@ -37,7 +36,7 @@ EMPTY = Cell(None)
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of a table: a run under one readout and template.
+    """One row of a table: a run with one elicitation and template.
 
     Attributes:
         run, elicitation, template: as in the scores.
@@ -55,7 +54,7 @@ class Entry:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What identifies its scores."""
+        """Key of its scores."""
         return (self.run, self.elicitation, self.template)
 
 
@@ -80,7 +79,7 @@ def entries_of(runs: Sequence[RunLike], scores: pl.DataFrame) -> list[Entry]:
 
 @dataclass(frozen=True)
 class View:
-    """The scores of one part of one split: of one fold, or (`fold` None) pooled over folds where a pooled score exists."""
+    """The scores of one part of one split, of one fold or (`fold` None) pooled over folds."""
 
     dataset: Dataset
     entries: list[Entry]
@@ -96,11 +95,11 @@ class View:
 
     @property
     def title(self) -> str:
-        """`split paper, part test`, and the fold where it is one."""
+        """`split paper, part test`, with the fold if it is one."""
         return f"split {self.scheme}, part {self.part}" + ("" if self.fold is None else f", fold {self.fold}")
 
     def cell(self, entry: Entry, by: str, key: str, metric: str) -> Cell:
-        """Return one score; an empty cell where there is none or it is null."""
+        """Return one score; an empty cell without one."""
         return self._cells.get((*entry.key, by, key, metric), EMPTY)
 
     def overall(self, entry: Entry, metric: str) -> Cell:
@@ -109,12 +108,12 @@ class View:
 
     @cached_property
     def all_key(self) -> str:
-        """The key under which the scores over all pairs stand."""
+        """Key of the scores over all pairs."""
         keys = self.scores.filter(pl.col("by") == "all")["key"]
         return str(keys[0]) if len(keys) else "all"
 
     def keys(self, by: str) -> list[str]:
-        """Return the keys scored under a cut, in the data set's order."""
+        """Return the scored keys of a grouping, in the order of the data set."""
         found = set(self.scores.filter(pl.col("by") == by)["key"].to_list())
         known = {
             "item": self.dataset.items["item"],
@@ -126,27 +125,27 @@ class View:
         return ordered + sorted(found.difference(ordered))
 
     def has(self, metric: str, by: str = "all") -> bool:
-        """Whether any run has a value of the metric under the cut."""
+        """Whether any run has a value of the metric in the grouping."""
         return not self.scores.filter((pl.col("by") == by) & (pl.col("metric") == metric) & pl.col("value").is_not_null()).is_empty()
 
     @cached_property
     def accuracy_metric(self) -> str:
-        """The accuracy that stands beside ceilings: the expected one, which the oracle ceiling bounds; else the strict one."""
+        """`accuracy_expected`, which the oracle ceiling bounds; without it `accuracy`."""
         return "accuracy_expected" if self.has("accuracy_expected") else "accuracy"
 
     def of_kind(self, *kinds: Kind) -> list[Entry]:
-        """Return the entries of these kinds that have a score over all pairs here."""
+        """Return the entries of these kinds that have a score over all pairs."""
         return [e for e in self.entries if e.kind in kinds and self.overall(e, "accuracy") is not EMPTY]
 
     def best_cheap(self, metric: str) -> Entry | None:
-        """Return the best cheap baseline over all pairs, one for every cut: choosing anew in each cell would flatter it."""
+        """Return the best cheap baseline over all pairs, used for every subset: the best in each subset would be too optimistic."""
         rows = [(self.overall(e, metric).value, e) for e in self.of_kind("baseline") if e.rule in CHEAP]
         best = best_of(metric, {e.label: value for value, e in rows if value is not None})
         return next((e for _, e in rows if e.label == best), None)
 
     @cached_property
     def gold(self) -> pl.DataFrame:
-        """Gold of the part's pairs (in the fold, where it is one), of the half that the scores stand on."""
+        """Gold of the pairs of the part (and fold), from the half of the respondents that the scores use."""
         return self.dataset.gold.join(self.dataset.scored_pairs(self.scheme, self.part, self.fold), on=("pair_id", "half"), how="semi")
 
     @cached_property
@@ -159,24 +158,24 @@ class View:
         return made
 
     def bound(self, by: str, key: str, name: str) -> Cell:
-        """Return a ceiling or floor: from the scores where they carry it (with its interval), else the mean over the gold."""
+        """Return a ceiling or floor from the scores (with its interval), or the mean over the gold."""
         for entry in self.entries:
             cell = self.cell(entry, by, key, name)
-            # A run that skipped pairs has the ceiling of what it answered, not of the part.
+            # The ceiling of a run that skipped pairs is that of the pairs it answered.
             if cell.value is not None and (cell.coverage is None or cell.coverage >= 0.9999):
                 return cell
         return Cell(self._bounds.get((by, key), {}).get(name))
 
 
 def views_of(dataset: Dataset, runs: Sequence[RunLike], scores: pl.DataFrame) -> list[View]:
-    """Return a view for each scored split and part; the paper's test part first, since most comparisons are made there."""
+    """Return a view for each scored split and part; the test part of split `paper` first."""
     scores = SCORES.check(scores, "the report's scores").filter(pl.col("against").is_null())
     scores = scores.with_columns(pl.col("elicitation", "template").fill_null(""))
     entries = entries_of(runs, scores)
     made: list[View] = []
     for scheme, part in scores.select("scheme", "part").unique(maintain_order=True).rows():
         rows = scores.filter((pl.col("scheme") == scheme) & (pl.col("part") == part))
-        # Pooled scores where there are any; else those of the first fold scored.
+        # Pooled scores if available, else those of the first fold.
         fold = None if rows["fold"].has_nulls() else min(rows["fold"].to_list())
         made.append(View(dataset, entries, scheme, part, rows.filter(pl.col("fold").eq_missing(fold)), fold))
     return sorted(made, key=lambda view: (view.scheme != "paper", view.part != "test"))

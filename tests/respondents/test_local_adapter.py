@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ torch = pytest.importorskip("torch", reason="needs the extra `local`")
 pytest.importorskip("transformers", reason="needs the extra `local`")
 peft = pytest.importorskip("peft", reason="needs the extra `train`")
 
+from valuestrata.respondents.local.adapter import check_base  # noqa: E402
 from valuestrata.respondents.local.respondent import load_local  # noqa: E402
 
 pytestmark = [
@@ -90,14 +92,13 @@ def test_an_adapter_of_another_model_on_the_hub_is_refused_before_anything_is_lo
         load_local(f"hf:org/base-7b-instruct+{tmp_path / 'adapter'}", device="cpu")
 
 
-def test_a_name_that_differs_only_by_its_path_is_the_same_model(tmp_path):
-    folder = tiny.save_tiny(tmp_path / "Base-7B")
-    for base in (None, "", "org/base-7b", "/somewhere/else/Base-7B/", str(folder)):
-        adapter_for(tmp_path / "adapter", base=base)
-        load_local(f"hf:{folder}+{tmp_path / 'adapter'}", device="cpu")
+def test_a_base_model_is_the_same_whatever_its_path():
+    for base in (None, "", "org/base-7b", "/somewhere/else/Base-7B/", "models/Base-7B"):
+        check_base(Path("adapter"), {"base_model_name_or_path": base}, None, ["Base-7B", "models/Base-7B"])
+    check_base(Path("adapter"), {"base_model_name_or_path": "org/base-7b"}, None, ["Base-7B.Q8_0"])
 
 
-def test_another_path_is_said_and_taken_where_the_weights_fit(tmp_path):
+def test_an_adapter_of_a_renamed_model_is_used_with_a_warning_if_its_weights_fit(tmp_path):
     folder = tiny.save_tiny(tmp_path / "renamed")
     model = adapter_for(tmp_path / "adapter", base="/somewhere/else/base-7b")
     with pytest.warns(UserWarning, match="was made for /somewhere/else/base-7b, not for renamed"):

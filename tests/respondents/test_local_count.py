@@ -20,7 +20,7 @@ pytestmark = [
 
 
 def asked(elicitation):
-    prompts = [tiny.prompt(person, item, options=10, elicitation=elicitation) for person in tiny.PEOPLE for item in tiny.ITEMS]
+    prompts = [tiny.prompt(person, item, options=10, elicitation=elicitation) for person in tiny.PEOPLE[:2] for item in tiny.ITEMS[:2]]
     return [*prompts, *prompts]
 
 

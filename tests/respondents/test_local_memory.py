@@ -1,4 +1,4 @@
-"""Passes that fail: want of memory is met with smaller ones, anything else costs the prompts of that pass only."""
+"""Failed passes: exhausted memory makes passes smaller; any other error fails only the prompts of its pass."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from . import tiny
 torch = pytest.importorskip("torch", reason="needs the extra `local`")
 pytest.importorskip("transformers", reason="needs the extra `local`")
 
+from valuestrata.respondents.local.memory import is_out_of_memory  # noqa: E402
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::FutureWarning:transformers"),
@@ -37,7 +38,7 @@ def failing(respondent, monkeypatch, error, when) -> list[int]:
     return sizes
 
 
-SAID = [
+MESSAGES = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
     RuntimeError("CUDA error: out of memory"),
     RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
@@ -50,9 +51,15 @@ SAID = [
 ]
 
 
-@pytest.mark.parametrize("error", SAID, ids=range(len(SAID)))
+@pytest.mark.parametrize("error", MESSAGES, ids=range(len(MESSAGES)))
+def test_exhausted_memory_is_recognised_on_every_device(error):
+    assert is_out_of_memory(error)
+    assert not is_out_of_memory(RuntimeError("CUDA error: device lost"))
+
+
 @pytest.mark.parametrize("elicitation", ["logprob", "text"])
-def test_out_of_memory_makes_passes_smaller_and_changes_nothing(monkeypatch, elicitation, error):
+def test_exhausted_memory_makes_passes_smaller_and_changes_nothing(monkeypatch, elicitation):
+    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
     prompts = [tiny.prompt(person, item, elicitation=elicitation) for person in tiny.PEOPLE for item in tiny.ITEMS]
     options = {"temperature": 1.0, "max_new_tokens": 5}
     expected = tiny.by_prompt(tiny.made(**options), prompts)
@@ -65,16 +72,16 @@ def test_out_of_memory_makes_passes_smaller_and_changes_nothing(monkeypatch, eli
     assert failed
 
 
-@pytest.mark.parametrize("room", [1, 2, 9])
+@pytest.mark.parametrize("limit", [1, 9])
 @pytest.mark.parametrize("elicitation", ["logprob", "text"])
-def test_a_pass_may_shrink_to_a_single_token(monkeypatch, elicitation, room):
+def test_a_pass_may_shrink_to_a_single_token(monkeypatch, elicitation, limit):
     prompts = [tiny.prompt(person, elicitation=elicitation) for person in tiny.PEOPLE]
     expected = tiny.by_prompt(tiny.made(max_new_tokens=5), prompts)
     respondent = tiny.made(max_new_tokens=5)
-    sizes = failing(respondent, monkeypatch, torch.OutOfMemoryError("CUDA out of memory"), lambda sizes: sizes[-1] > room)
+    sizes = failing(respondent, monkeypatch, torch.OutOfMemoryError("CUDA out of memory"), lambda sizes: sizes[-1] > limit)
     check_equal(tiny.by_prompt(respondent, prompts), expected)
     assert min(sizes) >= 1
-    assert sizes[-1] <= room
+    assert sizes[-1] <= limit
 
 
 def check_equal(answers, expected) -> None:

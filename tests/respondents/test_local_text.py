@@ -55,12 +55,16 @@ def test_writing_stops_at_the_end_of_the_turn():
     assert (answer.text, answer.finish_reason, answer.completion_tokens) == ("", "stop", 1)
 
 
-@pytest.mark.parametrize(("elicitation", "most"), [("text", 32), ("stated-distribution", 256), ("reasoned", 512)])
-def test_how_much_is_written_depends_on_the_elicitation(elicitation, most):
-    respondent = tiny.made(settings={"max_position_embeddings": 1024})
+@pytest.mark.parametrize(("elicitation", "most"), [("text", 32), ("stated-distribution", 256), ("reasoned", 512), ("open", 400)])
+def test_the_length_limit_depends_on_the_elicitation(elicitation, most):
+    assert tiny.made().count_tokens([tiny.prompt(elicitation=elicitation)]).written == most
+
+
+def test_a_text_that_does_not_stop_is_cut_at_its_limit():
+    respondent = tiny.made()
     never_stops(respondent)
-    (answer,) = respondent.answer([tiny.prompt(elicitation=elicitation)])
-    assert (answer.completion_tokens, answer.finish_reason) == (most, "length")
+    (answer,) = respondent.answer([tiny.prompt(elicitation="text")])
+    assert (answer.completion_tokens, answer.finish_reason) == (32, "length")
     assert respondent.identity()["decoding"] == {"max_new_tokens": None, "temperature": 0.0, "seed": 0}
 
 

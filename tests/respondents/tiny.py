@@ -153,14 +153,23 @@ def by_prompt(respondent: LocalRespondent, prompts: Sequence[Prompt]) -> list[An
     return [found[prompt.key] for prompt in prompts]
 
 
-def check_against_naive(respondent: LocalRespondent, prompts: Sequence[Prompt], stem: Callable[[Prompt], int] | None = None) -> None:
-    """Compare a respondent's option probabilities with those of whole sequences."""
-    import pytest
-
+def naive_probabilities(respondent: LocalRespondent, prompts: Sequence[Prompt], stem: Callable[[Prompt], int] | None = None) -> Any:
+    """Return for each prompt the probability of each option, from passes over whole sequences."""
     model, tokenizer = respondent._loaded.model, respondent._loaded.tokenizer
     end = tokenizer.convert_tokens_to_ids("<|im_end|>")
-    for prompt, answer in zip(prompts, by_prompt(respondent, prompts), strict=True):
-        expected = naive(model, tokenizer, prompt, end, stem(prompt) if stem else None)
+    return [naive(model, tokenizer, prompt, end, stem(prompt) if stem else None) for prompt in prompts]
+
+
+def check_against_naive(respondent: LocalRespondent, prompts: Sequence[Prompt], stem: Callable[[Prompt], int] | None = None) -> None:
+    """Compare a respondent's option probabilities with those of whole sequences."""
+    check_probabilities(by_prompt(respondent, prompts), naive_probabilities(respondent, prompts, stem))
+
+
+def check_probabilities(answers: Sequence[Answer], probabilities: Sequence[Sequence[float]]) -> None:
+    """Compare answers with the expected probability of each option."""
+    import pytest
+
+    for answer, expected in zip(answers, probabilities, strict=True):
         assert answer.error is None
         assert answer.option_mass == pytest.approx(sum(expected), rel=1e-4)
         assert answer.option_probs == pytest.approx([value / sum(expected) for value in expected], rel=1e-4)

@@ -32,8 +32,8 @@ def check_transformers() -> None:
         RunFailedError: a name is missing; the message gives the installed and the tested versions.
     """
     _require(transformers, "AttentionInterface", "DynamicCache", "PreTrainedConfig")
-    _require(transformers.AttentionInterface, "register")
-    _require(transformers.PreTrainedConfig(), "_attn_implementation", "get_text_config")
+    _require(transformers.AttentionInterface(), "register")
+    _require(transformers.PreTrainedConfig, "_attn_implementation", "get_text_config")
     _require(transformers.DynamicCache(), "layers")
     _require(cache_utils, "Cache", "DynamicLayer")
     layer: Any = cache_utils.DynamicLayer()
@@ -189,7 +189,7 @@ def quiet_loading() -> Generator[None]:
     # The reader of GGUF files draws a bar of its own, which the switch above does not affect.
     bar: Any = getattr(gguf, "tqdm", None)
     if bar is not None:
-        gguf.tqdm = lambda steps, **_settings: steps
+        gguf.tqdm = _no_bar
     try:
         yield
     finally:
@@ -198,3 +198,7 @@ def quiet_loading() -> Generator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
+
+
+def _no_bar(steps: Any, **_settings: Any) -> Any:
+    return steps

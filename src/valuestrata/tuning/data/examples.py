@@ -92,17 +92,25 @@ def tuning_data(
     if control is not None and control not in CONTROLS:
         raise UsageError(f"A model cannot be tuned under the control {control!r}.{did_you_mean(control, CONTROLS)}")
     pairs = _pairs_of(dataset, split, "train", fold)
+    if pairs.is_empty():
+        only_tested = split.removesuffix(DISJOINT) == "transfer"
+        advice = " Tune on another data set and ask the tuned model about this one." if only_tested else ""
+        where = f"{dataset.path or 'The data set'}: there are no training pairs in split {split!r}"
+        raise InputDataError(f"{where}{'' if fold is None else f', fold {fold}'}.{advice}")
     template = load_template(recipe.template)
     assignment = None if control is None else assign_personas(ControlSpec(control, None, ""), dataset, recipe.data_seed)
     personas = None if assignment is None else assignment.personas
-    train = _examples(dataset, recipe, template, split, "train", pairs, personas)
+    train = _examples(dataset, recipe, template, half_of(split, "train"), pairs, personas)
     if not train:
         raise InputDataError(f"{dataset.path or 'The data set'}: no training pair of split {split!r} has answers.")
-    weighted, groups = _weighted(dataset, recipe, split, fold, train)
-    held_back = _drawn(_pairs_of(dataset, split, "validation", fold, may_be_empty=True), recipe)
+    validation = _pairs_of(dataset, split, "validation", fold)
+    count = min(recipe.validation.samples, validation.height)
+    drawn = np.sort(np.random.default_rng([recipe.data_seed, 1]).choice(validation.height, size=count, replace=False))
+    groups, group_of = _groups(dataset, recipe, train)
+    weights = _weights(dataset, recipe, split, fold, train, [groups[at] for at in group_of])
     return TuningData(
-        train=tuple(weighted),
-        validation=tuple(_examples(dataset, recipe, template, split, "validation", held_back, personas)),
+        train=tuple(replace(example, weight=weight, group=at) for example, weight, at in zip(train, weights, group_of, strict=True)),
+        validation=tuple(_examples(dataset, recipe, template, half_of(split, "validation"), validation[drawn.tolist()], personas)),
         groups=groups,
         held_out=_held_out(dataset, split, fold),
         control=None if assignment is None else {"control": control, **assignment.identity},
@@ -110,46 +118,22 @@ def tuning_data(
     )
 
 
-def _pairs_of(dataset: Dataset, split: str, part: str, fold: int | None, *, may_be_empty: bool = False) -> pl.DataFrame:
+def _pairs_of(dataset: Dataset, split: str, part: str, fold: int | None) -> pl.DataFrame:
     pairs = dataset.part(split, part, fold)
     if (folds := pairs["fold"].n_unique()) > 1:
         why = f"Split {split!r} has {folds} folds, and training pairs of one are test pairs of another"
         raise UsageError(f"{why}; choose one with ", Option("fold"), ".")
-    if pairs.is_empty() and not may_be_empty:
-        where = dataset.path or "The data set"
-        if split.removesuffix(DISJOINT) == "transfer":
-            raise InputDataError(
-                f"{where}: split {split!r} has test pairs only. Tune on another data set and ask the tuned model about this one."
-            )
-        raise InputDataError(f"{where}: there are no training pairs in split {split!r}" + ("." if fold is None else f", fold {fold}."))
     return pairs
 
 
-def _drawn(pairs: pl.DataFrame, recipe: Recipe) -> pl.DataFrame:
-    """Return the validation pairs of a recipe, drawn by its data_seed."""
-    count = min(recipe.validation.samples, pairs.height)
-    chosen = np.random.default_rng([recipe.data_seed, 1]).choice(pairs.height, size=count, replace=False)
-    return pairs[np.sort(chosen).tolist()]
-
-
 def _examples(
-    dataset: Dataset,
-    recipe: Recipe,
-    template: Template,
-    split: str,
-    part: str,
-    pairs: pl.DataFrame,
-    personas: Mapping[str, Persona] | None,
+    dataset: Dataset, recipe: Recipe, template: Template, half: str, pairs: pl.DataFrame, personas: Mapping[str, Persona] | None
 ) -> list[Example]:
-    half = half_of(split, part)
+    """Return the examples of pairs with gold of a half (`all`, `A` or `B`), with weight 1 and group 0."""
     # Leave out cells whose answers all have weight 0.
     answered = dataset.gold.filter((pl.col("half") == half) & (pl.col("counts_weighted").list.sum() > 0))
-    gold = {
-        pair_id: (tuple(shares), tuple(p_mode), mode)
-        for pair_id, shares, p_mode, mode in answered.join(pairs.select("pair_id"), on="pair_id", how="semi")
-        .select("pair_id", "shares", "p_mode", "mode")
-        .iter_rows()
-    }
+    answered = answered.join(pairs.select("pair_id"), on="pair_id", how="semi")
+    gold = {row["pair_id"]: row for row in answered.select("pair_id", "shares", "p_mode", "mode").iter_rows(named=True)}
     prompts = render_prompts(
         dataset,
         pairs.filter(pl.col("pair_id").is_in(list(gold))),
@@ -160,23 +144,14 @@ def _examples(
         personas=personas,
     )
     level_of = dict(dataset.items.select("item", "level").iter_rows())
-    return [_example(prompt, dataset.codes_of[prompt.item], gold[prompt.pair_id], level_of[prompt.item], recipe) for prompt in prompts]
-
-
-def _example(
-    prompt: Prompt, codes: tuple[int, ...], gold: tuple[tuple[float, ...], tuple[float, ...], int], level: str, recipe: Recipe
-) -> Example:
-    shares, p_mode, mode = gold
-    place = codes.index(mode)
-    return Example(
-        prompt=prompt,
-        codes=codes,
-        shares=shares,
-        p_mode=p_mode,
-        mode=place,
-        ordinal=level != "nominal",
-        rejected=_rejected(prompt.pair_id, shares, place, recipe),
-    )
+    examples: list[Example] = []
+    for prompt in prompts:
+        codes, of_pair = dataset.codes_of[prompt.item], gold[prompt.pair_id]
+        mode, shares = codes.index(of_pair["mode"]), tuple(of_pair["shares"])
+        rejected = _rejected(prompt.pair_id, shares, mode, recipe)
+        ordinal = level_of[prompt.item] != "nominal"
+        examples.append(Example(prompt, codes, shares, tuple(of_pair["p_mode"]), mode, ordinal, rejected=rejected))
+    return examples
 
 
 def _rejected(pair_id: str, shares: Sequence[float], mode: int, recipe: Recipe) -> int:
@@ -184,58 +159,48 @@ def _rejected(pair_id: str, shares: Sequence[float], mode: int, recipe: Recipe) 
     below = sorted((place for place, share in enumerate(shares) if share < shares[mode]), key=lambda place: (-shares[place], place))
     if not below:
         return -1
-    if recipe.preference.rejected == "second":
-        return below[0]
-    if recipe.preference.rejected == "least":
-        return below[-1]
     digest = hashlib.sha512(f"{recipe.data_seed}\nrejected\n{pair_id}".encode()).digest()
-    return below[int.from_bytes(digest) % len(below)]
+    return below[{"second": 0, "least": -1, "drawn": int.from_bytes(digest) % len(below)}[recipe.preference.rejected]]
 
 
-def _weighted(
-    dataset: Dataset, recipe: Recipe, split: str, fold: int | None, examples: Sequence[Example]
-) -> tuple[list[Example], tuple[str, ...]]:
-    """Return the examples with their weights and groups, and the names of the groups."""
-    how = recipe.weights
-    weights = np.ones(len(examples))
-    if how.by == "shift":
-        weights = shift_weights(_departures(dataset, split, fold, examples), how.strength)
+def _groups(dataset: Dataset, recipe: Recipe, examples: Sequence[Example]) -> tuple[tuple[str, ...], list[int]]:
+    """Return the names of the groups, and the number of each example's group."""
     names = [example.prompt.subgroup for example in examples]
-    if how.group_by == "stratum":
+    if recipe.weights.group_by == "stratum":
         stratum_of = dict(dataset.subgroups.select("subgroup", "stratum").iter_rows())
         names = [stratum_of[name] for name in names]
-    if how.groups != "none":
-        weights = weights * balanced_weights(names)
-        weights = weights / weights.mean()
     groups = tuple(dict.fromkeys(names))
     number = {name: at for at, name in enumerate(groups)}
-    done = [
-        replace(example, weight=float(weight), group=number[name]) for example, weight, name in zip(examples, weights, names, strict=True)
-    ]
-    return done, groups
+    return groups, [number[name] for name in names]
 
 
-def _departures(dataset: Dataset, split: str, fold: int | None, examples: Sequence[Example]) -> list[float]:
-    gold = training_gold(dataset, split=split, fold=fold)
-    nation = {item: pooled(gold, item) for item in {example.prompt.item for example in examples}}
-    return [
-        departure(
-            example.shares,
-            nation[example.prompt.item] / nation[example.prompt.item].sum(),
-            gold.n_eff[example.prompt.item, example.prompt.subgroup],
-        )
-        for example in examples
-    ]
+def _weights(
+    dataset: Dataset, recipe: Recipe, split: str, fold: int | None, examples: Sequence[Example], groups: Sequence[str]
+) -> list[float]:
+    """Return the weights of the examples, with mean 1; `groups` has the group of each."""
+    weights = np.ones(len(examples))
+    if recipe.weights.by == "shift":
+        gold = training_gold(dataset, split=split, fold=fold)
+        nation = {item: pooled(gold, item) for item in {example.prompt.item for example in examples}}
+        departures = [
+            departure(example.shares, nation[item] / nation[item].sum(), gold.n_eff[item, example.prompt.subgroup])
+            for example in examples
+            for item in [example.prompt.item]
+        ]
+        weights = shift_weights(departures, recipe.weights.strength)
+    if recipe.weights.groups != "none":
+        weights = weights * balanced_weights(groups)
+        weights = weights / weights.mean()
+    return weights.tolist()
 
 
 def _held_out(dataset: Dataset, split: str, fold: int | None) -> dict[str, Any]:
     test = dataset.part(split, "test", fold)
     seen = pl.concat([dataset.part(split, part, fold) for part in ("train", "validation")])
-    unseen = {what: sorted(set(test[what]) - set(seen[what])) for what in ("item", "subgroup")}
     labels = dataset.fold_labels(split) if dataset.meta.get("splits") else []
     return {
         "fold_label": labels[fold or 0] if labels else None,
         "test_pairs": test.height,
-        "subgroups": unseen["subgroup"],
-        "items": unseen["item"],
+        "subgroups": sorted(set(test["subgroup"]) - set(seen["subgroup"])),
+        "items": sorted(set(test["item"]) - set(seen["item"])),
     }

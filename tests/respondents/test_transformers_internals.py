@@ -39,7 +39,8 @@ def test_the_installed_version_is_tested():
 )
 def test_a_missing_name_is_reported_with_versions(monkeypatch, owner, name):
     for kind in getattr(owner, "__mro__", [owner]):
-        monkeypatch.delattr(kind, name, raising=False)
+        if name in vars(kind):
+            monkeypatch.delattr(kind, name)
     with pytest.raises(RunFailedError) as caught:
         internals.check_transformers()
     message = str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import random
 import sys
@@ -85,6 +86,18 @@ def write_survey(folder: Path, **columns: Callable[[int], object]) -> Path:
         writer.writerows(rows)
     (folder / "tiny.yaml").write_text(CODEBOOK)
     return path
+
+
+@pytest.fixture(scope="session")
+def built_tiny(tmp_path_factory) -> Path:
+    """The data set of the tiny survey, built once; copy it before writing to it."""
+    folder = tmp_path_factory.mktemp("built")
+    write_survey(folder)
+    with pytest.MonkeyPatch.context() as patch, contextlib.suppress(SystemExit):
+        words = ("build", folder / "tiny.csv", "--survey", folder / "tiny.yaml", "-o", folder / "data", "--draws", 20)
+        patch.setattr(sys, "argv", ["valuestrata", *map(str, words)])
+        cli.main()
+    return folder / "data"
 
 
 @pytest.fixture

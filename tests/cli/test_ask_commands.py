@@ -1,6 +1,7 @@
 """Hosted models, limits, shards and batch files from the command line, against a real server on loopback."""
 
 import json
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -16,10 +17,8 @@ MODEL = "openai/gpt-4.1-mini"
 
 
 @pytest.fixture
-def data(call, tiny):
-    built = call("build", tiny / "tiny.csv", "--survey", tiny / "tiny.yaml", "-o", tiny / "data", "--draws", 20)
-    assert built.code == 0, built.err
-    return tiny / "data"
+def data(built_tiny, tiny):
+    return Path(shutil.copytree(built_tiny, tiny / "data"))
 
 
 @pytest.fixture

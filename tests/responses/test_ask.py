@@ -253,7 +253,7 @@ def test_one_fold_is_asked_and_a_pair_of_several_folds_once(handmade, tmp_path):
     # All folds go into the same run, and what the first has asked is not asked again.
     result = ask(folded, respondent, tmp_path / "run", split="unseen-level", elicitation="text")
     assert (result.asked, result.kept, result.left) == (TEST_PAIRS - 3, 3, 0)
-    with pytest.raises(UsageError, match="Split 'unseen-level' has no fold 7; its folds: 0, 1"):
+    with pytest.raises(UsageError, match=r"Split 'unseen-level' has no fold 7. Available folds: 0, 1"):
         ask(folded, Writes(), tmp_path / "other", split="unseen-level", fold=7, elicitation="text")
 
 
@@ -346,6 +346,7 @@ def wait_for(condition, seconds=60.0):
         time.sleep(0.005)
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_a_run_goes_on_and_asks_nothing_answered_again(handmade, tmp_path):
     out, log = tmp_path / "run", tmp_path / "log"
     planned = TEST_PAIRS * 20
@@ -385,6 +386,22 @@ def test_a_second_process_on_a_run_is_refused(handmade, tmp_path):
         first.wait()
         first.stderr.close()
     assert ask(handmade, Writes(), out, elicitation="text", samples=20).left == 0
+
+
+def test_killed_once_a_run_continues_from_its_store(handmade, tmp_path):
+    out, log = tmp_path / "run", tmp_path / "log"
+    process = started(out, log, 0.05)
+    wait_for(lambda: len(calls(log)) >= 4)
+    process.kill()
+    process.wait()
+    process.stderr.close()
+    kept = load_run(out).responses.height
+    assert 3 <= kept < TEST_PAIRS * 20
+    result = ask(handmade, Logged(log), out, elicitation="text", samples=20)
+    assert (result.kept, result.left, result.failed) == (kept, 0, 0)
+    # Only a call in flight at the kill is repeated.
+    assert len(set(calls(log))) == TEST_PAIRS * 20
+    assert len(calls(log)) <= TEST_PAIRS * 20 + 1
 
 
 def test_a_finished_run_is_not_written_again(handmade, tmp_path):

@@ -134,11 +134,11 @@ def test_shards_of_two_cuts_cannot_be_joined(handmade, tmp_path):
 def test_shards_asked_of_other_models_or_in_other_ways_cannot_be_joined(handmade, make_handmade, tmp_path):
     ask_shard(handmade, tmp_path / "model", 1, 2)
     ask_shard(handmade, tmp_path / "model", 2, 2, Writes(revision="later"))
-    with pytest.raises(InputDataError, match=r"shards 1/2 and 2/2 were not asked alike.*respondent\.revision 'later'"):
+    with pytest.raises(InputDataError, match=r"shards 1/2 and 2/2 were asked differently.*respondent\.revision 'later'"):
         collect(tmp_path / "model")
     ask_shard(handmade, tmp_path / "data", 1, 2)
     ask_shard(make_handmade(fingerprint="e" * 64), tmp_path / "data", 2, 2)
-    with pytest.raises(InputDataError, match=r"not asked alike.*dataset\.fingerprint"):
+    with pytest.raises(InputDataError, match=r"asked differently.*dataset\.fingerprint"):
         collect(tmp_path / "data")
     ask_shard(handmade, tmp_path / "plan", 1, 2)
     ask_shard(handmade, tmp_path / "plan", 2, 2, samples=2)

@@ -24,7 +24,6 @@ from valuestrata.responses.run.folder import load_run
 from valuestrata.responses.run.worker_stores import busy_workers
 
 ray = pytest.importorskip("ray")
-pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAN = {"part": "all", "elicitation": "text", "samples": 4}
@@ -75,6 +74,7 @@ def expected(handmade, tmp_path):
     return load_run(tmp_path / "expected").responses
 
 
+@pytest.mark.slow
 def test_a_worker_is_killed_and_every_answer_is_there_once(cluster, handmade, expected, tmp_path, capsys):
     with Server(seconds=0.05) as server:
         killed = []
@@ -103,6 +103,7 @@ def test_a_worker_is_killed_and_every_answer_is_there_once(cluster, handmade, ex
     assert sorted(entry.name for entry in (tmp_path / "run").iterdir()) == ["responses.parquet", "run.json", "store"]
 
 
+@pytest.mark.slow
 def test_a_driver_is_killed_and_goes_on_when_it_is_run_again(cluster, handmade, expected, tmp_path, monkeypatch):
     run = tmp_path / "run"
     with Server(seconds=0.05) as server:
@@ -155,6 +156,7 @@ def test_failures_are_kept_told_and_asked_again(cluster, handmade, tmp_path):
     assert (second.asked, second.kept, second.failed, second.answered, second.left) == (6, 12, 0, 18, 0)
 
 
+@pytest.mark.slow
 def test_what_a_worker_refuses_is_told_as_it_would_be_here(cluster, handmade, tmp_path):
     plan = plan_asking(handmade, elicitation="text")
 

@@ -14,7 +14,7 @@ from valuestrata.respondents.base import Answer
 from valuestrata.respondents.controls.control import make_control
 from valuestrata.respondents.models import ModelSettings
 from valuestrata.responses.ask.plan import labels_of, plan_asking
-from valuestrata.responses.distributed import ray_cluster as raycluster
+from valuestrata.responses.distributed import ray_cluster
 from valuestrata.responses.distributed import ray_run as onray
 from valuestrata.responses.distributed import ray_worker as rayworker
 from valuestrata.responses.distributed.ray_run import ask_on_ray
@@ -266,14 +266,14 @@ def test_calls_that_make_no_sense_are_refused_before_ray_starts(handmade, tmp_pa
     plan = plan_asking(handmade)
     for model, options, message in (
         ("baseline:item-mode", {}, "leave out `address="),
-        ("hf:x", {"workers": 0}, "workers is 0"),
-        ("hf:x", {"max_calls": -1}, "max_calls is -1"),
+        ("hf:x", {"workers": 0}, "workers=0`: it must be 1"),
+        ("hf:x", {"max_calls": -1}, "max_calls=-1`: it must be 0"),
         ("hf:x", {"address": "spark"}, "ray://HOST:PORT"),
         ("hf:x", {"address": "ray://head"}, "ray://HOST:PORT"),
     ):
         with pytest.raises(UsageError, match=message):
             ask_on_ray(handmade, model, tmp_path / "run", plan, **options)
-    monkeypatch.setattr(raycluster.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(ray_cluster.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"valuestrata\[ray\]"):
         ask_on_ray(handmade, "hf:x", tmp_path / "run", plan)
     assert not (tmp_path / "run").exists()

@@ -1,7 +1,7 @@
-"""Published or foreign outputs as a run: a `custom_id` that is a pair_id, and the `response` that was written.
+"""Import published or external outputs as a run: columns `custom_id` (a pair_id) and `response` (the text).
 
-CSV, TSV, JSON lines, a JSON list and Parquet are read; so are the result files of the OpenAI and Anthropic batch
-services. A pair that comes several times holds several samples.
+Formats: CSV, TSV, JSON lines, a JSON list, Parquet, and result files of the OpenAI and Anthropic batch services. Repeated
+pairs are samples.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import polars as pl
 
@@ -33,12 +33,13 @@ KIND = "imported"
 _TABLES = (".csv", ".tsv", ".parquet")
 _DOCUMENTS = (".json", ".jsonl", ".ndjson")
 _NAMED = 5
-# No JSON, a number too long to be read, nested too deep.
+# Not JSON, a number that is too long, or nested too deep.
 _UNREADABLE = (ValueError, RecursionError)
 
 
-class Output(NamedTuple):
-    """One line of a file: what was asked, what was written, or why nothing was."""
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One line of a file: the pair, the text, or the error."""
 
     custom_id: str
     text: str | None
@@ -47,15 +48,15 @@ class Output(NamedTuple):
 
 @dataclass(frozen=True)
 class ImportResult:
-    """What came of an import.
+    """Result of an import.
 
     Attributes:
         run_dir: the run's folder.
         counts: status -> responses.
-        pairs: pairs that have a response.
-        unknown: rows whose custom_id the data set does not know.
+        pairs: pairs with a response.
+        unknown: rows with a custom_id that is not in the data set.
         unknown_ids: the first of those ids.
-        remark: what looks wrong with the reading of numbers, else None.
+        remark: a warning about the meaning of numbers, or None.
     """
 
     run_dir: Path
@@ -67,19 +68,18 @@ class ImportResult:
 
 
 def import_run(dataset: Dataset, file: str | Path, out: str | Path, *, numbers: Numbers = "code", name: str | None = None) -> ImportResult:
-    """Read a file of outputs as a run with text elicitation. An imported run at `out` is replaced.
+    """Import a file of outputs as a run with text elicitation. An imported run at `out` is replaced.
 
     Args:
-        dataset: the data set whose pairs the outputs answer.
+        dataset: the data set of the pairs.
         file: the outputs.
         out: folder of the run.
-        numbers: what a number in a response stands for: the scale `code` (1..K by position where an item has negative
-            codes), or the `position` on the list of options in scale order, 1..K.
-        name: name of the run; the folder's where None.
+        numbers: meaning of a number in a response: the scale `code` (the position for items with negative codes), or the
+            `position` in the list of options in scale order, 1..K.
+        name: name of the run; default the folder name.
 
     Raises:
-        InputDataError: a file that cannot be read or lacks the two columns, ids that are all unknown, or a folder that
-            holds something other than an imported run.
+        InputDataError: the file cannot be read or lacks a column, no id is known, or the folder is not an imported run.
     """
     source, folder = Path(file), Path(out)
     _check_folder(folder)
@@ -112,7 +112,7 @@ def import_run(dataset: Dataset, file: str | Path, out: str | Path, *, numbers: 
         seen[pair_id] += 1
         answer = Answer(prompt, error=output.error) if output.error is not None else Answer(prompt, text=output.text or "")
         row = row_of(answer, labels[item])
-        # What they were shown is not known, so no hash may claim it.
+        # The prompts are not known, so there is no hash.
         rows.append({**row, "text": None if output.text is None else row["text"], "prompt_hash": None})
     if not rows:
         raise InputDataError(_none_known(source, unknown, pairs, dataset))
@@ -136,7 +136,7 @@ def import_run(dataset: Dataset, file: str | Path, out: str | Path, *, numbers: 
 
 
 def _doubt(counts: Mapping[str, int], numbers: Numbers) -> Message | None:
-    """Return a remark where more than half of the responses name a number that no option has: they may count otherwise."""
+    """Return a warning if more than half of the responses have a number that is not an option."""
     wrong, responses = counts["invalid_code"], sum(counts.values())
     if 2 * wrong <= responses:
         return None
@@ -200,7 +200,7 @@ def _from_table(file: Path) -> Iterator[Output]:
 
 def _read_csv(file: Path) -> pl.DataFrame:
     try:
-        # Everything as text: `3` stays `3`, and an id that looks like a number stays an id.
+        # Read everything as text, ids included.
         return pl.read_csv(file, infer_schema=False, separator="\t" if file.suffix.lower() == ".tsv" else ",")
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InputDataError(f"{file}: not a readable table ({str(error).splitlines()[0]}).") from error
@@ -219,7 +219,7 @@ def _from_documents(file: Path) -> Iterator[Output]:
         for number, document in enumerate(documents, start=1):
             yield _output(document, f"{file}: entry {number}")
         return
-    # On line feeds alone: a text may hold other characters that Python takes for the end of a line.
+    # Split at line feeds only; texts may contain other characters that `splitlines` splits at.
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
@@ -255,7 +255,7 @@ def _output(document: Any, where: str) -> Output:
     message = _at(choices[0], "message")
     if not isinstance(message, dict):
         return Output(custom_id, None, f"status {_at(response, 'status_code')}: no message in the batch result")
-    # A refusal that the service put apart is still what the model said.
+    # Some services return a refusal in a field of its own.
     return Output(custom_id, _joined(message.get("content")) or _joined(message.get("refusal")))
 
 

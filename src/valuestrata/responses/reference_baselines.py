@@ -1,8 +1,7 @@
-"""The baselines that a score is read against, answered on the same pairs without being asked for.
+"""Reference baselines: runs of the standard baselines on the same pairs as the scored runs.
 
-Fitting the whole ladder takes up to a minute, so its runs are kept in the data set's folder (`ladder/`, ordinary run
-folders) and used again as long as data set, split, part and version are the same. Building the data set anew removes
-them.
+Fitting all baselines takes up to a minute, so their runs are kept in the folder `ladder/` of the data set and reused while
+data set, split, part and library versions are the same. Rebuilding the data set removes them.
 """
 
 from __future__ import annotations
@@ -32,10 +31,10 @@ KEPT_IN = "ladder"
 
 
 def kinds_of(words: str) -> tuple[str, ...]:
-    """Return the baselines that `none`, `cheap`, `all` or kinds separated by commas name, cheapest first.
+    """Return the baselines named by `none`, `cheap`, `all` or kinds separated by commas, cheapest first.
 
     Raises:
-        UsageError: a kind that does not exist.
+        UsageError: an unknown kind.
     """
     named = [word.strip() for word in words.split(",") if word.strip()]
     for word in named:
@@ -46,15 +45,15 @@ def kinds_of(words: str) -> tuple[str, ...]:
 
 
 def baseline_name(kind: str) -> str:
-    """Return the name of the run in which a baseline of that kind stands beside others."""
+    """Return the run name of a reference baseline."""
     return f"baseline-{kind}"
 
 
 def check_training(dataset: Dataset, runs: Iterable[Identified], split: str, fold: int | None) -> None:
-    """Refuse baselines that were fitted to the training pairs of another split or fold than the one they are judged on.
+    """Refuse baselines that were fitted on another split or fold than the scored one: they may have seen the test pairs.
 
     Raises:
-        UsageError: such a baseline; it may have seen the test pairs. Those that learn nothing may be judged anywhere.
+        UsageError: there is such a baseline.
     """
     several = dataset.part(split, "test")["fold"].n_unique() > 1
     for run in runs:
@@ -85,42 +84,41 @@ def baselines_beside(
     fold: int | None = None,
     train_on: Dataset | None = None,
 ) -> list[Run]:
-    """Answer the pairs of a part with each baseline that is not among `runs` yet.
+    """Return runs of the reference baselines that are not among `runs`.
 
     Args:
-        dataset: what is asked about. runs: those at hand; a baseline among them that was asked the whole part is not answered again.
-        kinds: which baselines. split, part, fold: which pairs, and whose training gold is seen.
-        train_on: the data set that trains under `transfer`.
+        dataset: the data set. runs: a baseline among them that answered the whole part is not fitted again.
+        kinds: the baselines. split, part, fold: the pairs, and the training gold.
+        train_on: training data set under `transfer`.
 
     Returns:
-        Runs called `baseline-KIND`, in the order of `kinds`. A split in which nothing trains gives only the baselines
-        that need no training gold.
+        Runs called `baseline-KIND`, in the order of `kinds`. Without training data, only the baselines that need none.
     """
     pairs = dataset.part(split, part, fold).select("pair_id").unique()
     known = [(run_identity(run), run) for run in runs]
-    there = {identity.rule for identity, run in known if identity.is_baseline and _stands(run, identity.rule, pairs)}
+    there = {identity.rule for identity, run in known if identity.is_baseline and _is_present(run, identity.rule, pairs)}
     wanted = [kind for kind in kinds if kind not in there]
     if split.removesuffix(DISJOINT) == "transfer" and train_on is None:
         wanted = [kind for kind in wanted if kind in TRAINS_ON_NOTHING]
     found: list[Run] = []
     with progress("answering with baselines", len(wanted)) as advance:
         for kind in wanted:
-            found.append(_answered(dataset, kind, split, part, fold, train_on))
+            found.append(_baseline_run(dataset, kind, split, part, fold, train_on))
             advance(1)
     return found
 
 
-def _stands(run: Answered, rule: str, pairs: pl.DataFrame) -> bool:
-    """Whether a baseline needs no other of its kind beside it: asked the whole part, or by the name that the other would have."""
+def _is_present(run: Answered, rule: str, pairs: pl.DataFrame) -> bool:
+    """Whether a baseline of this kind answered the whole part, or has the name of the reference baseline."""
     if run.name == baseline_name(rule):
         return True
     return pairs.join(run.responses.select("pair_id"), on="pair_id", how="anti").is_empty()
 
 
-def _answered(dataset: Dataset, kind: str, split: str, part: str, fold: int | None, train_on: Dataset | None) -> Run:
+def _baseline_run(dataset: Dataset, kind: str, split: str, part: str, fold: int | None, train_on: Dataset | None) -> Run:
     other = None if train_on is None else train_on.fingerprint
     place = "_".join([split, part, *([] if fold is None else [str(fold)]), *([] if other is None else [other[:12]])])
-    # In a folder that may not be written to, nothing is kept and the baselines are answered again next time.
+    # Nothing is kept in a read-only folder.
     kept_in = dataset.path if dataset.path is not None and os.access(dataset.path, os.W_OK) else None
     folder = None if kept_in is None else kept_in / KEPT_IN / place / baseline_name(kind)
     name = baseline_name(kind)
@@ -148,7 +146,7 @@ def _answered(dataset: Dataset, kind: str, split: str, part: str, fold: int | No
 
 
 def _fitted_by() -> dict[str, str]:
-    """Versions of the libraries that fit, without those not installed: that changes what `item-text` answers."""
+    """Return versions of the installed fitting libraries; a missing one changes the answers of `item-text`."""
     found: dict[str, str] = {}
     for name in ("scikit-learn", "scipy", "wordllama"):
         with suppress(PackageNotFoundError):
@@ -157,7 +155,7 @@ def _fitted_by() -> dict[str, str]:
 
 
 def _kept(folder: Path, key: str) -> Run | None:
-    """Return the answers kept under a key; None where there are none, or not all of them can be read."""
+    """Return the kept run of a key; None if there is none or it is damaged."""
     if not ((folder / RUN).is_file() and (folder / TABLE).is_file()):
         return None
     try:
@@ -169,7 +167,7 @@ def _kept(folder: Path, key: str) -> Run | None:
 
 
 def _keep(folder: Path, document: dict[str, Any], responses: pl.DataFrame) -> None:
-    # Where the ladder may not be written, as in another user's data set, its answers are made again next time.
+    # A data set of another user may be read-only.
     with suppress(PermissionError):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with folder_written_beside(folder) as made:

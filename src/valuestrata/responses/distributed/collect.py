@@ -1,4 +1,4 @@
-"""Shards joined to one run: nothing missing, nothing twice, nothing of another identity; or a refusal that says what is wrong."""
+"""Join the shards of a run, after checking that they are complete, disjoint and of one identity."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from valuestrata.responses.run.folder import (
     usage_of,
     write_table,
 )
+from valuestrata.responses.run.identity import run_identity
 from valuestrata.responses.run.store import FILE, Store
 from valuestrata.responses.run.worker_stores import merge
 
@@ -33,15 +34,15 @@ _NAMED = 8
 
 @dataclass(frozen=True)
 class CollectedShards:
-    """What came of joining shards.
+    """Result of joining shards.
 
     Attributes:
         run_dir: the run's folder.
-        shards: how many were joined. pairs: pairs of the whole plan.
+        shards: number of shards. pairs: pairs of the whole plan.
         counts: status -> responses, in the whole run.
-        failures: kind of failure -> responses that ended so, commonest first; asking their shards again retries them.
-        failed_shards: the shards that hold failures.
-        usage: prompt_tokens, completion_tokens and cost (US dollars) of the whole run; None where no response says.
+        failures: kind of failure -> responses, most frequent first. Asking their shards again retries them.
+        failed_shards: shards with failures.
+        usage: prompt_tokens, completion_tokens and cost (US dollars) of the whole run; None if no response records it.
     """
 
     run_dir: Path
@@ -54,32 +55,37 @@ class CollectedShards:
 
     @property
     def failed(self) -> int:
-        """Responses that ended failed."""
+        """Number of failed responses."""
         return self.counts["failed"]
 
 
 @dataclass(frozen=True)
 class _Part:
-    """One shard with the run it lies in."""
+    """A shard and its run."""
 
     shard: Shard
     run: Run
 
     @property
     def document(self) -> Mapping[str, Any]:
-        """What its plan says of the shard."""
-        return self.run.meta["plan"]["shard"]
+        """The key `shard` of its plan."""
+        return self.plan.get("shard") or {}
+
+    @property
+    def plan(self) -> Mapping[str, Any]:
+        """Its plan."""
+        return run_identity(self.run).plan
 
 
 def collect(out: str | Path) -> CollectedShards:
-    """Join the shards of a run: write its store, `responses.parquet` and `run.json` beside them. May be done again at any time.
+    """Join the shards of a run: write its store, `responses.parquet` and `run.json`. Safe to repeat.
 
-    Failures do not stand in the way; they are counted, and a shard that is asked again may be collected again.
+    Failures are counted and do not prevent joining; a shard that was asked again can be collected again.
 
     Raises:
         UsageError: another process writes the run.
-        InputDataError: no shards, a shard that is missing or not finished, shards of different numbers, plans or
-            identities, or a pair in two shards; names the shards.
+        InputDataError: no shards, a missing or unfinished shard, shards of different numbers, plans or identities, or a pair
+            in two shards; names the shards.
     """
     folder = Path(out)
     parts = _parts(folder)
@@ -91,7 +97,7 @@ def collect(out: str | Path) -> CollectedShards:
     if there is not None:
         check_same_identity(folder, there, meta)
         meta = {**meta, "name": there["name"]}
-    # run.json comes last: without it the folder is no run yet, and cannot be taken for one that has nothing answered.
+    # run.json is written last; without it the folder is not yet a run.
     with Store(folder / STORE) as store, progress("collecting shards", len(parts)) as advance:
         for part in parts:
             merge(store, part.run.path / STORE / FILE)
@@ -113,7 +119,7 @@ def collect(out: str | Path) -> CollectedShards:
 
 
 def _parts(folder: Path) -> list[_Part]:
-    """Read all shards, in their order, once it is known that all are there."""
+    """Read all shards in order, after checking that all exist."""
     found = shards_in(folder)
     if not found:
         raise InputDataError(
@@ -133,18 +139,16 @@ def _parts(folder: Path) -> list[_Part]:
         )
     parts = [_Part(Shard(index, of), load_run(shard_folder(folder, index, of), closed=False)) for index in range(1, of + 1)]
     for part in parts:
-        said: Mapping[str, Any] = part.run.meta.get("plan", {}).get("shard") or {}
-        if (said.get("index"), said.get("of")) != (part.shard.index, part.shard.of):
+        planned = part.document.get("index"), part.document.get("of")
+        if planned != (part.shard.index, part.shard.of):
             raise InputDataError(
-                f"{part.run.path / RUN}: its plan is of shard {said.get('index')}/{said.get('of')}, its folder of {part.shard.index}/{of}; "
+                f"{part.run.path / RUN}: its plan is of shard {planned[0]}/{planned[1]}, its folder of {part.shard.index}/{of}; "
                 "a run asked without ",
                 Option("shard"),
                 ", or a folder that was renamed, cannot be joined.",
             )
         if not (part.run.path / STORE / FILE).is_file():
-            raise InputDataError(
-                f"{part.run.path / STORE / FILE}: the shard's store is missing; bring the whole folder of shard {part.shard}."
-            )
+            raise InputDataError(f"{part.run.path / STORE / FILE}: the store is missing; copy the whole folder of shard {part.shard}.")
     return parts
 
 
@@ -156,7 +160,7 @@ def _check_alike(folder: Path, parts: Sequence[_Part]) -> None:
             check_same_identity(part.run.path, part.run.meta, first.run.meta)
         except InputDataError as error:
             raise InputDataError(
-                f"{folder / SHARDS}: shards {first.shard} and {part.shard} were not asked alike and cannot be joined. ", error.message
+                f"{folder / SHARDS}: shards {first.shard} and {part.shard} were asked differently and cannot be joined. ", error.message
             ) from error
         plans = [_flat_plan(one) for one in (first, part)]
         for key in plans[0]:
@@ -168,13 +172,13 @@ def _check_alike(folder: Path, parts: Sequence[_Part]) -> None:
 
 
 def _flat_plan(part: _Part) -> dict[str, Any]:
-    """What the plans of all shards must have in common."""
-    plan = {key: value for key, value in part.run.meta["plan"].items() if key != "shard"}
+    """Return what all shards must have in common."""
+    plan = {key: value for key, value in part.plan.items() if key != "shard"}
     return {**plan, "pairs of the whole": part.document["all_pairs"], "hash of all pairs": part.document["all_hash"]}
 
 
 def _check_finished(folder: Path, parts: Sequence[_Part]) -> None:
-    """Refuse shards with prompts that have neither an answer nor a failure."""
+    """Refuse shards with prompts that were not asked."""
     left = {part.shard: part.document["prompts"] - _asked(part) for part in parts}
     unfinished = {shard: number for shard, number in left.items() if number > 0}
     if unfinished:
@@ -188,8 +192,8 @@ def _check_finished(folder: Path, parts: Sequence[_Part]) -> None:
 
 
 def _asked(part: _Part) -> int:
-    """Count the prompts of a shard's plan that have a response; what an earlier, wider plan asked is not counted."""
-    plan = part.run.meta["plan"]
+    """Count the prompts of a shard's plan that have a response, without those of earlier, wider plans."""
+    plan = part.plan
     rows = part.run.responses.filter(
         pl.col("order").is_in(plan["orders"]) & pl.col("paraphrase").is_in(plan["paraphrases"]) & (pl.col("sample") < plan["samples"])
     )
@@ -197,7 +201,7 @@ def _asked(part: _Part) -> int:
 
 
 def _check_disjoint(folder: Path, parts: Sequence[_Part]) -> None:
-    """Refuse a pair that stands in two shards, and shards that together are not the whole plan."""
+    """Refuse pairs in two shards, and shards that are not the whole plan together."""
     pairs = pl.concat([part.run.responses.select("pair_id", shard=pl.lit(part.shard.index)).unique() for part in parts])
     twice = pairs.filter(pl.col("pair_id").is_duplicated()).sort("pair_id", "shard")
     if not twice.is_empty():
@@ -209,11 +213,11 @@ def _check_disjoint(folder: Path, parts: Sequence[_Part]) -> None:
         )
     whole = parts[0].document["all_pairs"]
     if pairs.height != whole:
-        raise InputDataError(f"{folder / SHARDS}: the shards hold {pairs.height:,} pairs, and their plan has {whole:,}; ask them again.")
+        raise InputDataError(f"{folder / SHARDS}: the shards have {pairs.height:,} pairs, but their plan has {whole:,}; ask them again.")
 
 
 def _joined(folder: Path, parts: Sequence[_Part]) -> dict[str, Any]:
-    """The document of the joined run: what all shards share, the plan of the whole, and every set of versions that answered."""
+    """Return the `run.json` of the joined run, with the whole plan and all library versions of the shards."""
     metas = [part.run.meta for part in parts]
     plan = {key: value for key, value in metas[0]["plan"].items() if key != "shard"}
     versions: list[Any] = []
@@ -234,7 +238,7 @@ def _joined(folder: Path, parts: Sequence[_Part]) -> dict[str, Any]:
 
 
 def _listed(numbers: Sequence[int]) -> str:
-    """Return numbers in order, runs of them shortened: `2, 5-7`."""
+    """Return numbers in order, ranges shortened: `2, 5-7`."""
     runs: list[list[int]] = []
     for number in sorted(set(numbers)):
         if runs and number == runs[-1][1] + 1:

@@ -1,4 +1,4 @@
-"""A Ray cluster for one call: of this machine alone, or one that stands already."""
+"""Connect to a Ray cluster, or start one on this machine for one call."""
 
 from __future__ import annotations
 
@@ -15,18 +15,13 @@ from valuestrata.errors import MissingExtraError, Option, RunFailedError, UsageE
 
 LOCAL = "ray"
 _REMOTE = re.compile(r"ray://[^/\s:]+:\d{1,5}")
-# Besides the workers a pipeline has tasks that read, write and leave out what is done; each wants one processor.
+# Ray Data also runs tasks that read, write and filter; each needs one processor.
 _HELPERS = 3
 _WRAPPINGS = 10
 _LOCAL_OBJECT_STORE = 200 * 2**20
 
 
-def check_cluster_word(word: str) -> None:
-    """Refuse a word that names no cluster.
-
-    Raises:
-        UsageError: neither `ray` nor `ray://HOST:PORT`.
-    """
+def _check_address(word: str) -> None:
     if word != LOCAL and not _REMOTE.fullmatch(word):
         raise UsageError(
             Option("address", word),
@@ -37,24 +32,26 @@ def check_cluster_word(word: str) -> None:
 
 @contextlib.contextmanager
 def connected(word: str, workers: int) -> Generator[None]:
-    """Connect to a cluster, and leave it at the end; where this process is connected already, that connection is used and kept.
+    """Connect to a cluster and disconnect at the end; an existing connection is used and kept.
 
-    `ray` is the cluster that the variable RAY_ADDRESS names, else one of this machine that lives as long as the call and
-    listens on its loopback address only. Ray's usage reports are switched off in every case.
+    Args:
+        word: `ray`: the cluster of the variable RAY_ADDRESS if it is set, else a temporary one on this machine that listens
+            on the loopback address only; or `ray://HOST:PORT`. Ray's usage reports are switched off.
+        workers: number of workers.
 
     Raises:
-        UsageError: no such cluster.
+        UsageError: an invalid address, or no cluster there.
         MissingExtraError: Ray is not installed.
         RunFailedError: Ray did not start on this machine.
     """
-    check_cluster_word(word)
+    _check_address(word)
     for library in ("ray",) if word == LOCAL else ("ray", "grpc"):
         if importlib.util.find_spec(library) is None:
             raise MissingExtraError(Option("address", word), "ray", library)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     alone = word == LOCAL and not os.environ.get("RAY_ADDRESS")
     if alone and "ray" not in sys.modules:
-        # Read when Ray is imported; off, it binds to the loopback address and not to the one that others reach.
+        # Read when Ray is imported; if 0, Ray binds to the loopback address.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     import ray
 
@@ -64,17 +61,17 @@ def connected(word: str, workers: int) -> Generator[None]:
         return
     try:
         ray.init(**_settings(word, workers, alone=alone))
-    except Exception as error:  # Ray raises the bare class where its processes do not come up in time
+    except Exception as error:  # Ray raises Exception itself if its processes do not start in time
         if alone:
             raise RunFailedError(
                 Option("address", word), f": Ray did not start on this machine ({_first_line(error)}); run the same command again."
             ) from error
         raise UsageError(
             Option("address", word),
-            f": no Ray cluster answers there ({_first_line(error)}). If it asks for a token, set RAY_AUTH_MODE=token "
+            f": no Ray cluster answers at this address ({_first_line(error)}). If it asks for a token, set RAY_AUTH_MODE=token "
             "and have the cluster's token in ~/.ray/auth_token.",
         ) from error
-    # Ray tells of workers that died on stdout, which belongs to the command's result; the last of it while it shuts down.
+    # Ray reports dead workers on stdout, which is reserved for results, even during shutdown.
     with contextlib.redirect_stdout(sys.stderr):
         try:
             yield
@@ -86,20 +83,20 @@ def _settings(word: str, workers: int, *, alone: bool) -> dict[str, Any]:
     quiet: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
     if not alone:
         return {**quiet, "address": None if word == LOCAL else word}
-    # Processors are Ray's way of counting here, not of binding: a worker that waits for a server needs next to none.
+    # Processors only limit the number of tasks; a worker that waits for a server hardly uses one.
     processors = max(os.cpu_count() or 1, workers + _HELPERS)
     here = {"address": "local", "_node_ip_address": "127.0.0.1", "include_dashboard": False}
     return {**quiet, **here, "num_cpus": processors, "object_store_memory": _LOCAL_OBJECT_STORE}
 
 
 def processors_of_a_worker(workers: int, gpus_per_worker: float = 0.0) -> float:
-    """Return how many processors each worker may claim so that some are left for reading and writing.
+    """Return the number of processors per worker that leaves some for reading and writing.
 
-    A worker with a GPU claims one at most. Another may claim several, up to half of the smallest machine: Ray lets a
-    model on processors use as many threads.
+    A worker with a GPU gets at most one. Others get up to half of the smallest machine, since Ray gives a model on the CPU
+    as many threads.
 
     Raises:
-        UsageError: the cluster has one processor, on which a pipeline would wait for itself.
+        UsageError: the cluster has a single processor, on which the pipeline would deadlock.
     """
     import ray
 
@@ -116,10 +113,10 @@ def processors_of_a_worker(workers: int, gpus_per_worker: float = 0.0) -> float:
 
 
 def check_gpus(workers: int, gpus_per_worker: float) -> None:
-    """Refuse to wait for GPUs that the cluster does not have.
+    """Check that the cluster has enough GPUs for all workers.
 
     Raises:
-        UsageError: fewer GPUs than one worker needs.
+        UsageError: it does not.
     """
     import ray
 
@@ -135,33 +132,30 @@ def check_gpus(workers: int, gpus_per_worker: float) -> None:
 
 
 @contextlib.contextmanager
-def told_plainly() -> Generator[None]:
-    """Raise an error of ours as it was raised on the cluster, and one of Ray's own as a run that broke off.
-
-    Another exception of what runs there is a defect and keeps its traceback.
-    """
+def cluster_errors() -> Generator[None]:
+    """Raise a ValuestrataError of the cluster unwrapped, and Ray's own errors as RunFailedError; others pass unchanged."""
     from ray.exceptions import RayError, RayTaskError
 
     try:
         yield
     except RayError as error:
-        ours = _as_ours(error)
-        if ours is not None:
-            raise ours from error
+        inner = _unwrapped(error)
+        if inner is not None:
+            raise inner from error
         if isinstance(error, RayTaskError):
             raise
         raise RunFailedError(
-            f"The work on Ray broke off ({_first_line(error)}). What was answered is kept; run the same command again to go on."
+            f"The work on Ray was interrupted ({_first_line(error)}). All answers are kept; run the same command again to continue."
         ) from error
 
 
-def _as_ours(error: BaseException) -> ValuestrataError | None:
-    """Return the error of ours that a worker ended with, None where it is another; Ray wraps what a worker raises, often twice."""
+def _unwrapped(error: BaseException) -> ValuestrataError | None:
+    """Return the ValuestrataError inside Ray's wrappers, None if there is none. Ray often wraps an error twice."""
     inside: BaseException | None = error
     for _ in range(_WRAPPINGS):
         cause: Any = getattr(inside, "cause", None)
         if isinstance(cause, BaseException):
-            # Looked at first: the wrapping passes for an error of ours too, with a traceback for its message.
+            # Checked first, since the wrapper is also an instance of the wrapped class, with a traceback as its message.
             inside = cause
         elif inside is None or isinstance(inside, ValuestrataError):
             return inside

@@ -1,4 +1,4 @@
-"""The pipeline of Ray Data: prompts read, answered by workers, rows written, and what is done left out when it starts anew."""
+"""Ray Data pipeline: read prompts, answer them on workers, write rows, skip finished ones on restart."""
 
 from __future__ import annotations
 
@@ -6,34 +6,34 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from valuestrata.responses.distributed.ray_cluster import processors_of_a_worker, told_plainly
+from valuestrata.responses.distributed.ray_cluster import cluster_errors, processors_of_a_worker
 from valuestrata.responses.distributed.ray_worker import Worker, WorkerSetup
 from valuestrata.responses.run.worker_stores import RAY
 
 ANSWERS = f"{RAY}/answers"
 DONE = f"{RAY}/done"
-# How often a batch is given out again after its worker died; more, and it is the batch that kills workers.
+# Retries of a batch whose worker died; after more, the batch itself is probably the cause.
 RETRIES = 4
 _SETTINGS: Mapping[str, Any] = {
     "enable_progress_bars": False,
     "print_on_execution_start": False,
-    # One file, one block, one batch: the newer reader joins small files to one block, which one worker would answer.
+    # One block per file: the newer reader joins small files into one block, which a single worker would answer.
     "use_datasource_v2": False,
-    # Half an hour without a finished batch is a slow model and not a fault.
+    # No timeout: a slow model may need half an hour per batch.
     "execution_no_progress_timeout_s": -1,
-    # What a worker of ours raises is to come back as it is.
+    # Raise the worker's own exception.
     "raise_original_map_exception": True,
 }
 
 
 def answer_files(files: Sequence[Path], work: WorkerSetup, workers: int, gpus_per_worker: float) -> None:
-    """Have every file of prompts answered. Meant to run as a task of the cluster: Ray Data does not work from outside one.
+    """Answer files of prompts; run it as a task of the cluster, since Ray Data does not work from outside.
 
-    Rows go to `ray/answers`, and which of them are done to `ray/done`, in the run's folder.
+    Rows are written to `ray/answers` in the run's folder, and the keys of finished rows to `ray/done`.
 
     Raises:
-        UsageError, InputDataError, RunFailedError: as a worker raised it.
-        RunFailedError: the work broke off for a reason of Ray's own.
+        UsageError, InputDataError, RunFailedError: raised by a worker.
+        RunFailedError: Ray itself failed.
     """
     import ray.data
     from ray.data.checkpoint import CheckpointConfig
@@ -54,5 +54,5 @@ def answer_files(files: Sequence[Path], work: WorkerSetup, workers: int, gpus_pe
         max_restarts=-1,
         max_task_retries=RETRIES,
     )
-    with told_plainly():
+    with cluster_errors():
         answered.write_parquet(str(work.out / ANSWERS))

@@ -1,13 +1,13 @@
-"""Asking on a Ray cluster: Ray hands out the prompts, workers of ours answer them, and no answer is lost with a worker.
+"""Ask on the workers of a Ray cluster.
 
-    OUT/ray/prompts/      the prompts to answer, in prefix order, a file a batch, and what they were made of
-    OUT/ray/stores/       a store for each worker, in which every answer is as soon as it comes (`responses.worker_stores`)
-    OUT/ray/answers/      the rows of batches that are done, written by Ray
-    OUT/ray/done/         which rows those are: Ray's own checkpoint, so that a driver that starts anew leaves them out
+    OUT/ray/prompts/      prompts in prefix order, one file per batch, and a hash of the plan
+    OUT/ray/stores/       store of each worker, written as answers arrive (`run.worker_stores`)
+    OUT/ray/answers/      rows of finished batches, written by Ray
+    OUT/ray/done/         Ray's checkpoint of finished rows, which a restarted driver skips
 
-Ray gives a batch whose worker died to another worker, whole. It would ask again what had been answered, were it not that
-every worker looks the batch up in all stores first. At the end the stores are brought into the run's own, and the folder
-`ray` goes. Failures stay out of Ray's checkpoint: the same command retries them.
+If a worker dies, Ray gives its whole batch to another worker, which first looks for answers in all stores. At the end the
+stores are merged into the run's own and the folder `ray` is removed. Failures are not in Ray's checkpoint, so the same
+command retries them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any
 import polars as pl
 
 from valuestrata.dataset.tables import GOLD, LANDSCAPE, LEAKAGE, MODE_DRAWS, SPLITS, Dataset
-from valuestrata.errors import Option, RunFailedError, UsageError
+from valuestrata.errors import Option, UsageError
 from valuestrata.files import canonical_hash, folder_written_beside, read_json, read_parquet, write_json, write_parquet
 from valuestrata.progress import progress
 from valuestrata.prompts.frame import prompts_to_frame
@@ -33,14 +33,14 @@ from valuestrata.prompts.prompt import Elicitation, Prompt
 from valuestrata.respondents.controls.spec import ONE_PERSONA, parse_control
 from valuestrata.respondents.hosted.providers import check_elicitation, provider_of
 from valuestrata.respondents.models import ModelSettings, check_model_spec, is_hosted
-from valuestrata.responses.ask.loop import AskResult
+from valuestrata.responses.ask.loop import AskResult, failed_last, result_of
 from valuestrata.responses.ask.plan import Asking, asked_meta, labels_of
 from valuestrata.responses.batch.folder import refuse_what_batches_hold
-from valuestrata.responses.distributed.ray_cluster import check_gpus, connected, told_plainly
+from valuestrata.responses.distributed.ray_cluster import check_gpus, cluster_errors, connected
 from valuestrata.responses.distributed.ray_pipeline import ANSWERS, DONE, answer_files
 from valuestrata.responses.distributed.ray_worker import Described, MakeRespondent, WorkerSetup, describe, make
-from valuestrata.responses.run.failures import failure_kinds, failures_listed
-from valuestrata.responses.run.folder import IDENTITY, TABLE, counts_by_status, read_meta
+from valuestrata.responses.run.failures import failure_kinds
+from valuestrata.responses.run.folder import IDENTITY, TABLE
 from valuestrata.responses.run.session import opened_run
 from valuestrata.responses.run.store import Store
 from valuestrata.responses.run.store_index import StoreIndex
@@ -48,9 +48,9 @@ from valuestrata.responses.run.worker_stores import RAY, files_of_workers, forge
 
 PROMPTS = f"{RAY}/prompts"
 _PLAN = "plan.json"
-# Prompts in a batch: enough to share beginnings in and to keep a worker busy, few enough that all workers end together.
+# Prompts per batch: enough to share prefixes and keep a worker busy, few enough that all workers end together.
 BATCH_PROMPTS = 256
-_SECONDS_BETWEEN_LOOKS = 0.5
+_SECONDS_BETWEEN_CHECKS = 0.5
 
 
 def ask_on_ray(
@@ -67,26 +67,26 @@ def ask_on_ray(
     max_calls: int | None = None,
     make_respondent: MakeRespondent = make,
 ) -> AskResult:
-    """Ask a respondent model on the workers of a Ray cluster; the run is the one that `ask_planned` makes.
+    """Ask a respondent model on the workers of a Ray cluster. The result is the same run as of `ask_planned`.
 
     Args:
-        dataset: what is asked about.
-        model: a language model or a control around one, as `respondents.models.make_respondent` takes it; each worker builds it.
-        out: folder of the run, under the same path on all machines; where one of the same identity lies, it goes on.
-        asking: what is asked.
-        address: `ray` or `ray://HOST:PORT`, as `raycluster.connected` reads it.
-        workers: processes that answer, each with a respondent model of its own.
-        gpus_per_worker: GPUs of each; may be a fraction.
-        batch_prompts: prompts that a worker is given at once.
-        settings: how the respondent model is loaded or called.
-        max_calls: stop after so many prompts; asking again goes on.
+        dataset: the data set.
+        model: specification of a language model or control (see `make_respondent`); each worker builds it.
+        out: folder of the run, the same path on all machines. An existing run of the same identity continues.
+        asking: the plan.
+        address: `ray` or `ray://HOST:PORT` (see `ray_cluster.connected`).
+        workers: number of processes that answer, each with its own model.
+        gpus_per_worker: GPUs per worker; may be a fraction.
+        batch_prompts: prompts per batch.
+        settings: of the respondent model.
+        max_calls: stop after this many prompts. Asking again continues.
         make_respondent: builds the respondent model on the workers.
 
     Raises:
-        UsageError: a number that makes no sense, a baseline, no such cluster, or another call that works on this run.
+        UsageError: an invalid number, a baseline, no such cluster, or another call works on this run.
         MissingExtraError: Ray is not installed.
-        InputDataError: a folder that holds something else or a run of another identity, or workers that differ.
-        RunFailedError: nothing succeeded, the provider refuses every call, or the work broke off.
+        InputDataError: the folder is not a run or is a run of another identity, or the workers differ.
+        RunFailedError: nothing succeeded, the provider refuses every call, or Ray failed.
     """
     _check(model, workers, batch_prompts, max_calls)
     _check_readout(model, asking.elicitation)
@@ -107,32 +107,27 @@ def ask_on_ray(
             unanswered = sum(not store.has(key) for key in batches.waiting)
             successes = store.successes
             forget(folder, store)
-    table = pl.read_parquet(folder / TABLE, columns=["status", "error"])
-    result = AskResult(
-        run_dir=Path(out),
+    return result_of(
+        Path(out),
         asked=len(batches.waiting),
         kept=asking.planned - batches.left_out - len(batches.waiting),
-        counts=counts_by_status(table),
-        failures=failure_kinds(table),
         left=batches.left_out + unanswered,
-        usage=(read_meta(folder) or {})["usage"],
+        failures=failure_kinds(pl.read_parquet(folder / TABLE, columns=["status", "error"])),
+        successes=successes,
     )
-    if result.failed and not successes:
-        raise RunFailedError(f"{out}: no call succeeded; {result.failed:,} failed: {failures_listed(table)}.")
-    return result
 
 
 def _check(model: str, workers: int, batch_prompts: int, max_calls: int | None) -> None:
     check_model_spec(model)
     if model.startswith("baseline:"):
-        raise UsageError(f"MODEL {model!r} answers in seconds and is not asked on Ray; leave out ", Option("address"), ".")
+        raise UsageError(f"MODEL {model!r} is a baseline and answers in seconds; leave out ", Option("address"), ".")
     for name, number, least in (("workers", workers, 1), ("batch_prompts", batch_prompts, 1), ("max_calls", max_calls, 0)):
         if number is not None and number < least:
-            raise UsageError(f"{name} is {number}; it must be {least} or more.")
+            raise UsageError(Option(name, number), f": it must be {least} or more.")
 
 
 def _check_readout(model: str, elicitation: Elicitation) -> None:
-    """Refuse, before a cluster is reached, what a hosted model cannot be read by, and a control that asks each question once."""
+    """Check the elicitation of a hosted model, and refuse controls that ask each question once."""
     if model.startswith("control:"):
         spec = parse_control(model)
         if spec.kind in ONE_PERSONA:
@@ -148,7 +143,7 @@ def _check_readout(model: str, elicitation: Elicitation) -> None:
 
 
 def _without_gold(dataset: Dataset) -> Dataset:
-    """Return what a language model may see of a data set; the rest would only be sent about."""
+    """Return the data set without gold, which workers do not need."""
     return replace(
         dataset,
         gold=GOLD.empty(),
@@ -160,22 +155,22 @@ def _without_gold(dataset: Dataset) -> Dataset:
 
 
 def _described(work: WorkerSetup, gpus: float) -> Described:
-    """Have a worker say what the respondent model is; the machine that drives may have neither its libraries nor its GPU."""
+    """Describe the respondent model on a worker; the driver may lack its libraries and GPU."""
     return _on_the_cluster(describe, work, gpus=gpus)
 
 
 def _on_the_cluster(function: Any, *arguments: Any, gpus: float = 0.0) -> Any:
-    """Run a function as a task of the cluster and return what it returns."""
+    """Run a function as a task of the cluster and return its result."""
     import ray
 
     task: Any = ray.remote(num_cpus=0, num_gpus=gpus, max_retries=0)(function)
-    with told_plainly():
+    with cluster_errors():
         return ray.get(task.remote(*arguments))
 
 
 @dataclass(frozen=True)
 class _Batches:
-    """What the workers are given: files of prompts, the keys in them without an answer, and how many prompts were left out."""
+    """Files of prompts, unanswered keys in them, and the number of prompts left out by `max_calls`."""
 
     files: list[Path]
     waiting: list[str]
@@ -183,7 +178,7 @@ class _Batches:
 
 
 def _prepared(folder: Path, store: Store, prompts: Iterator[Prompt], meta: dict[str, Any], batch: int, max_calls: int | None) -> _Batches:
-    """Write the prompts without an answer as files, or take those that a call with the same plan has written before it broke off."""
+    """Write unanswered prompts as files, or use those of an interrupted call with the same plan."""
     place = folder / PROMPTS
     made_of = canonical_hash([{key: meta.get(key) for key in (*IDENTITY, "plan")}, batch, max_calls])
     plan: dict[str, Any] = read_json(place / _PLAN) if (place / _PLAN).is_file() else {}
@@ -200,8 +195,8 @@ def _prepared(folder: Path, store: Store, prompts: Iterator[Prompt], meta: dict[
 
 
 def _written(folder: Path, store: Store, prompts: Iterator[Prompt], batch: int, max_calls: int | None) -> int:
-    """Write the prompts without an answer in files of `batch`; return how many were left out because of `max_calls`."""
-    waiting = _waiting(store, prompts)
+    """Write unanswered prompts in files of `batch`; return the number left out by `max_calls`."""
+    waiting = (prompt for prompt in failed_last(prompts, store) if not store.has(prompt.key))
     taken = islice(waiting, max_calls)
     for number in count():
         some = list(islice(taken, batch))
@@ -211,26 +206,15 @@ def _written(folder: Path, store: Store, prompts: Iterator[Prompt], batch: int, 
     return sum(1 for _ in waiting)
 
 
-def _waiting(store: Store, prompts: Iterator[Prompt]) -> Iterator[Prompt]:
-    """Yield the prompts without an answer, those that failed after all others: what is refused must not keep the rest from being asked."""
-    failed: list[Prompt] = []
-    for prompt in prompts:
-        if store.tried(key := prompt.key):
-            failed.append(prompt)
-        elif not store.has(key):
-            yield prompt
-    yield from failed
-
-
 def _run(batches: _Batches, work: WorkerSetup, store: Store, workers: int, gpus: float) -> None:
-    """Have the batches answered; whatever ends it, bring what the workers have stored into the run's own store."""
+    """Answer the batches; merge the workers' stores at the end, after errors too."""
     try:
         _on_the_cluster(answer_files, batches.files, work, workers, gpus)
     except BaseException:
         gather(work.out, store)
         raise
     gather(work.out, store)
-    # An answer is in a store before Ray writes it. Should a machine have gone with what its disk had not taken, it is here.
+    # A machine may be lost before its disk was synced; its rows are then in Ray's output only.
     for file in sorted((work.out / ANSWERS).glob("*.parquet")):
         for row in read_parquet(file).filter(~pl.col("key").map_elements(store.has, return_dtype=pl.Boolean)).iter_rows(named=True):
             store.append(row.pop("key"), row)
@@ -238,7 +222,7 @@ def _run(batches: _Batches, work: WorkerSetup, store: Store, workers: int, gpus:
 
 @contextlib.contextmanager
 def _followed(folder: Path, name: str, prompts: int) -> Generator[None]:
-    """Show how many of the prompts have come back, by reading what the workers write."""
+    """Show progress by reading the workers' stores."""
     if not sys.stderr.isatty():
         yield
         return
@@ -249,7 +233,7 @@ def _followed(folder: Path, name: str, prompts: int) -> Generator[None]:
 
         def follow() -> None:
             seen = len(known)
-            while not ended.wait(_SECONDS_BETWEEN_LOOKS):
+            while not ended.wait(_SECONDS_BETWEEN_CHECKS):
                 known.refresh()
                 advance(len(known) - seen)
                 seen = len(known)

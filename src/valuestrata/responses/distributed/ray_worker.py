@@ -1,4 +1,4 @@
-"""What runs on a Ray worker: a respondent model built once, a store of its own, and batches of prompts in and rows out."""
+"""Ray worker: one respondent model and one store that answer batches of prompts."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ _ANSWERS: dict[str, Any] = {"key": pl.String, **{name: column.dtype for name, co
 
 
 def make(model: str, dataset: Dataset, settings: ModelSettings) -> Respondent:
-    """Return the respondent model behind a word, as `make_respondent` does."""
+    """Return the respondent model; see `make_respondent`."""
     return make_respondent(model, dataset, settings=settings)
 
 
 @dataclass(frozen=True)
 class WorkerSetup:
-    """What every worker is told.
+    """Configuration of a worker.
 
     Attributes:
-        dataset: who the personas are; without gold, which no language model may see.
+        dataset: source of the personas, without gold.
         model, settings: the respondent model.
-        out: the run's folder, the same for all machines.
-        labels: item -> (scale code -> label), as answers are read with.
-        respondent: `respondent` of `run.json`, which a worker's own must equal; None before it is known.
+        out: the run's folder, the same on all machines.
+        labels: item -> (scale code -> label), to parse answers.
+        respondent: `respondent` of `run.json`, which the worker's model must equal; None before it is known.
         make: builds the respondent model.
     """
 
@@ -60,7 +60,7 @@ class WorkerSetup:
 
 
 class Described:
-    """A respondent model as a worker described it: it says what it is, and is asked where it lives."""
+    """Name and identity of a respondent model that runs on the workers."""
 
     def __init__(self, name: str, identity: Mapping[str, Any], note: str) -> None:
         self.name = name
@@ -68,28 +68,28 @@ class Described:
         self._identity = dict(identity)
 
     def identity(self) -> Mapping[str, Any]:
-        """Return everything that makes an answer what it is."""
+        """Return the identity recorded by a worker."""
         return self._identity
 
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[Answer]:
-        """Refuse: the model is not here."""
+        """Not supported here."""
         raise NotImplementedError(f"{self.name} answers on its workers")
 
 
 class DescribedControl(Described):
-    """The same of a control, which is asked as others than the pairs' own subgroups."""
+    """The same for a control, with its personas."""
 
     def __init__(self, name: str, identity: Mapping[str, Any], note: str, personas: Mapping[str, Persona]) -> None:
         super().__init__(name, identity, note)
         self._personas = personas
 
     def personas_for(self, dataset: Dataset) -> Mapping[str, Persona]:
-        """Return subgroup -> the persona to ask as."""
+        """Return subgroup -> persona."""
         return self._personas
 
 
 def describe(work: WorkerSetup) -> Described:
-    """Build the respondent model and say what it is. Its identity holds device and versions, which only a worker knows."""
+    """Build the respondent model on a worker and return its identity, which includes device and library versions."""
     respondent = _built(work)
     if isinstance(respondent, ReplacesPersonas):
         return DescribedControl(respondent.name, respondent.identity(), respondent.note, respondent.personas_for(work.dataset))
@@ -97,7 +97,7 @@ def describe(work: WorkerSetup) -> Described:
 
 
 class Worker:
-    """Answers batches of prompts; Ray makes one an actor, and another where that one dies."""
+    """Answers batches of prompts; Ray runs it as an actor and replaces it if it dies."""
 
     def __init__(self, work: WorkerSetup) -> None:
         self._work = work
@@ -111,23 +111,23 @@ class Worker:
     @cached_property
     def _respondent(self) -> Respondent:
         respondent = _built(self._work)
-        said = json.loads(json.dumps({"name": respondent.name, **respondent.identity()}, ensure_ascii=False))
-        # Another version of a library on one of the machines, or another device, would give answers of two kinds.
-        check_same_identity(self._work.out, {"respondent": self._work.respondent}, {"respondent": said})
+        identity = json.loads(json.dumps({"name": respondent.name, **respondent.identity()}, ensure_ascii=False))
+        # All workers must have the same library versions and devices.
+        check_same_identity(self._work.out, {"respondent": self._work.respondent}, {"respondent": identity})
         if isinstance(respondent, ReusesAnswers):
             respondent.recall(read_store(self._work.out / STORE))
         return respondent
 
     def __call__(self, batch: Any) -> Any:
-        """Answer the prompts of a batch that no store has an answer to, and return a row for each that has one then.
+        """Answer the prompts of a batch that no store has answered; return the rows of all that are answered now.
 
-        A prompt that failed is kept in the worker's store and not returned: Ray would take it for done.
+        Failures are stored but not returned, since Ray would record them as done.
 
         Args:
-            batch: a pyarrow table of `prompts.frame.PROMPTS`.
+            batch: pyarrow table, PROMPTS schema.
 
         Returns:
-            A pyarrow table of `RESPONSES` with the key before it.
+            pyarrow table, `key` and RESPONSES schema.
 
         Raises:
             RunFailedError: no call succeeds, or the provider refuses every call.
@@ -146,13 +146,13 @@ class Worker:
     def _ask(self, waiting: Mapping[str, Prompt]) -> None:
         respondent = self._respondent
         if isinstance(respondent, SupportsResume) and self._known.successes:
-            # Of this run, whoever had them: where some were answered, a prompt that is refused is refused for itself.
+            # Successes of any worker count: if some prompts were answered, a refusal concerns that prompt only.
             respondent.answered_before(self._known.successes)
         back: set[str] = set()
         for answer in respondent.answer(list(waiting.values())):
             key = answer.prompt.key
             if key not in waiting:
-                raise ValueError(f"{respondent.name} answered {answer.prompt.pair_id!r}, which it was not asked")
+                raise ValueError(f"{respondent.name} answered {answer.prompt.pair_id!r}, which was not asked")
             self._keep(key, answer)
             back.add(key)
         if not isinstance(respondent, SupportsStop) or respondent.stopped is None:
@@ -175,5 +175,5 @@ def _built(work: WorkerSetup) -> Respondent:
     except ValuestrataError as error:
         if type(error).__init__ is ValuestrataError.__init__:
             raise
-        # An error with arguments of its own does not survive the way from one process to another.
+        # An error with its own constructor arguments cannot be sent between processes.
         raise UsageError(error.message) from None

@@ -1,8 +1,7 @@
-"""Shards: one asking cut into parts that machines answer apart, each a run of its own, without a word between them.
+"""Shards: divide a plan into parts that machines answer independently, each as its own run.
 
-The pairs of a plan stand in prefix order (the order in which prompts share their beginnings) and are cut into slices of
-equal length. Which pairs a shard holds follows from the plan and the two numbers `I/N` alone, so that every machine finds
-its own part by itself. All orders, wordings and samples of a pair are in one shard.
+The pairs of a plan are put in prefix order and cut into slices of equal length. A shard depends only on the plan and on
+`I/N`, so machines need no communication. All orders, paraphrases and samples of a pair are in one shard.
 """
 
 from __future__ import annotations
@@ -39,11 +38,11 @@ class Shard:
 
 @dataclass(frozen=True)
 class ShardAsking(Asking):
-    """What is asked in one shard; `sharded` makes one.
+    """Plan of one shard; made by `sharded`.
 
     Attributes:
-        shard: which one.
-        all_pairs: number of pairs of the whole plan; `all_hash`: hash over their ids in prefix order.
+        shard: the shard.
+        all_pairs: number of pairs of the whole plan. all_hash: hash of their ids in prefix order.
     """
 
     shard: Shard = field(default_factory=lambda: Shard(1, 1))
@@ -52,16 +51,16 @@ class ShardAsking(Asking):
 
     @property
     def document(self) -> dict[str, Any]:
-        """The plan as `run.json` holds it: that of the whole, and under `shard` what of it is asked here."""
+        """The whole plan as in `run.json`, and the key `shard`."""
         part = {"index": self.shard.index, "of": self.shard.of, "pairs": self.pairs.height, "prompts": self.planned}
         return {**super().document, "shard": {**part, "all_pairs": self.all_pairs, "all_hash": self.all_hash}}
 
 
 def parse_shard(word: str) -> Shard:
-    """Read `I/N`, 1 <= I <= N: shard I of N.
+    """Parse `I/N`, with 1 <= I <= N.
 
     Raises:
-        UsageError: not of that form, or a number out of that range.
+        UsageError: another form, or a number out of range.
     """
     match = _WORD.fullmatch(word.strip())
     if match is None:
@@ -74,10 +73,10 @@ def parse_shard(word: str) -> Shard:
 
 
 def shard_of(pairs: pl.DataFrame, index: int, of: int) -> pl.DataFrame:
-    """Return the slice of `pairs` that shard `index` of `of` holds: rows stay in their order, sizes differ by one at most.
+    """Return the pairs of shard `index` of `of`, in their order; sizes differ by at most one.
 
     Args:
-        pairs: the pairs of the plan in prefix order (`in_prefix_order`), each once.
+        pairs: in prefix order (`in_prefix_order`), each once.
         index, of: 1 <= index <= of.
 
     Raises:
@@ -86,13 +85,13 @@ def shard_of(pairs: pl.DataFrame, index: int, of: int) -> pl.DataFrame:
     if not 1 <= index <= of:
         raise UsageError(f"Shard {index} of {of} does not exist; shards count from 1.")
     if of > pairs.height:
-        raise UsageError(f"{of:,} shards of {pairs.height:,} pairs: some would be empty. Ask for {pairs.height:,} shards at most.")
+        raise UsageError(f"{of:,} shards of {pairs.height:,} pairs: some would be empty. Use at most {pairs.height:,} shards.")
     start, end = (pairs.height * (index - 1)) // of, (pairs.height * index) // of
     return pairs.slice(start, end - start)
 
 
 def in_prefix_order(dataset: Dataset, asking: Asking) -> pl.DataFrame:
-    """Return the pairs of a plan in the order in which its prompts are rendered, so that a shard keeps its shared prefixes."""
+    """Return the pairs of a plan in the order of its prompts, so prompts of a shard share prefixes."""
     places = {
         "item": dataset.items.select("item").with_row_index("_item"),
         "subgroup": dataset.subgroups.select("subgroup").with_row_index("_subgroup"),
@@ -105,11 +104,7 @@ def in_prefix_order(dataset: Dataset, asking: Asking) -> pl.DataFrame:
 
 
 def sharded(dataset: Dataset, asking: Asking, shard: Shard) -> ShardAsking:
-    """Return what of `asking` is asked in one shard; it goes to `ask_planned` like any other.
-
-    Raises:
-        UsageError: as for `shard_of`.
-    """
+    """Return the plan of one shard, for `ask_planned`; errors as for `shard_of`."""
     pairs = in_prefix_order(dataset, asking)
     whole: dict[str, Any] = {one.name: getattr(asking, one.name) for one in fields(Asking)}
     whole["pairs"] = shard_of(pairs, shard.index, shard.of)
@@ -122,12 +117,12 @@ def sharded(dataset: Dataset, asking: Asking, shard: Shard) -> ShardAsking:
 
 
 def shard_folder(out: str | Path, index: int, of: int) -> Path:
-    """Return where the run of a shard lies: `OUT/shards/0003-of-0016`."""
+    """Return the folder of a shard: `OUT/shards/0003-of-0016`."""
     return Path(out) / SHARDS / f"{index:04d}-of-{of:04d}"
 
 
 def shards_in(out: str | Path) -> dict[Shard, Path]:
-    """Return the shards that lie in a run's folder, by number."""
+    """Return the shards of a run's folder, with their folders."""
     folder = Path(out) / SHARDS
     found: dict[Shard, Path] = {}
     for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
@@ -138,11 +133,11 @@ def shards_in(out: str | Path) -> dict[Shard, Path]:
 
 
 def prepare_shard(out: str | Path, shard: Shard) -> Path:
-    """Return the folder to ask a shard in, once it is known that its answers can be joined with the others'.
+    """Return the folder of a shard, after checking that it can be joined with the others.
 
     Raises:
-        UsageError: the run is cut into another number of shards already, or was begun without shards.
-        InputDataError: `out` holds something that is no run.
+        UsageError: the run has another number of shards, or was started without shards.
+        InputDataError: `out` is not a run.
     """
     folder = Path(out)
     others = sorted({there.of for there in shards_in(folder) if there.of != shard.of})

@@ -1,1 +1,1 @@
-"""From the text a model wrote to an answer or a named failure."""
+"""Parsers: from a model's text to an answer or a failure status."""

@@ -1,8 +1,8 @@
-"""From what a model wrote under `stated-distribution` to a probability for every option, or to a named failure.
+"""Parse a model's text under `stated-distribution` into a probability per option, or a failure status.
 
-Read are percentages or fractions behind an option's number, mark or label: a line each, all on one line, as a table or as
-a JSON object. Nothing is guessed: a range (`20-25%`), one option with two shares, a share for several options together, a
-share written before its option, and shares that do not come to 100 are `unparsed`, and the note says which.
+The parser reads percentages or fractions after an option's number, mark or label: one per line, all on one line, in a table
+or in a JSON object. Nothing is guessed: a range (`20-25%`), an option with two shares, a share of several options, a share
+before its option, and shares that do not sum to 100 are `unparsed`, with a note.
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from valuestrata.responses.parse.choice import ParseStatus
 from valuestrata.responses.parse.normalise import plain, without_thoughts
 from valuestrata.responses.parse.options import Scale
 from valuestrata.responses.parse.patterns import REFUSAL, SHORT_REFUSAL
 
-# Percentages are written in whole numbers, so that a careful answer may be one off.
+# Whole percentages may be off by one in total.
 EXACT = 1.0
-# An answer for every option is taken as meant if it comes this near, and divided by its sum.
+# A share for every option is accepted within this distance of 100 and divided by the sum.
 NEAR = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Stated:
-    """What a text came to.
+    """Result of parsing.
 
     Attributes:
-        probabilities: one for each option in displayed order, sum 1; None unless `status` is `answered`.
+        probabilities: of the options in displayed order, sum 1; None unless `status` is `answered`.
         status: `answered`, `refused` or `unparsed`.
-        note: why nothing was read, or what was done to the shares that were.
+        note: reason of a failure, or a correction of the shares.
     """
 
     probabilities: tuple[float, ...] | None
@@ -41,16 +41,16 @@ class Stated:
 
 
 def parse_distribution(text: str, prompt_options: Sequence[str], shown: Sequence[int], labels: Mapping[int, str]) -> Stated:
-    """Read a model's text as the shares of the options.
+    """Parse a model's text as shares of the options.
 
-    Options without a share count as 0 where the others come to 100 (within `EXACT`); where every option has one, a sum
-    within `NEAR` of 100 is brought to 1. Without any percent sign, shares may come to 1 instead.
+    Options without a share count as 0 if the others sum to 100 within `EXACT`. If every option has one, a sum within `NEAR`
+    of 100 is normalised. Without a percent sign, shares may sum to 1 instead.
 
     Args:
-        text: what it wrote.
-        prompt_options: the answer strings of the prompt, in displayed order.
-        shown: the scale code of each of them.
-        labels: the label of each scale code, as the prompt showed it; codes may lack one.
+        text: the text.
+        prompt_options: answer strings of the prompt, in displayed order.
+        shown: scale code of each option.
+        labels: label of each scale code, as in the prompt; codes may have none.
     """
     said = plain(without_thoughts(text)).replace("٪", "%")
     if not said:
@@ -77,7 +77,10 @@ def _unparsed(note: str) -> Stated:
     return Stated(None, "unparsed", note)
 
 
-class _Share(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """A share as written, of the option with a scale code."""
+
     code: int
     value: float
     is_percent: bool
@@ -85,7 +88,7 @@ class _Share(NamedTuple):
 
 
 class _UnclearError(Exception):
-    """A text that could be read in two ways; the message is the note."""
+    """An ambiguous text; the message is the note."""
 
 
 def _distribution(shares: Mapping[int, _Share], options: Sequence[str], shown: Sequence[int]) -> Stated:
@@ -93,7 +96,7 @@ def _distribution(shares: Mapping[int, _Share], options: Sequence[str], shown: S
     whole = 1.0 if _are_fractions(shares.values(), total, complete=len(shares) == len(shown)) else 100.0
     off = abs(total - whole) * 100 / whole
     left = [_name(code, options, shown) for code in shown if code not in shares]
-    # Decimal parts do not add up exactly in binary.
+    # Tolerance of floating-point sums.
     slack = 1e-6
     if off > (EXACT if left else NEAR) + slack:
         return _unparsed(f"the shares come to {total:g} and not to 100" + (f"; none for {', '.join(left)}" if left else ""))
@@ -105,7 +108,7 @@ def _distribution(shares: Mapping[int, _Share], options: Sequence[str], shown: S
 
 
 def _are_fractions(shares: Collection[_Share], total: float, *, complete: bool) -> bool:
-    """Whether shares are meant to come to 1. `3: 1` alone says nothing: it must have decimals, or every option a share."""
+    """Whether shares sum to 1 rather than 100: needs decimals or a share for every option, since `3: 1` alone is ambiguous."""
     if any(share.is_percent for share in shares) or abs(total - 1) > NEAR / 100:
         return False
     return complete or any(not share.written.isdigit() for share in shares)
@@ -118,14 +121,14 @@ def _name(code: int, options: Sequence[str], shown: Sequence[int]) -> str:
 # --- JSON -------------------------------------------------------------------------------------------------------------
 
 
-# No answer has more objects than this; trying each brace of a long text would take quadratic time.
+# Bound on JSON objects per text; trying every brace of a long text would take quadratic time.
 _MOST_BRACES = 100
 # `option_1` is option 1.
 _OPTION_KEY = re.compile(r"\W*(?:option|choice|answer|code|number)[\s_-]*(?=\d)", re.IGNORECASE)
 
 
 def _objects_as_lines(text: str) -> str:
-    """Return the text with every JSON object written as lines `key: value`, those within it too."""
+    """Return the text with each JSON object, nested ones included, replaced by lines `key: value`."""
     decoder = json.JSONDecoder(object_pairs_hook=_Pairs, parse_float=str, parse_int=str)
     parts: list[str] = []
     at = 0
@@ -145,7 +148,7 @@ def _objects_as_lines(text: str) -> str:
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """The members of a JSON object, one that is there twice among them."""
+    """Members of a JSON object, duplicates included."""
 
 
 def _lines(pairs: _Pairs) -> Iterator[str]:
@@ -158,10 +161,10 @@ def _lines(pairs: _Pairs) -> Iterator[str]:
 
 # --- shares in a text -------------------------------------------------------------------------------------------------
 
-# `20,2: 30`: the comma parts two options and not a number from its decimals.
+# In `20,2: 30` the comma separates two options; it is not a decimal comma.
 _GLUED = re.compile(r"(?<=[\d%]),(?=-?\d{1,9}\s*[:=])")
 _NUMBER = re.compile(r"(?<![\w.,%/+])(?<!\w-)-?\d{1,9}(?![\w%]|[.,]\d|/\s?\d)")
-# `-1: 20%` at the start of a line is option 1 with a dash before it, where no option is -1.
+# `-1: 20%` at the start of a line is option 1 after a dash, unless -1 is an option.
 _INDENT = 8
 _BULLET = re.compile(r"\s*[-–•·]?\s*\Z")
 # Between an option's number and its label.
@@ -177,27 +180,28 @@ _OF_HUNDRED = r"\s?(?:people |persons |respondents )?(?:out of|of|in|/)\s?(?:eve
 _PERCENT = re.compile(rf"\s?(?:%|percent\b|per cent\b|pct\b)|{_OF_HUNDRED}", re.IGNORECASE)
 _RANGE = re.compile(r"\s?(?:-|–|—|to|or|and)\s?~?\d{1,9}(?:[.,]\d{1,9})?\s?(?:%|percent|per cent|\.?\s*\Z|[,;)\]}|])", re.IGNORECASE)
 _END = re.compile(r"\s*(?:\Z|[,;|)\]}\"']|\.(?!\d)|(?:-|–|—)\s|and\b|or\b|points?\b|people\b|persons?\b|respondents?\b)", re.IGNORECASE)
-# What joins two options that one share is given for; nothing but marks between them does so too.
+# Text between two options that share one value; punctuation alone counts too.
 _JOINED = re.compile(
     r"[\s\"')\].:=]*(?:,|/|&|\+|-|–|and|or|to|through|plus)?\s*(?:or |and )?[\"'(\[]*(?:options? |number )?\s*", re.IGNORECASE
 )
-# A share or a number that belongs to no option yet, right before an option or in the same clause.
+# A share or number before an option, in the same clause, that belongs to no earlier option.
 _SHARE_BEFORE = re.compile(
     r"(?:%|\b(?:percent|per cent|pct|(?:of|in|/) ?(?:every )?(?:100|a hundred))\b)(?:[\s\"':=(–—-]{0,12}|[^%.,;:!?|]{0,80})\Z|\d\s+\Z",
     re.IGNORECASE,
 )
-# What stands before a value and within it; no bound would make a text of nothing but options take quadratic time.
+# Characters read around a value; without a bound, a text that only repeats options would take quadratic time.
 _REACH = 200
 
 
 def _shares(text: str, scale: Scale) -> Iterator[_Share]:
-    """Yield the shares of a text, in its order; _UnclearError where one could be read in two ways."""
+    """Yield the shares of a text in its order; _UnclearError if one is ambiguous."""
     for line in _GLUED.sub(", ", text).split("\n"):
         yield from _shares_of_line(line, scale)
 
 
-class _NamedOption(NamedTuple):
-    """An option named in a line: where, and its code."""
+@dataclass(frozen=True, slots=True)
+class _NamedOption:
+    """An option named in a line: start, end and scale code."""
 
     start: int
     end: int
@@ -220,7 +224,7 @@ def _shares_of_line(line: str, scale: Scale) -> Iterator[_Share]:
         share, end = found
         if clashes:
             raise _UnclearError(f"number and label of different options: {line[key.start : key_end][:80]!r}")
-        # `1. 1: 20%` numbers its lines, and names one option.
+        # `1. 1: 20%` has a line number and one option.
         if without_share is not None and without_share[0] != key.code and _JOINED.fullmatch(line, without_share[1], key.start):
             raise _UnclearError(f"a share for several options together: {line[:80].strip()!r}")
         if _SHARE_BEFORE.search(line, max(read_to, key.start - _REACH), key.start):
@@ -230,7 +234,7 @@ def _shares_of_line(line: str, scale: Scale) -> Iterator[_Share]:
 
 
 def _keys(line: str, scale: Scale) -> list[_NamedOption]:
-    """Return where options are named, by mark, number or a label of their own; the longer first where two begin together."""
+    """Return the options named in a line by mark, number or unique label, in order; longer ones first at the same place."""
     own = Counter(scale.texts.values())
     found = [
         _NamedOption(match.start(), match.end(), label.code)
@@ -251,10 +255,7 @@ def _keys(line: str, scale: Scale) -> list[_NamedOption]:
 
 
 def _label_behind(line: str, key: _NamedOption, scale: Scale) -> tuple[int, bool]:
-    """Return where an option's number ends with the label behind it, or its label with the number in brackets behind it.
-
-    Beside it stands whether the two belong to different options.
-    """
+    """Return the end of an option with the label or bracketed number that follows it, and whether the two contradict."""
     gap = _BEFORE_LABEL.match(line, key.end)
     start = gap.end() if gap is not None else key.end
     for label in scale.labels:
@@ -269,7 +270,7 @@ def _label_behind(line: str, key: _NamedOption, scale: Scale) -> tuple[int, bool
 
 
 def _share_at(line: str, key: _NamedOption, key_end: int, starts: set[int]) -> tuple[_Share, int] | None:
-    """Read the share behind an option, with where it ends; None where there is none."""
+    """Return the share after an option and its end; None if there is none."""
     separator = _SEPARATOR.match(line, key_end)
     value = _VALUE.match(line, separator.end()) if separator is not None else None
     if separator is None or value is None:
@@ -289,7 +290,7 @@ def _share_at(line: str, key: _NamedOption, key_end: int, starts: set[int]) -> t
 
 
 def _stands_alone(line: str, key: _NamedOption, between: str, rest: str, end: int, starts: set[int]) -> bool:
-    """Whether a number without a percent sign is a share: behind a colon or the like; else only if the line holds nothing more."""
+    """Whether a number without a percent sign is a share: after a colon or similar, or if the line has nothing else."""
     if re.search(r"[:=|→]", between):
         return _END.match(rest) is not None or end + len(rest) - len(rest.lstrip()) in starts
     return not rest.strip(" .,;") and not line[: key.start].strip(" -–•\"'([")

@@ -1,4 +1,4 @@
-"""What a model wrote, evened out: thoughts set apart, digits, quotes and spaces plain, markup gone."""
+"""Normalise a model's text: thoughts, digits, quotes, spaces and markup."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import unicodedata
 
 _THOUGHT = re.compile(r"<(think|thinking|reasoning|thought)\b[^>]*>.*?(?:</\1\s*>|\Z)", re.IGNORECASE | re.DOTALL)
-# Some chat templates open the thought themselves, so that only its end is in the text.
+# Some chat templates open the thought, so the text has only its end.
 _THOUGHT_END = re.compile(r"\A.*</(?:think|thinking|reasoning|thought)\s*>", re.IGNORECASE | re.DOTALL)
 _BOXED = re.compile(r"\\boxed\s*\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}")
 _LATEX = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}")
@@ -17,12 +17,12 @@ _ODD = str.maketrans(
 
 
 def without_thoughts(text: str) -> str:
-    """Return the text without what stands in `<think>` and the like; a thought without an end goes to the end of the text."""
+    """Return the text without `<think>` and similar blocks; an unclosed block extends to the end."""
     return _THOUGHT_END.sub("", _THOUGHT.sub(" ", text))
 
 
 def plain(text: str) -> str:
-    """Return the text with plain digits, quotes and spaces, and without markup."""
+    """Return the text with ASCII digits, quotes and spaces, without markup."""
     text = unicodedata.normalize("NFKC", _TURN_MARKS.sub(" ", text)).translate(_ODD)
     text = _LATEX.sub(r"\1", text)
     text = _BOXED.sub(r" Answer: \1 \n", text).replace("$", "").replace("__", "")
@@ -31,12 +31,12 @@ def plain(text: str) -> str:
 
 
 def folded(label: str) -> str:
-    """Return a label as it is compared: plain, in small letters, without marks at its ends."""
+    """Return a label for comparison: normalised, case-folded, without punctuation at its ends."""
     return re.sub(r"\s+", " ", plain(label).casefold()).strip(" .,;:!?\"'()[]")
 
 
 def thoughts_blanked(text: str) -> tuple[str, int]:
-    """Return the text, as long as it was, with line ends for its thoughts, and where the last of them ends (0 without any)."""
+    """Return the text with thoughts replaced by as many newlines, and the end of the last thought (0 if there is none)."""
     end = 0
 
     def blank(match: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""The options that a text may name: by number, by another mark (`A`) or by label."""
+"""The options of a prompt, as a text may name them: by number, by mark (`A`) or by label."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 from valuestrata.responses.parse.normalise import folded, plain
 
 
-class Label(NamedTuple):
-    """A label as it is compared, the code it belongs to, and the pattern that finds it as a whole phrase."""
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A scale code, its folded label, and the pattern that finds the label as a whole phrase."""
 
     code: int
     text: str
@@ -22,7 +22,7 @@ class Label(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """The options a text may name: by number, by another mark (`A`) or by label (longest first)."""
+    """Scale codes by number and by mark, labels (longest first), and folded labels by code."""
 
     numbers: Mapping[int, int]
     marks: Mapping[str, int]
@@ -31,11 +31,11 @@ class Scale:
 
     @classmethod
     def of(cls, options: Sequence[str], shown: Sequence[int], labels: Mapping[int, str]) -> Scale:
-        """Make a scale of a prompt's answer strings, the scale code of each, and the label of each code (some may lack one)."""
+        """Return the scale of a prompt; arguments as for `parse_answer`."""
         return _scale(tuple(options), tuple(shown), tuple(labels.items()))
 
     def without_range(self, text: str) -> str:
-        """Drop `1 to 10` where it names the ends of the scale: said of the scale, and never an answer."""
+        """Replace mentions of the whole scale (`1 to 10`), which are never an answer."""
         if len(self.numbers) < 2:
             return text
         low, high = min(self.numbers), max(self.numbers)
@@ -44,7 +44,7 @@ class Scale:
         return re.sub(ends, "the scale", text, flags=re.IGNORECASE)
 
 
-# A run asks a few hundred questions, and reads thousands of answers to each.
+# A run has a few hundred questions with thousands of answers each.
 @lru_cache(maxsize=1024)
 def _scale(options: tuple[str, ...], shown: tuple[int, ...], labels: tuple[tuple[int, str], ...]) -> Scale:
     numbers: dict[int, int] = {}
@@ -62,7 +62,7 @@ def _scale(options: tuple[str, ...], shown: tuple[int, ...], labels: tuple[tuple
 
 
 def _phrase(label: str) -> re.Pattern[str]:
-    """Return a pattern of a folded label as a whole phrase; an edge that is no letter (or of a script without spaces) needs none."""
+    """Return a pattern that finds a folded label as a whole phrase."""
     body = r"\s+".join(re.escape(word) for word in label.split(" "))
     before = r"(?<!\w)" if spaced(label[0]) else ""
     after = r"(?!\w)" if spaced(label[-1]) else ""
@@ -70,6 +70,6 @@ def _phrase(label: str) -> re.Pattern[str]:
 
 
 def spaced(char: str) -> bool:
-    """Say whether words of this character's script are set apart by spaces."""
+    """Whether the script of a character separates words by spaces."""
     name = unicodedata.name(char, "")
     return char.isalnum() and not name.startswith(("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR"))

@@ -1,4 +1,4 @@
-"""How models put an answer into words: what marks one, what chooses, what refuses."""
+"""Regular expressions for marked answers, choices and refusals."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ WORDS: dict[str, int] = {
 }
 _WORD = _any(*WORDS)
 
-# A number that stands alone: `3rd`, `3%` and the 2 of `v2` are none.
+# A number of its own, unlike `3rd`, `3%` or the 2 of `v2`.
 NUMBER = re.compile(r"[-+–]?\d+(?:\.\d+)?(?![A-Za-zÀ-ɏ0-9_%])")
-# `One of the best` opens no answer, so a number word needs an end or a mark behind it.
+# A number word must be followed by an end or punctuation, unlike `One of the best`.
 NUMBER_WORD = re.compile(rf"(?:(minus|negative) )?({_WORD})(?=\s*(?:\Z|[.,;:!?()\"'\]}}\n–—-]|because\b))", re.IGNORECASE)
 
-# What may stand between the place of an answer and the answer.
+# Text allowed before the answer itself.
 JUNK = re.compile(
     r"(?:[\s\"'(\[{<#=:_~|>]|[-–—•](?=\s)|(?:the |an? )?(?:"
     + _any("option", "number", "choice", "code", "level", "rating")
@@ -43,7 +43,7 @@ ALTERNATIVE = re.compile(
     + rf"\s*(?:an? |the |option )?[\"'(\[]?(?:\d+(?![\w%]|[.)] )|{_WORD}\b)",
     re.IGNORECASE,
 )
-# What may follow a bare number that is an answer; `3 things matter` is not.
+# Text allowed after a bare number that is an answer, unlike `3 things matter`.
 AFTER_ANSWER = re.compile(
     r"\s*(?:\Z|[\"')\]}]*\s*(?:\Z|[.,;:!?()\[\]|\"/–—-]|\n|"
     + _any("because", "since", "as", "for", "is", "would", "on", "out of", "the scale", "means?")
@@ -65,7 +65,7 @@ MARKER = re.compile(
     rf"|{_KEYED}",
     re.IGNORECASE | re.MULTILINE,
 )
-# Where a marker may begin, in a text as it was written, and what belongs to it before that.
+# Start of a marker in the original text, and what may belong to it before that.
 MARKER_WORD = re.compile(rf"(?<![a-z]){_ANSWER}|\\boxed\s*\{{|{_KEYED}", re.IGNORECASE)
 MARKER_LEAD = re.compile(r"(?:[\"'*_#>({\[ \t]|\b(?:my|the|final)(?=[ \t\"'*_]))*\Z", re.IGNORECASE)
 
@@ -107,7 +107,7 @@ REFUSAL = re.compile(
     + r"|\b(?:i'm|i am) sorry,? (?:but )?i (?:can|could|am|do|don)|\brefuse to answer\b|\bno comment\b",
     re.IGNORECASE,
 )
-# `No` that refuses, and is not the option of that name. `No, I can't say I do` is an answer.
+# `No` as a refusal rather than an option; `No, I can't say I do` is an answer.
 NO_REFUSAL = re.compile(
     rf"no[,.;!]? (?:(?:i'm |i am )?sorry,? )?(?:but )?(?:as an? (?:\w+ )?{_MACHINE}\b|i ?"
     + _any(_UNABLE, "(?:am|'m) (?:unable|not able) to", "(?:must|have to) (?:decline|refuse)")
@@ -116,9 +116,9 @@ NO_REFUSAL = re.compile(
     + r"\b)",
     re.IGNORECASE,
 )
-# Another option behind the label of the first: `1 (Yes) or 2 (No)`.
+# Another option after the label of the first: `1 (Yes) or 2 (No)`.
 OR_NUMBER = re.compile(r"[\s\"')\].]*(?:or|/)\s*(?:maybe |perhaps |possibly )?(?:option )?[\"'(\[]?(-?\d{1,9})(?![\w%])", re.IGNORECASE)
-# Only as the whole text: within an essay these words refuse nothing.
+# Refusals only as the whole text; inside a longer text these words mean nothing.
 SHORT_REFUSAL = re.compile(
     r"\W*"
     + _any(

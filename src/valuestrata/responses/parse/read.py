@@ -1,4 +1,4 @@
-"""From what a respondent model gave back to a row of the table of responses."""
+"""Convert the answer of a respondent model to a row of RESPONSES."""
 
 from __future__ import annotations
 
@@ -16,23 +16,25 @@ from valuestrata.responses.parse.normalise import thoughts_blanked
 from valuestrata.responses.parse.reasoned import split_reasoned
 from valuestrata.responses.run.schema import Status
 
-# A library's rounding is no reason to throw an answer away.
+# Allows for rounding by libraries.
 _SUM_TOLERANCE = 1e-3
 _MOST_TOKENS = 2**53
-# How services and libraries say that a text ended because it was long enough.
+# Finish reasons of a text that reached its maximum length.
 CUT_OFF = frozenset({"length", "max_tokens", "max_output_tokens"})
-# How they say that the model, or a filter around it, would not answer.
+# Finish reasons of a refusal by the model or a filter.
 _WITHHELD = frozenset({"refusal", "content_filter", "safety", "prohibited_content", "blocklist", "spii"})
 
 
 def row_of(answer: Answer, labels: Mapping[int, str]) -> dict[str, Any]:
-    """Return the row of an answer; `labels` has every code of the item with its label, in scale order.
+    """Return the row of an answer.
 
-    A code chosen outright is the answer; else the likeliest option (the lowest code among equals); else what the text
-    says: under `stated-distribution` the likeliest of the options whose shares it states, under `reasoned` what it closes
-    with. One that the service withheld (its `finish_reason` says so) and that answers nothing is `refused`. Under `open`
-    there is no code: anything written is `answered`, unless it refuses as a whole. An answer with an error, with nothing of
-    all this, or with probabilities that are not a distribution over the prompt's options is `failed`.
+    The code is the chosen one; else the most likely option (the lowest code of a tie); else parsed from the text: under
+    `stated-distribution` the option with the largest share, under `reasoned` from the closing part. An answer withheld by the
+    service (see `finish_reason`) without a code is `refused`. Under `open` any text is `answered` unless it refuses as a
+    whole. An answer with an error, without content, or with invalid probabilities is `failed`.
+
+    Args:
+        answer: the answer. labels: scale code -> label of the item, in scale order.
     """
     prompt = answer.prompt
     read = _read(answer, labels)
@@ -66,7 +68,7 @@ def row_of(answer: Answer, labels: Mapping[int, str]) -> dict[str, Any]:
 
 
 def was_cut_off(answer: Answer) -> bool:
-    """Whether an answer's text ended because it was as long as it might be."""
+    """Whether an answer's text reached the maximum length."""
     return answer.finish_reason is not None and answer.finish_reason.lower() in CUT_OFF
 
 
@@ -84,7 +86,7 @@ def likeliest(shown: Sequence[int], probabilities: Sequence[float]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """What an answer came to; probabilities in displayed order."""
+    """Result of reading an answer; probabilities in displayed order."""
 
     code: int | None
     status: Status
@@ -112,11 +114,11 @@ def _read(answer: Answer, labels: Mapping[int, str]) -> _Read:
         return as_given(likeliest(prompt.shown, answer.option_probs), "answered")
     if answer.text is None and answer.reasoning is None:
         return as_given(None, "failed", "empty answer: neither text, probabilities nor a choice")
-    # A model that thought and then wrote nothing has answered the call.
+    # Reasoning without text is an answered call.
     read = _READERS.get(prompt.elicitation, _of_text)(answer, answer.text or "", labels)
     if read.status == "unparsed" and answer.finish_reason is not None and answer.finish_reason.lower() in _WITHHELD:
         return replace(read, status="refused", note=f"withheld by the service ({answer.finish_reason})")
-    # A first token stands at the beginning: what comes after it is cut off always, and tells nothing.
+    # Under first-token the text is always cut off.
     if read.status == "unparsed" and was_cut_off(answer) and (prompt.elicitation != "first-token" or _only_begins(answer)):
         return replace(read, note=f"cut off before it was finished ({read.note}); raise max_new_tokens")
     return read
@@ -136,7 +138,7 @@ def _of_reasoned(answer: Answer, text: str, labels: Mapping[int, str]) -> _Read:
     thinking = [thought for thought in (answer.reasoning, parts.thinking) if thought]
     reasoning = "\n\n".join(thinking) if thinking else None
     if was_cut_off(answer) and not parts.marked:
-        # What stands in thinking that did not come to its end is no answer.
+        # Unfinished reasoning has no answer.
         return _Read(None, "unparsed", "no closing answer", None, parts.closing, reasoning)
     return replace(_of_text(answer, parts.closing, labels), reasoning=reasoning)
 
@@ -158,7 +160,7 @@ def _of_open(answer: Answer, text: str, _labels: Mapping[int, str]) -> _Read:
 
 
 def _of_first_token(answer: Answer, text: str, labels: Mapping[int, str]) -> _Read:
-    """Read a reply in which no option was likely: it is no failed call, and its words are no `first-token` either."""
+    """Read a reply without a likely option. It is not a failed call, but its text is not a first token either."""
     said = parse_answer(text, answer.prompt.options, answer.prompt.shown, labels)
     if said.status == "refused":
         return _Read(None, "refused", None, None, text, answer.reasoning)
@@ -170,12 +172,12 @@ _READERS = {"first-token": _of_first_token, "stated-distribution": _of_stated, "
 
 
 def _only_begins(answer: Answer) -> bool:
-    """Whether nothing was written but the beginning of an answer."""
+    """Whether the text is only the beginning of the answer prefix."""
     return answer.prompt.prefill.casefold().startswith((answer.text or "").strip().casefold())
 
 
 def _may_go_on(text: str, options: Sequence[str]) -> bool:
-    """Whether the number that a text ends with is the beginning of a longer option: the 1 of a 10."""
+    """Whether a text ends with the beginning of a longer option, such as the 1 of 10."""
     last = re.search(r"\d{1,9}\Z", text)
     return last is not None and any(option != last[0] and option.startswith(last[0]) for option in options)
 
@@ -189,7 +191,7 @@ def _not_a_distribution(prompt: Prompt, probabilities: Sequence[float]) -> str |
 
 
 def _count(value: int | None) -> int | None:
-    # A number that the table cannot hold would make the run unreadable; that it is nonsense makes no answer worse.
+    # A number too large for the table would make the run unreadable.
     return value if type(value) is int and 0 <= value < _MOST_TOKENS else None
 
 
@@ -198,5 +200,5 @@ def _finite(value: float | None) -> float | None:
 
 
 def _storable(text: str | None) -> str | None:
-    # Half a surrogate pair, as a cut-off stream leaves it, is not UTF-8.
+    # A lone surrogate, from a stream that was cut off, is not valid UTF-8.
     return None if text is None else text.encode("utf-8", "replace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""What verdict lines claim where nothing, or something known, is planted: the whole audit, called as a user calls it, its lines counted."""
+"""Claims of whole audits where nothing, or something known, is planted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from bench.audit_worlds import ALPHA, ATTRIBUTE, ITEM_MODE, Change, Floats, Indices, World, answers_of, by_pair, make_world
-from valuestrata.claims.fairness import audit_verdicts
+from valuestrata.claims.fairness import audit_claims
+from valuestrata.claims.table import to_frame
 from valuestrata.fairness import audit
 from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.survey.simulation.population import Population
@@ -190,7 +191,7 @@ def claim_rows(
             seed=seed,
             confidence=1 - ALPHA,
         )
-        lines = audit_verdicts(found, [*runs, baseline])
+        lines = to_frame(audit_claims(found, [*runs, baseline]))
         for run in runs:
             for metric in condition.metrics:
                 mine = lines.filter((pl.col("run") == run.name) & (pl.col("metric") == metric))

@@ -19,14 +19,15 @@ from numpy.typing import NDArray
 
 from bench.audit_worlds import Floats
 from valuestrata.building import BuildSettings, build
-from valuestrata.claims.fairness import metrics_worth_auditing
+from valuestrata.claims.fairness import audit_claims, metrics_worth_auditing
+from valuestrata.claims.table import to_frame
+from valuestrata.claims.wording import Names
 from valuestrata.dataset.tables import Dataset
 from valuestrata.fairness import audit
 from valuestrata.fairness.context import AuditContext, context_of
 from valuestrata.fairness.options import AuditedPart, Resampling
 from valuestrata.fairness.scores import family_weights
 from valuestrata.report.core.names import subgroup_titles
-from valuestrata.report.fairness.section import verdicts_of
 from valuestrata.responses.reference_baselines import baselines_beside
 from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.survey.simulation.population import SimulationSettings, draw_survey, plant
@@ -150,7 +151,7 @@ def _true_spread(whole: Whole, line: Mapping[str, Any], mask: NDArray[np.bool_])
     cv = [one / float(mean.mean()) for one, mean in zip(sd, means, strict=True)]
     if line["rule"] == "opposite-directions":
         return -(sd[1] - sd[0]) * (cv[1] - cv[0])
-    before, after = cv if "relative to its level only" in line["claim"] else sd
+    before, after = cv if "in relative terms only" in line["verdict"] else sd
     return after - before if line["rule"] == "spread-wider" else before - after
 
 
@@ -181,13 +182,13 @@ def whole_rows(repetitions: int) -> Iterator[dict[str, Any]]:
         runs = [*models, *baselines]
         started = time.process_time()
         found = audit(whole.dataset, runs, against="before", metrics=metrics_worth_auditing(runs, ("accuracy",)), seed=repetition)
-        lines = verdicts_of(whole.dataset, runs, found)
+        lines = to_frame(audit_claims(found, runs, whole.dataset), Names(keys=subgroup_titles(whole.dataset)))
         seconds = time.process_time() - started
         shared = {"repetition": repetition, "seconds": seconds, "planted": planted(whole)}
         for row in moved_rows(whole, found.changes):
             yield shared | row
         for line in lines.filter(pl.col("run").is_in(["before", "after"])).iter_rows(named=True):
-            about = {name: line[name] for name in ("run", "rule", "metric", "claim", "value")}
+            about = {name: line[name] for name in ("run", "rule", "metric", "value")} | {"claim": line["verdict"]}
             yield shared | about | {"true": true_value(whole, line)}
 
 

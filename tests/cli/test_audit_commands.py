@@ -6,7 +6,8 @@ import polars as pl
 import pytest
 
 from valuestrata import Audit
-from valuestrata.claims.fairness import AUDIT_VERDICTS, RULES
+from valuestrata.claims.fairness import RULES
+from valuestrata.claims.table import CLAIMS
 from valuestrata.errors import InputDataError, MissingExtraError, UsageError
 from valuestrata.fairness.power.power import POWER
 from valuestrata.fairness.tables.schema import MEASURES
@@ -37,7 +38,7 @@ def test_audit_prints_tables_and_verdicts_and_writes_a_folder(call, asked):
     assert outcome.code == 0, outcome.err
     assert "Accuracy over" in outcome.out
     assert "Noise alone" in outcome.out
-    assert "\ntuned:\n  - a third or more missing: 50\u00a0% of its answers are missing" in outcome.out
+    assert "\ntuned:\n  1. 50\u00a0% of the answers are missing" in outcome.out
     assert "baseline-item-mode:" not in outcome.out
     assert "audit.html" in outcome.err
     verdicts = pl.read_parquet(asked / "out" / "verdicts.parquet")
@@ -55,7 +56,7 @@ def test_audit_json_is_one_document_of_all_tables(call, asked):
     outcome = call(*words)
     document = json.loads(outcome.out)
     assert set(document) == {"verdicts", "disparity", "groups", "gaps", "changes", "excess", "errs"}
-    assert list(document["verdicts"][0]) == list(AUDIT_VERDICTS.columns)
+    assert list(document["verdicts"][0]) == list(CLAIMS.columns)
     assert {row["metric"] for row in document["disparity"]} == {"accuracy"}
     assert len([row for row in document["disparity"] if row["run"] == "base" and row["by"] == "all"]) == len(MEASURES)
     assert document["changes"] == []

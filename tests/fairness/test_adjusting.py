@@ -102,14 +102,11 @@ def test_rates_of_missing_answers_are_held_and_not_adjusted_for_difficulty(refus
     assert young["held"] == pytest.approx(0.0, abs=0.06)
 
 
-def test_refusals_of_a_religion_are_not_said_of_an_age(refusing):
+def test_refusals_of_a_religion_are_not_attributed_to_an_age(refusing):
     dataset, run, found = refusing
     lines = audit_verdicts(found, [run], dataset).filter(metric="refusal_rate")
     of_age = lines.filter(pl.col("key").str.starts_with("age=") & pl.col("rule").str.starts_with("missing-"))
-    # Among ages one could be shown alone to be refused more often by itself: that is not said, but that it cannot be told.
     assert set(of_age["rule"]) == {"missing-composition", "missing-unclear"}
-    composed = of_age.filter(rule="missing-composition")["verdict"]
-    assert composed.str.contains("but less, if at all, where their cells are alike in all other attributes").all()
     of_religion = lines.filter(pl.col("key") == "religion=x", pl.col("rule").str.starts_with("missing-"))
     assert of_religion["rule"].to_list() == ["missing-uneven"] * 3
 

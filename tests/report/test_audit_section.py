@@ -1,9 +1,10 @@
-"""The audit on the page and on disk: verdicts on top, the figures of its tables, nothing unescaped, charts that say what they hold."""
+"""The audit page, files and terminal output: findings first, figures of the tables, everything escaped, charts."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import replace
+from html import escape
 from types import SimpleNamespace
 
 import numpy as np
@@ -51,15 +52,13 @@ def test_the_page_opens_without_a_network_and_begins_with_the_verdicts(audited, 
     found = Page(text)
     assert "script" not in found.tags
     assert not re.findall(r"https?://", text)
-    assert text.index("What may be said") < text.index("How far apart")
+    assert text.index("Main findings") < text.index("Spread between subgroups")
     assert list(found.sections) == ["audit", "audit-charts"]
     verdicts = audit_frames(audited.dataset, audited.runs, audited.audit)["verdicts"].filter(pl.col("run") == "org/tuned")
-    # A claim and its figures stand in one cell.
     cells = {cell for row in found.sections["audit"] for cell in row}
-    for claim, verdict in verdicts.select("claim", "verdict").iter_rows():
-        figures = verdict.removeprefix(f"{claim}: ")
-        assert claim[:1].upper() + claim[1:] in cells
-        assert figures in cells
+    # All claims of the model are on the page, the first five before the fold.
+    assert set(verdicts["verdict"]) <= cells
+    assert text.index(escape(verdicts["verdict"][0])) < text.index("All other findings") < text.index(escape(verdicts["verdict"][5]))
     ids = re.findall(r'id="([^"]+)"', text)
     assert len(ids) == len(set(ids))
 
@@ -86,7 +85,7 @@ def test_published_figures_stand_beside_and_a_warning_says_where_they_do_not_bel
     assert grid.groups[-1] == ("Published", 2)
     assert [cell.text for cell in grid.rows[0].cells[-2:]] == [".169", ".055"]
     sections = audit_sections(audited.dataset, audited.runs, found)
-    assert "not the published one" in sections[0].warning
+    assert "another data set" in sections[0].warning
 
 
 def test_the_report_holds_the_audit_only_where_it_is_given(world, audited, tmp_path):
@@ -152,12 +151,11 @@ def test_the_page_speaks_at_the_confidence_of_the_audit(audited, tmp_path):
     found = audit(audited.dataset, audited.runs, permutations=40, bootstrap=40, confidence=0.8, metrics=("accuracy",), against=audited.base)
     page = write_audit(audited.dataset, audited.runs, found, tmp_path)
     text = page.read_text()
-    assert "80\u00a0% interval" in text
-    assert "once in 5" in text
+    assert "80\u00a0% CI" in text
     assert "at most .200" in text
     assert "95\u00a0%" not in text
     lines = pl.read_parquet(tmp_path / "verdicts.parquet")
-    assert lines["verdict"].str.contains("80\u00a0% interval").any()
+    assert (lines["confidence"] == 0.8).all()
     assert "80~\\% intervals" in (tmp_path / "tex" / "gaps-org-tuned-accuracy.tex").read_text()
 
 
@@ -229,18 +227,21 @@ def test_without_anything_audited_the_page_says_so(audited, tmp_path):
     assert "no run was audited" in text
 
 
-def test_the_terminal_prints_measures_beside_noise_then_verdicts_of_models(audited, capsys):
+def test_the_terminal_prints_main_findings_then_measures(audited, capsys):
     verdicts = audit_frames(audited.dataset, audited.runs, audited.audit)["verdicts"]
     print_audit(audited.dataset, audited.runs, audited.audit, verdicts)
     out = capsys.readouterr().out
-    row = audited.audit.disparity.filter((pl.col("run") == "org/tuned") & (pl.col("measure") == "cv") & (pl.col("by") == "all")).to_dicts()[
-        0
-    ]
+    where = (pl.col("run") == "org/tuned") & (pl.col("measure") == "cv") & (pl.col("by") == "all")
+    row = audited.audit.disparity.filter(where).row(0, named=True)
     line = next(line for line in out.splitlines() if line.startswith("org/tuned "))
     assert f"{number(row['value'])} [" in line
     assert f"{number(row['alike'])} [{number(row['alike_high'])}]" in line
-    assert "test subgroups" in out.splitlines()[0]
-    assert "\norg/tuned:\n" in out
+    assert out.startswith("org/tuned:\n")
     assert "baseline-uniform:" not in out
-    for verdict in verdicts.filter(pl.col("run") == "org/tuned")["verdict"]:
-        assert f"  - {verdict}" in out
+    sentences = verdicts.filter(pl.col("run") == "org/tuned")["verdict"]
+    assert all(f". {one}\n" in out for one in sentences[:5])
+    assert f"{len(sentences) - 5} more with --all-claims" in out
+    print_audit(audited.dataset, audited.runs, audited.audit, verdicts, all_claims=True)
+    out = capsys.readouterr().out
+    assert all(f". {one}\n" in out for one in sentences)
+    assert "baseline-uniform:" in out

@@ -9,6 +9,7 @@ from typing import Any
 
 from valuestrata.claims.claim import Claim
 from valuestrata.claims.templates_closed import CLOSED
+from valuestrata.claims.templates_fairness import FAIRNESS
 from valuestrata.claims.templates_judges import JUDGES, OPEN
 from valuestrata.claims.templates_tuning import TUNING
 from valuestrata.claims.templates_variance import VARIANCE
@@ -17,7 +18,7 @@ from valuestrata.formatting import title
 
 # Family of claims -> its kinds, each with its template.
 FAMILIES: Mapping[str, Mapping[str, Template]] = MappingProxyType(
-    {"closed": CLOSED, "variance": VARIANCE, "tuning": TUNING, "judges": JUDGES, "open": OPEN}
+    {"closed": CLOSED, "fairness": FAIRNESS, "variance": VARIANCE, "tuning": TUNING, "judges": JUDGES, "open": OPEN}
 )
 NO_NAMES = Names()
 
@@ -49,7 +50,7 @@ def word(claim: Claim, names: Names = NO_NAMES) -> Wording:
         sentence = f"Fold {claim.fold}: {sentence}"
     return Wording(
         sentence=f"{sentence}.",
-        details=tuple(f"{line}." for line in (*template.details(claim, names), *standard_details(claim))),
+        details=tuple(f"{line}." for line in (*template.details(claim, names), *standard_details(claim, template))),
     )
 
 

@@ -27,19 +27,6 @@ class Names:
         return "" if key is None else self.keys.get(key, key)
 
 
-@dataclass(frozen=True)
-class Template:
-    """How one kind of claim is worded.
-
-    Attributes:
-        sentence: one sentence without a final period: the finding, its main figure and interval.
-        details: further statements, each one line; added before the standard details.
-    """
-
-    sentence: Callable[[Claim, Names], str]
-    details: Callable[[Claim, Names], list[str]] = lambda claim, names: []
-
-
 def interval(claim: Claim, figure: Figure | None = None, *, write: Callable[[float], str] | None = None) -> str:
     """Write the interval of a difference: `95 % CI 1.1 to 5.3`; of another quantity with `write`; `no interval` without one."""
     figure = figure or claim.estimate
@@ -90,26 +77,42 @@ def difference(claim: Claim, figure: Figure | None = None) -> str:
     return f"{title(metric)} {magnitude(figure)} {'higher' if higher else 'lower'} ({low_high})"
 
 
+@dataclass(frozen=True)
+class Template:
+    """How one kind of claim is worded.
+
+    Attributes:
+        sentence: one sentence without a final period: the finding, its main figure and interval.
+        details: further statements, each one line; added before the standard details.
+        other: the figure of the same finding in another metric. expected: whether to state the value under no effect.
+    """
+
+    sentence: Callable[[Claim, Names], str]
+    details: Callable[[Claim, Names], list[str]] = lambda claim, names: []
+    other: Callable[[Claim, Figure], str] = difference
+    expected: bool = True
+
+
 def listed(texts: list[str] | tuple[str, ...]) -> str:
     """Join texts as a list: `a, b and c`."""
     return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
 
 
-def standard_details(claim: Claim) -> list[str]:
+def standard_details(claim: Claim, template: Template) -> list[str]:
     """Return the details that every claim shares: sample, p-value, value under no effect, other metrics, status."""
     figure, lines = claim.estimate, list[str]()
     if sizes := sample(figure):
         lines.append(f"Based on {sizes}")
     if p := _tested(claim, figure):
         lines.append(p)
-    if figure.expected is not None:
+    if figure.expected is not None and template.expected:
         write = _writer(figure)
         usual = ""
         if figure.expected_low is not None and figure.expected_high is not None:
             usual = f" (usual range {write(figure.expected_low)} to {write(figure.expected_high)})"
         lines.append(f"Expected under no effect: {write(figure.expected)}{usual}")
     for other in claim.also:
-        lines.append(f"Also {difference(claim, other)}")
+        lines.append(f"Also {template.other(claim, other)}")
     if claim.status is not None:
         lines.append("Declared in advance" if claim.status == "declared" else "Exploratory")
     return lines

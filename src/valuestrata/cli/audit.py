@@ -8,6 +8,7 @@ import typer
 
 from valuestrata.cli.options import (
     Against,
+    AllClaims,
     AsJson,
     AuditFolder,
     Baselines,
@@ -45,6 +46,7 @@ def audit_(
         str, typer.Option("--mixed", help="Estimate of gaps at equal difficulty: penalised, or bayes (minutes a metric; needs an extra).")
     ] = "penalised",
     output: AuditFolder = None,
+    all_claims: AllClaims = False,
     as_json: AsJson = False,
 ) -> None:
     """Test whether subgroups are served worse, beyond noise and difficulty.
@@ -83,7 +85,7 @@ def audit_(
 
         from valuestrata.report import print_audit
 
-        print_audit(data, judged, found, frames["verdicts"], Console())
+        print_audit(data, judged, found, frames["verdicts"], Console(), all_claims=all_claims)
 
 
 def power_(

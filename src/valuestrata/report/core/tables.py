@@ -116,9 +116,9 @@ def _usage_row(run: RunLike) -> tuple[object, ...]:
 
 
 def audit_frames(dataset: Dataset, runs: Sequence[RunLike], audit: Audit) -> dict[str, pl.DataFrame]:
-    """Return the frames of an audit: `verdicts`, subgroups called by their titles, then its tables."""
+    """Return the frames of an audit: `verdicts` with subgroup titles, then its tables."""
     names = subgroup_titles(dataset)
-    return {"verdicts": audit_verdicts(audit.tables(), runs, dataset, names=names), **audit.tables()}
+    return {"verdicts": audit_verdicts(audit, runs, dataset, names=names), **audit.tables()}
 
 
 def write_tables(

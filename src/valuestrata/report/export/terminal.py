@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import polars as pl
 
 from valuestrata.claims.claim import Claim
-from valuestrata.claims.fairness_answers import RATES
 from valuestrata.claims.select import MOST_CLAIMS, select
+from valuestrata.claims.table import from_frame
 from valuestrata.claims.templates import NO_NAMES, word
 from valuestrata.claims.wording import Names
 from valuestrata.dataset.tables import Dataset
 from valuestrata.fairness.assemble import Audit
+from valuestrata.fairness.tables.rows import RATES
 from valuestrata.formatting import count, metric_title, number, percent
-from valuestrata.report.core.names import interval, minimum_cell
+from valuestrata.report.core.names import interval, minimum_cell, subgroup_titles
 from valuestrata.report.core.tables import FULL_COVERAGE, HEADLINE, headline_table
 from valuestrata.report.core.view import Cell, RunLike
 from valuestrata.responses.run.identity import run_identity
@@ -104,25 +105,35 @@ def print_verdicts(runs: Sequence[RunLike], verdicts: pl.DataFrame, console: Con
             print_line(f"  - {sentence}", console)
 
 
-def print_audit(dataset: Dataset, runs: Sequence[RunLike], audit: Audit, verdicts: pl.DataFrame, console: Console | None = None) -> None:
-    """Print how far apart the subgroups of each run are, beside what noise alone gives, then the verdict lines of models and controls."""
+def print_audit(
+    dataset: Dataset,
+    runs: Sequence[RunLike],
+    audit: Audit,
+    verdicts: pl.DataFrame,
+    console: Console | None = None,
+    *,
+    all_claims: bool = False,
+) -> None:
+    """Print the most important claims of models and controls, then the spread between subgroups against noise.
+
+    Args:
+        verdicts: claims as `audit_verdicts` returns them. all_claims: print all claims with details, and those of baselines.
+    """
     from rich.console import Console as Screen
 
     console = console or Screen()
+    names = Names(keys=subgroup_titles(dataset))
+    print_claims(from_frame(verdicts), console, runs=runs, names=names, all_claims=all_claims, baseline_claims=all_claims)
     whole = audit.disparity.filter((pl.col("by") == "all") & ~pl.col("metric").is_in(RATES))
-    headers = ["", "Norm. range", "Noise alone", "CV", "Noise alone", "Spread, noise out", "Noise alone", "p", "Subgroups", "Pairs"]
+    headers = ["", "Norm. range", "Noise alone", "CV", "Noise alone", "SD without noise", "Noise alone", "p", "Subgroups", "Pairs"]
     for (metric,), rows in whole.group_by("metric", maintain_order=True):
         found = {(row["run"], row["measure"]): row for row in rows.iter_rows(named=True)}
         lines = [_audit_row(run, found) for run in rows["run"].unique(maintain_order=True)]
         where = f"Split {rows['scheme'][0]}, part {rows['part'][0]}: {metric_title(str(metric))} over {rows['population'][0]}"
+        print_line("", console)
         _print(headers, lines, console, where)
-        for run, note in rows.filter(pl.col("note").is_not_null()).select("run", "note").unique(maintain_order=True).iter_rows():
-            print_line(f"{run}: {note}", console)
-    print_line(
-        f"Noise alone: mean if all were served alike, in brackets what it exceeds once in 20. Minimum cell: {minimum_cell(dataset)}.",
-        console,
-    )
-    print_verdicts(runs, verdicts.with_columns(status=pl.lit(None, pl.String)), console)
+    share = f"{100 * audit.confidence:g} %"
+    print_line(f"Noise alone: mean under equal service, and its {share} point. Minimum cell: {minimum_cell(dataset)}.", console)
 
 
 def _audit_row(run: str, found: Mapping[tuple[str, str], Mapping[str, Any]]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from valuestrata.claims.fairness_gaps import reference_level
+from valuestrata.claims.fairness.gaps import reference_level
 from valuestrata.dataset.tables import Dataset
 from valuestrata.fairness.assemble import Audit
 from valuestrata.formatting import LOWER_IS_BETTER

@@ -1,4 +1,4 @@
-"""The audit on disk: long tables, LaTeX tables and a page of its own."""
+"""An audit on disk: tables, LaTeX tables and an HTML page."""
 
 from __future__ import annotations
 
@@ -7,35 +7,38 @@ from pathlib import Path
 
 import polars as pl
 
+from valuestrata.claims.fairness import audit_verdicts
 from valuestrata.dataset.tables import Dataset
 from valuestrata.fairness.assemble import Audit
 from valuestrata.files import write_parquet, write_text
+from valuestrata.report.core.names import subgroup_titles
 from valuestrata.report.core.render import render
 from valuestrata.report.core.section import Section
 from valuestrata.report.core.view import RunLike
 from valuestrata.report.export.latex import audit_latex
-from valuestrata.report.fairness.section import audit_sections, verdicts_of
+from valuestrata.report.fairness.section import audit_sections
 from valuestrata.responses.run.identity import run_identity
 
 
 def write_audit(dataset: Dataset, runs: Sequence[RunLike], audit: Audit, folder: Path, *, verdicts: pl.DataFrame | None = None) -> Path:
     """Write an audit into a folder and return the page.
 
-    `verdicts` and every table as CSV and Parquet, `tex/*.tex`, and `audit.html`, one file that opens without a network.
+    Writes `verdicts` and every table as CSV and Parquet, LaTeX tables in `tex/`, and the self-contained `audit.html`.
 
     Args:
-        dataset: the ground truth. runs: those audited. audit: its tables. folder: made where it is not there.
-        verdicts: AUDIT_VERDICTS; worked out where left out.
+        dataset: the ground truth. runs: those audited. audit: its tables. folder: created if missing.
+        verdicts: the claims as `audit_verdicts` returns them; computed if None.
     """
-    lines = verdicts_of(dataset, runs, audit) if verdicts is None else verdicts
-    frames = {"verdicts": lines, **audit.tables()}
+    if verdicts is None:
+        verdicts = audit_verdicts(audit, runs, dataset, names=subgroup_titles(dataset))
+    frames = {"verdicts": verdicts, **audit.tables()}
     for name, frame in frames.items():
         write_text(folder / f"{name}.csv", frame.write_csv())
         write_parquet(folder / f"{name}.parquet", frame)
     judged = [run.name for run in runs if not run_identity(run).is_baseline] or [run.name for run in runs]
     for name, text in audit_latex(dataset, audit, judged).items():
         write_text(folder / "tex" / f"{name}.tex", text)
-    found = audit_sections(dataset, runs, audit, lines)
+    found = audit_sections(dataset, runs, audit)
     sections = [section for section in found if isinstance(section, Section)]
     survey = dataset.meta.get("survey") or {}
     title = f"Audit: {survey.get('title') or survey.get('name') or 'subgroup answers'}"

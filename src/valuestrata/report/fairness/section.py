@@ -1,4 +1,4 @@
-"""The audit as a section of the page: verdicts first, then how far apart, which gaps, before and after, intersections."""
+"""Report sections of an audit: the claims, how far subgroups differ, gaps, changes and intersections."""
 
 from __future__ import annotations
 
@@ -7,80 +7,93 @@ from typing import Any
 
 import polars as pl
 
-from valuestrata.claims.fairness import audit_verdicts
-from valuestrata.claims.fairness_rules import Manner
+from valuestrata.claims.fairness import audit_claims
+from valuestrata.claims.select import select
+from valuestrata.claims.templates import word
+from valuestrata.claims.wording import Names
 from valuestrata.dataset.tables import Dataset
 from valuestrata.fairness.assemble import Audit
 from valuestrata.fairness.estimate.gaps import REMAINS
 from valuestrata.report.closed.published import is_published_setting
 from valuestrata.report.core.cells import Grid, Td, Tr, scored
-from valuestrata.report.core.names import NONE, capital, count, metric_title, minimum_cell, number, percent, subgroup_titles
+from valuestrata.report.core.names import NONE, count, metric_title, minimum_cell, number, percent, subgroup_titles
 from valuestrata.report.core.section import Absent, Section
 from valuestrata.report.core.view import Cell, RunLike
 from valuestrata.report.fairness import figures as auditfigures
 from valuestrata.responses.run.identity import KINDS, run_identity
 
-# A model's charts take several screens; beyond these the tables serve better.
+# A model's charts take several screens; the tables hold further models.
 MOST_CHARTED = 3
-# Metrics with charts; rates of missing answers stand in the tables.
+# Metrics with charts; rates of missing answers are in the tables.
 CHARTED = ("accuracy", "accuracy_expected", "nmae", "w1")
 SHOWN_MEASURES: Mapping[str, str] = {
     "norm_range": "Norm. range",
     "cv": "CV",
-    "max_min": "Best less worst",
-    "spread_corrected": "Spread, noise out",
+    "max_min": "Best − worst",
+    "spread_corrected": "SD without noise",
 }
 
 
-def verdicts_of(dataset: Dataset, runs: Sequence[RunLike], audit: Audit) -> pl.DataFrame:
-    """Return AUDIT_VERDICTS at the audit's confidence, subgroups called by their titles."""
-    return audit_verdicts(audit, runs, dataset, names=subgroup_titles(dataset))
-
-
-def audit_sections(
-    dataset: Dataset, runs: Sequence[RunLike], audit: Audit, verdicts: pl.DataFrame | None = None
-) -> list[Section] | list[Absent]:
-    """Return the sections: verdicts and how far apart, then the charts.
+def audit_sections(dataset: Dataset, runs: Sequence[RunLike], audit: Audit) -> list[Section] | list[Absent]:
+    """Return the sections: claims and spread, then charts and the long tables.
 
     Args:
         dataset: the ground truth. runs: those audited, each with `name`, `meta` and `responses`. audit: its tables.
-        verdicts: AUDIT_VERDICTS; worked out where left out.
     """
     title = "Audit: who is served worse?"
     if audit.groups.is_empty():
         return [(title, "no run was audited")]
-    lines = verdicts_of(dataset, runs, audit) if verdicts is None else verdicts
     kinds = {run.name: run_identity(run).kind for run in runs}
     order = sorted(kinds, key=lambda name: KINDS.index(kinds[name]))
     judged = [name for name in order if kinds[name] != "baseline"] or order
     scheme, part = audit.groups["scheme"][0], audit.groups["part"][0]
     section = Section("audit", title)
     section.intro = (
-        f"Split {scheme}, part {part}. Groups that are served alike never score alike: sixty equal subgroups with 90 questions each show "
-        "a best-to-worst gap of .24 by noise alone. So every figure stands beside what noise alone gives, every claim is corrected for "
-        "how many were looked at, and every gap stands beside the gap of an answer without a model and the gap left between questions "
-        "that are equally hard. What is not shown may still be there."
+        f"Split {scheme}, part {part}. Equal subgroups never score exactly alike: sixty equal subgroups with 90 questions each show a "
+        "gap of .24 between best and worst by noise alone. Figures are therefore shown with what noise alone gives, and findings are "
+        "corrected for multiple tests. What was not detected may still exist."
     )
-    section.tables.append(("What may be said", verdict_grid(lines, judged)))
-    rest = [name for name in order if name not in judged]
-    if rest and not lines.filter(pl.col("run").is_in(rest)).is_empty():
-        section.folded.append(("What may be said of the baselines", verdict_grid(lines, rest)))
+    names = Names(keys=subgroup_titles(dataset))
+    shown, rest = claim_grids(dataset, runs, audit, judged, names)
+    section.tables.append(("Main findings", shown))
     charted = [metric for metric in dict.fromkeys(audit.groups["metric"]) if metric in CHARTED]
+    for metric in charted[:1]:
+        spread = disparity_grid(dataset, audit, judged, metric, whole=True)
+        section.tables.append((f"Spread between subgroups: {metric_title(metric)}", spread))
+    if rest.rows:
+        section.folded.append(("All other findings, with baselines", rest))
     for metric in charted:
-        section.tables.append((f"How far apart: {metric_title(metric)}", disparity_grid(dataset, audit, order, metric)))
+        section.folded.append((f"Spread in all populations: {metric_title(metric)}", disparity_grid(dataset, audit, order, metric)))
     section.sentences = [
         f"Minimum cell: {minimum_cell(dataset)}.",
-        "All alike, permuted: values change places among the cells of an item and stratum. All alike, redrawn: respondents are drawn "
-        "anew, so that labels change together. The one that reaches further is printed.",
-        "The audit is of a configured model under a persona, never of the people.",
+        "Noise alone is the wider of two null distributions: scores permuted within item and stratum, and redrawn respondents.",
+        "The audit describes a configured model under a persona, not the people.",
     ]
     if not is_published_setting(dataset) and audit.disparity["published"].is_not_null().any():
-        section.warning = "Published figures stand beside these, but this data set is not the published one: they cannot be compared."
+        section.warning = "The published figures are of another data set and cannot be compared with these."
     return [section, _charts(dataset, audit, judged, charted)]
 
 
+def claim_grids(dataset: Dataset, runs: Sequence[RunLike], audit: Audit, judged: Sequence[str], names: Names) -> tuple[Grid, Grid]:
+    """Return the claims shown of each run, and all others; `judged` are the runs with claims shown, first."""
+    found = {one.run: one for one in select(audit_claims(audit, runs, dataset), baselines=True)}
+    tables: list[list[Tr]] = [[], []]
+    for run in [*judged, *(run for run in found if run not in judged)]:
+        if run not in found:
+            continue
+        shown, rest = found[run].shown, found[run].rest
+        parts = (shown, rest) if run in judged else ((), (*shown, *rest))
+        for rows, claims in zip(tables, parts, strict=True):
+            for at, claim in enumerate(claims):
+                worded = word(claim, names)
+                cells = (Td("" if at else names.run(run), css="text"), Td(worded.sentence, " ".join(worded.details), "long"))
+                rows.append(Tr(cells, "" if at else "first"))
+    shown_grid, rest_grid = (Grid(("Respondent model", "Finding"), tuple(rows)) for rows in tables)
+    return shown_grid, rest_grid
+
+
 def _charts(dataset: Dataset, audit: Audit, judged: Sequence[str], metrics: Sequence[str]) -> Section:
-    """Return the charts of models, with the long tables folded away under them."""
+    """Return the charts of models, with the long tables folded below."""
     section = Section("audit-charts", "Audit: gaps, changes, intersections")
     for place, run in enumerate(judged[:MOST_CHARTED]):
         for metric in metrics:
@@ -105,32 +118,13 @@ def _charts(dataset: Dataset, audit: Audit, judged: Sequence[str], metrics: Sequ
     return section
 
 
-def verdict_grid(verdicts: pl.DataFrame, runs: Sequence[str]) -> Grid:
-    """Return the verdicts, a row each, under the run and metric they are of."""
-    rows: list[Tr] = []
-    for run in runs:
-        last: tuple[str, str | None] | None = None
-        for row in verdicts.filter(pl.col("run") == run).iter_rows(named=True):
-            here = (run, row["metric"])
-            first = last is None or last != here
-            name = run if last is None else ""
-            metric: str | None = row["metric"]
-            what = NONE if metric is None else metric_title(metric)
-            claim = str(row["claim"])
-            figures = str(row["verdict"]).removeprefix(f"{claim}: ")
-            cells = (Td(name, css="text"), Td(what if first else "", css="text"), Td(capital(claim), figures, "long"))
-            rows.append(Tr(cells, "first" if last is None else ""))
-            last = here
-    return Grid(("Respondent model", "Metric", "Verdict"), tuple(rows))
-
-
-def disparity_grid(dataset: Dataset, audit: Audit, runs: Sequence[str], metric: str) -> Grid:
-    """Return the measures of every population beside what noise alone gives, a row a run and population."""
+def disparity_grid(dataset: Dataset, audit: Audit, runs: Sequence[str], metric: str, *, whole: bool = False) -> Grid:
+    """Return the measures of every population with what noise alone gives, a row per run and population; `whole`: of all subgroups only."""
     titles = auditfigures.attribute_headings(dataset)
     of_metric = audit.disparity.filter(pl.col("metric") == metric).to_dicts()
     found = {(row["run"], row["by"], row["key"], row["measure"]): row for row in of_metric}
-    populations = list(dict.fromkeys((by, key) for _, by, key, _ in found))
-    manner = Manner(audit.confidence, {})
+    populations = [place for place in dict.fromkeys((by, key) for _, by, key, _ in found) if not whole or place[0] == "all"]
+    alpha = 1 - audit.confidence
     published = any(row["published"] is not None for row in found.values())
     rows: list[Tr] = []
     # Note -> population -> runs: most notes are of all runs alike.
@@ -147,7 +141,7 @@ def disparity_grid(dataset: Dataset, audit: Audit, runs: Sequence[str], metric: 
             for row in one.values():
                 assert row is not None
                 cells.append(scored(Cell(row["value"], row["ci_low"], row["ci_high"])))
-                cells.append(_noise(row, manner))
+                cells.append(_noise(row, alpha))
             if published:
                 cells += [Td(number((one[measure] or {}).get("published"))) for measure in ("norm_range", "cv")]
             rows.append(Tr(tuple(cells), "first" if first else ""))
@@ -155,16 +149,16 @@ def disparity_grid(dataset: Dataset, audit: Audit, runs: Sequence[str], metric: 
             if one["cv"]["note"]:
                 notes.setdefault(str(one["cv"]["note"]), {}).setdefault(who, []).append(run)
     groups = [("", 2), *((title, 2) for title in SHOWN_MEASURES.values()), *([("Published", 2)] if published else [])]
-    headers = ("Over", "Respondent model", *("Here", "Noise alone") * len(SHOWN_MEASURES), *(("Range", "CV") if published else ()))
+    headers = ("Over", "Respondent model", *("Value", "Noise alone") * len(SHOWN_MEASURES), *(("Range", "CV") if published else ()))
     said = (
-        f"Noise alone: mean if all were alike, and below it what it exceeds {manner.once}. * : more than noise alone gives "
-        f"(p at most {number(manner.alpha)}, each figure alone; verdicts correct for their number)."
+        f"Noise alone: mean under equal service, and its upper {percent(audit.confidence)} point. * : p at most {number(alpha)}, "
+        "uncorrected; findings are corrected for multiple tests."
     )
     return Grid(headers, tuple(rows), tuple(groups), (said, *words, *_noted(notes, len(runs))))
 
 
 def _noted(notes: Mapping[str, Mapping[str, Sequence[str]]], runs: int) -> list[str]:
-    """Write note -> population -> runs, a sentence for each note and set of runs."""
+    """Return a sentence for each note and set of runs, from note -> population -> runs."""
     said: list[str] = []
     for note, places in notes.items():
         populations: dict[str, list[str]] = {}
@@ -174,15 +168,15 @@ def _noted(notes: Mapping[str, Mapping[str, Sequence[str]]], runs: int) -> list[
     return said
 
 
-def _noise(row: Mapping[str, Any], manner: Manner) -> Td:
-    beyond = manner.shown(row["p"])
+def _noise(row: Mapping[str, Any], alpha: float) -> Td:
+    beyond = row["p"] is not None and row["p"] <= alpha
     if row["alike"] is None:
         return Td(NONE)
     return Td(number(row["alike"]), f"to {number(row['alike_high'])}{' *' if beyond else ''}")
 
 
 def gap_grid(dataset: Dataset, gaps: pl.DataFrame, runs: Sequence[str]) -> Grid:
-    """Return every gap with what explains it, the surest first; below, what is to be known of each run's gaps."""
+    """Return every gap with its explanations, smallest p-value first, and notes on the gaps of each run."""
     titles = auditfigures.attribute_headings(dataset)
     rows: list[Tr] = []
     notes: dict[str, None] = {}
@@ -228,7 +222,7 @@ def gap_grid(dataset: Dataset, gaps: pl.DataFrame, runs: Sequence[str]) -> Grid:
 
 
 def group_grid(dataset: Dataset, audit: Audit, runs: Sequence[str]) -> Grid:
-    """Return every subgroup, those most surely served worse first."""
+    """Return every subgroup, smallest p-value of being served worse first."""
     titles = subgroup_titles(dataset)
     rows: list[Tr] = []
     for run in runs:
@@ -272,7 +266,7 @@ def group_grid(dataset: Dataset, audit: Audit, runs: Sequence[str]) -> Grid:
 
 
 def spread_grid(dataset: Dataset, changes: pl.DataFrame) -> Grid:
-    """Return what became of the spreads, a row a run, metric, population and measure."""
+    """Return the changes of spread, a row per run, metric, population and measure."""
     titles = auditfigures.attribute_headings(dataset)
     names = {
         "sd": "Standard deviation",

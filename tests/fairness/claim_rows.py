@@ -1,12 +1,11 @@
-"""Rows of an audit's tables written by hand, and the verdict lines that they give."""
+"""Hand-written rows of an audit's tables, and the claims that they support."""
 
 from __future__ import annotations
 
 from types import SimpleNamespace
 
-import polars as pl
-
-from valuestrata.claims.fairness import audit_verdicts
+from valuestrata.claims.claim import Claim
+from valuestrata.claims.fairness import audit_claims
 from valuestrata.fairness import CHANGES, DISPARITY, ERRS, EXCESS, GAPS, GROUPS, MEASURES
 
 RUNS = [
@@ -75,7 +74,8 @@ def moved(measure, before, after, outcome="not shown", **more):
     return change(measure=measure, before=before, after=after, change=after - before, outcome=outcome, **ends) | more
 
 
-def said(*, disparity=None, groups=None, gaps=(), changes=(), excess=(), errs=(), **more):
+def claims_of(*, disparity=None, groups=None, gaps=(), changes=(), excess=(), errs=(), **more) -> list[Claim]:
+    """Return the claims about the run m."""
     tables = {
         "disparity": DISPARITY.frame(spreads() if disparity is None else list(disparity)),
         "groups": GROUPS.frame([quiet("s1"), quiet("s2")] if groups is None else list(groups)),
@@ -84,14 +84,15 @@ def said(*, disparity=None, groups=None, gaps=(), changes=(), excess=(), errs=()
         "excess": EXCESS.frame(list(excess)),
         "errs": ERRS.frame(list(errs)),
     }
-    return audit_verdicts(tables, RUNS, **more)
+    return [claim for claim in audit_claims(tables, RUNS, **more) if claim.run == "m"]
 
 
-def one(frame, rule):
-    rows = frame.filter((pl.col("rule") == rule) & (pl.col("run") == "m")).to_dicts()
-    assert len(rows) == 1, frame["rule"].to_list()
-    return rows[0]
+def one(claims: list[Claim], kind: str) -> Claim:
+    """Return the only claim of a kind."""
+    found = [claim for claim in claims if claim.kind == kind]
+    assert len(found) == 1, kinds_of(claims)
+    return found[0]
 
 
-def rules_of(frame):
-    return frame.filter(pl.col("run") == "m")["rule"].to_list()
+def kinds_of(claims: list[Claim]) -> list[str]:
+    return [claim.kind for claim in claims]

@@ -272,7 +272,7 @@ def test_probabilities_of_first_token_are_read_as_in_live_calls(handmade, tmp_pa
 @pytest.mark.parametrize(
     ("provider", "elicitation", "message"),
     [
-        ("openai", "logprob", "logprob takes several calls for one prompt"),
+        ("openai", "logprob", "logprob needs several calls per prompt"),
         ("anthropic", "first-token", "anthropic"),
     ],
 )

@@ -241,7 +241,7 @@ def test_faults_on_the_way_are_survived(handmade, tmp_path):
 def test_a_provider_that_asks_to_wait_for_a_day_is_not_waited_for(handmade, tmp_path):
     with OpenAIWorld() as world:
         world.troubles = [busy(429, **{"retry-after": "86400"})]
-        with pytest.raises(RunFailedError, match=r"and asks to wait for 86,400 s\. What is under way stays so"):
+        with pytest.raises(RunFailedError, match=r"and asks to wait for 86,400 s\. What is in progress continues"):
             run_batch(handmade, respondent(world, "openai"), tmp_path / "run", asking(handmade), sleep=pytest.fail)
 
 
@@ -250,7 +250,7 @@ def test_headers_meant_for_openai_go_to_nobody_else(monkeypatch):
     monkeypatch.setenv("OPENAI_ORG_ID", "of-openai")
     with VendorServer(lambda seen: Said({"data": [], "object": "list"})) as server:
         for ours in (False, True):
-            OpenAIBatchService(base_url=server.url, key=KEY, ours=ours).find("tag", 1, None, ())
+            OpenAIBatchService(base_url=server.url, key=KEY, is_openai=ours).find("tag", 1, None, ())
         theirs, openais = (list(seen.headers.values()) for seen in server.seen)
     assert f"Bearer {KEY}" in theirs
     assert not [value for value in theirs if "of-openai" in value]

@@ -8,7 +8,7 @@ import pytest
 from tests.hosted.prompts import hosted, prompts
 from tests.hosted.server import Server
 from valuestrata.errors import MissingExtraError, UsageError
-from valuestrata.respondents.hosted.codecs import openai_chat as via_openai
+from valuestrata.respondents.hosted.codecs import codec as codec_module
 from valuestrata.respondents.hosted.prices import Prices, known_prices
 from valuestrata.respondents.hosted.providers import PROVIDERS
 from valuestrata.respondents.hosted.respondent import make_hosted
@@ -153,7 +153,7 @@ def test_options_alone_are_refused_where_they_cannot_be_asked_for(monkeypatch):
 
 
 def test_a_missing_library_is_named_with_the_extra_that_brings_it(monkeypatch):
-    monkeypatch.setattr(via_openai.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(codec_module.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"valuestrata\[api\]"):
         make_hosted("ollama/planted")
 

@@ -114,7 +114,7 @@ def test_a_run_after_one_that_was_interrupted_is_asked():
 
 
 def test_a_limit_that_is_no_number_is_refused():
-    with pytest.raises(UsageError, match="a limit of nan dollars is none"):
+    with pytest.raises(UsageError, match="the cost limit is nan"):
         hosted("http://127.0.0.1:9/v1", prices=PRICES).spend_at_most(math.nan)
 
 

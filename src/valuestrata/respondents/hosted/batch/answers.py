@@ -1,4 +1,4 @@
-"""From a line of a batch's results to an Answer, as a live call would have given it."""
+"""Batch results as answers, the same as those of live calls."""
 
 from __future__ import annotations
 
@@ -8,80 +8,65 @@ from typing import Any
 from valuestrata.errors import Option, UsageError
 from valuestrata.respondents.base import Answer, Prompt
 from valuestrata.respondents.hosted.batch.files import BatchResult
-from valuestrata.respondents.hosted.codecs.anthropic_messages import AnthropicCodec
-from valuestrata.respondents.hosted.codecs.codec import Codec
-from valuestrata.respondents.hosted.codecs.google_generate import GoogleCodec
-from valuestrata.respondents.hosted.codecs.openai_chat import OpenAICodec
-from valuestrata.respondents.hosted.codecs.reply import Reply
 from valuestrata.respondents.hosted.errors import failure
 from valuestrata.respondents.hosted.keys import key_of
 from valuestrata.respondents.hosted.prices import Prices
-from valuestrata.respondents.hosted.providers import Provider, provider_of
-from valuestrata.respondents.hosted.readout import read_first_token
-from valuestrata.respondents.hosted.respondent import HostedRespondent
+from valuestrata.respondents.hosted.providers import provider_of
+from valuestrata.respondents.hosted.readout import OptionProbabilities, read_first_token
+from valuestrata.respondents.hosted.respondent import HostedRespondent, codec_class
 from valuestrata.respondents.hosted.settings import HostedSettings
 
 
 def check_batchable(respondent: HostedRespondent, elicitation: str) -> None:
-    """Refuse an elicitation that takes several calls for one prompt, or that the provider cannot answer.
+    """Refuse an elicitation that needs several calls per prompt, or that the provider cannot answer.
 
     Raises:
         UsageError: says what works.
     """
     if elicitation == "logprob":
         raise UsageError(
-            f"{respondent.name}: logprob takes several calls for one prompt, each made of the answer to the one before, and a batch file "
-            "holds calls that know nothing of each other. Use ",
+            f"{respondent.name}: logprob needs several calls per prompt, each based on the answer before, and the requests of a batch file "
+            "are independent. Use ",
             Option("elicitation"),
             " first-token or text, or ask without a batch.",
         )
     respondent.check(elicitation)
 
 
-def answer_of(respondent: HostedRespondent, prompt: Prompt, line: BatchResult) -> Answer:
-    """Return the answer to a prompt that a line holds, at the price of a batch; one with `error` where it failed.
-
-    Args:
-        respondent: who was asked.
-        prompt: what was asked.
-        line: what came back: a reply or a failure.
-    """
-    reply = line.reply
+def answer_of(respondent: HostedRespondent, prompt: Prompt, result: BatchResult) -> Answer:
+    """Return the answer to a prompt at the price of a batch; one with `error` if the request failed."""
+    reply = result.reply
     if reply is None:
-        return Answer(prompt, error="no answer came back" if line.failure is None else str(line.failure))
-    text, probs, mass, error = reply.text, None, None, None
+        return Answer(prompt, error="no answer came back" if result.failure is None else str(result.failure))
+    read = OptionProbabilities()
     if prompt.elicitation == "first-token":
         if reply.positions or not reply.text:
-            reading = read_first_token(prompt, reply.positions or (), whole_numbers=respondent.provider.whole_numbers)
-            probs, mass, error = reading.probs, reading.mass, reading.error
+            read = read_first_token(prompt, reply.positions or (), whole_numbers=respondent.provider.whole_numbers)
         else:
-            error = str(failure("wrong setting", f"no log-probabilities came, though {respondent.provider.name} was asked for them"))
+            text = f"no log-probabilities came, though {respondent.provider.name} was asked for them"
+            read = OptionProbabilities(error=str(failure("wrong setting", text)))
+    prices = respondent.prices
+    live = None if prices is None else prices.of_reply(reply)
     return Answer(
         prompt,
-        text=text,
+        text=reply.text,
         reasoning=reply.reasoning,
-        option_probs=probs,
-        option_mass=mass,
-        error=error,
+        option_probs=read.probs,
+        option_mass=read.mass,
+        error=read.error,
         finish_reason=reply.finish_reason,
         prompt_tokens=reply.prompt_tokens,
         completion_tokens=reply.completion_tokens,
-        cost=_cost(respondent, reply),
+        cost=None if prices is None or live is None else live * prices.batch,
     )
 
 
-def _cost(respondent: HostedRespondent, reply: Reply) -> float | None:
-    prices = respondent.prices
-    live = None if prices is None else prices.of_reply(reply)
-    return None if prices is None or live is None else live * prices.batch
-
-
 def respondent_from_identity(identity: Mapping[str, Any], prices: Mapping[str, Any] | None) -> HostedRespondent:
-    """Return a hosted model again from what a run says of it.
+    """Return the hosted model that `run.json` describes.
 
     Args:
-        identity: name and identity, as `run.json` has them.
-        prices: what it costs, as `Prices` takes it.
+        identity: name and identity, as in `run.json`.
+        prices: arguments of `Prices`, None without a known price.
     """
     provider, model = provider_of(identity["name"])
     decoding: Mapping[str, Any] = identity["decoding"]
@@ -97,10 +82,6 @@ def respondent_from_identity(identity: Mapping[str, Any], prices: Mapping[str, A
         base_url=identity["base_url"],
         prices=None if prices is None else Prices(**prices),
     )
-    codec = _codec(provider, model, identity["base_url"])
-    return HostedRespondent(identity["name"], provider, model, codec, base_url=identity["base_url"], settings=settings)
-
-
-def _codec(provider: Provider, model: str, base_url: str) -> Codec:
-    makers = {"openai": OpenAICodec, "anthropic": AnthropicCodec, "google": GoogleCodec}
-    return makers[provider.sdk](provider, model, base_url=base_url, key=key_of(provider))
+    base_url = identity["base_url"]
+    codec = codec_class(provider)(provider, model, base_url=base_url, key=key_of(provider))
+    return HostedRespondent(identity["name"], provider, model, codec, base_url=base_url, settings=settings)

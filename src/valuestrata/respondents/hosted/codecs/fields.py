@@ -1,7 +1,7 @@
-"""What stands in a response, taken for what it must be: a server may send anything at all.
+"""Checked access to the fields of a response: a server may send anything.
 
-A count, a word or a probability that is none counts as not said; a response that cannot be read as a whole is a
-`garbled reply`, a failure like any other and not the end of the run.
+A count, text or probability of the wrong type counts as absent. A response that cannot be read at all is a
+`garbled reply`, a failure like any other.
 """
 
 from __future__ import annotations
@@ -9,30 +9,31 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
+from itertools import takewhile
 from typing import Any
 
-from valuestrata.respondents.hosted.codecs.reply import Reply
+from valuestrata.respondents.hosted.codecs.reply import Position, Reply
 from valuestrata.respondents.hosted.errors import CallError, failure
 
-# Whole numbers up to here are the same in every table and language; no call takes as many tokens.
+# Integers up to here are exact in every table and language.
 _MOST = 2**53
-# Rounding may put a probability a little over 1; more than that is none.
+# Rounding may put a log-probability slightly above 0.
 _ROUNDING = 0.01
 _LEAST = -1e9
-# What reading a document that holds anything at all may raise: nested too deep, numbers too long, one thing for another.
+# What reading an arbitrary document may raise: too deep nesting, too long numbers, unexpected types.
 _UNREADABLE = (ValueError, RecursionError, TypeError, KeyError, AttributeError, IndexError, OverflowError)
 
 
 def read_reply(read: Callable[[Any], Reply], document: Any, secrets: tuple[str, ...] = ()) -> Reply:
-    """Return the reply that a document holds.
+    """Return the reply in a document.
 
     Args:
         read: a codec's `parse_reply`.
-        document: JSON as text or bytes, or what it says.
-        secrets: keys that must not stand in a message.
+        document: JSON as text or bytes, or already parsed.
+        secrets: keys to keep out of messages.
 
     Raises:
-        CallError: `garbled reply` where it cannot be read, or what `read` says.
+        CallError: `garbled reply` if it cannot be read, or what `read` raises.
     """
     try:
         content = json.loads(document) if isinstance(document, str | bytes) else document
@@ -41,36 +42,57 @@ def read_reply(read: Callable[[Any], Reply], document: Any, secrets: tuple[str, 
     try:
         return read(content)
     except _UNREADABLE as error:
-        said = f"the reply cannot be read ({type(error).__name__}: {error})"
-        raise CallError(failure("garbled reply", said, paid=True, secrets=secrets)) from None
+        text = f"the reply cannot be read ({type(error).__name__}: {error})"
+        raise CallError(failure("garbled reply", text, paid=True, secrets=secrets)) from None
 
 
-def whole(value: Any) -> int | None:
-    """Return a count, None where it is none: true is no number, nor is 10**30 one of tokens."""
+def as_count(value: Any) -> int | None:
+    """Return a count from 0 to 2**53 - 1, else None; booleans are not counts."""
     return value if type(value) is int and 0 <= value < _MOST else None
 
 
-def word(value: Any) -> str | None:
-    """Return a text, None where it is none."""
+def as_text(value: Any) -> str | None:
+    """Return a string, else None."""
     return value if isinstance(value, str) else None
 
 
-def listed(value: Any) -> list[Any]:
-    """Return a list, an empty one where it is none."""
+def as_list(value: Any) -> list[Any]:
+    """Return a list, else an empty one."""
     return value if isinstance(value, list) else []
 
 
-def under(document: Mapping[str, Any], outer: str, name: str) -> Any:
-    """Return what stands under two names, None where nothing does."""
-    inner = document.get(outer)
-    return inner.get(name) if isinstance(inner, dict) else None
-
-
-def is_logprob(value: Any) -> bool:
-    """Whether a value is the logarithm of a probability; minus infinity is one, and so is a rounding's worth over 0."""
-    return type(value) in (int, float) and (_LEAST <= value <= _ROUNDING or value == -math.inf)
+def nested(document: Any, *names: str) -> Any:
+    """Return the value under nested names, None where one is absent."""
+    for name in names:
+        document = document.get(name) if isinstance(document, dict) else None
+    return document
 
 
 def at_most(value: int | None, most: int | None) -> int | None:
-    """Return a count that is part of another, which it cannot exceed."""
+    """Return a count that is part of another one, cut off at that one."""
     return value if value is None or most is None else min(value, most)
+
+
+def positions(tokens: Any, alternatives: Callable[[int, Mapping[str, Any]], Any], field: str) -> tuple[Position, ...] | None:
+    """Return written tokens with their alternatives, up to the first entry that is not a token; None without a list.
+
+    Args:
+        tokens: the written tokens as the provider lists them.
+        alternatives: index and token -> the list of its alternatives.
+        field: name of the log-probability in a token.
+    """
+    if not isinstance(tokens, list):
+        return None
+
+    def is_token(entry: Any) -> bool:
+        return isinstance(entry, dict) and isinstance(entry.get("token"), str) and _is_logprob(entry.get(field))
+
+    def others(index: int, token: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
+        return tuple([(other["token"], other[field]) for other in as_list(alternatives(index, token)) if is_token(other)])
+
+    # Behind an entry that is not a token, positions are unknown.
+    return tuple([Position(token["token"], token[field], others(index, token)) for index, token in enumerate(takewhile(is_token, tokens))])
+
+
+def _is_logprob(value: Any) -> bool:
+    return type(value) in (int, float) and (_LEAST <= value <= _ROUNDING or value == -math.inf)

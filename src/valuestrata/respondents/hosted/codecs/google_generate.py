@@ -1,58 +1,41 @@
-"""Google's `generateContent`, through Google's own library."""
+"""Google's `generateContent`, through Google's SDK."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import re
 from collections.abc import Mapping
 from typing import Any
 
-from valuestrata.errors import MissingExtraError
 from valuestrata.respondents.base import Prompt
-from valuestrata.respondents.hosted.codecs.fields import at_most, is_logprob, listed, read_reply, under, whole, word
-from valuestrata.respondents.hosted.codecs.reply import Position, Reply
-from valuestrata.respondents.hosted.errors import CallError, CallFailure, failure, failure_from_status
+from valuestrata.respondents.hosted.codecs.codec import READ_OUT, Codec, unexpected
+from valuestrata.respondents.hosted.codecs.fields import as_count, as_list, as_text, at_most, nested, positions, read_reply
+from valuestrata.respondents.hosted.codecs.reply import Reply
+from valuestrata.respondents.hosted.errors import CallError, CallFailure, ErrorKind, failure, failure_from_status
 from valuestrata.respondents.hosted.keys import drop_key_elsewhere
-from valuestrata.respondents.hosted.providers import Provider
 from valuestrata.respondents.hosted.settings import HostedSettings
 
-# Said, for the library would take another from the environment, and other answers with it.
+# Stated, because the SDK would take another one from the environment, with other answers.
 _API_VERSION = "v1"
-_READ_OUT = ("first-token", "logprob")
-# How a candidate ends that simply ended; any other word is a reason for an empty text.
+# Finish reasons of a candidate that ended normally; any other one explains an empty text.
 _ENDED = (None, "", "STOP", "FINISH_REASON_UNSPECIFIED")
-# Errors of the connection before a request was sent: nothing can have been charged.
-_BEFORE_SENDING = ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "ProxyError")
 _NOT_JSON = json.JSONDecodeError | UnicodeDecodeError | RecursionError
-# What Python says of a number that is too long to be read.
+# Part of Python's message for a number that is too long to read.
 _DIGITS = "integer string conversion"
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)s")
 _OF_EVERY_REQUEST = re.compile(r"logprobs|generation_?config|thinking|temperature|top_?[pk]\b|response_?(schema|mime)", re.IGNORECASE)
 
 
-class GoogleCodec:
-    """One model behind Google's `generateContent` (`Codec`)."""
+class GoogleCodec(Codec):
+    """One model behind Google's `generateContent`."""
 
-    def __init__(self, provider: Provider, model: str, *, base_url: str, key: str | None, connections: int = 64) -> None:
-        if not _installed():
-            raise MissingExtraError(f"Asking {provider.name}", "api", "google-genai")
-        self._provider = provider
-        self._model = model
-        self._base_url = base_url
-        self._key = key
-        self._connections = connections
-        self._client: Any = None
-        self._http: Any = None
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """The key, where there is one."""
-        return () if self._key is None else (self._key,)
+    module = "google.genai"
+    package = "google-genai"
+    _http: Any = None
 
     def body(self, prompt: Prompt, settings: HostedSettings) -> dict[str, Any]:
-        """Return the request of a prompt; the model stands in the address. `extra` is laid into what is nested, too."""
+        """Return the request of a prompt; the model is part of the address, not of the request."""
         system = [{"text": message.content} for message in prompt.messages if message.role == "system"]
         turns = [message for message in prompt.messages if message.role != "system"]
         config: dict[str, Any] = {"maxOutputTokens": settings.tokens_for(prompt.elicitation)}
@@ -60,7 +43,7 @@ class GoogleCodec:
             config["temperature"] = settings.temperature
         if (seed := settings.seed_for(prompt.sample)) is not None and self._provider.seed is not None:
             config["seed"] = seed
-        if prompt.elicitation in _READ_OUT:
+        if prompt.elicitation in READ_OUT:
             config |= {"responseLogprobs": True, "logprobs": settings.top_logprobs or self._provider.top_logprobs}
         elif settings.constrain and prompt.elicitation == "text":
             config |= {"responseMimeType": "application/json", "responseSchema": {"type": "STRING", "enum": list(prompt.options)}}
@@ -70,7 +53,7 @@ class GoogleCodec:
         return settings.with_extra(body | {"generationConfig": config})
 
     async def call(self, body: Mapping[str, Any], timeout: float) -> Reply:
-        """Send a request once, as it is."""
+        """Send a request once."""
         client = self._client or self._open()
         response = await client.aio.models.generate_content(
             model=self._model,
@@ -78,40 +61,44 @@ class GoogleCodec:
             config={
                 "should_return_http_response": True,
                 "automatic_function_calling": {"disable": True},
-                # The library knows these fields by other names, and some of `extra` not at all; laid over what it makes.
+                # The SDK has other names for these fields and lacks some of `extra`; this overrides what it makes.
                 "http_options": {"timeout": max(1, round(timeout * 1000)), "extra_body": dict(body)},
             },
         )
         return read_reply(self.parse_reply, response.sdk_http_response.body, self.secrets)
 
     def parse_reply(self, document: Any) -> Reply:
-        """Read a response; a prompt or an answer that a filter stopped is an answer without a text, the reason kept."""
+        """Read a response; a prompt or answer stopped by a filter is an answer without text, with the reason."""
         if not isinstance(document, dict):
-            raise CallError(failure("garbled reply", f"a response was expected, and came {json.dumps(document)}", paid=True))
+            raise unexpected("a response", document)
         if document.get("error"):
             raise CallError(self.failure_from_document(document))
-        tokens = _tokens(document.get("usageMetadata"))
+        tokens, model = _tokens(document.get("usageMetadata")), as_text(document.get("modelVersion"))
         candidates = document.get("candidates")
         if not candidates:
-            blocked = under(document, "promptFeedback", "blockReason")
-            if blocked:
-                return Reply(text="", finish_reason=word(blocked), model=word(document.get("modelVersion")), **tokens)
+            if blocked := nested(document, "promptFeedback", "blockReason"):
+                return Reply(text="", finish_reason=as_text(blocked), model=model, **tokens)
             kind = "garbled reply" if candidates is not None and not isinstance(candidates, list) else "empty reply"
-            raise CallError(failure(kind, "the response holds no candidate", paid=True))
+            raise CallError(failure(kind, "the response has no candidate", paid=True))
         candidate = candidates[0] if isinstance(candidates, list) else None
         if not isinstance(candidate, dict):
-            raise CallError(failure("garbled reply", f"a response was expected, and came {json.dumps(document)}", paid=True))
-        parts = [part for part in listed(under(candidate, "content", "parts")) if isinstance(part, dict)]
+            raise unexpected("a response", document)
+        parts = [part for part in as_list(nested(candidate, "content", "parts")) if isinstance(part, dict)]
         text, thought = (_joined(parts, thought) for thought in (False, True))
-        reason = word(candidate.get("finishReason"))
+        reason = as_text(candidate.get("finishReason"))
         if not text and reason in _ENDED:
-            raise CallError(failure("empty reply", "the response's candidate holds no text", paid=True))
+            raise CallError(failure("empty reply", "the response's candidate has no text", paid=True))
+        tops = as_list(nested(candidate, "logprobsResult", "topCandidates"))
+
+        def alternatives(index: int, _token: Mapping[str, Any]) -> Any:
+            return nested(tops[index], "candidates") if index < len(tops) else None
+
         return Reply(
             text=text,
             reasoning=thought or None,
             finish_reason=reason,
-            positions=_positions(candidate.get("logprobsResult")),
-            model=word(document.get("modelVersion")),
+            positions=positions(nested(candidate, "logprobsResult", "chosenCandidates"), alternatives, "logProbability"),
+            model=model,
             **tokens,
         )
 
@@ -122,52 +109,38 @@ class GoogleCodec:
 
         if isinstance(error, CallError):
             return error.failure
-        name = type(error).__name__
         if isinstance(error, TimeoutError | httpx2.TimeoutException):
-            sent = name not in _BEFORE_SENDING
-            return failure("timeout" if sent else "connection", "no answer in time", paid=sent)
+            return self._timeout_failure(error)
         if isinstance(error, _NOT_JSON | httpx2.DecodingError) or (type(error) is ValueError and _DIGITS in str(error)):
-            return failure("garbled reply", f"the reply is not JSON ({error})", paid=True, secrets=self.secrets)
+            return self._not_json(error)
         if isinstance(error, httpx2.RequestError):
-            return failure("connection", f"{name}: {error}", paid=name not in _BEFORE_SENDING, secrets=self.secrets)
+            return self._connection_failure(error)
         if isinstance(error, errors.APIError):
             headers: Any = getattr(error.response, "headers", None)
             return self.failure_from_document(error.details, status=error.code, headers=headers)
         raise error
 
     def failure_from_document(self, document: Any, *, status: int | None = None, headers: Mapping[str, str] | None = None) -> CallFailure:
-        """Return the failure that a document with an `error` states; it says more than the status it came with."""
-        problem: Any = document.get("error") if isinstance(document, dict) else None
+        """Return the failure in a document with an `error`, which says more than its status."""
+        problem: Any = nested(document, "error")
         if not isinstance(problem, dict):
             problem = document if isinstance(document, dict) else {"message": json.dumps(document)}
-        said = str(problem.get("message") or problem.get("status") or "no reason given")
+        text = str(problem.get("message") or problem.get("status") or "no reason given")
         code = status if status is not None else problem.get("code")
         status = code if isinstance(code, int) and code >= 300 else 500
-        details = [detail for detail in listed(problem.get("details")) if isinstance(detail, dict)]
+        details = [detail for detail in as_list(problem.get("details")) if isinstance(detail, dict)]
         if status == 429 and any("PerDay" in str(detail.get("violations")) for detail in details):
-            return failure("no credit", f"the quota of the day is used up: {said}", secrets=self.secrets)
-        if status == 400 and (failure_from_document := self._of_every_request(problem.get("status"), said, details)) is not None:
-            return failure_from_document
-        found = failure_from_status(status, said, headers=headers, secrets=self.secrets)
-        waits = next((wait for detail in details if (wait := _seconds(detail.get("retryDelay"))) is not None), None)
-        if waits is None or not found.retry or found.retry_after is not None:
+            return self._failure("no credit", f"the quota of the day is used up: {text}")
+        if status == 400 and (kind := _kind_of_every_request(problem.get("status"), text, details)) is not None:
+            return self._failure(kind, f"HTTP 400: {text}")
+        found = failure_from_status(status, text, headers=headers, secrets=self.secrets)
+        wait = next((wait for detail in details if (wait := _seconds(detail.get("retryDelay"))) is not None), None)
+        if wait is None or not found.retry or found.retry_after is not None:
             return found
-        return failure(found.kind, f"HTTP {status}: {said}", retry_after=waits, secrets=self.secrets)
-
-    def _of_every_request(self, word: Any, said: str, details: list[dict[str, Any]]) -> CallFailure | None:
-        """The failure behind a status 400 that every other call would meet as well; None where it is of this prompt alone."""
-        if any(detail.get("reason") == "API_KEY_INVALID" for detail in details) or "API key" in said:
-            return failure("key refused", f"HTTP 400: {said}", secrets=self.secrets)
-        if word == "FAILED_PRECONDITION":
-            return failure("no credit" if "billing" in said.lower() else "key refused", f"HTTP 400: {said}", secrets=self.secrets)
-        if "model name format" in said:
-            return failure("wrong model", f"HTTP 400: {said}", secrets=self.secrets)
-        if _OF_EVERY_REQUEST.search(said):
-            return failure("wrong setting", f"HTTP 400: {said}", secrets=self.secrets)
-        return None
+        return self._failure(found.kind, f"HTTP {status}: {text}", retry_after=wait)
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the client."""
         client, self._client = self._client, None
         http, self._http = self._http, None
         if client is not None:
@@ -185,28 +158,31 @@ class GoogleCodec:
 
 
 def new_client(base_url: str, key: str | None, **options: Any) -> Any:
-    """Return a client of Google's library that tries nothing twice and takes neither address, version nor project from the environment.
+    """Return a client of Google's SDK without retries that takes no address, version or project from the environment.
 
-    The key goes to the server at `base_url` alone; `options` are laid over those of the library's HTTP.
+    The key is sent to `base_url` only; `options` override the SDK's HTTP options.
     """
     from google import genai
 
-    hooks = {"request": [drop_key_elsewhere(base_url)]}
     http: Any = {
         "base_url": base_url,
         "api_version": _API_VERSION,
         "retry_options": {"attempts": 1},
-        "client_args": {"event_hooks": hooks},
+        "client_args": {"event_hooks": {"request": [drop_key_elsewhere(base_url)]}},
         **options,
     }
     return genai.Client(api_key=key, vertexai=False, http_options=http)
 
 
-def _installed() -> bool:
-    try:
-        return importlib.util.find_spec("google.genai") is not None
-    except ModuleNotFoundError:  # `google` itself is absent
-        return False
+def _kind_of_every_request(status: Any, text: str, details: list[dict[str, Any]]) -> ErrorKind | None:
+    """Return the kind of an error 400 that every call would meet; None if only this prompt is concerned."""
+    if any(detail.get("reason") == "API_KEY_INVALID" for detail in details) or "API key" in text:
+        return "key refused"
+    if status == "FAILED_PRECONDITION":
+        return "no credit" if "billing" in text.lower() else "key refused"
+    if "model name format" in text:
+        return "wrong model"
+    return "wrong setting" if _OF_EVERY_REQUEST.search(text) else None
 
 
 def _turn(role: str, text: str) -> dict[str, Any]:
@@ -218,37 +194,18 @@ def _joined(parts: list[dict[str, Any]], thought: bool) -> str:
 
 
 def _tokens(usage: Any) -> dict[str, Any]:
-    """Return how many tokens a call took, in the words of `Reply`; Google counts thoughts beside what was written."""
+    """Return the token counts of a call under the names of `Reply`; Google counts thoughts separately."""
     if not isinstance(usage, dict):
         return {}
     names = ("promptTokenCount", "cachedContentTokenCount", "candidatesTokenCount", "thoughtsTokenCount")
-    read, cached, written, thought = (whole(usage.get(name)) for name in names)
+    read, cached, written, thought = (as_count(usage.get(name)) for name in names)
     if read is not None and (written is not None or thought is not None or usage.get("totalTokenCount") == read):
         written = (written or 0) + (thought or 0)  # an answer of no tokens has no count
     return {"prompt_tokens": read, "cached_tokens": at_most(cached, read), "completion_tokens": written, "reasoning_tokens": thought}
 
 
-def _positions(result: Any) -> tuple[Position, ...] | None:
-    chosen = result.get("chosenCandidates") if isinstance(result, dict) else None
-    if not isinstance(chosen, list):
-        return None
-    tops = listed(result.get("topCandidates"))
-    found: list[Position] = []
-    for index, token in enumerate(chosen):
-        if not _is_token(token):
-            break  # what comes behind it stands at nobody knows which place
-        others = listed(under({"top": tops[index]}, "top", "candidates")) if index < len(tops) else []
-        alternatives = tuple([(other["token"], other["logProbability"]) for other in others if _is_token(other)])
-        found.append(Position(token["token"], token["logProbability"], alternatives))
-    return tuple(found)
-
-
-def _is_token(entry: Any) -> bool:
-    return isinstance(entry, dict) and isinstance(entry.get("token"), str) and is_logprob(entry.get("logProbability"))
-
-
-def _seconds(said: Any) -> float | None:
-    """Return the seconds of a duration as Google writes it (`22s`, `0.5s`); None where it is none."""
-    match = _SECONDS.fullmatch(said) if isinstance(said, str) else None
+def _seconds(duration: Any) -> float | None:
+    """Return the seconds of a duration in Google's form (`22s`, `0.5s`), else None."""
+    match = _SECONDS.fullmatch(duration) if isinstance(duration, str) else None
     seconds = math.inf if match is None else float(match.group(1))
     return seconds if math.isfinite(seconds) else None

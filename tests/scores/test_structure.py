@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from types import SimpleNamespace
 
 import numpy as np
@@ -81,7 +82,7 @@ def test_agreement_by_hand():
     """Three items: entries .5, .1, -.3 against .4, .2, -.6."""
     x = np.array([[1, 0.5, 0.1], [0.5, 1, -0.3], [0.1, -0.3, 1]])
     y = np.array([[1, 0.4, 0.2], [0.4, 1, -0.6], [0.2, -0.6, 1]])
-    pearson, congruence, rmse = agreement(x, y, np.ones((1, 3)))
+    pearson, congruence, rmse = astuple(agreement(x, y, np.ones((1, 3))))
     # Deviations .4, 0, -.4 and .4, .2, -.6: .4 / sqrt(.32 * .56).
     assert pearson[0] == pytest.approx(0.4 / np.sqrt(0.32 * 0.56))
     assert rmse[0] == pytest.approx(np.sqrt((0.01 + 0.01 + 0.09) / 3))
@@ -99,7 +100,7 @@ def test_weights_are_items_repeated_and_an_item_never_meets_its_copy(seed, items
     pairs = [(i, j) for a, i in enumerate(drawn) for j in drawn[a + 1 :] if i != j]
     # One item drawn throughout has no pair to correlate.
     assume(pairs)
-    pearson, congruence, rmse = agreement(x, y, weights[None])
+    pearson, congruence, rmse = astuple(agreement(x, y, weights[None]))
     left, right = (np.array([matrix[pair] for pair in pairs]) for matrix in (x, y))
     assert rmse[0] == pytest.approx(np.sqrt(np.mean((left - right) ** 2)))
     assert congruence[0] == pytest.approx(left @ right / np.sqrt(left @ left * (right @ right)))
@@ -110,8 +111,8 @@ def test_weights_are_items_repeated_and_an_item_never_meets_its_copy(seed, items
 def test_agreement_of_what_does_not_vary_is_unknown():
     flat = np.full((4, 4), 0.3)
     other = np.random.default_rng(0).normal(size=(4, 4))
-    assert np.isnan(agreement(flat, other + other.T, np.ones((1, 4)))[0][0])
-    assert np.isnan(agreement(flat, flat, np.array([[4.0, 0, 0, 0]]))).all()
+    assert np.isnan(agreement(flat, other + other.T, np.ones((1, 4))).pearson[0])
+    assert np.isnan(astuple(agreement(flat, flat, np.array([[4.0, 0, 0, 0]])))).all()
     pearson, congruence = shuffled_agreement(flat, other + other.T, [np.arange(4)])
     assert np.isnan(pearson[0])
     assert not np.isnan(congruence[0])

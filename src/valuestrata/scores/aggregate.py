@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
@@ -12,10 +12,11 @@ import polars as pl
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import UsageError
 from valuestrata.responses.run.schema import RESPONSES
-from valuestrata.scores.layout import BY, Layout, RunGrid, Values, count_pairs, lay_out, place
+from valuestrata.scores.layout import BY, Layout, Values, count_pairs, lay_out, place
 from valuestrata.scores.resampling import Resampler
 from valuestrata.scores.schema import METRICS, SCORES
 from valuestrata.scores.spread import Spread
+from valuestrata.stats.arrays import Bools
 from valuestrata.stats.intervals import Interval, interval
 
 # The other metrics are in 0..1.
@@ -82,7 +83,11 @@ def score(
         columns = {metric: _interval(resampler, metric, values, confidence, seen) for metric, values in grid.metrics.items()}
         for metric, found in spread.replicates(grid.position).items():
             columns[metric] = interval(found, confidence, *RANGES[metric])
-        frames.append(_rows_of(layout, grid, columns, scheme=split, part=part, fold=fold))
+        columns = {metric: columns[metric] for metric in METRICS if metric in columns}
+        labels = {"run": grid.name, "scheme": split, "fold": fold, "part": part, "against": None}
+        labels |= {"elicitation": grid.elicitation, "template": grid.template}
+        frame = long_rows(layout, columns, {"value": "estimate", "ci_low": "low", "ci_high": "high"}, grid.asked, labels)
+        frames.append(SCORES.check(frame, "scores").select(list(SCORES.columns)))
     return pl.concat(frames) if frames else SCORES.empty()
 
 
@@ -98,40 +103,33 @@ def _interval(resampler: Resampler, metric: str, values: Values, confidence: flo
     return seen[key]
 
 
-def _rows_of(layout: Layout, grid: RunGrid, columns: Mapping[str, Interval], *, scheme: str, part: str, fold: int | None) -> pl.DataFrame:
-    """Return SCORES rows, ordered by the layout's keys, then by `METRICS`."""
-    frame = key_rows(layout, {m: columns[m] for m in METRICS if m in columns}, {"value": "estimate", "ci_low": "low", "ci_high": "high"})
-    coverage = count_pairs(layout.keys, grid.asked) / np.maximum(layout.expected, 1)
-    frame = frame.with_columns(
-        pl.Series("coverage", np.repeat(coverage, len(frame) // len(coverage))),
-        pl.lit(grid.name).alias("run"),
-        pl.lit(scheme).alias("scheme"),
-        pl.lit(fold, dtype=pl.Int32).alias("fold"),
-        pl.lit(part).alias("part"),
-        pl.lit(grid.elicitation).alias("elicitation"),
-        pl.lit(grid.template).alias("template"),
-        pl.lit(None, dtype=pl.String).alias("against"),
-    )
-    return SCORES.check(frame, "scores").select(list(SCORES.columns))
+def long_rows(
+    layout: Layout, columns: Mapping[str, Interval], names: Mapping[str, str], asked: Bools, labels: Mapping[str, Any]
+) -> pl.DataFrame:
+    """Return a row for each key and metric, ordered by the layout's keys, then by the metrics of `columns`.
 
-
-def key_rows(layout: Layout, columns: Mapping[str, Interval], names: Mapping[str, str]) -> pl.DataFrame:
-    """Return a row for each key and metric: by, key, metric, pairs, and the columns of `names` (name -> field of Interval)."""
+    Args:
+        layout: the layout. columns: metric -> its intervals.
+        names: column -> field of Interval. asked: shape (G, I), pairs that count for `coverage`.
+        labels: column -> constant value; None for a null string.
+    """
     keys, count = layout.keys.names, len(columns)
 
     def long(field: str) -> np.ndarray:
         return np.stack([getattr(found, field) for found in columns.values()], axis=1).ravel()
 
+    coverage = count_pairs(layout.keys, asked) / np.maximum(layout.expected, 1)
     return pl.DataFrame(
         {
             "by": np.repeat(np.array([by for by, _ in keys], dtype=object), count),
             "key": np.repeat(np.array([key for _, key in keys], dtype=object), count),
             "metric": list(columns) * len(keys),
             "pairs": long("pairs").round().astype(np.int64),
+            "coverage": np.repeat(coverage, count),
             **{name: pl.Series(long(field), nan_to_null=True) for name, field in names.items()},
         },
         schema_overrides={"by": pl.String, "key": pl.String, "metric": pl.String},
-    )
+    ).with_columns(pl.lit(value, dtype=pl.Int32 if name == "fold" else pl.String).alias(name) for name, value in labels.items())
 
 
 def check_call(runs: Sequence[RunLike], bootstrap: int, confidence: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
@@ -10,8 +10,8 @@ import polars as pl
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import UsageError, did_you_mean
 from valuestrata.responses.run.schema import RESPONSES
-from valuestrata.scores.aggregate import RANGES, RunLike, check_call, key_rows
-from valuestrata.scores.layout import BY, Layout, RunGrid, count_pairs, lay_out, place
+from valuestrata.scores.aggregate import RANGES, RunLike, check_call, long_rows
+from valuestrata.scores.layout import BY, RunGrid, lay_out, place
 from valuestrata.scores.pairs import OF_GOLD
 from valuestrata.scores.plan import DeclaredComparison
 from valuestrata.scores.resampling import Resampler
@@ -21,6 +21,8 @@ from valuestrata.stats.bootstrap import Replicates
 from valuestrata.stats.intervals import Interval, interval
 from valuestrata.stats.multiple_testing import benjamini_hochberg, holm
 
+# Column of COMPARISONS -> field of Interval.
+FIELDS = {"difference": "estimate", "ci_low": "low", "ci_high": "high", "se": "se", "p": "p"}
 SPREADS = ("spread_ratio", "spread_ratio_corrected")
 COMPARED = tuple(metric for metric in METRICS if metric not in OF_GOLD)
 
@@ -74,7 +76,10 @@ def compare(
                 grids[name] = place(layout, name, RESPONSES.check(by_name[name].responses, name))
         run, against = (grids[name] for name in names)
         columns = _differences(resampler, spread, run, against, wanted, confidence)
-        frames.append(_rows_of(layout, run, against, columns, scheme=split, part=part, fold=fold))
+        labels = {"run": run.name, "against": against.name, "scheme": split, "fold": fold, "part": part}
+        frame = long_rows(layout, columns, FIELDS, run.asked & against.asked, {**labels, "adjustment": None, "status": "exploratory"})
+        frame = frame.with_columns(pl.lit(None, dtype=pl.Float64).alias("p_adjusted"))
+        frames.append(COMPARISONS.check(frame, "comparisons").select(list(COMPARISONS.columns)))
         for name in names:
             if last[name] == number:
                 del grids[name]
@@ -145,26 +150,6 @@ def _differences(
             replicates = resampler.replicates(run.metrics[metric].minus(against.metrics[metric]))
         columns[metric] = interval(replicates, confidence, low - high, high - low)
     return columns
-
-
-def _rows_of(
-    layout: Layout, run: RunGrid, against: RunGrid, columns: Mapping[str, Interval], *, scheme: str, part: str, fold: int | None
-) -> pl.DataFrame:
-    names = {"difference": "estimate", "ci_low": "low", "ci_high": "high", "se": "se", "p": "p"}
-    frame = key_rows(layout, columns, names)
-    coverage = count_pairs(layout.keys, run.asked & against.asked) / np.maximum(layout.expected, 1)
-    frame = frame.with_columns(
-        pl.Series("coverage", np.repeat(coverage, len(columns))),
-        pl.lit(run.name).alias("run"),
-        pl.lit(against.name).alias("against"),
-        pl.lit(scheme).alias("scheme"),
-        pl.lit(fold, dtype=pl.Int32).alias("fold"),
-        pl.lit(part).alias("part"),
-        pl.lit(None, dtype=pl.Float64).alias("p_adjusted"),
-        pl.lit(None, dtype=pl.String).alias("adjustment"),
-        pl.lit("exploratory").alias("status"),
-    )
-    return COMPARISONS.check(frame, "comparisons").select(list(COMPARISONS.columns))
 
 
 def _checked(runs: Sequence[RunLike], pairs: Sequence[tuple[str, str]], metrics: Sequence[str] | None) -> list[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Literal
 
 import polars as pl
 
 
-class PositionPreference(NamedTuple):
+@dataclass(frozen=True)
+class PositionPreference:
     """Which end of the list of options a model chooses most often.
 
     Attributes:
@@ -26,7 +28,8 @@ class PositionPreference(NamedTuple):
     one_order: bool
 
 
-class Sameness(NamedTuple):
+@dataclass(frozen=True)
+class Sameness:
     """How many items have the same answer for all subgroups.
 
     Attributes:
@@ -69,7 +72,7 @@ def sameness_of(responses: pl.DataFrame) -> Sameness:
     groups = groups.filter(pl.col("subgroups") >= 2)
     by_item = groups.group_by("item").agg((pl.col("answer").list.n_unique() == 1).all().alias("alike"))
     pairs = groups["pair_id"].explode().n_unique() if len(groups) else 0
-    return Sameness(len(by_item), int(by_item["alike"].sum()), pairs)
+    return Sameness(items=len(by_item), alike=int(by_item["alike"].sum()), pairs=pairs)
 
 
 def _answered(responses: pl.DataFrame) -> pl.DataFrame:

@@ -15,6 +15,7 @@ paired.
 from __future__ import annotations
 
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 
@@ -112,7 +113,7 @@ class Resampler:
         return Noise(sums - sums.mean(axis=0), centred(keys.rows(first)), self.mode_order)
 
 
-def _make_space(kept: dict[bytes, object]) -> None:
+def _make_space(kept: dict[bytes, Any]) -> None:
     if len(kept) >= KEPT_TABLES:
         kept.pop(next(iter(kept)))
 

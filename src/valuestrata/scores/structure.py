@@ -239,7 +239,7 @@ def _measured(
     }
     bounds = _bounds(half_a[:, kept], half_b[:, kept], strata)
     rows: list[dict[str, Any]] = []
-    for measure, values in zip(MEASURES, (*agreed, mean_profile), strict=True):
+    for measure, values in zip(MEASURES, (agreed.pearson, agreed.congruence, agreed.rmse, mean_profile), strict=True):
         low, high = _percentiles(values[1:], confidence)
         null = nulls.get(measure, np.zeros(0))
         null = null[~np.isnan(null)]
@@ -259,7 +259,8 @@ def _bounds(half_a: Floats, half_b: Floats, strata: NDArray[np.str_]) -> dict[st
     agreed = agreement(of_a[cut], of_b[cut], np.ones((1, len(kept))))
     profiles = np.diag(within_correlations(half_a[:, kept], half_b[:, kept], strata))
     known = profiles[~np.isnan(profiles)]
-    figures = [*(_known(values[0]) for values in agreed), float(known.mean()) if len(known) else None]
+    profile = np.array([known.mean() if len(known) else np.nan])
+    figures = [_known(values[0]) for values in (agreed.pearson, agreed.congruence, agreed.rmse, profile)]
     return dict(zip(MEASURES, figures, strict=True))
 
 

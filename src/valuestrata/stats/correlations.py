@@ -1,32 +1,31 @@
-"""Correlations of correlations: which columns go together across rows, and whether two tables agree about it. Arrays only."""
+"""Correlations between columns across rows, and the agreement of two correlation matrices."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from valuestrata.stats.arrays import NEGLIGIBLE, Bools, Floats, Indices
 
-# Over two rows every correlation is 1 or -1.
+# With two rows every correlation is 1 or -1.
 MIN_ROWS = 3
 
 
 def within_correlations(x: Floats, y: Floats, strata: NDArray[np.str_]) -> Floats:
-    """Correlate every column of x with every column of y across rows, within strata and over those rows that have both.
+    """Correlate every column of x with every column of y across rows, within strata, using the rows that have both.
 
         r_ij = sum_t S_t(x_i, y_j) / sqrt(sum_t S_t(x_i, x_i) sum_t S_t(y_j, y_j)),
 
-    S_t the sum of products about the means in stratum t, over its rows in which both are known.
+    S_t the sum of products about the means in stratum t.
 
     Args:
         x, y: shape (G, I) and (G, J), NaN for unknown cells. strata: shape (G,).
 
     Returns:
-        Shape (I, J); NaN where either does not vary, or where the degrees of freedom left by the strata are under
-        `MIN_ROWS` - 1.
+        Shape (I, J); NaN where either column is constant or there are fewer than `MIN_ROWS` - 1 degrees of freedom.
     """
     shape = (x.shape[1], y.shape[1])
     products, squares_x, squares_y, freedom = (np.zeros(shape) for _ in range(4))
@@ -34,7 +33,7 @@ def within_correlations(x: Floats, y: Floats, strata: NDArray[np.str_]) -> Float
         here = strata == stratum
         known_x, known_y = (~np.isnan(part[here]) for part in (x, y))
         mask_x, mask_y = known_x.astype(np.float64), known_y.astype(np.float64)
-        # Centred first by all known cells: sums of squares of numbers far from 0 lose digits.
+        # Centred first, because sums of squares of numbers far from 0 lose digits.
         left, right = (_centred(part[here], known) for part, known in ((x, known_x), (y, known_y)))
         number = mask_x.T @ mask_y
         sum_x, sum_y = left.T @ mask_y, mask_x.T @ right
@@ -50,7 +49,7 @@ def within_correlations(x: Floats, y: Floats, strata: NDArray[np.str_]) -> Float
 
 
 def usable_items(*matrices: Floats) -> Indices:
-    """Return the items for which every matrix (I, I) is known entry by entry, dropping the worst item first until it is so."""
+    """Return a set of items without NaN in any matrix (I, I), dropping the item with most NaN first."""
     unknown = np.any([np.isnan(matrix) for matrix in matrices], axis=0)
     kept = np.arange(len(unknown))
     while len(kept) and (bad := unknown[np.ix_(kept, kept)].sum(axis=0) + unknown[np.ix_(kept, kept)].sum(axis=1)).any():
@@ -58,13 +57,13 @@ def usable_items(*matrices: Floats) -> Indices:
     return kept
 
 
-class Agreement(NamedTuple):
-    """How two symmetric matrices agree off their diagonals; each of shape (B,), NaN where undefined.
+@dataclass(frozen=True)
+class MatrixAgreement:
+    """Agreement of the off-diagonal entries of two symmetric matrices; each of shape (B,), NaN where undefined.
 
     Attributes:
-        pearson: correlation of the entries. It depends on which way round columns are coded: turning one turns the signs
-            of its entries, and with them their distance from the mean.
-        congruence: sum x y / sqrt(sum x^2 sum y^2), of entries about 0 (Tucker 1951): the same whichever way round.
+        pearson: correlation of the entries; depends on the direction in which columns are coded.
+        congruence: sum x y / sqrt(sum x^2 sum y^2) (Tucker 1951); independent of the coding direction.
         rmse: root mean square difference of the entries.
     """
 
@@ -73,12 +72,11 @@ class Agreement(NamedTuple):
     rmse: Floats
 
 
-def agreement(x: Floats, y: Floats, weights: Floats) -> Agreement:
-    """Compare two symmetric matrices off their diagonals, with items weighted.
+def agreement(x: Floats, y: Floats, weights: Floats) -> MatrixAgreement:
+    """Compare the off-diagonal entries of two symmetric matrices under item weights.
 
     Args:
-        x, y: shape (I, I). weights: shape (B, I), how often each item counts; an entry counts w_i w_j times, and an item
-            with its own copy not at all.
+        x, y: shape (I, I). weights: shape (B, I); entry ij has weight w_i w_j.
     """
     off = ~np.eye(len(x), dtype=np.bool_)
 
@@ -90,23 +88,23 @@ def agreement(x: Floats, y: Floats, weights: Floats) -> Agreement:
     squares_x, squares_y, products, mean_x, mean_y = (total(entries) / safe for entries in (x * x, y * y, x * y, x, y))
     rmse = np.where(number > 0, np.sqrt(np.maximum(squares_x + squares_y - 2 * products, 0.0)), np.nan)
     pearson = _ratio(products - mean_x * mean_y, squares_x - mean_x**2, squares_y - mean_y**2)
-    return Agreement(pearson, _ratio(products, squares_x, squares_y), rmse)
+    return MatrixAgreement(pearson, _ratio(products, squares_x, squares_y), rmse)
 
 
 def shuffled_agreement(x: Floats, y: Floats, orders: Iterable[Indices]) -> tuple[Floats, Floats]:
-    """Return pearson and congruence of the off-diagonal entries after shuffling the items of x in each of `orders`."""
+    """Return pearson and congruence after permuting the items of x by each of `orders`."""
     off = ~np.eye(len(x), dtype=np.bool_)
     left, right = np.where(off, x, 0.0), np.where(off, y, 0.0)
     number = float(off.sum())
     products = np.array([float(np.vdot(left[np.ix_(order, order)], right)) for order in orders]) / number
-    # Shuffling moves entries about: their means and squares stay.
+    # A permutation keeps means and squares.
     mean_x, mean_y = (float(part.sum()) / number for part in (left, right))
     square_x, square_y = (np.full(len(products), float((part * part).sum()) / number) for part in (left, right))
     return _ratio(products - mean_x * mean_y, square_x - mean_x**2, square_y - mean_y**2), _ratio(products, square_x, square_y)
 
 
 def _ratio(products: Floats, squares_x: Floats, squares_y: Floats) -> Floats:
-    """Return products / sqrt(squares_x squares_y) within -1..1, NaN where either does not vary."""
+    """Return products / sqrt(squares_x squares_y), cut to -1..1; NaN where either is constant."""
     both = (squares_x > NEGLIGIBLE) & (squares_y > NEGLIGIBLE)
     result = np.full(len(products), np.nan)
     np.divide(products, np.sqrt(np.where(both, squares_x * squares_y, 1.0)), out=result, where=both)

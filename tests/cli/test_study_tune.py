@@ -63,14 +63,14 @@ def run(study):
 
 
 @pytest.mark.slow
-def test_one_file_teaches_asks_compares_and_is_kept(place):
+def test_a_study_tunes_asks_and_compares_and_keeps_its_results(place):
     result, _ = run(study_of(place))
     assert result.problems == ()
     table = result.table.filter(pl.col("metric") == "accuracy_expected")
     assert table.filter(pl.col("role").is_in(["base", "tuned"]))["run"].to_list() == RUNS
     assert set(table.filter(pl.col("role") == "baseline")["run"]) == {"baseline-item-mode", "baseline-nearest-parent"}
 
-    # The gain without personas and what personas add make the gain, on the same pairs.
+    # The gain without personas plus what personas add is the total gain.
     gains = result.gains.filter((pl.col("metric") == "accuracy_expected") & (pl.col("recipe") == "modal"))
     of = dict(gains.select("gain", "value").iter_rows())
     assert of["taught"] == pytest.approx(of["control:no-persona"] + of["beyond:no-persona"])
@@ -79,7 +79,7 @@ def test_one_file_teaches_asks_compares_and_is_kept(place):
     assert of["over:item-mode"] == pytest.approx(values["tiny-modal"] - values["baseline-item-mode"])
     assert set(gains.filter(pl.col("gain") == "taught")["status"]) == {"declared"}
 
-    # The control without a persona was taught and asked so: one answer an item, whoever is meant.
+    # The control without personas gives one answer per item.
     alone = pl.read_parquet(place / "out/asked/paper/runs/tiny-modal-no-persona/responses.parquet")
     assert alone.group_by("item").agg(pl.col("answer").n_unique())["answer"].to_list() == [1] * alone["item"].n_unique()
 
@@ -91,23 +91,23 @@ def test_one_file_teaches_asks_compares_and_is_kept(place):
     assert "tiny-modal" in card
     assert "attribute: " in card
 
-    # Again: nothing is taught or asked, and the figures are the same.
+    # A second run trains and asks nothing, and gives the same figures.
     before = {file: file.stat().st_mtime_ns for file in (place / "out/adapters").rglob("*.safetensors")}
     again, told = run(load_study(place / "out/study.yaml"))
     assert {file: file.stat().st_mtime_ns for file in before} == before
     assert sum("asked before, kept" in line for line in told) == len(RUNS)
     assert again.gains.equals(result.gains)
 
-    # One adapter and its run lost: only they are made again, to the same figures.
+    # If one adapter and its run are lost, only these are made again, with the same figures.
     shutil.rmtree(place / "out/adapters/paper/tiny-distribution")
     shutil.rmtree(place / "out/asked/paper/runs/tiny-distribution")
-    mended, told = run(load_study(place / "study.yaml"))
+    repaired, told = run(load_study(place / "study.yaml"))
     assert sum("asked before, kept" in line for line in told) == len(RUNS) - 1
-    assert mended.table.equals(result.table)
+    assert repaired.table.equals(result.table)
 
 
 @pytest.mark.slow
-def test_all_folds_are_taught_apart_and_judged_as_one_on_drawn_pairs(place):
+def test_folds_have_their_own_adapters_and_are_judged_as_one(place):
     study = study_of(
         place,
         splits=("splits: [paper]", "splits: [unseen-item]\n  test_pairs: 7"),
@@ -117,7 +117,7 @@ def test_all_folds_are_taught_apart_and_judged_as_one_on_drawn_pairs(place):
     )
     result, _ = run(study)
     folds = sorted(path.name for path in (place / "out/adapters").iterdir())
-    # Each fold's adapter answered what it was not taught, and the pooled run is not blamed for the others.
+    # Each fold's adapter answered its own test pairs, so the pooled run has no train-test overlap.
     rules = result.judged["unseen-item"].assessment.verdicts
     assert "taught-what-is-tested" not in set(rules["rule"])
     first = json.loads((place / f"out/asked/{folds[0]}/runs/tiny-modal/run.json").read_text())
@@ -134,7 +134,7 @@ def test_all_folds_are_taught_apart_and_judged_as_one_on_drawn_pairs(place):
 
 
 @pytest.mark.slow
-def test_a_lesson_that_fails_ends_no_other(place):
+def test_a_failed_training_does_not_end_the_others(place):
     result, told = run(
         study_of(
             place,
@@ -167,26 +167,26 @@ def test_a_lesson_that_fails_ends_no_other(place):
         ("max_steps: 4", "max_step: 4", UsageError, "max_steps"),
     ],
 )
-def test_what_makes_no_sense_is_refused_before_anything_is_taught(place, before, after, error, says):
+def test_invalid_studies_are_refused_before_training(place, before, after, error, says):
     with pytest.raises(error, match=says):
         run(study_of(place, change=(before, after)))
     assert not (place / "out/adapters").exists()
 
 
-def test_a_plain_study_does_not_teach_and_says_how(place):
+def test_run_study_refers_to_run_generalisation(place):
     from valuestrata.study import run_study
 
     with pytest.raises(UsageError, match="run_generalisation"):
         run_study(study_of(place))
 
 
-def test_where_nothing_has_an_answer_that_is_said(place, monkeypatch):
-    from valuestrata.study import tuning_study as teaching
+def test_a_split_without_answers_is_an_error(place, monkeypatch):
+    from valuestrata.study import tuning_study
 
     def broken(*_args, **_settings):
         raise RunFailedError("the loss is no number")
 
-    monkeypatch.setattr(teaching, "tune", broken)
-    monkeypatch.setattr(teaching, "ask_prepared", lambda *_: NOTHING)
+    monkeypatch.setattr(tuning_study, "tune", broken)
+    monkeypatch.setattr(tuning_study, "ask_prepared", lambda *_: NOTHING)
     with pytest.raises(RunFailedError, match="no model has answers"):
         run(study_of(place))

@@ -1,4 +1,4 @@
-"""A population in which women and men answer as differently as can be, and a tiny model to teach it to."""
+"""A population in which women and men answer very differently, a tiny model and short recipes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MEN = {"A": (0.7, 0.2, 0.1), "B": (0.1, 0.15, 0.75), "C": (0.6, 0.1, 0.2, 0.1)}
 
 
 def planted(seed: int = 0, people: int = 480) -> Dataset:
-    """Return a data set of three attributes, of which sex alone says what people answer; item C is nominal."""
+    """Return a data set with three attributes; only sex affects the answers, and item C is nominal."""
     draw = np.random.default_rng(seed)
     levels = np.stack([np.arange(people) % 2, np.arange(people) // 2 % 2, np.arange(people) // 4 % 2], axis=1)
     answers = np.zeros((people, len(MEN)), dtype=np.int64)
@@ -49,7 +49,7 @@ def short_template(folder: Path) -> str:
 
 
 def tiny_folder(folder: Path, **settings) -> str:
-    """Write a tiny model whose tokenizer knows `Female`, `Male` and `Answer:` as words; return the word for it."""
+    """Write a tiny model whose tokenizer knows `Female`, `Male` and `Answer:` as words; return its specification."""
     tokenizer = word_tokenizer()
     tiny.tiny_model(tokenizer, **settings).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -57,7 +57,7 @@ def tiny_folder(folder: Path, **settings) -> str:
 
 
 def word_tokenizer():
-    """Return a tokenizer with a token a character and one for each sex, which gives its text back when it decodes."""
+    """Return a tokenizer with a token per character and one for each sex; decoding restores the text."""
     from tokenizers import decoders
 
     merges = [("F", "e"), ("m", "a"), ("Fe", "ma"), ("Fema", "l"), ("M", "a"), ("Ma", "l"), ("Femal", "e"), ("Mal", "e")]

@@ -84,7 +84,7 @@ def test_the_hub_reads_the_card():
     assert card.text.strip().startswith("# World Values Survey 7")
 
 
-def test_a_base_from_a_folder_or_file_is_no_name_on_the_hub_and_its_place_is_not_told():
+def test_paths_of_local_models_are_left_out():
     for word, shown in (
         ("hf:/home/somebody/secret/base", "hf:FOLDER"),
         ("gguf:/home/somebody/secret/base.gguf", "gguf:FILE"),
@@ -100,7 +100,7 @@ def test_a_base_from_a_folder_or_file_is_no_name_on_the_hub_and_its_place_is_not
     assert "template: mine.yaml" in text
 
 
-def test_everything_that_made_it_is_said():
+def test_the_card_has_data_recipe_and_validation():
     text = card_text(TRAINING)
     for said in (
         "abc123",
@@ -123,13 +123,13 @@ def test_everything_that_made_it_is_said():
     assert "## Not intended" in text
 
 
-def test_a_control_says_that_it_is_one():
+def test_a_control_is_marked():
     assert "This is a control" not in card_text(TRAINING)
     text = card_text({**TRAINING, "control": {"control": "no-persona"}})
     assert "**This is a control** (no-persona)" in text
 
 
-def test_scores_stand_with_their_intervals_for_all_attributes_and_levels():
+def test_scores_have_intervals_overall_by_attribute_and_level():
     scores = SCORES.frame(
         [
             score_row("all", "all", "accuracy_expected", 0.624, 0.61, 0.638),
@@ -155,7 +155,7 @@ def test_scores_stand_with_their_intervals_for_all_attributes_and_levels():
     assert "Not scored yet" in card_text(TRAINING, scores=SCORES.empty())
 
 
-def test_forgetting_stands_beside_the_scores():
+def test_forgetting_has_its_own_table():
     before = dict.fromkeys(MEASURES, 0.5) | {"perplexity": 20.0}
     after = before | {"perplexity": 25.5}
     text = card_text(TRAINING, forgetting=compared(before, after, dict.fromkeys(MEASURES, 20)))
@@ -167,7 +167,7 @@ EVIL = "a|b`c`*d*[e](http://x.y) <script>alert(1)</script>\n\n# f & www.g.h ~~i~
 
 
 @pytest.mark.parametrize("where", ["title", "place", "fold", "subgroup", "item", "key", "run", "recipe", "description", "citation"])
-def test_nothing_in_data_becomes_markup(where):
+def test_text_from_data_is_escaped(where):
     recipe = TRAINING["request"]["recipe"]
     document = {
         "title": lambda: changed(data={"survey": {"title": EVIL}}),
@@ -202,13 +202,13 @@ def test_a_fence_in_a_recipe_does_not_end_the_block():
     assert yaml.safe_load(block[1])["name"] == "x```y"
 
 
-def test_long_lists_are_cut_and_say_so():
+def test_long_lists_are_cut():
     text = card_text(changed(held_out={"subgroups": [f"s{at}" for at in range(100)]}))
     assert "(100)" in text
     assert "s39, and 60 more (training.json)." in text
 
 
-def test_the_card_lies_in_the_adapters_folder(tmp_path):
+def test_the_card_is_written_into_the_adapters_folder(tmp_path):
     with pytest.raises(InputDataError, match=r"adapter_config.json is missing"):
         write_card(tmp_path)
     (tmp_path / "adapter_config.json").write_text("{}")

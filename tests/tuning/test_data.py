@@ -1,4 +1,4 @@
-"""Examples come from training gold and nothing else, and hold the gold of their pair whatever the prompt shows."""
+"""Training examples: their gold, prompts, weights and controls; nothing of test pairs is used."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_shown_order_changes_the_prompt_and_not_the_targets(people, template):
 
 
 @pytest.mark.parametrize("control", ["no-persona", "shuffled-persona"])
-def test_controls_ask_as_others_and_keep_the_gold(people, template, control):
+def test_controls_change_the_prompts_and_keep_the_gold(people, template, control):
     own, other = (tuning_data(people, quick("modal", template), control=which) for which in (None, control))
     assert ids(own.train) == ids(other.train)
     assert [example.shares for example in own.train] == [example.shares for example in other.train]
@@ -89,7 +89,7 @@ def test_controls_ask_as_others_and_keep_the_gold(people, template, control):
         assert np.mean(changed) > 0.9
 
 
-def test_controls_that_teach_nothing_are_refused(people, template):
+def test_other_controls_are_refused(people, template):
     with pytest.raises(UsageError, match=r"tuned under the control 'no-person'\. Did you mean 'no-persona'"):
         tuning_data(people, quick("modal", template), control="no-person")
     with pytest.raises(UsageError, match="wrong-country"):
@@ -127,7 +127,7 @@ def test_weights_follow_the_departure_from_the_nation(people, template):
     assert max(weight for pair, weight in weights.items() if "_town_" in pair and "_x_" not in pair) < 0.5
 
 
-def test_groups_count_the_same(people, template):
+def test_groups_have_equal_weight(people, template):
     for by in ("subgroup", "stratum"):
         data = tuning_data(people, quick("fair", template, **{"weights.group_by": by}))
         sums = Counter()
@@ -137,7 +137,7 @@ def test_groups_count_the_same(people, template):
         assert list(sums.values()) == pytest.approx([len(data.train) / len(sums)] * len(sums))
 
 
-def test_what_is_held_out_is_said(people, template):
+def test_held_out_pairs_are_described(people, template):
     of_paper = tuning_data(people, quick("modal", template)).held_out
     assert of_paper["items"] == []
     assert of_paper["subgroups"] == sorted(people.subgroups.filter(pl.col("stratum") == "age_x_town")["subgroup"])

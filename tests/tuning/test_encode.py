@@ -1,4 +1,4 @@
-"""What is taught is, read back, the target text; whatever would teach something else is refused."""
+"""Target tokens decode to the target text; others are refused."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def example(people, template):
 
 
 @pytest.mark.parametrize(("target", "before"), [("turn", "Answer:"), ("option", "")])
-def test_learned_tokens_read_as_the_target(example, target, before):
+def test_target_tokens_decode_to_the_target_text(example, target, before):
     tokenizer = word_tokenizer()
     encoder = Encoder(tokenizer, "tiny", target)
     encoded = encoder.encode(example)
@@ -43,13 +43,13 @@ def test_learned_tokens_read_as_the_target(example, target, before):
         assert tokenizer.decode(ids[: encoded.start]).endswith("<|im_start|>assistant\n" + ("" if before else "Answer:"))
 
 
-def test_a_merged_border_begins_with_what_is_given(example):
+def test_a_merged_first_token_may_begin_with_text_of_the_prompt(example):
     tokenizer = with_text(tiny.tiny_tokenizer([(":", " ")]))
     encoded = Encoder(tokenizer, "tiny", "option").encode(example)
     assert tokenizer.decode(encoded.written(0)[encoded.start :]) == ": 1<|im_end|>"
 
 
-def test_ten_may_be_two_tokens_but_has_to_read_as_ten(people, template):
+def test_ten_may_be_two_tokens(people, template):
     example = tuning_data(people, quick("modal", template)).train[0]
     ten = replace(example, prompt=replace(example.prompt, options=("9", "10", "11"), shown=example.codes))
     tokenizer = word_tokenizer()
@@ -83,7 +83,7 @@ def test_a_tokenizer_without_a_chat_template_is_refused():
         Encoder(tokenizer, "hf:base", "turn")
 
 
-def test_the_first_batch_is_read_back_as_it_stands(people, template):
+def test_the_first_batch_is_checked(people, template):
     recipe = quick("modal", template)
     data = tuning_data(people, recipe)
     encoder = Encoder(word_tokenizer(), "tiny", "turn")

@@ -1,4 +1,4 @@
-"""Training files for other trainers: the text that is scored, within the limits of those who read them."""
+"""Exports for other trainers: their rows, limits and settings."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def rows_of(file) -> list[list[dict[str, str]]]:
     return [row["messages"] for row in rows]
 
 
-# --- what is taught ---------------------------------------------------------------------------------------------------
+# --- rows ---------------------------------------------------------------------------------------------------------------
 
 
-def test_a_row_is_the_prompt_that_is_asked_and_the_answer_that_is_scored(people, template, tmp_path):
+def test_a_row_is_the_prompt_of_ask_and_the_answer_of_logprob(people, template, tmp_path):
     done = export_training(people, tmp_path / "out", recipe=quick("modal", template), format="chat")
     gold = {pair_id: mode for pair_id, half, mode in people.gold.select("pair_id", "half", "mode").iter_rows() if half == "all"}
     train = people.part("paper", "train")
@@ -119,7 +119,7 @@ def test_an_answer_without_a_prefill_has_no_blank(people, template):
         ("fair", {}, "weights.groups 'dro'"),
     ],
 )
-def test_recipes_that_no_row_can_carry_are_refused(people, template, tmp_path, name, changes, said):
+def test_recipes_that_chats_cannot_express_are_refused(people, template, tmp_path, name, changes, said):
     with pytest.raises(UsageError, match=said):
         export_training(people, tmp_path / "out", recipe=quick(name, template, **changes))
     assert not (tmp_path / "out").exists()
@@ -134,7 +134,7 @@ def test_a_data_set_that_may_not_be_shared_is_refused(people, template, tmp_path
         export_training(unsaid, tmp_path / "out", recipe=quick("modal", template))
 
 
-def test_wrong_calls_say_what_would_be_right(people, template, tmp_path):
+def test_wrong_calls_suggest_the_right_one(people, template, tmp_path):
     recipe = quick("modal", template)
     with pytest.raises(UsageError, match="Did you mean 'axolotl'"):
         export_training(people, tmp_path / "out", recipe=recipe, format="axolot")
@@ -214,11 +214,11 @@ def test_ends_of_line_inside_a_text_do_not_end_a_row(tmp_path, template):
     assert all("\u2028\x85\u2029 really?" in row[0]["content"] for row in rows_of(tmp_path / "out" / "train.jsonl"))
 
 
-# --- what lies beside -------------------------------------------------------------------------------------------------
+# --- settings ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_every_export_says_what_made_it_and_notices_changes(people, template, tmp_path, format):
+def test_every_export_has_a_record_and_notices_changes(people, template, tmp_path, format):
     recipe = quick("modal", template)
     done = export_training(people, tmp_path / "out", recipe=recipe, format=format, model="hf:org/name")
     assert load_export(tmp_path / "out").document == done.document
@@ -239,7 +239,7 @@ def test_a_folder_without_an_export_is_named(tmp_path):
         load_export(tmp_path)
 
 
-def test_settings_say_what_the_recipe_says(people, template, tmp_path):
+def test_settings_follow_the_recipe(people, template, tmp_path):
     recipe = quick(
         "modal", template, learning_rate=1e-6, scheduler="constant", batch=8, accumulation=2, max_steps=7, early_stopping={"patience": 2}
     )
@@ -265,7 +265,7 @@ def test_settings_say_what_the_recipe_says(people, template, tmp_path):
     assert made["sequence_len"] >= load_export(tmp_path / "ax").document["longest"]
 
 
-def test_what_another_trainer_does_not_do_is_said(people, template, tmp_path):
+def test_differences_from_tune_are_listed(people, template, tmp_path):
     recipe = quick("modal", template, target="option", together=4, early_stopping={"by": "accuracy_expected"})
     remarks = export_training(people, tmp_path / "out", recipe=recipe).remarks
     assert [remark.partition(":")[0] for remark in remarks] == ["target", "together", "early_stopping.by"]
@@ -275,7 +275,7 @@ def test_what_another_trainer_does_not_do_is_said(people, template, tmp_path):
     ]
 
 
-def test_a_base_model_is_one_that_others_can_load(tmp_path):
+def test_base_models_of_other_trainers(tmp_path):
     assert base_model("hf:org/name@v2") == ("org/name", "v2")
     assert base_model("org/name") == ("org/name", None)
     assert base_model(f"hf:{tmp_path}") == (str(tmp_path), None)

@@ -1,6 +1,6 @@
-"""Exported files, read by the trainers' own readers, each in an environment of its own.
+"""Exports read by the trainers' own readers, each in its own environment.
 
-The trainers pin their own transformers, so that they are reached by the path of a Python that has them:
+The trainers pin their version of transformers, so these variables name a Python with the trainer:
 VALUESTRATA_LLAMAFACTORY_PYTHON, VALUESTRATA_AXOLOTL_PYTHON, VALUESTRATA_TOGETHER_PYTHON, VALUESTRATA_TINKER_PYTHON.
 """
 

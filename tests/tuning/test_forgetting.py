@@ -1,4 +1,4 @@
-"""What tuning costs elsewhere, against computations that share nothing with it."""
+"""Forgetting, compared with independent computations."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_every_question_has_one_right_answer_and_no_place_is_favoured():
     assert max(("0.5", "0.25", "0.75", "0.7"), key=float) == rights["largest"]
 
 
-def test_both_readouts_see_the_same_question_and_a_right_answer_is_read_as_such():
+def test_both_readouts_have_the_same_question_and_accept_the_right_answer():
     written, scored = off_topic("text"), off_topic("logprob")
     assert [one.prompt.messages for one in written] == [one.prompt.messages for one in scored]
     for one in written:
@@ -91,7 +91,7 @@ def alone(model, ids: list[int], start: int, at: int) -> float:
     return float(torch.logsumexp(logits, 0) - logits[ids[at]])
 
 
-def test_every_token_is_given_all_that_stands_before_it_in_its_window(loaded):
+def test_every_token_is_conditioned_on_its_whole_window(loaded):
     ids = loaded.tokenizer("How many legs does a spider have, and why?")["input_ids"]
     assert len(ids) == 41
     whole = token_losses(loaded.model, ids, window=64)
@@ -102,7 +102,7 @@ def test_every_token_is_given_all_that_stands_before_it_in_its_window(loaded):
     assert parts == pytest.approx([alone(loaded.model, ids, start, at) for at, start in zip(range(1, 41), starts, strict=True)], abs=1e-4)
 
 
-def test_perplexity_and_bits_are_of_the_whole_text(loaded):
+def test_perplexity_and_bits_use_the_whole_text(loaded):
     measures, counts = general_check("tiny", loaded)
     text = general_text()
     ids = loaded.tokenizer(text)["input_ids"]
@@ -153,7 +153,7 @@ class Says:
             yield Answer(prompt, text=self.said(prompt))
 
 
-def test_an_answer_that_is_none_is_not_valid_and_not_right():
+def test_an_invalid_answer_is_neither_valid_nor_right():
     from valuestrata.tuning.evaluate.forgetting import _written
 
     asked = off_topic("text")
@@ -225,7 +225,7 @@ def test_an_adapter_that_breaks_a_model_is_seen(tuned):
     assert math.log(table["perplexity"]) == pytest.approx(sum(token_losses(model, ids, window=1024)) / (len(ids) - 1), rel=1e-4)
 
 
-def test_what_was_found_is_kept_with_the_adapter(tmp_path):
+def test_the_table_is_kept_with_the_adapter(tmp_path):
     assert read_forgetting(tmp_path) is None
     before = dict.fromkeys(MEASURES, 0.25)
     found = compared(before, before | {"perplexity": 31.5}, dict.fromkeys(MEASURES, 20))

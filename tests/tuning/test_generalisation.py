@@ -88,7 +88,7 @@ def test_a_distance_that_falls_is_a_gain():
     assert (found["accuracy_expected"]["value"], found["accuracy_expected"]["ci_low"]) == (0.2, 0.1)
 
 
-def test_rows_of_single_keys_and_other_metrics_stay_out():
+def test_other_keys_and_metrics_are_left_out():
     by_level = {**compared("base-modal", "base", 0.3, 0.2, 0.4), "by": "level", "key": "sex=Female"}
     assert gains(by_level, compared("base-modal", "base", 0.3, 0.2, 0.4, "bias")).is_empty()
 
@@ -164,7 +164,7 @@ def test_every_kind_of_claim_has_a_sentence_with_its_figures():
             assert "base-modal" in word(replace(one, kind=f"{rule.kind}-{outcome}")).sentence
 
 
-def test_the_table_says_who_stands_behind_every_run():
+def test_the_table_describes_every_run():
     rows = [scored(name, 0.5) for name in ("base", "base-modal-no-persona", "baseline-item-mode", "stranger")]
     rows += [scored("base", 0.8, "ceiling_oracle"), scored("base", 0.05, "floor_w1"), scored("base", 0.9, by="stratum")]
     names = ("base", "base-modal-no-persona", "baseline-item-mode", "stranger")

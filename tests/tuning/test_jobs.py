@@ -1,4 +1,4 @@
-"""A hosted tuning job: handed in once, paid for once, whatever happens in between; its model can be asked."""
+"""Tuning jobs at Together, with a local server in its place: each is paid for once, and its model can be asked."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _prompt(people, template):
     return next(render_prompts(people, people.part("paper", "test")[:1], template=load_template(template), elicitation="text"))
 
 
-def test_a_look_at_a_job_writes_down_how_it_is(together, export, slept):
+def test_look_at_job_updates_the_status(together, export, slept):
     with pytest.raises(InputDataError, match="there is no job"):
         look_at_job(export)
     submit_job(export, "org/base", base_url=together.url, sleep=slept.append)
@@ -92,7 +92,7 @@ def test_a_look_at_a_job_writes_down_how_it_is(together, export, slept):
     assert len(together.server.seen) == before
 
 
-def test_called_again_it_does_nothing_twice(together, export, slept):
+def test_a_repeated_call_changes_nothing(together, export, slept):
     first = run_job(export, "org/base", base_url=together.url, sleep=slept.append)
     before = len(together.server.seen)
     assert run_job(export, "org/base", base_url=together.url, sleep=slept.append) == first
@@ -101,7 +101,7 @@ def test_called_again_it_does_nothing_twice(together, export, slept):
 
 
 @pytest.mark.parametrize("fates", [["drop"], ["nameless"], ["500", "drop"], ["500", "500", "ok"]])
-def test_a_start_of_which_nothing_was_heard_is_looked_for(together, export, slept, fates):
+def test_a_start_without_a_reply_is_looked_up(together, export, slept, fates):
     together.fates = list(fates)
     job = submit_job(export, "org/base", base_url=together.url, sleep=slept.append)
     assert (job.id, job.document["stage"]) == ("ft-0", "running")
@@ -175,7 +175,7 @@ def test_a_job_that_fails_says_why_and_is_not_started_again(together, export, sl
     assert len(together.server.seen) == seen
 
 
-def test_wrong_calls_say_what_would_be_right(together, export, slept, people, template, tmp_path, monkeypatch):
+def test_wrong_calls_suggest_the_right_one(together, export, slept, people, template, tmp_path, monkeypatch):
     other = export_training(people, tmp_path / "ax", recipe=quick("modal", template), format="axolotl", model="org/name").folder
     with pytest.raises(UsageError, match=r"the export is for axolotl, but Together reads chat and together"):
         submit_job(other, "org/base", base_url=together.url)
@@ -208,7 +208,7 @@ def request(*, limits: dict | None = None, longest: int = 500, validation: str |
     return job_request(recipe, "org/base", LIMITS | (limits or {}), train="file-t", validation=validation, longest=longest, tag="vs-1")
 
 
-def test_the_request_says_what_the_recipe_says():
+def test_the_request_follows_the_recipe():
     body = request(batch=24, scheduler="constant", early_stopping={"patience": 2, "gain": 0.01}, **{"validation.every": 0.5})
     assert (body["batch_size"], body["gradient_accumulation_steps"]) == (12, 2)  # the largest divisor of 24 up to 16
     assert body["lr_scheduler"] == {"lr_scheduler_type": "linear", "lr_scheduler_args": {"min_lr_ratio": 1.0}}
@@ -234,12 +234,12 @@ def test_the_request_says_what_the_recipe_says():
         ({"limits": {"max_num_evals": 3}}, r"at most 3 times \(max_num_evals\); early_stopping.patience 3 needs 5"),
     ],
 )
-def test_what_goes_beyond_the_models_limits_is_refused_with_both_numbers(how, said):
+def test_values_beyond_the_limits_are_refused_with_both_numbers(how, said):
     with pytest.raises(UsageError, match=said):
         request(**how)
 
 
-def test_the_job_file_is_json_that_a_person_can_read(together, export, slept):
+def test_the_job_file_is_json(together, export, slept):
     submit_job(export, "org/base", base_url=together.url, sleep=slept.append)
     document = json.loads((export / "job.json").read_text())
     assert list(document)[:4] == ["format", "provider", "model", "base_url"]

@@ -1,4 +1,4 @@
-"""Objectives against numpy, scipy, the measures that scores are made of, and finite differences."""
+"""Objectives compared with scipy, the score measures and finite differences."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def rows(logp, shares, there):
 
 @given(st.integers(0, 10_000))
 @settings(max_examples=25, deadline=None)
-def test_objectives_are_what_scipy_and_the_measures_say(seed):
+def test_objectives_equal_scipy_and_the_measures(seed):
     logp, shares, there = world(seed)
     ordinal, nominal = torch.ones(len(logp), dtype=torch.bool), torch.zeros(len(logp), dtype=torch.bool)
     among = objectives.normalised(logp, there)
@@ -85,7 +85,7 @@ def test_cross_entropy_over_all_strings_is_that_among_options_less_log_mass():
 
 
 @pytest.mark.parametrize("name", ["nll", "cross_entropy", "kl", "rps", "w1", "rps nominal", "w1 nominal", "dpo", "log_mass"])
-def test_gradients_are_those_of_finite_differences_and_nothing_comes_of_padding(name):
+def test_gradients_are_those_of_finite_differences_and_ignore_padding(name):
     logp, shares, there = world(5)
     mode, other = shares.argmax(-1), (shares.argmax(-1) + 1) % there.sum(-1)
     kind = torch.full((len(logp),), not name.endswith("nominal"))

@@ -1,4 +1,4 @@
-"""What a pair counts and when it is seen: closed forms, hand cases, and properties of every sequence."""
+"""Weights and order of training examples."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_examples_of_a_bundle_share_their_key():
     assert any(bundles[at] != bundles[at + 1] for at in range(0, len(bundles) - 1, 2))
 
 
-def test_the_order_is_of_the_seed_and_a_longer_training_begins_like_a_shorter_one():
+def test_the_order_depends_on_the_seed_only():
     keys = list(range(30))
     short, long = sequence(recipe(epochs=1), keys), sequence(recipe(epochs=3), keys)
     assert (long[: len(short) - 2] == short[:-2]).all()
@@ -95,7 +95,7 @@ def test_the_order_is_of_the_seed_and_a_longer_training_begins_like_a_shorter_on
     assert (sequence(recipe(epochs=1, seed=1), keys) == short).all()
 
 
-def test_updates_end_at_the_recipes_most():
+def test_updates_are_limited_by_max_steps():
     assert updates_of(recipe(epochs=3, batch=8), 100) == 38
     assert updates_of(recipe(epochs=3, batch=8, max_steps=5), 100) == 5
     assert updates_of(recipe(epochs=0.01, batch=8), 100) == 1

@@ -1,4 +1,4 @@
-"""A model read from a GGUF file is trained and saved as any other."""
+"""Conversion of a model read from a GGUF file."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def marked(**settings):
     return model
 
 
-def test_an_unmarked_model_is_taken_as_it_is():
+def test_another_model_is_returned_unchanged():
     model = tiny.tiny_model(word_tokenizer())
     assert plain_model(model, "tiny") is model
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_the_weights_are_the_same_and_free(tied, tmp_path):
+def test_the_weights_are_the_same_and_trainable(tied, tmp_path):
     from transformers import AutoModelForCausalLM
 
     model = marked(tie_word_embeddings=tied)
@@ -62,7 +62,7 @@ def test_weights_that_do_not_fit_are_refused():
 @pytest.mark.model
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec(EMBEDDED_PACKAGE) is None, reason="needs the embedded model")
-def test_the_embedded_model_is_freed():
+def test_the_embedded_model_is_converted():
     loaded = load_model("embedded", device="cpu", dtype=None)
     with torch.no_grad():
         before = loaded.model(IDS).logits

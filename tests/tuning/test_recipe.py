@@ -1,4 +1,4 @@
-"""Recipes: what is built in, what a file may say, and what is refused with the right name suggested."""
+"""Recipes: built-in ones, files with a base, overrides, and errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from valuestrata.tuning.recipe import EarlyStopping, Lora, PairWeights, Preferen
 BUILT_IN = ["distribution", "dpo", "fair", "modal", "ordinal", "paper", "shift"]
 
 
-def test_every_recipe_that_is_promised_is_there_and_says_what_it_is_for():
+def test_every_documented_recipe_exists_and_has_a_purpose():
     assert builtin_recipes() == BUILT_IN
     for name in BUILT_IN:
         recipe = load_recipe(name)
@@ -24,7 +24,7 @@ def test_every_recipe_that_is_promised_is_there_and_says_what_it_is_for():
         assert len(recipe.description) > 40
 
 
-def test_the_papers_recipe_is_what_is_known_of_it():
+def test_the_papers_recipe():
     paper = load_recipe("paper")
     assert (paper.objective, paper.learning_rate, paper.epochs, paper.batch) == ("tokens", 1e-6, 1, 8)
     assert (paper.scheduler, paper.warmup_ratio, paper.seed, paper.validation.samples) == ("linear", 0.1, 42, 500)
@@ -39,7 +39,7 @@ def test_modal_differs_from_the_paper_in_rate_length_and_stopping_alone():
 
 
 @pytest.mark.parametrize("section", [Recipe, Lora, Validation, EarlyStopping, PairWeights, Preference])
-def test_every_field_says_what_it_is(section):
+def test_every_field_has_a_description(section):
     for name, field in section.model_fields.items():
         assert field.description, name
 
@@ -61,7 +61,7 @@ def test_a_file_holds_only_what_differs_from_its_base(tmp_path):
     assert recipe.lora == Lora(r=16, alpha=of_distribution.lora.alpha)
 
 
-def test_a_base_that_leads_back_is_refused(tmp_path):
+def test_a_circular_base_is_refused(tmp_path):
     one, other = tmp_path / "one.yaml", tmp_path / "other.yaml"
     one.write_text(f"base: {other}\n")
     other.write_text(f"base: {one}\n")
@@ -99,12 +99,12 @@ def test_an_unknown_key_of_a_file_is_refused_with_the_closest_known_one(tmp_path
         ({"orders": "sideways"}, "no option order 'sideways'"),
     ],
 )
-def test_changes_that_make_no_sense_are_wrong_calls(changes, said):
+def test_invalid_overrides_are_refused(changes, said):
     with pytest.raises(UsageError, match=said):
         load_recipe("modal", **changes)
 
 
-def test_what_is_no_recipe_is_refused(tmp_path):
+def test_unknown_recipes_are_refused(tmp_path):
     with pytest.raises(UsageError, match="Did you mean 'distribution'"):
         load_recipe("distribtion")
     (tmp_path / "list.yaml").write_text("- modal\n")

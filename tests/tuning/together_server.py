@@ -1,4 +1,4 @@
-"""A fine-tuning service on loopback with Together's addresses, answers and ways to fail; it counts what was paid for."""
+"""A local server with the interface and failures of Together's fine-tuning service."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def problem(message: str, code: str | None = None) -> dict:
 
 
 class Together:
-    """`fates` has for each POST of a job what becomes of it: `ok`, `drop`, `hang`, `nameless` (made, and nobody told), `500` (not made)."""
+    """`fates` is the outcome of each POST of a job: `ok`, `drop`, `hang`, `nameless` (made, reply without id) or `500` (not made)."""
 
     def __init__(self) -> None:
         self.server = VendorServer(self.reply)

@@ -1,4 +1,4 @@
-"""The section `tune`: what is taught, and tested where."""
+"""The section `tune`: recipes, models, controls and splits of a tuning study."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TuningControl = Literal["no-persona", "country-only", "shuffled-persona"]
 
 
 class RecipeEntry(StrictModel):
-    """One recipe to teach by, `change` in place of some of its fields; `controls` null takes those of the section."""
+    """A recipe with changed fields; `controls` null means those of the section."""
 
     recipe: str
     name: str | None = None
@@ -29,14 +29,14 @@ class RecipeEntry(StrictModel):
 
 
 class SplitEntry(StrictModel):
-    """One split to teach and test in; without `fold` all its folds, each taught apart."""
+    """A split to train and test in; without `fold` all its folds, each with its own adapters."""
 
     scheme: str
     fold: int | None = Field(default=None, ge=0)
 
 
 class TuneSection(StrictModel):
-    """Which models are taught by which recipes, under which controls, and tested in which splits."""
+    """Models to tune, recipes, controls, and splits to train and test in."""
 
     recipes: list[RecipeEntry] = Field(min_length=1)
     models: list[str] = Field(default_factory=list[str])

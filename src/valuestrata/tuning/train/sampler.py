@@ -1,4 +1,4 @@
-"""In which order examples are seen: a fixed sequence by seed, the same on one process and on many, and after a stop."""
+"""The order of training examples: a fixed sequence per seed, for any number of processes and after an interruption."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from valuestrata.tuning.recipe import Recipe
 
 
 def updates_of(recipe: Recipe, examples: int) -> int:
-    """Return how many updates a recipe makes of so many examples; a last update that the epochs do not fill goes on into the next."""
+    """Return the number of updates of a recipe; the last one is filled up with examples of another epoch."""
     wanted = max(1, math.ceil(recipe.epochs * examples / recipe.batch))
     return wanted if recipe.max_steps is None else min(wanted, recipe.max_steps)
 
 
 def sequence(recipe: Recipe, keys: Sequence[Hashable]) -> NDArray[np.int64]:
-    """Return the examples of all updates, one after the other: update u sees entries u x batch to (u + 1) x batch.
+    """Return the examples of all updates in order; update u sees entries u x batch to (u + 1) x batch.
 
-    Every epoch is a new permutation by data_seed. With `together` above 1 examples of the same key stay side by side in
-    bundles of that many; which of them make a bundle, and where it comes, is drawn anew each epoch.
+    Every epoch is a new permutation by data_seed. With `together` above 1, bundles of that many examples with the same key
+    are permuted instead; the bundles are drawn for each epoch.
 
     Args:
         recipe: batch, epochs, max_steps, together and data_seed.
-        keys: for each example what it shares with others (its persona, or its item).
+        keys: persona or item of each example.
     """
     length = updates_of(recipe, len(keys)) * recipe.batch
     epochs = [
@@ -38,8 +38,8 @@ def _epoch(keys: Sequence[Hashable], together: int, draw: np.random.Generator) -
     mixed = draw.permutation(len(keys))
     if together == 1:
         return mixed
-    alike: dict[Hashable, list[int]] = {}
+    by_key: dict[Hashable, list[int]] = {}
     for example in mixed.tolist():
-        alike.setdefault(keys[example], []).append(example)
-    bundles = [those[at : at + together] for those in alike.values() for at in range(0, len(those), together)]
+        by_key.setdefault(keys[example], []).append(example)
+    bundles = [those[at : at + together] for those in by_key.values() for at in range(0, len(those), together)]
     return np.array([example for bundle in draw.permutation(len(bundles)) for example in bundles[bundle]], dtype=np.int64)

@@ -4,8 +4,8 @@ import polars as pl
 import pytest
 import yaml
 
-from tests.hosted.server import Act, Server, problem, said
-from tests.openended.protocol import chance_of, judges
+from tests.hosted.server import Act, Server, problem
+from tests.openended.protocol import speaks_and_judges
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.openended.files import load_judgements, load_stances
 from valuestrata.responses.run.folder import load_run
@@ -20,15 +20,9 @@ def talks(request):
     content, model = request.body["messages"][-1]["content"], request.body["model"]
     if model == "gone":
         return Act(status=404, document=problem("The model does not exist", "model_not_found"))
-    if "Verdict:" in content:
-        assert model == "judge"
-        return judges()(request)
-    if "Takes no stance" in content:
-        assert model == "reader"
-        return Act(document=said("Answer: 2"))
-    if "Reply with one number" in content:
-        return Act(document=said("Answer: 2"))
-    return Act(document=said(f"I give it weight {chance_of(model, content):.6f} in my life."))
+    assert ("Verdict:" in content) == (model == "judge")
+    assert ("Takes no stance" in content) == (model == "reader")
+    return speaks_and_judges()(request)
 
 
 @pytest.fixture

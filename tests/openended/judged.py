@@ -12,6 +12,9 @@ import polars as pl
 from tests.conftest import build_handmade
 from valuestrata.dataset.tables import ITEMS, SUBGROUPS, Dataset
 from valuestrata.files import canonical_hash, write_json, write_parquet
+from valuestrata.openended.annotation.files import FORMAT as SAMPLE_FORMAT
+from valuestrata.openended.annotation.files import KEYS, Sample, Task, load_sample, write_items
+from valuestrata.openended.annotation.sample import draw_units
 from valuestrata.openended.open_runs import contestants_of
 from valuestrata.openended.pairwise.prompts import load_criteria
 from valuestrata.openended.schema import STANCES, VERDICTS
@@ -167,3 +170,18 @@ def coded(key: pl.DataFrame, planted: Contests, seed: int, *, error: float = 0.0
         if rng.random() < share:
             said[task["code_id"]] = (word, "")
     return said
+
+
+def drawn_key(dataset: Dataset, units: pl.DataFrame, n: int, seed: int = 0, codes: list[int] | None = None) -> pl.DataFrame:
+    """Return the key of a sample of `n` units, with the run's answer first in every other task."""
+    drawn = draw_units(units, dict(dataset.subgroups.select("subgroup", "stratum").iter_rows()), n, seed)
+    rows = enumerate(drawn.iter_rows(named=True))
+    return KEYS.frame([{"code_id": f"C{at}", "first": "run" if at % 2 else "reference", "codes": codes, **row} for at, row in rows])
+
+
+def sample_of(folder: Path, tasks: list[Task]) -> Sample:
+    """Write a sample with these tasks, without a key."""
+    folder.mkdir()
+    write_items(folder, tasks)
+    write_json(folder / "sample.json", {"format": SAMPLE_FORMAT})
+    return load_sample(folder)

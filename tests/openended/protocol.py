@@ -6,8 +6,11 @@ import hashlib
 import re
 from collections.abc import Callable
 
+import pytest
+
 from tests.hosted.prompts import hosted
 from tests.hosted.server import Act, Request, said
+from valuestrata.cli import main
 from valuestrata.openended.ask import open_ask
 from valuestrata.openended.open_runs import load_open_run
 from valuestrata.respondents.base import Answer
@@ -74,3 +77,31 @@ def judges(*, position: float = 0.0, error: float = 0.0, nonsense: float = 0.0, 
 
 def hosted_judge(url, **settings):
     return hosted(url, "openai-compatible/judge", **settings)
+
+
+def speaks_and_judges(opening: str = ""):
+    """One model for every role: it judges by weight, reads and chooses option 2, and gives answers that begin with `opening`."""
+
+    def behave(request: Request) -> Act:
+        content = request.body["messages"][-1]["content"]
+        if "Verdict:" in content:
+            return judges()(request)
+        if "Takes no stance" in content or "Reply with one number" in content:
+            return Act(document=said("Answer: 2"))
+        return Act(document=said(f"{opening}I give it weight {chance_of(request.body['model'], content):.6f} in my life."))
+
+    return behave
+
+
+def command_line(monkeypatch, capsys):
+    """A function that runs a command, checks its exit code and returns what it printed."""
+
+    def called(*words, code=0):
+        monkeypatch.setattr("sys.argv", ["valuestrata", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        assert (ended.value.code or 0) == code, err
+        return out, err
+
+    return called

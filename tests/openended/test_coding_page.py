@@ -15,9 +15,9 @@ from urllib.request import Request, urlopen
 import pytest
 
 from tests.openended.browser import browser
+from tests.openended.judged import sample_of
 from valuestrata.errors import UsageError
-from valuestrata.files import write_json
-from valuestrata.openended.annotation.files import FORMAT, Task, append_codings, coder_file, load_sample, read_codings, write_items
+from valuestrata.openended.annotation.files import Task, append_codings, coder_file, read_codings
 from valuestrata.openended.annotation.server import CoderSession, CodingServer
 
 EVIL = "<script>document.title = 'broken'</script><img src=x onerror=\"document.title = 'broken'\"> & more"
@@ -32,11 +32,7 @@ TASKS = [
 
 @pytest.fixture
 def sample(tmp_path):
-    folder = tmp_path / "sample"
-    folder.mkdir()
-    write_items(folder, TASKS)
-    write_json(folder / "sample.json", {"format": FORMAT})
-    return load_sample(folder)
+    return sample_of(tmp_path / "sample", TASKS)
 
 
 @contextmanager
@@ -120,6 +116,7 @@ def test_a_person_codes_with_keys_goes_back_and_comes_again(sample, tmp_path):
     assert read_codings(sample, "ana") == {"C001": ("2", ""), "C002": ("10", "t 1 <b>"), "C003": ("1", ""), "C004": ("none", "late")}
 
 
+@pytest.mark.slow
 def test_a_note_outlives_moving_on_and_a_skip_is_seen(sample, tmp_path):
     with browser(tmp_path) as page, served(sample, "ana") as server:
         page.open(server.url)
@@ -145,6 +142,7 @@ def test_a_note_outlives_moving_on_and_a_skip_is_seen(sample, tmp_path):
     assert read_codings(sample, "ana") == {"C001": ("1", "not sure")}
 
 
+@pytest.mark.slow
 def test_several_coders_do_not_see_each_other(sample, tmp_path):
     append_codings(coder_file(sample.path, "ana"), [("C001", "1", "mine")])
     with browser(tmp_path) as page, served(sample, "ben") as server:
@@ -252,7 +250,7 @@ def test_the_last_of_two_pages_counts(sample):
     assert read_codings(sample, "ana") == {"C001": ("1", "")}
 
 
-@pytest.mark.parametrize("end", ["finish", "interrupt"])
+@pytest.mark.parametrize("end", ["finish", pytest.param("interrupt", marks=pytest.mark.slow)])
 def test_the_command_serves_until_it_is_told_to_stop(sample, end):
     command = [sys.executable, "-m", "valuestrata", "open", "code", str(sample.path), "--coder", "ana", "--no-browser", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True) as process:

@@ -8,11 +8,10 @@ import sys
 
 import pytest
 
+from tests.openended.judged import sample_of
 from valuestrata.errors import InputDataError, UsageError
-from valuestrata.files import write_json
 from valuestrata.openended.annotation.files import (
     CODING_COLUMNS,
-    FORMAT,
     TASK_COLUMNS,
     Task,
     append_codings,
@@ -22,7 +21,6 @@ from valuestrata.openended.annotation.files import (
     load_sample,
     read_codings,
     task_rows,
-    write_items,
 )
 from valuestrata.openended.annotation.import_codes import import_codings
 
@@ -35,11 +33,7 @@ TASKS = [
 
 @pytest.fixture
 def sample(tmp_path):
-    folder = tmp_path / "sample"
-    folder.mkdir()
-    write_items(folder, TASKS)
-    write_json(folder / "sample.json", {"format": FORMAT})
-    return load_sample(folder)
+    return sample_of(tmp_path / "sample", TASKS)
 
 
 def filled(sample, file, verdicts, *, delimiter=",", encoding="utf-8-sig", extra=""):

@@ -10,11 +10,10 @@ import pytest
 from scipy.stats import binom
 
 from tests.hosted.server import Act, Server, said
-from tests.openended.judged import coded, made_up, open_run
+from tests.openended.judged import coded, drawn_key, made_up, open_run
 from tests.openended.judged import contests as planted_contests
 from tests.openended.protocol import chance_of, hosted_judge
-from valuestrata.openended.annotation.files import KEYS
-from valuestrata.openended.annotation.sample import draw_units, hash_of, pairwise_units
+from valuestrata.openended.annotation.sample import hash_of, pairwise_units
 from valuestrata.openended.files import load_judgements
 from valuestrata.openended.pairwise.judge import open_judge, plan_judging
 from valuestrata.openended.pairwise.prompts import load_criteria
@@ -27,7 +26,6 @@ from valuestrata.openended.validity.units import coded_places, judged_pairs
 
 DATASET = made_up()
 PLANTED = planted_contests(DATASET, chances=(0.5, 0.0, 0.5), samples=1)
-STRATA = dict(DATASET.subgroups.select("subgroup", "stratum").iter_rows())
 TEXTS = re.compile(r"Answer (\d):\n<<<\n(.*?)\n>>>", re.DOTALL)
 FEW = {"bootstrap": 300, "seed": 0}
 
@@ -90,14 +88,14 @@ def judge(tmp_path_factory):
 
 
 def sampled(units, seed, n=80):
-    drawn = draw_units(units, STRATA, n, seed).iter_rows(named=True)
-    return KEYS.frame([{"code_id": f"C{at}", "first": "run" if at % 2 else "reference", **row} for at, row in enumerate(drawn)])
+    return drawn_key(DATASET, units, n, seed)
 
 
 def verdict(found):
     return found.usable["verdict"].to_list(), found.usable["failed"].to_list()
 
 
+@pytest.mark.slow
 def test_the_protocol_takes_out_the_position_and_people_the_errors(judge):
     """First named in 15 % of calls, fooled for the run in 30 % of the other pairs: neither shows in the corrected figure."""
     sources = judge(position=0.15, fooled=0.3)
@@ -140,7 +138,7 @@ def test_people_tell_a_judge_that_is_fooled(judge):
     ("faults", "failed"),
     [
         ({"nonsense": 0.2}, ["invalid_share"]),
-        ({"refuses": 0.2}, ["invalid_share"]),
+        pytest.param({"refuses": 0.2}, ["invalid_share"], marks=pytest.mark.slow),
         ({"longer": True}, ["longer_preferred"]),
         ({"position": 0.8}, ["order_consistency", "position_bias"]),
     ],

@@ -323,6 +323,7 @@ open_judge(plan_judging(build_handmade(), runs[:1], runs[1], judge, criteria=loa
 """
 
 
+@pytest.mark.slow
 def test_a_judge_that_was_killed_goes_on_and_no_kept_verdict_is_asked_again(handmade, runs, tmp_path):
     fair = judges()
 

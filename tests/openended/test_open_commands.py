@@ -5,8 +5,7 @@ import json
 import pytest
 
 from tests.hosted.server import Act, Server, said
-from tests.openended.protocol import chance_of, judges
-from valuestrata.cli import main
+from tests.openended.protocol import command_line, speaks_and_judges
 from valuestrata.dataset.tables import write_dataset
 from valuestrata.openended.open_runs import load_open_run
 
@@ -19,27 +18,10 @@ def data(handmade, tmp_path):
 
 @pytest.fixture
 def call(monkeypatch, capsys):
-    def called(*words, code=0):
-        monkeypatch.setattr("sys.argv", ["valuestrata", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capsys.readouterr()
-        assert (ended.value.code or 0) == code, err
-        return out, err
-
-    return called
+    return command_line(monkeypatch, capsys)
 
 
-def talks(request):
-    """One model for all: it judges, reads and speaks."""
-    content = request.body["messages"][-1]["content"]
-    if "Verdict:" in content:
-        return judges()(request)
-    if "Takes no stance" in content:
-        return Act(document=said("Answer: 2"))
-    if "Reply with one number" in content:
-        return Act(document=said("Answer: 2"))
-    return Act(document=said(f"I give it weight {chance_of(request.body['model'], content):.6f} in my life."))
+talks = speaks_and_judges()
 
 
 def test_ask_judge_and_read_from_the_command_line(data, call, tmp_path):
@@ -179,6 +161,7 @@ def test_a_judge_that_no_call_reaches_ends_with_4_and_keeps_the_folder(data, cal
         assert "9 answered" in call("open", "stance", data, *reading)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.model
 def test_the_embedded_model_speaks_reads_and_judges(data, call, tmp_path):
     for name, seed in (("one", 1), ("two", 2)):

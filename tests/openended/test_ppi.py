@@ -173,6 +173,7 @@ def simulated(rng, items=60, answers=10, coded=150):
     return people, judge, np.repeat(np.arange(items), answers)
 
 
+@pytest.mark.slow
 def test_planted_errors_are_missed_by_the_judge_alone_and_covered_when_corrected():
     repetitions, truth = 600, 0.45
     covered = naive = narrower = 0

@@ -61,6 +61,7 @@ def test_every_stratum_gets_its_share(study):
     assert (have["got"] - have["all"] * 224 / 1120).abs().max() < 1.0001
 
 
+@pytest.mark.slow
 def test_every_unit_has_the_same_chance(study):
     dataset, _, units, _ = study
     few = units.filter(pl.col("item").is_in(["Q1", "Q2"]), pl.col("criterion") == "overall")

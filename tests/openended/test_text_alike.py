@@ -90,6 +90,7 @@ def test_the_other_attribute_does_not_pass_for_this_one():
     assert rows["sex"]["gap_low"] <= 0 <= rows["sex"]["gap_high"]
 
 
+@pytest.mark.slow
 def test_where_persona_makes_no_difference_p_is_level():
     values = [found(0.0, 0.0, items=4, seed=seed)["sex"]["p"] for seed in range(40)]
     assert 0.0 < np.mean(np.array(values) <= 0.1) <= 0.22

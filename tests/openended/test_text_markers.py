@@ -100,6 +100,7 @@ def test_items_that_only_one_level_answered_are_left_out():
     assert found.filter(pl.col("word") == "kitchen").is_empty()
 
 
+@pytest.mark.slow
 def test_words_dealt_by_chance_are_seldom_marked():
     rng = np.random.default_rng(0)
     words = [f"word{letter}{other}" for letter in "abcdefghij" for other in "klmnopqrst"]

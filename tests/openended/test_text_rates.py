@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, t
 
@@ -80,6 +80,7 @@ def test_where_nothing_varies_the_interval_is_the_exact_binomial_one():
     assert (low[0], high[0]) == (pytest.approx(1 - known.high), 1.0)
 
 
+@pytest.mark.slow
 def test_intervals_of_clustered_shares_cover():
     rng = np.random.default_rng(3)
     truth, items, per_item, repeats = 0.1, 25, 40, 2000
@@ -95,6 +96,7 @@ def test_intervals_of_clustered_shares_cover():
     assert np.mean([ci.low <= truth <= ci.high for ci in naive]) < 0.85
 
 
+@settings(max_examples=25)
 @given(
     st.lists(st.tuples(st.sampled_from(["a", "b"]), st.sampled_from(["sex_F", "sex_M"]), st.integers(0, 60)), min_size=1, max_size=30),
     st.randoms(use_true_random=False),

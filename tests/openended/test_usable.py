@@ -7,11 +7,10 @@ import polars as pl
 import pytest
 from scipy.stats import binom
 
-from tests.openended.judged import coded, contests, made_up, stances, verdicts
+from tests.openended.judged import coded, contests, drawn_key, made_up, stances, verdicts
 from valuestrata.claims.judges import judge_claims
 from valuestrata.claims.templates import word
-from valuestrata.openended.annotation.files import KEYS
-from valuestrata.openended.annotation.sample import draw_units, pairwise_units
+from valuestrata.openended.annotation.sample import pairwise_units
 from valuestrata.openended.schema import STANCES, VERDICTS
 from valuestrata.openended.validity.decision_rule import NOT_USABLE, NOT_VALIDATED, TOO_FEW, USABLE, passes
 from valuestrata.openended.validity.human_agreement import Ratings, measured
@@ -149,11 +148,7 @@ def test_what_decides_is_the_value_or_the_interval():
 
 def people(table, errors, *, share=1.0):
     """A sample of 160 answers coded by as many people as there are errors."""
-    strata = dict(DATASET.subgroups.select("subgroup", "stratum").iter_rows())
-    drawn = draw_units(pairwise_units(table), strata, 160, 0)
-    key = KEYS.frame(
-        [{"code_id": f"C{n}", "first": "run" if n % 2 else "reference", **row} for n, row in enumerate(drawn.iter_rows(named=True))]
-    )
+    key = drawn_key(DATASET, pairwise_units(table), 160)
     said = {f"coder{n}": coded(key, PLANTED, n, error=error, share=share) for n, error in enumerate(errors)}
     return Codings(key, said, {})
 
@@ -213,6 +208,7 @@ def rated(seed, errors):
     return Ratings(codes, np.array([0.0, 0.5, 1.0]), np.repeat(np.arange(20), 8), np.ones(160, dtype=bool))
 
 
+@pytest.mark.slow
 def test_a_judge_as_good_as_people_is_seldom_called_worse_and_a_worse_one_mostly():
     def worse(errors):
         found = [measured(rated(seed, errors), "kappa_quadratic", bootstrap=200, seed=0)["difference"][0] for seed in range(200)]

@@ -12,12 +12,12 @@ from scipy.stats import binom
 from sklearn.metrics import cohen_kappa_score
 from typer.testing import CliRunner
 
-from tests.openended.judged import coded, contests, judged_folder, made_up, open_run, read_folder, stances, verdicts
+from tests.openended.judged import coded, contests, drawn_key, judged_folder, made_up, open_run, read_folder, stances, verdicts
 from valuestrata.cli.judge_validity import code_, sample_, validity_
 from valuestrata.dataset.tables import write_dataset
 from valuestrata.errors import InputDataError, UsageError, ValuestrataError
 from valuestrata.openended.annotation.files import KEYS, append_codings, coder_file, load_key, load_sample
-from valuestrata.openended.annotation.sample import draw_units, pairwise_units, stance_units
+from valuestrata.openended.annotation.sample import pairwise_units, stance_units
 from valuestrata.openended.schema import STANCES, VERDICTS
 from valuestrata.openended.sources import instructions_of, load_sources
 from valuestrata.openended.validity.corrected import corrected_table
@@ -28,14 +28,10 @@ from valuestrata.responses.run.folder import load_run
 
 DATASET = made_up()
 FEW = {"bootstrap": 200, "seed": 0}
-STRATA = dict(DATASET.subgroups.select("subgroup", "stratum").iter_rows())
 
 
 def keyed(units, n, seed=0, codes=None):
-    drawn = draw_units(units, STRATA, n, seed).iter_rows(named=True)
-    return KEYS.frame(
-        [{"code_id": f"C{at}", "first": "run" if at % 2 else "reference", "codes": codes, **row} for at, row in enumerate(drawn)]
-    )
+    return drawn_key(DATASET, units, n, seed, codes)
 
 
 def value(table, **where):
@@ -129,6 +125,7 @@ def studied(seed, *, n=150, error=0.25, toward=0.9):
     return planted, table, Codings(key, {"x": coded(key, planted, seed)}, {})
 
 
+@pytest.mark.slow
 def test_the_win_rate_is_put_right():
     """Planted errors: the judge alone misses the truth, the corrected interval covers it as often as it says."""
     covered = naive = 0

@@ -127,6 +127,7 @@ def drawn(chance, share, run, *, position, error, items=ITEMS):
     )
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_planted_rate_and_difference_as_often_as_they_say():
     repeats, share, base, position, error = 200, 0.7, 0.55, 0.3, 0.1
     # What both orders make of a share p: half of the position's verdicts fall to either side.
@@ -146,6 +147,7 @@ def test_intervals_hold_the_planted_rate_and_difference_as_often_as_they_say():
         assert stats.binomtest(hits, repeats, 0.95).pvalue > 0.001, (held, apart, biased)
 
 
+@pytest.mark.slow
 def test_intervals_over_few_items_are_a_little_short_and_not_more():
     repeats, held = 200, 0
     for seed in range(repeats):

@@ -31,6 +31,7 @@ def page(tmp_path_factory):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1200, 420])
 def test_nothing_runs_and_nothing_sticks_out(page, tmp_path, width):
     with browser(tmp_path) as tab:

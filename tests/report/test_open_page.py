@@ -137,7 +137,7 @@ def test_the_judge_stands_above_its_win_rates_and_what_it_may_not_say_is_greyed(
     assert "but is not validated" in section(page, "what")
     assert "Judge fake is not usable for Persona" in section(page, "judges")
     wins = section(page, "wins")
-    assert "Win rates in grey and in brackets may not be used" in wins
+    assert "Win rates in grey and brackets may not be used" in wins
     assert "Persona by fake (not usable)" in wins
     row = next(row for row in cells(wins) if row[:1] == ["tuned"])
     rates = winrates(study.dataset, study.table, by=("all",), bootstrap=0).filter(pl.col("metric") == "win_rate")
@@ -178,7 +178,7 @@ def test_closed_against_open_is_counted(written, study):
     row = next(row for row in cells(section(page, "agreement")) if row[:2] == ["tuned", "closed"])
     assert row[3] == points(taken.count(1) / len(taken))
     assert row[-1] == f"{len(taken)}"
-    assert "Subgroups where they part most" in section(page, "agreement")
+    assert "Subgroups with the largest distance" in section(page, "agreement")
 
 
 def test_published_figures_can_be_left_out(written, study, tmp_path):
@@ -258,7 +258,7 @@ def test_texts_alone_make_a_page(study, tmp_path):
 
 
 def test_what_is_lacking_is_told(study, tmp_path):
-    with pytest.raises(InputDataError, match="speaks of the run 'base', which was not given"):
+    with pytest.raises(InputDataError, match="are about the run 'base', which was not given"):
         write_open_report(study.dataset, [study.tuned], tmp_path / "x.html", sources=study.sources, **QUICK)
     with pytest.raises(UsageError, match="needs the runs themselves"):
         write_open_report(study.dataset, [], tmp_path / "x.html", sources=study.sources)

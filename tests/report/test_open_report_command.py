@@ -6,33 +6,17 @@ import json
 
 import pytest
 
-from tests.hosted.server import Act, Server, said
-from tests.openended.protocol import chance_of, judges
-from valuestrata.cli import main
+from tests.hosted.server import Server
+from tests.openended.protocol import command_line, speaks_and_judges
 from valuestrata.dataset.tables import write_dataset
 
 
 @pytest.fixture
 def call(monkeypatch, capsys):
-    def called(*words, code=0):
-        monkeypatch.setattr("sys.argv", ["valuestrata", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capsys.readouterr()
-        assert (ended.value.code or 0) == code, err
-        return out, err
-
-    return called
+    return command_line(monkeypatch, capsys)
 
 
-def talks(request):
-    """One model for all: it judges by weight, reads every answer as 2 and speaks as a woman would say it."""
-    content = request.body["messages"][-1]["content"]
-    if "Verdict:" in content:
-        return judges()(request)
-    if "Takes no stance" in content or "Reply with one number" in content:
-        return Act(document=said("Answer: 2"))
-    return Act(document=said(f"As a woman, I give it weight {chance_of(request.body['model'], content):.6f} in my life."))
+talks = speaks_and_judges("As a woman, ")
 
 
 def test_from_the_runs_to_the_page(handmade, call, tmp_path):

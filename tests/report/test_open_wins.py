@@ -7,12 +7,11 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from tests.openended.judged import coded, contests, judged_folder, open_run, verdicts
+from tests.openended.judged import coded, contests, drawn_key, judged_folder, open_run, verdicts
 from tests.report.test_open_page import QUICK, Study, cells, section
 from valuestrata.errors import UsageError
 from valuestrata.formatting import points
-from valuestrata.openended.annotation.files import KEYS
-from valuestrata.openended.annotation.sample import draw_units, pairwise_units
+from valuestrata.openended.annotation.sample import pairwise_units
 from valuestrata.openended.sources import load_sources
 from valuestrata.openended.validity.judge_validity import Codings
 from valuestrata.report.open.findings import open_findings, tuned_runs
@@ -61,12 +60,12 @@ def test_a_run_with_an_adapter_belongs_to_that_of_its_model(study):
 
 def test_base_and_tuned_stand_side_by_side_with_the_published_ones(study, tmp_path):
     wins = section(study.page(tmp_path / "open.html"), "wins")
-    assert "As it is and tuned, against base, judged by fake" in wins
+    assert "Before and after tuning, against base, judged by fake" in wins
     found = open_findings(study.dataset, study.runs, sources=study.known, **QUICK)
     whole = found.winrates.filter((pl.col("by") == "all") & (pl.col("metric") == "win_rate") & (pl.col("criterion") == "overall"))
     rates = dict(whole.select("run", "value").iter_rows())
     differences = found.differences.filter((pl.col("by") == "all") & (pl.col("criterion") == "overall"))
-    assert differences.select("run", "against").rows() == [("tuned", "plain")], "tuned less base, though tuned was given first"
+    assert differences.select("run", "against").rows() == [("tuned", "plain")], "tuned minus base, though tuned was given first"
     assert differences["value"].item() == pytest.approx(rates["tuned"] - rates["plain"])
     row = next(row for row in cells(wins) if row[:1] == ["plain"] and len(row) > 10)
     # Value, then Persona (on which only one of the two was judged), then Overall.
@@ -86,12 +85,7 @@ def test_a_criterion_that_a_judge_never_saw_is_not_held_against_it(study, tmp_pa
 
 
 def codings_of(study) -> Codings:
-    strata = dict(study.dataset.subgroups.select("subgroup", "stratum").iter_rows())
-    units = pairwise_units(study.both.filter(pl.col("run") == "tuned"))
-    drawn = draw_units(units, strata, 240, 0).iter_rows(named=True)
-    key = KEYS.frame(
-        [{"code_id": f"C{at}", "first": "run" if at % 2 else "reference", "codes": None, **row} for at, row in enumerate(drawn)]
-    )
+    key = drawn_key(study.dataset, pairwise_units(study.both.filter(pl.col("run") == "tuned")), 240)
     return Codings(key, {name: coded(key, study.planted, seed, error=0.15) for seed, name in enumerate(("ana", "ben"))}, {})
 
 
@@ -127,7 +121,7 @@ def test_closed_answers_and_codings_need_what_they_are_held_against(study):
 def test_stances_and_agreement_are_told_by_level_and_subgroup(tmp_path):
     study = Study(tmp_path)
     text = study.write(tmp_path / "open.html", baselines=("uniform",))
-    assert "Judges compared" not in section(text, "stances")
+    assert "Agreement between judges" not in section(text, "stances")
     assert section(text, "stances").count(">W1<") == 1, "only the baseline has shares, and it is in the upper table alone"
     assert "Scores by subgroup" in section(text, "stances")
     stances = [row for row in cells(section(text, "stances")) if row[:3] == ["Sex: Female", "tuned", "open"]]

@@ -70,7 +70,7 @@ def judge_meta(
 def ask_judge(
     judge: Respondent,
     folder: Path,
-    meta: Mapping[str, Any],
+    meta: dict[str, Any],
     work: AskJob,
     table: Path,
     rows: Callable[[], pl.DataFrame],

@@ -64,7 +64,7 @@ def winrates(dataset: Dataset, verdicts: pl.DataFrame, *, by: Sequence[str] = BY
     check_groupings(by)
     rows: list[dict[str, object]] = []
     for group, part in verdicts.group_by(CONTEST, maintain_order=True):
-        contest = dict(zip(CONTEST, group, strict=True))
+        contest: dict[str, object] = dict(zip(CONTEST, group, strict=True))
         for metric, values in _values(part):
             rows += _estimates(dataset, values, contest, metric, by, bootstrap, seed, _RANGES.get(metric, (0.0, 1.0)))
     return _sorted(WINRATES.frame(rows))

@@ -136,10 +136,8 @@ def agreement_table(dataset: Dataset, judged: pl.DataFrame, coded: pl.DataFrame,
             some = ratings.on(mask)
             for measure in MEASURES:
                 for between, (found, coders) in measured(some, measure, bootstrap=bootstrap, seed=seed).items():
-                    rows.append(
-                        {**where, "measure": measure, "between": between, **found.columns()}
-                        | {"n": found.n, "items": found.items, "coders": coders}
-                    )
+                    counts = {"n": found.n, "items": found.items, "coders": coders}
+                    rows.append({**where, "measure": measure, "between": between, **found.columns(), **counts})
     return AGREED.frame(rows)
 
 

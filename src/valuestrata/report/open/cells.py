@@ -1,4 +1,4 @@
-"""How a page of open answers writes shares, intervals and keys."""
+"""Table cells of the report on open answers: shares, intervals and keys."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from valuestrata.formatting import points
 from valuestrata.report.core.cells import Td
 from valuestrata.report.core.names import NONE, attribute_titles, number, subgroup_titles
 
-# How a cell looks whose figure is not to be used: grey, and in brackets for those who do not see grey.
+# Cells of unusable judges are grey and in brackets, which does not rely on colour.
 GREYED = "quiet"
 
 
@@ -34,7 +34,7 @@ def plain(row: Mapping[str, Any] | None, digits: int = 3) -> Td:
 
 
 def ends(row: Mapping[str, Any], shift: float = 0.0) -> str:
-    """Write an interval of a share in percent, nothing where it is not known."""
+    """Write an interval of a share in percent, empty if unknown."""
     if row["ci_low"] is None or row["ci_high"] is None:
         return ""
     low, high = points(row["ci_low"] + shift), points(row["ci_high"] + shift)
@@ -42,13 +42,13 @@ def ends(row: Mapping[str, Any], shift: float = 0.0) -> str:
 
 
 def first(frame: pl.DataFrame, **where: str) -> Mapping[str, Any] | None:
-    """Return the first row with these values, None where there is none."""
+    """Return the first row with these values, or None."""
     rows = frame.filter(*(pl.col(name) == value for name, value in where.items()))
     return None if rows.is_empty() else rows.row(0, named=True)
 
 
 def key_title(dataset: Dataset, by: str, key: str) -> str:
-    """Name a key: `Sex: Female`, `Female, 16-24 years`, a topic as it is."""
+    """Name a key: `Sex: Female`, `Female, 16-24 years`, or a topic."""
     if by == "level":
         name, _, level = key.partition("=")
         return f"{attribute_titles(dataset).get(name, name)}: {level}"

@@ -1,10 +1,11 @@
-"""One question and two subgroups side by side: what people answer, and what every run wrote."""
+"""Section with examples: the answers of people and of every run to one question, for two subgroups."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -21,12 +22,12 @@ from valuestrata.report.open.findings import OpenFindings
 from valuestrata.report.open.judges import unfit
 from valuestrata.responses.run.folder import Run
 
-# A page is read; an essay from a model is cut.
 LONGEST_TEXT = 1500
 
 
-class Chosen(NamedTuple):
-    """What the examples show."""
+@dataclass(frozen=True)
+class Chosen:
+    """The item and subgroups of the examples."""
 
     item: str
     first: str
@@ -34,7 +35,7 @@ class Chosen(NamedTuple):
 
 
 def choose_example(dataset: Dataset, found: OpenFindings, wanted: Sequence[str] = ()) -> Chosen | None:
-    """Return the item and the two subgroups to show; None where no two subgroups of a stratum answered one item.
+    """Return the item and the two subgroups to show; None if no two subgroups of a stratum were asked the same item.
 
     Args:
         dataset: the ground truth. found: whose runs answered.
@@ -70,7 +71,7 @@ def _wanted(dataset: Dataset, answered: pl.DataFrame, wanted: Sequence[str]) -> 
 
 
 def _comparable(dataset: Dataset, answered: pl.DataFrame) -> pl.DataFrame:
-    """Return what was answered in strata in which two subgroups or more answered the item, with the people's shares."""
+    """Return the answered items of strata with two or more answering subgroups, with people's shares."""
     gold = dataset.gold.filter(pl.col("half") == "all").select("item", "subgroup", "shares")
     strata = dataset.subgroups.select("subgroup", "stratum")
     rows = answered.join(strata, on="subgroup").join(gold, on=("item", "subgroup")).filter(pl.col("stratum") != "all")
@@ -104,13 +105,12 @@ def examples_section(dataset: Dataset, found: OpenFindings, chosen: Chosen | Non
         cells = [_answer(found, run.name, run.responses, item, subgroup) for subgroup in sides]
         rows.append(Tr((Td(run.name, css="text"), *cells)))
     section = Section("examples", title)
-    # In the words in which it was asked.
     worded, drafted = with_open_questions(dataset)
     question = worded.items.row(by_predicate=pl.col("item") == chosen.item, named=True)["open_question"]
     section.intro = f"{chosen.item}{' (drafted by rule)' if chosen.item in drafted else ''}: {question}"
     notes = (
-        "The first answer of each run where it gave several. In small: how it was read, what the same model chose when it was asked with "
-        "the options, and what the checks found.",
+        "The first answer of each run. In small type: its reading, the closed answer of the same model, and the results of the text "
+        "checks.",
     )
     section.tables = [("", Grid(("", titles[chosen.first], titles[chosen.second]), tuple(rows), (), notes))]
     return section
@@ -147,12 +147,12 @@ def _answer(found: OpenFindings, run: str, responses: pl.DataFrame, item: Mappin
 def _reading(found: OpenFindings, stance: Mapping[str, Any], item: Mapping[str, Any]) -> str:
     labels = dict(zip(item["codes"], item["labels"], strict=True))
     said = labels.get(stance["answer"], stance["status"].replace("_", " "))
-    doubt = ", not to be used" if unfit(found, stance["judge"], "stance") else ""
+    doubt = " (judge not usable)" if unfit(found, stance["judge"], "stance") else ""
     return f"read by {stance['judge']} as “{said}”{doubt}"
 
 
 def _choice(closed: Run, pair_id: str, item: Mapping[str, Any]) -> str:
-    """Say which option a model chose for a pair; nothing where it was not asked."""
+    """Return the option that a model chose for a pair, empty if it was not asked."""
     rows = closed.responses.filter(pl.col("pair_id") == pair_id).sort("template", "order", "sample", maintain_order=True)
     if rows.is_empty():
         return ""

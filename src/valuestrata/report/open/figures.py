@@ -1,4 +1,4 @@
-"""Charts of open answers: dots with intervals, a row a level or attribute, a panel a group."""
+"""Charts of open answers: dots with intervals, one row per level, one panel per attribute."""
 
 from __future__ import annotations
 
@@ -6,44 +6,43 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from valuestrata.report.closed.figures import COLUMN, MOST_MODELS, Figure, Mark
+from valuestrata.report.closed.figures import COLUMN, MOST_MODELS, Chart, LegendEntry
 from valuestrata.report.core.theme import GRID, INK, colours_for, to_svg
 
-# Room for the names of levels.
+# Minimum and maximum width of the names of levels.
 _EXTENT = (90, 320)
 
 
 @dataclass(frozen=True)
 class Dot:
-    """One dot: the row it stands in, the group of rows, whose it is, the value with its interval, and what is said of it."""
+    """One dot: its row, group of rows and series, its value with interval, and its description."""
 
     label: str
     group: str
-    who: str
+    series: str
     value: float
     low: float | None
     high: float | None
-    said: str
+    description: str
 
 
 def dot_chart(
     dots: Sequence[Dot], *, name: str, axis: str, described: str, caption: str, form: str = ".0%", at: float | None = None
-) -> Figure | None:
+) -> Chart | None:
     """Chart dots with their intervals.
 
     Args:
-        dots: in the order of rows, groups and people. name: unique within the page. axis: what the numbers are.
-        described: what the chart shows, for those who cannot see it. caption: under it.
-        form: how numbers of the axis are written. at: place of a line across all rows.
+        dots: in the order of rows, groups and series. name: unique within the page. axis: title of the axis.
+        described: text alternative of the chart. caption: text below it. form: number format of the axis. at: position of a line.
 
     Returns:
-        None where there is nothing to draw. People beyond the first few are left to the tables.
+        None without dots. Only the first few series are drawn.
     """
-    people = list(dict.fromkeys(dot.who for dot in dots))[:MOST_MODELS]
-    shown = [dot for dot in dots if dot.who in people]
+    series = list(dict.fromkeys(dot.series for dot in dots))[:MOST_MODELS]
+    shown = [dot for dot in dots if dot.series in series]
     if not shown:
         return None
-    colours = colours_for(people)
+    colours = colours_for(series)
     domain = _domain(shown, at)
     longest = max(len(dot.label) for dot in shown)
     extent = min(_EXTENT[1], max(_EXTENT[0], round(6.9 * longest) + 12))
@@ -51,25 +50,25 @@ def dot_chart(
     drawings: list[str] = []
     for place, group in enumerate(groups):
         mine = [dot for dot in shown if dot.group == group]
-        panel = _panel(mine, group, people, colours, domain, extent, axis if place == len(groups) - 1 else "", form, at)
+        panel = _panel(mine, group, series, colours, domain, extent, axis if place == len(groups) - 1 else "", form, at)
         drawings.append(to_svg(panel, f"{name}-{place}", f"{described}{f', {group}' if group else ''}"))
-    legend = tuple(Mark(who, colour, "dot") for who, colour in zip(people, colours, strict=True)) if len(people) > 1 else ()
-    return Figure("".join(drawings), caption, legend)
+    legend = tuple(LegendEntry(one, colour, "dot") for one, colour in zip(series, colours, strict=True)) if len(series) > 1 else ()
+    return Chart("".join(drawings), caption, legend)
 
 
 def _domain(dots: Sequence[Dot], at: float | None) -> list[float]:
-    """Return where the axis begins and ends: around all intervals, with some room, and at 0 where that is near."""
+    """Return the ends of the axis: around all intervals with some margin, from 0 if that is near."""
     ends = [end for dot in dots for end in (dot.value, dot.low, dot.high) if end is not None] + ([] if at is None else [at])
     low, high = min(ends), max(ends)
-    room = 0.06 * max(high - low, 1e-3)
-    start = 0.0 if 0 <= low <= 0.6 * high else low - room
-    return [start, high + room]
+    margin = 0.06 * max(high - low, 1e-3)
+    start = 0.0 if 0 <= low <= 0.6 * high else low - margin
+    return [start, high + margin]
 
 
 def _panel(
     dots: Sequence[Dot],
     title: str,
-    people: Sequence[str],
+    series: Sequence[str],
     colours: Sequence[str],
     domain: list[float],
     extent: int,
@@ -88,18 +87,20 @@ def _panel(
     if at is not None:
         line = alt.Chart(alt.Data(values=[{"at": at}])).mark_rule(color=INK, strokeDash=[4, 3], strokeWidth=1.4)
         layers.append(line.encode(x=alt.X("at:Q", scale=scale, axis=ticks)))
-    for place, (who, colour) in enumerate(zip(people, colours, strict=True)):
+    for place, (one, colour) in enumerate(zip(series, colours, strict=True)):
         values = [
-            {"label": dot.label, "value": dot.value, "low": dot.low, "high": dot.high, "said": dot.said} for dot in dots if dot.who == who
+            {"label": dot.label, "value": dot.value, "low": dot.low, "high": dot.high, "description": dot.description}
+            for dot in dots
+            if dot.series == one
         ]
         if not values:
             continue
-        shift = 10 * place - 5 * (len(people) - 1)
+        shift = 10 * place - 5 * (len(series) - 1)
         base = alt.Chart(alt.Data(values=values)).encode(y=y)
         bars = base.transform_filter("isValid(datum.low)").mark_rule(color=colour, strokeWidth=2, opacity=0.55, yOffset=shift)
         layers.append(bars.encode(x=alt.X("low:Q", scale=scale, axis=ticks), x2="high:Q"))
         marks = base.mark_point(filled=True, color=colour, size=52, opacity=1, aria=True, yOffset=shift)
-        layers.append(marks.encode(x=alt.X("value:Q", scale=scale, axis=ticks), description="said:N"))
-    step = max(22, 10 + 10 * len(people))
+        layers.append(marks.encode(x=alt.X("value:Q", scale=scale, axis=ticks), description="description:N"))
+    step = max(22, 10 + 10 * len(series))
     panel = alt.layer(*layers).properties(width=COLUMN - extent - 30, height=alt.Step(step))
     return panel.properties(title=alt.TitleParams(title, anchor="start", frame="bounds", fontSize=13)) if title else panel

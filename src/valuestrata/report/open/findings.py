@@ -1,4 +1,4 @@
-"""All that is known of open answers, worked out once: judges, win rates, stances beside closed answers, checks of the texts."""
+"""Results of open answers for a report: judges, win rates, stances, closed answers and text checks."""
 
 from __future__ import annotations
 
@@ -27,24 +27,22 @@ from valuestrata.responses.run.identity import run_identity
 from valuestrata.scores import score
 from valuestrata.scores.schema import SCORES
 
-# What tuning changes of a model's identity, and what has nothing to do with its weights.
+# Keys of a model's identity that tuning changes or that do not concern its weights.
 _OF_TUNING = ("name", "adapter_hash", "taught_on", "decoding")
-# Scores of readings are worked out under these; the page shows all but strata.
 _SCORED_BY = ("all", "stratum", "level", "subgroup", "topic")
 
 
 @dataclass(frozen=True)
 class OpenFindings:
-    """What a report of open answers shows.
+    """Results that a report of open answers shows.
 
     Attributes:
         runs: the open runs. verdicts: VERDICTS. stances: STANCES.
-        winrates: WINRATES. differences: WIN_DIFFERENCES. validity: of the judges.
-        scores: SCORES of the readings, the closed runs and baselines, all on the pairs that were read.
+        winrates: WINRATES. differences: WIN_DIFFERENCES. validity: validity of the judges.
+        scores: SCORES of the readings, the closed runs and baselines, on the pairs with readings.
         read: name in `scores` -> (open run, judge). closed: open run -> its closed runs. chosen: the closed runs.
-        tuned: (tuned run, run of the same model as it is), as the runs' adapters say.
-        silence: SILENCE. compared: JUDGES_COMPARED, where several judges read stances. agreement: AGREEMENT.
-        texts: the checks without a judge.
+        tuned: (run with an adapter, run of the same model without).
+        silence: SILENCE. compared: JUDGES_COMPARED. agreement: AGREEMENT. texts: the checks without a judge.
         split, part, fold: what was scored.
     """
 
@@ -73,7 +71,7 @@ class OpenFindings:
         return None if rows.is_empty() else rows.row(0, named=True)
 
     def tables(self) -> dict[str, pl.DataFrame]:
-        """Return every table by name, lists of words joined."""
+        """Return the non-empty tables by name, with lists joined."""
         found = {
             "win_rates": self.winrates,
             "win_differences": self.differences,
@@ -108,18 +106,17 @@ def open_findings(
     permutations: int = 500,
     seed: int = 0,
 ) -> OpenFindings:
-    """Work out what is known of open answers.
+    """Compute the results of open answers.
 
     Args:
-        dataset: the ground truth. runs: open runs, the reference among them. sources: what judges said of them, None where nobody
-            judged. stances: the folders of stances among them, which say what wrote the answers.
-        closed: closed runs of models that answered openly. codings: what people said of a sample. baselines: kinds beside the scores.
-        split, part, fold: which pairs are scored. bootstrap, permutations, seed: of intervals and shuffles.
+        dataset: the ground truth. runs: open runs, including the reference. sources: judgements, or None. stances: the folders of
+            stances among them.
+        closed: closed runs of the same models. codings: codings of a sample. baselines: kinds of baselines to score.
+        split, part, fold: pairs to score. bootstrap, permutations, seed: replicates, shuffles and their seed.
 
     Raises:
-        UsageError: no run, or two of one name; closed runs without stances, or codings without anything judged.
-        InputDataError: a run of another data set, a judged run that was not given, or closed runs none of which is by a model that
-            answered openly.
+        UsageError: no run, or two of one name; closed runs without stances, or codings without judgements.
+        InputDataError: a run of another data set, a judged run that was not given, or closed runs of other models only.
     """
     if not runs:
         raise UsageError(
@@ -127,11 +124,9 @@ def open_findings(
         )
     contestants_of(dataset, runs)
     if closed and not stances:
-        raise UsageError("Closed runs are compared with what judges read in the open answers: give ", Option("stances"), ", too.")
+        raise UsageError("Closed runs are compared with stances: give ", Option("stances"), ", as well.")
     if codings is not None and sources is None:
-        raise UsageError(
-            "Human codings are compared with those of judges: give ", Option("judgements"), " or ", Option("stances"), ", too."
-        )
+        raise UsageError("Codings are compared with judgements: give ", Option("judgements"), " or ", Option("stances"), ", as well.")
     verdicts = VERDICTS.empty() if sources is None else sources.verdicts
     readings = STANCES.empty() if sources is None else sources.stances
     if sources is not None:
@@ -163,9 +158,9 @@ def open_findings(
 
 
 def tuned_runs(runs: Sequence[Run]) -> list[tuple[str, str]]:
-    """Return (tuned run, run of the same model as it is) for every run with an adapter whose model answered without one, too.
+    """Return (run with an adapter, run of the same model without) for models that answered both ways.
 
-    A service does not say what its tuned models were made of; those are told apart by their runs' names alone.
+    Tuned models of a provider are not matched: it does not report what they are based on.
     """
     models = [found for found in map(run_identity, runs) if found.kind == "model" and found.respondent.model]
     plain = {run.name: {key: value for key, value in run.respondent.document.items() if key not in _OF_TUNING} for run in models}
@@ -181,20 +176,19 @@ def tuned_runs(runs: Sequence[Run]) -> list[tuple[str, str]]:
 def _differences(
     dataset: Dataset, verdicts: pl.DataFrame, runs: Sequence[Run], tuned: Sequence[tuple[str, str]], bootstrap: int, seed: int
 ) -> pl.DataFrame:
-    """Return the differences of all runs that were judged: tuned less as it is, else later less earlier."""
+    """Return the differences between all judged runs: tuned minus base, else later minus earlier."""
     judged = [run.name for run in runs if run.name in set(verdicts["run"])]
     pairs = [(one, other) if (one, other) in tuned else (other, one) for one, other in combinations(judged, 2)]
-    # Base against tuned is what is asked first.
     pairs.sort(key=lambda pair: pair not in tuned)
     return win_differences(dataset, verdicts, pairs, bootstrap=bootstrap, seed=seed) if pairs else WIN_DIFFERENCES.empty()
 
 
 def _check(sources: Sources, names: Sequence[str]) -> None:
-    """Refuse verdicts and stances of a run that was not given: its texts belong into the report."""
+    """Refuse judgements of a run that was not given: the report shows its texts."""
     judged = [*sources.verdicts["run"], *sources.verdicts["reference"], *sources.stances["run"]]
-    if lacking := [name for name in dict.fromkeys(judged) if name not in names]:
+    if missing := [name for name in dict.fromkeys(judged) if name not in names]:
         raise InputDataError(
-            f"What judges said speaks of the run {lacking[0]!r}, which was not given (given: {', '.join(names)}). "
+            f"The judgements are about the run {missing[0]!r}, which was not given (given: {', '.join(names)}). "
             "The report needs its texts: add its folder to ",
             Option("runs"),
             ".",
@@ -212,7 +206,7 @@ def _scored(
     bootstrap: int,
     seed: int,
 ) -> tuple[pl.DataFrame, dict[str, tuple[str, str]]]:
-    """Return the scores of readings, closed runs and baselines on the pairs that were read, and who read what."""
+    """Return the scores of readings, closed runs and baselines on the pairs with readings, and (run, judge) of each reading."""
     read = [run for one in stances for run in stance_runs(one)]
     if not read:
         return SCORES.empty(), {}
@@ -222,7 +216,7 @@ def _scored(
     shared = [replace(run, responses=run.responses.join(pairs, on="pair_id", how="semi", maintain_order="left")) for run in others]
     beside = [run for run in shared if not run.responses.is_empty()]
     scores = score(dataset, [*read, *beside], split=split, part=part, fold=fold, by=_SCORED_BY, bootstrap=bootstrap, seed=seed)
-    # What a ladder's runs are called belongs to the files; here they stand among models.
+    # Baselines are named by their kind.
     kinds = {found.name: found.rule for found in map(run_identity, beside) if found.is_baseline}
     titles = {name: f"baseline: {kind}" for name, kind in kinds.items()}
     named = scores.with_columns(pl.col("run").replace(titles) if titles else pl.col("run"))
@@ -232,7 +226,7 @@ def _scored(
 def _against_closed(
     dataset: Dataset, stances: Sequence[Stances], closed: Sequence[Run], bootstrap: int, seed: int
 ) -> tuple[dict[str, list[str]], pl.DataFrame]:
-    """Return open run -> closed runs of the same model, and how far they agree."""
+    """Return open run -> closed runs of the same model, and their agreement."""
     links: dict[str, list[str]] = {}
     frames: list[pl.DataFrame] = []
     unmatched: InputDataError | None = None
@@ -240,7 +234,7 @@ def _against_closed(
         try:
             found = closed_runs_of(one, closed)
         except InputDataError as error:
-            # Of several folders one may be of other models; if all are, the user is told.
+            # An error only if no folder matches.
             unmatched = error
             continue
         for name, run in found:

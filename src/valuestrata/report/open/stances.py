@@ -1,4 +1,4 @@
-"""What open answers say: stances scored as closed answers are, and how far a model's open and closed answers agree."""
+"""Sections on stances: their scores, and the agreement of closed with open answers."""
 
 from __future__ import annotations
 
@@ -18,32 +18,31 @@ from valuestrata.report.open.findings import OpenFindings
 from valuestrata.report.open.judges import dataset_order, unfit
 
 _METRICS = ("accuracy", "accuracy_expected", "nmae", "w1")
-# Subgroups shown where open and closed part most.
-MOST_SHOWN = 6
-# Fewer pairs than this say little of a subgroup; it is not called one that parts.
-FEWEST_PAIRS = 10
+# Subgroups listed with the largest distance, and their minimum number of pairs.
+MAX_SHOWN = 6
+MIN_PAIRS = 10
 _STANCE = "stance"
 _KEYS = ("level", "subgroup", "topic")
 
 
 def stance_section(dataset: Dataset, found: OpenFindings) -> Section | Absent:
-    """Return the section of stance scores beside closed scores."""
-    title = "Stances beside closed answers"
+    """Return the section on the scores of stances and closed answers."""
+    title = "Stances and closed answers"
     if found.scores.is_empty():
         return title, "no stances were given"
     pairs = found.stances["pair_id"].n_unique()
     section = Section("stances", title, tables=[("Scores", _stance_grid(found))])
     section.intro = (
-        "A judge places each open answer on the question's own scale, without knowing who speaks or what people answered; then it is "
-        f"scored as a closed answer is. All rows are on the {plural(pairs, 'pair')} that were read, as far as they answered them. An "
-        "answer without a stance is missing: it scores 0 on accuracy and 1 on distance, as a refusal does. Accuracies and NMAE as shares."
+        "A judge, blind to persona and gold, places each open answer on the scale of its question; it is then scored as a closed answer. "
+        f"All rows use the {plural(pairs, 'pair')} with readings. An answer without a stance is missing, as a refusal is: it scores 0 on "
+        "accuracy and 1 on distance. Accuracies and NMAE are shares."
     )
     doubted = [judge for judge in found.stances["judge"].unique(maintain_order=True) if unfit(found, judge, _STANCE)]
     if doubted:
         told = "; ".join(f"{judge} ({unfit(found, judge, _STANCE)})" for judge in doubted)
-        section.warning = f"Readings in grey and in brackets may not be used. The judge does not meet the conditions above: {told}."
+        section.warning = f"Values in grey and brackets may not be used, because the judge is not usable: {told}."
     if not found.compared.is_empty():
-        section.tables.append(("Judges compared with each other", _compared_grid(found)))
+        section.tables.append(("Agreement between judges", _compared_grid(found)))
     section.folded = [(f"Scores by {by}", _key_scores(dataset, found, by)) for by in _KEYS]
     return section
 
@@ -73,7 +72,7 @@ def _stance_grid(found: OpenFindings) -> Grid:
 
 
 def _compared_grid(found: OpenFindings) -> Grid:
-    """Return how far every two judges read the same answers alike; a doubted judge's own doubt stands in the section of judges."""
+    """Return the agreement of every two judges on the same answers."""
     whole = found.compared.filter(pl.col("by") == "all")
     rows: list[Tr] = []
     for run, judge, other in whole.select("run", "judge", "other").unique(maintain_order=True).rows():
@@ -81,12 +80,12 @@ def _compared_grid(found: OpenFindings) -> Grid:
         same = metrics["same"]
         names = (Td(run, css="text"), Td(judge, css="text"), Td(other, css="text"))
         rows.append(Tr((*names, share(same), plain(metrics["kappa"]), Td(count(same["pairs"]) if same is not None else NONE))))
-    note = "Judges that read an answer differently cannot both be right; those that read it alike may both be wrong."
+    note = "Judges can make the same errors, so agreement does not show that they are right."
     return Grid(("Run", "Judge", "Other judge", "Same reading, %", "Kappa", "Answers"), tuple(rows), (), (note,))
 
 
 def _key_scores(dataset: Dataset, found: OpenFindings, by: str) -> Grid:
-    """Return the scores of open and closed answers under every level, subgroup or topic; baselines stand in the file alone."""
+    """Return the scores of open and closed answers by level, subgroup or topic, without baselines."""
     mine = found.scores.filter((pl.col("by") == by) & pl.col("against").is_null() & ~pl.col("run").str.starts_with("baseline"))
     metrics = [name for name in _METRICS if mine.filter((pl.col("metric") == name) & pl.col("value").is_not_null()).height]
     models = _score_order(found, mine)
@@ -107,7 +106,7 @@ def _key_scores(dataset: Dataset, found: OpenFindings, by: str) -> Grid:
 
 
 def _score_order(found: OpenFindings, whole: pl.DataFrame) -> list[str]:
-    """Return the runs of the table: each open run's readings, then its closed runs; other closed runs; baselines."""
+    """Return the order of runs: readings of each open run, its closed runs, other closed runs, baselines."""
     known = whole["run"].unique(maintain_order=True).to_list()
     order: list[str] = []
     for run in dict.fromkeys(name for name, _ in found.read.values()):
@@ -126,30 +125,30 @@ def _silence(found: OpenFindings, read: tuple[str, str], metric: str) -> Mapping
 
 
 def agreement_section(dataset: Dataset, found: OpenFindings) -> Section | Absent:
-    """Return the section of closed against open."""
-    title = "Closed against open: does a model choose what it writes?"
+    """Return the section on the agreement of closed with open answers."""
+    title = "Closed against open answers"
     if found.agreement.is_empty():
-        return title, "no closed run of a model that answered openly was given"
+        return title, "no closed run of the same models was given"
     section = Section("agreement", title, tables=[("Per model", _agreement_grid(dataset, found, "all"))])
     section.intro = (
-        "For each pair, the option that the model chose against the option that its open answer amounts to. Same: the very option. "
-        "Distance: steps apart as a share of the scale. Kappa: agreement beyond what the two margins alone give, distances squared; 0 is "
-        "chance. What a judge misreads counts as disagreement: it bounds agreement from below."
+        "Does a model choose what it writes? For each pair, the chosen option is compared with the option that the open answer expresses. "
+        "Same: equal options. Distance: distance as a share of the scale. Kappa: quadratically weighted; 0 is chance. Errors of the judge "
+        "count as disagreement, so agreement is underestimated."
     )
     judges = found.agreement["judge"].unique(maintain_order=True).to_list()
     doubted = [judge for judge in judges if unfit(found, judge, _STANCE)]
     if doubted:
-        section.warning = f"Readings of {', '.join(doubted)} may not be used (see above): their disagreement may be the judge's own."
+        section.warning = f"Readings of {', '.join(doubted)} may not be used (see above): disagreement can be due to the judge."
     levels = found.agreement.filter((pl.col("by") == "level") & (pl.col("metric") == "same") & pl.col("value").is_not_null())
-    # As with win rates, what a judge may not say is not drawn.
+    # Values of unusable judges are not drawn.
     dots = _dots(dataset, levels.filter(~pl.col("judge").is_in(doubted)))
-    caption = "Share of pairs with the same option closed and open. Levels hold all subgroups with them."
+    caption = "Share of pairs with the same option closed and open. A level contains all its subgroups."
     chart = dot_chart(dots, name="agreement", axis="same option", described="Closed against open by level", caption=caption)
     if chart is not None:
         section.figures.append(("Same option, by level", chart))
     apart = _apart_grid(dataset, found)
     if apart.rows:
-        section.tables.append(("Subgroups where they part most", apart))
+        section.tables.append(("Subgroups with the largest distance", apart))
     section.folded = [(f"Table by {by}", _agreement_grid(dataset, found, by)) for by in _KEYS]
     return section
 
@@ -194,22 +193,22 @@ def _agreement_grid(dataset: Dataset, found: OpenFindings, by: str) -> Grid:
 
 
 def _apart_grid(dataset: Dataset, found: OpenFindings) -> Grid:
-    """Return the subgroups with the largest distance of each run: the largest of many, so that it overstates each."""
+    """Return the subgroups with the largest distance of each run."""
     agreement = found.agreement
-    mine = agreement.filter((pl.col("by") == "subgroup") & (pl.col("metric") == "distance") & (pl.col("pairs") >= FEWEST_PAIRS))
+    mine = agreement.filter((pl.col("by") == "subgroup") & (pl.col("metric") == "distance") & (pl.col("pairs") >= MIN_PAIRS))
     rows: list[Tr] = []
     most = 0
     for (run, closed, judge), part in mine.group_by("run", "closed", "judge", maintain_order=True):
         most = max(most, part.height)
         grey = unfit(found, str(judge), _STANCE) is not None
-        for row in part.sort("value", descending=True, maintain_order=True).head(MOST_SHOWN).iter_rows(named=True):
+        for row in part.sort("value", descending=True, maintain_order=True).head(MAX_SHOWN).iter_rows(named=True):
             where = {"run": str(run), "closed": str(closed), "judge": str(judge), "key": row["key"]}
             same = first(agreement, **where, by="subgroup", metric="same")
             names: Sequence[str] = (key_title(dataset, "subgroup", row["key"]), str(run), str(closed), str(judge))
             cells = (_score(row, grey), share(same, greyed=grey), Td(count(row["pairs"])))
             rows.append(Tr((*(Td(name, css="text") for name in names), *cells)))
     note = (
-        f"The {MOST_SHOWN} largest of {most} subgroups with {FEWEST_PAIRS} pairs or more: picked because they are large, so that each is "
-        "overstated. The table beside the page has all."
+        f"The {MAX_SHOWN} largest of {most} subgroups with {MIN_PAIRS} pairs or more. Selected because they are large, they are "
+        "overestimated. The CSV table has all subgroups."
     )
     return Grid(("Subgroup", "Open run", "Closed run", "Read by", "Distance", "Same, %", "Pairs"), tuple(rows), (), (note,))

@@ -1,4 +1,4 @@
-"""Win rates: whole, before and after tuning as the paper's table has them, by level and subgroup; greyed where the judge is unfit."""
+"""Sections on win rates: overall, before and after tuning, and by level and subgroup; grey if the judge is not usable."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from valuestrata.report.open.figures import Dot, dot_chart
 from valuestrata.report.open.findings import OpenFindings
 from valuestrata.report.open.judges import criterion_title, dataset_order, unfit
 
-# Published mean gains by tuning over the seven models; for the criteria not named here nothing is known.
+# Published mean gains by tuning over the seven models.
 _PUBLISHED_MEAN = "Mean of the seven"
 _PUBLISHED_GAINS: Mapping[str, float] = {"value": 0.022}
 
 
 def wins_section(found: OpenFindings, *, published: bool = True) -> Section | Absent:
-    """Return the section of win rates, with those of judges that are not usable greyed."""
+    """Return the section on win rates."""
     title = "Win rates"
     rates = found.winrates.filter(pl.col("metric") == "win_rate")
     if rates.is_empty():
         return title, "no verdicts of a judge were given"
     section = Section("wins", title)
     section.intro = (
-        "How often a run's answer is preferred to that of the reference, in percent: win 1, tie .5, loss 0, the mean of both orders. "
-        "50 is as good as the reference. 95 % intervals in grey are clustered by question, and absent under five questions."
+        "How often a run's answer is preferred to that of the reference, in percent: win 1, tie .5, loss 0, mean of both orders. "
+        "50 is as good as the reference. 95 % intervals (in small type) are clustered by question; there is none under five questions."
     )
     contests = rates.select("judge", "reference").unique(maintain_order=True).rows()
     criteria = _in_order(rates)
-    # A judge may have judged some criteria only: what it never judged it is not blamed for.
+    # Only criteria that the judge judged.
     asked = rates.select("judge", "criterion").unique(maintain_order=True).rows()
     doubted = [(judge, criterion, verdict) for judge, criterion in asked if (verdict := unfit(found, judge, criterion))]
     section.warning = _warning(doubted, len(asked))
@@ -49,15 +49,15 @@ def wins_section(found: OpenFindings, *, published: bool = True) -> Section | Ab
         grid = _win_grid(found, mine, judge, shown, published=quoted and not gains)
         section.tables.append((f"Against {reference}, judged by {judge}", grid))
         if gains:
-            title_ = f"As it is and tuned, against {reference}, judged by {judge}"
+            title_ = f"Before and after tuning, against {reference}, judged by {judge}"
             section.tables.append((title_, _gain_grid(gains, shown, published=quoted)))
     if not found.differences.is_empty():
-        section.tables.append(("One run less another, on the pairs that both were judged on", _difference_grid(found, criteria)))
+        section.tables.append(("Differences between runs, on common pairs", _difference_grid(found, criteria)))
     return section
 
 
 def win_levels_section(dataset: Dataset, found: OpenFindings) -> Section | Absent:
-    """Return the section of win rates by level and subgroup; a chart only of criteria that may be used."""
+    """Return the section on win rates by level and subgroup, with a chart for usable judges."""
     title = "Win rates by level"
     rates = found.winrates.filter(pl.col("metric") == "win_rate")
     if rates.is_empty():
@@ -69,16 +69,16 @@ def win_levels_section(dataset: Dataset, found: OpenFindings) -> Section | Absen
         if chart is not None:
             section.figures.append(chart)
     if not section.figures:
-        section.intro = "No chart: there is no criterion for which a judge may be used. The tables are greyed where it may not."
+        section.intro = "There is no chart because no judge is usable for any criterion."
     section.folded = [(f"Table by {by}", _key_grid(dataset, found, rates, by, criteria)) for by in ("level", "subgroup", "topic")]
     section.folded = [(name, grid) for name, grid in section.folded if grid.rows]
     if not found.differences.is_empty():
-        section.folded.append(("One run less another, by level", _key_difference_grid(dataset, found, "level", criteria)))
+        section.folded.append(("Differences between runs, by level", _key_difference_grid(dataset, found, "level", criteria)))
     return section
 
 
 def _in_order(rates: pl.DataFrame) -> list[str]:
-    """Return the criteria as the paper names them, a study's own behind."""
+    """Return the criteria of the paper, then others."""
     own = rates["criterion"].unique(maintain_order=True).to_list()
     return sorted(own, key=lambda name: CRITERIA.index(name) if name in CRITERIA else len(CRITERIA))
 
@@ -87,8 +87,8 @@ def _warning(doubted: Sequence[tuple[str, str, str]], of: int) -> str:
     if not doubted:
         return ""
     told = "; ".join(f"{criterion_title(criterion)} by {judge} ({verdict})" for judge, criterion, verdict in doubted)
-    whole = "None of these win rates may be used" if len(doubted) == of else "Win rates in grey and in brackets may not be used"
-    return f"{whole}. The judge does not meet the conditions of the section above: {told}."
+    whole = "None of these win rates may be used" if len(doubted) == of else "Win rates in grey and brackets may not be used"
+    return f"{whole}, because the judge is not usable: {told}."
 
 
 def _win_grid(found: OpenFindings, mine: pl.DataFrame, judge: str, criteria: Sequence[str], *, published: bool) -> Grid:
@@ -112,13 +112,13 @@ def _win_grid(found: OpenFindings, mine: pl.DataFrame, judge: str, criteria: Seq
 def _quoted() -> str:
     label = published_facts()["label"]
     return (
-        f"Rows marked {label}: win rate against GPT-4.1, before and after tuning, judged by another model on other "
-        "answers. They are quoted, not computed here, and not comparable but in kind."
+        f"Rows marked {label}: published win rates against GPT-4.1, before and after tuning, with another judge and other answers. "
+        "They are not directly comparable."
     )
 
 
 def _gain_rows(found: OpenFindings, mine: pl.DataFrame, judge: str, reference: str, criteria: Sequence[str]) -> list[Tr]:
-    """Return a row for each model that was judged as it is and tuned: both win rates and the gain, criterion by criterion."""
+    """Return a row for each model judged before and after tuning: both win rates and the gain, by criterion."""
     known = mine["run"].to_list()
     whole = found.differences.filter((pl.col("by") == "all") & (pl.col("judge") == judge) & (pl.col("reference") == reference))
     rows: list[Tr] = []
@@ -139,8 +139,8 @@ def _gain_rows(found: OpenFindings, mine: pl.DataFrame, judge: str, reference: s
 
 def _gain_grid(rows: Sequence[Tr], criteria: Sequence[str], *, published: bool) -> Grid:
     groups = (("", 1), *((criterion_title(name), 3) for name in criteria), ("", 2))
-    headers = ("Model", *("as it is", "tuned", "gain") * len(criteria), "Pairs", "Source")
-    notes = ["Gain: in points, on the pairs that both were judged on, with the interval of the difference."]
+    headers = ("Model", *("before", "after", "gain") * len(criteria), "Pairs", "Source")
+    notes = ["Gain: in points, on common pairs, with the interval of the difference."]
     quoted: list[Tr] = []
     if published:
         for place, result in enumerate(published_facts()["results"]):
@@ -160,9 +160,9 @@ def _difference_grid(found: OpenFindings, criteria: Sequence[str]) -> Grid:
     whole = found.differences.filter(pl.col("by") == "all")
     rows: list[Tr] = []
     for where, values, pairs in _by_criterion(found, whole, ("run", "against", "reference", "judge"), criteria):
-        names = (f"{where['run']} less {where['against']}", where["reference"], where["judge"])
+        names = (f"{where['run']} minus {where['against']}", where["reference"], where["judge"])
         rows.append(Tr((*(Td(name, css="text") for name in names), *values, pairs)))
-    note = "In points; the interval is of the difference, with both runs' verdicts drawn together."
+    note = "In points, with the interval of the difference."
     return Grid(("Runs", "Against", "Judge", *map(criterion_title, criteria), "Pairs"), tuple(rows), (), (note,))
 
 
@@ -179,16 +179,16 @@ def _key_difference_grid(dataset: Dataset, found: OpenFindings, by: str, criteri
     mine = found.differences.filter(pl.col("by") == by)
     rows: list[Tr] = []
     for where, values, pairs in _by_criterion(found, mine, ("key", "run", "against", "reference", "judge"), criteria):
-        names = (key_title(dataset, by, where["key"]), f"{where['run']} less {where['against']}", where["reference"], where["judge"])
+        names = (key_title(dataset, by, where["key"]), f"{where['run']} minus {where['against']}", where["reference"], where["judge"])
         rows.append(Tr((*(Td(name, css="text") for name in names), *values, pairs)))
-    note = "In points. One of so many levels stands out by chance; the row over all pairs decides."
+    note = "In points. Among many levels some differ by chance; the row over all pairs decides."
     return Grid((by.capitalize(), "Runs", "Against", "Judge", *map(criterion_title, criteria), "Pairs"), tuple(rows), (), (note,))
 
 
 def _by_criterion(
     found: OpenFindings, frame: pl.DataFrame, names: Sequence[str], criteria: Sequence[str]
 ) -> Iterator[tuple[dict[str, str], list[Td], Td]]:
-    """Yield, for every distinct `names` of a frame, their values, a cell a criterion, and the number of pairs."""
+    """Yield for every distinct `names` of a frame their values, one cell per criterion, and the number of pairs."""
     for row in frame.select(*names).unique(maintain_order=True).iter_rows():
         where = dict(zip(names, row, strict=True))
         cells = [first(frame, **where, criterion=criterion) for criterion in criteria]
@@ -198,7 +198,7 @@ def _by_criterion(
 
 
 def _pairs(cells: Any) -> str:
-    """Return the number of pairs behind a row; the range where criteria differ, for some verdicts could not be read."""
+    """Return the number of pairs of a row, as a range if criteria differ."""
     known = sorted({row["pairs"] for row in cells if row is not None})
     if not known:
         return NONE
@@ -208,7 +208,7 @@ def _pairs(cells: Any) -> str:
 def _chart(
     dataset: Dataset, found: OpenFindings, rates: pl.DataFrame, judge: str, reference: str, criteria: Sequence[str], name: str
 ) -> tuple[str, Any] | None:
-    """Return the chart by level of the broadest criterion that may be used; none where none may."""
+    """Return the chart by level of the broadest criterion with a usable judge, or None."""
     fit = [criterion for criterion in ("overall", *criteria) if criterion in criteria and unfit(found, judge, criterion) is None]
     if not fit:
         return None
@@ -227,7 +227,7 @@ def _chart(
         name=name,
         axis=f"win rate against {reference}",
         described=f"Win rate on {fit[0]} by level",
-        caption=f"{criterion_title(fit[0])}, judged by {judge}. The dashed line: as good as {reference}.",
+        caption=f"{criterion_title(fit[0])}, judged by {judge}. Dashed line: as good as {reference}.",
         at=0.5,
     )
     return None if chart is None else (f"{criterion_title(fit[0])}, against {reference}, judged by {judge}", chart)

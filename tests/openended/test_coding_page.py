@@ -245,8 +245,8 @@ def test_an_answer_that_cannot_be_written_is_not_confirmed(sample):
 def test_the_last_of_two_pages_counts(sample):
     """A page that goes back to what it said is believed, though another one said otherwise meanwhile."""
     one, other = CoderSession(sample, "ana"), CoderSession(sample, "ana")
-    for desk, verdict in ((one, "1"), (other, "2"), (one, "1")):
-        desk.say("C001", verdict, "")
+    for session, verdict in ((one, "1"), (other, "2"), (one, "1")):
+        session.record("C001", verdict, "")
     assert read_codings(sample, "ana") == {"C001": ("1", "")}
 
 

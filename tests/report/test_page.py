@@ -14,9 +14,9 @@ import polars as pl
 import pytest
 
 from valuestrata.errors import InputDataError
+from valuestrata.formatting import number
 from valuestrata.prompts import load_template, render_prompts
 from valuestrata.report import headline_table, write_report
-from valuestrata.report.core.names import number
 
 ATTACK = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
 

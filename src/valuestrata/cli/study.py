@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from valuestrata.cli.options import AsJson
-from valuestrata.cli.output import claims, headline, lessons, print_json, say, tells_what_is_kept
+from valuestrata.cli.output import claim_documents, claims, headline, lessons, print_json, say, tells_what_is_kept
 from valuestrata.errors import RunFailedError
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def _study(study: Study, as_json: bool) -> None:
         result = run_study(study, say=say)
     if as_json:
         tables = {"scores": result.scores.to_dicts(), "verdicts": result.assessment.verdicts.to_dicts()}
+        tables["claims"] = claim_documents(result.assessment.claims)
         print_json({"report": str(result.report), "runs": [one.document for one in result.asked], **tables})
     else:
         headline(result.dataset, result.runs, result.scores)

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from valuestrata.report.core.names import attribute_titles, chart_names, interval, metric_title, number, stratum_titles, subgroup_titles
+from valuestrata.formatting import metric_title, number
+from valuestrata.report.core.names import attribute_titles, chart_names, interval, stratum_titles, subgroup_titles
 from valuestrata.report.core.theme import CEILING, GRID, INK, MUTED, colours_for, to_svg
 from valuestrata.report.core.view import Entry, View
 from valuestrata.respondents.baselines import CHEAP, LADDER
@@ -45,7 +46,8 @@ class Chart:
     legend: tuple[LegendEntry, ...] = ()
 
 
-Figure, Mark = Chart, LegendEntry
+Figure = Chart
+Mark = LegendEntry
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from typing import Any
 import polars as pl
 
 from valuestrata.dataset.tables import Dataset
+from valuestrata.formatting import count, number
 from valuestrata.report.closed.figures import COLUMN, Chart
-from valuestrata.report.core.names import clipped, number, plural, stratum_titles
+from valuestrata.report.core.names import clipped, stratum_titles
 from valuestrata.report.core.theme import INK, SEQUENTIAL, to_svg
 from valuestrata.report.core.view import Entry, RunLike, View
 
@@ -145,7 +146,7 @@ def confusion_chart(view: View, run: RunLike, entry: Entry, name: str) -> Chart 
         slanted = max(map(len, names)) > 3
         cell = 34 if size > 5 else 52
         extent = round(6.3 * max(map(len, rows.values()))) + 14
-        title = f"{size} options ({plural(items, 'item')})"
+        title = f"{size} options ({count(items, 'item')})"
         panels.append(
             _grid(
                 values,

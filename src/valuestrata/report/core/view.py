@@ -139,9 +139,9 @@ class View:
 
     def best_cheap(self, metric: str) -> Entry | None:
         """Return the best cheap baseline over all pairs, used for every subset: the best in each subset would be too optimistic."""
-        rows = [(self.overall(e, metric).value, e) for e in self.of_kind("baseline") if e.rule in CHEAP]
-        best = best_of(metric, {e.label: value for value, e in rows if value is not None})
-        return next((e for _, e in rows if e.label == best), None)
+        cheap = {entry.label: entry for entry in self.of_kind("baseline") if entry.rule in CHEAP}
+        values = {label: value for label, entry in cheap.items() if (value := self.overall(entry, metric).value) is not None}
+        return cheap.get(best_of(metric, values) or "")
 
     @cached_property
     def gold(self) -> pl.DataFrame:

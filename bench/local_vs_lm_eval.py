@@ -74,7 +74,7 @@ def compared(name: str, loaded: Any, peer_loaded: Any, prompts: list[Prompt]) ->
 
 def run() -> list[dict[str, Any]]:
     """Return the comparison with the persona first and with the item first."""
-    # Each side its own model object, so that neither changes the other's settings.
+    # Each side has its own model object, so neither changes the other's settings.
     loaded, peer = (load_model("embedded", device="cpu", dtype=None) for _ in range(2))
     return [
         compared("local_vs_lm_eval", loaded, peer, persona_first("first-token", options="ABCDE")),

@@ -1,4 +1,4 @@
-"""Controls: what the model is shown instead, what is stored of it, and how often the model is asked."""
+"""Controls: the prompts that the model sees, what is stored, and how often the model is asked."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ITEMS, SUBGROUPS = 3, 3
 
 
 def control(dataset, kind, inner=None, seed=0):
-    return make_control(f"control:{kind}@fake", dataset, lambda word: inner or Writes(name=word), seed=seed)
+    return make_control(f"control:{kind}@fake", dataset, lambda spec: inner or Writes(name=spec), seed=seed)
 
 
 def shown_to(dataset, kind, pair_id, tmp_path, **settings):
@@ -71,7 +71,7 @@ Answer: N"""
         ("no-persona", "You are a person.\n"),
         ("country-only", "You are a person living in Singapore.\n"),
         (
-            # The only other cell of the stratum; a label is said without its country.
+            # The only other cell of the stratum; labels are written without their country prefix.
             "shuffled-persona",
             "You are a person living in Singapore. This is your profile:\n- Age: 35-44 years\n- Ethnic group: Others\n",
         ),
@@ -133,7 +133,7 @@ def test_the_line_about_a_shuffle_gives_its_shares(handmade):
 
 
 @pytest.mark.parametrize("kind", CONTROLS)
-def test_controls_obey_the_protocols(handmade, kind):
+def test_controls_implement_the_protocols(handmade, kind):
     made = control(handmade, kind)
     assert isinstance(made, Respondent)
     assert isinstance(made, ReplacesPersonas)
@@ -199,11 +199,11 @@ def test_a_template_that_translates_the_own_place_must_translate_the_other(handm
         render_prompts(handmade, pairs, personas=control(handmade, "wrong-country=JPN").personas_for(handmade), **asked)
 
 
-# --- words that are not understood ---------------------------------------------------------------------------------------------
+# --- invalid specifications ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("word", "says"),
+    ("spec", "message"),
     [
         ("control:shuffled@embedded", "no control 'shuffled'. Did you mean 'shuffled-persona'"),
         ("control:nopersona@embedded", "Did you mean 'no-persona'"),
@@ -221,15 +221,15 @@ def test_a_template_that_translates_the_own_place_must_translate_the_other(handm
         ("basline:midpoint", "Did you mean 'baseline:midpoint'"),
     ],
 )
-def test_a_word_that_is_no_model_is_refused_with_the_right_one(handmade, word, says):
+def test_an_invalid_specification_is_refused_with_a_suggestion(handmade, spec, message):
     with pytest.raises(UsageError) as caught:
-        make_respondent(word, handmade)
-    assert says in str(caught.value)
+        make_respondent(spec, handmade)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["country-only", "wrong-country", "wrong-country=JPN"])
 def test_a_control_about_the_place_needs_one_and_loads_no_model(make_handmade, kind):
-    def never(word):
+    def never(spec):
         raise AssertionError("loaded")
 
     with pytest.raises(UsageError, match="changes the place"):
@@ -238,15 +238,15 @@ def test_a_control_about_the_place_needs_one_and_loads_no_model(make_handmade, k
     control(make_handmade(place=None), "shuffled-persona")
 
 
-def test_a_word_is_taken_apart_at_its_first_at(handmade):
+def test_a_specification_is_split_at_its_first_at_sign(handmade):
     spec = parse_control("control:wrong-country=Hong Kong@hf:org/name@main+adapters/one")
     assert (spec.kind, spec.country, spec.model) == ("wrong-country", "Hong Kong", "hf:org/name@main+adapters/one")
 
 
 def test_only_a_baseline_is_trained_on_another_data_set(handmade):
-    for word in ("embedded", "control:no-persona@embedded"):
+    for spec in ("embedded", "control:no-persona@embedded"):
         with pytest.raises(UsageError, match="only a baseline takes `train_on`"):
-            make_respondent(word, handmade, train_on=handmade)
+            make_respondent(spec, handmade, train_on=handmade)
 
 
 # --- each distinct prompt once -------------------------------------------------------------------------------------------------
@@ -296,7 +296,7 @@ def test_probabilities_are_copied_in_the_order_that_was_shown(handmade, tmp_path
         asked = control(handmade, "no-persona", Writes(says))
         settings = {"items": ["spend"], "orders": "scale,reversed", "max_calls": stop}
         ask(handmade, asked, tmp_path / f"run{stop}", **settings)
-    # The second run was stopped after one prompt: the rest comes from another process, as it were.
+    # The second run stopped after one prompt; a new control completes it, as another process would.
     silent = Writes(says)
     ask(handmade, control(handmade, "no-persona", silent), tmp_path / "run1", items=["spend"], orders="scale,reversed")
     assert [prompt.order for prompt in silent.asked] == ["reversed"]
@@ -322,7 +322,7 @@ def test_a_run_cut_anywhere_goes_on_with_what_was_said(handmade, tmp_path):
     whole = Writes(says)
     ask(handmade, control(handmade, "country-only", whole), tmp_path / "whole", elicitation="text")
     stored = (tmp_path / "whole" / "store" / FILE).read_bytes().splitlines(keepends=True)
-    said = ["text", "answer", "status", "prompt_hash", "pair_id", "item", "subgroup", "sample"]
+    columns = ["text", "answer", "status", "prompt_hash", "pair_id", "item", "subgroup", "sample"]
     for kept in range(len(stored) + 1):
         cut = tmp_path / f"cut{kept}"
         (cut / "store").mkdir(parents=True)
@@ -333,7 +333,7 @@ def test_a_run_cut_anywhere_goes_on_with_what_was_said(handmade, tmp_path):
         # Nothing that the store holds is asked again, and nothing twice.
         assert len(inner.asked) == ITEMS - len(before)
         assert not {prompt.hash for prompt in inner.asked} & before
-        assert load_run(cut).responses.select(said).equals(load_run(tmp_path / "whole").responses.select(said))
+        assert load_run(cut).responses.select(columns).equals(load_run(tmp_path / "whole").responses.select(columns))
 
 
 def test_an_interrupted_run_keeps_what_was_copied(handmade, tmp_path):
@@ -353,7 +353,7 @@ def test_an_interrupted_run_keeps_what_was_copied(handmade, tmp_path):
     assert (result.kept, result.asked, result.left) == (2 * SUBGROUPS, SUBGROUPS, 0)
 
 
-def test_another_run_of_the_same_control_is_asked_anew(handmade, tmp_path):
+def test_another_run_of_the_same_control_asks_again(handmade, tmp_path):
     inner = Counts()
     asked = control(handmade, "no-persona", inner)
     for name in ("one", "two"):
@@ -391,7 +391,7 @@ def test_one_failed_call_does_not_count_as_many(handmade, tmp_path, monkeypatch)
     assert len(hopeless.asked) == 2
 
 
-def test_a_prompt_that_the_model_forgets_has_failed_for_all_its_pairs(handmade, tmp_path):
+def test_a_prompt_without_an_answer_fails_for_all_its_pairs(handmade, tmp_path):
     class Forgets(Writes):
         def answer(self, prompts):
             yield from super().answer(prompts[:-1])
@@ -400,7 +400,7 @@ def test_a_prompt_that_the_model_forgets_has_failed_for_all_its_pairs(handmade, 
     assert (result.answered, result.failed, result.left) == (6, 3, 3)
 
 
-def test_an_answer_to_what_was_not_asked_is_a_defect(handmade, tmp_path):
+def test_an_answer_to_a_prompt_that_was_not_asked_raises(handmade, tmp_path):
     strays = Writes(lambda prompt: Answer(replace(prompt, sample=9), text="Answer: 1"))
     with pytest.raises(ValueError, match="was not asked"):
         ask(handmade, control(handmade, "no-persona", strays), tmp_path / "run", elicitation="text")

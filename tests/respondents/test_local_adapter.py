@@ -1,4 +1,4 @@
-"""Adapters: merged where they were made for the model, refused in one message before the first call where they were not."""
+"""Adapters: merged if they were made for the model, else refused before the first call."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_an_adapter_of_a_renamed_model_is_used_with_a_warning_if_its_weights_fit
     ],
     ids=["kind", "no-weights", "broken-weights", "broken-settings", "no-settings"],
 )
-def test_what_is_no_adapter_is_named(tmp_path, spoil, words):
+def test_an_invalid_adapter_is_refused(tmp_path, spoil, words):
     folder = tiny.save_tiny(tmp_path / "model")
     adapter_for(tmp_path / "adapter")
     spoil(tmp_path / "adapter")

@@ -1,4 +1,4 @@
-"""What asking will take, counted without a forward pass, against what it took."""
+"""Token counts without running the model, against the tokens that a run takes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_writing_takes_what_was_counted_and_what_is_written(batch_tokens):
     assert respondent.forwarded_tokens == count.computed + sum((answer.completion_tokens or 0) - 1 for answer in answers)
 
 
-def test_counting_needs_no_pass(monkeypatch):
+def test_counting_does_not_run_the_model(monkeypatch):
     respondent = tiny.made(constrain=True)
 
     def forward(cache=None):

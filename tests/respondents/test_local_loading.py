@@ -1,4 +1,4 @@
-"""Models and adapters as the user names them, and what is said where they are absent, broken or foreign."""
+"""Loading models from their specifications, and the messages for missing, broken or unsuitable files."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_folder_is_loaded_and_identified(tmp_path):
     assert load_local(f"hf:{folder}", device="cpu").identity()["revision"] != identity["revision"]
 
 
-def test_weights_changed_in_place_are_another_model_whatever_their_size(tmp_path, monkeypatch):
+def test_changed_weights_are_another_revision(tmp_path, monkeypatch):
     folder = tmp_path / "model"
     folder.mkdir()
     for name in ("config.json", "merges.txt", "notes.txt", "model.safetensors"):
@@ -80,14 +80,14 @@ def test_specs_are_taken_apart(spec, parts):
     assert (found.kind, found.place, found.revision, found.adapter and str(found.adapter)) == parts
 
 
-def test_a_path_with_plus_and_at_sign_is_taken_as_it_is_written(tmp_path):
+def test_an_existing_path_may_contain_plus_and_at_signs(tmp_path):
     folder = tmp_path / "a+b@c"
     folder.mkdir()
     assert parse_spec(f"hf:{folder}").place == str(folder)
 
 
 @pytest.mark.parametrize("spec", ["hf:", "gguf:", "openai/x", "embedding", "hf:org/name+"])
-def test_what_is_no_spec_is_a_wrong_call(spec):
+def test_an_invalid_specification_is_refused(spec):
     with pytest.raises(UsageError):
         load_local(spec)
 
@@ -150,7 +150,7 @@ def test_a_missing_library_is_named_with_its_command(monkeypatch, tmp_path, spec
         load_local(spec)
 
 
-def test_a_device_or_number_type_that_is_not_there_is_a_wrong_call(tmp_path):
+def test_an_unavailable_device_or_number_type_is_refused(tmp_path):
     folder = tiny.save_tiny(tmp_path / "model")
     with pytest.raises(UsageError, match="device"):
         load_local(f"hf:{folder}", device="tpu")

@@ -1,4 +1,4 @@
-"""Written answers against what the model writes when everything is computed anew for each token."""
+"""Written answers against recomputing everything for each token."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def never_stops(respondent) -> None:
 
 
 def forms_of(respondent, prompt: Prompt) -> tuple[list[int], dict[tuple[int, ...], str]]:
-    """Return the tokens before the assistant's words, and the options by the tokens of their forms and the end of turn."""
+    """Return the tokens before the assistant's text, and the options by the tokens of their forms and the end of turn."""
     tokenizer = respondent._loaded.tokenizer
     text = tiny.chat_text(tokenizer, prompt)
     stem = tokenizer.encode(text, add_special_tokens=False)
@@ -155,7 +155,7 @@ def test_constrained_text_may_be_an_option_that_begins_another(kind):
     head, at = respondent._loaded.model.lm_head, respondent._loaded.tokenizer.convert_tokens_to_ids
     for liked, text in ((["1", "<|im_end|>"], "1"), (["1", "0"], "10"), ([" ", "1", "0"], "10")):
         bias = torch.zeros(head.weight.shape[0])
-        # What is liked most is what stands first in the list and is allowed.
+        # The most likely token is the first in the list that is allowed.
         for rank, token in enumerate(liked):
             bias[at(token)] = 1e4 - 1e3 * rank
         head.bias = torch.nn.Parameter(bias)
@@ -171,7 +171,7 @@ def test_a_tokenizer_that_merges_the_turn_with_the_answer_is_constrained_too():
         assert answer.text in prompt.options
 
 
-def test_only_text_is_constrained_and_only_then_it_is_said():
+def test_only_text_is_constrained_and_the_identity_says_so():
     respondent = tiny.made(constrain=True, max_new_tokens=6)
     free = tiny.made(max_new_tokens=6)
     assert respondent.identity()["decoding"] == {"max_new_tokens": 6, "temperature": 0.0, "seed": 0, "constrain": True}

@@ -1,4 +1,4 @@
-"""The shuffle of personas: a permutation within each stratum that changes as much as any permutation can."""
+"""Shuffled personas: a permutation within each stratum that changes as many levels as possible."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ ATTRIBUTES = ("sex", "age", "religion")
 
 def cells(stratum: str, *combinations: tuple[str, ...], phrases: dict[str, str] | None = None) -> tuple[dict[str, Persona], dict[str, str]]:
     """Return the personas of a stratum's cells by id, and the stratum of each."""
-    said = phrases or {}
+    known = phrases or {}
     personas = {
         f"{stratum}_{'_'.join(levels)}": Persona(
-            tuple(Trait(name, name, level, said.get(level)) for name, level in zip(ATTRIBUTES, levels, strict=False)), "Utopia"
+            tuple(Trait(name, name, level, known.get(level)) for name, level in zip(ATTRIBUTES, levels, strict=False)), "Utopia"
         )
         for levels in combinations
     }
@@ -83,7 +83,7 @@ def test_a_level_that_every_cell_shares_cannot_change():
     assert done.counts == {"sex_x_age": ShuffleCounts(3, 0, 6, 3)}
 
 
-def test_levels_that_a_persona_says_alike_have_not_changed():
+def test_levels_with_the_same_wording_have_not_changed():
     personas, stratum_of = cells("sex", ("SG: Malay",), ("MY: Malay",), ("SG: Others",), ("MY: Chinese",))
     for seed in range(10):
         done = shuffle_personas(personas, stratum_of, seed)
@@ -102,7 +102,7 @@ def test_everyone_stays_everyone():
     assert list(done.counts) == ["sex"]
 
 
-def test_moved_adds_up():
+def test_counts_add_up():
     assert ShuffleCounts(2, 1, 4, 3) + ShuffleCounts(3, 3, 3, 3) == ShuffleCounts(5, 4, 7, 6)
 
 

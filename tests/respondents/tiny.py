@@ -1,4 +1,4 @@
-"""Tiny language models with random weights and a tokenizer made here, so that tests need nothing from a model hub."""
+"""Tiny language models with random weights and a tokenizer made here: tests need nothing from a model hub."""
 
 from __future__ import annotations
 

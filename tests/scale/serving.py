@@ -88,7 +88,7 @@ def make_served(model, dataset, settings):
 
 
 class Failing:
-    """Fails as it is told to: on the items `broken`, or at once for good."""
+    """Fails on the items `broken`, or completely."""
 
     name = "fake:failing"
 

@@ -1,4 +1,4 @@
-"""Models through vLLM, tested through its interface: an engine with vLLM's call around a real model gives what the model gives."""
+"""Models through vLLM, tested with an engine that has vLLM's interface around a tiny transformers model."""
 
 from __future__ import annotations
 
@@ -29,9 +29,7 @@ from valuestrata.respondents.vllm.respondent import VllmRespondent, load_vllm  #
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::FutureWarning:transformers")
 
-PEOPLE = ["a woman", "a man", "a woman of 35", "a man of 35 in a town"]
-ITEMS = ["work", "faith"]
-PROMPTS = [tiny.prompt(person, item, options=3 if item == "faith" else 10) for person in PEOPLE for item in ITEMS]
+PROMPTS = [prompt for prompt in tiny.prompts() if prompt.item != "fair play"]
 MERGES = [("1", "0"), (" ", "1"), (":", " ")]
 
 
@@ -50,17 +48,11 @@ def made(merges=(), *, longest=None, lora=None, **options):
     return VllmRespondent("vllm:tiny", engine, **options), llm, LocalRespondent("hf:tiny", Loaded(model, tokenizer, {}), **options)
 
 
-def by_prompt(respondent, prompts):
-    answers = {answer.prompt.key: answer for answer in respondent.answer(prompts)}
-    assert len(answers) == len(prompts)
-    return [answers[prompt.key] for prompt in prompts]
-
-
 def asked_as(elicitation, prompts=PROMPTS):
     return [replace(prompt, elicitation=elicitation) for prompt in prompts]
 
 
-def test_it_obeys_the_protocols():
+def test_it_implements_the_protocols():
     respondent, _, _ = made()
     assert isinstance(respondent, Respondent)
     assert isinstance(respondent, SupportsEstimate)
@@ -71,7 +63,7 @@ def test_it_obeys_the_protocols():
 def test_option_probabilities_are_those_of_the_local_respondent(elicitation, merges):
     respondent, _, local = made(merges)
     prompts = asked_as(elicitation)
-    for ours, theirs in zip(by_prompt(respondent, prompts), by_prompt(local, prompts), strict=True):
+    for ours, theirs in zip(tiny.by_prompt(respondent, prompts), tiny.by_prompt(local, prompts), strict=True):
         assert ours.option_probs == pytest.approx(theirs.option_probs, abs=1e-5)
         assert ours.option_mass == pytest.approx(theirs.option_mass, rel=1e-4)
         assert (ours.prompt_tokens, ours.completion_tokens) == (theirs.prompt_tokens, theirs.completion_tokens)
@@ -81,16 +73,16 @@ def test_option_probabilities_are_those_of_the_local_respondent(elicitation, mer
 def test_text_is_that_of_the_local_respondent(elicitation):
     respondent, _, local = made(max_new_tokens=12)
     prompts = asked_as(elicitation)
-    ours, theirs = by_prompt(respondent, prompts), by_prompt(local, prompts)
+    ours, theirs = tiny.by_prompt(respondent, prompts), tiny.by_prompt(local, prompts)
     assert [one.text for one in ours] == [one.text for one in theirs]
-    said = [(one.finish_reason, one.prompt_tokens, one.completion_tokens) for one in ours]
-    assert said == [(one.finish_reason, one.prompt_tokens, one.completion_tokens) for one in theirs]
+    counts = [(one.finish_reason, one.prompt_tokens, one.completion_tokens) for one in ours]
+    assert counts == [(one.finish_reason, one.prompt_tokens, one.completion_tokens) for one in theirs]
 
 
 def test_a_turn_that_ends_is_cut_at_its_end():
     respondent, llm, _ = made(max_new_tokens=24, temperature=1.5)
     prompts = [replace(prompt, sample=sample) for prompt in asked_as("text", PROMPTS[:4]) for sample in range(6)]
-    answers = by_prompt(respondent, prompts)
+    answers = tiny.by_prompt(respondent, prompts)
     stopped = [answer for answer in answers if answer.finish_reason == "stop"]
     assert 0 < len(stopped) < len(answers), "of the samples some must end their turn, and some not"
     ends = llm.tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|end|>"])
@@ -101,56 +93,56 @@ def test_a_turn_that_ends_is_cut_at_its_end():
     assert sorted(answer.text for answer in answers) == sorted(texts)
 
 
-def test_samples_differ_and_come_again_whatever_is_asked_beside_them():
+def test_samples_differ_and_do_not_depend_on_the_batch():
     prompts = [replace(PROMPTS[0], elicitation="text", sample=sample) for sample in range(4)]
     respondent, _, _ = made(max_new_tokens=12, temperature=1.0, seed=5)
-    texts = [answer.text for answer in by_prompt(respondent, prompts)]
+    texts = [answer.text for answer in tiny.by_prompt(respondent, prompts)]
     assert len(set(texts)) == 4
-    again = [by_prompt(respondent, [prompt])[0].text for prompt in reversed(prompts)]
+    again = [tiny.by_prompt(respondent, [prompt])[0].text for prompt in reversed(prompts)]
     assert again[::-1] == texts
     other, _, _ = made(max_new_tokens=12, temperature=1.0, seed=6)
-    assert [answer.text for answer in by_prompt(other, prompts)] != texts
+    assert [answer.text for answer in tiny.by_prompt(other, prompts)] != texts
 
 
 def test_constrained_text_is_one_of_the_options():
     respondent, llm, local = made(constrain=True)
     prompts = asked_as("text")
-    answers = by_prompt(respondent, prompts)
+    answers = tiny.by_prompt(respondent, prompts)
     assert all(answer.text.strip() in answer.prompt.options for answer in answers)
-    assert [answer.text for answer in answers] == [answer.text for answer in by_prompt(local, prompts)]
-    by_prompt(respondent, asked_as("reasoned", PROMPTS[:1]))
+    assert [answer.text for answer in answers] == [answer.text for answer in tiny.by_prompt(local, prompts)]
+    tiny.by_prompt(respondent, asked_as("reasoned", PROMPTS[:1]))
     assert llm.calls[-1][1][0].structured_outputs is None
 
 
 def test_every_inner_node_of_the_options_is_one_request_in_prefix_order():
     respondent, llm, _ = made()
-    by_prompt(respondent, PROMPTS)
+    tiny.by_prompt(respondent, PROMPTS)
     ((requests, how, _),) = llm.calls
     assert requests == sorted(requests)
     assert len(requests) == len(set(requests))
     # Ten options: the root; ` ` and its ten first digits, and the same without the blank, with `0` behind each `1`.
     ten = 1 + (1 + 9 + 1) + (9 + 1)
     three = 1 + (1 + 3) + 3
-    assert len(requests) == len(PEOPLE) * (ten + three)
+    assert len(requests) == len(tiny.PEOPLE) * (ten + three)
     assert {one.max_tokens for one in how} == {1}
     assert {one.temperature for one in how} == {0.0}
     # What leaves the root: the blank and the nine digits.
-    assert sorted(len(one.logprob_token_ids) for one in how)[-len(PEOPLE) :] == [10] * len(PEOPLE)
+    assert sorted(len(one.logprob_token_ids) for one in how)[-len(tiny.PEOPLE) :] == [10] * len(tiny.PEOPLE)
 
 
 def test_the_first_token_takes_one_request_a_prompt():
     respondent, llm, _ = made()
-    by_prompt(respondent, asked_as("first-token"))
+    tiny.by_prompt(respondent, asked_as("first-token"))
     assert len(llm.calls[0][0]) == len(PROMPTS)
 
 
 def test_prompts_that_are_the_same_to_the_last_token_are_computed_once():
     respondent, llm, _ = made()
     twice = [PROMPTS[0], replace(PROMPTS[0], pair_id="other", sample=1)]
-    answers = by_prompt(respondent, twice)
+    answers = tiny.by_prompt(respondent, twice)
     assert answers[0].option_probs == answers[1].option_probs
     alone, before, _ = made()
-    by_prompt(alone, PROMPTS[:1])
+    tiny.by_prompt(alone, PROMPTS[:1])
     assert llm.calls[0][0] == before.calls[0][0]
 
 
@@ -159,35 +151,35 @@ def test_more_tokens_than_one_request_returns_are_asked_in_several(monkeypatch):
     assert vllm_plan.MOST_TOKENS == vllm_like.MAX_LOGPROB_TOKEN_IDS
     monkeypatch.setattr(vllm_like, "MAX_LOGPROB_TOKEN_IDS", 4)
     monkeypatch.setattr(vllm_plan, "MOST_TOKENS", 4)
-    ours, theirs = by_prompt(respondent, PROMPTS[:1]), by_prompt(local, PROMPTS[:1])
+    ours, theirs = tiny.by_prompt(respondent, PROMPTS[:1]), tiny.by_prompt(local, PROMPTS[:1])
     assert ours[0].option_probs == pytest.approx(theirs[0].option_probs, abs=1e-5)
 
 
 def test_a_prompt_that_does_not_fit_fails_alone():
-    lengths = sorted(answer.prompt_tokens for answer in by_prompt(made()[0], PROMPTS))
+    lengths = sorted(answer.prompt_tokens for answer in tiny.by_prompt(made()[0], PROMPTS))
     respondent, _, _ = made(longest=lengths[-1], max_new_tokens=4)
-    scored = by_prompt(respondent, PROMPTS)
+    scored = tiny.by_prompt(respondent, PROMPTS)
     failed = [answer for answer in scored if answer.error]
     assert 0 < len(failed) < len(scored)
     assert all(answer.error.startswith("too long: ") and "max_model_len" in answer.error for answer in failed)
-    written = by_prompt(made(longest=1)[0], asked_as("text"))
+    written = tiny.by_prompt(made(longest=1)[0], asked_as("text"))
     assert {answer.error.partition(":")[0] for answer in written} == {"too long"}
 
 
-def test_an_engine_that_breaks_off_is_told(monkeypatch):
+def test_a_failure_of_the_engine_is_reported(monkeypatch):
     respondent, llm, _ = made()
     monkeypatch.setattr(llm, "generate", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("CUDA error: device lost\nmore")))
     with pytest.raises(RunFailedError, match=r"RuntimeError: CUDA error: device lost\)\. Earlier answers are kept"):
-        by_prompt(respondent, PROMPTS)
+        tiny.by_prompt(respondent, PROMPTS)
 
 
 def test_an_adapter_goes_with_every_request():
     respondent, llm, _ = made(lora="the adapter", max_new_tokens=2)
-    by_prompt(respondent, [*PROMPTS[:1], *asked_as("text", PROMPTS[:1])])
+    tiny.by_prompt(respondent, [*PROMPTS[:1], *asked_as("text", PROMPTS[:1])])
     assert [call[2] for call in llm.calls] == ["the adapter", "the adapter"]
 
 
-def test_the_identity_says_how_it_writes():
+def test_the_identity_contains_the_decoding():
     assert made(max_new_tokens=9, temperature=0.5, seed=3)[0].identity() == {
         "provider": "vllm",
         "model": "tiny",
@@ -199,7 +191,7 @@ def test_the_identity_says_how_it_writes():
 def test_an_estimate_counts_what_the_requests_hold():
     respondent, llm, _ = made(max_new_tokens=7)
     estimate = respondent.estimate([*PROMPTS, *asked_as("text", PROMPTS[:2])])
-    answers = by_prompt(respondent, [*PROMPTS, *asked_as("text", PROMPTS[:2])])
+    answers = tiny.by_prompt(respondent, [*PROMPTS, *asked_as("text", PROMPTS[:2])])
     assert estimate.prompt_tokens == sum(answer.prompt_tokens for answer in answers)
     assert (estimate.calls, estimate.completion_tokens, estimate.cost) == (10, 14, 0.0)
     computed = 0
@@ -215,13 +207,13 @@ def test_an_estimate_counts_what_the_requests_hold():
     assert estimate.computed_tokens < sum(len(ids) for requests, _, _ in llm.calls for ids in requests) / 3
 
 
-@pytest.mark.parametrize("word", ["vllm:", "hf:ORG/NAME", "vllm:ORG/NAME+"])
-def test_a_word_that_names_no_model_is_refused(word):
+@pytest.mark.parametrize("spec", ["vllm:", "hf:ORG/NAME", "vllm:ORG/NAME+"])
+def test_an_invalid_specification_is_refused(spec):
     with pytest.raises(UsageError, match=r"vllm:ORG/NAME\[@REVISION\]"):
-        parse_vllm_spec(word)
+        parse_vllm_spec(spec)
 
 
-def test_a_word_is_taken_apart(tmp_path):
+def test_a_specification_is_split_into_its_parts(tmp_path):
     spec = parse_vllm_spec(f"vllm:org/name@v2+{tmp_path}")
     assert (spec.kind, spec.place, spec.revision, spec.adapter) == ("vllm", "org/name", "v2", tmp_path)
 
@@ -307,8 +299,7 @@ def test_the_engine_is_made_with_prefix_cache_raw_log_probabilities_and_no_repor
         "gpu_memory_utilization": 0.5,
     }
     identity = respondent.identity()
-    said = {key: identity[key] for key in ("provider", "model", "revision", "dtype", "device", "engine")}
-    assert said == {
+    assert {key: identity[key] for key in ("provider", "model", "revision", "dtype", "device", "engine")} == {
         "provider": "vllm",
         "model": "org/base",
         "revision": "c0ffee",
@@ -318,7 +309,7 @@ def test_the_engine_is_made_with_prefix_cache_raw_log_probabilities_and_no_repor
     }
     assert len(identity["adapter_hash"]) == 64
     assert set(identity["versions"]) == {"vllm", "torch", "transformers"}
-    assert by_prompt(respondent, PROMPTS[:1])[0].option_mass > 0
+    assert tiny.by_prompt(respondent, PROMPTS[:1])[0].option_mass > 0
     assert os.environ["VLLM_NO_USAGE_STATS"] == "1"
 
 

@@ -61,7 +61,7 @@ class RequestOutput:
 
 
 class TinyLLM:
-    """Answers as `vllm.LLM` does; keeps what it was asked.
+    """Answers like `vllm.LLM` and records the calls.
 
     Attributes:
         calls: for each call of `generate` the prompts, their parameters and the LoRA request.
@@ -93,7 +93,7 @@ class TinyLLM:
     def _one(self, request_id: str, ids: list[int], how: SamplingParams) -> RequestOutput:
         import torch
 
-        assert how.prompt_logprobs is None, "wrong beside a prefix cache"
+        assert how.prompt_logprobs is None, "gives wrong numbers with a prefix cache"
         chance = torch.Generator().manual_seed(how.seed) if how.seed is not None else None
         stops = {self.tokenizer.eos_token_id, *how.stop_token_ids}
         written: list[int] = []

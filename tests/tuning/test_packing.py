@@ -1,4 +1,4 @@
-"""A packed batch gives each example what it would get alone: the readout's own probabilities, the same logits, the same gradients."""
+"""A packed batch gives each example the probabilities, logits and gradients that it has alone."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def card_text(training: Mapping[str, Any], *, scores: pl.DataFrame | None = None
         validation_table=_validation(seen.get("before") or {}, seen.get("after") or {}),
         score_tables=None if scores is None or scores.is_empty() else _score_tables(scores),
         forgetting_table=None if forgetting is None or forgetting.is_empty() else _forgetting(forgetting),
-        facts=lambda values: _table(("", ""), [(name, value) for name, value in values.items() if value is not None]),
+        facts=_facts,
         listed=_listed,
     )
 
@@ -172,6 +172,11 @@ def _escaped(value: Any) -> str:
     for mark, entity in _ENTITIES.items():
         line = line.replace(mark, entity)
     return _Markdown(line)
+
+
+def _facts(values: Mapping[str, Any]) -> _Markdown:
+    """Return a table of names and values without the values that are None."""
+    return _table(("", ""), [(name, value) for name, value in values.items() if value is not None])
 
 
 def _listed(names: Sequence[str]) -> _Markdown:

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: everything is written beside its place and then renamed."""
+"""Atomic writing of files and folders: written under a temporary name next to their place, then renamed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def written_beside(path: Path) -> Generator[Path]:
 
 @contextmanager
 def folder_written_beside(path: Path) -> Generator[Path]:
-    """Yield a temporary folder; on success it takes the place of `path` (an older folder there is replaced)."""
+    """Yield a temporary folder; on success it replaces `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with _named_after(path):
         temporary = Path(tempfile.mkdtemp(prefix=_prefix(path), dir=path.parent))
@@ -58,9 +58,9 @@ def _prefix(path: Path) -> str:
 
 @contextmanager
 def _named_after(path: Path) -> Generator[None]:
-    """Raise an OSError of the temporary of `path` as one of `path`, a name the user knows; others pass as they are.
+    """Raise an OSError of the temporary file as one of `path`, which the user knows; others pass unchanged.
 
-    An OSError without a file name (a full disk says none) is taken for one of what is being written.
+    An OSError without a file name (a full disk gives none) counts as one of `path`.
     """
     try:
         yield
@@ -71,19 +71,19 @@ def _named_after(path: Path) -> Generator[None]:
 
 
 def _is_temporary_of(path: Path, name: object) -> bool:
-    """Whether a file name of an error is that of a temporary of `path`, or of something in one."""
+    """Whether an error's file name is that of a temporary of `path`, or inside one."""
     beside = str((path.parent / _prefix(path)).resolve())
     return isinstance(name, (str, bytes, os.PathLike)) and str(Path(os.fsdecode(name)).resolve()).startswith(beside)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text, whole or not at all."""
+    """Write UTF-8 text atomically."""
     with written_beside(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, document: Any) -> None:
-    """Write a document as indented JSON, whole or not at all."""
+    """Write a document as indented JSON, atomically."""
     write_text(path, json.dumps(document, indent=1, ensure_ascii=False, sort_keys=False) + "\n")
 
 
@@ -98,12 +98,12 @@ def read_json(path: Path) -> Any:
 
 
 def write_parquet(path: Path, frame: pl.DataFrame, *, metadata: dict[str, str] | None = None) -> None:
-    """Write a frame as Parquet (zstd), whole or not at all, with what its footer says of it."""
+    """Write a frame as Parquet (zstd) atomically, with `metadata` in its footer."""
     with written_beside(path) as temporary:
         try:
             frame.write_parquet(temporary, compression="zstd", metadata=metadata)
         except pl.exceptions.ComputeError as error:
-            # What polars makes of a full disk, and of whatever else the system refuses.
+            # Polars raises this for a full disk and other errors of the system.
             raise OSError(errno.EIO, f"could not be written ({str(error).splitlines()[0]})", str(temporary)) from error
 
 
@@ -124,6 +124,6 @@ def sha256_of(path: Path) -> str:
 
 
 def canonical_hash(document: Any) -> str:
-    """Return the SHA-256 of a JSON-like document, the same whatever the order of its keys."""
+    """Return the SHA-256 of a JSON-like document, independent of the order of its keys."""
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Schemas of the frames that cross rooms and reach the disk: each column with its type and its meaning."""
+"""Schemas of the frames that packages exchange and store: each column with its type and meaning."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True)
 class Schema:
-    """A named set of columns. `check` is called at a room's door, so that the arithmetic inside needs no checks."""
+    """A named set of columns. Call `check` once on input; code behind it can rely on types."""
 
     name: str
     columns: Mapping[str, Column]
 
     def check(self, frame: pl.DataFrame, where: str) -> pl.DataFrame:
-        """Return the schema's columns of `frame`, in its order, cast to its types; other columns are kept behind them.
+        """Return the schema's columns of `frame`, in its order, cast to its types; other columns follow.
 
         Raises:
             InputDataError: a column is missing or cannot be cast; names the file, the column and both types.
@@ -41,7 +41,7 @@ class Schema:
         return known.hstack([frame[name] for name in frame.columns if name not in self.columns])
 
     def frame(self, rows: list[dict[str, Any]]) -> pl.DataFrame:
-        """Return `rows` as a frame of this schema; keys that a row lacks become null."""
+        """Return `rows` as a frame of this schema; missing keys become null."""
         return pl.DataFrame(rows, schema={name: column.dtype for name, column in self.columns.items()}, orient="row")
 
     def empty(self) -> pl.DataFrame:

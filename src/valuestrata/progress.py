@@ -1,4 +1,4 @@
-"""One progress bar for every long job: on a terminal, on stderr; silent when piped."""
+"""The progress bar of long jobs, on stderr if that is a terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Advance = Callable[[int], None]
 
 @contextmanager
 def progress(label: str, total: int) -> Generator[Advance]:
-    """Yield a function that moves the bar on by the given number of steps."""
+    """Yield a function that advances the bar by a number of steps."""
     if not sys.stderr.isatty():
         yield lambda _steps: None
         return

@@ -1,4 +1,4 @@
-"""YAML files that users write: read safely, checked key by key, and refused with the right key suggested."""
+"""Reading and validating YAML files written by users."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class StrictModel(BaseModel):
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """Parse YAML in which `Yes`, `No`, `on` and `off` stay text, as an answer label must.
+    """Parse YAML in which `Yes`, `No`, `on` and `off` stay text, because they may be answer labels.
 
     Raises:
         InputDataError: not YAML; names the place.
     """
     try:
-        return yaml.load(text, Loader=_loader())  # noqa: S506 - a safe loader, the C one where there is one
+        return yaml.load(text, Loader=_loader())  # noqa: S506 - a safe loader, the C one if available
     except yaml.YAMLError as error:
         raise InputDataError(f"{where}: not a YAML file: {' '.join(str(error).split())}") from error
 
@@ -74,7 +74,7 @@ def _loader() -> type[yaml.SafeLoader]:
 
 
 def _keys_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """Return the keys that are known where `location` points, following sections and lists of sections."""
+    """Return the known keys at `location`, following sections and lists of sections."""
     here = model
     for part in location:
         field = here.model_fields.get(str(part))

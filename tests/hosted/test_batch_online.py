@@ -148,7 +148,14 @@ def killed_at(monkeypatch, moment, saved):
 
 
 @pytest.mark.parametrize(
-    ("provider", "saved"), [("openai", False), ("openai", True), ("anthropic", False), ("anthropic", True), ("google", False)]
+    ("provider", "saved"),
+    [
+        ("openai", False),
+        ("anthropic", True),
+        pytest.param("openai", True, marks=pytest.mark.slow),
+        pytest.param("anthropic", False, marks=pytest.mark.slow),
+        pytest.param("google", False, marks=pytest.mark.slow),
+    ],
 )
 def test_a_process_that_ends_at_any_step_pays_nothing_twice(provider, saved, handmade, tmp_path, monkeypatch):
     plan = asking(handmade, orders="scale", samples=1)

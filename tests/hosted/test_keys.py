@@ -49,7 +49,7 @@ def test_blanks_around_a_key_are_cut_off(monkeypatch):
 )
 def test_a_key_among_what_a_run_writes_down_is_refused(monkeypatch, settings):
     monkeypatch.setenv("OPENAI_COMPATIBLE_API_KEY", KEY)
-    with pytest.raises(UsageError, match="a key stands among the settings") as raised:
+    with pytest.raises(UsageError, match="the settings contain a key") as raised:
         hosted(**{"url": "http://127.0.0.1:9/v1", **settings})
     assert "SECRET" not in str(raised.value)
 

@@ -83,7 +83,9 @@ def asked(behave, prompts, **settings):
 
 
 @pytest.mark.parametrize(
-    "merges", [(), SPACED, (*SPACED, ("1", "0")), (*SPACED, (" 1", "0"))], ids=["characters", "spaced", "ten", "spaced-ten"]
+    "merges",
+    [pytest.param((), marks=pytest.mark.slow), SPACED, (*SPACED, ("1", "0")), (*SPACED, (" 1", "0"))],
+    ids=["characters", "spaced", "ten", "spaced-ten"],
 )
 def test_it_is_what_the_model_gives_on_this_machine(monkeypatch, merges):
     monkeypatch.setattr(readout, "PRUNED", 0.0)

@@ -41,6 +41,7 @@ def test_every_prompt_is_answered_once_and_calls_go_out_side_by_side():
     assert not ours()
 
 
+@pytest.mark.slow  # the same search runs on simulated time in test_concurrency
 def test_it_finds_a_limit_that_nobody_told_it():
     def behave(request):
         if server.in_flight > 12:

@@ -314,7 +314,7 @@ def test_the_engine_is_made_with_prefix_cache_raw_log_probabilities_and_no_repor
 
 
 def test_settings_and_models_that_do_not_exist_are_refused(installed):
-    with pytest.raises(UsageError, match=r"a key stands among the settings \(hf_token\)"):
+    with pytest.raises(UsageError, match=r"the settings contain a key \(hf_token\)"):
         load_vllm("vllm:org/name", engine={"hf_token": "hf_0123456789"})
     with pytest.raises(UsageError, match="valuestrata sets the engine's 'enable_prefix_caching' itself"):
         load_vllm("vllm:org/base", engine={"enable_prefix_caching": False})

@@ -1,7 +1,7 @@
-"""Asynchronous work behind an ordinary iterator: an event loop in a thread of its own, results through a queue.
+"""Asynchronous work behind an ordinary iterator: an event loop in its own thread, results through a queue.
 
-Bounded at both ends: as many items are under way as allowed, and no new one is begun while twice as many are under way
-or wait to be taken. Whoever stops iterating, for whatever reason, leaves neither thread nor task behind.
+At most `most` items are in progress, and no new one starts while twice as many are in progress or wait to be taken. When
+iteration ends for any reason, thread and tasks end too.
 """
 
 from __future__ import annotations
@@ -24,13 +24,12 @@ class _End:
 
 
 class AsyncRunner(Generic[Item, Result]):
-    """Does `work` on items, `most` at a time; made anew for every `run`.
+    """Works on items, `most` at a time; a new one is needed for every `run`.
 
     Args:
-        most: items under way at most.
-        opened: called in the event loop before anything else, and returns what does the work: item -> result, or None
-            where there is nothing to give back.
-        closing: awaited in the event loop at the end, whatever ended it.
+        most: maximum number of items in progress.
+        opened: called in the event loop first; returns the work: item -> result, None for no result.
+        closing: awaited in the event loop at the end.
     """
 
     def __init__(
@@ -46,7 +45,7 @@ class AsyncRunner(Generic[Item, Result]):
         self._room: asyncio.Semaphore | None = None
 
     def run(self, items: Iterable[Item]) -> Iterator[Result]:
-        """Yield the results as they come; an exception of the work is raised here, when what came before it was yielded."""
+        """Yield the results as they come; an exception of the work is raised after earlier results were yielded."""
         thread = threading.Thread(target=self._thread, args=(iter(items),), name="valuestrata-calls", daemon=True)
         thread.start()
         taken = 0
@@ -68,9 +67,9 @@ class AsyncRunner(Generic[Item, Result]):
             thread.join()
 
     def tell(self, function: Callable[..., object], *args: object) -> None:
-        """Call a function in the event loop, soon; does nothing once that is closed. May be called from a signal handler."""
+        """Call a function in the event loop, unless it is closed; may be called from a signal handler."""
         if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # closed in this moment
+            with contextlib.suppress(RuntimeError):  # closed meanwhile
                 self._loop.call_soon_threadsafe(function, *args)
 
     def _thread(self, items: Iterator[Item]) -> None:

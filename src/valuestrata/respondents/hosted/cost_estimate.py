@@ -1,7 +1,7 @@
-"""What calls may take, before they are made: about so many tokens, and at most so many dollars.
+"""Estimates of calls before they are made: approximate tokens, and an upper bound of the cost.
 
-Nobody can count the tokens of a model that runs elsewhere. So there are two counts: one that is about right, for the
-eye, and a bound for money, since no token is shorter than a byte.
+The tokens of a remote model cannot be counted. The number shown is approximate; the cost is a bound, since no token is
+shorter than a byte.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from valuestrata.respondents.hosted.settings import HostedSettings
 
 _CHARACTERS_A_TOKEN = 4
 _TOKENS_A_MESSAGE = 4
-# What counts for a request that sets no limit: as much as any model writes.
+# For a request without a limit: as much as any model writes.
 _UNLIMITED = 128_000
-_WHERE_TO_SAY = ("max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens")
+_LIMIT_FIELDS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens")
 _BASIS = (
     "about: 4 characters a token, 1 of those that are not ASCII; the cost is at most that of a token for each byte, calls that must be "
     "made again left out"
@@ -28,7 +28,7 @@ _BASIS = (
 
 
 def estimated(codec: Codec, settings: HostedSettings, prices: Prices | None, prompts: Sequence[Prompt]) -> CostEstimate:
-    """Return what asking prompts takes by the length of their texts; tokens are about right, the cost is a bound."""
+    """Return what asking prompts needs, from the length of their texts; tokens are approximate, the cost is a bound."""
     calls = read = written = 0
     cost = 0.0
     for prompt in prompts:
@@ -42,14 +42,14 @@ def estimated(codec: Codec, settings: HostedSettings, prices: Prices | None, pro
 
 
 def tokens_about(prompt: Prompt) -> int:
-    """Return about how many tokens a prompt's messages are: in English a few letters make one, in Chinese each is one."""
+    """Return the approximate tokens of a prompt's messages: 4 ASCII characters or 1 other character each."""
     letters = sum(len(message.content) for message in prompt.messages)
     ascii_ones = sum(len(message.content.encode("ascii", "ignore")) for message in prompt.messages)
     return math.ceil(ascii_ones / _CHARACTERS_A_TOKEN) + letters - ascii_ones + _TOKENS_A_MESSAGE * len(prompt.messages)
 
 
 def most_cost(body: Mapping[str, Any], prices: Prices | None) -> float:
-    """Return the most dollars that a call can cost: no token is shorter than a byte; 0 where the price is not known."""
+    """Return an upper bound of a call's cost in dollars, one token per byte; 0 without a known price."""
     if prices is None:
         return 0.0
     return prices.of_tokens(_bytes_in(body), _limit_in(body) or _UNLIMITED)
@@ -58,7 +58,7 @@ def most_cost(body: Mapping[str, Any], prices: Prices | None) -> float:
 def _most_of_prompt(prompt: Prompt, body: Mapping[str, Any], prices: Prices) -> float:
     if prompt.elicitation != "logprob":
         return most_cost(body, prices)
-    # One call for every text that leads to a form, and one before; each continues the turn behind such a text.
+    # One call for every prefix of a form, and one before them.
     forms = forms_of(prompt.options)
     longest = max(map(len, forms)) + 2
     calls = 1 + len({form[:length] for form in forms for length in range(len(form) + 1)})
@@ -66,7 +66,7 @@ def _most_of_prompt(prompt: Prompt, body: Mapping[str, Any], prices: Prices) -> 
 
 
 def _bytes_in(value: Any) -> int:
-    """Bytes of all text in a request, and what a chat template may add to each part."""
+    """Bytes of all text in a request, plus what a chat template may add."""
     if isinstance(value, str):
         return len(value.encode("utf-8", "replace"))
     if isinstance(value, Mapping):
@@ -75,8 +75,8 @@ def _bytes_in(value: Any) -> int:
 
 
 def _limit_in(value: Any) -> int:
-    """The most tokens that a request allows to be written, wherever it says so; 0 where it does not."""
+    """The maximum number of tokens to write in a request, at any depth; 0 if it sets none."""
     if isinstance(value, Mapping):
-        said = [inner for key, inner in value.items() if key in _WHERE_TO_SAY and isinstance(inner, int)]
+        said = [inner for key, inner in value.items() if key in _LIMIT_FIELDS and isinstance(inner, int)]
         return max([*said, *map(_limit_in, value.values())], default=0)
     return 0

@@ -1,7 +1,7 @@
-"""What can go wrong with a call, in a few plain words, and what to do about it.
+"""Kinds of call failures, whatever the provider.
 
-Every codec turns what its library raises into one of these; the runner knows nothing else. A failure is tried again
-(`retry`), ends its own prompt (neither), or ends the whole run (`fatal`): a wrong model name fails every call alike.
+Every codec turns the exceptions of its SDK into a `CallFailure`. It is retried (`retry`), ends its own prompt (neither), or
+ends the run (`fatal`): a wrong model name fails every call.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _RETRIED: frozenset[ErrorKind] = frozenset(
     {"rate limit", "overloaded", "server error", "connection", "timeout", "garbled reply", "empty reply"}
 )
 _FATAL: frozenset[ErrorKind] = frozenset({"wrong model", "wrong setting", "key refused", "no credit"})
-# Error codes that say more than the status they come with, in the words of OpenAI and those who follow it.
+# Error codes of OpenAI-compatible servers that say more than the status.
 _BY_CODE: Mapping[str, ErrorKind] = {
     "model_not_found": "wrong model",
     "insufficient_quota": "no credit",
@@ -57,7 +57,7 @@ _BY_STATUS: Mapping[int, ErrorKind] = {
     503: "overloaded",
     529: "overloaded",
 }
-# Servers that answer 400 to a model they do not have, or to a bad key, in their own words.
+# Messages of servers that answer 400 to an unknown model or a wrong key.
 _NO_SUCH_MODEL = re.compile(
     r"\bmodel\b.{0,80}\b(not exist|not found|no longer available)|\bis not a valid model\b|\b(invalid|unknown|no such) model\b",
     re.IGNORECASE,
@@ -69,15 +69,15 @@ _BAD_KEY = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class CallFailure:
-    """One thing that went wrong.
+    """Why a call failed.
 
     Attributes:
-        kind: what, in the words of a run's failure counts.
-        message: what was said, one line, without keys.
+        kind: as in the failure counts of a run.
+        message: the server's message, one line, without keys.
         retry: whether the same call may succeed later.
-        fatal: whether every other call would fail alike, so that the run stops at once.
-        retry_after: seconds that the server asks to wait; None where it does not say.
-        paid: whether the call may have been charged all the same, as one that was cut off in mid-answer.
+        fatal: whether every other call would fail too, so the run stops.
+        retry_after: seconds that the server asks to wait, None if it does not.
+        paid: whether the call may have been charged, such as one cut off during its answer.
     """
 
     kind: ErrorKind
@@ -89,7 +89,7 @@ class CallFailure:
 
     @property
     def throttled(self) -> bool:
-        """Whether the server has too much to do, so that all calls wait."""
+        """Whether the server is overloaded, so all calls wait."""
         return self.kind in ("rate limit", "overloaded")
 
     def __str__(self) -> str:
@@ -97,7 +97,7 @@ class CallFailure:
 
 
 class CallError(Exception):
-    """A failure on its way through code that returns something else."""
+    """A `CallFailure` raised as an exception."""
 
     def __init__(self, failure: CallFailure) -> None:
         super().__init__(str(failure))
@@ -107,13 +107,13 @@ class CallError(Exception):
 def failure(
     kind: ErrorKind, said: str, *, retry_after: float | None = None, paid: bool = False, secrets: tuple[str, ...] = ()
 ) -> CallFailure:
-    """Return a failure of a kind; the kind decides whether it is tried again or ends the run."""
+    """Return a failure of a kind; the kind decides whether it is retried or ends the run."""
     message = one_line(said, secrets) or kind
     return CallFailure(kind, message, kind in _RETRIED, kind in _FATAL, retry_after, paid)
 
 
 def kind_from_code(code: str | None) -> ErrorKind | None:
-    """Return the kind of failure that a server's own word for an error names whatever status it comes with; None where it names none."""
+    """Return the kind of failure that a server's error code names, None if unknown."""
     return _BY_CODE.get(code or "")
 
 
@@ -124,17 +124,17 @@ def failure_from_status(
 
     Args:
         status: as the server gave it.
-        said: its words. code: its own word for the error, where it has one (`insufficient_quota`).
-        headers: of the response, lower case; what they say of waiting is kept.
-        secrets: keys that must not stand in the message.
+        said: the server's message. code: its error code, such as `insufficient_quota`.
+        headers: of the response, in lower case; the wait is read from them.
+        secrets: keys to keep out of the message.
     """
     kind = kind_from_code(code) or _BY_STATUS.get(status)
     if 300 <= status < 400:
-        return failure("wrong setting", f"HTTP {status}: {_sent_on(headers or {})}", secrets=secrets)
+        return failure("wrong setting", f"HTTP {status}: {_redirected(headers or {})}", secrets=secrets)
     if kind is None and status == 400:
         kind = "key refused" if _BAD_KEY.search(said) else "wrong model" if _NO_SUCH_MODEL.search(said) else None
     if status == 403 and any(word in said.lower() for word in ("moderation", "flagged")):
-        kind = "refused request"  # a filter between us and the model: this prompt only
+        kind = "refused request"  # a moderation filter: this prompt only
     if kind is None:
         kind = "server error" if status >= 500 else "refused request"
     waits = retry_after(headers or {}) if kind in _RETRIED else None
@@ -142,9 +142,9 @@ def failure_from_status(
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that a server asks to wait, None where it does not say or says it in no known form.
+    """Return the seconds that a server asks to wait, None if it does not or in an unknown form.
 
-    A date is counted from the server's own `Date`: the clock of this machine may be wrong, or jump.
+    A date is relative to the server's own `Date`, because this machine's clock may be wrong.
     """
     if (milliseconds := _number(headers.get("retry-after-ms"))) is not None:
         return milliseconds / 1000
@@ -160,8 +160,8 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return max(0.0, wait)
 
 
-def _sent_on(headers: Mapping[str, str]) -> str:
-    """Say where a server sends a call on to; it is not followed there, since the key is for this server alone."""
+def _redirected(headers: Mapping[str, str]) -> str:
+    """Return the message of a redirect, which is not followed: the key is for this server only."""
     place = headers.get("location") or ""
     found = re.match(r"https?://[A-Za-z0-9.:\[\]-]+", place)
     where = f"to {found[0]}" if found else "elsewhere"

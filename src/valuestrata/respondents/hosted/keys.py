@@ -1,4 +1,4 @@
-"""Keys: out of the environment, and to nobody but the server that they are for."""
+"""API keys: read from the environment, and sent to their own server only."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any, cast
 from valuestrata.errors import UsageError
 from valuestrata.respondents.hosted.providers import Provider
 
-# What OpenAI's library needs where the server asks for no key.
+# OpenAI's SDK needs a key even for servers that ask for none.
 NO_KEY = "none"
-# Names under which a key would stand among settings. A shorter "key", or one without a digit, is a placeholder that may be a word.
+# Names of settings that would hold a key. A shorter "key", or one without a digit, may be an ordinary word.
 _OF_A_KEY = re.compile(r"(?i)(x[-_])?(api[-_]?key|authorization|(access|auth|hf|bearer)[-_]?token)")
 _SHORTEST = 12
 _HEADERS = ("authorization", "x-api-key", "x-goog-api-key")
 
 
 def key_of(provider: Provider) -> str | None:
-    """Return the provider's key from the environment, None where there is none; blanks around it are cut off.
+    """Return the provider's key from the environment without surrounding blanks, None if there is none.
 
     Raises:
-        UsageError: it holds something that no key has, and that a header cannot hold; names the variable and not the key.
+        UsageError: it contains a character that a header cannot hold; the message names the variable, not the key.
     """
     for name in provider.keys:
         key = os.environ.get(name, "").strip()
@@ -30,34 +30,33 @@ def key_of(provider: Provider) -> str | None:
             continue
         if not all("!" <= character <= "~" for character in key):
             raise UsageError(
-                f"{name} holds a blank, a line break or another character that no key has; set it to the key of "
-                f"{provider.name} and nothing else."
+                f"{name} contains a blank, a line break or another character that no key has; set it to the key of {provider.name} only."
             )
         return key
     return None
 
 
 def refuse_keys(word: str, settings: Mapping[str, Any], key: str | None = None) -> None:
-    """Refuse a key among settings, which stand in `run.json` as they are.
+    """Refuse a key among settings, because settings are written to `run.json`.
 
     Args:
-        word: the MODEL. settings: JSON as the user wrote it. key: the provider's, where it is known.
+        word: the model specification. settings: JSON as the user wrote it. key: the provider's, if known.
 
     Raises:
-        UsageError: names the place, and not the key.
+        UsageError: names the setting, not the key.
     """
     known = key if key is not None and len(key) >= _SHORTEST and any(map(str.isdigit, key)) else None
     for name, value in _leaves(settings):
         if _OF_A_KEY.fullmatch(name) or (known is not None and known in f"{name} {value}"):
             where = "" if known is not None and known in name else f" ({name})"
             raise UsageError(
-                f"{word}: a key stands among the settings{where}, which are written into the run. Keys are taken from the environment "
-                "alone; leave it out."
+                f"{word}: the settings contain a key{where}, and settings are written to the run. Leave it out; keys are read from the "
+                "environment only."
             )
 
 
 def _leaves(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield each value that is no object, in lists too, with the name that it stands under."""
+    """Yield each value that is not an object, also within lists, with its name."""
     for inner, value in settings.items():
         for one in value if isinstance(value, list) else [value]:
             if isinstance(one, Mapping):
@@ -67,7 +66,7 @@ def _leaves(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def drop_key_elsewhere(base_url: str) -> Callable[[Any], None]:
-    """Return a hook for requests that takes the key out of one to any other server than `base_url`'s, as after a redirect."""
+    """Return a request hook that removes the key from requests to any other server, such as after a redirect."""
     import httpx2
 
     home = httpx2.URL(base_url).origin
@@ -81,7 +80,7 @@ def drop_key_elsewhere(base_url: str) -> Callable[[Any], None]:
 
 
 def without_openai_environment(key: str | None) -> dict[str, Any]:
-    """Return headers that take out what OpenAI's library reads from the environment for OpenAI; a key of theirs gives way to `key`."""
+    """Return headers that remove those which OpenAI's SDK reads from the environment; `key` replaces its key."""
     import openai
 
     lines = os.environ.get("OPENAI_CUSTOM_HEADERS", "").split("\n")

@@ -1,4 +1,4 @@
-"""What a call costs, in US dollars."""
+"""Prices of calls in US dollars."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from valuestrata.errors import UsageError
 from valuestrata.respondents.hosted.codecs.reply import Reply
 
 _MILLION = 1e6
-# Names of one model with the day of its release behind it, or as an alias of its newest version.
+# Suffixes of a model name: a release date, or the alias of the newest version.
 _VERSION = re.compile(r"(-\d{4}-\d{2}-\d{2}|-\d{8}|@\d{8}|-latest)$")
 
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """Dollars a million tokens.
+    """US dollars per million tokens.
 
     Attributes:
-        input: tokens read. output: tokens written, reasoning among them.
-        cached: tokens read from the provider's cache; None where they cost as much as others.
-        batch: what a batch file costs of that: .5 is half.
-        as_of: day (ISO) and source: domain from which they were taken; None where the user gave them.
+        input: tokens read. output: tokens written, including reasoning.
+        cached: tokens read from the provider's cache; None if they cost the same.
+        batch: price of a batch file relative to live calls: .5 is half.
+        as_of: ISO date, source: domain of the prices; None if given by the user.
     """
 
     input: float
@@ -48,14 +48,14 @@ class Prices:
         return ((read - cached) * self.input + cached * rate + written * self.output) / _MILLION
 
     def of_reply(self, reply: Reply) -> float | None:
-        """Return what a reply cost, None where the provider did not say how many tokens it took."""
+        """Return the cost of a reply, None if the provider did not report its tokens."""
         if reply.prompt_tokens is None or reply.completion_tokens is None:
             return None
         return self.of_tokens(reply.prompt_tokens, reply.completion_tokens, reply.cached_tokens or 0)
 
 
 def known_prices(provider: str, model: str) -> Prices | None:
-    """Return what a provider takes for a model, None where it is not known; a release's day behind a name is passed over."""
+    """Return the prices of a model, None if unknown; a release date in its name is ignored."""
     listed = _listed().get(provider)
     if listed is None:
         return None
@@ -67,7 +67,7 @@ def known_prices(provider: str, model: str) -> Prices | None:
 
 
 def batch_factor(provider: str) -> float:
-    """Return what a provider's batch file costs of the same calls made one by one: .5 is half, 1 where it is not known."""
+    """Return the price of a provider's batch files relative to live calls: .5 is half, 1 if unknown."""
     return float(_listed().get(provider, {}).get("batch", 1.0))
 
 

@@ -1,4 +1,4 @@
-"""Who can be asked, and what each can do."""
+"""The known providers and servers, and what each supports."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ class Provider:
     """A provider, or a kind of server.
 
     Attributes:
-        name: the word before the first slash of MODEL.
-        sdk: through whose library it is asked.
-        base_url: where it is, None where the user must say.
-        keys: environment variables that may hold the key; the first that is set counts.
-        needs_key: whether it answers nobody without one.
-        top_logprobs: alternatives it lists at a position at most, 0 where it gives no log-probabilities.
-        continues: whether it goes on with an assistant's turn that the request begins, which `logprob` needs.
-        choice: how it is told to allow the options alone; None where it cannot be.
-        seed: what it calls a seed; None where it takes none.
-        limit: what it calls the most tokens to write.
-        whole_numbers: whether its models are known to write every number up to 999 as one token.
-        free: whether nobody is paid for it.
+        name: the part of the model specification before the first slash.
+        sdk: the library through which it is called.
+        base_url: its address, None if the user must give it.
+        keys: environment variables that may hold the key; the first one set is used.
+        needs_key: whether it requires a key.
+        top_logprobs: maximum number of alternatives per position, 0 without log-probabilities.
+        continues: whether it continues an assistant turn begun in the request, which `logprob` needs.
+        choice: how answers are restricted to the options; None if unsupported.
+        seed: its name for a seed; None if unsupported.
+        limit: its name for the maximum number of tokens to write.
+        whole_numbers: whether its models write every number up to 999 as one token.
+        free: whether calls cost nothing.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Provider:
 
 
 def _local(name: str, port: int, key: str, **features: Any) -> Provider:
-    """A server of the user's own, which need not want a key."""
+    """A server run by the user, which may not require a key."""
     return Provider(name, "openai", f"http://localhost:{port}/v1", (key,), needs_key=False, free=True, **features)
 
 
@@ -54,7 +54,7 @@ def _table(*providers: Provider) -> Mapping[str, Provider]:
     return MappingProxyType({provider.name: provider for provider in providers})
 
 
-# Addresses and variables as the providers' own documentation has them; of log-probabilities only what it promises.
+# Addresses, variables and log-probabilities as in the providers' documentation.
 PROVIDERS: Mapping[str, Provider] = _table(
     Provider(
         "openai",
@@ -92,7 +92,7 @@ PROVIDERS: Mapping[str, Provider] = _table(
 
 
 def provider_of(word: str) -> tuple[Provider, str]:
-    """Return the provider of a MODEL word (`openai/gpt-4.1-mini`) and the model as the provider calls it.
+    """Return the provider of a model specification (`openai/gpt-4.1-mini`) and the provider's name of the model.
 
     Raises:
         UsageError: no such provider, or no model behind it.
@@ -106,7 +106,7 @@ def provider_of(word: str) -> tuple[Provider, str]:
 
 
 def check_elicitation(provider: Provider, elicitation: str) -> None:
-    """Refuse an elicitation that reads probabilities which the provider does not tell.
+    """Refuse an elicitation that reads probabilities which the provider does not give.
 
     Raises:
         UsageError: says what is missing and which elicitations work.

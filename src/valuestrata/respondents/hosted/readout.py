@@ -1,15 +1,14 @@
-"""Probabilities of the options out of what a provider tells of its tokens: text and log-probability of the likeliest few.
+"""Probabilities of the options from a provider's log-probabilities of the likeliest tokens.
 
-`first-token`: the probability of each option at the place of the answer. A server that continues a turn is handed the
-prefill (`Answer:`); any other writes `Answer:` itself, and what it writes before the answer is passed over: marker,
-markup, blanks. Tokens that read alike without blanks (` 3`, `3`) are summed. Where one option begins as another does
-(`1` and `10`) and nothing shows that the longer is a token of its own, nobody can tell whose probability that of `1` is:
-such an answer fails and is not guessed.
+`first-token`: the probability of each option at the position of the answer. A server that continues a turn is given the
+prefill (`Answer:`); any other writes `Answer:` itself, and prefill, markup and blanks before the answer are skipped. Tokens
+that are equal without blanks (` 3`, `3`) are summed. If one option is a prefix of another (`1` and `10`) and nothing shows
+that the longer one is a single token, the answer fails, because the probability of `1` is ambiguous.
 
 `logprob`: the probability of an option's whole string and the end of the turn, summed over the forms ` N` and `N`, as for
-models on this machine. The texts that lead to a form are walked one by one, each with a call that continues it.
+local models. Each prefix of a form is continued by one call.
 
-What lies below the listed alternatives counts as zero, so that `option_mass` is a lower bound.
+Tokens below the listed alternatives count as probability 0, so `option_mass` is a lower bound.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from dataclasses import dataclass
 from valuestrata.respondents.base import Prompt
 from valuestrata.respondents.hosted.codecs.reply import Position, Reply
 
-# How servers show the token that ends a turn, and "" for those that show nothing of it.
+# How servers show the token that ends a turn; "" for those that do not show it.
 ENDS = frozenset(
     {
         "",
@@ -46,9 +45,9 @@ ENDS = frozenset(
         "[EOS]",
     }
 )
-# A text that is reached with less probability is not followed: what it could add to an option is less than that.
+# Prefixes with less probability are not continued; they could add at most this much.
 PRUNED = 1e-6
-# So much may lie behind a blank that a server does not continue before an answer would be wrong by it.
+# The largest probability behind a blank that may be lost when a server does not continue it.
 _LOST = 0.01
 _MARKUP = str.maketrans("", "", "*_`\"'#>~ \t\r\n")
 
@@ -57,9 +56,11 @@ Alternatives = Sequence[tuple[str, float]]
 
 @dataclass(frozen=True, slots=True)
 class OptionProbabilities:
-    """Probabilities of the options, in displayed order, summing to 1, and what they summed to before; or why there are none.
+    """Probabilities of the options.
 
-    With neither probabilities nor an error the model answered, and with something else: what it wrote says what.
+    Attributes:
+        probs: in displayed order, summing to 1; None with `error`, and where the model answered something else.
+        mass: their sum before normalisation. error: why there are none.
     """
 
     probs: tuple[float, ...] | None = None
@@ -72,8 +73,8 @@ def read_first_token(prompt: Prompt, positions: Sequence[Position], *, whole_num
 
     Args:
         prompt: what was asked.
-        positions: the tokens written behind the prompt, or behind its prefill.
-        whole_numbers: whether the model is known to write a number as one token.
+        positions: the tokens written after the prompt or its prefill.
+        whole_numbers: whether the model writes a number as one token.
     """
     place = _answer_place(positions, prompt.prefill)
     if place is None:
@@ -90,7 +91,7 @@ def read_first_token(prompt: Prompt, positions: Sequence[Position], *, whole_num
 
 
 def _answer_place(positions: Sequence[Position], prefill: str) -> Position | None:
-    """Return the first position whose token is no part of `Answer:`, blanks or markup."""
+    """Return the first position whose token is not part of `Answer:`, blanks or markup."""
     lead = prefill.translate(_MARKUP).casefold().rstrip(":") + ":"
     written = ""
     for position in positions:
@@ -101,7 +102,7 @@ def _answer_place(positions: Sequence[Position], prefill: str) -> Position | Non
 
 
 def _unclear(options: Sequence[str], seen: Iterable[str]) -> tuple[str, str] | None:
-    """Return an option that was seen and a longer one that begins with it, where no token shows the longer as a whole."""
+    """Return an option that was seen and a longer one that it is a prefix of, if no token shows the longer one as a whole."""
     whole = set(seen)
     pairs = ((short, long) for short in options if short in whole for long in options if long != short and long.startswith(short))
     return next(((short, long) for short, long in pairs if long not in whole), None)
@@ -119,13 +120,13 @@ async def walk(
 
     Args:
         prompt: what was asked.
-        continued: makes a call that continues the assistant's turn behind a text, writing at most so many tokens; None where
-            there was no reply, which ends the walk.
-        ends: further texts that stand for the end of the turn.
-        most: tokens that the first call may write.
+        continued: makes a call that continues the assistant's turn after a text, writing at most so many tokens; None for
+            no reply, which ends the search.
+        ends: further texts that mark the end of the turn.
+        most: maximum number of tokens of the first call.
 
     Returns:
-        What was read, None where a call brought no reply.
+        The probabilities, None if a call returned no reply.
     """
     walker = _Walk(prompt, ENDS | set(ends))
     longest = max(map(len, walker.forms)) + 2
@@ -137,7 +138,7 @@ async def walk(
         texts = walker.open_texts(length)
         replies = await asyncio.gather(*(continued(prompt.prefill + text, 1) for text in texts), return_exceptions=True)
         for text, reply in zip(texts, replies, strict=True):
-            # Siblings of a call that ends all are awaited first: they are paid for, whatever becomes of the answer.
+            # Other calls are awaited before an error is raised: they are paid for anyway.
             if isinstance(reply, BaseException):
                 raise reply
             if reply is None:
@@ -148,7 +149,7 @@ async def walk(
 
 
 class _Walk:
-    """Texts that lead to a form of an option, each with its probability and, once known, what may follow it."""
+    """Prefixes of the options' forms, each with its probability and, once known, its continuations."""
 
     def __init__(self, prompt: Prompt, ends: frozenset[str]) -> None:
         self._options = prompt.options
@@ -161,7 +162,7 @@ class _Walk:
         self.forms = forms_of(prompt.options)
 
     def follow(self, reply: Reply) -> None:
-        """Learn from a reply that wrote several tokens what may follow each of the texts that it went through."""
+        """Record the continuations of every prefix that a reply of several tokens went through."""
         text = ""
         for position in reply.positions or ():
             self._next.setdefault(text, position.alternatives)
@@ -170,7 +171,7 @@ class _Walk:
                 break
 
     def open_texts(self, length: int) -> list[str]:
-        """Return the texts of a length whose continuation is still to be asked for."""
+        """Return the prefixes of a length whose continuations are unknown."""
         return [
             text
             for text, mass in self._reached.items()
@@ -178,9 +179,9 @@ class _Walk:
         ]
 
     def learn(self, text: str, reply: Reply, root: Reply) -> None:
-        """Take what a call says of what may follow `text`."""
+        """Record the continuations of `text` from a call."""
         if text.endswith(" ") and not _reads_more(reply, root):
-            # Chat templates cut blanks off the end of a turn: this reply continues another text than it was asked to.
+            # Chat templates strip blanks from the end of a turn: this reply continues another text.
             self._lost += self._reached[text]
             self._next[text] = ()
         elif reply.positions:
@@ -189,7 +190,7 @@ class _Walk:
             self._mute = text
 
     def expand(self, length: int) -> None:
-        """Hand the probability of the texts of a length on to what may follow them."""
+        """Pass the probability of the prefixes of a length on to their continuations."""
         for text in [text for text in self._reached if len(text) == length]:
             for token, logprob in self._next.get(text, ()):
                 mass = self._reached[text] * math.exp(logprob)

@@ -1,4 +1,4 @@
-"""How a hosted model is asked."""
+"""Settings of a hosted model."""
 
 from __future__ import annotations
 
@@ -10,29 +10,28 @@ from valuestrata.errors import UsageError
 from valuestrata.respondents.base import OPEN_TOKENS
 from valuestrata.respondents.hosted.prices import Prices
 
-# Tokens written at most, where the user sets none. An answer is `Answer: 10`; a first token may stand behind such a
-# beginning; ten percentages are ten short lines.
+# Default limits of tokens to write: an answer is `Answer: 10`, ten percentages are ten short lines.
 _TOKENS: Mapping[str, int] = {"text": 32, "first-token": 8, "logprob": 8, "stated-distribution": 256, "reasoned": 512}
 
 
 @dataclass(frozen=True)
 class HostedSettings:
-    """How a hosted model is asked.
+    """How a hosted model is called.
 
     Attributes:
-        max_new_tokens: tokens written at most; None: as many as the elicitation needs (`tokens_for`).
-        temperature: 0 takes the likeliest token; None sends none, for models that refuse one.
-        seed: sent with the sample's number added, where the provider takes a seed.
-        constrain: let the provider allow nothing but the options, where it can.
-        top_logprobs: alternatives asked for at each position; None: as many as the provider gives.
-        end_of_turn: further texts that a server shows for the token that ends a turn (`logprob`).
-        extra: JSON sent as it is with every call, over what stands there (`with_extra`); a part of the identity.
-        base_url: where the provider is, instead of its own address.
-        prices: what it costs, instead of the known prices.
-        concurrency: calls under way at most.
-        timeout: seconds that one attempt may take.
-        attempts: how often a call is tried before its prompt ends failed; being told to wait does not count.
-        patience: seconds without a single answer after which the run stops; what came is kept.
+        max_new_tokens: maximum number of tokens to write; None uses the elicitation's default (`tokens_for`).
+        temperature: 0 chooses the likeliest token; None sends none, for models that refuse one.
+        seed: sent plus the sample's number, if the provider supports seeds.
+        constrain: restrict answers to the options, if the provider can.
+        top_logprobs: alternatives requested per position; None requests the provider's maximum.
+        end_of_turn: further texts by which a server shows the end of a turn (`logprob`).
+        extra: JSON merged into every request (`with_extra`); part of the identity.
+        base_url: address to use instead of the provider's own.
+        prices: to use instead of the known prices.
+        concurrency: maximum number of calls in flight.
+        timeout: seconds of one attempt.
+        attempts: attempts before a prompt ends failed; refusals for load do not count.
+        patience: seconds without any answer after which the run stops; earlier answers are kept.
     """
 
     max_new_tokens: int | None = None
@@ -58,23 +57,23 @@ class HostedSettings:
             if not getattr(self, name) > 0:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be more than 0 seconds.")
         if self.temperature is not None and not 0 <= self.temperature <= 2:
-            raise UsageError(f"temperature is {self.temperature}; it must lie between 0 and 2.")
+            raise UsageError(f"temperature is {self.temperature}; it must be between 0 and 2.")
 
     def tokens_for(self, elicitation: str) -> int:
-        """Return how many tokens may be written for a prompt of this elicitation."""
-        # Not in the table above: it is part of the identity of runs that are half paid for.
+        """Return the maximum number of tokens to write for a prompt of this elicitation."""
+        # Open answers are not in the table above: it is part of the identity of existing runs.
         return self.max_new_tokens or _TOKENS.get(elicitation, OPEN_TOKENS)
 
     def seed_for(self, sample: int) -> int | None:
-        """Return the seed of a sample: each has its own, the same whenever it is asked."""
+        """Return the seed of a sample."""
         return None if self.seed is None else self.seed + sample
 
     def with_extra(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a request with `extra` laid over it, objects key by key; what is null there is not sent at all."""
+        """Return a request merged with `extra`, objects key by key; a null removes the field."""
         return _merged(body, self.extra)
 
     def decoding(self) -> dict[str, Any]:
-        """Return what of this makes an answer what it is, as JSON; how fast it is asked does not."""
+        """Return the settings that determine answers, as JSON; speed settings do not."""
         return {
             "max_new_tokens": self.max_new_tokens or dict(_TOKENS),
             "temperature": self.temperature,

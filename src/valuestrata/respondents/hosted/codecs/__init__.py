@@ -1,1 +1,1 @@
-"""Providers' codec formats: prompt to request, response to reply."""
+"""Codecs of the providers: prompt to request, response to reply."""

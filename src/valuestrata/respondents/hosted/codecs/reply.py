@@ -1,4 +1,4 @@
-"""What one call brought back, the same whatever the provider's own words for it."""
+"""The reply of one call, the same for all providers."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """One written token, and what else could have stood there.
+    """One written token and its alternatives.
 
     Attributes:
         token: its text.
         logprob: natural logarithm of its probability.
-        alternatives: the likeliest tokens at this position with their log-probabilities, the written one among them where
-            the provider lists it; two tokens may have the same text.
+        alternatives: the likeliest tokens at this position with their log-probabilities, including the written one if the
+            provider lists it; two tokens may have the same text.
     """
 
     token: str
@@ -23,17 +23,17 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What one call brought back.
+    """The reply of one call.
 
     Attributes:
-        text: what the model wrote, "" where it wrote nothing and gave a reason (`finish_reason`).
-        reasoning: the reasoning it showed, apart from `text`; or None.
-        finish_reason: why it ended, in the provider's word.
-        prompt_tokens: all tokens read, those from a cache among them.
-        cached_tokens: how many of them came from the provider's cache.
-        completion_tokens: all tokens paid as written, those of the reasoning among them.
-        reasoning_tokens: how many of them were reasoning.
-        positions: the written tokens with their alternatives, where asked for and given.
+        text: what the model wrote; "" if it wrote nothing and gave a reason (`finish_reason`).
+        reasoning: the reasoning shown besides `text`, else None.
+        finish_reason: why it ended, as the provider names it.
+        prompt_tokens: all tokens read, including cached ones.
+        cached_tokens: tokens read from the provider's cache.
+        completion_tokens: all tokens charged as written, including reasoning.
+        reasoning_tokens: tokens of the reasoning.
+        positions: the written tokens with their alternatives, if requested and given.
         model: the model as the provider names it.
     """
 

@@ -27,7 +27,7 @@ from valuestrata.fairness import audit
 from valuestrata.fairness.context import context_of
 from valuestrata.fairness.estimate.nulls import centre, permute
 from valuestrata.fairness.options import AuditedPart, Resampling
-from valuestrata.responses.reference_baselines import baselines_beside
+from valuestrata.responses.reference_baselines import reference_baselines
 from valuestrata.scores.layout import place
 
 PERMUTATIONS, REPLICATES = 2_000, 1_000
@@ -47,7 +47,7 @@ class Model:
 def run() -> list[dict[str, Any]]:
     """Audit, then permute on both sides."""
     dataset = build(synthetic_survey(RESPONDENTS, ITEMS), BuildSettings(draws=1000))
-    baselines = baselines_beside(dataset, [], kinds=("item-mode", "nearest-parent"))
+    baselines = reference_baselines(dataset, [], kinds=("item-mode", "nearest-parent"))
     models = [Model(one.name, one.responses) for one in (answered(dataset, seed) for seed in range(RUNS - len(baselines)))]
     runs = [*models, *baselines]
     pairs = len(dataset.part("paper", "test"))

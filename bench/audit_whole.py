@@ -28,7 +28,7 @@ from valuestrata.fairness.context import AuditContext, context_of
 from valuestrata.fairness.options import AuditedPart, Resampling
 from valuestrata.fairness.scores import family_weights
 from valuestrata.report.core.names import subgroup_titles
-from valuestrata.responses.reference_baselines import baselines_beside
+from valuestrata.responses.reference_baselines import reference_baselines
 from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.survey.simulation.population import SimulationSettings, draw_survey, plant
 
@@ -173,7 +173,7 @@ def moved_rows(whole: Whole, changes: pl.DataFrame) -> Iterator[dict[str, Any]]:
 def whole_rows(repetitions: int) -> Iterator[dict[str, Any]]:
     """Yield every line about the models of each repetition, with its true value and the seconds that the audit took."""
     whole = make_whole()
-    baselines = baselines_beside(whole.dataset, [], kinds=("item-mode", "nearest-parent"))
+    baselines = reference_baselines(whole.dataset, [], kinds=("item-mode", "nearest-parent"))
     rng = np.random.default_rng(SEED)
     nobody = np.zeros(len(whole.refusals))
     for repetition in range(repetitions):

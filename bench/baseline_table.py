@@ -27,7 +27,7 @@ from valuestrata.building import BuildSettings, build
 from valuestrata.dataset.tables import DISJOINT, Dataset, load_dataset, write_dataset
 from valuestrata.errors import InputDataError
 from valuestrata.respondents.baselines import CHEAP
-from valuestrata.responses.reference_baselines import baselines_beside
+from valuestrata.responses.reference_baselines import reference_baselines
 from valuestrata.scores import compare, relative, score
 from valuestrata.splits import SCHEMES, make_splits
 from valuestrata.survey.read import read_survey
@@ -67,7 +67,7 @@ def figures(task: Task) -> dict[str, Any]:
         return {**found, "refused": "there is no second data set to train on."}
     try:
         test = dataset.part(scheme, "test")
-        runs = baselines_beside(dataset, [], split=scheme, train_on=train_on)
+        runs = reference_baselines(dataset, [], split=scheme, train_on=train_on)
     except InputDataError as error:
         return {**found, "refused": str(error)}
     scores = score(dataset, runs, split=scheme, by=("all",), bootstrap=bootstrap)

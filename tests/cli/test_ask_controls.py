@@ -1,4 +1,4 @@
-"""Controls, folds and foreign training from the command line and from a study."""
+"""Controls, folds and external training data in the command line and in studies."""
 
 import json
 import re

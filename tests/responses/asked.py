@@ -1,4 +1,4 @@
-"""Respondent models made for tests: each obeys the protocol and does one thing."""
+"""Respondent models for tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from valuestrata.respondents.base import Answer
 
 
 class Writes:
-    """Writes one text, or what a function of the prompt returns; keeps what it was asked."""
+    """Returns one text, or the result of a function of the prompt; records the prompts."""
 
     def __init__(self, text="Answer: 2", name="fake:writes", **identity):
         self.name = name
@@ -30,7 +30,7 @@ class Writes:
 
 
 class Logged(Writes):
-    """Slow, and logs every call to a file before it answers, as a server would; for tests that kill the process."""
+    """Slow; logs each call to a file before answering, for tests that kill the process."""
 
     def __init__(self, log: Path, seconds: float = 0.0):
         super().__init__()
@@ -47,7 +47,7 @@ class Logged(Writes):
 
 
 class Each(Writes):
-    """Answers every prompt once for every code, as samples, like a baseline that has no one answer."""
+    """Answers each prompt with every code, as samples, like a baseline."""
 
     def answer(self, prompts):
         for prompt in prompts:

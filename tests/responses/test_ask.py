@@ -1,4 +1,4 @@
-"""The asking loop: every prompt answered once, whatever happens in between, and a run that says what it is."""
+"""The asking loop: each prompt is answered once, and interrupted runs continue."""
 
 import json
 import os
@@ -370,6 +370,7 @@ def test_killed_at_any_moment_a_run_goes_on_and_asks_nothing_answered_again(hand
     assert load_run(out).responses.equals(load_run(tmp_path / "undisturbed").responses)
 
 
+@pytest.mark.slow
 def test_a_second_process_on_a_run_is_refused(handmade, tmp_path):
     out, log = tmp_path / "run", tmp_path / "log"
     first = started(out, log, 0.05)
@@ -417,7 +418,7 @@ def test_a_finished_run_is_not_written_again(handmade, tmp_path):
 
 @pytest.mark.parametrize("asks", [4, 9])
 def test_a_disk_too_full_for_the_table_loses_no_answer(handmade, tmp_path, monkeypatch, asks):
-    """Found out at the end of the run, or while something else has ended it."""
+    """The table cannot be written at the end of the run, or after another error."""
     real, model = pl.DataFrame.write_parquet, Writes()
     if asks < 9:
         model.text = lambda prompt: 1 / 0 if len(model.asked) > asks else "Answer: 2"

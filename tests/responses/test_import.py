@@ -1,4 +1,4 @@
-"""Importing: published outputs in every file form become the same run."""
+"""Import of outputs from all file formats."""
 
 import json
 from dataclasses import replace

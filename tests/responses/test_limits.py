@@ -1,4 +1,4 @@
-"""Limits and stops: what is under way is kept, what was not asked is left and no failure, costs count over the whole run."""
+"""Limits, stops and interrupts of asking."""
 
 import json
 import os
@@ -25,7 +25,7 @@ TEST_PAIRS = 9
 
 
 class Paid(Writes):
-    """Takes a quarter of a dollar a call, and keeps a budget."""
+    """Costs 0.25 dollars per call and supports a budget."""
 
     stopped = None
     left = float("inf")
@@ -136,7 +136,7 @@ print("not reached")
 """
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("name", ["SIGINT", pytest.param("SIGTERM", marks=pytest.mark.slow)])
 def test_an_interrupt_keeps_the_answers_under_way_and_ends_the_command(handmade, tmp_path, name):
     from valuestrata.dataset.tables import write_dataset
 

@@ -1,4 +1,4 @@
-"""What failed is counted: its cost, in which plan it failed, and that it does not stand in the way of the rest."""
+"""Failures: their cost, retries and order."""
 
 import json
 import math
@@ -18,7 +18,7 @@ from valuestrata.responses.run.folder import load_run
 
 
 class Fails(Paid):
-    """Fails what a function of the prompt says, at a quarter of a dollar each; keeps what it was told."""
+    """Fails the prompts chosen by a function, at 0.25 dollars each; records the limits it receives."""
 
     def __init__(self, fails):
         super().__init__()

@@ -1,4 +1,4 @@
-"""What models write, by hand: each text with the code or failure that a careful reader would give it."""
+"""Parsing of answers: texts with the code or failure expected of a careful reader."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The store: what is on it after a crash at any byte, who may write, and what counts as an answer."""
+"""The store: crashes, damaged lines, locks, successes and failures."""
 
 import errno
 import fcntl

@@ -1,4 +1,4 @@
-"""Prompts as a frame: what goes in comes out, through a file and through other readers of Parquet."""
+"""Prompts as a frame: round trips through files and other Parquet readers."""
 
 from dataclasses import fields, replace
 

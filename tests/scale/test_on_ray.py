@@ -1,4 +1,4 @@
-"""Asking on Ray, on one machine: workers and drivers are killed, and every answer is there exactly once."""
+"""Asking on Ray on one machine; workers and drivers are killed."""
 
 import os
 import shutil
@@ -67,7 +67,7 @@ def until(condition, seconds=60):
 
 @pytest.fixture
 def expected(handmade, tmp_path):
-    """The table of the same asking without Ray."""
+    """The table of the same plan without Ray."""
     with Server() as server:
         model = make_served("", handmade, ModelSettings(base_url=server.url))
         ask_planned(handmade, model, tmp_path / "expected", plan_asking(handmade, **PLAN))

@@ -1,4 +1,4 @@
-"""What a worker does with a batch, and what becomes of its store; without Ray, which only carries the batches."""
+"""Ray workers and their stores, tested without Ray."""
 
 import json
 from dataclasses import replace
@@ -14,8 +14,7 @@ from valuestrata.respondents.base import Answer
 from valuestrata.respondents.controls.control import make_control
 from valuestrata.respondents.models import ModelSettings
 from valuestrata.responses.ask.plan import labels_of, plan_asking
-from valuestrata.responses.distributed import ray_cluster
-from valuestrata.responses.distributed import ray_run as onray
+from valuestrata.responses.distributed import ray_cluster, ray_run
 from valuestrata.responses.distributed import ray_worker as rayworker
 from valuestrata.responses.distributed.ray_run import ask_on_ray
 from valuestrata.responses.distributed.ray_worker import DescribedControl, Worker, WorkerSetup, describe
@@ -150,7 +149,7 @@ def test_what_failed_before_lies_in_the_last_file(handmade, tmp_path):
             store.append(prompt.key, {**row, "status": "failed", "error": "refused request: filtered"})
         store.append(prompts[2].key, {**row, "status": "answered"})
         (tmp_path / "files").mkdir()
-        assert onray._written(tmp_path / "files", store, iter(prompts), 3, 7) == 1
+        assert ray_run._written(tmp_path / "files", store, iter(prompts), 3, 7) == 1
     files = [pl.read_parquet(file)["key"].to_list() for file in sorted((tmp_path / "files").iterdir())]
     assert [key for keys in files for key in keys] == [prompt.key for prompt in (*prompts[3:], prompts[0])]
 
@@ -169,7 +168,7 @@ def test_a_control_is_described_with_the_personas_it_is_asked_as(kind, handmade,
     control = make_control(f"control:{kind}@hf:x", handmade, lambda _: Writes())
     # Built on a worker, from what a worker is told of the data set.
     work = replace(
-        work_for(onray._without_gold(handmade), tmp_path, control),
+        work_for(ray_run._without_gold(handmade), tmp_path, control),
         make=lambda _, told, how: make_control(control.name, told, lambda _: Writes()),
     )
     described = describe(work)

@@ -149,7 +149,7 @@ def with_baselines(
 ) -> tuple[Dataset, list[Run]]:
     """Load runs and add the reference baselines; the runs come first, in the given order."""
     from valuestrata.dataset.tables import DISJOINT, load_dataset
-    from valuestrata.responses.reference_baselines import baselines_beside, check_training, kinds_of
+    from valuestrata.responses.reference_baselines import check_training, kinds_of, reference_baselines
     from valuestrata.responses.run.folder import check_same_dataset, load_run
     from valuestrata.responses.run.identity import run_identity
 
@@ -163,7 +163,7 @@ def with_baselines(
     other = load_dataset(train_on) if train_on else None
     if kinds and other is None and split.removesuffix(DISJOINT) == "transfer":
         say("transfer: without --train-on DATASET nothing trains; of the baselines only uniform and midpoint can answer.")
-    beside = baselines_beside(data, loaded, kinds=kinds, split=split, part=part, fold=fold, train_on=other)
+    beside = reference_baselines(data, loaded, kinds=kinds, split=split, part=part, fold=fold, train_on=other)
     for trained_on in (run_identity(run).respondent.trained_on for run in beside):
         if trained_on is not None and "data_set" in trained_on.document:
             say_unmatched(trained_on.unmatched)

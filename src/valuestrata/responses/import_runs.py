@@ -226,8 +226,8 @@ def _from_documents(file: Path) -> Iterator[Output]:
         try:
             document = json.loads(line)
         except _UNREADABLE as error:
-            said = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-            raise InputDataError(f"{file}: line {number} is not JSON ({said}).") from error
+            reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+            raise InputDataError(f"{file}: line {number} is not JSON ({reason}).") from error
         yield _output(document, f"{file}: line {number}")
 
 

@@ -30,17 +30,17 @@ SETS = ("none", "cheap", "all")
 KEPT_IN = "ladder"
 
 
-def kinds_of(words: str) -> tuple[str, ...]:
+def kinds_of(names: str) -> tuple[str, ...]:
     """Return the baselines named by `none`, `cheap`, `all` or kinds separated by commas, cheapest first.
 
     Raises:
         UsageError: an unknown kind.
     """
-    named = [word.strip() for word in words.split(",") if word.strip()]
-    for word in named:
-        if word not in SETS and word not in LADDER:
-            raise UsageError(f"There is no baseline {word!r}.{did_you_mean(word, [*SETS, *LADDER])}")
-    wanted = {kind for word in named for kind in {"none": (), "cheap": CHEAP, "all": LADDER}.get(word, (word,))}
+    named = [name.strip() for name in names.split(",") if name.strip()]
+    for name in named:
+        if name not in SETS and name not in LADDER:
+            raise UsageError(f"There is no baseline {name!r}.{did_you_mean(name, [*SETS, *LADDER])}")
+    wanted = {kind for name in named for kind in {"none": (), "cheap": CHEAP, "all": LADDER}.get(name, (name,))}
     return tuple(kind for kind in LADDER if kind in wanted)
 
 
@@ -74,7 +74,7 @@ def check_training(dataset: Dataset, runs: Iterable[Identified], split: str, fol
             )
 
 
-def baselines_beside(
+def reference_baselines(
     dataset: Dataset,
     runs: Iterable[Answered],
     *,
@@ -106,6 +106,10 @@ def baselines_beside(
             found.append(_baseline_run(dataset, kind, split, part, fold, train_on))
             advance(1)
     return found
+
+
+# The public name of earlier versions.
+baselines_beside = reference_baselines
 
 
 def _is_present(run: Answered, rule: str, pairs: pl.DataFrame) -> bool:

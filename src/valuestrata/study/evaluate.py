@@ -13,7 +13,7 @@ from valuestrata.dataset.tables import Dataset
 from valuestrata.fairness import Audit, audit
 from valuestrata.files import write_parquet
 from valuestrata.report import write_audit, write_report
-from valuestrata.responses.reference_baselines import baselines_beside, kinds_of
+from valuestrata.responses.reference_baselines import kinds_of, reference_baselines
 from valuestrata.responses.run.folder import Run
 from valuestrata.responses.run.identity import Identified
 from valuestrata.scores.plan import Declared, DeclaredComparison, declared_rows
@@ -65,7 +65,7 @@ def judge(
     """
     folder, models = study.folder, len(runs)
     where: dict[str, Any] = {"split": study.split.scheme, "part": study.split.part, "fold": study.split.fold}
-    beside = baselines_beside(dataset, runs, kinds=kinds_of(study.score.baselines), train_on=train_on, **where)
+    beside = reference_baselines(dataset, runs, kinds=kinds_of(study.score.baselines), train_on=train_on, **where)
     if only is not None:
         beside = [replace(run, responses=run.responses.join(only, on="pair_id", how="semi")) for run in beside]
     everyone = [*runs, *beside]

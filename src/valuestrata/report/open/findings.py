@@ -21,7 +21,7 @@ from valuestrata.openended.stance.majority import judges_compared
 from valuestrata.openended.stance.scores import SILENCE, silence, stance_runs
 from valuestrata.openended.text.checks import TextChecks, text_checks
 from valuestrata.openended.validity.judge_validity import Codings, Validity, judge_validity
-from valuestrata.responses.reference_baselines import baselines_beside
+from valuestrata.responses.reference_baselines import reference_baselines
 from valuestrata.responses.run.folder import Run
 from valuestrata.responses.run.identity import run_identity
 from valuestrata.scores import score
@@ -212,7 +212,7 @@ def _scored(
         return SCORES.empty(), {}
     judged = [row for one in stances for row in one.stances.select("run", "judge").unique(maintain_order=True).rows()]
     pairs = pl.concat([run.responses.select("pair_id") for run in read]).unique()
-    others = [*closed, *baselines_beside(dataset, list(closed), kinds=baselines, split=split, part=part, fold=fold)]
+    others = [*closed, *reference_baselines(dataset, list(closed), kinds=baselines, split=split, part=part, fold=fold)]
     shared = [replace(run, responses=run.responses.join(pairs, on="pair_id", how="semi", maintain_order="left")) for run in others]
     beside = [run for run in shared if not run.responses.is_empty()]
     scores = score(dataset, [*read, *beside], split=split, part=part, fold=fold, by=_SCORED_BY, bootstrap=bootstrap, seed=seed)

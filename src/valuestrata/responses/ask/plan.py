@@ -147,9 +147,9 @@ def select_pairs(
     if part not in PARTS:
         raise UsageError(f"There is no part {part!r} of a split.{did_you_mean(part, PARTS)}")
     for what, given, known in (("item", items, list(dataset.codes_of)), ("stratum", strata, dataset.strata)):
-        for word in given:
-            if word not in known:
-                raise UsageError(f"{dataset.path or 'The data set'} has no {what} {word!r}.{did_you_mean(word, known)}")
+        for name in given:
+            if name not in known:
+                raise UsageError(f"{dataset.path or 'The data set'} has no {what} {name!r}.{did_you_mean(name, known)}")
     pairs = dataset.part(split, part, fold).unique("pair_id", maintain_order=True)
     if items:
         pairs = pairs.filter(pl.col("item").is_in(list(items)))

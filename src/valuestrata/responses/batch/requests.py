@@ -270,8 +270,8 @@ def _take(
 
 
 def _remarks(seen: _Seen, waiting: int) -> Iterator[str]:
-    for word, number in seen.not_asked.most_common():
-        yield f"{number:,} requests were not processed by the batch ({word}); run the same command again to ask them."
+    for reason, number in seen.not_asked.most_common():
+        yield f"{number:,} requests were not processed by the batch ({reason}); run the same command again to ask them."
     torn = [broken for broken in seen.damaged if broken.torn]
     if torn:
         yield f"{torn[0].where} is incomplete: the file was cut off; download and import it again."

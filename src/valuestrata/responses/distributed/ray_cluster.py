@@ -21,21 +21,21 @@ _WRAPPINGS = 10
 _LOCAL_OBJECT_STORE = 200 * 2**20
 
 
-def _check_address(word: str) -> None:
-    if word != LOCAL and not _REMOTE.fullmatch(word):
+def _check_address(address: str) -> None:
+    if address != LOCAL and not _REMOTE.fullmatch(address):
         raise UsageError(
-            Option("address", word),
+            Option("address", address),
             ": write ray for this machine (or the cluster that the variable RAY_ADDRESS names), or ray://HOST:PORT, "
             "as in ray://head:10001.",
         )
 
 
 @contextlib.contextmanager
-def connected(word: str, workers: int) -> Generator[None]:
+def connected(address: str, workers: int) -> Generator[None]:
     """Connect to a cluster and disconnect at the end; an existing connection is used and kept.
 
     Args:
-        word: `ray`: the cluster of the variable RAY_ADDRESS if it is set, else a temporary one on this machine that listens
+        address: `ray`: the cluster of the variable RAY_ADDRESS if it is set, else a temporary one on this machine that listens
             on the loopback address only; or `ray://HOST:PORT`. Ray's usage reports are switched off.
         workers: number of workers.
 
@@ -44,12 +44,12 @@ def connected(word: str, workers: int) -> Generator[None]:
         MissingExtraError: Ray is not installed.
         RunFailedError: Ray did not start on this machine.
     """
-    _check_address(word)
-    for library in ("ray",) if word == LOCAL else ("ray", "grpc"):
+    _check_address(address)
+    for library in ("ray",) if address == LOCAL else ("ray", "grpc"):
         if importlib.util.find_spec(library) is None:
-            raise MissingExtraError(Option("address", word), "ray", library)
+            raise MissingExtraError(Option("address", address), "ray", library)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    alone = word == LOCAL and not os.environ.get("RAY_ADDRESS")
+    alone = address == LOCAL and not os.environ.get("RAY_ADDRESS")
     if alone and "ray" not in sys.modules:
         # Read when Ray is imported; if 0, Ray binds to the loopback address.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
@@ -60,14 +60,14 @@ def connected(word: str, workers: int) -> Generator[None]:
             yield
         return
     try:
-        ray.init(**_settings(word, workers, alone=alone))
+        ray.init(**_settings(address, workers, alone=alone))
     except Exception as error:  # Ray raises Exception itself if its processes do not start in time
         if alone:
             raise RunFailedError(
-                Option("address", word), f": Ray did not start on this machine ({_first_line(error)}); run the same command again."
+                Option("address", address), f": Ray did not start on this machine ({_first_line(error)}); run the same command again."
             ) from error
         raise UsageError(
-            Option("address", word),
+            Option("address", address),
             f": no Ray cluster answers at this address ({_first_line(error)}). If it asks for a token, set RAY_AUTH_MODE=token "
             "and have the cluster's token in ~/.ray/auth_token.",
         ) from error
@@ -79,10 +79,10 @@ def connected(word: str, workers: int) -> Generator[None]:
             ray.shutdown()
 
 
-def _settings(word: str, workers: int, *, alone: bool) -> dict[str, Any]:
+def _settings(address: str, workers: int, *, alone: bool) -> dict[str, Any]:
     quiet: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
     if not alone:
-        return {**quiet, "address": None if word == LOCAL else word}
+        return {**quiet, "address": None if address == LOCAL else address}
     # Processors only limit the number of tasks; a worker that waits for a server hardly uses one.
     processors = max(os.cpu_count() or 1, workers + _HELPERS)
     here = {"address": "local", "_node_ip_address": "127.0.0.1", "include_dashboard": False}

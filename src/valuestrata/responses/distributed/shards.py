@@ -21,7 +21,7 @@ from valuestrata.responses.run.folder import STORE, read_meta
 from valuestrata.responses.run.store import FILE
 
 SHARDS = "shards"
-_WORD = re.compile(r"(\d{1,6})/(\d{1,6})")
+_SHARD = re.compile(r"(\d{1,6})/(\d{1,6})")
 _FOLDER = re.compile(r"(\d{4,6})-of-(\d{4,6})")
 
 
@@ -56,19 +56,19 @@ class ShardAsking(Asking):
         return {**super().document, "shard": {**part, "all_pairs": self.all_pairs, "all_hash": self.all_hash}}
 
 
-def parse_shard(word: str) -> Shard:
+def parse_shard(text: str) -> Shard:
     """Parse `I/N`, with 1 <= I <= N.
 
     Raises:
         UsageError: another form, or a number out of range.
     """
-    match = _WORD.fullmatch(word.strip())
+    match = _SHARD.fullmatch(text.strip())
     if match is None:
-        raise UsageError(Option("shard", word), ": write I/N, as in 3/16 for the third of sixteen shards.")
+        raise UsageError(Option("shard", text), ": write I/N, as in 3/16 for the third of sixteen shards.")
     index, of = int(match[1]), int(match[2])
     if not 1 <= index <= of:
         hint = f" Shards count from 1: in a job array ask for --array=1-{of}." if index == 0 and of else ""
-        raise UsageError(Option("shard", word), f": shard {index} of {of} does not exist; I must be between 1 and N.{hint}")
+        raise UsageError(Option("shard", text), f": shard {index} of {of} does not exist; I must be between 1 and N.{hint}")
     return Shard(index, of)
 
 

@@ -60,20 +60,20 @@ def parse_answer(text: str, prompt_options: Sequence[str], shown: Sequence[int],
         shown: scale code of each option.
         labels: label of each scale code, as in the prompt; codes may have none.
     """
-    said = plain(without_thoughts(text))
-    if not said:
+    clean = plain(without_thoughts(text))
+    if not clean:
         return Parsed(None, "unparsed", "empty")
     scale = Scale.of(prompt_options, shown, labels)
-    said = scale.without_range(said)
-    marked = _marked(said, scale)
-    if marked is None and NO_REFUSAL.match(said):
+    clean = scale.without_range(clean)
+    marked = _marked(clean, scale)
+    if marked is None and NO_REFUSAL.match(clean):
         return Parsed(None, "refused")
-    for found in (marked, _opening(said, scale), _chosen(said, scale)):
+    for found in (marked, _opening(clean, scale), _chosen(clean, scale)):
         if found is not None:
             return found
-    if REFUSAL.search(said) or SHORT_REFUSAL.fullmatch(said):
+    if REFUSAL.search(clean) or SHORT_REFUSAL.fullmatch(clean):
         return Parsed(None, "refused")
-    found = _only_mention(said, scale)
+    found = _only_mention(clean, scale)
     return found or Parsed(None, "unparsed", "no answer in the text")
 
 
@@ -94,10 +94,10 @@ def refuses(text: str) -> bool:
     opinions.`) and the others together have fewer than 25 words. A model that first refuses and then speaks as the person
     has answered.
     """
-    said = plain(without_thoughts(text))
-    if SHORT_REFUSAL.fullmatch(said):
+    clean = plain(without_thoughts(text))
+    if SHORT_REFUSAL.fullmatch(clean):
         return True
-    sentences = re.split(r"(?<=[.!?])\s+|\n+", said)
+    sentences = re.split(r"(?<=[.!?])\s+|\n+", clean)
     others = [sentence for sentence in sentences if not REFUSAL.search(sentence)]
     return len(others) < len(sentences) and sum(len(sentence.split()) for sentence in others) < _ANSWER_WORDS
 

@@ -52,13 +52,13 @@ def parse_distribution(text: str, prompt_options: Sequence[str], shown: Sequence
         shown: scale code of each option.
         labels: label of each scale code, as in the prompt; codes may have none.
     """
-    said = plain(without_thoughts(text)).replace("٪", "%")
-    if not said:
+    clean = plain(without_thoughts(text)).replace("٪", "%")
+    if not clean:
         return _unparsed("empty")
     scale = Scale.of(prompt_options, shown, labels)
     shares: dict[int, _Share] = {}
     try:
-        for share in _shares(_objects_as_lines(said), scale):
+        for share in _shares(_objects_as_lines(clean), scale):
             before = shares.setdefault(share.code, share)
             if before.value != share.value:
                 raise _UnclearError(
@@ -68,7 +68,7 @@ def parse_distribution(text: str, prompt_options: Sequence[str], shown: Sequence
         return _unparsed(str(unclear))
     if shares:
         return _distribution(shares, prompt_options, shown)
-    if REFUSAL.search(said) or SHORT_REFUSAL.fullmatch(said):
+    if REFUSAL.search(clean) or SHORT_REFUSAL.fullmatch(clean):
         return Stated(None, "refused")
     return _unparsed("no shares in the text")
 

@@ -153,16 +153,16 @@ def _of_stated(answer: Answer, text: str, labels: Mapping[int, str]) -> _Read:
 def _of_open(answer: Answer, text: str, _labels: Mapping[int, str]) -> _Read:
     _, end = thoughts_blanked(text)
     thinking = [thought for thought in (answer.reasoning, text[:end]) if thought]
-    said, reasoning = text[end:].strip(), "\n\n".join(thinking) if thinking else None
-    if not said:
-        return _Read(None, "unparsed", "nothing was written", None, said, reasoning)
-    return _Read(None, "refused" if refuses(said) else "answered", None, None, said, reasoning)
+    clean, reasoning = text[end:].strip(), "\n\n".join(thinking) if thinking else None
+    if not clean:
+        return _Read(None, "unparsed", "nothing was written", None, clean, reasoning)
+    return _Read(None, "refused" if refuses(clean) else "answered", None, None, clean, reasoning)
 
 
 def _of_first_token(answer: Answer, text: str, labels: Mapping[int, str]) -> _Read:
     """Read a reply without a likely option. It is not a failed call, but its text is not a first token either."""
-    said = parse_answer(text, answer.prompt.options, answer.prompt.shown, labels)
-    if said.status == "refused":
+    parsed = parse_answer(text, answer.prompt.options, answer.prompt.shown, labels)
+    if parsed.status == "refused":
         return _Read(None, "refused", None, None, text, answer.reasoning)
     note = "no answer token" if _only_begins(answer) else "no option among the likeliest tokens"
     return _Read(None, "unparsed", note, None, text, answer.reasoning)

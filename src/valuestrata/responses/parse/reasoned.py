@@ -39,26 +39,26 @@ def split_reasoned(text: str, prompt_options: Sequence[str], shown: Sequence[int
         text: the text, without reasoning that the provider returned separately.
         prompt_options, shown, labels: as for `parse_answer`.
     """
-    said, end = thoughts_blanked(text)
-    at = _last_marked(said, prompt_options, shown, labels)
+    clean, end = thoughts_blanked(text)
+    at = _last_marked(clean, prompt_options, shown, labels)
     marked = at is not None
     if at is None:
         # If a thought is last, the answer is before it.
-        at = end if said[end:].strip() or not said.strip() else 0
+        at = end if clean[end:].strip() or not clean.strip() else 0
     if not text[:at].strip():
         at = 0
     return Reasoned(text[:at], text[at:], marked)
 
 
-def _last_marked(said: str, prompt_options: Sequence[str], shown: Sequence[int], labels: Mapping[int, str]) -> int | None:
+def _last_marked(clean: str, prompt_options: Sequence[str], shown: Sequence[int], labels: Mapping[int, str]) -> int | None:
     """Return the start of the last marked answer. Each marker is read up to the next one, in linear time."""
-    end = len(said)
-    for word in reversed(list(MARKER_WORD.finditer(said))):
-        lead = MARKER_LEAD.search(said[max(0, word.start() - _LEAD) : word.start()])
+    end = len(clean)
+    for word in reversed(list(MARKER_WORD.finditer(clean))):
+        lead = MARKER_LEAD.search(clean[max(0, word.start() - _LEAD) : word.start()])
         at = word.start() - (len(lead[0].lstrip()) if lead is not None else 0)
         # `Answer 3` is a marked answer only at the start of a line.
-        within = said[max(said.rfind("\n", 0, at) + 1, at - _LEAD) : at].strip(" \t#>")
-        if is_marked(("- " if within else "") + said[word.start() : end], prompt_options, shown, labels):
+        within = clean[max(clean.rfind("\n", 0, at) + 1, at - _LEAD) : at].strip(" \t#>")
+        if is_marked(("- " if within else "") + clean[word.start() : end], prompt_options, shown, labels):
             return at
         end = word.start()
     return None

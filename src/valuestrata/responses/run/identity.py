@@ -23,23 +23,17 @@ class Identified(Protocol):
     """A run with its name and the document of its `run.json`."""
 
     @property
-    def name(self) -> str:
-        """Name of the run."""
-        ...
+    def name(self) -> str: ...  # noqa: D102
 
     @property
-    def meta(self) -> Mapping[str, Any]:
-        """The document of `run.json`."""
-        ...
+    def meta(self) -> Mapping[str, Any]: ...  # noqa: D102
 
 
 class Answered(Identified, Protocol):
-    """A run with its responses."""
+    """A run with its responses (RESPONSES schema)."""
 
     @property
-    def responses(self) -> pl.DataFrame:
-        """RESPONSES schema."""
-        ...
+    def responses(self) -> pl.DataFrame: ...  # noqa: D102
 
 
 class _Record(BaseModel):

@@ -69,7 +69,7 @@ def test_a_report_shows_the_usage_of_a_hosted_model_and_no_key(call, asked, data
     made = call("report", data, tmp_path / "run", "-o", tmp_path / "page" / "report.html", "--bootstrap", 20, "--baselines", "cheap")
     assert made.code == 0, made.err
     page = (tmp_path / "page" / "report.html").read_text()
-    assert "What asking took" in page
+    assert "Calls, tokens and cost" in page
     assert f"{100 * len(server.delivered):,}" in page
     for file in files_of(tmp_path / "page"):
         assert KEY.encode() not in file.read_bytes(), file

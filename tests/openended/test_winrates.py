@@ -11,6 +11,7 @@ from valuestrata.errors import UsageError
 from valuestrata.openended.pairwise.diagnostics import units_of
 from valuestrata.openended.pairwise.win_rates import win_differences, winrates
 from valuestrata.openended.schema import VERDICTS
+from valuestrata.openended.validity.judge_checks import pairwise_checks
 
 
 def verdict(item, subgroup, order, said, *, run="tuned", sample=0, status="answered", criterion="value"):
@@ -155,3 +156,13 @@ def test_intervals_over_few_items_are_a_little_short_and_not_more():
         row = figure(winrates(NOBODY, verdicts, by=("all",), bootstrap=400, seed=seed), "win_rate")
         held += row["ci_low"] <= 0.15 + 0.7 * (0.7 * 0.9 + 0.3 * 0.1) <= row["ci_high"]
     assert stats.binomtest(held, repeats, 0.93).pvalue > 0.001, held
+
+
+def test_failed_calls_count_as_invalid_in_win_rates_and_in_the_judges_checks(handmade):
+    verdicts = table(both("Q1", MALAY, "run", "run"), both("Q182", MALAY, None, None, status="failed"), both("spend", MALAY, "tie", "run"))
+    rates = winrates(handmade, verdicts, by=("all",), bootstrap=0)
+    assert (figure(rates, "invalid_rate")["value"], figure(rates, "failed_rate")["value"]) == (pytest.approx(1 / 3), pytest.approx(1 / 3))
+    checks = pairwise_checks(handmade, verdicts, None, bootstrap=0, seed=0).filter(pl.col("by") == "all")
+    values = dict(checks.select("check", "value").iter_rows())
+    for check, metric in (("invalid_share", "invalid_rate"), ("order_consistency", "consistency"), ("tie_share", "tie_rate")):
+        assert values[check] == pytest.approx(figure(rates, metric)["value"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, t
 
-from valuestrata.stats.ppi import corrected_mean, corrected_ratio
+from valuestrata.stats.ppi import corrected_ratio
 
 # Drawn once: 60 coded of 360 verdicts in half points, then what ppi-python 0.2.3 gives for them (lambda, estimate, half width at 95 %).
 PEOPLE = "212212200002201202012010202111111222211210202100100121222111"
@@ -18,6 +18,11 @@ JUDGE = (
 PEER = [(1.0, 0.4716666667, 0.0871172010), (0.0, 0.5583333333, 0.1009260834), (0.4, 0.5236666667, 0.0803909075)]
 PEER_TUNED = (0.5088990985, 0.0772256821)
 NORMAL = 1.959964
+
+
+def corrected_mean(people, judge, items, **options):
+    coded = np.where(np.isnan(people), np.nan, 1.0)
+    return corrected_ratio(people, coded, judge, np.ones_like(judge), items, **options)
 
 
 def halves(digits):

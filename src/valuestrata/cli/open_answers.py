@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from valuestrata.cli.judge_validity import code_, sample_, validity_
-from valuestrata.cli.open_report import open_report_
-from valuestrata.cli.open_texts import texts_
+from valuestrata.cli.open_report import open_report_, texts_
 from valuestrata.cli.options import MODEL_HELP, AsJson, DatasetFolder, Fold, Items, Part, Samples, Split, Strata, TemplateName
 from valuestrata.cli.output import asked, exit_if_failed, planned, print_json, print_table, say, tells_what_is_kept, words
 from valuestrata.cli.shared_options import ask_or_estimate, calls_a_model, limits_of, settings_of

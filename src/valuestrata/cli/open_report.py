@@ -1,13 +1,17 @@
-"""Command that reports open answers."""
+"""Commands that check the texts of open answers and report on them."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from valuestrata.cli.options import Bootstrap, DatasetFolder, Fold, Part, Permutations, Split
+from valuestrata.cli.options import AsJson, Bootstrap, DatasetFolder, Fold, Part, Permutations, Split
+from valuestrata.cli.output import print_json, print_table, say
+
+if TYPE_CHECKING:
+    from valuestrata.openended.text.checks import TextChecks
 
 Runs = Annotated[
     list[Path], typer.Option("--runs", metavar="RUN", help="Run folder made by `open ask`, including the reference; repeatable.")
@@ -84,3 +88,67 @@ def open_report_(
         seed=seed,
     )
     print(f"Report: {page}")
+
+
+OpenRuns = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders made by `open ask`.")]
+_MOST_WORDS = 8
+
+
+def texts_(
+    dataset: DatasetFolder,
+    runs: OpenRuns,
+    permutations: Permutations = 500,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the shuffles.")] = 0,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Also write the tables into this folder, as CSV and Parquet.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check open answers without a judge: refusals, persona leakage, stereotype markers, similarity, length and readability.
+
+    docs/open-text-checks.md explains the checks. --json prints all tables except the rows of single answers.
+    """
+    from valuestrata.dataset.tables import load_dataset
+    from valuestrata.openended.open_runs import load_open_run
+    from valuestrata.openended.text.checks import text_checks, write_text_checks
+    from valuestrata.responses.run.folder import check_same_dataset
+
+    data = load_dataset(dataset)
+    loaded = [load_open_run(run) for run in runs]
+    for one in loaded:
+        check_same_dataset(one, data)
+    found = text_checks(data, loaded, permutations=permutations, seed=seed)
+    if output is not None:
+        write_text_checks(found, output)
+        say(f"Tables: {output}")
+    if as_json:
+        print_json({name: frame.to_dicts() for name, frame in found.tables().items() if name != "texts"})
+    else:
+        _print_checks(found)
+        if output is None:
+            print("Rates by stratum, level, subgroup and topic: write them with -o FOLDER or print them with --json.")
+
+
+def _print_checks(found: TextChecks) -> None:
+    import polars as pl
+
+    from valuestrata.openended.text.markers import MIN_USES
+
+    print("Over all answers (shares; words, sentences, Flesch reading ease and LIX are means)")
+    whole = found.rates.filter(pl.col("by") == "all")
+    print_table(whole.select("run", "measure", "value", "ci_low", "ci_high", "pairs", "items"))
+    print("Similarity across levels, compared with levels shuffled within item (gap 0: the persona makes no difference to the wording)")
+    print_table(
+        found.similarity.select("run", "key", "across", "shuffled", "gap", "gap_low", "gap_high", "p", "same", "elsewhere", "items")
+    )
+    if not found.similarity.is_empty():
+        print(f"Vectors: {', '.join(found.similarity['method'].unique(maintain_order=True))}.")
+    marked = found.markers.filter("marker").group_by("run", "attribute", "level", maintain_order=True).agg(pl.col("word").head(_MOST_WORDS))
+    if found.markers.is_empty():
+        print(f"Stereotype markers: too few answers; no word occurs in {MIN_USES} of the answers that can be compared.")
+        return
+    if marked.is_empty():
+        print("Stereotype markers: none detected.")
+        return
+    print("Stereotype markers: words that are more frequent in a level's answers to the same items")
+    print_table(marked.with_columns(pl.col("word").list.join(", ").alias("words")).drop("word"))

@@ -76,24 +76,6 @@ class _Data:
     items: int
 
 
-def corrected_mean(
-    people: Floats, judge: Floats, items: NDArray[Any], *, weight: float | None = None, low: float = 0.0, high: float = 1.0
-) -> PpiEstimate:
-    """Return the mean of the people's values over all answers.
-
-    Args:
-        people: people's value of each answer, NaN if not coded; shape (n + N,).
-        judge: the judge's value of each answer, or any fixed number where it gave none; same shape.
-        items: item of each answer. weight: lambda; None to tune it, 0 for people alone, 1 for PPI without tuning.
-        low, high: range of the mean.
-
-    Raises:
-        ValueError: arrays of different lengths, or a judge's value that is not finite.
-    """
-    coded = np.where(np.isnan(people), np.nan, 1.0)
-    return corrected_ratio(people, coded, judge, np.ones_like(judge), items, weight=weight, low=low, high=high)
-
-
 def corrected_ratio(
     people: Floats,
     people_base: Floats,
@@ -108,9 +90,11 @@ def corrected_ratio(
     """Return sum of `people` over sum of `people_base` over all answers.
 
     Args:
-        people, people_base: numerator and denominator by people, both NaN if the answer is not coded.
-        judge, judge_base: the same by the judge, finite for every answer.
-        items, weight, low, high: as in `corrected_mean`.
+        people, people_base: numerator and denominator by people, both NaN if the answer is not coded; shape (n + N,). The
+            denominator of a mean is 1.
+        judge, judge_base: the same by the judge, finite for every answer: use any fixed number where it gave no value.
+        items: item of each answer. weight: lambda; None to tune it, 0 for people alone, 1 for PPI without tuning.
+        low, high: range of the ratio.
 
     Raises:
         ValueError: arrays of different lengths, or a judge's value that is not finite.

@@ -40,7 +40,7 @@ def choose_example(dataset: Dataset, found: OpenFindings, wanted: Sequence[str] 
     Args:
         dataset: the ground truth. found: whose runs answered.
         wanted: item and two subgroups; else the item on which subgroups differ most (as `most_divided=1` of `plan_open` chooses it, of
-            those answered), and the two subgroups of one stratum whose people stand furthest apart there.
+            those answered), and the two subgroups of one stratum whose people differ most there.
 
     Raises:
         UsageError: an item or subgroup that the data set does not have, or that no run answered.

@@ -214,10 +214,10 @@ def _scored(
     pairs = pl.concat([run.responses.select("pair_id") for run in read]).unique()
     others = [*closed, *reference_baselines(dataset, list(closed), kinds=baselines, split=split, part=part, fold=fold)]
     shared = [replace(run, responses=run.responses.join(pairs, on="pair_id", how="semi", maintain_order="left")) for run in others]
-    beside = [run for run in shared if not run.responses.is_empty()]
-    scores = score(dataset, [*read, *beside], split=split, part=part, fold=fold, by=_SCORED_BY, bootstrap=bootstrap, seed=seed)
+    compared = [run for run in shared if not run.responses.is_empty()]
+    scores = score(dataset, [*read, *compared], split=split, part=part, fold=fold, by=_SCORED_BY, bootstrap=bootstrap, seed=seed)
     # Baselines are named by their kind.
-    kinds = {found.name: found.rule for found in map(run_identity, beside) if found.is_baseline}
+    kinds = {found.name: found.rule for found in map(run_identity, compared) if found.is_baseline}
     titles = {name: f"baseline: {kind}" for name, kind in kinds.items()}
     named = scores.with_columns(pl.col("run").replace(titles) if titles else pl.col("run"))
     return named, {run.name: names for run, names in zip(read, judged, strict=True)}

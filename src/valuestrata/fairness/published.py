@@ -1,7 +1,7 @@
-"""Disparities published for the Singapore survey, as facts with their source: arXiv 2604.12851.
+"""Disparities published for the Singapore survey: arXiv 2604.12851.
 
-Normalised range and coefficient of variation of accuracy and NMAE over the unseen subgroups, before and after fine-tuning. They
-were read in secondary notes of the paper; which subgroups entered is not known, nor are intervals.
+Normalised range and CV of accuracy and NMAE over the unseen subgroups, before and after fine-tuning, from secondary notes of the paper.
+Which subgroups entered is unknown; no intervals were published.
 """
 
 from __future__ import annotations

@@ -1,18 +1,17 @@
-"""The gaps of `adjusting` from a Bayesian fit of the same model, through bambi: for who wants a posterior and has minutes, not seconds.
+"""Bayesian estimate of the gaps of `held_attributes`, with bambi.
 
-    y_gi = item_i + x_gi' b + u_g + sum_a v_i,level_a(g) + e_gi,    item, u, v and e normal, each with a deviation of its own
+    y_gi = item_i + x_gi' b + u_g + sum_a v_i,level_a(g) + e_gi,    item, u, v and e normal, each with its own standard deviation
 
-Columns and covariates are those of the penalised fit, taken from their item's mean: so the effects of items are free of them
-whatever their prior, as where items are fixed. They enter as an orthogonal basis, which the sampler walks easily, with normal
-priors as wide as the metric itself. `v`, an effect of each level on each item, takes the place of the jackknife over items:
-subgroups of one level err alike on an item, and intervals that take them for independent are too short.
+Columns and covariates are those of the penalised fit, centred within items; item effects are therefore independent of them whatever their
+prior, as with fixed items. They enter as an orthogonal basis, which samples well, with normal priors as wide as the metric. `v`, an
+effect of each level on each item, replaces the jackknife over items: subgroups of one level err alike on an item.
 
-What redrawn people move in all items alike is not in a likelihood of one set of labels; it is added to the draws as the penalised fit
-adds it to its standard errors. p is the normal tail of mean / deviation of the draws: claims among many need a tail that
-thousands of draws do not reach.
+The likelihood of one set of labels does not contain what redrawn people move in all items jointly; it is added to the draws as the
+penalised fit adds it to its standard errors. p is the normal tail of mean / standard deviation of the draws: tests among many need a tail
+that thousands of draws do not reach.
 
-**Compiler.** The sampler is PyMC's own NUTS, its functions compiled by numba, which bambi brings along: it needs no C++ compiler and
-no BLAS to link to, and was the faster one (240 items x 60 subgroups, 2 x 1,000 draws: 48 s against 73 s).
+**Compiler.** PyMC's NUTS with functions compiled by numba, which bambi installs. It needs no C++ compiler and no BLAS, and was faster
+(240 items x 60 subgroups, 2 x 1,000 draws: 48 s against 73 s).
 """
 
 from __future__ import annotations
@@ -33,22 +32,22 @@ from valuestrata.fairness.adjust.difficulty import Difficulty
 from valuestrata.fairness.adjust.held_attributes import AdjustedGap, Adjustment, Design, Sampling, adjust_gaps, design_of, notes_of
 from valuestrata.stats.arrays import Floats, Singles
 
-# The chains do not agree yet above the first, and hold too few independent draws under the second.
+# Largest acceptable r-hat, and fewest acceptable effective draws.
 RHAT, LEAST_DRAWS = 1.02, 200.0
-# Beside items and levels, deviations of effects are expected to be a small part of that of the metric: few subgroups tell little of it.
+# Prior scale of subgroup and level effects, as a share of the metric's standard deviation.
 SMALL = 0.25
-# Share of divergent steps above which the posterior was not walked everywhere.
+# Share of divergent steps above which a note is added.
 DIVERGENT = 0.01
-# The term that holds the basis: `columns_of_pair` takes the numbers of pairs to its rows.
+# The model term of the basis: `columns_of_pair` returns its rows.
 BASIS = "columns_of_pair(pair)"
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """Draws of the posterior: M chains of D draws.
+    """Posterior draws: M chains of D draws.
 
     Attributes:
-        coefficients: of columns and covariates, shape (M, D, P + C'); only contrasts that the data tell have a meaning.
+        coefficients: of columns and covariates, shape (M, D, P + C'); only identified contrasts have a meaning.
         subgroup_sd, residual_sd: shape (M, D). divergent: share of divergent steps.
     """
 
@@ -68,16 +67,16 @@ def fit_bayes(
     confidence: float = 0.95,
     sampling: Sampling | None = None,
 ) -> Adjustment:
-    """Compare every two levels of every attribute at equal difficulty, by a Bayesian fit; all pairs are used.
+    """Compare every two levels of every attribute at equal difficulty with a Bayesian fit of all pairs.
 
     Gaps with the other attributes held are those of the penalised fit.
 
     Args:
         values, difficulty, levels, strata, redrawn, confidence: as for `adjust_gaps`.
-        sampling: draws, chains and seed; its defaults where left out.
+        sampling: draws, chains and seed; defaults if None.
 
     Returns:
-        As `adjust_gaps`: posterior means with equal-tailed intervals, `df` infinite. `notes` say where the chains do not agree.
+        As `adjust_gaps`: posterior means with equal-tailed intervals, `df` infinite. `notes` report poor convergence.
 
     Raises:
         MissingExtraError: bambi is not installed.
@@ -90,10 +89,10 @@ def fit_bayes(
     drawn = draw(design, sampling)
     rng = np.random.default_rng(sampling.seed)
     gaps: list[AdjustedGap] = []
-    told: list[Floats] = []
+    identified: list[Floats] = []
     for gap, (*_, contrast) in zip(penalised.gaps, design.contrasts(), strict=True):
         posterior = drawn.coefficients @ contrast
-        told += [posterior] if full.told(contrast) else []
+        identified += [posterior] if full.identified(contrast) else []
         gaps.append(_read(gap, posterior, full, contrast, rng, confidence))
     slopes = drawn.coefficients[..., len(design.columns) :].reshape(-1, len(design.entered))
     return replace(
@@ -103,15 +102,15 @@ def fit_bayes(
         slope_se=slopes.std(axis=0, ddof=1),
         subgroup_sd=float(drawn.subgroup_sd.mean()),
         residual_sd=float(drawn.residual_sd.mean()),
-        notes=[*notes_of(full, design.left_out, gaps), *_disagreements(told, drawn, sampling)],
+        notes=[*notes_of(full, design.left_out, gaps), *_convergence_notes(identified, drawn, sampling)],
     )
 
 
 def _read(
     gap: AdjustedGap, posterior: Floats, full: CrossedEffectsFit, contrast: Floats, rng: np.random.Generator, confidence: float
 ) -> AdjustedGap:
-    """Return the gap with its posterior (M, D) for what the penalised fit says at equal difficulty; NaN where the data can't tell."""
-    if not full.told(contrast):
+    """Return the gap with its posterior (M, D) in place of the penalised estimate; NaN if not identified."""
+    if not full.identified(contrast):
         return gap
     people = max(0.0, float(contrast @ full.people @ contrast))
     widened = posterior + np.sqrt(people) * rng.standard_normal(posterior.shape)
@@ -121,7 +120,7 @@ def _read(
 
 
 def draw(design: Design, sampling: Sampling) -> Drawn:
-    """Draw the posterior of the model of the module's docstring.
+    """Sample the posterior of the model of the module docstring.
 
     Raises:
         MissingExtraError: bambi is not installed.
@@ -129,7 +128,7 @@ def draw(design: Design, sampling: Sampling) -> Drawn:
     bambi = _bambi()
     import pandas as pd
 
-    # Items with a single pair say nothing of differences within an item.
+    # Items with a single pair hold no difference within an item.
     kept = (~np.isnan(design.values)).sum(axis=0) >= 2
     mask = ~np.isnan(design.values) & kept
     group, item = np.nonzero(mask)
@@ -180,7 +179,7 @@ def draw(design: Design, sampling: Sampling) -> Drawn:
 
 
 def _basis(design: Design, mask: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """Return columns and covariates less their item's mean as an orthogonal basis (N, R), and what takes coefficients back (P + C', R)."""
+    """Return centred columns and covariates as an orthogonal basis (N, R), and the matrix back to coefficients (P + C', R)."""
     number = np.maximum(mask.sum(axis=0), 1)
 
     def within(grid: Floats) -> Floats:
@@ -194,33 +193,33 @@ def _basis(design: Design, mask: NDArray[np.bool_]) -> tuple[Floats, Floats]:
     return left[:, told] * scale, right[told].T / sizes[told] * scale
 
 
-def _disagreements(told: Sequence[Floats], drawn: Drawn, sampling: Sampling) -> list[str]:
-    """Say where the chains do not agree, hold too few independent draws, or did not walk the posterior everywhere."""
+def _convergence_notes(identified: Sequence[Floats], drawn: Drawn, sampling: Sampling) -> list[str]:
+    """Return notes on the sampling: settings, poor convergence, few effective draws, divergences."""
     import arviz  # pyright: ignore[reportMissingImports]
 
     notes = [f"Bayesian estimate at equal difficulty: {sampling.chains} chains of {sampling.draws:,} draws, seed {sampling.seed}."]
-    if told:
-        rhat = max(float(arviz.rhat(one)) for one in told)
-        independent = min(float(arviz.ess(one)) for one in told)
+    if identified:
+        rhat = max(float(arviz.rhat(one)) for one in identified)
+        independent = min(float(arviz.ess(one)) for one in identified)
         if rhat > RHAT or independent < LEAST_DRAWS:
             notes.append(
-                f"The chains are not long enough: they differ by an r-hat of up to {rhat:.3f} (at most {RHAT}) and hold as few as "
-                f"{independent:,.0f} independent draws (at least {LEAST_DRAWS:,.0f}). Raise draws and tune."
+                f"The chains are too short: r-hat is up to {rhat:.3f} (should be at most {RHAT}) and there are as few as "
+                f"{independent:,.0f} effective draws (should be at least {LEAST_DRAWS:,.0f}). Increase draws and tune."
             )
     if drawn.divergent > DIVERGENT:
-        notes.append(f"{drawn.divergent:.1%} of the sampler's steps diverged. Raise target_accept.")
+        notes.append(f"{drawn.divergent:.1%} of the sampler's steps diverged. Increase target_accept.")
     return notes
 
 
 def _tail(mean: float, deviation: float) -> float:
-    """Return the two-sided normal tail; NaN where nothing varies."""
+    """Return the two-sided normal p-value; NaN without variance."""
     from scipy.special import ndtr
 
     return float(2 * ndtr(-abs(mean) / deviation)) if deviation > 0 else np.nan
 
 
 def _bambi() -> Any:
-    """Import bambi; what its libraries say of themselves while they are imported is no concern of a user's."""
+    """Import bambi without its libraries' import messages."""
     with _quiet():
         try:
             import bambi  # pyright: ignore[reportMissingImports]
@@ -231,7 +230,7 @@ def _bambi() -> Any:
 
 @contextmanager
 def _quiet() -> Generator[None]:
-    """Keep the sampler's running commentary and its libraries' notices back; `_disagreements` says what a reader needs."""
+    """Silence log messages and warnings of the sampler and its libraries; `_convergence_notes` reports what matters."""
     loggers = [logging.getLogger(name) for name in ("pymc", "bambi", "pytensor")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -2,21 +2,20 @@
 
     y_gi = item_i + x_gi' b + u_g + e_gi,    u_g ~ (0, tau2),  e_gi ~ (0, sigma2)
 
-Items are fixed and absorbed: whatever makes an item hard for everybody, its number of codes among it, drops out exactly,
-however uneven the grid. Subgroups are random.
+Items are fixed and absorbed, so anything that makes an item hard for everybody cancels exactly, however uneven the grid. Subgroups are
+random.
 
-**Size.** All cross-products are sums over items of blocks as wide as columns + subgroups; nothing as long as the pairs is
-ever inverted. With S = Z'M_W Z, eigenvalues d_j, and t = V'Z'M_W y (M_W: items and columns projected out), the restricted
-likelihood is a function of theta = tau2 / sigma2 alone (Patterson and Thompson 1971, profiled):
+**Computation.** All cross-products are sums over items of blocks of columns + subgroups; nothing as long as the pairs is inverted. With
+S = Z'M_W Z, eigenvalues d_j, and t = V'Z'M_W y (M_W projects out items and columns), the restricted likelihood depends on
+theta = tau2 / sigma2 alone (Patterson and Thompson 1971, profiled):
 
     -2 l(theta) = (n - q) log(y'M_W y - sum_j t_j^2 / (d_j + 1 / theta)) + sum_j log(1 + theta d_j).
 
 Coefficients solve Henderson's mixed-model equations with items absorbed.
 
-**Standard errors** hold without the model's variances: items are left out one by one, theta held (delete-one-cluster
-jackknife over items; it meets any dependence between the subgroups' answers to one item). The jackknife sees every item
-with the same subgroups and the same people, so that two parts are added: tau2 times the square of how u enters, and what
-redrawn people move in all items alike.
+**Standard errors** do not rely on the model's variances: a delete-one-item jackknife with theta fixed, valid under any dependence between
+subgroups within an item. The jackknife sees the same subgroups and people in every item, so two parts are added: tau2 times the square
+of how u enters, and the variance that redrawn people add to all items jointly.
 """
 
 from __future__ import annotations
@@ -33,9 +32,9 @@ from valuestrata.errors import UsageError
 
 Floats = NDArray[np.float64]
 
-# A direction that carries less than this share of the largest one is not told by the data.
+# Directions with less than this share of the largest eigenvalue are not identified.
 FLAT = 1e-9
-# Subgroups left after the columns show tau2 in directions above this share of the largest.
+# Residual subgroup directions above this share of the largest identify tau2.
 SEEN = 1e-8
 # A square below this is rounding.
 TINY = 1e-300
@@ -47,16 +46,16 @@ CHUNK_NUMBERS = 4_000_000
 
 @dataclass(frozen=True)
 class CrossedEffectsFit:
-    """Coefficients and what is needed to judge any contrast of them. P columns, the same for all items, then C covariates.
+    """Coefficients with what inference on their contrasts needs. P columns, the same for all items, then C covariates.
 
     Attributes:
-        coefficients: shape (P + C,); only contrasts that `told` confirms have a meaning.
+        coefficients: shape (P + C,); only contrasts that are `identified` have a meaning.
         left_out: shape (I, P + C), the coefficients without each item in turn.
-        through: shape (P + C, G): how a shift of each subgroup enters.
-        people: shape (P + C, P + C): covariance by redrawn people over and above that within items; zeros without redraws.
-        tau2, sigma2: variances. groups_free: dimensions that subgroups have left to show tau2 in; 0: tau2 can't be told.
-        null: shape (P + C, N): directions in which the data tell nothing.
-        pairs, items: that entered.
+        through: shape (P + C, G), effect of a shift of each subgroup.
+        people: shape (P + C, P + C), covariance from redrawn people beyond that within items; zeros without redraws.
+        tau2, sigma2: variances. groups_free: dimensions that identify tau2; 0: not identified.
+        null: shape (P + C, N), directions that are not identified.
+        pairs, items: sample sizes.
     """
 
     coefficients: Floats
@@ -70,13 +69,13 @@ class CrossedEffectsFit:
     pairs: int
     items: int
 
-    def told(self, contrast: Floats) -> bool:
-        """Say whether the data determine a contrast of the coefficients, shape (P + C,)."""
+    def identified(self, contrast: Floats) -> bool:
+        """Whether the data determine a contrast of the coefficients, shape (P + C,)."""
         return bool(np.linalg.norm(contrast @ self.null) <= 1e-5 * np.linalg.norm(contrast))
 
     def contrast(self, contrast: Floats) -> tuple[float, float, float]:
-        """Return a contrast, its standard error and its degrees of freedom (Satterthwaite over items and subgroups); NaN untold."""
-        if not self.told(contrast):
+        """Return a contrast, its standard error and degrees of freedom (Satterthwaite over items and subgroups); NaN if not identified."""
+        if not self.identified(contrast):
             return np.nan, np.nan, np.nan
         without = self.left_out @ contrast
         number = len(without)
@@ -89,11 +88,11 @@ class CrossedEffectsFit:
 
 
 def fit(values: Floats, columns: Floats, covariates: Floats, redrawn: NDArray[np.floating] | None = None) -> CrossedEffectsFit:
-    """Fit the model of the module's docstring.
+    """Fit the model of the module docstring.
 
     Args:
-        values: y, shape (G, I), NaN for pairs left out. columns: shape (P, G). covariates: shape (C, G, I), finite wherever y is.
-        redrawn: y in redraws of the respondents, shape (D, G, I), finite wherever y is; None where they do not move it.
+        values: y, shape (G, I), NaN for missing pairs. columns: shape (P, G). covariates: shape (C, G, I), finite wherever y is.
+        redrawn: y in redraws of the respondents, shape (D, G, I), finite wherever y is; None where they do not change it.
 
     Raises:
         UsageError: fewer than two items with at least two pairs, or a covariate that is not finite at a pair.
@@ -134,13 +133,13 @@ def fit(values: Floats, columns: Floats, covariates: Floats, redrawn: NDArray[np
 
 
 def _within(values: NDArray[np.floating], mask: NDArray[np.bool_]) -> Floats:
-    """Return values (..., G, I) less the mean of their item, 0 where there is no pair."""
+    """Return values (..., G, I) minus the mean of their item; 0 for missing pairs."""
     mean = np.where(mask, values, 0.0).sum(axis=-2) / mask.sum(axis=0)
     return np.where(mask, values - mean[..., None, :], 0.0)
 
 
 def _null(gram: Floats) -> Floats:
-    """Return an orthonormal basis of the directions that a Gram matrix (Q, Q) does not tell, in the columns' own scales."""
+    """Return an orthonormal basis of the directions that a Gram matrix (Q, Q) does not identify, in the columns' own scales."""
     scale = np.sqrt(np.diag(gram))
     safe = np.where(scale > 0, scale, 1.0)
     values, vectors = np.linalg.eigh(gram / np.outer(safe, safe))
@@ -156,7 +155,7 @@ class _Variances:
 
 
 def _variances(xx: Floats, xz: Floats, zz: Floats, xy: Floats, zy: Floats, yy: float, free: int) -> _Variances:
-    """Maximise the restricted likelihood. theta is 0 where subgroups show nothing; groups_free: dimensions it is seen in."""
+    """Maximise the restricted likelihood; theta is 0 where subgroups show no variance. groups_free: dimensions that identify it."""
     from scipy.optimize import minimize_scalar
 
     inverse = np.linalg.pinv(xx, rcond=FLAT, hermitian=True) if len(xx) else xx
@@ -175,7 +174,7 @@ def _variances(xx: Floats, xz: Floats, zz: Floats, xy: Floats, zy: Floats, yy: f
         theta = math.exp(log_theta)
         return left * math.log(rest(theta)) + float(np.log1p(theta * d).sum())
 
-    # The profile is flat at either end: a coarse look first, then a search around its best point.
+    # The profile is flat at both ends: a coarse grid first, then a search around its best point.
     looks = np.linspace(math.log(THETA[0]), math.log(THETA[1]), 60)
     at = int(np.argmin([deviance(look) for look in looks]))
     bounds = (looks[max(at - 1, 0)], looks[min(at + 1, len(looks) - 1)])
@@ -189,7 +188,7 @@ def _variances(xx: Floats, xz: Floats, zz: Floats, xy: Floats, zy: Floats, yy: f
 def _system(xx: Floats, xz: Floats, zz: Floats, null: Floats, theta: float) -> Floats:
     """Return the matrix of the mixed-model equations, columns and covariates before subgroups; without subgroups where theta is 0.
 
-    Directions that the data do not tell are filled up, so that it can be solved; contrasts that are told do not depend on how.
+    Directions that are not identified are filled to make it solvable; identified contrasts do not depend on how.
     """
     top = xx + null @ null.T * max(float(np.abs(xx).max(initial=0.0)), 1.0)
     if theta == 0:
@@ -198,7 +197,7 @@ def _system(xx: Floats, xz: Floats, zz: Floats, null: Floats, theta: float) -> F
 
 
 def _without_each(within: Floats, y_within: Floats, mask: NDArray[np.bool_], system: Floats, right: Floats) -> Floats:
-    """Return the coefficients without each item, shape (I, P + C). An item is a block of the equations, which is subtracted."""
+    """Return the coefficients without each item, shape (I, P + C). An item is a block of the equations and is subtracted."""
     beside, groups, items = within.shape
     size = len(system)
     found = np.empty((items, beside))
@@ -220,11 +219,11 @@ def _without_each(within: Floats, y_within: Floats, mask: NDArray[np.bool_], sys
 
 
 def _people(rows: Floats, within: Floats, mask: NDArray[np.bool_], redrawn: NDArray[np.floating] | None) -> Floats:
-    """Return the covariance of the coefficients by redrawn people, less what each item shows of it by itself."""
+    """Return the covariance of the coefficients from redrawn people, minus the part within items."""
     beside = len(within)
     if redrawn is None or len(redrawn) < 2:
         return np.zeros((beside, beside))
-    # How each pair enters each coefficient. Weights have mean 0 within an item, so that the redraws need not be centred there.
+    # Weight of each pair in each coefficient. Weights have mean 0 within an item, so redraws need no centring there.
     weights = np.einsum("qp,pgi->qgi", rows[:, :beside], within) + _within(np.broadcast_to(rows[:, beside:, None], within.shape), mask)
     moved = np.where(mask, redrawn - redrawn.mean(axis=0), 0.0)
     each = np.matmul(weights.transpose(2, 0, 1), moved.transpose(2, 1, 0))
@@ -233,7 +232,7 @@ def _people(rows: Floats, within: Floats, mask: NDArray[np.bool_], redrawn: NDAr
 
 
 def columns_of(labels: Sequence[Sequence[str | None]]) -> tuple[Floats, list[tuple[int, str]]]:
-    """Return one column 0/1 for each label of each grouping of G subgroups, shape (P, G), and (grouping, label) of each."""
+    """Return one 0/1 column per label of each grouping of G subgroups, shape (P, G), and the (grouping, label) of each."""
     names = [(place, label) for place, group in enumerate(labels) for label in dict.fromkeys(label for label in group if label is not None)]
     rows = [[1.0 if label == wanted else 0.0 for label in labels[place]] for place, wanted in names]
     groups = len(labels[0]) if labels else 0

@@ -1,28 +1,27 @@
-"""What makes a pair hard whoever answers it: the covariates of `adjusting`.
+"""Covariates that make a pair hard for any predictor.
 
-A model may serve a level worse because the level is hard: its answers are divided, its cells are small and their labels
-often wrong, its mode is not the nation's. Any predictor would fail there.
+A level may be served worse because it is hard: its answers are divided, its cells are small and their labels often wrong, or its mode is
+not the national one.
 
 =============== ========================================================================== =====
 modal_share     share of the label among the subgroup's people (*)                          0..1
-off_nation      1 where the label is not the nation's usual answer                          0, 1
+off_nation      1 where the label is not the national answer                                0, 1
 distance        of the label to the nation's: abs(m - nation) / (K - 1), nominal 0 or 1     0..1
-label_certainty chance that the label is the true mode (*)                                  0..1
+label_certainty probability that the label is the true mode (*)                             0..1
 entropy         entropy of the subgroup's shares / log2 K (*)                               0..1
 log_n_eff       log of the effective answers                                                > 0
 =============== ========================================================================== =====
 
-The number of codes is the item's and is absorbed with it.
+The number of codes is a property of the item and is absorbed with it.
 
-**Errors in covariates.** Shares come from few respondents, and the label is the largest of them: taken as they are, small cells
-look clearer than they are, and slopes are too flat. (*) are therefore expectations given the data (regression calibration):
-the shares of a cell are drawn toward what its levels' other cells say of the item, by a Dirichlet prior whose strength the
-cells themselves show (`posterior`). If what a model answers depends linearly on a cell's true share, on whether its label is
-right or on whether it is the nation's, its expected score given the data is linear in these covariates. What depends
-otherwise stays in the gap, as does what the prior gets wrong.
+**Errors in covariates.** Shares come from few respondents, and the label is the largest share: raw values make small cells look clearer
+than they are and flatten slopes. (*) are therefore expectations given the data (regression calibration): the shares of a cell are shrunk
+toward what the other cells of its levels predict for the item, by a Dirichlet prior whose strength is estimated from the cells
+(`posterior`). If a model's answers depend linearly on a cell's true share, on whether its label is right or on whether it is the national
+one, its expected score is linear in these covariates. Other dependence, and errors of the prior, remain in the gap.
 
-**What size does** comes through `label_certainty`: a small cell is hard because its label may be wrong, and that differs from
-item to item. `log_n_eff` itself is nearly the sum of what two levels contribute, hence is often left out beside them.
+**Size** enters through `label_certainty`: a small cell is hard because its label may be wrong, which differs between items.
+`log_n_eff` itself is nearly the sum of contributions of two levels and is often left out for that reason.
 """
 
 from __future__ import annotations
@@ -41,23 +40,22 @@ from valuestrata.scores.distances import padded
 from valuestrata.scores.layout import Layout
 from valuestrata.stats.arrays import Floats
 
-# In the order in which they enter: of two that tell the same, the earlier one does.
+# In order of entry: of two with the same information, the earlier one enters.
 COVARIATES = ("modal_share", "off_nation", "distance", "label_certainty", "entropy", "log_n_eff")
 # A variance below this is rounding.
 NOTHING = 1e-12
-# An item's own spread between cells counts as that of its cells, the pooled spread of all items as that of so many more.
+# Weight of the pooled spread of all items, in cells of an item.
 POOLED_CELLS = 10
-# Between no prior (every cell for itself) and one that leaves a cell no say.
+# From almost no prior to one that overrides the cell.
 CONCENTRATION = (1e-3, 1e6)
 
 
 @dataclass(frozen=True)
 class Difficulty:
-    """What makes each pair of a layout hard. C covariates, G subgroups, I items.
+    """Covariates of difficulty of each pair. C covariates, G subgroups, I items.
 
     Attributes:
-        names: of the covariates. values: shape (C, G, I), NaN where there is no pair or it is not known.
-        observed: the same from the gold as it stands, for tables.
+        names: of the covariates. values: shape (C, G, I), NaN where unknown. observed: the same from the raw gold, for tables.
     """
 
     names: Sequence[str]
@@ -72,12 +70,12 @@ class Difficulty:
 
 
 def nothing_known(shape: tuple[int, ...]) -> Difficulty:
-    """Return no covariates, for a grid of G subgroups x I items."""
+    """Return no covariates, for a grid of shape (G, I)."""
     return Difficulty((), np.zeros((0, *shape)), np.zeros((0, *shape)))
 
 
 def difficulty_of(dataset: Dataset, layout: Layout) -> Difficulty:
-    """Return the covariates of a layout's pairs, from its gold and the nation's mode; NaN where the nation's is not known."""
+    """Return the covariates of a layout's pairs from its gold and the national mode; NaN where that is unknown."""
     gold, shape = layout.gold, layout.present.shape
     cells = gold["cell"].to_numpy()
     options = gold["options"].to_numpy().astype(np.intp)
@@ -116,11 +114,11 @@ def difficulty_of(dataset: Dataset, layout: Layout) -> Difficulty:
 
 @dataclass(frozen=True)
 class Strengths:
-    """Priors of the shares.
+    """Dirichlet priors of the shares.
 
     Attributes:
-        fitted: shape (G, I, K), what strata and levels say of each cell's shares, each at least 0, sum 1; NaN without a pair.
-        concentration: shape (I,), how many answers that is worth: large where cells hardly differ beyond their levels.
+        fitted: shape (G, I, K), shares predicted from strata and levels, at least 0 with sum 1; NaN without a pair.
+        concentration: shape (I,), prior weight in answers; large where cells hardly differ beyond their levels.
     """
 
     fitted: Floats
@@ -128,7 +126,7 @@ class Strengths:
 
 
 def concentrations(shares: Floats, number: Floats, exact: Floats) -> Strengths:
-    """Return what levels say of each cell's shares, and what it is worth against the cell's own answers.
+    """Return the priors of the shares: predictions from levels, and their weight against a cell's own answers.
 
     Shares are fitted by strata and levels, item by item, weighted by the answers. If a cell's true shares are Dirichlet(a m) about
     the fitted m, observed ones of n answers have the variance m (1 - m) (1 / n + (1 - 1 / n) r), r = 1 / (1 + a). r of an item is the
@@ -156,7 +154,7 @@ def concentrations(shares: Floats, number: Floats, exact: Floats) -> Strengths:
         above[item] = (n * np.square(s - m).sum(axis=1)).sum() - (left * spread).sum()
         below[item] = (left * spread * np.maximum(n - 1, 0.0)).sum()
         free[item] = left.sum()
-    # Where every cell is a level of its own nothing is left to tell what its levels' other cells are worth: no prior then.
+    # Where every cell is a level of its own, the weight of other cells cannot be estimated: no prior then.
     pooled = above.sum() / below.sum() if below.sum() > NOTHING and free.sum() > 1e-6 else 1.0
     own = np.divide(above, below, out=np.full(items, pooled), where=below > NOTHING)
     weight = free / (free + POOLED_CELLS)
@@ -165,11 +163,11 @@ def concentrations(shares: Floats, number: Floats, exact: Floats) -> Strengths:
 
 
 def posterior(shares: Floats, number: Floats, means: Floats, concentration: float, label: NDArray[np.intp]) -> tuple[Floats, Floats]:
-    """Return the expected shares of N cells given their answers, (N, K), and the chance that `label` is the true mode, (N,).
+    """Return the expected shares of N cells given their answers, (N, K), and the probability that `label` is the true mode, (N,).
 
     Dirichlet(a m) with n answers of shares s gives Dirichlet(a m + n s): mean (a m + n s) / (a + n). The difference of two of its
-    shares p, q has the variance (p + q - (p - q)^2) / (a + n + 1); the chance is the product over the other options of the
-    normal chances that the label's share is larger.
+    shares p, q has the variance (p + q - (p - q)^2) / (a + n + 1); the probability is the product over the other options
+    of the normal probabilities that the label's share is larger.
 
     Args:
         shares, means: shape (N, K). number: shape (N,). concentration: a. label: shape (N,), option index.

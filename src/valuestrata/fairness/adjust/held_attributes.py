@@ -1,16 +1,15 @@
-"""Gaps between levels with the other attributes held, and at equal difficulty as well.
+"""Gaps between levels with the other attributes held constant, and at equal difficulty.
 
-A level may seem to be served worse because of the company its cells keep: where all Malays are Muslims, their gap is that of
-the Muslims, too. And it may be hard for any predictor (`difficulty`). The model of `mixed` puts strata, all attributes and, in
-a second fit, the covariates of difficulty side by side; a gap is the difference of two levels' effects, in points of the metric:
+A level may be served worse because of other attributes of its cells: where all Malays are Muslims, their gap is also that of Muslims. It
+may also be hard for any predictor (`difficulty`). The model of `crossed_effects` contains strata, all attributes and, in a second fit, the
+covariates of difficulty. A gap is the difference of two levels' effects, in units of the metric:
 
-held      with items, strata and the other attributes held
-adjusted  with these held, between cells of equal difficulty
+held      items, strata and the other attributes held constant
+adjusted  the same, and at equal difficulty
 
-A covariate of which less than `LEAST_OWN` is its own beside items, strata and levels is left out, and the result says so.
+A covariate is left out if less than `LEAST_OWN` of its variance is independent of items, strata and levels; the result says so.
 
-Adjusting takes difficulty as given. Where a level is hard *because* models and codebooks neglect it, that is adjusted away
-as well. An adjusted gap is evidence beside the raw gap and that of a cheap baseline on the same pairs, which assumes no model.
+Adjustment takes difficulty as given. Where a level is hard *because* models and codebooks neglect it, that is adjusted away as well.
 """
 
 from __future__ import annotations
@@ -27,22 +26,22 @@ from valuestrata.fairness.adjust.crossed_effects import FLAT, CrossedEffectsFit,
 from valuestrata.fairness.adjust.difficulty import NOTHING, Difficulty
 from valuestrata.stats.arrays import Floats, Singles
 
-# A covariate enters if this share of its variance within items is its own beside strata and levels (a variance inflation of 5):
-# what goes with the levels can't be told from them. Covariates that go with one another do a gap no harm, up to `LEAST_NEW`.
+# A covariate enters if this share of its variance within items is independent of strata and levels (a variance inflation of 5).
+# Correlation among covariates does not harm a gap, down to a share of `LEAST_NEW`.
 LEAST_OWN = 0.2
 LEAST_NEW = 0.02
-# With fewer subgroups than this beyond what levels take up, tau2 is often estimated as 0 where it is not: coverage of .91 where
-# 3 are left and subgroups differ by .08.
+# With fewer residual subgroup dimensions than this, tau2 is often estimated as 0 although it is positive: coverage is .91 with 3
+# dimensions and subgroups that differ by .08.
 FEW_SUBGROUPS = 6
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the posterior of the Bayesian estimate is drawn (`bayes`).
+    """Sampling of the posterior of the Bayesian estimate (`bayes`).
 
     Attributes:
-        draws, tune: kept and discarded ones of each chain. chains: at least 2, so that convergence can be seen. seed: of all of them.
-        target_accept: of the sampler's steps, between 0 and 1: larger is slower and safer.
+        draws, tune: kept and discarded draws per chain. chains: at least 2, to check convergence. seed: of all chains.
+        target_accept: acceptance rate of the sampler, between 0 and 1; larger is slower and safer.
     """
 
     draws: int = 1000
@@ -52,7 +51,7 @@ class Sampling:
     target_accept: float = 0.9
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
+        """Check the ranges."""
         for name, least in (("draws", 100), ("tune", 100), ("chains", 2)):
             if getattr(self, name) < least:
                 raise UsageError(f"{name}={getattr(self, name)}; expected at least {least}.")
@@ -62,11 +61,11 @@ class Sampling:
 
 @dataclass(frozen=True)
 class AdjustedGap:
-    """Two levels of an attribute: level - against, in units of the metric; NaN where the data can't tell.
+    """The difference level - against of an attribute, in units of the metric; NaN where it cannot be estimated.
 
     Attributes:
-        held, held_se, held_p, held_low, held_high: with the other attributes held.
-        adjusted, se, df, p, low, high: at equal difficulty, too; two-sided p and interval from Student's t.
+        held, held_se, held_p, held_low, held_high: with the other attributes held constant.
+        adjusted, se, df, p, low, high: also at equal difficulty; two-sided p-value and interval from Student's t.
     """
 
     attribute: str
@@ -86,21 +85,19 @@ class AdjustedGap:
 
     @property
     def explained(self) -> float:
-        """What difficulty takes of the gap with the other attributes held."""
+        """The part of the held gap that difficulty explains."""
         return self.held - self.adjusted
 
 
 @dataclass(frozen=True)
 class Adjustment:
-    """All gaps of a run by one metric, with the model behind them.
+    """All gaps of one run and metric, with the fitted model.
 
     Attributes:
         gaps: every pair of levels of every attribute.
-        covariates: that entered. slopes, slope_se: shape (C',), change of the metric for a change of 1.
-        left_out: covariates left out, with the reason.
-        subgroup_sd, residual_sd: of subgroup effects beside levels, and of what is left.
-        notes: what a reader must know, in sentences.
-        pairs, items: behind it.
+        covariates: those in the model. slopes, slope_se: shape (C',), change of the metric per unit. left_out: covariate -> reason.
+        subgroup_sd, residual_sd: standard deviations of the subgroup effects and of the residual.
+        notes: caveats, in sentences. pairs, items: sample sizes.
     """
 
     gaps: Sequence[AdjustedGap]
@@ -117,12 +114,12 @@ class Adjustment:
 
 @dataclass(frozen=True)
 class Design:
-    """What enters the model of a metric. G subgroups, I items, P columns, C' covariates.
+    """The design of the model of a metric. G subgroups, I items, P columns, C' covariates.
 
     Attributes:
         values: the metric, shape (G, I). levels: attribute -> level of each subgroup.
-        columns: shape (P, G), a column a stratum and a level. names: (0 for strata or place of the attribute from 1, label) of each.
-        covariates: shape (C', G, I). entered: their names. left_out: those that do not enter, with the reason.
+        columns: shape (P, G), one per stratum and level. names: of each, (0 for strata or number of the attribute from 1, label).
+        covariates: shape (C', G, I). entered: their names. left_out: covariate -> reason.
     """
 
     values: Floats
@@ -135,11 +132,11 @@ class Design:
 
     @cached_property
     def width(self) -> int:
-        """Columns and covariates."""
+        """Number of columns and covariates."""
         return len(self.columns) + len(self.covariates)
 
     def contrasts(self) -> Iterator[tuple[str, str, str, Floats]]:
-        """Yield attribute, level, against and the contrast of the coefficients, shape (P + C',), of every pair of levels."""
+        """Yield attribute, level, against and the contrast of coefficients, shape (P + C',), for every pair of levels."""
         for place, (attribute, labels) in enumerate(self.levels.items(), start=1):
             for level, against in itertools.combinations(list(dict.fromkeys(label for label in labels if label is not None)), 2):
                 contrast = np.zeros(self.width)
@@ -148,7 +145,7 @@ class Design:
 
 
 def design_of(values: Floats, difficulty: Difficulty, levels: Mapping[str, Sequence[str | None]], strata: Sequence[str]) -> Design:
-    """Return what enters the model; arguments as for `adjust_gaps`."""
+    """Return the design; arguments as for `adjust_gaps`."""
     columns, names = columns_of([strata, *levels.values()])
     used, left_out = _entering(values, difficulty, columns)
     return Design(values, levels, columns, names, difficulty.values[used], [difficulty.names[place] for place in used], left_out)
@@ -163,18 +160,17 @@ def adjust_gaps(
     redrawn: Singles | None = None,
     confidence: float = 0.95,
 ) -> Adjustment:
-    """Compare every two levels of every attribute with the others held, and at equal difficulty as well.
+    """Compare every two levels of every attribute with the other attributes held constant, and at equal difficulty.
 
-    All attributes stand in one model, so that each gap holds the others, the stratum and the item. Only differences within
-    an item enter. A gap's standard error covers other items, subgroups beside those at hand where a level has several,
-    and, with redraws, other respondents.
+    One model holds all attributes; only differences within an item count. Standard errors cover other items, other subgroups of a level
+    where it has several, and, with redraws, other respondents.
 
     Args:
-        values: the metric of each pair, shape (G, I), NaN for pairs left out.
-        difficulty: covariates of the same pairs; one that is not known for all of them does not enter.
+        values: the metric of each pair, shape (G, I), NaN for missing pairs.
+        difficulty: covariates of the same pairs; those unknown for some pair are left out.
         levels: attribute -> level of each of the G subgroups, None where its stratum does not use the attribute.
         strata: stratum of each subgroup.
-        redrawn: the metric in redraws of the respondents, shape (D, G, I). None: labels' noise beyond items does not enter.
+        redrawn: the metric in redraws of the respondents, shape (D, G, I); None leaves out label noise beyond items.
         confidence: of the intervals.
 
     Raises:
@@ -221,7 +217,7 @@ def adjust_gaps(
 
 
 def _entering(values: Floats, difficulty: Difficulty, columns: Floats) -> tuple[list[int], dict[str, str]]:
-    """Return the places of the covariates that enter, and why the others do not."""
+    """Return the positions of the covariates that enter, and the reasons why others do not."""
     mask = ~np.isnan(values)
     mask = mask & (mask.sum(axis=0) >= 2)
     number = np.maximum(mask.sum(axis=0), 1)
@@ -236,7 +232,7 @@ def _entering(values: Floats, difficulty: Difficulty, columns: Floats) -> tuple[
     before = np.zeros((len(exact), 0))
     for place, name in enumerate(difficulty.names):
         if not np.isfinite(difficulty.values[place][mask]).all():
-            left_out[name] = "it is not known for all pairs"
+            left_out[name] = "it is unknown for some pairs"
             continue
         whole = within(difficulty.values[place])
         total = float(whole @ whole)
@@ -246,11 +242,11 @@ def _entering(values: Floats, difficulty: Difficulty, columns: Floats) -> tuple[
         own = whole - exact @ (inverse @ (exact.T @ whole))
         share = float(own @ own) / total
         if share < LEAST_OWN:
-            left_out[name] = f"{1 - share:.0%} of its variance goes with the levels"
+            left_out[name] = f"the levels explain {1 - share:.0%} of its variance"
             continue
         rest = own - before @ (before.T @ own)
         if float(rest @ rest) < LEAST_NEW * total:
-            left_out[name] = f"{', '.join(difficulty.names[at] for at in used)} tell the same"
+            left_out[name] = f"{', '.join(difficulty.names[at] for at in used)} hold the same information"
             continue
         used.append(place)
         before = np.concatenate([before, rest[:, None] / np.linalg.norm(rest)], axis=1)
@@ -258,21 +254,21 @@ def _entering(values: Floats, difficulty: Difficulty, columns: Floats) -> tuple[
 
 
 def notes_of(full: CrossedEffectsFit, left_out: Mapping[str, str], gaps: Sequence[AdjustedGap]) -> list[str]:
-    """Return what a reader of the gaps must know, in sentences."""
+    """Return the caveats of the gaps, in sentences."""
     notes = [f"{name} is not adjusted for: {reason}." for name, reason in left_out.items()]
     if full.groups_free == 0:
-        notes.append("Each level is one subgroup: that other subgroups of the level may differ is not in the standard errors.")
+        notes.append("Each level is one subgroup, so standard errors do not cover differences between subgroups of a level.")
     elif full.groups_free < FEW_SUBGROUPS:
         notes.append(
-            f"How far subgroups of one level differ is seen in {full.groups_free} of them only: if they do, intervals are too short."
+            f"Differences between subgroups of a level are estimated from {full.groups_free} dimensions only; intervals may be too short."
         )
     if any(np.isnan(gap.adjusted) for gap in gaps):
-        notes.append("Some levels have no pair in common with others, directly or through other levels: their gaps are null.")
+        notes.append("Some levels share no items with others, directly or through other levels; their gaps are null.")
     return notes
 
 
 def _p(value: float, se: float, df: float) -> float:
-    """Return the two-sided p of Student's t; NaN where nothing is known of the spread."""
+    """Return the two-sided p-value of Student's t; NaN without a standard error."""
     from scipy.special import stdtr
 
     return float(2 * stdtr(df, -abs(value) / se)) if se > 0 else np.nan

@@ -1,12 +1,11 @@
-"""A run against another on the pairs both answered: who gained, who lost, and what became of the spread.
+"""Changes of a run against another on common pairs: outcomes, and spreads before and after.
 
-Changes are paired: the same items, the same redraws. Of the spreads both the absolute (sd, max_min) and the relative ones
-(cv, norm_range) are given, because they can move in opposite directions: if all distances halve, absolute spreads halve and
-relative ones stay. Plug-in spreads hold noise before and after; `variance_corrected` does not.
+Changes are paired: the same items and the same redraws. Both absolute spreads (sd, max_min) and relative ones (cv, norm_range) are given,
+because they can move in opposite directions: if all distances halve, absolute spreads halve and relative ones stay. Plain spreads contain
+noise before and after; `variance_corrected` does not.
 
-**Levelling down.** The range fell, and those served best before lost beyond noise: the gap was closed at their cost.
-
-**Pareto.** Who is shown to have gained or lost (Holm over the subgroups, or over the levels of all attributes), in words.
+**Levelling down**: the range fell, and the best-served before lost beyond noise.
+**Pareto**: who gained and who lost (Holm over the subgroups, or over the levels of all attributes).
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from valuestrata.stats.arrays import Floats
 from valuestrata.stats.bootstrap import Replicates
 
 SPREADS = ("sd", "norm_range", "cv", "max_min", "theil", "gini")
-# Spreads in the metric's own unit, and those relative to its level.
+# Spreads in units of the metric, and relative to its level.
 ABSOLUTE, RELATIVE = ("sd", "max_min"), ("cv", "norm_range")
 
 
@@ -30,7 +29,7 @@ class SpreadChange:
     """A spread before and after.
 
     Attributes:
-        before, after: the measure. replicates: of the change, one key.
+        before, after: the measure. replicates: of the change, one column.
     """
 
     before: float
@@ -65,7 +64,7 @@ def _change(before: float, after: float, drawn: Floats) -> SpreadChange:
 
 
 def outcome(change: float, p: float, sign: int, alpha: float, words: tuple[str, str] = ("better", "worse")) -> str | None:
-    """Say whether a change is shown: the first word if sign * change > 0, the second if below; None where p is not known."""
+    """Return `words[0]` for a significant change with sign * change > 0, `words[1]` for a negative one, else `not shown`; None without p."""
     if np.isnan(p) or np.isnan(change):
         return None
     if p > alpha or change == 0:
@@ -74,15 +73,15 @@ def outcome(change: float, p: float, sign: int, alpha: float, words: tuple[str, 
 
 
 def pareto(outcomes: Sequence[str | None], what: str) -> str:
-    """Say who gained and who lost.
+    """Return in words who gained and who lost.
 
     Args:
-        outcomes: of each unit, as `outcome` returns them. what: the units in words, plural.
+        outcomes: of each unit, from `outcome`. what: plural name of the units.
     """
     known = [one for one in outcomes if one is not None]
     gained, lost = known.count("better"), known.count("worse")
     if not known:
-        return f"not known for any of the {what}"
+        return f"unknown for all {what}"
     counts = f"{gained} gained, {lost} lost, {len(known) - gained - lost} not shown, of {len(known)} {what}"
     if gained == len(known):
         head = "better for all"
@@ -100,7 +99,7 @@ def pareto(outcomes: Sequence[str | None], what: str) -> str:
 
 
 def levelled_down(before: Floats, change: Floats, shown: Sequence[str | None], sign: int) -> bool | None:
-    """Whether the range fell and the best-served before lost beyond noise; None with fewer than two units.
+    """Return whether the range fell and the best-served before lost beyond noise; None with fewer than two units.
 
     Args:
         before: scores of the units, shape (U,). change: their change. shown: outcome of each. sign: +1 where high is better.
@@ -115,7 +114,7 @@ def levelled_down(before: Floats, change: Floats, shown: Sequence[str | None], s
 
 
 def directions_differ(changes: dict[str, SpreadChange]) -> str | None:
-    """Say so where absolute and relative spread moved in opposite directions; None where they did not."""
+    """Return a note where absolute and relative spread moved in opposite directions, else None."""
     absolute, relative = (changes[name].after - changes[name].before for name in ("sd", "cv"))
     if np.isnan(absolute) or np.isnan(relative) or absolute * relative >= 0:
         return None

@@ -1,12 +1,11 @@
-"""Levels of an attribute against one another: the gap, that of a baseline on the same pairs, and what remains.
+"""Gaps between levels of an attribute, and what explains them.
 
-The gap of two levels is the mean, over the items for which both have pairs, of the difference of their means over their cells: the
-same items on both sides. It stands beside two explanations that need no bias. The *baseline* answers as the nation or a parent
-does: a gap that it shows too lies in the survey, and `excess` = gap - gap of the baseline is what the model adds. The *adjusted*
-gap compares cells of equal difficulty, and the one *held* holds the other attributes of the levels' cells (`adjusting`). Noise alone
-gives a mean absolute gap of sqrt(2 / pi) se.
+The gap of two levels is the mean difference, over the items for which both have pairs, of their means over cells: the same items on both
+sides. It is compared with explanations other than bias. A *baseline* answers as the nation or a parent does: a gap that it shows too lies
+in the survey, and `excess` = gap - gap of the baseline is what the model adds. The *adjusted* gap compares cells of equal difficulty, and
+the *held* gap holds the other attributes constant (`held_attributes`). Under noise alone the mean absolute gap is sqrt(2 / pi) se.
 
-Families: the gaps of one run and metric, over all attributes, by Holm; excesses, adjusted gaps and those held likewise.
+Families: the gaps of one run and metric, over all attributes, by Holm; excess, adjusted and held gaps likewise.
 """
 
 from __future__ import annotations
@@ -21,26 +20,26 @@ from numpy.typing import NDArray
 from valuestrata.fairness.estimate.contrasts import ContrastWeights, item_means
 from valuestrata.stats.arrays import Floats
 
-# A difference below this is rounding: weights of contrasts have single precision.
+# Differences below this are rounding errors: weights of contrasts have single precision.
 ROUNDING = 1e-6
-# What an explanation may do to an advantage, by `GapEstimate.left_of`.
+# What an explanation leaves of an advantage (`GapEstimate.left_of`).
 LEFT = ("remains", "alone", "explained", "turned", "untold", "unknown")
-# What may remain of `better for X`, by `ExplainedGap.remains`.
+# What remains of `better for X` (`ExplainedGap.remains`).
 REMAINS: Mapping[str, str] = {
     "not known": "no common items, or no interval",
     "not shown": "no gap beyond noise",
-    "remains": "shown beside the baseline's gap and at equal difficulty as well",
-    "explained": "the baseline's gap, or difficulty, may be all of it, and the other one does not gainsay that",
-    "composition": "it goes with the other attributes of the levels' cells",
-    "turned": "an explanation leaves a gap the other way round",
-    "unclear": "how much is left cannot be told",
-    "hidden": "not shown plainly, but beside the baseline's gap and at equal difficulty",
+    "remains": "significant relative to the baseline and at equal difficulty",
+    "explained": "the baseline's gap or difficulty may explain it, and the other does not contradict that",
+    "composition": "other attributes of the cells may explain it",
+    "turned": "an explanation reverses it",
+    "unclear": "undetermined how much remains",
+    "hidden": "significant only relative to the baseline and at equal difficulty",
 }
 
 
 @dataclass(frozen=True)
 class LevelPairs:
-    """The pairs of levels of every attribute, K of them.
+    """The K pairs of levels of all attributes.
 
     Attributes:
         names: (attribute, level, against_level) of each. first, second: shape (K,), rows of `members`.
@@ -85,16 +84,16 @@ def common_pairs(pairs: LevelPairs, mask: NDArray[np.bool_]) -> Floats:
 
 
 def expected_alike(se: Floats) -> Floats:
-    """Return the mean absolute gap of levels that are alike: that of a normal variable with the gap's standard error."""
+    """Return the mean absolute gap under equal service, for a normal gap with this standard error."""
     return np.sqrt(2.0 / np.pi) * se
 
 
 @dataclass(frozen=True)
 class GapEstimate:
-    """A gap, or what an explanation leaves of it; NaN where not known.
+    """A gap, or what an explanation leaves of it; NaN where unknown.
 
     Attributes:
-        value, low, high: the figure and its interval. p: within its family.
+        value, low, high: estimate and interval. p: adjusted within its family.
     """
 
     value: float
@@ -104,22 +103,22 @@ class GapEstimate:
 
     @classmethod
     def of(cls, value: float | None, low: float | None, high: float | None, p: float | None) -> GapEstimate:
-        """Read a figure from a row of GAPS, where null is what is not known."""
+        """Return the estimate of a row of GAPS, with None for unknown values."""
         return cls(*(np.nan if one is None else float(one) for one in (value, low, high, p)))
 
     def turned(self, sign: float) -> GapEstimate:
-        """Return it times +1 or -1."""
+        """Return the estimate times +1 or -1."""
         return self if sign > 0 else GapEstimate(-self.value, -self.high, -self.low, self.p)
 
     def shown(self, alpha: float) -> bool:
-        """Whether it can be told from 0 within its family; what is mere rounding cannot."""
+        """Whether it is significant within its family and more than a rounding error."""
         return self.p <= alpha and abs(self.value) > ROUNDING
 
     def left_of(self, advantage: float, alpha: float) -> str:
-        """Say what an explanation that leaves this does to an advantage: one of `LEFT`.
+        """Return what an explanation that leaves this estimate does to an advantage: one of `LEFT`.
 
-        It *explains* the advantage where its interval includes 0 and leaves out the advantage. An interval that holds both tells
-        nothing: what is left may be nothing or all of it. What is left `alone` would be shown if it were the only gap looked at.
+        `explained`: the interval includes 0 and excludes the advantage. `untold`: it includes both. `alone`: significant before correction
+        only.
         """
         if np.isnan([self.value, self.low, self.high, self.p]).any():
             return "unknown"
@@ -135,7 +134,7 @@ class ExplainedGap:
     """A gap of two levels with its explanations, all in the same direction.
 
     Attributes:
-        gap: the plain one. excess: less that of the baseline. adjusted: at equal difficulty. held: with the other attributes held.
+        gap: the raw gap. excess: minus that of the baseline. adjusted: at equal difficulty. held: other attributes held constant.
     """
 
     gap: GapEstimate
@@ -144,10 +143,9 @@ class ExplainedGap:
     held: GapEstimate
 
     def side(self, alpha: float) -> float:
-        """Return +1 or -1: the sign of the gap, or of what explanations bring to light where the plain gap is not shown; 0 for neither.
+        """Return the sign of the gap where it is significant, else that of excess and adjusted gap where both are and agree, else 0.
 
-        Both explanations must show it, the same way round: one alone overshoots now and then where levels differ much in difficulty and the
-        model treats all alike.
+        Both must agree: a single adjustment may overshoot where levels differ much in difficulty.
         """
         if self.gap.shown(alpha):
             return float(np.sign(self.gap.value))
@@ -155,11 +153,11 @@ class ExplainedGap:
         return signs.pop() if len(signs) == 1 else 0.0
 
     def turned(self, sign: float) -> ExplainedGap:
-        """Return all times +1 or -1."""
+        """Return all estimates times +1 or -1."""
         return ExplainedGap(*(one.turned(sign) for one in (self.gap, self.excess, self.adjusted, self.held)))
 
     def remains(self, alpha: float) -> str:
-        """Say what remains of the gap: one of `REMAINS`. Table, verdict lines and page all mean this."""
+        """Return what remains of the gap: one of `REMAINS`."""
         if np.isnan([self.gap.value, self.gap.p]).any():
             return "not known"
         side = self.side(alpha)

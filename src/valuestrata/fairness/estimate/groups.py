@@ -1,15 +1,14 @@
-"""Who is served worse than the rest: every subgroup against the others of its stratum, all of them looked at together.
+"""Subgroups served worse than the rest of their stratum, tested together.
 
-The difference of subgroup g to the rest is the mean over its items of (its value - mean of the other cells of its stratum and
-item). Strata cut the same people anew, so that the rest is that of one stratum; the family is all subgroups of the run.
+The difference of subgroup g to the rest is the mean over its items of (its value - mean of the other cells of its stratum and item). Strata
+partition the same people in different ways, so the rest is that of one stratum; the family is all subgroups of the run.
 
-**Max-T.** T_g = (mean residual of g) / (its standard error), turned so that large is worse. Permutations within item and stratum
-give the distribution of max_g T_g if all were alike; p_worst is the share of them that reach T_g (Westfall and Young 1993,
-single step). The chance of any false claim is then at most the level, however the T_g depend on one another. In permutations
-the standard error is that of the permuted items; in T_g it also holds what redrawn respondents add (`contrasts`), so that labels
-that are wrong together can only make a claim harder.
+**Max-T.** T_g = (mean residual of g) / (its standard error), signed so that large is worse. Permutations within item and stratum give the
+distribution of max_g T_g under equal service; p_worst is the share of permutations that reach T_g (Westfall and Young 1993, single
+step). It controls the family-wise error under any dependence. In permutations the standard error is that of the permuted items; T_g also
+includes the variance that redrawn respondents add (`contrasts`), so correlated label errors can only make a claim harder.
 
-**Shrinkage.** With the expected score b_g if all of the stratum were alike, the variance v_g of (P_g - b_g) and
+**Shrinkage.** With b_g the expected score if the whole stratum were served alike, v_g the variance of (P_g - b_g) and
 tau^2 = max(0, sum_g (P_g - b_g)^2 / sum_s (G_s - 1) - mean v), G_s subgroups of stratum s, the empirical Bayes score is
 b_g + tau^2 / (tau^2 + v_g) (P_g - b_g) (Efron and Morris 1975).
 """
@@ -27,8 +26,7 @@ from valuestrata.stats.arrays import Floats, Indices
 
 NOTHING = 1e-12
 
-# A subgroup of fewer pairs is not tested: the spread of so few is now and then next to nothing, and its T then so large that no
-# other subgroup can be shown to be served worse.
+# Subgroups with fewer pairs are not tested: their variance may be nearly 0 by chance, and their T would then dominate the maximum.
 FEW_PAIRS = 10
 
 
@@ -37,7 +35,7 @@ class Worst:
     """Every subgroup against the rest of its stratum; each of shape (G,), NaN where there is no rest.
 
     Attributes:
-        rest: difference to the rest. t: studentised, large is worse. p: max-T adjusted; NaN without permutations.
+        rest: difference to the rest. t: studentised, large is worse. p: adjusted by max-T; NaN without permutations.
     """
 
     rest: Floats
@@ -55,11 +53,11 @@ def residual_weights(mask: NDArray[np.bool_], strata: Indices) -> ContrastWeight
 
 
 def worst(grid: CentredGrid, residuals: Contrast, permuted: PermutedSums, sign: int) -> Worst:
-    """Compare every subgroup with the rest.
+    """Test every subgroup against the rest.
 
     Args:
-        grid: the values less the means of their stratum and item. residuals: of `residual_weights`.
-        permuted: of the same grid. sign: +1 where a high value is worse, -1 where a low one is.
+        grid: the centred values. residuals: contrasts of `residual_weights`. permuted: of the same grid.
+        sign: +1 where a high value is worse, -1 where a low one is.
     """
     lone = (grid.rest > 0).sum(axis=1) == 0
     number = grid.pairs
@@ -80,7 +78,7 @@ def worst(grid: CentredGrid, residuals: Contrast, permuted: PermutedSums, sign: 
 
 
 def shrunken(scores: Floats, base: Floats, variances: Floats, strata: Indices) -> Floats:
-    """Return empirical Bayes scores (G,) (module docstring); NaN where score or variance is not known.
+    """Return empirical Bayes scores (G,), see the module docstring; NaN where score or variance is unknown.
 
     Args:
         scores, base: shape (G,). variances: of score - base. strata: shape (G,).
@@ -104,7 +102,7 @@ def _variance(mean: Floats, squares: Floats, number: Floats) -> Floats:
 
 
 def _t(mean: Floats, variance: Floats) -> Floats:
-    """Return mean / sqrt(variance): infinite where nothing varies but the mean, 0 where the mean is 0 too."""
+    """Return mean / sqrt(variance): infinite without variance, 0 where the mean is 0 as well."""
     still = np.where(mean > NOTHING, np.inf, np.where(mean < -NOTHING, -np.inf, 0.0))
     found = np.divide(mean, np.sqrt(np.maximum(variance, 0.0)), out=np.where(np.isnan(mean), np.nan, still), where=variance > NOTHING**2)
     return np.where(np.isnan(variance), np.nan, found)

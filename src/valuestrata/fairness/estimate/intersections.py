@@ -1,10 +1,10 @@
-"""Intersections: is a cell served otherwise than its levels lead one to expect?
+"""Intersections: cells compared with what their levels predict.
 
-Within a stratum of two attributes or more, levels explain a cell if their effects add up: of `Malay, 65 and over` one expects what
-the other Malays and the other people of 65 and over have, each against the rest. Per item, the stratum's cells are fitted by least
-squares to a constant and their levels; the excess of a cell is its value less what the fit *without that cell* expects
-(the deleted residual r / (1 - h), h the cell's leverage), averaged over the items where it can be formed. Parents are taken from the
-stratum itself: the parents' own pairs are often not in the part, and their labels contain the cell's people.
+Within a stratum of two or more attributes, levels predict a cell additively: for `Malay, 65 and over`, from the other Malays and the other
+people of 65 and over, each against the rest. Per item, the stratum's cells are fitted by least squares to a constant and their levels. The
+excess of a cell is its value minus the fit *without that cell* (the deleted residual r / (1 - h), h the cell's leverage), averaged over the
+items where it exists. The levels come from the stratum itself: the parents' own pairs are often not in the part, and their labels contain
+the cell's people.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from valuestrata.fairness.estimate.contrasts import ContrastWeights
 from valuestrata.stats.arrays import Floats, Indices
 
-# A cell of leverage above this decides its own levels' effects.
+# Cells with leverage above this determine their own levels' effects.
 ALONE = 1.0 - 1e-9
 
 
 def deleted_residuals(design: Floats) -> Floats:
     """Return the matrix (n, n) from n values to their deleted residuals under a design (n, q) of any rank.
 
-    Rows of cells that alone decide one of their levels' effects are NaN.
+    Rows of cells that alone determine one of their levels' effects are NaN.
     """
     left, sizes, _ = np.linalg.svd(design, full_matrices=False)
     basis = left[:, sizes > 1e-9 * max(float(sizes.max(initial=0.0)), 1e-300)]
@@ -41,7 +41,7 @@ def design_of(levels: NDArray[np.integer]) -> Floats:
 
 
 def excess_weights(mask: NDArray[np.bool_], strata: Indices, levels: NDArray[np.integer]) -> ContrastWeights:
-    """Return the excess of every subgroup as a contrast; no item counts where it can't be formed.
+    """Return the excess of every subgroup as a contrast; items where it does not exist do not count.
 
     Args:
         mask: shape (G, I). strata: shape (G,). levels: shape (G, attributes), number of the level, -1 where the stratum has no
@@ -54,7 +54,7 @@ def excess_weights(mask: NDArray[np.bool_], strata: Indices, levels: NDArray[np.
         cells = np.flatnonzero(strata == stratum)
         if (levels[cells[0]] >= 0).sum() < 2:
             continue
-        # Items for which the same cells are there share their weights.
+        # Items with the same cells share their weights.
         patterns, which = np.unique(mask[cells], axis=1, return_inverse=True)
         for number, pattern in enumerate(patterns.T):
             here, columns = cells[pattern], np.flatnonzero(which.ravel() == number)

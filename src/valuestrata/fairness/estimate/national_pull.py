@@ -1,8 +1,8 @@
-"""How a run errs: the pull toward the nation's answer.
+"""Pull of wrong answers toward the national answer.
 
-Of a subgroup's valid answers that are not its mode, `pull` is the share that is the nation's mode; where both modes agree no wrong
-answer is the nation's. `pull_expected` is the same share for a person drawn from the subgroup's own shares who is not in its mode,
-over the same pairs, each weighted by how often the run errs there: s_nation / (1 - s_mode).
+`pull` is the share of a subgroup's valid wrong answers that are the national mode; where both modes agree no wrong answer is the nation's.
+`pull_expected` is the same share for a person drawn from the subgroup's own shares who does not give its mode, over the same pairs, each
+weighted by how often the run errs there: s_nation / (1 - s_mode).
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from valuestrata.scores.distances import padded
 from valuestrata.scores.layout import Layout, RunGrid
 from valuestrata.stats.arrays import Floats, Indices
 
-# A share of people outside of the mode below this is rounding.
+# Shares of people outside the mode below this are rounding errors.
 NOTHING = 1e-12
 
 
 @dataclass(frozen=True)
 class Nation:
-    """The nation's answer to every pair of a layout, each of shape (G * I,).
+    """The national answer to every pair of a layout, each of shape (G * I,).
 
     Attributes:
-        mode: option index of the nation's mode, -1 where it is not known.
-        toward: share of those outside of the pair's mode who give the nation's; 0 where both modes agree, NaN where nobody is
-            outside or the nation is not known.
+        mode: option index of the national mode, -1 where unknown.
+        toward: share of people outside the pair's mode who give the national one; 0 where both modes agree, NaN where nobody is outside or
+            the national mode is unknown.
     """
 
     mode: Indices
@@ -37,7 +37,7 @@ class Nation:
 
 
 def nation_of(dataset: Dataset, layout: Layout) -> Nation:
-    """Read the nation's modes from the gold, those of the same half of the respondents."""
+    """Return the national modes of the same half of the respondents."""
     national = dataset.gold.filter(pl.col("subgroup") == EVERYONE).select("item", "half", pl.col("mode").alias("nation"))
     gold = layout.gold.join(national, on=("item", "half"), how="left", maintain_order="left")
     place = np.array(
@@ -54,12 +54,12 @@ def nation_of(dataset: Dataset, layout: Layout) -> Nation:
 
 
 def pull(layout: Layout, run: RunGrid, nation: Nation) -> tuple[Floats, Floats]:
-    """Return pull and pull_expected of every subgroup, each of shape (G,); NaN where it did not err or there is no nation."""
+    """Return pull and pull_expected of every subgroup, each of shape (G,); NaN without errors or national answers."""
     shape = layout.present.shape
     table = run.metrics["accuracy"].by_mode
     if table is None:
         return np.full(shape[0], np.nan), np.full(shape[0], np.nan)
-    # If option m were the mode, accuracy would be the share of answers m: the table holds the answers.
+    # Accuracy if option m were the mode is the share of answers m, so the table holds the answers.
     share, rows = np.nan_to_num(table), np.arange(len(table))
     known = (nation.mode >= 0) & ~np.isnan(table[:, 0]) & ~np.isnan(nation.toward)
     wrong = np.where(known, np.maximum(share.sum(axis=1) - share[rows, layout.mode], 0.0), 0.0)

@@ -1,12 +1,12 @@
-"""The model that a plan assumes before one is asked, and how its scores move together.
+"""The model assumed by a power analysis, and the covariances of its scores.
 
-It answers a pair with the gold mode by a chance q, the same everywhere, and with any of the other options otherwise, each pair
-by itself. q is such that the mean score is what is expected. Covariances of contrasts sum_gi w_gi y_gi have three parts:
+It gives the gold mode with probability q, the same everywhere, and any other option otherwise, independently for each pair. q is set so
+that the mean score is the expected one. Covariances of contrasts sum_gi w_gi y_gi have three parts:
 
-items        other items would have been asked: the variance over items of what the model scores on each
-answers      q is a chance: the variance of y given the label
-labels       other respondents would have given other modes: redraws, which carry what cells share of their respondents, within an
-             item (falls with the items) and over all items (does not)
+items        other items: the variance over items of the model's score on each
+answers      q is a probability: the variance of y given the label
+labels       other respondents give other modes: redraws, with the dependence of cells that share respondents, within an item (decreases
+             with the items) and over all items (does not)
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ CHUNK_NUMBERS = 8_000_000
 
 @dataclass(frozen=True)
 class Expectation:
-    """What the plan's model scores. G subgroups, I items, D redraws of the labels.
+    """Scores of the assumed model. G subgroups, I items, D redraws of the labels.
 
     Attributes:
         mean: shape (G, I), expected score over answers and labels, NaN without a pair.
         answers: shape (G, I), variance of the score given the label, averaged over labels; 0 without a pair.
-        labels: shape (D, G, I), expected score given each redrawn label, less its mean over the redraws.
+        labels: shape (D, G, I), expected score given each redrawn label, minus its mean over the redraws.
         cumulants: shape (2, G, I), second and fourth cumulant of the score over answers and labels; 0 without a pair.
         range: lowest and highest mean score that such a model can have.
     """
@@ -47,7 +47,7 @@ class Expectation:
 
 @dataclass(frozen=True)
 class Covariances:
-    """Covariances of K contrasts, each of shape (K, K): parts that fall with the items, and the one that does not."""
+    """Covariances of K contrasts, each of shape (K, K): the part that decreases with the items, and the rest."""
 
     by_item: Floats
     shared: Floats
@@ -58,10 +58,10 @@ class Covariances:
 
 
 def expectation_of(layout: Layout, present: NDArray[np.bool_], metric: str, expected: float) -> Expectation:
-    """Return what the plan's model scores where its mean score is `expected`.
+    """Return the scores of the assumed model with mean score `expected`.
 
     Raises:
-        UsageError: no chance q gives that mean.
+        UsageError: no probability q gives that mean.
     """
     shape, widest = present.shape, int(layout.options.max())
     options = np.broadcast_to(layout.options, shape).ravel()
@@ -80,12 +80,10 @@ def expectation_of(layout: Layout, present: NDArray[np.bool_], metric: str, expe
     right, wrong = (float((tables[at] * chances).sum(axis=1)[flat].mean()) for at in (0, 4))
     q = (expected - wrong) / (right - wrong) if right != wrong else np.nan
     low, high = sorted((right, wrong))
-    # The ends themselves are within.
+    # The ends are allowed.
     q = min(max(q, 0.0), 1.0) if low <= expected <= high else q
     if not 0 <= q <= 1:
-        raise UsageError(
-            f"expected={expected}: with the labels of this part the mean {metric} of a model lies between {low:.3f} and {high:.3f}."
-        )
+        raise UsageError(f"expected={expected}; with the labels of this part the mean {metric} is between {low:.3f} and {high:.3f}.")
     moments = q * tables[:4] + (1 - q) * tables[4:]
     mean = moments[0]
     labels = np.empty((len(draws), present.size), dtype=np.float32)
@@ -110,7 +108,7 @@ def covariances(weights: Floats, expectation: Expectation) -> Covariances:
 
     Args:
         weights: shape (K, G, I), 0 where there is no pair.
-        expectation: of the plan's model.
+        expectation: of the assumed model.
     """
     number, _, items = weights.shape
     mean = np.nan_to_num(expectation.mean)
@@ -141,11 +139,11 @@ def freedom(weights: Floats, expectation: Expectation, share: float) -> Floats:
     """Return the degrees of freedom of the contrasts' standard errors as estimated from the items, shape (K,).
 
     A variance estimated from n parts has the squared relative error g / n + 2 / (n - 1), g the excess kurtosis of a part; one with f
-    degrees of freedom has 2 / f. Parts are sums of few scores: single answers near .5 are almost always equally far from their
-    mean, so that their variance is known far better than a normal one.
+    degrees of freedom has 2 / f. Parts are sums of few scores: single answers near .5 are almost always equally far from their mean, so
+    their variance is known much better than that of a normal variable.
 
     Args:
-        weights: shape (K, G, I). expectation: of the plan's model. share: of the items that is asked.
+        weights: shape (K, G, I). expectation: of the assumed model. share: of the items that is asked.
     """
     items = (weights != 0).any(axis=1).sum(axis=1)
     second, fourth = (np.einsum("kgi,gi->k", weights**power, expectation.cumulants[at]) for at, power in ((0, 2), (1, 4)))

@@ -1,17 +1,17 @@
-"""Which gaps an audit could see, from the gold alone, before a model is asked.
+"""Power of an audit from the survey alone, before a model is asked.
 
-The model is the one of `expected`: as good everywhere, but for the level or subgroup served worse, whose scores vary as those of
-a model that is worse by `effect`. Standard errors are estimated, as the audit estimates them from the items: a test statistic is
-divided by the root of a chi-square over its degrees of freedom, and read against Student's t as the audit reads it.
+The assumed model (`expected_model`) is equally good everywhere, except for the level or subgroup served worse, whose scores vary as those
+of a model that is worse by `effect`. Standard errors are estimated from the items, as in the audit: a test statistic is divided by the
+root of a chi-square over its degrees of freedom and compared with Student's t.
 
-**Levels.** level - against on the items both have, two-sided, Holm over all gaps of the metric, as the audit tests them. `power`
-is the chance to claim the gap where one level lies `effect` below all others of its attribute; it comes from `SIMULATIONS` joint
-normal draws, since Holm's later steps depend on the other gaps. `power_alone` is that of this one gap, declared beforehand.
-**Subgroups.** Subgroup less the rest of its stratum, one-sided, max-T over all subgroups of the part, as the audit claims a
-worst one. `detectable` is the gap found with chance `TARGET`; for levels at Holm's first step, so that it never promises too much.
+**Levels.** level - against on common items, two-sided, Holm over all gaps of the metric, as in the audit. `power` is the probability to
+claim the gap where one level is `effect` below all others of its attribute, from `SIMULATIONS` joint normal draws, because Holm's later
+steps depend on the other gaps. `power_alone` is that of this gap as a single declared test. **Subgroups.** Subgroup minus the rest of its
+stratum, one-sided, max-T over all subgroups of the part, as in the audit. `detectable` is the gap found with probability `TARGET`; for
+levels at Holm's first step, a conservative value.
 
-What this can't know: a model whose answers hardly differ between subgroups has less noise, so that smaller gaps show; one that
-fails by topic has more. Answers sampled several times have less as well. Scores near 0 or 1 vary less than those near .5.
+A model whose answers hardly differ between subgroups has less noise and finds smaller gaps; one that fails by topic has more. Answers
+sampled several times have less noise. Scores near 0 or 1 vary less than those near .5.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from valuestrata.frames import Column, Schema
 from valuestrata.scores.layout import lay_out
 from valuestrata.stats.arrays import Floats
 
-# Expected scores where none is given: near the worst case of an accuracy, and a usual NMAE.
+# Default expected scores: near the worst case of an accuracy, and a usual NMAE.
 EXPECTED: Mapping[str, float] = {"accuracy": 0.6, "nmae": 0.2}
-# Chance with which the detectable gap is found.
+# Probability with which the detectable gap is found.
 TARGET = 0.8
 # Joint draws behind a power: its standard error is at most .005.
 SIMULATIONS = 10_000
@@ -78,7 +78,7 @@ def power(
     expected: float | None = None,
     seed: int = 0,
 ) -> pl.DataFrame:
-    """Say which gaps between levels, and of subgroups to the rest, an audit could see.
+    """Return the gaps between levels, and of subgroups to the rest, that an audit could detect.
 
     Args:
         dataset: the ground truth; no run is needed.
@@ -98,7 +98,7 @@ def power(
         InputDataError: no such split, or no pair in the part.
     """
     if metric not in EXPECTED:
-        raise UsageError(f"metric={metric!r}: power is worked out for {' and '.join(EXPECTED)}.{did_you_mean(metric, EXPECTED)}")
+        raise UsageError(f"metric={metric!r}: power is available for {' and '.join(EXPECTED)}.{did_you_mean(metric, EXPECTED)}")
     if not 0 < effect < 1:
         raise UsageError(f"effect={effect}; expected a gap between 0 and 1, such as 0.05.")
     if not 0 < alpha < 1:
@@ -108,7 +108,7 @@ def power(
     available = int(present.any(axis=0).sum())
     if available == 0:
         where = dataset.path or "the data set"
-        raise InputDataError(f"{where}: all items of the part {part!r} are nominal, for which there is no {metric}.")
+        raise InputDataError(f"{where}: all items of the part {part!r} are nominal, and {metric} is not defined for them.")
     if items is not None and not 2 <= items <= available:
         raise UsageError(f"items={items}; expected 2 to {available}, the items of the part {part!r} that have {metric}.")
     share = 1.0 if items is None else items / available
@@ -117,8 +117,8 @@ def power(
     subgroups = dataset.subgroups.join(pl.DataFrame({"subgroup": layout.subgroups}), on="subgroup", how="right", maintain_order="right")
     direction = -1.0 if metric == "accuracy" else 1.0
     about = {"scheme": split, "fold": fold, "part": part, "metric": metric, "expected": assumed, "effect": effect}
-    about["note"] = None if len(expectation.labels) > 1 else "no redraws: noise of labels is not counted"
-    # How much more a score varies where the model is worse, or where it is as bad as can be: its variance over answers and labels.
+    about["note"] = None if len(expectation.labels) > 1 else "no redraws: label noise is not included"
+    # Additional variance, over answers and labels, of a score where the model is worse.
     low, high = expectation.range
     worse = min(max(assumed + effect * direction, low), high)
     more = expectation_of(layout, present, metric, worse).cumulants[0] - expectation.cumulants[0]
@@ -194,7 +194,7 @@ def _level_rows(
     alike = covariances(weights, expectation).with_items(share)
     items = (weights != 0).any(axis=1).sum(axis=1) * share
     se, draws = np.sqrt(np.diag(alike)), _Draws.of(freedom(weights, expectation, share), rng)
-    # The audit reads Student's t with items - 1 degrees of freedom: points of t, and how they stretch those of the normal.
+    # The audit uses Student's t with items - 1 degrees of freedom: its quantiles, and their ratio to normal ones.
     degrees = np.maximum(items - 1.0, 1.0)
     first, alone = (-stdtrit(degrees, alpha / 2 / number) for number in (len(names), 1))
     stretch = first / -ndtri(alpha / 2 / len(names))
@@ -253,7 +253,7 @@ def _subgroup_rows(
     alike = covariances(weights, expectation).with_items(share)
     items = (weights != 0).any(axis=1).sum(axis=1) * share
     se, draws = np.sqrt(np.diag(alike)), _Draws.of(freedom(weights, expectation, share), rng)
-    # Permutations estimate the standard error of each, as the audit does of what it saw.
+    # Permutations estimate the standard errors, as in the audit.
     critical = float(np.quantile((draws.scaled(alike)[1] / draws.estimated).max(axis=1), 1 - alpha))
     for at, place in enumerate(tested):
         own = weights[at : at + 1, place : place + 1]
@@ -272,14 +272,14 @@ def _subgroup_rows(
 
 
 def _more(weights: Floats, more: Floats, cells: NDArray[np.bool_]) -> Floats:
-    """Return what scores of some subgroups (G,) that vary more, (G, I), add to covariances, (K, K); less where it is negative."""
+    """Return the covariances (K, K) that additional variances (G, I) of some subgroups (G,) contribute."""
     here = weights[:, cells].reshape(len(weights), -1)
     return (here * more[cells].ravel()) @ here.T
 
 
 @dataclass(frozen=True)
 class _Draws:
-    """SIMULATIONS draws of K contrasts, the same for all gaps asked about, each of shape (S, K).
+    """SIMULATIONS draws of K contrasts, the same for all gaps, each of shape (S, K).
 
     Attributes:
         normal: independent standard normal ones. estimated: standard errors as estimated, over the true ones.

@@ -1,4 +1,4 @@
-"""The tables of an audit: long, a row a finding of one run on one part of a split. Nothing known is null, never NaN."""
+"""Schemas of the audit tables. Unknown values are null, never NaN."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ _INTERVAL: Mapping[str, Column] = {
     "ci_high": Column(pl.Float64, "upper end"),
 }
 
-# How far apart the subgroups of a run are, and how far they would be if all were alike (see `disparity`, `nulls`).
+# Spread between the subgroups of a run, and what noise alone gives (see `disparity`, `nulls`).
 DISPARITY = Schema(
     "disparity",
     {
         **_WHERE,
         "by": Column(pl.String, "all: the subgroups of the part; attribute: the levels of an attribute, each over its subgroups"),
         "key": Column(pl.String, "all, or the attribute"),
-        "population": Column(pl.String, "what the measure is taken over, in words"),
+        "population": Column(pl.String, "description of the subgroups that enter"),
         "metric": Column(pl.String, "accuracy, nmae, ..."),
         "measure": Column(pl.String, ", ".join(MEASURES)),
         "value": Column(pl.Float64, "the measure, null where undefined"),
         **_INTERVAL,
-        "alike_permuted": Column(pl.Float64, "its mean if values are permuted within item: among subgroups of a stratum, or among levels"),
-        "alike_redrawn": Column(pl.Float64, "its mean if all score alike but for redrawn labels"),
-        "alike": Column(pl.Float64, "its mean under the wider of the two: what noise alone gives"),
+        "alike_permuted": Column(pl.Float64, "mean if values are permuted within item, among the subgroups of a stratum or among levels"),
+        "alike_redrawn": Column(pl.Float64, "mean if all subgroups of a stratum have equal expected scores and labels are redrawn"),
+        "alike": Column(pl.Float64, "mean under the wider of the two: what noise alone gives"),
         "alike_high": Column(pl.Float64, "95 % point under that null, the larger of the two"),
-        "p": Column(pl.Float64, "chance of such a value or a larger one under that null"),
-        "subgroups": Column(pl.Int64, "how many scores it is taken over"),
+        "p": Column(pl.Float64, "p-value under that null; large values are extreme"),
+        "subgroups": Column(pl.Int64, "number of scores"),
         "items": Column(pl.Int64, "items behind it"),
         "pairs": Column(pl.Int64, "pairs behind it"),
-        "note": Column(pl.String, "why a number is missing or needs care, or null"),
-        "published": Column(pl.Float64, "the figure published for this model and setting, where one was asked for"),
+        "note": Column(pl.String, "reason for missing numbers, and caveats; or null"),
+        "published": Column(pl.Float64, "published figure for this model, where requested"),
     },
 )
 
-# Who is served worse (see `groups`). Worse is a lower accuracy or a higher distance.
+# Subgroups served worse (see `groups`): a lower accuracy or a higher distance.
 GROUPS = Schema(
     "groups",
     {
@@ -58,18 +58,18 @@ GROUPS = Schema(
         "metric": Column(pl.String, "accuracy, nmae, ..."),
         "value": Column(pl.Float64, "its score, null where nothing was scored"),
         **_INTERVAL,
-        "rest": Column(pl.Float64, "its score less that of the rest of its stratum on the same items"),
-        "shrunken": Column(pl.Float64, "score drawn toward what it would be if all of its stratum were alike, as far as it is noise"),
-        "alike_low": Column(pl.Float64, "2.5 % point of its score if all of its stratum were alike"),
-        "alike_high": Column(pl.Float64, "97.5 % point"),
-        "p_worst": Column(pl.Float64, "that it is no worse than the rest, all subgroups of the run looked at together (max-T)"),
-        "worst": Column(pl.Boolean, "worse than the rest beyond noise; null where that cannot be tested"),
+        "rest": Column(pl.Float64, "its score minus that of the rest of its stratum on the same items"),
+        "shrunken": Column(pl.Float64, "empirical Bayes score, shrunk toward its value under equal service"),
+        "alike_low": Column(pl.Float64, "lower end of its score under equal service within its stratum"),
+        "alike_high": Column(pl.Float64, "upper end"),
+        "p_worst": Column(pl.Float64, "p-value of being worse than the rest, max-T over all subgroups of the run"),
+        "worst": Column(pl.Boolean, "worse than the rest beyond noise; null where untested"),
         "n": Column(pl.Int64, "respondents"),
         "n_eff": Column(pl.Float64, "effective respondents"),
         "pairs": Column(pl.Int64, "pairs scored"),
         "bias": Column(pl.Float64, "mean signed error on 0..1: above 0 toward the scale's last code"),
-        "pull": Column(pl.Float64, "share of its valid wrong answers that are the nation's usual answer"),
-        "pull_expected": Column(pl.Float64, "the same of a person of the subgroup who is not in its usual answer"),
+        "pull": Column(pl.Float64, "share of its valid wrong answers that are the national answer"),
+        "pull_expected": Column(pl.Float64, "the same for people who differ from their subgroup's answer"),
         "refusal_rate": Column(pl.Float64, "share refused"),
         "invalid_rate": Column(pl.Float64, "share unparsed, of an invalid code or failed"),
         "mode_share": Column(pl.Float64, "mean share of the gold mode: high is easy"),
@@ -88,33 +88,33 @@ GAPS = Schema(
         "level": Column(pl.String, "one level"),
         "against_level": Column(pl.String, "the other"),
         "metric": Column(pl.String, "accuracy, nmae, ..."),
-        "gap": Column(pl.Float64, "score of level less that of against_level"),
+        "gap": Column(pl.Float64, "score of level minus that of against_level"),
         **_INTERVAL,
         "se": Column(pl.Float64, "standard error of the gap"),
-        "p": Column(pl.Float64, "two-sided, that the gap is 0"),
-        "p_holm": Column(pl.Float64, "p within the gaps of the run's metric over all attributes (Holm)"),
+        "p": Column(pl.Float64, "two-sided p-value"),
+        "p_holm": Column(pl.Float64, "adjusted over all gaps of the run and metric (Holm)"),
         "items": Column(pl.Int64, "items both levels have"),
         "pairs": Column(pl.Int64, "pairs of both on these items"),
-        "expected_alike": Column(pl.Float64, "mean absolute gap that noise alone gives"),
+        "expected_alike": Column(pl.Float64, "mean absolute gap under noise alone"),
         "baseline": Column(pl.String, "the best cheap baseline, null without one"),
-        "gap_baseline": Column(pl.Float64, "the gap of the baseline on the pairs both answered"),
-        "excess": Column(pl.Float64, "gap of the run less gap of the baseline, on the same pairs"),
+        "gap_baseline": Column(pl.Float64, "gap of the baseline on common pairs"),
+        "excess": Column(pl.Float64, "gap of the run minus gap of the baseline, on the same pairs"),
         "excess_low": Column(pl.Float64, "lower end of its interval"),
         "excess_high": Column(pl.Float64, "upper end"),
-        "excess_p": Column(pl.Float64, "two-sided, that the excess is 0"),
-        "excess_p_holm": Column(pl.Float64, "within the same family"),
-        "held": Column(pl.Float64, "gap with items, strata and the other attributes of the cells held (`adjusting`)"),
+        "excess_p": Column(pl.Float64, "two-sided p-value"),
+        "excess_p_holm": Column(pl.Float64, "adjusted within the same family"),
+        "held": Column(pl.Float64, "gap with items, strata and the other attributes held constant (`held_attributes`)"),
         "held_low": Column(pl.Float64, "lower end of its interval"),
         "held_high": Column(pl.Float64, "upper end"),
-        "held_p": Column(pl.Float64, "two-sided, that the gap held so is 0"),
-        "held_p_holm": Column(pl.Float64, "within the same family"),
-        "adjusted": Column(pl.Float64, "gap held so and left between cells of equal difficulty; null for rates of missing answers"),
+        "held_p": Column(pl.Float64, "two-sided p-value"),
+        "held_p_holm": Column(pl.Float64, "adjusted within the same family"),
+        "adjusted": Column(pl.Float64, "held gap between cells of equal difficulty; null for rates of missing answers"),
         "adjusted_low": Column(pl.Float64, "lower end of its interval"),
         "adjusted_high": Column(pl.Float64, "upper end"),
-        "adjusted_p": Column(pl.Float64, "two-sided, that the adjusted gap is 0"),
-        "adjusted_p_holm": Column(pl.Float64, "within the same family"),
+        "adjusted_p": Column(pl.Float64, "two-sided p-value"),
+        "adjusted_p_holm": Column(pl.Float64, "adjusted within the same family"),
         "remains": Column(pl.String, f"what remains of `better for X`: {', '.join(REMAINS)}"),
-        "note": Column(pl.String, "why a number is missing or needs care, what was not adjusted for, or null"),
+        "note": Column(pl.String, "reason for missing numbers, covariates left out, and caveats; or null"),
     },
 )
 
@@ -133,20 +133,20 @@ CHANGES = Schema(
         "after": Column(pl.Float64, "the run's"),
         "change": Column(pl.Float64, "after - before"),
         **_INTERVAL,
-        "p": Column(pl.Float64, "two-sided, that nothing changed"),
+        "p": Column(pl.Float64, "two-sided p-value"),
         "p_holm": Column(pl.Float64, "within the scores of one metric and `by` (Holm); null for spreads"),
-        "alike_before": Column(pl.Float64, "mean of a spread before if all were alike, on the common pairs; null for scores"),
+        "alike_before": Column(pl.Float64, "mean of a spread before under noise alone, on common pairs; null for scores"),
         "alike_after": Column(pl.Float64, "the same after"),
         "outcome": Column(pl.String, "better, worse or not shown; of spreads: narrower, wider or not shown"),
         "levelling_down": Column(pl.Boolean, "the range fell and the best-served before lost beyond noise; on rows of max_min"),
-        "pareto": Column(pl.String, "who gained and who lost, in words; on rows of max_min"),
-        "subgroups": Column(pl.Int64, "how many scores it is taken over"),
+        "pareto": Column(pl.String, "who gained and who lost; on rows of max_min"),
+        "subgroups": Column(pl.Int64, "number of scores"),
         "pairs": Column(pl.Int64, "pairs both have"),
-        "note": Column(pl.String, "why a number is missing or needs care, or null"),
+        "note": Column(pl.String, "reason for missing numbers, and caveats; or null"),
     },
 )
 
-# Cells of pair strata against what their parents explain (see `excess`).
+# Cells of strata of two attributes against what their levels predict (see `intersections`).
 EXCESS = Schema(
     "excess",
     {
@@ -155,10 +155,10 @@ EXCESS = Schema(
         "subgroup": Column(pl.String, "the cell"),
         "metric": Column(pl.String, "accuracy, nmae, ..."),
         "value": Column(pl.Float64, "its score on the items of the comparison"),
-        "explained": Column(pl.Float64, "what the other cells of its levels lead one to expect, levels adding up"),
+        "explained": Column(pl.Float64, "prediction from the other cells of its levels, additive"),
         "excess": Column(pl.Float64, "value - explained"),
         **_INTERVAL,
-        "p": Column(pl.Float64, "two-sided, that the excess is 0"),
+        "p": Column(pl.Float64, "two-sided p-value"),
         "p_holm": Column(pl.Float64, "within the cells of the run's metric (Holm)"),
         "p_bh": Column(pl.Float64, "the same by Benjamini-Hochberg, for screening"),
         "items": Column(pl.Int64, "items behind it"),
@@ -166,7 +166,7 @@ EXCESS = Schema(
     },
 )
 
-# Whether a run tells the levels of an attribute apart as much as people do (`scores.spread`).
+# Spread of answers between the levels of an attribute, relative to people (`scores.spread`).
 ERRS = Schema(
     "errs",
     {
@@ -175,7 +175,7 @@ ERRS = Schema(
         "raw": Column(pl.Float64, "spread ratio of answers over modes"),
         "raw_low": Column(pl.Float64, "lower end of its interval"),
         "raw_high": Column(pl.Float64, "upper end"),
-        "corrected": Column(pl.Float64, "the same with the noise of modes taken out"),
+        "corrected": Column(pl.Float64, "the same without the noise of modes"),
         "corrected_low": Column(pl.Float64, "lower end"),
         "corrected_high": Column(pl.Float64, "upper end"),
         "pairs": Column(pl.Int64, "pairs behind it"),

@@ -59,7 +59,7 @@ def test_draws_are_read_as_gaps_with_the_noise_of_labels_added(monkeypatch):
         assert wider.se > gap.se
         assert wider.high - wider.low > gap.high - gap.low
     assert plain.slopes == pytest.approx(centre[len(design.columns) :], abs=0.01)
-    assert not any("chains" in note and "not long enough" in note for note in plain.notes)
+    assert not any("chains" in note and "too short" in note for note in plain.notes)
 
 
 def test_chains_that_disagree_and_steps_that_diverge_are_said(monkeypatch):
@@ -69,7 +69,7 @@ def test_chains_that_disagree_and_steps_that_diverge_are_said(monkeypatch):
     apart = drawn.coefficients + np.array([0.0, 1.0])[:, None, None] * np.random.default_rng(0).normal(0, 1, drawn.coefficients.shape[2])
     monkeypatch.setattr(bayes, "draw", lambda *_: Drawn(apart, drawn.subgroup_sd, drawn.residual_sd, 0.05))
     notes = " ".join(fit_bayes(values, difficulty, levels, strata).notes)
-    assert "The chains are not long enough" in notes
+    assert "The chains are too short" in notes
     assert "5.0% of the sampler's steps diverged" in notes
     assert "2 chains of 1,000 draws, seed 0" in notes
 

@@ -68,7 +68,7 @@ def test_pareto_in_words(shown, head):
 
 def test_units_that_are_not_known_do_not_count():
     assert pareto([None, "better"], "levels of sex") == "better for all: 1 gained, 0 lost, 0 not shown, of 1 levels of sex"
-    assert pareto([None], "subgroups") == "not known for any of the subgroups"
+    assert pareto([None], "subgroups") == "unknown for all subgroups"
 
 
 def test_levelling_down_is_a_gap_closed_at_the_cost_of_the_best():

@@ -178,7 +178,7 @@ def test_covariates_that_cannot_be_told_apart_are_left_out_with_the_reason():
     result = adjust_gaps(y, known, {"x": labels}, ["s"] * 6)
     assert list(result.covariates) == ["first"]
     assert set(result.left_out) == {"twin", "size", "flat", "unknown"}
-    assert "goes with the levels" in result.left_out["size"]
+    assert "the levels explain" in result.left_out["size"]
     assert result.left_out["twin"] == "first tell the same"
     assert "does not differ" in result.left_out["flat"]
     assert "not known for all pairs" in result.left_out["unknown"]

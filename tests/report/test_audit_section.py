@@ -241,7 +241,7 @@ def test_the_terminal_prints_main_findings_then_measures(audited, capsys):
     sentences = verdicts.filter(pl.col("run") == "org/tuned")["verdict"]
     assert all(f". {one}\n" in out for one in sentences[:5])
     assert f"{len(sentences) - 5} more with --all-claims" in out
-    print_audit(audited.dataset, audited.runs, audited.audit, verdicts, all_claims=True)
+    print_audit(audited.dataset, audited.runs, audited.audit, verdicts, all_claims=True, baseline_claims=True)
     out = capsys.readouterr().out
     assert all(f". {one}\n" in out for one in sentences)
     assert "baseline-uniform:" in out

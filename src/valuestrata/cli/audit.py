@@ -11,6 +11,7 @@ from valuestrata.cli.options import (
     AllClaims,
     AsJson,
     AuditFolder,
+    BaselineClaims,
     Baselines,
     Bootstrap,
     DatasetFolder,
@@ -43,10 +44,11 @@ def audit_(
     train_on: TrainOn = None,
     published: Published = None,
     mixed: Annotated[
-        str, typer.Option("--mixed", help="Estimate of gaps at equal difficulty: penalised, or bayes (minutes a metric; needs an extra).")
+        str, typer.Option("--mixed", help="Estimate of gaps at equal difficulty: penalised, or bayes (minutes per metric; needs an extra).")
     ] = "penalised",
     output: AuditFolder = None,
     all_claims: AllClaims = False,
+    baseline_claims: BaselineClaims = False,
     as_json: AsJson = False,
 ) -> None:
     """Test whether subgroups are served worse, beyond noise and difficulty.
@@ -85,21 +87,19 @@ def audit_(
 
         from valuestrata.report import print_audit
 
-        print_audit(data, judged, found, frames["verdicts"], Console(), all_claims=all_claims)
+        print_audit(data, judged, found, frames["verdicts"], Console(), all_claims=all_claims, baseline_claims=baseline_claims)
 
 
 def power_(
     dataset: DatasetFolder,
-    items: Annotated[int | None, typer.Option("--items", min=1, help="How many items will be asked; all of the part if left out.")] = None,
-    effect: Annotated[float, typer.Option("--effect", help="Gap asked about, in units of the metric.")] = 0.05,
+    items: Annotated[int | None, typer.Option("--items", min=1, help="Number of items to be asked; default: all of the part.")] = None,
+    effect: Annotated[float, typer.Option("--effect", help="Gap to detect, in units of the metric.")] = 0.05,
     split: Split = "paper",
     part: Part = "test",
     fold: Fold = None,
     metric: Annotated[str, typer.Option("--metric", help="accuracy or nmae.")] = "accuracy",
-    expected: Annotated[
-        float | None, typer.Option("--expected", help="Score expected of the model; near the worst case if left out.")
-    ] = None,
-    alpha: Annotated[float, typer.Option("--alpha", help="Level of the claims.")] = 0.05,
+    expected: Annotated[float | None, typer.Option("--expected", help="Expected score of the model; default: near the worst case.")] = None,
+    alpha: Annotated[float, typer.Option("--alpha", help="Significance level of the claims.")] = 0.05,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the simulation.")] = 0,
     as_json: AsJson = False,
 ) -> None:

@@ -64,7 +64,7 @@ def _change(before: float, after: float, drawn: Floats) -> SpreadChange:
 
 
 def outcome(change: float, p: float, sign: int, alpha: float, words: tuple[str, str] = ("better", "worse")) -> str | None:
-    """Return `words[0]` for a significant change with sign * change > 0, `words[1]` for a negative one, else `not shown`; None without p."""
+    """Return `words[0]` for a significant positive sign * change, `words[1]` for a negative one, else `not shown`; None without p."""
     if np.isnan(p) or np.isnan(change):
         return None
     if p > alpha or change == 0:

@@ -6,7 +6,8 @@ root of a chi-square over its degrees of freedom and compared with Student's t.
 
 **Levels.** level - against on common items, two-sided, Holm over all gaps of the metric, as in the audit. `power` is the probability to
 claim the gap where one level is `effect` below all others of its attribute, from `SIMULATIONS` joint normal draws, because Holm's later
-steps depend on the other gaps. `power_alone` is that of this gap as a single declared test. **Subgroups.** Subgroup minus the rest of its
+steps depend on the other gaps. `power_alone` is that of this gap as a single declared test.
+**Subgroups.** Subgroup minus the rest of its
 stratum, one-sided, max-T over all subgroups of the part, as in the audit. `detectable` is the gap found with probability `TARGET`; for
 levels at Holm's first step, a conservative value.
 

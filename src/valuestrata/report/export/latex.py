@@ -1,6 +1,6 @@
-r"""Tables of an audit as LaTeX: disparities before and after as the paper prints them, and gaps with what explains them.
+r"""LaTeX tables of an audit: disparities as in the paper, and gaps with their explanations.
 
-They need `\usepackage{booktabs}` and nothing else. Whatever comes from data is escaped: see `latextext`.
+The tables need `\usepackage{booktabs}` only. All text from data is escaped (`latex_text`).
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from valuestrata.report.core.names import attribute_titles, metric_title, percen
 from valuestrata.report.export.latex_text import LETTER, escaped
 
 MEASURES: Mapping[str, str] = {"norm_range": "NR", "cv": "CV"}
-# Metrics of the disparity table, as the paper has them.
+# Metrics of the disparity table, as in the paper.
 METRICS = ("accuracy", "nmae")
 Row = Mapping[str, Any]
-# Lines of gaps in a table of a page, in small type; a gap has two at least, and more where its levels' names are long.
+# Lines of a page of gaps in small type; a gap has at least two.
 PAGE_LINES = 46
-# Letters of a line of the column that names the levels.
+# Letters per line of the column of level names.
 LINE_LETTERS = 15
 
 
@@ -36,13 +36,12 @@ def latex_table(
     notes: Sequence[str] = (),
     wrapped: float | None = None,
 ) -> str:
-    """Return a `table` with booktabs rules, in small type; every text given is escaped here.
+    """Return a `table` environment with booktabs rules, in small type; all text is escaped.
 
     Args:
-        headers, rows: texts, a row as long as the headers; a line break in a cell is one in the table. A row of a single text is a
-            heading over what follows. caption, label: of the table.
-        groups: (title, columns) of an upper row of headers; empty titles have no rule under them.
-        notes: lines under the table. wrapped: width of the first column, as a share of the line; None for that of its text.
+        headers, rows: texts; line breaks in a cell are kept, and a row of one text is a heading. caption, label: of the table.
+        groups: (title, columns) of an upper row of headers; empty titles have no rule.
+        notes: lines under the table. wrapped: width of the first column as a share of the line; None for its natural width.
     """
     first = "l" if wrapped is None else rf"p{{{wrapped:g}\linewidth}}"
     lines = [
@@ -78,16 +77,15 @@ def latex_table(
 
 
 def _cell(text: str) -> str:
-    """Return a cell; its lines stand under one another, intervals in smaller type."""
+    """Return a cell with its lines stacked, intervals in smaller type."""
     parts = [(r"\scriptsize " if line.startswith("[") else "") + escaped(line) for line in text.split("\n")]
     return parts[0] if len(parts) == 1 else rf"\begin{{tabular}}[t]{{@{{}}r@{{}}}}{(chr(92) * 2).join(parts)}\end{{tabular}}"
 
 
 def disparity_latex(audit: Audit, runs: Sequence[str], *, by: str = "all", key: str = "all") -> str:
-    """Return the paper's table of one population: NR and CV of accuracy and NMAE, before and after where runs were compared.
+    """Return the paper's table of one population: NR and CV of accuracy and NMAE, as `before → after` for compared `runs`.
 
-    Every figure has behind it, in brackets, its mean if all were alike. Those of `runs` that were compared stand as `before → after`;
-    other runs, such as baselines, stand alone. Published figures stand under those they are of.
+    Brackets hold the mean under equal service. Published figures are on a line of their own.
     """
     rows = audit.disparity.filter((pl.col("by") == by) & (pl.col("key") == key) & pl.col("metric").is_in(METRICS)).to_dicts()
     found = {(row["run"], row["metric"], row["measure"]): row for row in rows}
@@ -112,30 +110,27 @@ def disparity_latex(audit: Audit, runs: Sequence[str], *, by: str = "all", key: 
     return latex_table(
         ["Model", *list(MEASURES.values()) * len(metrics)],
         lines,
-        caption=f"Normalised range (NR) and coefficient of variation (CV) over {over}. In brackets: mean if all were served alike.{arrow}",
+        caption=f"Normalised range (NR) and coefficient of variation (CV) over {over}. In brackets: mean under equal service.{arrow}",
         label=f"tab:disparity-{_slug(key)}",
         groups=[("", 1), *((metric_title(metric), len(MEASURES)) for metric in metrics)],
-        notes=["A figure near its bracket is what noise alone gives.", *_remarks(rows)],
+        notes=["Values near their brackets are within noise.", *_remarks(rows)],
         wrapped=0.2,
     )
 
 
 def _remarks(rows: Sequence[Row]) -> list[str]:
-    """Return what needs care in rows of DISPARITY, each once."""
+    """Return the notes of rows of DISPARITY, without repetition."""
     return list(dict.fromkeys(f"{row['run']}, {metric_title(row['metric'])}: {row['note']}." for row in rows if row["note"]))
 
 
 def gaps_latex(dataset: Dataset, audit: Audit, run: str, metric: str) -> str:
-    """Return every gap between levels of one run: raw beside noise alone, less the baseline's, at equal difficulty, what remains, items.
-
-    Of more than a page holds there are several tables.
-    """
+    """Return every gap between levels of one run, with its explanations; several tables where one page is too short."""
     rows = audit.gaps.filter((pl.col("run") == run) & (pl.col("metric") == metric)).to_dicts()
     baseline = next((row["baseline"] for row in rows if row["baseline"]), "none")
     parts = _pages(rows)
     caption = (
         f"Gaps between levels in {metric_title(metric)}, {run}. In square brackets: {percent(audit.confidence)} intervals; in round ones: "
-        f"mean size if both were served alike. Baseline: {baseline}. Equal difficulty: with the other attributes held, too."
+        f"mean absolute gap under noise. Baseline: {baseline}. Equal difficulty: other attributes held constant as well."
     )
     notes = list(dict.fromkeys(row["note"] for row in rows if row["note"]))
     made: list[str] = []
@@ -143,7 +138,7 @@ def gaps_latex(dataset: Dataset, audit: Audit, run: str, metric: str) -> str:
         name = f"tab:gaps-{_slug(run)}-{_slug(metric)}"
         made.append(
             latex_table(
-                ["Gap", "Raw", "p\n(Holm)", "Less\nbaseline's", "Equal\ndifficulty", "Remains", "Items"],
+                ["Gap", "Raw", "p\n(Holm)", "Minus\nbaseline's", "Equal\ndifficulty", "Remains", "Items"],
                 _gap_lines(part, attribute_titles(dataset)),
                 caption=caption if len(parts) == 1 else f"{caption} Part {number} of {len(parts)}.",
                 label=name if number == 1 else f"{name}-{number}",
@@ -155,7 +150,7 @@ def gaps_latex(dataset: Dataset, audit: Audit, run: str, metric: str) -> str:
 
 
 def _pages(rows: Sequence[Row]) -> list[list[Row]]:
-    """Divide gaps among tables that fit on a page."""
+    """Split gaps into tables that fit on a page."""
     parts: list[list[Row]] = [[]]
     used = 0
     for row in rows:
@@ -169,7 +164,7 @@ def _pages(rows: Sequence[Row]) -> list[list[Row]]:
 
 
 def _gap_lines(rows: Sequence[Row], titles: Mapping[str, str]) -> list[list[str]]:
-    """Return the lines of some gaps, under the name of each attribute."""
+    """Return the lines of some gaps, grouped by attribute."""
     lines: list[list[str]] = []
     for attribute in dict.fromkeys(str(row["attribute"]) for row in rows):
         lines.append([titles.get(attribute, attribute)])
@@ -218,7 +213,7 @@ def _with_ends(row: Row, name: str, low: str, high: str, noise: str = "") -> str
 
 
 def _number(value: float | None) -> str:
-    """Write a figure as the paper does, with its minus sign."""
+    """Write a number as in the paper, with a minus sign."""
     if value is None:
         return "–"
     text = f"{abs(value):.3f}".removeprefix("0")
@@ -230,5 +225,5 @@ def _p(value: float | None) -> str:
 
 
 def _slug(text: str) -> str:
-    """Return what a file and a label can be named after."""
+    """Return a name for files and labels."""
     return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in text).strip("-").lower() or "x"

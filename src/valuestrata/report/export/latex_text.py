@@ -1,8 +1,7 @@
-r"""Text of data as LaTeX prints it, under pdfLaTeX, XeLaTeX and LuaLaTeX alike, with no package loaded.
+r"""Escape text for LaTeX: pdfLaTeX, XeLaTeX and LuaLaTeX, without packages.
 
-Letters with accents are written as accent and letter. What the old fonts lack (Chinese, Arabic, Cyrillic, ...) is written as itself
-where the engine knows Unicode (a document then needs a font that has it), and by its code point in brackets under pdfLaTeX; a Latin
-letter with a mark that they lack, or with two, loses that mark there.
+Accented letters become accent commands. Other scripts (Chinese, Arabic, Cyrillic, ...) are kept under Unicode engines, which need a font
+that has them, and become code points in brackets under pdfLaTeX. A Latin letter with an unsupported or a second mark loses it there.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping
 
-# Characters that LaTeX takes for commands, or that its old text font lacks, and what prints them.
+# Characters that are commands in LaTeX or missing in its default font.
 ESCAPES: Mapping[str, str] = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -60,7 +59,7 @@ ESCAPES: Mapping[str, str] = {
     "Ł": r"\L{}",
     "ı": r"\i{}",
 }
-# Combining marks and the commands that set them.
+# Combining marks and their commands.
 ACCENTS: Mapping[str, str] = {
     "\u0300": "`",
     "\u0301": "'",
@@ -77,14 +76,14 @@ ACCENTS: Mapping[str, str] = {
     "\u0327": "c",
     "\u0331": "b",
 }
-# Printed as it stands by an engine that knows Unicode, as its second argument otherwise. Stands before every table.
+# Prints its first argument under Unicode engines, its second otherwise; defined before every table.
 LETTER = r"\providecommand{\anyletter}[2]{\ifdefined\Umathcode#1\else#2\fi}"
 
 
 def escaped(text: str) -> str:
-    """Return text that LaTeX prints as it stands; line breaks become spaces, and what cannot be printed is left out."""
+    """Return text escaped for LaTeX; line breaks become spaces, unprintable characters are dropped."""
     made = " ".join("".join(_letter(letter) for letter in unicodedata.normalize("NFC", text)).split())
-    # After a line break of a table these would be taken for its length and its star.
+    # After a table's line break these would be read as its options.
     return "{}" + made if made.startswith(("[", "*")) else made
 
 
@@ -98,11 +97,11 @@ def _letter(letter: str) -> str:
         return rf"\anyletter{{{letter}}}{{[U+{ord(letter):04X}]}}" if letter.isprintable() else ""
     known = [mark for mark in marks if mark in ACCENTS]
     made = _accented(base, known[0]) if known else base
-    # The old fonts set one mark on a letter; a second one would stand beside it.
+    # The default fonts set one mark on a letter; a second one would be misplaced.
     return made if len(known) == len(marks) == 1 else rf"\anyletter{{{letter}}}{{{made}}}"
 
 
 def _accented(base: str, mark: str) -> str:
-    """Set a mark on a letter; one above takes the place of the dot."""
+    """Set a mark on a letter; a mark above replaces the dot."""
     dotless = base in ("i", "j") and unicodedata.combining(mark) == 230
     return rf"\{ACCENTS[mark]}{{{chr(92) if dotless else ''}{base}}}"

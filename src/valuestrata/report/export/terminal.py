@@ -113,17 +113,18 @@ def print_audit(
     console: Console | None = None,
     *,
     all_claims: bool = False,
+    baseline_claims: bool = False,
 ) -> None:
-    """Print the most important claims of models and controls, then the spread between subgroups against noise.
+    """Print the most important claims, then the spread between subgroups against noise.
 
     Args:
-        verdicts: claims as `audit_verdicts` returns them. all_claims: print all claims with details, and those of baselines.
+        verdicts: claims as `audit_verdicts` returns them. all_claims: print all claims with details. baseline_claims: also of baselines.
     """
     from rich.console import Console as Screen
 
     console = console or Screen()
     names = Names(keys=subgroup_titles(dataset))
-    print_claims(from_frame(verdicts), console, runs=runs, names=names, all_claims=all_claims, baseline_claims=all_claims)
+    print_claims(from_frame(verdicts), console, runs=runs, names=names, all_claims=all_claims, baseline_claims=baseline_claims)
     whole = audit.disparity.filter((pl.col("by") == "all") & ~pl.col("metric").is_in(RATES))
     headers = ["", "Norm. range", "Noise alone", "CV", "Noise alone", "SD without noise", "Noise alone", "p", "Subgroups", "Pairs"]
     for (metric,), rows in whole.group_by("metric", maintain_order=True):

@@ -1,4 +1,4 @@
-"""Charts of an audit: gaps to one level per attribute, scores before and after, and the matrix of intersections."""
+"""Charts of an audit: gaps between levels, scores before and after, and intersections."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from valuestrata.report.closed.figures import COLUMN, Figure, Mark
 from valuestrata.report.core.names import attribute_titles, clipped, metric_title, number, percent, stratum_titles
 from valuestrata.report.core.theme import GRID, INK, MUTED, to_svg
 
-# What a row of the plot of gaps holds: columns of GAPS, name, colour, shape.
+# Points of a row of the chart of gaps: columns of GAPS, name, colour, shape.
 SIDES = (
     ("gap", "ci_low", "ci_high", "raw", "#0072B2", "circle"),
-    ("excess", "excess_low", "excess_high", "less the baseline's gap", "#D55E00", "diamond"),
+    ("excess", "excess_low", "excess_high", "minus the baseline's gap", "#D55E00", "diamond"),
     ("adjusted", "adjusted_low", "adjusted_high", "at equal difficulty", "#009E73", "square"),
 )
-# How the page calls these shapes.
+# Names of these shapes on the page.
 SWATCHES = {"circle": "dot", "diamond": "gem", "square": "square"}
 BAND = "#c9d1d9"
 OUTCOMES = (("better", "#0072B2"), ("worse", "#D55E00"), ("not shown", MUTED))
@@ -32,7 +32,7 @@ DIVERGING = ("#b35806", "#e08214", "#fdb863", "#fee0b6", "#f7f7f7", "#d8daeb", "
 
 
 def gap_chart(dataset: Dataset, audit: Audit, run: str, metric: str, name: str) -> Figure | None:
-    """Chart every level against the one with most pairs: the gap raw, beside the baseline and at equal difficulty, over noise.
+    """Chart every level against the one with most pairs: raw gap, minus the baseline's and at equal difficulty, with the range of noise.
 
     Args:
         dataset: for titles and the order of levels. audit: its gaps. run, metric: which of them. name: unique within the page.
@@ -66,16 +66,15 @@ def gap_chart(dataset: Dataset, audit: Audit, run: str, metric: str, name: str) 
     svg = to_svg(alt.vconcat(*drawn, spacing=16), name, f"Gaps between levels in {metric_title(metric)}, {run}")
     marks = tuple(Mark(label, colour, SWATCHES[shape]) for *_, label, colour, shape in shown)
     caption = (
-        "Right of the line: served better than the level named in the heading, which has most pairs. Bars are "
-        f"{percent(audit.confidence)} intervals, each looked at alone; verdicts correct for their number. Grey: where as many raw gaps "
-        "would fall if both levels were served alike. A raw gap whose two other marks stand near the line need not be the model's "
-        "doing."
+        "Right of the line: served better than the level in the heading, which has most pairs. Bars are " f"{percent(audit.confidence)}
+        intervals, not corrected for multiple tests. Grey: the range of as many raw gaps under equal service. " "Where both other marks
+        are near the line, the raw gap may not be due to the model."
     )
     return Figure(svg, caption, (*marks, Mark("noise alone, raw gap", BAND, "square")))
 
 
 def _gap_values(row: dict[str, Any], reference: str, better: float, width: float) -> list[dict[str, Any]]:
-    """Return what a row of GAPS draws: up to three dots of the level that is not the reference; noise reaches `width` standard errors."""
+    """Return the points of a row of GAPS, up to three, for the level that is not the reference; noise spans `width` standard errors."""
     sign = better if row["against_level"] == reference else -better
     label = row["level"] if row["against_level"] == reference else row["against_level"]
     made: list[dict[str, Any]] = []
@@ -123,7 +122,7 @@ def _gap_panel(values: list[dict[str, Any]], title: str, reach: float, extent: i
 
 
 def slope_chart(dataset: Dataset, audit: Audit, run: str, metric: str, name: str) -> Figure | None:
-    """Chart the score of every level before and after, a panel an attribute; None where nothing was compared.
+    """Chart the score of every level before and after, a panel per attribute; None without a comparison.
 
     Args:
         dataset: for titles and the order of levels. audit: its changes. run, metric: which of them. name: unique within the page.
@@ -146,7 +145,7 @@ def slope_chart(dataset: Dataset, audit: Audit, run: str, metric: str, name: str
         panels.append(_slope_panel(mine, titles.get(str(attribute), str(attribute)), domain, metric, first=attribute == attributes[0]))
     per_row = max(1, COLUMN // 350)
     lines = [alt.hconcat(*panels[at : at + per_row], spacing=30) for at in range(0, len(panels), per_row)]
-    # A reader's font may be wider than the one that the drawing was measured with.
+    # The font of the browser may be wider than the one used for the layout.
     room_aside = {"left": 5, "right": 45, "top": 5, "bottom": 5}
     svg = to_svg(alt.vconcat(*lines, spacing=20, padding=room_aside), name, f"{metric_title(metric)} of every level: {against}, then {run}")
     found = {row["outcome"] or "not shown" for row in rows}
@@ -155,8 +154,8 @@ def slope_chart(dataset: Dataset, audit: Audit, run: str, metric: str, name: str
     )
     way = "Lower" if metric in LOWER_IS_BETTER else "Higher"
     caption = (
-        f"Left {against}, right {run}, on the pairs both answered. {way} is better. Coloured where the paired change is shown beyond "
-        "noise (Holm over all levels). Lines that draw together need not mean a fairer model: see whether the best fell or the worst rose."
+        f"Left {against}, right {run}, on common pairs. {way} is better. Coloured where the paired change is beyond noise (Holm over all "
+        "levels). Converging lines are no evidence of a fairer model: check whether the best fell or the worst rose."
     )
     return Figure(svg, caption, legend)
 
@@ -186,9 +185,9 @@ def _slope_panel(rows: list[dict[str, Any]], title: str, domain: list[float], me
 
 
 def apart(values: Sequence[float], domain: Sequence[float], step: float) -> list[float]:
-    """Move labels apart, by at least `step` of the domain, keeping their order and as near to their values as can be.
+    """Move labels at least `step` of the domain apart, in the same order and as close to their values as possible.
 
-    Less their rank times the step, places must not fall: isotonic regression, which pools neighbours that would overlap.
+    Isotonic regression of the values minus rank * step: neighbours that would overlap are pooled.
     """
     gap = step * (domain[1] - domain[0])
     order = sorted(range(len(values)), key=lambda at: values[at])
@@ -203,7 +202,7 @@ def apart(values: Sequence[float], domain: Sequence[float], step: float) -> list
     placed = [0.0] * len(values)
     for rank, at in enumerate(order):
         placed[at] = levels[rank] + rank * gap
-    # What stands past the top comes down and pushes those below.
+    # Labels above the top move down and push those below.
     top = float(domain[1])
     for at in reversed(order):
         placed[at] = min(placed[at], top)
@@ -212,7 +211,7 @@ def apart(values: Sequence[float], domain: Sequence[float], step: float) -> list
 
 
 def intersection_chart(dataset: Dataset, audit: Audit, run: str, metric: str, name: str) -> Figure | None:
-    """Draw, for every pair stratum, what each cell scores beyond what its two levels explain; cells that noise explains are muted.
+    """Draw the excess of each cell over what its two levels predict, per stratum of two attributes; cells within noise are muted.
 
     Args:
         dataset: for levels and titles. audit: its excess. run, metric: which of them. name: unique within the page.
@@ -245,9 +244,9 @@ def intersection_chart(dataset: Dataset, audit: Audit, run: str, metric: str, na
     lines = [alt.hconcat(*panels[at : at + per_row], spacing=30) for at in range(0, len(panels), per_row)]
     svg = to_svg(alt.vconcat(*lines, spacing=24), name, f"Intersections in {metric_title(metric)}, {run}")
     caption = (
-        f"How much better (violet) or worse (orange) a cell is served in {title_of(metric)} than its two levels, added up, explain. In "
-        f"brackets and without color: within noise, screened over all cells at a false discovery rate of {percent(alpha)}. With a star: "
-        "shown when corrected for all cells (Holm). A dash: no such cell, or too few others beside it."
+        f"How much better (violet) or worse (orange) a cell is served in {title_of(metric)} than its two levels predict. In brackets and "
+        f"without color: within noise, screened over all cells at a false discovery rate of {percent(alpha)}. Star: significant after "
+        "correction for all cells (Holm). Dash: no such cell, or too few others."
     )
     return Figure(svg, caption)
 
@@ -310,7 +309,7 @@ def _matrix(
 
 
 def attribute_headings(dataset: Dataset) -> dict[str, str]:
-    """Return attribute -> heading: its title, with the name in brackets by which verdicts and tables call it where that differs."""
+    """Return attribute -> heading: its title, with its name in brackets where that differs."""
     titles = attribute_titles(dataset)
     return {name: title if title.lower() == name.lower() else f"{title} ({name})" for name, title in titles.items()}
 

@@ -127,7 +127,7 @@ def test_redrawn_people_add_what_moves_all_items_alike():
     extra = by_item.sum(axis=1).var(ddof=1) - by_item.var(axis=0, ddof=1).sum()
     assert moved.adjusted == plain.adjusted
     notes = adjust_gaps(y, nothing(y.shape), levels, ["s"] * 4).notes
-    assert any("seen in 1 of them only" in note for note in notes)
+    assert any("rest on 1 degrees of freedom" in note for note in notes)
     assert moved.se**2 - plain.se**2 == pytest.approx(extra, rel=1e-6)
 
 
@@ -179,9 +179,9 @@ def test_covariates_that_cannot_be_told_apart_are_left_out_with_the_reason():
     assert list(result.covariates) == ["first"]
     assert set(result.left_out) == {"twin", "size", "flat", "unknown"}
     assert "the levels explain" in result.left_out["size"]
-    assert result.left_out["twin"] == "first tell the same"
+    assert result.left_out["twin"] == "first hold the same information"
     assert "does not differ" in result.left_out["flat"]
-    assert "not known for all pairs" in result.left_out["unknown"]
+    assert "unknown for some pairs" in result.left_out["unknown"]
 
 
 def test_intervals_hold_where_an_item_treats_all_subgroups_of_a_level_alike():
@@ -266,7 +266,7 @@ def test_without_the_nation_its_distance_is_not_known(handmade):
     assert np.isnan(found.values[list(found.names).index("distance")]).all()
     rng = np.random.default_rng(0)
     result = adjust_gaps(rng.random((3, 3)), found, {"age": ["y", "o", "m"]}, ["s"] * 3)
-    assert "not known" in result.left_out["distance"]
+    assert "unknown" in result.left_out["distance"]
 
 
 def test_a_gap_made_of_a_covariate_is_explained_by_it():

@@ -103,6 +103,7 @@ def test_labels_that_are_wrong_together_only_make_a_claim_harder():
     assert wide.rest == pytest.approx(plain.rest)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("groups", [8, 30])
 def test_false_claims_are_as_rare_as_said_in_any_family(groups):
     rng = np.random.default_rng(groups)

@@ -44,6 +44,7 @@ def rows_of(context, values, seed):
     return disparity_rows(found, "accuracy", None), found, permuted.cells
 
 
+@pytest.mark.slow
 def test_levels_that_err_on_other_items_are_called_unequal_as_rarely_as_said(context):
     rng = np.random.default_rng(0)
     claimed, naive = 0, 0

@@ -142,7 +142,7 @@ def test_what_was_not_adjusted_for_stands_under_the_gaps(audited, tmp_path):
     said = [row.cells[column].text for row in grid.rows]
     assert sorted(said) == sorted(gaps.filter(run="org/tuned")["remains"])
     text = write_audit(audited.dataset, audited.runs, replace(audited.audit, gaps=gaps), tmp_path).read_text()
-    assert "remains: shown beside the baseline&#39;s gap" in text
+    assert "remains: significant relative to the baseline" in text
     assert note in text
     assert escaped(note) in (tmp_path / "tex" / "gaps-org-tuned-accuracy.tex").read_text()
 

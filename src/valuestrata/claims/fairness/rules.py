@@ -84,7 +84,7 @@ def audit_claims(
         pairs = None if dataset is None else dataset.part(scheme, part, fold)["pair_id"].n_unique()
         for run, kind in kinds.items():
             subject = AuditSubject(run, kind, scheme, fold, part, confidence)
-            found += _varied(_claims(subject, _Tables(here, run), pairs))
+            found += _varied(_claims(subject, _AuditTables(here, run), pairs))
     return found
 
 
@@ -124,7 +124,7 @@ def metrics_worth_auditing(runs: Sequence[Answered], metrics: Sequence[str]) -> 
     return tuple(found)
 
 
-class _Tables:
+class _AuditTables:
     """Rows of the tables of one part, of one run unless another is named."""
 
     def __init__(self, frames: Mapping[str, pl.DataFrame], run: str) -> None:
@@ -135,7 +135,7 @@ class _Tables:
         return self._frames[table].filter(*(pl.col(column) == value for column, value in where.items())).to_dicts()
 
 
-def _claims(subject: AuditSubject, tables: _Tables, of: int | None) -> Iterator[Claim]:
+def _claims(subject: AuditSubject, tables: _AuditTables, of: int | None) -> Iterator[Claim]:
     """Yield every claim about a run; `of` is the number of pairs of the part, None if unknown."""
     groups = tables.rows("groups")
     metrics = list(dict.fromkeys(row["metric"] for row in groups))
@@ -165,7 +165,7 @@ def _claims(subject: AuditSubject, tables: _Tables, of: int | None) -> Iterator[
         yield from answers.spread_ratio(subject, row)
 
 
-def _answers(subject: AuditSubject, tables: _Tables, groups: Sequence[Row], metrics: Sequence[str], of: int | None) -> Iterator[Claim]:
+def _answers(subject: AuditSubject, tables: _AuditTables, groups: Sequence[Row], metrics: Sequence[str], of: int | None) -> Iterator[Claim]:
     """Yield what was asked, what is missing, and the pull, from the rows of a metric that all pairs have."""
     whole = next((metric for metric in WHOLE if metric in metrics), None)
     rows = [row for row in groups if row["metric"] == (whole or metrics[0])]

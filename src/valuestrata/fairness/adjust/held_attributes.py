@@ -259,9 +259,7 @@ def notes_of(full: CrossedEffectsFit, left_out: Mapping[str, str], gaps: Sequenc
     if full.groups_free == 0:
         notes.append("Each level is one subgroup, so standard errors do not cover differences between subgroups of a level.")
     elif full.groups_free < FEW_SUBGROUPS:
-        notes.append(
-            f"Differences between subgroups of a level are estimated from {full.groups_free} dimensions only; intervals may be too short."
-        )
+        notes.append(f"Differences between subgroups of a level rest on {full.groups_free} degrees of freedom; intervals may be too short.")
     if any(np.isnan(gap.adjusted) for gap in gaps):
         notes.append("Some levels share no items with others, directly or through other levels; their gaps are null.")
     return notes

@@ -66,9 +66,9 @@ def gap_chart(dataset: Dataset, audit: Audit, run: str, metric: str, name: str) 
     svg = to_svg(alt.vconcat(*drawn, spacing=16), name, f"Gaps between levels in {metric_title(metric)}, {run}")
     marks = tuple(Mark(label, colour, SWATCHES[shape]) for *_, label, colour, shape in shown)
     caption = (
-        "Right of the line: served better than the level in the heading, which has most pairs. Bars are " f"{percent(audit.confidence)}
-        intervals, not corrected for multiple tests. Grey: the range of as many raw gaps under equal service. " "Where both other marks
-        are near the line, the raw gap may not be due to the model."
+        "Right of the line: served better than the level in the heading, which has most pairs. Bars are "
+        f"{percent(audit.confidence)} intervals, not corrected for multiple tests. Grey: range of as many raw gaps under equal service. "
+        "Where both other marks are near the line, the raw gap may not be due to the model."
     )
     return Figure(svg, caption, (*marks, Mark("noise alone, raw gap", BAND, "square")))
 

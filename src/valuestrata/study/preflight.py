@@ -107,8 +107,7 @@ def _prepared(
     hosted = is_hosted(model.model)
     if model.max_cost is not None and not hosted:
         raise UsageError(
-            f"{model.run_name}: MODEL {model.model!r} is paid by nobody, so that it has no cost to limit; leave its max_cost out. "
-            "That of `ask` holds for the models that are paid."
+            f"{model.run_name}: MODEL {model.model!r} is free; its max_cost does not apply. The max_cost of `ask` applies to paid models."
         )
     before = read_mark(study.folder, model.run_name)
     mark = Mark(

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from tests.report.test_page import ATTACK, Page
 from valuestrata.fairness import Audit, audit
 from valuestrata.fairness.tables.schema import CHANGES, DISPARITY, ERRS, EXCESS, GAPS, GROUPS
+from valuestrata.formatting import number
 from valuestrata.report import audit_frames, print_audit, write_audit, write_report, write_tables
-from valuestrata.report.core.names import number
 from valuestrata.report.export.latex_text import escaped
 from valuestrata.report.fairness.figures import apart, gap_chart, intersection_chart, slope_chart
 from valuestrata.report.fairness.section import audit_sections, disparity_grid, gap_grid

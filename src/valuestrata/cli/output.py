@@ -71,12 +71,12 @@ def claims(runs: Sequence[Run], found: Assessment, *, all_claims: bool = False, 
     print_claims(found.claims, Console(), runs=runs, all_claims=all_claims, baseline_claims=baseline_claims)
 
 
-def claim_documents(found: Iterable[Claim], *, all_claims: bool = False, baseline_claims: bool = False) -> list[dict[str, Any]]:
+def claim_documents(found: Iterable[Claim], *, all_claims: bool = False) -> list[dict[str, Any]]:
     """Return claims for JSON: sentence, details and fields; the five most important of each run, unless all are asked for."""
     from valuestrata.claims.select import MOST_CLAIMS, select
     from valuestrata.claims.templates import as_json
 
-    chosen = select(found, most=None if all_claims else MOST_CLAIMS, baselines=baseline_claims)
+    chosen = select(found, most=None if all_claims else MOST_CLAIMS, baselines=True)
     return [as_json(claim) for one in chosen for claim in one.shown]
 
 

@@ -61,7 +61,8 @@ def score_(
         rows = found.scores.to_dicts()
         scores = {"scores": [row for row in rows if row["run"] in given], "baselines": [row for row in rows if row["run"] not in given]}
         tables = {name: getattr(found, name).to_dicts() for name in ("relative", "comparisons", "structure", "verdicts")}
-        print_json(scores | tables | {"claims": claim_documents(found.claims, all_claims=all_claims, baseline_claims=baseline_claims)})
+        wanted = [claim for claim in found.claims if baseline_claims or claim.run in given]
+        print_json(scores | tables | {"claims": claim_documents(wanted, all_claims=all_claims)})
     else:
         headline(data, judged, found.scores)
         if against is not None:

@@ -43,7 +43,7 @@ def _study(study: Study, as_json: bool) -> None:
         result = run_study(study, say=say)
     if as_json:
         tables = {"scores": result.scores.to_dicts(), "verdicts": result.assessment.verdicts.to_dicts()}
-        tables["claims"] = claim_documents(result.assessment.claims)
+        tables["claims"] = claim_documents(claim for claim in result.assessment.claims if claim.run_kind != "baseline")
         print_json({"report": str(result.report), "runs": [one.document for one in result.asked], **tables})
     else:
         headline(result.dataset, result.runs, result.scores)

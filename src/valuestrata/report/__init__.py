@@ -4,7 +4,7 @@ from valuestrata.report.closed.variance import print_variance
 from valuestrata.report.core.render import write_report
 from valuestrata.report.core.tables import audit_frames, headline_table, write_tables
 from valuestrata.report.core.view import RunLike
-from valuestrata.report.export.terminal import print_audit, print_claims, print_headline, print_power, print_verdicts
+from valuestrata.report.export.terminal import print_audit, print_claims, print_headline, print_power
 from valuestrata.report.fairness.page import write_audit
 
 __all__ = [
@@ -16,7 +16,6 @@ __all__ = [
     "print_headline",
     "print_power",
     "print_variance",
-    "print_verdicts",
     "write_audit",
     "write_report",
     "write_tables",

@@ -46,10 +46,6 @@ class Chart:
     legend: tuple[LegendEntry, ...] = ()
 
 
-Figure = Chart
-Mark = LegendEntry
-
-
 @dataclass(frozen=True)
 class Row:
     """One row of a chart: its key in the scores, its label and its heading."""

@@ -15,9 +15,10 @@ from valuestrata.claims.select import select
 from valuestrata.claims.templates import word
 from valuestrata.dataset.tables import Dataset
 from valuestrata.files import write_text
+from valuestrata.formatting import NONE, count, metric_title, number
 from valuestrata.report.closed.figures import overview_chart
 from valuestrata.report.core.cells import BOUND_WORDS, Grid, Td, Tr
-from valuestrata.report.core.names import NONE, count, interval, metric_title, minimum_cell, number
+from valuestrata.report.core.names import interval, minimum_cell
 from valuestrata.report.core.render import render
 from valuestrata.report.core.section import Section
 from valuestrata.report.core.view import Cell, RunLike, views_of

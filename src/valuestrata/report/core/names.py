@@ -6,13 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from valuestrata.dataset.tables import Dataset
-from valuestrata.formatting import MINUS as MINUS
-from valuestrata.formatting import NONE as NONE
-from valuestrata.formatting import capital as capital
-from valuestrata.formatting import count as count
-from valuestrata.formatting import metric_title as metric_title
-from valuestrata.formatting import number as number
-from valuestrata.formatting import percent as percent
+from valuestrata.formatting import NONE, number
 from valuestrata.report.core.view import Cell, Entry
 
 RULES: Mapping[str, str] = {
@@ -32,11 +26,6 @@ def interval(cell: Cell, digits: int = 3) -> str:
     if cell.low is None or cell.high is None:
         return ""
     return f"{number(cell.low, digits)}{' to ' if cell.low < 0 else '–'}{number(cell.high, digits)}"
-
-
-def plural(number_of: int, noun: str) -> str:
-    """Write a count with its noun: `1 item`, `1,012 respondents`."""
-    return count(number_of, noun)
 
 
 def small_bound(dataset: Dataset) -> str:

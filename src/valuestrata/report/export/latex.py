@@ -13,7 +13,8 @@ import polars as pl
 
 from valuestrata.dataset.tables import Dataset
 from valuestrata.fairness.assemble import Audit
-from valuestrata.report.core.names import attribute_titles, metric_title, percent
+from valuestrata.formatting import metric_title, percent
+from valuestrata.report.core.names import attribute_titles
 from valuestrata.report.export.latex_text import LETTER, escaped
 
 MEASURES: Mapping[str, str] = {"norm_range": "NR", "cv": "CV"}

@@ -96,15 +96,6 @@ def print_claims(
             print_line(f"  {len(rest)} more with --all-claims.", console)
 
 
-def print_verdicts(runs: Sequence[RunLike], verdicts: pl.DataFrame, console: Console | None = None) -> None:
-    """Print the sentences of a table of claims for models and controls among `runs`; for all of `runs` if there are none."""
-    for run in [run for run in runs if not run_identity(run).is_baseline] or runs:
-        sentences = verdicts.filter(pl.col("run") == run.name)["verdict"].to_list()
-        print_line(f"{run.name}:" if sentences else f"{run.name}: no claims.", console)
-        for sentence in sentences:
-            print_line(f"  - {sentence}", console)
-
-
 def print_audit(
     dataset: Dataset,
     runs: Sequence[RunLike],

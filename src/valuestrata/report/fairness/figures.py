@@ -11,10 +11,10 @@ import polars as pl
 from valuestrata.claims.fairness.gaps import reference_level
 from valuestrata.dataset.tables import Dataset
 from valuestrata.fairness.assemble import Audit
-from valuestrata.formatting import LOWER_IS_BETTER
+from valuestrata.formatting import LOWER_IS_BETTER, metric_title, number, percent
 from valuestrata.formatting import title as title_of
-from valuestrata.report.closed.figures import COLUMN, Figure, Mark
-from valuestrata.report.core.names import attribute_titles, clipped, metric_title, number, percent, stratum_titles
+from valuestrata.report.closed.figures import COLUMN, Chart, LegendEntry
+from valuestrata.report.core.names import attribute_titles, clipped, stratum_titles
 from valuestrata.report.core.theme import GRID, INK, MUTED, to_svg
 
 # Points of a row of the chart of gaps: columns of GAPS, name, colour, shape.
@@ -31,7 +31,7 @@ OUTCOMES = (("better", "#0072B2"), ("worse", "#D55E00"), ("not shown", MUTED))
 DIVERGING = ("#b35806", "#e08214", "#fdb863", "#fee0b6", "#f7f7f7", "#d8daeb", "#b2abd2", "#8073ac", "#542788")
 
 
-def gap_chart(dataset: Dataset, audit: Audit, run: str, metric: str, name: str) -> Figure | None:
+def gap_chart(dataset: Dataset, audit: Audit, run: str, metric: str, name: str) -> Chart | None:
     """Chart every level against the one with most pairs: raw gap, minus the baseline's and at equal difficulty, with the range of noise.
 
     Args:
@@ -64,13 +64,13 @@ def gap_chart(dataset: Dataset, audit: Audit, run: str, metric: str, name: str) 
     shown = [side for side in SIDES if any(value["side"] == side[3] for value in everything)]
     drawn = [_gap_panel(values, f"{title}: against {reference}", reach, extent, shown, metric) for title, reference, values in panels]
     svg = to_svg(alt.vconcat(*drawn, spacing=16), name, f"Gaps between levels in {metric_title(metric)}, {run}")
-    marks = tuple(Mark(label, colour, SWATCHES[shape]) for *_, label, colour, shape in shown)
+    marks = tuple(LegendEntry(label, colour, SWATCHES[shape]) for *_, label, colour, shape in shown)
     caption = (
         "Right of the line: served better than the level in the heading, which has most pairs. Bars are "
         f"{percent(audit.confidence)} intervals, not corrected for multiple tests. Grey: range of as many raw gaps under equal service. "
         "Where both other marks are near the line, the raw gap may not be due to the model."
     )
-    return Figure(svg, caption, (*marks, Mark("noise alone, raw gap", BAND, "square")))
+    return Chart(svg, caption, (*marks, LegendEntry("noise alone, raw gap", BAND, "square")))
 
 
 def _gap_values(row: dict[str, Any], reference: str, better: float, width: float) -> list[dict[str, Any]]:
@@ -121,7 +121,7 @@ def _gap_panel(values: list[dict[str, Any]], title: str, reach: float, extent: i
     return alt.layer(*layers).properties(width=560, height=alt.Step(44), title=heading)
 
 
-def slope_chart(dataset: Dataset, audit: Audit, run: str, metric: str, name: str) -> Figure | None:
+def slope_chart(dataset: Dataset, audit: Audit, run: str, metric: str, name: str) -> Chart | None:
     """Chart the score of every level before and after, a panel per attribute; None without a comparison.
 
     Args:
@@ -150,14 +150,16 @@ def slope_chart(dataset: Dataset, audit: Audit, run: str, metric: str, name: str
     svg = to_svg(alt.vconcat(*lines, spacing=20, padding=room_aside), name, f"{metric_title(metric)} of every level: {against}, then {run}")
     found = {row["outcome"] or "not shown" for row in rows}
     legend = tuple(
-        Mark(f"{word}" if word == "not shown" else f"{word} beyond noise", colour, "dot") for word, colour in OUTCOMES if word in found
+        LegendEntry(f"{word}" if word == "not shown" else f"{word} beyond noise", colour, "dot")
+        for word, colour in OUTCOMES
+        if word in found
     )
     way = "Lower" if metric in LOWER_IS_BETTER else "Higher"
     caption = (
         f"Left {against}, right {run}, on common pairs. {way} is better. Coloured where the paired change is beyond noise (Holm over all "
         "levels). Converging lines are no evidence of a fairer model: check whether the best fell or the worst rose."
     )
-    return Figure(svg, caption, legend)
+    return Chart(svg, caption, legend)
 
 
 def _slope_panel(rows: list[dict[str, Any]], title: str, domain: list[float], metric: str, *, first: bool) -> Any:
@@ -210,7 +212,7 @@ def apart(values: Sequence[float], domain: Sequence[float], step: float) -> list
     return placed
 
 
-def intersection_chart(dataset: Dataset, audit: Audit, run: str, metric: str, name: str) -> Figure | None:
+def intersection_chart(dataset: Dataset, audit: Audit, run: str, metric: str, name: str) -> Chart | None:
     """Draw the excess of each cell over what its two levels predict, per stratum of two attributes; cells within noise are muted.
 
     Args:
@@ -248,7 +250,7 @@ def intersection_chart(dataset: Dataset, audit: Audit, run: str, metric: str, na
         f"without color: within noise, screened over all cells at a false discovery rate of {percent(alpha)}. Star: significant after "
         "correction for all cells (Holm). Dash: no such cell, or too few others."
     )
-    return Figure(svg, caption)
+    return Chart(svg, caption)
 
 
 def _matrix(

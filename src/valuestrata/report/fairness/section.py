@@ -14,9 +14,10 @@ from valuestrata.claims.wording import Names
 from valuestrata.dataset.tables import Dataset
 from valuestrata.fairness.assemble import Audit
 from valuestrata.fairness.estimate.gaps import REMAINS
+from valuestrata.formatting import NONE, count, metric_title, number, percent
 from valuestrata.report.closed.published import is_published_setting
 from valuestrata.report.core.cells import Grid, Td, Tr, scored
-from valuestrata.report.core.names import NONE, count, metric_title, minimum_cell, number, percent, subgroup_titles
+from valuestrata.report.core.names import minimum_cell, subgroup_titles
 from valuestrata.report.core.section import Absent, Section
 from valuestrata.report.core.view import Cell, RunLike
 from valuestrata.report.fairness import figures as auditfigures

@@ -8,9 +8,9 @@ from typing import Any
 import polars as pl
 
 from valuestrata.dataset.tables import Dataset
-from valuestrata.formatting import points
+from valuestrata.formatting import NONE, number, points
 from valuestrata.report.core.cells import Td
-from valuestrata.report.core.names import NONE, attribute_titles, number, subgroup_titles
+from valuestrata.report.core.names import attribute_titles, subgroup_titles
 
 # Cells of unusable judges are grey and in brackets, which does not rely on colour.
 GREYED = "quiet"

@@ -12,11 +12,12 @@ import polars as pl
 
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import Option, UsageError, did_you_mean
+from valuestrata.formatting import NONE, percent
 from valuestrata.measures import tv, w1
 from valuestrata.openended.questions import chosen_items, with_open_questions
 from valuestrata.report.closed.examples import STATUS_WORDS
 from valuestrata.report.core.cells import Grid, Td, Tr
-from valuestrata.report.core.names import NONE, clipped, percent, subgroup_titles
+from valuestrata.report.core.names import clipped, subgroup_titles
 from valuestrata.report.core.section import Absent, Section
 from valuestrata.report.open.findings import OpenFindings
 from valuestrata.report.open.judges import unfit

@@ -12,7 +12,7 @@ from valuestrata.claims.judges import judge_claims
 from valuestrata.claims.templates import word
 from valuestrata.claims.wording import Names
 from valuestrata.dataset.tables import Dataset
-from valuestrata.formatting import percent, points
+from valuestrata.formatting import NONE, count, percent, points
 from valuestrata.openended.validity.decision_rule import (
     MAX_INVALID,
     MAX_LONGER,
@@ -25,7 +25,6 @@ from valuestrata.openended.validity.decision_rule import (
 )
 from valuestrata.openended.validity.human_agreement import DECIDING
 from valuestrata.report.core.cells import Grid, Td, Tr
-from valuestrata.report.core.names import NONE, count
 from valuestrata.report.core.section import Absent, Section
 from valuestrata.report.open.cells import first, key_title, plain, share
 from valuestrata.report.open.findings import OpenFindings

@@ -15,11 +15,12 @@ from valuestrata.claims.templates import word
 from valuestrata.claims.wording import Names
 from valuestrata.dataset.tables import Dataset
 from valuestrata.files import write_text
+from valuestrata.formatting import count
 from valuestrata.openended.files import Stances
 from valuestrata.openended.sources import Sources
 from valuestrata.openended.validity.judge_validity import Codings
 from valuestrata.report.core.cells import Grid, Td, Tr, pairs_of
-from valuestrata.report.core.names import attribute_titles, plain, plural
+from valuestrata.report.core.names import attribute_titles, plain
 from valuestrata.report.core.render import render
 from valuestrata.report.core.section import Section
 from valuestrata.report.open.examples import choose_example, examples_section
@@ -137,7 +138,7 @@ def _facts(found: OpenFindings) -> list[tuple[str, str]]:
         pairs, answers = run.responses["pair_id"].n_unique(), run.responses.height
         role = " Reference." if run.name in references else ""
         rows.append(
-            (run.name, f"{plural(answers, 'answer')} to {plural(pairs, 'pair')} of {run.responses['item'].n_unique()} questions.{role}")
+            (run.name, f"{count(answers, 'answer')} to {count(pairs, 'pair')} of {run.responses['item'].n_unique()} questions.{role}")
         )
     if judges:
         rows.append(("Judges", f"{', '.join(dict.fromkeys(judges))}."))

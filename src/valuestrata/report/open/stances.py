@@ -8,9 +8,8 @@ from typing import Any
 import polars as pl
 
 from valuestrata.dataset.tables import Dataset
-from valuestrata.formatting import points
+from valuestrata.formatting import NONE, count, metric_title, points
 from valuestrata.report.core.cells import Grid, Td, Tr
-from valuestrata.report.core.names import NONE, count, metric_title, plural
 from valuestrata.report.core.section import Absent, Section
 from valuestrata.report.open.cells import GREYED, first, key_title, level_parts, plain, share
 from valuestrata.report.open.figures import Dot, dot_chart
@@ -34,7 +33,7 @@ def stance_section(dataset: Dataset, found: OpenFindings) -> Section | Absent:
     section = Section("stances", title, tables=[("Scores", _stance_grid(found))])
     section.intro = (
         "A judge, blind to persona and gold, places each open answer on the scale of its question; it is then scored as a closed answer. "
-        f"All rows use the {plural(pairs, 'pair')} with readings. An answer without a stance is missing, as a refusal is: it scores 0 on "
+        f"All rows use the {count(pairs, 'pair')} with readings. An answer without a stance is missing, as a refusal is: it scores 0 on "
         "accuracy and 1 on distance. Accuracies and NMAE are shares."
     )
     doubted = [judge for judge in found.stances["judge"].unique(maintain_order=True) if unfit(found, judge, _STANCE)]

@@ -9,11 +9,11 @@ import polars as pl
 from valuestrata.claims.claim import Strength
 from valuestrata.claims.judges import gap_strength
 from valuestrata.dataset.tables import Dataset
-from valuestrata.formatting import points
+from valuestrata.formatting import NONE, count, number, points
 from valuestrata.openended.text.checks import TextChecks
 from valuestrata.openended.text.markers import MIN_USES
 from valuestrata.report.core.cells import Grid, Td, Tr
-from valuestrata.report.core.names import NONE, attribute_titles, clipped, count, number
+from valuestrata.report.core.names import attribute_titles, clipped
 from valuestrata.report.core.section import Section
 from valuestrata.report.open.cells import key_title, level_parts, plain, share
 from valuestrata.report.open.figures import Dot, dot_chart

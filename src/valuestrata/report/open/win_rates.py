@@ -8,11 +8,10 @@ from typing import Any
 import polars as pl
 
 from valuestrata.dataset.tables import Dataset
-from valuestrata.formatting import points
+from valuestrata.formatting import NONE, count, points
 from valuestrata.openended.schema import CRITERIA
 from valuestrata.report.closed.published import published_facts
 from valuestrata.report.core.cells import Grid, Td, Tr
-from valuestrata.report.core.names import NONE, count
 from valuestrata.report.core.section import Absent, Section
 from valuestrata.report.open.cells import first, key_title, level_parts, share
 from valuestrata.report.open.figures import Dot, dot_chart

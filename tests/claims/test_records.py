@@ -5,8 +5,7 @@ import json
 import polars as pl
 import pytest
 
-from valuestrata.claims.claim import Claim, Figure, Strength
-from valuestrata.claims.importance import importance
+from valuestrata.claims.claim import Claim, Figure, Strength, importance
 from valuestrata.claims.select import MOST_CLAIMS, merged, select
 from valuestrata.claims.table import CLAIMS, from_frame, to_frame
 from valuestrata.claims.templates import as_json, as_latex, word

@@ -1,7 +1,8 @@
-"""The claim record: one statement that results support, as fields, without prose."""
+"""The claim record: one statement that results support, as fields without prose; and its importance."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -69,7 +70,7 @@ class Claim:
         also: main figures of the same finding in other metrics (see `select.merged`).
         correction: method that corrected p-values, such as `holm`. tests: number of tests in its family.
         status: `declared` or `exploratory`; None where it is not a comparison.
-        strength: how well the data support it. importance: 0 (least) to 100, from `importance.importance`.
+        strength: how well the data support it. importance: 0 (least) to 100, from `importance`.
         confidence: level of the intervals. notes: slugs or short texts that the templates of the kind explain.
     """
 
@@ -109,3 +110,25 @@ class Claim:
     def figure(self, role: str, label: str | None = None) -> Figure | None:
         """Return the further figure of a role, and of a label where one is given; None where there is none."""
         return next((one for one in self.figures if one.role == role and label in (None, one.label)), None)
+
+
+FACTORS: Mapping[Strength, float] = {
+    Strength.SHOWN: 1.0,
+    Strength.NOT_SHOWN: 0.75,
+    Strength.UNDERPOWERED: 0.7,
+    Strength.UNDETERMINED: 0.6,
+}
+# A difference of 10 points, or .1 of a distance on 0 to 1, counts as large.
+LARGE = 0.10
+
+
+def importance(weight: float, strength: Strength, effect: float | None = None, large: float = LARGE) -> int:
+    """Return `weight * factor(strength) * (0.8 + 0.2 * min(1, |effect| / large))`, rounded to 0..100.
+
+    Args:
+        weight: of the kind, 0 to 100: how much a reader who sees one claim only needs this one.
+        strength: how well the data support it; its factor is in `FACTORS`.
+        effect: size of the effect. The last term is 1 without one. large: the effect that counts as large.
+    """
+    size = 1.0 if effect is None else 0.8 + 0.2 * min(1.0, abs(effect) / large)
+    return round(max(0.0, min(100.0, weight * FACTORS[strength] * size)))

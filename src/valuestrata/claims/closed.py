@@ -9,8 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from valuestrata.claims.claim import Claim, Figure, Strength
-from valuestrata.claims.importance import importance
+from valuestrata.claims.claim import Claim, Figure, Strength, importance
 from valuestrata.claims.templates_closed import CLOSED
 from valuestrata.errors import InputDataError, UsageError, did_you_mean
 from valuestrata.formatting import DIRECTED, LOWER_IS_BETTER
@@ -100,7 +99,7 @@ def closed_claims(
     order, found = list(CLOSED), list[Claim]()
     for scheme, part, fold in _cuts(scores, comparisons, relative):
         figures = [_at(frame, scheme, part, fold) for frame in (scores, comparisons, relative)]
-        here = _Tables(figures[0], figures[1], figures[2], known, thresholds or Thresholds(), metric)
+        here = _PartTables(figures[0], figures[1], figures[2], known, thresholds or Thresholds(), metric)
         shared = _shared(leakage, scheme, fold) if part in ("test", "all") and not scheme.endswith("+disjoint") else Figure()
         for run in (run for run in runs if run.name in here.names):
             share, pairs = (taught or {}).get(run.name, (0.0, 0))
@@ -116,7 +115,7 @@ def closed_claims(
 
 
 @dataclass(frozen=True)
-class _Tables:
+class _PartTables:
     """The tables of one part of a split, the runs by name, and the settings."""
 
     scores: pl.DataFrame
@@ -146,7 +145,7 @@ def _claim(kind: str, run: Answered, estimate: Figure, *, weight: str | None = N
     return Claim(family="closed", kind=kind, run=run.name, estimate=estimate, strength=strength, importance=score, **fields)
 
 
-def _comparisons(tables: _Tables, run: Answered) -> Iterator[Claim]:
+def _comparisons(tables: _PartTables, run: Answered) -> Iterator[Claim]:
     """Yield a claim for each comparison of a run: its own rows, and those a baseline or control was given with it; each once."""
     rank = {"model": 0, "control": 1, "baseline": 2}
     found: dict[tuple[str | None, ...], Claim] = {}
@@ -180,7 +179,7 @@ def _compared_with(run: Answered, other: Answered) -> str:
     return "persona" if theirs.control == PERSONA_CONTROL and mine.kind == "model" and mine.same_model(theirs) else ""
 
 
-def _comparison(tables: _Tables, run: Answered, other: Answered, compared: str, row: Mapping[str, Any], *, sign: float) -> Claim:
+def _comparison(tables: _PartTables, run: Answered, other: Answered, compared: str, row: Mapping[str, Any], *, sign: float) -> Claim:
     """Return the claim of a row of COMPARISONS, turned by `sign` so that positive is better for `run`."""
     gain, low, high = (None if row[name] is None else sign * row[name] for name in ("difference", "ci_low", "ci_high"))
     if sign < 0:
@@ -225,7 +224,7 @@ def _family_size(comparisons: pl.DataFrame, row: Mapping[str, Any]) -> int | Non
     return tested.height if row["status"] == "declared" else tested.filter(screened).height
 
 
-def _ceiling(tables: _Tables, run: Answered) -> Iterator[Claim]:
+def _ceiling(tables: _PartTables, run: Answered) -> Iterator[Claim]:
     """Place a run between the best cheap baseline (0) and the ceiling (1); no claim where it is below the ceiling."""
     metric = "accuracy_expected" if tables.metric.startswith("accuracy") else tables.metric.removesuffix("_valid")
     for row in tables.relative.filter((pl.col("run") == run.name) & (pl.col("metric") == metric)).tail(1).to_dicts():
@@ -248,7 +247,7 @@ def _ceiling(tables: _Tables, run: Answered) -> Iterator[Claim]:
             yield _claim(kind, run, estimate, strength=strength, **fields)
 
 
-def _coverage(tables: _Tables, run: Answered) -> Iterator[Claim]:
+def _coverage(tables: _PartTables, run: Answered) -> Iterator[Claim]:
     """State that a run was not asked all pairs of the part."""
     row = tables.score(run.name, tables.metric)
     threshold = tables.thresholds.coverage
@@ -257,7 +256,7 @@ def _coverage(tables: _Tables, run: Answered) -> Iterator[Claim]:
         yield _claim("incomplete", run, estimate, figures=(Figure(role="threshold", value=threshold),))
 
 
-def _answers(tables: _Tables, run: Answered) -> Iterator[Claim]:
+def _answers(tables: _PartTables, run: Answered) -> Iterator[Claim]:
     """State, of models and controls, missing baselines, missing answers and answers that ignore the question or the persona."""
     kind = run_identity(run).kind
     if kind == "baseline":

@@ -7,8 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from valuestrata.claims.claim import Claim, Figure, Strength
-from valuestrata.claims.importance import importance
+from valuestrata.claims.claim import Claim, Figure, Strength, importance
 from valuestrata.openended.text.checks import TextChecks
 from valuestrata.openended.validity.decision_rule import NOT_USABLE, PEOPLE_CHECKS, TOO_FEW, UNFIT, USABLE
 from valuestrata.openended.validity.judge_validity import Validity

@@ -11,7 +11,7 @@ MOST_CLAIMS = 5
 
 
 @dataclass(frozen=True)
-class Selection:
+class RunClaims:
     """The claims of one run: `shown` in order of importance, and the `rest`, in the same order."""
 
     run: str
@@ -41,7 +41,7 @@ def ranked(claims: Iterable[Claim]) -> list[Claim]:
     return sorted(merged(claims), key=lambda claim: -claim.importance)
 
 
-def select(claims: Iterable[Claim], *, most: int | None = MOST_CLAIMS, baselines: bool = False) -> list[Selection]:
+def select(claims: Iterable[Claim], *, most: int | None = MOST_CLAIMS, baselines: bool = False) -> list[RunClaims]:
     """Return the claims of each run to show, runs in order of appearance.
 
     Args:
@@ -54,8 +54,8 @@ def select(claims: Iterable[Claim], *, most: int | None = MOST_CLAIMS, baselines
         by_run.setdefault(claim.run, [])
     for claim in ranked(given):
         by_run[claim.run].append(claim)
-    found: list[Selection] = []
+    found: list[RunClaims] = []
     for run, own in by_run.items():
         cut = 0 if own[0].run_kind == "baseline" and not baselines else len(own) if most is None else most
-        found.append(Selection(run, tuple(own[:cut]), tuple(own[cut:])))
+        found.append(RunClaims(run, tuple(own[:cut]), tuple(own[cut:])))
     return found

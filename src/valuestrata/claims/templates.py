@@ -13,11 +13,11 @@ from valuestrata.claims.templates_fairness import FAIRNESS
 from valuestrata.claims.templates_judges import JUDGES, OPEN
 from valuestrata.claims.templates_tuning import TUNING
 from valuestrata.claims.templates_variance import VARIANCE
-from valuestrata.claims.wording import Names, Template, listed, standard_details
+from valuestrata.claims.wording import ClaimTemplate, Names, listed, standard_details
 from valuestrata.formatting import title
 
 # Family of claims -> its kinds, each with its template.
-FAMILIES: Mapping[str, Mapping[str, Template]] = MappingProxyType(
+FAMILIES: Mapping[str, Mapping[str, ClaimTemplate]] = MappingProxyType(
     {"closed": CLOSED, "fairness": FAIRNESS, "variance": VARIANCE, "tuning": TUNING, "judges": JUDGES, "open": OPEN}
 )
 NO_NAMES = Names()

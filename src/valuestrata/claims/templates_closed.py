@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from valuestrata.claims.claim import Claim, Strength
-from valuestrata.claims.wording import Names, Template, difference, magnitude, p_value, place, score_of
+from valuestrata.claims.wording import ClaimTemplate, Names, difference, magnitude, p_value, place, score_of
 from valuestrata.formatting import count, percent, title
 
 BOUNDS: Mapping[str, str] = {
@@ -16,7 +16,7 @@ BOUNDS: Mapping[str, str] = {
 }
 
 
-def _compared(other: str | None, outcome: str) -> Template:
+def _compared(other: str | None, outcome: str) -> ClaimTemplate:
     """Return the template of a comparison with `other` (None: named by its run): outcome is below, level or above."""
 
     def sentence(claim: Claim, names: Names) -> str:
@@ -29,17 +29,17 @@ def _compared(other: str | None, outcome: str) -> Template:
             head = f"{words[outcome == 'below']} than {against}"
         return f"{head}{place(claim, names)}: {difference(claim)}{_limits(claim)}"
 
-    return Template(sentence, _comparison_details)
+    return ClaimTemplate(sentence, _comparison_details)
 
 
-def _persona(head: str | None) -> Template:
+def _persona(head: str | None) -> ClaimTemplate:
     """Return the template of a comparison with shuffled personas."""
 
     def sentence(claim: Claim, names: Names) -> str:
         begin = head or f"{_undetected(claim)} an effect of the persona"
         return f"{begin}{place(claim, names)}: {difference(claim)[:-1]}, compared with shuffled personas){_limits(claim)}"
 
-    return Template(sentence, _comparison_details)
+    return ClaimTemplate(sentence, _comparison_details)
 
 
 def _undetected(claim: Claim) -> str:
@@ -81,7 +81,7 @@ def _between(claim: Claim, names: Names) -> str:
     return f"{names.run(baseline.label)} ({score_of(baseline)}) and the {name} ({score_of(bound)})"
 
 
-def _ceiling(head: str) -> Template:
+def _ceiling(head: str) -> ClaimTemplate:
     """Return the template of a place between the best cheap baseline and the ceiling."""
 
     def sentence(claim: Claim, names: Names) -> str:
@@ -89,7 +89,7 @@ def _ceiling(head: str) -> Template:
         within = f"{percent(claim.confidence)} CI {percent(figure.low)} to {percent(figure.high)}"
         return f"{head}: {percent(figure.value)} of the way between {_between(claim, names)} in {title(claim.metric or '')} ({within})"
 
-    return Template(sentence)
+    return ClaimTemplate(sentence)
 
 
 def _saturated(claim: Claim, names: Names) -> str:
@@ -153,13 +153,13 @@ def _same_answer(claim: Claim, names: Names) -> str:
     return f"Gives all subgroups the same answer: none of {items} is answered differently for different subgroups, although people differ"
 
 
-def _plain(sentence: Callable[[Claim, Names], str], *details: str) -> Template:
-    return Template(sentence, lambda claim, names: list(details))
+def _plain(sentence: Callable[[Claim, Names], str], *details: str) -> ClaimTemplate:
+    return ClaimTemplate(sentence, lambda claim, names: list(details))
 
 
 ITEM_MODE, NEAREST_PARENT = "the item-mode baseline", "the nearest-parent baseline"
-CLOSED: Mapping[str, Template] = {
-    "no-baseline": Template(_no_baseline, _baselines_present),
+CLOSED: Mapping[str, ClaimTemplate] = {
+    "no-baseline": ClaimTemplate(_no_baseline, _baselines_present),
     "below-item-mode": _compared(ITEM_MODE, "below"),
     "level-with-item-mode": _compared(ITEM_MODE, "level"),
     "above-item-mode": _compared(ITEM_MODE, "above"),
@@ -172,16 +172,16 @@ CLOSED: Mapping[str, Template] = {
     "below": _compared(None, "below"),
     "level": _compared(None, "level"),
     "above": _compared(None, "above"),
-    "cannot-be-judged": Template(_cannot_be_judged),
-    "saturated": Template(_saturated),
+    "cannot-be-judged": ClaimTemplate(_cannot_be_judged),
+    "saturated": ClaimTemplate(_saturated),
     "at-the-ceiling": _ceiling("At the limit that sampling noise sets"),
     "beyond-the-ceiling": _ceiling("Better than sampling noise allows, so the model may have seen the test answers"),
     "cannot-be-placed": _ceiling("Too imprecise to place between the best cheap baseline and the noise limit"),
-    "taught-what-is-tested": Template(_taught),
+    "taught-what-is-tested": ClaimTemplate(_taught),
     "shared-respondents": _plain(_shared, "Score on a +disjoint split to exclude shared respondents"),
-    "not-a-test": Template(_not_a_test),
-    "incomplete": Template(_incomplete),
-    "unanswered": Template(_unanswered),
-    "same-position": Template(_same_position, _one_order),
-    "same-answer": Template(_same_answer),
+    "not-a-test": ClaimTemplate(_not_a_test),
+    "incomplete": ClaimTemplate(_incomplete),
+    "unanswered": ClaimTemplate(_unanswered),
+    "same-position": ClaimTemplate(_same_position, _one_order),
+    "same-answer": ClaimTemplate(_same_answer),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from valuestrata.claims.claim import Claim, Figure
-from valuestrata.claims.wording import Names, Template, interval, listed, magnitude, score_of
+from valuestrata.claims.wording import ClaimTemplate, Names, interval, listed, magnitude, score_of
 from valuestrata.formatting import count, level, number, percent, size, title
 
 NOT_EQUALITY = "(this does not show equality)"
@@ -337,7 +337,7 @@ def _overall(claim: Claim, names: Names) -> str:
     return f"{head}: {_metric(claim)} {magnitude(figure)} {way} ({interval(claim)})"
 
 
-def _pareto(head: str) -> Template:
+def _pareto(head: str) -> ClaimTemplate:
     """Return the template of who gained and who lost; `{who}` stands for the units."""
 
     def sentence(claim: Claim, names: Names) -> str:
@@ -352,7 +352,7 @@ def _pareto(head: str) -> Template:
         units = "subgroup" if claim.by == "all" else f"level of {claim.key}"
         return f"No {units} was found to differ from {names.run(claim.against)} in {_metric(claim)} {NOT_EQUALITY}: {text}"
 
-    return Template(sentence if head else sentence_none, _pareto_details, _other_units, expected=False)
+    return ClaimTemplate(sentence if head else sentence_none, _pareto_details, _other_units, expected=False)
 
 
 def _pareto_details(claim: Claim, names: Names) -> list[str]:
@@ -478,11 +478,11 @@ def _kinds(
     other: Callable[[Claim, Figure], str] = _other_size,
     *,
     expected: bool = True,
-) -> dict[str, Template]:
-    return dict.fromkeys(kinds.split(), Template(sentence, details, other, expected))
+) -> dict[str, ClaimTemplate]:
+    return dict.fromkeys(kinds.split(), ClaimTemplate(sentence, details, other, expected))
 
 
-FAIRNESS: Mapping[str, Template] = {
+FAIRNESS: Mapping[str, ClaimTemplate] = {
     **_kinds("mostly-missing many-missing", _missing),
     **_kinds("incomplete", _incomplete),
     **_kinds("no-baseline", _no_baseline),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from valuestrata.claims.claim import Claim, Figure, Strength
-from valuestrata.claims.wording import Names, Template, interval, listed
+from valuestrata.claims.wording import ClaimTemplate, Names, interval, listed
 from valuestrata.formatting import count, number, percent
 from valuestrata.openended.validity.decision_rule import (
     MAX_INVALID,
@@ -175,18 +175,18 @@ def _wording_details(claim: Claim, names: Names) -> list[str]:
     return [f"Mean similarity of different subgroups' answers to one question {number(across.value, 2)}{other}"]
 
 
-JUDGES: Mapping[str, Template] = {
-    "not-usable": Template(_judge("Judge {judge} is not usable for {criterion}"), _other_checks),
-    "too-few-data": Template(_too_few),
-    "not-validated": Template(_not_validated, _not_validated_details),
-    "usable": Template(_judge("Judge {judge} is usable for {criterion}"), _other_checks),
-    "own-answers": Template(_own_answers),
+JUDGES: Mapping[str, ClaimTemplate] = {
+    "not-usable": ClaimTemplate(_judge("Judge {judge} is not usable for {criterion}"), _other_checks),
+    "too-few-data": ClaimTemplate(_too_few),
+    "not-validated": ClaimTemplate(_not_validated, _not_validated_details),
+    "usable": ClaimTemplate(_judge("Judge {judge} is usable for {criterion}"), _other_checks),
+    "own-answers": ClaimTemplate(_own_answers),
 }
-OPEN: Mapping[str, Template] = {
-    "win-rate": Template(_win_rate),
-    "corrected": Template(_corrected, _corrected_details),
-    "closed-vs-open": Template(_closed_vs_open),
-    "missing-answers": Template(_missing),
-    "restates-persona": Template(_restates),
-    "wording": Template(_wording, _wording_details),
+OPEN: Mapping[str, ClaimTemplate] = {
+    "win-rate": ClaimTemplate(_win_rate),
+    "corrected": ClaimTemplate(_corrected, _corrected_details),
+    "closed-vs-open": ClaimTemplate(_closed_vs_open),
+    "missing-answers": ClaimTemplate(_missing),
+    "restates-persona": ClaimTemplate(_restates),
+    "wording": ClaimTemplate(_wording, _wording_details),
 }

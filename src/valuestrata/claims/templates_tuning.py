@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from valuestrata.claims.claim import Claim
-from valuestrata.claims.wording import Names, Template, difference, score_of
+from valuestrata.claims.wording import ClaimTemplate, Names, difference, score_of
 
 # Kind -> sentence. `{run}` is the tuned model, `{against}` the run it is compared with.
 _SENTENCES: Mapping[str, str] = {
@@ -30,11 +30,11 @@ _SENTENCES: Mapping[str, str] = {
 }
 
 
-def _template(text: str) -> Template:
+def _template(text: str) -> ClaimTemplate:
     def sentence(claim: Claim, names: Names) -> str:
         return f"{text.format(run=names.run(claim.run), against=names.run(claim.against))}: {difference(claim)}"
 
-    return Template(sentence, _details)
+    return ClaimTemplate(sentence, _details)
 
 
 def _details(claim: Claim, names: Names) -> list[str]:
@@ -49,4 +49,4 @@ def _details(claim: Claim, names: Names) -> list[str]:
     return lines
 
 
-TUNING: Mapping[str, Template] = {kind: _template(text) for kind, text in _SENTENCES.items()}
+TUNING: Mapping[str, ClaimTemplate] = {kind: _template(text) for kind, text in _SENTENCES.items()}

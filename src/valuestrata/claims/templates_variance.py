@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from valuestrata.claims.claim import Claim, Figure
-from valuestrata.claims.wording import Names, Template, interval
+from valuestrata.claims.wording import ClaimTemplate, Names, interval
 from valuestrata.formatting import capital, number, percent
 from valuestrata.scores.variance.table import GOLD
 from valuestrata.stats.variance_components import COMBINATION, INTERACTION, SAMPLE
@@ -63,7 +63,7 @@ def _ratio(claim: Claim) -> str:
     return f"ratio of variances {number(ratio.value, 2)} ({interval(claim, ratio, write=lambda value: number(value, 2))})"
 
 
-def _compared(comparison: str) -> Template:
+def _compared(comparison: str) -> ClaimTemplate:
     """Return the template of two components; the comparison is `more`, `less`, `as-much` or `cannot-tell`."""
 
     def sentence(claim: Claim, names: Names) -> str:
@@ -85,7 +85,7 @@ def _compared(comparison: str) -> Template:
             }
         return f"{text[comparison]}: {_ratio(claim)}"
 
-    return Template(sentence, _both)
+    return ClaimTemplate(sentence, _both)
 
 
 def _both(claim: Claim, names: Names) -> list[str]:
@@ -106,13 +106,13 @@ VARIANCE_KINDS: Mapping[str, str] = {
     "as-much": "as-much-as-{}",
     "cannot-tell": "cannot-tell-from-{}",
 }
-VARIANCE: Mapping[str, Template] = {
-    "most": Template(_most),
-    "largest": Template(_largest),
-    "persona-moves": Template(_persona_moves),
-    "persona-unseen": Template(_persona_unseen),
+VARIANCE: Mapping[str, ClaimTemplate] = {
+    "most": ClaimTemplate(_most),
+    "largest": ClaimTemplate(_largest),
+    "persona-moves": ClaimTemplate(_persona_moves),
+    "persona-unseen": ClaimTemplate(_persona_unseen),
     **{
         kind.format(other): _compared(comparison) for other in ("persona", "people", "modes") for comparison, kind in VARIANCE_KINDS.items()
     },
-    "not-told": Template(_not_known),
+    "not-told": ClaimTemplate(_not_known),
 }

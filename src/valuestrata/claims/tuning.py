@@ -8,8 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from valuestrata.claims.claim import Claim, Figure, Strength
-from valuestrata.claims.importance import importance
+from valuestrata.claims.claim import Claim, Figure, Strength, importance
 
 FAMILY = "tuning"
 # Outcome of a comparison by the sign of its interval.

@@ -8,8 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from valuestrata.claims.claim import Claim, Figure, Strength
-from valuestrata.claims.importance import importance
+from valuestrata.claims.claim import Claim, Figure, Strength, importance
 from valuestrata.claims.table import to_frame
 from valuestrata.claims.templates_variance import VARIANCE_KINDS
 from valuestrata.errors import InputDataError

@@ -78,7 +78,7 @@ def difference(claim: Claim, figure: Figure | None = None) -> str:
 
 
 @dataclass(frozen=True)
-class Template:
+class ClaimTemplate:
     """How one kind of claim is worded.
 
     Attributes:
@@ -98,7 +98,7 @@ def listed(texts: list[str] | tuple[str, ...]) -> str:
     return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
 
 
-def standard_details(claim: Claim, template: Template) -> list[str]:
+def standard_details(claim: Claim, template: ClaimTemplate) -> list[str]:
     """Return the details that every claim shares: sample, p-value, value under no effect, other metrics, status."""
     figure, lines = claim.estimate, list[str]()
     if sizes := sample(figure):

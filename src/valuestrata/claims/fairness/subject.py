@@ -8,8 +8,7 @@ from math import pi, sqrt
 from statistics import NormalDist
 from typing import Any
 
-from valuestrata.claims.claim import Claim, Figure, Strength
-from valuestrata.claims.importance import importance
+from valuestrata.claims.claim import Claim, Figure, Strength, importance
 from valuestrata.fairness.estimate.gaps import ROUNDING
 from valuestrata.formatting import LOWER_IS_BETTER
 

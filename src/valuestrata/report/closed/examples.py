@@ -24,7 +24,7 @@ STATUS_WORDS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class Option:
+class AnswerOption:
     """One option of an example: label, share of respondents, probability given by the model (or None), and who chose it."""
 
     label: str
@@ -43,7 +43,7 @@ class PairExample:
     subgroup: str
     question: str
     n: int
-    options: tuple[Option, ...]
+    options: tuple[AnswerOption, ...]
     text: str | None
     prompt: str | None
 
@@ -80,7 +80,7 @@ def _example(dataset: Dataset, entry: Entry, row: Mapping[str, Any], prompt: str
     item = dataset.items.row(by_predicate=pl.col("item") == row["item"], named=True)
     probabilities = row["option_probs"] or [None] * len(item["codes"])
     options = tuple(
-        Option(label, share, probability, code == row["mode"], code == row["answer"])
+        AnswerOption(label, share, probability, code == row["mode"], code == row["answer"])
         for code, label, share, probability in zip(item["codes"], item["labels"], row["shares"], probabilities, strict=True)
     )
     if row["status"] == "answered":

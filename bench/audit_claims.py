@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from bench.audit_worlds import ALPHA, ATTRIBUTE, ITEM_MODE, Change, Floats, Indices, World, answers_of, by_pair, make_world
-from valuestrata.claims.fairness import audit_claims
+from valuestrata.claims.fairness.rules import audit_claims
 from valuestrata.claims.table import to_frame
 from valuestrata.fairness import audit
 from valuestrata.responses.run.schema import RESPONSES

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from bench.audit_worlds import Floats
 from valuestrata.building import BuildSettings, build
-from valuestrata.claims.fairness import audit_claims, metrics_worth_auditing
+from valuestrata.claims.fairness.rules import audit_claims, metrics_worth_auditing
 from valuestrata.claims.table import to_frame
 from valuestrata.claims.wording import Names
 from valuestrata.dataset.tables import Dataset

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from valuestrata.assessment import Assessment, assess
     from valuestrata.building import BuildSettings, build, paper_preset
-    from valuestrata.claims.fairness import audit_verdicts
+    from valuestrata.claims.fairness.rules import audit_verdicts
     from valuestrata.dataset.tables import Dataset, load_dataset, write_dataset
     from valuestrata.errors import InputDataError, MissingExtraError, RunFailedError, UsageError, ValuestrataError
     from valuestrata.fairness import Audit, audit
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Audit": "fairness",
     "audit": "fairness",
-    "audit_verdicts": "claims.fairness",
+    "audit_verdicts": "claims.fairness.rules",
     "power": "fairness.power.power",
     "BuildSettings": "building",
     "build": "building",

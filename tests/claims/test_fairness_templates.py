@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.fairness.claim_rows import NOTHING_LEFT, change, claims_of, gap, group, moved, one, quiet, row, spreads
-from valuestrata.claims.fairness import RULES
+from valuestrata.claims.fairness.subject import RULES
 from valuestrata.claims.select import merged
 from valuestrata.claims.templates import FAMILIES, word
 from valuestrata.claims.wording import Names

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from valuestrata import Audit
-from valuestrata.claims.fairness import RULES
+from valuestrata.claims.fairness.subject import RULES
 from valuestrata.claims.table import CLAIMS
 from valuestrata.errors import InputDataError, MissingExtraError, UsageError
 from valuestrata.fairness.power.power import POWER

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 from valuestrata.claims.claim import Claim
-from valuestrata.claims.fairness import audit_claims
+from valuestrata.claims.fairness.rules import audit_claims
 from valuestrata.fairness import CHANGES, DISPARITY, ERRS, EXCESS, GAPS, GROUPS, MEASURES
 
 RUNS = [

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from valuestrata.claims.fairness import audit_verdicts
+from valuestrata.claims.fairness.rules import audit_verdicts
 from valuestrata.errors import UsageError
 from valuestrata.fairness import audit
 from valuestrata.fairness.adjust.difficulty import Difficulty, nothing_known

@@ -11,7 +11,8 @@ import pytest
 
 from tests.fairness.claim_rows import RUNS, claims_of, gap, group, kinds_of, one, quiet, row, spread, spreads
 from valuestrata.claims.claim import Strength
-from valuestrata.claims.fairness import RULES, audit_claims, audit_verdicts, metrics_worth_auditing
+from valuestrata.claims.fairness.rules import audit_claims, audit_verdicts, metrics_worth_auditing
+from valuestrata.claims.fairness.subject import RULES
 from valuestrata.claims.select import MOST_CLAIMS, select
 from valuestrata.claims.table import CLAIMS, from_frame
 from valuestrata.claims.templates import word

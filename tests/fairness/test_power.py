@@ -193,7 +193,7 @@ def test_power_falls_with_fewer_items_and_grows_with_the_gap(dataset):
 def test_without_redraws_it_says_that_labels_are_not_counted(dataset):
     bare = replace(dataset, mode_draws=MODE_DRAWS.empty())
     found = power(bare, effect=0.1)
-    assert (found["note"] == "no redraws: noise of labels is not counted").all()
+    assert (found["note"] == "no redraws: label noise is not included").all()
     assert (found["se"] < power(dataset, effect=0.1)["se"] * 1.05).all()
 
 
@@ -209,13 +209,13 @@ def test_a_subgroup_alone_in_its_stratum_has_nothing_to_be_compared_with(dataset
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        ({"metric": "w1"}, "worked out for accuracy and nmae"),
+        ({"metric": "w1"}, "available for accuracy and nmae"),
         ({"effect": 0.0}, "a gap between 0 and 1"),
         ({"effect": 5}, "a gap between 0 and 1"),
         ({"alpha": 1.0}, "a level between 0 and 1"),
         ({"items": 1}, "expected 2 to 40"),
         ({"items": 41}, "expected 2 to 40"),
-        ({"expected": 0.999}, "lies between"),
+        ({"expected": 0.999}, "is between"),
     ],
 )
 def test_wrong_calls_say_what_is_expected(dataset, call, words):

@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import Any
 
 from valuestrata.claims.claim import Claim
+from valuestrata.claims.fairness.templates import FAIRNESS
 from valuestrata.claims.templates_closed import CLOSED
-from valuestrata.claims.templates_fairness import FAIRNESS
 from valuestrata.claims.templates_judges import JUDGES, OPEN
 from valuestrata.claims.templates_tuning import TUNING
 from valuestrata.claims.templates_variance import VARIANCE

@@ -56,7 +56,7 @@ def audit_(
     With --against RUN, every other run is also compared with that one. --json prints the claims (`verdicts`) and every table;
     docs/auditing.md describes them.
     """
-    from valuestrata.claims.fairness import metrics_worth_auditing
+    from valuestrata.claims.fairness.rules import metrics_worth_auditing
     from valuestrata.fairness import audit, check_mixed
     from valuestrata.report import audit_frames, write_audit
 

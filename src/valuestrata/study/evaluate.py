@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from valuestrata.assessment import Assessment, assess
-from valuestrata.claims.fairness import metrics_worth_auditing
+from valuestrata.claims.fairness.rules import metrics_worth_auditing
 from valuestrata.dataset.tables import Dataset
 from valuestrata.fairness import Audit, audit
 from valuestrata.files import write_parquet

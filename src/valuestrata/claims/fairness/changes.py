@@ -91,9 +91,18 @@ def _change(subject: AuditSubject, row: Row, role: str) -> Figure:
     low, high = turned_ends(sign, row["ci_low"], row["ci_high"])
     noise = None if low is None or high is None else mean_of_noise((high - low) / (2 * subject.quantile))
     label = None if role == "estimate" else row["key"]
-    p = {"p": row["p"]} if role == "estimate" else {"p_adjusted": row["p_holm"]}
-    sizes = {"expected": noise, "pairs": row["pairs"]}
-    return Figure(role=role, metric=row["metric"], label=label, value=sign * row["change"], low=low, high=high, **p, **sizes)
+    return Figure(
+        role=role,
+        metric=row["metric"],
+        label=label,
+        value=sign * row["change"],
+        low=low,
+        high=high,
+        expected=noise,
+        p=row["p"] if role == "estimate" else None,
+        p_adjusted=None if role == "estimate" else row["p_holm"],
+        pairs=row["pairs"],
+    )
 
 
 def gained_and_lost(subject: AuditSubject, spread: Row, scores: Sequence[Row]) -> Claim | None:

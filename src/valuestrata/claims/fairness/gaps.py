@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from math import isnan
 from statistics import NormalDist
+from typing import Any
 
 from valuestrata.claims.claim import Claim, Figure
 from valuestrata.claims.fairness.subject import AuditSubject, Row, gain_sign
@@ -150,7 +151,7 @@ def _not_shown(subject: AuditSubject, rows: Sequence[Row], tests: int, differ: C
     if not rows:
         return
     names = list(dict.fromkeys(str(row["attribute"]) for row in rows))
-    where = {"by": "attribute", "key": ", ".join(names), "correction": "holm", "tests": tests}
+    where: dict[str, Any] = {"by": "attribute", "key": ", ".join(names), "correction": "holm", "tests": tests}
     largest = max(rows, key=lambda row: abs(row["gap"]))
     together = tuple(name for name in names if name in differ)
     estimate = _unsigned(largest, largest["gap"], largest["ci_low"], largest["ci_high"])

@@ -132,7 +132,7 @@ def group_rows(scores: MetricScores, run: RunGrid, metric: str) -> list[Row]:
                 "pairs": int(scores.pairs[g]),
                 "pull": toward[g],
                 "pull_expected": expected[g],
-                **{name: values[g] for name, values in (means | difficulty).items()},
+                **{name: values[g] for name, values in {**means, **difficulty}.items()},
                 "note": reason,
             }
         )

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from valuestrata.assessment import Assessment
-from valuestrata.claims.fairness import audit_verdicts
+from valuestrata.claims.fairness.rules import audit_verdicts
 from valuestrata.claims.variance import variance_lines
 from valuestrata.dataset.tables import Dataset
 from valuestrata.fairness.assemble import Audit

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from valuestrata.claims.fairness import audit_verdicts
+from valuestrata.claims.fairness.rules import audit_verdicts
 from valuestrata.dataset.tables import Dataset
 from valuestrata.fairness.assemble import Audit
 from valuestrata.files import write_parquet, write_text

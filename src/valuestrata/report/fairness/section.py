@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from valuestrata.claims.fairness import audit_claims
+from valuestrata.claims.fairness.rules import audit_claims
 from valuestrata.claims.select import select
 from valuestrata.claims.templates import word
 from valuestrata.claims.wording import Names

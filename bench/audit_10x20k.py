@@ -1,12 +1,11 @@
-"""The full audit of ten runs x 20,000 pairs with 2,000 permutations: every table (limit: 60 s on 2 cores).
+"""Full audit of ten runs x 20,000 pairs with 2,000 permutations (limit: 60 s on 2 cores).
 
-Ours is `audit` as a user calls it: accuracy and NMAE, 1,000 two-way replicates, both nulls, max-T, gaps raw, beside the best cheap
-baseline and adjusted for difficulty, intersections, and each run against the first. Two of the ten runs are the cheap baselines that
-gaps are read against.
+We time `audit` as a user calls it: accuracy and NMAE, 1,000 two-way replicates, both nulls, max-T, gaps (raw, relative to the best
+cheap baseline and adjusted for difficulty), intersections, and each run against the first. Two of the ten runs are cheap baselines.
 
-The peer is the part that takes longest when it is done one run at a time: values permuted within item and stratum, and each
-subgroup's mean of them, with numpy's `Generator.permuted`. Both sides do as many permutations of one metric of all ten runs; their
-means and standard deviations over permutations are checked to agree first.
+The peer does the slowest part one run at a time: permuting values within item and stratum with numpy's `Generator.permuted`, and
+the mean of each subgroup. Both sides do equally many permutations of one metric of all ten runs. Their means and standard deviations
+over permutations are checked to agree.
 """
 
 from __future__ import annotations
@@ -31,13 +30,13 @@ from valuestrata.responses.reference_baselines import reference_baselines
 from valuestrata.scores.layout import place
 
 PERMUTATIONS, REPLICATES = 2_000, 1_000
-# The peer would take minutes with all of them.
+# The peer would take minutes with all permutations.
 PEER_PERMUTATIONS = 100
 
 
 @dataclass(frozen=True)
 class Model:
-    """A run of a model: its name, its responses, and that nothing is known of what made it."""
+    """A run with a name, responses and no metadata."""
 
     name: str
     responses: pl.DataFrame
@@ -45,7 +44,7 @@ class Model:
 
 
 def run() -> list[dict[str, Any]]:
-    """Audit, then permute on both sides."""
+    """Time the audit, then the permutations of both sides."""
     dataset = build(synthetic_survey(RESPONDENTS, ITEMS), BuildSettings(draws=1000))
     baselines = reference_baselines(dataset, [], kinds=("item-mode", "nearest-parent"))
     models = [Model(one.name, one.responses) for one in (answered(dataset, seed) for seed in range(RUNS - len(baselines)))]
@@ -91,13 +90,13 @@ def run() -> list[dict[str, Any]]:
 
 
 def _permuted(residual: NDArray[np.float64], mask: NDArray[np.bool_], strata: NDArray[np.intp], permutations: int) -> NDArray[np.float64]:
-    """Permute each item's values among the stratum's cells that have one."""
+    """Permute the values of each item among the cells of a stratum that have one."""
     rng = np.random.default_rng(1)
     sums = np.zeros((permutations, len(residual)))
     for stratum in np.unique(strata):
         rows = np.flatnonzero(strata == stratum)
         there = mask[rows]
-        # Items that lack the same cells are permuted together.
+        # Items with the same missing cells are permuted together.
         patterns, which = np.unique(there, axis=1, return_inverse=True)
         for number, pattern in enumerate(patterns.T):
             block = residual[rows[pattern]][:, which.ravel() == number]

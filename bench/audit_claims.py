@@ -1,4 +1,4 @@
-"""Claims of whole audits where nothing, or something known, is planted."""
+"""False claims of whole audits on simulated data with a known truth."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.survey.simulation.population import Population
 
 BASE = 0.6
-# Replicates behind intervals: half of the audit's own number, for speed.
+# Half of the default number of bootstrap replicates, for speed.
 REPLICATES = 500
-# Runs audited in one call: they share permutations and replicates, and memory.
+# Runs audited in one call share permutations and replicates. More runs need more memory.
 BATCH = 40
 GAPS = ("gap-remains", "gap-unclear", "gap-explained", "gap-composition", "gap-turned")
 WHO = ("better-for-all", "better-for-some", "mixed", "worse-for-some", "worse-for-all")
-# Family of claims -> the rules that make one. Within each of them the audit promises its level. `who` is of subgroups, `levels` of levels.
+# Family of claims -> its rules. The audit controls the error rate within each family. `who` covers subgroups, `levels` levels.
 FAMILIES: Mapping[str, Sequence[str]] = {
     "differ": ("differ",),
     "paper": ("paper-figures-beyond-noise",),
@@ -44,13 +44,13 @@ FAMILIES: Mapping[str, Sequence[str]] = {
     "noise": ("spread-moved-with-noise",),
 }
 CHANGES = ("change", "who", "levels", "levelled", "spread", "noise")
-# What is looked at in rates of missing answers, and in nothing else.
+# Families tested on rates of missing answers only.
 RATES = ("refused", "uneven")
 
 
 @dataclass(frozen=True)
 class Answered:
-    """What a model answered: option indices of shape (P,), which pairs it was asked, and which of these it refused."""
+    """Answers of a model, each of shape (P,): option indices, whether the pair was asked, whether it was refused."""
 
     answers: Indices
     asked: NDArray[np.bool_]
@@ -62,12 +62,17 @@ Model = Callable[[World, np.random.Generator], Sequence[Answered]]
 
 @dataclass(frozen=True)
 class Planted:
-    """A world of respondent models, and how it is looked at.
+    """A condition: a simulated model, and which claims are counted.
 
     Attributes:
-        name: of the condition. subgroups: of the design. model: one run, or two: before and after. metrics: audited.
-        true: families of which nothing is counted, because what they claim is there. worlds: data sets. change: of their population.
-        blamed: count claims about the planted attribute's levels, which other attributes alone make seem unequal.
+        name: name of the condition.
+        subgroups: number of test subgroups of the design.
+        model: returns one run, or two (before and after).
+        metrics: audited metrics.
+        true: families that are not counted, because their claims are true.
+        worlds: number of data sets.
+        change: changes the population.
+        blamed: count claims about the levels of the affected attribute, which differ only because of another attribute.
     """
 
     name: str
@@ -81,29 +86,29 @@ class Planted:
 
 
 def every(world: World, answers: Indices) -> Answered:
-    """Return answers to all pairs, none of them refused."""
+    """Return answers to all pairs without refusals."""
     there = world.layout.present.ravel()
     return Answered(answers, there, np.zeros_like(there))
 
 
 def labels(world: World, chance: Floats | float, rng: np.random.Generator) -> Answered:
-    """Give the label by a chance, one for all subgroups or for each."""
+    """Give the label with a probability: one for all subgroups, or one for each."""
     spread = by_pair(world, np.broadcast_to(np.asarray(chance, dtype=np.float64), (len(world.context.stratum),)))
     return every(world, answers_of(world.layout.mode, spread, world.options, rng))
 
 
 def fair(world: World, rng: np.random.Generator) -> list[Answered]:
-    """Serve all alike, before and after."""
+    """Serve all subgroups alike, before and after."""
     return [labels(world, BASE, rng), labels(world, BASE, rng)]
 
 
 def fair_once(world: World, rng: np.random.Generator) -> list[Answered]:
-    """Serve all alike."""
+    """Serve all subgroups alike."""
     return [labels(world, BASE, rng)]
 
 
 def half(world: World, rng: np.random.Generator) -> list[Answered]:
-    """Serve all alike; after, half of the pairs only, each by a chance that differs between items and subgroups."""
+    """Serve all subgroups alike; after, ask half of the pairs, with a probability that differs between items and subgroups."""
     before, after = fair(world, rng)
     shape = world.layout.present.shape
     share = np.clip(0.5 + 0.25 * rng.standard_normal((shape[0], 1)) + 0.25 * rng.standard_normal(shape[1]), 0.1, 0.9)
@@ -111,7 +116,7 @@ def half(world: World, rng: np.random.Generator) -> list[Answered]:
 
 
 def near(world: World, rng: np.random.Generator) -> list[Answered]:
-    """Miss the label by one step, to either side that there is: of an item, all subgroups have the same expected distance."""
+    """Miss the label by one step, so that all subgroups have the same expected distance on an item."""
     mode, options = world.layout.mode, world.options
     step = np.where(rng.random(mode.shape) < 0.5, 1, -1)
     step = np.where(mode == 0, 1, np.where(mode == options - 1, -1, step))
@@ -119,18 +124,18 @@ def near(world: World, rng: np.random.Generator) -> list[Answered]:
 
 
 def lifted(world: World, rng: np.random.Generator) -> list[Answered]:
-    """Serve all alike, and all better after."""
+    """Serve all subgroups alike, and all better after."""
     return [labels(world, 0.5, rng), labels(world, 0.65, rng)]
 
 
 def unequal(world: World, rng: np.random.Generator) -> list[Answered]:
-    """Serve some better than others, in the same way before and after: whoever seems best before is so partly by luck."""
+    """Serve some subgroups better than others, in the same way before and after (regression to the mean)."""
     chance = np.clip(BASE + 0.08 * rng.standard_normal(len(world.context.stratum)), 0.2, 0.95)
     return [labels(world, chance, rng), labels(world, chance, rng)]
 
 
 def refusing(world: World, rng: np.random.Generator) -> list[Answered]:
-    """Serve all alike and refuse one answer in ten, more on some items."""
+    """Serve all subgroups alike and refuse one answer in ten, more on some items."""
     (one,) = fair_once(world, rng)
     shape = world.layout.present.shape
     rate = np.broadcast_to(rng.beta(1.0, 9.0, shape[1]), shape)
@@ -138,7 +143,7 @@ def refusing(world: World, rng: np.random.Generator) -> list[Answered]:
 
 
 def company(world: World, rng: np.random.Generator) -> list[Answered]:
-    """Serve one level of religion much worse, and refuse it often; the planted level of age has hardly any other cells."""
+    """Serve one religion much worse and refuse it often. The first age level has few subgroups of other religions."""
     inside = world.has("religion", "religion 1")
     one = labels(world, BASE - 0.4 * inside, rng)
     rate = by_pair(world, np.where(inside, 0.5, 0.05))
@@ -146,7 +151,7 @@ def company(world: World, rng: np.random.Generator) -> list[Answered]:
 
 
 def few_religions(population: Population) -> Population:
-    """Leave hardly anyone of the planted level of age but in the first two religions, too few for a cell of their own."""
+    """Restrict the first age level to the first two religions; too few of its people remain elsewhere to form a subgroup."""
     names = [attribute.name for attribute in population.attributes]
     age, religion = (population.cells[:, names.index(name)] for name in (ATTRIBUTE, "religion"))
     joint = np.where((age == 0) & (religion > 1), 0.001, 1.0) * population.joint
@@ -155,7 +160,7 @@ def few_religions(population: Population) -> Population:
 
 
 def planted() -> list[Planted]:
-    """Return all conditions, in the order of the page."""
+    """Return all conditions in the order of the page."""
     return [
         Planted("fair", 8, fair),
         Planted("fair", 30, fair),
@@ -172,7 +177,7 @@ def planted() -> list[Planted]:
 def claim_rows(
     condition: Planted, seed: int, repetitions: int, permutations: int, *, items: int = 90, replicates: int = REPLICATES
 ) -> Iterator[dict[str, Any]]:
-    """Yield a row a run and metric of one data set: which families claim something false of it, null where none was looked at."""
+    """Yield one row per run and metric of a data set: which families make a false claim; null for families not tested."""
     changed: dict[str, Any] = {} if condition.change is None else {"change": condition.change}
     world = make_world(condition.subgroups, seed, items=items, **changed)
     rng = np.random.default_rng([seed, condition.subgroups, *condition.name.encode()])
@@ -200,20 +205,20 @@ def claim_rows(
 
 
 def _claims(lines: pl.DataFrame, condition: Planted, *, changed: bool) -> dict[str, bool | None]:
-    said = set(lines.filter(pl.col("by").fill_null("") != "attribute")["rule"])
+    of_subgroups = set(lines.filter(pl.col("by").fill_null("") != "attribute")["rule"])
     of_attributes = set(lines.filter(by="attribute")["rule"])
     rate = "refusal_rate" in condition.metrics
     found: dict[str, bool | None] = {}
     for family, rules in FAMILIES.items():
         looked_at = family not in condition.true and (changed or family not in CHANGES) and rate == (family in RATES)
-        where = of_attributes if family == "levels" else said if family == "who" else said | of_attributes
+        where = of_attributes if family == "levels" else of_subgroups if family == "who" else of_subgroups | of_attributes
         found[family] = not where.isdisjoint(rules) if looked_at else None
     known = [one for one in found.values() if one is not None]
     return {**found, "any": any(known)}
 
 
 def _blamed(lines: pl.DataFrame) -> dict[str, bool]:
-    """Return whether levels of the planted attribute are said to be unequal, and whether that is laid at their own door."""
+    """Return whether gaps of the affected attribute are claimed, and whether they are attributed to it."""
     about = lines.filter(pl.col("key").str.starts_with(f"{ATTRIBUTE}="))["rule"]
     return {
         "gap": about.is_in([*GAPS, "missing-uneven", "missing-unclear", "missing-composition"]).any(),
@@ -223,7 +228,7 @@ def _blamed(lines: pl.DataFrame) -> dict[str, bool]:
 
 
 def run_of(world: World, name: str, answered: Answered, respondent: str = "planted") -> SimpleNamespace:
-    """Return a run as one on disk has it."""
+    """Return a run with the fields of a stored run."""
     gold = world.layout.gold
     cells = gold["cell"].to_numpy()
     asked, refused = answered.asked[cells], answered.refused[cells]

@@ -1,4 +1,4 @@
-"""The page of the audit's study: tables from the rows that `audit_study` makes."""
+"""Page on the error rates of the audit, made from the rows of `audit_study`."""
 
 from __future__ import annotations
 
@@ -13,129 +13,140 @@ from bench.audit_whole import NOTHING
 from bench.audit_worlds import ALPHA, DESIGNS
 
 CONFIDENCE = 0.99
-# Columns of false claims where nothing is planted; models whose gaps are only difficulty; the gap and pairs that must be found.
+# Columns of false claims without a true gap; models with gaps that are due to difficulty; the gap and number of pairs of the power target.
 FALSE = ("worst", "any_gap", "any_adjusted", "remains", "hidden")
 DIFFICULT = ("nation", "person", "labels")
 LARGE = (0.10, 1000)
 
-PAGE = """# The audit on planted bias
+PAGE = """# Error rates of the audit on simulated data
 
-Respondent models of known accuracy, over surveys sampled from simulated populations, and what the audit claims of them. This
-page is written by
+An audit is useful only if it seldom claims a bias that does not exist and finds one that does. This page measures both. Models
+with known accuracy answer surveys that are sampled from simulated populations; the claims of the audit are then compared with
+the truth. [auditing.md](auditing.md) describes the audit, and the [glossary](glossary.md) its terms.
+
+The page is written by
 
     python bench/audit_study.py --repetitions {repetitions} -o docs/auditing-proven.md
 
-in {minutes:.0f} minutes of one core (`--processes 2` halves them and changes no figure). {repetitions:,} repetitions of each condition;
-{permutations:,} permutations, 1,000 replicates behind intervals (500 where lines are counted), 200 redraws of the respondents. Data
-sets are built as any other (joint redraws, the paper's split), {worlds} in all, each serving several repetitions; the model answers
-anew in every one. Claims are made at the {alpha:.0%} level. In brackets stands the one-sided {confidence:.0%} lower bound of a rate
-(Clopper and Pearson): a level is kept where it is at most {alpha:.2f}.
+in {minutes:.0f} minutes on one core (`--processes 2` halves this without changing any figure). It uses {repetitions:,} repetitions of each
+condition, {permutations:,} permutations, 1,000 bootstrap replicates for intervals (500 where claims are counted) and 200 joint redraws of the
+respondents. {worlds} data sets are built as usual, with joint redraws and the paper split. Each is used in several repetitions, and the
+model's answers are drawn again in each repetition. Claims use the {alpha:.0%} level. Figures in brackets are one-sided {confidence:.0%} lower
+bounds of a rate (Clopper and Pearson). A rate is accepted if this bound is at most {alpha:.2f}.
 
 ## The five targets
 
-| target | found | of | met |
+| target | result | n | met |
 | --- | --- | --- | --- |
 {targets}
 
-Rates of false claims are the largest of their tables, by lower bound. Margins hold two standard errors of the repetitions.
+Rates of false claims are the largest of their tables, by lower bound. Margins are two standard errors over repetitions.
 
-Designs, in test subgroups:
+Designs, by number of test subgroups:
 
 {designs}
 
-## Nothing is there
+## False claims when all subgroups are served alike
 
-A model that gives the label of every pair with chance .6. Any claim is false. `worst`: some subgroup is claimed to be served
-worse than the rest (max-T over all). `gap`: some gap between two levels is claimed (Holm over all attributes). `adjusted`: the
-same of gaps at equal difficulty. `remains`: a gap is said to remain beside the baseline and at equal difficulty. `hidden`: one is said to
-come to light there only.
+The model gives the label of every pair with probability .6, so every claim is false. Columns:
+
+- `worst`: a subgroup is claimed to be served worse than the rest (max-T over all subgroups);
+- `gap`: a gap between two levels is claimed (Holm over all attributes);
+- `adjusted`: the same for gaps at equal difficulty;
+- `remains`: a gap is claimed to remain relative to the baseline and at equal difficulty;
+- `hidden`: a gap is claimed to appear only then.
 
 {false}
 
-## What verdict lines claim where it is not there
+## False claims of each family
 
-The whole audit, called as a user calls it, and its lines counted. Of each family: in what share of the runs, or of the comparisons
-of two runs, some line of it claims something that is not there. A dash: not looked at, or what is claimed is there. Several families
-stand on one page: `any` is the share of runs of which at least one false line stood there.
+Here the whole audit is run as a user runs it. For each family of claims, the table gives the share of runs, or of comparisons of
+two runs, with at least one false claim. A dash means that the family was not tested or that its claims are true. `any` is the share of
+runs with a false claim in at least one family.
 
 {claims}
 
-| run | what is planted |
+| run | simulated |
 | --- | --- |
-| fair | two models that give the label with chance .6 everywhere, one against the other (at 60 subgroups one model) |
-| half | the same; the second one was asked about half of the pairs, some items and subgroups much more often than others |
-| near | misses the label by one step with chance .4, so that all subgroups have the same expected distance; NMAE |
-| refusing | fair, and refuses one answer in ten, on some items much more often; the rate of refusals |
-| lifted | right with chance .5, then .65, everywhere: all gained, the spread did not change |
-| unequal | right by a chance that differs between subgroups (standard deviation .08), the same before and after |
+| fair | two models that give the label with probability .6 everywhere, compared with each other (one model with 60 subgroups) |
+| half | the same, but the second model was asked about half of the pairs, some items and subgroups much more often than others |
+| near | misses the label by one step with probability .4, so all subgroups have the same expected distance; NMAE |
+| refusing | as fair, and refuses one answer in ten, on some items much more often; refusal rate |
+| lifted | correct with probability .5 before and .65 after, everywhere: all subgroups gained, the spread did not change |
+| unequal | correct with a probability that differs between subgroups (standard deviation .08), the same before and after |
 
 | family | rules |
 | --- | --- |
 {families}
 
-## A level is not blamed for the company it keeps
+## Gaps that are due to another attribute
 
-One religion is served worse by 40 points, and refused with chance .5 instead of .05; 30 subgroups, of which those of one level of age
-are left in two religions only, that one among them. That level is served worse, and refused more often, for no doing of its own. `said`:
-some gap of it to another level is claimed, with or without its reason. `blamed`: one is claimed and said to remain (`gap-remains`,
-`missing-uneven`). `hidden`: `gap-hidden`.
+One religion is served worse by 40 points and refused with probability .5 instead of .05. There are 30 subgroups. One age level has
+subgroups in only two religions, and the badly served religion is one of them. This level therefore has lower scores and more refusals,
+although the model does not treat age groups differently. Columns:
+
+- `claimed`: a gap of this level is claimed, with or without an explanation;
+- `attributed`: the gap is claimed and said to remain (`gap-remains`, `missing-uneven`), which would be false;
+- `hidden`: a `gap-hidden` claim.
 
 {company}
 
-## A gap is there
+## Power
 
-One level, or one subgroup, is served worse than all others by `gap`. `found`: the share of its gaps to the other levels that
-are claimed with the right sign, or of repetitions that claim the subgroup. `predicted`: what `valuestrata power` says from the
-gold alone, told an accuracy of .6.
+One level, or one subgroup, is served worse than all others by `gap`. `found` is the share of the level's gaps that are claimed with
+the right sign, or of the repetitions in which the subgroup is claimed. `predicted` is what `valuestrata power` computes from the gold
+alone for an accuracy of .6.
 
 {power}
 
-Is a true gap waved away? A level is served worse by .15 (30 subgroups, 170 items), by the model's own doing. Of its gaps that are
-claimed, {waved} are said to be explained without the model, to go with other attributes, or to be turned round; in {remains} of
-the repetitions one at least is said to remain.
+The audit should not explain true gaps away. With one level served worse by .15 (30 subgroups, 170 items), {waved} of its claimed
+gaps are attributed to the baseline, to difficulty or to other attributes, or are reversed. In {remains} of the repetitions at least one gap is
+claimed to remain.
 
 ## A survey of the size of the World Values Survey
 
 {planted}
 
-It is asked whether an audit finds bias that one model has and the other has not, and says nothing else: subgroups served worse, gaps,
-intersections, refusals, who gained and who lost, and what became of the spread. The whole audit of both models, `after` against
-`before`, with two cheap baselines beside them, {audits} times over; each took
-{seconds:.0f} seconds of a core (2,000 permutations, 1,000 replicates). Every line that claims something of a subgroup, of two levels, of an
-intersection or of a change, and every subgroup and level said to have gained or lost, is held against the same contrast of the planted
-scores: *there* where that lies on the side which the line names. At the 5 % level a few of the families that are looked at claim
-something that is not there.
+The audit should find the biases of each model and nothing else: subgroups served worse, gaps, intersections, refusals, who gained
+and lost, and changes of the spread. The whole audit of `after` against `before`, with two cheap baselines, was run
+{audits} times; each took {seconds:.0f} seconds on one core (2,000 permutations, 1,000 replicates). Every claim about a subgroup, two levels, an
+intersection or a change, and every subgroup and level that is reported as improved or worsened, is compared with the same contrast
+of the true expected scores. A claim is *true* if that contrast has the claimed sign. At the 5 % level, a few false claims are expected.
 
 {there}
 
 {lines}
 
-The lines of the first audit, as an auditor reads them, the difference that stands with them, and the true one (of a subgroup
-against the rest: against the mean of its stratum):
+The claims of the first audit, with the estimated and the true difference. For a subgroup against the rest, the true difference is
+from the mean of its stratum:
 
 {first}
 
-## Is the corrected spread unbiased?
+## Bias of the corrected spread
 
-Unfloored corrected variance between subgroups less the variance of the planted accuracies, mean over the repetitions, and its
-standard error. Accuracies are all .6, or normal about it with the standard deviation planted.
+The corrected variance between subgroups (not cut at 0) minus the variance of the true accuracies: mean over repetitions and its standard error.
+The true accuracies are all .6, or normal around .6 with the given standard deviation.
 
 {spread}
 
-## A gap that is only difficulty
+## Gaps that are due to difficulty
 
-Models that treat all levels alike, where one level is harder or easier than the others; 30 subgroups. `nation`: gives the
-nation's true mode with chance .9, and the effects of one level are six times as large. `person`: answers as one random member of the
-subgroup would, and that level, its effects four times as large, is more at one with itself. `labels`: gives the true mode with
-chance .8, and one level is 6 % of the people, so that its labels are often wrong. A real difference of accuracies stands behind
-every raw gap; a claim of *bias* would be false. Mean gap of that level to the others: raw, less that of `item-mode`, and at equal
-difficulty. Then in how many repetitions some gap was claimed: raw, at equal difficulty, as what remains, and as hidden.
+These models treat all levels alike, but one level is harder or easier to predict. There are 30 subgroups.
+
+- `nation`: gives the nation's true mode with probability .9; the effects of one level are six times as large.
+- `person`: answers like one random member of the subgroup. The members of one level, whose effects are four times as large, agree more
+  with each other.
+- `labels`: gives the true mode with probability .8. One level is 6 % of the respondents, so its labels are often wrong.
+
+Every raw gap is a real difference in accuracy, but a claim of *bias* would be false. The table gives the mean gap of this level to the
+others: raw, minus that of `item-mode`, and at equal difficulty. The other columns give the share of repetitions in which some gap is
+claimed: raw, at equal difficulty, as remaining, and as hidden.
 
 {difficulty}
 
-The baseline takes back what comes from distance to the nation and from wrong labels, since both hurt it too. It can't take back
-that people of one level are more at one: that is what the adjustment is for. The adjustment by itself leaves a little of a large gap
-(its terms are linear, and a cell's true shares are not known), which is why a claim needs both.
+The baseline accounts for distance from the nation and for wrong labels, since both affect it too. It cannot account for agreement
+within a level; the adjustment for difficulty does. The adjustment alone leaves a small part of a large gap, because its terms are linear and
+the true shares of a cell are unknown. A claim that a gap remains therefore needs both.
 """
 
 
@@ -186,7 +197,7 @@ def document(
 
 
 def _targets(arrays: pl.DataFrame, claims: pl.DataFrame) -> str:
-    """Return what was asked of the audit beside what was found, the worst case of each; a target of which no rows are there is left out."""
+    """Return each target with its worst result. A target without rows is left out."""
     made: list[tuple[str, str, str, bool]] = []
 
     def false(target: str, rows: pl.DataFrame, columns: Sequence[str]) -> None:
@@ -201,34 +212,34 @@ def _targets(arrays: pl.DataFrame, claims: pl.DataFrame) -> str:
 
     fair = arrays.filter(pl.col("condition") == "fair")
     for (subgroups,), part in fair.group_by("subgroups", maintain_order=True):
-        false(f"False claims, no gap planted, {subgroups} subgroups", part, FALSE)
-    false("False lines of each family, wherever nothing of it is planted", claims.filter(pl.col("condition") != "company"), list(FAMILIES))
+        false(f"False claims without a true gap, {subgroups} subgroups", part, FALSE)
+    false("False claims of each family", claims.filter(pl.col("condition") != "company"), list(FAMILIES))
     powers = [_found(part) for part in _of_power(arrays).partition_by("condition", "subgroups", "items", "effect", maintain_order=True)]
     planted = [one for one in powers if one.level and one.effect == LARGE[0] and one.pairs >= LARGE[1]]
     if planted:
         least = min(planted, key=lambda one: one.found)
-        text = f"{least.found:.3f} ± {2 * least.error:.3f} at the least ({len(planted)} designs)"
+        text = f"{least.found:.3f} ± {2 * least.error:.3f} in the worst of {len(planted)} designs"
         made.append(
             (f"A gap of {LARGE[0]:.2f}, {LARGE[1]:,} pairs a side, found: at least 0.80", text, f"{least.trials:,}", least.found >= 0.8)
         )
     if powers:
         worst = max(powers, key=lambda one: abs(one.found - one.predicted))
-        text = f"{worst.found - worst.predicted:+.3f} ± {2 * worst.error:.3f} at the most ({len(powers)} designs)"
+        text = f"{worst.found - worst.predicted:+.3f} ± {2 * worst.error:.3f} in the worst of {len(powers)} designs"
         met = abs(worst.found - worst.predicted) <= 0.05
-        made.append(("Power less what `valuestrata power` predicts: within 0.05", text, f"{worst.trials:,}", met))
+        made.append(("Power minus the prediction of `valuestrata power`: within 0.05", text, f"{worst.trials:,}", met))
     spread = arrays.filter(pl.col("condition") == "spread")
     if len(spread):
         parts = [part["variance"] - part["planted"] for part in spread.partition_by("subgroups", "effect")]
         off = max(parts, key=lambda one: abs(float(one.mean())))
-        text = f"{off.mean():+.6f} ± {2 * off.std() / len(off) ** 0.5:.6f} at the most ({len(parts)} designs)"
+        text = f"{off.mean():+.6f} ± {2 * off.std() / len(off) ** 0.5:.6f} in the worst of {len(parts)} designs"
         made.append(("Bias of the corrected variance: within 0.0002", text, f"{len(off):,}", abs(float(off.mean())) <= 0.0002))
-    false("A gap that is only difficulty, said to remain", arrays.filter(pl.col("condition").is_in(DIFFICULT)), ["remains"])
+    false("A gap due to difficulty, claimed to remain", arrays.filter(pl.col("condition").is_in(DIFFICULT)), ["remains"])
     return "\n".join(f"| {target} | {found} | {of} | {'yes' if met else '**no**'} |" for target, found, of, met in made)
 
 
 @dataclass(frozen=True)
 class _Found:
-    """How often what is planted was found in one design, and the standard error of that over the repetitions."""
+    """Share of true gaps found in one design, with its standard error over repetitions."""
 
     level: bool
     effect: float
@@ -268,7 +279,7 @@ def _there(rows: pl.DataFrame) -> str:
     if known.is_empty():
         return ""
     false = int((known["true"] <= NOTHING).sum())
-    return f"Of {len(known):,} claims {false:,} ({false / len(known):.1%}) were of something that is not there."
+    return f"Of {len(known):,} claims, {false:,} ({false / len(known):.1%}) were false."
 
 
 def _lines(rows: pl.DataFrame) -> str:
@@ -277,17 +288,17 @@ def _lines(rows: pl.DataFrame) -> str:
     for (run, rule), part in known.group_by("run", "rule", maintain_order=True):
         there = int((part["true"] > NOTHING).sum())
         lines.append([str(run), f"`{rule}`", str(len(part)), str(there), str(len(part) - there)])
-    return table(["run", "rule", "lines", "there", "not there"], sorted(lines))
+    return table(["run", "rule", "claims", "true", "false"], sorted(lines))
 
 
 def _first(rows: pl.DataFrame) -> str:
-    # Who gained and who lost is a list in one line; the table above counts it.
+    # Improved and worsened units are counted in the table above.
     known = rows.filter(pl.col("true").is_not_null(), ~pl.col("rule").str.contains("gained|lost"), repetition=0)
     found = known.select("run", "claim", "metric", "rule", "value", "true").rows()
     return table(
-        ["run", "line", "metric", "figure", "true"],
+        ["run", "claim", "metric", "estimate", "true"],
         [
-            # A line on a subgroup holds its score, and the truth is its distance to the rest.
+            # The estimate of a subgroup claim is its score, not its difference from the rest.
             [run, claim, metric, "" if rule in ("served-worse", "missing-concentrated") else f"{abs(value):.3f}", f"{true:.3f}"]
             for run, claim, metric, rule, value, true in found
         ],
@@ -298,7 +309,7 @@ def _company(rows: pl.DataFrame) -> str:
     lines = []
     for (metric,), part in rows.group_by("metric", maintain_order=True):
         lines.append([str(metric), *(_rate(part[family]) for family in ("gap", "remains", "hidden"))])
-    return table(["metric", "said", "blamed", "hidden"], lines)
+    return table(["metric", "claimed", "attributed", "hidden"], lines)
 
 
 def _rate(column: pl.Series) -> str:
@@ -331,7 +342,7 @@ def _spread(rows: pl.DataFrame) -> str:
         lines.append(
             [str(subgroups), f"{spread:.2f}", f"{part['planted'].mean():.5f}", f"{off.mean():+.6f}", f"{off.std() / len(off) ** 0.5:.6f}"]
         )
-    return table(["subgroups", "planted sd", "planted variance", "bias", "standard error"], lines)
+    return table(["subgroups", "true sd", "true variance", "bias", "standard error"], lines)
 
 
 def _difficulty(rows: pl.DataFrame) -> str:
@@ -339,5 +350,5 @@ def _difficulty(rows: pl.DataFrame) -> str:
     for (condition,), part in rows.group_by("condition", maintain_order=True):
         means = [f"{part[name].mean():+.3f}" for name in ("gap", "excess", "adjusted")]
         lines.append([str(condition), *means, *(_rate(part[name]) for name in ("any_gap", "any_adjusted", "remains", "hidden"))])
-    head = ["model", "raw gap", "less baseline", "adjusted", "raw claimed", "adjusted claimed", "remains claimed", "hidden claimed"]
+    head = ["model", "raw gap", "minus baseline", "adjusted", "raw claimed", "adjusted claimed", "remains claimed", "hidden claimed"]
     return table(head, lines)

@@ -1,9 +1,9 @@
-"""What an audit claims where bias was planted, and where there is none: false claims, power, bias of the corrected spread.
+"""Simulation study of the audit: false claims, power, and bias of the corrected spread.
 
     python bench/audit_study.py --repetitions 1000 -o docs/auditing-proven.md
 
-The page is written whole by this command. Seeds are numbers of data sets and conditions, so that the same command gives the same
-figures, with however many processes. `--rows FOLDER` keeps the rows behind them, and a study that was stopped goes on from there.
+writes the whole page. Seeds depend on the data set and the condition only, so the figures are the same with any number of
+processes. `--rows FOLDER` stores the rows; an interrupted study continues from them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-# One core, whatever the machine has: set before numpy is loaded.
+# Use one core. This must be set before numpy is loaded.
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"), "1"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -51,24 +51,29 @@ from valuestrata.fairness.power.power import power
 from valuestrata.files import write_text
 from valuestrata.scores.layout import Values
 
-# Of the data sets: others than those on which the audit was written.
+# Seeds of data sets that were not used while the audit was developed.
 FIRST_SEED = 1000
-# Standard deviation of the accuracies of subgroups, where a spread is planted.
+# Numbers of subgroups and standard deviations of their accuracies in the study of the spread.
 SPREADS = tuple((subgroups, spread) for subgroups in (8, 30, 60) for spread in (0.0, 0.05))
-# Audits of a survey of full size.
+# Number of audits of a survey of full size.
 WHOLE = 10
 Answer = Callable[[World, np.random.Generator], Values]
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What is planted, and how it is looked at.
+    """A condition of the study: the population, the model, and the parts of the audit to run.
 
     Attributes:
-        name: of the condition. subgroups: of the design. items: asked. worlds: data sets, among which repetitions divide.
-        answer: a model's answers. effect: by which the planted level or subgroup is served worse; 0 for none.
-        target: `level` or `subgroup`, where a power is measured. change, people, main_effects: of the population (`make_world`).
-        parts: what of the audit is run: `worst`, `gaps`, `adjusted` (gaps with baseline and difficulty).
+        name: name of the condition.
+        subgroups: number of test subgroups of the design.
+        answer: draws a model's answers.
+        items: number of items.
+        worlds: number of data sets; repetitions are divided among them.
+        effect: how much worse the affected level or subgroup is served; 0 for none.
+        target: `level` or `subgroup` if power is measured.
+        change, people, main_effects: arguments of `make_world`.
+        parts: parts of the audit: `worst`, `gaps`, `adjusted` (gaps relative to the baseline and at equal difficulty).
     """
 
     name: str
@@ -85,7 +90,7 @@ class Condition:
 
 
 def fair(world: World, rng: np.random.Generator) -> Values:
-    """Answer all subgroups alike."""
+    """Serve all subgroups alike."""
     return knows_labels(world, np.full(len(world.context.stratum), BASE), rng)
 
 
@@ -108,7 +113,7 @@ def worse_subgroup(effect: float) -> Answer:
 
 
 def conditions() -> list[Condition]:
-    """Return the conditions that are looked at without verdict lines, in the order of the page."""
+    """Return the conditions that are evaluated from tables instead of claims, in the order of the page."""
     hard: Mapping[str, Any] = {"parts": ("gaps", "adjusted"), "worlds": 25}
     level: Mapping[str, Any] = {"target": "level", "parts": ("gaps",), "worlds": 10}
     group: Mapping[str, Any] = {"target": "subgroup", "parts": ("worst",), "worlds": 10}
@@ -131,7 +136,7 @@ def conditions() -> list[Condition]:
 
 
 def world_rows(condition: Condition, seed: int, repetitions: int, permutations: int) -> Iterator[dict[str, Any]]:
-    """Yield one row a repetition, all on the data set of a seed."""
+    """Yield one row per repetition on the data set of a seed."""
     changed: dict[str, Any] = {} if condition.change is None else {"change": condition.change}
     world = make_world(
         condition.subgroups, seed, items=condition.items, people=condition.people, main_effects=condition.main_effects, **changed
@@ -148,13 +153,13 @@ def world_rows(condition: Condition, seed: int, repetitions: int, permutations: 
         if "gaps" in condition.parts:
             row |= _gap_row(claims.gaps)
         if "adjusted" in condition.parts:
-            words = {word: claims.says(word) for word in ("remains", "hidden")}
-            row |= {"any_adjusted": claims.any_gap("adjusted_p_holm"), **words, "waved": _waved(claims.gaps)}
+            found = {kind: claims.any_remaining(kind) for kind in ("remains", "hidden")}
+            row |= {"any_adjusted": claims.any_gap("adjusted_p_holm"), **found, "waved": _waved(claims.gaps)}
         yield row
 
 
 def spread_rows(subgroups: int, spread: float, repetitions: int) -> Iterator[dict[str, Any]]:
-    """Yield the corrected variance beside the planted one; one world, since labels do not enter."""
+    """Yield the corrected and the true variance. One data set suffices, because labels are not used."""
     world = make_world(subgroups, FIRST_SEED)
     rng = np.random.default_rng([FIRST_SEED, subgroups])
     for _ in range(repetitions):
@@ -164,7 +169,7 @@ def spread_rows(subgroups: int, spread: float, repetitions: int) -> Iterator[dic
 
 
 def _predicted(world: World, condition: Condition) -> float | None:
-    """Return the mean power that `power` predicts for what is planted."""
+    """Return the mean power that `power` predicts for the effect of the condition."""
     if condition.target is None:
         return None
     table = power(world.dataset, effect=condition.effect, expected=BASE, alpha=ALPHA)
@@ -173,7 +178,7 @@ def _predicted(world: World, condition: Condition) -> float | None:
 
 
 def _gap_row(gaps: pl.DataFrame) -> dict[str, Any]:
-    """Return what is said of the planted level against the others, turned so that a negative gap is worse for it."""
+    """Return the gaps of the affected level against the others, signed so that negative is worse for that level."""
     inside = pl.col("attribute") == ATTRIBUTE
     turned = pl.when(pl.col("level") == LEVEL).then(1.0).otherwise(-1.0)
     mine = gaps.filter(inside, (pl.col("level") == LEVEL) | (pl.col("against_level") == LEVEL)).with_columns(
@@ -189,7 +194,7 @@ def _gap_row(gaps: pl.DataFrame) -> dict[str, Any]:
 
 
 def _waved(gaps: pl.DataFrame) -> float | None:
-    """Return the share of the planted level's claimed gaps that are said to be no bias of the model; None where none is claimed."""
+    """Return the share of the affected level's claimed gaps that are explained away; None without a claimed gap."""
     mine = gaps.filter((pl.col("level") == LEVEL) | (pl.col("against_level") == LEVEL), pl.col("p_holm") <= ALPHA)
     return None if mine.is_empty() else float(mine["remains"].is_in(["explained", "composition", "turned"]).mean())
 
@@ -231,7 +236,7 @@ LINES = {
 
 
 def tasks(repetitions: int) -> list[tuple[str, int, int, int]]:
-    """Return what can be done by itself: (part of the study, number of the condition, seed of the data set, repetitions on it)."""
+    """Return independent tasks: (part of the study, number of the condition, seed of the data set, repetitions)."""
     made = [("spread", place, FIRST_SEED, repetitions) for place in range(len(SPREADS))]
     made.append(("whole", 0, 0, min(WHOLE, repetitions)))
     for part, found in (("arrays", conditions()), ("claims", planted())):
@@ -243,7 +248,7 @@ def tasks(repetitions: int) -> list[tuple[str, int, int, int]]:
 
 
 def done(task: tuple[str, int, int, int], permutations: int, kept: Path | None) -> tuple[str, list[dict[str, Any]], float]:
-    """Do a task, or read what came of it from a folder; return its part, its rows and the seconds it took a core."""
+    """Run a task, or read its stored result; return its part, its rows and its processor seconds."""
     path = None if kept is None else kept / f"{'-'.join(map(str, task))}-{permutations}.json"
     if path is not None and path.exists():
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -269,7 +274,7 @@ def _rows(task: tuple[str, int, int, int], permutations: int) -> tuple[list[dict
 
 
 def results(given: argparse.Namespace) -> Iterator[tuple[str, list[dict[str, Any]], float]]:
-    """Yield what every task gives, in their order, whatever the number of processes."""
+    """Yield the result of every task, in order, with any number of processes."""
     work = tasks(given.repetitions)
     if given.only:
         work = [task for task in work if task[0] == given.only]
@@ -277,19 +282,21 @@ def results(given: argparse.Namespace) -> Iterator[tuple[str, list[dict[str, Any
     if given.processes == 1:
         yield from map(one, work)
         return
-    # Not forked: polars has threads of its own.
+    # Polars has its own threads, so processes must not be forked.
     with ProcessPoolExecutor(given.processes, mp_context=get_context("spawn")) as pool:
         yield from pool.map(one, work)
 
 
 def main() -> int:
-    """Run the study and write its page."""
+    """Run the study and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repetitions", type=int, default=1000, help="of each condition")
+    parser.add_argument("--repetitions", type=int, default=1000, help="repetitions of each condition")
     parser.add_argument("--permutations", type=int, default=1000)
-    parser.add_argument("--processes", type=int, default=1, help="figures do not depend on them")
-    parser.add_argument("--rows", type=Path, help="keep the rows behind the figures in this folder, and take from it what is done")
-    parser.add_argument("--only", choices=("spread", "arrays", "claims", "whole"), help="a part of the study; the page lacks the others")
+    parser.add_argument("--processes", type=int, default=1, help="number of processes; figures do not depend on it")
+    parser.add_argument("--rows", type=Path, help="store rows in this folder, and reuse those already there")
+    parser.add_argument(
+        "--only", choices=("spread", "arrays", "claims", "whole"), help="run one part of the study; the others are missing from the page"
+    )
     parser.add_argument("-o", "--output", type=Path, required=True)
     given = parser.parse_args()
     rows: dict[str, list[dict[str, Any]]] = {"arrays": [], "claims": [], "whole": []}
@@ -299,7 +306,7 @@ def main() -> int:
         seconds += took
         at = f"{part} {found[0]['condition']} {found[0]['subgroups']}"
         if at != last:
-            print(f"{at} (so far {seconds:.0f} s)", file=sys.stderr, flush=True)
+            print(f"{at} ({seconds:.0f} s so far)", file=sys.stderr, flush=True)
         last = at
     schemas = {"arrays": COLUMNS, "claims": CLAIMS, "whole": LINES}
     frames = {name: pl.DataFrame(found, schema=schemas[name]) for name, found in rows.items()}
@@ -308,7 +315,7 @@ def main() -> int:
             frame.write_parquet(given.rows / f"{name}.parquet")
     text = audit_page.document(**frames, repetitions=given.repetitions, permutations=given.permutations, minutes=seconds / 60)
     given.output.write_text(text, encoding="utf-8")
-    print(f"{given.output}: {seconds / 60:.1f} minutes of one core.")
+    print(f"{given.output}: {seconds / 60:.1f} minutes on one core.")
     return 0
 
 

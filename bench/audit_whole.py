@@ -1,7 +1,7 @@
-"""A survey of the size of the World Values Survey, two models with known bias, the whole audit, and every claim held against the truth.
+"""Whole audits of two models with known bias on a survey of the size of the World Values Survey.
 
-A claim about a subgroup, a gap, an intersection or a change is true if the same contrast of the *expected* scores, which are planted,
-lies on the side that it says: contrasts are linear, so that the truth is one number each.
+A claim about a subgroup, a gap, an intersection or a change is true if the same contrast of the *expected* scores, which are known,
+has the claimed sign. Contrasts are linear, so each true value is one number.
 """
 
 from __future__ import annotations
@@ -33,24 +33,26 @@ from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.survey.simulation.population import SimulationSettings, draw_survey, plant
 
 RESPONDENTS, SEED = 2000, 5
-# Chance to give the label before and after, everywhere; what one level of age loses after; what one cell loses both times.
+# Probability of the label before and after; loss of one age level after; loss of one cell before and after.
 BEFORE, AFTER, WORSE_LEVEL, WORSE_CELL = 0.50, 0.68, 0.15, 0.30
-# Shares refused after: of one religion, and everywhere else.
+# Refusal rates after: of one religion, and elsewhere.
 REFUSED, RARELY = 0.20, 0.02
-# A true difference of less than this is none.
+# Smaller true differences count as 0.
 NOTHING = 1e-6
-# Rules about a subgroup; rules about what became of a spread.
+# Rules about a change of spread; rules about a subgroup.
 SPREADS = ("spread-narrower", "spread-wider", "opposite-directions")
 SIGNED = ("served-worse", "intersection-worse", "intersection-better", "missing-concentrated")
 
 
 @dataclass(frozen=True)
 class Whole:
-    """The data set, and what is planted in it.
+    """The data set, and the level, religion and cell that are served worse.
 
     Attributes:
-        dataset: built as any other. level: of age_group, served worse after. religion: refused more often after.
-        cell: a subgroup of ethnicity and religion, served worse before and after.
+        dataset: the data set.
+        level: level of age_group that is served worse after.
+        religion: religion that is refused more often after.
+        cell: subgroup of ethnicity and religion that is served worse before and after.
     """
 
     dataset: Dataset
@@ -60,12 +62,12 @@ class Whole:
 
     @cached_property
     def context(self) -> AuditContext:
-        """The test part."""
+        """Layout of the test part."""
         return context_of(self.dataset, AuditedPart(), Resampling(bootstrap=0))
 
     @cached_property
     def chances(self) -> tuple[Floats, Floats]:
-        """Chance of the label before and after, each of shape (G,)."""
+        """Probability of the label before and after, each of shape (G,)."""
         subgroups = list(self.context.layout.subgroups)
         cell = np.array([name == self.cell for name in subgroups])
         level = self.context.members["age_group"][self.level]
@@ -73,18 +75,18 @@ class Whole:
 
     @cached_property
     def refusals(self) -> Floats:
-        """Chance of a refusal after, shape (G,)."""
+        """Probability of a refusal after, shape (G,)."""
         return np.where(self.context.members["religion"][self.religion], REFUSED, RARELY)
 
     @cached_property
     def expected(self) -> Mapping[str, tuple[Floats, Floats]]:
-        """Expected score before and after by metric, each of shape (G,): a refused answer is wrong."""
+        """Expected score before and after by metric, each of shape (G,). A refused answer is wrong."""
         before, after = self.chances
         return {"accuracy": (before, after * (1 - self.refusals)), "refusal_rate": (np.zeros_like(before), self.refusals)}
 
 
 def make_whole() -> Whole:
-    """Simulate and build the survey: the questions, scales and attributes of wave 7, weighted."""
+    """Simulate and build a weighted survey with the questions, scales and attributes of wave 7."""
     settings = SimulationSettings(survey="wvs7", country="SGP", respondents=RESPONDENTS, weighted=True, missing=0.03, seed=SEED)
     dataset = build(draw_survey(plant(settings), SEED), BuildSettings(draws=500))
     found = Whole(dataset, "", "", "")
@@ -98,7 +100,7 @@ def make_whole() -> Whole:
 
 
 def answered(whole: Whole, name: str, chance: Floats, refused: Floats, rng: np.random.Generator) -> SimpleNamespace:
-    """Return a run that gives labels by the chance of their subgroup, another of the options otherwise, and refuses by another."""
+    """Return a run that gives the label, or another option, and refuses with the probabilities of each subgroup."""
     layout = whole.context.layout
     place = {subgroup: row for row, subgroup in enumerate(layout.subgroups)}
     rows: list[dict[str, Any]] = []
@@ -112,7 +114,7 @@ def answered(whole: Whole, name: str, chance: Floats, refused: Floats, rng: np.r
 
 
 def true_value(whole: Whole, line: Mapping[str, Any]) -> float | None:
-    """Return the true value of what a line claims, turned so that positive is as claimed; None where it claims nothing of the kind."""
+    """Return the true value of a claim, positive if it has the claimed sign; None for other kinds of claims."""
     context, rule, metric = whole.context, str(line["rule"]), str(line["metric"])
     before, after = whole.expected.get(metric, whole.expected["accuracy"])
     scores = before if line["run"] == "before" else after
@@ -141,7 +143,7 @@ def true_value(whole: Whole, line: Mapping[str, Any]) -> float | None:
 
 
 def _true_spread(whole: Whole, line: Mapping[str, Any], mask: NDArray[np.bool_]) -> float:
-    """Return how far the expected scores of a population moved apart, or together where that is claimed; CV where only that is."""
+    """Return the true change of spread in the claimed direction; of the CV if only the relative spread is claimed."""
     context = whole.context
     population = next(one for one in context.populations if (one.by, one.key) == (line["by"], line["key"]))
     members = context.units[population.units]
@@ -156,7 +158,7 @@ def _true_spread(whole: Whole, line: Mapping[str, Any], mask: NDArray[np.bool_])
 
 
 def moved_rows(whole: Whole, changes: pl.DataFrame) -> Iterator[dict[str, Any]]:
-    """Yield every level and subgroup of which `after` is said to have gained or lost (Holm), with its true gain or loss."""
+    """Yield every level and subgroup reported as improved or worsened (Holm), with its true gain or loss."""
     context = whole.context
     before, after = whole.expected["accuracy"]
     pairs = context.layout.present.sum(axis=1)
@@ -171,14 +173,14 @@ def moved_rows(whole: Whole, changes: pl.DataFrame) -> Iterator[dict[str, Any]]:
 
 
 def whole_rows(repetitions: int) -> Iterator[dict[str, Any]]:
-    """Yield every line about the models of each repetition, with its true value and the seconds that the audit took."""
+    """Yield every claim about the models of each repetition, with its true value and the seconds of the audit."""
     whole = make_whole()
     baselines = reference_baselines(whole.dataset, [], kinds=("item-mode", "nearest-parent"))
     rng = np.random.default_rng(SEED)
-    nobody = np.zeros(len(whole.refusals))
+    no_refusals = np.zeros(len(whole.refusals))
     for repetition in range(repetitions):
         before, after = whole.chances
-        models = [answered(whole, "before", before, nobody, rng), answered(whole, "after", after, whole.refusals, rng)]
+        models = [answered(whole, "before", before, no_refusals, rng), answered(whole, "after", after, whole.refusals, rng)]
         runs = [*models, *baselines]
         started = time.process_time()
         found = audit(whole.dataset, runs, against="before", metrics=metrics_worth_auditing(runs, ("accuracy",)), seed=repetition)
@@ -193,12 +195,12 @@ def whole_rows(repetitions: int) -> Iterator[dict[str, Any]]:
 
 
 def planted(whole: Whole) -> str:
-    """Say what is planted."""
+    """Describe the simulated biases."""
     layout, cell = whole.context.layout, subgroup_titles(whole.dataset)[whole.cell]
     return (
         f"{RESPONDENTS:,} respondents, {len(layout.items)} items, {len(layout.subgroups)} test subgroups of "
-        f"{', '.join(dict.fromkeys(whole.context.stratum))}, {int(layout.present.sum()):,} pairs. `before` gives the label with chance "
-        f"{BEFORE}, `after` with {AFTER}. `after` serves {whole.level} (age_group) worse by {WORSE_LEVEL}; both serve one cell of "
-        f"ethnicity and religion worse by {WORSE_CELL} ({cell}); `after` refuses {REFUSED:.0%} of what it is asked of "
-        f"{whole.religion} (religion) and {RARELY:.0%} of all else."
+        f"{', '.join(dict.fromkeys(whole.context.stratum))}, {int(layout.present.sum()):,} pairs. The model `before` gives the label with "
+        f"probability {BEFORE}, `after` with {AFTER}. `after` serves {whole.level} (age_group) worse by {WORSE_LEVEL}. Both serve one cell "
+        f"of ethnicity and religion worse by {WORSE_CELL} ({cell}). `after` refuses {REFUSED:.0%} of the prompts with "
+        f"persona {whole.religion} (religion) and {RARELY:.0%} of the others."
     )

@@ -1,8 +1,7 @@
-"""Planted bias: respondent models of known accuracy over simulated populations, and what an audit claims of them.
+"""Simulated populations and models of known accuracy for the study of the audit.
 
-A data set is real: a survey sampled from a planted population, built with its joint redraws, with the baseline `item-mode` fitted
-to it. The model answers anew in every repetition, pair by pair, and the audit's own rows say what is claimed. Several repetitions share
-a data set where that cannot matter: given the labels, answers that are right by known chances are independent between them.
+A survey is sampled from a population with known shares and built as usual, with joint redraws and the baseline `item-mode`. A model's
+answers are drawn again in every repetition. Repetitions may share a data set: given the labels, their answers are independent.
 """
 
 from __future__ import annotations
@@ -40,20 +39,21 @@ Change = Callable[[Population], Population]
 ALPHA = 0.05
 METRIC = "accuracy"
 ITEM_MODE = "item-mode"
-# Test subgroups of the paper's split -> levels of the attributes (the first is the anchor), respondents.
+# Test subgroups of the paper split -> levels of the attributes (the first is the anchor), respondents.
 DESIGNS: Mapping[int, tuple[tuple[int, ...], int]] = {8: ((2, 4, 2), 1200), 30: ((2, 5, 6), 3000), 60: ((2, 2, 6, 6), 4000)}
-# The attribute whose first level is planted on: the second one of each design.
+# The affected level: the first one of the second attribute of each design.
 ATTRIBUTE, LEVEL = "age_group", "age 1"
 
 
 @dataclass(frozen=True)
 class World:
-    """A built data set and what does not change between repetitions. P = G * I cells of the layout.
+    """A built data set with its truth, which repetitions share. P = G * I cells of the layout.
 
     Attributes:
-        dataset, context: the ground truth, its test part laid out.
-        shares: shape (P, largest K), true shares. nation: shape (P,), option index of the nation's true mode.
-        baseline: accuracy of item-mode; None to leave it aside.
+        dataset, context: the data set and the layout of its test part.
+        shares: true shares, shape (P, largest K).
+        nation: option index of the nation's true mode, shape (P,).
+        baseline: accuracy of item-mode, or None.
     """
 
     dataset: Dataset
@@ -69,12 +69,12 @@ class World:
 
     @property
     def options(self) -> Indices:
-        """Options of each cell's item, shape (P,)."""
+        """Number of options of each cell's item, shape (P,)."""
         return np.broadcast_to(self.layout.options, self.layout.present.shape).ravel()
 
     @property
     def baseline_answers(self) -> Indices:
-        """Option indices that the baseline gives, shape (P,)."""
+        """Option indices of the baseline's answers, shape (P,)."""
         if self.baseline is None or self.baseline.values.by_mode is None:
             raise ValueError("this world was made without a baseline")
         return np.nan_to_num(self.baseline.values.by_mode).argmax(axis=1)
@@ -86,10 +86,12 @@ class World:
 
 @dataclass(frozen=True)
 class Claims:
-    """What an audit claims of a run.
+    """Claims of an audit about one run.
 
     Attributes:
-        worst: shape (G,), subgroups claimed worse than the rest. gaps: GAPS. variance: corrected, unfloored, between subgroups.
+        worst: subgroups claimed to be served worse than the rest, shape (G,).
+        gaps: table GAPS.
+        variance: corrected variance between subgroups, not cut at 0.
     """
 
     worst: NDArray[np.bool_]
@@ -97,12 +99,12 @@ class Claims:
     variance: float
 
     def any_gap(self, column: str) -> bool:
-        """Say whether any p in a column of the gaps is at most ALPHA."""
+        """Return whether any p-value in a column of the gaps is at most ALPHA."""
         return bool((self.gaps[column] <= ALPHA).any())
 
-    def says(self, *words: str) -> bool:
-        """Say whether any gap is said to remain in one of these ways (`gaps.REMAINS`)."""
-        return bool(self.gaps["remains"].is_in(words).any())
+    def any_remaining(self, kind: str) -> bool:
+        """Return whether any gap has this value in the column `remains`."""
+        return bool((self.gaps["remains"] == kind).any())
 
 
 def make_world(
@@ -116,7 +118,7 @@ def make_world(
     bootstrap: int = 1000,
     change: Change = lambda population: population,
 ) -> World:
-    """Sample a survey with `subgroups` test subgroups and build it; `change` may alter the population before."""
+    """Sample a survey with `subgroups` test subgroups from a population, optionally changed, and build it."""
     levels, usual = DESIGNS[subgroups]
     settings = SimulationSettings(
         respondents=people or usual, items=items, nominal=0.0, levels=levels, main_effects=main_effects, missing=0.02, seed=seed
@@ -135,7 +137,7 @@ def make_world(
 
 
 def accuracy(layout: Layout, answers: Indices) -> Values:
-    """Return the accuracy of one answer a pair, option indices of shape (P,), as `scores.layout.place` returns it."""
+    """Return the accuracy of one answer per pair (option indices, shape (P,)) in the form of `scores.layout.place`."""
     by_mode = np.zeros((layout.present.size, int(layout.options.max())))
     by_mode[np.arange(len(answers)), answers] = 1.0
     by_mode[~layout.present.ravel()] = np.nan
@@ -143,52 +145,55 @@ def accuracy(layout: Layout, answers: Indices) -> Values:
 
 
 def answers_of(right: Indices, chance: Floats, options: Indices, rng: np.random.Generator) -> Indices:
-    """Answer each pair with `right` by its chance, with any other of its options otherwise; all of shape (P,)."""
+    """Answer each pair with `right` with its probability, else with another option at random. All of shape (P,)."""
     other = (right + 1 + np.floor(rng.random(right.shape) * (options - 1)).astype(np.intp)) % options
     return np.where(rng.random(right.shape) < chance, right, other)
 
 
 def knows_labels(world: World, chance: Floats, rng: np.random.Generator) -> Values:
-    """Give the data set's label by a chance for each subgroup, shape (G,): its expected accuracy is that chance."""
+    """Give the label with a probability for each subgroup, shape (G,), which is then its expected accuracy."""
     return accuracy(world.layout, answers_of(world.layout.mode, by_pair(world, chance), world.options, rng))
 
 
 def by_pair(world: World, chance: Floats) -> Floats:
-    """Return chances of subgroups (G,) as chances of pairs, shape (P,)."""
+    """Return probabilities of subgroups, shape (G,), as probabilities of pairs, shape (P,)."""
     return np.broadcast_to(chance[:, None], world.layout.present.shape).ravel()
 
 
 def knows_truth(world: World, chance: float, rng: np.random.Generator) -> Values:
-    """Give the true mode by one chance everywhere: where labels are often wrong its accuracy is lower."""
+    """Give the true mode with one probability everywhere. Accuracy is lower where labels are often wrong."""
     right = world.shares.argmax(axis=1)
     return accuracy(world.layout, answers_of(right, np.full(len(right), chance), world.options, rng))
 
 
 def knows_nation(world: World, chance: float, rng: np.random.Generator) -> Values:
-    """Give the nation's true mode by one chance everywhere: who is far from the nation is served worse."""
+    """Give the nation's true mode with one probability everywhere. Subgroups that differ from the nation are served worse."""
     return accuracy(world.layout, answers_of(world.nation, np.full(len(world.nation), chance), world.options, rng))
 
 
 def is_person(world: World, rng: np.random.Generator) -> Values:
-    """Answer as one person of the subgroup: right as often as its usual answer is given."""
+    """Answer like one random member of the subgroup: correct as often as the modal answer is given."""
     passed = np.cumsum(world.shares, axis=1) < rng.random((len(world.shares), 1))
     return accuracy(world.layout, np.minimum(passed.sum(axis=1), world.options - 1))
 
 
 def audit_runs(world: World, runs: Sequence[Values], permutations: int, seed: int, *, gaps: str = "explained") -> list[Claims]:
-    """Audit runs on one world, as `audit` does, without the tables that claim nothing.
+    """Audit runs on one data set as `audit` does, computing only the tables that claims need.
 
     Args:
-        world, runs, permutations, seed: what is audited, and how.
-        gaps: `explained`, as the audit has them; `plain`, without what explains them; `none`.
+        world: the data set.
+        runs: scores of the runs.
+        permutations: number of permutations.
+        seed: seed of the permutations.
+        gaps: `explained` (as in an audit), `plain` (without baseline and difficulty) or `none`.
     """
     context = world.context
     found = [score_metric(context, run) for run in runs]
     permuted = permute([one.centred for one in found], context.strata, permutations, seed)
     groups = len(context.stratum)
-    beside = None if world.baseline is None else BaselineScores(ITEM_MODE, world.baseline)
+    reference = None if world.baseline is None else BaselineScores(ITEM_MODE, world.baseline)
     made: Mapping[str, Callable[[MetricScores], list[dict[str, Any]]]] = {
-        "explained": lambda one: gap_rows(one, METRIC, beside),
+        "explained": lambda one: gap_rows(one, METRIC, reference),
         "plain": lambda one: plain_gaps(context, one),
         "none": lambda _: [],
     }
@@ -203,7 +208,7 @@ def audit_runs(world: World, runs: Sequence[Values], permutations: int, seed: in
 
 
 def plain_gaps(context: AuditContext, found: MetricScores) -> list[dict[str, Any]]:
-    """Return the plain gaps of a run, tested as the audit tests them."""
+    """Return the raw gaps of a run with the tests of the audit."""
     ends = interval_and_p(found.gaps, context.confidence, -1.0, 1.0)
     columns = (ends.estimate, adjusted_holm(ends.p), common_pairs(context.pairs, found.mask))
     return [
@@ -213,7 +218,7 @@ def plain_gaps(context: AuditContext, found: MetricScores) -> list[dict[str, Any
 
 
 def far_level(times: float) -> Change:
-    """Return a change that makes the planted level differ `times` as much from the others on every item."""
+    """Return a change that multiplies the effects of the affected level on every item by `times`."""
 
     def change(population: Population) -> Population:
         effect = population.main[ATTRIBUTE].copy()
@@ -224,7 +229,7 @@ def far_level(times: float) -> Change:
 
 
 def rare_level(share: float) -> Change:
-    """Return a change that makes the planted level so large a share of the population."""
+    """Return a change that sets the population share of the affected level."""
 
     def change(population: Population) -> Population:
         column = [attribute.name for attribute in population.attributes].index(ATTRIBUTE)

@@ -67,8 +67,8 @@ def test_where_nothing_is_planted_false_claims_keep_their_level(subgroups, items
     assert not_above(sum(one.worst.any() for one in claims), ALPHA)
     assert not_above(sum(one.any_gap("p_holm") for one in claims), ALPHA)
     assert not_above(sum(one.any_gap("adjusted_p_holm") for one in claims), ALPHA)
-    assert not_above(sum(one.says("remains") for one in claims), ALPHA)
-    assert not_above(sum(one.says("hidden") for one in claims), ALPHA)
+    assert not_above(sum(one.any_remaining("remains") for one in claims), ALPHA)
+    assert not_above(sum(one.any_remaining("hidden") for one in claims), ALPHA)
     # And claims are made: a level that is never used up would hide what is there.
     assert any(one.worst.any() for one in claims) or any(one.any_gap("p_holm") for one in claims)
 
@@ -135,8 +135,8 @@ def test_a_gap_that_is_only_difficulty_is_claimed_raw_and_explained():
     claims = audit_runs(world, [knows_nation(world, 0.9, rng) for _ in range(REPETITIONS)], 0, 0)
     raw = [one.gaps.filter((pl.col("level") == LEVEL) & (pl.col("p_holm") <= ALPHA)) for one in claims]
     assert sum(not one.is_empty() for one in raw) > 0.9 * REPETITIONS
-    assert not_above(sum(one.says("remains") for one in claims), ALPHA)
-    assert not_above(sum(one.says("hidden") for one in claims), ALPHA)
+    assert not_above(sum(one.any_remaining("remains") for one in claims), ALPHA)
+    assert not_above(sum(one.any_remaining("hidden") for one in claims), ALPHA)
     means = pl.concat(one.gaps.filter(level=LEVEL) for one in claims).select(pl.col("gap", "excess", "adjusted").mean()).row(0)
     assert means[0] < -0.1
     assert abs(means[1]) < 0.3 * abs(means[0])

@@ -1,4 +1,4 @@
-"""The page of the audit's study: its targets are the worst cases of the rows behind it, and the truth of a line that of its contrast."""
+"""Tests of the page on the error rates of the audit: its targets are the worst cases of the rows."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def targets_of(rows):
     ("worse", "target"),
     [
         ({}, None),
-        ({"false": 80}, "False claims, no gap planted, 8 subgroups"),
+        ({"false": 80}, "False claims without a true gap, 8 subgroups"),
         ({"found": 0.79, "predicted": 0.79}, "A gap of 0.10"),
-        ({"found": 0.84}, "Power less"),
+        ({"found": 0.84}, "Power minus"),
         ({"bias": -0.00021}, "Bias of the corrected variance"),
-        ({"remains": 80}, "A gap that is only difficulty"),
+        ({"remains": 80}, "A gap due to difficulty"),
     ],
 )
-def test_a_target_that_is_missed_is_said_to_be(worse, target):
+def test_a_missed_target_is_marked(worse, target):
     met = targets_of(arrays(**worse))
     missed = [name for name, word in met.items() if word == "**no**"]
     assert [name for name in missed if not name.startswith(target or "none")] == []

@@ -20,19 +20,20 @@ LARGE = (0.10, 1000)
 
 PAGE = """# Error rates of the audit on simulated data
 
-An audit is useful only if it seldom claims a bias that does not exist and finds one that does. This page measures both. Models
-with known accuracy answer surveys that are sampled from simulated populations; the claims of the audit are then compared with
-the truth. [auditing.md](auditing.md) describes the audit, and the [glossary](glossary.md) its terms.
+An audit is useful only if it seldom claims a bias that does not exist and finds one that does. This page measures both.
+Models with known accuracy answer surveys that are sampled from simulated populations; the claims of the audit are then
+compared with the truth. [auditing.md](auditing.md) describes the audit, and the [glossary](glossary.md) its terms.
 
 The page is written by
 
     python bench/audit_study.py --repetitions {repetitions} -o docs/auditing-proven.md
 
-in {minutes:.0f} minutes on one core (`--processes 2` halves this without changing any figure). It uses {repetitions:,} repetitions of each
-condition, {permutations:,} permutations, 1,000 bootstrap replicates for intervals (500 where claims are counted) and 200 joint redraws of the
-respondents. {worlds} data sets are built as usual, with joint redraws and the paper split. Each is used in several repetitions, and the
-model's answers are drawn again in each repetition. Claims use the {alpha:.0%} level. Figures in brackets are one-sided {confidence:.0%} lower
-bounds of a rate (Clopper and Pearson). A rate is accepted if this bound is at most {alpha:.2f}.
+in {minutes:.0f} minutes on one core (`--processes 2` halves this without changing any figure). It uses {repetitions:,}
+repetitions of each condition, {permutations:,} permutations, 1,000 bootstrap replicates for intervals (500 where claims are
+counted) and 200 joint redraws of the respondents. {worlds} data sets are built as usual, with joint redraws and the paper
+split. Each is used in several repetitions, and the model's answers are drawn again in each repetition. Claims use the
+{alpha:.0%} level. Figures in brackets are one-sided {confidence:.0%} lower bounds of a rate (Clopper and Pearson). A rate is
+accepted if this bound is at most {alpha:.2f}.
 
 ## The five targets
 
@@ -60,9 +61,9 @@ The model gives the label of every pair with probability .6, so every claim is f
 
 ## False claims of each family
 
-Here the whole audit is run as a user runs it. For each family of claims, the table gives the share of runs, or of comparisons of
-two runs, with at least one false claim. A dash means that the family was not tested or that its claims are true. `any` is the share of
-runs with a false claim in at least one family.
+Here the whole audit is run as a user runs it. For each family of claims, the table gives the share of runs, or of
+comparisons of two runs, with at least one false claim. A dash means that the family was not tested or that its claims are
+true. `any` is the share of runs with a false claim in at least one family.
 
 {claims}
 
@@ -81,9 +82,9 @@ runs with a false claim in at least one family.
 
 ## Gaps that are due to another attribute
 
-One religion is served worse by 40 points and refused with probability .5 instead of .05. There are 30 subgroups. One age level has
-subgroups in only two religions, and the badly served religion is one of them. This level therefore has lower scores and more refusals,
-although the model does not treat age groups differently. Columns:
+One religion is served worse by 40 points and refused with probability .5 instead of .05. There are 30 subgroups. One age
+level has subgroups in only two religions, and the badly served religion is one of them. This level therefore has lower
+scores and more refusals, although the model does not treat age groups differently. Columns:
 
 - `claimed`: a gap of this level is claimed, with or without an explanation;
 - `attributed`: the gap is claimed and said to remain (`gap-remains`, `missing-uneven`), which would be false;
@@ -93,39 +94,40 @@ although the model does not treat age groups differently. Columns:
 
 ## Power
 
-One level, or one subgroup, is served worse than all others by `gap`. `found` is the share of the level's gaps that are claimed with
-the right sign, or of the repetitions in which the subgroup is claimed. `predicted` is what `valuestrata power` computes from the gold
-alone for an accuracy of .6.
+One level, or one subgroup, is served worse than all others by `gap`. `found` is the share of the level's gaps that are
+claimed with the right sign, or of the repetitions in which the subgroup is claimed. `predicted` is what `valuestrata power`
+computes from the gold alone for an accuracy of .6.
 
 {power}
 
-The audit should not explain true gaps away. With one level served worse by .15 (30 subgroups, 170 items), {waved} of its claimed
-gaps are attributed to the baseline, to difficulty or to other attributes, or are reversed. In {remains} of the repetitions at least one gap is
-claimed to remain.
+The audit should not explain true gaps away. With one level served worse by .15 (30 subgroups, 170 items), {waved} of its
+claimed gaps are attributed to the baseline, to difficulty or to other attributes, or are reversed. In {remains} of the
+repetitions at least one gap is claimed to remain.
 
 ## A survey of the size of the World Values Survey
 
 {planted}
 
-The audit should find the biases of each model and nothing else: subgroups served worse, gaps, intersections, refusals, who gained
-and lost, and changes of the spread. The whole audit of `after` against `before`, with two cheap baselines, was run
-{audits} times; each took {seconds:.0f} seconds on one core (2,000 permutations, 1,000 replicates). Every claim about a subgroup, two levels, an
-intersection or a change, and every subgroup and level that is reported as improved or worsened, is compared with the same contrast
-of the true expected scores. A claim is *true* if that contrast has the claimed sign. At the 5 % level, a few false claims are expected.
+The audit should find the biases of each model and nothing else: subgroups served worse, gaps, intersections, refusals, who
+gained and lost, and changes of the spread. The whole audit of `after` against `before`, with two cheap baselines, was run
+{audits} times; each took {seconds:.0f} seconds on one core (2,000 permutations, 1,000 replicates). Every claim about a
+subgroup, two levels, an intersection or a change, and every subgroup and level that is reported as improved or worsened, is
+compared with the same contrast of the true expected scores. A claim is *true* if that contrast has the claimed sign. At the
+5 % level, a few false claims are expected.
 
 {there}
 
 {lines}
 
-The claims of the first audit, with the estimated and the true difference. For a subgroup against the rest, the true difference is
-from the mean of its stratum:
+The claims of the first audit, with the estimated and the true difference. For a subgroup against the rest, the true
+difference is from the mean of its stratum:
 
 {first}
 
 ## Bias of the corrected spread
 
-The corrected variance between subgroups (not cut at 0) minus the variance of the true accuracies: mean over repetitions and its standard error.
-The true accuracies are all .6, or normal around .6 with the given standard deviation.
+The corrected variance between subgroups (not cut at 0) minus the variance of the true accuracies: mean over repetitions and
+its standard error. The true accuracies are all .6, or normal around .6 with the given standard deviation.
 
 {spread}
 
@@ -134,19 +136,19 @@ The true accuracies are all .6, or normal around .6 with the given standard devi
 These models treat all levels alike, but one level is harder or easier to predict. There are 30 subgroups.
 
 - `nation`: gives the nation's true mode with probability .9; the effects of one level are six times as large.
-- `person`: answers like one random member of the subgroup. The members of one level, whose effects are four times as large, agree more
-  with each other.
+- `person`: answers like one random member of the subgroup. The members of one level, whose effects are four times as large,
+  agree more with each other.
 - `labels`: gives the true mode with probability .8. One level is 6 % of the respondents, so its labels are often wrong.
 
-Every raw gap is a real difference in accuracy, but a claim of *bias* would be false. The table gives the mean gap of this level to the
-others: raw, minus that of `item-mode`, and at equal difficulty. The other columns give the share of repetitions in which some gap is
-claimed: raw, at equal difficulty, as remaining, and as hidden.
+Every raw gap is a real difference in accuracy, but a claim of *bias* would be false. The table gives the mean gap of this
+level to the others: raw, minus that of `item-mode`, and at equal difficulty. The other columns give the share of repetitions
+in which some gap is claimed: raw, at equal difficulty, as remaining, and as hidden.
 
 {difficulty}
 
-The baseline accounts for distance from the nation and for wrong labels, since both affect it too. It cannot account for agreement
-within a level; the adjustment for difficulty does. The adjustment alone leaves a small part of a large gap, because its terms are linear and
-the true shares of a cell are unknown. A claim that a gap remains therefore needs both.
+The baseline accounts for distance from the nation and for wrong labels, since both affect it too. It cannot account for
+agreement within a level; the adjustment for difficulty does. The adjustment alone leaves a small part of a large gap,
+because its terms are linear and the true shares of a cell are unknown. A claim that a gap remains therefore needs both.
 """
 
 

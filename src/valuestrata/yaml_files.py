@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,27 +21,39 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def parse_yaml(text: str, where: str) -> Any:
+def parse_yaml(text: str, where: str, loader: Any = None) -> Any:
     """Parse YAML in which `Yes`, `No`, `on` and `off` stay text, because they may be answer labels.
 
     Raises:
         InputDataError: not YAML; names the place.
     """
     try:
-        return yaml.load(text, Loader=_loader())  # noqa: S506 - a safe loader, the C one if available
+        return yaml.load(text, Loader=loader or _loader())  # noqa: S506 - a safe loader, the C one if available
     except yaml.YAMLError as error:
         raise InputDataError(f"{where}: not a YAML file: {' '.join(str(error).split())}") from error
 
 
-def read_yaml(path: Path) -> Any:
+def read_yaml(path: Path, loader: Any = None) -> Any:
     """Read and parse a YAML file; InputDataError if it is absent, not UTF-8 or not YAML."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise InputDataError(f"{path}: the file does not exist.") from error
-    except (UnicodeDecodeError, IsADirectoryError) as error:
+    except (UnicodeDecodeError, OSError) as error:
         raise InputDataError(f"{path}: not a UTF-8 text file ({error}).") from error
-    return parse_yaml(text, str(path))
+    return parse_yaml(text, str(path), loader)
+
+
+def read_text_mapping(path: str | Path) -> Mapping[str, Any]:
+    """Read a YAML mapping in which every scalar stays text, because `Yes`, `No` and `1` may be labels.
+
+    Raises:
+        InputDataError: the file is absent, not UTF-8, not YAML or not a mapping.
+    """
+    document = read_yaml(Path(path), loader=yaml.BaseLoader)
+    if not isinstance(document, Mapping):
+        raise InputDataError(f"{path}: expected a mapping at the top of the file, found {type(document).__name__}.")
+    return typing.cast("Mapping[str, Any]", document)
 
 
 def checked(model: type[Model], document: Any, where: str) -> Model:

@@ -7,14 +7,14 @@ import pytest
 
 @pytest.fixture(scope="session")
 def wvs_files():
-    """The module that writes test files; the import mode of these tests puts no folder on the path."""
+    """The module that writes test files. It is loaded by path, because tests are not importable as packages."""
     where = Path(__file__).with_name("wvs_files.py")
     spec = importlib.util.spec_from_file_location("wvs_files", where)
     module = importlib.util.module_from_spec(spec)
-    sys.modules["wvs_files"] = module  # dataclasses look their module up
+    sys.modules["wvs_files"] = module  # dataclasses look up their module
     spec.loader.exec_module(module)
     if not module.FACTS.is_file():
-        pytest.skip(f"the facts about the WVS are not here ({module.FACTS})")
+        pytest.skip(f"the WVS reference file {module.FACTS.name} is absent")
     return module
 
 
@@ -25,5 +25,5 @@ def people(wvs_files):
 
 @pytest.fixture(scope="session")
 def written(wvs_files, people, tmp_path_factory):
-    """The same population in every format."""
+    """Files of the same population in every format."""
     return wvs_files.write_all(people, tmp_path_factory.mktemp("wvs"))

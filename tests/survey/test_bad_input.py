@@ -1,4 +1,4 @@
-"""Files that cannot be used: one clear message each, that names the file and what to do."""
+"""Error messages for unusable files: they name the file, the problem and the remedy."""
 
 import shutil
 import zipfile
@@ -12,17 +12,17 @@ from valuestrata.errors import InputDataError, UsageError
 from valuestrata.survey import load_codebook, read_survey
 
 
-def refused(path, told, survey="wvs7", **options):
+def check_error(path, expected, survey="wvs7", **options):
     with pytest.raises(InputDataError) as error:
         read_survey(path, survey, **options)
     message = str(error.value)
     assert message.startswith(f"{path.name}: "), message
-    assert told in message, message
+    assert expected in message, message
     assert "\n" not in message
     assert error.value.exit_code == 3
 
 
-def changed(wvs_files, people, folder, name="a.csv", **columns):
+def changed_csv(wvs_files, people, folder, name="a.csv", **columns):
     raw = {key: cells for key, cells in {**people.raw, **columns}.items() if cells is not None}
     return wvs_files.numeric_csv(replace(people, raw=raw), folder / name)
 
@@ -32,7 +32,7 @@ def test_a_truncated_file(written, tmp_path, kind):
     path = tmp_path / written[kind].name
     data = written[kind].read_bytes()
     path.write_bytes(data[: len(data) // 2])
-    refused(path, "truncated" if kind == "csv comma" else "cut short")
+    check_error(path, "truncated" if kind == "csv comma" else "cut short")
 
 
 def test_a_truncated_archive(written, tmp_path):
@@ -40,11 +40,11 @@ def test_a_truncated_archive(written, tmp_path):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.write(written["csv comma"], "a.csv")
     path.write_bytes(path.read_bytes()[:5000])
-    refused(path, "cut short")
+    check_error(path, "cut short")
 
 
 @pytest.mark.parametrize(
-    ("kind", "ending", "told"),
+    ("kind", "ending", "expected"),
     [
         ("csv comma", ".sav", "seems to be a text file"),
         ("csv comma", ".xlsx", "seems to be a text file"),
@@ -61,93 +61,93 @@ def test_a_truncated_archive(written, tmp_path):
         ("csv comma", ".docx", "the ending '.docx' is not one of"),
     ],
 )
-def test_a_mislabelled_file(written, tmp_path, kind, ending, told):
+def test_a_file_ending_that_does_not_match_the_content(written, tmp_path, kind, ending, expected):
     path = tmp_path / f"survey{ending}"
     shutil.copy(written[kind], path)
-    refused(path, told)
+    check_error(path, expected)
 
 
-def test_a_workbook_that_is_an_archive_of_csv(written, tmp_path):
+def test_an_archive_of_csv_files_named_as_a_workbook(written, tmp_path):
     path = tmp_path / "a.xlsx"
     with zipfile.ZipFile(path, "w") as archive:
         archive.write(written["csv comma"], "a.csv")
-    refused(path, "seems to be a ZIP archive")
+    check_error(path, "seems to be a ZIP archive")
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("", "the file is empty"),
         ("\n\n  \n", "the file is empty"),
-        ("Q1,Q2\n", "no rows"),
-        ("hello\nworld\n", "no table"),
+        ("Q1,Q2\n", "but no rows"),
+        ("hello\nworld\n", "not a table"),
         ("<!DOCTYPE html>\n<html><body>Sign in, please</body></html>", "web page"),
         ('Q1,Q2\n"1,2\n3,4\n', ""),
         ("Q1,Q2\n1,2,3\n4,5\n", "not a readable CSV file"),
         ("a,b\n1,2\n", "none of the 239 item columns"),
     ],
 )
-def test_text_that_is_no_survey(tmp_path, text, told):
+def test_text_that_is_not_a_survey(tmp_path, text, expected):
     path = tmp_path / "a.csv"
     path.write_text(text)
-    refused(path, told)
+    check_error(path, expected)
 
 
-def test_binary_rubbish(tmp_path):
+def test_random_bytes(tmp_path):
     for ending in (".csv", ".sav", ".dta", ".xlsx", ".rds", ".parquet", ".zip"):
         path = tmp_path / f"a{ending}"
         path.write_bytes(bytes(range(256)) * 20)
-        refused(path, "")
+        check_error(path, "")
 
 
-def test_no_file_and_a_folder(tmp_path, written):
-    with pytest.raises(InputDataError, match=r"comma\.cvs: there is no such file\. Did you mean 'comma\.csv'"):
+def test_a_missing_file_and_a_folder(tmp_path, written):
+    with pytest.raises(InputDataError, match=r"comma\.cvs: the file does not exist\. Did you mean 'comma\.csv'"):
         read_survey(written["csv comma"].with_name("comma.cvs"))
     with pytest.raises(InputDataError, match="this is a folder"):
         read_survey(tmp_path)
 
 
 def test_an_unknown_country(written):
-    refused(written["csv comma"], "no country 'SGX' in this survey. The file holds: SGP (Singapore), USA (", countries=["SGX"])
-    refused(written["csv comma"], "no country 'Singapur' in this survey. Did you mean 'Singapore'?", countries=["Singapur"])
-    refused(written["csv comma"], "no country '9999'", countries=[9999])
+    check_error(written["csv comma"], "no country 'SGX' in this survey. The file holds: SGP (Singapore), USA (", countries=["SGX"])
+    check_error(written["csv comma"], "no country 'Singapur' in this survey. Did you mean 'Singapore'?", countries=["Singapur"])
+    check_error(written["csv comma"], "no country '9999'", countries=[9999])
 
 
 def test_a_country_that_is_not_in_the_file(written):
-    refused(written["csv comma"], "no rows from Japan (JPN) in this file. The file holds: SGP (Singapore), USA (", countries=["JPN"])
+    check_error(written["csv comma"], "no rows from Japan (JPN) in this file. The file holds: SGP (Singapore), USA (", countries=["JPN"])
 
 
 def test_a_country_in_a_file_without_countries(wvs_files, people, tmp_path):
-    path = changed(wvs_files, people, tmp_path, B_COUNTRY=None, B_COUNTRY_ALPHA=None)
-    refused(path, "the column 'B_COUNTRY' or 'B_COUNTRY_ALPHA'", countries=["SGP"])
+    path = changed_csv(wvs_files, people, tmp_path, B_COUNTRY=None, B_COUNTRY_ALPHA=None)
+    check_error(path, "the column 'B_COUNTRY' or 'B_COUNTRY_ALPHA'", countries=["SGP"])
     assert read_survey(path, items=["Q1"]).countries == ()
 
 
 @pytest.mark.parametrize(
-    ("cell", "told"), [(-0.5, "negative for 1 of"), ("", "missing for 1 of"), ("NA", "missing for 1 of"), ("heavy", "missing for 1 of")]
+    ("cell", "expected"), [(-0.5, "negative for 1 of"), ("", "missing for 1 of"), ("NA", "missing for 1 of"), ("heavy", "missing for 1 of")]
 )
-def test_a_weight_that_is_negative_or_missing(wvs_files, people, tmp_path, cell, told):
-    path = changed(wvs_files, people, tmp_path, W_WEIGHT=[cell, *people.raw["W_WEIGHT"][1:]])
-    refused(path, f"column 'W_WEIGHT': the weight is {told}")
-    # The row is Singapore's: the United States' weight is whole.
+def test_a_weight_that_is_negative_or_missing(wvs_files, people, tmp_path, cell, expected):
+    path = changed_csv(wvs_files, people, tmp_path, W_WEIGHT=[cell, *people.raw["W_WEIGHT"][1:]])
+    check_error(path, f"column 'W_WEIGHT': the weight is {expected}")
+    # The row is from Singapore; the weights of the United States are valid.
     assert read_survey(path, "wvs7", countries=["USA"], items=["Q1"]).weight is not None
 
 
 def test_a_weight_of_zeros(wvs_files, people, tmp_path):
-    refused(changed(wvs_files, people, tmp_path, W_WEIGHT=[0] * len(people.country)), "column 'W_WEIGHT': the weight is 0 for all")
+    check_error(changed_csv(wvs_files, people, tmp_path, W_WEIGHT=[0] * len(people.country)), "column 'W_WEIGHT': the weight is 0 for all")
 
 
 def test_repeated_respondents(wvs_files, people, tmp_path):
     ids = people.raw["D_INTERVIEW"].copy()
     ids[3] = ids[4]
-    path = changed(wvs_files, people, tmp_path, D_INTERVIEW=ids)
-    refused(path, f"column 'D_INTERVIEW': 1 respondent ids occur more than once: {ids[3]} (2 times)")
+    path = changed_csv(wvs_files, people, tmp_path, D_INTERVIEW=ids)
+    check_error(path, f"column 'D_INTERVIEW': 1 respondent ids occur more than once: {ids[3]} (2 times)")
     assert read_survey(path, "wvs7", countries=["USA"], items=["Q1"]).respondents == (people.country == 840).sum()
 
 
 @pytest.mark.parametrize("survey", [None, "wvs7"])
 @pytest.mark.parametrize(
-    ("columns", "told"),
+    ("columns", "expected"),
     [
         (["version", "S002VS", "S003", "S020", "A001", "A002", "E018"], "time-series file"),
         (["S002EVS", "S003", "A001"], "time-series file"),
@@ -157,26 +157,26 @@ def test_repeated_respondents(wvs_files, people, tmp_path):
         (["A", "B", "C"], ""),
     ],
 )
-def test_files_that_are_not_wave_seven(tmp_path, survey, columns, told):
+def test_files_that_are_not_wave_seven(tmp_path, survey, columns, expected):
     path = tmp_path / "a.csv"
     pl.DataFrame({name: [1, 2] for name in columns}).write_csv(path)
-    refused(path, told, survey)
-    if told:
-        refused(path, "Use the wave 7 file", survey)
+    check_error(path, expected, survey)
+    if expected:
+        check_error(path, "Use the wave 7 file", survey)
 
 
 def test_rows_of_the_european_survey_among_those_of_the_world_survey(wvs_files, people, tmp_path):
     rows = len(people.country)
-    refused(changed(wvs_files, people, tmp_path, A_STUDY=[1, 1, *[2] * (rows - 2)]), "joint file: 2 of its rows")
+    check_error(changed_csv(wvs_files, people, tmp_path, A_STUDY=[1, 1, *[2] * (rows - 2)]), "joint file: 2 of its rows")
 
 
-def test_questions_named_q1_alone_are_nobodys(tmp_path):
+def test_columns_named_like_questions_are_not_enough_to_detect_a_survey(tmp_path):
     path = tmp_path / "a.csv"
     pl.DataFrame({f"Q{i}": [1, 2] for i in range(1, 30)}).write_csv(path)
-    refused(path, "Name the survey", None)
+    check_error(path, "Name the survey", None)
 
 
-def test_a_codebook_that_names_a_column_the_file_lacks(tmp_path, written):
+def test_a_column_of_the_users_codebook_is_not_in_the_file(tmp_path, written):
     codebook = tmp_path / "mine.yaml"
     text = """
 survey: mine
@@ -189,44 +189,44 @@ items:
 attributes:
   - {name: sex, column: %s, levels: [{label: Male, code: 1}, {label: Female, code: 2}]}
 """
-    for parts, told in (
-        (("", "Q1x", "Q260"), "the column 'Q1x' that the codebook names for family is not in the file. Did you mean 'Q1'?"),
-        (("", "Q1", "Q26O"), "the column 'Q26O' that the codebook names for sex is not in the file."),
+    for parts, expected in (
+        (("", "Q1x", "Q260"), "the column 'Q1x' of family in the codebook is not in the file. Did you mean 'Q1'?"),
+        (("", "Q1", "Q26O"), "the column 'Q26O' of sex in the codebook is not in the file."),
         (
             ("weight: W_WIEGHT", "Q1", "Q260"),
-            "the weight column 'W_WIEGHT' that the codebook names is not in the file. Did you mean 'W_WEIGHT'?",
+            "the weight column 'W_WIEGHT' of the codebook is not in the file. Did you mean 'W_WEIGHT'?",
         ),
     ):
         codebook.write_text(text % parts)
-        refused(written["csv comma"], told, codebook)
+        check_error(written["csv comma"], expected, codebook)
     codebook.write_text(text % ("", "Q1", "Q260"))
     assert [item.id for item in read_survey(written["csv comma"], codebook).items] == ["family", "friends"]
 
 
-def test_columns_that_a_built_in_codebook_names_may_be_absent(wvs_files, people, tmp_path):
-    path = changed(wvs_files, people, tmp_path, Q1=None, Q289=None, W_WEIGHT=None)
+def test_columns_of_a_built_in_codebook_may_be_absent(wvs_files, people, tmp_path):
+    path = changed_csv(wvs_files, people, tmp_path, Q1=None, Q289=None, W_WEIGHT=None)
     survey = read_survey(path)
     assert survey.findings.absent_items == ("Q1",)
     assert survey.findings.absent_attributes == ("religion",)
     assert survey.weight is None
     assert any("no weight column 'W_WEIGHT'" in note for note in survey.findings.notes)
-    refused(path, "the column 'Q1' that the codebook names for Q1 is not in the file", items=["Q1", "Q2"])
+    check_error(path, "the column 'Q1' of Q1 in the codebook is not in the file", items=["Q1", "Q2"])
 
 
 def test_a_column_twice(written, tmp_path):
     path = tmp_path / "a.csv"
     header, rest = written["csv comma"].read_text().split("\n", 1)
     path.write_text(header.replace("N_TOWN", "Q1") + "\n" + rest)
-    refused(path, "the column 'Q1' appears 2 times")
+    check_error(path, "the column 'Q1' appears 2 times")
 
 
-def test_nothing_but_problems(wvs_files, people, tmp_path):
-    path = changed(wvs_files, people, tmp_path, Q1=["what"] * len(people.country))
-    refused(path, "no item is left to use. Labels that match nothing: Q1: 'what'", items=["Q1"])
+def test_no_item_left(wvs_files, people, tmp_path):
+    path = changed_csv(wvs_files, people, tmp_path, Q1=["what"] * len(people.country))
+    check_error(path, "no item can be used. Labels that match nothing: Q1: 'what'", items=["Q1"])
 
 
 @pytest.mark.parametrize("blank", ["\n", "{commas}\n", "{commas}\n\n\n"])
-def test_blank_lines_are_nobodys_answers(written, tmp_path, blank):
+def test_blank_lines_are_ignored(written, tmp_path, blank):
     whole = read_survey(written["csv comma"], "wvs7")
     path = tmp_path / "a.csv"
     text = written["csv comma"].read_text().rstrip("\n") + "\n"
@@ -242,7 +242,7 @@ def test_an_item_with_one_code(tmp_path, written):
     codebook.write_text(
         "survey: a\ntitle: a\nmissing: {}\nitems: [{id: Q1, topic: t, codes: [1], labels: [a], question: q}]\nattributes: []\n"
     )
-    with pytest.raises(InputDataError, match="an item needs at least two"):
+    with pytest.raises(InputDataError, match="at least two are needed"):
         read_survey(written["csv comma"], codebook)
 
 

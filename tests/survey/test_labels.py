@@ -1,4 +1,4 @@
-"""Label matching: forgiving of how files write, never guessing between two options."""
+"""Label matching: it tolerates spelling variants, and ambiguous labels match nothing."""
 
 import pytest
 from hypothesis import given, settings
@@ -26,7 +26,7 @@ AGREEMENT = item(
 
 
 @pytest.mark.parametrize(
-    ("written", "means"),
+    ("label", "meaning"),
     [
         ("Strongly agree", 0),
         ("  STRONGLY   agree ", 0),
@@ -40,7 +40,7 @@ AGREEMENT = item(
         ("-1: Don't know", Missing.DONT_KNOW),
         ("9. Other answer", Missing.OTHER_MISSING),
         ("8. Other answer", None),
-        ("3. Strongly disagree", None),  # number and words say different things
+        ("3. Strongly disagree", None),  # number and text contradict each other
         ("Other answer", Missing.OTHER_MISSING),
         ("Don't know", Missing.DONT_KNOW),
         ("Don´t know", Missing.DONT_KNOW),
@@ -60,16 +60,16 @@ AGREEMENT = item(
         ("Agreeable", None),
     ],
 )
-def test_what_a_label_means(written, means):
-    assert ItemLabels(AGREEMENT, MissingLabels(RULES)).find(written) == means
+def test_meaning_of_a_label(label, meaning):
+    assert ItemLabels(AGREEMENT, MissingLabels(RULES)).find(label) == meaning
 
 
-def test_signs_that_alone_tell_two_labels_apart_are_kept():
+def test_comparison_signs_distinguish_labels():
     degrees = LabelTable([("<HS", 0), ("HS", 1)])
     assert (degrees.find("<HS"), degrees.find("< hs"), degrees.find("hs")) == (0, None, 1)
 
 
-def test_a_label_of_two_meanings_matches_nothing():
+def test_an_ambiguous_label_matches_nothing():
     table = LabelTable([("SG: Chinese", 0), ("MY: Chinese", 1), ("SG: Malay", 2)])
     assert table.find("Chinese") is None
     assert table.find("Chinese", among={0, 2}) == 0
@@ -84,17 +84,17 @@ def test_prefix_and_tail():
     assert drop_tail("(spontaneous)") == "(spontaneous)"
 
 
-def test_a_country_is_not_taken_for_a_missing_answer():
+def test_a_country_prefix_is_not_a_missing_answer():
     missing = MissingLabels(RULES)
     assert missing.find("DK: White") is None
     assert missing.find("DK") == missing.find("DK; unsure") == Missing.DONT_KNOW
     assert missing.find("IAP: no first answer") == Missing.NOT_APPLICABLE
 
 
-def test_an_items_own_label_goes_before_the_common_words_for_missing():
-    odd = item(["Refused", "Accepted", "Missing"])
-    labels = ItemLabels(odd, MissingLabels(()))
-    assert [labels.find(label) for label in odd.labels] == [0, 1, 2]
+def test_labels_of_the_item_take_precedence_over_common_missing_labels():
+    unusual = item(["Refused", "Accepted", "Missing"])
+    labels = ItemLabels(unusual, MissingLabels(()))
+    assert [labels.find(label) for label in unusual.labels] == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -116,38 +116,38 @@ def test_numbers_as_text(text, value):
     assert number(text) == value
 
 
-@settings(deadline=None)  # pure and quick; a busy machine is no failure
+@settings(deadline=None)
 @given(st.text())
-def test_normalising_twice_is_normalising_once(text):
+def test_normalisation_is_idempotent(text):
     assert normalise(normalise(text)) == normalise(text)
 
 
-@settings(deadline=None)  # pure and quick; a busy machine is no failure
+@settings(deadline=None)
 @given(st.text(alphabet="abcxyz '’-.,;ÀÉÎÕÜ", min_size=1))
 def test_case_quotes_and_spaces_do_not_matter(text):
     changed = "  " + text.upper().replace("'", "´").replace("’", "`").replace(" ", "   ")
     assert normalise(changed) == normalise(text)
 
 
-@settings(deadline=None)  # pure and quick; a busy machine is no failure
+@settings(deadline=None)
 @given(st.lists(st.text(alphabet="abc (:)A'", min_size=1, max_size=6), min_size=2, max_size=6, unique_by=normalise))
-def test_every_label_of_a_codebook_means_itself(labels):
-    # Labels that differ after normalising are never confused, whatever prefixes and tails they have in common.
+def test_labels_of_a_codebook_match_themselves(labels):
+    # Labels that differ after normalisation are never confused.
     table = LabelTable((label, index) for index, label in enumerate(labels))
     for index, label in enumerate(labels):
         assert table.find(label) == (index if normalise(label) or label.strip() else None)
 
 
-@settings(deadline=None)  # pure and quick; a busy machine is no failure
+@settings(deadline=None)
 @given(st.text(max_size=12))
-def test_a_match_is_unique_or_none(text):
+def test_a_match_is_unique(text):
     table = LabelTable([("Yes", 0), ("No", 1), ("Yes (both)", 2), ("A: No", 3)])
     assert table.find(text) in (None, 0, 1, 2, 3)
     if normalise(text) not in {"yes", "no", "yes both", "a no"}:
         assert table.find(text) is None or "(" in text or ":" in text or "[" in text
 
 
-def test_a_numbered_level_must_say_the_same_twice():
+def test_number_and_text_of_a_numbered_level_must_agree():
     levels = (AttributeLevel("Male", codes=(1,)), AttributeLevel("Female", codes=(2,)))
     found = LevelLabels(Attribute("sex", "sex", "Sex", "sex", levels), MissingLabels(()))
     assert found.find("1. Male") == 0

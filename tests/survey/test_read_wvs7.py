@@ -1,4 +1,4 @@
-"""The same people in every format give the same answers, levels and weight: those that were planted."""
+"""Files of one simulated population in every format give the same answers, levels and weight."""
 
 import zipfile
 from dataclasses import replace
@@ -24,7 +24,7 @@ FORMATS = (
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_every_format_gives_the_planted_answers(written, people, wvs_files, kind):
+def test_every_format_gives_the_simulated_answers(written, people, wvs_files, kind):
     survey = read_survey(written[kind])
     assert survey.codebook.survey == "wvs7"
     assert survey.findings.label_problems == ()
@@ -33,12 +33,12 @@ def test_every_format_gives_the_planted_answers(written, people, wvs_files, kind
     assert [item.id for item in survey.items] == [name for name in people.items if name != wvs_files.UNANSWERED]
     kept = [place for place, name in enumerate(people.items) if name != wvs_files.UNANSWERED]
     for place, item in zip(kept, survey.items, strict=True):
-        planted, read = people.answers[:, place], survey.answers[:, survey.items.index(item)]
-        assert np.array_equal(planted, read), f"{item.id}: planted {planted[planted != read]}, read {read[planted != read]}"
+        expected, read = people.answers[:, place], survey.answers[:, survey.items.index(item)]
+        assert np.array_equal(expected, read), f"{item.id}: expected {expected[expected != read]}, read {read[expected != read]}"
     assert survey.answers.dtype == np.int8
     assert survey.answers.flags.f_contiguous
     np.testing.assert_allclose(survey.weight, people.weight, rtol=0, atol=0)
-    planted_levels = {
+    expected_levels = {
         "sex": people.sex,
         "age_group": people.age,
         "religion": people.religion,
@@ -47,13 +47,13 @@ def test_every_format_gives_the_planted_answers(written, people, wvs_files, kind
     assert [attribute.name for attribute in survey.attributes] == ["sex", "age_group", "ethnicity", "religion"]
     for j, attribute in enumerate(survey.attributes):
         levels = survey.levels[:, j]
-        if attribute.name in ("religion", "ethnicity"):  # planted as codes
+        if attribute.name in ("religion", "ethnicity"):  # simulated as codes
             levels = np.array([attribute.levels[level].codes[0] if level >= 0 else -1 for level in levels])
-        assert np.array_equal(levels, planted_levels[attribute.name]), attribute.name
+        assert np.array_equal(levels, expected_levels[attribute.name]), attribute.name
     assert [country.alpha for country in survey.countries] == ["SGP", "USA"]
 
 
-def test_same_columns_in_lower_case_and_padded(people, wvs_files, tmp_path):
+def test_column_names_in_lower_case_with_spaces(people, wvs_files, tmp_path):
     path = wvs_files.numeric_csv(people, tmp_path / "lower.csv")
     header, rest = path.read_text().split("\n", 1)
     path.write_text(",".join(f" {name.lower()} " for name in header.split(",")) + "\n" + rest)
@@ -81,14 +81,14 @@ def test_one_country_column_is_enough(people, wvs_files, tmp_path, column):
         assert read_survey(path, countries=[wanted], items=["Q1"]).respondents == (people.country == 840).sum()
 
 
-def test_both_countries_at_once_and_none_selected_say_so(written):
+def test_several_countries(written):
     both = read_survey(written["parquet"], countries=["USA", "SGP"], items=["Q1"])
     assert [country.alpha for country in both.countries] == ["USA", "SGP"]
     assert any("2 countries" in note for note in read_survey(written["parquet"], items=["Q1"]).findings.notes)
 
 
 @pytest.mark.parametrize("kind", ["csv comma", "sav", "excel labels"])
-def test_the_zip_as_downloaded(written, people, tmp_path, kind):
+def test_a_zip_archive(written, people, tmp_path, kind):
     path = tmp_path / "download.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.write(written[kind], f"WVS/{written[kind].name}")
@@ -99,14 +99,14 @@ def test_the_zip_as_downloaded(written, people, tmp_path, kind):
     assert np.array_equal(survey.answers[:, 0], people.answers[:, 0])
 
 
-def test_age_from_the_column_already_cut(people, wvs_files, tmp_path):
+def test_age_from_the_categorical_column(people, wvs_files, tmp_path):
     raw = {name: cells for name, cells in people.raw.items() if name != "Q262"}
     survey = read_survey(wvs_files.numeric_csv(replace(people, raw=raw), tmp_path / "cut.csv"), items=["Q1"], attributes=["age"])
     assert np.array_equal(survey.levels[:, 0], people.age)
     assert any("X003R" in note for note in survey.findings.notes)
 
 
-def test_singapores_chinese_without_the_country_prefix(people, wvs_files, tmp_path):
+def test_levels_without_country_prefix(people, wvs_files, tmp_path):
     plain = {702004: "Chinese", 702006: "Malay", 702008: "Eurasian"}
     raw = {**people.raw, "Q290": [plain.get(code, code) for code in people.raw["Q290"]]}
     path = wvs_files.numeric_csv(replace(people, raw=raw), tmp_path / "plain.csv")

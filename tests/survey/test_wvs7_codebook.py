@@ -1,6 +1,6 @@
-"""The wvs7 codebook, held against facts about the survey's variables and against rules for its own sentences.
+"""Checks of the wvs7 codebook against reference files of the survey, and of the wording of its questions.
 
-The facts lie beside the project, not in it; the tests that need them are skipped where they are absent.
+The reference files are not part of the project; tests that need them are skipped if they are absent.
 """
 
 import json
@@ -16,7 +16,7 @@ import pytest
 from valuestrata.survey.codebook import Codebook, Item, Missing, load_codebook
 
 REFERENCE = Path(__file__).resolve().parents[3] / "shared" / "reference"
-BESIDES = ["Q42", *(f"Q{n}" for n in range(83, 91)), "Q105", *(f"Q{n}" for n in range(152, 158))]
+NOT_DEFAULT = ["Q42", *(f"Q{n}" for n in range(83, 91)), "Q105", *(f"Q{n}" for n in range(152, 158))]
 NOMINAL = {"Q42", *(f"Q{n}" for n in range(152, 158))}
 NUMERIC_SCALES = {"Q48", "Q49", "Q50", "Q90", "Q112", "Q120", "Q163", "Q164", "Q176", "Q240"}
 NUMERIC_SCALES |= {f"Q{n}" for block in (range(106, 111), range(158, 163), range(177, 196), range(241, 253)) for n in block}
@@ -27,7 +27,7 @@ LONG_SCALES = NUMERIC_SCALES | {"Q171", "Q172"}
 def facts(name: str) -> dict[str, Any]:
     path = REFERENCE / name
     if not path.is_file():
-        pytest.skip(f"{name} is not beside the project")
+        pytest.skip(f"the reference file {name} is absent")
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -41,7 +41,7 @@ def topics() -> dict[str, Any]:
 
 
 def answers(variable: str) -> dict[int, str]:
-    """Return the codes and labels of a variable, less the negative codes, which are all missing ones."""
+    """Return code -> label of a variable, without negative codes, which are missing answers."""
     return {int(code): label for code, label in variables()[variable]["choices"].items() if not code.startswith("-")}
 
 
@@ -51,7 +51,7 @@ def book() -> Codebook:
 
 
 def words(text: str) -> list[str]:
-    """Lower-case words without accents and punctuation; an apostrophe joins (`don't` is one word)."""
+    """Return words in lower case, without accents, punctuation and apostrophes."""
     plain = "".join(c for c in unicodedata.normalize("NFKD", text.replace("´", "'")) if not unicodedata.combining(c))
     return re.findall(r"[a-z0-9]+", re.sub("['’`]", "", plain.lower()))
 
@@ -61,7 +61,7 @@ def norm(label: str) -> str:
 
 
 def names_of(item: Item, code: int) -> set[str]:
-    """Return every label under which files may hold `code`, normalised."""
+    """Return the normalised label and synonyms of a code."""
     return {norm(label) for label in (item.labels[item.codes.index(code)], *item.synonyms.get(code, ()))}
 
 
@@ -73,13 +73,13 @@ def test_default_items_are_the_ordinal_value_items(book: Codebook):
     assert {item.id for item in book.default_items} == set(topics())
 
 
-def test_items_beside_the_default_set(book: Codebook):
+def test_items_outside_the_default_set(book: Codebook):
     others = [item for item in book.items if not item.default]
-    assert [item.id for item in others] == BESIDES
+    assert [item.id for item in others] == NOT_DEFAULT
     assert {item.id for item in others if item.level == "nominal"} == NOMINAL
 
 
-def test_items_stand_in_file_order(book: Codebook):
+def test_items_are_in_file_order(book: Codebook):
     keys = [(int(re.sub(r"\D", "", item.id)), item.id) for item in book.items]
     assert keys == sorted(keys)
     assert all(item.column == item.id and item.wording_source == "valuestrata" for item in book.items)
@@ -88,7 +88,7 @@ def test_items_stand_in_file_order(book: Codebook):
 def test_topics(book: Codebook):
     expected = topics()
     assert {item.id: item.topic for item in book.default_items} == expected
-    # Goals of the nation and the like are a section of their own in the questionnaire, outside the twelve topics.
+    # Goals of the nation are a section outside the twelve topics.
     assert {item.topic for item in book.items} == {*expected.values(), "Postmaterialism"}
     assert {item.id for item in book.items if item.topic == "Postmaterialism"} == {f"Q{n}" for n in range(152, 158)}
 
@@ -108,18 +108,18 @@ def test_levels(book: Codebook):
 # --- codes and labels -------------------------------------------------------------------------------------------
 
 
-def test_every_raw_code_is_an_answer_or_off_the_scale(book: Codebook):
+def test_every_code_is_on_or_off_the_scale(book: Codebook):
     for item in book.items:
         raw = set(answers(item.id))
         known = set(item.index_of_raw()) | set(item.off_scale)
         assert raw <= known, item.id
-        # Five points made of the codes 0 to 4 bring in a scale code that the file never holds.
+        # Q119 recodes 0 to 4 to five points, so one scale code does not occur in the file.
         assert known - raw == ({5} if item.id == "Q119" else set()), item.id
         assert not set(item.off_scale) & set(item.index_of_raw()), item.id
         assert sorted(set(item.index_of_raw().values())) == list(range(len(item.codes))), item.id
 
 
-def test_raw_labels_are_known_under_their_code(book: Codebook):
+def test_labels_match_their_codes(book: Codebook):
     for item in book.items:
         position = item.index_of_raw()
         for raw, label in answers(item.id).items():
@@ -129,7 +129,7 @@ def test_raw_labels_are_known_under_their_code(book: Codebook):
                 assert norm(label) in names_of(item, item.codes[position[raw]]), (item.id, raw, label)
 
 
-def test_no_label_stands_for_two_answers(book: Codebook):
+def test_labels_are_unambiguous(book: Codebook):
     missing = {norm(label) for rule in book.missing for label in rule.labels}
     for item in book.items:
         names = [name for code in item.codes for name in names_of(item, code)] + [norm(label) for label in item.off_scale.values()]
@@ -172,20 +172,20 @@ def test_scale_directions(book: Codebook):
     ("item", "positions"),
     [
         ("Q56", {1: 0, 3: 1, 2: 2}),  # better, same, worse
-        ("Q119", {1: 0, 2: 1, 0: 2, 3: 3, 4: 4}),  # hard to say is the middle
+        ("Q119", {1: 0, 2: 1, 0: 2, 3: 3, 4: 4}),  # "hard to say" is the middle
         ("Q122", {0: 0, 1: 1, 2: 2}),
-        ("Q221", {1: 0, 2: 1, 3: 2}),  # may not vote: no answer
-        ("Q246", {0: 0, 1: 0, 2: 1, 10: 9}),  # against democracy joins the lowest point
+        ("Q221", {1: 0, 2: 1, 3: 2}),  # not allowed to vote: off the scale
+        ("Q246", {0: 0, 1: 0, 2: 1, 10: 9}),  # "against democracy" is merged with the lowest point
         ("Q254", {1: 0, 2: 1, 3: 2, 4: 3}),
     ],
 )
-def test_positions_worked_by_hand(book: Codebook, item: str, positions: dict[int, int]):
+def test_positions_of_recoded_items(book: Codebook, item: str, positions: dict[int, int]):
     mapping = book.item(item).index_of_raw()
     assert {raw: mapping[raw] for raw in positions} == positions
     assert not {raw for raw in book.item(item).off_scale if raw in mapping}
 
 
-def test_ten_point_scales_have_worded_ends_and_numbers_between(book: Codebook):
+def test_ten_point_scales_have_labelled_ends_and_numbers_between(book: Codebook):
     assert {item.id for item in book.items if len(item.codes) == 10} == NUMERIC_SCALES
     for item in book.items:
         assert item.is_numeric_scale == (item.id in NUMERIC_SCALES), item.id
@@ -195,44 +195,44 @@ def test_ten_point_scales_have_worded_ends_and_numbers_between(book: Codebook):
 # --- sentences --------------------------------------------------------------------------------------------------
 
 
-def runs_of(text: str, length: int = 6) -> set[tuple[str, ...]]:
+def phrases_of(text: str, length: int = 6) -> set[tuple[str, ...]]:
     tokens = words(text)
     return {tuple(tokens[i : i + length]) for i in range(len(tokens) - length + 1)}
 
 
-def test_sentences_are_our_own(book: Codebook):
+def test_questions_do_not_copy_the_questionnaire(book: Codebook):
     sources: set[tuple[str, ...]] = set()
     for name in ("wvs7_codebook_facts.json", "wvs7_topics_facts.json"):
         for entry in facts(name).values():
-            sources |= runs_of(entry["question"]) | runs_of(entry.get("question_instruction", ""))
+            sources |= phrases_of(entry["question"]) | phrases_of(entry.get("question_instruction", ""))
     copied = {
-        item.id: [" ".join(run) for run in shared]
+        item.id: [" ".join(phrase) for phrase in shared]
         for item in book.items
-        if (shared := (runs_of(item.question) | runs_of(item.open_question or "")) & sources)
+        if (shared := (phrases_of(item.question) | phrases_of(item.open_question or "")) & sources)
     }
     assert not copied
 
 
-def test_long_scales_name_both_ends(book: Codebook):
-    idle = {"a", "an", "the", "is", "in", "of", "at", "to", "be", "it", "or", "my", "for", "should", "there", "that"}
+def test_questions_of_long_scales_name_both_ends(book: Codebook):
+    stop_words = {"a", "an", "the", "is", "in", "of", "at", "to", "be", "it", "or", "my", "for", "should", "there", "that"}
     assert {item.id for item in book.items if len(item.codes) >= 7} == LONG_SCALES
     for item_id in LONG_SCALES:
         item = book.item(item_id)
         asked = set(words(item.question))
-        low, high = (set(words(label)) - idle for label in (item.labels[0], item.labels[-1]))
+        low, high = (set(words(label)) - stop_words for label in (item.labels[0], item.labels[-1]))
         for end, other in ((low, high), (high, low)):
-            # What sets an end apart from the other; an end that only lacks a "not" has its shared words to be named by.
+            # Words of one end only; if there are none, all words of the end.
             assert asked & ((end - other) or end), (item_id, end)
 
 
-def test_sentences_are_complete_unique_and_carry_no_numbers(book: Codebook):
+def test_questions_are_complete_and_unique_without_numbers(book: Codebook):
     for sentences in ([item.question for item in book.items], [item.open_question or "" for item in book.items]):
         assert len({norm(s) for s in sentences}) == len(sentences)
         for sentence in sentences:
             assert sentence.endswith(("?", ".")), sentence
             assert sentence[0].isupper() or sentence[0] == '"', sentence
             assert len(words(sentence)) >= 5, sentence
-            # A digit in the sentence would contradict options printed in another order.
+            # A number would be wrong if the options are printed in another order.
             assert not re.search(r"\d", sentence), sentence
             assert not re.search(r"\b[Oo]n a scale\b", sentence), sentence
 
@@ -241,10 +241,10 @@ def test_open_questions_do_not_repeat_the_closed_ones(book: Codebook):
     for item in book.items:
         assert item.open_question, item.id
         assert norm(item.open_question) != norm(item.question), item.id
-        assert not runs_of(item.open_question, 7) & runs_of(item.question, 7), item.id
+        assert not phrases_of(item.open_question, 7) & phrases_of(item.question, 7), item.id
 
 
-def test_no_frame_is_stamped_on_everything(book: Codebook):
+def test_questions_vary_in_their_openings(book: Codebook):
     for sentences in ([item.question for item in book.items], [item.open_question or "" for item in book.items]):
         openings = Counter(tuple(words(s)[:3]) for s in sentences)
         opening, times = openings.most_common(1)[0]
@@ -260,7 +260,7 @@ def test_no_frame_is_stamped_on_everything(book: Codebook):
 
 
 def class_of(label: str, book: Codebook) -> Missing | None:
-    """Look a label up as the format promises: as a whole first, then by the part before `;` or `:`."""
+    """Return the class of a label: of the whole label, or else of the part before `;` or `:`."""
     for part in (label, re.split("[;:]", label)[0]):
         for rule in book.missing:
             if norm(part) in {norm(known) for known in rule.labels}:
@@ -308,7 +308,7 @@ def test_countries(book: Codebook):
     for code, name in answers("B_COUNTRY").items():
         assert by_code[code].name == name
     listed = {name: alpha for alpha, name in variables()["B_COUNTRY_ALPHA"]["choices"].items()}
-    # MOR is no ISO code; released files hold MAR.
+    # The reference has MOR, which is not an ISO code; released files have MAR.
     assert all(c.alpha == listed[c.name] for c in book.countries if c.name in listed and c.name != "Morocco")
     assert all(re.fullmatch("[A-Z]{3}", country.alpha) for country in book.countries)
     assert by_code[504].alpha == "MAR"
@@ -322,7 +322,7 @@ def test_attributes_and_their_order(book: Codebook):
     assert all(level.phrase for attribute in book.attributes for level in attribute.levels)
 
 
-def test_attribute_codes_carry_the_labels_of_the_file(book: Codebook):
+def test_attribute_codes_have_the_labels_of_the_file(book: Codebook):
     for attribute in book.attributes:
         column = attribute.fallback or attribute.column
         held = {code: level for level in attribute.levels for code in level.codes}

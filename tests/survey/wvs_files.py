@@ -1,14 +1,12 @@
-"""Test files of the World Values Survey wave 7, in every format, from facts about its variables and not from our codebook.
+"""Writes test files of a simulated WVS wave 7 population in every format.
 
-A seeded population answers all items in raw file codes; the truth (option indices, levels, weight) is computed here,
-from the raw codes and the facts about scale direction alone, so that a mistake of the codebook or of the reader shows.
-Run as a script with a folder to write the files there.
+Codes, labels and expected values come from reference files, not from the codebook, so errors of the codebook or the reader
+are detected.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,11 +23,11 @@ REFERENCE = Path(__file__).resolve().parents[3] / "shared" / "reference"
 FACTS = REFERENCE / "wvs7_codebook_facts.json"
 
 COUNTRIES = {702: ("SGP", "Singapore"), 840: ("USA", "United States")}
-UNANSWERED = "Q20"  # an item that nobody in this population was asked
+UNANSWERED = "Q20"  # an item that is not asked
 NEVER_ASKED = -4
 AGE_BANDS = ((16, 24), (25, 34), (35, 44), (45, 54), (55, 64), (65, 200))
 
-# Labels as other exports of the same data write them. Every one is used beside the label of the facts.
+# Variants of labels in other exports, used in addition to the label of the reference files.
 VARIANTS = {
     "Don't know": ["Don´t know", "Don’t know", "DON'T KNOW", " Don't  know ", "Don't -9:-2"],
     "No answer": ["No answer/refused"],
@@ -49,7 +47,7 @@ VARIANTS = {
 
 @dataclass(frozen=True)
 class Population:
-    """Raw codes by column, the header text of each column, and what a reader must make of them."""
+    """Codes by column, column titles, and the expected values."""
 
     raw: dict[str, list[int | float | str]]
     titles: dict[str, str]
@@ -65,7 +63,7 @@ class Population:
 
 
 def population(respondents: int = 160, seed: int = 7) -> Population:
-    """Plant a population: half Singapore, half the United States."""
+    """Simulate a population: half Singapore, half the United States."""
     facts = json.loads(FACTS.read_text(encoding="utf-8"))
     topics = json.loads((REFERENCE / "wvs7_topics_facts.json").read_text(encoding="utf-8"))
     direction = json.loads((REFERENCE / "wvs7_scale_direction_facts.json").read_text(encoding="utf-8"))
@@ -91,7 +89,7 @@ def population(respondents: int = 160, seed: int = 7) -> Population:
         valid = sorted(code for code in choices if code >= 0)
         absent = [code for code in choices if code < 0 and code != NEVER_ASKED]
         drawn = rng.choice(valid, n, p=rng.dirichlet(np.full(len(valid), 3.0)))
-        drawn[: len(valid)] = valid  # every option occurs, in both halves
+        drawn[: len(valid)] = valid  # every option occurs in both countries
         drawn[-len(valid) :] = valid
         lost = rng.random(n) < 0.06
         lost[: len(valid)] = lost[-len(valid) :] = False
@@ -124,7 +122,7 @@ def population(respondents: int = 160, seed: int = 7) -> Population:
 
 
 def numeric_csv(people: Population, path: Path, separator: str = ",", *, titled: bool = False, encoding: str = "utf-8") -> Path:
-    """Write raw codes as separated text; fields that hold the separator are quoted."""
+    """Write codes as separated text."""
 
     def field(text: object) -> str:
         shown = str(text)
@@ -137,7 +135,7 @@ def numeric_csv(people: Population, path: Path, separator: str = ",", *, titled:
 
 
 def labelled(people: Population, seed: int = 1) -> dict[str, list[object]]:
-    """Return the columns as label exports hold them: labels, their variants, and numbers where a label is missing or a number."""
+    """Return the columns as labels and their variants, with some numbers."""
     rng = np.random.default_rng(seed)
     columns: dict[str, list[object]] = {}
     for name, codes in people.raw.items():
@@ -158,7 +156,7 @@ def _cell(label: str, rng: np.random.Generator) -> object:
 
 
 def label_excel(people: Population, path: Path, *, titled: bool = True) -> Path:
-    """Write labels as an Excel workbook, numbers as numbers or as text."""
+    """Write labels as an Excel workbook."""
     book = xlsxwriter.Workbook(path)
     sheet = book.add_worksheet("data")
     for column, (name, cells) in enumerate(labelled(people).items()):
@@ -170,7 +168,7 @@ def label_excel(people: Population, path: Path, *, titled: bool = True) -> Path:
 
 
 def numeric_excel(people: Population, path: Path) -> Path:
-    """Write raw codes as an Excel workbook."""
+    """Write codes as an Excel workbook."""
     book = xlsxwriter.Workbook(path)
     sheet = book.add_worksheet("data")
     for column, (name, cells) in enumerate(people.raw.items()):
@@ -180,7 +178,7 @@ def numeric_excel(people: Population, path: Path) -> Path:
 
 
 def frame(people: Population) -> pd.DataFrame:
-    """Return the raw codes as a pandas frame of floats, as R and SPSS hold them, and text."""
+    """Return the codes as a pandas frame of floats and text."""
     return pd.DataFrame({name: _column(cells) for name, cells in people.raw.items()})
 
 
@@ -191,7 +189,7 @@ def _column(cells: list) -> pd.Series:
 
 
 def sav(people: Population, path: Path) -> Path:
-    """Write an SPSS file with value labels and declared user-missing codes."""
+    """Write an SPSS file with value labels and declared missing codes."""
     coded = [name for name in people.labels if name in people.raw]
     pyreadstat.write_sav(
         frame(people),
@@ -211,7 +209,7 @@ def dta(people: Population, path: Path) -> Path:
 
 
 def parquet(people: Population, path: Path) -> Path:
-    """Write the raw codes as Parquet."""
+    """Write the codes as Parquet."""
     pl.DataFrame(people.raw).write_parquet(path)
     return path
 
@@ -222,7 +220,7 @@ def _for_r(data: pd.DataFrame) -> pd.DataFrame:
 
 
 def rds(people: Population, path: Path) -> Path:
-    """Write the raw codes as an R data frame."""
+    """Write the codes as an R data frame."""
     rdata.write_rds(path, _for_r(frame(people)))
     return path
 
@@ -262,7 +260,7 @@ def _texts(words) -> np.ndarray:
 
 
 def haven_rds(people: Population, path: Path) -> Path:
-    """Write what the R package haven makes of the SPSS file: a tibble of codes with value labels; text is left out."""
+    """Write a tibble of codes with value labels, as the R package haven does, without text columns."""
     columns: dict[str, _Vector] = {}
     for name, cells in people.raw.items():
         if isinstance(cells[0], str):
@@ -276,7 +274,7 @@ def haven_rds(people: Population, path: Path) -> Path:
 
 
 def rdata_factors(people: Population, path: Path) -> Path:
-    """Write labels as factors, in an .rdata file that holds one data frame; columns of numbers stay numbers."""
+    """Write labels as factors in an .rdata file."""
     columns: dict[str, object] = {}
     for name, cells in labelled(people, seed=2).items():
         if all(isinstance(cell, int | float) for cell in cells):
@@ -290,7 +288,7 @@ def rdata_factors(people: Population, path: Path) -> Path:
 
 
 def write_all(people: Population, folder: Path) -> dict[str, Path]:
-    """Write the population in every format; return name -> file."""
+    """Write the population in every format and return name -> file."""
     return {
         "csv comma": numeric_csv(people, folder / "comma.csv"),
         "csv semicolon, titled": numeric_csv(people, folder / "semicolon.csv", ";", titled=True, encoding="utf-8-sig"),
@@ -304,7 +302,3 @@ def write_all(people: Population, folder: Path) -> dict[str, Path]:
         "rdata factors": rdata_factors(people, folder / "r.RData"),
         "parquet": parquet(people, folder / "data.parquet"),
     }
-
-
-if __name__ == "__main__":
-    write_all(population(), Path(sys.argv[1]))

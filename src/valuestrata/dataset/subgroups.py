@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from valuestrata.errors import InputDataError, Option, UsageError, did_you_mean
 from valuestrata.measures import kish_n_eff
-from valuestrata.survey.codebook import Attribute, AttributeLevel, Role
+from valuestrata.survey.codebook import Attribute, AttributeLevel
+from valuestrata.survey.codebook_schema import PhraseRole
 from valuestrata.survey.survey import Survey
 from valuestrata.yaml_files import read_yaml
 
@@ -217,7 +218,7 @@ def _merged_attribute(attribute: Attribute, merges: Any, file: Path) -> tuple[At
                 raise UsageError(f"{file}: attribute {attribute.name} has no level {old!r}.{did_you_mean(str(old), labels)}")
             if old in target:
                 raise InputDataError(f"{file}: level {old!r} of {attribute.name} is merged twice.")
-            target[old] = AttributeLevel(str(new), phrase=details.get("phrase"), role=cast("Role | None", details.get("role")))
+            target[old] = AttributeLevel(str(new), phrase=details.get("phrase"), role=cast("PhraseRole | None", details.get("role")))
     merged: list[AttributeLevel] = []
     # Index -1, the unknown level, reads the extra last entry.
     lookup = np.full(len(labels) + 1, -1, dtype=np.int16)

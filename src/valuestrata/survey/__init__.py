@@ -1,7 +1,7 @@
-"""Surveys: the codebook that describes one, and the reader that turns a file of it into respondents x items.
+"""Codebooks, and the reader that turns a survey file into respondents x items.
 
-Start with `read.py` (`read_survey`), which goes through `files` (any format, header first), `rows` (countries, ids,
-weight), `labels` and `meanings` (what a value means) and returns a `Survey`. `describe` says what was recognised.
+`read_survey` opens the file (`formats`), selects rows and the weight (`sample_selection`), and decodes values with the
+codebook (`decode`, `labels`). `describe` lists what was recognised.
 """
 
 from valuestrata.survey.codebook import Attribute, AttributeLevel, Codebook, Item, Missing, builtin_codebooks, load_codebook

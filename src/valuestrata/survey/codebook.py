@@ -1,8 +1,7 @@
-"""The machine-readable description of a survey: items, attributes, missing codes and weight.
+"""Codebooks: items, attributes, missing codes, weight and countries of a survey, read from YAML.
 
-A codebook is read from YAML (`codebooks/*.yaml`, or a user's own file), checked key by key, and held as frozen
-dataclasses. Everything downstream speaks in *option indices*: position 0..K-1 of an answer on the item's scale.
-Raw file codes are turned into them once, by the reader, through `Item.index_of_raw`.
+Other modules use option indices: the position 0..K-1 of an answer on the item's scale. The reader converts the codes
+of a file to them with `Item.index_of_raw`.
 """
 
 from __future__ import annotations
@@ -10,21 +9,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Literal
-
-from pydantic import Field
 
 from valuestrata.errors import InputDataError, UsageError, did_you_mean
-from valuestrata.yaml_files import StrictModel, checked, parse_yaml
-
-Level = Literal["ordinal", "nominal", "binary"]
-Role = Literal["noun", "adjective", "clause"]
+from valuestrata.survey.codebook_schema import (
+    AttributeEntry,
+    CodebookFile,
+    ItemEntry,
+    MeasurementLevel,
+    PhraseRole,
+    ScaleEntry,
+)
+from valuestrata.yaml_files import checked, parse_yaml
 
 
 class Missing(IntEnum):
-    """Why a respondent has no answer on an item; the values are what `Survey.answers` holds instead of an option index."""
+    """Classes of missing answers. `Survey.answers` holds these values instead of an option index."""
 
     DONT_KNOW = -1
     NO_ANSWER = -2
@@ -34,29 +36,31 @@ class Missing(IntEnum):
 
     @property
     def key(self) -> str:
-        """The class as it is spelt in files: `dont_know`, `no_answer`, ..."""
+        """Name of the class in files: `dont_know`, `no_answer`, ..."""
         return self.name.lower()
 
 
 @dataclass(frozen=True)
 class Item:
-    """One question with its answer codes.
+    """A question and its answer scale.
 
     Attributes:
-        id: name of the item, and of its column unless `column` says otherwise.
-        topic: heading under which results are averaged; `block` is the battery it was asked in, or None.
+        id: name of the item, and by default of its column.
+        topic: topic over which results are averaged. block: battery of the questionnaire, or None.
         level: `ordinal`, `nominal` or `binary` (exactly two codes).
-        codes: recoded scale codes in scale order; `labels` has the same length and order.
-        question: what the respondent is asked, in the project's own words.
-        recode: raw file code -> scale code, for raw codes that are not already scale codes.
-        off_scale: raw file code -> label, for answers that are not on the scale (`Other answer`).
-        synonyms: scale code -> other labels under which files hold it.
-        default: whether the item belongs to the survey's default set.
+        codes: scale codes in scale order. labels: their labels, same length and order.
+        question: wording of the question.
+        open_question: wording without options, for open answers; or None.
+        wording_source: `valuestrata`, `drafted` or the name of a wording file.
+        recode: code in the file -> scale code, where they differ.
+        off_scale: code in the file -> label, for answers outside the scale (`Other answer`).
+        synonyms: scale code -> other labels used in files.
+        default: whether the item is used when no items are named.
     """
 
     id: str
     topic: str
-    level: Level
+    level: MeasurementLevel
     codes: tuple[int, ...]
     labels: tuple[str, ...]
     question: str
@@ -71,12 +75,12 @@ class Item:
 
     @property
     def is_numeric_scale(self) -> bool:
-        """Whether only the ends carry words and the points between are bare numbers."""
+        """Whether only the ends are labelled and the points between are numbers."""
         inner = zip(self.codes[1:-1], self.labels[1:-1], strict=True)
         return len(self.codes) > 3 and all(label == str(code) for code, label in inner)
 
     def index_of_raw(self) -> dict[int, int]:
-        """Return raw file code -> option index, for every raw code that is an answer on the scale."""
+        """Return code in the file -> option index, for every code on the scale."""
         position = {code: index for index, code in enumerate(self.codes)}
         mapping = {code: index for code, index in position.items() if code not in self.off_scale}
         mapping.update({raw: position[code] for raw, code in self.recode.items()})
@@ -85,7 +89,7 @@ class Item:
 
 @dataclass(frozen=True)
 class AttributeLevel:
-    """One level of an attribute: its label, the raw codes or the age band behind it, and how a persona says it."""
+    """A level of an attribute: label, codes in the file or band [low, high], and the phrase used in personas."""
 
     label: str
     codes: tuple[int, ...] = ()
@@ -93,16 +97,18 @@ class AttributeLevel:
     high: float | None = None
     synonyms: tuple[str, ...] = ()
     phrase: str | None = None
-    role: Role | None = None
+    role: PhraseRole | None = None
 
 
 @dataclass(frozen=True)
 class Attribute:
-    """A demographic variable cut into levels.
+    """A demographic variable with levels.
 
-    `short` is the name used in pair strata (`sex_x_age`). `column` is the first choice; `fallback` an alternative
-    column, already cut, whose raw codes are those of the levels. `banded` says that levels are [low, high] bands of
-    a number. `role` says how a persona sentence uses the level's `phrase`.
+    Attributes:
+        short: name in the names of pair strata (`sex_x_age`).
+        column: the column read. fallback: categorical column used if `column` is absent or empty.
+        banded: whether levels are bands [low, high] of a number.
+        role: how a persona uses the phrases of the levels.
     """
 
     name: str
@@ -112,13 +118,13 @@ class Attribute:
     levels: tuple[AttributeLevel, ...]
     banded: bool = False
     fallback: str | None = None
-    role: Role = "clause"
+    role: PhraseRole = "clause"
     default: bool = True
 
 
 @dataclass(frozen=True)
 class MissingRule:
-    """How one class of missing is written in files: raw codes and labels."""
+    """Codes and labels of one class of missing answer."""
 
     kind: Missing
     codes: tuple[int, ...]
@@ -127,7 +133,7 @@ class MissingRule:
 
 @dataclass(frozen=True)
 class Country:
-    """A country of the survey: numeric code, alpha-3 code, name, and how a persona names it after 'in'."""
+    """A country: numeric code, alpha-3 code, name, and the phrase used after "in" in personas."""
 
     code: int
     alpha: str
@@ -137,7 +143,7 @@ class Country:
 
 @dataclass(frozen=True)
 class Codebook:
-    """Items, attributes, missing classes, weight and country columns of one survey."""
+    """The codebook of one survey."""
 
     survey: str
     title: str
@@ -154,14 +160,14 @@ class Codebook:
     citation: str = ""
 
     def item(self, item_id: str) -> Item:
-        """Return the item called `item_id`; UsageError with a suggestion if there is none."""
+        """Return an item by id; UsageError if there is none."""
         for item in self.items:
             if item.id == item_id:
                 return item
         raise UsageError(f"The {self.survey} codebook has no item {item_id!r}.{did_you_mean(item_id, (i.id for i in self.items))}")
 
     def attribute(self, name: str) -> Attribute:
-        """Return the attribute called `name` (or with that short name); UsageError with a suggestion if there is none."""
+        """Return an attribute by name or short name; UsageError if there is none."""
         for attribute in self.attributes:
             if name in (attribute.name, attribute.short):
                 return attribute
@@ -170,7 +176,7 @@ class Codebook:
 
     @property
     def default_items(self) -> tuple[Item, ...]:
-        """The items built when none are named."""
+        """The items used when none are named."""
         return tuple(item for item in self.items if item.default)
 
     @property
@@ -178,109 +184,45 @@ class Codebook:
         """The attributes used when none are named, in the codebook's order."""
         return tuple(attribute for attribute in self.attributes if attribute.default)
 
-
-# --- the YAML file ----------------------------------------------------------------------------------------------
-
-
-class _Scale(StrictModel):
-    level: Level = "ordinal"
-    codes: list[int] = Field(default_factory=list[int])
-    labels: list[str] = Field(default_factory=list[str])
-    range: tuple[int, int] | None = None
-    ends: tuple[str, str] | None = None
-    synonyms: dict[int, list[str]] = Field(default_factory=dict[int, list[str]])
-    recode: dict[int, int] = Field(default_factory=dict[int, int])
-    off_scale: dict[int, str] = Field(default_factory=dict[int, str])
-
-
-class _Item(_Scale):
-    id: str
-    topic: str
-    question: str
-    scale: str | None = None
-    block: str | None = None
-    column: str | None = None
-    open_question: str | None = None
-    wording_source: str = "valuestrata"
-    default: bool = True
-
-
-class _Level(StrictModel):
-    label: str
-    code: int | None = None
-    codes: list[int] = Field(default_factory=list[int])
-    band: tuple[float | None, float | None] | None = None
-    synonyms: list[str] = Field(default_factory=list[str])
-    phrase: str | None = None
-    role: Role | None = None
-
-
-class _Attribute(StrictModel):
-    name: str
-    short: str | None = None
-    title: str | None = None
-    column: str
-    fallback: str | None = None
-    role: Role = "clause"
-    default: bool = True
-    levels: list[_Level]
-
-
-class _Missing(StrictModel):
-    codes: list[int] = Field(default_factory=list[int])
-    labels: list[str] = Field(default_factory=list[str])
-
-
-class _Country(StrictModel):
-    code: int
-    alpha: str
-    name: str
-    phrase: str | None = None
-
-
-class _File(StrictModel):
-    survey: str
-    title: str
-    version: str = "1"
-    citation: str = ""
-    place: str | None = None
-    weight: str | None = None
-    respondent_id: str | None = None
-    country_code_column: str | None = None
-    country_alpha_column: str | None = None
-    countries: list[_Country] = Field(default_factory=list[_Country])
-    missing: dict[Literal["dont_know", "no_answer", "not_applicable", "not_asked", "other_missing"], _Missing]
-    scales: dict[str, _Scale] = Field(default_factory=dict[str, _Scale])
-    items: list[_Item]
-    attributes: list[_Attribute]
+    @property
+    def other_columns(self) -> list[str]:
+        """The columns of the weight, the respondent id, the country and the attributes."""
+        columns = [self.weight, self.respondent_id, self.country_code_column, self.country_alpha_column]
+        columns += [column for attribute in self.attributes for column in (attribute.column, attribute.fallback)]
+        return [column for column in columns if column]
 
 
 def load_codebook(name_or_path: str | Path) -> Codebook:
-    """Read a codebook: the name of a built-in one (`wvs7`, `gss2018`, `gss2012`) or the path of a YAML file.
+    """Read a codebook by built-in name (`wvs7`, `gss2018`, `gss2012`) or path of a YAML file.
 
     Raises:
         UsageError: neither a built-in name nor a file.
-        InputDataError: the file is not YAML, has a key that is not known, or describes an impossible item.
+        InputDataError: the file is not YAML, has an unknown key, or defines an invalid item or attribute.
     """
     text = str(name_or_path)
     names = builtin_codebooks()
     if text in names:
-        source = resources.files("valuestrata.survey") / "codebooks" / f"{text}.yaml"
-        return _parse(source.read_text(encoding="utf-8"), f"{text}.yaml")
+        return _builtin_codebook(text)
     path = Path(name_or_path)
     if not path.is_file():
         raise UsageError(f"There is no codebook {text!r}: it is neither a built-in survey nor a file.{did_you_mean(text, names)}")
     return _parse(path.read_text(encoding="utf-8"), str(path))
 
 
+@cache
+def _builtin_codebook(name: str) -> Codebook:
+    source = resources.files("valuestrata.survey") / "codebooks" / f"{name}.yaml"
+    return _parse(source.read_text(encoding="utf-8"), f"{name}.yaml")
+
+
 def builtin_codebooks() -> list[str]:
-    """Return the names of the codebooks that come with valuestrata, sorted."""
+    """Return the sorted names of the built-in codebooks."""
     folder = resources.files("valuestrata.survey") / "codebooks"
     return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
 
 def _parse(text: str, where: str) -> Codebook:
-    file = checked(_File, parse_yaml(text, where), where)
+    file = checked(CodebookFile, parse_yaml(text, where), where)
     attributes = tuple(_attribute(entry, where) for entry in file.attributes)
     codebook = Codebook(
         survey=file.survey,
@@ -297,36 +239,36 @@ def _parse(text: str, where: str) -> Codebook:
         items=tuple(_item(entry, file.scales, where) for entry in file.items),
         attributes=attributes,
     )
-    _refuse_duplicates([item.id for item in codebook.items], "item", where)
-    _refuse_duplicates([a.name for a in attributes], "attribute", where)
+    _check_unique([item.id for item in codebook.items], "item", where)
+    _check_unique([a.name for a in attributes], "attribute", where)
     return codebook
 
 
-def _item(entry: _Item, scales: Mapping[str, _Scale], where: str) -> Item:
-    scale: _Scale = entry
+def _item(entry: ItemEntry, scales: Mapping[str, ScaleEntry], where: str) -> Item:
+    scale: ScaleEntry = entry
     if entry.scale is not None:
         if entry.scale not in scales:
-            raise InputDataError(f"{where}: item {entry.id}: there is no scale {entry.scale!r}.{did_you_mean(entry.scale, scales)}")
+            raise InputDataError(f"{where}: item {entry.id}: the scale {entry.scale!r} is not defined.{did_you_mean(entry.scale, scales)}")
         scale = scales[entry.scale]
     codes, labels = _options(entry if (entry.codes or entry.range) else scale, entry, where)
     level = entry.level if "level" in entry.model_fields_set else scale.level
     if len(codes) < 2:
-        raise InputDataError(f"{where}: item {entry.id} has {len(codes)} code; an item needs at least two.")
+        raise InputDataError(f"{where}: item {entry.id} has {len(codes)} code; at least two are needed.")
     if len(codes) == 2 and level == "ordinal":
         level = "binary"
     if level == "binary" and len(codes) != 2:
         raise InputDataError(f"{where}: item {entry.id} is binary but has {len(codes)} codes.")
     if len(codes) > 100:
-        raise InputDataError(f"{where}: item {entry.id} has {len(codes)} codes; valuestrata holds at most 100.")
+        raise InputDataError(f"{where}: item {entry.id} has {len(codes)} codes; at most 100 are supported.")
     if len(set(codes)) != len(codes) or len(codes) != len(labels):
-        raise InputDataError(f"{where}: item {entry.id}: codes {codes} and labels {labels} must pair one to one, without repeats.")
+        raise InputDataError(f"{where}: item {entry.id}: codes {codes} and labels {labels} must be equally many, with unique codes.")
     recode = {**scale.recode, **entry.recode}
-    if strangers := [target for target in recode.values() if target not in codes]:
-        raise InputDataError(f"{where}: item {entry.id}: recode leads to {strangers}, not among its codes {codes}.")
+    if unknown := [target for target in recode.values() if target not in codes]:
+        raise InputDataError(f"{where}: item {entry.id}: recode has the targets {unknown}, which are not among the codes {codes}.")
     synonyms: dict[int, list[str]] = {}
     for source in (scale.synonyms, entry.synonyms):
-        for code, others in source.items():
-            synonyms.setdefault(code, []).extend(others)
+        for code, labels_of_code in source.items():
+            synonyms.setdefault(code, []).extend(labels_of_code)
     return Item(
         id=entry.id,
         topic=entry.topic,
@@ -340,12 +282,12 @@ def _item(entry: _Item, scales: Mapping[str, _Scale], where: str) -> Item:
         wording_source=entry.wording_source,
         recode=recode,
         off_scale={**scale.off_scale, **entry.off_scale},
-        synonyms={code: tuple(dict.fromkeys(others)) for code, others in synonyms.items()},
+        synonyms={code: tuple(dict.fromkeys(found)) for code, found in synonyms.items()},
         default=entry.default,
     )
 
 
-def _options(scale: _Scale, entry: _Item, where: str) -> tuple[list[int], list[str]]:
+def _options(scale: ScaleEntry, entry: ItemEntry, where: str) -> tuple[list[int], list[str]]:
     if scale.range is None:
         return scale.codes, scale.labels
     low, high = scale.range
@@ -356,10 +298,10 @@ def _options(scale: _Scale, entry: _Item, where: str) -> tuple[list[int], list[s
     return codes, [ends[0], *(str(code) for code in codes[1:-1]), ends[1]]
 
 
-def _attribute(entry: _Attribute, where: str) -> Attribute:
+def _attribute(entry: AttributeEntry, where: str) -> Attribute:
     if not entry.levels:
         raise InputDataError(f"{where}: attribute {entry.name} has no levels.")
-    _refuse_duplicates([level.label for level in entry.levels], f"level of {entry.name}", where)
+    _check_unique([level.label for level in entry.levels], f"level of {entry.name}", where)
     levels = tuple(
         AttributeLevel(
             label=level.label,
@@ -385,7 +327,7 @@ def _attribute(entry: _Attribute, where: str) -> Attribute:
     )
 
 
-def _refuse_duplicates(names: Sequence[str], what: str, where: str) -> None:
+def _check_unique(names: Sequence[str], what: str, where: str) -> None:
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise InputDataError(f"{where}: {what} {repeated[0]!r} appears {names.count(repeated[0])} times; names must be unique.")

@@ -1,8 +1,7 @@
-"""What the distinct values of one column mean, so that a column of any length is decided a few values at a time.
+"""Decodes the distinct values of a column to option indices, level indices or missing classes.
 
-A number, or text that is one, is a raw code; other text is a label. Codes that are neither answers nor known missing
-codes are looked up in the file's own value labels; a negative one that nobody explains is a missing answer, a
-positive one a problem. Everything decided here is applied to the whole column at once by `decoded`.
+A number, or text that is a number, is a code; other text is a label. A code that is not in the codebook is looked up in
+the value labels of the file. Without a label, a negative code is a missing answer and a positive code is unknown.
 """
 
 from __future__ import annotations
@@ -31,26 +30,29 @@ _FROM_TO = re.compile(r"^\D*(\d+)\s*(?:-|to|and)\s*(\d+)\D*$")
 
 @dataclass
 class Meanings:
-    """Distinct value -> option or level index, or a negative value; with what could not be decided.
+    """The decoded values of a column.
 
-    `unknown` are values with their counts that mean nothing known; `odd_codes` negative codes taken as missing;
-    `notes` are sentences about decisions a reader may doubt.
+    Attributes:
+        table: value -> option or level index, or a negative value for missing answers.
+        unknown: values that could not be decoded, with counts.
+        negative_codes: negative codes counted as missing because the codebook lacks them, with counts.
+        notes: messages about decisions the user should check.
     """
 
     table: dict[Value, int] = field(default_factory=dict[Value, int])
     unknown: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
-    odd_codes: dict[int, int] = field(default_factory=dict[int, int])
+    negative_codes: dict[int, int] = field(default_factory=dict[int, int])
     notes: list[str] = field(default_factory=list[str])
 
 
 def distinct(series: pl.Series) -> list[tuple[Value, int]]:
-    """Return the values of a column with their counts, most frequent first; nulls are not among them."""
+    """Return the non-null values of a column with their counts, most frequent first."""
     counts = series.alias("value").drop_nulls().value_counts().sort(["count", "value"], descending=[True, False])
     return list(zip(counts["value"].to_list(), counts["count"].to_list(), strict=True))
 
 
-def decoded(series: pl.Series, meanings: Meanings, null: int, dtype: type[np.int8 | np.int16]) -> NDArray[np.int8 | np.int16]:
-    """Return the column with every value replaced by its meaning; `null` for empty cells and unknown values."""
+def decode_column(series: pl.Series, meanings: Meanings, null: int, dtype: type[np.int8 | np.int16]) -> NDArray[np.int8 | np.int16]:
+    """Return the decoded column, with `null` for empty cells and unknown values."""
     kind = pl.Int8 if dtype is np.int8 else pl.Int16
     if not meanings.table:
         return np.full(len(series), null, dtype=dtype)
@@ -60,31 +62,34 @@ def decoded(series: pl.Series, meanings: Meanings, null: int, dtype: type[np.int
 
 
 def missing_codes(codebook: Codebook) -> dict[int, Missing]:
-    """Return raw code -> class of missing."""
+    """Return code -> class of missing."""
     return {code: rule.kind for rule in codebook.missing for code in rule.codes}
 
 
 def item_meanings(item: Item, labels: ItemLabels, codes: Mapping[int, Missing], values: Counts, value_labels: ValueLabels) -> Meanings:
-    """Return what the values of an item's column mean: option indices, or `Missing` values.
+    """Decode the values of an item's column to option indices or `Missing` values.
 
-    `codes` are the survey's missing codes, `value_labels` the file's own labels of this column.
+    Args:
+        item, labels: the item and its labels.
+        codes: code -> class of missing. values: distinct values with counts.
+        value_labels: code -> label, from the file.
     """
     found = Meanings()
     raw = item.index_of_raw()
-    bare: set[int] = set()  # options met as a bare number
-    stray: list[tuple[Value, int]] = []  # unmatched labels
+    from_number: set[int] = set()  # options that occur as a number
+    unmatched: list[tuple[Value, int]] = []
     for value, count in values:
         shown = _shown(value)
-        settled = labels.settled(shown)
+        override = labels.override(shown)
         parsed = number(value) if isinstance(value, str) else value
-        if settled is not None:
-            found.table[value] = settled
+        if override is not None:
+            found.table[value] = override
         elif isinstance(value, str) and value.strip() in NULL_WORDS:
             found.table[value] = Missing.OTHER_MISSING
         elif parsed is None:
             meaning = labels.find(value_labels.get(value.strip(), value) if isinstance(value, str) else shown)
             if meaning is None:
-                stray.append((value, count))
+                unmatched.append((value, count))
             else:
                 found.table[value] = meaning
         elif not parsed.is_integer() if isinstance(parsed, float) else False:
@@ -96,15 +101,15 @@ def item_meanings(item: Item, labels: ItemLabels, codes: Mapping[int, Missing], 
                 found.unknown.append((shown, count))
             else:
                 found.table[value] = meaning
-                bare.add(meaning)
-    if (end := _missing_end(item, bare, set(found.table.values()))) is not None and len(stray) == 1:
-        (value, count) = stray.pop()
+                from_number.add(meaning)
+    if (end := _missing_end(item, from_number, set(found.table.values()))) is not None and len(unmatched) == 1:
+        (value, count) = unmatched.pop()
         found.table[value] = end
         found.notes.append(
-            f"{item.id}: the label {_shown(value)!r} ({count} rows) was taken as code {item.codes[end]}, "
-            "the one end of the scale that no other value of the column stands for."
+            f"{item.id}: the label {_shown(value)!r} ({count} rows) was read as code {item.codes[end]}, "
+            "the only end of the scale without a value in the column."
         )
-    found.unknown += [(_shown(value), count) for value, count in stray]
+    found.unknown += [(_shown(value), count) for value, count in unmatched]
     return found
 
 
@@ -119,11 +124,11 @@ def _code_meaning(
     found: Meanings,
 ) -> int | None:
     if code in raw:
-        told = labels.find(value_labels[code]) if code in value_labels else None
-        if told is not None and told >= 0 and told != raw[code]:
+        labelled = labels.find(value_labels[code]) if code in value_labels else None
+        if labelled is not None and labelled >= 0 and labelled != raw[code]:
             found.notes.append(
-                f"{item.id}: the file labels code {code} {value_labels[code]!r}, which the codebook calls code {item.codes[told]}. "
-                "The codebook's reading was kept: check that the file is coded as the codebook says."
+                f"{item.id}: the file labels code {code} {value_labels[code]!r}, which is code {item.codes[labelled]} in the codebook. "
+                "The codebook was followed; check the coding of the file."
             )
         return raw[code]
     if code in codes:
@@ -135,47 +140,50 @@ def _code_meaning(
         if meaning is not None:
             if meaning >= 0:
                 found.notes.append(
-                    f"{item.id}: code {code} ({count} rows), which the codebook lacks, was read by the file's own label {label!r}."
+                    f"{item.id}: code {code} ({count} rows) is not in the codebook and was read by its label in the file, {label!r}."
                 )
             return meaning
     if code < 0:
-        found.odd_codes[code] = count
+        found.negative_codes[code] = count
         return Missing.OTHER_MISSING
     return None
 
 
-def _missing_end(item: Item, bare: set[int], seen: set[int]) -> int | None:
-    """Return the end of a numeric scale that no value stands for, if all points between are there as bare numbers."""
+def _missing_end(item: Item, from_number: set[int], seen: set[int]) -> int | None:
+    """Return the only end of a numeric scale without a value, if all points between occur as numbers."""
     last = len(item.codes) - 1
-    if not item.is_numeric_scale or not bare.issuperset(range(1, last)):
+    if not item.is_numeric_scale or not from_number.issuperset(range(1, last)):
         return None
     absent = {0, last} - seen
     return absent.pop() if len(absent) == 1 else None
 
 
 class LevelLabels:
-    """What the labels of an attribute's column mean: a level index, or UNKNOWN_LEVEL for a missing answer.
+    """Matches the labels of an attribute's column to level indices, or UNKNOWN_LEVEL for missing answers.
 
-    `among` are the levels to prefer where two carry the same label (`SG: Chinese` and `MY: Chinese` in a Singapore
-    file that says `Chinese`).
+    Args:
+        attribute: the attribute.
+        missing: labels of missing answers.
+        overrides: labels assigned by the user, with their meanings.
+        among: levels to prefer where several have the same label (`SG: Chinese` and `MY: Chinese` in a file of Singapore).
     """
 
     def __init__(
-        self, attribute: Attribute, missing: MissingLabels, settled: Sequence[tuple[str, int]] = (), among: Collection[int] = ()
+        self, attribute: Attribute, missing: MissingLabels, overrides: Sequence[tuple[str, int]] = (), among: Collection[int] = ()
     ) -> None:
         self._attribute = attribute
         own = [(label, index) for index, level in enumerate(attribute.levels) for label in (level.label, *level.synonyms)]
         self._own = LabelTable(own)
-        self._settled = LabelTable(settled)
+        self._overrides = LabelTable(overrides)
         self._missing = missing
         self._among = among
 
-    def settled(self, label: str) -> int | None:
-        """Return what the user has decided of this label or number, or None."""
-        return self._settled.find(label, STRICT_TIERS)
+    def override(self, label: str) -> int | None:
+        """Return the meaning that the user assigned to this label or number, or None."""
+        return self._overrides.find(label, STRICT_TIERS)
 
     def find(self, label: str) -> int | None:
-        """Return the level of a label, UNKNOWN_LEVEL if it stands for a missing answer, None if it means nothing."""
+        """Return the level of a label, UNKNOWN_LEVEL for a missing answer, or None if nothing matches."""
         level = self._own.find(label, STRICT_TIERS, self._among)
         if level is not None:
             return level
@@ -187,7 +195,7 @@ class LevelLabels:
         return self._numbered(label) if level is None else level
 
     def _numbered(self, label: str) -> int | None:
-        """`1. Male`: the number and the words must say the same, where the level has numbers."""
+        """Return the level of a label such as `1. Male`, or None if its number contradicts the codes of the level."""
         parts = numbered(label)
         if parts is None:
             return None
@@ -198,7 +206,7 @@ class LevelLabels:
         return level if not codes or parts[0] in codes else None
 
     def _band(self, label: str) -> int | None:
-        """`16 to 24`, `65 and more years`: the one level whose band holds it."""
+        """Return the level whose band contains a range such as `16 to 24` or `65 and more years`, or None."""
         text = label.casefold().translate(dict.fromkeys(map(ord, "–—‑"), "-")).strip()
         if span := _FROM_TO.match(text):
             low, high = float(span[1]), float(span[2])
@@ -209,7 +217,7 @@ class LevelLabels:
         else:
             return None
         bands = [(-np.inf if x.low is None else x.low, np.inf if x.high is None else x.high) for x in self._attribute.levels]
-        # "Under 25" is the band 16 to 24 when nothing lies below it: no survey asks the very young.
+        # "Under 25" is the band 16 to 24 if that is the lowest band: surveys exclude children.
         low = max(low, min(band[0] for band in bands)) if low == -np.inf else low
         inside = [index for index, band in enumerate(bands) if band[0] <= low and high <= band[1]]
         return inside[0] if len(inside) == 1 else None
@@ -222,19 +230,22 @@ def attribute_meanings(
     values: Counts,
     value_labels: ValueLabels,
     *,
-    cut: bool = False,
+    is_fallback: bool = False,
 ) -> Meanings:
-    """Return what the values of an attribute's column mean: level indices, or UNKNOWN_LEVEL for missing answers.
+    """Decode the values of an attribute's column to level indices, or UNKNOWN_LEVEL for missing answers.
 
-    `cut` says that the column is the attribute's fallback, whose codes are those of the levels even where the main
-    column is a number to be banded.
+    Args:
+        attribute, labels: the attribute and its labels.
+        codes: code -> class of missing. values: distinct values with counts.
+        value_labels: code -> label, from the file.
+        is_fallback: whether the column is the fallback, which holds codes of levels also for a banded attribute.
     """
     found = Meanings()
     by_code = {code: index for index, level in enumerate(attribute.levels) for code in level.codes}
     for value, count in values:
         shown = _shown(value)
         parsed = number(value) if isinstance(value, str) else float(value)
-        meaning = labels.settled(shown)
+        meaning = labels.override(shown)
         if meaning is not None:
             pass
         elif isinstance(value, str) and value.strip() in NULL_WORDS:
@@ -243,7 +254,7 @@ def attribute_meanings(
             meaning = labels.find(value_labels.get(value.strip(), value) if isinstance(value, str) else shown)
         elif parsed in codes and parsed not in by_code:
             meaning = UNKNOWN_LEVEL
-        elif attribute.banded and not cut:
+        elif attribute.banded and not is_fallback:
             meaning = _banded(attribute, parsed)
         else:
             meaning = by_code.get(int(parsed)) if parsed.is_integer() else None
@@ -258,7 +269,7 @@ def attribute_meanings(
 
 
 def _banded(attribute: Attribute, value: float) -> int | None:
-    # Bands are written in whole numbers: 24.5 years is still 24.
+    # The ends of bands are whole numbers: 24.5 years counts as 24.
     for candidate in (value, float(np.floor(value))):
         for index, level in enumerate(attribute.levels):
             if (level.low is None or level.low <= candidate) and (level.high is None or candidate <= level.high):

@@ -1,4 +1,4 @@
-"""What was recognised in a survey file and what was not, as text for a person and as a document for a program."""
+"""Summaries of a survey file: what was recognised and what was not, as text and as a dictionary."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from valuestrata.survey.codebook import Attribute, Missing
 from valuestrata.survey.read import problem_text
 from valuestrata.survey.survey import Survey
 
-# Lists longer than this are cut in the text, never in the document.
+# Longer lists are cut in the text, but not in the dictionary.
 SHOWN = 12
 WIDTH = 110
 
 
 def describe(survey: Survey) -> str:
-    """Return what was recognised and what was not, in sections, for a terminal."""
+    """Return the summary as text for a terminal."""
     source, findings = survey.source, survey.findings
     lines = [f"{source.file} ({source.format}): {survey.codebook.title}"]
     lines.append(f"  {source.respondents:,} respondents" + ("" if source.rows == source.respondents else f" of {source.rows:,} rows"))
@@ -33,23 +33,21 @@ def describe(survey: Survey) -> str:
     lines += ["", f"Attributes: {len(survey.attributes)}"]
     for attribute, counts, unknown in _attribute_counts(survey):
         shown = [f"{label} {count:,}" for label, count in counts.items() if count]
-        lines += _listed(f"  {attribute.name}", [*shown, *([f"(none of these {unknown:,})"] if unknown else [])], shown=30)
+        lines += _listed(f"  {attribute.name}", [*shown, *([f"(unknown {unknown:,})"] if unknown else [])], shown=30)
 
     lines += ["", "Missing answers"]
     for kind, counts in _missing(survey).items():
         most = ", ".join(f"{item} {count:,}" for item, count in counts.most_common(3))
         lines.append(f"  {kind:<15}{counts.total():>10,}" + (f"   most in {most}" if counts.total() else ""))
 
-    lines += ["", "Not recognised or not used"]
-    rest: list[str] = []
-    rest += _listed("  Items whose labels match nothing", [problem_text(problem) for problem in findings.label_problems])
-    rest += _listed("  Items the file lacks", findings.absent_items)
-    rest += _listed("  Items nobody answered", findings.unanswered_items)
-    rest += _listed("  Attributes the file lacks", findings.absent_attributes)
+    rest = _listed("  Items whose labels match nothing", [problem_text(problem) for problem in findings.label_problems])
+    rest += _listed("  Items not in the file", findings.absent_items)
+    rest += _listed("  Items without a valid answer", findings.unanswered_items)
+    rest += _listed("  Attributes not in the file", findings.absent_attributes)
     for name, values in findings.unknown_levels:
-        rest += _listed(f"  {name}: values of no level", [f"{value!r} ({count})" for value, count in values])
+        rest += _listed(f"  {name}: values that match no level", [f"{value!r} ({count})" for value, count in values])
     rest += _listed("  Columns not in the codebook", findings.ignored_columns)
-    lines += rest or ["  nothing"]
+    lines += ["", "Not recognised or not used", *(rest or ["  nothing"])]
     if findings.notes:
         lines += ["", "Notes"]
         for note in findings.notes:
@@ -58,7 +56,7 @@ def describe(survey: Survey) -> str:
 
 
 def describe_dict(survey: Survey) -> dict[str, Any]:
-    """Return the same as one JSON-ready document, with nothing cut."""
+    """Return the summary as a JSON-serialisable dictionary, with all lists complete."""
     source, findings = survey.source, survey.findings
     return {
         "file": source.file,
@@ -98,7 +96,7 @@ def _topics(survey: Survey) -> dict[str, list[str]]:
 
 
 def _attribute_counts(survey: Survey) -> list[tuple[Attribute, dict[str, int], int]]:
-    """Return per attribute: level label -> respondents, and how many have no level."""
+    """Return, for each attribute, level label -> number of respondents, and the number without a level."""
     found: list[tuple[Attribute, dict[str, int], int]] = []
     for attribute, column in zip(survey.attributes, survey.levels.T, strict=True):
         counts = np.bincount(column[column >= 0], minlength=len(attribute.levels))
@@ -108,7 +106,7 @@ def _attribute_counts(survey: Survey) -> list[tuple[Attribute, dict[str, int], i
 
 
 def _missing(survey: Survey) -> dict[str, Counter[str]]:
-    """Return per class of missing: item -> cells, for the items that have any."""
+    """Return, for each class of missing, item -> number of missing answers, for items that have any."""
     found: dict[str, Counter[str]] = {}
     for kind in Missing:
         cells = (survey.answers == kind).sum(axis=0)
@@ -117,7 +115,7 @@ def _missing(survey: Survey) -> dict[str, Counter[str]]:
 
 
 def _weight(survey: Survey) -> dict[str, Any] | None:
-    """Return the weight's column, range and effective sample size (sum w)^2 / sum w^2; None when unweighted."""
+    """Return the weight's column, range and effective sample size (sum w)^2 / sum w^2; None if unweighted."""
     weight = survey.weight
     if weight is None:
         return None
@@ -128,12 +126,12 @@ def _weight(survey: Survey) -> dict[str, Any] | None:
 def _weight_text(survey: Survey) -> str:
     weight = _weight(survey)
     if weight is None:
-        return "none, every answer counts once"
-    return f"{weight['column']}, {weight['min']:.3g} to {weight['max']:.3g}, worth {weight['n_eff']:,.0f} respondents of equal weight"
+        return "none"
+    return f"{weight['column']}, {weight['min']:.3g} to {weight['max']:.3g}, effective sample size {weight['n_eff']:,.0f}"
 
 
 def _listed(head: str, words: list[str] | tuple[str, ...], shown: int = SHOWN) -> list[str]:
-    """Return `head: word, word, ...` wrapped, or nothing where there are no words."""
+    """Return `head: word, word, ...` as wrapped lines, or no lines if there are no words."""
     if not words:
         return []
     rest = [f"and {len(words) - shown} more"] if len(words) > shown else []

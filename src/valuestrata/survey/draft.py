@@ -1,8 +1,7 @@
-"""A first codebook for a survey that has none, drafted from the labels of an SPSS or Stata file.
+"""Drafts a codebook from the labels of an SPSS or Stata file.
 
-A label says what an answer is called, not what it means: which answers are missing, whether codes stand in scale
-order and which variable is a demographic one are guesses. Every guess is marked by a comment in the text, for the
-user to read and mend before anything is built on it. No answer is read, only the file's dictionary.
+Missing classes, scale order and demographic variables are guessed from labels and names. Comments in the draft mark each
+guess for the user to check. Only the dictionary of the file is read, no answers.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ from valuestrata.errors import InputDataError
 from valuestrata.survey.codebook import Missing
 
 FEWEST_CODES, MOST_CODES = 2, 11
-# Beyond this a labelled variable is a list (occupations, parties of the world), and its cells would be empty.
+# Variables with more labels are lists (occupations, parties), whose levels have too few respondents.
 MOST_LEVELS = 40
-# Two labels this many points apart are taken for the ends of a scale: a yes/no pair is seldom coded 1 and 6.
+# Two labels with codes at least this far apart are taken as the ends of a scale.
 ENDS_APART = 5
 
-# Not before a colon or a dash: `DK: Denmark` and `DK-01 Hovedstaden` are places.
+# Not followed by a colon or a dash: `DK: Denmark` and `DK-01 Hovedstaden` are places.
 _VOLUNTEERED = r"^[\W\d_]*(?:vol(?:unteered|\.)?\W+)?"
 _MISSING_LABELS: tuple[tuple[Missing, re.Pattern[str]], ...] = tuple(
     (kind, re.compile(_VOLUNTEERED + rf"(?:{words})\b(?!\s*[:-]\s*\w)"))
@@ -39,13 +38,13 @@ _MISSING_LABELS: tuple[tuple[Missing, re.Pattern[str]], ...] = tuple(
     )
 )
 
-_WHOSE = r"(?:what is )?(?:the )?(?:your |respondent.?s? |r.?s )?"
-_OF_WHOM = r"(?: of (?:the )?(?:respondent|r))?(?: in years)?(?::? respondent.*| ?[(\[-].*)?"
+_PREFIX = r"(?:what is )?(?:the )?(?:your |respondent.?s? |r.?s )?"
+_SUFFIX = r"(?: of (?:the )?(?:respondent|r))?(?: in years)?(?::? respondent.*| ?[(\[-].*)?"
 
 
 @dataclass(frozen=True)
 class _Demographic:
-    """How an attribute is recognised: a whole variable name (digits and underscores aside) or a whole label."""
+    """Patterns that recognise an attribute: of the variable name without digits and underscores, or of the label."""
 
     name: str
     names: str
@@ -76,7 +75,7 @@ _AGE_BANDS = ((18, 24), (25, 34), (35, 44), (45, 54), (55, 64))
 
 @dataclass(frozen=True)
 class _Variable:
-    """One column: its label, the codes that look like answers, and those that look missing."""
+    """A column: its label, and the codes of answers and of missing answers."""
 
     name: str
     label: str
@@ -86,7 +85,7 @@ class _Variable:
 
     @property
     def ends(self) -> tuple[int, int] | None:
-        """The lowest and highest code of a scale of which only the ends are labelled, else None."""
+        """Lowest and highest code if only the ends of the scale are labelled, else None."""
         if len(self.answers) != FEWEST_CODES:
             return None
         low, high = sorted(self.answers)
@@ -95,12 +94,10 @@ class _Variable:
 
 
 def draft_codebook(path: Path) -> str:
-    """Return the YAML text of a codebook drafted from the labels of the .sav or .dta file at `path`.
-
-    The text loads with `load_codebook` as it stands; its comments say what was guessed.
+    """Return the YAML text of a codebook drafted from the labels of a .sav or .dta file. It can be loaded as it is.
 
     Raises:
-        InputDataError: the file is not .sav or .dta, cannot be read, or has no labelled question to draft from.
+        InputDataError: the file is not .sav or .dta, cannot be read, or has no variable with value labels.
     """
     title, variables = _read(path)
     attributes, second_choices = _pick_attributes(variables)
@@ -109,26 +106,25 @@ def draft_codebook(path: Path) -> str:
     items = [v for v in variables if FEWEST_CODES <= len(v.answers) <= MOST_CODES and v.name not in taken and v.name != weight]
     if not items:
         raise InputDataError(
-            f"{path.name}: no variable has labels for {FEWEST_CODES} to {MOST_CODES} answers, so nothing to draft from. "
-            "Write the codebook by hand, or start from a file that keeps its value labels."
+            f"{path.name}: no variable has labels for {FEWEST_CODES} to {MOST_CODES} answers, so no codebook can be drafted. "
+            "Write the codebook by hand, or use a file with value labels."
         )
     long_lists = [v.name for v in variables if len(v.answers) > MOST_CODES and v.name not in taken]
     codes, labels, disputed = _pool_missing(variables)
     identifier = next((v.name for wanted in _IDS for v in variables if v.name.casefold() == wanted), None)
 
     notes = [
-        f"Drafted from the labels of {path.name}. Everything here is a guess until you have checked it:",
-        "- topics: every item stands under Unsorted; give each a heading of yours",
-        "- levels: two codes are binary, more are ordinal; write `nominal` where answers have no order, and put codes in scale order",
-        "- questions: made from the variable labels by rule; put in what was asked, or words of your own",
-        "- missing answers: taken from the labels and from the file's own declarations",
-        f"- weight: {weight or 'no variable is named like one'}"
-        + (f" (others that might be: {', '.join(other_weights)})" if other_weights else ""),
-        f"- attributes: {', '.join(f'{kind.name} from {variable.name}' for variable, kind in attributes) or 'none found; add yours'}",
+        f"Drafted from the labels of {path.name}. Check each part:",
+        "- topics: every item has the topic Unsorted; assign your own topics",
+        "- levels: items with two codes are binary, others ordinal; write `nominal` if answers have no order, and put codes in scale order",
+        "- questions: derived from the variable labels; replace them by the wording asked, or your own",
+        "- missing answers: derived from the labels and the missing values declared in the file",
+        f"- weight: {weight or 'no variable name matches'}" + (f" (other candidates: {', '.join(other_weights)})" if other_weights else ""),
+        f"- attributes: {', '.join(f'{kind.name} from {variable.name}' for variable, kind in attributes) or 'none found; add your own'}",
     ]
-    notes += [f"- {name} looks like a second variable for {kind}; it is in neither list" for name, kind in second_choices]
-    notes += [f"- left out, with more than {MOST_CODES} labelled answers: {', '.join(long_lists)}"] if long_lists else []
-    notes += [f"- code {code} means different kinds of missing in different variables; the commonest was taken" for code in disputed]
+    notes += [f"- {name} may also hold {kind}; it is neither an item nor an attribute" for name, kind in second_choices]
+    notes += [f"- left out because they have more than {MOST_CODES} labelled answers: {', '.join(long_lists)}"] if long_lists else []
+    notes += [f"- code {code} means different classes of missing in different variables; the most frequent was used" for code in disputed]
     slug = re.sub(r"[^a-z0-9]+", "-", path.stem.casefold()).strip("-") or "survey"
     lines = [f"# {_clean(note)}" for note in notes]
     lines += [f"survey: {_quote(slug)}", f"title: {_quote(title or path.stem)}", 'version: "1"']
@@ -147,16 +143,16 @@ def _read(path: Path) -> tuple[str, list[_Variable]]:
     readers: dict[str, Any] = {".sav": pyreadstat.read_sav, ".zsav": pyreadstat.read_sav, ".dta": pyreadstat.read_dta}
     reader = readers.get(path.suffix.casefold())
     if reader is None:
-        raise InputDataError(
-            f"{path.name}: a codebook is drafted from an SPSS (.sav) or Stata (.dta) file, not from {path.suffix or 'this'}."
-        )
+        raise InputDataError(f"{path.name}: expected an SPSS (.sav) or Stata (.dta) file, found {path.suffix or 'no file ending'}.")
     if not path.is_file():
-        raise InputDataError(f"{path.name}: there is no such file.")
+        raise InputDataError(f"{path.name}: the file does not exist.")
     try:
-        # `user_missing` is what makes pyreadstat report the ranges that the file declares missing.
+        # With `user_missing`, pyreadstat reports the declared missing ranges.
         _, meta = reader(path, metadataonly=True, user_missing=True, output_format="dict")
     except (pyreadstat.ReadstatError, pyreadstat.PyreadstatError, UnicodeDecodeError, ValueError) as error:
-        raise InputDataError(f"{path.name}: not readable as a {path.suffix} file ({error}). Is it complete, and named rightly?") from error
+        raise InputDataError(
+            f"{path.name}: not a readable {path.suffix} file ({error}). Check its ending, or get a complete copy."
+        ) from error
     titles: Mapping[str, str | None] = meta.column_names_to_labels
     values: Mapping[str, Mapping[Any, str]] = meta.variable_value_labels
     ranges: Mapping[str, list[Mapping[str, Any]]] = meta.missing_ranges
@@ -173,7 +169,7 @@ def _variable(name: str, label: str, values: Mapping[Any, str], ranges: list[Map
         words = _clean(text)
         kind = _missing_kind(words)
         if not isinstance(code, int | float):
-            # Stata's .a to .z: their meaning is in the label alone.
+            # Stata's missing values .a to .z are known only by their labels.
             if kind is not None:
                 missing_labels[words] = kind
         elif float(code).is_integer():
@@ -192,13 +188,13 @@ def _missing_kind(label: str) -> Missing | None:
 
 
 def _pick_attributes(variables: list[_Variable]) -> tuple[list[tuple[_Variable, _Demographic]], list[tuple[str, str]]]:
-    """Return (variable, attribute) pairs in the attributes' order, and the (name, attribute) of those that came second."""
+    """Return (variable, attribute) pairs, and (name, attribute) of the other candidates."""
     chosen: list[tuple[_Variable, _Demographic]] = []
     second: list[tuple[str, str]] = []
     for kind in _DEMOGRAPHICS:
         named = [v for v in variables if re.fullmatch(kind.names, re.sub(r"[\d_]", "", v.name.casefold()))]
         titled = [
-            v for v in variables if v not in named and re.fullmatch(_WHOSE + rf"(?:{kind.labels})" + _OF_WHOM, _bare_label(v).casefold())
+            v for v in variables if v not in named and re.fullmatch(_PREFIX + rf"(?:{kind.labels})" + _SUFFIX, _bare_label(v).casefold())
         ]
         usable = [v for v in named + titled if len(v.answers) in range(2, MOST_LEVELS + 1) or (kind.short == "age" and not v.answers)]
         if usable:
@@ -215,7 +211,7 @@ def _pick_weight(variables: list[_Variable]) -> tuple[str | None, list[str]]:
 
 
 def _pool_missing(variables: list[_Variable]) -> tuple[dict[int, Missing], dict[str, Missing], list[int]]:
-    """Return code -> class and label -> class over all variables, and the codes on which variables disagree."""
+    """Return code -> class and label -> class over all variables, and the codes whose class differs between variables."""
     votes: dict[int, Counter[Missing]] = {}
     labels: dict[str, Missing] = {}
     for variable in variables:
@@ -229,8 +225,8 @@ def _pool_missing(variables: list[_Variable]) -> tuple[dict[int, Missing], dict[
 def _missing_lines(codes: Mapping[int, Missing], labels: Mapping[str, Missing]) -> list[str]:
     lines = ["missing:" if codes or labels else "missing: {}"]
     for kind in Missing:
-        found = [str(code) for code, its_kind in codes.items() if its_kind is kind]
-        words = [_quote(label) for label, its_kind in labels.items() if its_kind is kind]
+        found = [str(code) for code, found_kind in codes.items() if found_kind is kind]
+        words = [_quote(label) for label, found_kind in labels.items() if found_kind is kind]
         if found or words:
             lines.append(f"  {kind.key}: {{codes: [{', '.join(found)}], labels: [{', '.join(words)}]}}")
     return lines
@@ -242,12 +238,12 @@ def _item_lines(variable: _Variable) -> list[str]:
     if variable.ends:
         low, high = variable.ends
         words = variable.answers[low], variable.answers[high]
-        lines += ["    level: ordinal  # guessed: only two far-apart codes are labelled, so they are taken for the ends of a scale"]
+        lines += ["    level: ordinal  # guessed: only two distant codes are labelled, which are taken as the ends of a scale"]
         lines += [f"    range: [{low}, {high}]", f"    ends: [{_quote(words[0])}, {_quote(words[1])}]"]
         question = f"{subject.rstrip('?')}: where do you stand between {low} ({words[0]}) and {high} ({words[1]})?"
     else:
         binary = len(variable.answers) == FEWEST_CODES
-        lines += ["    level: binary" if binary else "    level: ordinal  # guessed: check that the codes stand in scale order"]
+        lines += ["    level: binary" if binary else "    level: ordinal  # guessed: check that the codes are in scale order"]
         lines += [
             f"    codes: [{', '.join(map(str, variable.answers))}]",
             f"    labels: [{', '.join(map(_quote, variable.answers.values()))}]",
@@ -268,7 +264,7 @@ def _attribute_lines(variable: _Variable, kind: _Demographic) -> list[str]:
         lines += [f"      - {{label: {a}-{b} years, band: [{a}, {b}], phrase: aged {a} to {b}}}" for a, b in _AGE_BANDS]
         return [*lines, "      - {label: 65 and over, band: [65, null], phrase: aged 65 or over}"]
     nouns = {"male": "man", "man": "man", "men": "man", "female": "woman", "woman": "woman", "women": "woman"} if kind.name == "sex" else {}
-    lines += ["    levels:  # add `phrase` and `role` where a persona should say a level in other words"]
+    lines += ["    levels:  # add `phrase` and `role` to change the wording in personas"]
     repeated = {label for label, n in Counter(variable.answers.values()).items() if n > 1}
     for code, label in variable.answers.items():
         noun = nouns.get(label.casefold())
@@ -278,7 +274,7 @@ def _attribute_lines(variable: _Variable, kind: _Demographic) -> list[str]:
 
 
 def _bare_label(variable: _Variable) -> str:
-    """The variable's label without the name or number that files put before it (`Q1: ...`, `12a. ...`)."""
+    """Return the label without a leading variable name or number (`Q1: ...`, `12a. ...`)."""
     return re.sub(rf"^(?:{re.escape(variable.name)}\b|[A-Za-z]?\d+[a-z]?(?=[.:)\s]))[.:)\s-]*", "", variable.label, flags=re.IGNORECASE)
 
 
@@ -287,5 +283,5 @@ def _clean(text: str) -> str:
 
 
 def _quote(text: str) -> str:
-    """A double-quoted YAML scalar; JSON's escapes are among YAML's."""
+    """Return a double-quoted YAML scalar. JSON strings are valid YAML."""
     return json.dumps(text, ensure_ascii=False)

@@ -1,10 +1,10 @@
-"""Labels that the user has settled in a YAML file, for one item or attribute or, under `*`, for all items.
+"""Label overrides: a YAML file that assigns labels to codes, per item or attribute, or under `*` for all items.
 
     Q106: {"Incomes should be made more equal": 1, "Who knows": dont_know}
     religion: {"Church of England": Protestant}
     "*": {"Can't say": dont_know}
 
-A label is settled with a scale code of the item, a level of the attribute (its label or a code), or a class of missing.
+The target of a label is a scale code or label of the item, a level of the attribute (label or code), or a class of missing.
 """
 
 from __future__ import annotations
@@ -18,46 +18,46 @@ from valuestrata.errors import InputDataError, did_you_mean
 from valuestrata.survey.codebook import Attribute, Codebook, Item, Missing
 from valuestrata.survey.decode import UNKNOWN_LEVEL
 from valuestrata.survey.labels import LabelTable
-from valuestrata.survey.wording import read_mapping
+from valuestrata.yaml_files import read_text_mapping
 
 _CLASSES = {kind.key: kind for kind in Missing}
 
 
 @dataclass(frozen=True)
-class Settled:
-    """What the user decided: item or attribute name -> (label, option or level index or negative value) pairs."""
+class LabelOverrides:
+    """The overrides: item or attribute name -> ((label, option index, level index or `Missing` value), ...)."""
 
     pairs: Mapping[str, tuple[tuple[str, int], ...]]
 
     def of(self, name: str) -> tuple[tuple[str, int], ...]:
-        """Return the decisions for an item or attribute."""
+        """Return the overrides of an item or attribute."""
         return self.pairs.get(name, ())
 
 
-def read_settled(path: str | Path | None, codebook: Codebook) -> Settled:
-    """Read the user's decisions on labels; without a path there are none.
+def read_label_overrides(path: str | Path | None, codebook: Codebook) -> LabelOverrides:
+    """Read an overrides file; without a path there are no overrides.
 
     Raises:
-        InputDataError: an item, attribute, code, level or class of missing that is not known, with the nearest that is.
+        InputDataError: an unknown item, attribute, code, level or class of missing.
     """
     if path is None:
-        return Settled({})
+        return LabelOverrides({})
     items = {item.id: item for item in codebook.items}
     attributes = {name: attribute for attribute in codebook.attributes for name in (attribute.short, attribute.name)}
     common: dict[str, int] = {}
     pairs: dict[str, tuple[tuple[str, int], ...]] = {}
-    for name, entry in read_mapping(path).items():
+    for name, entry in read_text_mapping(path).items():
         where = f"{path}: {name}"
         if not isinstance(entry, Mapping):
-            raise InputDataError(f"{where}: expected labels and what they mean, found {entry!r:.60}.")
-        decisions: Mapping[str, Any] = entry
+            raise InputDataError(f"{where}: expected a mapping of labels to codes, found {entry!r:.60}.")
+        targets: Mapping[str, Any] = entry
         if name == "*":
-            common = {label: _missing(str(target), where) for label, target in decisions.items()}
+            common = {label: _missing(str(target), where) for label, target in targets.items()}
         elif name in items:
-            pairs[name] = tuple((label, _option(items[name], str(target), where)) for label, target in decisions.items())
+            pairs[name] = tuple((label, _option(items[name], str(target), where)) for label, target in targets.items())
         elif name in attributes:
             attribute = attributes[name]
-            pairs[attribute.name] = tuple((label, _level(attribute, str(target), where)) for label, target in decisions.items())
+            pairs[attribute.name] = tuple((label, _level(attribute, str(target), where)) for label, target in targets.items())
         else:
             raise InputDataError(
                 f"{path}: the {codebook.survey} codebook has no item or attribute {name!r}.{did_you_mean(name, [*items, *attributes])}"
@@ -66,15 +66,13 @@ def read_settled(path: str | Path | None, codebook: Codebook) -> Settled:
         own = pairs.get(name, ())
         rest = tuple((label, target) for label, target in common.items() if label not in dict(own))
         pairs[name] = (*own, *rest)
-    return Settled(pairs)
+    return LabelOverrides(pairs)
 
 
 def _missing(target: str, where: str) -> int:
     if target in _CLASSES:
         return _CLASSES[target]
-    raise InputDataError(
-        f"{where}: {target!r} is not a class of missing, and codes cannot be settled for all items at once.{did_you_mean(target, _CLASSES)}"
-    )
+    raise InputDataError(f"{where}: {target!r} is not a class of missing; under '*' no codes are allowed.{did_you_mean(target, _CLASSES)}")
 
 
 def _option(item: Item, target: str, where: str) -> int:

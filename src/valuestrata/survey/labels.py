@@ -1,9 +1,9 @@
-"""Answer labels as files really write them, matched to the codebook's without ever guessing between two.
+"""Matches answer labels of a file to those of the codebook.
 
-A label is compared in tiers, from as written to ever more forgiving: letters and spaces; without punctuation and
-accents; without a country prefix (`US: `); without a parenthetical tail; without both. The first tier that knows the
-label decides, and a tier in which the label could mean two things decides nothing. Missing answers are recognised by
-the codebook's labels, by the words surveys commonly use, and by what stands before a `;` or `:` (`Missing; Unknown`).
+Labels are compared in tiers: ignoring case and spaces; ignoring punctuation and accents; without a country prefix
+(`US: `); without a parenthetical tail; without both. The first tier with a match decides; an ambiguous match is no match.
+Missing answers are recognised by the codebook's labels, by common labels, and by the text before `;` or `:`
+(`Missing; Unknown`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 from valuestrata.survey.codebook import Item, Missing, MissingRule
 
-# Cells that hold no answer at all, whatever the survey. `None` is not among them: it is a religion.
+# Cells without an answer in any survey. `None` is excluded because it can be an answer (a religion).
 NULL_WORDS = frozenset({"", ".", "NA", "<NA>", "N/A", "nan", "NaN", "NULL", "null", "#NULL!", "#N/A"})
 
 _APOSTROPHES = dict.fromkeys(map(ord, "'’‘‛`´ʼʹ′＇"), "'")
@@ -27,7 +27,7 @@ _NUMBERED = re.compile(r"^\s*([+-]?\d+)(?:\s*[.:)=|-]+\s*|\s+)(?=[^\d\s])(.+)$")
 _CODE_RANGE = re.compile(r"^(.*?)-\d+\s*(?::|-|/|to)\s*-?\d+\s*$")
 _HEAD = re.compile(r"[;:,(/]")
 
-# How surveys write missing answers when their codebook does not say.
+# Common labels of missing answers, used in addition to those of the codebook.
 _COMMON_MISSING: dict[Missing, tuple[str, ...]] = {
     Missing.DONT_KNOW: ("Don't know", "Do not know", "DK", "Can't choose", "Cannot choose"),
     Missing.NO_ANSWER: ("No answer", "Refused", "No answer/refused", "Refusal", "Refused to answer", "Prefer not to say"),
@@ -38,26 +38,26 @@ _COMMON_MISSING: dict[Missing, tuple[str, ...]] = {
 
 
 def numbered(label: str) -> tuple[int, str] | None:
-    """Return number and words of a label such as `1. Very important`, or None where it is not one."""
+    """Return the number and the text of a label such as `1. Very important`, or None."""
     parts = _NUMBERED.match(label.translate(_DASHES))
     return None if parts is None else (int(parts[1]), parts[2])
 
 
 def number(text: str) -> float | None:
-    """Return the number that a cell's text is (`3`, ` 3.0`, `10`, `0,98`), or None."""
-    bare = text.strip().translate(_DASHES)
-    return float(bare.replace(",", ".")) if _NUMBER.fullmatch(bare) else None
+    """Return the number in a text cell (`3`, ` 3.0`, `10`, `0,98`), or None."""
+    stripped = text.strip().translate(_DASHES)
+    return float(stripped.replace(",", ".")) if _NUMBER.fullmatch(stripped) else None
 
 
 def as_written(label: str) -> str:
-    """Return the label with spaces collapsed, quotes and dashes unified and case folded; its punctuation is kept."""
+    """Return the label in lower case, with single spaces and uniform quotes and dashes."""
     return " ".join(label.translate(_APOSTROPHES).translate(_DASHES).casefold().split())
 
 
 def normalise(label: str) -> str:
-    """Return the label's letters and digits: no case, accents, punctuation or doubled spaces; `<`, `>`, `+` and `%` stay.
+    """Return the label in lower case, without accents and punctuation except `<`, `>`, `+` and `%`.
 
-    Only Latin-style combining marks are dropped: a vowel sign of Tamil or Thai is a letter of its word.
+    Only the combining marks U+0300 to U+036F are removed: in Tamil or Thai, vowel signs distinguish words.
     """
     text = unicodedata.normalize("NFKD", as_written(label).replace("'", ""))
     kept = (
@@ -74,7 +74,7 @@ def drop_prefix(label: str) -> str:
 
 
 def drop_tail(label: str) -> str:
-    """Return the label without its parenthetical tail, unless nothing else is left."""
+    """Return the label without its parenthetical tail, unless the rest is empty."""
     return _TAIL.sub("", label) or label
 
 
@@ -87,7 +87,7 @@ LOOSE_TIERS: tuple[Callable[[str], str], ...] = (
 
 
 class LabelTable:
-    """Labels and what each means (an option index, a level index, a `Missing` value)."""
+    """Labels with their meanings: option indices, level indices or `Missing` values."""
 
     def __init__(self, labels: Iterable[tuple[str, int]]) -> None:
         self._labels = list(labels)
@@ -96,9 +96,12 @@ class LabelTable:
     def find(
         self, label: str, tiers: Sequence[Callable[[str], str]] = (*STRICT_TIERS, *LOOSE_TIERS), among: Collection[int] = ()
     ) -> int | None:
-        """Return what `label` means, or None if no tier knows it or the first that does knows two meanings.
+        """Return the meaning of a label, or None if no tier matches or the first match is ambiguous.
 
-        `among` settles a label of two meanings if exactly one of them is in it.
+        Args:
+            label: the label.
+            tiers: normalisations to try, in order.
+            among: meanings to prefer if a label has several.
         """
         for tier in tiers:
             meanings = self._table(tier).get(tier(label), set())
@@ -119,57 +122,60 @@ class LabelTable:
 
 
 class MissingLabels:
-    """Recognises the labels of missing answers and says of which class they are."""
+    """Recognises labels of missing answers and their class."""
 
     def __init__(self, rules: Iterable[MissingRule]) -> None:
         own = [(label, int(rule.kind)) for rule in rules for label in rule.labels]
         known = LabelTable(own)
         common = [(label, int(kind)) for kind, labels in _COMMON_MISSING.items() for label in labels]
-        # The codebook's word on a label is the last one: the common meaning only fills gaps.
+        # Common labels are used only where the codebook does not define the label.
         self._table = LabelTable([*own, *(pair for pair in common if known.find(pair[0], STRICT_TIERS) is None)])
 
     def find(self, label: str) -> Missing | None:
-        """Return the class of missing a label stands for, or None if it does not look like a missing answer."""
+        """Return the class of missing of a label, or None if it is not a missing answer."""
         meaning = self._table.find(label, STRICT_TIERS)
-        # `DK: White` is an answer given in Denmark.
+        # `DK: White` is an answer in Denmark.
         if meaning is None and not _COUNTRY.match(label):
             head = _HEAD.split(label, maxsplit=1)[0]
             meaning = self._table.find(head, STRICT_TIERS) if head.strip() and head != label else None
         if meaning is not None:
             return Missing(meaning)
-        # `Don't -9:-2`: some label exports name a whole range of negative codes.
+        # `Don't -9:-2`: some exports label a range of negative codes.
         if spread := _CODE_RANGE.match(label.translate(_DASHES)):
             return Missing.DONT_KNOW if normalise(spread[1]).startswith(("dont", "do not")) else Missing.OTHER_MISSING
         return None
 
 
 class ItemLabels:
-    """What the labels of one item's column mean: an option index or a `Missing` value.
+    """Matches the labels of an item's column to option indices or `Missing` values.
 
-    `shown` is the item as prompts show it, whose overlaid labels are tried after the codebook's own. `settled` is
-    what the user has decided of particular labels; it goes before everything.
+    Args:
+        item: the item of the codebook.
+        missing: labels of missing answers.
+        shown: the item with the labels of a wording file, which are tried after those of the codebook; or None.
+        overrides: labels assigned by the user, with their meanings. They take precedence.
     """
 
-    def __init__(self, item: Item, missing: MissingLabels, shown: Item | None = None, settled: Iterable[tuple[str, int]] = ()) -> None:
+    def __init__(self, item: Item, missing: MissingLabels, shown: Item | None = None, overrides: Iterable[tuple[str, int]] = ()) -> None:
         position = {code: index for index, code in enumerate(item.codes)}
         own = list(zip(item.labels, range(len(item.labels)), strict=True))
         own += [(label, position[code]) for code, labels in item.synonyms.items() if code in position for label in labels]
         own += [(label, int(Missing.OTHER_MISSING)) for label in item.off_scale.values()]
         self._own = LabelTable(own)
-        self._overlaid = LabelTable(zip(shown.labels, range(len(shown.labels)), strict=True)) if shown is not None else LabelTable(())
-        self._settled = LabelTable(settled)
+        self._shown = LabelTable(zip(shown.labels, range(len(shown.labels)), strict=True)) if shown is not None else LabelTable(())
+        self._overrides = LabelTable(overrides)
         self._missing = missing
         self._raw = item.index_of_raw() | dict.fromkeys(item.off_scale, int(Missing.OTHER_MISSING))
 
-    def settled(self, label: str) -> int | None:
-        """Return what the user has decided of this label or number, or None."""
-        return self._settled.find(label, STRICT_TIERS)
+    def override(self, label: str) -> int | None:
+        """Return the meaning that the user assigned to this label or number, or None."""
+        return self._overrides.find(label, STRICT_TIERS)
 
     def find(self, label: str) -> int | None:
-        """Return the option index or `Missing` value of a label; None if it matches nothing, or two things."""
+        """Return the option index or `Missing` value of a label, or None if nothing matches or the match is ambiguous."""
         meaning = self._own.find(label, STRICT_TIERS)
         if meaning is None:
-            meaning = self._overlaid.find(label, STRICT_TIERS)
+            meaning = self._shown.find(label, STRICT_TIERS)
         if meaning is None:
             meaning = self._missing.find(label)
         if meaning is None:
@@ -177,7 +183,7 @@ class ItemLabels:
         return self._numbered(label) if meaning is None else meaning
 
     def _numbered(self, label: str) -> int | None:
-        """`1. Very important`: the number and the words must say the same."""
+        """Return the meaning of a label such as `1. Very important`, or None if number and text contradict each other."""
         parts = numbered(label)
         if parts is None:
             return None

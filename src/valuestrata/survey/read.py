@@ -1,7 +1,6 @@
-"""A survey file in, a `Survey` out: which columns are needed, what their values mean, what was not recognised.
+"""Reads a survey file into a `Survey`.
 
-The header is read first and says which columns are loaded; of a cross-national file of 600 columns nothing else is
-touched. Values become option indices through `meanings`; everything left out or decided on the way is a finding.
+The header is read first, and only the columns that the codebook needs are loaded.
 """
 
 from __future__ import annotations
@@ -24,27 +23,27 @@ from valuestrata.survey.decode import (
     LevelLabels,
     Meanings,
     attribute_meanings,
-    decoded,
+    decode_column,
     distinct,
     item_meanings,
     missing_codes,
 )
-from valuestrata.survey.detect import detect_survey, refuse_foreign, refuse_joint_rows, suggestion_names
+from valuestrata.survey.detect import column_names, detect_survey, reject_evs_rows, reject_other_wvs_files
 from valuestrata.survey.formats.embedded import EMBEDDED, EMBEDDED_SURVEY, embedded_path, open_embedded
 from valuestrata.survey.formats.source import RawFile, open_file
-from valuestrata.survey.label_overrides import Settled, read_settled
+from valuestrata.survey.label_overrides import LabelOverrides, read_label_overrides
 from valuestrata.survey.labels import ItemLabels, MissingLabels
-from valuestrata.survey.sample_selection import Selection, read_weight, refuse_repeated_ids, select_countries, without_blank_rows
+from valuestrata.survey.sample_selection import Selection, check_unique_ids, drop_blank_rows, read_weight, select_countries
 from valuestrata.survey.survey import Findings, LabelProblem, Source, Survey
 from valuestrata.survey.wording import apply_wording
 
-# Of a column full of unknown labels the commonest are enough to see what is wrong.
+# Findings list at most this many unknown labels per column, the most frequent first.
 SHOWN_LABELS = 50
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """The columns to load: position of each item, of each attribute's column and fallback, and of the rest by name."""
+    """Positions of the columns to load. Each attribute has the positions of its column and its fallback."""
 
     items: tuple[tuple[Item, int], ...]
     attributes: tuple[tuple[Attribute, int | None, int | None], ...]
@@ -79,20 +78,20 @@ def read_survey(
     """Read a survey file of any supported format.
 
     Args:
-        file: path of a .csv, .tsv, .xlsx, .sav, .dta, .rds, .rdata, .parquet or .zip file, or the word `embedded`.
-        survey: a built-in codebook's name, a codebook file of one's own, or a codebook; None: told by the columns.
-        countries: countries to keep, by numeric code, alpha-3 code or name; empty: all that the file holds.
-        items: items to read; empty: the codebook's default items that the file has.
-        attributes: attributes to read; empty: the codebook's default attributes that the file has.
-        labels: YAML file that settles labels which match nothing (see `settled`).
-        wording: YAML file with questions and option labels to show instead of the codebook's (see `wording`).
-        strict: refuse the file if any item has labels that match nothing, instead of leaving the item out.
-        weighted: read the weight; False leaves the column aside, whatever it holds.
+        file: path of a .csv, .tsv, .xlsx, .sav, .dta, .rds, .rdata, .parquet or .zip file, or `embedded`.
+        survey: name of a built-in codebook, path of a codebook file, or a codebook; None to detect the survey.
+        countries: countries to keep, by numeric code, alpha-3 code or name; empty for all.
+        items: items to read; empty for the default items of the codebook that the file has.
+        attributes: attributes to read; empty for the default attributes of the codebook that the file has.
+        labels: YAML file that assigns labels which match nothing (see `label_overrides`).
+        wording: YAML file with questions and option labels that replace those of the codebook (see `wording`).
+        strict: raise an error if labels of an item match nothing, instead of leaving the item out.
+        weighted: whether to read the weight.
 
     Raises:
-        UsageError: an item, attribute or survey that does not exist.
-        MissingExtraError: `embedded` without the library that holds it.
-        InputDataError: a file that cannot be used as it is; the message names the file, the column and what to do.
+        UsageError: an unknown item, attribute or survey.
+        MissingExtraError: `embedded` without the extra `demo`.
+        InputDataError: the file cannot be used; the message names the file, the column and the remedy.
     """
     own = isinstance(survey, str | Path) and str(survey) not in builtin_codebooks()
     embedded = str(file) == EMBEDDED
@@ -101,41 +100,41 @@ def read_survey(
         codebook = load_codebook(survey)
     elif survey is None and embedded:
         codebook = load_codebook(EMBEDDED_SURVEY)
-    # Overlays that do not fit are refused before a large file is opened, where the codebook is known.
+    # If the codebook is known, check the other files before opening a large survey file.
     if codebook is not None:
-        _overlays(codebook, labels, wording)
+        _user_files(codebook, labels, wording)
     opened: AbstractContextManager[RawFile] = open_embedded() if embedded else open_file(Path(file))
     with opened as raw:
         if codebook is None:
             codebook = detect_survey(raw.header)
         if not weighted:
             codebook = replace(codebook, weight=None)
-        settled, shown = _overlays(codebook, labels, wording)
-        plan = _plan(raw, codebook, items, attributes, demanding=own)
-        result = _read(raw, plan, codebook, shown, settled, countries)
+        overrides, shown = _user_files(codebook, labels, wording)
+        plan = _plan(raw, codebook, items, attributes, own_codebook=own)
+        result = _read(raw, plan, codebook, shown, overrides, countries)
     hashed = sha256_of(embedded_path() if embedded else Path(file))
     if strict and result.findings.label_problems:
-        told = "; ".join(problem_text(problem) for problem in result.findings.label_problems[:10])
-        raise InputDataError(f"{result.source.file}: labels that match nothing: {told}. Map them with ", Option("labels"), ".")
+        problems = "; ".join(problem_text(problem) for problem in result.findings.label_problems[:10])
+        raise InputDataError(f"{result.source.file}: labels that match nothing: {problems}. Assign them with ", Option("labels"), ".")
     return replace(result, source=replace(result.source, sha256=hashed))
 
 
 def problem_text(problem: LabelProblem) -> str:
-    """Return `Q106: 'Incomes should be made more equal' (12), 'Who knows' (3)`."""
+    """Return text such as `Q106: 'Incomes should be made more equal' (12), 'Who knows' (3)`."""
     shown = ", ".join(f"{label!r} ({count})" for label, count in problem.labels[:6])
     column = "" if problem.column == problem.item else f" (column {problem.column!r})"
     return f"{problem.item}{column}: {shown}{', ...' if len(problem.labels) > 6 else ''}"
 
 
-def _overlays(codebook: Codebook, labels: str | Path | None, wording: str | Path | None) -> tuple[Settled, Codebook]:
-    return read_settled(labels, codebook), codebook if wording is None else apply_wording(codebook, wording)
+def _user_files(codebook: Codebook, labels: str | Path | None, wording: str | Path | None) -> tuple[LabelOverrides, Codebook]:
+    return read_label_overrides(labels, codebook), codebook if wording is None else apply_wording(codebook, wording)
 
 
-def _plan(raw: RawFile, codebook: Codebook, items: Sequence[str], attributes: Sequence[str], *, demanding: bool) -> _Plan:
-    """Find the columns. `demanding`: the codebook is the user's own, so every column it names should be there."""
+def _plan(raw: RawFile, codebook: Codebook, items: Sequence[str], attributes: Sequence[str], *, own_codebook: bool) -> _Plan:
+    """Find the columns. With the user's own codebook, every column it names must be in the file."""
     header = raw.header
     wanted = {codebook.item(name).id for name in items} or {item.id for item in codebook.default_items}
-    asked = {codebook.attribute(name).name for name in attributes} or {a.name for a in codebook.default_attributes}
+    wanted_attributes = {codebook.attribute(name).name for name in attributes} or {a.name for a in codebook.default_attributes}
     found_items: list[tuple[Item, int]] = []
     absent_items: list[Item] = []
     for item in (item for item in codebook.items if item.id in wanted):
@@ -145,38 +144,38 @@ def _plan(raw: RawFile, codebook: Codebook, items: Sequence[str], attributes: Se
         else:
             found_items.append((item, where))
     if len(found_items) < 0.2 * len(wanted) and codebook.survey.startswith("wvs"):
-        refuse_foreign(header)
+        reject_other_wvs_files(header)
     if not found_items:
         example = absent_items[0].column if absent_items else "none"
         raise InputDataError(
-            f"none of the {len(wanted)} item columns of the {codebook.survey} codebook is in the file ({example!r}, ...)."
-            f"{did_you_mean(example, suggestion_names(header))}"
+            f"none of the {len(wanted)} item columns of the {codebook.survey} codebook ({example!r}, ...) is in the file."
+            f"{did_you_mean(example, column_names(header))}"
         )
     found: list[tuple[Attribute, int | None, int | None]] = []
     absent_attributes: list[Attribute] = []
-    for attribute in (a for a in codebook.attributes if a.name in asked):
+    for attribute in (a for a in codebook.attributes if a.name in wanted_attributes):
         main, fallback = header.find(attribute.column), None if attribute.fallback is None else header.find(attribute.fallback)
         if main is None and fallback is None:
             absent_attributes.append(attribute)
         else:
             found.append((attribute, main, fallback))
     for named, absent in ((bool(items), absent_items), (bool(attributes), absent_attributes)):
-        if absent and (named or demanding):
+        if absent and (named or own_codebook):
             first = absent[0]
             name = first.id if isinstance(first, Item) else first.name
             raise InputDataError(
-                f"the column {first.column!r} that the codebook names for {name} is not in the file."
-                f"{did_you_mean(first.column, suggestion_names(header))}"
+                f"the column {first.column!r} of {name} in the codebook is not in the file."
+                f"{did_you_mean(first.column, column_names(header))}"
             )
 
     def place(column: str | None) -> int | None:
         return None if column is None else header.find(column)
 
     weight = place(codebook.weight)
-    if demanding and codebook.weight is not None and weight is None:
+    if own_codebook and codebook.weight is not None and weight is None:
         raise InputDataError(
-            f"the weight column {codebook.weight!r} that the codebook names is not in the file."
-            f"{did_you_mean(codebook.weight, suggestion_names(header))}"
+            f"the weight column {codebook.weight!r} of the codebook is not in the file."
+            f"{did_you_mean(codebook.weight, column_names(header))}"
         )
     joint = codebook.survey == "wvs7"
     return _Plan(
@@ -193,13 +192,15 @@ def _plan(raw: RawFile, codebook: Codebook, items: Sequence[str], attributes: Se
     )
 
 
-def _read(raw: RawFile, plan: _Plan, codebook: Codebook, shown: Codebook, settled: Settled, countries: Sequence[str | int]) -> Survey:
+def _read(
+    raw: RawFile, plan: _Plan, codebook: Codebook, shown: Codebook, overrides: LabelOverrides, countries: Sequence[str | int]
+) -> Survey:
     loaded = dict(zip(plan.positions, raw.read(plan.positions), strict=True))
     if raw.format in ("csv", "excel"):
-        loaded = without_blank_rows(loaded)
+        loaded = drop_blank_rows(loaded)
     total = len(next(iter(loaded.values())))
     if total == 0:
-        raise InputDataError("the file holds column names and no rows.")
+        raise InputDataError("the file holds column names but no rows.")
 
     def column(place: int | None) -> pl.Series | None:
         return None if place is None else loaded[place]
@@ -208,17 +209,17 @@ def _read(raw: RawFile, plan: _Plan, codebook: Codebook, shown: Codebook, settle
     if selection.rows is not None:
         kept = pl.Series(selection.rows)
         loaded = {place: series.filter(kept) for place, series in loaded.items()}
-    refuse_joint_rows(column(plan.study), column(plan.wave))
+    reject_evs_rows(column(plan.study), column(plan.wave))
     if (ids := column(plan.respondent_id)) is not None:
-        refuse_repeated_ids(ids)
+        check_unique_ids(ids)
     weight, weight_note = None, None
     if (weights := column(plan.weight)) is not None:
         weight, weight_note = read_weight(weights)
     elif codebook.weight is not None:
         weight_note = f"The file has no weight column {codebook.weight!r}, so the answers are unweighted."
     missing = MissingLabels(codebook.missing)
-    kept_items, answers, findings = _answers(raw, plan, loaded, codebook, shown, settled, missing)
-    levels, unknown, level_notes = _levels(raw, plan, loaded, codebook, settled, missing, selection)
+    kept_items, answers, findings = _answers(raw, plan, loaded, codebook, shown, overrides, missing)
+    levels, unknown, level_notes = _levels(raw, plan, loaded, codebook, overrides, missing, selection)
     notes = (*selection.notes, *((weight_note,) if weight_note else ()), *findings.notes, *level_notes)
     return Survey(
         codebook=shown,
@@ -245,7 +246,7 @@ def _answers(
     loaded: dict[int, pl.Series],
     codebook: Codebook,
     shown: Codebook,
-    settled: Settled,
+    overrides: LabelOverrides,
     missing: MissingLabels,
 ) -> tuple[tuple[Item, ...], NDArray[np.int8], Findings]:
     codes = missing_codes(codebook)
@@ -255,11 +256,11 @@ def _answers(
     unanswered: list[str] = []
     problems: list[LabelProblem] = []
     notes: list[str] = []
-    odd: dict[int, list[tuple[str, int]]] = {}
+    negative: dict[int, list[tuple[str, int]]] = {}
     with progress(f"Reading {raw.name}", len(plan.items)) as advance:
         for item, place in plan.items:
             series = loaded[place]
-            labels = ItemLabels(item, missing, seen[item.id] if seen[item.id] is not item else None, settled.of(item.id))
+            labels = ItemLabels(item, missing, seen[item.id] if seen[item.id] is not item else None, overrides.of(item.id))
             found = item_meanings(item, labels, codes, distinct(series), raw.value_labels(place))
             advance(1)
             if found.unknown:
@@ -268,20 +269,20 @@ def _answers(
             if not any(meaning >= 0 for meaning in found.table.values()):
                 unanswered.append(item.id)
                 continue
-            for code, count in found.odd_codes.items():
-                odd.setdefault(code, []).append((item.id, count))
+            for code, count in found.negative_codes.items():
+                negative.setdefault(code, []).append((item.id, count))
             notes += found.notes
             kept.append(seen[item.id])
-            columns.append(decoded(series, found, Missing.OTHER_MISSING, np.int8).astype(np.int8))
-    for code, places in sorted(odd.items()):
+            columns.append(decode_column(series, found, Missing.OTHER_MISSING, np.int8).astype(np.int8))
+    for code, places in sorted(negative.items()):
         names = ", ".join(name for name, _ in places[:4]) + (", ..." if len(places) > 4 else "")
         cells = sum(count for _, count in places)
         notes.append(f"Code {code} is not in the codebook: {cells} cells ({names}) were counted as other missing.")
     if not kept:
-        told = "; ".join(problem_text(problem) for problem in problems[:5])
         if problems:
-            raise InputDataError(f"no item is left to use. Labels that match nothing: {told}. Map them with ", Option("labels"), ".")
-        raise InputDataError("no item is left to use. No selected row has an answer.")
+            listed = "; ".join(problem_text(problem) for problem in problems[:5])
+            raise InputDataError(f"no item can be used. Labels that match nothing: {listed}. Assign them with ", Option("labels"), ".")
+        raise InputDataError("no item can be used: no selected row has an answer.")
     answers = np.empty((len(columns[0]), len(columns)), dtype=np.int8, order="F")
     for place, values in enumerate(columns):
         answers[:, place] = values
@@ -296,7 +297,7 @@ def _levels(
     plan: _Plan,
     loaded: dict[int, pl.Series],
     codebook: Codebook,
-    settled: Settled,
+    overrides: LabelOverrides,
     missing: MissingLabels,
     selection: Selection,
 ) -> tuple[NDArray[np.int16], tuple[tuple[str, tuple[tuple[str, int], ...]], ...], list[str]]:
@@ -307,23 +308,23 @@ def _levels(
     unknown: list[tuple[str, tuple[tuple[str, int], ...]]] = []
     notes: list[str] = []
     for j, (attribute, main, fallback) in enumerate(plan.attributes):
-        # Country-specific codes of the WVS start with the country's number: 702001 is Singapore's.
+        # Country-specific WVS codes start with the country code: 702001 belongs to Singapore.
         among = {i for i, level in enumerate(attribute.levels) if any(code // 1000 in here for code in level.codes)}
-        labels = LevelLabels(attribute, missing, settled.of(attribute.name), among)
+        labels = LevelLabels(attribute, missing, overrides.of(attribute.name), among)
 
-        def meanings(place: int, *, cut: bool, attribute: Attribute = attribute, labels: LevelLabels = labels) -> Meanings:
-            return attribute_meanings(attribute, labels, codes, distinct(loaded[place]), raw.value_labels(place), cut=cut)
+        def meanings(place: int, *, is_fallback: bool, attribute: Attribute = attribute, labels: LevelLabels = labels) -> Meanings:
+            return attribute_meanings(attribute, labels, codes, distinct(loaded[place]), raw.value_labels(place), is_fallback=is_fallback)
 
-        place, cut = (main, False) if main is not None else (fallback, True)
+        place, is_fallback = (main, False) if main is not None else (fallback, True)
         if place is None:
             continue
-        found = meanings(place, cut=cut)
+        found = meanings(place, is_fallback=is_fallback)
         empty = not any(meaning >= 0 for meaning in found.table.values())
         if main is not None and fallback is not None and empty and not found.unknown:
-            place, cut, found = fallback, True, meanings(fallback, cut=True)
-        if cut:
-            notes.append(f"{attribute.name} was taken from column {raw.header.names[place]!r}: {attribute.column!r} is absent or empty.")
-        levels[:, j] = decoded(loaded[place], found, UNKNOWN_LEVEL, np.int16)
+            place, is_fallback, found = fallback, True, meanings(fallback, is_fallback=True)
+        if is_fallback:
+            notes.append(f"{attribute.name} was read from column {raw.header.names[place]!r}: {attribute.column!r} is absent or empty.")
+        levels[:, j] = decode_column(loaded[place], found, UNKNOWN_LEVEL, np.int16)
         if found.unknown:
             unknown.append((attribute.name, tuple(found.unknown[:SHOWN_LABELS])))
         notes += found.notes
@@ -331,9 +332,7 @@ def _levels(
 
 
 def _ignored(raw: RawFile, codebook: Codebook) -> tuple[str, ...]:
-    """The file's columns that the codebook does not name."""
-    named = [item.column for item in codebook.items]
-    named += [column for attribute in codebook.attributes for column in (attribute.column, attribute.fallback) if column]
-    rest = (codebook.weight, codebook.respondent_id, codebook.country_code_column, codebook.country_alpha_column)
-    known = {place for column in (*named, *(c for c in rest if c)) for place in raw.header.all(column)}
+    """Return the columns of the file that the codebook does not name."""
+    named = [*(item.column for item in codebook.items), *codebook.other_columns]
+    known = {place for column in named for place in raw.header.find_all(column)}
     return tuple(name for place, name in enumerate(raw.header.names) if place not in known)

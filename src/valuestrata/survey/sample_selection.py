@@ -1,4 +1,4 @@
-"""Whose answers count, and how much: the countries selected, respondent ids that repeat, the weight."""
+"""Selects respondents: countries, duplicate respondent ids and the survey weight."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from valuestrata.survey.labels import NULL_WORDS, LabelTable, normalise, number
 
 @dataclass(frozen=True)
 class Selection:
-    """The rows kept (None: all of them), the countries they are from, and what there is to say about it."""
+    """The rows kept (None for all), their countries, and messages for the user."""
 
     rows: NDArray[np.bool_] | None
     countries: tuple[Country, ...]
     notes: tuple[str, ...] = ()
 
 
-def without_blank_rows(columns: Mapping[int, pl.Series]) -> dict[int, pl.Series]:
-    """Return the columns without the rows in which all of them are empty: blank lines of a table are nobody's answers."""
+def drop_blank_rows(columns: Mapping[int, pl.Series]) -> dict[int, pl.Series]:
+    """Return the columns without the rows in which all of them are empty, such as blank lines of a table."""
     blank = np.ones(len(next(iter(columns.values()))), dtype=np.bool_)
     for series in columns.values():
         cells = series.str.strip_chars().replace("", None) if series.dtype == pl.String else series
@@ -37,7 +37,7 @@ def without_blank_rows(columns: Mapping[int, pl.Series]) -> dict[int, pl.Series]
 
 
 def find_country(wanted: str | int, countries: Sequence[Country]) -> Country | None:
-    """Return the country with this numeric code, alpha-3 code (any case) or name; None if there is none."""
+    """Return the country with this numeric code, alpha-3 code or name, or None."""
     text = str(wanted).strip()
     code = number(text)
     if code is not None:
@@ -50,24 +50,24 @@ def find_country(wanted: str | int, countries: Sequence[Country]) -> Country | N
 
 
 def select_countries(codebook: Codebook, by_code: pl.Series | None, by_alpha: pl.Series | None, wanted: Sequence[str | int]) -> Selection:
-    """Select the rows of the wanted countries, or find out which countries the file holds.
+    """Select the rows of countries, or all rows.
 
     Args:
-        codebook: lists the survey's countries; without a list the file's own values are the countries.
-        by_code: the column of numeric codes (or of names, in a file of labels), if the file has it.
-        by_alpha: the column of alpha-3 codes, if the file has it.
+        codebook: lists the countries of the survey. Without a list, the values in the file are the countries.
+        by_code: column of numeric codes or names, or None.
+        by_alpha: column of alpha-3 codes, or None.
         wanted: countries by numeric code, alpha-3 code or name; empty for all.
 
     Raises:
-        InputDataError: a country that the survey does not know or the file does not hold, or no country column.
+        InputDataError: an unknown country, a country that is not in the file, or no country column.
     """
     columns = [series for series in (by_code, by_alpha) if series is not None]
     known = codebook.countries or _countries_of(columns)
     if not columns:
         if wanted:
             expected = [name for name in (codebook.country_code_column, codebook.country_alpha_column) if name]
-            told = f"the column {' or '.join(map(repr, expected))}" if expected else "a country column, and its codebook names none"
-            raise InputDataError(f"a country can be selected only in a file with {told}. Leave the country out to use every row.")
+            needed = f"the column {' or '.join(map(repr, expected))}" if expected else "a country column, and the codebook names none"
+            raise InputDataError(f"selecting a country needs {needed}. Omit the country to use all rows.")
         return Selection(None, ())
     index = np.full(len(columns[0]), -1, dtype=np.int32)
     for series in columns:
@@ -75,15 +75,15 @@ def select_countries(codebook: Codebook, by_code: pl.Series | None, by_alpha: pl
     here = [known[i] for i in np.unique(index[index >= 0])]
     held = (
         "The file holds: "
-        + (", ".join(f"{c.alpha} ({c.name})" for c in here[:12]) or "none that is known")
+        + (", ".join(f"{c.alpha} ({c.name})" for c in here[:12]) or "no known country")
         + (", ..." if len(here) > 12 else ".")
     )
     notes: list[str] = []
-    if strangers := int((index < 0).sum()):
-        notes.append(f"{strangers} rows are from a country that the {codebook.survey} codebook does not list.")
+    if unknown := int((index < 0).sum()):
+        notes.append(f"{unknown} rows are from a country that is not in the {codebook.survey} codebook.")
     if not wanted:
         if len(here) > 1:
-            notes.append(f"The file holds {len(here)} countries and none was selected: all are used, with the weight as it stands.")
+            notes.append(f"The file holds {len(here)} countries and none was selected; all are used, with the weight of the file.")
         return Selection(None, tuple(here), tuple(notes))
     chosen = [_known_country(name, known, held) for name in wanted]
     for country in chosen:
@@ -97,13 +97,13 @@ def _known_country(wanted: str | int, known: Sequence[Country], held: str) -> Co
     if country := find_country(wanted, known):
         return country
     text = str(wanted).strip()
-    # Of two alpha-3 codes nearly all look alike: only a name is worth a guess.
+    # Alpha-3 codes are too short for a useful suggestion.
     close = did_you_mean(text, (country.name for country in known)) if len(text) > 3 else ""
     raise InputDataError(f"there is no country {text!r} in this survey.{close if 'Did you' in close else ''} {held}")
 
 
 def _countries_of(columns: Sequence[pl.Series]) -> tuple[Country, ...]:
-    """A codebook without a list of countries takes the file's values for them."""
+    """Return the values of the first country column as countries."""
     values = sorted({_plain(value) for series in columns[:1] for value, _ in distinct(series)})
     return tuple(
         Country(code=int(value) if value.isdecimal() else -1 - place, alpha=value, name=value, phrase=value)
@@ -131,8 +131,8 @@ def _plain(value: float | str) -> str:
     return str(int(value)) if float(value).is_integer() else str(value)
 
 
-def refuse_repeated_ids(series: pl.Series) -> None:
-    """Raise InputDataError if a respondent id occurs twice: the same person would be counted twice."""
+def check_unique_ids(series: pl.Series) -> None:
+    """Raise InputDataError if a respondent id occurs more than once."""
     repeated = [(value, count) for value, count in distinct(series) if count > 1 and str(value).strip() not in NULL_WORDS]
     if repeated:
         shown = ", ".join(f"{_plain(value)} ({count} times)" for value, count in repeated[:5])
@@ -143,13 +143,13 @@ def refuse_repeated_ids(series: pl.Series) -> None:
 
 
 def read_weight(series: pl.Series) -> tuple[NDArray[np.float64] | None, str | None]:
-    """Return the weight, or None and the reason why the survey is taken as unweighted.
+    """Return the weight and None, or None and the reason why the survey is unweighted.
 
-    A column of text without a number is no weight. Text among numbers is a missing weight, save for the words "no
-    weighting", under which cross-national files hold the countries that were not weighted.
+    A column of text only is not used as a weight. Text among numbers is a missing weight, except labels such as "No
+    weighting", which cross-national files use for unweighted countries and which count as 1.
 
     Raises:
-        InputDataError: a weight that is missing, negative or infinite, or all of them zero.
+        InputDataError: a missing, negative or infinite weight, or all weights zero.
     """
     name = series.name
     if series.dtype == pl.String:
@@ -163,13 +163,13 @@ def read_weight(series: pl.Series) -> tuple[NDArray[np.float64] | None, str | No
         old, new = pl.Series(list(table), dtype=pl.String), pl.Series(list(table.values()), dtype=pl.Float64)
         series = series.replace_strict(old, new, default=None, return_dtype=pl.Float64)
     weight = series.cast(pl.Float64).fill_null(float("nan")).to_numpy().astype(np.float64)
-    for bad, what in ((~np.isfinite(weight), "missing"), (weight < 0, "negative")):
+    for bad, problem in ((~np.isfinite(weight), "missing"), (weight < 0, "negative")):
         if bad.any():
             raise InputDataError(
-                f"column {name!r}: the weight is {what} for {int(bad.sum())} of {len(weight)} respondents. Mend it or drop these rows."
+                f"column {name!r}: the weight is {problem} for {int(bad.sum())} of {len(weight)} respondents. Correct or remove these rows."
             )
     if not weight.any():
-        raise InputDataError(f"column {name!r}: the weight is 0 for all {len(weight)} respondents. Mend or remove the column.")
+        raise InputDataError(f"column {name!r}: the weight is 0 for all {len(weight)} respondents. Correct or remove the column.")
     if weight.min() == weight.max():
-        return None, f"The weight column {name!r} is {weight[0]:g} throughout, so the answers are unweighted."
+        return None, f"The weight column {name!r} is {weight[0]:g} for all respondents, so the answers are unweighted."
     return weight, None

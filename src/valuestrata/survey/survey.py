@@ -1,4 +1,4 @@
-"""Survey: one instrument's microdata, held in memory only and never written out."""
+"""The decoded microdata of one survey. It is held in memory only and never written."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from valuestrata.survey.codebook import Attribute, Codebook, Country, Item
 
 @dataclass(frozen=True)
 class LabelProblem:
-    """An item left out because some of its labels match nothing: those labels with their counts."""
+    """An item left out because labels match nothing. `labels` holds these labels and their counts."""
 
     item: str
     column: str
@@ -21,16 +21,16 @@ class LabelProblem:
 
 @dataclass(frozen=True)
 class Findings:
-    """What the reader recognised and what it did not; printed by `describe`, kept in `dataset.json`.
+    """What was not recognised in a file, and notes. Printed by `describe` and stored in `dataset.json`.
 
     Attributes:
-        absent_items: items of the codebook whose column the file lacks.
-        unanswered_items: items whose column holds no answer at all (not asked here).
-        label_problems: items left out because labels matched nothing.
-        absent_attributes: attributes whose column the file lacks.
-        unknown_levels: attribute -> (raw value, count) pairs that no level covers.
+        absent_items: items of the codebook whose column is not in the file.
+        unanswered_items: items without a valid answer.
+        label_problems: items left out because labels match nothing.
+        absent_attributes: attributes whose column is not in the file.
+        unknown_levels: (attribute, ((value, count), ...)) for values that match no level.
         ignored_columns: columns of the file that the codebook does not name.
-        notes: sentences for the reader (weight constant, country taken from ..., ...).
+        notes: messages for the user.
     """
 
     absent_items: tuple[str, ...] = ()
@@ -44,7 +44,7 @@ class Findings:
 
 @dataclass(frozen=True)
 class Source:
-    """Where the microdata came from: file name (never a path), format, SHA-256, rows before and after selection."""
+    """The file behind a survey: name without folders, format, SHA-256, rows before and after selection."""
 
     file: str
     format: str
@@ -55,18 +55,18 @@ class Source:
 
 @dataclass(frozen=True)
 class Survey:
-    """Respondents x items, attributes and weight, in codes that need no codebook to count.
+    """Answers, attributes and weight of the respondents.
 
     Attributes:
-        codebook: the description the file was read with.
-        items: the items found, in codebook order; column j of `answers` is `items[j]`.
-        attributes: the attributes found; column j of `levels` is `attributes[j]`.
+        codebook: the codebook used.
+        items: the items found, in codebook order. Column j of `answers` is `items[j]`.
+        attributes: the attributes found. Column j of `levels` is `attributes[j]`.
         answers: int8, shape (respondents, items), Fortran order: option index 0..K-1, or a negative `Missing` value.
-        levels: int16, shape (respondents, attributes), Fortran order: level index, -1 where unknown.
-        weight: float64, shape (respondents,), finite and >= 0 and not all equal; None when unweighted.
-        countries: the countries selected (empty where the survey has none).
-        source: the file behind it.
-        findings: what was and was not recognised.
+        levels: int16, shape (respondents, attributes), Fortran order: level index, or -1 if unknown.
+        weight: float64, shape (respondents,), finite, >= 0 and not all equal; None if unweighted.
+        countries: the countries of the respondents; empty if the survey has none.
+        source: the file.
+        findings: what was not recognised.
     """
 
     codebook: Codebook
@@ -86,7 +86,7 @@ class Survey:
 
     @property
     def place(self) -> str | None:
-        """How a persona names where these people live, or None."""
+        """Where the respondents live, as a persona names it; or None."""
         if len(self.countries) == 1:
             return self.countries[0].phrase
         return self.codebook.place

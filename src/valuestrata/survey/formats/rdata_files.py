@@ -1,7 +1,6 @@
-"""R data files through the library rdata, with constructors of our own.
+"""Reads R data files with the library rdata and custom constructors.
 
-The library's own constructors give pandas frames in which a labelled vector loses its labels and a factor written
-without a value can come back with one; these keep codes, labels and nulls apart and need no pandas frame.
+The constructors of the library lose value labels and can fill missing values of factors; these keep both.
 """
 
 from __future__ import annotations
@@ -22,38 +21,38 @@ from valuestrata.errors import InputDataError
 
 @dataclass(frozen=True)
 class RColumn:
-    """A column's values and, where haven attached them, its value labels."""
+    """The values of a column and the value labels attached by the R package haven."""
 
     series: pl.Series
     value_labels: Mapping[float | str, str] = field(default_factory=dict[float | str, str])
 
 
 @dataclass(frozen=True)
-class _Frame:
+class _RDataFrame:
     columns: Mapping[str, Any]
 
 
 def read_r(path: Path) -> dict[str, RColumn]:
-    """Return the columns of the file's one data frame.
+    """Return the columns of the only data frame in a file.
 
     Raises:
-        InputDataError: not an R data file, cut short, or without exactly one data frame.
+        InputDataError: not an R data file, truncated, or not exactly one data frame.
     """
     import rdata
     from rdata.conversion import DEFAULT_CLASS_MAP
 
     constructors = {
         **DEFAULT_CLASS_MAP,
-        **dict.fromkeys(("data.frame", "tbl_df", "tbl", "data.table", "grouped_df"), _frame),
+        **dict.fromkeys(("data.frame", "tbl_df", "tbl", "data.table", "grouped_df"), _data_frame),
         **dict.fromkeys(("factor", "ordered"), _factor),
         **dict.fromkeys(("haven_labelled", "haven_labelled_spss", "labelled", "labelled_spss"), _labelled),
-        **dict.fromkeys(("Date", "POSIXct", "difftime", "hms", "AsIs"), _bare),
+        **dict.fromkeys(("Date", "POSIXct", "difftime", "hms", "AsIs"), _without_class),
     }
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             content = rdata.conversion.convert(rdata.parser.parse_file(path), constructors)
-    # The parser has no exception of its own: what a broken file meets is whatever the decoding step raises.
+    # The parser has no exception class of its own.
     except (
         ValueError,
         NotImplementedError,
@@ -68,23 +67,23 @@ def read_r(path: Path) -> dict[str, RColumn]:
     ) as error:
         detail = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputDataError(f"not a readable R data file, or one cut short ({detail}).") from error
-    if isinstance(content, _Frame):
+    if isinstance(content, _RDataFrame):
         return {name: _column(name, values) for name, values in content.columns.items()}
-    frames: dict[str, _Frame] = {}
+    frames: dict[str, _RDataFrame] = {}
     if isinstance(content, Mapping):
-        frames = {str(name): value for name, value in content.items() if isinstance(value, _Frame)}
+        frames = {str(name): value for name, value in content.items() if isinstance(value, _RDataFrame)}
     if len(frames) != 1:
         found = "no data frame" if not frames else f"{len(frames)} data frames ({', '.join(frames)})"
-        raise InputDataError(f"the R file holds {found}; it must hold exactly one. Save the one you want with saveRDS().")
+        raise InputDataError(f"the R file holds {found}; it must hold exactly one. Save the data frame with saveRDS().")
     return {name: _column(name, values) for name, values in next(iter(frames.values())).columns.items()}
 
 
-def _frame(value: Any, attributes: Mapping[str, Any]) -> Any:
+def _data_frame(value: Any, attributes: Mapping[str, Any]) -> Any:
     del attributes
-    return _Frame(value) if isinstance(value, Mapping) else _Frame({f"V{i + 1}": column for i, column in enumerate(value)})
+    return _RDataFrame(value) if isinstance(value, Mapping) else _RDataFrame({f"V{i + 1}": column for i, column in enumerate(value)})
 
 
-def _bare(value: Any, attributes: Mapping[str, Any]) -> Any:
+def _without_class(value: Any, attributes: Mapping[str, Any]) -> Any:
     del attributes
     return value
 
@@ -101,7 +100,7 @@ def _factor(value: Any, attributes: Mapping[str, Any]) -> RColumn:
 def _labelled(value: Any, attributes: Mapping[str, Any]) -> RColumn:
     labels = attributes.get("labels")
     pairs: dict[float | str, str] = {}
-    if labels is not None and hasattr(labels, "coords"):  # a named vector arrives as a DataArray whose coordinate is the names
+    if labels is not None and hasattr(labels, "coords"):  # a named vector is a DataArray with the names as coordinate
         names = labels.coords[labels.dims[0]].values
         pairs = {_scalar(code): str(name) for code, name in zip(labels.values, names, strict=True)}
     return RColumn(_series(value), pairs)
@@ -119,7 +118,7 @@ def _column(name: str, values: Any) -> RColumn:
 def _series(values: Any) -> pl.Series:
     if hasattr(values, "coords"):
         values = values.values
-    if isinstance(values, np.ma.MaskedArray):  # integers and logicals, with R's NA masked
+    if isinstance(values, np.ma.MaskedArray):  # integers and logicals, with NA masked
         numbers = np.ma.filled(values.astype(np.float64), np.nan)
         return pl.Series(numbers).fill_nan(None)
     array = np.asarray(values)

@@ -1,7 +1,6 @@
-"""A survey file in any format a user gets one in, opened without loading it.
+"""Opens survey files of all supported formats.
 
-The name's ending says what the file should be and its first bytes what it is: where they differ, the message says
-what it seems to be. Only the header is read at first; columns are loaded when asked for.
+The format follows from the file ending and is checked against the first bytes. Columns are loaded on request.
 """
 
 from __future__ import annotations
@@ -47,16 +46,16 @@ _NAMES = {
     "r": "an R data file (.rds or .rdata)",
     "parquet": "a Parquet file (.parquet)",
     "zip": "a ZIP archive (.zip)",
-    "page": "a web page, so the download seems to have failed",
+    "page": "a web page; the download failed",
     "pdf": "a PDF document",
     "gzip": "a gzip archive",
 }
-_HEADED = re.compile(r"^\W*(\w+)\s*(?::|[.–—|=-]\s)")
+_NAME_BEFORE_LABEL = re.compile(r"^\W*(\w+)\s*(?::|[.–—|=-]\s)")
 
 
 @dataclass(frozen=True)
 class RawFile:
-    """An open survey file. `name` is its name without folders, `format` its kind, `header` finds its columns."""
+    """An open survey file: name without folders, format, header and reader."""
 
     name: str
     format: str
@@ -64,23 +63,23 @@ class RawFile:
     reader: Reader
 
     def read(self, positions: Sequence[int]) -> list[pl.Series]:
-        """Return the columns at `positions`, each as numbers or text; InputDataError if the file cannot be read."""
+        """Return the columns at `positions` as numbers or text; InputDataError if the file cannot be read."""
         return self.reader.read(positions)
 
     def value_labels(self, position: int) -> ValueLabels:
-        """Return code -> label of a column, where the file keeps them."""
+        """Return code -> label of a column; empty if the file has none."""
         return self.reader.value_labels(position)
 
 
 class Header:
-    """Finds a column by the codebook's name: exactly, in any case, or before a colon (`Q1: Important in life`)."""
+    """Finds columns by exact name, by name in any case, or by the name before a label (`Q1: Important in life`)."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = tuple(names)
         self._tiers: tuple[dict[str, list[int]], ...] = ({}, {}, {})
         for position, name in enumerate(names):
-            headed = _HEADED.match(name)
-            forms = (name, name.strip().casefold(), headed[1].casefold() if headed else None)
+            prefix = _NAME_BEFORE_LABEL.match(name)
+            forms = (name, name.strip().casefold(), prefix[1].casefold() if prefix else None)
             for tier, form in zip(self._tiers, forms, strict=True):
                 if form:
                     tier.setdefault(form, []).append(position)
@@ -89,22 +88,22 @@ class Header:
         """Return the position of the column called `wanted`, or None.
 
         Raises:
-            InputDataError: several columns answer to the name equally well.
+            InputDataError: several columns match equally well.
         """
-        places = self.all(wanted)
+        places = self.find_all(wanted)
         if len(places) > 1:
             shown = ", ".join(repr(self.names[place]) for place in places[:5])
             raise InputDataError(f"the column {wanted!r} appears {len(places)} times in the header ({shown}). Keep one of them.")
         return places[0] if places else None
 
-    def all(self, wanted: str) -> list[int]:
-        """Return the positions of every column that answers to the name."""
+    def find_all(self, wanted: str) -> list[int]:
+        """Return the positions of all columns that match best."""
         form = wanted.strip().casefold()
         return self._tiers[0].get(wanted) or self._tiers[1].get(form) or self._tiers[2].get(form) or []
 
     def has(self, wanted: str) -> bool:
-        """Whether some column answers to the name, be it one or several."""
-        return bool(self.all(wanted))
+        """Whether at least one column matches."""
+        return bool(self.find_all(wanted))
 
 
 @contextmanager
@@ -112,16 +111,16 @@ def open_file(path: Path) -> Generator[RawFile]:
     """Open a survey file of any supported format, or a .zip that holds exactly one.
 
     Raises:
-        InputDataError: absent, of an unknown or a wrong format, truncated or empty. Its message names the file, and so
-            does that of any InputDataError raised while the file is open.
+        InputDataError: the file is absent, of an unknown or wrong format, truncated or empty. The message of every
+            InputDataError raised while the file is open starts with its name.
     """
     if path.is_dir():
-        raise InputDataError(f"{path}: this is a folder; name the survey file in it.")
+        raise InputDataError(f"{path}: this is a folder; give the path of the survey file.")
     if not path.is_file():
         siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         close = did_you_mean(path.name, siblings)
-        raise InputDataError(f"{path}: there is no such file.{close if 'Did you' in close else ''}")
-    with tempfile.TemporaryDirectory(prefix="valuestrata-") as folder, _named(path.name):
+        raise InputDataError(f"{path}: the file does not exist.{close if 'Did you' in close else ''}")
+    with tempfile.TemporaryDirectory(prefix="valuestrata-") as folder, _name_in_errors(path.name):
         inner, kind = path, _kind(path)
         if kind == "zip":
             inner = _extracted(path, Path(folder))
@@ -131,8 +130,8 @@ def open_file(path: Path) -> Generator[RawFile]:
 
 
 @contextmanager
-def _named(name: str) -> Generator[None]:
-    """Put the file's name before the message of an InputDataError that does not carry it yet."""
+def _name_in_errors(name: str) -> Generator[None]:
+    """Put the name of the file before the message of an InputDataError, if it is not there."""
     try:
         yield
     except InputDataError as error:
@@ -142,22 +141,22 @@ def _named(name: str) -> Generator[None]:
 
 
 def _kind(path: Path) -> str:
-    """Return the format; InputDataError if the ending is unknown or the content is something else."""
+    """Return the format; InputDataError if the ending is unknown or does not match the content."""
     named = FORMATS.get(path.suffix.lower())
-    seems = sniff(path)
+    detected = sniff(path)
     if named is None:
-        hint = f" It seems to be {_NAMES[seems]}." if seems not in (None, "csv") else ""
+        hint = f" It seems to be {_NAMES[detected]}." if detected not in (None, "csv") else ""
         raise InputDataError(f"the ending {path.suffix!r} is not one of {', '.join(FORMATS)}.{hint}")
     if path.stat().st_size == 0:
         raise InputDataError("the file is empty.")
-    if seems is not None and seems != named and not (named == "csv" and seems == "page"):
-        ask = " Download the file again." if seems in ("page", "pdf") else " Give it the ending of what it is, or get the file again."
-        raise InputDataError(f"this is not {_NAMES[named]}: it seems to be {_NAMES[seems]}.{ask}")
+    if detected is not None and detected != named and not (named == "csv" and detected == "page"):
+        advice = " Download the file again." if detected in ("page", "pdf") else " Correct the file ending, or get the file again."
+        raise InputDataError(f"this is not {_NAMES[named]}: it seems to be {_NAMES[detected]}.{advice}")
     return named
 
 
 def sniff(path: Path) -> str | None:
-    """Return the format that a file's first bytes speak of, or None if they speak of none."""
+    """Return the format that the first bytes of a file indicate, or None."""
     with path.open("rb") as file:
         head = file.read(512)
     if head.startswith(b"PK"):
@@ -197,19 +196,19 @@ def _is_workbook(path: Path) -> bool:
         with zipfile.ZipFile(path) as archive:
             return any(name.startswith("xl/") or name == "[Content_Types].xml" for name in archive.namelist())
     except zipfile.BadZipFile:
-        return path.suffix.lower() in (".xlsx", ".xlsm")  # cut short: let the reader of what it claims to be say so
+        return path.suffix.lower() in (".xlsx", ".xlsm")  # truncated: the reader of its format reports it
 
 
 def _extracted(path: Path, folder: Path) -> Path:
     try:
         with zipfile.ZipFile(path) as archive:
-            inside = [entry for entry in archive.infolist() if not entry.is_dir() and not _is_clutter(entry.filename)]
+            inside = [entry for entry in archive.infolist() if not entry.is_dir() and not _is_hidden(entry.filename)]
             candidates = [entry for entry in inside if _suffix(entry) in FORMATS and _suffix(entry) not in (".zip", ".txt")]
             candidates = candidates or [entry for entry in inside if _suffix(entry) == ".txt"]
             if len(candidates) != 1:
                 listed = ", ".join(Path(entry.filename).name for entry in (candidates or inside)[:10]) or "nothing"
                 raise InputDataError(
-                    f"the archive must hold exactly one survey file; it holds {len(candidates)} ({listed}). Unpack it and name one."
+                    f"the archive must hold exactly one survey file; it holds {len(candidates)} ({listed}). Unpack it and choose one."
                 )
             target = folder / Path(candidates[0].filename).name
             with archive.open(candidates[0]) as packed, target.open("wb") as unpacked:
@@ -217,15 +216,15 @@ def _extracted(path: Path, folder: Path) -> Path:
             return target
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise InputDataError(f"not a readable ZIP archive, or one cut short ({error}).") from error
-    except (RuntimeError, NotImplementedError) as error:  # a password, or a compression Python does not have
-        raise InputDataError(f"the archive cannot be unpacked here ({error}). Unpack it and name the file inside.") from error
+    except (RuntimeError, NotImplementedError) as error:  # a password, or an unsupported compression
+        raise InputDataError(f"the archive cannot be unpacked ({error}). Unpack it and give the path of the file inside.") from error
 
 
 def _suffix(entry: zipfile.ZipInfo) -> str:
     return Path(entry.filename).suffix.lower()
 
 
-def _is_clutter(name: str) -> bool:
+def _is_hidden(name: str) -> bool:
     return name.startswith("__MACOSX/") or Path(name).name.startswith(".")
 
 

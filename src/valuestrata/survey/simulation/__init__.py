@@ -1,1 +1,1 @@
-"""Simulated surveys with known truth."""
+"""Simulated surveys with known true shares."""

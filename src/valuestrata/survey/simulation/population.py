@@ -1,13 +1,12 @@
-"""Planted populations: surveys whose true subgroup shares are known exactly.
+"""Simulated populations whose true subgroup shares are known exactly.
 
-Every item has a latent standard normal scale, cut at thresholds. A respondent's cell (one level of every attribute) moves
-the thresholds by planted main effects and interactions, so that the share of each option in each cell is a closed form.
-Respondents have traits that several items load on; the latent scales of one respondent are correlated, their marginal
-distributions are not touched, and the closed form holds. Answers are missing completely at random.
+Every item has a standard normal latent variable with thresholds. Main effects and interactions of a respondent's cell
+(one level of every attribute) shift the thresholds, so the share of each option in each cell has a closed form. Traits
+correlate the latent variables of a respondent without changing their marginal distributions. Answers are missing
+completely at random.
 
-Three things are drawn, each by its own seed: the *structure* (who there is: attributes, their joint distribution, the
-sampling design), the *population* (items: base shares, effects, loadings) and the *sample* (respondents and answers).
-Populations of one structure and settings are draws from a superpopulation of items.
+Three parts have separate seeds: the structure (attributes, their joint distribution, the sampling design), the
+population (base shares, effects and loadings of items) and the sample (respondents and answers).
 """
 
 from __future__ import annotations
@@ -27,10 +26,10 @@ from valuestrata.survey.survey import Findings, Source, Survey
 
 GENERIC = "simulated"
 WVS = "wvs7"
-# What a survey without a codebook of its own calls its attributes; only the first few are used.
+# Names and short names of generic attributes; the first ones are used.
 ATTRIBUTE_NAMES = (("sex", "sex"), ("age_group", "age"), ("religion", "religion"), ("region", "region"), ("education", "education"))
 TOPICS = 6
-# How missing answers divide among the classes -1 to -5: mostly "don't know" and refusals, as in face-to-face surveys.
+# Shares of the classes of missing answers: mostly "don't know" and refusals, as in face-to-face surveys.
 MISSING_MIX: Mapping[Missing, float] = {
     Missing.DONT_KNOW: 0.5,
     Missing.NO_ANSWER: 0.3,
@@ -41,7 +40,7 @@ MISSING_MIX: Mapping[Missing, float] = {
 # Dirichlet concentrations: base shares of an item's options, and marginal shares of an attribute's levels.
 BASE_CONCENTRATION = 3.0
 MARGIN_CONCENTRATION = 10.0
-# Of a country's ethnic groups and of the religions so many are planted: more would leave cells under the minimum.
+# Number of ethnic groups and religions used: with more, cells have too few respondents.
 WVS_LEVELS = 4
 
 Floats = NDArray[np.float64]
@@ -49,25 +48,25 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SimulationSettings:
-    """What is planted.
+    """Settings of a simulated population.
 
     Attributes:
-        survey: `simulated` (generic items and attributes) or `wvs7` (items, scales and attributes of that codebook).
-        country: of a wvs7 population: numeric code, alpha-3 code or name.
+        survey: `simulated` for generic items and attributes, or `wvs7` for those of that codebook.
+        country: country of a wvs7 population: numeric code, alpha-3 code or name.
         respondents: sample size.
-        items: number of items; None: 30 generic ones, or all default items of wvs7.
-        options: numbers of options that generic items are drawn from, each from 2 to 10.
-        nominal: share of the generic items of three and more options that are nominal.
-        levels: numbers of levels of the generic attributes, at most five attributes.
-        main_effects: standard deviation of the shift of an item's latent scale by a level of an attribute.
-        interactions: the same of a pair of levels of two attributes.
-        association: standard deviation of the log-linear association of two attributes' levels; 0 for independent ones.
-        common: share of an item's latent variance that respondents' traits account for, 0 to below 1.
+        items: number of items; None for 30 generic items or all default items of wvs7.
+        options: possible numbers of options of generic items, from 2 to 10.
+        nominal: share of nominal items among generic items of three or more options.
+        levels: numbers of levels of the generic attributes (at most five).
+        main_effects: standard deviation of the shift of a latent variable by a level of an attribute.
+        interactions: the same for a pair of levels of two attributes.
+        association: standard deviation of the log-linear association of the levels of two attributes; 0 for independence.
+        common: share of the latent variance of an item explained by traits, in [0, 1).
         traits: number of traits.
-        missing: share of answers that are missing, 0 to below 1, divided among the classes as `MISSING_MIX`.
-        weighted: some cells are oversampled and a weight undoes it.
-        oversampling: standard deviation of the log sampling rate of each attribute's levels, where weighted.
-        structure_seed, seed: of the structure and of the items (see the module).
+        missing: share of missing answers, in [0, 1), divided among the classes as in `MISSING_MIX`.
+        weighted: whether cells are oversampled and a weight corrects for it.
+        oversampling: standard deviation of the log sampling rate of the levels of each attribute, if weighted.
+        structure_seed, seed: seeds of the structure and of the population.
     """
 
     survey: str = GENERIC
@@ -91,19 +90,19 @@ class SimulationSettings:
 
 @dataclass(frozen=True)
 class Population:
-    """Everything planted. C joint cells, A attributes, I items, K the largest number of options.
+    """A population of C joint cells, A attributes and I items with at most K options.
 
     Attributes:
-        settings: behind it.
-        codebook, items, attributes, countries: as a survey read from a file would have them.
-        cells: int16, shape (C, A): level index of each joint cell in each attribute.
-        joint: shape (C,), share of the population in each cell, sum 1.
-        sampling: shape (C,), chance of a respondent to be of each cell, sum 1; differs from `joint` where weighted.
-        base: shape (I, K), shares where no effect acts, 0 behind an item's last option.
-        direction: shape (I, K), how an effect of 1 moves the log odds of each option of a nominal item; 0 for others.
-        main: attribute -> shape (levels, I), shift of the latent scale.
-        interactions: two attributes -> shape (levels, levels, I), shift on top of the main effects.
-        loadings: shape (I, traits); squares add up to `settings.common`.
+        settings: its settings.
+        codebook, items, attributes, countries: as in `Survey`.
+        cells: int16, shape (C, A), level indices of each joint cell.
+        joint: shape (C,), population share of each cell, sum 1.
+        sampling: shape (C,), probability that a respondent is in each cell, sum 1; equals `joint` if unweighted.
+        base: shape (I, K), shares without effects, 0 after the last option of an item.
+        direction: shape (I, K), change of the log odds of each option of a nominal item per unit of effect; 0 for others.
+        main: attribute -> shape (levels, I), shift of the latent variables.
+        interactions: two attributes -> shape (levels, levels, I), additional shift.
+        loadings: shape (I, traits); the squares of an item sum to `settings.common`.
     """
 
     settings: SimulationSettings
@@ -122,7 +121,7 @@ class Population:
 
     @cached_property
     def shift(self) -> Floats:
-        """Shift of each item's latent scale in each cell, shape (C, I)."""
+        """Shift of the latent variable of each item in each cell, shape (C, I)."""
         place = {attribute.name: a for a, attribute in enumerate(self.attributes)}
         total = np.zeros((len(self.cells), len(self.items)))
         for name, effect in self.main.items():
@@ -133,7 +132,7 @@ class Population:
 
     @cached_property
     def thresholds(self) -> Floats:
-        """Cuts of the latent standard normal scale in each cell, shape (C, I, K - 1); infinite behind the last option."""
+        """Thresholds of the latent variables in each cell, shape (C, I, K - 1); infinite from the last option on."""
         from scipy.special import ndtri, softmax
 
         ordered = ndtri(np.minimum(np.cumsum(self.base, axis=-1)[:, :-1], 1.0)) - self.shift[..., None]
@@ -160,8 +159,8 @@ class Population:
 
 
 @dataclass(frozen=True)
-class _Frame:
-    """Codebook, items and countries, and the attributes with the level indices that are planted."""
+class _Design:
+    """Codebook, items, countries, and attributes with the level indices used."""
 
     codebook: Codebook
     items: tuple[Item, ...]
@@ -171,36 +170,36 @@ class _Frame:
 
 
 def plant(settings: SimulationSettings) -> Population:
-    """Draw a population from the superpopulation that the settings describe.
+    """Draw a population.
 
     Raises:
-        UsageError: a setting out of its range, more items than there are, or an unknown survey or country.
+        UsageError: a setting out of range, too many items, or an unknown survey or country.
     """
-    _refuse(settings)
-    who = np.random.default_rng([settings.structure_seed, 0])
-    what = np.random.default_rng([settings.seed, 1])
-    frame = _wvs(settings, who, what) if settings.survey == WVS else _generic(settings, what)
-    cells, joint, sampling = _structure(settings, frame, who)
-    items, widest = len(frame.items), max(len(item.codes) for item in frame.items)
+    _check_settings(settings)
+    structure_rng = np.random.default_rng([settings.structure_seed, 0])
+    item_rng = np.random.default_rng([settings.seed, 1])
+    design = _wvs(settings, structure_rng, item_rng) if settings.survey == WVS else _generic(settings, item_rng)
+    cells, joint, sampling = _structure(settings, design, structure_rng)
+    items, widest = len(design.items), max(len(item.codes) for item in design.items)
     base, direction = np.zeros((items, widest)), np.zeros((items, widest))
-    for place, item in enumerate(frame.items):
+    for place, item in enumerate(design.items):
         options = len(item.codes)
-        base[place, :options] = what.dirichlet(np.full(options, BASE_CONCENTRATION))
+        base[place, :options] = item_rng.dirichlet(np.full(options, BASE_CONCENTRATION))
         if item.level == "nominal":
-            direction[place, :options] = what.standard_normal(options)
-    # Drawn at unit size and scaled, so that populations of one seed differ in nothing but the size of their effects.
-    sizes = [len(attribute.levels) for attribute in frame.attributes]
-    main = {a.name: settings.main_effects * what.standard_normal((n, items)) for a, n in zip(frame.attributes, sizes, strict=True)}
-    pairs = itertools.combinations(zip(frame.attributes, sizes, strict=True), 2)
-    interactions = {(a.name, b.name): settings.interactions * what.standard_normal((n, m, items)) for (a, n), (b, m) in pairs}
-    loadings = what.standard_normal((items, settings.traits))
+            direction[place, :options] = item_rng.standard_normal(options)
+    # Scaled after drawing, so populations of one seed differ only in the size of their effects.
+    sizes = [len(attribute.levels) for attribute in design.attributes]
+    main = {a.name: settings.main_effects * item_rng.standard_normal((n, items)) for a, n in zip(design.attributes, sizes, strict=True)}
+    pairs = itertools.combinations(zip(design.attributes, sizes, strict=True), 2)
+    interactions = {(a.name, b.name): settings.interactions * item_rng.standard_normal((n, m, items)) for (a, n), (b, m) in pairs}
+    loadings = item_rng.standard_normal((items, settings.traits))
     loadings *= np.sqrt(settings.common) / np.linalg.norm(loadings, axis=1, keepdims=True)
     return Population(
         settings=settings,
-        codebook=frame.codebook,
-        items=frame.items,
-        attributes=frame.attributes,
-        countries=frame.countries,
+        codebook=design.codebook,
+        items=design.items,
+        attributes=design.attributes,
+        countries=design.countries,
         cells=cells,
         joint=joint,
         sampling=sampling,
@@ -216,9 +215,9 @@ def draw_survey(population: Population, seed: int, *, respondents: int | None = 
     """Draw respondents and their answers from a population.
 
     Args:
-        population: what is planted.
-        seed: of the sample; the population's own seeds play no part.
-        respondents: sample size where it is not that of the settings.
+        population: the population.
+        seed: seed of the sample.
+        respondents: sample size; None for that of the settings.
     """
     settings = population.settings
     n = settings.respondents if respondents is None else respondents
@@ -246,9 +245,9 @@ def draw_survey(population: Population, seed: int, *, respondents: int | None = 
     )
 
 
-def _structure(settings: SimulationSettings, frame: _Frame, rng: np.random.Generator) -> tuple[NDArray[np.int16], Floats, Floats]:
-    """Return the joint cells, their shares of the population and their chances in the sample."""
-    sizes = [len(levels) for levels in frame.used]
+def _structure(settings: SimulationSettings, design: _Design, rng: np.random.Generator) -> tuple[NDArray[np.int16], Floats, Floats]:
+    """Return the joint cells, their population shares and their sampling probabilities."""
+    sizes = [len(levels) for levels in design.used]
     places = np.array(list(itertools.product(*(range(size) for size in sizes))))
     log_share = np.zeros(len(places))
     for a, size in enumerate(sizes):
@@ -260,11 +259,11 @@ def _structure(settings: SimulationSettings, frame: _Frame, rng: np.random.Gener
     for a, size in enumerate(sizes):
         rate += settings.oversampling * rng.standard_normal(size)[places[:, a]]
     sampling = joint * np.exp(rate) if settings.weighted else joint
-    cells = np.stack([np.array(levels)[places[:, a]] for a, levels in enumerate(frame.used)], axis=1)
+    cells = np.stack([np.array(levels)[places[:, a]] for a, levels in enumerate(design.used)], axis=1)
     return cells.astype(np.int16), joint, sampling / sampling.sum()
 
 
-def _generic(settings: SimulationSettings, rng: np.random.Generator) -> _Frame:
+def _generic(settings: SimulationSettings, rng: np.random.Generator) -> _Design:
     attributes = tuple(
         Attribute(name, short, name, name, tuple(AttributeLevel(f"{short} {level + 1}") for level in range(size)))
         for (name, short), size in zip(ATTRIBUTE_NAMES, settings.levels, strict=False)
@@ -286,28 +285,28 @@ def _generic(settings: SimulationSettings, rng: np.random.Generator) -> _Frame:
             )
         )
     codebook = Codebook(GENERIC, "Simulated survey", "1", tuple(items), attributes, ())
-    return _Frame(codebook, tuple(items), attributes, tuple(tuple(range(len(a.levels))) for a in attributes))
+    return _Design(codebook, tuple(items), attributes, tuple(tuple(range(len(a.levels))) for a in attributes))
 
 
-def _wvs(settings: SimulationSettings, who: np.random.Generator, what: np.random.Generator) -> _Frame:
+def _wvs(settings: SimulationSettings, structure_rng: np.random.Generator, item_rng: np.random.Generator) -> _Design:
     codebook = load_codebook(WVS)
     country = _country(codebook, settings.country)
     pool = codebook.default_items
     count = len(pool) if settings.items is None else settings.items
     if count > len(pool):
-        raise UsageError(f"{count} items are wanted, and wvs7 has {len(pool)}; lower ", Option("items"), ".")
-    chosen = np.sort(what.permutation(len(pool))[:count])
+        raise UsageError(f"{count} items were requested, but wvs7 has {len(pool)}; lower ", Option("items"), ".")
+    chosen = np.sort(item_rng.permutation(len(pool))[:count])
     attributes: list[Attribute] = []
     used: list[tuple[int, ...]] = []
     for attribute in codebook.default_attributes:
-        # Codes of the country's own levels start with its number; the other attributes are the same everywhere.
+        # Codes of country-specific levels start with the country code.
         here = [i for i, level in enumerate(attribute.levels) if not level.codes or level.codes[0] // 1000 in (0, country.code)]
         if attribute.name in ("ethnicity", "religion"):
-            here = sorted(who.permutation(here)[:WVS_LEVELS].tolist())
+            here = sorted(structure_rng.permutation(here)[:WVS_LEVELS].tolist())
         if len(here) > 1:
             attributes.append(attribute)
             used.append(tuple(here))
-    return _Frame(codebook, tuple(pool[i] for i in chosen), tuple(attributes), tuple(used), (country,))
+    return _Design(codebook, tuple(pool[i] for i in chosen), tuple(attributes), tuple(used), (country,))
 
 
 def _country(codebook: Codebook, wanted: str) -> Country:
@@ -317,23 +316,23 @@ def _country(codebook: Codebook, wanted: str) -> Country:
     raise UsageError(f"There is no country {wanted!r} in wvs7.{did_you_mean(wanted, [c.name for c in codebook.countries])}")
 
 
-def _refuse(settings: SimulationSettings) -> None:
-    """Raise UsageError naming the first setting that is out of its range."""
+def _check_settings(settings: SimulationSettings) -> None:
+    """Raise UsageError for the first setting that is out of range."""
     ranges: Sequence[tuple[str, bool, str]] = [
         ("survey", settings.survey in (GENERIC, WVS), f"{GENERIC!r} or {WVS!r}"),
         ("respondents", settings.respondents >= 1, "at least 1"),
         ("items", settings.items is None or settings.items >= 1, "at least 1"),
         ("options", bool(settings.options) and all(2 <= k <= 10 for k in settings.options), "numbers from 2 to 10"),
         ("nominal", 0 <= settings.nominal <= 1, "between 0 and 1"),
-        ("levels", 1 <= len(settings.levels) <= len(ATTRIBUTE_NAMES) and min(settings.levels) >= 2, "one to five numbers, each 2 or more"),
-        ("main_effects", settings.main_effects >= 0, "a standard deviation, 0 or more"),
-        ("interactions", settings.interactions >= 0, "a standard deviation, 0 or more"),
-        ("association", settings.association >= 0, "a standard deviation, 0 or more"),
-        ("oversampling", settings.oversampling >= 0, "a standard deviation, 0 or more"),
-        ("common", 0 <= settings.common < 1, "a share from 0 to below 1"),
+        ("levels", 1 <= len(settings.levels) <= len(ATTRIBUTE_NAMES) and min(settings.levels) >= 2, "one to five numbers, each at least 2"),
+        ("main_effects", settings.main_effects >= 0, "a standard deviation of at least 0"),
+        ("interactions", settings.interactions >= 0, "a standard deviation of at least 0"),
+        ("association", settings.association >= 0, "a standard deviation of at least 0"),
+        ("oversampling", settings.oversampling >= 0, "a standard deviation of at least 0"),
+        ("common", 0 <= settings.common < 1, "a share of at least 0 and below 1"),
         ("traits", settings.traits >= 1, "at least 1"),
-        ("missing", 0 <= settings.missing < 1, "a share from 0 to below 1"),
-        ("seed", min(settings.seed, settings.structure_seed) >= 0, "0 or more"),
+        ("missing", 0 <= settings.missing < 1, "a share of at least 0 and below 1"),
+        ("seed", min(settings.seed, settings.structure_seed) >= 0, "at least 0"),
     ]
     for name, good, expected in ranges:
         if not good:

@@ -1,8 +1,8 @@
-"""A simulated survey as a WVS-like SPSS file, with its truth beside it.
+"""Writes a simulated survey as an SPSS file with the columns of WVS wave 7, and its true values.
 
-NAME.sav             raw codes, value labels and user-missing codes, in the columns that the wvs7 codebook reads
+NAME.sav             codes, value labels and declared missing codes, as the wvs7 codebook reads them
 NAME.truth.parquet   true shares of every item in every subgroup (`truth.TRUTH`)
-NAME.truth.json      settings, seeds, and everything planted: joint distribution, base shares, effects, loadings
+NAME.truth.json      settings, seeds and parameters: joint distribution, base shares, effects, loadings
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from valuestrata.survey.simulation.truth import TRUTH, truth
 from valuestrata.survey.survey import Survey
 
 FORMAT = "valuestrata-simulation-1"
-# SPSS keeps 64 bytes of a file's label.
+# SPSS file labels have at most 64 bytes.
 FILE_LABEL = "Simulated by valuestrata: these respondents are not people"
-# Ages stop here in a band without an upper end.
+# Highest age in a band without an upper end.
 OLDEST = 92
 
 
 @dataclass(frozen=True)
 class SimulatedFiles:
-    """What was written: the survey file, its truth as a table, and what was planted as a document."""
+    """Paths of the survey file, the table of true shares and the JSON file of parameters."""
 
     sav: Path
     truth: Path
@@ -39,22 +39,22 @@ class SimulatedFiles:
 
 
 def write_simulated(population: Population, seed: int, path: str | Path, *, order: int = 2) -> SimulatedFiles:
-    """Draw a sample and write it as a .sav file that `read_survey(path, "wvs7")` reads back to the planted answers.
+    """Draw a sample and write it as a .sav file for `read_survey(path, "wvs7")`, with its true values.
 
     Args:
-        population: planted with `survey="wvs7"`.
-        seed: of the sample.
-        path: of the .sav file; the truth goes beside it under the same name.
-        order: largest number of attributes crossed in the truth.
+        population: a population with `survey="wvs7"`.
+        seed: seed of the sample.
+        path: path of the .sav file; the other files have the same name with other endings.
+        order: largest number of attributes crossed in the table of true shares.
 
     Raises:
         UsageError: a generic population, or a path that does not end in .sav.
     """
     file = Path(path)
     if population.settings.survey != WVS:
-        raise UsageError(f"only a {WVS} population can be written; this one has survey={population.settings.survey!r}.")
+        raise UsageError(f"only a {WVS} population can be written as a file; this one has survey={population.settings.survey!r}.")
     if file.suffix.lower() != ".sav":
-        raise UsageError(f"{file}: a simulated survey is an SPSS file; give a name that ends in .sav.")
+        raise UsageError(f"{file}: a simulated survey is written as an SPSS file; use a name that ends in .sav.")
     import pyreadstat
 
     survey = draw_survey(population, seed)
@@ -76,7 +76,7 @@ def write_simulated(population: Population, seed: int, path: str | Path, *, orde
 
 
 def planted(population: Population) -> dict[str, Any]:
-    """Return everything planted as a document: settings, joint cells with their shares and weights, items, effects."""
+    """Return the settings and all parameters of a population as a JSON-serialisable dictionary."""
     levels = {a.name: [level.label for level in a.levels] for a in population.attributes}
     used = {a.name: sorted({int(level) for level in population.cells[:, i]}) for i, a in enumerate(population.attributes)}
     cells = [
@@ -121,7 +121,7 @@ def planted(population: Population) -> dict[str, Any]:
 def _columns(
     survey: Survey, codebook: Codebook, rng: np.random.Generator
 ) -> tuple[Any, dict[str, dict[int | float, str]], dict[str, str | None]]:
-    """Return raw columns, value labels and variable labels, in the order of a wave 7 file."""
+    """Return columns of codes, value labels and variable labels, in the order of a wave 7 file."""
     (country,) = survey.countries
     n = survey.respondents
     absent: dict[int | float, str] = {rule.codes[0]: rule.labels[0] for rule in codebook.missing}
@@ -144,16 +144,16 @@ def _columns(
         titles[attribute.column] = attribute.title
         if attribute.banded:
             columns[attribute.column] = _numbers_within(attribute, level, rng)
-        # A banded attribute is in a wave 7 file twice: as a number, and already cut.
-        cut = attribute.fallback if attribute.banded else attribute.column
-        if cut:
-            columns[cut] = np.array([float(one.codes[0]) for one in attribute.levels])[level]
-            labels[cut] = {attribute.levels[i].codes[0]: attribute.levels[i].label for i in np.unique(level)} | absent
+        # A wave 7 file holds a banded attribute twice: as a number and as categories.
+        categorical = attribute.fallback if attribute.banded else attribute.column
+        if categorical:
+            columns[categorical] = np.array([float(one.codes[0]) for one in attribute.levels])[level]
+            labels[categorical] = {attribute.levels[i].codes[0]: attribute.levels[i].label for i in np.unique(level)} | absent
     return pl.DataFrame(columns), labels, titles
 
 
 def _raw_of(item: Item) -> dict[int, int]:
-    """Return option index -> raw code. Of several that mean one option the scale's own: 0 and 1 both mean the lowest on Q241."""
+    """Return option index -> code. If several codes mean the same option (0 and 1 on Q241), return that of the scale."""
     return {index: raw for raw, index in sorted(item.index_of_raw().items(), key=lambda found: found[0] == item.codes[found[1]])}
 
 
@@ -167,7 +167,7 @@ def _value_labels(item: Item) -> dict[int | float, str]:
 
 
 def _numbers_within(attribute: Attribute, level: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return a whole number from each respondent's band: a year of age, say."""
+    """Return a random integer from the band of each respondent."""
     low = np.array([one.low or 0 for one in attribute.levels])[level]
     high = np.array([OLDEST if one.high is None else one.high for one in attribute.levels])[level]
     return rng.integers(low, high, endpoint=True).astype(np.float64)

@@ -1,4 +1,4 @@
-"""What is true of a planted population: the shares and the mode of every item in every subgroup, from its joint cells."""
+"""True shares and modes of a simulated population in every subgroup."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from valuestrata.frames import Column, Schema
 from valuestrata.survey.simulation.population import Population
 
-# After these come one column an attribute: the level's label, null where the subgroup does not use it, as in subgroups.parquet.
+# Followed by one column per attribute: label of the level, or null if the subgroup does not use it, as in subgroups.parquet.
 TRUTH = Schema(
     "truth.parquet",
     {
         "item": Column(pl.String, "item id"),
-        "population_share": Column(pl.Float64, "share of the population in the subgroup"),
+        "population_share": Column(pl.Float64, "population share of the subgroup"),
         "shares": Column(pl.List(pl.Float64), "true share of each code, scale order, sum 1"),
         "mode": Column(pl.Int32, "code of the largest true share"),
         "margin": Column(pl.Float64, "largest true share minus second largest"),
@@ -25,17 +25,17 @@ TRUTH = Schema(
 
 
 def truth(population: Population, *, order: int = 2) -> pl.DataFrame:
-    """Return the true shares and mode of every item in the nation and in every cell of the strata.
+    """Return the true shares and mode of every item, nationally and in every subgroup.
 
-    A subgroup's shares are the mean of its joint cells' shares by their share of the population; nothing is sampled.
+    The shares of a subgroup are the means over its joint cells, weighted by population share.
 
     Args:
-        population: what is planted.
+        population: the population.
         order: largest number of attributes crossed.
 
     Returns:
-        TRUTH schema and a column an attribute. It joins with a data set's subgroups on the attribute columns
-        (`nulls_equal=True`), and with its gold on them and `item`.
+        TRUTH schema with one column per attribute. Join it with the subgroups of a data set on the attribute columns
+        (`nulls_equal=True`), and with its gold on these and `item`.
     """
     names = [attribute.name for attribute in population.attributes]
     schema = {name: column.dtype for name, column in TRUTH.columns.items()} | dict.fromkeys(names, pl.String)
@@ -62,7 +62,7 @@ def truth(population: Population, *, order: int = 2) -> pl.DataFrame:
 
 
 def _subgroups(population: Population, order: int) -> list[tuple[tuple[int, ...], tuple[int, ...], NDArray[np.intp]]]:
-    """Return the attributes, levels and joint cells of the nation and of every cell of the strata."""
+    """Return the attributes, levels and joint cells of the whole population and of every subgroup."""
     found: list[tuple[tuple[int, ...], tuple[int, ...], NDArray[np.intp]]] = []
     for size in range(order + 1):
         for used in itertools.combinations(range(len(population.attributes)), size):

@@ -1,8 +1,8 @@
 """Intervals of ten runs x 20,000 pairs: 2,000 two-way replicates of every metric and key (limit: 20 s on 2 cores).
 
-Ours is `score` as a user calls it: responses checked and laid out, all metrics (w1, rps, tv and jsd too, because every run
-states distributions), all groupings, and the table made of it. The peer does a part of it, the accuracy of one run for every
-key, on arrays in memory and with the same item weights, redraws and pairing; beside it stands what ours takes for that part.
+We time `score` as a user calls it: checking and arranging responses, all metrics (including w1, rps, tv and jsd, because every run
+has distributions), all groupings, and the resulting table. The peer computes a part of this, the accuracy of one run for every key, on
+arrays in memory with the same item weights, redraws and pairing. It is compared with our time for that part.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from valuestrata.stats.arrays import Floats, Indices
 from valuestrata.stats.bootstrap import SHARED_DRAWS
 from valuestrata.stats.intervals import interval
 
-# About 72 cells of the unseen pair strata have the 30 people and 30 answers that a pair needs.
+# About 72 cells of the test strata have the required 30 respondents and 30 answers.
 RESPONDENTS, ITEMS, RUNS, REPLICATES = 2_000, 278, 10, 2_000
 MISSING = 0.02
 
 
 @dataclass(frozen=True)
 class Answered:
-    """A run: its name and its responses."""
+    """A run with a name and responses."""
 
     name: str
     responses: pl.DataFrame
 
 
 def answered(dataset: Dataset, seed: int) -> Answered:
-    """Return a run that states a distribution for each test pair and refuses a few."""
+    """Return a run with a random distribution for each test pair and a few refusals."""
     rng = np.random.default_rng(seed)
     pairs = dataset.part("paper", "test").join(dataset.items.select("item", "codes"), on="item", maintain_order="left")
     probs: list[list[float] | None] = []
@@ -69,12 +69,15 @@ def answered(dataset: Dataset, seed: int) -> Answered:
 
 @dataclass(frozen=True)
 class Work:
-    """What both sides of the ratio start from: one metric, accuracy, of one run.
+    """Input of both sides: the accuracy of one run.
 
     Attributes:
-        items: shape (P,), item of each pair. answer, mode: shape (P,), option index; -1 where the run refused.
-        draws: shape (D, P), redrawn modes. weights: shape (B, I), resampled items. order: shape (B,), redraw of each replicate.
-        keys: pairs of each key, and whether it is a single item.
+        items: item of each pair, shape (P,).
+        answer, mode: option index, -1 for a refusal, shape (P,).
+        draws: redrawn modes, shape (D, P).
+        weights: weights of resampled items, shape (B, I).
+        order: redraw of each replicate, shape (B,).
+        keys: pairs of each key, and whether the key is a single item.
     """
 
     items: Indices
@@ -87,7 +90,7 @@ class Work:
 
 
 def work_of(resampler: Resampler, run: Answered) -> Work:
-    """Lay the work out as a user's arrays would be: one entry a pair."""
+    """Return the input as plain arrays with one entry per pair."""
     layout = resampler.layout
     cells = layout.gold["cell"].to_numpy()
     answers = layout.gold.select("pair_id", "codes").join(run.responses.select("pair_id", "answer"), on="pair_id", maintain_order="left")
@@ -101,7 +104,7 @@ def work_of(resampler: Resampler, run: Answered) -> Work:
 
 
 def with_numpy(work: Work) -> Floats:
-    """Return the ends of the interval of every key, shape (keys, 2), by the formulas in `stats.bootstrap`, key after key."""
+    """Return the interval of every key, shape (keys, 2), by the formulas in `stats.bootstrap`, one key at a time."""
     hits = work.draws == work.answer
     right = (work.mode == work.answer).astype(float)
     count = work.weights.shape[1]
@@ -137,13 +140,13 @@ def with_numpy(work: Work) -> Floats:
 
 
 def ours_alone(resampler: Resampler, values: Values) -> Floats:
-    """Return the same from the engine behind `score`."""
+    """Return the same from the code that `score` uses."""
     found = interval(resampler.replicates(values), 0.95, 0.0, 1.0)
     return np.stack([found.low, found.high], axis=1)
 
 
 def one_metric(dataset: Dataset, run: Answered) -> dict[str, Any]:
-    """Accuracy of one run, all keys: the same item weights, redraws and pairing on both sides, and equal intervals."""
+    """Time the accuracy of one run for all keys on both sides, and check that the intervals are equal."""
     layout = lay_out(dataset, "paper", "test", None, BY)
     values = place(layout, run.name, run.responses).metrics["accuracy"]
     resampler = Resampler(layout, REPLICATES, 0)
@@ -153,19 +156,19 @@ def one_metric(dataset: Dataset, run: Answered) -> dict[str, Any]:
     peer = time.perf_counter() - start
     seconds: list[float] = []
     for seed in range(3):
-        # A new one each time: tables of redraws are kept within it.
+        # A new object each time, because it caches tables of redraws.
         fresh = Resampler(layout, REPLICATES, seed)
         start = time.perf_counter()
         found = ours_alone(fresh, values)
         seconds.append(time.perf_counter() - start)
         if seed == 0:
-            # The variance counted twice is added up in single precision here, in double there.
+            # We sum the shared variance in single precision, the peer in double precision.
             np.testing.assert_allclose(found, theirs, atol=1e-5)
     return {
         "name": "bootstrap_one_metric",
         "ours": min(seconds),
         "peer": peer,
-        "peer_name": f"numpy {np.__version__}, key after key",
+        "peer_name": f"numpy {np.__version__}, one key at a time",
         "ratio": peer / min(seconds),
         "unit": "seconds",
         "detail": f"accuracy of one run, {len(work.items):,} pairs, {len(work.keys)} keys, {REPLICATES:,} replicates, equal intervals",
@@ -173,12 +176,12 @@ def one_metric(dataset: Dataset, run: Answered) -> dict[str, Any]:
 
 
 def run() -> list[dict[str, Any]]:
-    """Return seconds of the whole, once, and of one metric on both sides."""
+    """Return the seconds of the whole computation and of one metric on both sides."""
     return measured(build(synthetic_survey(RESPONDENTS, ITEMS), BuildSettings(draws=1000)))
 
 
 def measured(dataset: Dataset) -> list[dict[str, Any]]:
-    """Measure both rows on a data set."""
+    """Return both rows for a data set."""
     runs = [answered(dataset, seed) for seed in range(RUNS)]
     start, used = time.perf_counter(), time.process_time()
     scores = score(dataset, runs, bootstrap=REPLICATES)
@@ -189,7 +192,7 @@ def measured(dataset: Dataset) -> list[dict[str, Any]]:
     if len(scores) != RUNS * keys * metrics or not lost.is_empty():
         raise AssertionError(f"{len(scores)} rows of {RUNS} runs x {keys} keys x {metrics} metrics, {len(lost)} means without an interval")
     pairs = len(dataset.part("paper", "test"))
-    # Processor time stands beside it because other work on the machine does not change it.
+    # Processor time is reported too, because other work on the machine does not affect it.
     detail = (
         f"{REPLICATES:,} two-way replicates, {RUNS} runs x {pairs:,} pairs, {metrics} metrics x {keys} keys "
         f"({', '.join(BY)}); {used:.1f} s of processor time"

@@ -1,4 +1,4 @@
-"""Weighted counts of every item in every pair stratum: valuestrata against pandas groupby on int8 columns in memory."""
+"""Weighted counts of every item in all strata of two attributes, against pandas groupby on int8 columns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from valuestrata.survey.survey import Survey
 
 
 def ours(survey: Survey) -> tuple[Cells, np.ndarray]:
-    """Cut the cells and count."""
+    """Return the cells and their weighted counts."""
     pairs = [stratum for stratum in make_strata(survey.attributes) if len(stratum.attributes) == 2]
     cells = make_cells(survey, pairs, min_respondents=1)
     options = max(len(item.codes) for item in survey.items)
@@ -24,7 +24,7 @@ def ours(survey: Survey) -> tuple[Cells, np.ndarray]:
 
 
 def with_pandas(frame: pd.DataFrame, items: list[str], attributes: list[str]) -> dict[tuple[str, str, str], pd.Series]:
-    """Group by the two attributes and the item, one item and stratum at a time."""
+    """Group by two attributes and an item, one item and stratum at a time."""
     return {
         (item, a, b): frame.groupby([a, b, item], observed=True)["weight"].sum()
         for item in items
@@ -33,7 +33,7 @@ def with_pandas(frame: pd.DataFrame, items: list[str], attributes: list[str]) ->
 
 
 def check_equal(survey: Survey, cells: Cells, counts: np.ndarray, peer: dict[tuple[str, str, str], pd.Series]) -> None:
-    """Raise unless every count of the peer is ours and none of ours is missing there."""
+    """Raise an error unless both sides have the same counts."""
     index = {(s.stratum.attributes, s.levels): i for i, s in enumerate(cells.kept)}
     names = [a.name for a in survey.attributes]
     seen = 0
@@ -48,7 +48,7 @@ def check_equal(survey: Survey, cells: Cells, counts: np.ndarray, peer: dict[tup
 
 
 def run(respondents: int = 97_000, items: int = 250) -> dict[str, Any]:
-    """Return seconds of both sides: the best of five of ours, one of the peer's (it takes long)."""
+    """Return the seconds of both sides: our best of five, one run of the slow peer."""
     survey = synthetic_survey(respondents, items)
     names = [item.id for item in survey.items]
     attributes = [a.name for a in survey.attributes]

@@ -1,9 +1,9 @@
-"""The peer's side of `hosted_vs_inspect`: Inspect AI asks the same prompts of the same server.
+"""Peer of `hosted_vs_inspect`: Inspect AI sends the same prompts to the same server.
 
     python bench/hosted_inspect.py PROMPTS.jsonl BASE_URL CONNECTIONS FOLDER
 
-prints {"seconds", "cpu", "texts"} as JSON; may run in an environment of its own. Inspect is used as its documentation advises
-for many short samples: no log in real time, no display, no scoring, more samples at once than connections.
+prints {"seconds", "cpu", "texts"} as JSON and may run in a separate environment. Inspect is configured as its documentation
+advises for many short samples: no real-time log, no display, no scoring, and more concurrent samples than connections.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Ask, and say how long it took."""
+    """Ask the prompts and print the time."""
     prompts, url, connections, folder = sys.argv[1:]
     os.environ |= {"PLANTED_BASE_URL": url, "PLANTED_API_KEY": "none"}
     import inspect_ai

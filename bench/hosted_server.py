@@ -1,10 +1,9 @@
-"""A server for benchmarks: chat completions that come 50 ms after the request, whoever asks and however many.
+"""Benchmark server that returns chat completions 50 ms after each request.
 
     python bench/hosted_server.py [MILLISECONDS]
 
-prints its port and serves until it is killed. It does as little as a server can: no header but the length is read, and the
-answers are ready beforehand, so that its own time is a small part of what is measured. Which of four answers a prompt gets
-depends on its text alone.
+prints its port and serves until it is killed. It reads no header except the content length, and the four possible responses are
+prepared in advance, so its own time is small. The response depends only on the text of the prompt.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ _BEHIND = b'"content":"'
 
 
 class Answering(asyncio.Protocol):
-    """One connection, which may hold one request after another."""
+    """One connection with any number of requests."""
 
     def __init__(self, wait: float) -> None:
         self._wait = wait
@@ -49,13 +48,13 @@ class Answering(asyncio.Protocol):
         self._need = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep where to answer."""
+        """Store the transport and the event loop."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._loop = asyncio.get_running_loop()
 
     def data_received(self, data: bytes) -> None:
-        """Take requests apart by their lengths and answer each when its time has come."""
+        """Split the data into requests by their lengths and schedule each response."""
         self._read += data
         while True:
             end = self._read.find(b"\r\n\r\n")
@@ -76,7 +75,7 @@ class Answering(asyncio.Protocol):
 
 
 async def main() -> None:
-    """Serve until killed."""
+    """Serve until the process is killed."""
     wait = float(sys.argv[1] if len(sys.argv) > 1 else 50) / 1000
     server = await asyncio.get_running_loop().create_server(lambda: Answering(wait), "127.0.0.1", 0, backlog=1024)
     print(server.sockets[0].getsockname()[1], flush=True)

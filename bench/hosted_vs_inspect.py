@@ -1,9 +1,9 @@
-"""Hosted models: samples a second against Inspect AI, and processor time a call against the bare OpenAI library.
+"""Hosted models: samples per second against Inspect AI, and processor time per call against the OpenAI library.
 
-A server in a process of its own answers every call in 50 ms. Ours is what a user runs: prompts rendered from a data set,
-asked, read, and stored one by one. Each side has a process to itself. The library's side is what one would write with it
-by hand: a semaphore and `chat.completions.create`. Inspect AI is the extra `bench`; where it is installed elsewhere,
-VALUESTRATA_INSPECT_PYTHON names the interpreter.
+A server in a separate process answers every call in 50 ms. We time `ask` as a user calls it: prompts are rendered from a data set,
+asked, parsed and stored one by one. Each side runs in its own process. The library is used with a semaphore and
+`chat.completions.create`. Inspect AI is in the extra `bench`; if it is installed elsewhere, VALUESTRATA_INSPECT_PYTHON names the
+interpreter.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _cpu() -> float:
 
 
 def _data(_url: str, folder: str) -> dict[str, Any]:
-    """Build the data set in a process of its own: building takes more memory than asking, which is what is measured."""
+    """Build the data set in a separate process, because it takes more memory than asking, which is measured."""
     from population import synthetic_survey
 
     from valuestrata.building import BuildSettings, build
@@ -43,7 +43,7 @@ def _data(_url: str, folder: str) -> dict[str, Any]:
 
 
 def _ours(url: str, folder: str) -> dict[str, Any]:
-    """Ask 20,000 prompts into a run; leave the first texts asked and all texts answered in the folder."""
+    """Ask 20,000 prompts into a run and write the first prompts for the peers."""
     from valuestrata.dataset.tables import load_dataset
     from valuestrata.respondents.hosted.respondent import make_hosted
     from valuestrata.respondents.hosted.settings import HostedSettings
@@ -81,7 +81,7 @@ def _library(url: str, folder: str) -> dict[str, Any]:
                     reply = await client.chat.completions.create(model="planted", messages=messages, max_tokens=32, temperature=0.0)
                     return reply.choices[0].message.content or ""
 
-            # The first call loads what the library puts off; ours does so before it is timed as well.
+            # The first call triggers lazy imports; ours are also loaded before timing.
             await one(prompts[0])
             nonlocal before, start
             before, start = _cpu(), time.perf_counter()
@@ -105,7 +105,7 @@ def _inspect_python() -> str | None:
 
 
 def run() -> list[dict[str, Any]]:
-    """Return both comparisons; Inspect AI's where it is installed."""
+    """Return both comparisons; that with Inspect AI only if it is installed."""
     with (
         tempfile.TemporaryDirectory() as folder,
         subprocess.Popen([sys.executable, str(HERE / "hosted_server.py"), "50"], stdout=subprocess.PIPE, text=True) as server,
@@ -125,7 +125,7 @@ def run() -> list[dict[str, Any]]:
             server.kill()
     for name, peer in (("the library", library), ("Inspect AI", inspect)):
         if peer is not None and peer["texts"] != ours["texts"]:
-            raise AssertionError(f"{name} got other answers than we did")
+            raise AssertionError(f"the answers of {name} differ from ours")
     rate, cpu = CALLS / ours["seconds"], 1000 * ours["cpu"] / CALLS
     library_cpu = 1000 * library["cpu"] / PEER_CALLS
     rows = [
@@ -135,8 +135,8 @@ def run() -> list[dict[str, Any]]:
             "peer": library_cpu,
             "peer_name": "openai",
             "ratio": library_cpu / cpu,
-            "unit": "ms of processor a call",
-            "detail": f"{cpu - library_cpu:+.2f} ms a call (limit +1); {CALLS:,} calls stored, {PEER_CALLS:,} of the bare library",
+            "unit": "ms of processor time per call",
+            "detail": f"{cpu - library_cpu:+.2f} ms per call (limit +1); {CALLS:,} calls stored, {PEER_CALLS:,} calls of the library",
         }
     ]
     if inspect is not None:
@@ -150,7 +150,7 @@ def run() -> list[dict[str, Any]]:
                 "ratio": rate / peer_rate,
                 "unit": "samples/s",
                 "detail": f"{CALLS:,} against {PEER_CALLS:,} samples of 50 ms, {CONNECTIONS} connections; peak "
-                f"{ours['peak']:.0f} MB (limit 600); Inspect AI {1000 * inspect['cpu'] / PEER_CALLS:.1f} ms of processor a sample",
+                f"{ours['peak']:.0f} MB (limit 600); Inspect AI {1000 * inspect['cpu'] / PEER_CALLS:.1f} ms of processor time per sample",
             }
         )
     return rows

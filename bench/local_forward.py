@@ -1,4 +1,4 @@
-"""The embedded model on prompts that share their beginnings: against a call a prompt, and how near to a bare forward pass."""
+"""The embedded model on prompts with common prefixes, against one call per prompt and a bare forward pass."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from valuestrata.respondents.local.load import Loaded, load_model
 from valuestrata.respondents.local.respondent import LocalRespondent
 
 ROUNDS = 3
-EACH = "ms a prompt"
+EACH = "ms per prompt"
 
 
 def exact_alone(loaded: Loaded, prompt: Prompt) -> list[float]:
-    """Return the option probabilities of one prompt: its forms as one padded batch, the usual way to score a closed set."""
+    """Return the option probabilities of one prompt from one padded batch of its option strings."""
     model, tokenizer = loaded.model, loaded.tokenizer
     stem = tokenizer.encode(chat(tokenizer, prompt) + prompt.prefill, add_special_tokens=False)
     forms = [tokenizer.encode(form, add_special_tokens=False) for option in prompt.options for form in (f" {option}", option)]
@@ -37,7 +37,7 @@ def exact_alone(loaded: Loaded, prompt: Prompt) -> list[float]:
 
 
 def generated(loaded: Loaded, prompt: Prompt, most: int) -> str:
-    """Return what the model writes in one call of `generate`."""
+    """Return the text of one call of `generate`."""
     tokenizer = loaded.tokenizer
     asked = tokenizer(chat(tokenizer, prompt), return_tensors="pt", add_special_tokens=False)
     out = loaded.model.generate(**asked, max_new_tokens=most, do_sample=False, pad_token_id=tokenizer.eos_token_id)
@@ -45,13 +45,13 @@ def generated(loaded: Loaded, prompt: Prompt, most: int) -> str:
 
 
 def bare(model: Any, ids: torch.Tensor) -> None:
-    """Run a batch through the model and nothing else; the output head sees one position of each row."""
+    """Run one forward pass; the output layer is computed at one position per row."""
     with torch.inference_mode():
         model(input_ids=ids, use_cache=False, logits_to_keep=1)
 
 
 def fraction(name: str, loaded: Loaded, prompts: list[Prompt]) -> dict[str, Any]:
-    """Return tokens really computed a second, against a bare pass over rows as long as the prompts, at its best number of rows."""
+    """Compare computed tokens per second with a bare pass over rows of the prompts' mean length, at its best batch size."""
     respondent = LocalRespondent("embedded", loaded)
     count = respondent.count_tokens(prompts)
     width = round(count.prompts / len(prompts))
@@ -65,13 +65,13 @@ def fraction(name: str, loaded: Loaded, prompts: list[Prompt]) -> dict[str, Any]
         "peer": rates[best],
         "peer_name": f"bare pass, {len(batches[best])} x {width}",
         "ratio": count.computed / ours / rates[best],
-        "unit": "tokens a second",
-        "detail": f"{count.computed / count.prompts:.3f} of {count.prompts} tokens run; planning and reading included",
+        "unit": "tokens per second",
+        "detail": f"{count.computed / count.prompts:.3f} of {count.prompts} tokens computed; includes planning and readout",
     }
 
 
 def scores(loaded: Loaded) -> dict[str, Any]:
-    """Return exact scores against one padded batch a prompt."""
+    """Compare exact scores with one padded batch per prompt."""
     respondent, prompts = LocalRespondent("embedded", loaded), persona_first("logprob")
     some = prompts[:: len(prompts) // 5]
     answers = {answer.prompt.key: answer for answer in respondent.answer(prompts)}
@@ -79,12 +79,12 @@ def scores(loaded: Loaded) -> dict[str, Any]:
         np.testing.assert_allclose(answers[prompt.key].option_probs, exact_alone(loaded, prompt), rtol=1e-3)
     (ours,), alone = best_of(ROUNDS, [lambda: list(respondent.answer(prompts))], [partial(exact_alone, loaded, prompt) for prompt in some])
     peer = sum(alone) / len(alone)
-    detail = f"probabilities equal; {len(prompts)} prompts, the peer on {len(some)} of them"
-    return row("local_vs_alone", ours / len(prompts) * 1e3, peer * 1e3, "exact scores, a padded batch a prompt", EACH, detail)
+    detail = f"probabilities equal; {len(prompts)} prompts, {len(some)} of them for the peer"
+    return row("local_vs_alone", ours / len(prompts) * 1e3, peer * 1e3, "exact scores, one padded batch per prompt", EACH, detail)
 
 
 def texts(loaded: Loaded, most: int = 32) -> dict[str, Any]:
-    """Return written answers against one call of `generate` a prompt."""
+    """Compare generated text with one call of `generate` per prompt."""
     respondent, prompts = LocalRespondent("embedded", loaded, max_new_tokens=most), persona_first("text", people=10)
     answers = {answer.prompt.key: answer for answer in respondent.answer(prompts)}
     some = prompts[::5]
@@ -95,12 +95,12 @@ def texts(loaded: Loaded, most: int = 32) -> dict[str, Any]:
     (ours,), alone = best_of(ROUNDS, [lambda: list(respondent.answer(prompts))], peers)
     peer = sum(alone) / len(alone)
     written = sum(answer.completion_tokens or 0 for answer in answers.values()) / len(answers)
-    detail = f"{len(prompts)} prompts, {written:.0f} tokens written on average; {len(some)} texts compared and equal, {len(timed)} timed"
+    detail = f"{len(prompts)} prompts, {written:.0f} tokens per answer; {len(some)} texts equal, {len(timed)} timed"
     return row("local_vs_generate", ours / len(prompts) * 1e3, peer * 1e3, f"generate, at most {most} tokens", EACH, detail)
 
 
 def run() -> list[dict[str, Any]]:
-    """Return the comparisons that need nothing but transformers."""
+    """Return the comparisons with transformers."""
     loaded = load_model("embedded", device="cpu", dtype=None)
     return [
         scores(loaded),

@@ -1,4 +1,4 @@
-"""Prompts of about 45 + 90 tokens, as the built-in templates write them: a persona and a question, either of them first."""
+"""Prompts in the style of the built-in templates: a persona (45 tokens) and a question (90), in either order."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ QUESTION = "About {}: do you think that the nation now spends too much money on 
 
 
 def persona_first(elicitation: Elicitation, *, people: int = 4, topics: int = 10, options: Sequence[str] = "12345") -> list[Prompt]:
-    """Return prompts in which the questions of one persona share its 45 tokens."""
+    """Return prompts with the persona first; prompts of one persona share its 45 tokens."""
     return [
         _prompt(
             f"{WHO.format(*who)}\n\n{_asked(topic, options)}\n\n{_reply(options)}",
@@ -28,7 +28,7 @@ def persona_first(elicitation: Elicitation, *, people: int = 4, topics: int = 10
 
 
 def item_first(elicitation: Elicitation, *, people: int = 10, topics: int = 4, options: Sequence[str] = "12345") -> list[Prompt]:
-    """Return prompts in which the personas asked one question share its 90 tokens."""
+    """Return prompts with the question first; prompts of one question share its 90 tokens."""
     return [
         _prompt(
             f"{_asked(topic, options)}\n\n{WHO.format(*who)}\n\n{_reply(options)}",

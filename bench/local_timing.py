@@ -1,4 +1,4 @@
-"""Both sides of a local comparison in turns: a machine that is slow for a minute is then slow for both."""
+"""Timing of two sides in turns, so that a temporarily slow machine affects both."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 
 def seconds(work: Callable[[], Any]) -> float:
-    """Return how long a piece of work takes."""
+    """Return the seconds of one call."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
 def best_of(rounds: int, *sides: Sequence[Callable[[], Any]]) -> list[list[float]]:
-    """Return for each side the least seconds of each of its pieces of work; in each round every side does one piece after another."""
+    """Return the minimum seconds of each call of each side over the rounds; every round runs all sides in turn."""
     found = [[float("inf")] * len(side) for side in sides]
     for _ in range(rounds):
         for times, side in zip(found, sides, strict=True):
@@ -25,5 +25,5 @@ def best_of(rounds: int, *sides: Sequence[Callable[[], Any]]) -> list[list[float
 
 
 def row(name: str, ours: float, peer: float, peer_name: str, unit: str, detail: str) -> dict[str, Any]:
-    """Return a row of results in which less is better."""
+    """Return a row of results for which lower is better."""
     return {"name": name, "ours": ours, "peer": peer, "peer_name": peer_name, "ratio": peer / ours, "unit": unit, "detail": detail}

@@ -1,9 +1,9 @@
 """The embedded model against lm-evaluation-harness on the same prompts, persona first and item first.
 
-The harness scores a closed set by log P(continuation | context) and runs a context once for all its continuations of one
-token (its `logits_cache`, left on). So the options are the letters A to E, whose forms ` A` and `A` are one token each, and
-our side reads the first token: both sides add P(` A`) and P(`A`) after the same tokens, each prompt being run once. It is
-the harness's best case: options of several tokens, or an end of turn, would make it run each form by itself.
+The harness scores options by log P(continuation | context) and computes a context once for all continuations of one token
+(`logits_cache`, on by default). The options here are the letters A to E, whose forms ` A` and `A` are one token each, and we read the
+first token. Both sides therefore sum P(` A`) and P(`A`) after the same tokens and run each prompt once. This is the harness's best
+case: with options of several tokens, or an end of turn, it runs each form separately.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from valuestrata.respondents.local.load import load_model
 from valuestrata.respondents.local.respondent import LocalRespondent
 
 ROUNDS = 2
-# Batch sizes that the harness may try, on some of the prompts; the fastest is the one compared.
+# Batch sizes tried by the harness on some prompts; the fastest is compared.
 BATCHES = (1, 4, 8, 16)
 TRIED = 16
 
 
 def masses(harness: Any, tokenizer: Any, prompts: list[Prompt]) -> list[list[float]]:
-    """Return the probability of each option by the harness, its two forms added."""
+    """Return the probability of each option according to the harness, summed over its two forms."""
     from lm_eval.api.instance import Instance
 
     asked: list[Any] = []
@@ -44,7 +44,7 @@ def masses(harness: Any, tokenizer: Any, prompts: list[Prompt]) -> list[list[flo
 
 
 def harness_of(loaded: Any, batch: int) -> Any:
-    """Return the harness around a loaded model; what it logs at its start is of no use here."""
+    """Return the harness for a loaded model, without its log messages."""
     from lm_eval.models.huggingface import HFLM
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
@@ -53,7 +53,7 @@ def harness_of(loaded: Any, batch: int) -> Any:
 
 
 def compared(name: str, loaded: Any, peer_loaded: Any, prompts: list[Prompt]) -> dict[str, Any]:
-    """Return one comparison, after the scores of both sides were found equal."""
+    """Return one comparison after checking that both sides have equal scores."""
     respondent = LocalRespondent("embedded", loaded)
     answers = {answer.prompt.key: answer for answer in respondent.answer(prompts)}
     expected = masses(harness_of(peer_loaded, 8), loaded.tokenizer, prompts)
@@ -67,14 +67,16 @@ def compared(name: str, loaded: Any, peer_loaded: Any, prompts: list[Prompt]) ->
     peers = [partial(masses, harnesses[best], loaded.tokenizer, prompts)]
     (ours,), (peer,) = best_of(ROUNDS, [lambda: list(respondent.answer(prompts))], peers)
     count = respondent.count_tokens(prompts)
-    detail = f"{len(prompts)} prompts x 5 one-token options, probabilities and masses equal; {count.computed} of {count.prompts} tokens run"
+    detail = (
+        f"{len(prompts)} prompts x 5 one-token options, probabilities and masses equal; {count.computed} of {count.prompts} tokens computed"
+    )
     each = 1e3 / len(prompts)
-    return row(name, ours * each, peer * each, f"lm_eval HFLM, batch {BATCHES[best]}", "ms a prompt", detail)
+    return row(name, ours * each, peer * each, f"lm_eval HFLM, batch {BATCHES[best]}", "ms per prompt", detail)
 
 
 def run() -> list[dict[str, Any]]:
-    """Return the comparison with the persona first and with the item first."""
-    # Each side has its own model object, so neither changes the other's settings.
+    """Return the comparisons with the persona first and the item first."""
+    # Separate model objects, so that neither side changes the settings of the other.
     loaded, peer = (load_model("embedded", device="cpu", dtype=None) for _ in range(2))
     return [
         compared("local_vs_lm_eval", loaded, peer, persona_first("first-token", options="ABCDE")),

@@ -1,6 +1,6 @@
-"""A thousand joint redraws of a 2,000 x 240 survey with 131 subgroups: seconds and peak memory (limits: 60 s, 2 GB).
+"""Seconds and peak memory of 1,000 joint redraws of a 2,000 x 240 survey with 131 subgroups (limits: 60 s, 2 GB).
 
-The same build without redrawn shares runs beside it: they may not make it more than 1.3 times slower.
+The same build without redrawn shares is timed too: storing the shares may make it at most 1.3 times slower.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ print(*seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, datas
 
 
 def run() -> dict[str, Any]:
-    """Build in a process of its own, so that its peak memory is its own; each kind in turn, the best of each."""
+    """Build in separate processes to measure peak memory; return the best of each kind."""
     with_shares, without = [], []
     for _ in range(ROUNDS):
         with_shares.append(_build("SHARE_DRAWS"))
         without.append(_build("0"))
     seconds, _, peak, subgroups = min(with_shares)
-    # Processor time, because another process on the machine would decide the ratio of two wall times.
+    # Processor time, because other processes would affect a ratio of wall times.
     slower = min(row[1] for row in with_shares) / min(row[1] for row in without)
     return {
         "ours": seconds,
@@ -40,12 +40,12 @@ def run() -> dict[str, Any]:
         "ratio": None,
         "unit": "seconds",
         "detail": f"whole build with 1,000 redraws in three halves, {subgroups:.0f} subgroups, peak {peak / 1e9:.2f} GB; "
-        f"{slower:.2f} times the processor time of a build that keeps no redrawn shares",
+        f"{slower:.2f} times the processor time of a build without redrawn shares",
     }
 
 
 def _build(share_draws: str) -> tuple[float, ...]:
-    """Return seconds, processor seconds, peak bytes and subgroups of a build."""
+    """Return seconds, processor seconds, peak bytes and number of subgroups of a build."""
     code = CODE.format(folder=str(Path(__file__).resolve().parent), share_draws=share_draws)
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     return tuple(map(float, output.split()))

@@ -1,6 +1,6 @@
-"""One planted data set: sampled, built, answered by models fixed in advance and by baselines, scored with intervals.
+"""One simulated data set: sampled, built, answered by fixed models and baselines, and scored with intervals.
 
-Every figure that the study and its version in the tests use is a row made here (`COLUMNS`).
+The rows made here (`COLUMNS`) contain every figure of the simulation study and of its tests.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from valuestrata.survey.simulation.truth import truth
 
 SETTINGS = SimulationSettings(respondents=600, items=24, nominal=0.1, levels=(2, 4, 3))
 NONE, EFFECTS, WEIGHTED = "none", "main and pairs", "main, weighted"
-# What is planted: size of main effects and of interactions, and whether a weight undoes an oversampling.
+# Size of main effects and interactions, and whether weights correct for oversampling.
 CONDITIONS: Mapping[str, Mapping[str, Any]] = {
     NONE: {"main_effects": 0.0, "interactions": 0.0},
     EFFECTS: {"main_effects": 0.3, "interactions": 0.15},
@@ -37,11 +37,11 @@ SPREADS = ("spread_ratio", "spread_ratio_corrected")
 BOUNDS = {"accuracy_expected": "ceiling_oracle", "nmae": "floor_nmae", "w1": "floor_w1"}
 DISTANCES = ("nmae", "w1")
 DRAWS = 100
-# A fixed model answers so many pairs at random.
+# Share of pairs that a fixed model answers at random.
 ERROR = 0.2
 NATIONAL, SUBGROUP, ORACLE = "national", "subgroup", "oracle"
 ITEM_MODE = "item-mode"
-# Expected answers of an option, or of all others, where these are fewer.
+# Lower ends of bins: expected number of answers of an option or of all others, whichever is smaller.
 SHARE_BINS = (0, 5, 15)
 
 COLUMNS = {
@@ -66,17 +66,18 @@ Shares = Mapping[Key, np.ndarray]
 
 @dataclass(frozen=True)
 class Task:
-    """Which population, and which sample of it.
+    """A population and a sample from it.
 
     Attributes:
         condition: one of CONDITIONS.
-        design: `redrawn`: items and people drawn anew each time; `held`: people only.
+        design: `redrawn` (new items and respondents each time) or `held` (new respondents only).
         population, sample: seeds.
         baselines: kinds to fit, `item-mode` first.
-        schemes: splits to score under.
-        settings: of the populations; the condition says the size of the effects.
-        draws: redraws of the respondents. bootstrap: replicates behind each interval.
-        structure: measure structure too.
+        schemes: splits to score.
+        settings: settings of the population; the condition sets the size of the effects.
+        draws: joint redraws of the respondents.
+        bootstrap: bootstrap replicates of each interval.
+        structure: whether to compute measures of structure.
     """
 
     condition: str
@@ -100,11 +101,11 @@ def rows_of(task: Task) -> list[dict[str, Any]]:
     levels = levels_of(dataset)
     fixed = {name: fixed_model(true, population.settings.seed, national=name == NATIONAL) for name in (NATIONAL, SUBGROUP)}
 
-    def told(shares: Shares) -> Callable[[str, str], np.ndarray]:
+    def predict(shares: Shares) -> Callable[[str, str], np.ndarray]:
         return lambda item, subgroup: shares[item, levels[subgroup]]
 
-    decided = {name: answered(dataset, name, told(shares)) for name, shares in {**fixed, ORACLE: true}.items()}
-    same = list(decided.values())
+    models = {name: answered(dataset, name, predict(shares)) for name, shares in {**fixed, ORACLE: true}.items()}
+    same = list(models.values())
     rows = share_rows(dataset, true, levels)
     for name, shares in fixed.items():
         rows += planted_rows(dataset, name, shares, true, levels)
@@ -112,7 +113,7 @@ def rows_of(task: Task) -> list[dict[str, Any]]:
         fitted = [answered(dataset, kind, make_baseline(kind, dataset, split=scheme).predictor.shares) for kind in task.baselines]
         rows += score_rows(dataset, same, scheme, task.bootstrap)
         if task.structure:
-            rows += structure_rows(dataset, decided[SUBGROUP], scheme, task.bootstrap)
+            rows += structure_rows(dataset, models[SUBGROUP], scheme, task.bootstrap)
         against = [(SUBGROUP, NATIONAL), *((run, ITEM_MODE) for run in (*task.baselines, ORACLE) if run != ITEM_MODE)]
         rows += difference_rows(dataset, [*same, *fitted], against, scheme, task.bootstrap)
         rows += recovery_rows(dataset, fitted, true, levels, scheme)
@@ -126,19 +127,19 @@ def frame_of(rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
 
 
 def true_shares(population: Population) -> dict[Key, np.ndarray]:
-    """Return (item, levels of every attribute, None where unused) -> true shares."""
+    """Return (item, level of every attribute or None) -> true shares."""
     names = [attribute.name for attribute in population.attributes]
     table = truth(population).select("item", "shares", *names)
     return {(item, tuple(levels)): np.array(shares) for item, shares, *levels in table.iter_rows()}
 
 
 def levels_of(dataset: Dataset) -> dict[str, tuple[str | None, ...]]:
-    """Return subgroup -> level of every attribute, None where unused."""
+    """Return subgroup -> level of every attribute or None."""
     return {subgroup: tuple(levels) for subgroup, *levels in dataset.subgroups.select("subgroup", *dataset.attributes).iter_rows()}
 
 
 def fixed_model(true: Shares, seed: int, *, national: bool) -> dict[Key, np.ndarray]:
-    """Return shares decided before any respondent was drawn: the nation's or the subgroup's, random ones for some pairs."""
+    """Return shares that do not depend on the sample: the nation's or the subgroup's, random for some pairs."""
     rng = np.random.default_rng([seed, 10 + national])
     made: dict[Key, np.ndarray] = {}
     for (item, levels), shares in true.items():
@@ -148,7 +149,7 @@ def fixed_model(true: Shares, seed: int, *, national: bool) -> dict[Key, np.ndar
 
 
 def answered(dataset: Dataset, name: str, shares: Callable[[str, str], np.ndarray]) -> SimpleNamespace:
-    """Return a run that gives its shares for every test pair and answers with their mode."""
+    """Return a run with these shares for every test pair; its answers are their modes."""
     rows: list[dict[str, Any]] = []
     for pair, item, subgroup in dataset.part("paper", "test").select("pair_id", "item", "subgroup").iter_rows():
         given = shares(item, subgroup)
@@ -159,7 +160,7 @@ def answered(dataset: Dataset, name: str, shares: Callable[[str, str], np.ndarra
 
 
 def score_rows(dataset: Dataset, runs: list[SimpleNamespace], scheme: str, bootstrap: int) -> list[dict[str, Any]]:
-    """Return the scores of runs with their intervals, and each ceiling or floor of the scheme's test pairs."""
+    """Return the scores of runs with intervals, and the ceilings and floors of the test pairs."""
     table = score(dataset, runs, split=scheme, by=("all",), bootstrap=bootstrap)
     kept = [*METRICS, *SPREADS, *BOUNDS.values()]
     found = table.filter(pl.col("metric").is_in(kept)).select("run", "metric", "value", "ci_low", "ci_high")
@@ -175,7 +176,7 @@ def score_rows(dataset: Dataset, runs: list[SimpleNamespace], scheme: str, boots
 def planted_rows(
     dataset: Dataset, name: str, shares: Shares, true: Shares, levels: Mapping[str, tuple[str | None, ...]]
 ) -> list[dict[str, Any]]:
-    """Return what a model scores on the test pairs against the planted shares and modes: labels without noise."""
+    """Return the scores of a model on the test pairs against the true shares and modes."""
     nominal = set(dataset.items.filter(pl.col("level") == "nominal")["item"])
     found: dict[str, list[float]] = {"accuracy": [], "nmae": [], "w1": []}
     for item, subgroup in dataset.part("paper", "test").select("item", "subgroup").iter_rows():
@@ -192,7 +193,7 @@ def planted_rows(
 
 
 def structure_rows(dataset: Dataset, run: SimpleNamespace, scheme: str, bootstrap: int) -> list[dict[str, Any]]:
-    """Return the measures of structure of a run, all strata pooled."""
+    """Return the measures of structure of a run, pooled over strata."""
     table = structure(dataset, [run], split=scheme, bootstrap=bootstrap, permutations=0)
     pooled = table.filter(pl.col("stratum") == POOLED, pl.col("measure").is_in(MEASURES))
     return [
@@ -204,7 +205,7 @@ def structure_rows(dataset: Dataset, run: SimpleNamespace, scheme: str, bootstra
 def difference_rows(
     dataset: Dataset, runs: list[SimpleNamespace], pairs: list[tuple[str, str]], scheme: str, bootstrap: int
 ) -> list[dict[str, Any]]:
-    """Return paired differences, run minus the other, with their intervals."""
+    """Return paired differences, run minus the other, with intervals."""
     table = compare(dataset, runs, pairs, split=scheme, by=("all",), metrics=METRICS, bootstrap=bootstrap)
     columns = ("run", "against", "metric", "difference", "ci_low", "ci_high")
     return [
@@ -214,7 +215,7 @@ def difference_rows(
 
 
 def share_rows(dataset: Dataset, true: Shares, levels: Mapping[str, tuple[str | None, ...]]) -> list[dict[str, Any]]:
-    """Return how many shares of all pairs lie in gold +- 1.96 share_se, by expected answers of the rarer side."""
+    """Return the share of true shares within gold +- 1.96 share_se, by expected answers of the rarer side."""
     gold = dataset.gold.filter(pl.col("half") == "all").join(dataset.mode_draws.filter(pl.col("half") == "all"), on="pair_id")
     inside: dict[int, list[bool]] = {low: [] for low in SHARE_BINS}
     for item, subgroup, n, shares, error in gold.select("item", "subgroup", "n_eff", "shares", "share_se").iter_rows():
@@ -231,7 +232,7 @@ def share_rows(dataset: Dataset, true: Shares, levels: Mapping[str, tuple[str | 
 def recovery_rows(
     dataset: Dataset, runs: list[SimpleNamespace], true: Shares, levels: Mapping[str, tuple[str | None, ...]], scheme: str
 ) -> list[dict[str, Any]]:
-    """Return the distance of predicted and of observed shares to the planted ones: root mean square over options of test pairs."""
+    """Return the root mean square error of predicted and observed shares over options of test pairs."""
     half = "B" if scheme.endswith("+disjoint") else "all"
     pairs = dataset.part(scheme, "test").select("pair_id")
     observed = dataset.gold.filter(pl.col("half") == half).join(pairs, on="pair_id", how="semi").select("item", "subgroup", "shares")

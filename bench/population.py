@@ -11,7 +11,7 @@ LEVELS = {"sex": 2, "age_group": 6, "ethnicity": 3, "religion": 7}
 
 
 def synthetic_survey(respondents: int, items: int, seed: int = 0) -> Survey:
-    """Return a survey with WVS-like option counts, a tenth of answers missing, four attributes and weights."""
+    """Return a weighted survey with option counts as in the WVS, 10 % missing answers and four attributes."""
     rng = np.random.default_rng(seed)
     options = rng.choice([2, 3, 4, 5, 10], items, p=[0.15, 0.1, 0.35, 0.15, 0.25])
     made = tuple(

@@ -1,7 +1,7 @@
-"""Resuming a finished run of 200,000 responses (limit: 5 s): the same command again, which finds nothing to ask.
+"""Resuming a finished run of 200,000 responses, with nothing left to ask (limit: 5 s).
 
-What is timed is `ask` as a user calls it on a data set in memory: every prompt rendered and its identity computed, the
-store read and checked line by line, the run's table found to be current. The respondent model would tell if it was asked.
+We time `ask` as a user calls it on a data set in memory: rendering every prompt, computing its key, reading and checking the store
+line by line, and finding that the run's table is current.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ RESPONDENTS, ITEMS, SAMPLES, RESPONSES = 2_000, 278, 10, 200_000
 
 
 class AtOnce:
-    """Answers everything with a sentence, at once."""
+    """A respondent that answers everything immediately."""
 
     name = "bench:at-once"
 
     def identity(self) -> Mapping[str, Any]:
-        """Nothing but its name."""
+        """Return the provider only."""
         return {"provider": "bench"}
 
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[Answer]:
@@ -39,14 +39,14 @@ class AtOnce:
 
 
 def run() -> dict[str, Any]:
-    """Make the run, then ask the same again three times and take the median."""
+    """Make the run, repeat the command three times and return the median time."""
     dataset = build(synthetic_survey(RESPONDENTS, ITEMS), BuildSettings(draws=10))
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "run"
         start = time.perf_counter()
         made = ask(dataset, AtOnce(), place, elicitation="text", samples=SAMPLES, max_calls=RESPONSES)
         first = time.perf_counter() - start
-        # What lies over 200,000 is left out: the rest of the plan is never asked.
+        # Prompts beyond 200,000 are not asked.
         seconds: list[float] = []
         for _ in range(3):
             start = time.perf_counter()
@@ -55,14 +55,14 @@ def run() -> dict[str, Any]:
             if (again.asked, again.kept) != (0, RESPONSES):
                 raise AssertionError(f"asked {again.asked}, kept {again.kept} of {RESPONSES}")
         if load_run(place).responses.height != RESPONSES or made.answered != RESPONSES:
-            raise AssertionError("the run does not hold what was answered")
+            raise AssertionError("the run does not contain all answers")
     return {
         "ours": sorted(seconds)[1],
         "peer": None,
         "peer_name": None,
         "ratio": None,
         "unit": "s",
-        "detail": f"{RESPONSES:,} responses; making them took {first:.1f} s, {first / RESPONSES * 1e6:.0f} us each",
+        "detail": f"{RESPONSES:,} responses; asking them took {first:.1f} s, {first / RESPONSES * 1e6:.0f} us each",
     }
 
 

@@ -1,4 +1,4 @@
-"""Benchmarks as ratios: both sides in one call, on the same work, results checked to be equal before either is timed.
+"""Benchmarks as ratios: both sides do the same work in one call, and their results are checked to be equal.
 
     python bench/run.py [NAME...]
 
@@ -24,7 +24,7 @@ import mode_bootstrap
 import resume_200k
 import tune_vs_trl
 
-# Each returns one row a comparison; the row's name is the benchmark's where it holds none of its own.
+# Each returns one row per comparison; a row without a name gets that of the benchmark.
 BENCHMARKS = {
     "gold_counts_vs_pandas": gold_counts_vs_pandas.run,
     "mode_bootstrap": mode_bootstrap.run,
@@ -37,7 +37,7 @@ BENCHMARKS = {
     "audit_10x20k": audit_10x20k.run,
     "tune_vs_trl": tune_vs_trl.run,
 }
-# One loaded model serves several comparisons; each may be asked for by its own name.
+# Comparisons that share a loaded model; each can be requested by name.
 PARTS = dict.fromkeys(
     ("local_vs_alone", "local_vs_generate", "local_forward_fraction", "local_forward_fraction_item_first"), "local_forward"
 ) | {
@@ -51,7 +51,7 @@ def main() -> int:
     """Run the named benchmarks, or all of them."""
     names = sys.argv[1:] or list(BENCHMARKS)
     if unknown := [name for name in names if name not in BENCHMARKS and name not in PARTS]:
-        print(f"There is no benchmark {unknown[0]!r}; known: {', '.join([*BENCHMARKS, *PARTS])}", file=sys.stderr)
+        print(f"Unknown benchmark {unknown[0]!r}. Known benchmarks: {', '.join([*BENCHMARKS, *PARTS])}", file=sys.stderr)
         return 2
     results = []
     for name in names:

@@ -1,9 +1,9 @@
-"""Which learning rate works: a recipe at several rates on the same few updates, and the validation measures after each.
+"""Comparison of learning rates: validation measures of a recipe after a few updates at each rate.
 
     python bench/tune_rates.py DATASET [--recipe modal] [--updates 25] [--rates 1e-6,1e-5,5e-5,1e-4,2e-4] [--validation 44]
 
-The schedule is the recipe's, shrunk to so many updates; a rate that is best here is about right for a longer training, and
-one that does nothing here would do little there.
+The schedule is that of the recipe, shortened to the number of updates. A rate that is best here is about right for a longer
+training; a rate that has no effect here has little effect there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ COLUMNS = ("loss", "loss_answer", "loss_end", "accuracy_expected", "distance", "
 
 
 def main() -> None:
-    """Print one row a rate, and one of the model before training."""
+    """Print one row per rate, and one for the model before training."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset")
     parser.add_argument("--model", default="embedded")

@@ -1,7 +1,7 @@
-"""Tuning the embedded model on the modal answer: our passes against TRL's SFTTrainer and transformers' Trainer.
+"""Tuning the embedded model on modal answers, against TRL's SFTTrainer and transformers' Trainer.
 
-All three train the same adapter on the same tokens in the same order, and their losses are checked to be equal to 1e-3 at
-every update. The peers get token ids and labels ready made, no gradient checkpointing, and no evaluation.
+All three train the same adapter on the same tokens in the same order. Their losses are checked to be equal to 1e-3 at every update.
+The peers receive prepared token ids and labels, without gradient checkpointing and evaluation.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ UPDATES = 4
 
 @dataclass(frozen=True)
 class Work:
-    """What all sides do: examples as ids, in the order of the recipe."""
+    """Input of all sides: encoded examples in the order of the recipe."""
 
     recipe: Recipe
     examples: Sequence[Example]
@@ -48,12 +48,12 @@ class Work:
     base: Any
 
     def model(self) -> Any:
-        """Return the embedded model, as it is before training."""
+        """Return a copy of the embedded model before training."""
         return copy.deepcopy(self.base)
 
     @property
     def rows(self) -> dict[str, list[list[int]]]:
-        """Token ids and labels, as the peers take them."""
+        """Token ids and labels for the peers."""
         rows: dict[str, list[list[int]]] = {"input_ids": [], "labels": []}
         for number in self.order:
             encoded = self.encoded[number]
@@ -76,14 +76,14 @@ def work_of(loaded: Loaded, template: str, together: int) -> Work:
 
 
 def lora(recipe: Recipe) -> Any:
-    """Return PEFT's settings of a recipe."""
+    """Return the PEFT configuration of a recipe."""
     from peft import LoraConfig
 
     return LoraConfig(task_type="CAUSAL_LM", r=recipe.lora.r, lora_alpha=recipe.lora.alpha, target_modules=recipe.lora.target_modules)
 
 
 def ours(work: Work, folder: Path) -> tuple[Any, Callable[[], None]]:
-    """Return our trainer, ready to start, and what starts it."""
+    """Return our trainer and a function that starts it."""
     model = work.model()
     layout = best_layout(model, 512)
     settings = training_arguments(work.recipe, folder, UPDATES, len(work.examples), validate=False, use_cpu=True, bf16=False)
@@ -107,7 +107,7 @@ def ours(work: Work, folder: Path) -> tuple[Any, Callable[[], None]]:
 
 
 def theirs(work: Work, folder: Path, library: str) -> tuple[Any, Callable[[], None]]:
-    """Return a peer's trainer, ready to start, and what starts it."""
+    """Return a peer's trainer and a function that starts it."""
     import datasets
     from peft import get_peft_model
     from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments, set_seed
@@ -144,7 +144,7 @@ def theirs(work: Work, folder: Path, library: str) -> tuple[Any, Callable[[], No
 
 
 def timed(made: tuple[Any, Callable[[], None]]) -> tuple[float, list[float]]:
-    """Train; return seconds an example (median of the updates) and the losses."""
+    """Train; return seconds per example (median over updates) and the losses."""
     from transformers import PrinterCallback, TrainerCallback
 
     trainer, start = made
@@ -164,15 +164,15 @@ def timed(made: tuple[Any, Callable[[], None]]) -> tuple[float, list[float]]:
     return float(np.median(times)) / trainer.args.per_device_train_batch_size, losses
 
 
-def forget_peak() -> None:
-    """Let the count of the most memory held begin anew, where the system can (Linux)."""
+def reset_peak() -> None:
+    """Reset the peak memory counter, if the system supports it (Linux)."""
     gc.collect()
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak() -> float:
-    """Return the most memory that this process has held since the count began, in GB."""
+    """Return the peak memory of this process since the last reset, in GB."""
     try:
         status = Path("/proc/self/status").read_text()
         return int(status.split("VmHWM:")[1].split()[0]) / 1e6
@@ -181,7 +181,7 @@ def peak() -> float:
 
 
 def run() -> list[dict[str, Any]]:
-    """Return our seconds an example against TRL and Trainer, and with bundles of eight that share their item."""
+    """Compare seconds per example with TRL and Trainer, also with groups of eight examples of one item."""
     rows: list[dict[str, Any]] = []
     loaded = load_model("embedded", device="cpu", dtype=None)
     with tempfile.TemporaryDirectory() as place, warnings.catch_warnings():
@@ -191,14 +191,14 @@ def run() -> list[dict[str, Any]]:
             ("tune_vs_{}_together", "item-first", 8, ("trl",)),
         ):
             work = work_of(loaded, template, together)
-            forget_peak()
+            reset_peak()
             seconds, losses = timed(ours(work, Path(place)))
             memory = peak()
             padded = [
                 max(map(len, work.rows["input_ids"][at : at + work.recipe.batch])) for at in range(0, len(work.order), work.recipe.batch)
             ]
             for library in peers:
-                forget_peak()
+                reset_peak()
                 peer, their_losses = timed(theirs(work, Path(place), library))
                 their_memory = peak()
                 np.testing.assert_allclose(losses, their_losses, rtol=1e-3)
@@ -209,7 +209,7 @@ def run() -> list[dict[str, Any]]:
                         "peer": peer,
                         "peer_name": {"trl": "TRL SFTTrainer", "trainer": "transformers.Trainer"}[library],
                         "ratio": peer / seconds,
-                        "unit": "seconds an example",
+                        "unit": "seconds per example",
                         "detail": f"losses equal; template {template}, {together} together, peer pads to {np.mean(padded):.0f} tokens; "
                         f"peak memory {memory:.1f} GB, the peer's {their_memory:.1f}",
                     }

@@ -25,6 +25,11 @@ def share(row: Mapping[str, Any] | None, *, greyed: bool = False, shift: float =
     return Td(f"({text})" if greyed else text, ends(row, shift), css)
 
 
+def texts(*names: str) -> tuple[Td, ...]:
+    """Return cells of text."""
+    return tuple(Td(name, css="text") for name in names)
+
+
 def plain(row: Mapping[str, Any] | None, digits: int = 3) -> Td:
     """Return a number with its interval."""
     if row is None or row["value"] is None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import polars as pl
+
+from valuestrata.dataset.tables import Dataset
 from valuestrata.report.closed.figures import COLUMN, MOST_MODELS, Chart, LegendEntry
 from valuestrata.report.core.theme import GRID, INK, colours_for, to_svg
+from valuestrata.report.open.cells import level_parts
 
 # Minimum and maximum width of the names of levels.
 _EXTENT = (90, 320)
@@ -24,6 +28,25 @@ class Dot:
     low: float | None
     high: float | None
     description: str
+
+
+Row = Mapping[str, Any]
+
+
+def _run_of(row: Row) -> str:
+    return row["run"]
+
+
+def level_dots(dataset: Dataset, rows: pl.DataFrame, describe: Callable[[Row], str], series: Callable[[Row], str] = _run_of) -> list[Dot]:
+    """Return one dot per row of a table by level, in the data set's order of levels; `describe` gives the text after the level."""
+    dots: list[Dot] = []
+    for row in rows.iter_rows(named=True):
+        group, level = level_parts(dataset, row["key"])
+        dots.append(Dot(level, group, series(row), row["value"], row["ci_low"], row["ci_high"], f"{level}: {describe(row)}"))
+    attributes = dataset.meta.get("attributes", [])
+    levels = [(str(one.get("title") or one["name"]), str(level["label"])) for one in attributes for level in one["levels"]]
+    order = {level: place for place, level in enumerate(levels)}
+    return sorted(dots, key=lambda dot: order.get((dot.group, dot.label), 0))
 
 
 def dot_chart(

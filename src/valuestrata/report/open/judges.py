@@ -26,7 +26,7 @@ from valuestrata.openended.validity.decision_rule import (
 from valuestrata.openended.validity.human_agreement import DECIDING
 from valuestrata.report.core.cells import Grid, Td, Tr
 from valuestrata.report.core.section import Absent, Section
-from valuestrata.report.open.cells import first, key_title, plain, share
+from valuestrata.report.open.cells import first, key_title, plain, share, texts
 from valuestrata.report.open.findings import OpenFindings
 from valuestrata.responses.run.identity import run_identity
 
@@ -79,15 +79,12 @@ def judges_section(dataset: Dataset, found: OpenFindings, *, published: bool = T
         return title, "no verdicts or stances were given"
     section = Section("judges", title, tables=[("", _judge_grid(found))])
     section.intro = (
-        f"A judge is not usable for a criterion if it fails a check: fewer than {percent(MIN_CONSISTENCY)} of pairs with the same "
-        "verdict in "
-        f"both orders, more than {percent(0.5 + MAX_POSITION_BIAS)} or less than {percent(0.5 - MAX_POSITION_BIAS)} of decided verdicts "
-        "for "
-        f"the answer shown first, more than {percent(MAX_INVALID)} of calls without a verdict, more than {percent(MAX_TIES)} ties, more "
-        "than "
-        f"{percent(MAX_SAME_READING)} of stances at one position, more than {percent(MAX_LONGER)} of pairs won by the longer answer (whole "
-        "interval), or agreement with people no better than chance or below that among people. A judge that passes without people can "
-        "still be wrong."
+        f"A judge is not usable for a criterion if it fails a check: fewer than {percent(MIN_CONSISTENCY)} of pairs with the same verdict "
+        f"in both orders, more than {percent(0.5 + MAX_POSITION_BIAS)} or less than {percent(0.5 - MAX_POSITION_BIAS)} of decided verdicts "
+        f"for the answer shown first, more than {percent(MAX_INVALID)} of calls without a verdict, more than {percent(MAX_TIES)} ties, "
+        f"more than {percent(MAX_SAME_READING)} of stances at one position, more than {percent(MAX_LONGER)} of pairs won by the longer "
+        "answer (whole interval), or agreement with people no better than chance or below that among people. A judge that passes without "
+        "people can still be wrong."
     )
     names = judge_names(found)
     claims = [claim for claim in judge_claims(found.validity) if unfit(found, claim.run, str(claim.key)) is not None]
@@ -130,9 +127,7 @@ def _judge_grid(found: OpenFindings) -> Grid:
         if peoples is not None and peoples["value"] is not None and _LONGER in shown:
             at = shown.index(_LONGER)
             cells[at] = replace(cells[at], small=f"{cells[at].small}; people {points(peoples['value'])}")
-        rows.append(
-            Tr((Td(row["judge"], css="text"), Td(criterion_title(row["criterion"]), css="text"), Td(row["verdict"], css="text"), *cells))
-        )
+        rows.append(Tr((*texts(row["judge"], criterion_title(row["criterion"]), row["verdict"]), *cells)))
     notes = ("Shares in percent. ✗: the check fails; ✓: it passes; no mark: undetermined, or no threshold.",)
     return Grid(("Judge", "Criterion", "Verdict", *(_CHECK_TITLES[name] for name in shown)), tuple(rows), (), notes)
 
@@ -154,11 +149,9 @@ def _key_checks(dataset: Dataset, found: OpenFindings, by: str) -> Grid:
     mine = found.validity.checks.filter(pl.col("by") == by)
     shown = [name for name in _CHECK_TITLES if name in mine["check"].to_list()]
     rows: list[Tr] = []
-    for key, judge, criterion in mine.select("key", "judge", "criterion").unique(maintain_order=True).rows():
-        part = mine.filter((pl.col("key") == key) & (pl.col("judge") == judge) & (pl.col("criterion") == criterion))
+    for (key, judge, criterion), part in mine.group_by("key", "judge", "criterion", maintain_order=True):
         cells = [_check_cell(first(part, check=name), name) for name in shown]
-        names = (key_title(dataset, by, key), judge, criterion_title(criterion))
-        rows.append(Tr((*(Td(name, css="text") for name in names), *cells)))
+        rows.append(Tr((*texts(key_title(dataset, by, str(key)), str(judge), criterion_title(str(criterion))), *cells)))
     headers = (by.capitalize(), "Judge", "Criterion", *(_CHECK_TITLES[name] for name in shown))
     note = "The rule uses all answers together; among many rows, some miss a threshold by chance."
     return Grid(headers, tuple(rows), (), (note,))
@@ -168,10 +161,8 @@ def _agreed_grid(dataset: Dataset, found: OpenFindings, by: str, published: bool
     """Return the agreement of judge and people, and among people: one row per judge, criterion and measure."""
     mine = found.validity.agreed.filter((pl.col("by") == by) & pl.col("measure").is_in(list(_MEASURES)))
     rows: list[Tr] = []
-    for key, judge, criterion, measure in mine.select("key", "judge", "criterion", "measure").unique(maintain_order=True).rows():
-        part = mine.filter(
-            (pl.col("key") == key) & (pl.col("judge") == judge) & (pl.col("criterion") == criterion) & (pl.col("measure") == measure)
-        )
+    for grouped, part in mine.group_by("key", "judge", "criterion", "measure", maintain_order=True):
+        key, judge, criterion, measure = map(str, grouped)
         sides = {name: first(part, between=name) for name in ("judge-people", "people-people", "difference")}
         names = ([] if by == "all" else [key_title(dataset, by, key)]) + [judge, criterion_title(criterion), _MEASURES[measure]]
         with_judge = sides["judge-people"]
@@ -180,15 +171,14 @@ def _agreed_grid(dataset: Dataset, found: OpenFindings, by: str, published: bool
         for side, check in _CHECK_OF.get(measure, {}).items() if by == "all" else ():
             held = first(found.validity.checks, by=by, judge=judge, criterion=criterion, check=check)
             cells[side] = replace(cells[side], text=cells[side].text + ("" if held is None else _mark(held)))
-        rows.append(Tr((*(Td(name, css="text") for name in names), *cells.values(), coded)))
+        rows.append(Tr((*texts(*names), *cells.values(), coded)))
     lead = () if by == "all" else (by.capitalize(),)
     headers = (*lead, "Judge", "Criterion", "Measure", "Judge and people", "Among people", "Difference", "Answers")
     notes = (
         "Means over pairs of raters; Krippendorff's alpha among people is over all coders. The difference is on the same answers. "
         "The weighted kappa decides: ✗ if it is no better than chance, or below that among people.",
+        *((_PUBLISHED_KAPPAS,) if published else ()),
     )
-    if published:
-        notes = (*notes, _PUBLISHED_KAPPAS)
     return Grid(headers, tuple(rows), (), notes)
 
 
@@ -203,21 +193,11 @@ def _corrected_grid(dataset: Dataset, found: OpenFindings, bys: Sequence[str]) -
         if row["by"] != "all":
             names.insert(0, key_title(dataset, row["by"], row["key"]))
         coded = Td(f"{row['coded']:,} of {row['judged']:,}")
-        rows.append(Tr((*(Td(name, css="text") for name in names), write(alone), write(people), write(row), coded)))
+        rows.append(Tr((*texts(*names), write(alone), write(people), write(row), coded)))
     lead = () if "all" in bys else ("Of",)
     headers = (*lead, "Judge", "Criterion", "Run", "Estimate", "Judge", "People", "Corrected", "Coded")
     note = (
-        "Corrected: estimate of people's value for all answers, by prediction-powered inference. It is valid for any errors of the "
-        "judge, also "
-        "if the judge alone is not usable. Answers decided by rule are left out. Shares in percent, positions from 0 to 1."
+        "Corrected: estimate of people's value for all answers, by prediction-powered inference. It is valid for any errors of the judge, "
+        "also if the judge alone is not usable. Answers decided by rule are left out. Shares in percent, positions from 0 to 1."
     )
     return Grid(headers, tuple(rows), (), (note,))
-
-
-def dataset_order(dataset: Dataset) -> dict[tuple[str, str], int]:
-    """Return (title of the attribute, level) -> its position in the data set."""
-    found: dict[tuple[str, str], int] = {}
-    for attribute in dataset.meta.get("attributes", []):
-        for level in attribute["levels"]:
-            found[str(attribute.get("title") or attribute["name"]), str(level["label"])] = len(found)
-    return found

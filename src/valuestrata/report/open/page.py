@@ -83,7 +83,7 @@ def write_open_report(
     made = [
         _short_section(dataset, found),
         judges_section(dataset, found, published=published),
-        wins_section(found, published=published),
+        wins_section(dataset, found, published=published),
         win_levels_section(dataset, found),
         stance_section(dataset, found),
         agreement_section(dataset, found),
@@ -157,8 +157,7 @@ def _method_section(found: OpenFindings) -> Section:
     section = Section("method", "Method notes", facts=list(_METHOD))
     section.warning = (
         "A judge's preference is not that of people. Win rates and stances describe configured models with these personas and prompts. "
-        "They do "
-        "not describe people, and models cannot replace them."
+        "They do not describe people, and models cannot replace them."
     )
     settings = [
         (run.name, plain({key: run.meta.get(key) for key in ("respondent", "template", "template_version", "plan")})) for run in found.runs

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from functools import partial
 
 import polars as pl
 
@@ -11,10 +11,10 @@ from valuestrata.dataset.tables import Dataset
 from valuestrata.formatting import NONE, count, metric_title, points
 from valuestrata.report.core.cells import Grid, Td, Tr
 from valuestrata.report.core.section import Absent, Section
-from valuestrata.report.open.cells import GREYED, first, key_title, level_parts, plain, share
-from valuestrata.report.open.figures import Dot, dot_chart
+from valuestrata.report.open.cells import GREYED, first, key_title, plain, share, texts
+from valuestrata.report.open.figures import Dot, Row, dot_chart, level_dots
 from valuestrata.report.open.findings import OpenFindings
-from valuestrata.report.open.judges import dataset_order, unfit
+from valuestrata.report.open.judges import unfit
 
 _METRICS = ("accuracy", "accuracy_expected", "nmae", "w1")
 # Subgroups listed with the largest distance, and their minimum number of pairs.
@@ -48,26 +48,32 @@ def stance_section(dataset: Dataset, found: OpenFindings) -> Section | Absent:
 
 def _stance_grid(found: OpenFindings) -> Grid:
     whole = found.scores.filter((pl.col("by") == "all") & pl.col("against").is_null())
-    metrics = [name for name in _METRICS if whole.filter((pl.col("metric") == name) & pl.col("value").is_not_null()).height]
+    metrics = _known_metrics(whole)
     rows: list[Tr] = []
     for name in _score_order(found, whole):
+        names, values, pairs, grey = _run_cells(found, whole.filter(pl.col("run") == name), name, metrics)
         read = found.read.get(name)
-        grey = read is not None and unfit(found, read[1], _STANCE) is not None
-        mine = whole.filter(pl.col("run") == name)
-        values = [_score(first(mine, metric=metric), grey) for metric in metrics]
-        accuracy = first(mine, metric="accuracy")
-        if read is None:
-            baseline = name.startswith("baseline")
-            who = (Td(name.removeprefix("baseline: "), css="text"), Td("baseline" if baseline else "closed", css="text"))
-            silent = [Td(NONE), Td(NONE)]
-        else:
-            who = (Td(read[0], css="text"), Td("open", f"read by {read[1]}", "text"))
-            silent = [share(_silence(found, read, metric), greyed=grey) for metric in ("no_stance", "silent")]
-        kind = "baseline" if name.startswith("baseline") else "model" if read is not None else ""
-        pairs = Td(count(accuracy["pairs"]) if accuracy is not None else NONE)
-        rows.append(Tr((*who, *values, *silent, pairs), kind))
+        silent = [share(_silence(found, read, metric), greyed=grey) if read else Td(NONE) for metric in ("no_stance", "silent")]
+        kind = "baseline" if name.startswith("baseline") else "model" if read else ""
+        rows.append(Tr((*names, *values, *silent, pairs), kind))
     headers = ("Run", "Asked", *map(metric_title, metrics), "No stance, %", "Refused or empty, %", "Pairs")
     return Grid(headers, tuple(rows), (), (f"Split {found.split}, part {found.part}.",))
+
+
+def _known_metrics(scores: pl.DataFrame) -> list[str]:
+    known = set(scores.filter(pl.col("value").is_not_null())["metric"])
+    return [name for name in _METRICS if name in known]
+
+
+def _run_cells(found: OpenFindings, scores: pl.DataFrame, name: str, metrics: Sequence[str]) -> tuple[tuple[Td, Td], list[Td], Td, bool]:
+    """Return the cells of a run and how it was asked, of its metrics, and of its pairs, and whether its judge is not usable."""
+    read = found.read.get(name)
+    grey = read is not None and unfit(found, read[1], _STANCE) is not None
+    asked = "baseline" if name.startswith("baseline") else "closed"
+    names = (Td(name.removeprefix("baseline: "), css="text"), Td(asked, css="text"))
+    if read is not None:
+        names = (Td(read[0], css="text"), Td("open", f"read by {read[1]}", "text"))
+    return names, [_score(first(scores, metric=metric), grey) for metric in metrics], _pairs(first(scores, metric="accuracy")), grey
 
 
 def _compared_grid(found: OpenFindings) -> Grid:
@@ -76,9 +82,7 @@ def _compared_grid(found: OpenFindings) -> Grid:
     rows: list[Tr] = []
     for run, judge, other in whole.select("run", "judge", "other").unique(maintain_order=True).rows():
         metrics = {name: first(whole, run=run, judge=judge, other=other, metric=name) for name in ("same", "kappa")}
-        same = metrics["same"]
-        names = (Td(run, css="text"), Td(judge, css="text"), Td(other, css="text"))
-        rows.append(Tr((*names, share(same), plain(metrics["kappa"]), Td(count(same["pairs"]) if same is not None else NONE))))
+        rows.append(Tr((*texts(run, judge, other), share(metrics["same"]), plain(metrics["kappa"]), _pairs(metrics["same"]))))
     note = "Judges can make the same errors, so agreement does not show that they are right."
     return Grid(("Run", "Judge", "Other judge", "Same reading, %", "Kappa", "Answers"), tuple(rows), (), (note,))
 
@@ -86,21 +90,16 @@ def _compared_grid(found: OpenFindings) -> Grid:
 def _key_scores(dataset: Dataset, found: OpenFindings, by: str) -> Grid:
     """Return the scores of open and closed answers by level, subgroup or topic, without baselines."""
     mine = found.scores.filter((pl.col("by") == by) & pl.col("against").is_null() & ~pl.col("run").str.starts_with("baseline"))
-    metrics = [name for name in _METRICS if mine.filter((pl.col("metric") == name) & pl.col("value").is_not_null()).height]
-    models = _score_order(found, mine)
+    metrics = _known_metrics(mine)
+    runs = _score_order(found, mine)
     rows: list[Tr] = []
     for key in mine["key"].unique(maintain_order=True):
         of_key = mine.filter(pl.col("key") == key)
-        for name in models:
-            read = found.read.get(name)
-            grey = read is not None and unfit(found, read[1], _STANCE) is not None
-            values = [_score(first(of_key, run=name, metric=metric), grey) for metric in metrics]
-            pairs = first(of_key, run=name, metric="accuracy")
-            if pairs is None:
-                continue
-            asked = Td("closed", css="text") if read is None else Td("open", f"read by {read[1]}", "text")
-            lead = (Td(key_title(dataset, by, key), css="text"), Td(name if read is None else read[0], css="text"), asked)
-            rows.append(Tr((*lead, *values, Td(count(pairs["pairs"])))))
+        for name in runs:
+            scores = of_key.filter(pl.col("run") == name)
+            if "accuracy" in scores["metric"]:
+                names, values, pairs, _ = _run_cells(found, scores, name, metrics)
+                rows.append(Tr((*texts(key_title(dataset, by, key)), *names, *values, pairs)))
     return Grid((by.capitalize(), "Run", "Asked", *map(metric_title, metrics), "Pairs"), tuple(rows))
 
 
@@ -114,12 +113,16 @@ def _score_order(found: OpenFindings, whole: pl.DataFrame) -> list[str]:
     return list(dict.fromkeys([*(name for name in order if name in known), *known]))
 
 
-def _score(row: Mapping[str, Any] | None, grey: bool) -> Td:
+def _score(row: Row | None, grey: bool) -> Td:
     cell = plain(row)
     return Td(f"({cell.text})", cell.small, f"num {GREYED}") if grey and cell.text != NONE else cell
 
 
-def _silence(found: OpenFindings, read: tuple[str, str], metric: str) -> Mapping[str, Any] | None:
+def _pairs(row: Row | None) -> Td:
+    return Td(NONE if row is None else count(row["pairs"]))
+
+
+def _silence(found: OpenFindings, read: tuple[str, str], metric: str) -> Row | None:
     return first(found.silence, run=read[0], judge=read[1], metric=metric, by="all")
 
 
@@ -153,39 +156,26 @@ def agreement_section(dataset: Dataset, found: OpenFindings) -> Section | Absent
 
 
 def _dots(dataset: Dataset, levels: pl.DataFrame) -> list[Dot]:
-    dots: list[Dot] = []
     most = {name: max([part[name].n_unique() for _, part in levels.group_by("run")], default=0) for name in ("judge", "closed")}
-    for row in levels.iter_rows(named=True):
-        group, level = level_parts(dataset, row["key"])
-        who = ", ".join(
-            [
-                row["run"],
-                *([f"against {row['closed']}"] if most["closed"] > 1 else []),
-                *([f"read by {row['judge']}"] if most["judge"] > 1 else []),
-            ]
-        )
-        said = f"{level}: {who} {points(row['value'])} %, {row['pairs']} pairs"
-        dots.append(Dot(level, group, who, row["value"], row["ci_low"], row["ci_high"], said))
-    order = dataset_order(dataset)
-    return sorted(dots, key=lambda dot: order.get((dot.group, dot.label), 0))
+
+    def series(row: Row) -> str:
+        closed = f"against {row['closed']}" if most["closed"] > 1 else ""
+        judge = f"read by {row['judge']}" if most["judge"] > 1 else ""
+        return ", ".join(filter(None, (row["run"], closed, judge)))
+
+    return level_dots(dataset, levels, lambda row: f"{series(row)} {points(row['value'])} %, {row['pairs']} pairs", series)
 
 
 def _agreement_grid(dataset: Dataset, found: OpenFindings, by: str) -> Grid:
     whole = found.agreement.filter(pl.col("by") == by)
     rows: list[Tr] = []
     for key, run, closed, judge in whole.select("key", "run", "closed", "judge").unique(maintain_order=True).rows():
-        where = {"key": key, "run": run, "closed": closed, "judge": judge}
-        metrics = {name: first(whole, **where, metric=name) for name in ("same", "distance", "kappa", "both")}
-        same, grey = metrics["same"], unfit(found, judge, _STANCE) is not None
-        values = (
-            share(same, greyed=grey),
-            _score(metrics["distance"], grey),
-            _score(metrics["kappa"], grey),
-            share(metrics["both"], greyed=grey),
-        )
-        names = (() if by == "all" else (key_title(dataset, by, key),)) + (run, closed, judge)
-        pairs = Td(count(same["pairs"]) if same is not None else NONE)
-        rows.append(Tr((*(Td(name, css="text") for name in names), *values, pairs), "model" if by == "all" else ""))
+        measured = partial(first, whole, key=key, run=run, closed=closed, judge=judge)
+        same, grey = measured(metric="same"), unfit(found, judge, _STANCE) is not None
+        scores = [_score(measured(metric=name), grey) for name in ("distance", "kappa")]
+        values = (share(same, greyed=grey), *scores, share(measured(metric="both"), greyed=grey))
+        names = (*(() if by == "all" else (key_title(dataset, by, key),)), run, closed, judge)
+        rows.append(Tr((*texts(*names), *values, _pairs(same)), "model" if by == "all" else ""))
     lead = () if by == "all" else (by.capitalize(),)
     headers = (*lead, "Open run", "Closed run", "Read by", "Same, %", "Distance", "Kappa", "Answered both ways, %", "Pairs")
     return Grid(headers, tuple(rows))
@@ -203,9 +193,8 @@ def _apart_grid(dataset: Dataset, found: OpenFindings) -> Grid:
         for row in part.sort("value", descending=True, maintain_order=True).head(MAX_SHOWN).iter_rows(named=True):
             where = {"run": str(run), "closed": str(closed), "judge": str(judge), "key": row["key"]}
             same = first(agreement, **where, by="subgroup", metric="same")
-            names: Sequence[str] = (key_title(dataset, "subgroup", row["key"]), str(run), str(closed), str(judge))
-            cells = (_score(row, grey), share(same, greyed=grey), Td(count(row["pairs"])))
-            rows.append(Tr((*(Td(name, css="text") for name in names), *cells)))
+            names = texts(key_title(dataset, "subgroup", row["key"]), str(run), str(closed), str(judge))
+            rows.append(Tr((*names, _score(row, grey), share(same, greyed=grey), _pairs(row))))
     note = (
         f"The {MAX_SHOWN} largest of {most} subgroups with {MIN_PAIRS} pairs or more. Selected because they are large, they are "
         "overestimated. The CSV table has all subgroups."

@@ -15,9 +15,8 @@ from valuestrata.openended.text.markers import MIN_USES
 from valuestrata.report.core.cells import Grid, Td, Tr
 from valuestrata.report.core.names import attribute_titles, clipped
 from valuestrata.report.core.section import Section
-from valuestrata.report.open.cells import key_title, level_parts, plain, share
-from valuestrata.report.open.figures import Dot, dot_chart
-from valuestrata.report.open.judges import dataset_order
+from valuestrata.report.open.cells import key_title, plain, share, texts
+from valuestrata.report.open.figures import dot_chart, level_dots
 from valuestrata.stats.cluster_bootstrap import MIN_ITEMS
 
 _SHARES: Mapping[str, str] = {"refused": "Refused, %", "empty": "Empty, %", "cut": "Cut off, %", "leak": "Restates the persona, %"}
@@ -34,11 +33,10 @@ def texts_section(dataset: Dataset, found: TextChecks) -> Section:
     )
     section.intro = (
         "Computed without a judge. Restates the persona: the answer names a level of the persona in the first person (“As a Catholic, I "
-        "…”) or "
-        "repeats its description. Flesch reading ease: higher is easier, English only. LIX: lower is easier."
+        "…”) or repeats its description. Flesch reading ease: higher is easier, English only. LIX: lower is easier."
     )
     leaks = found.rates.filter((pl.col("by") == "level") & (pl.col("measure") == "leak") & pl.col("value").is_not_null())
-    dots = _leak_dots(dataset, leaks)
+    dots = level_dots(dataset, leaks, lambda row: f"{row['run']} {points(row['value'])} % of {row['answers']} answers")
     chart = dot_chart(
         dots,
         name="leaks",
@@ -61,16 +59,6 @@ _GAP_READINGS: Mapping[Strength | None, str] = {
     Strength.NOT_SHOWN: "no difference detected",
     Strength.SHOWN: "differs",
 }
-
-
-def _leak_dots(dataset: Dataset, leaks: pl.DataFrame) -> list[Dot]:
-    dots: list[Dot] = []
-    for row in leaks.iter_rows(named=True):
-        group, level = level_parts(dataset, row["key"])
-        said = f"{level}: {row['run']} {points(row['value'])} % of {row['answers']} answers"
-        dots.append(Dot(level, group, row["run"], row["value"], row["ci_low"], row["ci_high"], said))
-    order = dataset_order(dataset)
-    return sorted(dots, key=lambda dot: order.get((dot.group, dot.label), 0))
 
 
 def _rates_grid(dataset: Dataset, rates: pl.DataFrame, by: str, *, folded: bool) -> Grid:
@@ -125,14 +113,13 @@ def _marker_grid(dataset: Dataset, markers: pl.DataFrame) -> Grid:
         more = f" and {part.height - _MOST_WORDS} more" if part.height > _MOST_WORDS else ""
         names = (str(run), titles.get(str(attribute), str(attribute)), str(level))
         answers = Td(f"{size['of']:,} : {size['of_others']:,}")
-        rows.append(Tr((*(Td(name, css="text") for name in names), Td(", ".join(words) + more, css="long"), answers)))
+        rows.append(Tr((*texts(*names), Td(", ".join(words) + more, css="long"), answers)))
     if not rows:
         none = "None detected." if markers.height else f"Too few answers: no word occurs in {MIN_USES} of the answers that can be compared."
         rows = [Tr((Td(NONE, css="text"), Td(NONE, css="text"), Td(NONE, css="text"), Td(none, css="long"), Td(NONE)))]
     notes = (
-        "Weighted log-odds with a prior from all answers of the run; false discovery rate 5 %, two questions or more. In brackets: "
-        "answers of "
-        "the level with the word : answers of the other levels with it, on the same questions by personas that are equal otherwise. Names "
-        "of the level are left out. Exploratory: use the words to choose answers to read.",
+        "Weighted log-odds with a prior from all answers of the run; false discovery rate 5 %, two questions or more. In brackets: answers "
+        "of the level with the word : answers of the other levels with it, on the same questions by personas that are equal otherwise. "
+        "Names of the level are left out. Exploratory: use the words to choose answers to read.",
     )
     return Grid(("Run", "Attribute", "Level", "Words", "Answers, level : others"), tuple(rows), (), notes)

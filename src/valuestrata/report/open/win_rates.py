@@ -13,17 +13,17 @@ from valuestrata.openended.schema import CRITERIA
 from valuestrata.report.closed.published import published_facts
 from valuestrata.report.core.cells import Grid, Td, Tr
 from valuestrata.report.core.section import Absent, Section
-from valuestrata.report.open.cells import first, key_title, level_parts, share
-from valuestrata.report.open.figures import Dot, dot_chart
+from valuestrata.report.open.cells import first, key_title, share, texts
+from valuestrata.report.open.figures import dot_chart, level_dots
 from valuestrata.report.open.findings import OpenFindings
-from valuestrata.report.open.judges import criterion_title, dataset_order, unfit
+from valuestrata.report.open.judges import criterion_title, unfit
 
 # Published mean gains by tuning over the seven models.
 _PUBLISHED_MEAN = "Mean of the seven"
 _PUBLISHED_GAINS: Mapping[str, float] = {"value": 0.022}
 
 
-def wins_section(found: OpenFindings, *, published: bool = True) -> Section | Absent:
+def wins_section(dataset: Dataset, found: OpenFindings, *, published: bool = True) -> Section | Absent:
     """Return the section on win rates."""
     title = "Win rates"
     rates = found.winrates.filter(pl.col("metric") == "win_rate")
@@ -51,7 +51,10 @@ def wins_section(found: OpenFindings, *, published: bool = True) -> Section | Ab
             title_ = f"Before and after tuning, against {reference}, judged by {judge}"
             section.tables.append((title_, _gain_grid(gains, shown, published=quoted)))
     if not found.differences.is_empty():
-        section.tables.append(("Differences between runs, on common pairs", _difference_grid(found, criteria)))
+        note = "In points, with the interval of the difference."
+        section.tables.append(
+            ("Differences between runs, on common pairs", _criteria_grid(dataset, found, found.differences, "all", criteria, (note,)))
+        )
     return section
 
 
@@ -69,10 +72,12 @@ def win_levels_section(dataset: Dataset, found: OpenFindings) -> Section | Absen
             section.figures.append(chart)
     if not section.figures:
         section.intro = "There is no chart because no judge is usable for any criterion."
-    section.folded = [(f"Table by {by}", _key_grid(dataset, found, rates, by, criteria)) for by in ("level", "subgroup", "topic")]
+    section.folded = [(f"Table by {by}", _criteria_grid(dataset, found, rates, by, criteria)) for by in ("level", "subgroup", "topic")]
     section.folded = [(name, grid) for name, grid in section.folded if grid.rows]
     if not found.differences.is_empty():
-        section.folded.append(("Differences between runs, by level", _key_difference_grid(dataset, found, "level", criteria)))
+        note = "In points. Among many levels some differ by chance; the row over all pairs decides."
+        by_level = _criteria_grid(dataset, found, found.differences, "level", criteria, (note,))
+        section.folded.append(("Differences between runs, by level", by_level))
     return section
 
 
@@ -96,7 +101,7 @@ def _win_grid(found: OpenFindings, mine: pl.DataFrame, judge: str, criteria: Seq
     for run in mine["run"].unique(maintain_order=True):
         cells = {criterion: first(mine, run=run, criterion=criterion) for criterion in criteria}
         values = [share(cells[criterion], greyed=grey[criterion]) for criterion in criteria]
-        rows.append(Tr((Td(run, css="text"), *values, Td(_pairs(cells.values())), Td("this report", css="text")), "model"))
+        rows.append(Tr((*texts(run), *values, Td(_pairs(cells.values())), *texts("this report")), "model"))
     notes: list[str] = []
     if published:
         for place, result in enumerate(published_facts()["results"]):
@@ -155,33 +160,21 @@ def _gain_grid(rows: Sequence[Tr], criteria: Sequence[str], *, published: bool) 
     return Grid(headers, (*rows, *quoted), groups, tuple(notes))
 
 
-def _difference_grid(found: OpenFindings, criteria: Sequence[str]) -> Grid:
-    whole = found.differences.filter(pl.col("by") == "all")
+def _criteria_grid(
+    dataset: Dataset, found: OpenFindings, frame: pl.DataFrame, by: str, criteria: Sequence[str], notes: tuple[str, ...] = ()
+) -> Grid:
+    """Return win rates, or differences between runs, with one column per criterion; a column of keys unless over all pairs."""
+    mine = frame.filter(pl.col("by") == by)
+    differ = "against" in mine.columns
+    names = ("key", "run", *(("against",) if differ else ()), "reference", "judge")
     rows: list[Tr] = []
-    for where, values, pairs in _by_criterion(found, whole, ("run", "against", "reference", "judge"), criteria):
-        names = (f"{where['run']} minus {where['against']}", where["reference"], where["judge"])
-        rows.append(Tr((*(Td(name, css="text") for name in names), *values, pairs)))
-    note = "In points, with the interval of the difference."
-    return Grid(("Runs", "Against", "Judge", *map(criterion_title, criteria), "Pairs"), tuple(rows), (), (note,))
-
-
-def _key_grid(dataset: Dataset, found: OpenFindings, rates: pl.DataFrame, by: str, criteria: Sequence[str]) -> Grid:
-    mine = rates.filter(pl.col("by") == by)
-    rows: list[Tr] = []
-    for where, values, pairs in _by_criterion(found, mine, ("key", "run", "reference", "judge"), criteria):
-        names = (key_title(dataset, by, where["key"]), where["run"], where["reference"], where["judge"])
-        rows.append(Tr((*(Td(name, css="text") for name in names), *values, pairs)))
-    return Grid((by.capitalize(), "Run", "Against", "Judge", *map(criterion_title, criteria), "Pairs"), tuple(rows))
-
-
-def _key_difference_grid(dataset: Dataset, found: OpenFindings, by: str, criteria: Sequence[str]) -> Grid:
-    mine = found.differences.filter(pl.col("by") == by)
-    rows: list[Tr] = []
-    for where, values, pairs in _by_criterion(found, mine, ("key", "run", "against", "reference", "judge"), criteria):
-        names = (key_title(dataset, by, where["key"]), f"{where['run']} minus {where['against']}", where["reference"], where["judge"])
-        rows.append(Tr((*(Td(name, css="text") for name in names), *values, pairs)))
-    note = "In points. Among many levels some differ by chance; the row over all pairs decides."
-    return Grid((by.capitalize(), "Runs", "Against", "Judge", *map(criterion_title, criteria), "Pairs"), tuple(rows), (), (note,))
+    for where, values, pairs in _by_criterion(found, mine, names, criteria):
+        run = f"{where['run']} minus {where['against']}" if differ else where["run"]
+        key = () if by == "all" else (key_title(dataset, by, where["key"]),)
+        rows.append(Tr((*texts(*key, run, where["reference"], where["judge"]), *values, pairs)))
+    lead = () if by == "all" else (by.capitalize(),)
+    headers = (*lead, "Runs" if differ else "Run", "Against", "Judge", *map(criterion_title, criteria), "Pairs")
+    return Grid(headers, tuple(rows), (), notes)
 
 
 def _by_criterion(
@@ -214,15 +207,9 @@ def _chart(
     mine = rates.filter(
         (pl.col("judge") == judge) & (pl.col("reference") == reference) & (pl.col("criterion") == fit[0]) & (pl.col("by") == "level")
     )
-    dots: list[Dot] = []
-    for row in mine.filter(pl.col("value").is_not_null()).iter_rows(named=True):
-        group, level = level_parts(dataset, row["key"])
-        said = f"{level}: {row['run']} {points(row['value'])} %"
-        dots.append(Dot(level, group, row["run"], row["value"], row["ci_low"], row["ci_high"], said))
-    places = dataset_order(dataset)
-    dots.sort(key=lambda dot: places.get((dot.group, dot.label), 0))
+    known = mine.filter(pl.col("value").is_not_null())
     chart = dot_chart(
-        dots,
+        level_dots(dataset, known, lambda row: f"{row['run']} {points(row['value'])} %"),
         name=name,
         axis=f"win rate against {reference}",
         described=f"Win rate on {fit[0]} by level",

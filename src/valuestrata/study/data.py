@@ -1,4 +1,4 @@
-"""The ground that a study stands on: its survey read, its data set built or taken up again, and its YAML as it was resolved."""
+"""Open a study: check its names, write the resolved YAML, and build or load its data set."""
 
 from __future__ import annotations
 
@@ -12,23 +12,54 @@ import yaml
 from valuestrata.building import build
 from valuestrata.dataset.subgroups import merge_levels
 from valuestrata.dataset.tables import Dataset, load_dataset, write_dataset
+from valuestrata.fairness import check_mixed
 from valuestrata.files import canonical_hash, read_json, sha256_of, write_json, write_text
-from valuestrata.study.config import Study, SurveySection
+from valuestrata.respondents.models import check_model_spec
+from valuestrata.study.config import Study, SurveySection, with_paths
+from valuestrata.study.context import StudyContext
 from valuestrata.survey.read import read_survey
 from valuestrata.survey.survey import Survey
 from valuestrata.yaml_files import StrictModel
 
-_FILES_OF_A_SURVEY = ("file", "codebook", "labels", "levels", "wording")
+_SURVEY_FILES = ("file", "codebook", "labels", "levels", "wording")
+
+
+def create_folder(study: Study) -> None:
+    """Create the study's folder with `study.yaml`, and check the names of models and of the audit's method.
+
+    Raises:
+        UsageError: a name is not known. MissingExtraError: the audit's method needs a library that is not installed.
+    """
+    study.folder.mkdir(parents=True, exist_ok=True)
+    write_resolved(study)
+    for model in study.models:
+        check_model_spec(model.model)
+    if study.audit is not None:
+        check_mixed(study.audit.mixed)
+
+
+def open_study(study: Study, say: Callable[[str], None]) -> StudyContext:
+    """Build or load the data sets of a study."""
+    dataset = build_or_load(study, say)
+    return StudyContext(study, dataset, load_dataset(study.split.train_on) if study.split.train_on else None, say)
 
 
 def write_resolved(study: Study) -> None:
-    """Write `study.yaml` into the study's folder: the study as it was resolved, from which the same study can be run again."""
-    document = _written(_seen_from_inside(study))
+    """Write `study.yaml` into the study's folder, with all defaults and with paths relative to the folder."""
+    folder = os.path.realpath(study.folder)
+
+    def relative(path: str) -> str:
+        try:
+            return os.path.relpath(os.path.realpath(path), folder)
+        except ValueError:
+            return os.path.realpath(path)  # on another drive, where no relative path exists
+
+    document = _document(with_paths(study, ".", relative, lambda path: Path(path).is_file()))
     write_text(study.folder / "study.yaml", yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
 
 
-def read_for(section: SurveySection, *, weighted: bool = True) -> Survey:
-    """Read the survey of a study section, levels merged; without its weight if that is not wanted."""
+def read_study_survey(section: SurveySection, *, weighted: bool = True) -> Survey:
+    """Read the survey of a study with its levels merged; `weighted` false leaves its weight out."""
     survey = read_survey(
         section.file,
         section.codebook,
@@ -43,41 +74,40 @@ def read_for(section: SurveySection, *, weighted: bool = True) -> Survey:
     return merge_levels(survey, Path(section.levels)) if section.levels else survey
 
 
-def built(study: Study, say: Callable[[str], None]) -> Dataset:
-    """Build the data set, or load it when the same request on the same files has built it before."""
-    place = study.folder / "data"
-    mark = study.folder / "build.json"
+def build_or_load(study: Study, say: Callable[[str], None]) -> Dataset:
+    """Build the data set, or load it if it was built from the same files with the same settings."""
+    folder = study.folder / "data"
+    record = study.folder / "build.json"
     request = _request(study)
-    if mark.is_file() and read_json(mark).get("request") == request and (place / "dataset.json").is_file():
-        say("data set: built before, kept")
-        return load_dataset(place)
+    if record.is_file() and read_json(record).get("request") == request and (folder / "dataset.json").is_file():
+        say("data set: already built, kept")
+        return load_dataset(folder)
     say("reading the survey")
-    survey = read_for(study.survey, weighted=study.settings.weighted)
+    survey = read_study_survey(study.survey, weighted=study.settings.weighted)
     for note in survey.findings.notes:
         say(note)
     say(f"building the data set of {survey.respondents:,} respondents and {len(survey.items)} items")
-    dataset = build(survey, study.settings)
-    write_dataset(dataset, place)
-    write_json(mark, {"request": request})
-    return load_dataset(place)
+    write_dataset(build(survey, study.settings), folder)
+    write_json(record, {"request": request})
+    return load_dataset(folder)
 
 
 def _request(study: Study) -> str:
-    """Hash what is built and from which files; where these lie is no part of it, so that `study.yaml` asks for the same."""
+    """Return a hash of the settings and source files; only the names of files count, so a study may be moved."""
     section = study.survey
-    named = {key: cast("str | None", getattr(section, key)) for key in _FILES_OF_A_SURVEY}
+    named = {key: cast("str | None", getattr(section, key)) for key in _SURVEY_FILES}
     files = {
         key: [Path(file).name, sha256_of(Path(file)) if file != "embedded" and Path(file).is_file() else None]
         for key, file in named.items()
         if file
     }
-    survey = section.model_dump(exclude=set(_FILES_OF_A_SURVEY))
+    survey = section.model_dump(exclude=set(_SURVEY_FILES))
     seeds = study.seeds.model_dump(include={"half", "redraw", "split"})
     return canonical_hash([survey, files, study.build.model_dump(), seeds])
 
 
-def _written(section: StrictModel) -> dict[str, Any]:
-    """Return a section as its YAML would say it: a null is left out only where leaving the key out means the same."""
+def _document(section: StrictModel) -> dict[str, Any]:
+    """Return a section as YAML; a key that is null by default is left out if it is null."""
     return {
         name: _value(getattr(section, name))
         for name, field in type(section).model_fields.items()
@@ -87,44 +117,7 @@ def _written(section: StrictModel) -> dict[str, Any]:
 
 def _value(value: Any) -> Any:
     if isinstance(value, StrictModel):
-        return _written(value)
+        return _document(value)
     if isinstance(value, list | tuple):
         return [_value(entry) for entry in cast("list[Any]", value)]
     return value
-
-
-def _seen_from_inside(study: Study) -> Study:
-    """Return the study with its paths as seen from its own folder, where `study.yaml` lies: the folder may then be moved as a whole."""
-    folder = os.path.realpath(study.folder)
-
-    def place(value: str | None) -> str | None:
-        if value is None:
-            return None
-        try:
-            return os.path.relpath(os.path.realpath(value), folder)
-        except ValueError:
-            return os.path.realpath(value)  # another drive, to which no relative path leads
-
-    def file(value: str | None) -> str | None:
-        # A built-in's name stays as it is.
-        return place(value) if value and Path(value).is_file() else value
-
-    survey, tune = study.survey, study.tune
-    if tune is not None:
-        tune = tune.model_copy(update={"recipes": [entry.model_copy(update={"recipe": file(entry.recipe)}) for entry in tune.recipes]})
-    opened = study.open
-    if opened is not None:
-        opened = opened.model_copy(update={"template": file(opened.template), "criteria_file": place(opened.criteria_file)})
-    moved = {key: place(getattr(survey, key)) for key in ("labels", "levels", "wording")}
-    moved |= {"file": survey.file if survey.file == "embedded" else place(survey.file), "codebook": file(survey.codebook)}
-    return study.model_copy(
-        update={
-            "output": ".",
-            "tune": tune,
-            "open": opened,
-            "survey": survey.model_copy(update=moved),
-            "split": study.split.model_copy(update={"train_on": place(study.split.train_on)}),
-            "ask": study.ask.model_copy(update={"template": file(study.ask.template)}),
-            "models": [model.model_copy(update={"template": file(model.template)}) for model in study.models],
-        }
-    )

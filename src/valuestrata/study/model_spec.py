@@ -1,4 +1,4 @@
-"""What the word for a model says of it before anything is loaded: who pays for it, and which files of this machine it is made of."""
+"""What a model specification says before the model is loaded: whether it is hosted, and which local files it has."""
 
 from __future__ import annotations
 
@@ -9,62 +9,62 @@ from valuestrata.respondents.controls.spec import parse_control
 from valuestrata.respondents.local.adapter import read_adapter
 from valuestrata.respondents.local.load import Spec, check_gguf, embedded_file, parse_spec
 
-# What of a folder decides what a model answers: the same files as in a run's identity.
-_OF_A_MODEL = {".safetensors", ".bin", ".json", ".jinja", ".model"}
-_OF_AN_ADAPTER = "adapter_"
+# Files that determine a model's answers, as in the identity of a run.
+_MODEL_FILES = {".safetensors", ".bin", ".json", ".jinja", ".model"}
+_ADAPTER_FILES = "adapter_"
 
 
-def is_fitted(word: str) -> bool:
-    """Whether the word is a baseline's."""
-    return word.startswith("baseline:")
+def is_baseline(spec: str) -> bool:
+    """Whether the specification is that of a baseline."""
+    return spec.startswith("baseline:")
 
 
-def is_hosted(word: str) -> bool:
-    """Whether the word is a hosted model's, or that of a control around one: who answers is called, and may be paid."""
-    return not is_fitted(word) and _spec(word) is None
+def is_hosted(spec: str) -> bool:
+    """Whether the model, or the model inside a control, is hosted."""
+    return not is_baseline(spec) and _local_spec(spec) is None
 
 
-def files_of(word: str) -> list[Path]:
-    """Return the files of this machine that a model is made of, as far as they are there; none of a model on the hub."""
-    spec = _spec(word)
-    if spec is None:
+def local_files(spec: str) -> list[Path]:
+    """Return the existing local files of a model; empty for hosted models, baselines and models on the hub."""
+    local = _local_spec(spec)
+    if local is None:
         return []
     found: list[Path] = []
-    if spec.kind == "embedded":
+    if local.kind == "embedded":
         try:
             found.append(embedded_file())
         except MissingExtraError:
-            return []  # said when the model is to be loaded, which it need not be where it was asked before
-    elif (place := Path(spec.place).expanduser()).is_dir():
-        found += [file for file in place.iterdir() if file.suffix in _OF_A_MODEL]
-    elif spec.kind == "gguf":
+            return []  # raised when the model is loaded, which a complete run does not need
+    elif (place := Path(local.place).expanduser()).is_dir():
+        found += [file for file in place.iterdir() if file.suffix in _MODEL_FILES]
+    elif local.kind == "gguf":
         found.append(place)
-    if spec.adapter is not None and spec.adapter.is_dir():
-        found += [file for file in spec.adapter.iterdir() if file.name.startswith(_OF_AN_ADAPTER)]
+    if local.adapter is not None and local.adapter.is_dir():
+        found += [file for file in local.adapter.iterdir() if file.name.startswith(_ADAPTER_FILES)]
     return sorted(file for file in found if file.is_file())
 
 
-def check_files(word: str) -> None:
-    """Refuse a model of this machine whose files are not there, without loading it.
+def check_local_files(spec: str) -> None:
+    """Check that the files of a local model exist, without loading it.
 
     Raises:
-        InputDataError: a GGUF file or an adapter that is absent or none.
+        InputDataError: a GGUF file or an adapter is missing or invalid.
         MissingExtraError: the package of the embedded model is not installed.
     """
-    spec = _spec(word)
-    if spec is None:
+    local = _local_spec(spec)
+    if local is None:
         return
-    if spec.kind == "embedded":
+    if local.kind == "embedded":
         embedded_file()
-    elif spec.kind == "gguf":
-        check_gguf(Path(spec.place).expanduser())
-    if spec.adapter is not None:
-        read_adapter(spec.adapter)
+    elif local.kind == "gguf":
+        check_gguf(Path(local.place).expanduser())
+    if local.adapter is not None:
+        read_adapter(local.adapter)
 
 
-def _spec(word: str) -> Spec | None:
-    """Return a model of this machine taken apart, the one inside a control; None for baselines and hosted models."""
-    model = parse_control(word).model if word.startswith("control:") else word
+def _local_spec(spec: str) -> Spec | None:
+    """Parse the specification of a local model, or of the one inside a control; None for baselines and hosted models."""
+    model = parse_control(spec).model if spec.startswith("control:") else spec
     kind = model.partition(":")[0]
     if kind == "vllm":
         from valuestrata.respondents.vllm.engine import parse_vllm_spec

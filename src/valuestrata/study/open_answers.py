@@ -1,20 +1,14 @@
-"""A study's open questions: its models are asked in persona, and what they write is judged in pairs, read as stances and reported.
-
-All of it lies in the study's folder under `open/`: `runs/NAME/` a run a model, `judged/JUDGE/` the verdicts of a judge, `stances/`,
-`open.html` and its tables. What is there is kept, and what stopped goes on.
-"""
+"""Open questions of a study: asked, judged in pairs, read as stances, and reported, in the folder `open/`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import RunFailedError, UsageError, did_you_mean
-from valuestrata.openended.ask import OpenAsking, plan_open
+from valuestrata.openended.ask import plan_open
 from valuestrata.openended.files import load_stances
 from valuestrata.openended.open_runs import load_open_run
 from valuestrata.openended.pairwise.judge import open_judge, plan_judging
@@ -29,73 +23,72 @@ from valuestrata.responses.reference_baselines import kinds_of
 from valuestrata.responses.run.failures import kinds_listed
 from valuestrata.responses.run.folder import Run
 from valuestrata.responses.run.identity import run_identity
-from valuestrata.study.ask import Asked, ask_prepared
+from valuestrata.study.ask import ModelResult, ask_model
 from valuestrata.study.config import CalledSection, ModelSection, OpenSection, Study
+from valuestrata.study.context import StudyContext
 from valuestrata.study.model_spec import is_hosted
-from valuestrata.study.preflight import Prepared, prepare
+from valuestrata.study.preflight import PreparedModel, prepare_models
 
 FOLDER = "open"
 PAGE = "open.html"
-_WRITE_NOTHING = ("baseline:", "control:")
+# Models that do not write texts of their own persona.
+_NOT_ASKED = ("baseline:", "control:")
 
 
 @dataclass(frozen=True)
-class Openly:
-    """The open questions of a study, found fit to be asked.
+class PreparedOpen:
+    """The open questions of a study, planned and checked.
 
     Attributes:
-        study: the study in its folder `open/`. section: what it says of them.
-        plan: questions and pairs. criteria: what on judges compare. models: the models, ready to be asked.
+        context: the study with the folder `open/` and the data set of the open questions. section: its section `open`.
+        criteria: criteria of the judges. models: the models to ask.
     """
 
-    study: Study
+    context: StudyContext
     section: OpenSection
-    plan: OpenAsking
     criteria: tuple[Criterion, ...]
-    models: tuple[Prepared, ...]
+    models: tuple[PreparedModel, ...]
 
 
 @dataclass(frozen=True)
 class OpenResult:
-    """What became of a study's open questions.
+    """Results of a study's open questions.
 
     Attributes:
-        asked: what became of each model. report: the page; None where no model wrote anything.
-        judged, stances: folders of verdicts, and that of stances (None where nothing was read).
-        problems: what went wrong, a line each.
+        asked: result of asking each model. report: file of the report; None if no model wrote anything.
+        judged: folders of the judges' verdicts. stances: folder of the stances, None if there are none.
+        problems: one line per error.
     """
 
-    asked: tuple[Asked, ...]
+    asked: tuple[ModelResult, ...]
     report: Path | None
     judged: tuple[Path, ...]
     stances: Path | None
     problems: tuple[str, ...]
 
 
-def prepare_openly(study: Study, section: OpenSection, dataset: Dataset, say: Callable[[str], None]) -> Openly:
-    """Look at all that the section `open` names before anything is asked; nothing is called, loaded or written.
+def prepare_open(context: StudyContext, section: OpenSection) -> PreparedOpen:
+    """Plan and check the open questions of a study. Nothing is called, loaded or written.
 
     Raises:
-        UsageError: a run, criterion, item or topic that does not exist, or a judge that cannot be called.
-        InputDataError, MissingExtraError: what planning and preparing raise.
+        UsageError: an unknown run, criterion, item or topic, or a judge that cannot be called.
+        InputDataError, MissingExtraError: as for `prepare_models`.
     """
-    inside = study.model_copy(update={"output": str(study.folder / FOLDER), "models": _models(study, section), "open": None})
-    names = [model.run_name for model in inside.models]
+    study = context.study
+    inner = study.model_copy(update={"output": str(study.folder / FOLDER), "models": _models(study, section), "open": None})
+    names = [model.run_name for model in inner.models]
     if section.reference is not None and section.reference not in names:
-        raise UsageError(
-            f"open.reference names the run {section.reference!r}, which is asked nothing openly.{_of(section.reference, names)}"
-        )
+        hint = did_you_mean(section.reference, names)
+        raise UsageError(f"open.reference names the run {section.reference!r}, which is not asked open questions.{hint}")
     criteria = load_criteria(section.criteria, section.criteria_file)
-    for caller in (*section.judges, *section.readers):
-        check_model_spec(caller.model)
-        if is_hosted(caller.model):
-            # A missing key or address is found now, not when the answers have been paid for.
-            _called(inside, dataset, caller)
+    opened = replace(context, study=inner, train_on=None)
+    for judge in (*section.judges, *section.readers):
+        check_model_spec(judge.model)
+        if is_hosted(judge.model):
+            # A missing key or address is found before the answers are paid for.
+            _judge(opened, judge)
     plan = plan_open(
-        dataset,
-        split=study.split.scheme,
-        part=study.split.part,
-        fold=study.split.fold,
+        context.dataset,
         items=section.items,
         topics=section.topics,
         most_divided=section.most_divided,
@@ -104,141 +97,134 @@ def prepare_openly(study: Study, section: OpenSection, dataset: Dataset, say: Ca
         seed=study.seeds.split,
         template=section.template,
         samples=section.samples,
+        **context.where,
     )
     for note in plan.notes:
-        say(note.render("study"))
-    ready = prepare(inside, plan.dataset, None, say, asking=plan.asking)
-    return Openly(inside, section, plan, tuple(criteria), tuple(ready))
+        context.say(note.render("study"))
+    opened = replace(opened, dataset=plan.dataset)
+    return PreparedOpen(opened, section, tuple(criteria), tuple(prepare_models(opened, asking=plan.asking)))
 
 
-def run_openly(openly: Openly, closed: Sequence[Run], say: Callable[[str], None]) -> OpenResult:
-    """Ask, judge, read and report; a model or judge that cannot be reached is told in `problems` and does not end the study.
+def run_open(prepared: PreparedOpen, closed: Sequence[Run]) -> OpenResult:
+    """Ask, judge, read and report. An unreachable model or judge is named in `problems`; the study continues.
 
     Args:
-        openly: from `prepare_openly`. closed: the closed runs of the study, with which stances are compared. say: told of every stage.
+        prepared: see `prepare_open`. closed: the study's closed runs, to compare with stances.
 
     Raises:
-        UsageError, InputDataError, MissingExtraError: what judging and reading refuse.
-        RunFailedError: the disk does not take what was answered.
+        UsageError, InputDataError, MissingExtraError: from judging and reading.
+        RunFailedError: the answers cannot be written to disk.
     """
-    study, dataset = openly.study, openly.plan.dataset
-    asked = [ask_prepared(study, one, dataset, None, lambda line: say(f"openly: {line}")) for one in openly.models]
-    problems = [f"openly, {one.problem}" for one in asked if one.problem]
-    runs = [load_open_run(one.run) for one, came in zip(openly.models, asked, strict=True) if came.has_results]
+    context, study, dataset = prepared.context, prepared.context.study, prepared.context.dataset
+    asking = replace(context, say=lambda line: context.say(f"open questions: {line}"))
+    results = [ask_model(asking, model) for model in prepared.models]
+    problems = [f"open questions, {result.problem}" for result in results if result.problem]
+    runs = [load_open_run(model.run) for model, result in zip(prepared.models, results, strict=True) if result.has_results]
     if not runs:
-        return OpenResult(tuple(asked), None, (), None, (*problems, "no model answered an open question"))
-    judged = _judged(openly, runs, say, problems)
-    stances = _read(openly, runs, say, problems)
-    say("writing the report of open answers")
+        return OpenResult(tuple(results), None, (), None, (*problems, "no model answered an open question"))
+    judged = _judge_pairs(prepared, runs, problems)
+    stances = _read_stances(prepared, runs, problems)
+    context.say("writing the report on open answers")
     folders = [*judged, *([] if stances is None else [stances])]
     read = [] if stances is None else [load_stances(stances)]
-    # Of a model that was asked openly alone, or in vain, there is nothing to compare with.
-    beside = [run for run in closed if read and any(run_identity(run).same_weights(run_identity(one)) for one in runs)]
+    # Closed runs of models without open answers have nothing to compare with.
+    compared = [run for run in closed if read and any(run_identity(run).same_weights(run_identity(one)) for one in runs)]
     report = write_open_report(
         dataset,
         runs,
         study.folder / PAGE,
         sources=load_sources(dataset, [*folders, *(run.path for run in runs)]) if folders else None,
         stances=read,
-        closed=beside,
-        example=openly.section.example or (),
+        closed=compared,
+        example=prepared.section.example or (),
         title=f"{study.report.title or study.name}: open answers",
         published=study.report.published,
         baselines=kinds_of(study.score.baselines),
-        split=study.split.scheme,
-        part=study.split.part,
-        fold=study.split.fold,
         bootstrap=study.score.bootstrap,
         seed=study.seeds.bootstrap,
+        **context.where,
     )
-    return OpenResult(tuple(asked), report, tuple(judged), stances, tuple(problems))
+    return OpenResult(tuple(results), report, tuple(judged), stances, tuple(problems))
 
 
 def _models(study: Study, section: OpenSection) -> list[ModelSection]:
-    """Return the models that are asked openly: those named, else all that write and are no control."""
+    """Return the models to ask: the named ones, by default all but baselines and controls."""
     known = {model.run_name: model for model in study.models}
     for name in section.models:
         if name not in known:
-            raise UsageError(f"open.models names {name!r}, which is no run of this study.{_of(name, list(known))}")
-    names = section.models or [name for name, model in known.items() if not model.model.startswith(_WRITE_NOTHING)]
+            raise UsageError(f"open.models names {name!r}, which is not a run of this study.{did_you_mean(name, list(known))}")
+    names = section.models or [name for name, model in known.items() if not model.model.startswith(_NOT_ASKED)]
     if not names:
-        raise UsageError(f"{study.name}: `open` asks language models, and the study has none; leave the section out.")
-    mine = {"max_new_tokens": section.max_new_tokens or OPEN_TOKENS, "constrain": False}
-    return [known[name].model_copy(update=mine) for name in names]
+        raise UsageError(f"{study.name}: `open` needs language models, and the study has none. Add one, or remove the section.")
+    writing = {"max_new_tokens": section.max_new_tokens or OPEN_TOKENS, "constrain": False}
+    return [known[name].model_copy(update=writing) for name in names]
 
 
-def _judged(openly: Openly, runs: Sequence[Run], say: Callable[[str], None], problems: list[str]) -> list[Path]:
-    """Let every judge compare the runs with the reference; return the folders that hold verdicts."""
-    section, dataset = openly.section, openly.plan.dataset
+def _judge_pairs(prepared: PreparedOpen, runs: Sequence[Run], problems: list[str]) -> list[Path]:
+    """Let every judge compare the runs with the reference; return the folders with verdicts."""
+    section, context = prepared.section, prepared.context
     reference = next((run for run in runs if run.name == section.reference), None)
     others = [run for run in runs if run.name != section.reference]
     if reference is None or not others:
         if section.judges:
-            problems.append(f"nothing was judged: {section.reference if reference is None else 'every other model'} wrote no open answer")
+            silent = section.reference if reference is None else "every other model"
+            problems.append(f"nothing was judged: {silent} has no open answers")
         return []
     folders: list[Path] = []
     for judge in section.judges:
-        say(f"judging by {judge.model}")
+        context.say(f"judging with {judge.model}")
         plan = plan_judging(
-            dataset,
+            context.dataset,
             others,
             reference,
-            _called(openly.study, dataset, judge),
-            criteria=openly.criteria,
+            _judge(context, judge),
+            criteria=prepared.criteria,
             elicitation=judge.elicitation,
-            # A run that was stopped is compared as far as it came.
+            # An incomplete run is compared where it has answers.
             common=True,
             truncate=section.truncate,
             context=section.context,
         )
-        folder = openly.study.folder / "judged" / judge.folder_name
-        if _came(judge, plan.notes, partial(open_judge, plan, folder, **_limits(judge)), say, problems):
+        folder = context.folder / "judged" / judge.folder_name
+        if _called(context, judge, plan.notes, partial(open_judge, plan, folder), problems):
             folders.append(folder)
     return folders
 
 
-def _read(openly: Openly, runs: Sequence[Run], say: Callable[[str], None], problems: list[str]) -> Path | None:
-    """Let every reader place the answers on their scales; return the folder if any of them did."""
-    section, dataset = openly.section, openly.plan.dataset
-    folder = openly.study.folder / "stances"
-    there = False
+def _read_stances(prepared: PreparedOpen, runs: Sequence[Run], problems: list[str]) -> Path | None:
+    """Let every reader place the answers on the items' scales; return the folder if any reader succeeded."""
+    section, context = prepared.section, prepared.context
+    folder = context.folder / "stances"
+    limits = {"truncate": section.truncate, "context": section.context}
+    succeeded = False
     for reader in section.readers:
-        say(f"reading by {reader.model}")
-        judge = _called(openly.study, dataset, reader)
-        plan = plan_stance(dataset, runs, judge, elicitation=reader.elicitation, truncate=section.truncate, context=section.context)
-        there |= _came(reader, plan.notes, partial(open_stance, plan, folder, **_limits(reader)), say, problems)
-    return folder if there else None
+        context.say(f"reading stances with {reader.model}")
+        plan = plan_stance(context.dataset, runs, _judge(context, reader), elicitation=reader.elicitation, **limits)
+        succeeded |= _called(context, reader, plan.notes, partial(open_stance, plan, folder), problems)
+    return folder if succeeded else None
 
 
-def _came(
-    caller: CalledSection, notes: Sequence[str], call: Callable[[], AskResult], say: Callable[[str], None], problems: list[str]
+def _called(
+    context: StudyContext, judge: CalledSection, notes: Sequence[str], call: Callable[..., AskResult], problems: list[str]
 ) -> bool:
-    """Call a judge and return whether it said anything; what failed goes to `problems`."""
+    """Call a judge; return whether it could be called, and add errors and failures to `problems`."""
     for note in notes:
-        say(note)
+        context.say(note)
     try:
-        result = call()
+        result = call(max_calls=judge.max_calls, max_cost=judge.max_cost)
     except RunFailedError as error:
         if isinstance(error.__cause__, OSError):
             raise
-        said = f"{caller.model} as judge: {error.render('study')}"
-        say(said)
-        problems.append(said)
+        message = f"{judge.model} as judge: {error.render('study')}"
+        context.say(message)
+        problems.append(message)
         return False
     if result.failed:
-        problems.append(f"{caller.model} as judge: {result.failed:,} calls ended failed ({kinds_listed(result.failures)})")
+        problems.append(f"{judge.model} as judge: {result.failed:,} calls failed ({kinds_listed(result.failures)})")
     if result.stopped is not None:
-        say(f"{caller.model} as judge: stopped ({result.stopped}); the same command goes on")
+        context.say(f"{judge.model} as judge: stopped ({result.stopped}); run the same command again to continue")
     return True
 
 
-def _called(study: Study, dataset: Dataset, caller: CalledSection) -> Respondent:
-    return make_respondent(caller.model, dataset, settings=caller.settings(study.seeds))
-
-
-def _limits(caller: CalledSection) -> dict[str, Any]:
-    return {"max_calls": caller.max_calls, "max_cost": caller.max_cost}
-
-
-def _of(word: str, names: Sequence[str]) -> str:
-    return did_you_mean(word, names) or f" There are: {', '.join(names)}."
+def _judge(context: StudyContext, judge: CalledSection) -> Respondent:
+    return make_respondent(judge.model, context.dataset, settings=judge.settings(context.study.seeds))

@@ -1,4 +1,4 @@
-"""A study from its first stage to its last."""
+"""Run all stages of a study."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from valuestrata.assessment import Assessment
-from valuestrata.dataset.tables import Dataset, load_dataset
+from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import RunFailedError, UsageError, did_you_mean, options_as
-from valuestrata.fairness import Audit, check_mixed
-from valuestrata.respondents.models import check_model_spec
+from valuestrata.fairness import Audit
 from valuestrata.responses.ask.plan import select_pairs
 from valuestrata.responses.reference_baselines import baseline_name, kinds_of
 from valuestrata.responses.run.folder import Run, load_run
 from valuestrata.scores.layout import keys_of
 from valuestrata.scores.plan import Declared, declare, describe
-from valuestrata.study.ask import Asked, ask_prepared
+from valuestrata.study.ask import ModelResult, ask_model
 from valuestrata.study.config import ModelSection, ReportSection, Study, SurveySection
-from valuestrata.study.data import built, write_resolved
-from valuestrata.study.evaluate import judge
-from valuestrata.study.open_answers import FOLDER, PAGE, OpenResult, prepare_openly, run_openly
-from valuestrata.study.preflight import prepare
+from valuestrata.study.context import StudyContext
+from valuestrata.study.data import create_folder, open_study
+from valuestrata.study.evaluate import evaluate
+from valuestrata.study.open_answers import FOLDER, PAGE, OpenResult, prepare_open, run_open
+from valuestrata.study.preflight import prepare_models
 
 if TYPE_CHECKING:
     import polars as pl
@@ -30,126 +30,122 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StudyResult:
-    """What a study left behind.
+    """Results of a study.
 
     Attributes:
         dataset: the ground truth.
-        runs: those of the study's models that have anything to score, then the baselines beside them.
-        assessment: scores, comparisons, verdicts and the plan they stand under.
-        report: the page.
-        asked: what became of each model, in the order of the study.
-        audit: who is served worse, None where the study does not ask.
-        open: what became of its open questions, None where it has none.
+        runs: runs of the study's models that have responses to score, then the baselines.
+        assessment: scores, comparisons and claims, with the plan.
+        report: file of the report.
+        asked: result of asking each model, in the order of the study.
+        audit: None without the section `audit`. open: None without the section `open`.
     """
 
     dataset: Dataset
     runs: tuple[Run, ...]
     assessment: Assessment
     report: Path
-    asked: tuple[Asked, ...]
+    asked: tuple[ModelResult, ...]
     audit: Audit | None = None
     open: OpenResult | None = None
 
     @property
     def scores(self) -> pl.DataFrame:
-        """The plain scores."""
+        """The scores of all runs."""
         return self.assessment.scores
 
     @property
     def model_runs(self) -> tuple[Run, ...]:
-        """The runs of the study's own models."""
-        return self.runs[: sum(one.has_results for one in self.asked)]
+        """The runs without the baselines."""
+        return self.runs[: sum(result.has_results for result in self.asked)]
 
     @property
     def failed(self) -> int:
-        """Prompts that were asked and ended failed, over all runs."""
-        return sum(one.failed for one in self.asked)
+        """Number of failed prompts in all runs."""
+        return sum(result.failed for result in self.asked)
 
     @property
     def problems(self) -> list[str]:
-        """What went wrong, a line for each run that broke off or holds failures; empty where nothing did."""
-        openly = self.open.problems if self.open is not None else ()
-        return [*(one.problem for one in self.asked if one.problem), *openly]
+        """One line per run with an error or failures, and per problem of the open questions."""
+        return [*(result.problem for result in self.asked if result.problem), *(self.open.problems if self.open else ())]
 
 
 @options_as("study")
 def run_study(study: Study, *, say: Callable[[str], None] = lambda _line: None) -> StudyResult:
-    """Do the whole study and return what it left; `say` is told of every stage in a line.
+    """Run a study; what an earlier call completed is not repeated.
 
-    A model that cannot be reached does not end the study: the others are asked, what has answers is scored, and the
-    result's `problems` name it.
+    If a model cannot be reached, the others are asked and scored, and `problems` of the result names it.
+
+    Args:
+        study: the study. say: takes a line about every stage.
 
     Raises:
-        UsageError, InputDataError, MissingExtraError: what any stage refuses. What can be known of all models beforehand is
-            refused before the first of them is called; what was done stays and is not done again.
-        RunFailedError: no model has an answer, or the disk does not take the answers.
+        UsageError, InputDataError, MissingExtraError: an invalid setting, file or key. All models are checked before the
+            first call.
+        RunFailedError: no model has an answer, or the answers cannot be written to disk.
     """
     if study.tune is not None:
-        raise UsageError(f"{study.name}: its section `tune` teaches models; run it with `valuestrata run` or `run_generalisation`.")
-    study.folder.mkdir(parents=True, exist_ok=True)
-    write_resolved(study)
-    for model in study.models:
-        check_model_spec(model.model)
-    if study.audit is not None:
-        check_mixed(study.audit.mixed)
-    dataset = built(study, say)
-    train_on = load_dataset(study.split.train_on) if study.split.train_on else None
-    prepared = prepare(study, dataset, train_on, say)
-    openly = None if study.open is None else prepare_openly(study, study.open, dataset, say)
-    plan = _declared(study, dataset)
+        raise UsageError(f"{study.name}: a study with a section `tune` is run with `valuestrata run` or `run_generalisation`.")
+    create_folder(study)
+    context = open_study(study, say)
+    prepared = prepare_models(context)
+    prepared_open = None if study.open is None else prepare_open(context, study.open)
+    plan = _declare_plan(context)
     say(describe(plan))
-    asked = [ask_prepared(study, one, dataset, train_on, say) for one in prepared]
-    runs = [load_run(one.run) for one, came in zip(prepared, asked, strict=True) if came.has_results]
-    _check_any(study, asked, say)
-    written = None if openly is None else run_openly(openly, runs, say)
-    pages = [("Open answers, judged and read", f"{FOLDER}/{PAGE}")] if written is not None and written.report is not None else []
-    found = judge(study, dataset, runs, plan, say, train_on=train_on, pages=pages)
-    return StudyResult(dataset, found.runs, found.assessment, found.report, tuple(asked), found.audit, written)
-
-
-def _check_any(study: Study, asked: Sequence[Asked], say: Callable[[str], None]) -> None:
-    """Tell which models have nothing to score; refuse to go on where none has."""
-    without = [one for one in asked if not one.has_results]
-    if len(without) < len(asked):
-        for one in without:
-            say(f"{one.run}: no answer, so that it is not scored")
-        return
-    why = "; ".join(f"{one.run}: {one.error or one.stopped or one.problem or 'nothing was asked'}" for one in without)
-    error = RunFailedError if any(one.error or one.failed for one in without) else UsageError
-    raise error(f"{study.folder}: no model has an answer, so that there is nothing to score. {why}")
-
-
-def _declared(study: Study, dataset: Dataset) -> Declared:
-    """Declare the study's plan, before anything is asked.
-
-    A split, a run or a key that will not be there is refused now: mended later, it would be another plan.
-    """
-    pairs = select_pairs(dataset, study.split.scheme, study.split.part, study.split.fold, items=study.ask.items, strata=study.ask.strata)
-    keys = {by: set(names) for by, names in keys_of(dataset, pairs).items()}
-    for planned in study.plan.comparisons:
-        if planned.by != "all" and planned.key not in keys[planned.by]:
-            guess = did_you_mean(planned.key, sorted(keys[planned.by]))
-            raise UsageError(f"plan.comparisons names the {planned.by} {planned.key!r}, of which no pair is asked.{guess}")
-    names = [model.run_name for model in study.models] + [baseline_name(kind) for kind in kinds_of(study.score.baselines)]
-    for planned in study.plan.comparisons:
-        for name in (planned.run, planned.against):
-            if name not in names:
-                raise UsageError(f"plan.comparisons names the run {name!r}, which this study does not make.{did_you_mean(name, names)}")
-    for key, name in (("audit.against", study.audit.against if study.audit else None), ("score.against", study.score.against)):
-        if name is not None and name not in names:
-            raise UsageError(f"{key} names the run {name!r}, which this study does not make.{did_you_mean(name, names)}")
-    answered = any(path.stat().st_size for path in (study.folder / "runs").glob("*/store/responses.jsonl"))
-    return declare(study.folder, study.plan.resolved(study.split.scheme, study.split.part, study.split.fold), answered)
+    results = [ask_model(context, model) for model in prepared]
+    runs = [load_run(model.run) for model, result in zip(prepared, results, strict=True) if result.has_results]
+    _check_results(context, results)
+    opened = None if prepared_open is None else run_open(prepared_open, runs)
+    pages = [("Open answers, judged and read", f"{FOLDER}/{PAGE}")] if opened is not None and opened.report is not None else []
+    found = evaluate(context, runs, plan, pages=pages)
+    return StudyResult(context.dataset, found.runs, found.assessment, found.report, tuple(results), found.audit, opened)
 
 
 def demo_study(folder: Path, *, models: Sequence[str] = ()) -> Study:
-    """Return the study behind `valuestrata demo`: the embedded survey, the embedded model, with and without a persona."""
-    # The shuffled persona would ask as many prompts again; without a persona one prompt an item is enough.
-    words = models or ("embedded", "control:no-persona@embedded")
+    """Return the study of `valuestrata demo`: the embedded survey and the embedded model, with and without personas."""
+    # The control without personas needs one prompt per item; shuffled personas would double the prompts.
+    specs = models or ("embedded", "control:no-persona@embedded")
     return Study(
         name="demo",
         output=str(folder),
         survey=SurveySection(file="embedded", codebook="gss2018"),
-        models=[ModelSection(model=word) for word in words],
+        models=[ModelSection(model=spec) for spec in specs],
         report=ReportSection(title="Demonstration: General Social Survey 2018", published=True),
     )
+
+
+def _check_results(context: StudyContext, results: Sequence[ModelResult]) -> None:
+    """Name the models without responses to score; raise if no model has any."""
+    without = [result for result in results if not result.has_results]
+    if len(without) < len(results):
+        for result in without:
+            context.say(f"{result.run}: no answers, not scored")
+        return
+    reasons = "; ".join(f"{one.run}: {one.error or one.stopped or one.problem or 'nothing was asked'}" for one in without)
+    error = RunFailedError if any(result.error or result.failed for result in without) else UsageError
+    raise error(f"{context.folder}: no model has an answer, so there is nothing to score. {reasons}")
+
+
+def _declare_plan(context: StudyContext) -> Declared:
+    """Declare the plan before anything is asked.
+
+    Raises:
+        UsageError: the plan, the audit or the scores name a run or group that the study does not have. Corrected after the first
+            answer, it would count as another plan.
+    """
+    study, where = context.study, context.where
+    pairs = select_pairs(context.dataset, **where, items=study.ask.items, strata=study.ask.strata)
+    keys = {by: set(names) for by, names in keys_of(context.dataset, pairs).items()}
+    for planned in study.plan.comparisons:
+        if planned.by != "all" and planned.key not in keys[planned.by]:
+            hint = did_you_mean(planned.key, sorted(keys[planned.by]))
+            raise UsageError(f"plan.comparisons names the {planned.by} {planned.key!r}, which has no pair to ask.{hint}")
+    names = [model.run_name for model in study.models] + [baseline_name(kind) for kind in kinds_of(study.score.baselines)]
+    named = [("plan.comparisons", name) for planned in study.plan.comparisons for name in (planned.run, planned.against)]
+    named += [("audit.against", study.audit.against)] if study.audit and study.audit.against else []
+    named += [("score.against", study.score.against)] if study.score.against else []
+    for key, name in named:
+        if name not in names:
+            raise UsageError(f"{key} names the run {name!r}, which this study does not make.{did_you_mean(name, names)}")
+    answered = any(path.stat().st_size for path in (context.folder / "runs").glob("*/store/responses.jsonl"))
+    return declare(context.folder, study.plan.resolved(study.split.scheme, study.split.part, study.split.fold), answered)

@@ -1,49 +1,47 @@
-"""Everything that can be refused is refused here, for every model of a study, before the first call of any of them."""
+"""Plan and check every model of a study before the first call."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, MissingExtraError, UsageError
 from valuestrata.files import canonical_hash
 from valuestrata.prompts import render_prompts
 from valuestrata.respondents.base import Respondent, SupportsBudget
 from valuestrata.respondents.controls.assignment import assign_personas
 from valuestrata.respondents.controls.spec import parse_control
-from valuestrata.respondents.models import make_respondent
 from valuestrata.responses.ask.plan import Asking, asked_meta, plan_asking
 from valuestrata.responses.batch.folder import refuse_what_batches_hold
 from valuestrata.responses.run.folder import TABLE, new_meta, read_meta
 from valuestrata.responses.run.session import check_folder
-from valuestrata.study.config import ModelSection, Study
-from valuestrata.study.model_spec import check_files, files_of, is_fitted, is_hosted
-from valuestrata.study.resume import Mark, changed, marks_of, read_mark, request_of
+from valuestrata.study.config import ModelSection
+from valuestrata.study.context import StudyContext
+from valuestrata.study.model_spec import check_local_files, is_baseline, is_hosted, local_files
+from valuestrata.study.resume import AskedRecord, changed_files, file_states, read_record, request_hash
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A model of a study, found fit to be asked.
+class PreparedModel:
+    """A model of a study, planned and checked.
 
     Attributes:
-        model: its section. asking: what it is asked.
+        model: its section. asking: the plan of its prompts.
         run: folder of its run.
-        mark: what it is asked with.
-        kept: whether its run is complete, so that it is not asked again.
-        max_cost: limit in US dollars; None without one, or where nobody is paid.
-        respondent: a hosted model, ready to be called; others are loaded when it is their turn.
+        record: what it is asked with.
+        complete: whether its run is complete, so it is not asked again.
+        max_cost: limit in US dollars; None for none and for free models.
+        respondent: a hosted model, ready to be called; other models are loaded when they are asked.
     """
 
     model: ModelSection
     asking: Asking
     run: Path
-    mark: Mark
-    kept: bool
+    record: AskedRecord
+    complete: bool
     max_cost: float | None = None
     respondent: Respondent | None = None
 
@@ -53,157 +51,125 @@ class Prepared:
         return self.model.run_name
 
 
-def prepare(
-    study: Study,
-    dataset: Dataset,
-    train_on: Dataset | None,
-    say: Callable[[str], None],
-    *,
-    only: pl.DataFrame | None = None,
-    asking: Asking | None = None,
-) -> list[Prepared]:
-    """Return the models of a study, each planned and checked; nothing is called, loaded or written.
+def prepare_models(context: StudyContext, *, only: pl.DataFrame | None = None, asking: Asking | None = None) -> list[PreparedModel]:
+    """Plan and check the models of a study. Nothing is called, loaded or written.
 
     Args:
-        study, dataset, train_on: what is asked of whom. say: told of what looks odd.
-        only: the pairs to ask, where they are not all of the split's part.
-        asking: what every model is asked, where the study's section `ask` does not say it.
+        context: the study.
+        only: pairs to ask, if not all of the split's part.
+        asking: plan for every model; by default that of the section `ask` and of the model.
 
     Raises:
-        UsageError: a template, order, paraphrase or pair that does not exist; an elicitation that a hosted model does not give; no
-            key or address; a cost limit for what is paid by nobody or whose price is not known; prompts that lie in batch files.
-        InputDataError: a template that does not fit; a model file that is absent; a run of another identity in the way.
-        MissingExtraError: the library through which a hosted model is asked is not installed.
+        UsageError: an unknown template, order, paraphrase or pair; an elicitation that a hosted model does not support; a missing
+            key or address; a cost limit for a free model or one of unknown price; prompts that are in batch files.
+        InputDataError: a template that does not fit; a missing model file; an existing run of another identity.
+        MissingExtraError: the library of a hosted model is not installed.
     """
-    return [_prepared(study, model, dataset, train_on, say, only, asking) for model in study.models]
+    return [_prepare(context, model, only, asking) for model in context.study.models]
 
 
-def respondent_of(study: Study, model: ModelSection, dataset: Dataset, train_on: Dataset | None, *, calls: bool = True) -> Respondent:
-    """Return the respondent of a model of the study; UsageError, InputDataError and MissingExtraError as `make_respondent` raises them."""
-    return make_respondent(
-        model.model,
-        dataset,
-        split=study.split.scheme,
-        fold=study.split.fold,
-        train_on=train_on if is_fitted(model.model) else None,
-        settings=model.settings(study.seeds),
-        calls=calls,
-    )
-
-
-def _prepared(
-    study: Study,
-    model: ModelSection,
-    dataset: Dataset,
-    train_on: Dataset | None,
-    say: Callable[[str], None],
-    only: pl.DataFrame | None,
-    asking: Asking | None,
-) -> Prepared:
-    asking = _asking(study, model, dataset) if asking is None else asking
+def _prepare(context: StudyContext, model: ModelSection, only: pl.DataFrame | None, asking: Asking | None) -> PreparedModel:
+    asking = _plan(context, model) if asking is None else asking
     if only is not None:
         asking = asking.of_pairs(asking.pairs.join(only.select("pair_id"), on="pair_id", how="semi", maintain_order="left"))
-    run = study.folder / "runs" / model.run_name
-    hosted = is_hosted(model.model)
+    name, spec = model.run_name, model.model
+    run = context.folder / "runs" / name
+    hosted = is_hosted(spec)
     if model.max_cost is not None and not hosted:
-        raise UsageError(
-            f"{model.run_name}: MODEL {model.model!r} is free; its max_cost does not apply. The max_cost of `ask` applies to paid models."
-        )
-    before = read_mark(study.folder, model.run_name)
-    mark = Mark(
-        request_of(dataset, asking, model, study.seeds, train_on.fingerprint if train_on and is_fitted(model.model) else None),
-        _identity(study, model, dataset) if hosted else None,
-        marks_of(files_of(model.model), before.files if before else {}),
+        raise UsageError(f"{name}: MODEL {spec!r} is free; its max_cost does not apply. The max_cost of `ask` applies to paid models.")
+    before = read_record(context.folder, name)
+    trained_on = context.train_on.fingerprint if context.train_on and is_baseline(spec) else None
+    record = AskedRecord(
+        request_hash(context.dataset, asking, model, context.study.seeds, trained_on),
+        _identity_hash(context, model) if hosted else None,
+        file_states(local_files(spec), before.files if before else {}),
     )
-    if before is not None and before.is_of(mark) and (run / TABLE).is_file():
-        return Prepared(model, asking, run, before, kept=True)
+    if before is not None and before.completes(record) and (run / TABLE).is_file():
+        return PreparedModel(model, asking, run, before, complete=True)
     if before is not None and read_meta(run) is not None:
-        _check_unchanged(run, before, mark, say)
+        _check_files_unchanged(context, run, before, record)
     refuse_what_batches_hold(run)
     if not hosted:
-        check_files(model.model)
-        _check_run(run, asking, dataset, model.model)
-        return Prepared(model, asking, run, mark, kept=False)
-    respondent = respondent_of(study, model, dataset, None)
-    _check_run(run, asking, dataset, respondent)
-    limit = model.max_cost or study.ask.max_cost
-    if limit is not None:
-        _check_limit(model, respondent, limit)
-    return Prepared(model, asking, run, mark, kept=False, max_cost=limit, respondent=respondent)
+        check_local_files(spec)
+        _check_run(context, run, asking, spec)
+        return PreparedModel(model, asking, run, record, complete=False)
+    respondent = context.respondent(model)
+    _check_run(context, run, asking, respondent)
+    max_cost = model.max_cost or context.study.ask.max_cost
+    if max_cost is not None:
+        _check_price(model, respondent, max_cost)
+    return PreparedModel(model, asking, run, record, complete=False, max_cost=max_cost, respondent=respondent)
 
 
-def _asking(study: Study, model: ModelSection, dataset: Dataset) -> Asking:
-    shared = study.ask
+def _plan(context: StudyContext, model: ModelSection) -> Asking:
+    section = context.study.ask
     asking = plan_asking(
-        dataset,
-        split=study.split.scheme,
-        part=study.split.part,
-        fold=study.split.fold,
-        items=shared.items,
-        strata=shared.strata,
-        template=model.template or shared.template,
-        elicitation=model.elicitation or shared.elicitation,
-        paraphrases=model.paraphrases or shared.paraphrases,
-        orders=model.orders or shared.orders,
-        samples=model.samples or shared.samples,
+        context.dataset,
+        items=section.items,
+        strata=section.strata,
+        template=model.template or section.template,
+        elicitation=model.elicitation or section.elicitation,
+        paraphrases=model.paraphrases or section.paraphrases,
+        orders=model.orders or section.orders,
+        samples=model.samples or section.samples,
+        **context.where,
     )
     control = parse_control(model.model) if model.model.startswith("control:") else None
-    # One pair is enough to find out whether the template fits the data set, the elicitation and whoever is asked instead.
+    # One pair suffices to check the template against the data set, the elicitation and the control's personas.
     render_prompts(
-        dataset,
+        context.dataset,
         asking.pairs.head(1),
         template=asking.template,
         elicitation=asking.elicitation,
         orders=asking.orders,
         paraphrases=asking.paraphrases,
-        personas=assign_personas(control, dataset, study.seeds.persona).personas if control else None,
+        personas=assign_personas(control, context.dataset, context.study.seeds.persona).personas if control else None,
     )
     return asking
 
 
-def _identity(study: Study, model: ModelSection, dataset: Dataset) -> str | None:
+def _identity_hash(context: StudyContext, model: ModelSection) -> str | None:
     try:
-        respondent = respondent_of(study, model, dataset, None, calls=False)
+        return canonical_hash(dict(context.respondent(model, calls=False).identity()))
     except MissingExtraError:
-        return None  # a run that is complete may be scored where nothing can be called
-    return canonical_hash(dict(respondent.identity()))
+        return None  # a complete run can be scored without the model's library
 
 
-def _check_unchanged(run: Path, before: Mark, now: Mark, say: Callable[[str], None]) -> None:
-    """Refuse to go on with a run whose model files were changed in place: its identity would not tell weights of the same size apart."""
-    surely, perhaps = changed(before.files, now.files)
-    if surely:
+def _check_files_unchanged(context: StudyContext, run: Path, before: AskedRecord, now: AskedRecord) -> None:
+    """Refuse to continue a run whose model files changed; its identity does not show other weights of the same size."""
+    changed, unclear = changed_files(before.files, now.files)
+    if changed:
         raise InputDataError(
-            f"{run}: {surely[0]} is not what it was when this run was asked. Remove the run's folder to ask it all over again, or give the "
-            "model another `name`."
+            f"{run}: {changed[0]} has changed since this run was asked. Delete the run's folder to ask it again, or give the model "
+            "another `name`."
         )
-    if perhaps:
-        say(f"{run.name}: {perhaps[0]} is new or was written since this run was asked; if its weights are others, remove {run}")
+    if unclear:
+        context.say(f"{run.name}: {unclear[0]} is new or was written since this run was asked; if its weights differ, delete {run}")
 
 
-def _check_run(run: Path, asking: Asking, dataset: Dataset, respondent: Respondent | str) -> None:
-    """Refuse a run of another identity; of a model that is not loaded yet only its word is compared."""
+def _check_run(context: StudyContext, run: Path, asking: Asking, respondent: Respondent | str) -> None:
+    """Refuse an existing run of another identity; for a model that is not loaded, only the specification is compared."""
     if isinstance(respondent, str):
-        there = {**((read_meta(run) or {}).get("respondent") or {}), "name": respondent}
+        identity = {**((read_meta(run) or {}).get("respondent") or {}), "name": respondent}
         template: dict[str, Any] = {"template": asking.template.name, "template_version": asking.template.version_of(asking.elicitation)}
-        meta = new_meta(dataset, run.name, "asked", respondent=there, elicitation=asking.elicitation, **template)
+        meta = new_meta(context.dataset, run.name, "asked", respondent=identity, elicitation=asking.elicitation, **template)
     else:
-        meta = asked_meta(dataset, respondent, run.name, asking)
+        meta = asked_meta(context.dataset, respondent, run.name, asking)
     try:
         check_folder(run, meta)
     except InputDataError as error:
         raise InputDataError(
-            error.message, " In a study: give the model another `name`, or remove the run's folder to ask it all over again."
+            error.message, " In a study, give the model another `name`, or delete the run's folder to ask it again."
         ) from error
 
 
-def _check_limit(model: ModelSection, respondent: Respondent, limit: float) -> None:
-    """Refuse a cost limit that cannot be kept."""
+def _check_price(model: ModelSection, respondent: Respondent, max_cost: float) -> None:
+    """Refuse a cost limit for a model of unknown price."""
     try:
         if isinstance(respondent, SupportsBudget):
-            respondent.spend_at_most(limit)
+            respondent.spend_at_most(max_cost)
     except UsageError as error:
         raise UsageError(
-            f"{model.run_name}: what {model.model} costs is not known, so that max_cost cannot be kept. Give `prices: [2.0, 8.0]` to the "
-            "model (dollars a million tokens read, and written), or leave max_cost out."
+            f"{model.run_name}: the price of {model.model} is not known, so max_cost cannot be enforced. Give `prices: [2.0, 8.0]` to "
+            "the model (US dollars per million input and output tokens), or remove max_cost."
         ) from error

@@ -1,8 +1,7 @@
-"""What a study remembers of asking (`asked.json`), so that a run which is complete is not opened again and a changed one is not missed.
+"""Records of asking (`asked.json`), which show whether a run is complete and unchanged.
 
-A mark covers all that makes the answers what they are and can be known without loading a model: the request (data set,
-pairs, wordings with the template's version, decoding, seeds), the identity of a hosted model with its address, and the
-files of a model on this machine.
+A record covers everything that determines the answers and is known without loading the model: data set, pairs, wordings,
+decoding and seeds; the identity of a hosted model; the files of a local model.
 """
 
 from __future__ import annotations
@@ -19,20 +18,18 @@ from valuestrata.responses.ask.plan import Asking
 from valuestrata.study.config import ModelSection, SeedsSection
 
 ASKED = "asked.json"
-# Larger files are known by size and time alone: weights of hundreds of gigabytes would be read through at every start, which
-# takes as long as loading them, and that is what a mark saves.
-_HASHED_UP_TO = 1 << 30
-# What of a model says where its answers lie, how fast it is asked and when to stop, or stands in the asking; of a run that is
-# complete it changes nothing.
-_NOT_OF_ANSWERS = {
+# Hashing larger files at every start would take as long as loading the model, which a record avoids.
+_MAX_HASHED_BYTES = 1 << 30
+# Keys of a model that do not change its answers, or that the plan of asking already covers.
+_NOT_HASHED = {
     *("name", "template", "elicitation", "paraphrases", "orders", "samples"),
     *("max_calls", "max_cost", "concurrency", "timeout", "attempts", "prices"),
 }
 
 
 @dataclass(frozen=True)
-class FileMark:
-    """How a file is known again: bytes, time of the last change (ns), SHA-256 (None of a file over 1 GiB)."""
+class FileState:
+    """State of a file: size in bytes, time of the last change in ns, SHA-256 (None for files over 1 GiB)."""
 
     size: int
     changed: int
@@ -40,85 +37,89 @@ class FileMark:
 
 
 @dataclass(frozen=True)
-class Mark:
+class AskedRecord:
     """What a run was asked with.
 
     Attributes:
-        request: hash of the request.
-        identity: hash of a hosted model's identity; None where it cannot be had without loading.
-        files: path -> how the file is known again.
+        request: hash of the request (`request_hash`).
+        identity: hash of a hosted model's identity; None for other models, or if it is not known without loading.
+        files: path -> state of each local file of the model.
         complete: whether every prompt has an answer.
     """
 
     request: str
     identity: str | None
-    files: Mapping[str, FileMark]
+    files: Mapping[str, FileState]
     complete: bool = False
 
-    def is_of(self, now: Mark) -> bool:
-        """Whether this mark says that what is asked `now` is complete. A file that is gone was not changed, and is not needed."""
-        known = (self.identity == now.identity or now.identity is None) and self.request == now.request
-        return self.complete and known and not any(changed(self.files, now.files))
+    def completes(self, now: AskedRecord) -> bool:
+        """Whether this record shows that the request `now` is complete. Files that were deleted count as unchanged."""
+        same_identity = self.identity == now.identity or now.identity is None
+        return self.complete and same_identity and self.request == now.request and not any(changed_files(self.files, now.files))
 
 
-def changed(before: Mapping[str, FileMark], now: Mapping[str, FileMark]) -> tuple[list[str], list[str]]:
-    """Return the files that are not what they were, and those of which that cannot be told: large ones of another time or new ones."""
-    surely: list[str] = []
-    perhaps: list[str] = []
-    for path, mark in now.items():
+def changed_files(before: Mapping[str, FileState], now: Mapping[str, FileState]) -> tuple[list[str], list[str]]:
+    """Return the files that changed, and those that may have changed: new ones, and large ones with another time."""
+    changed: list[str] = []
+    unclear: list[str] = []
+    for path, state in now.items():
         known = before.get(path)
         if known is None:
-            perhaps.append(path)
-        elif known != mark and (known.size != mark.size or known.sha256 != mark.sha256):
-            surely.append(path)
-        elif known != mark and mark.sha256 is None:
-            perhaps.append(path)
-    return surely, perhaps
+            unclear.append(path)
+        elif known != state and (known.size != state.size or known.sha256 != state.sha256):
+            changed.append(path)
+        elif known != state and state.sha256 is None:
+            unclear.append(path)
+    return changed, unclear
 
 
-def request_of(dataset: Dataset, asking: Asking, model: ModelSection, seeds: SeedsSection, trained_on: str | None) -> str:
-    """Hash what is asked of a model; `trained_on` is the fingerprint of the other data set that a baseline learns from."""
+def request_hash(dataset: Dataset, asking: Asking, model: ModelSection, seeds: SeedsSection, trained_on: str | None) -> str:
+    """Return a hash of what a model is asked; `trained_on` is the fingerprint of a baseline's other training data set."""
     template = [asking.template.name, asking.template.version_of(asking.elicitation), asking.elicitation]
-    own = model.model_dump(exclude=_NOT_OF_ANSWERS)
-    # A study may ask pairs that were drawn; where they are from does not say which.
+    own = model.model_dump(exclude=_NOT_HASHED)
+    # The plan's document does not identify pairs that were sampled.
     pairs = canonical_hash(sorted(asking.pairs["pair_id"]))
     return canonical_hash([dataset.fingerprint, asking.document, pairs, template, own, seeds.sampling, seeds.persona, trained_on])
 
 
-def marks_of(files: Sequence[Path], before: Mapping[str, FileMark]) -> dict[str, FileMark]:
-    """Return path -> how the file is known again; one of the size and time that it had `before` is not read again."""
-    found: dict[str, FileMark] = {}
+def file_states(files: Sequence[Path], before: Mapping[str, FileState]) -> dict[str, FileState]:
+    """Return path -> state; a file with the same size and time as `before` is not hashed again."""
+    found: dict[str, FileState] = {}
     for file in files:
-        state = file.stat()
+        stat = file.stat()
         known = before.get(str(file))
-        if known is not None and (known.size, known.changed) == (state.st_size, state.st_mtime_ns):
+        if known is not None and (known.size, known.changed) == (stat.st_size, stat.st_mtime_ns):
             found[str(file)] = known
         else:
-            hash_ = sha256_of(file) if state.st_size <= _HASHED_UP_TO else None
-            found[str(file)] = FileMark(state.st_size, state.st_mtime_ns, hash_)
+            hash_ = sha256_of(file) if stat.st_size <= _MAX_HASHED_BYTES else None
+            found[str(file)] = FileState(stat.st_size, stat.st_mtime_ns, hash_)
     return found
 
 
-def read_mark(study: Path, run: str) -> Mark | None:
-    """Return the mark of a run; None where there is none, or one of an older form."""
-    found = _document(study).get(run)
+def read_record(study: Path, run: str) -> AskedRecord | None:
+    """Return the record of a run; None if there is none, or one of an older format.
+
+    Raises:
+        InputDataError: the entry is invalid.
+    """
+    found = _records(study).get(run)
     if not isinstance(found, dict):
         return None
     entry = cast("dict[str, Any]", found)
     try:
-        files = {path: FileMark(**mark) for path, mark in entry["files"].items()}
-        return Mark(entry["request"], entry["identity"], files, entry["complete"])
+        files = {path: FileState(**state) for path, state in entry["files"].items()}
+        return AskedRecord(entry["request"], entry["identity"], files, entry["complete"])
     except (KeyError, TypeError, AttributeError) as error:
         raise InputDataError(
-            f"{study / ASKED}: the entry {run!r} is none of ours. Remove the file; it costs time and no answer."
+            f"{study / ASKED}: the entry {run!r} is not recognised; delete the file (no answers are lost)."
         ) from error
 
 
-def write_mark(study: Path, run: str, mark: Mark) -> None:
-    """Keep the mark of a run beside those of the others."""
-    write_json(study / ASKED, {**_document(study), run: asdict(mark)})
+def write_record(study: Path, run: str, record: AskedRecord) -> None:
+    """Write the record of a run, keeping those of other runs."""
+    write_json(study / ASKED, {**_records(study), run: asdict(record)})
 
 
-def _document(study: Path) -> dict[str, Any]:
+def _records(study: Path) -> dict[str, Any]:
     file = study / ASKED
     return read_json(file) if file.is_file() else {}

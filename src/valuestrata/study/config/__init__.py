@@ -1,4 +1,4 @@
-"""What a study's YAML may say: its sections, read with the right key named where one is misspelt."""
+"""The YAML of a study: sections, defaults and checks."""
 
 from valuestrata.study.config.open_answers import JudgeSection, OpenSection, ReaderSection
 from valuestrata.study.config.sections import (
@@ -13,7 +13,7 @@ from valuestrata.study.config.sections import (
     SplitSection,
     SurveySection,
 )
-from valuestrata.study.config.study import Study, load_study
+from valuestrata.study.config.study import Study, load_study, with_paths
 from valuestrata.study.config.tune import RecipeEntry, SplitEntry, TuneSection, TuningControl, split_name
 
 __all__ = [
@@ -37,4 +37,5 @@ __all__ = [
     "TuningControl",
     "load_study",
     "split_name",
+    "with_paths",
 ]

@@ -1,4 +1,4 @@
-"""The section `open`: which questions are asked openly, and who judges what is written."""
+"""The section `open`: open questions, judges and readers."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from pydantic import Field, field_validator, model_validator
 
 from valuestrata.openended.pairwise.prompts import JudgeElicitation
 from valuestrata.openended.stance.prompts import StanceElicitation
-from valuestrata.study.config.sections import CalledSection, each_as, folder_name
+from valuestrata.study.config.sections import CalledSection, folder_name, strings_as
 from valuestrata.yaml_files import StrictModel
 
 
 class JudgeSection(CalledSection):
-    """One model that compares open answers with those of the reference."""
+    """A judge that compares open answers with those of the reference."""
 
     elicitation: JudgeElicitation = "reasoned"
 
     @property
     def folder_name(self) -> str:
-        """Name of the folder of its verdicts."""
+        """Folder name of its verdicts."""
         return folder_name(self.model)
 
 
 class ReaderSection(CalledSection):
-    """One model that places open answers on the items' scales; without `elicitation` text if it is hosted, else logprob."""
+    """A model that reads the stance of open answers; `elicitation` defaults to text for hosted models, else logprob."""
 
     elicitation: StanceElicitation | None = None
 
 
 class OpenSection(StrictModel):
-    """Which of the study's models are asked which questions openly, and who judges and reads what they write."""
+    """Open questions: models, items and pairs to ask, judges and readers."""
 
     models: list[str] = Field(default_factory=list[str])
     items: list[str] = Field(default_factory=list[str])
@@ -52,16 +52,16 @@ class OpenSection(StrictModel):
 
     @field_validator("judges", "readers", mode="before")
     @classmethod
-    def _bare_words_are_models(cls, value: Any) -> Any:
-        return each_as(value, "model")
+    def _strings_are_models(cls, value: Any) -> Any:
+        return strings_as(value, "model")
 
     @model_validator(mode="after")
-    def _who_judges_has_something_to_judge(self) -> Self:
+    def _judges_need_a_reference(self) -> Self:
         if self.judges and self.reference is None:
-            raise ValueError("`judges` compare with a reference: name one of the study's runs under `reference`")
+            raise ValueError("`judges` need a reference: name one of the study's runs under `reference`")
         if self.reference is not None and not self.judges:
-            raise ValueError("`reference` is there for judges, and there are none: name a model under `judges`, or leave it out")
-        for what, words in (("judges", [one.folder_name for one in self.judges]), ("readers", [one.model for one in self.readers])):
-            if twice := sorted({word for word in words if words.count(word) > 1}):
-                raise ValueError(f"`{what}` names {twice[0]!r} more than once")
+            raise ValueError("`reference` needs judges: name a model under `judges`, or remove `reference`")
+        for key, names in (("judges", [one.folder_name for one in self.judges]), ("readers", [one.model for one in self.readers])):
+            if repeated := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"`{key}` names {repeated[0]!r} more than once")
         return self

@@ -1,4 +1,4 @@
-"""The sections of a study's YAML that every study has."""
+"""The sections of a study except `tune` and `open`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from valuestrata.yaml_files import StrictModel
 
 
 class SurveySection(StrictModel):
-    """Which file, read how."""
+    """The survey file and how to read it."""
 
     file: str
     codebook: str | None = None
@@ -31,13 +31,13 @@ class SurveySection(StrictModel):
 
     @field_validator("countries", mode="before")
     @classmethod
-    def _codes_are_words(cls, value: Any) -> Any:
-        # A numeric country code (702) is as good as SGP.
+    def _country_codes_are_strings(cls, value: Any) -> Any:
+        # A numeric country code such as 702 is an integer in YAML.
         return [str(entry) for entry in cast("list[Any]", value)] if isinstance(value, list) else value
 
 
 class BuildSection(StrictModel):
-    """Which subgroups, with which minima."""
+    """Subgroups and minimum sizes."""
 
     preset: Literal["paper"] | None = None
     strata: list[str] = Field(default_factory=list[str])
@@ -49,7 +49,7 @@ class BuildSection(StrictModel):
 
 
 class SplitSection(StrictModel):
-    """Which pairs are asked and scored."""
+    """Pairs to ask and score."""
 
     scheme: str = "paper"
     part: Literal["train", "validation", "test", "all"] = "test"
@@ -58,7 +58,7 @@ class SplitSection(StrictModel):
 
 
 class AskSection(StrictModel):
-    """How answers are drawn out; a model may override each key."""
+    """How answers are obtained; a model may override each key."""
 
     elicitation: Elicitation = "logprob"
     template: str = "default"
@@ -72,7 +72,7 @@ class AskSection(StrictModel):
 
 
 class SeedsSection(StrictModel):
-    """Every seed, apart."""
+    """Random seeds."""
 
     half: int = 0
     redraw: int = 0
@@ -83,7 +83,7 @@ class SeedsSection(StrictModel):
 
 
 class CalledSection(StrictModel):
-    """How one model is loaded or called, and when it is asked no more."""
+    """How a model is loaded or called, and its limits."""
 
     model: str
     device: str | None = None
@@ -99,13 +99,13 @@ class CalledSection(StrictModel):
     extra: dict[str, Any] = Field(default_factory=dict[str, Any])
 
     def settings(self, seeds: SeedsSection) -> ModelSettings:
-        """Return how this model is loaded or called, with the study's seeds."""
+        """Return the settings of the model, with the study's seeds."""
         own = self.model_dump(include={field.name for field in fields(ModelSettings)})
         return ModelSettings(**own, seed=seeds.sampling, persona_seed=seeds.persona)
 
 
 class ModelSection(CalledSection):
-    """One model of the study; null keys take the study's `ask` section."""
+    """A model of the study; keys that are null default to the section `ask`."""
 
     name: str | None = None
     elicitation: Elicitation | None = None
@@ -117,12 +117,12 @@ class ModelSection(CalledSection):
 
     @property
     def run_name(self) -> str:
-        """Folder name of the run: `name`, else the model's word with what a path cannot hold replaced."""
+        """Name of the run and its folder: `name`, else the specification as a folder name."""
         return self.name or folder_name(self.model)
 
 
 class ScoreSection(StrictModel):
-    """How scores get their intervals, and which baselines stand beside the study's own models (`all`, `cheap`, `none` or kinds)."""
+    """Intervals of scores, and baselines to add (`all`, `cheap`, `none` or kinds)."""
 
     bootstrap: int = Field(default=1000, ge=0)
     baselines: str = "all"
@@ -134,13 +134,13 @@ class ScoreSection(StrictModel):
         try:
             kinds_of(value)
         except UsageError as error:
-            # The reader of the YAML adds file and key.
+            # `checked` adds file and key.
             raise ValueError(error.render("study")) from error
         return value
 
 
 class AuditSection(StrictModel):
-    """Who is served worse: what is audited, and the run that the others are compared with as before and after."""
+    """Fairness audit: metrics, and the run to compare the others with."""
 
     against: str | None = None
     metrics: list[str] = Field(default_factory=lambda: ["accuracy", "nmae"])
@@ -152,24 +152,24 @@ class AuditSection(StrictModel):
     def _metrics_are_known(cls, value: list[str]) -> list[str]:
         for metric in value:
             if metric not in DIRECTED:
-                raise ValueError(f"{metric!r} cannot be audited: it must say who is served worse.{did_you_mean(metric, DIRECTED)}")
+                raise ValueError(f"{metric!r} cannot be audited: it has no better direction.{did_you_mean(metric, DIRECTED)}")
         return value
 
 
 class ReportSection(StrictModel):
-    """What the report says beside the numbers."""
+    """Title and published figures of the report."""
 
     title: str | None = None
     published: bool = True
 
 
-def each_as(value: Any, key: str) -> Any:
-    """Return a list of bare words as mappings that hold each under `key`; anything else as it is."""
+def strings_as(value: Any, key: str) -> Any:
+    """Return a list with each string replaced by the mapping `{key: string}`; other values unchanged."""
     if not isinstance(value, list):
         return value
     return [{key: entry} if isinstance(entry, str) else entry for entry in cast("list[Any]", value)]
 
 
-def folder_name(word: str) -> str:
-    """Return a model's word with what a path cannot hold replaced."""
-    return re.sub(r"[^A-Za-z0-9._+@=-]+", "-", word)
+def folder_name(spec: str) -> str:
+    """Return a model specification with characters that a path cannot have replaced."""
+    return re.sub(r"[^A-Za-z0-9._+@=-]+", "-", spec)

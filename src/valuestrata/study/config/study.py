@@ -1,7 +1,8 @@
-"""A whole study, read with the right key named where one is misspelt."""
+"""A study as a whole: read from YAML, with paths resolved."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,14 +22,14 @@ from valuestrata.study.config.sections import (
     SeedsSection,
     SplitSection,
     SurveySection,
-    each_as,
+    strings_as,
 )
 from valuestrata.study.config.tune import TuneSection
 from valuestrata.yaml_files import StrictModel, checked, read_yaml
 
 
 class Study(StrictModel):
-    """A whole study, as its YAML says."""
+    """A study; docs/study.md describes its keys."""
 
     name: str
     output: str | None = None
@@ -45,38 +46,33 @@ class Study(StrictModel):
     open: OpenSection | None = None
     report: ReportSection = Field(default_factory=ReportSection)
 
-    @field_validator("audit", mode="before")
+    @field_validator("audit", "open", mode="before")
     @classmethod
-    def _a_bare_yes_is_an_audit(cls, value: Any) -> Any:
-        return {} if value is True else None if value is False else value
-
-    @field_validator("open", mode="before")
-    @classmethod
-    def _a_bare_yes_asks_openly(cls, value: Any) -> Any:
+    def _true_means_defaults(cls, value: Any) -> Any:
         return {} if value is True else None if value is False else value
 
     @field_validator("models", mode="before")
     @classmethod
-    def _bare_words_are_models(cls, value: Any) -> Any:
-        return each_as(value, "model")
+    def _strings_are_models(cls, value: Any) -> Any:
+        return strings_as(value, "model")
 
     @model_validator(mode="after")
-    def _teaching_and_open_questions_are_two_studies(self) -> Self:
+    def _tune_excludes_open(self) -> Self:
         if self.tune is not None and self.open is not None:
             raise ValueError(
-                "`tune` and `open` do not go together: teach first, then ask openly in a second study whose models are "
-                "`MODEL+OUTPUT/adapters/FIELD/LESSON`, with OUTPUT the folder of the first"
+                "`tune` and `open` cannot be combined: tune first, then ask the open questions in a second study whose models are "
+                "`MODEL+OUTPUT/adapters/FOLD/JOB`, where OUTPUT is the folder of the first"
             )
         return self
 
     @property
     def folder(self) -> Path:
-        """Where the study's results lie: `output`, else runs/NAME."""
+        """Folder of the results: `output`, else runs/NAME."""
         return Path(self.output or f"runs/{self.name}")
 
     @property
     def settings(self) -> BuildSettings:
-        """The build settings, preset applied."""
+        """The build settings with the preset applied."""
         section = self.build
         settings = BuildSettings(
             strata=tuple(section.strata),
@@ -93,62 +89,51 @@ class Study(StrictModel):
 
 
 def load_study(file: str | Path) -> Study:
-    """Read a study file; paths in it are relative to its folder.
+    """Read a study file; its paths are relative to the folder of the file.
 
     Raises:
-        InputDataError: not YAML, a key that is not known (the right one is suggested), or a value of the wrong kind.
-        UsageError: two models would write the same run.
+        InputDataError: not YAML, an unknown key (with a suggestion), or an invalid value.
+        UsageError: two models have the same run name.
     """
-    path = Path(file)
+    path, folder = Path(file), Path(file).parent
     study = checked(Study, read_yaml(path), str(path))
-    return _check_names(_relative_to(study, path.parent), str(path))
-
-
-def _check_names(study: Study, where: str) -> Study:
     names = [model.run_name for model in study.models]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise UsageError(f"{where}: two models would both write the run {twice[0]!r}; give one of them a `name`.")
-    return study
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise UsageError(f"{path}: two models would both write the run {repeated[0]!r}; give one of them a `name`.")
+    output = str(folder / study.folder)
+    return with_paths(study, output, lambda value: str(folder / value), lambda value: (folder / value).is_file())
 
 
-def _relative_to(study: Study, folder: Path) -> Study:
-    def place(value: str | None) -> str | None:
-        return None if value is None else str(folder / value)
+def with_paths(study: Study, output: str, change: Callable[[str], str], is_file: Callable[[str], bool]) -> Study:
+    """Return a study with another output folder and changed paths.
 
-    survey = study.survey
-    # A codebook and a template may be a built-in's name instead of a path.
-    codebook = place(survey.codebook) if survey.codebook and (folder / survey.codebook).is_file() else survey.codebook
-    file = survey.file if survey.file == "embedded" else str(folder / survey.file)
-    moved = survey.model_copy(
-        update={
-            "file": file,
-            "codebook": codebook,
-            "labels": place(survey.labels),
-            "levels": place(survey.levels),
-            "wording": place(survey.wording),
-        }
-    )
+    Args:
+        study: the study. output: its folder. change: returns the changed path.
+        is_file: whether a codebook, template or recipe is a file; other values are names of built-in ones and are kept.
+    """
 
-    def file_here(value: str | None) -> str | None:
-        # A codebook, template or recipe may be a built-in's name instead of a path.
-        return place(value) if value and (folder / value).is_file() else value
+    def path(value: str | None) -> str | None:
+        return None if value is None else change(value)
 
-    tune = study.tune
+    def name_or_path(value: str | None) -> str | None:
+        return change(value) if value and is_file(value) else value
+
+    survey, tune, open_ = study.survey, study.tune, study.open
+    files = {key: path(getattr(survey, key)) for key in ("labels", "levels", "wording")}
+    files |= {"file": survey.file if survey.file == "embedded" else change(survey.file), "codebook": name_or_path(survey.codebook)}
     if tune is not None:
-        recipes = [entry.model_copy(update={"recipe": file_here(entry.recipe)}) for entry in tune.recipes]
+        recipes = [entry.model_copy(update={"recipe": name_or_path(entry.recipe)}) for entry in tune.recipes]
         tune = tune.model_copy(update={"recipes": recipes})
-    opened = study.open
-    if opened is not None:
-        files = {"template": file_here(opened.template), "criteria_file": place(opened.criteria_file)}
-        opened = opened.model_copy(update=files)
+    if open_ is not None:
+        open_ = open_.model_copy(update={"template": name_or_path(open_.template), "criteria_file": path(open_.criteria_file)})
     return study.model_copy(
         update={
-            "survey": moved,
-            "output": str(folder / study.folder),
+            "output": output,
+            "survey": survey.model_copy(update=files),
             "tune": tune,
-            "open": opened,
-            "split": study.split.model_copy(update={"train_on": place(study.split.train_on)}),
-            "ask": study.ask.model_copy(update={"template": file_here(study.ask.template)}),
-            "models": [model.model_copy(update={"template": file_here(model.template)}) for model in study.models],
+            "open": open_,
+            "split": study.split.model_copy(update={"train_on": path(study.split.train_on)}),
+            "ask": study.ask.model_copy(update={"template": name_or_path(study.ask.template)}),
+            "models": [model.model_copy(update={"template": name_or_path(model.template)}) for model in study.models],
         }
     )

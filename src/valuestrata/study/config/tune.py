@@ -7,10 +7,10 @@ from typing import Any, Literal, Self, cast
 
 from pydantic import Field, field_validator, model_validator
 
-from valuestrata.study.config.sections import each_as
+from valuestrata.study.config.sections import strings_as
 from valuestrata.yaml_files import StrictModel
 
-# As `tuning.data.CONTROLS`; written out, because a study may be read where nothing can be tuned.
+# The same as `tuning.data.CONTROLS`, repeated because reading a study must not need the libraries for tuning.
 TuningControl = Literal["no-persona", "country-only", "shuffled-persona"]
 
 
@@ -48,22 +48,22 @@ class TuneSection(StrictModel):
 
     @field_validator("recipes", mode="before")
     @classmethod
-    def _bare_words_are_recipes(cls, value: Any) -> Any:
-        return each_as(value, "recipe")
+    def _strings_are_recipes(cls, value: Any) -> Any:
+        return strings_as(value, "recipe")
 
     @field_validator("splits", mode="before")
     @classmethod
-    def _bare_words_are_splits(cls, value: Any) -> Any:
-        return each_as(value, "scheme")
+    def _strings_are_splits(cls, value: Any) -> Any:
+        return strings_as(value, "scheme")
 
     @model_validator(mode="after")
-    def _names_tell_apart(self) -> Self:
+    def _names_are_unique(self) -> Self:
         for what, names in (
             ("recipes", [entry.known_as for entry in self.recipes]),
             ("splits", [split_name(entry.scheme, entry.fold) for entry in self.splits]),
         ):
-            if twice := sorted({name for name in names if names.count(name) > 1}):
-                raise ValueError(f"two of its {what} are both called {twice[0]!r}" + ("; give one a `name`" if what == "recipes" else ""))
+            if repeated := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"two of its {what} are both called {repeated[0]!r}" + ("; give one a `name`" if what == "recipes" else ""))
         return self
 
 

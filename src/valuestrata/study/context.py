@@ -1,0 +1,53 @@
+"""The study, its data sets and its progress messages, as passed between the stages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from valuestrata.dataset.tables import Dataset
+from valuestrata.respondents.base import Respondent
+from valuestrata.respondents.models import make_respondent
+from valuestrata.study.config import ModelSection, Study
+from valuestrata.study.model_spec import is_baseline
+
+
+@dataclass(frozen=True)
+class StudyContext:
+    """What every stage of a study needs.
+
+    Attributes:
+        study: the study. dataset: its data set.
+        train_on: data set that baselines are fitted to under `transfer`, None for the same data set.
+        say: takes a line about progress.
+    """
+
+    study: Study
+    dataset: Dataset
+    train_on: Dataset | None
+    say: Callable[[str], None]
+
+    @property
+    def folder(self) -> Path:
+        """The study's folder."""
+        return self.study.folder
+
+    @property
+    def where(self) -> dict[str, Any]:
+        """`split`, `part` and `fold` of the study as keyword arguments."""
+        section = self.study.split
+        return {"split": section.scheme, "part": section.part, "fold": section.fold}
+
+    def respondent(self, model: ModelSection, *, calls: bool = True) -> Respondent:
+        """Return the respondent of one of the study's models; errors and `calls` as in `make_respondent`."""
+        return make_respondent(
+            model.model,
+            self.dataset,
+            split=self.study.split.scheme,
+            fold=self.study.split.fold,
+            train_on=self.train_on if is_baseline(model.model) else None,
+            settings=model.settings(self.study.seeds),
+            calls=calls,
+        )

@@ -1,4 +1,4 @@
-"""When a language model is told who it is, does it answer as such people do?
+"""Test how closely language models, prompted with personas, match the survey answers of subgroups.
 
     import valuestrata as vs
 
@@ -6,7 +6,7 @@
     dataset = vs.build(survey)
     vs.write_dataset(dataset, Path("data/sgp"))
 
-Names are loaded when first used, so that importing the package costs nothing.
+Names are loaded when first used, which keeps the import of the package fast.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`python -m valuestrata` is the command `valuestrata`."""
+"""Runs the command line: `python -m valuestrata`."""
 
 from valuestrata.cli import main
 

@@ -24,8 +24,8 @@ from valuestrata.scores.structure import structure
 from valuestrata.scores.train_test_overlap import training_overlap
 from valuestrata.splits import leakage_report
 
-# Groupings that comparisons are screened by; single items would be thousands of tests.
-SCREENED = ("all", "stratum", "attribute", "level", "subgroup", "topic")
+# Groupings of the comparisons. Single items are left out, because they would add thousands of tests.
+GROUPINGS = ("all", "stratum", "attribute", "level", "subgroup", "topic")
 COMPARED_METRICS = ("accuracy", "accuracy_expected", "nmae", "w1", "rps")
 
 
@@ -91,15 +91,15 @@ def assess(
     family = [] if plan is None else plan.rows(runs, split, part, fold)
     pairs = list(dict.fromkeys([*standard_comparisons(runs), *((row.run, row.against) for row in family), *_with(runs, against), *also]))
     metrics = tuple(dict.fromkeys([*COMPARED_METRICS, metric, *(row.metric for row in family)]))
-    by = (*SCREENED, *({"item"} & {row.by for row in family}))
+    by = (*GROUPINGS, *({"item"} & {row.by for row in family}))
     compared = compare(dataset, runs, pairs, by=by, metrics=metrics, **where, **resampling)
     compared = adjust(compared, family)
     baselines = [found.name for found in map(run_identity, runs) if found.is_baseline and found.rule in CHEAP]
     found = relative(dataset, runs, baselines=baselines, by=by, **where, **resampling)
-    shape = structure(dataset, runs, permutations=bootstrap, **where, **resampling)
-    taught = training_overlap(dataset, runs, **where)
-    claims = closed_claims(scores, compared, found, _leakage_of(dataset, split, fold), runs, thresholds, metric, taught)
-    return Assessment(scores, compared, found, shape, tuple(claims), leakage_report(dataset), plan)
+    structures = structure(dataset, runs, permutations=bootstrap, **where, **resampling)
+    overlap = training_overlap(dataset, runs, **where)
+    claims = closed_claims(scores, compared, found, _leakage_of(dataset, split, fold), runs, thresholds, metric, overlap)
+    return Assessment(scores, compared, found, structures, tuple(claims), leakage_report(dataset), plan)
 
 
 def _with(runs: Sequence[Identified], against: str | None) -> list[tuple[str, str]]:

@@ -1,10 +1,11 @@
-"""A small survey file with its codebook, and the command line called as a user calls it."""
+"""A small survey with its codebook, data set and study, and a function that calls the command line."""
 
 from __future__ import annotations
 
 import contextlib
 import csv
 import random
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from valuestrata import cli
+from valuestrata.report.closed.figures import Chart
 
 CODEBOOK = """
 survey: tiny
@@ -35,7 +37,7 @@ attributes:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command left: its exit code and its two streams."""
+    """Exit code and output streams of a command."""
 
     code: int
     out: str
@@ -60,8 +62,33 @@ def call(monkeypatch, capsys) -> Call:
     return run
 
 
+CHARTS = {
+    "closed.figures": ("score_chart", "overview_chart", "bias_chart"),
+    "closed.heatmaps": ("landscape_chart", "confusion_chart"),
+    "fairness.figures": ("gap_chart", "slope_chart", "intersection_chart"),
+    "open.win_rates": ("dot_chart",),
+    "open.texts": ("dot_chart",),
+    "open.stances": ("dot_chart",),
+}
+
+
+@pytest.fixture
+def with_charts() -> None:
+    """Draw the charts of reports in this test."""
+
+
+@pytest.fixture(autouse=True)
+def _no_charts(request, monkeypatch):
+    """Leave out charts, which take most of the time of a report; tests/report tests them."""
+    if "with_charts" in request.fixturenames:
+        return
+    for module, names in CHARTS.items():
+        for name in names:
+            monkeypatch.setattr(f"valuestrata.report.{module}.{name}", lambda *_args, **_options: Chart("<svg></svg>", "A chart."))
+
+
 def write_survey(folder: Path, **columns: Callable[[int], object]) -> Path:
-    """Write 400 respondents as tiny.csv; a named column is replaced by what its function says of each respondent."""
+    """Write 400 respondents as tiny.csv; each of `columns` replaces a column by a function of the respondent."""
     draw = random.Random(7)
     rows = []
     for person in range(400):
@@ -90,7 +117,7 @@ def write_survey(folder: Path, **columns: Callable[[int], object]) -> Path:
 
 @pytest.fixture(scope="session")
 def built_tiny(tmp_path_factory) -> Path:
-    """The data set of the tiny survey, built once; copy it before writing to it."""
+    """The data set of the tiny survey, built once. Use `data`, a copy."""
     folder = tmp_path_factory.mktemp("built")
     write_survey(folder)
     with pytest.MonkeyPatch.context() as patch, contextlib.suppress(SystemExit):
@@ -102,6 +129,18 @@ def built_tiny(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def tiny(tmp_path) -> Path:
-    """The folder that holds tiny.csv and tiny.yaml."""
+    """A folder with tiny.csv and tiny.yaml."""
     write_survey(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def data(built_tiny, tiny) -> Path:
+    """The data set of the tiny survey, in the folder `tiny`."""
+    return Path(shutil.copytree(built_tiny, tiny / "data"))
+
+
+@pytest.fixture
+def built(data) -> Path:
+    """A folder with tiny.csv, tiny.yaml and the data set `data`."""
+    return data.parent

@@ -1,7 +1,6 @@
 """Hosted models, limits, shards and batch files from the command line, against a real server on loopback."""
 
 import json
-import shutil
 from pathlib import Path
 
 import polars as pl
@@ -14,11 +13,6 @@ pytest.importorskip("openai", reason="needs the extra `api`")
 
 KEY = "sk-secret-of-the-test-000000"
 MODEL = "openai/gpt-4.1-mini"
-
-
-@pytest.fixture
-def data(built_tiny, tiny):
-    return Path(shutil.copytree(built_tiny, tiny / "data"))
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 import json
 import re
-import shutil
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -23,11 +21,6 @@ def model(tmp_path) -> str:
     pytest.importorskip("torch", reason="needs the extra `local`")
     pytest.importorskip("transformers", reason="needs the extra `local`")
     return f"hf:{save_tiny(tmp_path / 'model')}"
-
-
-@pytest.fixture
-def data(built_tiny, tiny):
-    return Path(shutil.copytree(built_tiny, tiny / "data"))
 
 
 def identity(run):
@@ -122,7 +115,7 @@ def test_a_study_asks_through_controls(tiny, model):
     (tiny / "study.yaml").write_text(STUDY.replace("MODEL", model).replace("persona: 4", "persona: 5"))
     with pytest.raises(InputDataError, match=r"respondent\.seed 4, and now it would be 5"):
         run_study(load_study(tiny / "study.yaml"), say=told.append)
-    assert "data set: built before, kept" in told
+    assert "data set: already built, kept" in told
 
 
 def test_a_study_trains_a_baseline_on_another_data_set(tiny, tmp_path, call):

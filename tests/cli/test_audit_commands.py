@@ -18,17 +18,15 @@ FEW = ("--permutations", 40, "--bootstrap", 40)
 
 
 @pytest.fixture
-def asked(call, tiny):
+def asked(call, built):
     """The tiny survey with two runs of test answers: one always first, one that refuses every second."""
-    built = call("build", tiny / "tiny.csv", "--survey", tiny / "tiny.yaml", "-o", tiny / "data")
-    assert built.code == 0, built.err
-    pairs = pl.read_parquet(tiny / "data" / "splits.parquet").filter(pl.col("part") == "test")["pair_id"]
+    pairs = pl.read_parquet(built / "data" / "splits.parquet").filter(pl.col("part") == "test")["pair_id"]
     for name, answer in (("base", lambda k: "1"), ("tuned", lambda k: "I cannot answer that." if k % 2 == 0 else "2")):
         rows = "".join(f'"{pair}","{answer(k)}"\n' for k, pair in enumerate(pairs))
-        (tiny / f"{name}.csv").write_text("custom_id,response\n" + rows)
-        taken = call("import", tiny / "data", tiny / f"{name}.csv", "-o", tiny / "runs" / name)
+        (built / f"{name}.csv").write_text("custom_id,response\n" + rows)
+        taken = call("import", built / "data", built / f"{name}.csv", "-o", built / "runs" / name)
         assert taken.code == 0, taken.err
-    return tiny
+    return built
 
 
 def test_audit_prints_tables_and_verdicts_and_writes_a_folder(call, asked):
@@ -176,7 +174,7 @@ def test_a_posterior_without_its_library_is_refused_before_anything_is_done(tiny
     assert not (tiny / "runs" / "tiny" / "runs").exists()
 
 
-def test_importing_the_room_does_not_hide_the_function():
+def test_importing_the_package_does_not_hide_the_function():
     import valuestrata as vs
     import valuestrata.fairness.power.power
 

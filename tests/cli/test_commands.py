@@ -48,22 +48,21 @@ def test_from_file_to_scores(call, tiny):
     assert (tiny / "tables" / "headline.csv").is_file()
 
 
-def test_baselines_beside_a_run_are_answered_once_and_can_be_left_out(call, tiny):
-    build(call, tiny)
-    call("ask", tiny / "data", "--model", "baseline:uniform", "-o", tiny / "run")
-    words = ("score", tiny / "data", tiny / "run", "--bootstrap", 50)
+def test_baselines_beside_a_run_are_answered_once_and_can_be_left_out(call, built):
+    call("ask", built / "data", "--model", "baseline:uniform", "-o", built / "run")
+    words = ("score", built / "data", built / "run", "--bootstrap", 50)
     alone = call(*words, "--baselines", "none")
     assert "baseline-item-mode" not in alone.out
     beside = call(*words, "--baselines", "cheap")
     assert "Less accurate than the item-mode baseline" in beside.out
-    kept = sorted((tiny / "data" / "ladder").rglob("responses.parquet"))
+    kept = sorted((built / "data" / "ladder").rglob("responses.parquet"))
     assert {file.parent.name for file in kept} == {"baseline-midpoint", "baseline-item-mode", "baseline-nearest-parent"}
     times = [file.stat().st_mtime_ns for file in kept]
     assert call(*words, "--baselines", "cheap").out == beside.out
     assert [file.stat().st_mtime_ns for file in kept] == times
     assert "Did you mean 'item-mode'" in call(*words, "--baselines", "item-mod").err
-    build(call, tiny)
-    assert not (tiny / "data" / "ladder").exists()
+    build(call, built)
+    assert not (built / "data" / "ladder").exists()
 
 
 def test_a_place_that_cannot_be_written_is_named(call, tiny):
@@ -77,13 +76,12 @@ def test_a_place_that_cannot_be_written_is_named(call, tiny):
     assert "valuestrata: /proc/x.sav: " in made.err
 
 
-def test_a_damaged_ladder_is_answered_again(call, tiny):
-    build(call, tiny)
-    call("ask", tiny / "data", "--model", "baseline:uniform", "-o", tiny / "run")
-    words = ("score", tiny / "data", tiny / "run", "--bootstrap", 50, "--baselines", "cheap")
+def test_a_damaged_ladder_is_answered_again(call, built):
+    call("ask", built / "data", "--model", "baseline:uniform", "-o", built / "run")
+    words = ("score", built / "data", built / "run", "--bootstrap", 50, "--baselines", "cheap")
     first = call(*words).out
     for damage in ("table", "rows", "document", "key"):
-        folder = next((tiny / "data" / "ladder").rglob("baseline-nearest-parent"))
+        folder = next((built / "data" / "ladder").rglob("baseline-nearest-parent"))
         table = folder / "responses.parquet"
         if damage == "table":
             table.write_bytes(table.read_bytes()[:100])
@@ -100,10 +98,9 @@ def test_a_damaged_ladder_is_answered_again(call, tiny):
         assert again.out == first, damage
 
 
-def test_a_baseline_is_judged_only_where_it_did_not_train(call, tiny):
-    build(call, tiny)
-    call("ask", tiny / "data", "--model", "baseline:item-mode", "-o", tiny / "paper")
-    call("ask", tiny / "data", "--model", "baseline:item-mode", "--split", "unseen-level", "--fold", 0, "-o", tiny / "fold")
+def test_a_baseline_is_judged_only_where_it_did_not_train(call, built):
+    call("ask", built / "data", "--model", "baseline:item-mode", "-o", built / "paper")
+    call("ask", built / "data", "--model", "baseline:item-mode", "--split", "unseen-level", "--fold", 0, "-o", built / "fold")
     for command in ("score", "audit"):
         for words, says in (
             (("paper", "--split", "unseen-item"), "fitted to the training pairs of 'paper'"),
@@ -111,10 +108,10 @@ def test_a_baseline_is_judged_only_where_it_did_not_train(call, tiny):
             (("fold", "--split", "unseen-level"), "'unseen-level', fold 0"),
             (("fold", "--split", "unseen-level", "--fold", 1), "--split unseen-level --fold 1"),
         ):
-            outcome = call(command, tiny / "data", tiny / words[0], *words[1:], "--bootstrap", 50)
+            outcome = call(command, built / "data", built / words[0], *words[1:], "--bootstrap", 50)
             assert outcome.code == 2, (command, words)
             assert says in outcome.err
-    right = call("score", tiny / "data", tiny / "fold", "--split", "unseen-level", "--fold", 0, "--bootstrap", 50, "--baselines", "cheap")
+    right = call("score", built / "data", built / "fold", "--split", "unseen-level", "--fold", 0, "--bootstrap", 50, "--baselines", "cheap")
     assert right.code == 0, right.err
 
 
@@ -132,38 +129,34 @@ def test_merged_levels_make_another_data_set(call, tiny):
     assert json.loads((tiny / "data" / "dataset.json").read_text())["fingerprint"] == prints[2]
 
 
-def test_the_same_people_do_not_train_and_test(call, tiny):
-    build(call, tiny)
-    call("build", tiny / "tiny.csv", "--survey", tiny / "tiny.yaml", "-o", tiny / "again", "--seed", 5)
+def test_the_same_people_do_not_train_and_test(call, built):
+    call("build", built / "tiny.csv", "--survey", built / "tiny.yaml", "-o", built / "again", "--seed", 5)
     asked = call(
-        "ask", tiny / "data", "--model", "baseline:item-mode", "--split", "transfer", "--train-on", tiny / "again", "-o", tiny / "r"
+        "ask", built / "data", "--model", "baseline:item-mode", "--split", "transfer", "--train-on", built / "again", "-o", built / "r"
     )
     assert asked.code == 2
     assert "the very people who test it" in asked.err
 
 
-def test_differences_from_a_named_run_are_printed(call, tiny):
-    build(call, tiny)
-    call("ask", tiny / "data", "--model", "baseline:uniform", "-o", tiny / "run")
-    words = ("score", tiny / "data", tiny / "run", "--bootstrap", 50, "--baselines", "cheap")
+def test_differences_from_a_named_run_are_printed(call, built):
+    call("ask", built / "data", "--model", "baseline:uniform", "-o", built / "run")
+    words = ("score", built / "data", built / "run", "--bootstrap", 50, "--baselines", "cheap")
     shown = call(*words, "--against", "baseline-item-mode")
     assert "Paired differences: run less baseline-item-mode" in shown.out
-    assert call(*words, "-o", tiny / "out.xlsx").code == 2
+    assert call(*words, "-o", built / "out.xlsx").code == 2
 
 
-def test_leakage_is_printed(call, tiny):
-    build(call, tiny)
-    rows = {row["scheme"]: row for row in json.loads(call("leakage", tiny / "data", "--json").out)["leakage"]}
+def test_leakage_is_printed(call, built):
+    rows = {row["scheme"]: row for row in json.loads(call("leakage", built / "data", "--json").out)["leakage"]}
     assert rows["paper"]["shared_mean"] == 1
     assert rows["paper+disjoint"]["shared_mean"] == 0
-    shown = call("leakage", tiny / "data").out
+    shown = call("leakage", built / "data").out
     assert "unseen-both" in shown
     assert " ".join(shown.split()).startswith("scheme folds train a fold validation a fold test a fold test pairs")
 
 
-def test_asking_again_asks_nothing(call, tiny):
-    build(call, tiny)
-    arguments = ("ask", tiny / "data", "--model", "baseline:item-mode", "-o", tiny / "run", "--json")
+def test_asking_again_asks_nothing(call, built):
+    arguments = ("ask", built / "data", "--model", "baseline:item-mode", "-o", built / "run", "--json")
     first = json.loads(call(*arguments).out)
     again = json.loads(call(*arguments).out)
     assert first["asked"] > 0
@@ -191,18 +184,17 @@ def test_one_json_document_and_nothing_else(call, tiny):
     assert isinstance(json.loads(call("landscape", tiny / "data", "--json").out), dict)
 
 
-def test_import_takes_published_outputs(call, tiny):
-    build(call, tiny)
-    pairs = pl.read_parquet(tiny / "data" / "splits.parquet").filter(pl.col("part") == "test")["pair_id"]
-    (tiny / "out.csv").write_text("custom_id,response\n" + "".join(f'"{pair}","Answer: 2"\n' for pair in pairs))
-    taken = call("import", tiny / "data", tiny / "out.csv", "-o", tiny / "runs" / "published")
+def test_import_takes_published_outputs(call, built):
+    pairs = pl.read_parquet(built / "data" / "splits.parquet").filter(pl.col("part") == "test")["pair_id"]
+    (built / "out.csv").write_text("custom_id,response\n" + "".join(f'"{pair}","Answer: 2"\n' for pair in pairs))
+    taken = call("import", built / "data", built / "out.csv", "-o", built / "runs" / "published")
     assert taken.code == 0, taken.err
-    responses = pl.read_parquet(tiny / "runs" / "published" / "responses.parquet")
+    responses = pl.read_parquet(built / "runs" / "published" / "responses.parquet")
     assert responses["answer"].to_list() == [2] * len(pairs)
-    assert call("score", tiny / "data", tiny / "runs" / "published", "--bootstrap", 0).code == 0
+    assert call("score", built / "data", built / "runs" / "published", "--bootstrap", 0).code == 0
     assert "--numbers" not in taken.err
-    (tiny / "out.csv").write_text("custom_id,response\n" + "".join(f'"{pair}","99"\n' for pair in pairs))
-    doubted = call("import", tiny / "data", tiny / "out.csv", "-o", tiny / "runs" / "published", "--json")
+    (built / "out.csv").write_text("custom_id,response\n" + "".join(f'"{pair}","99"\n' for pair in pairs))
+    doubted = call("import", built / "data", built / "out.csv", "-o", built / "runs" / "published", "--json")
     assert "import with --numbers position" in doubted.err
     assert json.loads(doubted.out)["counts"]["invalid_code"] == len(pairs)
     assert "negative" in call("import", "--help").out
@@ -233,34 +225,31 @@ def test_wrong_calls_and_bad_data_have_their_exit_codes(call, tiny, monkeypatch,
     assert sorted(tiny.iterdir()) == before, "something half-written was left behind"
 
 
-def test_unknown_model_and_split_are_refused_by_name(call, tiny):
-    build(call, tiny)
-    wrong = call("ask", tiny / "data", "--model", "baseline:item-mood", "-o", tiny / "run")
+def test_unknown_model_and_split_are_refused_by_name(call, built):
+    wrong = call("ask", built / "data", "--model", "baseline:item-mood", "-o", built / "run")
     assert (wrong.code, "item-mode" in wrong.err) == (2, True)
-    wrong = call("ask", tiny / "data", "--model", "baseline:uniform", "-o", tiny / "run", "--split", "papper")
+    wrong = call("ask", built / "data", "--model", "baseline:uniform", "-o", built / "run", "--split", "papper")
     assert (wrong.code, "Did you mean 'paper'" in wrong.err) == (2, True)
-    wrong = call("ask", tiny / "data", "--model", "gguf:" + str(tiny / "tiny.csv"), "-o", tiny / "run")
+    wrong = call("ask", built / "data", "--model", "gguf:" + str(built / "tiny.csv"), "-o", built / "run")
     assert wrong.code in (2, 3)
-    assert not (tiny / "run").exists()
+    assert not (built / "run").exists()
 
 
-def test_a_run_of_another_data_set_is_refused(call, tiny, tmp_path_factory):
-    build(call, tiny)
-    call("ask", tiny / "data", "--model", "baseline:uniform", "-o", tiny / "run")
+def test_a_run_of_another_data_set_is_refused(call, built, tmp_path_factory):
+    call("ask", built / "data", "--model", "baseline:uniform", "-o", built / "run")
     elsewhere = tmp_path_factory.mktemp("other")
     write_survey(elsewhere, Q2=lambda person: 1 + person % 2)
     build(call, elsewhere)
-    outcome = call("score", elsewhere / "data", tiny / "run")
+    outcome = call("score", elsewhere / "data", built / "run")
     assert outcome.code == 3
     assert "run" in outcome.err
 
 
-def test_a_data_set_of_another_survey_is_not_replaced(call, tiny):
-    build(call, tiny)
-    (tiny / "other.yaml").write_text((tiny / "tiny.yaml").read_text().replace("survey: tiny", "survey: other"))
-    outcome = call("build", tiny / "tiny.csv", "--survey", tiny / "other.yaml", "-o", tiny / "data")
+def test_a_data_set_of_another_survey_is_not_replaced(call, built):
+    (built / "other.yaml").write_text((built / "tiny.yaml").read_text().replace("survey: built", "survey: other"))
+    outcome = call("build", built / "tiny.csv", "--survey", built / "other.yaml", "-o", built / "data")
     assert outcome.code == 3
-    assert "'tiny'" in outcome.err
+    assert "'built'" in outcome.err
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""One YAML -> everything, resumed where it stopped, and refused where it is misspelt."""
+"""A study from its YAML file: complete, repeated, with a plan, and with invalid keys."""
 
 import re
 
@@ -20,7 +20,8 @@ score: {bootstrap: 50, baselines: cheap}
 """
 
 
-def test_a_study_does_everything_and_then_nothing(tiny):
+@pytest.mark.usefixtures("with_charts")
+def test_a_study_is_complete_and_its_repetition_does_nothing(tiny):
     (tiny / "study.yaml").write_text(STUDY)
     told: list[str] = []
     result = run_study(load_study(tiny / "study.yaml"), say=told.append)
@@ -40,8 +41,8 @@ def test_a_study_does_everything_and_then_nothing(tiny):
     assert stored
     told.clear()
     again = run_study(load_study(tiny / "study.yaml"), say=told.append)
-    assert any("built before" in line for line in told)
-    assert sum("asked before" in line for line in told) == 2
+    assert any("already built" in line for line in told)
+    assert sum("already complete" in line for line in told) == 2
     assert (folder / "data" / "dataset.json").stat().st_mtime_ns == built
     assert {file: file.read_bytes() for file in (folder / "runs").glob("*/store/*")} == stored
     assert again.scores.equals(result.scores)
@@ -104,7 +105,7 @@ def test_a_plan_that_names_no_run_is_refused(tiny):
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("area=Town", "area=Twon", "names the level 'area=Twon', of which no pair is asked. Did you mean 'area=Town'"),
+        ("area=Town", "area=Twon", "names the level 'area=Twon', which has no pair to ask. Did you mean 'area=Town'"),
         ("- baseline:item-mode", "- baseline:item-mod", "There is no baseline 'item-mod'"),
         ("- baseline:item-mode", "- control:shuffled-persona@baseline:item-mode", "a baseline does not use the persona"),
         ("name: tiny", "name: tiny\nsplit: {scheme: papr}", "Did you mean 'paper'"),

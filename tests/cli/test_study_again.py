@@ -1,4 +1,4 @@
-"""A study run again: from what it wrote of itself, and after the files of a model were touched or changed."""
+"""A study run again: from its resolved YAML, and after the files of a model changed."""
 
 import json
 import os
@@ -10,12 +10,11 @@ from tests.respondents.tiny import save_tiny
 from valuestrata.building import BuildSettings, paper_preset
 from valuestrata.errors import InputDataError
 from valuestrata.files import read_json
-from valuestrata.study import resume as standing
-from valuestrata.study import run_study
+from valuestrata.study import resume, run_study
 from valuestrata.study.config import load_study
 from valuestrata.study.data import write_resolved
-from valuestrata.study.model_spec import files_of, is_hosted
-from valuestrata.study.resume import FileMark, changed, marks_of
+from valuestrata.study.model_spec import is_hosted, local_files
+from valuestrata.study.resume import FileState, changed_files, file_states
 
 STUDY = """
 name: again
@@ -57,8 +56,8 @@ def test_the_study_that_was_written_is_the_study_wherever_it_is_called_from(tiny
     for place in (tiny, tiny / "out"):
         monkeypatch.chdir(place)
         again, told = run(os.path.relpath(written))
-        assert "data set: built before, kept" in told
-        assert any("asked before, kept" in line for line in told)
+        assert "data set: already built, kept" in told
+        assert any("already complete, skipped" in line for line in told)
         assert again.scores.equals(first.scores)
         assert written.read_text() == text
     assert not (tiny / "out" / "out").exists()
@@ -85,37 +84,37 @@ def test_files_of_a_model_are_known_again_by_what_is_in_them(tmp_path):
     for file in (model / "config.json", model / "model.safetensors", model / "README.md", adapter / "adapter_config.json"):
         file.write_text("1234")
     (tmp_path / "m.gguf").write_bytes(b"GGUF")
-    found = [file.name for file in files_of(f"vllm:{model}+{adapter}")]
+    found = [file.name for file in local_files(f"vllm:{model}+{adapter}")]
     assert found == ["adapter_config.json", "config.json", "model.safetensors"]
-    assert files_of(f"control:no-persona@gguf:{tmp_path / 'm.gguf'}") == [tmp_path / "m.gguf"]
-    assert files_of("hf:ORG/NAME") == files_of("openai/gpt-4.1-mini") == files_of("baseline:uniform") == []
+    assert local_files(f"control:no-persona@gguf:{tmp_path / 'm.gguf'}") == [tmp_path / "m.gguf"]
+    assert local_files("hf:ORG/NAME") == local_files("openai/gpt-4.1-mini") == local_files("baseline:uniform") == []
 
-    files = files_of(f"hf:{model}")
-    before = marks_of(files, {})
+    files = local_files(f"hf:{model}")
+    before = file_states(files, {})
     weights = model / "model.safetensors"
     os.utime(weights, ns=(0, 0))
-    assert changed(before, marks_of(files, before)) == ([], [])
+    assert changed_files(before, file_states(files, before)) == ([], [])
     weights.write_text("1235")
-    assert changed(before, marks_of(files, before)) == ([str(weights)], [])
+    assert changed_files(before, file_states(files, before)) == ([str(weights)], [])
     # What is gone is not needed by a run that is complete.
-    assert changed(before, marks_of(files[:1], before)) == ([], [])
+    assert changed_files(before, file_states(files[:1], before)) == ([], [])
 
 
 def test_large_files_are_known_by_size_and_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(standing, "_HASHED_UP_TO", 3)
+    monkeypatch.setattr(resume, "_MAX_HASHED_BYTES", 3)
     file = tmp_path / "weights"
     file.write_text("1234")
-    before = marks_of([file], {})
-    assert before[str(file)] == FileMark(4, file.stat().st_mtime_ns, None)
-    assert changed(before, marks_of([file], before)) == ([], [])
+    before = file_states([file], {})
+    assert before[str(file)] == FileState(4, file.stat().st_mtime_ns, None)
+    assert changed_files(before, file_states([file], before)) == ([], [])
     os.utime(file, ns=(0, 0))
-    assert changed(before, marks_of([file], before)) == ([], [str(file)])
+    assert changed_files(before, file_states([file], before)) == ([], [str(file)])
     file.write_text("12345")
-    assert changed(before, marks_of([file], before)) == ([str(file)], [])
+    assert changed_files(before, file_states([file], before)) == ([str(file)], [])
 
 
 @pytest.mark.parametrize(
-    ("word", "hosted"),
+    ("spec", "hosted"),
     [
         ("openai/gpt-4.1-mini", True),
         ("control:shuffled-persona@ollama/llama3:8b", True),
@@ -126,8 +125,8 @@ def test_large_files_are_known_by_size_and_time(tmp_path, monkeypatch):
         ("baseline:uniform", False),
     ],
 )
-def test_who_may_be_paid_is_known_by_the_word(word, hosted):
-    assert is_hosted(word) is hosted
+def test_hosted_models_are_recognised_by_their_specification(spec, hosted):
+    assert is_hosted(spec) is hosted
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -139,25 +138,25 @@ def test_weights_changed_in_place_are_not_passed_off_as_the_old_ones(tiny):
     (tiny / "study.yaml").write_text(yaml.safe_dump(document))
     result, _ = run(tiny / "study.yaml")
     (one,) = result.asked
-    assert (one.left, one.kept) == (0, False)
+    assert (one.left, one.skipped) == (0, False)
     weights = model / "model.safetensors"
     os.utime(weights, ns=(0, 0))
     _, told = run(tiny / "study.yaml")
-    assert any("asked before, kept" in line for line in told)
+    assert any("already complete, skipped" in line for line in told)
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    with pytest.raises(InputDataError, match=r"model\.safetensors is not what it was"):
+    with pytest.raises(InputDataError, match=r"model\.safetensors has changed"):
         run(tiny / "study.yaml")
     # The old mark stays: with the old weights back, the run is what it was.
     content[-1] ^= 1
     weights.write_bytes(content)
-    assert run(tiny / "study.yaml")[0].asked[0].kept
+    assert run(tiny / "study.yaml")[0].asked[0].skipped
     # Scored again where the model is no more.
     for file in model.iterdir():
         file.unlink()
     model.rmdir()
-    assert run(tiny / "study.yaml")[0].asked[0].kept
+    assert run(tiny / "study.yaml")[0].asked[0].skipped
 
 
 def test_another_model_under_the_name_of_a_run_is_refused_before_any_is_asked(tiny):
@@ -165,7 +164,7 @@ def test_another_model_under_the_name_of_a_run_is_refused_before_any_is_asked(ti
     run(tiny / "study.yaml")
     models = "baseline:uniform, {model: baseline:nearest-parent, name: one}"
     (tiny / "study.yaml").write_text(STUDY.replace('"baseline:item-mode"', models))
-    with pytest.raises(InputDataError, match=r"respondent\.name 'baseline:item-mode'.*remove the run's folder"):
+    with pytest.raises(InputDataError, match=r"respondent\.name 'baseline:item-mode'.*delete the run's folder"):
         run(tiny / "study.yaml")
     assert not (tiny / "out" / "runs" / "baseline-uniform").exists()
 
@@ -180,5 +179,5 @@ def test_a_mark_of_an_older_form_is_not_believed_and_a_broken_one_is_named(tiny)
     assert "asking baseline-item-mode" in told
     assert read_json(marks) == whole
     marks.write_text(json.dumps({"baseline-item-mode": {"request": 1}}))
-    with pytest.raises(InputDataError, match=r"asked\.json.*Remove the file"):
+    with pytest.raises(InputDataError, match=r"asked\.json.*delete the file"):
         run(tiny / "study.yaml")

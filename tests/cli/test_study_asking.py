@@ -1,4 +1,4 @@
-"""A study of models that are called: refused before the first call or not at all, and never ended by one of them."""
+"""A study of hosted models: checks before the first call, limits, and failures of single models."""
 
 import json
 import shutil
@@ -34,7 +34,7 @@ reply: |-
 
 
 def gone(request):
-    """A server that has one model and not the other."""
+    """Answer for every model but `gone`."""
     if request.body["model"] == "gone":
         return Act(status=404, document=problem(GONE, "model_not_found"))
     return answers(request)
@@ -52,7 +52,7 @@ def server(monkeypatch):
 
 @pytest.fixture
 def write(tiny, server):
-    """Write a study of some models; `URL` in a model's address stands for the server's."""
+    """A function that writes a study of models on the server."""
 
     def written(*models, ask=None, **sections):
         entries = [
@@ -95,14 +95,14 @@ def test_an_edited_template_is_not_passed_off_as_the_one_that_was_asked(write, t
     run(path)
     calls = len(server.log)
     _, told = run(path)
-    assert sum("asked before, kept" in line for line in told) == 2
+    assert sum("already complete, skipped" in line for line in told) == 2
     (tiny / "mine.yaml").write_text(TEMPLATE.replace("You are", "Speak as"))
-    with pytest.raises(InputDataError, match=r"template_version .*remove the run's folder"):
+    with pytest.raises(InputDataError, match=r"template_version .*delete the run's folder"):
         run(path)
     assert len(server.log) == calls
     shutil.rmtree(tiny / "out" / "runs" / "openai-compatible-m")
     _, told = run(path)
-    assert sum("asked before, kept" in line for line in told) == 1
+    assert sum("already complete, skipped" in line for line in told) == 1
     assert "Speak as" in server.log[-1].body["messages"][-1]["content"]
 
 
@@ -111,11 +111,11 @@ def test_another_address_in_the_environment_is_another_model(write, server, monk
     path = write({"model": "openai/gpt-4.1-mini"})
     run(path)
     _, told = run(path)
-    assert any("asked before, kept" in line for line in told)
+    assert any("already complete, skipped" in line for line in told)
     # A complete run needs no key to be scored again, and another limit changes nothing that it holds.
     monkeypatch.delenv("OPENAI_API_KEY")
     _, told = run(write({"model": "openai/gpt-4.1-mini", "concurrency": 3}))
-    assert any("asked before, kept" in line for line in told)
+    assert any("already complete, skipped" in line for line in told)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-test")
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
     with pytest.raises(InputDataError, match=r"respondent\.base_url"):
@@ -186,7 +186,7 @@ def test_a_model_that_cannot_be_reached_does_not_end_the_study(call, write, tiny
     assert done.code == 4
     assert GONE in done.err
     last = done.err.strip().splitlines()[-1]
-    assert last.startswith("valuestrata: gone: broke off, ")
+    assert last.startswith("valuestrata: gone: ended by an error, ")
     assert "openai-compatible-m" not in last
     said = json.loads(done.out)
     lost, there = said["runs"]
@@ -218,7 +218,7 @@ def test_a_plan_of_which_nothing_can_be_made_declares_nothing(write, server):
     result, told = run(write({**ONE, "model": "openai-compatible/gone", "name": "gone"}, ONE, plan=plan, score=SCORED))
     # An empty list would have stood for the usual comparisons of the other model.
     assert set(result.assessment.comparisons["status"]) == {"exploratory"}
-    assert any("comparison of gone with baseline-uniform is not made" in line for line in told)
+    assert any("comparison of gone with baseline-uniform is left out" in line for line in told)
 
 
 def test_a_study_in_which_nobody_answers_says_why(call, write, tiny, server):
@@ -262,7 +262,7 @@ def test_failures_are_told_by_run_number_and_kind_and_only_those_of_what_is_aske
     assert f"openai-compatible-m: {failed:,} responses failed ({failed:,} refused request)" in last
     assert f"two: {failed:,} responses failed" in last
 
-    for expected in ("asking", "asked before, kept"):
+    for expected in ("asking", "already complete, skipped"):
         fewer = call("run", write(ONE, {**ONE, "name": "two", "temperature": 0.5}, ask={"items": ["Q1"]}), "--json")
         assert fewer.code == 0, fewer.err
         assert expected in fewer.err

@@ -1,4 +1,4 @@
-"""A study with open questions: asked, judged, read and reported by one file, against a real server."""
+"""A study with open questions, against a local server."""
 
 import polars as pl
 import pytest
@@ -16,7 +16,7 @@ pytest.importorskip("openai", reason="needs the extra `api`")
 
 
 def talks(request):
-    """One server for all: `judge` compares, `reader` places answers, `gone` is not there, everybody else speaks and chooses."""
+    """Answer as the model: `judge` compares, `reader` reads stances, `gone` does not exist, others answer questions."""
     content, model = request.body["messages"][-1]["content"], request.body["model"]
     if model == "gone":
         return Act(status=404, document=problem("The model does not exist", "model_not_found"))
@@ -89,7 +89,7 @@ def test_a_study_asks_judges_reads_and_reports_and_does_nothing_twice(study, ser
     again = run_study(load_study(spoken.folder / "study.yaml"))
     assert len(server.log) == before
     assert again.open is not None
-    assert all(one.kept for one in again.open.asked)
+    assert all(one.skipped for one in again.open.asked)
 
 
 def test_a_bare_yes_asks_and_nobody_judges(study, server):
@@ -114,7 +114,7 @@ def test_a_judge_that_is_not_there_is_told_and_the_rest_is_done(study):
 
 def test_a_model_that_is_not_there_leaves_the_others(study):
     found = run_study(study({"reference": "gone", "pairs_per_item": 1}, "base", "gone"))
-    assert any("nothing was judged: gone wrote no open answer" in problem for problem in found.problems)
+    assert any("nothing was judged: gone has no open answers" in problem for problem in found.problems)
     assert found.open is not None
     assert found.open.report is not None
 
@@ -141,7 +141,7 @@ def test_what_cannot_be_is_refused_before_the_first_call(study, server, openly, 
         ({"open": {"judges": ["embedded"]}}, "name one of the study's runs under `reference`"),
         ({"open": {"reference": "base"}}, "name a model under `judges`"),
         ({"open": {"readers": ["embedded", "embedded"]}}, "`readers` names 'embedded' more than once"),
-        ({"tune": {"recipes": ["modal"]}}, "`tune` and `open` do not go together"),
+        ({"tune": {"recipes": ["modal"]}}, "`tune` and `open` cannot be combined"),
     ],
 )
 def test_what_contradicts_itself_is_refused_on_reading(study, sections, message):
@@ -150,5 +150,5 @@ def test_what_contradicts_itself_is_refused_on_reading(study, sections, message)
 
 
 def test_baselines_alone_write_nothing(study):
-    with pytest.raises(UsageError, match="asks language models, and the study has none"):
+    with pytest.raises(UsageError, match="needs language models, and the study has none"):
         run_study(study(True, "baseline:item-mode"))

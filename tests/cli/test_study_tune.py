@@ -2,13 +2,14 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import polars as pl
 import pytest
 
 from tests.tuning.planted import tiny_folder
 from valuestrata.errors import InputDataError, RunFailedError, UsageError
-from valuestrata.study.ask import Asked
+from valuestrata.study.ask import ModelResult
 from valuestrata.study.config import load_study
 
 pytest.importorskip("trl", reason="needs the extra `train`")
@@ -34,7 +35,7 @@ audit: {permutations: 20}
 """
 SHORT = 'name: short\nwho: "{profile}"\nwho_all: Someone\nuser: "{who}\\n{question}\\n{options}\\n{reply}"\nreply: "{first} to {last}"\n'
 RUNS = ["tiny", "tiny-modal", "tiny-modal@shuffled-persona", "tiny-modal-no-persona", "tiny-modal-shuffled-persona"]
-NOTHING = Asked("tiny", False, {"answered": 0, "failed": 3}, {"connection": 3}, 3, {}, error="down")
+NOTHING = ModelResult(Path("tiny"), 3, 0, {"answered": 0, "failed": 3}, {"connection": 3}, 3, {}, error="down")
 RUNS += ["tiny-distribution", "tiny-distribution@shuffled-persona", "alone"]
 
 
@@ -95,14 +96,14 @@ def test_a_study_tunes_asks_and_compares_and_keeps_its_results(place):
     before = {file: file.stat().st_mtime_ns for file in (place / "out/adapters").rglob("*.safetensors")}
     again, told = run(load_study(place / "out/study.yaml"))
     assert {file: file.stat().st_mtime_ns for file in before} == before
-    assert sum("asked before, kept" in line for line in told) == len(RUNS)
+    assert sum("already complete, skipped" in line for line in told) == len(RUNS)
     assert again.gains.equals(result.gains)
 
     # If one adapter and its run are lost, only these are made again, with the same figures.
     shutil.rmtree(place / "out/adapters/paper/tiny-distribution")
     shutil.rmtree(place / "out/asked/paper/runs/tiny-distribution")
     repaired, told = run(load_study(place / "study.yaml"))
-    assert sum("asked before, kept" in line for line in told) == len(RUNS) - 1
+    assert sum("already complete, skipped" in line for line in told) == len(RUNS) - 1
     assert repaired.table.equals(result.table)
 
 
@@ -187,6 +188,6 @@ def test_a_split_without_answers_is_an_error(place, monkeypatch):
         raise RunFailedError("the loss is no number")
 
     monkeypatch.setattr(tuning_study, "tune", broken)
-    monkeypatch.setattr(tuning_study, "ask_prepared", lambda *_: NOTHING)
+    monkeypatch.setattr(tuning_study, "ask_model", lambda *_: NOTHING)
     with pytest.raises(RunFailedError, match="no model has answers"):
         run(study_of(place))

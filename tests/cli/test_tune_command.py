@@ -10,11 +10,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::F
 
 
 @pytest.fixture
-def data(call, tiny):
+def _libraries():
     for library in ("torch", "transformers", "peft", "trl", "datasets"):
         pytest.importorskip(library, reason="needs the extra `train`")
-    assert call("build", tiny / "tiny.csv", "--survey", tiny / "tiny.yaml", "-o", tiny / "data", "--draws", 20).code == 0
-    return tiny / "data"
 
 
 def document(out: str, first: str) -> dict:
@@ -22,6 +20,7 @@ def document(out: str, first: str) -> dict:
     return json.loads(out[out.index(f'{{"{first}"') :])
 
 
+@pytest.mark.usefixtures("_libraries")
 def test_one_process_writes_an_adapter_with_its_card(call, data, tmp_path, monkeypatch):
     model = tiny_folder(tmp_path / "model")
     adapter = tmp_path / "adapter"
@@ -47,6 +46,7 @@ def test_one_process_writes_an_adapter_with_its_card(call, data, tmp_path, monke
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_libraries")
 def test_an_adapter_is_asked_scored_and_checked_for_forgetting(call, data, tmp_path):
     model = tiny_folder(tmp_path / "model")
     adapter = tmp_path / "adapter"

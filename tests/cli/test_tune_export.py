@@ -8,12 +8,6 @@ from tests.tuning.together_server import KEY, Together
 
 
 @pytest.fixture
-def data(call, tiny):
-    assert call("build", tiny / "tiny.csv", "--survey", tiny / "tiny.yaml", "-o", tiny / "data", "--draws", 20).code == 0
-    return tiny / "data"
-
-
-@pytest.fixture
 def recipe(tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text("base: modal\nname: own\nlearning_rate: 1.0e-5\nepochs: 2\n")

@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from valuestrata.cli.open_report import texts_
+from valuestrata.cli.open.report import texts_
 from valuestrata.dataset.tables import write_dataset
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.files import write_json

@@ -13,7 +13,7 @@ from sklearn.metrics import cohen_kappa_score
 from typer.testing import CliRunner
 
 from tests.openended.judged import coded, contests, drawn_key, judged_folder, made_up, open_run, read_folder, stances, verdicts
-from valuestrata.cli.judge_validity import code_, sample_, validity_
+from valuestrata.cli.open.validity import code_, sample_, validity_
 from valuestrata.dataset.tables import write_dataset
 from valuestrata.errors import InputDataError, UsageError, ValuestrataError
 from valuestrata.openended.annotation.files import KEYS, append_codings, coder_file, load_key, load_sample

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from valuestrata.cli.inputs import split_list
+from valuestrata.cli.model_options import ask_or_estimate, calls_a_model, report_batch, report_result, settings_of
 from valuestrata.cli.options import (
     MODEL_HELP,
     AsJson,
@@ -21,8 +23,7 @@ from valuestrata.cli.options import (
     TemplateName,
     TrainOn,
 )
-from valuestrata.cli.output import dollars, print_json, say, say_unmatched, tells_what_is_kept, words
-from valuestrata.cli.shared_options import ask_or_estimate, calls_a_model, report_asked, report_batch, settings_of
+from valuestrata.cli.output import dollars, print_json, reports_interrupt, say, say_unmatched
 from valuestrata.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,11 +46,15 @@ def ask(
     items: Items = None,
     strata: Strata = None,
     template: TemplateName = "default",
-    paraphrases: Annotated[str, typer.Option("--paraphrases", help="Paraphrases of the template: 0, 0,2 or all.")] = "0",
+    paraphrases: Annotated[
+        str, typer.Option("--paraphrases", help="Wordings of the template, by number, separated by commas, or all.")
+    ] = "0",
     elicitation: Annotated[
-        str, typer.Option("--elicitation", help="logprob, first-token, text, stated-distribution or reasoned.")
+        str, typer.Option("--elicitation", help="How answers are obtained: logprob, first-token, text, stated-distribution or reasoned.")
     ] = "logprob",
-    orders: Annotated[str, typer.Option("--orders", help="scale, reversed, shuffled:SEED or balanced:N, separated by commas.")] = "scale",
+    orders: Annotated[
+        str, typer.Option("--orders", help="Orders of the options: scale, reversed, shuffled:SEED or balanced:N, separated by commas.")
+    ] = "scale",
     samples: Samples = 1,
     shard: Annotated[
         str | None,
@@ -72,7 +77,7 @@ def ask(
     as_json: AsJson = False,
     **options: Any,
 ) -> None:
-    """Ask a model every pair of a split in persona. A run that was stopped continues."""
+    """Ask a model in persona about every pair (item and subgroup) of a split. An interrupted run continues."""
     from valuestrata.dataset.tables import load_dataset
     from valuestrata.respondents.base import elicitation_of
     from valuestrata.respondents.controls.control import ReplacesPersonas
@@ -80,7 +85,7 @@ def ask(
     from valuestrata.responses.ask.plan import plan_asking
 
     dry_run, max_calls, max_cost = options["dry_run"], options["max_calls"], options["max_cost"]
-    _one_way_only({"--shard": shard, "--on": on, "--batch": batch, "--batch-out": batch_out, "--dry-run": dry_run})
+    _check_exclusive({"--shard": shard, "--on": on, "--batch": batch, "--batch-out": batch_out, "--dry-run": dry_run})
     settings = settings_of(options)
     data = load_dataset(dataset)
     # Options are checked before a model is loaded, which may take a minute.
@@ -89,8 +94,8 @@ def ask(
         split=split,
         part=part,
         fold=fold,
-        items=words(items),
-        strata=words(strata),
+        items=split_list(items),
+        strata=split_list(strata),
         template=template,
         elicitation=elicitation_of(elicitation),
         orders=orders,
@@ -101,21 +106,21 @@ def ask(
         from valuestrata.responses.distributed.ray_run import ask_on_ray
 
         _refuse("--on", max_cost=max_cost, train_on=train_on)
-        spread: dict[str, Any] = {"address": on, "workers": workers, "gpus_per_worker": gpus_per_worker}
-        with tells_what_is_kept(output):
-            result = ask_on_ray(data, model, output, asking, settings=settings, max_calls=max_calls, **spread)
-        report_asked(result, as_json)
+        cluster: dict[str, Any] = {"address": on, "workers": workers, "gpus_per_worker": gpus_per_worker}
+        with reports_interrupt(output):
+            result = ask_on_ray(data, model, output, asking, settings=settings, max_calls=max_calls, **cluster)
+        report_result(result, as_json=as_json)
         return
-    foreign = load_dataset(train_on) if train_on else None
+    other = load_dataset(train_on) if train_on else None
     calls = not (dry_run or batch_out)
-    respondent = make_respondent(model, data, split=split, fold=fold, train_on=foreign, settings=settings, calls=calls)
+    respondent = make_respondent(model, data, split=split, fold=fold, train_on=other, settings=settings, calls=calls)
     if isinstance(respondent, ReplacesPersonas) and respondent.note:
         say(f"{respondent.name}: {respondent.note}")
     say_unmatched((respondent.identity().get("trained_on") or {}).get("unmatched", {}))
     if batch or batch_out:
         _refuse("--batch" if batch else "--batch-out", max_calls=max_calls)
         _check_cost(data, respondent, output, asking, max_cost)
-        _through_batches(data, respondent, output, asking, wait=batch, as_json=as_json)
+        _ask_in_batches(data, respondent, output, asking, wait=batch, as_json=as_json)
         return
     if shard is not None:
         # A shard knows only its own cost.
@@ -127,13 +132,13 @@ def ask(
     ask_or_estimate(data, respondent, output, asking, options, as_json=as_json)
 
 
-def _through_batches(data: Dataset, respondent: Respondent, output: Path, asking: Asking, *, wait: bool, as_json: bool) -> None:
+def _ask_in_batches(data: Dataset, respondent: Respondent, output: Path, asking: Asking, *, wait: bool, as_json: bool) -> None:
     """Write batch files; with `wait` also submit them, wait for the results and collect them."""
     from valuestrata.responses.batch.online import run_batch
     from valuestrata.responses.batch.requests import write_batch
 
     if wait:
-        report_batch(run_batch(data, respondent, output, asking), as_json)
+        report_batch(run_batch(data, respondent, output, asking), as_json=as_json)
         return
     written = write_batch(data, respondent, output, asking)
     if as_json:
@@ -166,13 +171,13 @@ def _check_cost(data: Dataset, respondent: Respondent, output: Path, asking: Ask
         )
 
 
-def _refuse(way: str, **given: Any) -> None:
+def _refuse(flag: str, **given: Any) -> None:
     for name, value in given.items():
         if value is not None:
-            raise UsageError(f"--{name.replace('_', '-')} cannot be used with {way}.")
+            raise UsageError(f"--{name.replace('_', '-')} cannot be used with {flag}.")
 
 
-def _one_way_only(flags: dict[str, Any]) -> None:
+def _check_exclusive(flags: dict[str, Any]) -> None:
     given = [flag for flag, value in flags.items() if value]
     if len(given) > 1 and given != ["--shard", "--dry-run"]:
         raise UsageError(f"{' and '.join(given)} cannot be used together.")

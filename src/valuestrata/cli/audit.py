@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from valuestrata.cli.inputs import load_with_baselines, split_list
 from valuestrata.cli.options import (
     Against,
     AllClaims,
@@ -24,8 +25,7 @@ from valuestrata.cli.options import (
     Split,
     TrainOn,
 )
-from valuestrata.cli.output import print_json, say, words
-from valuestrata.cli.score import with_baselines
+from valuestrata.cli.output import print_json, say
 from valuestrata.errors import UsageError
 
 
@@ -61,8 +61,8 @@ def audit_(
     from valuestrata.report import audit_frames, write_audit
 
     check_mixed(mixed)
-    data, judged = with_baselines(dataset, runs, split, part, fold, baselines, train_on)
-    wanted = metrics_worth_auditing(judged, words(metrics))
+    data, judged = load_with_baselines(dataset, runs, split, part, fold, baselines, train_on)
+    wanted = metrics_worth_auditing(judged, split_list(metrics))
     found = audit(
         data,
         judged,
@@ -83,11 +83,9 @@ def audit_(
     if as_json:
         print_json({name: frame.to_dicts() for name, frame in frames.items()})
     else:
-        from rich.console import Console
-
         from valuestrata.report import print_audit
 
-        print_audit(data, judged, found, frames["verdicts"], Console(), all_claims=all_claims, baseline_claims=baseline_claims)
+        print_audit(data, judged, found, frames["verdicts"], all_claims=all_claims, baseline_claims=baseline_claims)
 
 
 def power_(
@@ -114,11 +112,9 @@ def power_(
     if as_json:
         print_json({"power": found.to_dicts()})
         return
-    from rich.console import Console
-
     from valuestrata.report import print_power
 
-    print_power(found, Console())
+    print_power(found)
 
 
 def _published(entries: list[str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Commands from a survey file to a data set."""
+"""Commands on survey files and data sets."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from valuestrata.cli.inputs import split_list
 from valuestrata.cli.options import (
     AsJson,
     Attributes,
@@ -21,7 +22,7 @@ from valuestrata.cli.options import (
     SurveyName,
     Wording,
 )
-from valuestrata.cli.output import print_json, print_table, say, words
+from valuestrata.cli.output import print_json, print_table, say
 from valuestrata.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def describe(
     labels: Labels = None,
     as_json: AsJson = False,
 ) -> None:
-    """What was recognised in a file: items, attributes, missing classes, weight, and what was not."""
+    """Print what was recognised in a survey file (items, attributes, missing answers, weight) and what was not."""
     from valuestrata.survey.describe import describe as describe_text
     from valuestrata.survey.describe import describe_dict
 
@@ -58,30 +59,30 @@ def build(
     items: Items = None,
     attributes: Attributes = None,
     strata: Strata = None,
-    order: Annotated[int, typer.Option("--order", min=1, max=3, help="Attributes crossed at most; 3 adds triples.")] = 2,
+    order: Annotated[int, typer.Option("--order", min=1, max=3, help="Largest number of attributes crossed, 1 to 3.")] = 2,
     levels: Levels = None,
-    min_respondents: Annotated[int, typer.Option("--min-respondents", min=1, help="Fewest respondents of a subgroup.")] = 30,
-    min_valid: Annotated[float, typer.Option("--min-valid", min=1, help="Fewest valid answers of a pair (effective when weighted).")] = 30,
-    unweighted: Annotated[bool, typer.Option("--unweighted", help="Leave the survey's weight aside.")] = False,
-    draws: Annotated[int, typer.Option("--draws", min=10, help="Joint redraws of the respondents.")] = 1000,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of halves and redraws.")] = 0,
-    split_seed: Annotated[int, typer.Option("--split-seed", help="Seed of the validation draw.")] = 42,
+    min_respondents: Annotated[int, typer.Option("--min-respondents", min=1, help="Minimum respondents of a subgroup.")] = 30,
+    min_valid: Annotated[float, typer.Option("--min-valid", min=1, help="Minimum valid answers of a pair (effective if weighted).")] = 30,
+    unweighted: Annotated[bool, typer.Option("--unweighted", help="Do not use the survey's weight.")] = False,
+    draws: Annotated[int, typer.Option("--draws", min=10, help="Bootstrap draws of the respondents.")] = 1000,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of halves and bootstrap draws.")] = 0,
+    split_seed: Annotated[int, typer.Option("--split-seed", help="Seed of folds and validation pairs.")] = 42,
     wording: Wording = None,
     labels: Labels = None,
     strict: Strict = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells kept and dropped by stratum; write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the subgroups kept and dropped by stratum; write nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Turn a survey file into subgroup ground truth."""
+    """Build a data set, the answers of subgroups as ground truth, from a survey file."""
     from valuestrata.building import BuildSettings, paper_preset
     from valuestrata.building import build as build_dataset
     from valuestrata.dataset.subgroups import merge_levels
     from valuestrata.dataset.tables import refuse_other_survey, write_dataset
 
     if preset not in (None, "paper"):
-        raise UsageError(f"There is no preset {preset!r}; the one there is: 'paper'.")
+        raise UsageError(f"--preset {preset}: unknown preset. The only preset is 'paper'.")
     if output is None and not dry_run:
-        raise UsageError("Say where the data set goes with -o FOLDER, or use --dry-run.")
+        raise UsageError("Give the folder of the data set with -o FOLDER, or use --dry-run.")
     weighted = not unweighted and preset != "paper"
     found = _read(file, survey, country, items, attributes, labels, wording=wording, strict=strict, weighted=weighted)
     for note in found.findings.notes:
@@ -89,7 +90,7 @@ def build(
     if levels:
         found = merge_levels(found, levels)
     settings = BuildSettings(
-        strata=tuple(words(strata)),
+        strata=tuple(split_list(strata)),
         order=order,
         min_respondents=min_respondents,
         min_valid=min_valid,
@@ -130,7 +131,9 @@ def _preview(survey: Survey, settings: BuildSettings, as_json: bool) -> None:
         return
     print_table(frame)
     weighted = "effective (weighted)" if survey.weight is not None and settings.weighted else "unweighted"
-    print(f"Kept: at least {settings.min_respondents} respondents a subgroup and {settings.min_valid:g} {weighted} valid answers a pair.")
+    print(
+        f"Kept: at least {settings.min_respondents} respondents per subgroup and {settings.min_valid:g} {weighted} valid answers per pair."
+    )
     if settings.preset == "paper":
         from valuestrata.report.closed.published import beside_published_preview
 
@@ -138,7 +141,7 @@ def _preview(survey: Survey, settings: BuildSettings, as_json: bool) -> None:
 
 
 def landscape(dataset: DatasetFolder, as_json: AsJson = False) -> None:
-    """How far subgroups differ, by topic: Modal Diversity Score and mean pairwise Wasserstein distance."""
+    """Print how much subgroups differ, by topic: Modal Diversity Score and mean pairwise Wasserstein distance."""
     from valuestrata.dataset.landscape import by_topic
     from valuestrata.dataset.tables import load_dataset
 
@@ -151,7 +154,7 @@ def landscape(dataset: DatasetFolder, as_json: AsJson = False) -> None:
 
 
 def leakage(dataset: DatasetFolder, as_json: AsJson = False) -> None:
-    """Print for each split how many pairs train and test, and how many of a test pair's respondents stand behind trained gold."""
+    """Print the size of each split, and the share of a test pair's respondents that are also in training pairs."""
     from valuestrata.dataset.tables import PARTS, load_dataset
     from valuestrata.splits import leakage_report
 
@@ -163,21 +166,21 @@ def leakage(dataset: DatasetFolder, as_json: AsJson = False) -> None:
 
 
 def simulate(
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.sav", help="The survey; its truth goes beside it.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.sav", help="Survey file; true values go next to it.")],
     respondents: Annotated[int, typer.Option("--respondents", help="Sample size.")] = 1200,
-    items: Annotated[int | None, typer.Option("--items", help="Items of the wvs7 codebook, drawn by seed; all if left out.")] = None,
-    main_effects: Annotated[float, typer.Option("--main-effects", metavar="SD", help="Shift of an item by an attribute's level.")] = 0.3,
-    interactions: Annotated[float, typer.Option("--interactions", metavar="SD", help="Shift by a pair of levels.")] = 0.15,
+    items: Annotated[int | None, typer.Option("--items", help="Number of wvs7 items, drawn at random; default all.")] = None,
+    main_effects: Annotated[float, typer.Option("--main-effects", metavar="SD", help="Size of the effects of attribute levels.")] = 0.3,
+    interactions: Annotated[float, typer.Option("--interactions", metavar="SD", help="Size of the effects of pairs of levels.")] = 0.15,
     country: Annotated[str, typer.Option("--country", help="Country by code, alpha-3 or name.")] = "SGP",
-    seed: Annotated[int, typer.Option("--seed", help="Seed of what is planted.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the planted effects.")] = 0,
     sample_seed: Annotated[int, typer.Option("--sample-seed", help="Seed of respondents and answers.")] = 0,
-    missing: Annotated[float, typer.Option("--missing", help="Share of answers that are missing.")] = 0.05,
-    weighted: Annotated[bool, typer.Option("--weighted", help="Oversample some cells; a weight undoes it.")] = False,
+    missing: Annotated[float, typer.Option("--missing", help="Share of missing answers.")] = 0.05,
+    weighted: Annotated[bool, typer.Option("--weighted", help="Oversample some cells, and add a weight that corrects it.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a WVS-like SPSS file of a population with planted subgroup effects, and its truth beside it.
+    """Write an SPSS file like the WVS, simulated with planted subgroup effects, and the true values next to it.
 
-    Effects are standard deviations on a latent scale of standard deviation 1.
+    Effects are on a latent scale with standard deviation 1.
     """
     from dataclasses import asdict
 
@@ -203,17 +206,17 @@ def simulate(
         print_json({**files, "sample_seed": sample_seed, "settings": asdict(settings), "cells": len(population.cells)})
         return
     names = ", ".join(attribute.name for attribute in population.attributes)
-    print(f"{made.sav}: {respondents:,} simulated respondents (no people), {len(population.items)} items, {population.countries[0].name}.")
+    print(f"{made.sav}: {respondents:,} simulated respondents, {len(population.items)} items, {population.countries[0].name}.")
     print(
         f"Planted over {len(population.cells)} joint cells of {names}: main effects of SD {main_effects:g}, interactions {interactions:g}."
     )
-    print(f"Missing: {missing:.1%} of answers. Weight: {'undoes an oversampling of cells' if weighted else '1 throughout'}.")
-    print(f"True shares and modes: {made.truth}; everything planted: {made.planted}.")
+    print(f"Missing: {missing:.1%} of answers. Weight: {'corrects the oversampling of cells' if weighted else '1 for all'}.")
+    print(f"True shares and modes: {made.truth}; planted effects: {made.planted}.")
 
 
 def codebook_draft(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A labelled .sav or .dta file.")],
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Where the YAML goes; stdout if left out.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="File for the YAML; stdout by default.")] = None,
 ) -> None:
     """Draft a codebook from the variable and value labels of a .sav or .dta file."""
     from valuestrata.files import write_text
@@ -224,7 +227,7 @@ def codebook_draft(
         print(text, end="")
     else:
         write_text(output, text)
-        print(f"{output}: read it through before use; what was guessed is marked.")
+        print(f"{output}: check the codebook before use; guesses are marked.")
 
 
 def _read(
@@ -241,18 +244,18 @@ def _read(
 ) -> Survey:
     from valuestrata.survey.read import problem_text, read_survey
 
-    countries = [word for entry in country or [] for word in words(entry)]
+    countries = [name for entry in country or [] for name in split_list(entry)]
     found = read_survey(
         file,
         survey,
         countries=countries,
-        items=words(items),
-        attributes=words(attributes),
+        items=split_list(items),
+        attributes=split_list(attributes),
         labels=labels,
         wording=wording,
         strict=strict,
         weighted=weighted,
     )
     for problem in found.findings.label_problems:
-        say(f"left out, for labels that match nothing in the codebook: {problem_text(problem)}; settle them with --labels FILE.")
+        say(f"left out, because labels are not in the codebook: {problem_text(problem)}. Assign them with --labels FILE.")
     return found

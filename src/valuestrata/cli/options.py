@@ -13,11 +13,15 @@ Countries = Annotated[
     list[str] | None, typer.Option("--country", help="Country by code, alpha-3 or name; repeatable, or separated by commas.")
 ]
 RunOutput = Annotated[Path, typer.Option("-o", "--output", help="Folder of the run.")]
-TemplateName = Annotated[str, typer.Option("--template", help="default, second-person, third-person, item-first or a YAML file.")]
+TemplateName = Annotated[
+    str, typer.Option("--template", help="Persona template: default, second-person, third-person, item-first or a YAML file.")
+]
 Samples = Annotated[int, typer.Option("--samples", min=1, help="Answers per prompt.")]
 Items = Annotated[str | None, typer.Option("--items", help="Only these items, separated by commas.")]
 Attributes = Annotated[str | None, typer.Option("--attributes", help="Use these attributes, separated by commas.")]
-Strata = Annotated[str | None, typer.Option("--strata", help="Only these strata, separated by commas.")]
+Strata = Annotated[
+    str | None, typer.Option("--strata", help="Only these strata (combinations of attributes, such as sex_x_age), separated by commas.")
+]
 Labels = Annotated[Path | None, typer.Option("--labels", help="YAML file that maps unmatched labels.")]
 Wording = Annotated[Path | None, typer.Option("--wording", help="YAML file with other wordings of questions and options.")]
 Levels = Annotated[Path | None, typer.Option("--levels", help="YAML file that merges attribute levels.")]
@@ -33,12 +37,21 @@ Split = Annotated[
 ]
 Part = Annotated[str, typer.Option("--part", help="train, validation, test or all.")]
 Fold = Annotated[int | None, typer.Option("--fold", min=0, help="Only this fold of the split; default all folds.")]
+BootstrapSeed = Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")]
+OpenRuns = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders made by `open ask`.")]
+Truncate = Annotated[
+    int | None, typer.Option("--truncate", min=1, metavar="TOKENS", help="Cut every answer to about this many tokens (4 characters each).")
+]
+Context = Annotated[
+    int | None, typer.Option("--context", min=1, metavar="TOKENS", help="Context length of the judge, if it does not report one.")
+]
 TrainOn = Annotated[Path | None, typer.Option("--train-on", metavar="DATASET", help="Training data of baselines with --split transfer.")]
 Baselines = Annotated[
     str,
-    typer.Option("--baselines", help="Baselines to add: all, cheap, none or their kinds; kept in DATASET/ladder."),
+    typer.Option("--baselines", help="Baselines to add: all, cheap, none or their kinds, separated by commas."),
 ]
 Against = Annotated[str | None, typer.Option("--against", metavar="RUN", help="Also compare every run with the run of this name.")]
+# Help of --model.
 MODEL_HELP = (
     "baseline:KIND (uniform, midpoint, item-average, item-mode, nearest-parent, additive, additive-multinomial, multilevel, low-rank, "
     "ensemble, item-text), "

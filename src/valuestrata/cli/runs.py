@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from valuestrata.cli.model_options import report_batch
 from valuestrata.cli.options import AsJson, DatasetFolder, RunOutput
-from valuestrata.cli.output import collected, exit_if_failed, print_json, say
-from valuestrata.cli.shared_options import report_batch
+from valuestrata.cli.output import counts_text, exit_if_failed, print_collected, print_json, say
 from valuestrata.errors import RunFailedError, UsageError
 
 
@@ -39,7 +39,7 @@ def import_(
         from valuestrata.responses.batch.requests import collect_batch
 
         found = collect_batch(load_dataset(dataset), output, [file])
-        report_batch(found, as_json)
+        report_batch(found, as_json=as_json)
         if not any(found.counts.values()):
             raise RunFailedError(f"{output}: the batch contains no answer; ask again or write a new batch.")
         return
@@ -51,7 +51,7 @@ def import_(
     if as_json:
         print_json({"run": str(output), "counts": dict(result.counts), "unknown_ids": result.unknown})
     else:
-        print(f"{output}: " + ", ".join(f"{number:,} {status}" for status, number in result.counts.items()) + ".")
+        print(f"{output}: {counts_text(result.counts)}.")
         if result.unknown:
             print(f"{result.unknown:,} rows have a custom_id that is not in this data set.")
     if result.counts["failed"] == sum(result.counts.values()):
@@ -66,7 +66,7 @@ def collect(
     from valuestrata.responses.distributed.collect import collect as join_shards
 
     found = join_shards(run)
-    collected(found, as_json)
+    print_collected(found, as_json=as_json)
     if not as_json:
         print(f"{found.shards:,} shards, {found.pairs:,} pairs.")
     exit_if_failed(found.failed, found.failures)

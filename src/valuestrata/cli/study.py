@@ -1,15 +1,14 @@
-"""Commands that do everything at once."""
+"""The commands `run` and `demo`, which run whole studies."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from valuestrata.cli.options import AsJson
-from valuestrata.cli.output import claim_documents, claims, headline, lessons, print_json, say, tells_what_is_kept
+from valuestrata.cli.output import claim_documents, print_json, reports_interrupt, say
 from valuestrata.errors import RunFailedError
 
 if TYPE_CHECKING:
@@ -20,53 +19,53 @@ def demo(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the demonstration.")] = Path("runs/demo"),
     as_json: AsJson = False,
 ) -> None:
-    """Embedded survey and embedded model to a report, with nothing from a model hub."""
+    """Run a small study of the embedded survey and the embedded model. Nothing is downloaded."""
     from valuestrata.study import demo_study
 
-    _study(demo_study(output), as_json)
+    _run(demo_study(output), as_json)
 
 
 def run(study_file: Annotated[Path, typer.Argument(metavar="STUDY", help="Study YAML.")], as_json: AsJson = False) -> None:
-    """Do a whole study: build, teach where it says so, ask, score, report; resumed where it stopped."""
+    """Run a whole study: build, tune if requested, ask, score and report. An interrupted study continues. See docs/study.md."""
     from valuestrata.study.config import load_study
 
-    _study(load_study(study_file), as_json)
+    _run(load_study(study_file), as_json)
 
 
-def _study(study: Study, as_json: bool) -> None:
+def _run(study: Study, as_json: bool) -> None:
+    with reports_interrupt(study.folder):
+        problems = _run_plain(study, as_json) if study.tune is None else _run_tuning(study, as_json)
+    if problems:
+        raise RunFailedError(f"{'; '.join(problems)}. Run the same command again to do only what is left.")
+
+
+def _run_plain(study: Study, as_json: bool) -> list[str]:
+    from valuestrata.report import print_claims, print_headline
     from valuestrata.study import run_study
 
-    if study.tune is not None:
-        _generalisation(study, as_json)
-        return
-    with tells_what_is_kept(study.folder):
-        result = run_study(study, say=say)
+    result = run_study(study, say=say)
     if as_json:
         tables = {"scores": result.scores.to_dicts(), "verdicts": result.assessment.verdicts.to_dicts()}
-        tables["claims"] = claim_documents(claim for claim in result.assessment.claims if claim.run_kind != "baseline")
-        print_json({"report": str(result.report), "runs": [one.document for one in result.asked], **tables})
+        claims = claim_documents(claim for claim in result.assessment.claims if claim.run_kind != "baseline")
+        print_json({"report": str(result.report), "runs": [one.document for one in result.asked], **tables, "claims": claims})
     else:
-        headline(result.dataset, result.runs, result.scores)
-        claims(result.model_runs, result.assessment)
+        print_headline(result.dataset, result.runs, result.scores)
+        print_claims(result.assessment.claims, runs=result.model_runs)
         print(f"\nReport: {result.report}")
-    _tell(result.problems)
+    return result.problems
 
 
-def _generalisation(study: Study, as_json: bool) -> None:
+def _run_tuning(study: Study, as_json: bool) -> list[str]:
+    from rich.console import Console
+
+    from valuestrata.report.closed.generalisation import print_generalisation
     from valuestrata.study.tuning_study import run_generalisation
 
-    with tells_what_is_kept(study.folder):
-        result = run_generalisation(study, say=say)
+    result = run_generalisation(study, say=say)
     if as_json:
         tables = {"generalisation": result.table.to_dicts(), "gains": result.gains.to_dicts(), "lessons": dict(result.lessons)}
         print_json({"report": str(result.report), "adapters": [str(adapter) for adapter in result.adapters], **tables})
     else:
-        lessons(result.lessons, result.table, study.plan.metric)
+        print_generalisation(result.lessons, result.table, study.plan.metric, Console())
         print(f"\nReport: {result.report}")
-    _tell(result.problems)
-
-
-def _tell(problems: Sequence[str]) -> None:
-    """End with exit code 4 where something went wrong."""
-    if problems:
-        raise RunFailedError(f"{'; '.join(problems)}. The same command does only what is left.")
+    return list(result.problems)

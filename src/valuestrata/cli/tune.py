@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from valuestrata.cli.options import AsJson, Bootstrap, DatasetFolder, Fold, Part, Split
+from valuestrata.cli.inputs import load_data_and_runs
+from valuestrata.cli.options import AsJson, Bootstrap, BootstrapSeed, DatasetFolder, Fold, Part, Split
 from valuestrata.cli.output import print_json, print_table
 from valuestrata.errors import Option, UsageError
 
@@ -67,7 +68,7 @@ def tune_(
         before = (result.before or {}).get(measure)
         print(f"{measure}: {after:.4f}" + ("" if before is None else f" (before {before:.4f})"))
     if lost is not None:
-        _print_lost(lost)
+        _print_forgetting(lost)
     print(f"Adapter: {result.adapter}. Ask it with: --model {model}+{result.adapter}")
 
 
@@ -109,7 +110,7 @@ def forgetting_(
         print_json({"model": model, "against": against, "forgetting": found.to_dicts()})
         return
     print(f"After: {model}; before: {against}")
-    _print_lost(found)
+    _print_forgetting(found)
 
 
 def card_(
@@ -120,12 +121,10 @@ def card_(
     part: Part = "test",
     fold: Fold = None,
     bootstrap: Bootstrap = 1000,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")] = 0,
+    seed: BootstrapSeed = 0,
 ) -> None:
     """Rewrite an adapter's card with the scores of runs (overall, by attribute and by level) and their intervals."""
-    from valuestrata.dataset.tables import load_dataset
     from valuestrata.files import read_json
-    from valuestrata.responses.run.folder import check_same_dataset, load_run
     from valuestrata.scores import score
     from valuestrata.tuning.adapters import TRAINING
     from valuestrata.tuning.model_card import write_card
@@ -133,10 +132,7 @@ def card_(
     if not (adapter / TRAINING).is_file():
         raise UsageError(f"{adapter} is not an adapter made by `tune` ({TRAINING} is missing).")
     request: dict[str, Any] = read_json(adapter / TRAINING)["request"]
-    data = load_dataset(dataset)
-    loaded = [load_run(run) for run in runs]
-    for one in loaded:
-        check_same_dataset(one, data)
+    data, loaded = load_data_and_runs(dataset, runs)
     if split is None and fold is None:
         fold = request["fold"]
     scheme: str = split or request["split"]
@@ -144,7 +140,7 @@ def card_(
     print(f"Card: {write_card(adapter, scores=scores)}")
 
 
-def _print_lost(found: pl.DataFrame) -> None:
+def _print_forgetting(found: pl.DataFrame) -> None:
     import polars as pl
 
     print_table(found.select("measure", pl.col("before", "after", "difference").round(4), "better", "count"))

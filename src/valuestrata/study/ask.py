@@ -86,9 +86,7 @@ def ask_model(context: StudyContext, prepared: PreparedModel) -> ModelResult:
     write_record(context.folder, name, prepared.record)
     max_calls = prepared.model.max_calls or context.study.ask.max_calls
     try:
-        found = ask_planned(
-            context.dataset, respondent, prepared.run, prepared.asking, max_calls=max_calls, max_cost=prepared.max_cost
-        )
+        found = ask_planned(context.dataset, respondent, prepared.run, prepared.asking, max_calls=max_calls, max_cost=prepared.max_cost)
     except RunFailedError as error:
         if isinstance(error.__cause__, OSError):
             raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,14 @@ class StudyContext:
         """`split`, `part` and `fold` of the study as keyword arguments."""
         section = self.study.split
         return {"split": section.scheme, "part": section.part, "fold": section.fold}
+
+    def prefixed(self, prefix: str) -> StudyContext:
+        """Return the context with `prefix: ` before every progress message."""
+
+        def say(line: str) -> None:
+            self.say(f"{prefix}: {line}")
+
+        return replace(self, say=say)
 
     def respondent(self, model: ModelSection, *, calls: bool = True) -> Respondent:
         """Return the respondent of one of the study's models; errors and `calls` as in `make_respondent`."""

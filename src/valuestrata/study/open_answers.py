@@ -116,8 +116,7 @@ def run_open(prepared: PreparedOpen, closed: Sequence[Run]) -> OpenResult:
         RunFailedError: the answers cannot be written to disk.
     """
     context, study, dataset = prepared.context, prepared.context.study, prepared.context.dataset
-    asking = replace(context, say=lambda line: context.say(f"open questions: {line}"))
-    results = [ask_model(asking, model) for model in prepared.models]
+    results = [ask_model(context.prefixed("open questions"), model) for model in prepared.models]
     problems = [f"open questions, {result.problem}" for result in results if result.problem]
     runs = [load_open_run(model.run) for model, result in zip(prepared.models, results, strict=True) if result.has_results]
     if not runs:
@@ -204,9 +203,7 @@ def _read_stances(prepared: PreparedOpen, runs: Sequence[Run], problems: list[st
     return folder if succeeded else None
 
 
-def _called(
-    context: StudyContext, judge: CalledSection, notes: Sequence[str], call: Callable[..., AskResult], problems: list[str]
-) -> bool:
+def _called(context: StudyContext, judge: CalledSection, notes: Sequence[str], call: Callable[..., AskResult], problems: list[str]) -> bool:
     """Call a judge; return whether it could be called, and add errors and failures to `problems`."""
     for note in notes:
         context.say(note)

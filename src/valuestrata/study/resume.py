@@ -110,9 +110,7 @@ def read_record(study: Path, run: str) -> AskedRecord | None:
         files = {path: FileState(**state) for path, state in entry["files"].items()}
         return AskedRecord(entry["request"], entry["identity"], files, entry["complete"])
     except (KeyError, TypeError, AttributeError) as error:
-        raise InputDataError(
-            f"{study / ASKED}: the entry {run!r} is not recognised; delete the file (no answers are lost)."
-        ) from error
+        raise InputDataError(f"{study / ASKED}: the entry {run!r} is not recognised; delete the file (no answers are lost).") from error
 
 
 def write_record(study: Path, run: str, record: AskedRecord) -> None:

@@ -12,7 +12,7 @@ from valuestrata.errors import UsageError, did_you_mean
 from valuestrata.respondents.local.load import parse_spec
 from valuestrata.scores.plan import Plan, PlannedComparison
 from valuestrata.study.config import ModelSection, SplitEntry, SplitSection, Study, TuneSection, split_name
-from valuestrata.study.model_spec import is_fitted
+from valuestrata.study.model_spec import is_baseline
 from valuestrata.tuning.evaluate.generalisation import PERSONA, SWAPPED, TunedVariant, possible_gains
 from valuestrata.tuning.recipe import Recipe, load_recipe
 
@@ -81,7 +81,7 @@ def tunable_models(study: Study) -> list[ModelSection]:
     Raises:
         UsageError: an unknown name, a model that cannot be tuned, no model that can be, or a baseline among the models.
     """
-    if fitted := [model.model for model in study.models if is_fitted(model.model)]:
+    if fitted := [model.model for model in study.models if is_baseline(model.model)]:
         raise UsageError(
             f"{fitted[0]}: remove this baseline from `models`. With `tune`, every split has the baselines that score.baselines names."
         )

@@ -17,22 +17,21 @@ import polars as pl
 
 from valuestrata.claims.claim import Claim
 from valuestrata.claims.tuning import tuning_claims
-from valuestrata.dataset.tables import Dataset, load_dataset
+from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import RunFailedError, options_as
-from valuestrata.fairness import check_mixed
 from valuestrata.files import write_parquet, write_text
 from valuestrata.report.closed.generalisation import SplitPart, claim_sentences, write_generalisation
-from valuestrata.respondents.models import check_model_spec
 from valuestrata.responses.ask.plan import select_pairs
 from valuestrata.responses.reference_baselines import baseline_name, kinds_of
 from valuestrata.responses.run.folder import Run, load_run
 from valuestrata.scores.plan import Declared, declare, describe
-from valuestrata.study.ask import ask_prepared
+from valuestrata.study.ask import ask_model
 from valuestrata.study.config import SplitEntry, Study, split_name
-from valuestrata.study.data import built, write_resolved
-from valuestrata.study.evaluate import Judged, judge
+from valuestrata.study.context import StudyContext
+from valuestrata.study.data import create_folder, open_study
+from valuestrata.study.evaluate import Evaluation, evaluate
 from valuestrata.study.model_cards import write_cards
-from valuestrata.study.preflight import prepare
+from valuestrata.study.preflight import prepare_models
 from valuestrata.study.tuning_grid import (
     SplitFold,
     TrainingJob,
@@ -66,7 +65,7 @@ class Generalisation:
     table: pl.DataFrame
     gains: pl.DataFrame
     claims: Mapping[str, Sequence[Claim]]
-    judged: Mapping[str, Judged]
+    judged: Mapping[str, Evaluation]
     adapters: tuple[Path, ...]
     report: Path
     problems: tuple[str, ...]
@@ -106,14 +105,9 @@ def run_generalisation(study: Study, *, say: Callable[[str], None] = lambda _lin
         RunFailedError: no answers in some split, or a file cannot be written.
     """
     section = tune_section(study)
-    study.folder.mkdir(parents=True, exist_ok=True)
-    write_resolved(study)
-    for model in study.models:
-        check_model_spec(model.model)
-    if study.audit is not None:
-        check_mixed(study.audit.mixed)
+    create_folder(study)
     jobs = training_jobs(study)
-    work = _TuningStudy(study, built(study, say), jobs, say)
+    work = _TuningStudy(open_study(study, say), jobs)
     splits = [work.open(split) for split in splits_of(study)]
     adapters: list[Path] = []
     for split in splits:
@@ -130,11 +124,11 @@ def run_generalisation(study: Study, *, say: Callable[[str], None] = lambda _lin
 class _TuningStudy:
     """The stages of a tuning study."""
 
-    def __init__(self, study: Study, dataset: Dataset, jobs: Sequence[TrainingJob], say: Callable[[str], None]) -> None:
-        self.study, self.dataset, self.jobs, self.say = study, dataset, jobs, say
+    def __init__(self, context: StudyContext, jobs: Sequence[TrainingJob]) -> None:
+        self.context, self.jobs = context, jobs
+        self.study, self.dataset, self.say = context.study, context.dataset, context.say
         self.problems: list[str] = []
-        self.baselines = {baseline_name(kind): kind for kind in kinds_of(study.score.baselines)}
-        self.train_on = load_dataset(study.split.train_on) if study.split.train_on else None
+        self.baselines = {baseline_name(kind): kind for kind in kinds_of(self.study.score.baselines)}
 
     def open(self, split: SplitEntry) -> _SplitWork:
         """Check a split before any training: its folds, its training pairs and its plan."""
@@ -188,12 +182,13 @@ class _TuningStudy:
         models = [model for model, _ in runs_of(study, study.folder / "adapters" / fold.name, trained)]
         here = study_in(study, study.folder / "asked" / fold.name, fold.split.scheme, fold.fold, models=models)
         pairs = split.pairs[fold.name] = self._sampled_pairs(here)
-        for ready in prepare(here, self.dataset, self.train_on, self.say, only=pairs):
-            asked = ask_prepared(here, ready, self.dataset, self.train_on, lambda line: self.say(f"{fold.name}: {line}"))
-            if asked.problem:
-                self.problems.append(f"{fold.name}: {asked.problem}")
-            if asked.has_results:
-                split.runs.setdefault(ready.name, []).append(load_run(ready.run))
+        context = replace(self.context, study=here)
+        for prepared in prepare_models(context, only=pairs):
+            result = ask_model(context.prefixed(fold.name), prepared)
+            if result.problem:
+                self.problems.append(f"{fold.name}: {result.problem}")
+            if result.has_results:
+                split.runs.setdefault(prepared.name, []).append(load_run(prepared.run))
 
     def _sampled_pairs(self, here: Study) -> pl.DataFrame:
         """Return the pairs to ask in a fold: all, or `test_pairs` of them, drawn by `seeds.split`."""
@@ -204,7 +199,7 @@ class _TuningStudy:
         chosen = np.random.default_rng([self.study.seeds.split, 1]).choice(pairs.height, size=most, replace=False)
         return pairs[np.sort(chosen).tolist()]
 
-    def judge(self, split: _SplitWork) -> Judged:
+    def judge(self, split: _SplitWork) -> Evaluation:
         """Judge a split: the runs of its folds pooled, and the baselines."""
         self.say(f"{split.name}: judging")
         pooled = [_pooled(runs) for runs in split.runs.values() if len(runs) == len(split.folds)]
@@ -216,9 +211,9 @@ class _TuningStudy:
         gains = possible_gains([variant for variant in split.variants if variant.run in names], {})
         also = [pair for pair in dict.fromkeys((gain.run, gain.against) for gain in gains) if set(pair) <= names]
         only = None if tune_section(self.study).test_pairs is None else pl.concat(split.pairs.values()).select("pair_id").unique()
-        return judge(split.study, self.dataset, pooled, split.plan, self.say, train_on=self.train_on, also=also, only=only)
+        return evaluate(replace(self.context, study=split.study), pooled, split.plan, also=also, only=only)
 
-    def write(self, judged: Sequence[tuple[_SplitWork, Judged]], adapters: Sequence[Path]) -> Generalisation:
+    def write(self, judged: Sequence[tuple[_SplitWork, Evaluation]], adapters: Sequence[Path]) -> Generalisation:
         """Write the tables and the page over all splits."""
         study, metric = self.study, self.study.plan.metric
         pages: list[SplitPart] = []

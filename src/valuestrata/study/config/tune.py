@@ -63,7 +63,9 @@ class TuneSection(StrictModel):
             ("splits", [split_name(entry.scheme, entry.fold) for entry in self.splits]),
         ):
             if repeated := sorted({name for name in names if names.count(name) > 1}):
-                raise ValueError(f"two of its {what} are both called {repeated[0]!r}" + ("; give one a `name`" if what == "recipes" else ""))
+                raise ValueError(
+                    f"two of its {what} are both called {repeated[0]!r}" + ("; give one a `name`" if what == "recipes" else "")
+                )
         return self
 
 

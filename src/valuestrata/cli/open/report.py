@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from valuestrata.cli.options import AsJson, Bootstrap, DatasetFolder, Fold, Part, Permutations, Split
+from valuestrata.cli.inputs import load_data_and_runs
+from valuestrata.cli.options import AsJson, Bootstrap, DatasetFolder, Fold, OpenRuns, Part, Permutations, Split
 from valuestrata.cli.output import print_json, print_table, say
 
 if TYPE_CHECKING:
     from valuestrata.openended.text.checks import TextChecks
 
+_MOST_WORDS = 8
 Runs = Annotated[
     list[Path], typer.Option("--runs", metavar="RUN", help="Run folder made by `open ask`, including the reference; repeatable.")
 ]
@@ -43,7 +45,7 @@ def open_report_(
     fold: Fold = None,
     baselines: Annotated[
         str,
-        typer.Option("--baselines", help="Baselines in the table of scores: all, cheap, none or kinds; kept in DATASET/ladder."),
+        typer.Option("--baselines", help="Baselines in the table of scores: all, cheap, none or kinds, separated by commas."),
     ] = "cheap",
     bootstrap: Bootstrap = 1000,
     permutations: Permutations = 500,
@@ -54,28 +56,23 @@ def open_report_(
 
     One HTML file that needs no network, with its tables as CSV in a folder next to it.
     """
-    from valuestrata.dataset.tables import load_dataset
     from valuestrata.openended.files import load_stances
     from valuestrata.openended.open_runs import load_open_run
     from valuestrata.openended.sources import load_sources
     from valuestrata.openended.validity.judge_validity import load_codings
     from valuestrata.report.open.page import write_open_report
     from valuestrata.responses.reference_baselines import kinds_of
-    from valuestrata.responses.run.folder import check_same_dataset, load_run
 
-    data = load_dataset(dataset)
     kinds = kinds_of(baselines)
+    data, closed_runs = load_data_and_runs(dataset, closed or [])
     folders = [*(judgements or []), *(stances or [])]
-    answered = [load_run(one) for one in closed or []]
-    for one in answered:
-        check_same_dataset(one, data)
     page = write_open_report(
         data,
         [load_open_run(run) for run in runs],
         output,
         sources=load_sources(data, [*folders, *runs]) if folders else None,
         stances=[load_stances(folder) for folder in stances or []],
-        closed=answered,
+        closed=closed_runs,
         codings=None if sample is None else load_codings(sample, data),
         example=example or (),
         title=title,
@@ -88,10 +85,6 @@ def open_report_(
         seed=seed,
     )
     print(f"Report: {page}")
-
-
-OpenRuns = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders made by `open ask`.")]
-_MOST_WORDS = 8
 
 
 def texts_(

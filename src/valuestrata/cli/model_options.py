@@ -1,4 +1,4 @@
-"""Options of the commands that call a model, and the steps that follow from them."""
+"""Options of the commands that call a model, and the steps that these commands share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
-from valuestrata.cli.output import asked, collected, exit_if_failed, planned, say, tells_what_is_kept
+from valuestrata.cli.output import exit_if_failed, print_collected, print_estimate, print_result, reports_interrupt, say
 from valuestrata.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,64 +21,42 @@ if TYPE_CHECKING:
     from valuestrata.responses.ask.plan import Asking
     from valuestrata.responses.batch.requests import CollectedBatch
 
-_MODEL = "Model settings"
-_LIMITS = "Limits"
 _CLOSED_ONLY = ("constrain", "persona_seed")
 Command = TypeVar("Command", bound=Callable[..., None])
 
 
+def _setting(flag: str, text: str, **more: Any) -> Any:
+    return typer.Option(flag, help=text, rich_help_panel="Model settings", **more)
+
+
+def _limit(flag: str, text: str, **more: Any) -> Any:
+    return typer.Option(flag, help=text, rich_help_panel="Limits", **more)
+
+
 def _options(
     *,
-    device: Annotated[
-        str | None, typer.Option("--device", help="cpu, cuda or mps; chosen automatically by default.", rich_help_panel=_MODEL)
-    ] = None,
+    device: Annotated[str | None, _setting("--device", "cpu, cuda or mps; chosen automatically by default.")] = None,
     temperature: Annotated[
-        str,
-        typer.Option(
-            "--temperature", help="Sampling temperature; 0 takes the most likely token, none sends no temperature.", rich_help_panel=_MODEL
-        ),
+        str, _setting("--temperature", "Sampling temperature; 0 takes the most likely token, none sends no temperature.")
     ] = "0",
     max_new_tokens: Annotated[
-        int | None,
-        typer.Option("--max-new-tokens", min=1, help="Maximum tokens to generate; default by elicitation.", rich_help_panel=_MODEL),
+        int | None, _setting("--max-new-tokens", "Maximum tokens to generate; default by elicitation.", min=1)
     ] = None,
-    constrain: Annotated[bool, typer.Option("--constrain", help="Allow only the answer options as text.", rich_help_panel=_MODEL)] = False,
-    seed: Annotated[int, typer.Option("--seed", help="Sampling seed.", rich_help_panel=_MODEL)] = 0,
-    persona_seed: Annotated[
-        int, typer.Option("--persona-seed", help="Seed of the shuffled-persona and wrong-country controls.", rich_help_panel=_MODEL)
-    ] = 0,
-    base_url: Annotated[
-        str | None, typer.Option("--base-url", help="Address of the hosted model, instead of its provider's.", rich_help_panel=_MODEL)
-    ] = None,
+    constrain: Annotated[bool, _setting("--constrain", "Allow only the answer options as text.")] = False,
+    seed: Annotated[int, _setting("--seed", "Sampling seed.")] = 0,
+    persona_seed: Annotated[int, _setting("--persona-seed", "Seed of the shuffled-persona and wrong-country controls.")] = 0,
+    base_url: Annotated[str | None, _setting("--base-url", "Address of the hosted model, instead of its provider's.")] = None,
     concurrency: Annotated[
-        int,
-        typer.Option(
-            "--concurrency", min=1, help="Maximum concurrent calls; lowered automatically at the rate limit.", rich_help_panel=_MODEL
-        ),
+        int, _setting("--concurrency", "Maximum concurrent calls; lowered automatically at the rate limit.", min=1)
     ] = 64,
-    timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="Timeout of a call in seconds.", rich_help_panel=_MODEL)] = 120.0,
-    attempts: Annotated[
-        int, typer.Option("--attempts", min=1, help="Attempts before a prompt counts as failed.", rich_help_panel=_MODEL)
-    ] = 6,
-    extra: Annotated[
-        str | None, typer.Option("--extra", metavar="JSON", help="Further settings to send with every call.", rich_help_panel=_MODEL)
-    ] = None,
-    max_calls: Annotated[
-        int | None, typer.Option("--max-calls", min=1, help="Stop after this many prompts.", rich_help_panel=_LIMITS)
-    ] = None,
-    max_cost: Annotated[
-        float | None,
-        typer.Option("--max-cost", min=0, help="Stop before the whole run costs more than this, in US dollars.", rich_help_panel=_LIMITS),
-    ] = None,
-    price_in: Annotated[
-        float | None, typer.Option("--price-in", min=0, help="US dollars per million input tokens.", rich_help_panel=_LIMITS)
-    ] = None,
-    price_out: Annotated[
-        float | None, typer.Option("--price-out", min=0, help="US dollars per million output tokens.", rich_help_panel=_LIMITS)
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the calls, tokens and cost, and ask nothing.", rich_help_panel=_LIMITS)
-    ] = False,
+    timeout: Annotated[float, _setting("--timeout", "Timeout of a call in seconds.", min=0.1)] = 120.0,
+    attempts: Annotated[int, _setting("--attempts", "Attempts before a prompt counts as failed.", min=1)] = 6,
+    extra: Annotated[str | None, _setting("--extra", "Further settings to send with every call.", metavar="JSON")] = None,
+    max_calls: Annotated[int | None, _limit("--max-calls", "Stop after this many prompts.", min=1)] = None,
+    max_cost: Annotated[float | None, _limit("--max-cost", "Stop before the whole run costs more than this, in US dollars.", min=0)] = None,
+    price_in: Annotated[float | None, _limit("--price-in", "US dollars per million input tokens.", min=0)] = None,
+    price_out: Annotated[float | None, _limit("--price-out", "US dollars per million output tokens.", min=0)] = None,
+    dry_run: Annotated[bool, _limit("--dry-run", "Print the calls, tokens and cost, and ask nothing.")] = False,
 ) -> None:
     """The signature that `calls_a_model` adds to a command."""
 
@@ -138,30 +116,30 @@ def limits_of(options: Mapping[str, Any]) -> dict[str, Any]:
 def ask_or_estimate(
     dataset: Dataset, respondent: Respondent, output: Path, asking: Asking, options: Mapping[str, Any], *, as_json: bool
 ) -> None:
-    """Ask what is planned and print the result; with `--dry-run` only print the estimate."""
+    """Ask the planned prompts and print the result; with `--dry-run` only print the estimate."""
     if options["dry_run"]:
         from valuestrata.responses.ask.estimate import estimate_run
 
-        planned(estimate_run(dataset, respondent, output, asking), as_json)
+        print_estimate(estimate_run(dataset, respondent, output, asking), as_json=as_json)
         return
     from valuestrata.responses.ask.loop import ask_planned
 
-    with tells_what_is_kept(output):
+    with reports_interrupt(output):
         result = ask_planned(dataset, respondent, output, asking, **limits_of(options))
-    report_asked(result, as_json)
+    report_result(result, as_json=as_json)
 
 
-def report_asked(result: AskResult, as_json: bool) -> None:
+def report_result(result: AskResult, *, as_json: bool) -> None:
     """Print the result of asking; exit with code 4 if any response failed."""
-    asked(result, as_json)
+    print_result(result, as_json=as_json)
     exit_if_failed(result.failed, result.failures)
 
 
-def report_batch(found: CollectedBatch, as_json: bool) -> None:
+def report_batch(found: CollectedBatch, *, as_json: bool) -> None:
     """Print the result of collecting a batch; exit with code 4 if any response failed."""
     for remark in found.remarks:
         say(remark)
-    collected(found, as_json)
+    print_collected(found, as_json=as_json)
     exit_if_failed(found.counts["failed"], found.failures)
 
 

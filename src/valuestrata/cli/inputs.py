@@ -1,0 +1,57 @@
+"""Reading of arguments: lists, data sets, and runs with their baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from valuestrata.cli.output import say, say_unmatched
+
+if TYPE_CHECKING:
+    from valuestrata.dataset.tables import Dataset
+    from valuestrata.responses.run.folder import Run
+
+
+def split_list(text: str | None) -> list[str]:
+    """Split a list separated by commas."""
+    return [entry.strip() for entry in (text or "").split(",") if entry.strip()]
+
+
+def load_data_and_runs(dataset: Path, runs: Sequence[Path]) -> tuple[Dataset, list[Run]]:
+    """Load a data set and closed runs of it.
+
+    Raises:
+        InputDataError: a folder is invalid, or a run belongs to another data set.
+    """
+    from valuestrata.dataset.tables import load_dataset
+    from valuestrata.responses.run.folder import check_same_dataset, load_run
+
+    data = load_dataset(dataset)
+    loaded = [load_run(run) for run in runs]
+    for run in loaded:
+        check_same_dataset(run, data)
+    return data, loaded
+
+
+def load_with_baselines(
+    dataset: Path, runs: Sequence[Path], split: str, part: str, fold: int | None, baselines: str, train_on: Path | None
+) -> tuple[Dataset, list[Run]]:
+    """Load a data set and runs, and add the reference baselines after the runs."""
+    from valuestrata.dataset.tables import DISJOINT, load_dataset
+    from valuestrata.responses.reference_baselines import check_training, kinds_of, reference_baselines
+    from valuestrata.responses.run.identity import run_identity
+
+    kinds = kinds_of(baselines)
+    data, loaded = load_data_and_runs(dataset, runs)
+    # Checked before the baselines are fitted, which may take a minute.
+    check_training(data, loaded, split, fold)
+    other = load_dataset(train_on) if train_on else None
+    if kinds and other is None and split.removesuffix(DISJOINT) == "transfer":
+        say("Split transfer has no training pairs; only the baselines uniform and midpoint are added. For others, give --train-on DATASET.")
+    found = reference_baselines(data, loaded, kinds=kinds, split=split, part=part, fold=fold, train_on=other)
+    for trained_on in (run_identity(run).respondent.trained_on for run in found):
+        if trained_on is not None and "data_set" in trained_on.document:
+            say_unmatched(trained_on.unmatched)
+            break
+    return data, loaded + found

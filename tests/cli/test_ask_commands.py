@@ -24,7 +24,7 @@ def server(monkeypatch):
 
 @pytest.fixture
 def asked(call, data, server):
-    """Ask the hosted model, by text unless said otherwise."""
+    """Ask the hosted model, by text unless another is given."""
 
     def run(out, *words, model=MODEL):
         return call("ask", data, "--model", model, "--elicitation", "text", "--base-url", server.url, "-o", out, *words)
@@ -39,11 +39,11 @@ def files_of(folder):
 def test_a_hosted_model_is_asked_and_leaves_no_key_behind(asked, server, tmp_path):
     done = asked(tmp_path / "run", "--json", "--price-in", 2, "--price-out", 8)
     assert done.code == 0, done.err
-    said = json.loads(done.out)
-    assert (said["left"], said["failed"], said["stopped"]) == (0, 0, None)
-    assert said["asked"] == said["answered"] == len(server.delivered)
+    document = json.loads(done.out)
+    assert (document["left"], document["failed"], document["stopped"]) == (0, 0, None)
+    assert document["asked"] == document["answered"] == len(server.delivered)
     calls = len(server.delivered)
-    assert said["usage"] == {"prompt_tokens": 100 * calls, "completion_tokens": 4 * calls, "cost": pytest.approx(calls * 232e-6)}
+    assert document["usage"] == {"prompt_tokens": 100 * calls, "completion_tokens": 4 * calls, "cost": pytest.approx(calls * 232e-6)}
     run = load_run(tmp_path / "run")
     assert run.meta["respondent"]["provider"] == "openai"
     assert run.meta["respondent"]["base_url"] == server.url
@@ -58,7 +58,7 @@ def test_a_hosted_model_is_asked_and_leaves_no_key_behind(asked, server, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_report_shows_the_usage_of_a_hosted_model_and_no_key(call, asked, data, server, tmp_path):
+def test_a_report_shows_usage_but_no_key(call, asked, data, server, tmp_path):
     assert asked(tmp_path / "run", "--price-in", 2, "--price-out", 8).code == 0
     made = call("report", data, tmp_path / "run", "-o", tmp_path / "page" / "report.html", "--bootstrap", 20, "--baselines", "cheap")
     assert made.code == 0, made.err
@@ -69,15 +69,15 @@ def test_a_report_shows_the_usage_of_a_hosted_model_and_no_key(call, asked, data
         assert KEY.encode() not in file.read_bytes(), file
 
 
-def test_a_dry_run_tells_what_it_would_take_without_a_key_or_a_call(asked, server, tmp_path, monkeypatch):
+def test_a_dry_run_needs_neither_key_nor_call(asked, server, tmp_path, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY")
     dry = asked(tmp_path / "run", "--dry-run", "--price-in", 2, "--price-out", 8)
     assert dry.code == 0, dry.err
     assert "calls" in dry.out
     assert "At most $" in dry.out
-    told = json.loads(asked(tmp_path / "run", "--dry-run", "--json").out)
-    assert told["cost"] is None  # somebody else's address takes somebody else's prices
-    assert told["calls"] == told["planned"]
+    document = json.loads(asked(tmp_path / "run", "--dry-run", "--json").out)
+    assert document["cost"] is None  # somebody else's address takes somebody else's prices
+    assert document["calls"] == document["planned"]
     assert not server.log
     assert not (tmp_path / "run").exists()
     needs = asked(tmp_path / "run")
@@ -85,13 +85,13 @@ def test_a_dry_run_tells_what_it_would_take_without_a_key_or_a_call(asked, serve
     assert "OPENAI_API_KEY" in needs.err
 
 
-def test_limits_stop_cleanly_and_say_what_is_left(asked, server, tmp_path):
+def test_limits_stop_the_run_and_report_what_is_left(asked, server, tmp_path):
     first = asked(tmp_path / "run", "--max-cost", 0.0012, "--price-in", 2, "--price-out", 8, "--max-new-tokens", 8, "--json")
     assert first.code == 0, first.err
-    said = json.loads(first.out)
-    assert 0 < said["usage"]["cost"] <= 0.0012
-    assert said["left"] > 0
-    assert said["stopped"]
+    document = json.loads(first.out)
+    assert 0 < document["usage"]["cost"] <= 0.0012
+    assert document["left"] > 0
+    assert document["stopped"]
     unknown = asked(tmp_path / "other", "--max-cost", 1)
     assert unknown.code == 2
     assert "--price-in" in unknown.err
@@ -111,7 +111,7 @@ def test_a_wrong_model_ends_the_run_with_one_message_after_one_call(asked, serve
     assert len(server.log) == 1
 
 
-def test_failures_are_counted_by_kind_and_asked_again(asked, server, tmp_path):
+def test_failures_are_counted_by_kind_and_retried(asked, server, tmp_path):
     bad = {}
 
     def behave(request):
@@ -130,7 +130,7 @@ def test_failures_are_counted_by_kind_and_asked_again(asked, server, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--elicitation", "logprob"], "Use --elicitation first-token"),
         (["--temperature", "hot"], "--temperature is a number or none"),
@@ -143,10 +143,10 @@ def test_failures_are_counted_by_kind_and_asked_again(asked, server, tmp_path):
         (["--paraphrases", "9"], "9"),
     ],
 )
-def test_a_wrong_call_is_one_message_before_the_first_call(asked, server, tmp_path, words, said):
+def test_invalid_options_are_refused_before_the_first_call(asked, server, tmp_path, words, message):
     done = asked(tmp_path / "run", *words)
     assert done.code == 2, done.err
-    assert said in done.err
+    assert message in done.err
     assert "Traceback" not in done.err
     assert not server.log
     assert not (tmp_path / "run").exists()
@@ -158,7 +158,7 @@ def test_an_unknown_provider_is_suggested(asked, tmp_path):
     assert "Did you mean 'openai'" in done.err
 
 
-def test_shards_joined_are_the_run_in_one_piece(asked, call, server, tmp_path):
+def test_joined_shards_equal_the_whole_run(asked, call, server, tmp_path):
     assert asked(tmp_path / "whole").code == 0
     for shard in ("1/3", "3/3"):
         assert asked(tmp_path / "run", "--shard", shard).code == 0
@@ -174,20 +174,20 @@ def test_shards_joined_are_the_run_in_one_piece(asked, call, server, tmp_path):
     assert parts.equals(whole)
 
 
-def test_batch_files_are_written_without_a_key_and_read_back(asked, call, data, server, tmp_path, monkeypatch):
+def test_batch_files_need_no_key_and_are_read_back(asked, call, data, server, tmp_path, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY")
     run = tmp_path / "run"
     written = asked(run, "--batch-out", "--json", "--price-in", 2, "--price-out", 8)
     assert written.code == 0, written.err
-    said = json.loads(written.out)
-    (file,) = said["files"]
+    document = json.loads(written.out)
+    (file,) = document["files"]
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     twice = asked(run, "--price-in", 2, "--price-out", 8)
     assert twice.code == 2
     assert "pay for them twice" in twice.err
     output = tmp_path / "output.jsonl"
     lines = [json.loads(line) for line in Path(file).read_text(encoding="utf-8").splitlines()]
-    assert len(lines) == said["requests"]
+    assert len(lines) == document["requests"]
     with output.open("w", encoding="utf-8") as out:
         for line in lines:
             body = {
@@ -204,7 +204,7 @@ def test_batch_files_are_written_without_a_key_and_read_back(asked, call, data, 
     assert not server.log
 
 
-def test_an_import_in_which_nothing_succeeded_ends_with_4(asked, call, data, tmp_path):
+def test_an_import_without_success_exits_with_4(asked, call, data, tmp_path):
     run = tmp_path / "run"
     written = json.loads(asked(run, "--batch-out", "--json").out)
     ids = [json.loads(line)["custom_id"] for line in Path(written["files"][0]).read_text(encoding="utf-8").splitlines()]
@@ -220,13 +220,13 @@ def test_an_import_in_which_nothing_succeeded_ends_with_4(asked, call, data, tmp
     assert f"all {len(ids)} outputs come from failed calls" in foreign.err
 
 
-def test_the_variance_table_tells_what_moves_the_answers(asked, call, data, tmp_path):
+def test_variance_prints_and_writes_a_table(asked, call, data, tmp_path):
     assert asked(tmp_path / "run", "--orders", "scale,reversed", "--paraphrases", "0,1", "--samples", 2).code == 0
     shown = call("variance", data, tmp_path / "run", "--bootstrap", 50)
     assert shown.code == 0, shown.err
     assert "persona" in shown.out
-    told = json.loads(call("variance", data, tmp_path / "run", "--bootstrap", 50, "--json", "-o", tmp_path / "v.csv").out)
-    assert {"persona", "order", "paraphrase"} <= {row["component"] for row in told["variance"]}
-    assert pl.read_csv(tmp_path / "v.csv").height == len(told["variance"])
+    document = json.loads(call("variance", data, tmp_path / "run", "--bootstrap", 50, "--json", "-o", tmp_path / "v.csv").out)
+    assert {"persona", "order", "paraphrase"} <= {row["component"] for row in document["variance"]}
+    assert pl.read_csv(tmp_path / "v.csv").height == len(document["variance"])
     wrong = call("variance", data, tmp_path / "run", "-o", tmp_path / "v.txt")
     assert wrong.code == 2

@@ -35,7 +35,7 @@ def test_help_names_every_baseline_and_control(call):
         assert option in shown, option
 
 
-def test_a_shuffle_says_what_it_moved_and_follows_its_own_seed(call, tiny, data, model):
+def test_a_shuffle_reports_its_changes_and_has_its_own_seed(call, tiny, data, model):
     for seed in (0, 1):
         arguments = ("--model", f"control:shuffled-persona@{model}", "--persona-seed", seed, "--items", "Q1", "--seed", 9)
         asked = call("ask", data, *arguments, "-o", tiny / f"run{seed}", "--json")
@@ -48,8 +48,8 @@ def test_a_shuffle_says_what_it_moved_and_follows_its_own_seed(call, tiny, data,
         assert found["of"]["decoding"]["seed"] == 9
 
 
-def test_a_wrong_call_asks_nothing(call, tiny, data):
-    for words, code, says in (
+def test_invalid_models_are_refused(call, tiny, data):
+    for words, code, message in (
         (["control:no-persona@baseline:item-mode"], 2, "does not use the persona"),
         (["control:shufled-persona@embedded"], 2, "Did you mean 'shuffled-persona'"),
         (["embedded", "--train-on", data, "--split", "paper"], 2, "only a baseline"),
@@ -58,7 +58,7 @@ def test_a_wrong_call_asks_nothing(call, tiny, data):
     ):
         outcome = call("ask", data, "--model", *words, "-o", tiny / "run")
         assert outcome.code == code, outcome.err
-        assert says in outcome.err
+        assert message in outcome.err
         assert not (tiny / "run").exists()
 
 
@@ -68,7 +68,7 @@ def test_a_fold_is_asked_alone(call, tiny, data):
     assert identity(tiny / "run")["trained_on"]["fold"] == 0
 
 
-def test_names_of_runs_can_be_read():
+def test_run_names_are_valid_folder_names():
     assert ModelSection(model="control:shuffled-persona@embedded").run_name == "control-shuffled-persona@embedded"
     assert ModelSection(model="control:wrong-country=JPN@embedded").run_name == "control-wrong-country=JPN@embedded"
     assert ModelSection(model="hf:org/name+adapters/one").run_name == "hf-org-name+adapters-one"
@@ -94,9 +94,9 @@ score: {bootstrap: 20, baselines: cheap}
 @pytest.mark.slow
 def test_a_study_asks_through_controls(tiny, model):
     (tiny / "study.yaml").write_text(STUDY.replace("MODEL", model))
-    told: list[str] = []
-    result = run_study(load_study(tiny / "study.yaml"), say=told.append)
-    assert any(line.startswith("shuffled: all levels changed in 100 %") for line in told)
+    messages: list[str] = []
+    result = run_study(load_study(tiny / "study.yaml"), say=messages.append)
+    assert any(line.startswith("shuffled: all levels changed in 100 %") for line in messages)
     runs = {run.name: run for run in result.runs}
     beside = {"baseline-uniform", "baseline-midpoint", "baseline-nearest-parent"}
     assert set(runs) == {"plain", "shuffled", "nobody", "baseline-item-mode"} | beside
@@ -111,11 +111,11 @@ def test_a_study_asks_through_controls(tiny, model):
     assert set(pl.read_parquet(tiny / "runs" / "controls" / "scores.parquet")["run"]) == set(runs)
 
     # Another seed of the shuffle builds no data set again, and is another run: the folder of the old one refuses it.
-    told.clear()
+    messages.clear()
     (tiny / "study.yaml").write_text(STUDY.replace("MODEL", model).replace("persona: 4", "persona: 5"))
     with pytest.raises(InputDataError, match=r"respondent\.seed 4, and now it would be 5"):
-        run_study(load_study(tiny / "study.yaml"), say=told.append)
-    assert "data set: already built, kept" in told
+        run_study(load_study(tiny / "study.yaml"), say=messages.append)
+    assert "data set: already built, kept" in messages
 
 
 def test_a_study_trains_a_baseline_on_another_data_set(tiny, tmp_path, call):

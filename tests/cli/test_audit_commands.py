@@ -65,7 +65,7 @@ def test_audit_json_is_one_document_of_all_tables(call, asked):
     assert "no-baseline" in {row["rule"] for row in alone["verdicts"]}
 
 
-def test_published_figures_are_put_beside_the_run_that_is_named(call, asked):
+def test_published_figures_are_added_to_the_named_run(call, asked):
     words = ("audit", asked / "data", asked / "runs" / "base", "--metrics", "accuracy", "--json", *FEW)
     rows = json.loads(call(*words, "--published", "base=Sailor2-8B base").out)["disparity"]
     found = {(row["run"], row["measure"]): row["published"] for row in rows if row["by"] == "all"}
@@ -74,7 +74,7 @@ def test_published_figures_are_put_beside_the_run_that_is_named(call, asked):
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "says"),
+    ("words", "code", "message"),
     [
         (["--against", "nobody"], 2, "'nobody'"),
         (["--metrics", "acuracy"], 2, "Did you mean 'accuracy'"),
@@ -86,15 +86,15 @@ def test_published_figures_are_put_beside_the_run_that_is_named(call, asked):
         (["--mixed", "bays"], 2, "Did you mean 'bayes'"),
     ],
 )
-def test_wrong_audits_are_refused_before_anything_is_written(call, asked, words, code, says):
+def test_invalid_audits_are_refused_before_anything_is_written(call, asked, words, code, message):
     outcome = call("audit", asked / "data", asked / "runs" / "base", "-o", asked / "out", *words)
     assert outcome.code == code, outcome.err
-    assert says in outcome.err
+    assert message in outcome.err
     assert "Traceback" not in outcome.err
     assert not (asked / "out").exists()
 
 
-def test_power_says_what_could_be_seen_without_a_run(call, asked):
+def test_power_needs_no_run(call, asked):
     shown = call("power", asked / "data", "--items", 2, "--effect", 0.1)
     assert shown.code == 0, shown.err
     assert "no model was asked" in shown.out
@@ -111,10 +111,10 @@ def test_power_says_what_could_be_seen_without_a_run(call, asked):
         assert 0 <= row["power"] <= 1
 
 
-@pytest.mark.parametrize(("words", "says"), [(["--effect", 2], "effect=2"), (["--items", 99], "items=99"), (["--metric", "w1"], "nmae")])
-def test_wrong_power_is_refused(call, asked, words, says):
+@pytest.mark.parametrize(("words", "message"), [(["--effect", 2], "effect=2"), (["--items", 99], "items=99"), (["--metric", "w1"], "nmae")])
+def test_invalid_power_options_are_refused(call, asked, words, message):
     outcome = call("power", asked / "data", *words)
-    assert (outcome.code, says in outcome.err) == (2, True), outcome.err
+    assert (outcome.code, message in outcome.err) == (2, True), outcome.err
 
 
 STUDY = """
@@ -126,7 +126,7 @@ score: {bootstrap: 40, baselines: none}
 """
 
 
-def test_a_study_audits_where_it_is_asked_to(tiny):
+def test_a_study_with_an_audit(tiny):
     (tiny / "study.yaml").write_text(STUDY + "audit: {against: mode, permutations: 40}\n")
     result = run_study(load_study(tiny / "study.yaml"))
     assert isinstance(result.audit, Audit)
@@ -137,7 +137,7 @@ def test_a_study_audits_where_it_is_asked_to(tiny):
     assert '<section id="audit"' in result.report.read_text()
 
 
-def test_audit_true_is_an_audit_and_false_or_nothing_is_none(tiny):
+def test_audit_true_means_defaults_and_false_means_none(tiny):
     for line, wanted in (("audit: true\n", True), ("audit: false\n", False), ("", False)):
         (tiny / "study.yaml").write_text(STUDY + line)
         study = load_study(tiny / "study.yaml")
@@ -148,7 +148,7 @@ def test_audit_true_is_an_audit_and_false_or_nothing_is_none(tiny):
 
 
 @pytest.mark.parametrize(
-    ("line", "error", "says"),
+    ("line", "error", "message"),
     [
         ("audit: {against: mood}", UsageError, "Did you mean 'mode'"),
         ("audit: {metrics: [acuracy]}", InputDataError, "Did you mean 'accuracy'"),
@@ -156,13 +156,13 @@ def test_audit_true_is_an_audit_and_false_or_nothing_is_none(tiny):
         ("audit: {mixed: bays}", InputDataError, "audit.mixed.*'penalised' or 'bayes'"),
     ],
 )
-def test_a_misspelt_audit_is_refused(tiny, line, error, says):
+def test_invalid_audit_sections_are_refused(tiny, line, error, message):
     (tiny / "study.yaml").write_text(STUDY + line + "\n")
-    with pytest.raises(error, match=says):
+    with pytest.raises(error, match=message):
         run_study(load_study(tiny / "study.yaml"))
 
 
-def test_a_posterior_without_its_library_is_refused_before_anything_is_done(tiny, call, asked, monkeypatch):
+def test_mixed_bayes_without_its_library_is_refused_first(tiny, call, asked, monkeypatch):
     monkeypatch.setattr("valuestrata.fairness.assemble.find_spec", lambda name: None)
     outcome = call("audit", asked / "data", asked / "runs" / "base", "--mixed", "bayes", "-o", asked / "out", *FEW)
     assert outcome.code == 2, outcome.err

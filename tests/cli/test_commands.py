@@ -48,7 +48,7 @@ def test_from_file_to_scores(call, tiny):
     assert (tiny / "tables" / "headline.csv").is_file()
 
 
-def test_baselines_beside_a_run_are_answered_once_and_can_be_left_out(call, built):
+def test_baselines_are_computed_once_and_can_be_left_out(call, built):
     call("ask", built / "data", "--model", "baseline:uniform", "-o", built / "run")
     words = ("score", built / "data", built / "run", "--bootstrap", 50)
     alone = call(*words, "--baselines", "none")
@@ -65,7 +65,7 @@ def test_baselines_beside_a_run_are_answered_once_and_can_be_left_out(call, buil
     assert not (built / "data" / "ladder").exists()
 
 
-def test_a_place_that_cannot_be_written_is_named(call, tiny):
+def test_an_unwritable_path_is_named(call, tiny):
     outcome = build(call, tiny, "-o", "/proc/nowhere/data")
     assert outcome.code == 2
     assert "/proc/nowhere" in outcome.err
@@ -76,7 +76,7 @@ def test_a_place_that_cannot_be_written_is_named(call, tiny):
     assert "valuestrata: /proc/x.sav: " in made.err
 
 
-def test_a_damaged_ladder_is_answered_again(call, built):
+def test_damaged_baselines_are_computed_again(call, built):
     call("ask", built / "data", "--model", "baseline:uniform", "-o", built / "run")
     words = ("score", built / "data", built / "run", "--bootstrap", 50, "--baselines", "cheap")
     first = call(*words).out
@@ -98,19 +98,19 @@ def test_a_damaged_ladder_is_answered_again(call, built):
         assert again.out == first, damage
 
 
-def test_a_baseline_is_judged_only_where_it_did_not_train(call, built):
+def test_a_baseline_is_scored_only_on_its_own_split(call, built):
     call("ask", built / "data", "--model", "baseline:item-mode", "-o", built / "paper")
     call("ask", built / "data", "--model", "baseline:item-mode", "--split", "unseen-level", "--fold", 0, "-o", built / "fold")
     for command in ("score", "audit"):
-        for words, says in (
+        for words, message in (
             (("paper", "--split", "unseen-item"), "fitted to the training pairs of 'paper'"),
             (("paper", "--split", "paper+disjoint"), "Ask it again with --split paper+disjoint"),
             (("fold", "--split", "unseen-level"), "'unseen-level', fold 0"),
-            (("fold", "--split", "unseen-level", "--fold", 1), "--split unseen-level --fold 1"),
+            (("fold", "--split", "unseen-level", "--fold", 1), "--split unseen-level and --fold 1"),
         ):
             outcome = call(command, built / "data", built / words[0], *words[1:], "--bootstrap", 50)
             assert outcome.code == 2, (command, words)
-            assert says in outcome.err
+            assert message in outcome.err
     right = call("score", built / "data", built / "fold", "--split", "unseen-level", "--fold", 0, "--bootstrap", 50, "--baselines", "cheap")
     assert right.code == 0, right.err
 
@@ -129,20 +129,20 @@ def test_merged_levels_make_another_data_set(call, tiny):
     assert json.loads((tiny / "data" / "dataset.json").read_text())["fingerprint"] == prints[2]
 
 
-def test_the_same_people_do_not_train_and_test(call, built):
+def test_transfer_to_the_same_respondents_is_refused(call, built):
     call("build", built / "tiny.csv", "--survey", built / "tiny.yaml", "-o", built / "again", "--seed", 5)
     asked = call(
         "ask", built / "data", "--model", "baseline:item-mode", "--split", "transfer", "--train-on", built / "again", "-o", built / "r"
     )
     assert asked.code == 2
-    assert "the very people who test it" in asked.err
+    assert "the people who test it" in asked.err
 
 
 def test_differences_from_a_named_run_are_printed(call, built):
     call("ask", built / "data", "--model", "baseline:uniform", "-o", built / "run")
     words = ("score", built / "data", built / "run", "--bootstrap", 50, "--baselines", "cheap")
     shown = call(*words, "--against", "baseline-item-mode")
-    assert "Paired differences: run less baseline-item-mode" in shown.out
+    assert "Paired differences: run minus baseline-item-mode" in shown.out
     assert call(*words, "-o", built / "out.xlsx").code == 2
 
 
@@ -201,7 +201,7 @@ def test_import_takes_published_outputs(call, built):
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "says"),
+    ("words", "code", "message"),
     [
         (["build", "absent.csv", "-o", "x"], 3, "absent.csv"),
         (["score", "nowhere", "run"], 3, "dataset.json is missing"),
@@ -215,12 +215,12 @@ def test_import_takes_published_outputs(call, built):
         (["codebook", "draft", "tiny.csv"], 3, "tiny.csv"),
     ],
 )
-def test_wrong_calls_and_bad_data_have_their_exit_codes(call, tiny, monkeypatch, words, code, says):
+def test_errors_have_their_exit_codes(call, tiny, monkeypatch, words, code, message):
     monkeypatch.chdir(tiny)
     before = sorted(tiny.iterdir())
     outcome = call(*words)
     assert outcome.code == code, outcome.err
-    assert says in outcome.err
+    assert message in outcome.err
     assert "Traceback" not in outcome.err
     assert sorted(tiny.iterdir()) == before, "something half-written was left behind"
 
@@ -246,25 +246,25 @@ def test_a_run_of_another_data_set_is_refused(call, built, tmp_path_factory):
 
 
 def test_a_data_set_of_another_survey_is_not_replaced(call, built):
-    (built / "other.yaml").write_text((built / "tiny.yaml").read_text().replace("survey: built", "survey: other"))
+    (built / "other.yaml").write_text((built / "tiny.yaml").read_text().replace("survey: tiny", "survey: other"))
     outcome = call("build", built / "tiny.csv", "--survey", built / "other.yaml", "-o", built / "data")
     assert outcome.code == 3
-    assert "'built'" in outcome.err
+    assert "'tiny'" in outcome.err
 
 
 @pytest.mark.parametrize(
-    ("column", "value", "says"),
+    ("column", "value", "message"),
     [
         ("wt", lambda person: 0, "wt"),
         ("wt", lambda person: -1 if person == 3 else 1 + person % 2, "wt"),
         ("id", lambda person: person // 2, "id"),
     ],
 )
-def test_bad_columns_are_named(call, tmp_path, column, value, says):
+def test_bad_columns_are_named(call, tmp_path, column, value, message):
     write_survey(tmp_path, **{column: value})
     outcome = build(call, tmp_path)
     assert outcome.code == 3
-    assert says in outcome.err
+    assert message in outcome.err
     assert "tiny.csv" in outcome.err
     assert not (tmp_path / "data").exists()
 
@@ -275,13 +275,13 @@ def test_the_installed_command_runs():
     assert "describe" in done.stdout
 
 
-def test_a_weight_that_is_not_used_may_be_bad(call, tmp_path):
+def test_an_unused_weight_may_be_invalid(call, tmp_path):
     write_survey(tmp_path, wt=lambda person: -1)
     assert build(call, tmp_path).code == 3
     assert build(call, tmp_path, "--unweighted").code == 0
 
 
-def test_a_constant_weight_is_said(call, tmp_path):
+def test_a_constant_weight_is_reported(call, tmp_path):
     write_survey(tmp_path, wt=lambda person: 1)
     built = build(call, tmp_path)
     assert built.code == 0

@@ -55,7 +55,7 @@ def said_by(model) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("name", SECTIONS)
-def test_every_key_of_a_section_stands_in_its_table_with_its_default(name):
+def test_every_key_is_documented_with_its_default(name):
     written = keys_under(f"### {name}")
     expected = said_by(SECTIONS[name])
     if name == "plan":
@@ -79,7 +79,7 @@ def test_every_section_and_every_key_of_a_comparison_is_named():
         assert f"`{key}" in sentence
 
 
-def test_the_smallest_study_is_one():
+def test_the_smallest_study_is_valid():
     lines = (DOCS / "study.md").read_text().split("must be given:\n")[1].split("\nPaths")[0]
     study = Study.model_validate(yaml.safe_load(lines))
     assert (study.name, [model.run_name for model in study.models]) == ("first", ["baseline-item-mode"])

@@ -22,6 +22,7 @@ def indented(heading: str, until: str) -> list[str]:
     return [line[4:] for line in section.splitlines() if line.startswith("    ")]
 
 
+@pytest.mark.slow
 @needs_survey
 def test_the_first_data_set(call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -34,6 +35,7 @@ def test_the_first_data_set(call, tmp_path, monkeypatch):
     assert (tmp_path / "report.html").is_file()
 
 
+@pytest.mark.slow
 @needs_survey
 def test_the_python(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
@@ -41,7 +43,7 @@ def test_the_python(tmp_path, monkeypatch, capsys):
     assert "accuracy" in capsys.readouterr().out
 
 
-def test_the_study_is_one():
+def test_the_study_is_valid():
     study = Study.model_validate(yaml.safe_load("\n".join(indented("A study in one file", "`valuestrata run"))))
     assert [model.run_name for model in study.models] == ["qwen", "qwen-shuffled"]
     assert study.plan.comparisons[0].run == "qwen"

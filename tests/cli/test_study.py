@@ -23,8 +23,8 @@ score: {bootstrap: 50, baselines: cheap}
 @pytest.mark.usefixtures("with_charts")
 def test_a_study_is_complete_and_its_repetition_does_nothing(tiny):
     (tiny / "study.yaml").write_text(STUDY)
-    told: list[str] = []
-    result = run_study(load_study(tiny / "study.yaml"), say=told.append)
+    messages: list[str] = []
+    result = run_study(load_study(tiny / "study.yaml"), say=messages.append)
     folder = tiny / "runs" / "tiny"
     assert result.report == folder / "report.html"
     for name in ("data/dataset.json", "runs/parent/responses.parquet", "runs/baseline-item-mode/run.json", "scores.parquet", "study.yaml"):
@@ -34,15 +34,15 @@ def test_a_study_is_complete_and_its_repetition_does_nothing(tiny):
         assert set(pl.read_parquet(folder / f"{table}.parquet")["run"]) == runs
     assert pl.read_parquet(folder / "comparisons.parquet").height > 0
     assert set(pl.read_parquet(folder / "verdicts.parquet")["rule"]) >= {"below-item-mode", "below-nearest-parent"}
-    assert any("building" in line for line in told)
+    assert any("building" in line for line in messages)
 
     built = (folder / "data" / "dataset.json").stat().st_mtime_ns
     stored = {file: file.read_bytes() for file in (folder / "runs").glob("*/store/*")}
     assert stored
-    told.clear()
-    again = run_study(load_study(tiny / "study.yaml"), say=told.append)
-    assert any("already built" in line for line in told)
-    assert sum("already complete" in line for line in told) == 2
+    messages.clear()
+    again = run_study(load_study(tiny / "study.yaml"), say=messages.append)
+    assert any("already built" in line for line in messages)
+    assert sum("already complete" in line for line in messages) == 2
     assert (folder / "data" / "dataset.json").stat().st_mtime_ns == built
     assert {file: file.read_bytes() for file in (folder / "runs").glob("*/store/*")} == stored
     assert again.scores.equals(result.scores)
@@ -67,11 +67,11 @@ plan:
 """
 
 
-def test_what_a_plan_declared_is_told_from_what_was_looked_for_later(tiny):
-    told: list[str] = []
+def test_declared_and_exploratory_comparisons_are_separate(tiny):
+    messages: list[str] = []
     (tiny / "study.yaml").write_text(STUDY + PLAN)
-    first = run_study(load_study(tiny / "study.yaml"), say=told.append)
-    assert any("was declared at" in line and "before any answer" in line for line in told)
+    first = run_study(load_study(tiny / "study.yaml"), say=messages.append)
+    assert any("was declared at" in line and "before any answer" in line for line in messages)
     declared = first.assessment.comparisons.filter(pl.col("status") == "declared")
     columns = ("run", "against", "metric", "by", "key", "adjustment")
     assert set(declared.select(columns).rows()) == {
@@ -84,9 +84,9 @@ def test_what_a_plan_declared_is_told_from_what_was_looked_for_later(tiny):
     assert first.assessment.plan is not None
     assert first.assessment.plan.hash[:12] in first.report.read_text()
 
-    # A threshold moved after the answers declares nothing any more; the page says so.
+    # A threshold moved after the answers declares nothing any more; the report says so.
     (tiny / "study.yaml").write_text(STUDY + PLAN.replace("metric: nmae", "metric: nmae\n  thresholds: {smallest_gap: 0.5}"))
-    second = run_study(load_study(tiny / "study.yaml"), say=told.append)
+    second = run_study(load_study(tiny / "study.yaml"), say=messages.append)
     assert set(second.assessment.comparisons["status"]) == {"exploratory"}
     assert "was changed at" in second.report.read_text()
 
@@ -95,7 +95,7 @@ def test_what_a_plan_declared_is_told_from_what_was_looked_for_later(tiny):
     assert back.assessment.comparisons.equals(first.assessment.comparisons)
 
 
-def test_a_plan_that_names_no_run_is_refused(tiny):
+def test_a_plan_with_an_unknown_run_is_refused(tiny):
     (tiny / "study.yaml").write_text(STUDY + PLAN.replace("run: parent, against: baseline-midpoint", "run: parents, against: parent"))
     with pytest.raises(UsageError, match=r"'parents', which this study does not make\. Did you mean 'parent'"):
         run_study(load_study(tiny / "study.yaml"))
@@ -103,7 +103,7 @@ def test_a_plan_that_names_no_run_is_refused(tiny):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "says"),
+    ("old", "new", "message"),
     [
         ("area=Town", "area=Twon", "names the level 'area=Twon', which has no pair to ask. Did you mean 'area=Town'"),
         ("- baseline:item-mode", "- baseline:item-mod", "There is no baseline 'item-mod'"),
@@ -111,15 +111,15 @@ def test_a_plan_that_names_no_run_is_refused(tiny):
         ("name: tiny", "name: tiny\nsplit: {scheme: papr}", "Did you mean 'paper'"),
     ],
 )
-def test_what_cannot_be_done_is_refused_before_anything_is_declared_or_asked(tiny, old, new, says):
+def test_invalid_names_are_refused_before_anything_is_declared_or_asked(tiny, old, new, message):
     (tiny / "study.yaml").write_text((STUDY + PLAN).replace(old, new))
-    with pytest.raises(UsageError, match=re.escape(says)):
+    with pytest.raises(UsageError, match=re.escape(message)):
         run_study(load_study(tiny / "study.yaml"))
     assert not (tiny / "runs" / "tiny" / "runs").exists()
     assert not (tiny / "runs" / "tiny" / "plan.json").exists()
 
 
-def test_tables_say_which_plan_they_stand_under(tiny):
+def test_tables_record_the_hash_of_the_plan(tiny):
     (tiny / "study.yaml").write_text(STUDY + PLAN)
     result = run_study(load_study(tiny / "study.yaml"))
     assert result.assessment.plan is not None
@@ -129,7 +129,7 @@ def test_tables_say_which_plan_they_stand_under(tiny):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "says"),
+    ("old", "new", "message"),
     [
         ("baselines: cheap", "baselines: chaep", "Did you mean 'cheap'"),
         ("build:", "biuld:", "Did you mean 'build'"),
@@ -140,9 +140,9 @@ def test_tables_say_which_plan_they_stand_under(tiny):
         ("name: tiny", "name: [", "YAML"),
     ],
 )
-def test_a_misspelt_study_is_refused_with_the_right_key(tiny, old, new, says):
+def test_invalid_studies_are_refused_with_a_suggestion(tiny, old, new, message):
     (tiny / "study.yaml").write_text(STUDY.replace(old, new))
-    with pytest.raises(InputDataError, match=says.replace(".", r"\.")) as error:
+    with pytest.raises(InputDataError, match=message.replace(".", r"\.")) as error:
         load_study(tiny / "study.yaml")
     assert "study.yaml" in str(error.value)
 
@@ -153,6 +153,6 @@ def test_two_models_of_one_name_are_refused(tiny):
         load_study(tiny / "study.yaml")
 
 
-def test_a_numeric_country_is_a_country(tiny):
+def test_a_numeric_country_code_is_accepted(tiny):
     (tiny / "study.yaml").write_text(STUDY.replace("codebook: tiny.yaml", "codebook: tiny.yaml, countries: [702, SGP]"))
     assert load_study(tiny / "study.yaml").survey.countries == ["702", "SGP"]

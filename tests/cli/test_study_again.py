@@ -28,11 +28,11 @@ report: {published: false}
 
 
 def run(path):
-    told: list[str] = []
-    return run_study(load_study(path), say=told.append), told
+    messages: list[str] = []
+    return run_study(load_study(path), say=messages.append), messages
 
 
-def test_a_minimum_written_out_is_the_same_as_the_default(tiny):
+def test_an_explicit_default_gives_the_same_data_set(tiny):
     prints = []
     for number, minimum in enumerate(("", ", min_valid: 30", ", min_valid: 30.0")):
         text = STUDY.replace("draws: 20", f"draws: 20{minimum}").replace("output: out", f"output: out{number}")
@@ -43,7 +43,7 @@ def test_a_minimum_written_out_is_the_same_as_the_default(tiny):
         assert type(settings.min_valid) is float
 
 
-def test_the_study_that_was_written_is_the_study_wherever_it_is_called_from(tiny, monkeypatch):
+def test_the_resolved_study_runs_from_any_directory(tiny, monkeypatch):
     (tiny / "mine.yaml").write_text(
         "name: mine\nuser: '{persona_in_place} {question} {options} {reply}'\nreply: 'Answer: {first} to {last}'\n"
     )
@@ -55,15 +55,15 @@ def test_the_study_that_was_written_is_the_study_wherever_it_is_called_from(tiny
     assert str(tiny) not in text
     for place in (tiny, tiny / "out"):
         monkeypatch.chdir(place)
-        again, told = run(os.path.relpath(written))
-        assert "data set: already built, kept" in told
-        assert any("already complete, skipped" in line for line in told)
+        again, messages = run(os.path.relpath(written))
+        assert "data set: already built, kept" in messages
+        assert any("already complete, skipped" in line for line in messages)
         assert again.scores.equals(first.scores)
         assert written.read_text() == text
     assert not (tiny / "out" / "out").exists()
 
 
-def test_a_null_that_says_something_is_kept(tiny):
+def test_a_meaningful_null_is_kept(tiny):
     hosted = {"model": "ollama/m", "temperature": None, "extra": {"max_tokens": None, "options": {"top_k": None}}, "prices": [1.0, 2.0]}
     (tiny / "study.yaml").write_text(yaml.safe_dump({**yaml.safe_load(STUDY), "models": [hosted]}))
     study = load_study(tiny / "study.yaml")
@@ -77,7 +77,7 @@ def test_a_null_that_says_something_is_kept(tiny):
     assert load_study(tiny / "out" / "study.yaml").models == study.models
 
 
-def test_files_of_a_model_are_known_again_by_what_is_in_them(tmp_path):
+def test_model_files_are_compared_by_content(tmp_path):
     model, adapter = tmp_path / "model", tmp_path / "adapter"
     for folder in (model, adapter):
         folder.mkdir()
@@ -100,7 +100,7 @@ def test_files_of_a_model_are_known_again_by_what_is_in_them(tmp_path):
     assert changed_files(before, file_states(files[:1], before)) == ([], [])
 
 
-def test_large_files_are_known_by_size_and_time(tmp_path, monkeypatch):
+def test_large_files_are_compared_by_size_and_time(tmp_path, monkeypatch):
     monkeypatch.setattr(resume, "_MAX_HASHED_BYTES", 3)
     file = tmp_path / "weights"
     file.write_text("1234")
@@ -130,7 +130,7 @@ def test_hosted_models_are_recognised_by_their_specification(spec, hosted):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-def test_weights_changed_in_place_are_not_passed_off_as_the_old_ones(tiny):
+def test_changed_weights_are_refused(tiny):
     pytest.importorskip("torch", reason="needs the extra `local`")
     pytest.importorskip("transformers", reason="needs the extra `local`")
     model = save_tiny(tiny / "model")
@@ -141,8 +141,8 @@ def test_weights_changed_in_place_are_not_passed_off_as_the_old_ones(tiny):
     assert (one.left, one.skipped) == (0, False)
     weights = model / "model.safetensors"
     os.utime(weights, ns=(0, 0))
-    _, told = run(tiny / "study.yaml")
-    assert any("already complete, skipped" in line for line in told)
+    _, messages = run(tiny / "study.yaml")
+    assert any("already complete, skipped" in line for line in messages)
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
@@ -159,7 +159,7 @@ def test_weights_changed_in_place_are_not_passed_off_as_the_old_ones(tiny):
     assert run(tiny / "study.yaml")[0].asked[0].skipped
 
 
-def test_another_model_under_the_name_of_a_run_is_refused_before_any_is_asked(tiny):
+def test_another_model_under_the_name_of_a_run_is_refused(tiny):
     (tiny / "study.yaml").write_text(STUDY.replace('"baseline:item-mode"', "{model: baseline:item-mode, name: one}"))
     run(tiny / "study.yaml")
     models = "baseline:uniform, {model: baseline:nearest-parent, name: one}"
@@ -169,14 +169,14 @@ def test_another_model_under_the_name_of_a_run_is_refused_before_any_is_asked(ti
     assert not (tiny / "out" / "runs" / "baseline-uniform").exists()
 
 
-def test_a_mark_of_an_older_form_is_not_believed_and_a_broken_one_is_named(tiny):
+def test_old_records_are_ignored_and_invalid_ones_refused(tiny):
     (tiny / "study.yaml").write_text(STUDY)
     run(tiny / "study.yaml")
     marks = tiny / "out" / "asked.json"
     whole = read_json(marks)
     marks.write_text(json.dumps({"baseline-item-mode": whole["baseline-item-mode"]["request"]}))
-    _, told = run(tiny / "study.yaml")
-    assert "asking baseline-item-mode" in told
+    _, messages = run(tiny / "study.yaml")
+    assert "asking baseline-item-mode" in messages
     assert read_json(marks) == whole
     marks.write_text(json.dumps({"baseline-item-mode": {"request": 1}}))
     with pytest.raises(InputDataError, match=r"asked\.json.*delete the file"):

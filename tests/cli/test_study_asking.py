@@ -82,40 +82,40 @@ ONE = {"model": "openai-compatible/m", "prices": [1.0, 1.0]}
 
 
 def run(path):
-    told: list[str] = []
-    return run_study(load_study(path), say=told.append), told
+    messages: list[str] = []
+    return run_study(load_study(path), say=messages.append), messages
 
 
 # --- what is noticed --------------------------------------------------------------------------------------------------
 
 
-def test_an_edited_template_is_not_passed_off_as_the_one_that_was_asked(write, tiny, server):
+def test_an_edited_template_is_refused(write, tiny, server):
     (tiny / "mine.yaml").write_text(TEMPLATE)
     path = write(ONE, {**ONE, "model": "openai-compatible/other", "template": "default"}, ask={"template": "mine.yaml"})
     run(path)
     calls = len(server.log)
-    _, told = run(path)
-    assert sum("already complete, skipped" in line for line in told) == 2
+    _, messages = run(path)
+    assert sum("already complete, skipped" in line for line in messages) == 2
     (tiny / "mine.yaml").write_text(TEMPLATE.replace("You are", "Speak as"))
     with pytest.raises(InputDataError, match=r"template_version .*delete the run's folder"):
         run(path)
     assert len(server.log) == calls
     shutil.rmtree(tiny / "out" / "runs" / "openai-compatible-m")
-    _, told = run(path)
-    assert sum("already complete, skipped" in line for line in told) == 1
+    _, messages = run(path)
+    assert sum("already complete, skipped" in line for line in messages) == 1
     assert "Speak as" in server.log[-1].body["messages"][-1]["content"]
 
 
-def test_another_address_in_the_environment_is_another_model(write, server, monkeypatch):
+def test_another_address_in_the_environment_is_refused(write, server, monkeypatch):
     monkeypatch.setenv("OPENAI_BASE_URL", server.url)
     path = write({"model": "openai/gpt-4.1-mini"})
     run(path)
-    _, told = run(path)
-    assert any("already complete, skipped" in line for line in told)
+    _, messages = run(path)
+    assert any("already complete, skipped" in line for line in messages)
     # A complete run needs no key to be scored again, and another limit changes nothing that it holds.
     monkeypatch.delenv("OPENAI_API_KEY")
-    _, told = run(write({"model": "openai/gpt-4.1-mini", "concurrency": 3}))
-    assert any("already complete, skipped" in line for line in told)
+    _, messages = run(write({"model": "openai/gpt-4.1-mini", "concurrency": 3}))
+    assert any("already complete, skipped" in line for line in messages)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-test")
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
     with pytest.raises(InputDataError, match=r"respondent\.base_url"):
@@ -126,7 +126,7 @@ def test_another_address_in_the_environment_is_another_model(write, server, monk
 
 
 @pytest.mark.parametrize(
-    ("second", "says"),
+    ("second", "message"),
     [
         ({"model": "anthropic/claude-x", "elicitation": "logprob"}, "anthropic gives no log-probabilities"),
         ({"model": "mistral/x"}, "MISTRAL_API_KEY"),
@@ -142,25 +142,25 @@ def test_another_address_in_the_environment_is_another_model(write, server, monk
         ({"model": "openai-compatible/z", "max_cost": 1.0}, "Give `prices"),
     ],
 )
-def test_what_the_second_model_lacks_is_said_before_the_first_is_called(write, tiny, server, second, says):
+def test_problems_of_the_second_model_are_found_before_the_first_call(write, tiny, server, second, message):
     (tiny / "mine.yaml").write_text(TEMPLATE)
     with pytest.raises((UsageError, InputDataError)) as error:
         run(write(ONE, second))
-    assert says in str(error.value)
+    assert message in str(error.value)
     assert not server.log
     assert not (tiny / "out" / "runs").exists()
     assert not (tiny / "out" / "plan.json").exists()
 
 
-def test_a_cost_limit_of_all_holds_for_those_that_are_paid(write, server):
+def test_a_shared_cost_limit_applies_to_paid_models(write, server):
     models = ({**ONE, "prices": [1000.0, 1000.0]}, "baseline:item-mode")
-    result, told = run(write(*models, ask={"max_cost": 1.0}))
+    result, messages = run(write(*models, ask={"max_cost": 1.0}))
     paid, free = result.asked
     assert 0 < paid.usage["cost"] <= 1.0
     assert paid.left > 0
     assert paid.stopped
     assert (free.left, free.stopped, result.problems) == (0, None, [])
-    assert any(f"openai-compatible-m: stopped, {paid.left:,} prompts left ({paid.stopped}" in line for line in told)
+    assert any(f"openai-compatible-m: stopped, {paid.left:,} prompts left ({paid.stopped}" in line for line in messages)
     calls = len(server.log)
     run(write(*models, ask={"max_cost": 1.0}))
     assert len(server.log) == calls
@@ -173,7 +173,7 @@ def test_a_cost_limit_of_all_holds_for_those_that_are_paid(write, server):
 # --- what one model does to the others --------------------------------------------------------------------------------
 
 
-def test_a_model_that_cannot_be_reached_does_not_end_the_study(call, write, tiny, server):
+def test_an_unreachable_model_does_not_end_the_study(call, write, tiny, server):
     server.behave = gone
     comparisons = [
         {"run": "gone", "against": "baseline-uniform"},
@@ -188,15 +188,15 @@ def test_a_model_that_cannot_be_reached_does_not_end_the_study(call, write, tiny
     last = done.err.strip().splitlines()[-1]
     assert last.startswith("valuestrata: gone: ended by an error, ")
     assert "openai-compatible-m" not in last
-    said = json.loads(done.out)
-    lost, there = said["runs"]
+    document = json.loads(done.out)
+    lost, there = document["runs"]
     assert (lost["run"], lost["answered"], lost["stopped"]) == ("gone", 0, None)
     assert GONE in lost["error"]
     calls = len(server.delivered)
     assert (there["answered"], there["left"], there["failures"], there["error"]) == (calls, 0, {}, None)
     assert lost["left"] == calls
     assert there["usage"]["prompt_tokens"] == 100 * calls
-    assert "gone" not in {row["run"] for row in said["scores"]}
+    assert "gone" not in {row["run"] for row in document["scores"]}
     assert (tiny / "out" / "report.html").is_file()
     declared = pl.read_parquet(tiny / "out" / "comparisons.parquet").filter(pl.col("status") == "declared")
     assert set(declared.select("run", "against").rows()) == {("openai-compatible-m", "baseline-uniform")}
@@ -212,16 +212,16 @@ def test_a_model_that_cannot_be_reached_does_not_end_the_study(call, write, tiny
     assert pl.read_parquet(tiny / "out" / "comparisons.parquet").filter(pl.col("status") == "declared").height == 3
 
 
-def test_a_plan_of_which_nothing_can_be_made_declares_nothing(write, server):
+def test_a_plan_without_possible_comparisons_declares_nothing(write, server):
     server.behave = gone
     plan = {"comparisons": [{"run": "gone", "against": "baseline-uniform"}]}
-    result, told = run(write({**ONE, "model": "openai-compatible/gone", "name": "gone"}, ONE, plan=plan, score=SCORED))
+    result, messages = run(write({**ONE, "model": "openai-compatible/gone", "name": "gone"}, ONE, plan=plan, score=SCORED))
     # An empty list would have stood for the usual comparisons of the other model.
     assert set(result.assessment.comparisons["status"]) == {"exploratory"}
-    assert any("comparison of gone with baseline-uniform is left out" in line for line in told)
+    assert any("comparison of gone with baseline-uniform is left out" in line for line in messages)
 
 
-def test_a_study_in_which_nobody_answers_says_why(call, write, tiny, server):
+def test_a_study_without_answers_exits_with_4(call, write, tiny, server):
     server.behave = lambda request: Act(status=404, document=problem(GONE, "model_not_found"))
     done = call("run", write(ONE, {**ONE, "name": "two"}))
     assert done.code == 4
@@ -245,7 +245,7 @@ def test_a_full_disk_ends_the_study_at_once(write, monkeypatch):
     assert asked == ["openai-compatible/m"]
 
 
-def test_failures_are_told_by_run_number_and_kind_and_only_those_of_what_is_asked(call, write, tiny, server):
+def test_failures_are_reported_by_run_and_kind(call, write, tiny, server):
     # All answers about one item fail; then the study asks about another alone.
     server.behave = lambda request: (
         Act(status=400, document=problem("no")) if "people be trusted" in str(request.body["messages"]) else answers(request)
@@ -271,7 +271,7 @@ def test_failures_are_told_by_run_number_and_kind_and_only_those_of_what_is_aske
     assert set(load_run(tiny / "out" / "runs" / "two").responses["status"]) == {"answered", "failed"}
 
 
-def test_a_limit_of_calls_says_what_is_left(call, write):
+def test_a_limit_of_calls_reports_what_is_left(call, write):
     done = call("run", write(ONE, ask={"max_calls": 4}), "--json")
     assert done.code == 0, done.err
     (one,) = json.loads(done.out)["runs"]

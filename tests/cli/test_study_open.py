@@ -60,10 +60,10 @@ def study(tiny, server):
     return written
 
 
-def test_a_study_asks_judges_reads_and_reports_and_does_nothing_twice(study, server):
-    told = []
+def test_open_questions_are_complete_and_their_repetition_does_nothing(study, server):
+    messages = []
     spoken = study({"reference": "gpt", "pairs_per_item": 2, "max_new_tokens": 60}, "base", "gpt", "baseline:item-mode")
-    found = run_study(spoken, say=told.append)
+    found = run_study(spoken, say=messages.append)
     assert found.problems == []
     folder = spoken.folder / "open"
     assert sorted(path.name for path in (folder / "runs").iterdir()) == ["base", "gpt"]
@@ -92,7 +92,7 @@ def test_a_study_asks_judges_reads_and_reports_and_does_nothing_twice(study, ser
     assert all(one.skipped for one in again.open.asked)
 
 
-def test_a_bare_yes_asks_and_nobody_judges(study, server):
+def test_open_true_asks_without_judges(study, server):
     found = run_study(study(True, "base", "gpt"))
     folder = found.report.parent / "open"
     assert found.open is not None
@@ -102,7 +102,7 @@ def test_a_bare_yes_asks_and_nobody_judges(study, server):
     assert not any("Verdict:" in request.body["messages"][-1]["content"] for request in server.log)
 
 
-def test_a_judge_that_is_not_there_is_told_and_the_rest_is_done(study):
+def test_an_unreachable_judge_is_reported(study):
     found = run_study(study({"reference": "gpt", "pairs_per_item": 1, "criteria": ["value"]}, "base", "gpt", judge="gone"))
     assert len(found.problems) == 1
     assert "openai-compatible/gone as judge" in found.problems[0]
@@ -112,7 +112,7 @@ def test_a_judge_that_is_not_there_is_told_and_the_rest_is_done(study):
     assert found.open.report is not None
 
 
-def test_a_model_that_is_not_there_leaves_the_others(study):
+def test_an_unreachable_model_is_reported(study):
     found = run_study(study({"reference": "gone", "pairs_per_item": 1}, "base", "gone"))
     assert any("nothing was judged: gone has no open answers" in problem for problem in found.problems)
     assert found.open is not None
@@ -129,7 +129,7 @@ def test_a_model_that_is_not_there_leaves_the_others(study):
         ({"readers": ["embeded"]}, "embeded"),
     ],
 )
-def test_what_cannot_be_is_refused_before_the_first_call(study, server, openly, message):
+def test_unknown_names_are_refused_before_the_first_call(study, server, openly, message):
     with pytest.raises(UsageError, match=f"(?s){message}"):
         run_study(study(openly, "base", "gpt"))
     assert server.log == []
@@ -144,11 +144,11 @@ def test_what_cannot_be_is_refused_before_the_first_call(study, server, openly, 
         ({"tune": {"recipes": ["modal"]}}, "`tune` and `open` cannot be combined"),
     ],
 )
-def test_what_contradicts_itself_is_refused_on_reading(study, sections, message):
+def test_contradictions_are_refused_on_reading(study, sections, message):
     with pytest.raises(InputDataError, match=message):
         study(True, "base", **sections)
 
 
-def test_baselines_alone_write_nothing(study):
+def test_open_questions_need_a_language_model(study):
     with pytest.raises(UsageError, match="needs language models, and the study has none"):
         run_study(study(True, "baseline:item-mode"))

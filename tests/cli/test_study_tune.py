@@ -59,8 +59,8 @@ def study_of(place, **changes):
 def run(study):
     from valuestrata.study.tuning_study import run_generalisation
 
-    told: list[str] = []
-    return run_generalisation(study, say=told.append), told
+    messages: list[str] = []
+    return run_generalisation(study, say=messages.append), messages
 
 
 @pytest.mark.slow
@@ -94,16 +94,16 @@ def test_a_study_tunes_asks_and_compares_and_keeps_its_results(place):
 
     # A second run trains and asks nothing, and gives the same figures.
     before = {file: file.stat().st_mtime_ns for file in (place / "out/adapters").rglob("*.safetensors")}
-    again, told = run(load_study(place / "out/study.yaml"))
+    again, messages = run(load_study(place / "out/study.yaml"))
     assert {file: file.stat().st_mtime_ns for file in before} == before
-    assert sum("already complete, skipped" in line for line in told) == len(RUNS)
+    assert sum("already complete, skipped" in line for line in messages) == len(RUNS)
     assert again.gains.equals(result.gains)
 
     # If one adapter and its run are lost, only these are made again, with the same figures.
     shutil.rmtree(place / "out/adapters/paper/tiny-distribution")
     shutil.rmtree(place / "out/asked/paper/runs/tiny-distribution")
-    repaired, told = run(load_study(place / "study.yaml"))
-    assert sum("already complete, skipped" in line for line in told) == len(RUNS) - 1
+    repaired, messages = run(load_study(place / "study.yaml"))
+    assert sum("already complete, skipped" in line for line in messages) == len(RUNS) - 1
     assert repaired.table.equals(result.table)
 
 
@@ -136,7 +136,7 @@ def test_folds_have_their_own_adapters_and_are_judged_as_one(place):
 
 @pytest.mark.slow
 def test_a_failed_training_does_not_end_the_others(place):
-    result, told = run(
+    result, messages = run(
         study_of(
             place,
             rate=(
@@ -151,11 +151,11 @@ def test_a_failed_training_does_not_end_the_others(place):
     assert "tiny-distribution" in result.problems[0]
     runs = result.table.filter(pl.col("role") == "tuned")["run"].unique().to_list()
     assert runs == ["tiny-modal"]
-    assert any("declared comparison of tiny-distribution" in line for line in told)
+    assert any("declared comparison of tiny-distribution" in line for line in messages)
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "error", "says"),
+    ("before", "after", "error", "message"),
     [
         ("controls: [no-persona, shuffled-persona]", "controls: [nobody]", InputDataError, "no-persona"),
         ("splits: [paper]", "splits: [papers]", UsageError, "paper"),
@@ -168,8 +168,8 @@ def test_a_failed_training_does_not_end_the_others(place):
         ("max_steps: 4", "max_step: 4", UsageError, "max_steps"),
     ],
 )
-def test_invalid_studies_are_refused_before_training(place, before, after, error, says):
-    with pytest.raises(error, match=says):
+def test_invalid_studies_are_refused_before_training(place, before, after, error, message):
+    with pytest.raises(error, match=message):
         run(study_of(place, change=(before, after)))
     assert not (place / "out/adapters").exists()
 

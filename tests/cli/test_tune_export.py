@@ -18,8 +18,8 @@ def recipe(tmp_path):
 def test_rows_are_written_for_each_reader(call, data, recipe, tmp_path, to):
     done = call("tune-export", data, "--to", to, "--recipe", recipe, "--control", "no-persona", "-o", tmp_path / "out", "--json")
     assert done.code == 0, done.err
-    said = json.loads(done.out)
-    assert said["request"] | {"dataset": ""} == {
+    document = json.loads(done.out)
+    assert document["request"] | {"dataset": ""} == {
         "for": to,
         "model": None,
         "dataset": "",
@@ -29,31 +29,31 @@ def test_rows_are_written_for_each_reader(call, data, recipe, tmp_path, to):
         "answers": 1,
     }
     rows = [json.loads(line) for line in (tmp_path / "out" / "train.jsonl").read_text().splitlines()]
-    assert len(rows) == said["rows"]["train"]
+    assert len(rows) == document["rows"]["train"]
     assert rows[0]["messages"][-1]["content"].startswith("Answer: ")
     plain = call("tune-export", data, "--to", to, "--recipe", recipe, "-o", tmp_path / "out")
     assert f"{len(rows):,} rows to train on" in plain.out
 
 
-def test_shares_become_rows_and_what_is_lost_is_said(call, data, tmp_path):
+def test_shares_become_rows_and_differences_are_reported(call, data, tmp_path):
     done = call("tune-export", data, "--recipe", "distribution", "--answers", 4, "-o", tmp_path / "out")
     assert done.code == 0, done.err
     assert "Different from `tune`: epochs: an example has 4 rows" in done.out
 
 
-def test_wrong_exports_say_what_would_be_right(call, data, tmp_path):
-    for words, said in (
+def test_invalid_exports_are_refused(call, data, tmp_path):
+    for words, message in (
         (("--to", "llama-factori"), "Did you mean 'llama-factory'"),
         (("--to", "axolotl"), "give it with --model hf:ORG/NAME"),
         (("--recipe", "dpo"), "Export a recipe of objective"),
     ):
         wrong = call("tune-export", data, *words, "-o", tmp_path / "out")
         assert wrong.code == 2
-        assert said in wrong.err
+        assert message in wrong.err
     assert not (tmp_path / "out").exists()
 
 
-def test_a_job_is_started_once_and_its_model_told(call, data, recipe, tmp_path, monkeypatch):
+def test_a_job_is_started_once_and_its_model_printed(call, data, recipe, tmp_path, monkeypatch):
     pytest.importorskip("openai", reason="needs the extra `api`")
     monkeypatch.setattr("valuestrata.tuning.export.jobs_service.UNTIL_LISTED", 0.01)
     monkeypatch.delenv("TOGETHER_API_KEY", raising=False)
@@ -81,7 +81,11 @@ def test_a_job_is_started_once_and_its_model_told(call, data, recipe, tmp_path, 
         assert waited.code == 0, waited.err
         assert f"Ask it with: --model together/{there.jobs[0]['model_output_name']}" in waited.out
         assert len(there.jobs) == 1
-        told = json.loads(call("tune-job", "status", out, "--json").out)
-        assert (told["id"], told["stage"], told["tuned_model"]) == ("ft-0", "ended", f"together/{there.jobs[0]['model_output_name']}")
+        status = json.loads(call("tune-job", "status", out, "--json").out)
+        assert (status["id"], status["stage"], status["tuned_model"]) == (
+            "ft-0",
+            "ended",
+            f"together/{there.jobs[0]['model_output_name']}",
+        )
     everything = "".join(file.read_text() for file in out.iterdir()) + begun.out + waited.out + dear.err
     assert KEY not in everything

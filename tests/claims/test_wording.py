@@ -24,7 +24,7 @@ RATIO = "ratio of variances 3.00 (95 % CI 1.50 to 6.00)"
 CLOSED = {
     "no-baseline": (
         {"estimate": Figure(metric="accuracy_expected", value=0.612)},
-        "The score of 61.2 % in expected accuracy cannot be judged: it was not compared with an item-mode or nearest-parent baseline",
+        "Expected accuracy of 61.2 % cannot be judged without an item-mode or nearest-parent baseline",
     ),
     "below-item-mode": ({"estimate": LOWER}, f"Less accurate than the item-mode baseline: {AWAY}"),
     "level-with-item-mode": ({"estimate": UNCLEAR}, f"The data do not show a difference from the item-mode baseline: {NEAR}"),
@@ -76,7 +76,7 @@ CLOSED = {
     ),
     "shared-respondents": (
         {"estimate": SHARE},
-        "Train and test share respondents: on average 34 % of a test pair's respondents are also behind a training pair of its item",
+        "Train and test share respondents: on average, 34 % of a test pair's respondents also count in a training pair of its item",
     ),
     "not-a-test": ({"part": "train"}, "The train part is not a test set: models and baselines are trained on its pairs"),
     "incomplete": (
@@ -97,7 +97,7 @@ CLOSED = {
     ),
     "same-answer": (
         {"estimate": Figure(items=4)},
-        "Gives all subgroups the same answer: none of 4 items is answered differently for different subgroups, although people differ",
+        "Gives every subgroup the same answer on all 4 items, although real subgroups differ",
     ),
 }
 ORDER = {"estimate": VARIANCE, "key": "order", "against": "persona", "figures": BOTH}

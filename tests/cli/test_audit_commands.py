@@ -98,7 +98,7 @@ def test_power_needs_no_run(call, asked):
     shown = call("power", asked / "data", "--items", 2, "--effect", 0.1)
     assert shown.code == 0, shown.err
     assert "no model was asked" in shown.out
-    assert "Chance to see .100" in shown.out
+    assert "Power for .100" in shown.out
     assert "Town, Country" in shown.out or "Country, Town" in shown.out
     rows = json.loads(call("power", asked / "data", "--items", 2, "--effect", 0.1, "--json").out)["power"]
     assert list(rows[0]) == list(POWER.columns)

@@ -152,7 +152,7 @@ def test_leakage_is_printed(call, built):
     assert rows["paper+disjoint"]["shared_mean"] == 0
     shown = call("leakage", built / "data").out
     assert "unseen-both" in shown
-    assert " ".join(shown.split()).startswith("scheme folds train a fold validation a fold test a fold test pairs")
+    assert " ".join(shown.split()).startswith("scheme folds train per fold validation per fold test per fold test pairs")
 
 
 def test_asking_again_asks_nothing(call, built):

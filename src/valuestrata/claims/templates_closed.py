@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from valuestrata.claims.claim import Claim, Strength
-from valuestrata.claims.wording import ClaimTemplate, Names, difference, magnitude, p_value, place, score_of
-from valuestrata.formatting import count, percent, title
+from valuestrata.claims.wording import BASELINE_RULES, ClaimTemplate, Names, difference, magnitude, p_value, place, score_of
+from valuestrata.formatting import capital, count, percent, title
 
 BOUNDS: Mapping[str, str] = {
     "ceiling_oracle": "noise ceiling",
@@ -57,7 +57,8 @@ def _limits(claim: Claim) -> str:
 
 
 def _comparison_details(claim: Claim, names: Names) -> list[str]:
-    lines = [f"Compared with {names.run(claim.against)}"]
+    rule = next((rule for rule in BASELINE_RULES if claim.kind.endswith(rule)), "")
+    lines = [f"Compared with {names.run(claim.against)}" + (f": {BASELINE_RULES[rule]}" if rule else "")]
     if detectable := claim.figure("detectable"):
         lines.append(f"Only a difference of {magnitude(detectable)} or more would be detected (80\u00a0% power)")
     if claim.strength in (Strength.NOT_SHOWN, Strength.UNDERPOWERED):
@@ -97,12 +98,13 @@ def _saturated(claim: Claim, names: Names) -> str:
 
 
 def _no_baseline(claim: Claim, names: Names) -> str:
-    score = "" if claim.estimate.value is None else f" of {score_of(claim.estimate)} in {title(claim.metric or '')}"
-    return f"The score{score} cannot be judged: it was not compared with an item-mode or nearest-parent baseline"
+    score = "The score" if claim.estimate.value is None else f"{capital(title(claim.metric or ''))} of {score_of(claim.estimate)}"
+    return f"{score} cannot be judged without an item-mode or nearest-parent baseline"
 
 
 def _baselines_present(claim: Claim, names: Names) -> list[str]:
-    return [f"Baselines scored: {', '.join(names.run(name) for name in claim.notes)}"] if claim.notes else []
+    scored = [f"Baselines scored: {', '.join(names.run(name) for name in claim.notes)}"] if claim.notes else []
+    return ["Score again with --baselines cheap or all", *scored]
 
 
 def _taught(claim: Claim, names: Names) -> str:
@@ -112,7 +114,7 @@ def _taught(claim: Claim, names: Names) -> str:
 
 def _shared(claim: Claim, names: Names) -> str:
     share = percent(claim.estimate.value)
-    return f"Train and test share respondents: on average {share} of a test pair's respondents are also behind a training pair of its item"
+    return f"Train and test share respondents: on average, {share} of a test pair's respondents also count in a training pair of its item"
 
 
 def _not_a_test(claim: Claim, names: Names) -> str:
@@ -149,8 +151,9 @@ def _one_order(claim: Claim, names: Names) -> list[str]:
 
 
 def _same_answer(claim: Claim, names: Names) -> str:
-    items = count(claim.estimate.items, "item")
-    return f"Gives all subgroups the same answer: none of {items} is answered differently for different subgroups, although people differ"
+    items = claim.estimate.items
+    which = "the only item" if items == 1 else f"all {count(items, 'item')}"
+    return f"Gives every subgroup the same answer on {which}, although real subgroups differ"
 
 
 def _plain(sentence: Callable[[Claim, Names], str], *details: str) -> ClaimTemplate:

@@ -8,6 +8,17 @@ from dataclasses import dataclass, field
 from valuestrata.claims.claim import Claim, Figure
 from valuestrata.formatting import LOWER_IS_BETTER, count, ends, level, number, percent, size, title
 
+# Baseline -> what it answers.
+BASELINE_RULES: Mapping[str, str] = {
+    "uniform": "random guesses",
+    "midpoint": "always the middle of the scale",
+    "item-mode": "always the most common answer of the whole population",
+    "nearest-parent": "the answer of the smallest larger group that contains the subgroup",
+    "additive": "the sum of the effects of single attributes",
+    "multilevel": "a multilevel regression with poststratification",
+    "low-rank": "a low-rank model of items and subgroups",
+    "item-text": "a regression on the wording of the question",
+}
 METHODS: Mapping[str, str] = {"holm": "Holm", "benjamini-hochberg": "Benjamini-Hochberg", "bonferroni": "Bonferroni"}
 
 

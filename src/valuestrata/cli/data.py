@@ -150,7 +150,8 @@ def landscape(dataset: DatasetFolder, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"topics": topics.to_dicts(), "items": data.landscape.to_dicts()})
     else:
-        print_table(topics)
+        print("0: all subgroups answer alike; Modal Diversity Score up to 1, Wasserstein distance as a share of the scale.")
+        print_table(topics.rename({"mds": "Modal Diversity Score", "wasserstein": "Wasserstein distance"}))
 
 
 def leakage(dataset: DatasetFolder, as_json: AsJson = False) -> None:
@@ -162,7 +163,11 @@ def leakage(dataset: DatasetFolder, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"leakage": found.to_dicts()})
     else:
-        print_table(found.rename({part: f"{part}_a_fold" for part in PARTS}))
+        titles = {part: f"{part}_per_fold" for part in PARTS} | {"shared_mean": "shared_respondents", "shared_max": "at_most"}
+        print_table(found.rename(titles))
+        print(
+            "Pairs per fold are means. Shared respondents: mean share of a test pair's respondents who count in training pairs of its item."
+        )
 
 
 def simulate(

@@ -133,9 +133,12 @@ def _print_differences(comparisons: pl.DataFrame, against: str) -> None:
     """Print the differences of all runs from one run, over all pairs."""
     import polars as pl
 
+    from valuestrata.formatting import metric_title
+
     rows = comparisons.filter((pl.col("by") == "all") & (pl.col("against") == against) & pl.col("difference").is_not_null())
     print(f"Paired differences: run minus {against}")
-    print_table(rows.select("run", "metric", "difference", "ci_low", "ci_high", "p_adjusted", "pairs", "status"))
+    titled = rows.with_columns(pl.col("metric").map_elements(metric_title, return_dtype=pl.String))
+    print_table(titled.select("run", "metric", "difference", "ci_low", "ci_high", "p_adjusted", "pairs", "status"))
 
 
 def _check_table(output: Path | None) -> None:

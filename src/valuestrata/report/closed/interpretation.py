@@ -34,7 +34,10 @@ def comparison_section(view: View, found: Assessment) -> Section | Absent:
     if relative.is_empty() and comparisons.is_empty():
         return title, "no run was compared with a baseline or another run"
     section = Section("comparison", title)
-    section.intro = "Each score on a scale from the best cheap baseline (0) to the limit that sampling noise sets (1)."
+    section.intro = (
+        "Each score on a scale from the best cheap baseline (0) to the limit that sampling noise sets (1). "
+        "Negative values are worse than the baseline."
+    )
     if not relative.is_empty():
         section.tables.append(("From the best cheap baseline to the ceiling", relative_grid(view, relative)))
     whole = comparisons.filter(pl.col("by") == "all")
@@ -43,7 +46,7 @@ def comparison_section(view: View, found: Assessment) -> Section | Absent:
     screened = comparisons.filter((pl.col("by") != "all") & (pl.col("p_adjusted") < 0.05))
     if not screened.is_empty():
         largest = screened.sort(pl.col("difference").abs(), descending=True).head(MOST_SCREENED)
-        heading = f"Differences within subsets at a false discovery rate of 5\u00a0%: {count(len(screened), 'difference')}"
+        heading = f"Significant differences within subsets (false discovery rate 5\u00a0%): {count(len(screened), 'difference')}"
         section.folded.append(
             (heading + (f", the {MOST_SCREENED} largest" if len(screened) > MOST_SCREENED else ""), comparison_grid(largest))
         )
@@ -102,7 +105,7 @@ def relative_grid(view: View, relative: pl.DataFrame) -> Grid:
                 cells += [Td(NONE)] * 2
                 continue
             if row["baseline"] == entry.run:
-                cells += [Td("baseline", css="text"), Td(NONE)]
+                cells += [Td("baseline"), Td(NONE)]
                 continue
             share = Cell(row["relative"], row["relative_low"], row["relative_high"])
             cells.append(scored(Cell(row["gain"], row["gain_low"], row["gain_high"])))
@@ -116,10 +119,10 @@ def relative_grid(view: View, relative: pl.DataFrame) -> Grid:
             # Each row has the baseline on the pairs common with its run; the row with the most pairs represents the part.
             row = max(known, key=lambda row: row["pairs"] or 0)
             notes.append(
-                f"{metric_title(metric)}: best cheap baseline {row['baseline']} {number(row['baseline_value'])}, "
-                f"{row['bound']} {number(row['bound_value'])}."
+                f"{metric_title(metric)}: 0 is {row['baseline']} ({number(row['baseline_value'])}), "
+                f"1 is the noise {row['bound'].partition('_')[0]} ({number(row['bound_value'])})."
             )
-    notes.append("Gain: improvement on that baseline, positive is better. Relative: 0 is the baseline, 1 the ceiling or floor.")
+    notes.append("Gain: improvement on the best cheap baseline; positive is better. Relative: the gain as a share of the way to the limit.")
     return Grid(("Run", *("Gain", "Relative") * len(metrics)), tuple(rows), groups, tuple(notes))
 
 

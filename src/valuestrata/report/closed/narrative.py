@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
+from valuestrata.claims.wording import BASELINE_RULES
 from valuestrata.dataset.tables import Dataset
 from valuestrata.formatting import capital, count, percent
-from valuestrata.report.core.names import RULES, minimum_cell, plain, stratum_titles
+from valuestrata.report.core.names import minimum_cell, plain, stratum_titles
 from valuestrata.report.core.names import short_label as name_of
 from valuestrata.report.core.view import Cell, Entry, RunLike, View
 from valuestrata.responses.run.identity import run_identity
@@ -138,7 +139,7 @@ def _complete(score: Cell) -> bool:
 
 
 def _rule(baseline: Entry) -> str:
-    return f"The {name_of(baseline)} baseline" + (f" ({RULES[baseline.rule]})" if baseline.rule in RULES else "")
+    return f"The {name_of(baseline)} baseline" + (f" ({BASELINE_RULES[baseline.rule]})" if baseline.rule in BASELINE_RULES else "")
 
 
 def method(dataset: Dataset, runs: Sequence[RunLike], views: Sequence[View], command: str | None) -> list[tuple[str, str]]:

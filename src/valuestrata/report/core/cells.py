@@ -31,7 +31,12 @@ BOUND_WORDS = {
     "floor": "Floor: sampling noise alone",
 }
 
-
+READING = (
+    "Accuracy: share of pairs for which the answer is the most common answer of the subgroup. Expected accuracy: the same against a "
+    "fresh sample of respondents; the ceiling bounds it. NMAE: mean distance to the most common answer as a share of the scale (0 is "
+    "best). W1: distance between the distributions of answers (0 is best). Refused and invalid answers count as wrong. Grey: "
+    "95\u00a0% confidence intervals (CI)."
+)
 PUBLISHED_METRICS = ("accuracy", "nmae", "win_rate")
 
 
@@ -99,6 +104,7 @@ def headline_grid(frame: pl.DataFrame, view: View) -> Grid:
         notes.append(f"Not available: {' and '.join(absent)} (W1 needs probabilities or many samples, and ordinal items).")
     if not rows["accuracy_low"].is_not_null().any():
         notes.append("No intervals: the scores were computed without a bootstrap.")
+    notes.append(READING)
     notes.append(f"Minimum cell: {minimum_cell(view.dataset)}.")
     headers = ("Run", "Elicitation", *(metric_title(metric) for metric in shown), "Pairs", "Coverage")
     return Grid(headers, tuple(made), (), tuple(notes))

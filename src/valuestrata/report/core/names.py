@@ -9,17 +9,6 @@ from valuestrata.dataset.tables import Dataset
 from valuestrata.formatting import NONE, number
 from valuestrata.report.core.view import Cell, Entry
 
-RULES: Mapping[str, str] = {
-    "uniform": "random guesses",
-    "midpoint": "always the middle of the scale",
-    "item-mode": "always the most common answer of the whole population",
-    "nearest-parent": "the answer of the smallest larger group that contains the subgroup",
-    "additive": "the sum of the effects of single attributes",
-    "multilevel": "a multilevel regression with poststratification",
-    "low-rank": "a low-rank model of items and subgroups",
-    "item-text": "a regression on the wording of the question",
-}
-
 
 def interval(cell: Cell, digits: int = 3) -> str:
     """Write an interval: `.790–.834`, with a negative end `−.012 to .020`; empty without one."""
@@ -100,7 +89,8 @@ def chart_names(entries: Sequence[Entry]) -> dict[Entry, str]:
 def plain(value: Any) -> str:
     """Write a value of a settings document on one line."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{key}: {plain(inner)}" for key, inner in value.items() if inner is not None)
+        known = {key: inner for key, inner in value.items() if inner is not None}
+        return ", ".join(f"{k} ({plain(v)})" if isinstance(v, Mapping) else f"{k}: {plain(v)}" for k, v in known.items())
     if isinstance(value, (list, tuple)):
         return ", ".join(plain(inner) for inner in value)
     if isinstance(value, bool):

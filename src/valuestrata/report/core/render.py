@@ -152,11 +152,6 @@ def _headline(
         shown = dict.fromkeys(entry.run for entry in models or first.of_kind("baseline"))
         here = [claim for claim in assessment.claims if (claim.scheme, claim.part) == (first.scheme, first.part)]
         section.claims = claim_lists(here, runs=list(shown), baselines=not models)
-    section.sentences = [
-        "Accuracy: share of pairs for which the answer is the most common answer of the subgroup. Expected accuracy: the same against a "
-        "fresh sample of respondents; the ceiling bounds it. NMAE: mean distance to the most common answer as a share of the scale (0 is "
-        "best). Refused and invalid answers count as wrong. Grey: 95\u00a0% confidence intervals (CI)."
-    ]
     section.folded = [(capital(view.title), cells.headline_grid(frame, view)) for view in views[1:]]
     return section
 

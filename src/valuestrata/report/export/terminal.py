@@ -44,6 +44,8 @@ def print_headline(dataset: Dataset, runs: Sequence[RunLike], scores: pl.DataFra
         cells = [_terminal_row(row, shown, complete=complete) for row in rows.iter_rows(named=True)]
         headers = ["", *(metric_title(metric) for metric in shown), "Pairs", *([] if complete else ["Coverage"])]
         _print(headers, cells, console, f"Split {scheme}, part {part}{which}. 95 % confidence intervals in brackets.")
+        for line in _reading(shown, bounds=not set(rows["kind"]).isdisjoint(("ceiling", "floor"))):
+            print_line(line, console)
         remarks = ["All pairs were answered."] if complete else []
         remarks += [f"{metric_title(metric)}: none." for metric in zero]
         print_line(" ".join([*remarks, f"Minimum cell: {minimum_cell(dataset)}."]), console)
@@ -52,8 +54,30 @@ def print_headline(dataset: Dataset, runs: Sequence[RunLike], scores: pl.DataFra
                 print_line(f"{row['row']} answered only {percent(row['coverage'])} of the pairs; its scores cover only those.", console)
 
 
+# Names of ceilings and floors, short enough for a terminal.
+BOUNDS = {
+    "ceiling_oracle": "Noise ceiling",
+    "ceiling_human": "Two fresh samples",
+    "ceiling_halves": "Two halves",
+    "floor": "Noise floor",
+}
+
+
+def _reading(shown: Sequence[str], *, bounds: bool) -> list[str]:
+    """Return lines that explain the headline table."""
+    lines = ["Accuracy: share of pairs answered with the most common answer of the subgroup; expected: of a fresh sample of the subgroup."]
+    distances = [metric_title(metric) for metric in shown if metric in ("nmae", "w1")]
+    if distances:
+        lines.append(f"{' and '.join(distances)}: distance from the answers of the subgroup as a share of the scale; lower is better.")
+    if bounds:
+        lines.append(
+            "Noise ceiling and floor: best possible scores given sampling noise. Two samples or halves: agreement among respondents."
+        )
+    return lines
+
+
 def _terminal_row(row: dict[str, Any], shown: Sequence[str], *, complete: bool) -> list[str]:
-    cells = [row["row"]]
+    cells = [BOUNDS.get(row["row"], row["row"])]
     for metric in shown:
         ends = interval(Cell(row[metric], row[f"{metric}_low"], row[f"{metric}_high"]))
         cells.append("" if row[metric] is None else number(row[metric]) + (f" [{ends}]" if ends else ""))
@@ -125,7 +149,10 @@ def print_audit(
         print_line("", console)
         _print(headers, lines, console, where)
     share = f"{100 * audit.confidence:g} %"
-    print_line(f"Noise alone: mean under equal service, and its {share} point. Minimum cell: {minimum_cell(dataset)}.", console)
+    print_line(
+        f"Noise alone: mean if all subgroups were served equally well, and [{share} quantile]. Minimum cell: {minimum_cell(dataset)}.",
+        console,
+    )
 
 
 def _audit_row(run: str, found: Mapping[tuple[str, str], Mapping[str, Any]]) -> list[str]:
@@ -141,16 +168,16 @@ def _audit_row(run: str, found: Mapping[tuple[str, str], Mapping[str, Any]]) -> 
 
 
 def print_power(frame: pl.DataFrame, console: Console | None = None) -> None:
-    """Print which gaps could be seen: levels by attribute, then the best and worst seen subgroups of each stratum."""
+    """Print which gaps an audit could detect: between levels, then of the subgroups with the smallest and largest detectable gap."""
     from rich.console import Console as Screen
 
     console = console or Screen()
     first = frame.row(0, named=True)
     effect, metric = number(first["effect"]), metric_title(first["metric"])
     where = f"split {first['scheme']}, part {first['part']}"
-    print_line(f"{metric} about {number(first['expected'])}; {where}. From the gold alone: no model was asked.", console)
+    print_line(f"Assumed {metric.lower()} {number(first['expected'])}; {where}. Computed from the survey; no model was asked.", console)
     levels = frame.filter(pl.col("by") == "level")
-    headers = ["Items", "Pairs", f"Chance to see {effect}", "If declared alone", "Smallest seen", "Noise alone"]
+    headers = ["Items", "Pairs", f"Power for {effect}", "Power if declared", "Detectable gap", "Noise alone"]
     numeric = [False] * 2 + [True] * 6
     # Both directions of a pair have nearly the same chance: the lower one is printed.
     pairs: dict[tuple[str, frozenset[str]], dict[str, Any]] = {}
@@ -160,7 +187,13 @@ def print_power(frame: pl.DataFrame, console: Console | None = None) -> None:
             pairs[key] = row
     if pairs:
         rows = [[row["attribute"], f"{row['level']}, {row['against']}", *_power_cells(row)] for row in pairs.values()]
-        _print(["Attribute", "Levels", *headers], rows, console, f"Gaps between levels, Holm over {levels['family'][0]}", numeric)
+        _print(
+            ["Attribute", "Levels", *headers],
+            rows,
+            console,
+            f"Gaps between levels, corrected for {count(levels['family'][0], 'test')} (Holm)",
+            numeric,
+        )
     groups = frame.filter(pl.col("by") == "subgroup")
     rows: list[list[str]] = []
     for (stratum,), part in groups.group_by("attribute", maintain_order=True):
@@ -168,16 +201,17 @@ def print_power(frame: pl.DataFrame, console: Console | None = None) -> None:
         if known.is_empty():
             rows.append([str(stratum), f"none of {len(part)}", *[""] * 6])
             continue
-        for place, which in ((0, "best seen"), (-1, "worst seen"))[: len(known)]:
+        for place, which in ((0, "smallest gap"), (-1, "largest gap"))[: len(known)]:
             row = known.row(place, named=True)
             rows.append([str(stratum), f"{row['level']} ({which} of {len(part)})", *_power_cells(row)])
     if rows:
         family = groups["family"].max()
-        title = f"A subgroup served worse than the rest of its stratum, max-T over {family}"
+        title = f"Subgroups served worse than the rest of their stratum, corrected for {count(family, 'test')} (max-T)"
         _print(["Stratum", "Subgroup", *headers], rows, console, title, numeric)
     print_line(
-        "Chance to see: among all gaps that an audit looks at. Smallest seen: found four times in five. "
-        "Noise alone: mean size of a gap if both are served alike.",
+        f"Power for {effect}: probability of detecting a gap of that size, with correction for all tests. Power if declared: the same if "
+        "the comparison is the only one declared. Detectable gap: found with 80 % power. "
+        "Noise alone: mean size of the gap when both are served equally well.",
         console,
     )
     for note in frame["note"].drop_nulls().unique(maintain_order=True):
@@ -198,7 +232,7 @@ def _power_cells(row: Mapping[str, Any]) -> list[str]:
 
 
 def print_frame(frame: pl.DataFrame, console: Console | None = None) -> None:
-    """Print any frame, with rounded numbers; plain text when the output is piped."""
+    """Print any frame with rounded numbers, its columns as headings; plain text when the output is piped."""
     numeric = [dtype.is_numeric() for dtype in frame.dtypes]
     rows = [[_plain_value(value) for value in row] for row in frame.iter_rows()]
     _print([name.replace("_", " ") for name in frame.columns], rows, console, None, numeric)

@@ -1,4 +1,4 @@
-"""Hosted models, limits, shards and batch files from the command line, against a real server on loopback."""
+"""Hosted models, limits, shards and batch files from the command line, against a local server."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ def server(monkeypatch):
 
 @pytest.fixture
 def asked(call, data, server):
-    """Ask the hosted model, by text unless another is given."""
+    """Ask the hosted model, with elicitation text by default."""
 
     def run(out, *words, model=MODEL):
         return call("ask", data, "--model", model, "--elicitation", "text", "--base-url", server.url, "-o", out, *words)
@@ -76,7 +76,7 @@ def test_a_dry_run_needs_neither_key_nor_call(asked, server, tmp_path, monkeypat
     assert "calls" in dry.out
     assert "At most $" in dry.out
     document = json.loads(asked(tmp_path / "run", "--dry-run", "--json").out)
-    assert document["cost"] is None  # somebody else's address takes somebody else's prices
+    assert document["cost"] is None  # known prices do not apply to another address
     assert document["calls"] == document["planned"]
     assert not server.log
     assert not (tmp_path / "run").exists()
@@ -115,7 +115,7 @@ def test_failures_are_counted_by_kind_and_retried(asked, server, tmp_path):
     bad = {}
 
     def behave(request):
-        # Every third question is refused for good.
+        # Every third prompt is always refused.
         if request.number % 3 == 2:
             bad[request.identity] = True
         return Act(status=400, document=problem("your prompt is odd")) if request.identity in bad else answers(request)

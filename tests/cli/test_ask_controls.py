@@ -40,7 +40,7 @@ def test_a_shuffle_reports_its_changes_and_has_its_own_seed(call, tiny, data, mo
         arguments = ("--model", f"control:shuffled-persona@{model}", "--persona-seed", seed, "--items", "Q1", "--seed", 9)
         asked = call("ask", data, *arguments, "-o", tiny / f"run{seed}", "--json")
         assert asked.code == 0, asked.err
-        # Two levels an attribute: every cell of a full square goes to the opposite corner.
+        # With two levels per attribute, every cell of a complete square can change all its levels.
         assert "all levels changed in 100 % of the cells" in asked.err
         assert json.loads(asked.out)["left"] == 0
         found = identity(tiny / f"run{seed}")
@@ -110,7 +110,7 @@ def test_a_study_asks_through_controls(tiny, model):
     assert runs["nobody"].responses["prompt_hash"].n_unique() == 2
     assert set(pl.read_parquet(tiny / "runs" / "controls" / "scores.parquet")["run"]) == set(runs)
 
-    # Another seed of the shuffle builds no data set again, and is another run: the folder of the old one refuses it.
+    # Another seed of the shuffle keeps the data set but makes another run, which the old folder refuses.
     messages.clear()
     (tiny / "study.yaml").write_text(STUDY.replace("MODEL", model).replace("persona: 4", "persona: 5"))
     with pytest.raises(InputDataError, match=r"respondent\.seed 4, and now it would be 5"):
@@ -119,7 +119,7 @@ def test_a_study_asks_through_controls(tiny, model):
 
 
 def test_a_study_trains_a_baseline_on_another_data_set(tiny, tmp_path, call):
-    # Another wave: other people. The same file built anew would train on those who test.
+    # Another wave has other respondents; the same file would train on test respondents.
     again = (tiny / "tiny.csv").read_text().splitlines(keepends=True)
     (tiny / "wave.csv").write_text("".join(again[:-40]))
     call("build", tiny / "wave.csv", "--survey", tiny / "tiny.yaml", "-o", tiny / "other", "--draws", 20, "--seed", 5)

@@ -1,4 +1,4 @@
-"""`audit` and `power` as a user calls them: what they print, what they write, what they refuse."""
+"""The commands `audit` and `power`, and audits in studies."""
 
 import json
 
@@ -19,7 +19,7 @@ FEW = ("--permutations", 40, "--bootstrap", 40)
 
 @pytest.fixture
 def asked(call, built):
-    """The tiny survey with two runs of test answers: one always first, one that refuses every second."""
+    """The tiny survey with two runs of test answers: one always answers 1, one refuses every second pair."""
     pairs = pl.read_parquet(built / "data" / "splits.parquet").filter(pl.col("part") == "test")["pair_id"]
     for name, answer in (("base", lambda k: "1"), ("tuned", lambda k: "I cannot answer that." if k % 2 == 0 else "2")):
         rows = "".join(f'"{pair}","{answer(k)}"\n' for k, pair in enumerate(pairs))
@@ -42,7 +42,7 @@ def test_audit_prints_tables_and_verdicts_and_writes_a_folder(call, asked):
     verdicts = pl.read_parquet(asked / "out" / "verdicts.parquet")
     assert set(verdicts["rule"]) <= set(RULES)
     assert set(verdicts["run"]) >= {"base", "tuned", "baseline-item-mode"}
-    # Who is refused was looked at without being asked for.
+    # Refusal rates are audited without being requested.
     assert "refusal_rate" in pl.read_parquet(asked / "out" / "groups.parquet")["metric"].to_list()
     assert set(pl.read_csv(asked / "out" / "changes.csv")["against"]) == {"base"}
     assert "<html" in (asked / "out" / "audit.html").read_text()
@@ -103,7 +103,7 @@ def test_power_needs_no_run(call, asked):
     rows = json.loads(call("power", asked / "data", "--items", 2, "--effect", 0.1, "--json").out)["power"]
     assert list(rows[0]) == list(POWER.columns)
     levels = [row for row in rows if row["by"] == "level"]
-    # Either direction of the two attributes that are tested together; printed once.
+    # The table has both directions of each pair of levels; one is printed.
     assert [row["attribute"] for row in levels] == ["age_group", "age_group", "area", "area"]
     assert sum(line.startswith(("age_group ", "area ")) for line in shown.out.splitlines()) == 2
     for row in levels:

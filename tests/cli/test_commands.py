@@ -1,4 +1,4 @@
-"""The command line on a small survey: every command, its JSON, its exit codes, and what it leaves behind."""
+"""Commands on a small survey: output, JSON, exit codes and files."""
 
 import json
 import subprocess
@@ -9,6 +9,8 @@ import pytest
 
 from tests.cli.conftest import write_survey
 from valuestrata.respondents.baselines import LADDER
+
+CHEAP = ("--baselines", "cheap")
 
 
 def build(call, folder, *more):
@@ -30,22 +32,29 @@ def test_from_file_to_scores(call, tiny):
     for kind in ("uniform", "midpoint", "item-mode", "nearest-parent"):
         asked = call("ask", tiny / "data", "--model", f"baseline:{kind}", "-o", tiny / "runs" / kind)
         assert asked.code == 0, asked.err
-    scored = call("score", tiny / "data", *(tiny / "runs" / k for k in ("item-mode", "uniform")), "--bootstrap", 50, "--json")
+    scored = call("score", tiny / "data", *(tiny / "runs" / k for k in ("item-mode", "uniform")), "--bootstrap", 50, "--json", *CHEAP)
     assert scored.code == 0, scored.err
     document = json.loads(scored.out)
-    assert {row["run"] for row in document["baselines"]} == {f"baseline-{kind}" for kind in LADDER if kind not in ("item-mode", "uniform")}
+    assert {row["run"] for row in document["baselines"]} == {"baseline-midpoint", "baseline-nearest-parent"}
     assert {row["rule"] for row in document["verdicts"] if row["run"] == "uniform"} >= {"below-item-mode", "below-nearest-parent"}
     rows = document["scores"]
     accuracy = {row["run"]: row["value"] for row in rows if row["by"] == "all" and row["metric"] == "accuracy"}
     assert list(accuracy) == ["item-mode", "uniform"]
-    # A guess among four, two and ten codes over equally many pairs of each.
+    # A random guess among the options of each pair.
     data = pl.read_parquet(tiny / "data" / "splits.parquet").filter(pl.col("part") == "test")
     options = {"Q1": 4, "Q2": 2, "Q3": 10}
     assert accuracy["uniform"] == pytest.approx(sum(1 / options[i] for i in data["item"]) / len(data))
-    reported = call("report", tiny / "data", tiny / "runs" / "item-mode", "-o", tiny / "report.html", "--bootstrap", 50)
+    reported = call("report", tiny / "data", tiny / "runs" / "item-mode", "-o", tiny / "report.html", "--bootstrap", 50, *CHEAP)
     assert reported.code == 0, reported.err
     assert (tiny / "report.html").read_text().startswith("<!DOCTYPE html>") or "<html" in (tiny / "report.html").read_text()
     assert (tiny / "tables" / "headline.csv").is_file()
+
+
+@pytest.mark.slow
+def test_all_baselines_are_added_by_default(call, built):
+    call("ask", built / "data", "--model", "baseline:uniform", "-o", built / "run")
+    document = json.loads(call("score", built / "data", built / "run", "--bootstrap", 50, "--json").out)
+    assert {row["run"] for row in document["baselines"]} == {f"baseline-{kind}" for kind in LADDER if kind != "uniform"}
 
 
 def test_baselines_are_computed_once_and_can_be_left_out(call, built):
@@ -70,7 +79,7 @@ def test_an_unwritable_path_is_named(call, tiny):
     assert outcome.code == 2
     assert "/proc/nowhere" in outcome.err
     assert "Traceback" not in outcome.err
-    # The name that was given, and not that of a temporary beside it.
+    # The message has the given name, not that of a temporary file.
     made = call("simulate", "-o", "/proc/x.sav", "--items", 2, "--respondents", 50)
     assert made.code == 2
     assert "valuestrata: /proc/x.sav: " in made.err

@@ -1,4 +1,4 @@
-"""The tables of docs/study.md against what a study's YAML may really say."""
+"""The tables of keys in docs/study.md, compared with the sections of a study."""
 
 import re
 from pathlib import Path
@@ -45,21 +45,21 @@ def text_under(heading: str) -> str:
 
 
 def keys_under(heading: str) -> dict[str, str]:
-    """Return key -> default as the table under a heading has them."""
+    """Return key -> default in the table under a heading."""
     return dict(re.findall(r"^\| `([a-z_.]+)` \| ([^|]+) \|", text_under(heading), flags=re.MULTILINE))
 
 
-def said_by(model) -> dict[str, object]:
-    """Return key -> default of a section; PydanticUndefined where one must be given."""
+def defaults_of(model) -> dict[str, object]:
+    """Return key -> default of a section; PydanticUndefined if required."""
     return {key: field.get_default(call_default_factory=True) for key, field in model.model_fields.items()}
 
 
 @pytest.mark.parametrize("name", SECTIONS)
 def test_every_key_is_documented_with_its_default(name):
     written = keys_under(f"### {name}")
-    expected = said_by(SECTIONS[name])
+    expected = defaults_of(SECTIONS[name])
     if name == "plan":
-        expected |= {f"thresholds.{key}": default for key, default in said_by(Thresholds).items()}
+        expected |= {f"thresholds.{key}": default for key, default in defaults_of(Thresholds).items()}
     assert list(written) == list(expected)
     for key, default in expected.items():
         if default is PydanticUndefined:
@@ -67,7 +67,7 @@ def test_every_key_is_documented_with_its_default(name):
         elif isinstance(default, (str, int, float)) or (isinstance(default, list) and default):
             assert yaml.safe_load(written[key].strip("`")) == default, key
         else:
-            # Nothing, or a section of its own: the table says in words what that means.
+            # No value, or a section: the table describes it in words.
             assert "`" not in written[key] or written[key].startswith(("of `", "from `")), key
 
 

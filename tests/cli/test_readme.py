@@ -1,4 +1,4 @@
-"""The README's commands and its Python, run as they stand (those that need no language model and no file of the user's)."""
+"""The README's commands and Python code that need no language model and no file of the user."""
 
 import importlib.util
 import shlex

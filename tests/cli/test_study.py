@@ -8,6 +8,7 @@ import pytest
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.study import run_study
 from valuestrata.study.config import load_study
+from valuestrata.study.data import build_or_load
 
 STUDY = """
 name: tiny
@@ -49,13 +50,14 @@ def test_a_study_is_complete_and_its_repetition_does_nothing(tiny):
 
 
 def test_a_changed_file_is_built_again(tiny):
-    (tiny / "study.yaml").write_text(STUDY.replace("runs", "x"))
-    first = run_study(load_study(tiny / "study.yaml"))
+    (tiny / "study.yaml").write_text(STUDY)
+    study, messages = load_study(tiny / "study.yaml"), []
+    first = build_or_load(study, messages.append)
+    assert build_or_load(study, messages.append).fingerprint == first.fingerprint
+    assert messages[-1] == "data set: already built, kept"
     text = (tiny / "tiny.csv").read_text().splitlines()
     (tiny / "tiny.csv").write_text("\n".join(text[:-30]) + "\n")
-    (tiny / "study.yaml").write_text(STUDY.replace("name: tiny", "name: second"))
-    second = run_study(load_study(tiny / "study.yaml"))
-    assert second.dataset.meta["respondents"] == first.dataset.meta["respondents"] - 30
+    assert build_or_load(study, messages.append).meta["respondents"] == first.meta["respondents"] - 30
 
 
 PLAN = """
@@ -84,7 +86,11 @@ def test_declared_and_exploratory_comparisons_are_separate(tiny):
     assert first.assessment.plan is not None
     assert first.assessment.plan.hash[:12] in first.report.read_text()
 
-    # A threshold moved after the answers declares nothing any more; the report says so.
+    for table in ("scores", "comparisons", "verdicts"):
+        metadata = pl.read_parquet_metadata(tiny / "runs" / "tiny" / f"{table}.parquet")
+        assert metadata["valuestrata_plan"] == first.assessment.plan.hash
+
+    # After a changed threshold, nothing is declared; the report says so.
     (tiny / "study.yaml").write_text(STUDY + PLAN.replace("metric: nmae", "metric: nmae\n  thresholds: {smallest_gap: 0.5}"))
     second = run_study(load_study(tiny / "study.yaml"), say=messages.append)
     assert set(second.assessment.comparisons["status"]) == {"exploratory"}
@@ -117,15 +123,6 @@ def test_invalid_names_are_refused_before_anything_is_declared_or_asked(tiny, ol
         run_study(load_study(tiny / "study.yaml"))
     assert not (tiny / "runs" / "tiny" / "runs").exists()
     assert not (tiny / "runs" / "tiny" / "plan.json").exists()
-
-
-def test_tables_record_the_hash_of_the_plan(tiny):
-    (tiny / "study.yaml").write_text(STUDY + PLAN)
-    result = run_study(load_study(tiny / "study.yaml"))
-    assert result.assessment.plan is not None
-    for table in ("scores", "comparisons", "verdicts"):
-        found = pl.read_parquet_metadata(tiny / "runs" / "tiny" / f"{table}.parquet")
-        assert found["valuestrata_plan"] == result.assessment.plan.hash
 
 
 @pytest.mark.parametrize(

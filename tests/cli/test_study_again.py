@@ -12,7 +12,7 @@ from valuestrata.errors import InputDataError
 from valuestrata.files import read_json
 from valuestrata.study import resume, run_study
 from valuestrata.study.config import load_study
-from valuestrata.study.data import write_resolved
+from valuestrata.study.data import build_or_load, write_resolved
 from valuestrata.study.model_spec import is_hosted, local_files
 from valuestrata.study.resume import FileState, changed_files, file_states
 
@@ -37,7 +37,7 @@ def test_an_explicit_default_gives_the_same_data_set(tiny):
     for number, minimum in enumerate(("", ", min_valid: 30", ", min_valid: 30.0")):
         text = STUDY.replace("draws: 20", f"draws: 20{minimum}").replace("output: out", f"output: out{number}")
         (tiny / "study.yaml").write_text(text)
-        prints.append(run(tiny / "study.yaml")[0].dataset.fingerprint)
+        prints.append(build_or_load(load_study(tiny / "study.yaml"), print).fingerprint)
     assert len(set(prints)) == 1
     for settings in (BuildSettings(), BuildSettings(min_valid=30), paper_preset(BuildSettings())):
         assert type(settings.min_valid) is float
@@ -72,7 +72,7 @@ def test_a_meaningful_null_is_kept(tiny):
     (written,) = yaml.safe_load((tiny / "out" / "study.yaml").read_text())["models"]
     assert written["temperature"] is None
     assert written["extra"] == hosted["extra"]
-    # Where a null is the default, the key is left out.
+    # A key that is null by default is left out.
     assert "max_new_tokens" not in written
     assert load_study(tiny / "out" / "study.yaml").models == study.models
 
@@ -96,7 +96,7 @@ def test_model_files_are_compared_by_content(tmp_path):
     assert changed_files(before, file_states(files, before)) == ([], [])
     weights.write_text("1235")
     assert changed_files(before, file_states(files, before)) == ([str(weights)], [])
-    # What is gone is not needed by a run that is complete.
+    # A complete run does not need its model files.
     assert changed_files(before, file_states(files[:1], before)) == ([], [])
 
 
@@ -129,6 +129,7 @@ def test_hosted_models_are_recognised_by_their_specification(spec, hosted):
     assert is_hosted(spec) is hosted
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_changed_weights_are_refused(tiny):
     pytest.importorskip("torch", reason="needs the extra `local`")
@@ -148,11 +149,11 @@ def test_changed_weights_are_refused(tiny):
     weights.write_bytes(content)
     with pytest.raises(InputDataError, match=r"model\.safetensors has changed"):
         run(tiny / "study.yaml")
-    # The old mark stays: with the old weights back, the run is what it was.
+    # The old record is kept: with the old weights, the run is complete again.
     content[-1] ^= 1
     weights.write_bytes(content)
     assert run(tiny / "study.yaml")[0].asked[0].skipped
-    # Scored again where the model is no more.
+    # A complete run is scored without its model.
     for file in model.iterdir():
         file.unlink()
     model.rmdir()

@@ -86,9 +86,6 @@ def run(path):
     return run_study(load_study(path), say=messages.append), messages
 
 
-# --- what is noticed --------------------------------------------------------------------------------------------------
-
-
 def test_an_edited_template_is_refused(write, tiny, server):
     (tiny / "mine.yaml").write_text(TEMPLATE)
     path = write(ONE, {**ONE, "model": "openai-compatible/other", "template": "default"}, ask={"template": "mine.yaml"})
@@ -112,7 +109,7 @@ def test_another_address_in_the_environment_is_refused(write, server, monkeypatc
     run(path)
     _, messages = run(path)
     assert any("already complete, skipped" in line for line in messages)
-    # A complete run needs no key to be scored again, and another limit changes nothing that it holds.
+    # A complete run needs no key to be scored again, and other limits do not change its answers.
     monkeypatch.delenv("OPENAI_API_KEY")
     _, messages = run(write({"model": "openai/gpt-4.1-mini", "concurrency": 3}))
     assert any("already complete, skipped" in line for line in messages)
@@ -120,9 +117,6 @@ def test_another_address_in_the_environment_is_refused(write, server, monkeypatc
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
     with pytest.raises(InputDataError, match=r"respondent\.base_url"):
         run(path)
-
-
-# --- before the first call --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -164,13 +158,10 @@ def test_a_shared_cost_limit_applies_to_paid_models(write, server):
     calls = len(server.log)
     run(write(*models, ask={"max_cost": 1.0}))
     assert len(server.log) == calls
-    # Without the limit it goes on where it was.
+    # Without the limit the run continues.
     result, _ = run(write(*models))
     assert [one.left for one in result.asked] == [0, 0]
     assert len(server.log) == calls + paid.left
-
-
-# --- what one model does to the others --------------------------------------------------------------------------------
 
 
 def test_an_unreachable_model_does_not_end_the_study(call, write, tiny, server):
@@ -201,7 +192,7 @@ def test_an_unreachable_model_does_not_end_the_study(call, write, tiny, server):
     declared = pl.read_parquet(tiny / "out" / "comparisons.parquet").filter(pl.col("status") == "declared")
     assert set(declared.select("run", "against").rows()) == {("openai-compatible-m", "baseline-uniform")}
 
-    # Reachable again: only it is asked, and the plan is whole.
+    # Once the model is reachable, only it is asked, and the plan is complete.
     server.behave = answers
     again = call("run", path, "--json")
     assert again.code == 0, again.err
@@ -216,7 +207,7 @@ def test_a_plan_without_possible_comparisons_declares_nothing(write, server):
     server.behave = gone
     plan = {"comparisons": [{"run": "gone", "against": "baseline-uniform"}]}
     result, messages = run(write({**ONE, "model": "openai-compatible/gone", "name": "gone"}, ONE, plan=plan, score=SCORED))
-    # An empty list would have stood for the usual comparisons of the other model.
+    # An empty list would mean the default comparisons of the other model.
     assert set(result.assessment.comparisons["status"]) == {"exploratory"}
     assert any("comparison of gone with baseline-uniform is left out" in line for line in messages)
 
@@ -246,7 +237,7 @@ def test_a_full_disk_ends_the_study_at_once(write, monkeypatch):
 
 
 def test_failures_are_reported_by_run_and_kind(call, write, tiny, server):
-    # All answers about one item fail; then the study asks about another alone.
+    # All prompts of one item fail; then the study asks only another item.
     server.behave = lambda request: (
         Act(status=400, document=problem("no")) if "people be trusted" in str(request.body["messages"]) else answers(request)
     )

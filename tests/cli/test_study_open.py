@@ -74,7 +74,7 @@ def test_open_questions_are_complete_and_their_repetition_does_nothing(study, se
     assert base.height <= 2 * items
     assert {request.body["max_tokens"] for request in server.log} >= {60}
     verdicts = load_judgements(folder / "judged" / "openai-compatible-judge").verdicts
-    # Three criteria, both orders.
+    # Three criteria in both orders.
     assert verdicts.height == 6 * base.height
     stances = load_stances(folder / "stances").stances
     assert set(stances["run"]) == {"base", "gpt"}

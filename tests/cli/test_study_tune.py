@@ -119,7 +119,7 @@ def test_folds_have_their_own_adapters_and_are_judged_as_one(place):
     result, _ = run(study)
     folds = sorted(path.name for path in (place / "out/adapters").iterdir())
     # Each fold's adapter answered its own test pairs, so the pooled run has no train-test overlap.
-    rules = result.judged["unseen-item"].assessment.verdicts
+    rules = result.evaluations["unseen-item"].assessment.verdicts
     assert "taught-what-is-tested" not in set(rules["rule"])
     first = json.loads((place / f"out/asked/{folds[0]}/runs/tiny-modal/run.json").read_text())
     assert first["respondent"]["taught_on"] == {"dataset": result.dataset.fingerprint, "split": "unseen-item", "fold": 0, "control": None}

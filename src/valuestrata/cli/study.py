@@ -63,9 +63,9 @@ def _run_tuning(study: Study, as_json: bool) -> list[str]:
 
     result = run_generalisation(study, say=say)
     if as_json:
-        tables = {"generalisation": result.table.to_dicts(), "gains": result.gains.to_dicts(), "lessons": dict(result.lessons)}
+        tables = {"generalisation": result.table.to_dicts(), "gains": result.gains.to_dicts(), "lessons": dict(result.sentences)}
         print_json({"report": str(result.report), "adapters": [str(adapter) for adapter in result.adapters], **tables})
     else:
-        print_generalisation(result.lessons, result.table, study.plan.metric, Console())
+        print_generalisation(result.sentences, result.table, study.plan.metric, Console())
         print(f"\nReport: {result.report}")
     return list(result.problems)

@@ -1,4 +1,4 @@
-"""Run a study with a section `tune`: train, ask and judge every model by recipe and control in each split.
+"""Run a study with a section `tune`: train, ask and evaluate every model by recipe and control in each split.
 
 Folders of a study: `data/`; for every fold `adapters/FOLD/JOB` and `asked/FOLD/runs/RUN`; for every split `splits/SPLIT/` with
 the report, tables, plan and audit of a plain study; and over all splits `generalisation.parquet` and `gains.parquet` (also as CSV)
@@ -56,7 +56,7 @@ class Generalisation:
         dataset: the ground truth.
         table: frame of GENERALISATION, all splits. gains: frame of GAINS.
         claims: name of the split -> claims about its tuned models.
-        judged: name of the split -> its runs, assessment, audit and report.
+        evaluations: name of the split -> its runs, assessment, audit and report.
         adapters: folders of the adapters. report: the page over all splits.
         problems: errors of single trainings and runs, one line each.
     """
@@ -65,13 +65,13 @@ class Generalisation:
     table: pl.DataFrame
     gains: pl.DataFrame
     claims: Mapping[str, Sequence[Claim]]
-    judged: Mapping[str, Evaluation]
+    evaluations: Mapping[str, Evaluation]
     adapters: tuple[Path, ...]
     report: Path
     problems: tuple[str, ...]
 
     @property
-    def lessons(self) -> dict[str, list[str]]:
+    def sentences(self) -> dict[str, list[str]]:
         """Name of the split -> sentences of its claims, at most five per tuned model."""
         return {name: claim_sentences(claims) for name, claims in self.claims.items()}
 
@@ -95,7 +95,7 @@ class _SplitWork:
 
 @options_as("study")
 def run_generalisation(study: Study, *, say: Callable[[str], None] = lambda _line: None) -> Generalisation:
-    """Train, ask and judge everything in a study's section `tune`; `say` takes a line about every stage.
+    """Train, ask and evaluate everything in a study's section `tune`; `say` takes a line about every stage.
 
     If a training fails (its loss is not finite, or memory does not suffice), the others continue and `problems` names it.
 
@@ -115,10 +115,10 @@ def run_generalisation(study: Study, *, say: Callable[[str], None] = lambda _lin
             trained = work.train(fold)
             adapters += [study.folder / "adapters" / fold.name / job.name for job in trained]
             work.ask(split, fold, trained)
-    judged = [(split, work.judge(split)) for split in splits]
+    evaluated = [(split, work.evaluate(split)) for split in splits]
     for split in splits:
         write_cards(study, work.dataset, split.folds, jobs, split.runs, forgetting=section.forgetting, say=say)
-    return work.write(judged, adapters)
+    return work.write(evaluated, adapters)
 
 
 class _TuningStudy:
@@ -199,9 +199,9 @@ class _TuningStudy:
         chosen = np.random.default_rng([self.study.seeds.split, 1]).choice(pairs.height, size=most, replace=False)
         return pairs[np.sort(chosen).tolist()]
 
-    def judge(self, split: _SplitWork) -> Evaluation:
-        """Judge a split: the runs of its folds pooled, and the baselines."""
-        self.say(f"{split.name}: judging")
+    def evaluate(self, split: _SplitWork) -> Evaluation:
+        """Evaluate a split: the pooled runs of its folds, and the baselines."""
+        self.say(f"{split.name}: evaluating")
         pooled = [_pooled(runs) for runs in split.runs.values() if len(runs) == len(split.folds)]
         if not pooled:
             raise RunFailedError(
@@ -213,11 +213,11 @@ class _TuningStudy:
         only = None if tune_section(self.study).test_pairs is None else pl.concat(split.pairs.values()).select("pair_id").unique()
         return evaluate(replace(self.context, study=split.study), pooled, split.plan, also=also, only=only)
 
-    def write(self, judged: Sequence[tuple[_SplitWork, Evaluation]], adapters: Sequence[Path]) -> Generalisation:
+    def write(self, evaluated: Sequence[tuple[_SplitWork, Evaluation]], adapters: Sequence[Path]) -> Generalisation:
         """Write the tables and the page over all splits."""
         study, metric = self.study, self.study.plan.metric
         pages: list[SplitPart] = []
-        for split, found in judged:
+        for split, found in evaluated:
             scores = found.assessment.scores
             table = generalisation_table(scores, split.variants, found.runs)
             gains = gains_of(found.assessment.comparisons, split.variants, self.baselines)
@@ -237,7 +237,7 @@ class _TuningStudy:
             table=tables["generalisation"],
             gains=tables["gains"],
             claims={part.name: part.claims for part in pages},
-            judged={split.name: found for split, found in judged},
+            evaluations={split.name: found for split, found in evaluated},
             adapters=tuple(adapters),
             report=page,
             problems=tuple(self.problems),

@@ -121,6 +121,8 @@ def standard_details(claim: Claim, template: ClaimTemplate) -> list[str]:
         usual = ""
         if figure.expected_low is not None and figure.expected_high is not None:
             usual = f" (usual range {write(figure.expected_low)} to {write(figure.expected_high)})"
+        elif figure.expected_high is not None:
+            usual = f" (at most {write(figure.expected_high)} in {percent(claim.confidence)} of samples)"
         lines.append(f"Expected under no effect: {write(figure.expected)}{usual}")
     for other in claim.also:
         lines.append(f"Also {template.other(claim, other)}")

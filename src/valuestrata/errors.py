@@ -41,7 +41,7 @@ class Option:
         return f"`{self.name}=`" if self.value is None else f"`{self.name}={self.value!r}`"
 
 
-class Message:
+class OptionText:
     """A text that may name options, written in the form of the interface that shows it; `str` writes the Python form."""
 
     def __init__(self, *parts: object) -> None:
@@ -49,7 +49,7 @@ class Message:
 
     def render(self, interface: Interface) -> str:
         """Return the text with its options in the form of an interface."""
-        return "".join(part.render(interface) if isinstance(part, Option | Message) else str(part) for part in self.parts)
+        return "".join(part.render(interface) if isinstance(part, Option | OptionText) else str(part) for part in self.parts)
 
     def __str__(self) -> str:
         return self.render("python")
@@ -58,7 +58,7 @@ class Message:
 class ValuestrataError(Exception):
     """Base of all errors that a user can fix.
 
-    The arguments are the parts of the message: text, `Option` and `Message`. `str(error)` writes options in the form of
+    The arguments are the parts of the message: text, `Option` and `OptionText`. `str(error)` writes options in the form of
     `interface`, which is Python's until `options_as` sets another.
 
     Attributes:
@@ -72,9 +72,9 @@ class ValuestrataError(Exception):
         super().__init__(*parts)
 
     @property
-    def message(self) -> Message:
+    def message(self) -> OptionText:
         """The message with its options; use it to quote this error in another one."""
-        return Message(*self.args)
+        return OptionText(*self.args)
 
     def render(self, interface: Interface) -> str:
         """Return the message with its options in the form of an interface."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import valuestrata
-from valuestrata.errors import InputDataError, Message, MissingExtraError, Option, UsageError, options_as
+from valuestrata.errors import InputDataError, MissingExtraError, Option, OptionText, UsageError, options_as
 
 SOURCE = Path(valuestrata.__file__).parent
 # Whole commands may be quoted; they stay as they are in every interface.
@@ -47,7 +47,7 @@ def test_a_quoted_error_keeps_its_options():
     inner = InputDataError("lower ", Option("min_valid"), ".")
     outer = UsageError("survey.csv: ", inner.message, " Nothing was built.")
     assert outer.render("cli") == "survey.csv: lower --min-valid. Nothing was built."
-    assert str(Message("a ", outer.message)) == "a survey.csv: lower `min_valid=`. Nothing was built."
+    assert str(OptionText("a ", outer.message)) == "a survey.csv: lower `min_valid=`. Nothing was built."
 
 
 def test_text_is_not_searched_for_options():

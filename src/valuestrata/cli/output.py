@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from valuestrata.errors import Message, RunFailedError
+from valuestrata.errors import OptionText, RunFailedError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from valuestrata.responses.distributed.collect import CollectedShards
 
 
-def say(line: str | Message) -> None:
+def say(line: str | OptionText) -> None:
     """Print a line on stderr, next to the progress bar; options are written as flags."""
-    print(line.render("cli") if isinstance(line, Message) else line, file=sys.stderr, flush=True)
+    print(line.render("cli") if isinstance(line, OptionText) else line, file=sys.stderr, flush=True)
 
 
 def print_json(document: Any) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from valuestrata.dataset.tables import Dataset
-from valuestrata.errors import Message, Option
+from valuestrata.errors import Option, OptionText
 from valuestrata.openended.questions import chosen_items, subsampled, with_open_questions
 from valuestrata.prompts.prompt import OPEN
 from valuestrata.respondents.base import Respondent
@@ -32,13 +32,13 @@ class OpenAsking:
     drafted: tuple[str, ...]
 
     @property
-    def notes(self) -> list[Message]:
+    def notes(self) -> list[OptionText]:
         """Messages for the user before the first call."""
         if not self.drafted:
             return []
         more = ", ..." if len(self.drafted) > _ITEMS_NAMED else ""
         return [
-            Message(
+            OptionText(
                 f"{len(self.drafted)} items have no open question; one is drafted by rule: {', '.join(self.drafted[:_ITEMS_NAMED])}{more}. "
                 "To word them yourself, set `open_question` in the file of ",
                 Option("wording"),

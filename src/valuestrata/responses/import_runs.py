@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from valuestrata.dataset.tables import Dataset
-from valuestrata.errors import InputDataError, Message, Option, did_you_mean
+from valuestrata.errors import InputDataError, Option, OptionText, did_you_mean
 from valuestrata.files import folder_written_beside, read_parquet, sha256_of, write_json
 from valuestrata.prompts import printed_numbers, questions_of
 from valuestrata.prompts.prompt import Prompt
@@ -64,7 +64,7 @@ class ImportResult:
     pairs: int
     unknown: int
     unknown_ids: tuple[str, ...]
-    remark: Message | None = None
+    remark: OptionText | None = None
 
 
 def import_run(dataset: Dataset, file: str | Path, out: str | Path, *, numbers: Numbers = "code", name: str | None = None) -> ImportResult:
@@ -135,14 +135,14 @@ def import_run(dataset: Dataset, file: str | Path, out: str | Path, *, numbers: 
     return ImportResult(folder, counts, len(seen), unknown.total(), tuple(list(unknown)[:_NAMED]), _doubt(counts, numbers))
 
 
-def _doubt(counts: Mapping[str, int], numbers: Numbers) -> Message | None:
+def _doubt(counts: Mapping[str, int], numbers: Numbers) -> OptionText | None:
     """Return a warning if more than half of the responses have a number that is not an option."""
     wrong, responses = counts["invalid_code"], sum(counts.values())
     if 2 * wrong <= responses:
         return None
     other, meaning = ("position", "places on the list of options") if numbers == "code" else ("code", "codes of the scale")
     doubt = f"{wrong:,} of {responses:,} responses name a number that no option has. If they are {meaning}, import with "
-    return Message(doubt, Option("numbers", other), ".")
+    return OptionText(doubt, Option("numbers", other), ".")
 
 
 def read_outputs(file: Path) -> Iterator[Output]:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from valuestrata.errors import Message, Option, RunFailedError, UsageError
+from valuestrata.errors import Option, OptionText, RunFailedError, UsageError
 from valuestrata.respondents.base import Answer, CostEstimate, Prompt
 from valuestrata.respondents.hosted.async_runner import AsyncRunner
 from valuestrata.respondents.hosted.call import PromptCaller
@@ -35,12 +35,12 @@ from valuestrata.respondents.hosted.settings import HostedSettings
 
 _CODECS: Mapping[str, type[Codec]] = {"openai": OpenAICodec, "anthropic": AnthropicCodec, "google": GoogleCodec}
 _FREE = Prices(0.0, 0.0)
-_ADVICE: Mapping[ErrorKind, Message] = {
-    "wrong model": Message("Check the model's name and ", Option("base_url"), "."),
-    "no credit": Message("Add credit with the provider."),
-    "wrong setting": Message("Change or leave out the setting that it names."),
-    "refused request": Message("All earlier requests were refused too, so the prompt is not the cause; change what it names."),
-    "connection": Message("Check that the server is running, and ", Option("base_url"), "."),
+_ADVICE: Mapping[ErrorKind, OptionText] = {
+    "wrong model": OptionText("Check the model's name and ", Option("base_url"), "."),
+    "no credit": OptionText("Add credit with the provider."),
+    "wrong setting": OptionText("Change or leave out the setting that it names."),
+    "refused request": OptionText("All earlier requests were refused too, so the prompt is not the cause; change what it names."),
+    "connection": OptionText("Check that the server is running, and ", Option("base_url"), "."),
 }
 _LATER = "No call succeeded for a while; try again later."
 

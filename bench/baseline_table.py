@@ -1,9 +1,9 @@
-"""All baselines on two real surveys under every split: the page docs/baselines.md, written whole by this command.
+"""Runs all baselines on two surveys under every split and writes docs/baselines.md.
 
     python bench/baseline_table.py -o docs/baselines.md
 
-gss2018 is the embedded survey; gss2012 is read from `--gss2012 FILE`. Only aggregates are written. `--rows FILE` keeps the
-figures as they come, so that a run that was stopped goes on where it was.
+gss2018 is the embedded survey; gss2012 is read from `--gss2012 FILE`. Only aggregates are written. `--rows FILE` stores
+finished figures, so an interrupted run can be continued.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from valuestrata.splits import SCHEMES, make_splits
 from valuestrata.survey.read import read_survey
 
 GSS2012 = Path(__file__).resolve().parents[2] / "shared" / "data" / "gss2012.rda"
-# The baseline whose gain is the claim: the one that bench/simulation_study.py names.
+# The baseline of the hypothesis, as in bench/simulation_study.py.
 STRONGEST = "ensemble"
 METRICS = ("accuracy", "accuracy_expected", "nmae", "w1")
 BOUNDS = ("ceiling_oracle", "ceiling_human", "floor_nmae", "floor_w1")
-# Items whose topic trains, for comparison with `unseen-item`, where no item of theirs does.
+# For comparison with `unseen-item`, where no item of the topic is in training.
 BY_ITEM = "unseen-item, dealt by item"
 SPLITS = (*(scheme + suffix for scheme in SCHEMES for suffix in ("", DISJOINT)), BY_ITEM)
 FITTED = ("additive", "additive-multinomial", "multilevel", "low-rank", "ensemble", "item-text")
@@ -46,14 +46,14 @@ Task = tuple[str, str, dict[str, str], int]
 
 
 def comparisons(split: str) -> list[tuple[str, str]]:
-    """Return (baseline, against): the fitted ones with nearest parent; where items are unseen item-text with what knows none."""
+    """Return (baseline, reference) pairs: fitted baselines and nearest parent, or for unseen items item-text and simple baselines."""
     if split.startswith(("unseen-item", "unseen-both")):
         return [("item-text", other) for other in ("midpoint", "item-average", "uniform")]
     return [*((kind, "nearest-parent") for kind in FITTED), (STRONGEST, "item-mode")]
 
 
 def figures(task: Task) -> dict[str, Any]:
-    """Return what one data set gives under one split: scores, relative scores and paired differences, or why there are none."""
+    """Return scores, relative scores and paired differences for a data set and split, or the reason why there are none."""
     name, split, places, bootstrap = task
     started = time.monotonic()
     dataset = replace(load_dataset(places[name]), path=None)
@@ -64,7 +64,7 @@ def figures(task: Task) -> dict[str, Any]:
     others = [other for other in places if other != name]
     train_on = replace(load_dataset(places[others[0]]), path=None) if split.startswith("transfer") and others else None
     if split.startswith("transfer") and train_on is None:
-        return {**found, "refused": "there is no second data set to train on."}
+        return {**found, "refused": "there is no second data set for training."}
     try:
         test = dataset.part(scheme, "test")
         runs = reference_baselines(dataset, [], split=scheme, train_on=train_on)
@@ -92,7 +92,7 @@ def figures(task: Task) -> dict[str, Any]:
 
 
 def dealt_by_item(dataset: Dataset) -> Dataset:
-    """Return the data set with items dealt to the folds of `unseen-item` one by one, whatever their topic."""
+    """Return the data set with items assigned to the folds of `unseen-item` individually, regardless of topic."""
     pairs = dataset.part("transfer", "all").select("pair_id", "item", "subgroup")
     rows, _ = make_splits(
         pairs, dataset.subgroups, dataset.items.with_columns(pl.lit("one").alias("topic")), [], seed=BuildSettings().split_seed
@@ -101,12 +101,12 @@ def dealt_by_item(dataset: Dataset) -> Dataset:
 
 
 def built(folder: Path, gss2012: Path) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
-    """Build the data sets that are at hand; return where they lie, and what they are."""
+    """Build the available data sets; return their paths and descriptions."""
     sources = {"gss2018": "embedded"}
     if gss2012.is_file():
         sources["gss2012"] = str(gss2012)
     else:
-        print(f"{gss2012}: not there, so that the page lacks gss2012.", file=sys.stderr)
+        print(f"{gss2012}: the file does not exist; gss2012 is left out.", file=sys.stderr)
     places: dict[str, str] = {}
     about: dict[str, dict[str, Any]] = {}
     for name, file in sources.items():
@@ -125,10 +125,10 @@ def built(folder: Path, gss2012: Path) -> tuple[dict[str, str], dict[str, dict[s
 
 
 def collected(todo: Sequence[Task], kept: Path | None, about: dict[str, dict[str, Any]], processes: int) -> list[dict[str, Any]]:
-    """Return the figures of all tasks; those in `kept` of the same data set and bootstrap are not made again."""
+    """Return the figures of all tasks; those in the file `kept` for the same data set and bootstrap are reused."""
     there: dict[str, dict[str, Any]] = json.loads(kept.read_text()) if kept is not None and kept.is_file() else {}
     keys = {_key(about[name], split, bootstrap): (name, split, places, bootstrap) for name, split, places, bootstrap in todo}
-    # The longest last, so that a run that is stopped leaves the most behind.
+    # Long tasks come last, so an interrupted run has finished as many as possible.
     left = sorted((task for key, task in keys.items() if key not in there), key=lambda task: task[1].startswith("unseen-level"))
     with get_context("spawn").Pool(processes) as pool:
         for found in pool.imap_unordered(figures, left):
@@ -144,16 +144,16 @@ def _key(about: dict[str, Any], split: str, bootstrap: int) -> str:
 
 
 def main() -> int:
-    """Make the figures and write the page."""
+    """Compute the figures and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gss2012", type=Path, default=GSS2012, help="the 2012 survey file")
-    parser.add_argument("--bootstrap", type=int, default=2000, help="replicates behind each interval")
+    parser.add_argument("--bootstrap", type=int, default=2000, help="bootstrap replicates")
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--splits", nargs="+", choices=SPLITS, default=SPLITS, help="only these; all if left out")
-    parser.add_argument("--rows", type=Path, help="keep the figures here (.json), and go on from them")
+    parser.add_argument("--splits", nargs="+", choices=SPLITS, default=SPLITS, help="splits; default all")
+    parser.add_argument("--rows", type=Path, help="JSON file that stores finished figures")
     parser.add_argument("-o", "--output", type=Path, required=True)
     given = parser.parse_args()
-    # The processes share the cores: the libraries in each keep to one.
+    # One thread per process.
     os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"), "1"))
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:

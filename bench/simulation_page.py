@@ -1,4 +1,4 @@
-"""The page of the simulation study: tables from the rows that `planted` makes."""
+"""The page of the simulation study: tables of the results of `planted`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from simulation_text import PAGE
 from valuestrata.scores.structure import MEASURES
 
 CLAIMED = 0.95
-# A rate is called outside where a true one would be there with probability .001, half of it on either side.
+# Limits of an observed rate contain it with this probability if the nominal rate is true.
 LEVEL = 0.999
-# A baseline's gain is claimed in these.
+# Metrics of the hypothesis about a baseline.
 CLAIMS = ("accuracy_expected", "w1")
 PAPER, DISJOINT = SCHEMES
 LIBRARIES = ("valuestrata", "numpy", "scipy", "scikit-learn", "polars")
@@ -26,25 +26,25 @@ PLACE = ("condition", "scheme", "run", "against", "metric")
 
 
 def covered(rows: pl.DataFrame, target: Sequence[str]) -> pl.DataFrame:
-    """Return rows with the mean value over data sets of the same `target` columns, and whether the interval holds it.
+    """Return rows with the mean value over data sets of the same `target` columns, and whether the interval contains it.
 
     Rows without an interval or without a finite value are left out.
     """
     known = pl.col("value").is_finite() & pl.col("low").is_not_null() & pl.col("high").is_not_null()
-    aim = pl.col("value").mean().over(target)
-    return rows.filter(known).with_columns(aim.alias("aim"), ((pl.col("low") <= aim) & (aim <= pl.col("high"))).alias("covers"))
+    mean = pl.col("value").mean().over(target)
+    return rows.filter(known).with_columns(mean.alias("target"), ((pl.col("low") <= mean) & (mean <= pl.col("high"))).alias("covers"))
 
 
 def summed(rows: pl.DataFrame, by: Sequence[str] = PLACE) -> pl.DataFrame:
-    """Return for each cell of a table the data sets, the share that covers, its limits, the aim and the relative width.
+    """Return number of data sets, coverage, its limits, target and relative width for each cell of a table.
 
-    `width` is the mean width of the interval over 3.92 standard deviations of the values about their aim.
+    `width` is the mean width of the interval divided by 3.92 standard deviations of the values about their target.
     """
-    spread = (pl.col("value") - pl.col("aim")).pow(2).mean().sqrt()
+    spread = (pl.col("value") - pl.col("target")).pow(2).mean().sqrt()
     found = rows.group_by(*by, maintain_order=True).agg(
         pl.len().alias("number"),
         pl.col("covers").mean(),
-        pl.col("aim").mean(),
+        pl.col("target").mean(),
         ((pl.col("high") - pl.col("low")).mean() / (2 * 1.96 * spread)).alias("width"),
     )
     ends = [limits(number, CLAIMED) for number in found["number"]]
@@ -52,12 +52,12 @@ def summed(rows: pl.DataFrame, by: Sequence[str] = PLACE) -> pl.DataFrame:
 
 
 def better() -> pl.Expr:
-    """Return whether the interval of a difference lies wholly on the better side."""
+    """Return whether the interval of a difference shows an improvement."""
     return pl.when(pl.col("metric").is_in(DISTANCES)).then(pl.col("high") < 0).otherwise(pl.col("low") > 0)
 
 
 def limits(number: int, share: float, level: float = LEVEL) -> tuple[float, float]:
-    """Return between which shares of `number` trials a share `share` stays with probability `level`."""
+    """Return the limits of the observed share in `number` trials of probability `share`, at level `level`."""
     low, high = binom.interval(level, number, share)
     return float(low) / number, float(high) / number
 
@@ -74,40 +74,40 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def cell(covers: float, width: float, least: float, most: float) -> str:
-    """Return coverage in percent and the relative width; bold where coverage is outside its limits."""
+    """Return coverage in percent and relative width; bold if coverage is outside its limits."""
     text = percent(covers) if least <= covers <= most else f"**{percent(covers)}**"
     return f"{text} ({width:.2f})"
 
 
 def coverage_table(cells: pl.DataFrame, metrics: Sequence[str]) -> str:
-    """Return a row a condition, split and model, a column a metric."""
+    """Return a table with a row per condition, split and model, and a column per metric."""
     lines: list[list[str]] = []
     for (condition, scheme, run, against), part in cells.group_by(*PLACE[:-1], maintain_order=True):
         by_metric = {name: cell(*figures) for name, *figures in part.select("metric", "covers", "width", "least", "most").iter_rows()}
-        what = str(run) if against is None else f"{run} - {against}"
-        lines.append([str(condition), str(scheme), what, *(by_metric.get(metric, "-") for metric in metrics)])
-    return table(["planted", "split", "score of", *metrics], lines)
+        label = str(run) if against is None else f"{run} - {against}"
+        lines.append([str(condition), str(scheme), label, *(by_metric.get(metric, "-") for metric in metrics)])
+    return table(["condition", "split", "score of", *metrics], lines)
 
 
 def outside_list(cells: pl.DataFrame, what: str) -> str:
-    """Return a sentence: how many cells lie outside their limits, and which."""
+    """Return a sentence with the number of cells outside their limits and a list of those below."""
     marked = cells.filter((pl.col("covers") < pl.col("least")) | (pl.col("covers") > pl.col("most")))
     low = cells.filter(pl.col("covers") < pl.col("least"))
     mean, lowest = (percent(float(value)) for value in (cells["covers"].mean(), cells["covers"].min()))
     text = (
-        f"{what}: {len(cells)} rates of coverage, mean {mean} %, lowest {lowest} %; {len(low)} lower and {len(marked) - len(low)} higher\n"
-        "  than a true 95 % allows"
+        f"{what}: {len(cells)} coverage rates, mean {mean} %, lowest {lowest} %; "
+        f"{len(low)} below and {len(marked) - len(low)} above the limits\n  for a true coverage of 95 %"
     )
     named = [
         f"{row['metric']} of {row['run'] if row['against'] is None else row['run'] + ' - ' + row['against']} ({row['condition']}, "
         f"{row['scheme']}): {percent(row['covers'])} %"
         for row in low.iter_rows(named=True)
     ]
-    return text + (f". Too low: {'; '.join(named)}." if named else ".")
+    return text + (f". Below: {'; '.join(named)}." if named else ".")
 
 
 def alarms_table(rows: pl.DataFrame) -> str:
-    """Return how often two models that are equally good are told apart, one side and the other."""
+    """Return how often the interval of the difference of two equal models excludes 0, by side."""
     found = rows.filter(pl.col("condition") == NONE, pl.col("run") == SUBGROUP, pl.col("against") == NATIONAL)
     lines: list[list[str]] = []
     for (scheme,), part in found.group_by("scheme", maintain_order=True):
@@ -121,7 +121,7 @@ def alarms_table(rows: pl.DataFrame) -> str:
 
 
 def noise_table(rows: pl.DataFrame) -> str:
-    """Return each fixed model's score against the planted modes and shares, and against the gold of both splits."""
+    """Return the score of each fixed model against the true modes and shares, and against the gold of both splits."""
     values = rows.filter(pl.col("what").is_in(["planted", "score"]), pl.col("run").is_in([NATIONAL, SUBGROUP]))
     means = values.group_by("condition", "run", "what", "scheme", "metric").agg(pl.col("value").mean())
     mean = {tuple(key): value for *key, value in means.iter_rows()}
@@ -135,23 +135,23 @@ def noise_table(rows: pl.DataFrame) -> str:
             for metric in ("accuracy", "nmae", "w1")
         ]
         lines.append([condition, run, *cells])
-    return table(["planted", "model", "accuracy", "nmae", "w1"], lines)
+    return table(["condition", "model", "accuracy", "nmae", "w1"], lines)
 
 
 def known_accuracy(rows: pl.DataFrame) -> tuple[float, float, float]:
-    """Return the accuracy of the model of the subgroups against the planted modes: closed form, mean found, its standard error.
+    """Return the accuracy of the subgroup model against the true modes: closed form, observed mean and its standard error.
 
-    It is right unless it errs, and then by chance: 1 - error + error * mean of 1 / options over the sizes items are drawn from.
+    The closed form is 1 - error + error * mean of 1 / options over the possible numbers of options.
     """
     options = planted.SETTINGS.options
     exact = 1 - planted.ERROR + planted.ERROR * sum(1 / k for k in options) / len(options)
-    mine = rows.filter(pl.col("what") == "planted", pl.col("run") == SUBGROUP, pl.col("metric") == "accuracy", pl.col("condition") == NONE)
-    values = mine["value"]
+    own = rows.filter(pl.col("what") == "planted", pl.col("run") == SUBGROUP, pl.col("metric") == "accuracy", pl.col("condition") == NONE)
+    values = own["value"]
     return exact, float(values.mean()), float(values.std()) / len(values) ** 0.5
 
 
 def spread_table(rows: pl.DataFrame) -> str:
-    """Return the spread ratios of a model that gives the planted mode of every subgroup, and what would be said of them."""
+    """Return the spread ratios of a model that gives the true mode of every subgroup, and the rates of wrong conclusions."""
     found = rows.filter(pl.col("run") == ORACLE, pl.col("metric").is_in(SPREADS))
     lines: list[list[str]] = []
     for (condition, scheme), part in found.group_by("condition", "scheme", maintain_order=True):
@@ -162,12 +162,12 @@ def spread_table(rows: pl.DataFrame) -> str:
             corrected.select((pl.col("high") < 1).fill_null(False).mean()).item(),
         )
         lines.append([str(condition), str(scheme), *mean, percent(above), percent(below)])
-    head = ["planted", "split", "raw, median", "corrected, median", 'called "exaggerated", %', 'called "flattened", %']
+    head = ["condition", "split", "raw, median", "corrected, median", 'called "exaggerated", %', 'called "flattened", %']
     return table(head, lines)
 
 
 def gains_table(rows: pl.DataFrame) -> str:
-    """Return how often each baseline's interval lies on the better side of item mode, and the mean gain in points."""
+    """Return how often each baseline is found better than item mode, and the mean gain in points."""
     lines: list[list[str]] = []
     for (condition, scheme, run), part in rows.group_by("condition", "scheme", "run", maintain_order=True):
         cells = []
@@ -176,45 +176,45 @@ def gains_table(rows: pl.DataFrame) -> str:
             gain = float(one["value"].mean()) * (-1 if metric in DISTANCES else 1)
             cells.append(f"{percent(float(one.select(better().mean()).item()))} ({100 * gain:+.2f})")
         lines.append([str(condition), str(scheme), str(run), *cells])
-    return table(["planted", "split", "baseline", *METRICS], lines)
+    return table(["condition", "split", "baseline", *METRICS], lines)
 
 
 def gains_found(rows: pl.DataFrame, strongest: str, most: float) -> str:
-    """Return the claim in figures: how often the strongest baseline is found better, with effects and without."""
-    mine = rows.filter(pl.col("run") == strongest, pl.col("metric").is_in(CLAIMS))
-    rates = mine.group_by("condition", "scheme", "metric").agg(better().mean().alias("rate"))
+    """Return how often the strongest baseline is found better, with and without effects."""
+    own = rows.filter(pl.col("run") == strongest, pl.col("metric").is_in(CLAIMS))
+    rates = own.group_by("condition", "scheme", "metric").agg(better().mean().alias("rate"))
     rate = {tuple(key): value for *key, value in rates.iter_rows()}
 
-    def told(condition: str, scheme: str) -> str:
-        return " and ".join(f"{percent(rate[condition, scheme, metric])} % in {metric}" for metric in CLAIMS)
+    def listed(condition: str, scheme: str) -> str:
+        return " and ".join(f"{percent(rate[condition, scheme, metric])} % ({metric})" for metric in CLAIMS)
 
     worst = max(rate[NONE, DISJOINT, metric] for metric in CLAIMS)
-    verdict = "No more often than chance allows" if worst <= most else "More often than chance allows"
+    verdict = "This is within chance" if worst <= most else "This is more than chance allows"
     return "\n".join(
         [
-            f"- Where effects were planted (`{EFFECTS}`, `{DISJOINT}`), `{strongest}` is found better than `{ITEM_MODE}`",
-            f"  in {told(EFFECTS, DISJOINT)}.",
-            f"- Where none were planted (`{NONE}`, `{DISJOINT}`), it is found better in {told(NONE, DISJOINT)}.",
+            f"- With effects (`{EFFECTS}`, `{DISJOINT}`), `{strongest}` is better than `{ITEM_MODE}` in",
+            f"  {listed(EFFECTS, DISJOINT)} of populations.",
+            f"- Without effects (`{NONE}`, `{DISJOINT}`), it is better in {listed(NONE, DISJOINT)}.",
             f"  {verdict} (at most {percent(most)} %).",
-            f"- Under `{PAPER}` it is found better in {told(EFFECTS, PAPER)} with effects, and in",
-            f"  {told(NONE, PAPER)} without them: there it has seen the test cells' own respondents,",
-            "  whose noise the labels hold. A gain under that split is no evidence that subgroups differ.",
+            f"- Under `{PAPER}` it is better in {listed(EFFECTS, PAPER)} with effects, and in",
+            f"  {listed(NONE, PAPER)} without effects, because training cells include the",
+            "  respondents of the test cells. A gain under this split is no evidence that subgroups differ.",
         ]
     )
 
 
 def recovery_table(rows: pl.DataFrame, names: Sequence[str]) -> str:
-    """Return the distance to the planted shares of test pairs, in points."""
+    """Return the distance of predicted to true shares of test pairs, in points."""
     found = rows.group_by("condition", "scheme", "run", maintain_order=True).agg(pl.col("value").mean())
     lines = []
     for (condition, scheme), part in found.group_by("condition", "scheme", maintain_order=True):
         value = dict(part.select("run", "value").iter_rows())
         lines.append([str(condition), str(scheme), *(f"{100 * value[name]:.2f}" if name in value else "-" for name in names)])
-    return table(["planted", "split", *names], lines)
+    return table(["condition", "split", *names], lines)
 
 
 def bounds_table(rows: pl.DataFrame) -> str:
-    """Return what a model that knows the truth scores, beside the ceiling or floor printed for it."""
+    """Return the scores of the true model, with the ceilings and floors."""
     means = rows.group_by("condition", "scheme", "what", "metric").agg(pl.col("value").mean())
     mean = {tuple(key): value for *key, value in means.iter_rows()}
     lines: list[list[str]] = []
@@ -225,11 +225,11 @@ def bounds_table(rows: pl.DataFrame) -> str:
             gain = mean[condition, scheme, "difference", metric]
             cells.append(f"{score:.3f} / {limit:.3f} ({gain / (limit - score + gain):.2f})")
         lines.append([condition, scheme, *cells])
-    return table(["planted", "split", *(f"{metric} / {bound}" for metric, bound in BOUNDS.items())], lines)
+    return table(["condition", "split", *(f"{metric} / {bound}" for metric, bound in BOUNDS.items())], lines)
 
 
 def share_table(rows: pl.DataFrame) -> str:
-    """Return coverage of gold +- 1.96 share_se by expected answers of the rarer side."""
+    """Return coverage of gold +- 1.96 share_se by the expected number of answers of the option, or of all others if smaller."""
     found = rows.with_columns(pl.col("metric").cast(pl.Int64).alias("from"), (pl.col("value") * pl.col("number")).alias("hits"))
     sums = found.group_by("condition", "from").agg(pl.col("hits").sum(), pl.col("number").sum()).sort("from")
     lines = []
@@ -238,11 +238,11 @@ def share_table(rows: pl.DataFrame) -> str:
         lines.append([condition, *(f"{percent(h / n)} of {n:,}" for h, n in part.select("hits", "number").iter_rows())])
     edges = list(planted.SHARE_BINS)
     heads = [f"{low} to {high}" for low, high in itertools.pairwise(edges)] + [f"{edges[-1]} and more"]
-    return table(["planted", *heads], lines)
+    return table(["condition", *heads], lines)
 
 
 def sizes() -> str:
-    """Return what is planted under each condition, in words."""
+    """Return the effect sizes of each condition as text."""
     return "; ".join(
         f"`{name}`: {given['main_effects']:g} and {given['interactions']:g}" + (", some cells oversampled" if "weighted" in given else "")
         for name, given in CONDITIONS.items()
@@ -256,9 +256,9 @@ def document(
 
     Args:
         rows: planted.COLUMNS, of both designs.
-        populations: under each condition. held: populations of the design that keeps the items; first_held: seed of its
+        populations: number under each condition. held: populations of the design with fixed items. first_held: seed of its
             first sample.
-        strongest: the baseline whose gain is the claim. ladder: all baselines run. bootstrap: replicates.
+        strongest: the baseline of the hypothesis. ladder: all baselines run. bootstrap: replicates.
     """
     order = {name: place for place, name in enumerate(CONDITIONS)}
     rows = rows.sort(pl.col("condition").replace_strict(order), "population", "sample", maintain_order=True)
@@ -266,14 +266,14 @@ def document(
     models = pl.col("run").is_in([NATIONAL, SUBGROUP])
     plain = models & pl.col("metric").is_in(METRICS) & pl.col("what").is_in(["score", "difference"])
     scores = summed(covered(redrawn.filter(plain), PLACE))
-    # Without effects planted the subgroups differ by noise only: neither a spread nor a structure is there to be measured.
+    # Without effects, subgroups differ only by sampling error, so spread and structure are not defined.
     other = (
         models
         & (pl.col("condition") != NONE)
         & ((pl.col("what") == "structure") | ((pl.col("what") == "score") & pl.col("metric").is_in(SPREADS)))
     )
     others = summed(covered(redrawn.filter(other), PLACE))
-    # Too wide on purpose: no limit is set.
+    # These intervals are too wide by design, so no limits apply.
     kept_cells = summed(covered(kept.filter(plain), [*PLACE, "population"])).with_columns(least=pl.lit(0.0), most=pl.lit(1.0))
     gains = redrawn.filter(pl.col("what") == "difference", pl.col("against") == ITEM_MODE, pl.col("run").is_in(ladder))
     low, high = limits(populations, CLAIMED)

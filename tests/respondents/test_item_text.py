@@ -1,4 +1,4 @@
-"""Baselines for unseen items, on worlds made up so that the answer is known."""
+"""Baselines for unseen items, on training gold with known answers."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ SUBGROUPS = {
     "age_Young": {"age": "Young"},
 }
 PAIRS = {"age_x_sex_Old_Female": {"age": "Old", "sex": "Female"}, "age_x_sex_Young_Male": {"age": "Young", "sex": "Male"}}
-NOBODY = JointCells((), (), np.zeros(0), np.zeros(0))
+NO_CELLS = JointCells((), (), np.zeros(0), np.zeros(0))
 GARDEN = ["garden", "flower", "plant", "tree", "meadow", "blossom", "leaf", "seed", "orchard", "lawn"]
 ARMY = ["army", "missile", "soldier", "tank", "battle", "weapon", "general", "rifle", "troop", "bomb"]
 AGREE = ("Strongly agree", "Agree", "Disagree", "Strongly disagree")
 
 
-def world(
+def make_gold(
     shares: dict[str, dict[str, list[float]]],
     *,
     questions: dict[str, str] | None = None,
@@ -46,7 +46,7 @@ def world(
     topics: dict[str, str] | None = None,
     n: int = 400,
 ) -> TrainingGold:
-    """Return training gold that holds the given shares (item -> subgroup -> shares), and items `unseen` (item -> K) without any."""
+    """Return training gold with the given shares (item -> subgroup -> shares) and `unseen` items (item -> K)."""
     options = {item: len(next(iter(of.values()))) for item, of in shares.items()} | (unseen or {})
     counts = {(item, s): n * np.array(p) for item, of in shares.items() for s, p in of.items()}
     named = labels or {}
@@ -61,22 +61,22 @@ def world(
         n_eff=dict.fromkeys(counts, float(n)),
         levels=SUBGROUPS | PAIRS,
         singles={"sex": ["sex_Female", "sex_Male"], "age": ["age_Old", "age_Young"]},
-        joint=NOBODY,
-        trained_joint=NOBODY,
+        joint=NO_CELLS,
+        trained_joint=NO_CELLS,
         scheme="unseen-item",
         fold=0,
     )
 
 
-def everyone(shares: list[float]) -> dict[str, list[float]]:
+def overall(shares: list[float]) -> dict[str, list[float]]:
     return dict.fromkeys(("sex_Female", "sex_Male", "age_Old", "age_Young"), shares)
 
 
-def said(words: list[str], rng: np.random.Generator) -> str:
+def question_about(words: list[str], rng: np.random.Generator) -> str:
     return "What of the " + " and the ".join(rng.choice(words, 4, replace=False)) + "?"
 
 
-def logits(values: np.ndarray) -> list[float]:
+def softmax(values: np.ndarray) -> list[float]:
     likely = np.exp(values)
     return (likely / likely.sum()).tolist()
 
@@ -93,17 +93,17 @@ def embedding(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 # --- item-average
 
 
-def test_average_of_the_other_items_of_that_length_whoever_is_asked() -> None:
-    gold = world({"a": everyone([0.9, 0.1]), "b": everyone([0.3, 0.7]), "c": everyone([0.2, 0.5, 0.3])}, unseen={"new": 2})
+def test_average_of_other_items_of_the_same_length() -> None:
+    gold = make_gold({"a": overall([0.9, 0.1]), "b": overall([0.3, 0.7]), "c": overall([0.2, 0.5, 0.3])}, unseen={"new": 2})
     average = fit_item_average(gold)
     np.testing.assert_allclose(average.shares("new", "sex_Male"), [0.6, 0.4])
     np.testing.assert_allclose(average.shares("new", "age_x_sex_Old_Female"), [0.6, 0.4])
-    # A training item's own counts stay out.
+    # The counts of a training item itself are not used.
     np.testing.assert_allclose(average.shares("a", "sex_Male"), [0.3, 0.7])
 
 
-def test_average_by_relative_position_where_no_item_is_as_long() -> None:
-    gold = world({"a": everyone([0.2, 0.8]), "b": everyone([0.4, 0.2, 0.2, 0.2])}, unseen={"new": 4, "five": 5, "three": 3})
+def test_average_by_relative_position_without_items_of_the_same_length() -> None:
+    gold = make_gold({"a": overall([0.2, 0.8]), "b": overall([0.4, 0.2, 0.2, 0.2])}, unseen={"new": 4, "five": 5, "three": 3})
     average = fit_item_average(gold)
     np.testing.assert_allclose(average.shares("new", "all"), [0.4, 0.2, 0.2, 0.2])
     # [.2, .8] in thirds: 2/15, .1 + .4 / 1.5 = 1/3, 8/15; [.4, .2, .2, .2] in thirds: .4 + .2/3, .8/3, .8/3.
@@ -111,22 +111,22 @@ def test_average_by_relative_position_where_no_item_is_as_long() -> None:
     np.testing.assert_allclose(average.shares("three", "all"), thirds)
 
 
-def test_nominal_items_are_averaged_among_themselves_or_not_at_all() -> None:
-    gold = world(
-        {"a": everyone([0.8, 0.1, 0.1]), "b": everyone([0.1, 0.1, 0.8])}, unseen={"new": 3, "four": 4}, nominal=("b", "new", "four")
+def test_nominal_items_are_averaged_separately() -> None:
+    gold = make_gold(
+        {"a": overall([0.8, 0.1, 0.1]), "b": overall([0.1, 0.1, 0.8])}, unseen={"new": 3, "four": 4}, nominal=("b", "new", "four")
     )
     average = fit_item_average(gold)
     np.testing.assert_allclose(average.shares("new", "all"), [0.1, 0.1, 0.8])
     np.testing.assert_allclose(average.shares("four", "all"), [0.25] * 4)
 
 
-def test_nothing_to_average() -> None:
-    average = fit_item_average(world({"a": everyone([0.8, 0.1, 0.1])}))
+def test_equal_shares_without_other_items() -> None:
+    average = fit_item_average(make_gold({"a": overall([0.8, 0.1, 0.1])}))
     np.testing.assert_allclose(average.shares("a", "all"), [1 / 3] * 3)
 
 
 @given(arrays(float, st.integers(2, 9), elements=st.floats(0.01, 1.0)), st.integers(2, 9))
-def test_rescaled_shares_keep_the_cumulative_share_where_both_scales_cut(raw: np.ndarray, options: int) -> None:
+def test_rescaling_keeps_cumulative_shares_at_common_edges(raw: np.ndarray, options: int) -> None:
     shares = raw / raw.sum()
     made = rescaled(shares, options)
     assert made.min() >= 0
@@ -140,37 +140,37 @@ def test_rescaled_shares_keep_the_cumulative_share_where_both_scales_cut(raw: np
 # --- item-text
 
 
-def test_recovers_what_the_question_determines(embedding: str) -> None:
+def test_effects_of_the_question_are_recovered(embedding: str) -> None:
     rng = np.random.default_rng(5)
     slope = np.linspace(-1.5, 1.5, 4)
     about = {f"q{i}": GARDEN if i % 2 else ARMY for i in range(60)}
-    truth = {item: np.array(logits((-slope if words is GARDEN else slope) + rng.normal(0, 0.1, 4))) for item, words in about.items()}
+    truth = {item: np.array(softmax((-slope if words is GARDEN else slope) + rng.normal(0, 0.1, 4))) for item, words in about.items()}
     unseen = [f"q{i}" for i in range(50, 60)]
-    shares = {item: everyone(p.tolist()) for item, p in truth.items() if item not in unseen}
-    questions = {item: said(words, rng) for item, words in about.items()}
-    gold = world(shares, questions=questions, labels=dict.fromkeys(about, AGREE), unseen=dict.fromkeys(unseen, 4))
+    shares = {item: overall(p.tolist()) for item, p in truth.items() if item not in unseen}
+    questions = {item: question_about(words, rng) for item, words in about.items()}
+    gold = make_gold(shares, questions=questions, labels=dict.fromkeys(about, AGREE), unseen=dict.fromkeys(unseen, 4))
     text, average = fit_item_text(gold), fit_item_average(gold)
-    far = np.mean([w1(text.shares(item, "sex_Male"), truth[item]) for item in unseen])
-    far_of_average = np.mean([w1(average.shares(item, "sex_Male"), truth[item]) for item in unseen])
-    assert far_of_average > 0.2
-    assert far < 0.35 * far_of_average
+    error = np.mean([w1(text.shares(item, "sex_Male"), truth[item]) for item in unseen])
+    error_of_average = np.mean([w1(average.shares(item, "sex_Male"), truth[item]) for item in unseen])
+    assert error_of_average > 0.2
+    assert error < 0.35 * error_of_average
     assert all(text.shares(item, "all").argmax() == truth[item].argmax() for item in unseen)
 
 
-def test_recovers_what_the_label_determines(embedding: str) -> None:
+def test_effects_of_the_label_are_recovered(embedding: str) -> None:
     rng = np.random.default_rng(6)
     pairs = [("Allowed", "Forbidden"), ("Forbidden", "Allowed")]
     labels = {f"q{i}": pairs[i % 2] for i in range(40)}
     truth = {item: [0.8, 0.2] if pair[0] == "Allowed" else [0.2, 0.8] for item, pair in labels.items()}
     unseen = ["q38", "q39"]
-    shares = {item: everyone(p) for item, p in truth.items() if item not in unseen}
-    questions = {item: said(GARDEN, rng) for item in labels}
-    text = fit_item_text(world(shares, questions=questions, labels=labels, unseen=dict.fromkeys(unseen, 2)))
+    shares = {item: overall(p) for item, p in truth.items() if item not in unseen}
+    questions = {item: question_about(GARDEN, rng) for item in labels}
+    text = fit_item_text(make_gold(shares, questions=questions, labels=labels, unseen=dict.fromkeys(unseen, 2)))
     for item in unseen:
         np.testing.assert_allclose(text.shares(item, "all"), truth[item], atol=0.07)
 
 
-def test_recovers_for_whom_the_question_determines(embedding: str) -> None:
+def test_effects_of_the_question_by_subgroup_are_recovered(embedding: str) -> None:
     rng = np.random.default_rng(7)
     slope = np.linspace(-0.6, 0.6, 4)
     about = {f"q{i}": GARDEN if i % 2 else ARMY for i in range(60)}
@@ -180,56 +180,56 @@ def test_recovers_for_whom_the_question_determines(embedding: str) -> None:
         noise = rng.normal(0, 0.05, 4)
         apart = slope if about[item] is ARMY else -slope
         return {
-            "sex_Male": logits(noise + apart),
-            "sex_Female": logits(noise - apart),
-            "age_Old": logits(noise),
-            "age_Young": logits(noise),
+            "sex_Male": softmax(noise + apart),
+            "sex_Female": softmax(noise - apart),
+            "age_Old": softmax(noise),
+            "age_Young": softmax(noise),
         }
 
     shares = {item: of(item) for item in about if item not in unseen}
-    questions = {item: said(words, rng) for item, words in about.items()}
-    gold = world(shares, questions=questions, labels=dict.fromkeys(about, AGREE), unseen=dict.fromkeys(unseen, 4))
+    questions = {item: question_about(words, rng) for item, words in about.items()}
+    gold = make_gold(shares, questions=questions, labels=dict.fromkeys(about, AGREE), unseen=dict.fromkeys(unseen, 4))
     text = fit_item_text(gold)
     mean_position = {s: float(text.shares("q58", s) @ np.arange(4)) for s in gold.levels}
     assert mean_position["sex_Male"] > mean_position["all"] + 0.2
     assert mean_position["sex_Female"] < mean_position["all"] - 0.2
-    # A pair departs as its levels do, and age makes no difference here.
+    # The deviation of a pair is the sum over its levels, and age has no effect here.
     assert mean_position["age_x_sex_Old_Female"] == pytest.approx(mean_position["sex_Female"], abs=0.05)
     assert float(text.shares("q59", "sex_Male") @ np.arange(4)) < float(text.shares("q59", "all") @ np.arange(4)) - 0.2
 
 
-def test_where_text_is_noise_it_is_no_worse_than_the_average(embedding: str) -> None:
-    far, far_of_average = [], []
+def test_with_uninformative_text_the_error_is_that_of_the_average(embedding: str) -> None:
+    error, error_of_average = [], []
     for seed in range(3):
         rng = np.random.default_rng(seed)
-        truth = {f"q{i}": np.array(logits(np.array([0.5, 0.9, 0.2, -0.6]) + rng.normal(0, 0.7, 4))) for i in range(60)}
+        truth = {f"q{i}": np.array(softmax(np.array([0.5, 0.9, 0.2, -0.6]) + rng.normal(0, 0.7, 4))) for i in range(60)}
         unseen = [f"q{i}" for i in range(45, 60)]
-        questions = {item: said(GARDEN + ARMY, rng) for item in truth}
-        shares = {item: everyone(p.tolist()) for item, p in truth.items() if item not in unseen}
-        gold = world(shares, questions=questions, labels=dict.fromkeys(truth, AGREE), unseen=dict.fromkeys(unseen, 4))
+        questions = {item: question_about(GARDEN + ARMY, rng) for item in truth}
+        shares = {item: overall(p.tolist()) for item, p in truth.items() if item not in unseen}
+        gold = make_gold(shares, questions=questions, labels=dict.fromkeys(truth, AGREE), unseen=dict.fromkeys(unseen, 4))
         text, average = fit_item_text(gold), fit_item_average(gold)
-        far += [w1(text.shares(item, "all"), truth[item]) for item in unseen]
-        far_of_average += [w1(average.shares(item, "all"), truth[item]) for item in unseen]
-    assert np.mean(far) < np.mean(far_of_average) + 0.01
+        error += [w1(text.shares(item, "all"), truth[item]) for item in unseen]
+        error_of_average += [w1(average.shares(item, "all"), truth[item]) for item in unseen]
+    assert np.mean(error) < np.mean(error_of_average) + 0.01
 
 
 def mixed(trust: tuple[float, ...], monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray, np.ndarray, object]:
-    """Return what item-text and item-average say of an unseen item, and the weight chosen, where the question tells all."""
+    """Return the shares of item-text and item-average for an unseen item, and the chosen weight, with informative questions."""
     rng = np.random.default_rng(5)
     slope = np.linspace(-1.5, 1.5, 4)
     about = {f"q{i}": GARDEN if i % 3 else ARMY for i in range(24)}
-    truth = {item: logits((-slope if words is GARDEN else slope) + rng.normal(0, 0.1, 4)) for item, words in about.items()}
-    shares = {item: everyone(p) for item, p in truth.items() if item != "q21"}
-    questions = {item: said(words, rng) for item, words in about.items()}
-    gold = world(shares, questions=questions, labels=dict.fromkeys(about, AGREE), unseen={"q21": 4})
+    truth = {item: softmax((-slope if words is GARDEN else slope) + rng.normal(0, 0.1, 4)) for item, words in about.items()}
+    shares = {item: overall(p) for item, p in truth.items() if item != "q21"}
+    questions = {item: question_about(words, rng) for item, words in about.items()}
+    gold = make_gold(shares, questions=questions, labels=dict.fromkeys(about, AGREE), unseen={"q21": 4})
     monkeypatch.setattr("valuestrata.respondents.baselines.item_models.item_text.TRUST", trust)
     text = fit_item_text(gold)
     return text.shares("q21", "all"), fit_item_average(gold).shares("q21", "all"), text.settings["trust"]
 
 
-def test_the_text_is_trusted_as_far_as_left_out_items_bear_it_out(embedding: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    none, average, _ = mixed((0.0,), monkeypatch)
-    np.testing.assert_allclose(none, average)
+def test_the_weight_of_the_text_follows_from_held_out_items(embedding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_text, average, _ = mixed((0.0,), monkeypatch)
+    np.testing.assert_allclose(without_text, average)
     whole, _, _ = mixed((1.0,), monkeypatch)
     half, _, _ = mixed((0.5,), monkeypatch)
     np.testing.assert_allclose(half, (whole + average) / 2)
@@ -238,25 +238,25 @@ def test_the_text_is_trusted_as_far_as_left_out_items_bear_it_out(embedding: str
     assert chosen == 1.0
 
 
-def test_a_text_that_tells_nothing_is_hardly_trusted(embedding: str) -> None:
-    trusted = []
+def test_uninformative_text_gets_a_small_weight(embedding: str) -> None:
+    weights = []
     for seed in range(4):
         rng = np.random.default_rng(seed)
-        truth = {f"q{i}": logits(np.array([0.5, 0.9, 0.2, -0.6]) + rng.normal(0, 0.7, 4)) for i in range(16)}
-        shares = {item: everyone(p) for item, p in truth.items() if item != "q15"}
-        questions = {item: said(GARDEN + ARMY, rng) for item in truth}
-        gold = world(shares, questions=questions, labels=dict.fromkeys(truth, AGREE), unseen={"q15": 4})
-        trusted.append(fit_item_text(gold).settings["trust"])
-    assert np.mean(trusted) <= 0.5
+        truth = {f"q{i}": softmax(np.array([0.5, 0.9, 0.2, -0.6]) + rng.normal(0, 0.7, 4)) for i in range(16)}
+        shares = {item: overall(p) for item, p in truth.items() if item != "q15"}
+        questions = {item: question_about(GARDEN + ARMY, rng) for item in truth}
+        gold = make_gold(shares, questions=questions, labels=dict.fromkeys(truth, AGREE), unseen={"q15": 4})
+        weights.append(fit_item_text(gold).settings["trust"])
+    assert np.mean(weights) <= 0.5
 
 
-def test_any_scale_gets_a_distribution_and_the_same_one_again(embedding: str) -> None:
+def test_predictions_are_distributions_and_reproducible(embedding: str) -> None:
     rng = np.random.default_rng(8)
     lengths = {f"q{i}": (2, 3, 4, 5, 10)[i % 5] for i in range(20)}
-    shares = {item: everyone(rng.dirichlet(np.ones(k)).tolist()) for item, k in lengths.items()}
-    questions = {item: said(GARDEN + ARMY, rng) for item in lengths}
+    shares = {item: overall(rng.dirichlet(np.ones(k)).tolist()) for item, k in lengths.items()}
+    questions = {item: question_about(GARDEN + ARMY, rng) for item in lengths}
     unseen = {"two": 2, "seven": 7, "ten": 10, "named": 6}
-    gold = world(shares, questions=questions, unseen=unseen, nominal=("q1", "q6", "named"))
+    gold = make_gold(shares, questions=questions, unseen=unseen, nominal=("q1", "q6", "named"))
     text, again = fit_item_text(gold), fit_item_text(gold)
     for item, k in (lengths | unseen).items():
         for subgroup in gold.levels:
@@ -267,36 +267,36 @@ def test_any_scale_gets_a_distribution_and_the_same_one_again(embedding: str) ->
             np.testing.assert_array_equal(found, again.shares(item, subgroup))
 
 
-def test_an_item_that_trains_keeps_its_own_shares() -> None:
-    shares = {f"q{i}": everyone(p) for i, p in enumerate([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6], [0.2, 0.2, 0.6], [0.0, 0.5, 0.5]])}
-    text = fit_item_text(world(shares))
+def test_a_training_item_keeps_its_shares() -> None:
+    shares = {f"q{i}": overall(p) for i, p in enumerate([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6], [0.2, 0.2, 0.6], [0.0, 0.5, 0.5]])}
+    text = fit_item_text(make_gold(shares))
     for item, of in shares.items():
         np.testing.assert_allclose(text.shares(item, "all"), of["sex_Male"], atol=1e-6)
 
 
 @pytest.mark.parametrize("trained", [0, 1])
-def test_without_items_to_learn_from_it_is_the_average(trained: int) -> None:
-    gold = world({"a": everyone([0.7, 0.3])} if trained else {}, unseen={"new": 2})
+def test_with_too_few_items_the_average_is_predicted(trained: int) -> None:
+    gold = make_gold({"a": overall([0.7, 0.3])} if trained else {}, unseen={"new": 2})
     np.testing.assert_allclose(fit_item_text(gold).shares("new", "sex_Male"), fit_item_average(gold).shares("new", "sex_Male"))
 
 
-def test_items_all_alike_in_text_and_answers() -> None:
-    gold = world({"a": everyone([0.5, 0.5]), "b": everyone([0.5, 0.5])}, unseen={"new": 2}, labels=dict.fromkeys("ab", ("x", "x")))
+def test_identical_items() -> None:
+    gold = make_gold({"a": overall([0.5, 0.5]), "b": overall([0.5, 0.5])}, unseen={"new": 2}, labels=dict.fromkeys("ab", ("x", "x")))
     np.testing.assert_allclose(fit_item_text(gold).shares("new", "all"), [0.5, 0.5], atol=1e-6)
 
 
 def test_one_item_of_a_single_subgroup_and_zero_counts() -> None:
-    gold = world({"a": everyone([0.5, 0.5]), "b": {"sex_Male": [0.9, 0.1]}, "c": everyone([0.0, 0.0])}, unseen={"new": 2})
+    gold = make_gold({"a": overall([0.5, 0.5]), "b": {"sex_Male": [0.9, 0.1]}, "c": overall([0.0, 0.0])}, unseen={"new": 2})
     text = fit_item_text(gold)
     for item in gold.codes:
         assert text.shares(item, "age_x_sex_Young_Male").sum() == pytest.approx(1.0)
 
 
-# --- what they stand on
+# --- embeddings, kernels and regression
 
 
-def test_the_embedding_is_named_and_tf_idf_takes_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    gold = world({"a": everyone([0.5, 0.5]), "b": everyone([0.2, 0.8])}, unseen={"new": 2})
+def test_tf_idf_is_used_without_wordllama(monkeypatch: pytest.MonkeyPatch) -> None:
+    gold = make_gold({"a": overall([0.5, 0.5]), "b": overall([0.2, 0.8])}, unseen={"new": 2})
     monkeypatch.setitem(sys.modules, "wordllama", None)
     assert fit_item_text(gold).settings["embedding"].startswith("tf-idf")
     vectors = embed_texts(["a tall tree", "a tall house", "7", " "]).vectors
@@ -306,7 +306,7 @@ def test_the_embedding_is_named_and_tf_idf_takes_over(monkeypatch: pytest.Monkey
     np.testing.assert_array_equal(embed_texts(["", " "]).vectors, np.zeros((2, 1)))
 
 
-def test_the_embedding_model_knows_what_labels_mean_and_leaves_logging_alone() -> None:
+def test_the_embedding_model_compares_labels_and_does_not_change_logging() -> None:
     pytest.importorskip("wordllama")
     before = list(logging.getLogger().handlers), logging.getLogger().level
     made = embed_texts(["Very happy", "Pretty happy", "Forbidden"])
@@ -318,8 +318,8 @@ def test_the_embedding_model_knows_what_labels_mean_and_leaves_logging_alone() -
 def test_kernels_are_covariances(embedding: str) -> None:
     rng = np.random.default_rng(9)
     lengths = {f"q{i}": (2, 3, 5)[i % 3] for i in range(15)}
-    questions = {item: said(GARDEN + ARMY, rng) for item in lengths}
-    gold = world({}, questions=questions, unseen=lengths, nominal=("q1", "q4"), topics=dict.fromkeys(["q1", "q2", "q3"], "T"))
+    questions = {item: question_about(GARDEN + ARMY, rng) for item in lengths}
+    gold = make_gold({}, questions=questions, unseen=lengths, nominal=("q1", "q4"), topics=dict.fromkeys(["q1", "q2", "q3"], "T"))
     made = item_kernels(gold)
     assert set(made.of) == {"shape", "position", "label", "label-question", "position-question", "scale", "topic", "item"}
     for kernel in made.of.values():
@@ -334,7 +334,7 @@ def positive(rng: np.random.Generator, n: int) -> np.ndarray:
     return half @ half.T / n
 
 
-def test_likelihood_is_that_of_a_gaussian_and_its_slope_is_right() -> None:
+def test_likelihood_and_gradient() -> None:
     rng = np.random.default_rng(1)
     kernels, targets = [positive(rng, 6), positive(rng, 6)], rng.normal(size=(6, 3))
     logs = np.log([0.5, 2.0, 0.3])
@@ -345,7 +345,7 @@ def test_likelihood_is_that_of_a_gaussian_and_its_slope_is_right() -> None:
     np.testing.assert_allclose(slope, numeric, rtol=1e-4, atol=1e-5)
 
 
-def test_prediction_is_kernel_ridge() -> None:
+def test_prediction_equals_kernel_ridge_regression() -> None:
     rng = np.random.default_rng(2)
     kernels, targets = [positive(rng, 12), positive(rng, 12)], rng.normal(size=(8, 2))
     trained = np.arange(12) < 8
@@ -358,7 +358,7 @@ def test_prediction_is_kernel_ridge() -> None:
     np.testing.assert_allclose(covariance, np.linalg.inv(np.linalg.inv(both)[8:, 8:]))
 
 
-def test_variances_are_found_again() -> None:
+def test_variances_are_recovered() -> None:
     rng = np.random.default_rng(3)
     group = np.repeat(np.arange(60), 3)
     kernel, idle = np.equal.outer(group, group).astype(float), np.equal.outer(np.arange(180) % 4, np.arange(180) % 4).astype(float)

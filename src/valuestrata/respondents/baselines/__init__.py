@@ -1,10 +1,10 @@
-"""Respondent models that need no language model. They see training gold only, and answer like any other.
+"""Baselines: respondent models without a language model. They use training gold only.
 
-- `gold`: what a baseline may see. `predictor`: what one is. `kinds`: their names. `respondent`: one as a respondent model.
-- `simple`: uniform, midpoint, item mode, nearest parent. `itemaverage`, `pooling`: what items, and the nation, answer on the whole.
-- `cells`: training cells as mixtures of joint cells, and back (poststratification); on it stand `additive`, `multilevel`,
-  `lowrank` and `ensemble`. `validation`: penalties chosen inside the training pairs.
-- `itemtext`: unseen items, from their texts (`embed`, `itemkernels`, `components`).
+- `gold`: the training gold. `predictor`: the interface of a fitted baseline. `kinds`: names and fitting functions.
+  `respondent`: a baseline as a respondent model.
+- `simple`, `pooling`: uniform, midpoint, item mode, nearest parent and national shares.
+- `cell_models`: additive, multilevel and low-rank models and their ensemble, with poststratification.
+- `item_models`: item average, and predictions for unseen items from their texts.
 """
 
 from valuestrata.respondents.baselines.gold import JointCells, TrainingGold, training_gold

@@ -1,4 +1,4 @@
-"""Training gold: all that a baseline may see."""
+"""The training gold of a split, which is all that a baseline uses."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class JointCells:
-    """Sizes of the full attribute cells of a survey: how many people are what, and nothing of what they answered.
+    """Sizes of the joint cells of a survey: the combinations of levels of all attributes. Holds no answers.
 
     Attributes:
         attributes: names of the attributes.
-        levels: for each cell the label of each attribute, None where unknown.
-        n: respondents, shape (cells,). weight: summed weights, shape (cells,).
+        levels: label of each attribute in each cell, or None if unknown.
+        n: number of respondents, shape (cells,). weight: sum of weights, shape (cells,).
     """
 
     attributes: tuple[str, ...]
@@ -45,7 +45,7 @@ class JointCells:
         return {name: np.array([row[a] for row in self.levels], dtype=object) for a, name in enumerate(self.attributes)}
 
     def within(self, levels: Mapping[str, str]) -> NDArray[np.bool_]:
-        """Return which cells have all of `levels` (attribute -> label), shape (cells,); none for an attribute not asked."""
+        """Return a mask of the cells with all of `levels` (attribute -> label), shape (cells,)."""
         inside = np.ones(len(self.levels), dtype=bool)
         for name, label in levels.items():
             inside &= (self._columns[name] == label) if name in self._columns else False
@@ -54,23 +54,23 @@ class JointCells:
 
 @dataclass(frozen=True)
 class TrainingGold:
-    """The gold of training pairs, and what is known of every item, subgroup and joint cell without asking anyone.
+    """Counts of the training pairs, with descriptions of all items, subgroups and joint cells.
 
     Attributes:
-        codes: item -> scale codes in scale order; test items too, as in the four that follow: their text is no gold.
+        codes: item -> codes in scale order. This and the next four attributes include test items.
         level: item -> ordinal, nominal or binary.
-        labels: item -> labels, in the order of the codes.
-        question, topic: item -> its closed question, its topic.
-        counts: (item, subgroup) -> weighted counts, shape (K,): what may be added up over subgroups.
-        n, n_eff: (item, subgroup) -> answers, and effective answers: how much a subgroup's shares are to be trusted.
-        levels: subgroup -> {attribute: label}, of every subgroup; {} for everyone.
+        labels: item -> labels of the codes.
+        question, topic: item -> closed question, topic.
+        counts: (item, subgroup) -> weighted counts, shape (K,).
+        n, n_eff: (item, subgroup) -> number of answers, effective number of answers.
+        levels: subgroup -> {attribute: label}; {} for all respondents.
         singles: attribute -> its single-attribute subgroups.
-        joint: joint cells of the data set asked about.
-        trained_joint: joint cells of the people behind `counts`; another data set's under transfer.
+        joint: joint cells of the data set to predict.
+        trained_joint: joint cells of the respondents behind `counts`; those of the other data set under transfer.
         scheme, fold: the split.
-        apart: True where nobody stands behind both training and test gold: `+disjoint`, or another data set trains.
-        source: fingerprint of the other data set that trains, or None.
-        unmatched: what of the data set asked about has no match in that one: `items`, and `levels` as attribute=label.
+        disjoint: whether training and test gold have no respondents in common: `+disjoint`, or transfer.
+        source: fingerprint of the training data set under transfer, or None.
+        unmatched: `items` and `levels` (attribute=label) without a match in the training data set.
     """
 
     codes: Mapping[str, tuple[int, ...]]
@@ -87,13 +87,13 @@ class TrainingGold:
     trained_joint: JointCells
     scheme: str
     fold: int | None
-    apart: bool = False
+    disjoint: bool = False
     source: str | None = None
     unmatched: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
     @cached_property
     def subgroups_of(self) -> Mapping[str, tuple[str, ...]]:
-        """Item -> its trained subgroups, in the data set's order; items that train nowhere are absent."""
+        """Item -> its training subgroups, in the order of the data set. Items without training pairs are absent."""
         found: dict[str, list[str]] = {}
         for item, subgroup in self.counts:
             found.setdefault(item, []).append(subgroup)
@@ -101,16 +101,16 @@ class TrainingGold:
 
     @cached_property
     def subgroup_with(self) -> Mapping[frozenset[tuple[str, str]], str]:
-        """Levels -> the subgroup that has exactly these."""
+        """Set of levels -> the subgroup with exactly these levels."""
         return {frozenset(levels.items()): subgroup for subgroup, levels in self.levels.items()}
 
     def without(self, pairs: Set[tuple[str, str]]) -> TrainingGold:
-        """Return the same gold with some training pairs taken out; for validation inside it."""
+        """Return the gold without some training pairs."""
         kept = [pair for pair in self.counts if pair not in pairs]
         return self._of_pairs(kept)
 
     def of_items(self, items: Collection[str]) -> TrainingGold:
-        """Return the training pairs of some items only."""
+        """Return the gold of some items only."""
         return self._of_pairs([pair for pair in self.counts if pair[0] in items])
 
     def _of_pairs(self, pairs: Sequence[tuple[str, str]]) -> TrainingGold:
@@ -123,38 +123,39 @@ class TrainingGold:
 
 
 def training_gold(dataset: Dataset, *, split: str = "paper", fold: int | None = None, train_on: Dataset | None = None) -> TrainingGold:
-    """Collect the training gold of a split (validation pairs are not part of it); of half A under `+disjoint`.
+    """Return the training gold of a split, without validation pairs; that of half A under `+disjoint`.
 
-    With `train_on` the gold is all of another data set's, as `transfer` wants it: items are matched by id where their
-    codes are equal, levels by attribute name and label. Whatever one of the two data sets lacks counts as untrained.
+    With `train_on` (for `transfer`), the gold is that of another data set. Items are matched by id if their codes are equal,
+    and levels by attribute name and label.
 
     Raises:
-        InputDataError: the data set has no such split, nothing trains in it, or the two data sets have no item in common.
-        UsageError: the split has several folds and none is named: what trains in one is tested in another. `train_on`
-            under a split that trains on the data set's own gold, or `train_on` the data set itself.
+        InputDataError: the data set has no such split, the split has no training pairs, or the data sets have no item in
+            common.
+        UsageError: the split has several folds and none is given; `train_on` without `transfer`, or with the same data set
+            or respondents.
     """
     gold = training_gold_if_any(dataset, split=split, fold=fold, train_on=train_on)
     if not gold.counts:
         where = dataset.path or "The data set"
         if split.removesuffix(DISJOINT) == "transfer" and train_on is None:
             raise InputDataError(
-                f"{where}: nothing trains in split {split!r} but the gold of another data set, and none is named. Say which one with ",
+                f"{where}: split {split!r} trains on another data set, and none is given. Name it with ",
                 Option("train_on"),
                 ".",
             )
-        raise InputDataError(f"{where}: nothing trains in split {split!r}, and a baseline sees training gold only.")
+        raise InputDataError(f"{where}: split {split!r} has no training pairs, which baselines need.")
     return gold
 
 
 def training_gold_if_any(
     dataset: Dataset, *, split: str = "paper", fold: int | None = None, train_on: Dataset | None = None
 ) -> TrainingGold:
-    """Return `training_gold`, or gold without a pair where nothing trains: for what answers without having seen any."""
+    """Return `training_gold`, or gold without pairs if there is none, for baselines that need no training."""
     train = dataset.part(split, "train", fold)
     if (folds := train["fold"].n_unique()) > 1:
-        raise UsageError(f"Split {split!r} has {folds} folds, and a baseline is fitted to the training gold of one: say which fold.")
+        raise UsageError(f"Split {split!r} has {folds} folds; give the fold whose training gold is used.")
     half = half_of(split, "train")
-    about = dataset.items
+    items = dataset.items
     levels = _levels_of(dataset)
     joint = JointCells.of(dataset)
     if train_on is None:
@@ -167,15 +168,15 @@ def training_gold_if_any(
         rows = rows.filter(pl.col("subgroup").is_in(list(names)))
     pairs = [(str(item), names.get(subgroup) or str(subgroup)) for item, subgroup in rows.select("item", "subgroup").iter_rows()]
     singles: dict[str, list[str]] = {}
-    for subgroup, its_levels in levels.items():
-        if len(its_levels) == 1:
-            singles.setdefault(next(iter(its_levels)), []).append(subgroup)
+    for subgroup, own in levels.items():
+        if len(own) == 1:
+            singles.setdefault(next(iter(own)), []).append(subgroup)
     return TrainingGold(
         codes=dataset.codes_of,
-        level=_by_item(about, "level"),
-        labels={item: tuple(labels) for item, labels in about.select("item", "labels").iter_rows()},
-        question=_by_item(about, "question"),
-        topic=_by_item(about, "topic"),
+        level=_by_item(items, "level"),
+        labels={item: tuple(labels) for item, labels in items.select("item", "labels").iter_rows()},
+        question=_by_item(items, "question"),
+        topic=_by_item(items, "topic"),
         counts=dict(zip(pairs, (np.array(row) for row in rows["counts_weighted"]), strict=True)),
         n=dict(zip(pairs, rows["n"], strict=True)),
         n_eff=dict(zip(pairs, rows["n_eff"], strict=True)),
@@ -185,25 +186,25 @@ def training_gold_if_any(
         trained_joint=joint if train_on is None else JointCells.of(train_on),
         scheme=split,
         fold=fold,
-        apart=half != "all" or train_on is not None,
+        disjoint=half != "all" or train_on is not None,
         source=None if train_on is None else train_on.fingerprint,
         unmatched={} if train_on is None else _unmatched(dataset, pairs, levels),
     )
 
 
 def _unmatched(dataset: Dataset, pairs: Sequence[tuple[str, str]], levels: Mapping[str, dict[str, str]]) -> dict[str, tuple[str, ...]]:
-    """Return the items and levels of a data set that no pair of the other one trains."""
+    """Return the items and levels of a data set without a training pair in the other data set."""
     items = {item for item, _ in pairs}
     trained = {level for subgroup in {subgroup for _, subgroup in pairs} for level in levels[subgroup].items()}
-    asked = dict.fromkeys(level for its in _levels_of(dataset).values() for level in its.items())
+    present = dict.fromkeys(level for own in _levels_of(dataset).values() for level in own.items())
     return {
         "items": tuple(item for item in dataset.codes_of if item not in items),
-        "levels": tuple(f"{name}={label}" for name, label in asked if (name, label) not in trained),
+        "levels": tuple(f"{name}={label}" for name, label in present if (name, label) not in trained),
     }
 
 
 def _answered(dataset: Dataset, half: str) -> pl.DataFrame:
-    # Answers that all weigh nothing say nothing.
+    # Pairs whose answers all have weight 0 are not used.
     return dataset.gold.filter((pl.col("half") == half) & (pl.col("counts_weighted").list.sum() > 0))
 
 
@@ -221,24 +222,24 @@ def _levels_of(dataset: Dataset) -> dict[str, dict[str, str]]:
 
 def _check_transfer(dataset: Dataset, train_on: Dataset, split: str) -> None:
     if split.removesuffix(DISJOINT) != "transfer":
-        raise UsageError(f"Split {split!r} trains on the data set's own gold; another data set trains under the split `transfer` only.")
+        raise UsageError(f"Split {split!r} trains on the gold of the data set itself; train_on needs the split `transfer`.")
     if train_on.fingerprint == dataset.fingerprint:
         raise UsageError(
-            f"{train_on.path or 'The data set'} would train on the gold that tests it. Name another wave or country with ",
+            f"{train_on.path or 'The data set'} is also the test data set. Name another wave or country with ",
             Option("train_on"),
             ".",
         )
-    if _same_people(dataset, train_on):
+    if _same_respondents(dataset, train_on):
         raise UsageError(
-            f"{train_on.path or 'The data set'} was built from the same file and place as the data set asked about: it would train on the "
-            "people who test it. Name another wave or country with ",
+            f"{train_on.path or 'The data set'} was built from the same file and country as the test data set, so training and test "
+            "respondents would be the same. Name another wave or country with ",
             Option("train_on"),
             ".",
         )
 
 
-def _same_people(dataset: Dataset, train_on: Dataset) -> bool:
-    """Whether both were built from one file, and not from different countries in it."""
+def _same_respondents(dataset: Dataset, train_on: Dataset) -> bool:
+    """Whether both data sets were built from the same file without different countries."""
     one, other = dataset.meta, train_on.meta
     same_file = bool(one.get("source")) and one["source"].get("sha256") == other.get("source", {}).get("sha256")
     places = [{country["code"] for country in meta.get("countries") or ()} for meta in (one, other)]
@@ -250,25 +251,24 @@ def _common_items(dataset: Dataset, train_on: Dataset) -> list[str]:
     if not common:
         same = len(dataset.codes_of.keys() & train_on.codes_of.keys())
         raise InputDataError(
-            f"{train_on.path or 'The other data set'}: it shares no item with {dataset.path or 'the data set asked about'} ({same} ids "
-            "are the same, none of them with the same codes), so that there is nothing to train on. Build both from the same questionnaire."
+            f"{train_on.path or 'The other data set'}: it has no item in common with {dataset.path or 'the test data set'} ({same} ids "
+            "are the same, but with other codes). Build both from the same questionnaire."
         )
     return common
 
 
 def _matched(dataset: Dataset, train_on: Dataset, levels: Mapping[str, dict[str, str]]) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
-    """Return the other data set's subgroups -> the ids they go by here, and the levels of all subgroups of both.
+    """Return training subgroup -> its id in the test data set, and the levels of all subgroups of both.
 
-    A subgroup with the same levels goes by the id it has here. One with a level unknown here keeps its people in the
-    pooled counts under an id of its own; one of an attribute unknown here is left out, as is everyone.
+    Subgroups with the same levels get the id of the test data set. A subgroup with an unknown level gets an id of its own,
+    so it still counts in pooled shares. Subgroups of unknown attributes, and that of all respondents, are left out.
     """
-    mine = {frozenset(its.items()): subgroup for subgroup, its in levels.items()}
+    ids = {frozenset(own.items()): subgroup for subgroup, own in levels.items()}
     names: dict[str, str] = {}
-    everything = dict(levels)
-    for subgroup, its in _levels_of(train_on).items():
-        if not its or not its.keys() <= set(dataset.attributes):
+    all_levels = dict(levels)
+    for subgroup, own in _levels_of(train_on).items():
+        if not own or not own.keys() <= set(dataset.attributes):
             continue
-        here = mine.get(frozenset(its.items()), f"{subgroup} (where trained)")
-        names[subgroup] = here
-        everything.setdefault(here, its)
-    return names, everything
+        names[subgroup] = ids.get(frozenset(own.items()), f"{subgroup} (where trained)")
+        all_levels.setdefault(names[subgroup], own)
+    return names, all_levels

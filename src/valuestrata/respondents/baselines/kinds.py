@@ -1,4 +1,4 @@
-"""The names of the baselines and what fits each."""
+"""Names of the baselines and their fitting functions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _fit_item_text(gold: TrainingGold) -> Predictor:
     return fit_item_text(gold)
 
 
-# Cheapest first.
+# In order of cost.
 BASELINES: Mapping[str, Fit] = {
     "uniform": fit_uniform,
     "midpoint": fit_midpoint,
@@ -40,9 +40,9 @@ BASELINES: Mapping[str, Fit] = {
     "item-text": _fit_item_text,
 }
 LADDER: tuple[str, ...] = tuple(BASELINES)
-# Those that a score is read against: they fit nothing.
+# Baselines without fitting, used as reference for relative scores.
 CHEAP = ("uniform", "midpoint", "item-mode", "nearest-parent")
-# These need no training gold, and say the same whatever trains.
+# Baselines that do not depend on training gold.
 TRAINS_ON_NOTHING = ("uniform", "midpoint")
-# These answer with every code their distribution holds, each as a sample; the others answer with its mode.
+# Baselines that answer with every code of positive share, each as a sample; others answer with the mode.
 ANSWERS_EACH = ("uniform", "midpoint")

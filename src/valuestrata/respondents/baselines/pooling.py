@@ -1,4 +1,4 @@
-"""What a nation answers, from the cells that train."""
+"""Training counts of an item pooled over subgroups."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from valuestrata.respondents.baselines.predictor import Floats
 
 
 def pooled(gold: TrainingGold, item: str) -> Floats:
-    """Return the item's (weighted) training counts pooled over the single-attribute stratum with most respondents.
+    """Return the weighted training counts of an item, pooled over the single-attribute stratum with most respondents.
 
-    Where no single-attribute stratum trains on the item, all its training counts are pooled instead; without any, the
-    counts are zeros.
+    Without a single-attribute stratum in training, all training counts are pooled; without training pairs, counts are zero.
     """
     pairs = pooled_pairs(gold, item)
     return np.sum([gold.counts[pair] for pair in pairs], axis=0) if pairs else np.zeros(len(gold.codes[item]))
 
 
 def pooled_pairs(gold: TrainingGold, item: str) -> list[tuple[str, str]]:
-    """Return the training pairs that `pooled` adds up."""
+    """Return the training pairs that `pooled` uses."""
     trained = [[(item, s) for s in subgroups if (item, s) in gold.counts] for subgroups in gold.singles.values()]
     largest = max(trained, key=lambda pairs: sum(gold.n[pair] for pair in pairs), default=[])
     return largest or [(item, s) for s in gold.subgroups_of.get(item, ())]

@@ -1,4 +1,4 @@
-"""What a baseline is: a function from training gold to a predictor, and a predictor gives shares for a pair."""
+"""The interface of a baseline: a function from training gold to a predictor of shares."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Predictor(Protocol):
 
     @property
     def settings(self) -> Mapping[str, object]:
-        """What was chosen in fitting and makes the answers what they are; empty where nothing was. Goes into a run's identity."""
+        """Values chosen in fitting, stored in the identity of a run; empty if there are none."""
         ...
 
     def shares(self, item: str, subgroup: str) -> Floats:
-        """Return the predicted shares of an item's codes in a subgroup: shape (K,), scale order, none negative, sum 1.
+        """Return the predicted shares of an item in a subgroup: shape (K,), scale order, nonnegative, sum 1.
 
-        Every item and subgroup of the data set asked about is answered, trained or not.
+        All items and subgroups of the data set can be predicted, with or without training pairs.
         """
         ...
 
@@ -35,17 +35,17 @@ Fit = Callable[[TrainingGold], Predictor]
 
 @dataclass(frozen=True)
 class PerPair:
-    """A predictor that is a plain function of item and subgroup."""
+    """A predictor given by a function of item and subgroup."""
 
     of: Callable[[str, str], Floats]
     settings: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def shares(self, item: str, subgroup: str) -> Floats:
-        """Return what the function says."""
+        """Return the value of the function."""
         return self.of(item, subgroup)
 
 
 def as_shares(counts: Floats) -> Floats:
-    """Return counts divided by their sum along the last axis; equal shares where the sum is not positive."""
+    """Return counts divided by their sum along the last axis; equal shares if the sum is not positive."""
     total = counts.sum(axis=-1, keepdims=True)
     return np.divide(counts, total, out=np.full(counts.shape, 1.0 / counts.shape[-1]), where=total > 0)

@@ -1,7 +1,7 @@
-"""A fitted baseline as a respondent model: predicts shares, answers with their mode.
+"""A fitted baseline as a respondent model: it predicts shares and answers with their mode.
 
-Where a split has several folds the baseline is fitted once a fold, and a pair is answered by the fold that tests it: never by
-one that has seen its gold. A pair that several folds test is answered by each of them, as samples of one another.
+In a split with several folds, the baseline is fitted once per fold, and a pair is answered by the folds that test it. If
+several folds test a pair, each gives one sample.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class Baseline:
     """A baseline as a respondent model.
 
     Attributes:
-        kind: its name among the baselines.
-        fits: one a fold, in the order of the folds; at least one.
-        answered_by: (item, subgroup) -> which of `fits` answer for it, where there are several: those that test it, or
-            else those that keep it for validation. Pairs that are not there are answered by all of them.
+        kind: name of the baseline.
+        fits: one per fold, in the order of the folds.
+        answered_by: (item, subgroup) -> indices of the fits that answer the pair: those that test it, or else those that
+            validate on it. Absent pairs are answered by all fits.
     """
 
     kind: str
@@ -50,56 +50,56 @@ class Baseline:
 
     @property
     def name(self) -> str:
-        """`baseline:` and the kind."""
+        """`baseline:` followed by the kind."""
         return f"baseline:{self.kind}"
 
     @property
     def predictor(self) -> Predictor:
-        """What was fitted to the only fold.
+        """The predictor of the only fold.
 
         Raises:
             UsageError: there are several folds.
         """
         if len(self.fits) == 1:
             return self.fits[0].predictor
-        raise UsageError(f"{self.name} was fitted to {len(self.fits)} folds and has a predictor for each; name one with fold=.")
+        raise UsageError(f"{self.name} was fitted to {len(self.fits)} folds, each with its own predictor; choose one with fold=.")
 
     def identity(self) -> dict[str, Any]:
-        """What makes the answers: the kind, the training split, what was chosen in fitting, what another data set lacks."""
-        first, alone = self.fits[0].gold, len(self.fits) == 1
-        pairs = [len(one.gold.counts) for one in self.fits]
+        """Return the kind, the training split, the settings chosen in fitting and, under transfer, what has no match."""
+        first, single = self.fits[0].gold, len(self.fits) == 1
+        pairs = [len(fit.gold.counts) for fit in self.fits]
         trained_on: dict[str, Any] = {
             "split": first.scheme,
-            "fold": first.fold if alone else None,
-            "pairs": pairs[0] if alone else pairs,
+            "fold": first.fold if single else None,
+            "pairs": pairs[0] if single else pairs,
         }
         if first.source is not None:
             trained_on["data_set"] = first.source
             trained_on["unmatched"] = {key: list(names) for key, names in first.unmatched.items()}
-        said: dict[str, Any] = {"provider": "baseline", "model": self.kind, "trained_on": trained_on, "parent_prior": PARENT_PRIOR}
-        settings = [dict(one.predictor.settings) for one in self.fits]
+        identity: dict[str, Any] = {"provider": "baseline", "model": self.kind, "trained_on": trained_on, "parent_prior": PARENT_PRIOR}
+        settings = [dict(fit.predictor.settings) for fit in self.fits]
         if any(settings):
-            said["settings"] = settings[0] if alone else settings
-        return said
+            identity["settings"] = settings[0] if single else settings
+        return identity
 
     def check(self, elicitation: Elicitation) -> None:
-        """Refuse an open question: a baseline chooses codes and writes nothing.
+        """Raise an error for open questions, which baselines cannot answer.
 
         Raises:
             UsageError: the question is open.
         """
         if elicitation == OPEN:
-            raise UsageError(f"MODEL {self.name!r} chooses options and writes nothing; an open question needs a language model.")
+            raise UsageError(f"MODEL {self.name!r} chooses options only; open questions need a language model.")
 
     def shares(self, item: str, subgroup: str) -> tuple[Floats, ...]:
-        """Return the predicted shares of a pair, shape (K,), one for each fold that answers it."""
-        everyone = tuple(range(len(self.fits)))
-        return tuple(self.fits[i].predictor.shares(item, subgroup) for i in self.answered_by.get((item, subgroup), everyone))
+        """Return the predicted shares of a pair, shape (K,), from each fold that answers it."""
+        all_fits = tuple(range(len(self.fits)))
+        return tuple(self.fits[i].predictor.shares(item, subgroup) for i in self.answered_by.get((item, subgroup), all_fits))
 
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[Answer]:
-        """Yield the predicted shares and one chosen code for each prompt and fold that answers it.
+        """Yield predicted shares and a chosen code for each prompt and fold that answers it.
 
-        `uniform` and `midpoint` choose each code that their shares hold, one answer a code.
+        `uniform` and `midpoint` give one answer for each code of positive share.
         """
         for prompt in prompts:
             codes = self.fits[0].gold.codes[prompt.item]
@@ -116,27 +116,24 @@ class Baseline:
 def make_baseline(
     kind: str, dataset: Dataset, *, split: str = "paper", fold: int | None = None, train_on: Dataset | None = None
 ) -> Baseline:
-    """Return the baseline called `kind`, fitted to the training gold of a split; of each of its folds where none is named.
+    """Return a baseline fitted to the training gold of a split, in one fold or in each.
 
     Args:
-        kind: one of BASELINES. dataset: what is asked about.
-        split, fold: whose training gold is seen. train_on: the data set that trains under `transfer`.
+        kind: one of BASELINES. dataset: the data set to predict.
+        split, fold: split and fold of the training gold; fold None for all folds. train_on: training data set of `transfer`.
 
     Raises:
-        UsageError: there is no such baseline; `train_on` as in `training_gold`.
-        InputDataError: the data set has no such split, or nothing trains in it (`uniform` and `midpoint` need nothing).
+        UsageError: an unknown baseline or fold, or an invalid `train_on` (see `training_gold`).
+        InputDataError: the data set has no such split, or it has no training pairs (which `uniform` and `midpoint` do not need).
     """
     if kind not in BASELINES:
         raise UsageError(f"There is no baseline {kind!r}.{did_you_mean(kind, BASELINES)}")
     every = dataset.part(split, "all", fold)
     folds = every["fold"].unique().sort().to_list()
-    if not folds:
-        known = ", ".join(map(str, dataset.part(split, "all")["fold"].unique().sort()))
-        raise UsageError(f"Split {split!r} has no fold {fold}; its folds: {known}.")
-    # What trains on nothing says the same in every fold.
-    alike = kind in TRAINS_ON_NOTHING
-    wanted = folds[:1] if alike else folds
-    collect = training_gold_if_any if alike else training_gold
+    # Without training, all folds give the same answers.
+    untrained = kind in TRAINS_ON_NOTHING
+    wanted = folds[:1] if untrained else folds
+    collect = training_gold_if_any if untrained else training_gold
     fits: list[Fitted] = []
     for one in wanted:
         gold = collect(dataset, split=split, fold=one, train_on=train_on)
@@ -147,7 +144,7 @@ def make_baseline(
 
 
 def _folds_of(rows: pl.DataFrame, part: str, place: Mapping[int, int]) -> dict[Pair, tuple[int, ...]]:
-    """Return (item, subgroup) -> the places of the folds in which the pair belongs to `part`, in their order."""
+    """Return (item, subgroup) -> indices of the fits of the folds in which the pair belongs to `part`."""
     found: dict[Pair, tuple[int, ...]] = {}
     for item, subgroup, fold in rows.filter(pl.col("part") == part).select("item", "subgroup", "fold").sort("fold").iter_rows():
         found[item, subgroup] = (*found.get((item, subgroup), ()), place[fold])

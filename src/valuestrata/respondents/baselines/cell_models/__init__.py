@@ -1,1 +1,1 @@
-"""Baselines that model the training subgroups of each item."""
+"""Baselines that model the shares of an item across training subgroups."""

@@ -1,33 +1,30 @@
-"""Additive logit models: main effects of the attributes, an item at a time, fitted to training cells.
+"""Additive logit models with main effects of the attributes, fitted per item to training cells and poststratified.
 
-The likelihood is that of the cells as if they were apart (a composite likelihood: a person stands in several), each
-counting its effective answers. A cell's covariates are the mean of those of its people, so that an attribute the cell
-does not use enters as its distribution there and not as a level of its own: on the 2012 General Social Survey that is .004
-better in expected accuracy on the paper split and within .003 either way where the people are apart (see docs/log.md).
-Predictions are made in joint cells and poststratified.
+The composite likelihood treats cells as independent, although respondents belong to several, and weights them by effective
+answers. The covariates of a cell are the means over its respondents: an attribute that the cell does not use enters as its
+distribution in the cell.
 
 - `additive`: proportional odds for ordinal and binary items (McCullagh 1980), fitted as one logistic regression on the
-  K - 1 questions "at most code k?" with common effects and a threshold each; multinomial for nominal items.
-- `additive-multinomial`: multinomial logit for all.
+  K - 1 indicators "at most code k" with common effects and separate thresholds; multinomial logit for nominal items.
+- `additive-multinomial`: multinomial logit for all items.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from valuestrata.respondents.baselines.cell_models.cells import Cells, Observed, tabled
+from valuestrata.respondents.baselines.cell_models.cells import Observed, TrainingCells, tabulated
 from valuestrata.respondents.baselines.cell_models.validation import Tables, choose
 from valuestrata.respondents.baselines.gold import TrainingGold
 from valuestrata.respondents.baselines.predictor import Floats, Predictor
 
-# Prior variances of an effect on the logit scale (scikit-learn's C), most cautious first.
+# Prior variances of effects on the logit scale (C in scikit-learn), in order of decreasing shrinkage.
 VARIANCES = (0.01, 0.03, 0.1, 0.3, 1.0)
-# Thresholds enter as columns of this size, so that the penalty on effects hardly touches them.
+# Threshold columns have this value, so the penalty hardly affects thresholds.
 THRESHOLD_SCALE = 30.0
-# Largest slope of the mean loss at which a fit is done. Newton steps square the error, so that this costs one more; at
-# scikit-learn's own 1e-4 shares are still off by up to .001.
+# Largest gradient of the mean loss at convergence. With the default of scikit-learn, 1e-4, shares are wrong by up to .001.
 TOLERANCE = 1e-6
-# Answers at the pooled shares that are added to each cell: no code is then absent, which would leave it out of the model.
+# Answers with the pooled shares added to each cell. A code without answers would be left out of the model.
 PSEUDO_ANSWERS = 0.5
 
 
@@ -42,14 +39,14 @@ def fit_additive_multinomial(gold: TrainingGold) -> Predictor:
 
 
 def _fit(gold: TrainingGold, *, ordered: bool) -> Predictor:
-    def fitted(cells: Cells, variance: float) -> Tables:
+    def fitted(cells: TrainingCells, variance: float) -> Tables:
         return _tables(cells, variance, ordered=ordered)
 
     variance = choose(gold, VARIANCES, fitted)
-    return tabled(gold, fitted(Cells.of(gold), variance), variance=variance)
+    return tabulated(gold, fitted(TrainingCells.of(gold), variance), variance=variance)
 
 
-def _tables(cells: Cells, variance: float, *, ordered: bool) -> Tables:
+def _tables(cells: TrainingCells, variance: float, *, ordered: bool) -> Tables:
     gold = cells.gold
     asked = cells.centred(gold.joint)
     trained = cells.centred(gold.trained_joint)
@@ -63,28 +60,28 @@ def _tables(cells: Cells, variance: float, *, ordered: bool) -> Tables:
 
     from sklearn import config_context
 
-    # Thousands of small fits on numbers made here: checking them anew each time would take longer than fitting.
+    # Checking the input of thousands of small fits would take longer than fitting.
     with config_context(assume_finite=True, skip_parameter_validation=True):
         return cells.poststratify(shares_of)
 
 
 def proportional_odds(covariates: Floats, seen: Observed, asked: Floats, variance: float) -> Floats:
-    """Return shares where `asked`, shape (rows, K), of the proportional-odds model.
+    """Return the shares predicted by the proportional-odds model, shape (rows, K).
 
     Args:
-        covariates: shape (subgroups, effects). seen: what was observed there. asked: shape (rows, effects).
-        variance: prior variance of an effect.
+        covariates: shape (subgroups, effects). seen: the observed shares of the subgroups.
+        asked: covariates of the rows to predict, shape (rows, effects). variance: prior variance of an effect.
     """
     from sklearn.linear_model import LogisticRegression
 
     shares, n_eff = _smoothed(seen)
     ends = shares.shape[1] - 1
     at_most = np.cumsum(shares, axis=1)[:, :-1].T.ravel()
-    people = np.tile(n_eff, ends)
+    answers = np.tile(n_eff, ends)
     design = _with_thresholds(covariates, ends)
     model = LogisticRegression(C=variance, solver="newton-cholesky", tol=TOLERANCE, fit_intercept=False)
     truth = np.repeat([1, 0], len(design))
-    model.fit(np.vstack([design, design]), truth, sample_weight=np.concatenate([people * at_most, people * (1.0 - at_most)]))
+    model.fit(np.vstack([design, design]), truth, sample_weight=np.concatenate([answers * at_most, answers * (1.0 - at_most)]))
     below = model.predict_proba(_with_thresholds(asked, ends))[:, 1].reshape(ends, -1).T
     edges = np.hstack([np.zeros((len(below), 1)), below, np.ones((len(below), 1))])
     return np.asarray(np.maximum(np.diff(edges, axis=1), 0.0), dtype=np.float64)
@@ -96,7 +93,7 @@ def _with_thresholds(covariates: Floats, ends: int) -> Floats:
 
 
 def multinomial(covariates: Floats, seen: Observed, asked: Floats, variance: float) -> Floats:
-    """Return shares where `asked`, shape (rows, K), of the multinomial logit; arguments as in `proportional_odds`."""
+    """Return the shares predicted by the multinomial logit model, shape (rows, K); arguments as in `proportional_odds`."""
     from sklearn.linear_model import LogisticRegression
 
     shares, n_eff = _smoothed(seen)
@@ -109,4 +106,4 @@ def multinomial(covariates: Floats, seen: Observed, asked: Floats, variance: flo
 
 def _smoothed(seen: Observed) -> tuple[Floats, Floats]:
     n_eff = seen.n_eff[:, None] + PSEUDO_ANSWERS
-    return (seen.shares * seen.n_eff[:, None] + PSEUDO_ANSWERS * seen.everyone) / n_eff, n_eff[:, 0]
+    return (seen.shares * seen.n_eff[:, None] + PSEUDO_ANSWERS * seen.pooled) / n_eff, n_eff[:, 0]

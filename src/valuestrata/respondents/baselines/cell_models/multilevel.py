@@ -1,14 +1,12 @@
-"""A multilevel model: effects of attribute levels and of their pairs, partially pooled, poststratified (MRP).
+"""A multilevel model with random effects of levels and pairs of levels, and poststratification (MRP).
 
-In joint cell j the shares of an item are everyone's plus effects of the cell's levels and pairs of levels, all of them
-random; a training cell observes the mean of its people. Two cells share noise as far as they share people: with m_s the
-weights of cell s over joint cells of n_j people, the noise has covariance sum_j m_sj m_tj / n_j times that of one
-answer. The effects' best linear unbiased predictions are what is returned (Henderson 1975; as poststratified regression,
-Gelman and Little 1997). On shares and not on logits, because cells are then exact mixtures.
+In a joint cell, the shares of an item are its mean plus random effects of the levels and pairs of levels. A training cell
+observes the mean of its respondents. The sampling errors of cells s and t have covariance sum_j m_sj m_tj / n_j times that of
+one answer, with m_s the weights of cell s over joint cells of n_j respondents. Predictions are best linear unbiased
+(Henderson 1975; with poststratification, Gelman and Little 1997). The model is linear in shares, so cells are exact mixtures.
 
-How large effects are, attribute by attribute, is found by restricted maximum likelihood pooled over items (which, unlike
-leaving cells out, knows that a parent holds the very people of the cell left out); an item may have effects of a
-multiple of that size, and predictions are averaged over the multiples by how likely each makes the item.
+The variance of the effects of each attribute is estimated by restricted maximum likelihood, pooled over items. The variances
+of an item may be a multiple of these; predictions are averaged over the multiples by posterior probability.
 """
 
 from __future__ import annotations
@@ -20,34 +18,34 @@ from typing import Any
 
 import numpy as np
 
-from valuestrata.respondents.baselines.cell_models.cells import Cells, tabled
-from valuestrata.respondents.baselines.cell_models.validation import some
+from valuestrata.respondents.baselines.cell_models.cells import TrainingCells, tabulated
+from valuestrata.respondents.baselines.cell_models.validation import sample_items
 from valuestrata.respondents.baselines.gold import JointCells, TrainingGold
 from valuestrata.respondents.baselines.predictor import Floats, Predictor
 
-# How much larger or smaller (in variance) an item's effects may be than items' on the whole, and how likely that is.
+# Multiples of the effect variances that an item may have, and their prior probabilities.
 MULTIPLES = (0.1, 0.3, 1.0, 3.0, 9.0)
 PRIOR = (0.1, 0.2, 0.4, 0.2, 0.1)
-# Items on which the variances are estimated, at most; by seed.
-ENOUGH_ITEMS = 60
-# Starting values and bounds: variances in units of one answer's, the noise of unlike nonresponse in units of sampling's.
+# Largest number of items used to estimate variances, drawn by seed.
+VARIANCE_ITEMS = 60
+# Starting values and bounds: effect variances relative to that of one answer, cell noise relative to sampling noise.
 START_MAIN, START_PAIR, START_NOISE = 0.02, 0.004, 0.1
 EFFECT_BOUNDS = (1e-5, 8.0)
 NOISE_BOUNDS = (2.5e-3, 8.0)
-# Items whose effective answers differ by less than this share one factorisation.
-SAME_SIZE = 0.1
+# Items whose log effective answers differ by less than this use the same factorisation.
+SIZE_STEP = 0.1
 
 
 @dataclass(frozen=True)
-class Group:
-    """Items that train on the same subgroups with about as many answers.
+class ItemGroup:
+    """Items with the same training subgroups and about the same number of answers.
 
     Attributes:
-        items: the items, whose codes follow one another in the columns below.
-        parts: for each kind of effect its covariance between training cells, shape (S, S), at variance 1.
-        noise: covariance of sampling noise, shape (S, S). own: each cell's own noise, shape (S,).
-        scaled: shares over the root of everyone's, shape (S, codes); columns[item] are an item's.
-        contrasts: codes less one an item, summed: how many independent columns there are.
+        items: the items.
+        parts: for each kind of effect, the covariance between training cells at variance 1, shape (S, S).
+        noise: covariance of sampling noise, shape (S, S). own: variance of independent cell noise, shape (S,).
+        scaled: shares divided by the square root of the pooled shares, shape (S, codes). columns: item -> its columns.
+        contrasts: number of independent columns: codes minus one, summed over items.
         subgroups: the S training subgroups.
     """
 
@@ -61,7 +59,7 @@ class Group:
     subgroups: tuple[str, ...]
 
     def covariance(self, variances: Floats, multiple: float = 1.0) -> Floats:
-        """Return the covariance between training cells, shape (S, S); the last variance is that of own noise."""
+        """Return the covariance between training cells, shape (S, S); the last variance is that of cell noise."""
         total = self.noise + np.diag(variances[-1] * self.own)
         for variance, part in zip(variances[:-1], self.parts, strict=True):
             total = total + multiple * variance * part
@@ -78,25 +76,25 @@ class Group:
 
 
 def fit_multilevel(gold: TrainingGold) -> Predictor:
-    """Estimate the variances, predict the effects, poststratify."""
-    cells = Cells.of(gold)
-    return tabled(gold, cells.poststratify(joint_shares(cells)))
+    """Estimate variances, predict effects and poststratify."""
+    cells = TrainingCells.of(gold)
+    return tabulated(gold, cells.poststratify(joint_shares(cells)))
 
 
-def joint_shares(cells: Cells) -> Callable[[str], Floats]:
-    """Return item -> shares in the joint cells asked about, shape (cells, K); they may be negative."""
+def joint_shares(cells: TrainingCells) -> Callable[[str], Floats]:
+    """Return item -> shares in the joint cells to predict, shape (cells, K), possibly negative."""
     trained = _effects(cells, cells.gold.trained_joint)
     asked = _effects(cells, cells.gold.joint)
     designs = {s: [weights @ part for part in trained] for s, weights in cells.mixture.items()}
-    variances = restricted_maximum_likelihood(_groups(cells, designs, some(cells.items, ENOUGH_ITEMS)), len(asked))
+    variances = restricted_maximum_likelihood(_groups(cells, designs, sample_items(cells.items, VARIANCE_ITEMS)), len(asked))
     predicted: dict[str, Floats] = {}
     for group in _groups(cells, designs, cells.items):
         _predict(cells, group, designs, asked, variances, predicted)
     return lambda item: predicted[item]
 
 
-def _effects(cells: Cells, joint: JointCells) -> list[Floats]:
-    """Return the design of each kind of effect in joint cells: main effects by attribute, then all pairs of levels."""
+def _effects(cells: TrainingCells, joint: JointCells) -> list[Floats]:
+    """Return the design matrix of each kind of effect in joint cells: main effects by attribute, then pairs of levels."""
     levels = cells.one_hot(joint)
     names = list(dict.fromkeys(name for name, _ in cells.levels))
     of_attribute = [np.flatnonzero([name == other for other, _ in cells.levels]) for name in names]
@@ -104,10 +102,10 @@ def _effects(cells: Cells, joint: JointCells) -> list[Floats]:
     return [*(levels[:, columns] for columns in of_attribute), np.stack(pairs, axis=1) if pairs else np.zeros((len(levels), 1))]
 
 
-def _groups(cells: Cells, designs: Mapping[str, Sequence[Floats]], items: Sequence[str]) -> list[Group]:
+def _groups(cells: TrainingCells, designs: Mapping[str, Sequence[Floats]], items: Sequence[str]) -> list[ItemGroup]:
     joint = cells.gold.trained_joint
     per_answer = 1.0 / np.maximum(joint.n, 1.0)
-    alike: dict[tuple[tuple[str, ...], int], list[str]] = {}
+    groups: dict[tuple[tuple[str, ...], int], list[str]] = {}
     overlaps: dict[tuple[str, ...], Floats] = {}
     for item in items:
         seen = cells.observed[item]
@@ -115,30 +113,29 @@ def _groups(cells: Cells, designs: Mapping[str, Sequence[Floats]], items: Sequen
             mixture = np.array([cells.mixture[s] for s in seen.subgroups])
             overlaps[seen.subgroups] = (mixture * per_answer) @ mixture.T
         size = float(np.median(seen.n_eff * np.diag(overlaps[seen.subgroups])))
-        alike.setdefault((seen.subgroups, round(np.log(size) / SAME_SIZE)), []).append(item)
-    return [_group(cells, designs, overlaps[subgroups], subgroups, same) for (subgroups, _), same in alike.items()]
+        groups.setdefault((seen.subgroups, round(np.log(size) / SIZE_STEP)), []).append(item)
+    return [_group(cells, designs, overlaps[subgroups], subgroups, same) for (subgroups, _), same in groups.items()]
 
 
 def _group(
-    cells: Cells, designs: Mapping[str, Sequence[Floats]], overlap: Floats, subgroups: tuple[str, ...], items: Sequence[str]
-) -> Group:
+    cells: TrainingCells, designs: Mapping[str, Sequence[Floats]], overlap: Floats, subgroups: tuple[str, ...], items: Sequence[str]
+) -> ItemGroup:
     seen = [cells.observed[item] for item in items]
     own = np.mean([1.0 / one.n_eff for one in seen], axis=0)
     size = float(np.mean([np.median(one.n_eff * np.diag(overlap)) for one in seen]))
     kinds = zip(*(designs[s] for s in subgroups), strict=True)
     parts = tuple(rows @ rows.T for rows in (np.array(kind) for kind in kinds))
-    ends = np.cumsum([0, *(len(one.everyone) for one in seen)])
+    ends = np.cumsum([0, *(len(one.pooled) for one in seen)])
     columns = {item: slice(start, end) for item, start, end in zip(items, ends[:-1].tolist(), ends[1:].tolist(), strict=True)}
-    scaled = np.hstack([one.shares / np.sqrt(one.everyone) for one in seen])
-    return Group(tuple(items), parts, overlap / size, own, scaled, columns, int(ends[-1]) - len(seen), subgroups)
+    scaled = np.hstack([one.shares / np.sqrt(one.pooled) for one in seen])
+    return ItemGroup(tuple(items), parts, overlap / size, own, scaled, columns, int(ends[-1]) - len(seen), subgroups)
 
 
-def restricted_maximum_likelihood(groups: Sequence[Group], kinds: int) -> Floats:
-    """Return the variance of each kind of effect and, last, that of own noise: shape (kinds + 1,).
+def restricted_maximum_likelihood(groups: Sequence[ItemGroup], kinds: int) -> Floats:
+    """Return the variance of each kind of effect and, last, that of cell noise: shape (kinds + 1,).
 
-    One answer of a code with share p has variance p (1 - p) and covariance -p q with others: over sqrt(p) and in the
-    K - 1 directions that shares can move in, variance 1. The likelihood is the Gaussian one of these directions, freed
-    of the mean (Patterson and Thompson 1971).
+    An answer has covariance diag(p) - p p'. Divided by sqrt(p), it has variance 1 in K - 1 directions. The likelihood is the
+    restricted Gaussian likelihood of these directions (Patterson and Thompson 1971).
     """
     from scipy.optimize import minimize
 
@@ -161,28 +158,28 @@ def restricted_maximum_likelihood(groups: Sequence[Group], kinds: int) -> Floats
 
 
 def _predict(
-    cells: Cells,
-    group: Group,
+    cells: TrainingCells,
+    group: ItemGroup,
     designs: Mapping[str, Sequence[Floats]],
     asked: Sequence[Floats],
     variances: Floats,
     predicted: dict[str, Floats],
 ) -> None:
-    """Put the shares in joint cells of a group's items into `predicted`."""
+    """Add the shares of a group's items in joint cells to `predicted`."""
     maps: list[Floats] = []
-    likely: list[Floats] = []
+    log_posterior: list[Floats] = []
     kinds = list(zip(*(designs[s] for s in group.subgroups), strict=True))
-    towards = sum(v * part @ np.array(kind).T for v, part, kind in zip(variances[:-1], asked, kinds, strict=True))
+    covariance = sum(v * part @ np.array(kind).T for v, part, kind in zip(variances[:-1], asked, kinds, strict=True))
     for multiple, prior in zip(MULTIPLES, PRIOR, strict=True):
         projection, log_determinant = group.projected(variances, multiple)
         inverse_ones = np.linalg.solve(group.covariance(variances, multiple), np.ones(len(group.subgroups)))
-        # Predictions are mean + covariance with training cells x P x shares, the mean by generalised least squares.
-        maps.append(multiple * towards @ projection + inverse_ones / inverse_ones.sum())
+        # Prediction: GLS mean + covariance with training cells x P x shares.
+        maps.append(multiple * covariance @ projection + inverse_ones / inverse_ones.sum())
         squares = (group.scaled * (projection @ group.scaled)).sum(axis=0)
         of_item = np.array([squares[where].sum() for where in group.columns.values()])
         contrasts = np.array([where.stop - where.start - 1 for where in group.columns.values()])
-        likely.append(np.log(prior) - 0.5 * (contrasts * log_determinant + of_item))
-    weights = np.exp(np.array(likely) - np.max(likely, axis=0))
+        log_posterior.append(np.log(prior) - 0.5 * (contrasts * log_determinant + of_item))
+    weights = np.exp(np.array(log_posterior) - np.max(log_posterior, axis=0))
     weights /= weights.sum(axis=0)
     for i, item in enumerate(group.items):
         predicted[item] = np.tensordot(weights[:, i], np.array(maps), axes=1) @ cells.observed[item].shares

@@ -1,4 +1,4 @@
-"""Choosing a penalty inside the training pairs: strata are left out in turn and predicted from the others."""
+"""Chooses a penalty by cross-validation within training: strata are held out and predicted from the others."""
 
 from __future__ import annotations
 
@@ -7,54 +7,54 @@ from typing import TypeVar
 
 import numpy as np
 
-from valuestrata.respondents.baselines.cell_models.cells import Cells
+from valuestrata.respondents.baselines.cell_models.cells import TrainingCells
 from valuestrata.respondents.baselines.gold import TrainingGold
 from valuestrata.respondents.baselines.predictor import Floats, as_shares
 
 SEED = 0
 FOLDS = 4
-# A penalty that all items share needs no more of them than these.
-ENOUGH_ITEMS = 40
+# Largest number of items used to choose a penalty.
+VALIDATION_ITEMS = 40
 Candidate = TypeVar("Candidate")
 # item -> shares, shape (subgroups of `gold.levels`, K)
 Tables = Mapping[str, Floats]
 
 
 def choose(
-    gold: TrainingGold, candidates: Sequence[Candidate], fit: Callable[[Cells, Candidate], Tables], *, items: int = ENOUGH_ITEMS
+    gold: TrainingGold, candidates: Sequence[Candidate], fit: Callable[[TrainingCells, Candidate], Tables], *, items: int = VALIDATION_ITEMS
 ) -> Candidate:
-    """Return the candidate that predicts left-out training cells best: least squared error of shares, weighted by n_eff.
+    """Return the candidate with the least squared error of shares in held-out training cells, weighted by n_eff.
 
-    Strata of two or more attributes are left out whole. (One cell alone could be told from its sisters and their parent
-    by subtraction, which no test cell can.) Where there are none, single subgroups are left out in `FOLDS` folds.
+    Strata of two or more attributes are held out as a whole, because a single cell could be computed from its parent and the
+    other cells. Without such strata, single subgroups are held out in `FOLDS` folds.
 
     Args:
-        gold: the training gold. candidates: from most to least cautious, the first wins a tie.
-        fit: training cells, candidate -> shares. items: how many items at most to decide on, chosen by seed.
+        gold: the training gold. candidates: in order of decreasing shrinkage; the first wins a tie.
+        fit: training cells, candidate -> shares. items: largest number of items used, drawn by seed.
     """
-    among = gold.of_items(some(list(gold.subgroups_of), items))
+    subset = gold.of_items(sample_items(list(gold.subgroups_of), items))
     row = {subgroup: i for i, subgroup in enumerate(gold.levels)}
     loss = np.zeros(len(candidates))
-    for left_out in _folds(among):
-        pairs = {pair for pair in among.counts if pair[1] in left_out}
-        training = among.without(pairs)
-        cells = Cells.of(training)
+    for held_out in _folds(subset):
+        pairs = {pair for pair in subset.counts if pair[1] in held_out}
+        training = subset.without(pairs)
+        cells = TrainingCells.of(training)
         asked = [pair for pair in pairs if pair[0] in cells.observed]
         if not asked:
             continue
         for c, candidate in enumerate(candidates):
             tables = fit(cells, candidate)
             for item, subgroup in asked:
-                gap = tables[item][row[subgroup]] - as_shares(among.counts[item, subgroup])
-                loss[c] += among.n_eff[item, subgroup] * float(gap @ gap)
+                error = tables[item][row[subgroup]] - as_shares(subset.counts[item, subgroup])
+                loss[c] += subset.n_eff[item, subgroup] * float(error @ error)
     return candidates[int(loss.argmin())]
 
 
-def some(words: Sequence[str], most: int) -> list[str]:
-    """Return `words`, or `most` of them by seed, in their order."""
-    if len(words) <= most:
-        return list(words)
-    return [words[int(i)] for i in np.sort(np.random.default_rng(SEED).choice(len(words), most, replace=False))]
+def sample_items(items: Sequence[str], limit: int) -> list[str]:
+    """Return `items`, or `limit` of them drawn by seed, in their order."""
+    if len(items) <= limit:
+        return list(items)
+    return [items[int(i)] for i in np.sort(np.random.default_rng(SEED).choice(len(items), limit, replace=False))]
 
 
 def _folds(gold: TrainingGold) -> list[set[str]]:

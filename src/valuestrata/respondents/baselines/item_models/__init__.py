@@ -1,1 +1,1 @@
-"""Baselines for unseen items, from the text, scale and topic of the question."""
+"""Baselines for unseen items, from text, scale and topic."""

@@ -1,7 +1,6 @@
-"""Texts to vectors, without a network: a small embedding model that a package ships, TF-IDF where it is absent.
+"""Text embeddings without network access: WordLlama if installed (extra `text`), else TF-IDF.
 
-The model is WordLlama's `l2_supercat_256` (MIT): 256-dimensional token vectors of language models, averaged over a text.
-Its wheel carries weights and tokenizer; the extra `text` brings it.
+The WordLlama model `l2_supercat_256` (MIT) averages 256-dimensional token vectors over a text.
 """
 
 from __future__ import annotations
@@ -21,17 +20,17 @@ from valuestrata.errors import InputDataError
 
 Floats = NDArray[np.float64]
 MODEL = "l2_supercat_256"
-# Single characters too, which scikit-learn leaves out by default: numbers stand as labels on many scales.
+# Includes single characters, unlike the default of scikit-learn, because numbers are labels on many scales.
 WORD = r"\w+"
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """Texts as vectors.
+    """Embedded texts.
 
     Attributes:
-        method: what made the vectors, with version: part of a run's identity.
-        vectors: one unit row a text (a row of zeros for a text without a known word), shape (texts, dimensions).
+        method: name and version of the method, part of the identity of a run.
+        vectors: unit vectors, shape (texts, dimensions); zeros for a text without known words.
     """
 
     method: str
@@ -39,10 +38,10 @@ class Embedded:
 
 
 def embed_texts(texts: Sequence[str]) -> Embedded:
-    """Return texts as unit vectors: WordLlama where it is installed, else TF-IDF over words and word pairs of these texts.
+    """Embed texts with WordLlama if it is installed, else with TF-IDF over words and word pairs.
 
     Raises:
-        InputDataError: WordLlama is installed without the weights its wheel should carry.
+        InputDataError: WordLlama is installed without its weights.
     """
     if not texts:
         return Embedded("none", np.zeros((0, 1)))
@@ -54,7 +53,7 @@ def embed_texts(texts: Sequence[str]) -> Embedded:
 
 
 def _wordllama() -> Any:
-    # On import it sets up logging for the whole process, which is not a library's business: put back what was there.
+    # The import changes the root logger; restore it.
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     try:
@@ -67,12 +66,12 @@ def _wordllama() -> Any:
 def _averaged_tokens(package: Any, texts: Sequence[str]) -> Floats:
     folder = Path(package.__file__).parent
     try:
-        # The loader looks for the tokenizer that its wheel ships only in a cache folder; the package is laid out as one.
+        # The loader expects the tokenizer in a cache folder; the package has the same layout.
         model = package.WordLlama.load(cache_dir=folder, disable_download=True)
     except FileNotFoundError as error:
         raise InputDataError(
-            f"{folder}: wordllama is installed without its weights ({error}) and nothing is downloaded here. "
-            'Install it again with: pip install --force-reinstall "valuestrata[text]", or uninstall it to use TF-IDF.'
+            f"{folder}: wordllama is installed without its weights ({error}), which are not downloaded. "
+            'Reinstall it with: pip install --force-reinstall "valuestrata[text]", or uninstall it to use TF-IDF.'
         ) from error
     return _unit(np.asarray(model.embed(list(texts)), dtype=np.float64))
 
@@ -84,7 +83,7 @@ def _tf_idf(texts: Sequence[str]) -> Floats:
     try:
         return np.asarray(words.fit_transform(texts).toarray(), dtype=np.float64)
     except ValueError:
-        # Raised where no text holds a word: then no two texts are alike.
+        # Raised if no text contains a word.
         return np.zeros((len(texts), 1))
 
 

@@ -1,4 +1,4 @@
-"""What the training items say on average: the answer to an item of which nothing is known but its scale."""
+"""Average shares of training items, as prediction for an item of which only the scale is known."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from valuestrata.respondents.baselines.predictor import Floats, PerPair, Predict
 
 
 def fit_item_average(gold: TrainingGold) -> Predictor:
-    """The average distribution of the other training items with as many codes, whoever is asked.
+    """Return the average pooled shares of the other training items with as many codes, for every subgroup.
 
-    An item's own counts never enter, even where it trains: the baseline means the same in every split. Subgroups are
-    pooled, since an average over other items says little of how a subgroup departs on this one (on the 2012 General
-    Social Survey the average within the subgroup is no nearer to the gold).
+    The counts of the item itself are never used, so the baseline is the same in every split.
     """
     national = {item: as_shares(counts) for item in gold.codes if (counts := pooled(gold, item)).sum() > 0}
     of_item = {item: average_shares(gold, item, national) for item in gold.codes}
@@ -22,35 +20,33 @@ def fit_item_average(gold: TrainingGold) -> Predictor:
 
 
 def national_shares(gold: TrainingGold) -> dict[str, Floats]:
-    """Return item -> pooled training shares; those of `item-average` for an item that nothing trained on."""
+    """Return item -> pooled training shares, or those of `item-average` for an item without training pairs."""
     known = {item: as_shares(counts) for item in gold.codes if (counts := pooled(gold, item)).sum() > 0}
     return {item: known[item] if item in known else average_shares(gold, item, known) for item in gold.codes}
 
 
 def average_shares(gold: TrainingGold, item: str, national: dict[str, Floats]) -> Floats:
-    """Return the mean shares of the other items of `national`, on an item's scale: shape (K,), scale order, sum 1.
+    """Return the mean shares of the other items of `national` on the scale of an item: shape (K,), scale order, sum 1.
 
-    Items with as many codes are averaged, ordered ones (ordinal and binary) apart from nominal ones. Where an ordered
-    item has none, all ordered items are averaged by relative position: the share of code k of K is spread evenly over
-    [k/K, (k+1)/K]. Codes of nominal items have no position: without any such item every code is equally likely.
+    Ordinal and binary items, and nominal items, are averaged separately over items with as many codes. Without such an item,
+    the mean of an ordinal or binary item is over all scales (`rescaled`), and a nominal item has equal shares.
 
     Args:
-        gold: levels of measurement and codes. item: the item asked about.
-        national: item -> its shares over everyone, of the items that train.
+        gold: the training gold. item: the item to predict. national: training item -> pooled shares.
     """
     options = len(gold.codes[item])
     nominal = gold.level[item] == "nominal"
-    alike = [shares for other, shares in national.items() if other != item and (gold.level[other] == "nominal") == nominal]
-    as_long = [shares for shares in alike if len(shares) == options]
-    if as_long:
-        return np.mean(as_long, axis=0)
-    if nominal or not alike:
+    same_kind = [shares for other, shares in national.items() if other != item and (gold.level[other] == "nominal") == nominal]
+    same_length = [shares for shares in same_kind if len(shares) == options]
+    if same_length:
+        return np.mean(same_length, axis=0)
+    if nominal or not same_kind:
         return np.full(options, 1.0 / options)
-    return np.mean([rescaled(shares, options) for shares in alike], axis=0)
+    return np.mean([rescaled(shares, options) for shares in same_kind], axis=0)
 
 
 def rescaled(shares: Floats, options: int) -> Floats:
-    """Return shares on a scale of another length, the share of code k of K spread evenly over [k/K, (k+1)/K]."""
-    reached = np.concatenate([[0.0], np.cumsum(shares)])
-    at = np.arange(options + 1) / options
-    return np.diff(np.interp(at, np.arange(len(shares) + 1) / len(shares), reached))
+    """Return shares on a scale of another length: the share of code k of K is spread evenly over [k/K, (k+1)/K]."""
+    cumulative = np.concatenate([[0.0], np.cumsum(shares)])
+    edges = np.arange(options + 1) / options
+    return np.diff(np.interp(edges, np.arange(len(shares) + 1) / len(shares), cumulative))

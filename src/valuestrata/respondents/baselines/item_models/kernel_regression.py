@@ -1,7 +1,6 @@
-"""Gaussian regression whose covariance is a weighted sum of kernels, the weights found by marginal likelihood.
+"""Gaussian process regression with a weighted sum of kernels and weights by marginal likelihood.
 
-A random-effects model in other words: each kernel is a group of effects, its weight their variance. Rasmussen and
-Williams (2006), Gaussian Processes for Machine Learning, sections 2.2 and 5.4.
+Rasmussen and Williams (2006), Gaussian Processes for Machine Learning, sections 2.2 and 5.4.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-# Weights stay within these factors of an equal share of the targets' variance: the matrix can then always be factored.
+# Bounds of the weights relative to an equal share of the variance of the targets, which keep the covariance well conditioned.
 LEAST, MOST = 1e-3, 50.0
 STEPS = 40
 
@@ -35,11 +34,11 @@ class Variances:
 
 
 def fit_variances(kernels: Sequence[Floats], targets: Floats) -> Variances:
-    """Return the variance components that make targets most likely.
+    """Return the variance components that maximise the marginal likelihood.
 
     Args:
         kernels: positive semidefinite, each of shape (n, n).
-        targets: shape (n, columns): columns are independent given the kernels, and share the components. Mean 0 a priori.
+        targets: shape (n, columns), with independent columns of prior mean 0.
     """
     from scipy.optimize import minimize
 
@@ -55,7 +54,7 @@ def fit_variances(kernels: Sequence[Floats], targets: Floats) -> Variances:
 
 
 def negative_log_likelihood(logs: Floats, kernels: Sequence[Floats], targets: Floats) -> tuple[float, Floats]:
-    """Return the negative log marginal likelihood of targets and its slope in `logs`, the logs of the weights and the noise."""
+    """Return the negative log marginal likelihood and its gradient in `logs`, the logs of the weights and the noise."""
     from scipy.linalg import cho_factor, cho_solve
 
     weights = np.exp(logs)
@@ -66,7 +65,7 @@ def negative_log_likelihood(logs: Floats, kernels: Sequence[Floats], targets: Fl
     solved = inverse @ targets
     log_determinant = 2.0 * float(np.log(np.diag(factor[0])).sum())
     value = 0.5 * (float((targets * solved).sum()) + columns * (log_determinant + n * np.log(2.0 * np.pi)))
-    # d/dw of the value is tr(M kernel) / 2 with M = columns * inverse - solved solved'.
+    # The derivative in a weight is tr(M kernel) / 2 with M = columns * inverse - solved solved'.
     slope = columns * inverse - solved @ solved.T
     slopes = [float(np.vdot(slope, kernel)) for kernel in kernels] + [float(np.trace(slope))]
     return value, 0.5 * weights * np.array(slopes)
@@ -78,8 +77,8 @@ def predict(
     """Return mean (asked rows, columns) and covariance (asked rows, asked rows; noise included) of new observations.
 
     Args:
-        kernels: over all rows, shape (n, n). variances: their components. targets: of the trained rows.
-        trained, asked: which rows are which, shape (n,).
+        kernels: over all rows, shape (n, n). variances: variance components. targets: targets of the training rows.
+        trained, asked: masks of the training rows and the rows to predict, shape (n,).
     """
     from scipy.linalg import cho_factor, cho_solve
 

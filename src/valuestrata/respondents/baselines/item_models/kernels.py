@@ -1,4 +1,4 @@
-"""Which options of which items are alike: kernels over (item, option) from texts, positions, scales and topics."""
+"""Kernels over (item, option) from texts, positions, scales and topics."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from valuestrata.respondents.baselines.item_models.embeddings import embed_texts
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
-# Two options are alike in position within a quarter of a scale, and two scales in length within half an e-fold.
+# Widths of Gaussian kernels: relative position, and log number of options.
 POSITION_WIDTH = 0.25
 LENGTH_WIDTH = 0.5
-# Averaged token vectors all point somewhat the same way; the cube lets only near labels count as alike.
+# Exponent of the cosine similarity of labels: averaged token vectors are all positively correlated.
 LABEL_SHARPNESS = 3
 QUESTION_WIDTH = 0.5
 
@@ -28,8 +28,8 @@ class ItemKernels:
 
     Attributes:
         rows: item -> its rows, in scale order.
-        of: name -> kernel, shape (rows, rows). A kernel that distinguishes nothing is left out.
-        method: what embedded the texts.
+        of: name -> kernel, shape (rows, rows). Kernels that are zero are left out.
+        method: method of the embedding.
     """
 
     rows: Mapping[str, Indices]
@@ -37,7 +37,7 @@ class ItemKernels:
     method: str
 
     def rows_of(self, items: Sequence[str]) -> NDArray[np.bool_]:
-        """Return which rows belong to `items`, shape (rows,)."""
+        """Return a mask of the rows of `items`, shape (rows,)."""
         chosen = np.zeros(sum(len(rows) for rows in self.rows.values()), dtype=bool)
         for item in items:
             chosen[self.rows[item]] = True
@@ -45,16 +45,15 @@ class ItemKernels:
 
 
 def item_kernels(gold: TrainingGold) -> ItemKernels:
-    """Return the kernels over the options of every item of a data set; they hold texts and scales, and no answers.
+    """Return the kernels over the options of all items, from texts and scales, without answers.
 
-    - `shape`: linear in position, in distance from the middle, in being the middle and in being an end of the scale.
-    - `position`: near relative positions on scales of similar length.
-    - `label`: labels that mean alike. `label-question`: the same, where the questions mean alike too.
-    - `position-question`: near positions, where the questions mean alike.
-    - `scale`, `topic`, `item`: near positions on the same answer scale, in the same topic, in the same item.
+    - `shape`: linear in position, distance from the middle, being the middle and being an end of the scale.
+    - `position`: similar relative positions on scales of similar length.
+    - `label`: similar labels. `label-question`: similar labels and questions.
+    - `position-question`: similar positions and questions.
+    - `scale`, `topic`, `item`: similar positions on the same scale, in the same topic, in the same item.
 
-    Options of a nominal item have no position: they are like others in their label, in the same place of the same scale,
-    and in themselves.
+    Options of nominal items have no position. They enter `label`, `label-question`, `scale` and `item` only.
     """
     items = list(gold.codes)
     lengths = np.array([len(gold.codes[item]) for item in items])
@@ -68,18 +67,18 @@ def item_kernels(gold: TrainingGold) -> ItemKernels:
     distinct = {label: i for i, label in enumerate(dict.fromkeys(labels))}
     embedded = embed_texts([*(gold.question[item] for item in items), *distinct])
 
-    along = place / np.maximum(length - 1, 1)
+    position = place / np.maximum(length - 1, 1)
     both = np.outer(ordered, ordered).astype(np.float64)
-    near = both * _gauss(along, POSITION_WIDTH) * _gauss(np.log(length), LENGTH_WIDTH)
-    itself = np.equal.outer(place, place).astype(np.float64)
-    placed = np.where(np.outer(~ordered, ~ordered), itself, near)
+    near = both * _gauss(position, POSITION_WIDTH) * _gauss(np.log(length), LENGTH_WIDTH)
+    same_place = np.equal.outer(place, place).astype(np.float64)
+    placed = np.where(np.outer(~ordered, ~ordered), same_place, near)
     asked = _centred_directions(embedded.vectors[: len(items)])
     questions = np.exp((asked @ asked.T - 1.0) / QUESTION_WIDTH)[np.ix_(owner, owner)]
-    said = embedded.vectors[len(items) :]
-    word = np.array([distinct[label] for label in labels])
-    meaning = ((said @ said.T) ** LABEL_SHARPNESS)[np.ix_(word, word)]
-    everything = {
-        "shape": both * _shape(along, place, length),
+    label_vectors = embedded.vectors[len(items) :]
+    label_index = np.array([distinct[label] for label in labels])
+    meaning = ((label_vectors @ label_vectors.T) ** LABEL_SHARPNESS)[np.ix_(label_index, label_index)]
+    kernels = {
+        "shape": both * _shape(position, place, length),
         "position": near,
         "label": meaning,
         "label-question": meaning * questions,
@@ -88,14 +87,14 @@ def item_kernels(gold: TrainingGold) -> ItemKernels:
         "topic": near * _same([gold.topic[item] for item in items], owner),
         "item": placed * _same(items, owner),
     }
-    scaled = {name: _centred(kernel, owner) for name, kernel in everything.items()}
+    scaled = {name: _centred(kernel, owner) for name, kernel in kernels.items()}
     return ItemKernels(rows, {name: kernel for name, kernel in scaled.items() if kernel.any()}, embedded.method)
 
 
-def _shape(along: Floats, place: Indices, length: Indices) -> Floats:
+def _shape(position: Floats, place: Indices, length: Indices) -> Floats:
     middle = (2 * place == length - 1).astype(np.float64)
     end = ((place == 0) | (place == length - 1)) & (length > 2)
-    features = np.stack([along - 0.5, np.abs(along - 0.5), middle, end.astype(np.float64)], axis=1)
+    features = np.stack([position - 0.5, np.abs(position - 0.5), middle, end.astype(np.float64)], axis=1)
     spread = features.std(axis=0)
     features = np.divide(features, spread, out=np.zeros_like(features), where=spread > 0)
     return features @ features.T
@@ -107,19 +106,19 @@ def _gauss(values: Floats, width: float) -> Floats:
 
 def _same(groups: Sequence[Hashable], owner: Indices) -> Floats:
     numbers = {group: i for i, group in enumerate(dict.fromkeys(groups))}
-    mine = np.array([numbers[group] for group in groups])[owner]
-    return np.equal.outer(mine, mine).astype(np.float64)
+    group_of = np.array([numbers[group] for group in groups])[owner]
+    return np.equal.outer(group_of, group_of).astype(np.float64)
 
 
 def _centred_directions(vectors: Floats) -> Floats:
-    # What all questions share, as "do you think", tells nothing apart.
-    apart = vectors - vectors.mean(axis=0)
-    size = np.linalg.norm(apart, axis=1, keepdims=True)
-    return np.divide(apart, size, out=np.zeros_like(apart), where=size > 1e-9)
+    # Remove what all questions have in common, such as "do you think".
+    centred = vectors - vectors.mean(axis=0)
+    size = np.linalg.norm(centred, axis=1, keepdims=True)
+    return np.divide(centred, size, out=np.zeros_like(centred), where=size > 1e-9)
 
 
 def _centred(kernel: Floats, owner: Indices) -> Floats:
-    """Return a kernel with each item's mean taken out on both sides, divided by its mean diagonal; zeros where nothing is left."""
+    """Return a kernel centred within items and scaled to mean diagonal 1, or zeros if it is constant within items."""
     count = np.bincount(owner).astype(np.float64)
     indicator = np.equal.outer(owner, np.arange(len(count))).astype(np.float64) / count
     left = kernel - (indicator.T @ kernel)[owner]

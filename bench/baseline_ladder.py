@@ -1,9 +1,8 @@
-"""Every baseline fitted and all test pairs answered on a 2,000 x 240 survey: seconds, in all and one by one (limit: 3 minutes).
+"""Times all baselines on a survey of 2,000 respondents and 240 items (limit: 3 minutes).
 
-Beside it the same additive multinomial models as a good user of scikit-learn would fit them: one LogisticRegression an item
-on the cells, one weighted row a cell and code, the solver that is quickest here. (Its default, lbfgs, is up to .02 off in some
-share at its default tolerance, and many times slower at one that gives the same shares.) Both give the same shares
-before either is timed.
+The additive multinomial models are compared with direct use of scikit-learn: one LogisticRegression per item with a weighted
+row per cell and code and the fastest solver. (The default, lbfgs, has errors of up to .02 in shares at its default tolerance.)
+Both must give the same shares.
 """
 
 from __future__ import annotations
@@ -17,18 +16,18 @@ from valuestrata.building import BuildSettings, build
 from valuestrata.dataset.tables import Dataset
 from valuestrata.respondents.baselines import BASELINES, TrainingGold, training_gold
 from valuestrata.respondents.baselines.cell_models.additive import multinomial
-from valuestrata.respondents.baselines.cell_models.cells import Cells
+from valuestrata.respondents.baselines.cell_models.cells import TrainingCells
 from valuestrata.survey.simulation.population import SimulationSettings, draw_survey, plant
 
 RESPONDENTS, ITEMS = 2000, 240
-# The ladder's penalty of the additive models is chosen among several; the comparison is of fits at one of them.
+# Prior variance of effects in the comparison.
 VARIANCE = 1.0
-# Largest difference of two shares that two fits of one problem may have.
+# Largest allowed difference of shares.
 CLOSE = 1e-4
 
 
 def survey() -> Dataset:
-    """Return a data set of the size named, four attributes with 2, 6, 3 and 4 levels, planted effects, weights."""
+    """Return a simulated data set with four attributes of 2, 6, 3 and 4 levels, effects and weights."""
     settings = SimulationSettings(
         respondents=RESPONDENTS, items=ITEMS, options=(2, 3, 4, 5, 10), levels=(2, 6, 3, 4), main_effects=0.3, weighted=True, seed=1
     )
@@ -36,7 +35,7 @@ def survey() -> Dataset:
 
 
 def run() -> list[dict[str, Any]]:
-    """Time the whole ladder on the paper split, then the additive fits against scikit-learn's on the same cells."""
+    """Time all baselines on the paper split, and the additive fits against scikit-learn."""
     dataset = survey()
     asked = list(dataset.part("paper", "test").select("item", "subgroup").iter_rows())
     gold = training_gold(dataset)
@@ -65,7 +64,7 @@ def _timed(kind: str, dataset: Dataset, asked: list[tuple[str, str]]) -> float:
 def _additive(gold: TrainingGold) -> dict[str, Any]:
     from sklearn.linear_model import LogisticRegression
 
-    cells = Cells.of(gold)
+    cells = TrainingCells.of(gold)
     trained, asked = cells.centred(gold.trained_joint), cells.centred(gold.joint)
 
     def design(item: str) -> np.ndarray:
@@ -78,15 +77,15 @@ def _additive(gold: TrainingGold) -> dict[str, Any]:
         seen = cells.observed[item]
         options = seen.shares.shape[1]
         rows = design(item)
-        weights = seen.shares * seen.n_eff[:, None] + 0.5 * seen.everyone
+        weights = seen.shares * seen.n_eff[:, None] + 0.5 * seen.pooled
         model = LogisticRegression(C=VARIANCE, solver="newton-cholesky", tol=1e-6)
         model.fit(np.repeat(rows, options, axis=0), np.tile(np.arange(options), len(rows)), sample_weight=weights.ravel())
         return model.predict_proba(asked)
 
     for item in cells.items:
-        apart = float(np.abs(ours(item) - theirs(item)).max())
-        if apart > CLOSE:
-            raise AssertionError(f"{item}: shares differ by {apart:.2g} between the two fits")
+        difference = float(np.abs(ours(item) - theirs(item)).max())
+        if difference > CLOSE:
+            raise AssertionError(f"{item}: shares differ by {difference:.2g} between the two fits")
     times = []
     for fit in (ours, theirs):
         start = time.perf_counter()

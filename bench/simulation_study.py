@@ -1,10 +1,9 @@
-"""Do the intervals cover, and do baselines find what was planted and nothing else? Measured on planted populations.
+"""Simulation study: coverage of intervals, and power and false positives of baselines.
 
     python bench/simulation_study.py --populations 400 -o docs/simulation.md
 
-The file is written whole by this command. Seeds are the numbers of the populations, so that the same command gives the
-same figures. A study that was stopped goes on where it was: the rows of finished data sets lie in `--keep`, under a name
-that changes with the code and the settings behind them.
+The command writes the whole file. Seeds are the numbers of the populations, so results are reproducible. An interrupted
+study continues: the rows of finished data sets are stored in `--keep`, under a name that depends on code and settings.
 """
 
 from __future__ import annotations
@@ -27,18 +26,18 @@ import valuestrata
 from valuestrata.files import canonical_hash, read_parquet, write_parquet
 from valuestrata.progress import progress
 
-# Named before the study is run: the baseline whose gain over item mode is the claim. The others stand beside it.
+# Chosen before the study: the baseline whose gain over item mode is the hypothesis.
 STRONGEST = "ensemble"
 LADDER = (ITEM_MODE, "nearest-parent", STRONGEST)
 BOOTSTRAP = 400
-# Populations of the design that keeps the items and draws the people anew; its samples have seeds from here on.
+# Number of populations of the design with fixed items and new respondents, and the seed of its first sample.
 HELD, FIRST_HELD = 10, 1_000_000
-# Data sets whose rows are kept in one file.
+# Data sets per file.
 BLOCK = 10
 
 
 def tasks(populations: int) -> Iterator[Task]:
-    """Yield the data sets of both designs. Under `WEIGHTED` no baseline but item mode is fitted; every other population is held."""
+    """Yield the data sets of both designs. Under `WEIGHTED`, only item mode is fitted."""
     for number in range(populations):
         for condition in CONDITIONS:
             yield Task(condition, "redrawn", number, number, (ITEM_MODE,) if condition == WEIGHTED else LADDER, bootstrap=BOOTSTRAP)
@@ -47,21 +46,21 @@ def tasks(populations: int) -> Iterator[Task]:
 
 
 def fingerprint() -> str:
-    """Return a hash of the code behind the rows: the package without its face, and `planted`."""
+    """Return a hash of the code that produces the rows: the package without reports and commands, and `planted`."""
     package = Path(valuestrata.__file__).parent
     files = [Path(planted.__file__), *(p for p in sorted(package.rglob("*.py")) if "report" not in p.parts and p.name != "cli.py")]
     return canonical_hash([[file.name, file.read_text(encoding="utf-8")] for file in files])[:16]
 
 
 def run_block(block: tuple[Path, Sequence[Task]]) -> tuple[Path, int]:
-    """Write the rows of some data sets; return the file and how many data sets it holds."""
+    """Write the rows of some data sets; return the file and the number of data sets."""
     file, todo = block
     write_parquet(file, planted.frame_of(row for task in todo for row in planted.rows_of(task)))
     return file, len(todo)
 
 
 def run(todo: Sequence[Task], keep: Path, processes: int) -> pl.DataFrame:
-    """Return the rows of data sets, made or found in `keep`."""
+    """Return the rows of all data sets, reusing those stored in `keep`."""
     folder = keep / fingerprint()
     folder.mkdir(parents=True, exist_ok=True)
     parts = [todo[at : at + BLOCK] for at in range(0, len(todo), BLOCK)]
@@ -79,12 +78,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--populations", type=int, default=400, help=f"populations under each condition, a multiple of {2 * HELD}")
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--keep", type=Path, default=Path("runs/simulation-study"), help="folder for the rows behind the figures")
+    parser.add_argument("--keep", type=Path, default=Path("runs/simulation-study"), help="folder for the rows of finished data sets")
     parser.add_argument("-o", "--output", type=Path, required=True)
     given = parser.parse_args()
     if given.populations < 4 * HELD or given.populations % (2 * HELD):
         parser.error(f"--populations {given.populations}: give a multiple of {2 * HELD}, {4 * HELD} or more")
-    # The processes share the cores: the libraries in each keep to one.
+    # One thread per process.
     os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"), "1"))
     started = time.monotonic()
     todo = list(tasks(given.populations))

@@ -100,8 +100,8 @@ def fit_item_text(gold: TrainingGold) -> Predictor:
         variances["deviations"] = _predict_deviations(kernels, level_gold, trained, deviations)
     column = {level: i for i, level in enumerate(levels)}
     of_subgroup = {s: np.zeros(len(levels)) for s in gold.levels}
-    for subgroup, its_levels in gold.levels.items():
-        of_subgroup[subgroup][[column[level] for level in its_levels.items() if level in column]] = 1.0
+    for subgroup, own_levels in gold.levels.items():
+        of_subgroup[subgroup][[column[level] for level in own_levels.items() if level in column]] = 1.0
     return ItemText(draws, weights, deviations, of_subgroup, settings, variances)
 
 

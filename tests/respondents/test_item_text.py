@@ -170,6 +170,7 @@ def test_effects_of_the_label_are_recovered(embedding: str) -> None:
         np.testing.assert_allclose(text.shares(item, "all"), truth[item], atol=0.07)
 
 
+@pytest.mark.slow
 def test_effects_of_the_question_by_subgroup_are_recovered(embedding: str) -> None:
     rng = np.random.default_rng(7)
     slope = np.linspace(-0.6, 0.6, 4)
@@ -198,6 +199,7 @@ def test_effects_of_the_question_by_subgroup_are_recovered(embedding: str) -> No
     assert float(text.shares("q59", "sex_Male") @ np.arange(4)) < float(text.shares("q59", "all") @ np.arange(4)) - 0.2
 
 
+@pytest.mark.slow
 def test_with_uninformative_text_the_error_is_that_of_the_average(embedding: str) -> None:
     error, error_of_average = [], []
     for seed in range(3):

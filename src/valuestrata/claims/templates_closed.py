@@ -104,7 +104,7 @@ def _no_baseline(claim: Claim, names: Names) -> str:
 
 def _baselines_present(claim: Claim, names: Names) -> list[str]:
     scored = [f"Baselines scored: {', '.join(names.run(name) for name in claim.notes)}"] if claim.notes else []
-    return ["Score again with --baselines cheap or all", *scored]
+    return ["Score again with the baselines `cheap` or `all`", *scored]
 
 
 def _taught(claim: Claim, names: Names) -> str:

@@ -71,12 +71,8 @@ def import_run(dataset: Dataset, file: str | Path, out: str | Path, *, numbers: 
     """Import a file of outputs as a run with text elicitation. An imported run at `out` is replaced.
 
     Args:
-        dataset: the data set of the pairs.
-        file: the outputs.
-        out: folder of the run.
         numbers: meaning of a number in a response: the scale `code` (the position for items with negative codes), or the
             `position` in the list of options in scale order, 1..K.
-        name: name of the run; default the folder name.
 
     Raises:
         InputDataError: the file cannot be read or lacks a column, no id is known, or the folder is not an imported run.

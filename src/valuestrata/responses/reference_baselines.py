@@ -114,9 +114,7 @@ baselines_beside = reference_baselines
 
 def _is_present(run: Answered, rule: str, pairs: pl.DataFrame) -> bool:
     """Whether a baseline of this kind answered the whole part, or has the name of the reference baseline."""
-    if run.name == baseline_name(rule):
-        return True
-    return pairs.join(run.responses.select("pair_id"), on="pair_id", how="anti").is_empty()
+    return run.name == baseline_name(rule) or pairs.join(run.responses.select("pair_id"), on="pair_id", how="anti").is_empty()
 
 
 def _baseline_run(dataset: Dataset, kind: str, split: str, part: str, fold: int | None, train_on: Dataset | None) -> Run:

@@ -181,6 +181,13 @@ def load_recipe(name_or_file: str | Path, **overrides: Any) -> Recipe:
         raise UsageError(error.message) from error
 
 
+def recipe_of(recipe: Recipe | str | Path, *, seed: int | None = None, max_steps: int | None = None) -> Recipe:
+    """Return a recipe, or read it by name or file, with another seed for both weights and data, or another number of updates."""
+    chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    changes = {"seed": seed, "data_seed": seed, "max_steps": max_steps}
+    return Recipe.model_validate(chosen.document | {name: value for name, value in changes.items() if value is not None})
+
+
 def _read(name_or_file: str | Path, seen: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
     """Return the name of a recipe's file, for messages, and its fields together with those of its bases."""
     text = str(name_or_file)

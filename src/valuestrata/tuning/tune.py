@@ -25,7 +25,7 @@ from valuestrata.tuning.adapters import CURVE_FILE, MERGED, TRAINING, claim, fin
 from valuestrata.tuning.data.encode import Encoder
 from valuestrata.tuning.data.examples import TuningData, tuning_data
 from valuestrata.tuning.loss_curve import CURVE, curve_of, write_curve
-from valuestrata.tuning.recipe import Recipe, load_recipe
+from valuestrata.tuning.recipe import Recipe, recipe_of
 from valuestrata.tuning.record import LIBRARIES, training_record
 from valuestrata.tuning.train.checkpoints import COMPLETE, last_checkpoint, remove_incomplete
 from valuestrata.tuning.train.dequantize import plain_model
@@ -84,7 +84,6 @@ def tune(
     every process makes the same call.
 
     Args:
-        dataset: the data set.
         model: `embedded`, `hf:ORG/NAME[@REVISION]`, `hf:FOLDER` or `gguf:FILE`.
         out: folder of the adapter. During training its files are in `OUT.unfinished`.
         recipe: a recipe, or the name or file of one.
@@ -111,7 +110,7 @@ def tune(
             Option("merge"),
             ") and tune the merged model: hf:FOLDER/merged.",
         )
-    chosen = _overridden(recipe if isinstance(recipe, Recipe) else load_recipe(recipe), max_steps, seed)
+    chosen = recipe_of(recipe, seed=seed, max_steps=max_steps)
     place = Path(out)
     data = tuning_data(dataset, chosen, split=split, fold=fold, control=control)
     request = {
@@ -133,13 +132,6 @@ def tune(
             write_merged(model, place)
     document = read_json(place / TRAINING)
     return TuneResult(place, merged if merge or merged.is_dir() else None, document, CURVE.frame(document["curve"]))
-
-
-def _overridden(recipe: Recipe, max_steps: int | None, seed: int | None) -> Recipe:
-    changes: dict[str, Any] = {} if max_steps is None else {"max_steps": max_steps}
-    if seed is not None:
-        changes |= {"seed": seed, "data_seed": seed}
-    return Recipe.model_validate(recipe.document | changes)
 
 
 def _train(dataset: Dataset, model: str, out: Path, recipe: Recipe, data: TuningData, request: dict[str, Any], device: str | None) -> None:

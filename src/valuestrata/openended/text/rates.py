@@ -25,7 +25,6 @@ def text_rates(texts: pl.DataFrame, items: pl.DataFrame, subgroups: pl.DataFrame
 
     Args:
         texts: a frame of TEXTS. items: with item and topic. subgroups: with subgroup, stratum and one column per attribute.
-        attributes: their names.
     """
     pairs = _pairs(texts)
     topics = items.filter(pl.col("topic").is_not_null()).select("item", pl.lit("topic").alias("by"), pl.col("topic").alias("key"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any
 
 import polars as pl
 
@@ -64,11 +63,6 @@ class OpenFindings:
     split: str
     part: str
     fold: int | None
-
-    def verdict_of(self, judge: str, criterion: str) -> Mapping[str, Any] | None:
-        """Return the row of `validity.usable` of a judge and criterion."""
-        rows = self.validity.usable.filter((pl.col("judge") == judge) & (pl.col("criterion") == criterion))
-        return None if rows.is_empty() else rows.row(0, named=True)
 
     def tables(self) -> dict[str, pl.DataFrame]:
         """Return the non-empty tables by name, with lists joined."""

@@ -66,7 +66,7 @@ def criterion_title(criterion: str) -> str:
 
 def unfit(found: OpenFindings, judge: str, criterion: str) -> str | None:
     """Return the verdict if the judge may not be used for a criterion, else None; an unchecked judge may not be used."""
-    row = found.verdict_of(judge, criterion)
+    row = first(found.validity.usable, judge=judge, criterion=criterion)
     verdict = TOO_FEW if row is None else str(row["verdict"])
     return verdict if verdict in UNFIT else None
 

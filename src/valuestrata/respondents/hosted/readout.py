@@ -72,7 +72,6 @@ def read_first_token(prompt: Prompt, positions: Sequence[Position], *, whole_num
     """Read `first-token` from the written tokens.
 
     Args:
-        prompt: what was asked.
         positions: the tokens written after the prompt or its prefill.
         whole_numbers: whether the model writes a number as one token.
     """
@@ -119,7 +118,6 @@ async def walk(
     """Read `logprob`, call by call.
 
     Args:
-        prompt: what was asked.
         continued: makes a call that continues the assistant's turn after a text, writing at most so many tokens; None for
             no reply, which ends the search.
         ends: further texts that mark the end of the turn.

@@ -115,7 +115,6 @@ class RetryingCaller:
         """Make a call.
 
         Args:
-            body: the request.
             continues: whether other calls were made for the same prompt.
             check: returns what is wrong with a well-formed reply, None if nothing is.
 

@@ -113,7 +113,6 @@ class Writer:
         """Yield the answers.
 
         Args:
-            runner: runs the model.
             width: tokens of prompts per pass.
             held: maximum number of tokens whose keys and values are cached, of prompts and of what may be written.
         """

@@ -40,7 +40,12 @@ class Scorer:
             steps = {form: self._tree.add_form(form, end) for form in sorted({form for option in forms for form in option})}
             options = [[steps[form] for form in option] for option in forms]
             self._planned.append(OptionSteps(prompts[at], len(tokenized[at].ids), options))
-        self._renumber()
+        numbers = self._tree.sort()
+        if not isinstance(numbers, range):
+            self._planned = [
+                replace(one, options=[[[(numbers[node], token) for node, token in form] for form in option] for option in one.options])
+                for one in self._planned
+            ]
         self._wanted: dict[int, set[int]] = {}
         # The last node that each prompt needs, at least that of the prompt before: prompts finish in this order.
         self._last: list[int] = []
@@ -51,14 +56,6 @@ class Scorer:
         self._logp: dict[Step, float] = {}
         self._errors: list[tuple[range, str]] = []
         self.longest = max(self._tree.depths) + 1
-
-    def _renumber(self) -> None:
-        numbers = self._tree.sort()
-        if not isinstance(numbers, range):
-            self._planned = [
-                replace(one, options=[[[(numbers[node], token) for node, token in form] for form in option] for option in one.options])
-                for one in self._planned
-            ]
 
     def cost(self, runner: Runner) -> int:
         """Return how many tokens pass through the model to score everything."""

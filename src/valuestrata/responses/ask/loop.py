@@ -132,8 +132,6 @@ def ask(
     """Ask a respondent model the pairs of a split and keep its responses in a run folder.
 
     Args:
-        dataset: the data set.
-        respondent: the model to ask.
         out: folder of the run. An existing run of the same identity continues.
         split, part, fold, items, strata, template, elicitation, orders, paraphrases, samples: see `plan_asking`.
         max_calls, max_cost: see `ask_planned`.
@@ -169,10 +167,7 @@ def ask_planned(
     """Ask a respondent model what is planned and keep its responses in a run folder.
 
     Args:
-        dataset: the data set.
-        respondent: the model to ask.
         out: folder of the run. An existing run of the same identity continues.
-        asking: the plan.
         max_calls: stop after this many prompts, copied answers included. Asking again continues.
         max_cost: stop before the whole run, earlier calls included, costs more than this, in US dollars.
 

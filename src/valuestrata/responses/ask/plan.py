@@ -104,12 +104,10 @@ def plan_asking(
     """Return the plan of asking the pairs of a split.
 
     Args:
-        dataset: the data set.
         split, part, fold: source of the pairs. `part` may be `all`; fold None means all folds. A pair of several folds is
             asked once.
         items, strata: only these, if given.
         template: name or file of the persona template.
-        elicitation: the readout.
         orders: option orders (see `orders_from`). paraphrases: of the template (see `paraphrases_from`).
         samples: answers per prompt.
 

@@ -181,9 +181,7 @@ class BatchFolder:
         """Record new request files and their prompts.
 
         Args:
-            state: the state before.
             prompts, ids: prompts and custom_ids in the order of the requests.
-            counts: number of requests of each file.
             prices: fields of `Prices`, if known.
         """
         names = [self.path_of(len(state.files) + index).name for index in range(len(counts))]

@@ -102,10 +102,7 @@ def write_batch(dataset: Dataset, respondent: Respondent, out: str | Path, askin
     Prompts in earlier files whose results are open are not written again.
 
     Args:
-        dataset: the data set.
-        respondent: a hosted model.
         out: folder of the run. An existing run of the same identity continues.
-        asking: the plan.
 
     Raises:
         UsageError: a model or elicitation that batches do not support, or another process has the run open.
@@ -143,11 +140,8 @@ def collect_batch(
     """Read a provider's outputs into the store of a run. Reading the same outputs again changes nothing.
 
     Args:
-        dataset: the data set.
-        run: the run's folder.
         outputs: the provider's output and error files, in any order.
         respondent: the model; rebuilt from `run.json` by default.
-        remarks: further messages for the result.
 
     Raises:
         InputDataError: the run has no batch files or belongs to another data set, or an output file is missing.
@@ -158,7 +152,9 @@ def collect_batch(
     who = respondent or hosted_of_run(folder)
     batch = BatchFolder(folder)
     prompts, labels, seen = batch.prompts(), labels_of(dataset), _Seen(batch.open_ids())
-    digests = {Path(file): sha256_of(_existing(Path(file))) for file in outputs}
+    if missing := [file for file in outputs if not Path(file).is_file()]:
+        raise InputDataError(f"{missing[0]}: the file does not exist.")
+    digests = {Path(file): sha256_of(Path(file)) for file in outputs}
     known = set(batch.state().imported)
     with opened_run(folder, meta) as store:
         for file, digest in digests.items():
@@ -225,12 +221,6 @@ def _written(batch: BatchFolder, respondent: HostedRespondent, prompts: Sequence
     batch.tidy()
     counts = write_requests(form, requests, lambda number: batch.path_of(len(state.files) + number))
     return batch.add(state, prompts, ids, counts, None if respondent.prices is None else asdict(respondent.prices))
-
-
-def _existing(file: Path) -> Path:
-    if not file.is_file():
-        raise InputDataError(f"{file}: the file does not exist.")
-    return file
 
 
 def _take(

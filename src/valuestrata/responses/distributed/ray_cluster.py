@@ -21,15 +21,6 @@ _WRAPPINGS = 10
 _LOCAL_OBJECT_STORE = 200 * 2**20
 
 
-def _check_address(address: str) -> None:
-    if address != LOCAL and not _REMOTE.fullmatch(address):
-        raise UsageError(
-            Option("address", address),
-            ": write ray for this machine (or the cluster that the variable RAY_ADDRESS names), or ray://HOST:PORT, "
-            "as in ray://head:10001.",
-        )
-
-
 @contextlib.contextmanager
 def connected(address: str, workers: int) -> Generator[None]:
     """Connect to a cluster and disconnect at the end; an existing connection is used and kept.
@@ -37,14 +28,18 @@ def connected(address: str, workers: int) -> Generator[None]:
     Args:
         address: `ray`: the cluster of the variable RAY_ADDRESS if it is set, else a temporary one on this machine that listens
             on the loopback address only; or `ray://HOST:PORT`. Ray's usage reports are switched off.
-        workers: number of workers.
 
     Raises:
         UsageError: an invalid address, or no cluster there.
         MissingExtraError: Ray is not installed.
         RunFailedError: Ray did not start on this machine.
     """
-    _check_address(address)
+    if address != LOCAL and not _REMOTE.fullmatch(address):
+        raise UsageError(
+            Option("address", address),
+            ": write ray for this machine (or the cluster that the variable RAY_ADDRESS names), or ray://HOST:PORT, as in "
+            "ray://head:10001.",
+        )
     for library in ("ray",) if address == LOCAL else ("ray", "grpc"):
         if importlib.util.find_spec(library) is None:
             raise MissingExtraError(Option("address", address), "ray", library)

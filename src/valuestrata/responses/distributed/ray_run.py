@@ -38,7 +38,7 @@ from valuestrata.responses.ask.plan import Asking, asked_meta, labels_of
 from valuestrata.responses.batch.folder import refuse_what_batches_hold
 from valuestrata.responses.distributed.ray_cluster import check_gpus, cluster_errors, connected
 from valuestrata.responses.distributed.ray_pipeline import ANSWERS, DONE, answer_files
-from valuestrata.responses.distributed.ray_worker import Described, MakeRespondent, WorkerSetup, describe, make
+from valuestrata.responses.distributed.ray_worker import MakeRespondent, WorkerSetup, describe, make
 from valuestrata.responses.run.failures import failure_kinds
 from valuestrata.responses.run.folder import IDENTITY, TABLE
 from valuestrata.responses.run.session import opened_run
@@ -70,10 +70,8 @@ def ask_on_ray(
     """Ask a respondent model on the workers of a Ray cluster. The result is the same run as of `ask_planned`.
 
     Args:
-        dataset: the data set.
         model: specification of a language model or control (see `make_respondent`); each worker builds it.
         out: folder of the run, the same path on all machines. An existing run of the same identity continues.
-        asking: the plan.
         address: `ray` or `ray://HOST:PORT` (see `ray_cluster.connected`).
         workers: number of processes that answer, each with its own model.
         gpus_per_worker: GPUs per worker; may be a fraction.
@@ -95,7 +93,8 @@ def ask_on_ray(
     work = WorkerSetup(_without_gold(dataset), model, settings or ModelSettings(), folder, labels_of(dataset), None, make_respondent)
     with connected(address, workers):
         check_gpus(workers, gpus_per_worker)
-        respondent = _described(work, gpus_per_worker)
+        # Described on a worker; the driver may lack its libraries and GPU.
+        respondent = _on_the_cluster(describe, work, gpus=gpus_per_worker)
         meta = asked_meta(dataset, respondent, folder.name, asking)
         with opened_run(folder, meta) as store:
             recover(folder, store)
@@ -152,11 +151,6 @@ def _without_gold(dataset: Dataset) -> Dataset:
         leakage=LEAKAGE.empty(),
         landscape=LANDSCAPE.empty(),
     )
-
-
-def _described(work: WorkerSetup, gpus: float) -> Described:
-    """Describe the respondent model on a worker; the driver may lack its libraries and GPU."""
-    return _on_the_cluster(describe, work, gpus=gpus)
 
 
 def _on_the_cluster(function: Any, *arguments: Any, gpus: float = 0.0) -> Any:

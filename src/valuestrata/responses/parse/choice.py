@@ -55,7 +55,6 @@ def parse_answer(text: str, prompt_options: Sequence[str], shown: Sequence[int],
     """Parse a model's text.
 
     Args:
-        text: the text.
         prompt_options: answer strings of the prompt, in displayed order.
         shown: scale code of each option.
         labels: label of each scale code, as in the prompt; codes may have none.
@@ -242,10 +241,8 @@ def _marked(text: str, scale: Scale) -> Parsed | None:
 
 def _opening(text: str, scale: Scale) -> Parsed | None:
     found = _value(text, 0, scale, strict=True)
-    if found is not None and found.note == _AMBIGUOUS and CHOICE.search(text):
-        # The options are repeated before a choice.
-        return None
-    return found
+    repeats_options = found is not None and found.note == _AMBIGUOUS and CHOICE.search(text)
+    return None if repeats_options else found
 
 
 def _chosen(text: str, scale: Scale) -> Parsed | None:

@@ -47,7 +47,6 @@ def parse_distribution(text: str, prompt_options: Sequence[str], shown: Sequence
     of 100 is normalised. Without a percent sign, shares may sum to 1 instead.
 
     Args:
-        text: the text.
         prompt_options: answer strings of the prompt, in displayed order.
         shown: scale code of each option.
         labels: label of each scale code, as in the prompt; codes may have none.

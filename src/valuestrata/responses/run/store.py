@@ -101,7 +101,9 @@ class Store:
             return False
         line = line_of(key, row)
         try:
-            _write_whole(self._handle, line)
+            written = os.write(self._handle, line)
+            while written < len(line):  # a nearly full disk writes a part; the next call raises
+                written += os.write(self._handle, line[written:])
         except OSError as error:
             # Remove a partly written line now if possible; otherwise the next opening does.
             with contextlib.suppress(OSError):
@@ -109,8 +111,11 @@ class Store:
             raise self._unwritten(error) from error
         self.index.add(key, Place(self.file, self._size, len(line), row["status"] != FAILED))
         self._size += len(line)
+        now = time.monotonic()
         try:
-            self._sync_if_due()
+            if now - self._synced >= SECONDS_BETWEEN_SYNCS:
+                os.fsync(self._handle)
+                self._synced = now
         except OSError as error:
             # The line may have reached the disk; its checksum tells.
             raise self._unwritten(error) from error
@@ -138,12 +143,6 @@ class Store:
     def table(self) -> pl.DataFrame:
         """Return RESPONSES: one row per key, its success or else its latest failure."""
         return _table(self.index)
-
-    def _sync_if_due(self) -> None:
-        now = time.monotonic()
-        if now - self._synced >= SECONDS_BETWEEN_SYNCS:
-            os.fsync(self._handle)
-            self._synced = now
 
 
 def read_store(folder: Path) -> pl.DataFrame:
@@ -194,16 +193,11 @@ def _locked(path: Path) -> int:
     return handle
 
 
-def _write_whole(handle: int, line: bytes) -> None:
-    written = os.write(handle, line)
-    while written < len(line):  # a nearly full disk writes a part; the next call raises
-        written += os.write(handle, line[written:])
-
-
 def _table(index: StoreIndex) -> pl.DataFrame:
     if not index.places:
         return RESPONSES.empty()
-    frames = [_parsed(block) for block in _blocks(index.places.values())]
+    schema = {name: column.dtype for name, column in RESPONSES.columns.items()}
+    frames = [pl.read_ndjson(io.BytesIO(block), schema=schema) for block in _blocks(index.places.values())]
     return pl.concat(frames).sort("item", "subgroup", "template", "order", "paraphrase", "sample", maintain_order=True)
 
 
@@ -218,8 +212,3 @@ def _blocks(places: Iterable[Place]) -> Iterator[bytes]:
             block = handle.read(some[-1].offset + some[-1].length - start)
             whole = sum(place.length for place in some) == len(block)
             yield block if whole else b"".join(block[place.offset - start : place.offset - start + place.length] for place in some)
-
-
-def _parsed(lines: bytes) -> pl.DataFrame:
-    schema = {name: column.dtype for name, column in RESPONSES.columns.items()}
-    return pl.read_ndjson(io.BytesIO(lines), schema=schema)

@@ -27,7 +27,7 @@ from valuestrata.tuning.data.chat_examples import ChatLine, chat_lines, check_ex
 from valuestrata.tuning.data.examples import tuning_data
 from valuestrata.tuning.export.limits import LIMITS, check_bytes, check_lines
 from valuestrata.tuning.export.settings import ExternalTraining, as_yaml, axolotl, base_model, dataset_info, end_of_turn, llama_factory
-from valuestrata.tuning.recipe import Recipe, load_recipe
+from valuestrata.tuning.recipe import Recipe, recipe_of
 
 Format = Literal["chat", "together", "tinker", "llama-factory", "axolotl"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -103,7 +103,7 @@ def export_training(
     _check_shareable(dataset)
     place = Path(out)
     _check_place(place)
-    chosen = _seeded(recipe if isinstance(recipe, Recipe) else load_recipe(recipe), seed)
+    chosen = recipe_of(recipe, seed=seed)
     check_exportable(chosen)
     data = tuning_data(dataset, chosen, split=split, fold=fold, control=control)
     parts = {
@@ -180,10 +180,6 @@ def _check_place(place: Path) -> None:
         raise UsageError(f"{place}: a job was started from these files ({JOB} holds its id); choose another output folder.")
     if place.exists() and not (place / EXPORT).is_file() and (not place.is_dir() or any(place.iterdir())):
         raise UsageError(f"{place} exists and is not an export; choose another output folder.")
-
-
-def _seeded(recipe: Recipe, seed: int | None) -> Recipe:
-    return recipe if seed is None else Recipe.model_validate(recipe.document | {"seed": seed, "data_seed": seed})
 
 
 def _check(parts: Mapping[str, Sequence[ChatLine]], format: str, recipe: Recipe, place: Path) -> None:

@@ -43,6 +43,7 @@ def job_request(
             f"{longest:,}. Use another model or shorten the template."
         )
     size, passes = _batch(recipe, model, lora)
+    modules = recipe.lora.target_modules
     body: dict[str, Any] = {
         "model": model,
         "training_file": train,
@@ -62,7 +63,7 @@ def job_request(
             "lora_r": recipe.lora.r,
             "lora_alpha": recipe.lora.alpha,
             "lora_dropout": recipe.lora.dropout,
-            "lora_trainable_modules": _modules(recipe),
+            "lora_trainable_modules": modules if isinstance(modules, str) else ",".join(modules),
         },
         "training_method": {"method": "sft", "train_on_inputs": False},
         "random_seed": recipe.seed,
@@ -115,8 +116,3 @@ def _scheduler(recipe: Recipe) -> dict[str, Any]:
         return {"lr_scheduler_type": "cosine", "lr_scheduler_args": {"min_lr_ratio": 0.0, "num_cycles": 0.5}}
     # A linear schedule that ends at its start value is constant.
     return {"lr_scheduler_type": "linear", "lr_scheduler_args": {"min_lr_ratio": 1.0 if recipe.scheduler == "constant" else 0.0}}
-
-
-def _modules(recipe: Recipe) -> str:
-    modules = recipe.lora.target_modules
-    return modules if isinstance(modules, str) else ",".join(modules)

@@ -76,7 +76,6 @@ class BatchFormat(ABC, Generic[AnyCodec]):
         """Return the name of a prompt's request, unique within a run: `Q1_sex_Female|scale|p0|s0`; looked up, never parsed.
 
         Args:
-            prompt: the prompt.
             salt: 12 characters of the run, for providers whose batches have no other mark of it.
         """
         return f"{prompt.pair_id}|{prompt.order}|p{prompt.paraphrase}|s{prompt.sample}"

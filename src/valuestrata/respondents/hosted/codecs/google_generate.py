@@ -47,7 +47,9 @@ class GoogleCodec(Codec):
             config |= {"responseLogprobs": True, "logprobs": settings.top_logprobs or self._provider.top_logprobs}
         elif settings.constrain and prompt.elicitation == "text":
             config |= {"responseMimeType": "application/json", "responseSchema": {"type": "STRING", "enum": list(prompt.options)}}
-        body: dict[str, Any] = {"contents": [_turn(message.role, message.content) for message in turns]}
+        roles = {"assistant": "model"}
+        contents = [{"role": roles.get(message.role, "user"), "parts": [{"text": message.content}]} for message in turns]
+        body: dict[str, Any] = {"contents": contents}
         if system:
             body["systemInstruction"] = {"parts": system}
         return settings.with_extra(body | {"generationConfig": config})
@@ -183,10 +185,6 @@ def _kind_of_every_request(status: Any, text: str, details: list[dict[str, Any]]
     if "model name format" in text:
         return "wrong model"
     return "wrong setting" if _OF_EVERY_REQUEST.search(text) else None
-
-
-def _turn(role: str, text: str) -> dict[str, Any]:
-    return {"role": "model" if role == "assistant" else "user", "parts": [{"text": text}]}
 
 
 def _joined(parts: list[dict[str, Any]], thought: bool) -> str:

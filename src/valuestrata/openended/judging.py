@@ -20,11 +20,7 @@ from valuestrata.responses.run.folder import new_meta
 
 
 def check_judging(judge: Respondent, elicitation: Elicitation, truncate: int | None) -> None:
-    """Refuse a judge that is no language model or does not support the elicitation, and a length below 1.
-
-    Raises:
-        UsageError: see above.
-    """
+    """Raise UsageError for a judge that is no language model or does not support the elicitation, or a length below 1."""
     check_judge(judge)
     if truncate is not None and truncate < 1:
         raise UsageError(f"truncate is {truncate}; it must be at least 1.")

@@ -217,11 +217,7 @@ def read_csv_rows(file: Path) -> list[tuple[int, dict[str, str]]]:
 
 
 def coder_file(sample: Path, coder: str) -> Path:
-    """Return the file of a coder's codings.
-
-    Raises:
-        UsageError: a name that is not a plain file name.
-    """
+    """Return the file of a coder's codings; UsageError for a name that is not a plain file name."""
     if not _CODER.fullmatch(coder):
         raise UsageError(
             Option("coder", coder),

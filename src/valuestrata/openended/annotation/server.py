@@ -79,11 +79,7 @@ class CoderSession:
         return {"coder": self.coder, "verdicts": [self._codings.get(code_id, (None, ""))[0] for code_id in self._tasks]}
 
     def task(self, number: int) -> dict[str, Any]:
-        """Return a task by its position in the sample, with its coding.
-
-        Raises:
-            BadCodingError: no such task.
-        """
+        """Return a task by its position in the sample, with its coding; BadCodingError if there is none."""
         if not 0 <= number < len(self._sample.tasks):
             raise BadCodingError(f"there is no task {number}")
         task = self._sample.tasks[number]
@@ -118,11 +114,7 @@ class CodingServer(ThreadingHTTPServer):
     allow_reuse_port = False
 
     def __init__(self, session: CoderSession, port: int = 0) -> None:
-        """Open the port (any free one for 0).
-
-        Raises:
-            UsageError: the port cannot be opened.
-        """
+        """Open the port (any free one for 0); UsageError if it cannot be opened."""
         self.session = session
         self.token = secrets.token_urlsafe(16)
         try:

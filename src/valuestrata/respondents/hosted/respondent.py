@@ -102,11 +102,7 @@ class HostedRespondent:
         return {self.codec.package: importlib.metadata.version(self.codec.package)}
 
     def check(self, elicitation: str) -> None:
-        """Refuse an elicitation that this provider cannot answer.
-
-        Raises:
-            UsageError: says what is missing and what works.
-        """
+        """Raise UsageError for an elicitation that this provider cannot answer; says what is missing and what works."""
         check_elicitation(self.provider, elicitation)
 
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[Answer]:

@@ -117,11 +117,7 @@ def embedded_file() -> Path:
 
 
 def check_gguf(file: Path) -> None:
-    """Check that a file exists and begins like a GGUF file.
-
-    Raises:
-        InputDataError: it does not.
-    """
+    """Raise InputDataError unless a file exists and begins like a GGUF file."""
     try:
         with file.open("rb") as stream:
             magic = stream.read(4)

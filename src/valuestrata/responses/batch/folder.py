@@ -144,11 +144,7 @@ class BatchFolder:
         return self.path / _OUTPUTS / f"{Path(file.name).stem}.{index}.jsonl"
 
     def check_unchanged(self, file: BatchFile) -> Path:
-        """Return the path of a request file.
-
-        Raises:
-            InputDataError: the file is missing or was changed since it was written.
-        """
+        """Return the path of a request file; InputDataError if it is missing or was changed since it was written."""
         path = self.path / file.name
         if not path.is_file() or sha256_of(path) != file.sha256:
             found = "was changed since it was written" if path.is_file() else "is missing"

@@ -201,11 +201,7 @@ def checked_meta(dataset: Dataset, folder: Path) -> dict[str, Any]:
 
 
 def hosted_of_run(run: Path) -> HostedRespondent:
-    """Return the hosted model of a run with batch files, as described by `run.json`.
-
-    Raises:
-        InputDataError: no such run.
-    """
+    """Return the hosted model of a run with batch files, as described by `run.json`; InputDataError without a run."""
     meta, state = read_meta(run), BatchFolder(run).state()
     if meta is None:
         raise InputDataError(f"{run}: no run here.")

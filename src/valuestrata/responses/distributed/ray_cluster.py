@@ -108,11 +108,7 @@ def processors_of_a_worker(workers: int, gpus_per_worker: float = 0.0) -> float:
 
 
 def check_gpus(workers: int, gpus_per_worker: float) -> None:
-    """Check that the cluster has enough GPUs for all workers.
-
-    Raises:
-        UsageError: it does not.
-    """
+    """Raise UsageError if the cluster has too few GPUs for all workers."""
     import ray
 
     resources: Mapping[str, float] = ray.cluster_resources()

@@ -76,11 +76,7 @@ def load_run(path: str | Path, *, closed: bool = True) -> Run:
 
 
 def check_same_dataset(run: Run, dataset: Dataset) -> None:
-    """Refuse a run of another data set.
-
-    Raises:
-        InputDataError: the fingerprints differ.
-    """
+    """Raise InputDataError for a run of another data set."""
     asked = run_identity(run).dataset
     if asked.fingerprint != dataset.fingerprint:
         raise InputDataError(

@@ -50,11 +50,7 @@ class Encoder:
         self._checked: set[tuple[Ids, ...]] = set()
 
     def encode(self, example: Example) -> Encoded:
-        """Return an example as token ids.
-
-        Raises:
-            InputDataError: the tokens of an option do not decode to the option.
-        """
+        """Return an example as token ids; InputDataError if the tokens of an option do not decode to the option."""
         prompt = example.prompt
         tokenized = self._chat.tokenize_options(prompt)
         stem = tokenized.stem

@@ -128,11 +128,7 @@ def poll_job(folder: str | Path, *, every: float = EVERY, sleep: Sleep = time.sl
 
 
 def load_job(folder: str | Path) -> TuningJob:
-    """Read the job of a folder with its last known status.
-
-    Raises:
-        InputDataError: there is no job.
-    """
+    """Read the job of a folder with its last known status; InputDataError without a job."""
     path = Path(folder) / JOB
     if not path.is_file():
         raise InputDataError(f"{path}: there is no job; export training files to the folder and submit them.")

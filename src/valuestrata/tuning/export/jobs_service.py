@@ -71,11 +71,7 @@ class Together:
         return with_retries(self._wire, send, f"Together: {file.name} could not be uploaded", sleep=self._sleep)
 
     def check(self, name: str, file: Path) -> None:
-        """Wait until Together has checked an uploaded file.
-
-        Raises:
-            InputDataError: Together rejects the file.
-        """
+        """Wait until Together has checked an uploaded file; InputDataError if it rejects the file."""
         while (now := self.get(f"/files/{name}", f"the state of {file.name} cannot be read")).get("processing_status") in _CHECKING:
             self._sleep(UNTIL_LISTED)
         report: Mapping[str, Any] = now.get("validation_report") or {}

@@ -68,11 +68,7 @@ def check_lines(lines: Sequence[ChatLine], limits: FormatLimits, where: str, *, 
 
 
 def check_bytes(size: int, limits: FormatLimits, where: str) -> None:
-    """Check the size of a file.
-
-    Raises:
-        InputDataError: it is too large; names the file and the limit.
-    """
+    """Raise InputDataError if a file is too large; names the file and the limit."""
     if limits.most_bytes is not None and size > limits.most_bytes:
         raise InputDataError(
             f"{where}: {size:,} bytes, but {limits.owner} takes at most {limits.most_bytes:,}. "

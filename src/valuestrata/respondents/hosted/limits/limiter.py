@@ -55,11 +55,7 @@ class Limiter:
             raise
 
     async def wait(self, seconds: float) -> None:
-        """Wait without holding up other calls.
-
-        Raises:
-            CallsStopped: the limiter was closed meanwhile.
-        """
+        """Wait without holding up other calls; CallsStopped if the limiter was closed meanwhile."""
         try:
             async with asyncio.timeout(seconds):
                 await self._closing.wait()

@@ -103,13 +103,7 @@ def plan_open(
 
 
 def open_ask(
-    dataset: Dataset,
-    respondent: Respondent,
-    out: str | Path,
-    *,
-    max_calls: int | None = None,
-    max_cost: float | None = None,
-    **which: Any,
+    dataset: Dataset, respondent: Respondent, out: str | Path, *, max_calls: int | None = None, max_cost: float | None = None, **which: Any
 ) -> AskResult:
     """Ask a model open questions in persona and store its answers in a run folder; an interrupted run is continued.
 

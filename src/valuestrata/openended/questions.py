@@ -64,12 +64,7 @@ def with_open_questions(dataset: Dataset) -> tuple[Dataset, tuple[str, ...]]:
 
 
 def chosen_items(
-    dataset: Dataset,
-    *,
-    items: Sequence[str] = (),
-    topics: Sequence[str] = (),
-    most_divided: int | None = None,
-    strata: Sequence[str] = (),
+    dataset: Dataset, *, items: Sequence[str] = (), topics: Sequence[str] = (), most_divided: int | None = None, strata: Sequence[str] = ()
 ) -> list[str]:
     """Return the items to ask, in the order of the data set.
 

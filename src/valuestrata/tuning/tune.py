@@ -113,14 +113,7 @@ def tune(
     chosen = recipe_of(recipe, seed=seed, max_steps=max_steps)
     place = Path(out)
     data = tuning_data(dataset, chosen, split=split, fold=fold, control=control)
-    request = {
-        "dataset": dataset.fingerprint,
-        "model": model,
-        "split": split,
-        "fold": fold,
-        "control": control,
-        "recipe": chosen.document,
-    }
+    request = {"dataset": dataset.fingerprint, "model": model, "split": split, "fold": fold, "control": control, "recipe": chosen.document}
     if not finished(place, request):
         _train(dataset, model, place, chosen, data, request, device)
     elif is_main():

@@ -220,8 +220,7 @@ def coder_file(sample: Path, coder: str) -> Path:
     """Return the file of a coder's codings; UsageError for a name that is not a plain file name."""
     if not _CODER.fullmatch(coder):
         raise UsageError(
-            Option("coder", coder),
-            ": use 1 to 40 letters, digits, dots, hyphens or underscores, beginning with a letter or digit.",
+            Option("coder", coder), ": use 1 to 40 letters, digits, dots, hyphens or underscores, beginning with a letter or digit."
         )
     return sample / CODINGS / f"{coder}.csv"
 

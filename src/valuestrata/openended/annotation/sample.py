@@ -143,11 +143,7 @@ def _first_answers(drawn: pl.DataFrame, seed: int) -> list[str | None]:
 
 
 def _tasks(
-    dataset: Dataset,
-    drawn: pl.DataFrame,
-    answers: pl.DataFrame,
-    instructions: Mapping[str, Instruction],
-    first: Sequence[str | None],
+    dataset: Dataset, drawn: pl.DataFrame, answers: pl.DataFrame, instructions: Mapping[str, Instruction], first: Sequence[str | None]
 ) -> tuple[list[Task], list[dict[str, Any]]]:
     """Return the tasks as coders see them, and the rows of the key."""
     texts = {(run, pair, sample): text for run, pair, sample, text in answers.select("run", "pair_id", "sample", "text").iter_rows()}

@@ -46,8 +46,7 @@ _COLUMNS = {
 }
 WINRATES = Schema("winrates", {"run": Column(pl.String, "run that is judged"), **_COLUMNS})
 WIN_DIFFERENCES = Schema(
-    "win_differences",
-    {"run": Column(pl.String, "run"), "against": Column(pl.String, "run whose win rate is subtracted"), **_COLUMNS},
+    "win_differences", {"run": Column(pl.String, "run"), "against": Column(pl.String, "run whose win rate is subtracted"), **_COLUMNS}
 )
 
 

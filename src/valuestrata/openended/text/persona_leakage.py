@@ -70,8 +70,7 @@ _DECADE = re.compile(rf"\bin (?:my|our) (early |mid-?\s?|middle |late )?(?:({'|'
 _AGES = (
     re.compile(rf"\bas (?:an?|someone|somebody) {_BETWEEN}(\d{{1,3}}){_OLD}", re.IGNORECASE),
     re.compile(
-        rf"\bas (?:an?|someone|somebody) {_BETWEEN}(?:of|aged?|at the age of|,? ?aged) (\d{{1,3}})\b(?![-–]|\s+to\b)",
-        re.IGNORECASE,
+        rf"\bas (?:an?|someone|somebody) {_BETWEEN}(?:of|aged?|at the age of|,? ?aged) (\d{{1,3}})\b(?![-–]|\s+to\b)", re.IGNORECASE
     ),
     re.compile(
         rf"\bi(?:'m| am| turned) (?:{_ADVERB} )*(?:an? (?:[^\W\d_][\w'-]* ){{0,2}})?(?:aged? )?(\d{{1,3}})"

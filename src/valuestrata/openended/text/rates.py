@@ -29,10 +29,7 @@ def text_rates(texts: pl.DataFrame, items: pl.DataFrame, subgroups: pl.DataFrame
     pairs = _pairs(texts)
     topics = items.filter(pl.col("topic").is_not_null()).select("item", pl.lit("topic").alias("by"), pl.col("topic").alias("key"))
     keyed = pl.concat(
-        [
-            pairs.join(keys_of(subgroups, attributes), on="subgroup"),
-            pairs.join(topics, on="item").select(*pairs.columns, "by", "key"),
-        ]
+        [pairs.join(keys_of(subgroups, attributes), on="subgroup"), pairs.join(topics, on="item").select(*pairs.columns, "by", "key")]
     )
     group = ["run", "by", "key", "measure"]
     by_item = keyed.group_by(*group, "item").agg(pl.col("y").sum(), pl.len().alias("n"), pl.col("answers").sum())

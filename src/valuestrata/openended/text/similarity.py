@@ -70,13 +70,7 @@ def vectors_of(texts: Sequence[str]) -> Vectors:
 
 
 def similarity(
-    answers: pl.DataFrame,
-    vectors: Vectors,
-    subgroups: pl.DataFrame,
-    attributes: Sequence[str],
-    *,
-    permutations: int = 500,
-    seed: int = 0,
+    answers: pl.DataFrame, vectors: Vectors, subgroups: pl.DataFrame, attributes: Sequence[str], *, permutations: int = 500, seed: int = 0
 ) -> pl.DataFrame:
     """Return the similarity of one run's answers across levels of each attribute, and across all subgroups, a frame of SIMILARITY.
 

@@ -84,14 +84,9 @@ def grouped(dataset: Dataset, frame: pl.DataFrame, minimum: int = MIN_SHOWN) -> 
     Keys other than `all` with fewer rows than `minimum`, and those with all rows, are left out.
     """
     yield "all", "all", np.ones(len(frame), dtype=np.bool_)
-    contests = contest_of(frame)
+    both = pl.format("{} against {}", "run", "reference")
+    contests = frame.select(pl.when(pl.col("reference").is_null()).then("run").otherwise(both).alias("contest"))["contest"]
     runs = [("run", str(key), (contests == key).to_numpy()) for key in contests.unique().sort()]
     for by, key, mask in (*runs, *groups_of(dataset, frame, ("stratum", "level", "subgroup", "topic"))):
         if minimum <= mask.sum() < len(mask):
             yield by, key, mask
-
-
-def contest_of(frame: pl.DataFrame) -> pl.Series:
-    """Return `RUN against REFERENCE`, or the run alone without a reference."""
-    both = pl.format("{} against {}", "run", "reference")
-    return frame.select(pl.when(pl.col("reference").is_null()).then("run").otherwise(both).alias("contest"))["contest"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import Any
 
 import polars as pl
 
@@ -125,29 +126,29 @@ def open_findings(
     readings = STANCES.empty() if sources is None else sources.stances
     if sources is not None:
         _check(sources, [run.name for run in runs])
-    scores, read = _scored(dataset, stances, closed, baselines, split, part, fold, bootstrap, seed)
-    links, agreement = _against_closed(dataset, stances, closed, bootstrap, seed)
+    where: dict[str, Any] = {"split": split, "part": part, "fold": fold}
+    resampling: dict[str, Any] = {"bootstrap": bootstrap, "seed": seed}
+    scores, read = _scored(dataset, stances, closed, baselines, where, resampling)
+    links, agreement = _against_closed(dataset, stances, closed, resampling)
     answers = None if sources is None or sources.missing_runs else sources.answers
     tuned = tuned_runs(runs)
     return OpenFindings(
         runs=runs,
         verdicts=verdicts,
         stances=readings,
-        winrates=WINRATES.empty() if verdicts.is_empty() else winrates(dataset, verdicts, bootstrap=bootstrap, seed=seed),
-        differences=_differences(dataset, verdicts, runs, tuned, bootstrap, seed),
-        validity=judge_validity(dataset, verdicts, readings, answers=answers, codings=codings, bootstrap=bootstrap, seed=seed),
+        winrates=WINRATES.empty() if verdicts.is_empty() else winrates(dataset, verdicts, **resampling),
+        differences=_differences(dataset, verdicts, runs, tuned, resampling),
+        validity=judge_validity(dataset, verdicts, readings, answers=answers, codings=codings, **resampling),
         scores=scores,
         read=read,
         closed=links,
         chosen=closed,
         tuned=tuned,
-        silence=SILENCE.empty() if readings.is_empty() else silence(dataset, readings, bootstrap=bootstrap, seed=seed),
-        compared=judges_compared(dataset, readings, bootstrap=bootstrap, seed=seed),
+        silence=SILENCE.empty() if readings.is_empty() else silence(dataset, readings, **resampling),
+        compared=judges_compared(dataset, readings, **resampling),
         agreement=agreement,
         texts=text_checks(dataset, runs, permutations=permutations, seed=seed),
-        split=split,
-        part=part,
-        fold=fold,
+        **where,
     )
 
 
@@ -168,13 +169,13 @@ def tuned_runs(runs: Sequence[Run]) -> list[tuple[str, str]]:
 
 
 def _differences(
-    dataset: Dataset, verdicts: pl.DataFrame, runs: Sequence[Run], tuned: Sequence[tuple[str, str]], bootstrap: int, seed: int
+    dataset: Dataset, verdicts: pl.DataFrame, runs: Sequence[Run], tuned: Sequence[tuple[str, str]], resampling: Mapping[str, Any]
 ) -> pl.DataFrame:
     """Return the differences between all judged runs: tuned minus base, else later minus earlier."""
     judged = [run.name for run in runs if run.name in set(verdicts["run"])]
     pairs = [(one, other) if (one, other) in tuned else (other, one) for one, other in combinations(judged, 2)]
     pairs.sort(key=lambda pair: pair not in tuned)
-    return win_differences(dataset, verdicts, pairs, bootstrap=bootstrap, seed=seed) if pairs else WIN_DIFFERENCES.empty()
+    return win_differences(dataset, verdicts, pairs, **resampling) if pairs else WIN_DIFFERENCES.empty()
 
 
 def _check(sources: Sources, names: Sequence[str]) -> None:
@@ -194,11 +195,8 @@ def _scored(
     stances: Sequence[Stances],
     closed: Sequence[Run],
     baselines: Sequence[str],
-    split: str,
-    part: str,
-    fold: int | None,
-    bootstrap: int,
-    seed: int,
+    where: Mapping[str, Any],
+    resampling: Mapping[str, Any],
 ) -> tuple[pl.DataFrame, dict[str, tuple[str, str]]]:
     """Return the scores of readings, closed runs and baselines on the pairs with readings, and (run, judge) of each reading."""
     read = [run for one in stances for run in stance_runs(one)]
@@ -206,10 +204,10 @@ def _scored(
         return SCORES.empty(), {}
     judged = [row for one in stances for row in one.stances.select("run", "judge").unique(maintain_order=True).rows()]
     pairs = pl.concat([run.responses.select("pair_id") for run in read]).unique()
-    others = [*closed, *reference_baselines(dataset, list(closed), kinds=baselines, split=split, part=part, fold=fold)]
+    others = [*closed, *reference_baselines(dataset, list(closed), kinds=baselines, **where)]
     shared = [replace(run, responses=run.responses.join(pairs, on="pair_id", how="semi", maintain_order="left")) for run in others]
     compared = [run for run in shared if not run.responses.is_empty()]
-    scores = score(dataset, [*read, *compared], split=split, part=part, fold=fold, by=_SCORED_BY, bootstrap=bootstrap, seed=seed)
+    scores = score(dataset, [*read, *compared], by=_SCORED_BY, **where, **resampling)
     # Baselines are named by their kind.
     kinds = {found.name: found.rule for found in map(run_identity, compared) if found.is_baseline}
     titles = {name: f"baseline: {kind}" for name, kind in kinds.items()}
@@ -218,7 +216,7 @@ def _scored(
 
 
 def _against_closed(
-    dataset: Dataset, stances: Sequence[Stances], closed: Sequence[Run], bootstrap: int, seed: int
+    dataset: Dataset, stances: Sequence[Stances], closed: Sequence[Run], resampling: Mapping[str, Any]
 ) -> tuple[dict[str, list[str]], pl.DataFrame]:
     """Return open run -> closed runs of the same model, and their agreement."""
     links: dict[str, list[str]] = {}
@@ -233,7 +231,7 @@ def _against_closed(
             continue
         for name, run in found:
             links[name] = list(dict.fromkeys([*links.get(name, []), run.name]))
-        frames.append(closed_against_open(dataset, one.stances, found, bootstrap=bootstrap, seed=seed))
+        frames.append(closed_against_open(dataset, one.stances, found, **resampling))
     if unmatched is not None and not frames:
         raise unmatched
     return links, pl.concat([AGREEMENT.empty(), *frames])

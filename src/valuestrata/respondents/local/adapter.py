@@ -74,8 +74,7 @@ def check_base(adapter: Path, config: Mapping[str, Any], hub_name: str | None, n
     if hub_name is not None and not Path(base).expanduser().is_dir() and not base.startswith((".", "/", "~")):
         raise InputDataError(f"{adapter}: the adapter was made for {base}, not for {hub_name}; name that model before the +.")
     warnings.warn(
-        f"{adapter}: the adapter was made for {base}, not for {' or '.join(sorted(known))}; it is used if its weights fit.",
-        stacklevel=2,
+        f"{adapter}: the adapter was made for {base}, not for {' or '.join(sorted(known))}; it is used if its weights fit.", stacklevel=2
     )
 
 

@@ -149,12 +149,8 @@ def hub_or_folder(name: str, spec: Spec) -> dict[str, Any]:
     if not (folder / "config.json").is_file():
         raise InputDataError(f"{folder}: not a model folder (it has no config.json).")
     files = [file for file in sorted(folder.iterdir()) if (file.suffix in _SUFFIXES or file.name in _NAMES) and file.is_file()]
-    return {"model": folder.resolve().name, "revision": canonical_hash({file.name: _content_of(file) for file in files})}
-
-
-def _content_of(file: Path) -> str | int:
-    size = file.stat().st_size
-    return sha256_of(file) if size <= _HASHED_UP_TO else size
+    contents = {file.name: sha256_of(file) if file.stat().st_size <= _HASHED_UP_TO else file.stat().st_size for file in files}
+    return {"model": folder.resolve().name, "revision": canonical_hash(contents)}
 
 
 def _load(

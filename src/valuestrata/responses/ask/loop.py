@@ -191,13 +191,7 @@ def ask_planned(
 
 
 def ask_prompts(
-    respondent: Respondent,
-    folder: Path,
-    meta: dict[str, Any],
-    job: AskJob,
-    *,
-    max_calls: int | None = None,
-    max_cost: float | None = None,
+    respondent: Respondent, folder: Path, meta: dict[str, Any], job: AskJob, *, max_calls: int | None = None, max_cost: float | None = None
 ) -> AskResult:
     """Ask a respondent model any prompts and keep its responses in a run folder.
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,7 +22,7 @@ from valuestrata.progress import progress
 from valuestrata.respondents.base import Respondent
 from valuestrata.respondents.hosted.batch.answers import key_of
 from valuestrata.respondents.hosted.batch.files import UnreadableLine, batch_format_of, read_lines
-from valuestrata.respondents.hosted.batch.service import BatchService, BatchStatus, OutcomeUnknownError, batch_service_of, with_retries
+from valuestrata.respondents.hosted.batch.service import BatchService, OutcomeUnknownError, batch_service_of, with_retries
 from valuestrata.respondents.hosted.respondent import HostedRespondent
 from valuestrata.responses.ask.plan import Asking
 from valuestrata.responses.batch.folder import BatchFile, BatchFolder
@@ -104,12 +105,14 @@ def poll(run: str | Path, *, every: float = EVERY, sleep: Sleep = time.sleep) ->
         done = dict.fromkeys([file.name for file in running], 0)
         while running:
             for file in list(running):
-                standing = _looked(account, file)
-                now = file.requests if standing.ended else max(done[file.name], min(standing.done, file.requests))
+                assert file.batch is not None, "a running batch has an id"
+                look = partial(account.service.look, file.batch)
+                status = account.attempt(look, f"the state of batch {file.batch} is not available")
+                now = file.requests if status.ended else max(done[file.name], min(status.done, file.requests))
                 advance(now - done[file.name])
                 done[file.name] = now
-                if standing.ended:
-                    batch.update(file, stage="ended", status=standing.status, outputs=standing.outputs, problem=standing.problem)
+                if status.ended:
+                    batch.update(file, stage="ended", status=status.status, outputs=status.outputs, problem=status.problem)
                     running.remove(file)
             if running:
                 sleep(every)
@@ -181,7 +184,8 @@ def _submit(batch: BatchFolder, account: _Account, file: BatchFile) -> None:
     reason, wait = "", 0.0
     for _ in range(_STARTS):
         try:
-            started = _started(account, file, path)
+            create = partial(account.service.create, path, file.upload or "", file.tag)
+            started = account.attempt(create, f"the batch of {path.name} was refused", once=True)
         except OutcomeUnknownError as error:
             reason, wait = str(error), error.wait
         else:
@@ -196,11 +200,6 @@ def _submit(batch: BatchFolder, account: _Account, file: BatchFile) -> None:
     )
 
 
-def _started(account: _Account, file: BatchFile, path: Path) -> str:
-    upload = file.upload or ""
-    return account.attempt(lambda: account.service.create(path, upload, file.tag), f"the batch of {path.name} was refused", once=True)
-
-
 def _adopted(batch: BatchFolder, account: _Account, file: BatchFile) -> bool:
     """Search for an unconfirmed batch of this file; if found, record it as running and return True."""
     known = {other.batch for other in batch.files() if other.batch is not None} | set(file.not_ours)
@@ -210,24 +209,14 @@ def _adopted(batch: BatchFolder, account: _Account, file: BatchFile) -> bool:
     return bool(found)
 
 
-def _looked(account: _Account, file: BatchFile) -> BatchStatus:
-    assert file.batch is not None, "a running batch has an id"
-    name = file.batch
-    return account.attempt(lambda: account.service.look(name), f"the state of batch {name} is not available")
-
-
 def _downloaded(batch: BatchFolder, account: _Account, file: BatchFile) -> list[Path]:
     paths: list[Path] = []
     for index, output in enumerate(file.outputs):
         path = batch.output_path(file, index)
         if not path.is_file():
-            _download(account, output, path)
+            account.attempt(partial(account.service.download, output, path), f"{output} could not be downloaded")
         paths.append(path)
     return paths
-
-
-def _download(account: _Account, output: str, path: Path) -> None:
-    account.attempt(lambda: account.service.download(output, path), f"{output} could not be downloaded")
 
 
 def _of_others(batch: BatchFolder, account: _Account, paths: list[Path]) -> bool:

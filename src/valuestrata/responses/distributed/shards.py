@@ -108,12 +108,7 @@ def sharded(dataset: Dataset, asking: Asking, shard: Shard) -> ShardAsking:
     pairs = in_prefix_order(dataset, asking)
     whole: dict[str, Any] = {one.name: getattr(asking, one.name) for one in fields(Asking)}
     whole["pairs"] = shard_of(pairs, shard.index, shard.of)
-    return ShardAsking(
-        **whole,
-        shard=shard,
-        all_pairs=pairs.height,
-        all_hash=canonical_hash(pairs["pair_id"].to_list()),
-    )
+    return ShardAsking(**whole, shard=shard, all_pairs=pairs.height, all_hash=canonical_hash(pairs["pair_id"].to_list()))
 
 
 def shard_folder(out: str | Path, index: int, of: int) -> Path:

@@ -200,11 +200,7 @@ class RunIdentity:
 
     def same_readout(self, other: RunIdentity) -> bool:
         """Whether elicitation and template are equal wherever both runs record them."""
-        pairs = (
-            (self.elicitation, other.elicitation),
-            (self.template, other.template),
-            (self.template_version, other.template_version),
-        )
+        pairs = ((self.elicitation, other.elicitation), (self.template, other.template), (self.template_version, other.template_version))
         return all(mine == theirs for mine, theirs in pairs if mine is not None and theirs is not None)
 
 

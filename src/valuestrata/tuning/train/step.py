@@ -15,17 +15,7 @@ from valuestrata.tuning.train.batch import pack, wanted_options
 from valuestrata.tuning.train.readout import Layout, Readout, read_out
 
 # Measures of a validation example, in this order; the loss curve shows their means.
-MEASURES = (
-    "loss",
-    "accuracy_expected",
-    "accuracy",
-    "distance",
-    "kl",
-    "option_mass",
-    "loss_prefill",
-    "loss_answer",
-    "loss_end",
-)
+MEASURES = ("loss", "accuracy_expected", "accuracy", "distance", "kl", "option_mass", "loss_prefill", "loss_answer", "loss_end")
 
 Gather = Callable[[Any], Any]
 """From a tensor of this process to the concatenated tensors of all processes."""

@@ -58,6 +58,7 @@ class AnswerTrainer(TrlTrainer):
     def __init__(self, model: Any, tokenizer: Any, settings: SFTConfig, context: TrainingContext) -> None:
         """Wrap a base model for LoRA; `settings` as from `training_arguments`."""
         recipe, examples = context.recipe, context.examples
+        stopping = recipe.early_stopping if settings.load_best_model_at_end else None
         super().__init__(
             model=model,
             args=settings,
@@ -66,7 +67,7 @@ class AnswerTrainer(TrlTrainer):
             eval_dataset=_table(examples.validation, every_option=True) if examples.validation else None,
             data_collator=_row_collator(Collator(examples.examples, examples.encoded, recipe, rows=context.layout == "rows")),
             compute_metrics=_mean_measures,
-            callbacks=_early_stopping(recipe, settings),
+            callbacks=[EarlyStoppingCallback(stopping.patience, stopping.gain)] if stopping is not None else [],
             peft_config=LoraConfig(
                 task_type="CAUSAL_LM",
                 r=recipe.lora.r,
@@ -221,10 +222,3 @@ def _is_finite(weight: Any) -> bool:
 
 def _mean_measures(prediction: Any) -> dict[str, float]:
     return {name: float(prediction.predictions[:, at].mean()) for at, name in enumerate(MEASURES)}
-
-
-def _early_stopping(recipe: Recipe, settings: SFTConfig) -> list[Any]:
-    stopping = recipe.early_stopping
-    if stopping is None or not settings.load_best_model_at_end:
-        return []
-    return [EarlyStoppingCallback(early_stopping_patience=stopping.patience, early_stopping_threshold=stopping.gain)]

@@ -163,9 +163,4 @@ def _tokens(usage: Any) -> dict[str, int | None]:
         cached = as_count(usage.get("prompt_cache_hit_tokens"))
     if read is not None and written is not None and reasoning and total == read + written + reasoning:
         written += reasoning  # this provider does not include reasoning in the written tokens
-    return {
-        "prompt_tokens": read,
-        "cached_tokens": at_most(cached, read),
-        "completion_tokens": written,
-        "reasoning_tokens": reasoning,
-    }
+    return {"prompt_tokens": read, "cached_tokens": at_most(cached, read), "completion_tokens": written, "reasoning_tokens": reasoning}

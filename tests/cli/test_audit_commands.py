@@ -1,6 +1,7 @@
 """The commands `audit` and `power`, and audits in studies."""
 
 import json
+import shutil
 
 import polars as pl
 import pytest
@@ -8,25 +9,34 @@ import pytest
 from valuestrata import Audit
 from valuestrata.claims.fairness.subject import RULES
 from valuestrata.claims.table import CLAIMS
+from valuestrata.dataset.tables import load_dataset
 from valuestrata.errors import InputDataError, MissingExtraError, UsageError
 from valuestrata.fairness.power.power import POWER
 from valuestrata.fairness.tables.schema import MEASURES
+from valuestrata.responses.import_runs import import_run
 from valuestrata.study import run_study
 from valuestrata.study.config import load_study
 
 FEW = ("--permutations", 40, "--bootstrap", 40)
 
 
-@pytest.fixture
-def asked(call, built):
-    """The tiny survey with two runs of test answers: one always answers 1, one refuses every second pair."""
-    pairs = pl.read_parquet(built / "data" / "splits.parquet").filter(pl.col("part") == "test")["pair_id"]
+@pytest.fixture(scope="session")
+def asked_once(built_tiny, tmp_path_factory):
+    """The tiny data set with two runs of test answers, made once: one always first, one that refuses every second. Use `asked`, a copy."""
+    folder = tmp_path_factory.mktemp("asked")
+    shutil.copytree(built_tiny, folder / "data")
+    dataset = load_dataset(folder / "data")
+    pairs = dataset.splits.filter(pl.col("part") == "test")["pair_id"]
     for name, answer in (("base", lambda k: "1"), ("tuned", lambda k: "I cannot answer that." if k % 2 == 0 else "2")):
         rows = "".join(f'"{pair}","{answer(k)}"\n' for k, pair in enumerate(pairs))
-        (built / f"{name}.csv").write_text("custom_id,response\n" + rows)
-        taken = call("import", built / "data", built / f"{name}.csv", "-o", built / "runs" / name)
-        assert taken.code == 0, taken.err
-    return built
+        (folder / f"{name}.csv").write_text("custom_id,response\n" + rows)
+        import_run(dataset, folder / f"{name}.csv", folder / "runs" / name)
+    return folder
+
+
+@pytest.fixture
+def asked(asked_once, tiny):
+    return shutil.copytree(asked_once, tiny, dirs_exist_ok=True)
 
 
 def test_audit_prints_tables_and_verdicts_and_writes_a_folder(call, asked):

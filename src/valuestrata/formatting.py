@@ -58,6 +58,11 @@ def number(value: float | None, digits: int = 3) -> str:
     return sign + (text[1:] if text.startswith("0.") else text)
 
 
+def p_number(value: float | None) -> str:
+    """Write a p-value in a table: `.013`, `<.001`; a dash for None."""
+    return "<.001" if value is not None and value < 0.001 else number(value)
+
+
 def points(value: float) -> str:
     """Write a share times 100, without a unit: `3.2`, `−0.4`."""
     text = f"{abs(100 * value):.1f}"

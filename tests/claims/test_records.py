@@ -8,7 +8,7 @@ import pytest
 from valuestrata.claims.claim import Claim, Figure, Strength, importance
 from valuestrata.claims.select import MOST_CLAIMS, merged, select
 from valuestrata.claims.table import CLAIMS, from_frame, to_frame
-from valuestrata.claims.templates import as_json, as_latex, word
+from valuestrata.claims.templates import as_json, word
 from valuestrata.claims.wording import Names
 
 
@@ -88,7 +88,6 @@ def test_outputs_of_a_worded_claim():
         "Also NMAE .012 higher (95\u00a0% CI .004 to .020).",
         "Declared in advance.",
     )
-    assert as_latex(claim, lambda text: text.replace("_", r"\_")).startswith(r"Fold 1: Less accurate than my\_mode: ")
     document = json.loads(json.dumps(as_json(claim)))
     assert document["estimate"]["value"] == pytest.approx(-0.032)
     assert document["also"][0]["metric"] == "nmae"

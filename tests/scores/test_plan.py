@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.responses.run.identity import run_identity
-from valuestrata.scores.plan import Plan, declare, declared_rows, describe, plan_hash, read_declared, standard_comparisons
+from valuestrata.scores.plan import Plan, declare, declared_rows, describe, plan_hash, standard_comparisons
 from valuestrata.yaml_files import checked
 
 MODEL = {"name": "embedded", "provider": "transformers", "revision": "a"}
@@ -181,7 +181,6 @@ def test_a_plan_that_stood_before_the_answers_is_declared(tmp_path):
     for answered in (False, True):
         assert declare(tmp_path, plan(), answered) == first
     assert (tmp_path / "plan.json").read_text() == text
-    assert read_declared(tmp_path) == first
     assert "before any answer" in describe(first)
 
 
@@ -215,8 +214,7 @@ def test_a_first_plan_after_the_answers_is_late(tmp_path):
     assert "after answers existed" in describe(late)
 
 
-def test_without_a_plan_everything_is_exploratory(tmp_path):
-    assert read_declared(tmp_path) is None
+def test_without_a_plan_everything_is_exploratory():
     assert describe(None) == "No plan was declared: every comparison is exploratory."
 
 
@@ -225,7 +223,7 @@ def test_a_plan_changed_by_hand_is_refused(tmp_path):
     file = tmp_path / "plan.json"
     file.write_text(file.read_text().replace('"accuracy_expected"', '"nmae"'))
     with pytest.raises(InputDataError, match="the file was edited"):
-        read_declared(tmp_path)
+        declare(tmp_path, plan(), answered=False)
     file.write_text("{}")
     with pytest.raises(InputDataError, match=r"plan\.json"):
         declare(tmp_path, plan(), answered=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any
@@ -52,11 +52,6 @@ def word(claim: Claim, names: Names = NO_NAMES) -> Wording:
         sentence=f"{sentence}.",
         details=tuple(f"{line}." for line in (*template.details(claim, names), *standard_details(claim, template))),
     )
-
-
-def as_latex(claim: Claim, escape: Callable[[str], str], names: Names = NO_NAMES) -> str:
-    """Return the sentence for LaTeX; `escape` escapes plain text."""
-    return escape(word(claim, names).sentence)
 
 
 def as_json(claim: Claim, names: Names = NO_NAMES) -> dict[str, Any]:

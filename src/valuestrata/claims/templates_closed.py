@@ -160,15 +160,13 @@ def _plain(sentence: Callable[[Claim, Names], str], *details: str) -> ClaimTempl
     return ClaimTemplate(sentence, lambda claim, names: list(details))
 
 
-ITEM_MODE, NEAREST_PARENT = "the item-mode baseline", "the nearest-parent baseline"
 CLOSED: Mapping[str, ClaimTemplate] = {
     "no-baseline": ClaimTemplate(_no_baseline, _baselines_present),
-    "below-item-mode": _compared(ITEM_MODE, "below"),
-    "level-with-item-mode": _compared(ITEM_MODE, "level"),
-    "above-item-mode": _compared(ITEM_MODE, "above"),
-    "below-nearest-parent": _compared(NEAREST_PARENT, "below"),
-    "level-with-nearest-parent": _compared(NEAREST_PARENT, "level"),
-    "above-nearest-parent": _compared(NEAREST_PARENT, "above"),
+    **{
+        f"{kind}-{rule}": _compared(f"the {rule} baseline", outcome)
+        for rule in ("item-mode", "nearest-parent")
+        for kind, outcome in (("below", "below"), ("level-with", "level"), ("above", "above"))
+    },
     "persona-adds-nothing": _persona(None),
     "persona-hurts": _persona("Personas reduced the score"),
     "persona-adds": _persona("Personas improved the score"),

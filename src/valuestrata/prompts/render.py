@@ -73,14 +73,6 @@ def render_prompts(
     return _rendered(together, _QuestionTexts(questions, openly=elicitation == OPEN), subgroups, template, elicitation, samples)
 
 
-def messages_for(
-    template: Template, persona: Persona, question: Question, shown: Sequence[int], order: str, elicitation: Elicitation = "text"
-) -> tuple[Message, ...]:
-    """Return the messages for one persona and one question, with options in the order of `shown`."""
-    values = persona_values(template, persona) | question_values(question, shown, printed_numbers(shown, order))
-    return tuple(Message(role, pattern.fill(values)) for role, pattern in template.messages(elicitation))
-
-
 def _check_places(dataset: Dataset, template: Template, personas: Mapping[str, Persona]) -> None:
     translated = template.words.places
     if dataset.meta.get("place") not in translated:

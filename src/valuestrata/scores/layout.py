@@ -23,7 +23,6 @@ from valuestrata.scores.pairs import PairTable, gold_of, mode_index, tabulate
 from valuestrata.stats.arrays import Array, Bools, Floats, Indices, Singles
 
 BY = ("all", "stratum", "attribute", "level", "subgroup", "topic", "item")
-OVER_ITEMS = ("topic", "item")
 # Metrics whose noise of respondents is taken from another metric under redrawn modes (see `resampling`).
 NOISE_OF = {"accuracy_set": "accuracy", "accuracy_expected": "accuracy"}
 # Metrics of the model alone, without noise of respondents.

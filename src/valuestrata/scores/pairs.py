@@ -51,7 +51,6 @@ INVALID = ("unparsed", "invalid_code", "failed")
 # The other readouts ask for a distribution: there, a missing response is a missing distribution.
 WRITTEN = ("text", "reasoned")
 
-BY_MODE = ("accuracy", "accuracy_valid", "nmae", "nmae_valid", "bias")
 # Pessimistic, because each half has half of the respondents: see `_of_halves`.
 OF_HALVES = ("ceiling_halves", "floor_nmae_halves", "floor_w1_halves")
 OF_GOLD = ("ceiling_oracle", "ceiling_human", "floor_nmae", "floor_w1", "floor_rps", *OF_HALVES)

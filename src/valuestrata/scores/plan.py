@@ -183,12 +183,6 @@ def declare(folder: Path, plan: Plan, answered: bool) -> Declared:
     return _declared(entries)
 
 
-def read_declared(folder: Path) -> Declared | None:
-    """Return the current plan of a study's folder, None without one; raises InputDataError as `declare` does."""
-    file = folder / PLAN
-    return _declared(_read(file)) if file.is_file() else None
-
-
 def declared_rows(plan: Plan, runs: Sequence[Identified], scheme: str, part: str, fold: int | None = None) -> list[DeclaredComparison]:
     """Return the comparisons that the plan names, each once.
 

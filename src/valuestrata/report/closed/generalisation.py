@@ -17,11 +17,11 @@ from valuestrata.dataset.tables import Dataset
 from valuestrata.files import write_text
 from valuestrata.formatting import NONE, count, metric_title, number
 from valuestrata.report.closed.figures import overview_chart
-from valuestrata.report.core.cells import BOUND_WORDS, Grid, Td, Tr
+from valuestrata.report.core.cells import BOUND_WORDS, Grid, Td, Tr, scored
 from valuestrata.report.core.names import interval, minimum_cell
 from valuestrata.report.core.render import render
 from valuestrata.report.core.section import Section
-from valuestrata.report.core.view import Cell, RunLike, views_of
+from valuestrata.report.core.view import RunLike, cell_of, views_of
 from valuestrata.report.export.terminal import print_frame
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def _gain(row: dict[str, Any] | None) -> Td:
     low, high = row["ci_low"], row["ci_high"]
     mark = "*" if low is not None and high is not None and (low > 0 or high < 0) else ""
     sign = "+" if row["value"] > 0 else ""
-    return Td(f"{sign}{number(row['value'])}{mark}", interval(Cell(row["value"], low, high)))
+    return Td(f"{sign}{number(row['value'])}{mark}", interval(cell_of(row)))
 
 
 def table_grid(table: pl.DataFrame, minimum: str) -> Grid:
@@ -145,7 +145,7 @@ def table_grid(table: pl.DataFrame, minimum: str) -> Grid:
         found = {row["metric"]: row for row in of.iter_rows(named=True)}
         first = next(iter(found.values()))
         # A bound has one metric; its other cells stay empty.
-        values = [_score(found[metric]) if metric in found else Td("" if role == "bound" else NONE) for metric in shown]
+        values = [scored(cell_of(found[metric])) if metric in found else Td("" if role == "bound" else NONE) for metric in shown]
         recipe = ", ".join(filter(None, (first["recipe"], first["control"])))
         css = {"base": "model", "tuned": "control"}.get(str(role), str(role))
         cells = (
@@ -159,10 +159,6 @@ def table_grid(table: pl.DataFrame, minimum: str) -> Grid:
         last = str(role)
     headers = ("Respondent model", "Recipe", "Asked as", *(metric_title(metric) for metric in shown), "Pairs")
     return Grid(headers, tuple(made), (), (f"Minimum cell: {minimum}.",))
-
-
-def _score(row: dict[str, Any]) -> Td:
-    return Td(number(row["value"]), interval(Cell(row["value"], row["ci_low"], row["ci_high"])))
 
 
 def print_generalisation(parts: Mapping[str, Sequence[str]], table: pl.DataFrame, metric: str, console: Console) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import polars as pl
 
 from valuestrata.assessment import Assessment
-from valuestrata.formatting import NONE, count, metric_title, number, percent
+from valuestrata.formatting import NONE, count, metric_title, number, p_number, percent
 from valuestrata.report.core.cells import Grid, Td, Tr, scored
 from valuestrata.report.core.names import attribute_titles, stratum_titles
 from valuestrata.report.core.section import Absent, Section
-from valuestrata.report.core.view import Cell, View
+from valuestrata.report.core.view import View, cell_of
 from valuestrata.scores.plan import describe
 from valuestrata.scores.structure import spread_by_attribute
 
@@ -107,8 +107,8 @@ def relative_grid(view: View, relative: pl.DataFrame) -> Grid:
             if row["baseline"] == entry.run:
                 cells += [Td("baseline"), Td(NONE)]
                 continue
-            share = Cell(row["relative"], row["relative_low"], row["relative_high"])
-            cells.append(scored(Cell(row["gain"], row["gain_low"], row["gain_high"])))
+            share = cell_of(row, "relative", "relative")
+            cells.append(scored(cell_of(row, "gain", "gain")))
             cells.append(scored(share) if row["state"] == "ok" else Td(str(row["state"]), css="text"))
         rows.append(Tr(tuple(cells), entry.kind))
     groups = (("", 1), *((metric_title(metric), 2) for metric in metrics))
@@ -131,22 +131,17 @@ def comparison_grid(comparisons: pl.DataFrame) -> Grid:
     rows: list[Tr] = []
     for row in comparisons.iter_rows(named=True):
         where = "" if row["by"] == "all" else f"{row['by']} {row['key']}"
-        adjusted = NONE if row["p_adjusted"] is None else _p(row["p_adjusted"])
         cells = (
             Td(f"{row['run']} − {row['against']}", where, "text"),
             Td(metric_title(row["metric"]), css="text"),
-            scored(Cell(row["difference"], row["ci_low"], row["ci_high"])),
-            Td(NONE if row["p"] is None else _p(row["p"])),
-            Td(adjusted, row["adjustment"] or ""),
+            scored(cell_of(row, "difference")),
+            Td(p_number(row["p"])),
+            Td(p_number(row["p_adjusted"]), row["adjustment"] or ""),
             Td(count(row["pairs"])),
             Td(row["status"], css="text"),
         )
         rows.append(Tr(cells))
     return Grid(("Difference", "Metric", "Value", "p", "p adjusted", "Pairs", "Status"), tuple(rows))
-
-
-def _p(value: float) -> str:
-    return "<.001" if value < 0.001 else number(value)
 
 
 def leakage_grid(leakage: pl.DataFrame) -> Grid:
@@ -179,7 +174,7 @@ def structure_grid(view: View, structure: pl.DataFrame) -> Grid:
         cells = (
             Td(row["run"], where, "text"),
             Td(MEASURES.get(row["measure"], row["measure"]), css="text"),
-            scored(Cell(row["value"], row["ci_low"], row["ci_high"])),
+            scored(cell_of(row)),
             Td(number(row["bound"])),
             Td(number(row["null_high"])),
             Td(count(row["items"])),
@@ -198,8 +193,8 @@ def spread_grid(view: View, spread: pl.DataFrame) -> Grid:
         cells = (
             Td(row["run"], css="text"),
             Td(titles.get(str(row["attribute"]), str(row["attribute"])), css="text"),
-            scored(Cell(row["raw"], row["raw_low"], row["raw_high"])),
-            scored(Cell(row["corrected"], row["corrected_low"], row["corrected_high"])),
+            scored(cell_of(row, "raw", "raw")),
+            scored(cell_of(row, "corrected", "corrected")),
             Td(row["word"], css="text"),
         )
         rows.append(Tr(cells))

@@ -35,17 +35,21 @@ def published_facts() -> dict[str, Any]:
     return yaml.safe_load(resources.files("valuestrata.report.closed").joinpath("published.yaml").read_text(encoding="utf-8"))
 
 
+def read_in(result: dict[str, Any]) -> str:
+    """Return where the figures of a published result were read."""
+    where = published_facts()["read_in"]
+    listed = f"{', '.join(result['abstract'])} {where['abstract']}, the rest " if "abstract" in result else ""
+    return listed + where["secondary"]
+
+
 def published_table() -> pl.DataFrame:
     """Return the published results, one row per model and condition."""
     facts = published_facts()
     rows: list[dict[str, Any]] = []
     for result in facts["results"]:
-        source = facts["read_in"]["secondary"]
-        if "abstract" in result:
-            source = f"{', '.join(result['abstract'])} {facts['read_in']['abstract']}, the rest {source}"
         for at, condition in enumerate(("base", "fine-tuned")[: len(result["accuracy"])]):
             values = {name: result[name][at] for name in ("accuracy", "nmae", "win_rate")}
-            rows.append({"source": facts["label"], "model": result["model"], "condition": condition, **values, "read_in": source})
+            rows.append({"source": facts["label"], "model": result["model"], "condition": condition, **values, "read_in": read_in(result)})
     return PUBLISHED.frame(rows)
 
 

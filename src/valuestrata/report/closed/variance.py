@@ -10,10 +10,10 @@ import polars as pl
 
 from valuestrata.claims.variance import variance_claims
 from valuestrata.formatting import NONE, capital, count, number, percent
-from valuestrata.report.core.cells import Grid, Td, Tr
-from valuestrata.report.core.names import interval
+from valuestrata.report.core.cells import Grid, Td, Tr, scored
+from valuestrata.report.core.names import with_interval
 from valuestrata.report.core.section import Absent, Section, claim_lists
-from valuestrata.report.core.view import Cell
+from valuestrata.report.core.view import cell_of
 from valuestrata.report.export.terminal import print_claims, print_frame, print_line
 from valuestrata.scores.variance.table import GOLD, TOTAL, VARIANCE
 
@@ -86,8 +86,8 @@ def components_grid(rows: pl.DataFrame, confidence: float) -> Grid:
         Tr(
             (
                 Td(title_of(row["component"]), css="text"),
-                Td(number(row["variance"], DIGITS), _ends(row["ci_low"], row["ci_high"], DIGITS)),
-                Td(number(row["share"]), _ends(row["share_low"], row["share_high"])),
+                scored(cell_of(row, "variance"), DIGITS),
+                scored(cell_of(row, "share", "share")),
                 Td(levels(row["levels"])),
                 Td(row["note"] or "", css="long"),
             ),
@@ -113,7 +113,7 @@ def shares_grid(rows: pl.DataFrame, by: str) -> Grid | None:
         cells = [Td(key, css="text"), Td(count(total["items"])), Td(number(total["variance"], DIGITS))]
         for name in names:
             row = shares.get((key, name), {})
-            cells.append(Td(number(row.get("share")), _ends(row.get("share_low"), row.get("share_high"))))
+            cells.append(scored(cell_of(row, "share", "share")))
         made.append(Tr(tuple(cells)))
     return Grid((capital(by), "Items", "Variance", *(title_of(name) for name in names)), tuple(made))
 
@@ -137,17 +137,12 @@ def print_variance(table: pl.DataFrame, console: Console | None = None, *, confi
 
 
 def _printed(row: Mapping[str, Any]) -> dict[str, str]:
-    variance, share = number(row["variance"], DIGITS), number(row["share"])
     return {
         "source": title_of(row["component"]),
-        "variance": _with_ends(variance, _ends(row["ci_low"], row["ci_high"], DIGITS)),
-        "share": _with_ends(share, _ends(row["share_low"], row["share_high"])),
+        "variance": with_interval(cell_of(row, "variance"), DIGITS),
+        "share": with_interval(cell_of(row, "share", "share")),
         "levels": levels(row["levels"]),
     }
-
-
-def _with_ends(value: str, ends: str) -> str:
-    return f"{value} [{ends}]" if ends else value
 
 
 def sample_of(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -167,7 +162,3 @@ def title_of(component: str) -> str:
 def levels(value: float | None) -> str:
     """Write a mean number of levels: `2`, `21.2`."""
     return NONE if value is None else count(value) if value == int(value) else f"{value:,.1f}"
-
-
-def _ends(low: float | None, high: float | None, digits: int = 3) -> str:
-    return interval(Cell(None, low, high), digits)

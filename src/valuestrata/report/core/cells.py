@@ -11,7 +11,7 @@ import polars as pl
 from valuestrata.dataset.tables import Dataset
 from valuestrata.formatting import NONE, count, metric_title, number, percent
 from valuestrata.report.closed.heatmaps import landscape_cells
-from valuestrata.report.closed.published import published_facts
+from valuestrata.report.closed.published import published_facts, read_in
 from valuestrata.report.core.names import (
     chart_names,
     interval,
@@ -21,8 +21,7 @@ from valuestrata.report.core.names import (
     subgroup_titles,
 )
 from valuestrata.report.core.tables import FULL_COVERAGE, HEADLINE
-from valuestrata.report.core.theme import SEQUENTIAL
-from valuestrata.report.core.view import Cell, Entry, View
+from valuestrata.report.core.view import Cell, Entry, View, cell_of
 
 BOUND_WORDS = {
     "ceiling_oracle": "Ceiling: best possible predictor",
@@ -69,9 +68,9 @@ class Grid:
     caption: str = field(default="", kw_only=True)
 
 
-def scored(cell: Cell) -> Td:
+def scored(cell: Cell, digits: int = 3) -> Td:
     """Return a score with its interval."""
-    return Td(number(cell.value), interval(cell))
+    return Td(number(cell.value, digits), interval(cell, digits))
 
 
 def headline_grid(frame: pl.DataFrame, view: View) -> Grid:
@@ -86,7 +85,7 @@ def headline_grid(frame: pl.DataFrame, view: View) -> Grid:
         kind = "bound" if row["kind"] in ("ceiling", "floor") else row["kind"]
         css = f"{kind} first" if kind != last and last else kind
         last = kind
-        values = [scored(Cell(row[metric], row[f"{metric}_low"], row[f"{metric}_high"])) for metric in shown]
+        values = [scored(cell_of(row, metric, metric)) for metric in shown]
         if kind == "bound":
             name = Td(BOUND_WORDS[row["row"]], row["row"], "text")
             cells = (name, Td("", css="text"), *(v if v.text != NONE else Td("") for v in values), Td(count(row["pairs"])), Td(""))
@@ -203,21 +202,12 @@ def landscape_grid(dataset: Dataset, metric: str) -> Grid | None:
     return Grid(("Item", "Question", *(titles.get(str(s), str(s)) for s in strata)), tuple(rows))
 
 
-def shade_styles() -> list[str]:
-    """Return the background of each shade, pale to deep."""
-    return list(SEQUENTIAL)
-
-
 def published_grid(views: Sequence[View]) -> Grid:
     """Return the published results, one row per model, and the runs of this report below them."""
-    facts = published_facts()
     rows: list[Tr] = []
-    for result in facts["results"]:
+    for result in published_facts()["results"]:
         cells = [Td(number(value)) for name in PUBLISHED_METRICS for value in (*result[name], None)[:2]]
-        source = facts["read_in"]["secondary"]
-        if "abstract" in result:
-            source = f"{' and '.join(result['abstract'])} {facts['read_in']['abstract']}; the rest {source}"
-        rows.append(Tr((Td(result["model"], css="text"), *cells, Td("published", source, "text"))))
+        rows.append(Tr((Td(result["model"], css="text"), *cells, Td("published", read_in(result), "text"))))
     for view in views[:1]:
         for entry in view.of_kind("model", "control", "baseline"):
             cells = [cell for metric in ("accuracy", "nmae") for cell in (scored(view.overall(entry, metric)), Td(NONE))]

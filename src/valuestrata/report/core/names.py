@@ -17,6 +17,12 @@ def interval(cell: Cell, digits: int = 3) -> str:
     return f"{number(cell.low, digits)}{' to ' if cell.low < 0 else '–'}{number(cell.high, digits)}"
 
 
+def with_interval(cell: Cell, digits: int = 3) -> str:
+    """Write a value with its interval: `.812 [.790–.834]`."""
+    ends = interval(cell, digits)
+    return number(cell.value, digits) + (f" [{ends}]" if ends else "")
+
+
 def small_bound(dataset: Dataset) -> str:
     """Return the number of valid answers below which the gold flags a pair."""
     return f"{dataset.meta.get('flag_below', 60):g}"

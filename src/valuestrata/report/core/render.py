@@ -26,6 +26,7 @@ from valuestrata.report.core import cells
 from valuestrata.report.core.names import small_bound
 from valuestrata.report.core.section import Absent, Section, claim_lists
 from valuestrata.report.core.tables import headline_table, write_tables
+from valuestrata.report.core.theme import SEQUENTIAL
 from valuestrata.report.core.view import RunLike, View, views_of
 from valuestrata.report.fairness.section import audit_sections
 
@@ -99,7 +100,7 @@ def render(title: str, sections: Sequence[Section], absent: Sequence[tuple[str, 
         absent=absent,
         css=Markup(css),  # noqa: S704
         markup=Markup,
-        shades=cells.shade_styles(),
+        shades=SEQUENTIAL,
     )
 
 
@@ -199,9 +200,9 @@ def _landscape(dataset: Dataset) -> Section | Absent:
 def _answers(view: View, runs: Sequence[RunLike]) -> Section | Absent:
     title = "Answers compared with those of the subgroups"
     section = Section("answers", title)
+    by_name = {run.name: run for run in runs}
     for place, entry in enumerate(view.of_kind("model", "control")[:MOST_DETAILED]):
-        run = next(run for run in runs if run.name == entry.run)
-        if (chart := heatmaps.confusion_chart(view, run, entry, f"confusion-{place}")) is not None:
+        if (chart := heatmaps.confusion_chart(view, by_name[entry.run], entry, f"confusion-{place}")) is not None:
             section.figures.append((f"Which answer: {entry.label}", chart))
     if (chart := figures.bias_chart(view, "bias")) is not None:
         section.figures.append(("Signed bias by attribute level", chart))
@@ -210,9 +211,9 @@ def _answers(view: View, runs: Sequence[RunLike]) -> Section | Absent:
 
 def _examples(view: View, runs: Sequence[RunLike]) -> Section | Absent:
     section = Section("examples", "Examples")
+    by_name = {run.name: run for run in runs}
     for entry in view.of_kind("model", "control")[:MOST_DETAILED]:
-        run = next(run for run in runs if run.name == entry.run)
-        section.examples += examples.choose(view, entry, run)
+        section.examples += examples.choose(view, entry, by_name[entry.run])
     section.intro = (
         "Chosen by a fixed rule: correct answers with a narrow margin, wrong answers with a wide margin, and one response without an "
         "answer. Bars are shares of respondents; ● marks their most common answer, ▸ the answer of the model."

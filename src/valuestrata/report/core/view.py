@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -15,8 +15,6 @@ from valuestrata.respondents.baselines import CHEAP
 from valuestrata.responses.run.identity import KINDS, Answered, Kind, run_identity
 from valuestrata.scores.best_baseline import best_of
 from valuestrata.scores.schema import SCORES
-
-__all__ = ["CHEAP", "EMPTY", "KINDS", "Cell", "Entry", "Kind", "RunLike", "View", "entries_of", "views_of"]
 
 RunLike = Answered
 
@@ -32,6 +30,11 @@ class Cell(NamedTuple):
 
 
 EMPTY = Cell(None)
+
+
+def cell_of(row: Mapping[str, Any], name: str = "value", ends: str = "ci") -> Cell:
+    """Return the cell of a column of a table's row, with its interval in `{ends}_low` and `{ends}_high`."""
+    return Cell(row.get(name), row.get(f"{ends}_low"), row.get(f"{ends}_high"))
 
 
 @dataclass(frozen=True)

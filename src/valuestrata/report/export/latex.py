@@ -13,7 +13,7 @@ import polars as pl
 
 from valuestrata.dataset.tables import Dataset
 from valuestrata.fairness.assemble import Audit
-from valuestrata.formatting import metric_title, percent
+from valuestrata.formatting import NONE, metric_title, number, p_number, percent
 from valuestrata.report.core.names import attribute_titles
 from valuestrata.report.export.latex_text import LETTER, escaped
 
@@ -103,7 +103,7 @@ def disparity_latex(audit: Audit, runs: Sequence[str], *, by: str = "all", key: 
                 if before is not None:
                     figures = [_beside_noise(found.get((before, metric, measure))), f"→ {figures[0]}"]
                 if row is not None and row["published"] is not None:
-                    figures.append(f"publ. {_number(row['published'])}")
+                    figures.append(f"publ. {number(row['published'])}")
                 line.append("\n".join(figures))
         lines.append(line)
     over = rows[0]["population"] if rows else "no subgroup"
@@ -135,15 +135,15 @@ def gaps_latex(dataset: Dataset, audit: Audit, run: str, metric: str) -> str:
     )
     notes = list(dict.fromkeys(row["note"] for row in rows if row["note"]))
     made: list[str] = []
-    for number, part in enumerate(parts, start=1):
+    for place, part in enumerate(parts, start=1):
         name = f"tab:gaps-{_slug(run)}-{_slug(metric)}"
         made.append(
             latex_table(
                 ["Gap", "Raw", "p\n(Holm)", "Minus\nbaseline's", "Equal\ndifficulty", "Remains", "Items"],
                 _gap_lines(part, attribute_titles(dataset)),
-                caption=caption if len(parts) == 1 else f"{caption} Part {number} of {len(parts)}.",
-                label=name if number == 1 else f"{name}-{number}",
-                notes=notes if number == len(parts) else (),
+                caption=caption if len(parts) == 1 else f"{caption} Part {place} of {len(parts)}.",
+                label=name if place == 1 else f"{name}-{place}",
+                notes=notes if place == len(parts) else (),
                 wrapped=0.19,
             )
         )
@@ -173,16 +173,16 @@ def _gap_lines(rows: Sequence[Row], titles: Mapping[str, str]) -> list[list[str]
             if row["attribute"] != attribute:
                 continue
             raw = _with_ends(
-                row, "gap", "ci_low", "ci_high", "" if row["expected_alike"] is None else f" ({_number(row['expected_alike'])})"
+                row, "gap", "ci_low", "ci_high", "" if row["expected_alike"] is None else f" ({number(row['expected_alike'])})"
             )
             lines.append(
                 [
                     f"{row['level']} − {row['against_level']}",
                     raw,
-                    _p(row["p_holm"]),
+                    p_number(row["p_holm"]),
                     _with_ends(row, "excess", "excess_low", "excess_high"),
                     _with_ends(row, "adjusted", "adjusted_low", "adjusted_high"),
-                    row["remains"] or "–",
+                    row["remains"] or NONE,
                     str(row["items"] or 0),
                 ]
             )
@@ -202,27 +202,15 @@ def audit_latex(dataset: Dataset, audit: Audit, runs: Sequence[str]) -> dict[str
 
 def _beside_noise(row: Row | None) -> str:
     if row is None or row["value"] is None:
-        return "–"
-    return _number(row["value"]) + ("" if row["alike"] is None else f" ({_number(row['alike'])})")
+        return NONE
+    return number(row["value"]) + ("" if row["alike"] is None else f" ({number(row['alike'])})")
 
 
 def _with_ends(row: Row, name: str, low: str, high: str, noise: str = "") -> str:
     if row[name] is None:
-        return "–"
-    ends = "" if row[low] is None or row[high] is None else f"\n[{_number(row[low])}, {_number(row[high])}]"
-    return _number(row[name]) + noise + ends
-
-
-def _number(value: float | None) -> str:
-    """Write a number as in the paper, with a minus sign."""
-    if value is None:
-        return "–"
-    text = f"{abs(value):.3f}".removeprefix("0")
-    return f"−{text}" if value < 0 and float(text) != 0 else text
-
-
-def _p(value: float | None) -> str:
-    return "<.001" if value is not None and value < 0.001 else _number(value)
+        return NONE
+    ends = "" if row[low] is None or row[high] is None else f"\n[{number(row[low])}, {number(row[high])}]"
+    return number(row[name]) + noise + ends
 
 
 def _slug(text: str) -> str:

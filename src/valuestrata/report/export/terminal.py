@@ -17,21 +17,25 @@ from valuestrata.claims.wording import Names
 from valuestrata.dataset.tables import Dataset
 from valuestrata.fairness.assemble import Audit
 from valuestrata.fairness.tables.rows import RATES
-from valuestrata.formatting import count, metric_title, number, percent
-from valuestrata.report.core.names import interval, minimum_cell, subgroup_titles
+from valuestrata.formatting import count, metric_title, number, p_number, percent
+from valuestrata.report.core.names import minimum_cell, subgroup_titles, with_interval
 from valuestrata.report.core.tables import FULL_COVERAGE, HEADLINE, headline_table
-from valuestrata.report.core.view import Cell, RunLike
+from valuestrata.report.core.view import RunLike, cell_of
 from valuestrata.responses.run.identity import run_identity
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
+def _stdout() -> Console:
+    from rich.console import Console
+
+    return Console()
+
+
 def print_headline(dataset: Dataset, runs: Sequence[RunLike], scores: pl.DataFrame, console: Console | None = None) -> None:
     """Print the headline table; plain text without colours or frames when the output is piped."""
-    from rich.console import Console as Screen
-
-    console = console or Screen()
+    console = console or _stdout()
     frame = headline_table(dataset, runs, scores)
     for (scheme, part, fold), rows in frame.group_by("scheme", "part", "fold", maintain_order=True):
         which = "" if fold is None else f", fold {fold}"
@@ -79,8 +83,8 @@ def _reading(shown: Sequence[str], *, bounds: bool) -> list[str]:
 def _terminal_row(row: dict[str, Any], shown: Sequence[str], *, complete: bool) -> list[str]:
     cells = [BOUNDS.get(row["row"], row["row"])]
     for metric in shown:
-        ends = interval(Cell(row[metric], row[f"{metric}_low"], row[f"{metric}_high"]))
-        cells.append("" if row[metric] is None else number(row[metric]) + (f" [{ends}]" if ends else ""))
+        cell = cell_of(row, metric, metric)
+        cells.append("" if cell.value is None else with_interval(cell))
     covered = "" if row["coverage"] is None else number(row["coverage"])
     return [*cells, count(row["pairs"]), *([] if complete else [covered])]
 
@@ -135,9 +139,7 @@ def print_audit(
     Args:
         verdicts: claims as `audit_verdicts` returns them. all_claims: print all claims with details. baseline_claims: also of baselines.
     """
-    from rich.console import Console as Screen
-
-    console = console or Screen()
+    console = console or _stdout()
     names = Names(keys=subgroup_titles(dataset))
     print_claims(from_frame(verdicts), console, runs=runs, names=names, all_claims=all_claims, baseline_claims=baseline_claims)
     whole = audit.disparity.filter((pl.col("by") == "all") & ~pl.col("metric").is_in(RATES))
@@ -159,19 +161,15 @@ def _audit_row(run: str, found: Mapping[tuple[str, str], Mapping[str, Any]]) -> 
     cells = [run]
     for measure in ("norm_range", "cv", "spread_corrected"):
         row = found[run, measure]
-        ends = interval(Cell(row["value"], row["ci_low"], row["ci_high"]))
-        cells.append(number(row["value"]) + (f" [{ends}]" if ends else ""))
+        cells.append(with_interval(cell_of(row)))
         cells.append(number(row["alike"]) + ("" if row["alike_high"] is None else f" [{number(row['alike_high'])}]"))
     last = found[run, "spread_corrected"]
-    p = "<.001" if last["p"] is not None and last["p"] < 0.001 else number(last["p"])
-    return [*cells, p, count(last["subgroups"]), count(last["pairs"])]
+    return [*cells, p_number(last["p"]), count(last["subgroups"]), count(last["pairs"])]
 
 
 def print_power(frame: pl.DataFrame, console: Console | None = None) -> None:
     """Print which gaps an audit could detect: between levels, then of the subgroups with the smallest and largest detectable gap."""
-    from rich.console import Console as Screen
-
-    console = console or Screen()
+    console = console or _stdout()
     first = frame.row(0, named=True)
     effect, metric = number(first["effect"]), metric_title(first["metric"])
     where = f"split {first['scheme']}, part {first['part']}"
@@ -248,20 +246,17 @@ def _plain_value(value: Any) -> str:
 
 def print_line(line: str, console: Console | None = None) -> None:
     """Print one line without markup and without wrapping."""
-    from rich.console import Console as Screen
-
-    (console or Screen()).print(line, markup=False, highlight=False, soft_wrap=True)
+    (console or _stdout()).print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _print(
     headers: list[str], rows: list[list[str]], console: Console | None, title: str | None, numeric: list[bool] | None = None
 ) -> None:
     from rich import box
-    from rich.console import Console as Screen
     from rich.table import Table
     from rich.text import Text
 
-    screen = console or Screen()
+    screen = console or _stdout()
     numeric = numeric or [False] + [True] * (len(headers) - 1)
     if title:
         print_line(title, screen)

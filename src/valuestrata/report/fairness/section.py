@@ -14,12 +14,12 @@ from valuestrata.claims.wording import Names
 from valuestrata.dataset.tables import Dataset
 from valuestrata.fairness.assemble import Audit
 from valuestrata.fairness.estimate.gaps import REMAINS
-from valuestrata.formatting import NONE, count, metric_title, number, percent
+from valuestrata.formatting import NONE, count, metric_title, number, p_number, percent
 from valuestrata.report.closed.published import is_published_setting
 from valuestrata.report.core.cells import Grid, Td, Tr, scored
 from valuestrata.report.core.names import minimum_cell, subgroup_titles
 from valuestrata.report.core.section import Absent, Section
-from valuestrata.report.core.view import Cell, RunLike
+from valuestrata.report.core.view import RunLike, cell_of
 from valuestrata.report.fairness import figures as auditfigures
 from valuestrata.responses.run.identity import KINDS, run_identity
 
@@ -141,7 +141,7 @@ def disparity_grid(dataset: Dataset, audit: Audit, runs: Sequence[str], metric: 
             cells: list[Td] = [Td(who if first else "", count(one["cv"]["subgroups"]) if first else "", "text"), Td(run, css="text")]
             for row in one.values():
                 assert row is not None
-                cells.append(scored(Cell(row["value"], row["ci_low"], row["ci_high"])))
+                cells.append(scored(cell_of(row)))
                 cells.append(_noise(row, alpha))
             if published:
                 cells += [Td(number((one[measure] or {}).get("published"))) for measure in ("norm_range", "cv")]
@@ -189,13 +189,13 @@ def gap_grid(dataset: Dataset, gaps: pl.DataFrame, runs: Sequence[str]) -> Grid:
             cells = (
                 Td(run, metric_title(row["metric"]), "text"),
                 Td(pair, f"{titles.get(str(row['attribute']), str(row['attribute']))}: {behind}", "text"),
-                scored(Cell(row["gap"], row["ci_low"], row["ci_high"])),
+                scored(cell_of(row, "gap")),
                 Td(number(row["expected_alike"])),
-                Td(_p(row["p_holm"])),
+                Td(p_number(row["p_holm"])),
                 Td(number(row["gap_baseline"])),
-                scored(Cell(row["excess"], row["excess_low"], row["excess_high"])),
-                scored(Cell(row["held"], row["held_low"], row["held_high"])),
-                scored(Cell(row["adjusted"], row["adjusted_low"], row["adjusted_high"])),
+                scored(cell_of(row, "excess", "excess")),
+                scored(cell_of(row, "held", "held")),
+                scored(cell_of(row, "adjusted", "adjusted")),
                 Td(row["remains"] or NONE, css="text"),
             )
             rows.append(Tr(cells))
@@ -233,10 +233,10 @@ def group_grid(dataset: Dataset, audit: Audit, runs: Sequence[str]) -> Grid:
             cells = (
                 Td(run, metric_title(row["metric"]), "text"),
                 Td(titles.get(str(row["subgroup"]), str(row["subgroup"])), f"{count(row['n'])} respondents", "text"),
-                scored(Cell(row["value"], row["ci_low"], row["ci_high"])),
+                scored(cell_of(row)),
                 Td(usual),
                 Td(number(row["shrunken"])),
-                Td(_p(row["p_worst"]), "served worse" if row["worst"] else ""),
+                Td(p_number(row["p_worst"]), "served worse" if row["worst"] else ""),
                 Td(number(row["bias"])),
                 Td(percent(row["pull"]), percent(row["pull_expected"])),
                 Td(percent(row["refusal_rate"]), percent(row["invalid_rate"])),
@@ -289,7 +289,7 @@ def spread_grid(dataset: Dataset, changes: pl.DataFrame) -> Grid:
             Td(number(row["before"], digits), number(row["alike_before"], digits)),
             Td(number(row["after"], digits), number(row["alike_after"], digits)),
             Td(number(row["change"], digits), ends),
-            Td(_p(row["p"])),
+            Td(p_number(row["p"])),
             Td(row["outcome"] or NONE, css="text"),
             Td(row["note"] or "", css="text"),
         )
@@ -299,7 +299,3 @@ def spread_grid(dataset: Dataset, changes: pl.DataFrame) -> Grid:
         "out. Absolute (standard deviation) and relative spreads (CV) can move in opposite directions."
     )
     return Grid(("Change", "Over", "Measure", "Before", "After", "Change", "p", "Shown", "Note"), tuple(rows), (), (note,))
-
-
-def _p(value: float | None) -> str:
-    return NONE if value is None else "<.001" if value < 0.001 else number(value)

@@ -165,9 +165,8 @@ def leakage(dataset: DatasetFolder, as_json: AsJson = False) -> None:
     else:
         titles = {part: f"{part}_per_fold" for part in PARTS} | {"shared_mean": "shared_respondents", "shared_max": "at_most"}
         print_table(found.rename(titles))
-        print(
-            "Pairs per fold are means. Shared respondents: mean share of a test pair's respondents who count in training pairs of its item."
-        )
+        print("With trained parents: share of test pairs whose subgroup is part of a training subgroup.")
+        print("Shared respondents: mean share of a test pair's respondents who also count in training pairs of its item; then the maximum.")
 
 
 def simulate(

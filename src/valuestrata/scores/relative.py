@@ -126,20 +126,16 @@ class _RelativeScore:
         """Return RELATIVE rows without run, scheme, fold and part."""
         nothing = np.full(len(self.value), np.nan)
 
-        def of(found: Interval | None, field: str) -> Floats:
-            return nothing if found is None else getattr(found, field)
+        def three(name: str, found: Interval | None, known: NDArray[np.bool_]) -> dict[str, Floats]:
+            ends = (nothing,) * 3 if found is None else (found.estimate, found.low, found.high)
+            return {f"{name}{end}": np.where(known, values, np.nan) for end, values in zip(("", "_low", "_high"), ends, strict=True)}
 
-        ok = self.state == "ok"
         numbers = {
             "value": self.value,
             "baseline_value": self.baseline_value,
-            "gain": of(self.gain, "estimate"),
-            "gain_low": of(self.gain, "low"),
-            "gain_high": of(self.gain, "high"),
+            **three("gain", self.gain, np.ones(len(nothing), dtype=np.bool_)),
             "bound_value": self.bound_value,
-            "relative": np.where(ok, of(self.relative, "estimate"), np.nan),
-            "relative_low": np.where(ok, of(self.relative, "low"), np.nan),
-            "relative_high": np.where(ok, of(self.relative, "high"), np.nan),
+            **three("relative", self.relative, self.state == "ok"),
         }
         return pl.DataFrame(
             {
@@ -176,19 +172,18 @@ def _relative_score(
         total = keys.totals(np.where(mask, values.gold, 0.0))
         return np.divide(total, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
 
-    empty = np.where(pairs > 0, "ok", "no common pairs").astype(object)
+    def state_of(known: str | NDArray[np.str_]) -> NDArray[np.object_]:
+        return np.where(pairs > 0, known, "no common pairs").astype(object)
+
     if baseline is None:
-        state = np.where(pairs > 0, "no baseline", empty).astype(object)
-        return _RelativeScore(mean(run), None, np.full(len(pairs), np.nan), None, mean(bound), None, state, pairs)
+        return _RelativeScore(mean(run), None, np.full(len(pairs), np.nan), None, mean(bound), None, state_of("no baseline"), pairs)
     above, below = ((one.minus(baseline) if sign > 0 else baseline.minus(one)).on(mask) for one in (run, bound))
     gained, left = resampler.sample(above), resampler.sample(below)
     gain, remaining = (interval(sampled.replicates(), confidence, -1.0, 1.0) for sampled in (gained, left))
     found = interval(ratio(gained, left, left.items, pairs), confidence, -np.inf, np.inf)
     lowest = remaining.low if resampler.count else remaining.estimate
     state = np.where(np.isnan(lowest), "no interval", np.where(lowest > 0, "ok", "saturated"))
-    return _RelativeScore(
-        mean(run), best, mean(baseline), gain, mean(bound), found, np.where(pairs > 0, state, empty).astype(object), pairs
-    )
+    return _RelativeScore(mean(run), best, mean(baseline), gain, mean(bound), found, state_of(state), pairs)
 
 
 def _bounds(layout: Layout) -> dict[str, Values]:

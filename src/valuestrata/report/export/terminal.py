@@ -199,7 +199,7 @@ def print_power(frame: pl.DataFrame, console: Console | None = None) -> None:
         if known.is_empty():
             rows.append([str(stratum), f"none of {len(part)}", *[""] * 6])
             continue
-        for place, which in ((0, "smallest gap"), (-1, "largest gap"))[: len(known)]:
+        for place, which in ((0, "most detectable"), (-1, "least detectable"))[: len(known)]:
             row = known.row(place, named=True)
             rows.append([str(stratum), f"{row['level']} ({which} of {len(part)})", *_power_cells(row)])
     if rows:

@@ -81,7 +81,7 @@ def _reading(shown: Sequence[str], *, bounds: bool) -> list[str]:
 
 
 def _terminal_row(row: dict[str, Any], shown: Sequence[str], *, complete: bool) -> list[str]:
-    cells = [BOUNDS.get(row["row"], row["row"])]
+    cells = [BOUNDS.get(row["row"], str(row["row"]))]
     for metric in shown:
         cell = cell_of(row, metric, metric)
         cells.append("" if cell.value is None else with_interval(cell))
@@ -203,7 +203,7 @@ def print_power(frame: pl.DataFrame, console: Console | None = None) -> None:
             row = known.row(place, named=True)
             rows.append([str(stratum), f"{row['level']} ({which} of {len(part)})", *_power_cells(row)])
     if rows:
-        family = groups["family"].max()
+        family = groups.select(pl.col("family").max()).item()
         title = f"Subgroups served worse than the rest of their stratum, corrected for {count(family, 'test')} (max-T)"
         _print(["Stratum", "Subgroup", *headers], rows, console, title, numeric)
     print_line(

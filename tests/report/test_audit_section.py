@@ -38,6 +38,13 @@ def page(audited, tmp_path_factory):
     return write_audit(audited.dataset, audited.runs, audited.audit, folder)
 
 
+@pytest.fixture
+def no_charts(monkeypatch):
+    """Leave out the charts of the audit, which take most of the time of a page."""
+    for name in ("gap_chart", "slope_chart", "intersection_chart"):
+        monkeypatch.setattr(f"valuestrata.report.fairness.figures.{name}", lambda *_: None)
+
+
 def test_every_table_lies_on_disk_twice_and_is_the_same(audited, page):
     frames = audit_frames(audited.dataset, audited.runs, audited.audit)
     assert frames.keys() == {"verdicts", *audited.audit.tables()}
@@ -79,7 +86,7 @@ def test_every_disparity_stands_beside_what_noise_alone_gives(audited):
     assert any(first["cv"]["population"] in note for note in grid.notes)
 
 
-def test_published_figures_stand_beside_and_a_warning_says_where_they_do_not_belong(audited):
+def test_published_figures_stand_beside_and_a_warning_says_where_they_do_not_belong(audited, no_charts):
     found = audit(audited.dataset, audited.runs, permutations=0, bootstrap=0, published={"org/tuned": "Qwen2.5-7B tuned"})
     grid = disparity_grid(audited.dataset, found, [run.name for run in audited.runs], "accuracy")
     assert grid.groups[-1] == ("Published", 2)
@@ -88,7 +95,7 @@ def test_published_figures_stand_beside_and_a_warning_says_where_they_do_not_bel
     assert "another data set" in sections[0].warning
 
 
-def test_the_report_holds_the_audit_only_where_it_is_given(world, audited, tmp_path):
+def test_the_report_holds_the_audit_only_where_it_is_given(world, audited, tmp_path, no_charts):
     runs = world.runs
     found = audit(world.dataset, runs, permutations=20, bootstrap=20)
     text = write_report(world.dataset, runs, world.scores, tmp_path / "with.html", audit=found).read_text()
@@ -133,7 +140,7 @@ def test_a_note_of_many_figures_is_written_once(audited):
     assert [note for note in notes if lone in note] == [f"{runs[0]}, All subgroups: {lone}."]
 
 
-def test_what_was_not_adjusted_for_stands_under_the_gaps(audited, tmp_path):
+def test_what_was_not_adjusted_for_stands_under_the_gaps(audited, tmp_path, no_charts):
     note = "log_n_eff is not adjusted for: 99% of its variance goes with the levels."
     gaps = audited.audit.gaps.with_columns(note=pl.when(pl.col("run") == "org/tuned").then(pl.lit(note)))
     grid = gap_grid(audited.dataset, gaps, ["org/tuned"])

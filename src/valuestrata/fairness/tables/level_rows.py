@@ -51,16 +51,12 @@ def gap_rows(
     excess, theirs = _less_baseline(found, None if baseline is None else baseline.scores, width, weights)
     number = common_pairs(pairs, found.mask)
     held, adjusted, note = _adjusted(found, metric, sampling)
-    p_holm, excess_holm = adjusted_holm(ends.p), adjusted_holm(excess.p)
-    held_holm, difficulty_holm = adjusted_holm(held.p), adjusted_holm(adjusted.p)
+    explanations = {"excess": excess, "held": held, "adjusted": adjusted}
+    p_holm, holm_of = adjusted_holm(ends.p), {name: adjusted_holm(one.p) for name, one in explanations.items()}
     rows: list[Row] = []
     for k, (attribute, level, against) in enumerate(pairs.names):
-        explained = ExplainedGap(
-            gap=GapEstimate(float(ends.estimate[k]), ends.low[k], ends.high[k], p_holm[k]),
-            excess=GapEstimate(float(excess.estimate[k]), excess.low[k], excess.high[k], excess_holm[k]),
-            adjusted=GapEstimate(adjusted.gap[k], adjusted.low[k], adjusted.high[k], difficulty_holm[k]),
-            held=GapEstimate(held.gap[k], held.low[k], held.high[k], held_holm[k]),
-        )
+        estimates = {name: _estimate(one, holm_of[name], k) for name, one in explanations.items()}
+        explained = ExplainedGap(gap=_estimate(ends, p_holm, k), **estimates)
         items = int(found.gaps.items[k])
         rows.append(
             {
@@ -80,26 +76,20 @@ def gap_rows(
                 "expected_alike": expected_alike(ends.se)[k],
                 "baseline": None if baseline is None else baseline.name,
                 "gap_baseline": theirs[k],
-                "excess": excess.estimate[k],
-                "excess_low": excess.low[k],
-                "excess_high": excess.high[k],
-                "excess_p": excess.p[k],
-                "excess_p_holm": excess_holm[k],
-                "held": held.gap[k],
-                "held_low": held.low[k],
-                "held_high": held.high[k],
-                "held_p": held.p[k],
-                "held_p_holm": held_holm[k],
-                "adjusted": adjusted.gap[k],
-                "adjusted_low": adjusted.low[k],
-                "adjusted_high": adjusted.high[k],
-                "adjusted_p": adjusted.p[k],
-                "adjusted_p_holm": difficulty_holm[k],
+                **{name: one.value for name, one in estimates.items()},
+                **{f"{name}_low": one.low for name, one in estimates.items()},
+                **{f"{name}_high": one.high for name, one in estimates.items()},
+                **{f"{name}_p": one.p[k] for name, one in explanations.items()},
+                **{f"{name}_p_holm": one.p for name, one in estimates.items()},
                 "remains": explained.remains(context.alpha),
                 "note": joined(_lacking(items, float(ends.p[k])), note),
             }
         )
     return rows
+
+
+def _estimate(found: Interval | _AdjustedGaps, p_holm: Floats, k: int) -> GapEstimate:
+    return GapEstimate(float(found.estimate[k]), found.low[k], found.high[k], p_holm[k])
 
 
 def _lacking(items: int, p: float) -> str | None:
@@ -122,7 +112,7 @@ def _less_baseline(found: MetricScores, baseline: MetricScores | None, width: fl
 class _AdjustedGaps:
     """Gaps by the model of `held_attributes`, interval ends and p-values, each of shape (K,); NaN where unknown."""
 
-    gap: Floats
+    estimate: Floats
     low: Floats
     high: Floats
     p: Floats

@@ -15,7 +15,7 @@ from valuestrata.formatting import LOWER_IS_BETTER, metric_title, number, percen
 from valuestrata.formatting import title as title_of
 from valuestrata.report.closed.figures import COLUMN, Chart, LegendEntry
 from valuestrata.report.core.names import attribute_titles, clipped, stratum_titles
-from valuestrata.report.core.theme import GRID, INK, MUTED, to_svg
+from valuestrata.report.core.theme import GRID, INK, MUTED, combined, to_svg
 
 # Points of a row of the chart of gaps: columns of GAPS, name, colour, shape.
 SIDES = (
@@ -40,8 +40,6 @@ def gap_chart(dataset: Dataset, audit: Audit, run: str, metric: str, name: str) 
     Returns:
         None where no gap has a value.
     """
-    import altair as alt
-
     rows = audit.gaps.filter((pl.col("run") == run) & (pl.col("metric") == metric) & pl.col("gap").is_not_null()).to_dicts()
     if not rows:
         return None
@@ -63,7 +61,7 @@ def gap_chart(dataset: Dataset, audit: Audit, run: str, metric: str, name: str) 
     extent = min(300, max(90, round(6.3 * max(len(value["label"]) for value in everything)) + 12))
     shown = [side for side in SIDES if any(value["side"] == side[3] for value in everything)]
     drawn = [_gap_panel(values, f"{title}: against {reference}", reach, extent, shown, metric) for title, reference, values in panels]
-    svg = to_svg(alt.vconcat(*drawn, spacing=16), name, f"Gaps between levels in {metric_title(metric)}, {run}")
+    svg = to_svg(combined("vconcat", drawn, spacing=16), name, f"Gaps between levels in {metric_title(metric)}, {run}")
     marks = tuple(LegendEntry(label, colour, SWATCHES[shape]) for *_, label, colour, shape in shown)
     caption = (
         "Right of the line: served better than the level in the heading, which has most pairs. Bars are "
@@ -118,7 +116,7 @@ def _gap_panel(values: list[dict[str, Any]], title: str, reach: float, extent: i
         dots = mine.mark_point(filled=True, color=colour, shape=shape, size=56, opacity=1, aria=True, yOffset=shift)
         layers.append(dots.encode(x=alt.X("value:Q", scale=scale, axis=ticks), y=y, description="said:N"))
     heading = alt.TitleParams(title, anchor="start", frame="bounds", fontSize=13)
-    return alt.layer(*layers).properties(width=560, height=alt.Step(44), title=heading)
+    return combined("layer", layers, width=560, height=alt.Step(44), title=heading)
 
 
 def slope_chart(dataset: Dataset, audit: Audit, run: str, metric: str, name: str) -> Chart | None:
@@ -127,8 +125,6 @@ def slope_chart(dataset: Dataset, audit: Audit, run: str, metric: str, name: str
     Args:
         dataset: for titles and the order of levels. audit: its changes. run, metric: which of them. name: unique within the page.
     """
-    import altair as alt
-
     where = (pl.col("run") == run) & (pl.col("metric") == metric) & (pl.col("by") == "level") & (pl.col("measure") == "score")
     rows = audit.changes.filter(where & pl.col("change").is_not_null()).to_dicts()
     if not rows:
@@ -144,10 +140,12 @@ def slope_chart(dataset: Dataset, audit: Audit, run: str, metric: str, name: str
         mine = [row for row in rows if row["key"].startswith(f"{attribute}=")]
         panels.append(_slope_panel(mine, titles.get(str(attribute), str(attribute)), domain, metric, first=attribute == attributes[0]))
     per_row = max(1, COLUMN // 350)
-    lines = [alt.hconcat(*panels[at : at + per_row], spacing=30) for at in range(0, len(panels), per_row)]
+    lines = [combined("hconcat", panels[at : at + per_row], spacing=30) for at in range(0, len(panels), per_row)]
     # The font of the browser may be wider than the one used for the layout.
     room_aside = {"left": 5, "right": 45, "top": 5, "bottom": 5}
-    svg = to_svg(alt.vconcat(*lines, spacing=20, padding=room_aside), name, f"{metric_title(metric)} of every level: {against}, then {run}")
+    svg = to_svg(
+        combined("vconcat", lines, spacing=20, padding=room_aside), name, f"{metric_title(metric)} of every level: {against}, then {run}"
+    )
     found = {row["outcome"] or "not shown" for row in rows}
     legend = tuple(
         LegendEntry(f"{word}" if word == "not shown" else f"{word} beyond noise", colour, "dot")
@@ -183,7 +181,8 @@ def _slope_panel(rows: list[dict[str, Any]], title: str, domain: list[float], me
     dots = base.mark_point(filled=True, size=46, opacity=1, aria=True).encode(description="said:N")
     words = alt.Chart(alt.Data(values=names)).mark_text(align="left", dx=9, fontSize=11, color=INK, limit=170)
     text = words.encode(x=across, y=y, text="level:N")
-    return alt.layer(lines, dots, text).properties(width=255, height=260, title=alt.TitleParams(title, anchor="start", fontSize=13))
+    heading = alt.TitleParams(title, anchor="start", fontSize=13)
+    return combined("layer", (lines, dots, text), width=255, height=260, title=heading)
 
 
 def apart(values: Sequence[float], domain: Sequence[float], step: float) -> list[float]:
@@ -221,8 +220,6 @@ def intersection_chart(dataset: Dataset, audit: Audit, run: str, metric: str, na
     Returns:
         None where no cell of two attributes has a value.
     """
-    import altair as alt
-
     titles, attributes = attribute_titles(dataset), dataset.attributes
     alpha = 1 - audit.confidence
     cells = audit.excess.filter((pl.col("run") == run) & (pl.col("metric") == metric))
@@ -243,8 +240,8 @@ def intersection_chart(dataset: Dataset, audit: Audit, run: str, metric: str, na
     if not panels:
         return None
     per_row = 2
-    lines = [alt.hconcat(*panels[at : at + per_row], spacing=30) for at in range(0, len(panels), per_row)]
-    svg = to_svg(alt.vconcat(*lines, spacing=24), name, f"Intersections in {metric_title(metric)}, {run}")
+    lines = [combined("hconcat", panels[at : at + per_row], spacing=30) for at in range(0, len(panels), per_row)]
+    svg = to_svg(combined("vconcat", lines, spacing=24), name, f"Intersections in {metric_title(metric)}, {run}")
     caption = (
         f"How much better (violet) or worse (orange) a cell is served in {title_of(metric)} than its two levels predict. In brackets and "
         f"without color: within noise, screened over all cells at a false discovery rate of {percent(alpha)}. Star: significant after "
@@ -307,7 +304,7 @@ def _matrix(
     )
     dark = base.transform_filter(deep).mark_text(fontSize=11, fontWeight="bold", color="#ffffff").encode(text="text:N")
     heading = alt.TitleParams(title, anchor="start", frame="group", fontSize=13, offset=8)
-    return alt.layer(frames, cells, muted, pale, dark).properties(width=alt.Step(56), height=alt.Step(26), title=heading)
+    return combined("layer", (frames, cells, muted, pale, dark), width=alt.Step(56), height=alt.Step(26), title=heading)
 
 
 def attribute_headings(dataset: Dataset) -> dict[str, str]:

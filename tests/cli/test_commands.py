@@ -144,7 +144,7 @@ def test_transfer_to_the_same_respondents_is_refused(call, built):
         "ask", built / "data", "--model", "baseline:item-mode", "--split", "transfer", "--train-on", built / "again", "-o", built / "r"
     )
     assert asked.code == 2
-    assert "the people who test it" in asked.err
+    assert "training and test respondents would be the same" in asked.err
 
 
 def test_differences_from_a_named_run_are_printed(call, built):

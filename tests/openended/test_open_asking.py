@@ -102,7 +102,7 @@ def test_an_open_run_is_not_scored_and_a_closed_one_not_judged(handmade, tmp_pat
 
 
 def test_what_cannot_be_asked_openly_is_refused_before_a_folder_is_made(handmade, tmp_path):
-    with pytest.raises(UsageError, match="writes nothing"):
+    with pytest.raises(UsageError, match="chooses options only"):
         open_ask(handmade, make_respondent("baseline:item-mode", handmade), tmp_path / "run")
     with pytest.raises(UsageError, match="show no options"):
         ask(handmade, Speaks(lambda _: ""), tmp_path / "run", elicitation="open", orders="reversed")
@@ -114,7 +114,7 @@ def test_what_cannot_be_asked_openly_is_refused_before_a_folder_is_made(handmade
 def test_a_template_without_an_open_wording_names_the_key(handmade, tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("name: mine\nuser: |-\n  You are {persona}. {question}\n\n  {options}\n")
-    with pytest.raises(InputDataError, match=r"mine.yaml: the template does not say how to ask an open question; add the key `open`"):
+    with pytest.raises(InputDataError, match=r"mine.yaml: the template has no open question; add the key `open`"):
         plan_open(handmade, template=file)
     file.write_text(file.read_text() + "open: |-\n  {question} Now say it as {persona}.\n")
     with pytest.raises(InputDataError, match="open: it does not begin with the persona"):

@@ -76,7 +76,7 @@ def test_wrong_calls_are_told_before_anything_is_asked(data, call, tmp_path):
         _, err = call("open", "judge", data, tmp_path / "a", "--against", tmp_path / "b", *judging, "--only", "valu", code=2)
         assert "Did you mean 'value'" in err
         _, err = call("open", "ask", data, "--model", "baseline:midpoint", "-o", tmp_path / "c", code=2)
-        assert "needs a language model" in err
+        assert "need a language model" in err
         _, err = call("open", "stance", data, tmp_path / "nowhere", *judging, code=3)
         assert "no run here" in err
         assert len(server.log) == before

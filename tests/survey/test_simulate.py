@@ -311,7 +311,7 @@ def test_the_command_simulate(tmp_path):
     call = ["simulate", "-o", str(tmp_path / "s.sav"), "--respondents", "120", "--items", "6", "--country", "USA"]
     shown = CliRunner().invoke(make_app(), call)
     assert shown.exit_code == 0
-    assert "120 simulated respondents (no people), 6 items, United States" in shown.stdout
+    assert "120 simulated respondents, 6 items, United States" in shown.stdout
     result = json.loads(CliRunner().invoke(make_app(), [*call, "--weighted", "--json"]).stdout)
     assert result["settings"]["weighted"] is True
     assert result["settings"]["items"] == 6

@@ -6,7 +6,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Workers run one thread each: two workers use two cores.
+# Two workers with one thread each use two cores.
 PARALLEL := -n 2 --dist worksteal
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
@@ -15,7 +15,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 demo: $(VENV)/.demo
 	$(BIN)/valuestrata demo -o runs/demo
 
-test: lint types unit
+# Types and tests run side by side.
+test: lint
+	$(MAKE) --no-print-directory -j 2 types unit
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -25,10 +27,10 @@ types: $(VENV)/.dev $(VENV)/.demo
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 unit: $(VENV)/.dev $(VENV)/.demo
-	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
 test-slow: $(VENV)/.dev $(VENV)/.demo
-	$(BIN)/python -m pytest $(PARALLEL) -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m slow
 
 bench: $(VENV)/.bench $(VENV)/.demo
 	$(BIN)/python bench/run.py $(BENCH)

@@ -117,7 +117,7 @@ def test_a_template_without_an_open_wording_names_the_key(handmade, tmp_path):
     with pytest.raises(InputDataError, match=r"mine.yaml: the template has no open question; add the key `open`"):
         plan_open(handmade, template=file)
     file.write_text(file.read_text() + "open: |-\n  {question} Now say it as {persona}.\n")
-    with pytest.raises(InputDataError, match="open: it does not begin with the persona"):
+    with pytest.raises(InputDataError, match="open: it must begin with the persona"):
         plan_open(handmade, template=file)
     file.write_text("name: mine\nuser: |-\n  {persona}: {question} {options}\nopen: |-\n  {persona}: {question} {options}\n")
     with pytest.raises(InputDataError, match=r"the placeholder \{options\} is not known here"):

@@ -143,6 +143,7 @@ def written(run):
     return pl.concat([pl.read_parquet(file, columns=["key"]) for file in (run / "ray" / "answers").glob("*.parquet")])["key"].to_list()
 
 
+@pytest.mark.slow
 def test_failures_are_kept_told_and_asked_again(cluster, handmade, tmp_path):
     run, plan = tmp_path / "run", plan_asking(handmade, part="all", elicitation="text")
 

@@ -120,5 +120,5 @@ def test_a_template_without_an_open_wording_names_the_key(handmade, tmp_path):
     with pytest.raises(InputDataError, match="open: it must begin with the persona"):
         plan_open(handmade, template=file)
     file.write_text("name: mine\nuser: |-\n  {persona}: {question} {options}\nopen: |-\n  {persona}: {question} {options}\n")
-    with pytest.raises(InputDataError, match=r"the placeholder \{options\} is not known here"):
+    with pytest.raises(InputDataError, match=r"unknown placeholder \{options\}"):
         plan_open(handmade, template=file)

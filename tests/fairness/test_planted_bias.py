@@ -51,7 +51,7 @@ def world():
 
 def fair(world, repetitions, seed=0):
     rng = np.random.default_rng(seed)
-    return [knows_labels(world, np.full(len(world.setting.stratum), BASE), rng) for _ in range(repetitions)]
+    return [knows_labels(world, np.full(len(world.context.stratum), BASE), rng) for _ in range(repetitions)]
 
 
 def not_above(hits, rate):
@@ -62,7 +62,7 @@ def not_above(hits, rate):
 @pytest.mark.parametrize(("subgroups", "items"), [(8, 60), (30, 40)])
 def test_where_nothing_is_planted_false_claims_keep_their_level(subgroups, items):
     world = make_world(subgroups, 1, items=items, draws=100, bootstrap=500)
-    assert len(world.setting.stratum) == subgroups
+    assert len(world.context.stratum) == subgroups
     claims = audit_runs(world, fair(world, REPETITIONS), PERMUTATIONS, 0)
     assert not_above(sum(one.worst.any() for one in claims), ALPHA)
     assert not_above(sum(one.any_gap("p_holm") for one in claims), ALPHA)

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
@@ -68,7 +68,6 @@ def test_agreement_against_a_table_worked_by_hand(handmade):
     assert (level["value"], level["pairs"], level["items"]) == (0.0, 1, 1)
 
 
-@settings(max_examples=40)
 @given(st.data())
 def test_kappa_is_that_of_another_library_on_one_scale(data):
     options = data.draw(st.integers(2, 7))

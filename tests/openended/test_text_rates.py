@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, t
 
@@ -96,7 +96,6 @@ def test_intervals_of_clustered_shares_cover():
     assert np.mean([ci.low <= truth <= ci.high for ci in naive]) < 0.85
 
 
-@settings(max_examples=25)
 @given(
     st.lists(st.tuples(st.sampled_from(["a", "b"]), st.sampled_from(["sex_F", "sex_M"]), st.integers(0, 60)), min_size=1, max_size=30),
     st.randoms(use_true_random=False),

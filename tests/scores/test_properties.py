@@ -12,7 +12,7 @@ from valuestrata.scores import compare, pair_scores, score
 from valuestrata.scores.layout import Keys
 
 SEEDS = st.integers(0, 10_000)
-FEW = settings(max_examples=8, deadline=None)
+FEW = settings(max_examples=25, deadline=None)
 SHORT = ("all", "stratum", "level", "topic", "item")
 
 
@@ -63,7 +63,7 @@ def test_the_order_of_rows_and_pairs_does_not_matter(kit: SimpleNamespace, seed:
         assert np.allclose(a[column].to_numpy(), b[column].to_numpy(), atol=1e-12, equal_nan=True)
 
 
-@settings(max_examples=25, deadline=None)
+@FEW
 @given(seed=SEEDS, leading=st.sampled_from([(), (3,), (2, 2)]), single=st.booleans())
 def test_sums_by_key_are_sums_over_their_pairs(seed: int, leading: tuple[int, ...], single: bool):
     """Keys of no subgroup, of one and of several; topics; single items; in either precision."""
@@ -150,7 +150,7 @@ def test_turning_a_comparison_round_turns_its_signs(kit: SimpleNamespace, seed: 
         assert np.allclose(there[left].to_numpy(), sign * back[right].to_numpy(), atol=1e-9, equal_nan=True), left
 
 
-@settings(max_examples=3, deadline=None)
+@FEW
 @given(seed=SEEDS)
 def test_scoring_runs_together_or_alone_is_the_same(kit: SimpleNamespace, seed: int):
     world = kit.random_world(seed)

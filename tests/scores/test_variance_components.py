@@ -102,7 +102,7 @@ def all_pairs(factors, answers) -> dict[str, float] | None:
     return dict(zip(COMPONENTS, [*found.tolist(), sampling], strict=True))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.integers(8, 30), st.integers(1, 3), st.integers(0, 100_000))
 def test_any_design_equals_all_pairs_formed_one_by_one(number, width, seed):
     rng = np.random.default_rng(seed)

@@ -370,7 +370,7 @@ def test_bad_calls_are_named():
 finite = st.floats(-1, 1, allow_nan=False)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=60)
 @given(st.sampled_from(["mode", "parent", "shuffled"]), st.tuples(finite, finite, finite), st.sampled_from(["accuracy_expected", "nmae"]))
 def test_each_comparison_makes_one_claim_that_agrees_with_its_interval(against, numbers, metric):
     low, middle, high = sorted(numbers)

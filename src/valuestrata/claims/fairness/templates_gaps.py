@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from valuestrata.claims.claim import Claim
 from valuestrata.claims.fairness.phrases import amount, counted, gain, metric_of, signed, template
 from valuestrata.claims.wording import ClaimTemplate, Names, interval, listed, magnitude, score_of
-from valuestrata.formatting import percent
+from valuestrata.formatting import count, percent
 
 # Kind -> what explains the gap, as the end of the sentence.
 GAP_ENDS: Mapping[str, str] = {
@@ -65,7 +65,8 @@ def _explained(claim: Claim, names: Names) -> list[str]:
 
 def _no_gap(claim: Claim, names: Names) -> str:
     largest = f"the largest is {claim.estimate.label}, {amount(claim)}"
-    return f"No gap in {metric_of(claim)} detected between levels of {claim.key}; {largest}"
+    corrected = f" after correction for {count(claim.tests, 'test')}" if claim.tests and claim.tests > 1 else ""
+    return f"No gap in {metric_of(claim)} detected between levels of {claim.key}{corrected}; {largest}"
 
 
 def _no_gap_details(claim: Claim, names: Names) -> list[str]:

@@ -61,6 +61,12 @@ FLATTENED = row(attribute="sex", word="flattened", pairs=300, **RATIO)
             "no-gap-shown",
             "No gap in accuracy detected between levels of sex; the largest is Female − Male, 10.0 points (95 % CI 4.0 to 16.0).",
         ),
+        (
+            {"gaps": [gap(**NOT_SHOWN), gap(**NOT_SHOWN | {"level": "Other", "gap": 0.02})]},
+            "no-gap-shown",
+            "No gap in accuracy detected between levels of sex after correction for 2 tests; the largest is Female − Male, 10.0 points "
+            "(95 % CI 4.0 to 16.0).",
+        ),
         ({"changes": [change()]}, "better", "Better than before: accuracy 20.0 points better (95 % CI 15.0 to 25.0)."),
         (
             {"changes": [change(change=-0.2, ci_low=-0.25, ci_high=-0.15, outcome="worse")]},

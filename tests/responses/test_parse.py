@@ -17,6 +17,9 @@ AGREE = ("1", "2", "3"), (1, 2, 3), {1: "Agree strongly", 2: "Agree", 3: "Disagr
 TAMIL = ("1", "2"), (1, 2), {1: "மிக முக்கியம்", 2: "முக்கியமில்லை"}
 CHINESE = ("1", "2", "3"), (1, 2, 3), {1: "非常重要", 2: "重要", 3: "不重要"}
 LETTERS = ("A", "B", "C"), (1, 2, 3), {1: "Good", 2: "Middling", 3: "Bad"}
+ELEVEN = tuple(str(n) for n in range(11)), tuple(range(11)), {0: "Bad", 10: "Good"}
+PERCENT = ("1", "2", "3"), (1, 2, 3), {1: "Less than 10%", 2: "10-25%", 3: "More than 25%"}
+TIMES = ("1", "2"), (1, 2), {1: "Never", 2: "1-2 times a week"}
 
 ANSWERED = [
     (YESNO, "No, I can't say I do.", 2),
@@ -116,6 +119,29 @@ ANSWERED = [
     (CHINESE, "我认为不重要。", 3),
     (LETTERS, "Answer: B", 2),
     (LETTERS, "c) Bad", 3),
+    # Shares and confidences next to an answer.
+    (FOUR, "1: 20%, 2: 80%\nAnswer: 2", 2),
+    (FOUR, "If 1: 10% and 2: 90%, I would choose 2.", 2),
+    (FOUR, "3\n\nReasons:\n1. 20% of people agree.\n2. 30% of them do not.", 3),
+    (FOUR, "Answer: 3 (Likelihood: 1: 10%, 2: 20%, 3: 70%)", 3),
+    (TEN, "On a scale where 1 is 0% and 10 is 100%, I would say 7.", 7),
+    (FOUR, "Option 2 (60 %)", 2),
+    (FOUR, "2 - 80% sure", 2),
+    (FOUR, "Answer: 2 (confidence: 80%)", 2),
+    (FOUR, "Answer: 2\nConfidence: 8/10", 2),
+    (FOUR, "Rather important (80%)", 2),
+    (FOUR, '{"answer": 3, "confidence": 0.8}', 3),
+    (FOUR, '{"answer": 3, "confidence": 4}', 3),
+    (FOUR, '{"answer_1": 3}', 3),
+    (FOUR, '{"2": "Rather important"}', 2),
+    (FOUR, '{"Rather important": 2}', 2),
+    (FOUR, "Question 1: 3", 3),
+    (FOUR, "2: 2", 2),
+    (FOUR, "3/4", 3),
+    (ELEVEN, "8/10", 8),
+    (PERCENT, "2: 10-25%", 2),
+    (PERCENT, "Answer: 2 / 10-25%", 2),
+    (TIMES, "2 - 1-2 times a week", 2),
 ]
 
 
@@ -159,6 +185,16 @@ FAILED = [
     (TEN, "On a scale from 1 to 10", "unparsed"),
     (YESNO, "There is no telling.", "unparsed"),
     (YESNO, "No one can know", "unparsed"),
+    *((ELEVEN, text, "unparsed") for text in ('{"0": 10, "5": 40}', "0: 10%, 5: 40%", "0: 10%\n5: 40%", "| 0 | 10 |\n| 5 | 90 |")),
+    *((FOUR, text, "unparsed") for text in ("1=20%, 2=80%", "1 - 20%, 2 - 80%", "1 (20%), 2 (80%)", "1. 20%\n2. 80%", "1: 20-25%, 2: 75-80%")),
+    *((FOUR, text, "unparsed") for text in ("Answer: 1: 20%, 2: 80%", 'Answer: {"1": 20, "2": 80}', "I choose 1 (20%) and 2 (80%)")),
+    *((FOUR, text, "unparsed") for text in ('{\n "1": 0.2,\n "2": 0.8\n}', '{"answer": {"1": 20, "2": 80}}', '{"option_2": 1}', '{"2": 100}')),
+    *((FOUR, text, "unparsed") for text in ("2: 100%", "2=80%", "Very important: 60%\nRather important: 40%", "1: 3", "1. 3")),
+    *((YESNO, text, "unparsed") for text in ("Yes: 60%, No: 40%", '{"Yes": 0.6, "No": 0.4}')),
+    (LETTERS, "A: 60%, B: 40%", "unparsed"),
+    *((FOUR, text, "unparsed") for text in ("2; 3", "| 2 | 3 |", "3\n2", "2..3", "2~3", "2 + 3", "2 vs 3", '{"answer": [2, 3]}')),
+    (FOUR, "3/10", "unparsed"),
+    (FOUR, "Answer: 3 out of 10", "unparsed"),
     (TEN, "11", "invalid_code"),
     (TEN, "Answer: 0", "invalid_code"),
     (FOUR, "Answer: 0", "invalid_code"),

@@ -3,7 +3,8 @@ r"""Parse a model's text into a scale code, or a failure status.
 The parser tries, in this order: a marked answer (`Answer: 3`, `"answer": 3`, `\boxed{3}`; the last one if there are several),
 the beginning of the text (`3.`, `2) Rather important`), a sentence that chooses (`I would say 3`, `Option 3`), a refusal, and
 a number or label that is the only one in the text. Numbers take precedence over labels; a contradiction is noted. Nothing
-is guessed: two possible answers are `unparsed`, and a number that is not an option is `invalid_code`.
+is guessed: two possible answers are `unparsed`, and a number that is not an option is `invalid_code`. Shares of options
+(`1: 20%, 2: 80%`, `{"1": 20, "2": 80}`) are no answer; next to them, only a marked or chosen answer or an opening counts.
 """
 
 from __future__ import annotations
@@ -12,10 +13,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal
 
 from valuestrata.responses.parse.normalise import plain, without_thoughts
-from valuestrata.responses.parse.options import Label, Scale, spaced
+from valuestrata.responses.parse.options import Label, ParseStatus, Scale, spaced
 from valuestrata.responses.parse.patterns import (
     AFTER_ANSWER,
     ALTERNATIVE,
@@ -32,8 +32,7 @@ from valuestrata.responses.parse.patterns import (
     SHORT_REFUSAL,
     WORDS,
 )
-
-ParseStatus = Literal["answered", "refused", "unparsed", "invalid_code"]
+from valuestrata.responses.parse.shares import without_shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +63,10 @@ def parse_answer(text: str, prompt_options: Sequence[str], shown: Sequence[int],
         return Parsed(None, "unparsed", "empty")
     scale = Scale.of(prompt_options, shown, labels)
     clean = scale.without_range(clean)
+    if _only_numbers(clean, scale):
+        return Parsed(None, "unparsed", _AMBIGUOUS)
+    others = without_shares(clean, scale)
+    stated, clean = others is not None, clean if others is None else others.strip()
     marked = _marked(clean, scale)
     if marked is None and NO_REFUSAL.match(clean):
         return Parsed(None, "refused")
@@ -72,6 +75,8 @@ def parse_answer(text: str, prompt_options: Sequence[str], shown: Sequence[int],
             return found
     if REFUSAL.search(clean) or SHORT_REFUSAL.fullmatch(clean):
         return Parsed(None, "refused")
+    if stated:
+        return Parsed(None, "unparsed", "shares of options, not an answer")
     found = _only_mention(clean, scale)
     return found or Parsed(None, "unparsed", "no answer in the text")
 
@@ -79,7 +84,8 @@ def parse_answer(text: str, prompt_options: Sequence[str], shown: Sequence[int],
 def is_marked(text: str, prompt_options: Sequence[str], shown: Sequence[int], labels: Mapping[int, str]) -> bool:
     """Whether a text marks an answer (`Answer: 3`), valid or not; arguments as for `parse_answer`."""
     scale = Scale.of(prompt_options, shown, labels)
-    return _marked(scale.without_range(plain(without_thoughts(text))), scale) is not None
+    clean = scale.without_range(plain(without_thoughts(text)))
+    return _marked(clean, scale) is not None
 
 
 # From this many words outside its refusing sentences, a text is an answer; an apology and an offer of help have fewer.
@@ -139,10 +145,13 @@ def _value(text: str, at: int, scale: Scale, *, strict: bool) -> Parsed | None:
 
 def _numbered(text: str, number: re.Match[str], scale: Scale, *, strict: bool) -> Parsed | None:
     rest = text[number.end() : number.end() + _REACH]
-    over = DENOMINATOR.match(rest)
-    if over is not None and int(over[1][:9]) >= max(scale.numbers, default=0):
+    repeated = _repeats_itself(number[0], rest, scale)
+    over = None if repeated else DENOMINATOR.match(rest)
+    if over is not None and (highest := int(over[1][:9])) >= max(scale.numbers, default=0):
+        if highest not in (max(scale.numbers, default=0), len(scale.numbers)) and number[0] in map(str, scale.numbers):
+            return Parsed(None, "unparsed", f"a rating out of {highest}, which is another scale")
         rest = rest[over.end() :]
-    elif ALTERNATIVE.match(rest) or _or_another(rest, scale) or _restates(text, number, scale):
+    elif (not repeated and ALTERNATIVE.match(rest)) or _or_another(rest, scale) or _restates(text, number, scale):
         return Parsed(None, "unparsed", _AMBIGUOUS)
     elif strict and not AFTER_ANSWER.match(rest) and _label_at(rest, scale) is None:
         return None
@@ -151,6 +160,16 @@ def _numbered(text: str, number: re.Match[str], scale: Scale, *, strict: bool) -
     if len(whole) > _DIGITS or fraction.strip("0"):
         return Parsed(None, "invalid_code", f"{number[0][:_DIGITS]} is not one of the options")
     return _coded(int(whole), number[0], rest, scale)
+
+
+def _repeats_itself(number: str, rest: str, scale: Scale) -> bool:
+    """Whether a number is followed by itself or by its own label, which may start with a number: `2 / 10-25%`."""
+    gap = re.match(r"[\s\"')\]|/:=–—-]+", rest)
+    if gap is None or not number.isdigit():
+        return False
+    code = scale.numbers.get(int(number[:_DIGITS]))
+    own = any(label.code == code and label.pattern.match(rest, gap.end()) for label in scale.labels)
+    return own or re.match(rf"{number}(?![\w.%])", rest[gap.end() :]) is not None
 
 
 def _coded(value: int, written: str, rest: str, scale: Scale) -> Parsed:
@@ -229,6 +248,12 @@ def _shared(label: Label, scale: Scale) -> Parsed:
 # --- places of values -------------------------------------------------------------------------------------------------
 
 _NEGATION = re.compile(r"(?:\bnot|n't|\bnever|\bneither|\bnor|\bwithout|\bhardly)(?: \w+){0,4}\s*[\"'(]?\Z", re.IGNORECASE)
+
+
+def _only_numbers(text: str, scale: Scale) -> bool:
+    """Whether a text is a list of lines with one number each, of different options."""
+    lines = [line.strip(" .,;:-•()[]\"'") for line in text.split("\n") if line.strip()]
+    return len(set(lines)) > 1 and all(re.fullmatch(r"\d{1,9}", line) and int(line) in scale.numbers for line in lines)
 
 
 def _marked(text: str, scale: Scale) -> Parsed | None:

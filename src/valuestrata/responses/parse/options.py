@@ -7,8 +7,11 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 from valuestrata.responses.parse.normalise import folded, plain
+
+ParseStatus = Literal["answered", "refused", "unparsed", "invalid_code"]
 
 
 @dataclass(frozen=True, slots=True)

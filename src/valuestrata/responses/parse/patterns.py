@@ -39,8 +39,13 @@ JUNK = re.compile(
 DENOMINATOR = re.compile(r"\s*(?:/|out of|of|von|sur|de)\s*(\d+)(?![\w])", re.IGNORECASE)
 ALTERNATIVE = re.compile(
     r"\s*(?:[\"')\]]\s*)?"
-    + _any("or (?:maybe|perhaps|possibly|even)", "or", "and", "to", "through", "oder", "und", "ou", "et", "o", "y", "[,/&–—-]")
-    + rf"\s*(?:an? |the |option )?[\"'(\[]?(?:\d+(?![\w%]|[.)] )|{_WORD}\b)",
+    + _any(
+        *("or (?:maybe|perhaps|possibly|even)", "or", "and", "to", "through", "vs\\.?", "versus", "oder", "und", "ou", "et", "o", "y"),
+        r"[,/&~+–—-]|\.\.+",
+    )
+    + rf"\s*(?:an? |the |option )?[\"'(\[]?(?:\d+(?![\w%]|[.)] )|{_WORD}\b)"
+    # `2; 3` and `| 2 | 3 |`, unlike `3; 2 reasons`.
+    r"|\s*[;|]\s*\d+\s*(?:\Z|[;|)\]\n])",
     re.IGNORECASE,
 )
 # Text allowed after a bare number that is an answer, unlike `3 things matter`.

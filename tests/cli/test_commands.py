@@ -203,7 +203,10 @@ def test_import_takes_published_outputs(call, built):
     assert call("score", built / "data", built / "runs" / "published", "--bootstrap", 0).code == 0
     assert "--numbers" not in taken.err
     (built / "out.csv").write_text("custom_id,response\n" + "".join(f'"{pair}","99"\n' for pair in pairs))
-    doubted = call("import", built / "data", built / "out.csv", "-o", built / "runs" / "published", "--json")
+    again = call("import", built / "data", built / "out.csv", "-o", built / "runs" / "published")
+    assert again.code == 2
+    assert "replace it with --overwrite" in again.err
+    doubted = call("import", built / "data", built / "out.csv", "-o", built / "runs" / "published", "--overwrite", "--json")
     assert "import with --numbers position" in doubted.err
     assert json.loads(doubted.out)["counts"]["invalid_code"] == len(pairs)
     assert "negative" in call("import", "--help").out

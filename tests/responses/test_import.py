@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from tests.responses.asked import Writes
-from valuestrata.errors import InputDataError
+from valuestrata.errors import InputDataError, UsageError
 from valuestrata.responses.ask.loop import ask
 from valuestrata.responses.import_runs import import_run
 from valuestrata.responses.run.folder import check_same_dataset, load_run
@@ -130,7 +130,7 @@ def test_numbers_that_are_mostly_no_options_raise_a_doubt(handmade, tmp_path, nu
     """Q1 has four options; 7 is neither code nor position of one. Half of the responses are no reason, one more is."""
     half = [plain(f"Q1_{FEMALE}", "7"), plain(f"Q1_{FEMALE}", "2")]
     assert import_run(handmade, jsonl(tmp_path, half), tmp_path / "run", numbers=numbers).remark is None
-    remark = import_run(handmade, jsonl(tmp_path, [*half, plain(f"Q1_{FEMALE}", "9")]), tmp_path / "run", numbers=numbers).remark
+    remark = import_run(handmade, jsonl(tmp_path, [*half, plain(f"Q1_{FEMALE}", "9")]), tmp_path / "other", numbers=numbers).remark
     assert remark is not None
     assert str(remark).startswith("2 of 3 responses name a number that no option has.")
     assert remark.render("cli").endswith(f"import with --numbers {other}.")
@@ -226,18 +226,25 @@ def test_a_file_that_does_not_exist(handmade, tmp_path):
         import_run(handmade, tmp_path / "a.csv", tmp_path / "run")
 
 
-def test_an_import_replaces_an_import_and_nothing_else(handmade, tmp_path):
+def test_an_import_replaces_an_import_only_if_told_to_and_nothing_else(handmade, tmp_path):
     first = jsonl(tmp_path, [plain(f"Q1_{FEMALE}", "1")])
     import_run(handmade, first, tmp_path / "run")
-    import_run(handmade, jsonl(tmp_path, [plain(f"Q1_{FEMALE}", "2")]), tmp_path / "run")
+    second = jsonl(tmp_path, [plain(f"Q1_{FEMALE}", "2")])
+    with pytest.raises(UsageError, match="holds the run 'run', imported from outputs.jsonl; .*overwrite"):
+        import_run(handmade, second, tmp_path / "run")
+    assert load_run(tmp_path / "run").responses["answer"].to_list() == [1]
+    with pytest.raises(InputDataError, match="holds no outputs"):
+        import_run(handmade, jsonl(tmp_path, [], "empty.jsonl"), tmp_path / "run", overwrite=True)
+    assert load_run(tmp_path / "run").responses["answer"].to_list() == [1]
+    import_run(handmade, second, tmp_path / "run", overwrite=True)
     assert load_run(tmp_path / "run").responses["answer"].to_list() == [2]
     with pytest.raises(InputDataError, match="kind 'imported'"):
         ask(handmade, Writes(), tmp_path / "run", elicitation="text")
     assert load_run(tmp_path / "run").responses["answer"].to_list() == [2]
     ask(handmade, Writes(), tmp_path / "asked", elicitation="text")
     with pytest.raises(InputDataError, match="asked and not imported"):
-        import_run(handmade, first, tmp_path / "asked")
+        import_run(handmade, first, tmp_path / "asked", overwrite=True)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes").write_text("mine")
     with pytest.raises(InputDataError, match="is not a run"):
-        import_run(handmade, first, tmp_path / "other")
+        import_run(handmade, first, tmp_path / "other", overwrite=True)

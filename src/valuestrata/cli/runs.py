@@ -26,6 +26,7 @@ def import_(
         ),
     ] = "code",
     name: Annotated[str | None, typer.Option("--name", help="Name of the run; default the folder name.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an imported run in the folder.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Import published or external outputs as a run, or a provider's outputs for the batch files of a run."""
@@ -34,8 +35,11 @@ def import_(
     from valuestrata.responses.import_runs import import_run
 
     if is_batch_run(output):
-        if numbers != "code" or name is not None:
-            raise UsageError(f"{output} has batch files, which record what a number means; leave out --numbers and --name.")
+        if numbers != "code" or name is not None or overwrite:
+            raise UsageError(
+                f"{output} has batch files, which record what a number means, and keeps its answers; leave out --numbers, --name and "
+                "--overwrite."
+            )
         from valuestrata.responses.batch.requests import collect_batch
 
         found = collect_batch(load_dataset(dataset), output, [file])
@@ -45,7 +49,7 @@ def import_(
         return
     if numbers not in ("code", "position"):
         raise UsageError(f"--numbers is 'code' or 'position', not {numbers!r}.")
-    result = import_run(load_dataset(dataset), file, output, numbers=numbers, name=name)
+    result = import_run(load_dataset(dataset), file, output, numbers=numbers, name=name, overwrite=overwrite)
     if result.remark:
         say(result.remark)
     if as_json:

@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from valuestrata.dataset.tables import Dataset
-from valuestrata.errors import InputDataError, Option, OptionText, did_you_mean
+from valuestrata.errors import InputDataError, Option, OptionText, UsageError, did_you_mean
 from valuestrata.files import folder_written_beside, read_parquet, sha256_of, write_json
 from valuestrata.prompts import printed_numbers, questions_of
 from valuestrata.prompts.prompt import Prompt
@@ -67,18 +67,22 @@ class ImportResult:
     remark: OptionText | None = None
 
 
-def import_run(dataset: Dataset, file: str | Path, out: str | Path, *, numbers: Numbers = "code", name: str | None = None) -> ImportResult:
-    """Import a file of outputs as a run with text elicitation. An imported run at `out` is replaced.
+def import_run(
+    dataset: Dataset, file: str | Path, out: str | Path, *, numbers: Numbers = "code", name: str | None = None, overwrite: bool = False
+) -> ImportResult:
+    """Import a file of outputs as a run with text elicitation.
 
     Args:
         numbers: meaning of a number in a response: the scale `code` (the position for items with negative codes), or the
             `position` in the list of options in scale order, 1..K.
+        overwrite: replace an imported run at `out`. A run that was asked is never replaced.
 
     Raises:
         InputDataError: the file cannot be read or lacks a column, no id is known, or the folder is not an imported run.
+        UsageError: the folder holds an imported run, and `overwrite` is False.
     """
     source, folder = Path(file), Path(out)
-    _check_folder(folder)
+    _check_folder(folder, overwrite=overwrite)
     pairs = {row[0]: row for row in dataset.gold.select("pair_id", "item", "subgroup").unique("pair_id").iter_rows()}
     questions = questions_of(dataset)
     labels = {item: question.label_of for item, question in questions.items()}
@@ -156,7 +160,7 @@ def read_outputs(file: Path) -> Iterator[Output]:
     return _from_table(file) if suffix in _TABLES else _from_documents(file)
 
 
-def _check_folder(folder: Path) -> None:
+def _check_folder(folder: Path, *, overwrite: bool) -> None:
     if not folder.exists():
         return
     there = read_meta(folder) if folder.is_dir() else None
@@ -164,6 +168,13 @@ def _check_folder(folder: Path) -> None:
         raise InputDataError(f"{folder}: exists and is not a run; choose another place for it with -o.")
     if there is not None and there.get("kind") != KIND:
         raise InputDataError(f"{folder}: holds the run {there['name']!r}, which was asked and not imported; choose another place with -o.")
+    if there is not None and not overwrite:
+        imported = f" from {source['file']}" if isinstance(source := there.get("source"), dict) and "file" in source else ""
+        raise UsageError(
+            f"{folder}: holds the run {there['name']!r}, imported{imported}; choose another place with -o, or replace it with ",
+            Option("overwrite"),
+            ".",
+        )
 
 
 def _none_known(file: Path, unknown: Counter[str], pairs: Mapping[str, Any], dataset: Dataset) -> str:

@@ -230,7 +230,7 @@ def test_an_import_replaces_an_import_only_if_told_to_and_nothing_else(handmade,
     first = jsonl(tmp_path, [plain(f"Q1_{FEMALE}", "1")])
     import_run(handmade, first, tmp_path / "run")
     second = jsonl(tmp_path, [plain(f"Q1_{FEMALE}", "2")])
-    with pytest.raises(UsageError, match="holds the run 'run', imported from outputs.jsonl; .*overwrite"):
+    with pytest.raises(UsageError, match=r"holds the run 'run', imported from outputs\.jsonl; .*overwrite"):
         import_run(handmade, second, tmp_path / "run")
     assert load_run(tmp_path / "run").responses["answer"].to_list() == [1]
     with pytest.raises(InputDataError, match="holds no outputs"):

@@ -14,15 +14,40 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, RootModel, model_validator
 
 from valuestrata.errors import InputDataError, Option, UsageError, did_you_mean
 from valuestrata.measures import kish_n_eff
 from valuestrata.survey.codebook import Attribute, AttributeLevel
-from valuestrata.survey.codebook_schema import PhraseRole
+from valuestrata.survey.codebook_schema import PhraseRole, as_compared
 from valuestrata.survey.survey import Survey
-from valuestrata.yaml_files import read_yaml
+from valuestrata.yaml_files import StrictModel, Text, Yaml, read_yaml
 
 EVERYONE = "all"
+
+
+class MergedLevel(StrictModel):
+    """A level that replaces others, with its phrase for personas."""
+
+    levels: list[Text] = Field(min_length=1)
+    phrase: Text | None = None
+    role: PhraseRole | None = None
+
+
+class LevelsFile(RootModel[dict[Text, dict[Text, MergedLevel]]]):
+    """The format of levels files: attribute -> new level -> old levels, as a list or under `levels`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists_are_levels(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {
+            name: {new: {"levels": old} if isinstance(old, list) else old for new, old in cast("dict[Any, Any]", merges).items()}
+            if isinstance(merges, dict)
+            else merges
+            for name, merges in cast("dict[Any, Any]", value).items()
+        }
 
 
 @dataclass(frozen=True)
@@ -191,34 +216,40 @@ def merge_levels(survey: Survey, file: Path) -> Survey:
     are unchanged. A merged level takes the position of its first member.
 
     Raises:
-        InputDataError: the file is not such a mapping, or merges a level twice.
+        InputDataError: the file is not such a mapping, merges a level twice, or gives a merged level the label of another level.
         UsageError: an unknown attribute or level.
     """
-    document = read_yaml(file)
-    if not isinstance(document, dict):
-        raise InputDataError(f"{file}: expected `attribute: {{New level: [old, old]}}`, found {type(document).__name__}.")
+    source = read_yaml(file, "text")
     attributes = list(survey.attributes)
     levels = survey.levels.copy(order="F")
-    for name, merges in cast("dict[str, Any]", document).items():
+    for name, merges in source.checked(LevelsFile).root.items():
         index = next((i for i, a in enumerate(attributes) if name in (a.name, a.short)), None)
         if index is None:
-            raise UsageError(f"{file}: unknown attribute {name!r}.{did_you_mean(name, (a.name for a in attributes))}")
-        attributes[index], lookup = _merged_attribute(attributes[index], merges, file)
+            raise UsageError(f"{source.place(name)}: unknown attribute {name!r}.{did_you_mean(name, (a.name for a in attributes))}")
+        attributes[index], lookup = _merged_attribute(attributes[index], name, merges, source)
         levels[:, index] = lookup[levels[:, index]]
     return replace(survey, attributes=tuple(attributes), levels=levels)
 
 
-def _merged_attribute(attribute: Attribute, merges: Any, file: Path) -> tuple[Attribute, NDArray[np.int16]]:
+def _merged_attribute(
+    attribute: Attribute, name: str, merges: Mapping[str, MergedLevel], source: Yaml
+) -> tuple[Attribute, NDArray[np.int16]]:
     labels = [level.label for level in attribute.levels]
     target: dict[str, AttributeLevel] = {}
     for new, entry in merges.items():
-        details: Mapping[str, Any] = entry if isinstance(entry, dict) else {"levels": entry}
-        for old in details.get("levels", ()):
+        for old in entry.levels:
             if old not in labels:
-                raise UsageError(f"{file}: attribute {attribute.name} has no level {old!r}.{did_you_mean(str(old), labels)}")
+                raise UsageError(f"{source.place(name, new)}: attribute {attribute.name} has no level {old!r}.{did_you_mean(old, labels)}")
             if old in target:
-                raise InputDataError(f"{file}: level {old!r} of {attribute.name} is merged twice.")
-            target[old] = AttributeLevel(str(new), phrase=details.get("phrase"), role=cast("PhraseRole | None", details.get("role")))
+                raise InputDataError(f"{source.place(name, new)}: level {old!r} of {attribute.name} is merged twice.")
+            target[old] = AttributeLevel(new, phrase=entry.phrase, role=entry.role)
+    kept = {as_compared(label): label for label in labels if label not in target}
+    for new in merges:
+        if (other := kept.get(as_compared(new))) is not None:
+            raise InputDataError(
+                f"{source.place(name, new)}: {attribute.name} already has a level {other!r}, which would be merged too. "
+                "Add it to the list, or choose another name."
+            )
     merged: list[AttributeLevel] = []
     # Index -1, the unknown level, reads the extra last entry.
     lookup = np.full(len(labels) + 1, -1, dtype=np.int16)

@@ -22,7 +22,7 @@ from valuestrata.files import canonical_hash
 from valuestrata.prompts.pattern import Pattern, read_pattern
 from valuestrata.prompts.persona import Words
 from valuestrata.prompts.prompt import OPEN, Elicitation, Role
-from valuestrata.yaml_files import StrictModel, checked, parse_yaml, read_yaml
+from valuestrata.yaml_files import StrictModel, parse_yaml, read_yaml
 
 OF_PERSONA = ("profile", "persona", "persona_in_place", "place", "in_place", "they", "their", "them")
 OF_QUESTION = ("question", "options", "first", "last")
@@ -205,11 +205,11 @@ def load_template(name_or_path: str | Path) -> Template:
     if text in names:
         source = resources.files("valuestrata.prompts") / "templates" / f"{text}.yaml"
         where = f"{text}.yaml"
-        return _template(checked(_TemplateFile, parse_yaml(source.read_text(encoding="utf-8"), where), where), where)
+        return _template(parse_yaml(source.read_text(encoding="utf-8"), where).checked(_TemplateFile), where)
     path = Path(name_or_path)
     if not path.is_file():
         raise UsageError(f"There is no template {text!r}: it is neither a built-in template nor a file.{did_you_mean(text, names)}")
-    return _template(checked(_TemplateFile, read_yaml(path), str(path)), str(path))
+    return _template(read_yaml(path).checked(_TemplateFile), str(path))
 
 
 def builtin_templates() -> list[str]:

@@ -6,7 +6,7 @@ of a file to them with `Item.index_of_raw`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cache
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from valuestrata.errors import InputDataError, UsageError, did_you_mean
 from valuestrata.survey.codebook_schema import (
+    MOST_CODES,
     AttributeEntry,
     CodebookFile,
     ItemEntry,
@@ -22,7 +23,7 @@ from valuestrata.survey.codebook_schema import (
     PhraseRole,
     ScaleEntry,
 )
-from valuestrata.yaml_files import checked, parse_yaml
+from valuestrata.yaml_files import Yaml, parse_yaml, read_yaml
 
 
 class Missing(IntEnum):
@@ -206,13 +207,13 @@ def load_codebook(name_or_path: str | Path) -> Codebook:
     path = Path(name_or_path)
     if not path.is_file():
         raise UsageError(f"There is no codebook {text!r}: it is neither a built-in survey nor a file.{did_you_mean(text, names)}")
-    return _parse(path.read_text(encoding="utf-8"), str(path))
+    return _parse(read_yaml(path))
 
 
 @cache
 def _builtin_codebook(name: str) -> Codebook:
     source = resources.files("valuestrata.survey") / "codebooks" / f"{name}.yaml"
-    return _parse(source.read_text(encoding="utf-8"), f"{name}.yaml")
+    return _parse(parse_yaml(source.read_text(encoding="utf-8"), f"{name}.yaml"))
 
 
 def builtin_codebooks() -> list[str]:
@@ -221,10 +222,9 @@ def builtin_codebooks() -> list[str]:
     return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
 
-def _parse(text: str, where: str) -> Codebook:
-    file = checked(CodebookFile, parse_yaml(text, where), where)
-    attributes = tuple(_attribute(entry, where) for entry in file.attributes)
-    codebook = Codebook(
+def _parse(source: Yaml) -> Codebook:
+    file = source.checked(CodebookFile)
+    return Codebook(
         survey=file.survey,
         title=file.title,
         version=file.version,
@@ -236,21 +236,19 @@ def _parse(text: str, where: str) -> Codebook:
         country_alpha_column=file.country_alpha_column,
         countries=tuple(Country(c.code, c.alpha, c.name, c.phrase or c.name) for c in file.countries),
         missing=tuple(MissingRule(Missing[kind.upper()], tuple(rule.codes), tuple(rule.labels)) for kind, rule in file.missing.items()),
-        items=tuple(_item(entry, file.scales, where) for entry in file.items),
-        attributes=attributes,
+        items=tuple(_item(entry, file.scales, source.place("items", at)) for at, entry in enumerate(file.items)),
+        attributes=tuple(_attribute(entry) for entry in file.attributes),
     )
-    _check_unique([item.id for item in codebook.items], "item", where)
-    _check_unique([a.name for a in attributes], "attribute", where)
-    return codebook
 
 
 def _item(entry: ItemEntry, scales: Mapping[str, ScaleEntry], where: str) -> Item:
+    """Return an item; `where` is its place in the file, for messages."""
     scale: ScaleEntry = entry
     if entry.scale is not None:
         if entry.scale not in scales:
             raise InputDataError(f"{where}: item {entry.id}: the scale {entry.scale!r} is not defined.{did_you_mean(entry.scale, scales)}")
         scale = scales[entry.scale]
-    codes, labels = _options(entry if (entry.codes or entry.range) else scale, entry, where)
+    codes, labels = _options(entry if entry.own_scale else scale, entry, where)
     level = entry.level if "level" in entry.model_fields_set else scale.level
     if len(codes) < 2:
         raise InputDataError(f"{where}: item {entry.id} has {len(codes)} code; at least two are needed.")
@@ -258,10 +256,8 @@ def _item(entry: ItemEntry, scales: Mapping[str, ScaleEntry], where: str) -> Ite
         level = "binary"
     if level == "binary" and len(codes) != 2:
         raise InputDataError(f"{where}: item {entry.id} is binary but has {len(codes)} codes.")
-    if len(codes) > 100:
-        raise InputDataError(f"{where}: item {entry.id} has {len(codes)} codes; at most 100 are supported.")
-    if len(set(codes)) != len(codes) or len(codes) != len(labels):
-        raise InputDataError(f"{where}: item {entry.id}: codes {codes} and labels {labels} must be equally many, with unique codes.")
+    if len(codes) > MOST_CODES:
+        raise InputDataError(f"{where}: item {entry.id} has {len(codes)} codes; at most {MOST_CODES} are supported.")
     recode = {**scale.recode, **entry.recode}
     if unknown := [target for target in recode.values() if target not in codes]:
         raise InputDataError(f"{where}: item {entry.id}: recode has the targets {unknown}, which are not among the codes {codes}.")
@@ -290,22 +286,18 @@ def _item(entry: ItemEntry, scales: Mapping[str, ScaleEntry], where: str) -> Ite
 def _options(scale: ScaleEntry, entry: ItemEntry, where: str) -> tuple[list[int], list[str]]:
     if scale.range is None:
         return scale.codes, scale.labels
-    low, high = scale.range
     ends = entry.ends or scale.ends
-    if ends is None or high <= low:
-        raise InputDataError(f"{where}: item {entry.id}: a scale with `range` needs low < high and two `ends`.")
-    codes = list(range(low, high + 1))
+    if ends is None:
+        raise InputDataError(f"{where}: item {entry.id}: a scale with `range` needs two `ends`, the labels of its first and last code.")
+    codes = list(scale.all_codes)
     return codes, [ends[0], *(str(code) for code in codes[1:-1]), ends[1]]
 
 
-def _attribute(entry: AttributeEntry, where: str) -> Attribute:
-    if not entry.levels:
-        raise InputDataError(f"{where}: attribute {entry.name} has no levels.")
-    _check_unique([level.label for level in entry.levels], f"level of {entry.name}", where)
+def _attribute(entry: AttributeEntry) -> Attribute:
     levels = tuple(
         AttributeLevel(
             label=level.label,
-            codes=tuple(level.codes) or (() if level.code is None else (level.code,)),
+            codes=level.all_codes,
             low=level.band[0] if level.band else None,
             high=level.band[1] if level.band else None,
             synonyms=tuple(level.synonyms),
@@ -325,9 +317,3 @@ def _attribute(entry: AttributeEntry, where: str) -> Attribute:
         role=entry.role,
         default=entry.default,
     )
-
-
-def _check_unique(names: Sequence[str], what: str, where: str) -> None:
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise InputDataError(f"{where}: {what} {repeated[0]!r} appears {names.count(repeated[0])} times; names must be unique.")

@@ -12,13 +12,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from valuestrata.errors import InputDataError, did_you_mean
 from valuestrata.survey.codebook import Attribute, Codebook, Item, Missing
 from valuestrata.survey.decode import UNKNOWN_LEVEL
 from valuestrata.survey.labels import LabelTable
-from valuestrata.yaml_files import read_text_mapping
+from valuestrata.yaml_files import Yaml, read_yaml
 
 _CLASSES = {kind.key: kind for kind in Missing}
 
@@ -46,27 +46,37 @@ def read_label_overrides(path: str | Path | None, codebook: Codebook) -> LabelOv
     attributes = {name: attribute for attribute in codebook.attributes for name in (attribute.short, attribute.name)}
     common: dict[str, int] = {}
     pairs: dict[str, tuple[tuple[str, int], ...]] = {}
-    for name, entry in read_text_mapping(path).items():
-        where = f"{path}: {name}"
-        if not isinstance(entry, Mapping):
-            raise InputDataError(f"{where}: expected a mapping of labels to codes, found {entry!r:.60}.")
-        targets: Mapping[str, Any] = entry
+    file = read_yaml(path, "text")
+    for name, entry in file.mapping().items():
+        targets = _targets(file, name, entry)
         if name == "*":
-            common = {label: _missing(str(target), where) for label, target in targets.items()}
+            common = {label: _missing(target, where) for label, target, where in targets}
         elif name in items:
-            pairs[name] = tuple((label, _option(items[name], str(target), where)) for label, target in targets.items())
+            pairs[name] = tuple((label, _option(items[name], target, where)) for label, target, where in targets)
         elif name in attributes:
             attribute = attributes[name]
-            pairs[attribute.name] = tuple((label, _level(attribute, str(target), where)) for label, target in targets.items())
+            pairs[attribute.name] = tuple((label, _level(attribute, target, where)) for label, target, where in targets)
         else:
-            raise InputDataError(
-                f"{path}: the {codebook.survey} codebook has no item or attribute {name!r}.{did_you_mean(name, [*items, *attributes])}"
-            )
+            hint = did_you_mean(str(name), [*items, *attributes])
+            raise InputDataError(f"{file.place(name)}: the {codebook.survey} codebook has no item or attribute {name!r}.{hint}")
     for name in items:
         own = pairs.get(name, ())
         rest = tuple((label, target) for label, target in common.items() if label not in dict(own))
         pairs[name] = (*own, *rest)
     return LabelOverrides(pairs)
+
+
+def _targets(file: Yaml, name: str, entry: Any) -> list[tuple[str, str, str]]:
+    """Return (label, target, place in the file) of every label of an item or attribute."""
+    if not isinstance(entry, Mapping):
+        raise InputDataError(f"{file.place(name)}: {name}: expected a mapping of labels to codes, found {entry!r:.60}.")
+    found: list[tuple[str, str, str]] = []
+    for label, target in cast("Mapping[Any, Any]", entry).items():
+        where = f"{file.place(name, label)}: {name}"
+        if not isinstance(target, str) or not isinstance(label, str):
+            raise InputDataError(f"{where}: {label!r:.60}: expected a code, a level or a class of missing, found {target!r:.60}.")
+        found.append((label, target, where))
+    return found
 
 
 def _missing(target: str, where: str) -> int:

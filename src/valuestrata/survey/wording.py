@@ -18,7 +18,7 @@ from typing import Any
 
 from valuestrata.errors import InputDataError, did_you_mean
 from valuestrata.survey.codebook import Codebook, Item
-from valuestrata.yaml_files import read_text_mapping
+from valuestrata.yaml_files import read_yaml
 
 _KEYS = ("source", "items")
 _ITEM_KEYS = ("question", "open_question", "labels")
@@ -30,7 +30,7 @@ def apply_wording(codebook: Codebook, path: str | Path) -> Codebook:
     Raises:
         InputDataError: an unknown key, item or code, or an empty text.
     """
-    document = read_text_mapping(path)
+    document = read_yaml(path, "text").mapping()
     _check_keys(document, _KEYS, f"{path}: the key")
     source = str(document.get("source") or Path(path).name)
     entries = _mapping(document.get("items"), f"{path}: items")

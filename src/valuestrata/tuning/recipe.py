@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from valuestrata.errors import InputDataError, UsageError, did_you_mean
 from valuestrata.prompts.orders import orders_from
-from valuestrata.yaml_files import StrictModel, checked, parse_yaml, read_yaml
+from valuestrata.yaml_files import StrictModel, Yaml, checked, parse_yaml, read_yaml
 
 Objective = Literal["tokens", "mode", "cross-entropy", "kl", "rps", "w1", "dpo"]
 Target = Literal["turn", "option"]
@@ -167,8 +167,8 @@ def load_recipe(name_or_file: str | Path, **overrides: Any) -> Recipe:
         UsageError: an unknown recipe, or an unknown field or invalid value in `overrides`.
         InputDataError: the file is missing, not YAML, or has an unknown key or invalid value.
     """
-    where, document = _read(name_or_file, ())
-    recipe = checked(Recipe, document, where)
+    source, document = _read(name_or_file, ())
+    recipe = checked(Recipe, document, source)
     if not overrides:
         return recipe
     changes: dict[str, Any] = {}
@@ -188,28 +188,26 @@ def recipe_of(recipe: Recipe | str | Path, *, seed: int | None = None, max_steps
     return Recipe.model_validate(chosen.document | {name: value for name, value in changes.items() if value is not None})
 
 
-def _read(name_or_file: str | Path, seen: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
-    """Return the name of a recipe's file, for messages, and its fields together with those of its bases."""
+def _read(name_or_file: str | Path, seen: tuple[str, ...]) -> tuple[Yaml, dict[str, Any]]:
+    """Return a recipe's file, for messages, and its fields together with those of its bases."""
     text = str(name_or_file)
     names = builtin_recipes()
     if text in names:
-        where = f"{text}.yaml"
-        document = parse_yaml((resources.files(_NAMES) / "recipes" / where).read_text(encoding="utf-8"), where)
+        name = f"{text}.yaml"
+        source = parse_yaml((resources.files(_NAMES) / "recipes" / name).read_text(encoding="utf-8"), name)
     else:
         if not Path(text).is_file():
             raise UsageError(f"There is no recipe {text!r}: it is neither a built-in name nor a file.{did_you_mean(text, names)}")
-        where, document = text, read_yaml(Path(text))
-    if not isinstance(document, dict):
-        raise InputDataError(f"{where}: a recipe must be a mapping of `field: value`, but the file holds a {type(document).__name__}.")
-    found: dict[str, Any] = dict(document)
+        source = read_yaml(text)
+    found: dict[str, Any] = dict(source.mapping())
     if _BASE not in found:
-        return where, found
+        return source, found
     base = str(found.pop(_BASE))
     if text in seen:
-        raise InputDataError(f"{where}: `base` refers back to the recipe itself: {' -> '.join((*seen, text))}.")
+        raise InputDataError(f"{source.place(_BASE)}: `base` refers back to the recipe itself: {' -> '.join((*seen, text))}.")
     beside = Path(text).parent / base
     _, below = _read(base if base in names or not beside.is_file() else beside, (*seen, text))
-    return where, _merged(below, found)
+    return source, _merged(below, found)
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

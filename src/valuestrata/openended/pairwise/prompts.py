@@ -16,7 +16,7 @@ from valuestrata.openended.delimiters import delimited
 from valuestrata.openended.schema import ORDERS
 from valuestrata.prompts.persona import Persona, Words, noun_phrase
 from valuestrata.prompts.prompt import Message, Prompt
-from valuestrata.yaml_files import StrictModel, checked, parse_yaml, read_yaml
+from valuestrata.yaml_files import StrictModel, parse_yaml, read_yaml
 
 JudgeElicitation = Literal["reasoned", "logprob"]
 JUDGE_ELICITATIONS: tuple[JudgeElicitation, ...] = ("reasoned", "logprob")
@@ -86,10 +86,10 @@ def load_criteria(names: Sequence[str] = (), file: str | Path | None = None) -> 
         UsageError: an unknown or repeated name.
     """
     text = (resources.files("valuestrata.openended.pairwise") / "criteria.yaml").read_text(encoding="utf-8")
-    built_in = checked(CriteriaFile, parse_yaml(text, "criteria.yaml"), "criteria.yaml")
+    built_in = parse_yaml(text, "criteria.yaml").checked(CriteriaFile)
     found = _criteria(built_in, built_in)
     if file is not None:
-        found |= _criteria(checked(CriteriaFile, read_yaml(Path(file)), str(file)), built_in)
+        found |= _criteria(read_yaml(file).checked(CriteriaFile), built_in)
     wanted = list(names) or list(found)
     for at, name in enumerate(wanted):
         if name not in found:

@@ -17,7 +17,7 @@ from valuestrata.openended.files import NO_STANCE
 from valuestrata.prompts.pattern import Pattern, read_pattern
 from valuestrata.prompts.prompt import Message, Prompt
 from valuestrata.prompts.question import Question, options_text, printed_numbers
-from valuestrata.yaml_files import StrictModel, checked, parse_yaml
+from valuestrata.yaml_files import StrictModel, parse_yaml
 
 StanceElicitation = Literal["text", "logprob", "reasoned"]
 STANCE_ELICITATIONS: tuple[StanceElicitation, ...] = ("text", "logprob", "reasoned")
@@ -62,7 +62,7 @@ class StanceFile(StrictModel):
 def stance_wording() -> StanceWording:
     """Return the built-in wording."""
     text = (resources.files("valuestrata.openended.stance") / "stance.yaml").read_text(encoding="utf-8")
-    file = checked(StanceFile, parse_yaml(text, "stance.yaml"), "stance.yaml")
+    file = parse_yaml(text, "stance.yaml").checked(StanceFile)
     reply, reasoned = (read_pattern(getattr(file, key), f"stance.yaml: {key}", ("first", "last")) for key in ("reply", "reply_reasoned"))
     return StanceWording(file.intro, file.no_stance, reply, reasoned, f"{file.version}+{canonical_hash(file.model_dump())[:6]}")
 

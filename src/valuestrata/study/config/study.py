@@ -25,7 +25,7 @@ from valuestrata.study.config.sections import (
     strings_as,
 )
 from valuestrata.study.config.tune import TuneSection
-from valuestrata.yaml_files import StrictModel, checked, read_yaml
+from valuestrata.yaml_files import StrictModel, read_yaml
 
 
 class Study(StrictModel):
@@ -96,7 +96,7 @@ def load_study(file: str | Path) -> Study:
         UsageError: two models have the same run name.
     """
     path, folder = Path(file), Path(file).parent
-    study = checked(Study, read_yaml(path), str(path))
+    study = read_yaml(path).checked(Study)
     names = [model.run_name for model in study.models]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise UsageError(f"{path}: two models would both write the run {repeated[0]!r}; give one of them a `name`.")

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from valuestrata.prompts import Prompt
 from valuestrata.prompts.prompt import Elicitation, Message
-from valuestrata.yaml_files import StrictModel, checked, parse_yaml
+from valuestrata.yaml_files import StrictModel, parse_yaml
 
 _TEXT = "general.txt"
 _QUESTIONS = "offtopic.yaml"
@@ -61,7 +61,7 @@ def general_version() -> str:
 
 def off_topic(elicitation: Elicitation) -> list[GeneralPrompt]:
     """Return the off-topic questions as prompts; `text` and `logprob` have the same messages."""
-    file = checked(_QuestionFile, parse_yaml(_read(_QUESTIONS), _QUESTIONS), _QUESTIONS)
+    file = parse_yaml(_read(_QUESTIONS), _QUESTIONS).checked(_QuestionFile)
     return [_prompt(question, file.reply, elicitation) for question in file.questions]
 
 

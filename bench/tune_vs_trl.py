@@ -22,11 +22,11 @@ import numpy as np
 
 from valuestrata.building import BuildSettings, build
 from valuestrata.respondents.local.load import Loaded, load_model
+from valuestrata.respondents.local.loading.dequantize import plain_model
 from valuestrata.survey.read import read_survey
 from valuestrata.tuning.data.encode import Encoded, Encoder
 from valuestrata.tuning.data.examples import Example, tuning_data
 from valuestrata.tuning.recipe import Recipe, load_recipe
-from valuestrata.tuning.train.dequantize import plain_model
 from valuestrata.tuning.train.layout import attention_of, best_layout
 from valuestrata.tuning.train.sampler import sequence
 from valuestrata.tuning.train.step import EncodedExamples

@@ -290,6 +290,8 @@ def test_the_engine_is_made_with_prefix_cache_raw_log_probabilities_and_no_repor
         "model": "org/base",
         "revision": "v2",
         "tokenizer_revision": "v2",
+        "trust_remote_code": False,
+        "load_format": "safetensors",
         "enable_prefix_caching": True,
         "logprobs_mode": "raw_logprobs",
         "seed": 4,

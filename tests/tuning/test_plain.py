@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch", reason="needs the extra `local`")
 pytest.importorskip("transformers", reason="needs the extra `local`")
 
 from valuestrata.respondents.local.load import EMBEDDED_PACKAGE, load_model  # noqa: E402
-from valuestrata.tuning.train.dequantize import plain_model  # noqa: E402
+from valuestrata.respondents.local.loading.dequantize import plain_model  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 

@@ -20,8 +20,8 @@ import polars as pl
 from valuestrata.errors import RunFailedError, UsageError
 from valuestrata.files import folder_written_beside, read_json, write_json, write_text
 from valuestrata.respondents.local.load import load_model
+from valuestrata.respondents.local.loading.dequantize import plain_model
 from valuestrata.tuning.loss_curve import draw_curve, write_curve
-from valuestrata.tuning.train.dequantize import plain_model
 
 if TYPE_CHECKING:
     from valuestrata.tuning.train.trainer import AnswerTrainer

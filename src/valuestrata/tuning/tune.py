@@ -20,6 +20,7 @@ from valuestrata.errors import MissingExtraError, Option, RunFailedError, UsageE
 from valuestrata.files import read_json
 from valuestrata.progress import progress
 from valuestrata.respondents.local.load import Loaded, load_model, parse_spec
+from valuestrata.respondents.local.loading.dequantize import plain_model
 from valuestrata.respondents.local.memory import is_out_of_memory
 from valuestrata.tuning.adapters import CURVE_FILE, MERGED, TRAINING, claim, finished, save_weights, unfinished, write_adapter, write_merged
 from valuestrata.tuning.data.encode import Encoder
@@ -28,7 +29,6 @@ from valuestrata.tuning.loss_curve import CURVE, curve_of, write_curve
 from valuestrata.tuning.recipe import Recipe, recipe_of
 from valuestrata.tuning.record import LIBRARIES, training_record
 from valuestrata.tuning.train.checkpoints import COMPLETE, last_checkpoint, remove_incomplete
-from valuestrata.tuning.train.dequantize import plain_model
 from valuestrata.tuning.train.layout import attention_of, best_layout
 from valuestrata.tuning.train.processes import is_main, load_device, processes, trains_on_cpu
 from valuestrata.tuning.train.sampler import sequence, updates_of

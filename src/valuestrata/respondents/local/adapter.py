@@ -9,6 +9,7 @@ from typing import Any
 
 from valuestrata.errors import InputDataError
 from valuestrata.files import canonical_hash, read_json, sha256_of
+from valuestrata.respondents.local.loading.safe_files import refuse_pickles
 from valuestrata.respondents.local.memory import describe_error
 
 CONFIG = "adapter_config.json"
@@ -35,7 +36,10 @@ def read_adapter(adapter: Path) -> Mapping[str, Any]:
     config = adapter_config(adapter)
     if config.get("peft_type") not in (None, "LORA"):
         raise InputDataError(f"{adapter}: the adapter is of type {config['peft_type']!r}; only LoRA adapters are supported.")
+    if config.get("megatron_config") is not None:
+        raise InputDataError(f"{adapter / CONFIG}: `megatron_config` makes peft import the module it names; remove that key.")
     if not (adapter / WEIGHTS).is_file():
+        refuse_pickles(adapter)
         raise InputDataError(f"{adapter}: the adapter has no {WEIGHTS}; save it again with peft, which writes that file by default.")
     return config
 
@@ -95,7 +99,7 @@ def merged(model: Any, adapter: Path, config: Mapping[str, Any]) -> Any:
         with warnings.catch_warnings():
             # It warns of missing weights, which are reported below.
             warnings.simplefilter("ignore")
-            tuned: Any = PeftModel.from_pretrained(model, str(adapter))
+            tuned: Any = PeftModel.from_pretrained(model, str(adapter), trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise _unfit(adapter, base, describe_error(error)) from error
     # Without embeddings, because peft would look for the base model on the hub to decide whether to include them.

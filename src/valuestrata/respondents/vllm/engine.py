@@ -12,13 +12,25 @@ from typing import Any
 
 from valuestrata.errors import InputDataError, MissingExtraError, RunFailedError, UsageError, did_you_mean
 from valuestrata.respondents.hosted.keys import refuse_keys
-from valuestrata.respondents.local.adapter import adapter_config, adapter_identity
+from valuestrata.respondents.local.adapter import WEIGHTS, adapter_config, adapter_identity
 from valuestrata.respondents.local.load import Spec, hub_or_folder, parse_spec
+from valuestrata.respondents.local.loading.safe_files import check_weights, refuse_pickles
 from valuestrata.respondents.local.memory import describe_error
 from valuestrata.respondents.local.tree import Ids
 
 # Engine settings that determine what is asked and how it is read; the user cannot set them.
-_FIXED = ("model", "tokenizer", "revision", "tokenizer_revision", "runner", "enable_prefix_caching", "logprobs_mode", "enable_lora", "seed")
+_FIXED = (
+    "model",
+    "tokenizer",
+    "revision",
+    "tokenizer_revision",
+    "runner",
+    "enable_prefix_caching",
+    "logprobs_mode",
+    "enable_lora",
+    "seed",
+    "trust_remote_code",
+)
 # Engine settings that change only its speed; they are not part of a run's identity.
 _SPEED = (
     "gpu_memory_utilization",
@@ -89,6 +101,8 @@ def load_engine(name: str, *, seed: int, options: Mapping[str, Any]) -> Engine:
     if importlib.util.find_spec("vllm") is None:
         raise MissingExtraError(name, "vllm", "vllm")
     source = hub_or_folder(name, spec)
+    if spec.is_folder:
+        check_weights(Path(spec.place).expanduser())
     lora = {} if spec.adapter is None else {"enable_lora": True, "max_lora_rank": check_adapter(name, spec)}
     # Read by vLLM when it is imported: send no usage statistics, log errors only.
     os.environ["VLLM_NO_USAGE_STATS"] = "1"
@@ -101,11 +115,12 @@ def load_engine(name: str, *, seed: int, options: Mapping[str, Any]) -> Engine:
             model=str(Path(spec.place).expanduser()) if spec.is_folder else spec.place,
             revision=spec.revision,
             tokenizer_revision=spec.revision,
+            trust_remote_code=False,
             enable_prefix_caching=True,
             logprobs_mode="raw_logprobs",
             seed=seed,
             **lora,
-            **options,
+            **{"load_format": "safetensors", **options},
         )
     except TypeError as error:
         raise UsageError(f"{name}: vLLM's engine does not accept these settings ({describe_error(error)}).") from error
@@ -173,6 +188,8 @@ def check_adapter(name: str, spec: Spec) -> int:
         raise InputDataError(
             f"{adapter}: the adapter was made for {base}, not for {spec.place} ({name}).{did_you_mean(spec.place, [base])}"
         )
+    if not (adapter / WEIGHTS).is_file():
+        refuse_pickles(adapter)
     rank = max(int(config.get("r", 0)), *(int(one) for one in config.get("rank_pattern", {}).values()), 1)
     supported = next((most for most in _RANKS if most >= rank), None)
     if supported is None:

@@ -82,8 +82,9 @@ def end_of_turn(model: str, revision: str | None) -> str | None:
         return None
     from transformers import AutoTokenizer
 
+    at = {"revision": revision} if revision else {}
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(model, local_files_only=True, **({"revision": revision} if revision else {}))
+        tokenizer: Any = AutoTokenizer.from_pretrained(model, local_files_only=True, trust_remote_code=False, **at)
     except (OSError, ValueError):
         return None
     return str(tokenizer.convert_ids_to_tokens(Chat(tokenizer, model).end))

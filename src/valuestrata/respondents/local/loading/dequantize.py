@@ -25,7 +25,7 @@ def plain_model(model: Any, name: str) -> Any:
 
     config = copy.deepcopy(model.config)
     del config.quantization_config
-    plain: Any = AutoModelForCausalLM.from_config(config, dtype=model.dtype)
+    plain: Any = AutoModelForCausalLM.from_config(config, dtype=model.dtype, trust_remote_code=False)
     # Assigned, not copied: memory may not suffice for two models.
     lost = plain.load_state_dict(model.state_dict(), strict=False, assign=True)
     plain.tie_weights()

@@ -57,6 +57,25 @@ def test_a_hosted_model_is_asked_and_leaves_no_key_behind(asked, server, tmp_pat
     assert KEY not in done.out + done.err
 
 
+def test_many_damaged_answers_are_paid_again_only_with_ask_again(asked, call, data, server, tmp_path):
+    assert asked(tmp_path / "run").code == 0
+    file, calls = tmp_path / "run" / "store" / "responses.jsonl", len(server.delivered)
+    (tmp_path / "run" / "responses.parquet").unlink()
+    file.write_bytes(file.read_bytes().replace(b"Answer", b"answer"))
+    lines = len(file.read_bytes().splitlines())
+    stopped = asked(tmp_path / "run")
+    assert stopped.code == 3
+    assert f"{file}: {lines} damaged lines (1-{lines}). {lines} paid answers" in stopped.err
+    assert "--ask-again does so" in stopped.err
+    assert f"{lines} damaged lines" in asked(tmp_path / "run", "--dry-run").err
+    assert "their answers are missing" in call("score", data, tmp_path / "run", "--bootstrap", 0).err
+    assert len(server.delivered) == calls
+    again = asked(tmp_path / "run", "--ask-again")
+    assert again.code == 0
+    assert f"{file}: {lines} damaged lines" in again.err
+    assert len(server.delivered) == calls + lines
+
+
 @pytest.mark.slow
 def test_a_report_shows_usage_but_no_key(call, asked, data, server, tmp_path):
     assert asked(tmp_path / "run", "--price-in", 2, "--price-out", 8).code == 0

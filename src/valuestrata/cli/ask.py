@@ -141,6 +141,8 @@ def _ask_in_batches(data: Dataset, respondent: Respondent, output: Path, asking:
         report_batch(run_batch(data, respondent, output, asking), as_json=as_json)
         return
     written = write_batch(data, respondent, output, asking)
+    for remark in written.remarks:
+        say(remark)
     if as_json:
         print_json({"run": str(output), "files": [str(file) for file in written.files], "requests": written.requests})
         return

@@ -30,6 +30,8 @@ def load_data_and_runs(dataset: Path, runs: Sequence[Path]) -> tuple[Dataset, li
     data = load_dataset(dataset)
     loaded = [load_run(run) for run in runs]
     for run in loaded:
+        if run.remark is not None:
+            say(run.remark)
         check_same_dataset(run, data)
     return data, loaded
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast, get_type_hints
 
 import typer
 
@@ -57,6 +58,9 @@ def _options(
     price_in: Annotated[float | None, _limit("--price-in", "US dollars per million input tokens.", min=0)] = None,
     price_out: Annotated[float | None, _limit("--price-out", "US dollars per million output tokens.", min=0)] = None,
     dry_run: Annotated[bool, _limit("--dry-run", "Print the calls, tokens and cost, and ask nothing.")] = False,
+    ask_again: Annotated[
+        bool, _limit("--ask-again", "Ask prompts again whose stored answers are damaged, even if many were paid.")
+    ] = False,
 ) -> None:
     """The signature that `calls_a_model` adds to a command."""
 
@@ -71,10 +75,20 @@ def calls_a_model(*, closed: bool = False) -> Callable[[Command], Command]:
     def decorated(command: Command) -> Command:
         shared = [parameter for parameter in _parameters(_options) if closed or parameter.name not in _CLOSED_ONLY]
         own = [parameter for parameter in _parameters(command) if parameter.kind is not inspect.Parameter.VAR_KEYWORD]
+
+        @functools.wraps(command)
+        def called(*arguments: Any, **named: Any) -> None:
+            if named.get("ask_again") and not named.get("dry_run"):
+                from valuestrata.responses.run.damage import allow_asking_again
+
+                for remark in allow_asking_again(named["output"]):
+                    say(remark)
+            command(*arguments, **named)
+
         # typer reads the signature and the annotations; Python calls the command with what typer reads.
-        vars(command)["__signature__"] = inspect.Signature([*own, *shared])
-        command.__annotations__ = {**{one.name: one.annotation for one in (*own, *shared)}, "return": None}
-        return command
+        vars(called)["__signature__"] = inspect.Signature([*own, *shared])
+        called.__annotations__ = {**{one.name: one.annotation for one in (*own, *shared)}, "return": None}
+        return cast("Command", called)
 
     return decorated
 

@@ -56,6 +56,8 @@ def result_document(result: AskResult) -> dict[str, Any]:
 
 def print_result(result: AskResult, *, as_json: bool = False) -> None:
     """Print the result of asking: responses by status, pairs left, and usage."""
+    for remark in result.remarks:
+        say(remark)
     if as_json:
         print_json(result_document(result))
         return
@@ -82,6 +84,8 @@ def estimate_document(dry: DryRun) -> dict[str, Any]:
 
 def print_estimate(dry: DryRun, *, as_json: bool = False) -> None:
     """Print the estimate of a dry run."""
+    if dry.remark is not None:
+        say(dry.remark)
     estimate = dry.estimate
     if as_json:
         print_json(estimate_document(dry))

@@ -69,7 +69,17 @@ class Prompt:
     def key(self) -> str:
         """Identity of the prompt in a run: pair, content, elicitation, template, order and sample."""
         how = (self.elicitation, self.template, self.template_version, self.order, str(self.paraphrase), str(self.sample))
-        return _digest(_part(self.pair_id) + _part(self.hash) + _parts(how))
+        return prompt_key(self.pair_id, self.hash, how)
+
+
+def prompt_key(pair_id: str, prompt_hash: str, how: tuple[str, ...]) -> str:
+    """Return the key of a prompt.
+
+    Args:
+        pair_id: of the prompt. prompt_hash: its hash.
+        how: elicitation, template, template_version, order, paraphrase and sample, as text.
+    """
+    return _digest(_part(pair_id) + _part(prompt_hash) + _parts(how))
 
 
 def _part(text: str) -> str:

@@ -93,6 +93,8 @@ def ask_model(context: StudyContext, prepared: PreparedModel) -> ModelResult:
         message = error.render("study")
         say(f"{name}: {message}")
         return _stored(prepared, error=message)
+    for remark in found.remarks:
+        say(f"{name}: {remark}")
     result = ModelResult(**vars(found))
     if result.problem:
         say(result.problem)

@@ -11,6 +11,7 @@ from valuestrata.dataset.tables import Dataset
 from valuestrata.respondents.base import CostEstimate, Prompt, Respondent, estimate_of
 from valuestrata.respondents.controls.control import ReusesAnswers
 from valuestrata.responses.ask.plan import Asking, asked_meta
+from valuestrata.responses.run.damage import damage_of
 from valuestrata.responses.run.folder import STORE
 from valuestrata.responses.run.session import check_folder
 from valuestrata.responses.run.store import answered_keys, read_store
@@ -22,11 +23,13 @@ class DryRun:
 
     Attributes:
         planned: prompts of the plan. kept: those that the run has answered. estimate: of the others.
+        remark: a message about damaged lines of the run's store, or None.
     """
 
     planned: int
     kept: int
     estimate: CostEstimate
+    remark: str | None = None
 
 
 def estimate_run(dataset: Dataset, respondent: Respondent, out: str | Path, asking: Asking) -> DryRun:
@@ -49,4 +52,4 @@ def estimate_prompts(
     if isinstance(respondent, ReusesAnswers):
         respondent.recall(read_store(folder / STORE))
     waiting = [prompt for prompt in prompts() if prompt.key not in answered]
-    return DryRun(planned, planned - len(waiting), estimate_of(respondent, waiting))
+    return DryRun(planned, planned - len(waiting), estimate_of(respondent, waiting), damage_of(folder / STORE))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from valuestrata.responses.ask.plan import Asking, asked_meta, labels_of, plan_a
 from valuestrata.responses.ask.signals import stops_gently
 from valuestrata.responses.batch.folder import refuse_what_batches_hold
 from valuestrata.responses.parse.read import row_of
+from valuestrata.responses.run.damage import allow_asking_again
 from valuestrata.responses.run.failures import failures_listed, kinds_of
 from valuestrata.responses.run.folder import TABLE, counts_by_status, read_meta
 from valuestrata.responses.run.session import opened_run
@@ -48,6 +49,7 @@ class AskResult:
         left: prompts of the plan without an answer.
         usage: prompt_tokens, completion_tokens and cost (US dollars) of the whole run; None if no response records it.
         stopped: why the respondent model stopped making calls, None if it did not.
+        remarks: messages for the user about damaged lines of the run's store.
     """
 
     run_dir: Path
@@ -58,6 +60,7 @@ class AskResult:
     left: int
     usage: Mapping[str, int | float | None]
     stopped: str | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def answered(self) -> int:
@@ -128,6 +131,7 @@ def ask(
     samples: int = 1,
     max_calls: int | None = None,
     max_cost: float | None = None,
+    ask_again: bool = False,
 ) -> AskResult:
     """Ask a respondent model the pairs of a split and keep its responses in a run folder.
 
@@ -135,6 +139,7 @@ def ask(
         out: folder of the run. An existing run of the same identity continues.
         split, part, fold, items, strata, template, elicitation, orders, paraphrases, samples: see `plan_asking`.
         max_calls, max_cost: see `ask_planned`.
+        ask_again: ask prompts again whose stored answers are damaged, however many they are (see `allow_asking_again`).
 
     Raises:
         UsageError, InputDataError, RunFailedError: see `plan_asking` and `ask_planned`.
@@ -152,7 +157,9 @@ def ask(
         paraphrases=paraphrases,
         samples=samples,
     )
-    return ask_planned(dataset, respondent, out, asking, max_calls=max_calls, max_cost=max_cost)
+    removed = allow_asking_again(Path(out)) if ask_again else []
+    result = ask_planned(dataset, respondent, out, asking, max_calls=max_calls, max_cost=max_cost)
+    return replace(result, remarks=(*removed, *result.remarks))
 
 
 def ask_planned(
@@ -173,7 +180,7 @@ def ask_planned(
 
     Raises:
         UsageError: another process is asking in this run, a limit is not valid, or the model has no known price for `max_cost`.
-        InputDataError: the folder is not a run, or is a run of another identity.
+        InputDataError: the folder is not a run, is a run of another identity, or has many damaged answers that were paid.
         RunFailedError: nothing succeeded, the provider refuses every call, or the disk cannot be written.
     """
     folder = Path(out)
@@ -231,6 +238,7 @@ def ask_prompts(
         successes=successes,
         stopped=state.stopped,
         gave_up=state.gave_up,
+        remarks=store.remarks,
     )
 
 
@@ -244,6 +252,7 @@ def result_of(
     failures: Mapping[str, int],
     stopped: str | None = None,
     gave_up: bool = False,
+    remarks: Sequence[str] = (),
 ) -> AskResult:
     """Return the result of asking in a run that was written; arguments as the attributes of `AskResult`.
 
@@ -252,7 +261,7 @@ def result_of(
     """
     table = pl.read_parquet(folder / TABLE, columns=["status", "error"])
     usage = (read_meta(folder) or {})["usage"]
-    result = AskResult(folder, asked, kept, counts_by_status(table), failures, left, usage, stopped)
+    result = AskResult(folder, asked, kept, counts_by_status(table), failures, left, usage, stopped, tuple(remarks))
     if result.failed and not successes:
         rest = " The rest was not asked." if gave_up else ""
         raise RunFailedError(f"{folder}: no call succeeded; {result.failed:,} failed: {failures_listed(table)}.{rest}")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -63,13 +63,13 @@ def run_batch(
         UsageError, InputDataError: see `write_batch` and `submit`.
         RunFailedError: the provider refused, or nothing succeeded.
     """
-    write_batch(dataset, respondent, out, asking)
+    written = write_batch(dataset, respondent, out, asking)
     while True:
         submit(out, sleep=sleep)
         poll(out, every=every, sleep=sleep)
         collected = fetch(dataset, out, sleep=sleep)
         if all(file.stage == "collected" for file in BatchFolder(Path(out)).files()):
-            return collected
+            return replace(collected, remarks=(*written.remarks, *collected.remarks))
 
 
 def submit(run: str | Path, *, sleep: Sleep = time.sleep) -> list[BatchFile]:

@@ -44,6 +44,7 @@ class Written:
         requests: number of requests in them.
         kept: prompts of the plan that are answered.
         waiting: prompts of the plan in earlier files whose results are open; they are not written again.
+        remarks: messages for the user about damaged lines of the run's store.
     """
 
     run_dir: Path
@@ -51,6 +52,7 @@ class Written:
     requests: int
     kept: int
     waiting: int
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def write_batch(dataset: Dataset, respondent: Respondent, out: str | Path, askin
             if not answered and key not in in_files:
                 prompts.append(prompt)
         files = _written(batch, respondent, prompts) if prompts else []
-    return Written(folder, tuple(batch.path / file.name for file in files), len(prompts), kept, waiting)
+    return Written(folder, tuple(batch.path / file.name for file in files), len(prompts), kept, waiting, tuple(store.remarks))
 
 
 def collect_batch(
@@ -156,7 +158,7 @@ def collect_batch(
         raise InputDataError(f"{missing[0]}: the file does not exist.")
     digests = {Path(file): sha256_of(Path(file)) for file in outputs}
     known = set(batch.state().imported)
-    with opened_run(folder, meta) as store:
+    with opened_run(folder, meta, asks=False) as store:
         for file, digest in digests.items():
             for line in read_lines(batch_format_of(who.codec), file):
                 _take(line, store, who, prompts, labels, seen, again=digest in known)
@@ -182,7 +184,7 @@ def collect_batch(
         damaged=tuple(broken.where for broken in seen.damaged),
         waiting=waiting,
         usage=(read_meta(folder) or {})["usage"],
-        remarks=(*remarks, *_remarks(seen, waiting)),
+        remarks=(*remarks, *store.remarks, *_remarks(seen, waiting)),
     )
 
 

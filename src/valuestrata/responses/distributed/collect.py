@@ -13,7 +13,7 @@ from valuestrata.errors import InputDataError, Option
 from valuestrata.files import write_json
 from valuestrata.progress import progress
 from valuestrata.responses.distributed.shards import SHARDS, Shard, shard_folder, shards_in
-from valuestrata.responses.run.failures import failure_kinds
+from valuestrata.responses.run.failures import failure_kinds, numbers_listed
 from valuestrata.responses.run.folder import (
     RUN,
     STORE,
@@ -127,14 +127,14 @@ def _parts(folder: Path) -> list[_Part]:
         )
     numbers = sorted({shard.of for shard in found})
     if len(numbers) > 1:
-        held = "; ".join(f"of {of}: {_listed([shard.index for shard in found if shard.of == of])}" for of in numbers)
+        held = "; ".join(f"of {of}: {numbers_listed([shard.index for shard in found if shard.of == of])}" for of in numbers)
         raise InputDataError(f"{folder / SHARDS}: shards of different numbers cannot be joined ({held}). Remove those that do not belong.")
     of = numbers[0]
     begun = {shard.index for shard, place in found.items() if read_meta(place) is not None}
     missing = [index for index in range(1, of + 1) if index not in begun]
     if missing:
         raise InputDataError(
-            f"{folder / SHARDS}: {len(missing)} of {of} shards are missing: {_listed(missing)}. "
+            f"{folder / SHARDS}: {len(missing)} of {of} shards are missing: {numbers_listed(missing)}. "
             f"Ask them first: valuestrata ask ... -o {folder} --shard {missing[0]}/{of}"
         )
     parts = [_Part(Shard(index, of), load_run(shard_folder(folder, index, of), closed=False)) for index in range(1, of + 1)]
@@ -184,10 +184,11 @@ def _check_finished(folder: Path, parts: Sequence[_Part]) -> None:
     if unfinished:
         named = "; ".join(f"{shard} lacks {number:,}" for shard, number in list(unfinished.items())[:_NAMED])
         more = f"; and {len(unfinished) - _NAMED} others" if len(unfinished) > _NAMED else ""
+        damaged = " ".join(part.run.remark for part in parts if part.shard in unfinished and part.run.remark)
         example = next(iter(unfinished))
         raise InputDataError(
             f"{folder / SHARDS}: {len(unfinished)} of {len(parts)} shards are not finished ({named}{more}). "
-            f"Run the same command again for each: valuestrata ask ... -o {folder} --shard {example}"
+            f"Run the same command again for each: valuestrata ask ... -o {folder} --shard {example}{f' {damaged}' if damaged else ''}"
         )
 
 
@@ -206,7 +207,7 @@ def _check_disjoint(folder: Path, parts: Sequence[_Part]) -> None:
     twice = pairs.filter(pl.col("pair_id").is_duplicated()).sort("pair_id", "shard")
     if not twice.is_empty():
         pair = twice["pair_id"][0]
-        where = _listed(twice.filter(pl.col("pair_id") == pair)["shard"].to_list())
+        where = numbers_listed(twice.filter(pl.col("pair_id") == pair)["shard"].to_list())
         raise InputDataError(
             f"{folder / SHARDS}: the pair {pair!r} is in shards {where} ({twice['pair_id'].n_unique():,} pairs are in more than one). "
             "A shard was asked with other options before; ask the shards again in another folder."
@@ -235,14 +236,3 @@ def _joined(folder: Path, parts: Sequence[_Part]) -> dict[str, Any]:
         "finished": max(meta.get("finished", meta["started"]) for meta in metas),
     }
     return document | ({"earlier_versions": versions[1:]} if len(versions) > 1 else {})
-
-
-def _listed(numbers: Sequence[int]) -> str:
-    """Return numbers in order, ranges shortened: `2, 5-7`."""
-    runs: list[list[int]] = []
-    for number in sorted(set(numbers)):
-        if runs and number == runs[-1][1] + 1:
-            runs[-1][1] = number
-        else:
-            runs.append([number, number])
-    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)

@@ -113,6 +113,7 @@ def ask_on_ray(
         left=batches.left_out + unanswered,
         failures=failure_kinds(pl.read_parquet(folder / TABLE, columns=["status", "error"])),
         successes=successes,
+        remarks=store.remarks,
     )
 
 

@@ -42,6 +42,17 @@ def failures_listed(table: pl.DataFrame) -> str:
     return "; ".join(shown) + (f"; and {len(kinds) - _KINDS_LISTED} other kinds" if len(kinds) > _KINDS_LISTED else "")
 
 
+def numbers_listed(numbers: Iterable[int]) -> str:
+    """Return numbers in order, ranges shortened: `2, 5-7`."""
+    runs: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+
+
 def _errors(table: pl.DataFrame) -> list[str]:
     return table.filter(pl.col("status") == "failed")["error"].fill_null("unknown").to_list()
 

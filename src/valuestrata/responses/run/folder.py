@@ -21,6 +21,7 @@ from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError
 from valuestrata.files import read_json, read_parquet, write_parquet
 from valuestrata.prompts.prompt import OPEN
+from valuestrata.responses.run.damage import STORE, damage_of
 from valuestrata.responses.run.identity import RunIdentity, run_identity
 from valuestrata.responses.run.schema import RESPONSES, STATUSES
 from valuestrata.responses.run.store import read_store, store_size
@@ -28,7 +29,6 @@ from valuestrata.responses.run.store import read_store, store_size
 FORMAT = "valuestrata-run-1"
 RUN = "run.json"
 TABLE = "responses.parquet"
-STORE = "store"
 # Keys of run.json that must not change between calls. Pairs, orders and samples may: each response records its own.
 IDENTITY = ("kind", "dataset", "respondent", "template", "template_version", "elicitation", "judged")
 _STORE_SIZE = "valuestrata_store_bytes"
@@ -42,12 +42,14 @@ class Run:
         name: name of the run. path: its folder.
         meta: the document of `run.json`; `run_identity` returns it as a typed record.
         responses: RESPONSES schema.
+        remark: a message for the user about damaged lines of the store, or None.
     """
 
     name: str
     path: Path
     meta: Mapping[str, Any]
     responses: pl.DataFrame
+    remark: str | None = None
 
 
 def load_run(path: str | Path, *, closed: bool = True) -> Run:
@@ -72,7 +74,7 @@ def load_run(path: str | Path, *, closed: bool = True) -> Run:
     file = folder / TABLE
     if table_is_current(folder):
         return Run(meta["name"], folder, meta, RESPONSES.check(read_parquet(file), str(file)))
-    return Run(meta["name"], folder, meta, read_store(folder / STORE))
+    return Run(meta["name"], folder, meta, read_store(folder / STORE), damage_of(folder / STORE))
 
 
 def check_same_dataset(run: Run, dataset: Dataset) -> None:

@@ -11,6 +11,7 @@ import polars as pl
 
 from valuestrata.errors import InputDataError, RunFailedError
 from valuestrata.files import write_json
+from valuestrata.responses.run.damage import settle_damage
 from valuestrata.responses.run.folder import (
     RUN,
     STORE,
@@ -23,29 +24,32 @@ from valuestrata.responses.run.folder import (
     usage_of,
     write_table,
 )
+from valuestrata.responses.run.identity import RunIdentity
 from valuestrata.responses.run.store import Store
-from valuestrata.responses.run.worker_stores import recover
+from valuestrata.responses.run.worker_stores import files_of_workers, recover
 
 
 @contextlib.contextmanager
-def opened_run(folder: Path, meta: dict[str, Any]) -> Generator[Store]:
+def opened_run(folder: Path, meta: dict[str, Any], *, asks: bool = True) -> Generator[Store]:
     """Open or create a run and yield its store; write its table and counts at the end, after errors too.
 
     Args:
-        folder: of the run. meta: document of its `run.json`.
+        folder: of the run. meta: document of its `run.json`. asks: whether the caller asks prompts, rather than collecting answers.
 
     Raises:
         UsageError: another process has it open.
-        InputDataError: the folder is not a run, or is a run of another identity.
+        InputDataError: the folder is not a run, or is a run of another identity; or many answers of a hosted model are
+            damaged (see `settle_damage`).
         RunFailedError: the table cannot be written.
     """
     check_folder(folder, meta)  # before a lock or a store is created in the folder
     with Store(folder / STORE) as store:
         there = check_folder(folder, meta)
         document = meta if there is None else _continued(there, meta)
-        write_json(folder / RUN, document)
         # Answers of Ray workers of an earlier, interrupted call belong to this run.
         recover(folder, store)
+        settle_damage(store, folder / TABLE, files_of_workers(folder), asks=asks, paid=_is_paid(meta))
+        write_json(folder / RUN, document)
         try:
             yield store
         except BaseException:
@@ -88,6 +92,11 @@ def _continued(there: Mapping[str, Any], meta: dict[str, Any]) -> dict[str, Any]
         if earlier:
             document[f"earlier_{key}"] = earlier
     return document
+
+
+def _is_paid(meta: Mapping[str, Any]) -> bool:
+    """Whether a hosted model answers, alone or inside a control."""
+    return RunIdentity.from_document(meta, str(meta.get("name"))).model.base_url is not None
 
 
 def _close_run(folder: Path, document: dict[str, Any], store: Store) -> None:

@@ -20,15 +20,19 @@ from typing import Any
 
 import polars as pl
 
-from valuestrata.errors import RunFailedError, UsageError
+from valuestrata.errors import InputDataError, RunFailedError, UsageError
+from valuestrata.files import written_beside
 from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.responses.run.store_index import FAILED, Place, StoreIndex, line_of, rows_at
 
 FILE = "responses.jsonl"
 LOCK = "lock"
+# Damaged lines that were removed from the store.
+DAMAGED = "damaged.jsonl"
 
 # Each line reaches the operating system at once, so a killed process loses none; the file is synced to disk this often.
 SECONDS_BETWEEN_SYNCS = 1.0
+_TAIL = 1 << 20
 _ROWS_PER_BLOCK = 50_000
 
 
@@ -37,6 +41,7 @@ class Store:
 
     Attributes:
         file: the file of JSON lines. index: keys and places of its lines.
+        remarks: messages for the user about damaged lines.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -47,16 +52,23 @@ class Store:
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.file = folder / FILE
+        self.remarks: list[str] = []
         self._lock = _locked(folder / LOCK)
         try:
-            self.index = _index(self.file)
-            self._size = self.index.ends.get(self.file, 0)
-            self._handle = os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-            os.ftruncate(self._handle, self._size)
+            self._open()
         except BaseException:
             os.close(self._lock)
             raise
         self._synced = time.monotonic()
+
+    def _open(self) -> None:
+        self.index = _index(self.file)
+        self._size = self.index.ends.get(self.file, 0)
+        # The torn end of a store is one line; this is a whole file whose line ends were converted.
+        if self.file.is_file() and b'"}\r{' in _bytes_at(self.file, self._size):
+            raise InputDataError(f"{self.file}: its lines end in carriage returns; convert them to line feeds (for example with tr).")
+        self._handle = os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.ftruncate(self._handle, self._size)
 
     def __enter__(self) -> Store:
         return self
@@ -135,6 +147,20 @@ class Store:
             os.close(self._handle)
             os.close(self._lock)
 
+    def set_damage_aside(self) -> None:
+        """Move damaged lines to the file DAMAGED next to the store. Without damaged lines nothing is written."""
+        if not self.index.damage:
+            return
+        numbers = {line.number for line in self.index.damage}
+        with written_beside(self.file) as kept, (self.file.parent / DAMAGED).open("ab") as aside:
+            with self.file.open("rb") as lines, kept.open("wb") as whole:
+                for number, line in enumerate(lines, start=1):
+                    (aside if number in numbers else whole).write(line)
+            aside.flush()
+            os.fsync(aside.fileno())
+        os.close(self._handle)
+        self._open()
+
     def cost_of_replaced(self) -> float:
         """Return the cost (US dollars) of failures that were retried and are therefore not in the table."""
         retried = (place for places in self.index.retried.values() for place in places)
@@ -150,6 +176,11 @@ def read_store(folder: Path) -> pl.DataFrame:
     return _table(_index(folder / FILE))
 
 
+def store_index(folder: Path) -> StoreIndex:
+    """Return the index of a store without opening it for writing."""
+    return _index(folder / FILE)
+
+
 def answered_keys(folder: Path) -> frozenset[str]:
     """Return the keys with a success, without opening the store for writing; empty if there is no store."""
     return frozenset(key for key, place in _index(folder / FILE).places.items() if place.success)
@@ -161,6 +192,12 @@ def store_size(folder: Path) -> int | None:
         return (folder / FILE).stat().st_size
     except FileNotFoundError:
         return None
+
+
+def _bytes_at(file: Path, offset: int) -> bytes:
+    with file.open("rb") as handle:
+        handle.seek(offset)
+        return handle.read(_TAIL)
 
 
 def _index(file: Path) -> StoreIndex:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ _HEAD = b'{"key":"'
 _KEY_LENGTH = 64
 _STATUS = b'","status":"'
 _SUM = b',"crc":"'
+_KEY = re.compile(rb'\{"key":"([0-9a-f]{64})"')
+BOM = b"\xef\xbb\xbf"
 _TAIL_LENGTH = len(_SUM) + 8 + len(b'"}')
 
 
@@ -31,7 +34,12 @@ def line_of(key: str, row: Mapping[str, Any]) -> bytes:
 
 
 def key_and_success(line: bytes) -> tuple[str, bool] | None:
-    """Return the key of a stored line and whether it is a success; None for a damaged line."""
+    """Return the key of a stored line and whether it is a success; None for a damaged line.
+
+    Other line ends and a byte order mark, as an editor or a version control system writes them, are no damage.
+    """
+    if not line.endswith(b'"}\n') or not line.startswith(_HEAD):
+        line = line.removeprefix(BOM).rstrip() + b"\n"
     body = line[: -_TAIL_LENGTH - 1]
     after = len(_HEAD) + _KEY_LENGTH
     if not line.startswith(_HEAD) or line[after : after + len(_STATUS)] != _STATUS:
@@ -40,6 +48,21 @@ def key_and_success(line: bytes) -> tuple[str, bool] | None:
         return None
     status = line[after + len(_STATUS) :]
     return line[len(_HEAD) : after].decode("ascii"), not status.startswith(FAILED.encode() + b'"')
+
+
+@dataclass(frozen=True, slots=True)
+class DamagedLine:
+    """A damaged line of a store: its file, its number from 1, and its key if that can be read."""
+
+    file: Path
+    number: int
+    key: str | None
+
+
+def damaged_line(file: Path, number: int, line: bytes) -> DamagedLine:
+    """Return the description of a damaged line."""
+    found = _KEY.match(line)
+    return DamagedLine(file, number, None if found is None else found[1].decode("ascii"))
 
 
 # Not frozen: there is one per line, and frozen instances take three times as long to create.
@@ -61,7 +84,7 @@ class StoreIndex:
         retried: earlier failures of each key that was retried.
         ends: size of each file up to the last complete line read.
         successes: number of keys with a success.
-        damaged: number of damaged lines.
+        damage: the damaged lines.
     """
 
     def __init__(self, files: Callable[[], Iterable[Path]]) -> None:
@@ -71,7 +94,8 @@ class StoreIndex:
         self.retried: dict[str, list[Place]] = {}
         self.ends: dict[Path, int] = {}
         self.successes = 0
-        self.damaged = 0
+        self.damage: list[DamagedLine] = []
+        self._lines: dict[Path, int] = {}
 
     def refresh(self) -> None:
         """Read what was appended since the last call; an incomplete last line is left for the next call."""
@@ -81,17 +105,25 @@ class StoreIndex:
 
     def _read(self, file: Path, lines: BinaryIO) -> None:
         offset = self.ends.get(file, 0)
+        number = self._lines.get(file, 0)
         lines.seek(offset)
         for line in lines:
             if not line.endswith(b"\n"):
                 break
-            start, offset = offset, offset + len(line)
+            start, offset, number = offset, offset + len(line), number + 1
             found = key_and_success(line)
-            if found is None:
-                self.damaged += 1
-            else:
-                self.add(found[0], Place(file, start, len(line), found[1]))
-        self.ends[file] = offset
+            if found is not None:
+                if line.startswith(BOM):
+                    start += len(BOM)
+                self.add(found[0], Place(file, start, offset - start, found[1]))
+            elif line.strip():
+                self.damage.append(damaged_line(file, number, line))
+        self.ends[file], self._lines[file] = offset, number
+
+    @property
+    def damaged(self) -> int:
+        """Number of damaged lines."""
+        return len(self.damage)
 
     def add(self, key: str, place: Place) -> None:
         """Add a line; a line after a success is ignored."""

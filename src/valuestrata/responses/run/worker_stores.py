@@ -14,11 +14,12 @@ import uuid
 from pathlib import Path
 
 from valuestrata.errors import UsageError
+from valuestrata.responses.run.damage import WORKERS
 from valuestrata.responses.run.store import FILE, Store
 from valuestrata.responses.run.store_index import StoreIndex
 
 RAY = "ray"
-STORES = f"{RAY}/stores"
+STORES = f"{RAY}/{WORKERS}"
 SECONDS_TO_WAIT = 30.0
 _SECONDS_BETWEEN_CHECKS = 0.5
 

@@ -176,7 +176,7 @@ def test_columns_named_like_questions_are_not_enough_to_detect_a_survey(tmp_path
     check_error(path, "Name the survey", None)
 
 
-def test_a_column_of_the_users_codebook_is_not_in_the_file(tmp_path, written):
+def test_a_required_column_of_the_users_codebook_is_not_in_the_file(tmp_path, written):
     codebook = tmp_path / "mine.yaml"
     text = """
 survey: mine
@@ -190,8 +190,7 @@ attributes:
   - {name: sex, column: %s, levels: [{label: Male, code: 1}, {label: Female, code: 2}]}
 """
     for parts, expected in (
-        (("", "Q1x", "Q260"), "the column 'Q1x' of family in the codebook is not in the file. Did you mean 'Q1'?"),
-        (("", "Q1", "Q26O"), "the column 'Q26O' of sex in the codebook is not in the file."),
+        (("", "Q1", "Q26O"), "no attribute of the mine codebook is in the file, so there are no subgroups: the column 'Q26O' of sex"),
         (
             ("weight: W_WIEGHT", "Q1", "Q260"),
             "the weight column 'W_WIEGHT' of the codebook is not in the file. Did you mean 'W_WEIGHT'?",
@@ -199,6 +198,14 @@ attributes:
     ):
         codebook.write_text(text % parts)
         check_error(written["csv comma"], expected, codebook)
+    codebook.write_text(text % ("", "Q1x", "Q260"))
+    found = read_survey(written["csv comma"], codebook)
+    assert ([item.id for item in found.items], found.findings.absent_items) == (["friends"], ("family",))
+    check_error(
+        written["csv comma"], "the column 'Q1x' of family in the codebook is not in the file.", codebook, items=["family", "friends"]
+    )
+    codebook.write_text((text % ("", "Q1x", "Q260")).replace("Q2,", "Q2x,"))
+    check_error(written["csv comma"], "none of the 2 item columns of the mine codebook ('Q1x', ...) is in the file.", codebook)
     codebook.write_text(text % ("", "Q1", "Q260"))
     assert [item.id for item in read_survey(written["csv comma"], codebook).items] == ["family", "friends"]
 

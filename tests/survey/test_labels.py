@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from valuestrata.survey.codebook import Attribute, AttributeLevel, Item, Missing, MissingRule
-from valuestrata.survey.decode import LevelLabels
 from valuestrata.survey.labels import ItemLabels, LabelTable, MissingLabels, drop_prefix, drop_tail, normalise, number
+from valuestrata.survey.levels import LevelLabels
 
 RULES = (
     MissingRule(Missing.DONT_KNOW, (-1,), ("Don't know",)),

@@ -78,6 +78,7 @@ def build(
     from valuestrata.building import build as build_dataset
     from valuestrata.dataset.subgroups import merge_levels
     from valuestrata.dataset.tables import refuse_other_survey, write_dataset
+    from valuestrata.survey.describe import notices
 
     if preset not in (None, "paper"):
         raise UsageError(f"--preset {preset}: unknown preset. The only preset is 'paper'.")
@@ -85,8 +86,8 @@ def build(
         raise UsageError("Give the folder of the data set with -o FOLDER, or use --dry-run.")
     weighted = not unweighted and preset != "paper"
     found = _read(file, survey, country, items, attributes, labels, wording=wording, strict=strict, weighted=weighted)
-    for note in found.findings.notes:
-        say(note)
+    for line in notices(found):
+        say(line)
     if levels:
         found = merge_levels(found, levels)
     settings = BuildSettings(

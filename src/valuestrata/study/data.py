@@ -17,7 +17,8 @@ from valuestrata.files import canonical_hash, read_json, sha256_of, write_json, 
 from valuestrata.respondents.models import check_model_spec
 from valuestrata.study.config import Study, SurveySection, with_paths
 from valuestrata.study.context import StudyContext
-from valuestrata.survey.read import read_survey
+from valuestrata.survey.describe import notices
+from valuestrata.survey.read import problem_text, read_survey
 from valuestrata.survey.survey import Survey
 from valuestrata.yaml_files import StrictModel
 
@@ -84,8 +85,10 @@ def build_or_load(study: Study, say: Callable[[str], None]) -> Dataset:
         return load_dataset(folder)
     say("reading the survey")
     survey = read_study_survey(study.survey, weighted=study.settings.weighted)
-    for note in survey.findings.notes:
-        say(note)
+    for line in notices(survey):
+        say(line)
+    for problem in survey.findings.label_problems:
+        say(f"left out, because labels are not in the codebook: {problem_text(problem)}. Assign them with `labels:`.")
     say(f"building the data set of {survey.respondents:,} respondents and {len(survey.items)} items")
     write_dataset(build(survey, study.settings), folder)
     write_json(record, {"request": request})

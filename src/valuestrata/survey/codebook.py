@@ -55,6 +55,7 @@ class Item:
         wording_source: `valuestrata`, `drafted` or the name of a wording file.
         recode: code in the file -> scale code, where they differ.
         off_scale: code in the file -> label, for answers outside the scale (`Other answer`).
+        missing: code in the file -> class of missing, in addition to the codes of the whole codebook.
         synonyms: scale code -> other labels used in files.
         default: whether the item is used when no items are named.
     """
@@ -71,6 +72,7 @@ class Item:
     wording_source: str = "valuestrata"
     recode: Mapping[int, int] = field(default_factory=dict[int, int])
     off_scale: Mapping[int, str] = field(default_factory=dict[int, str])
+    missing: Mapping[int, Missing] = field(default_factory=dict[int, Missing])
     synonyms: Mapping[int, tuple[str, ...]] = field(default_factory=dict[int, tuple[str, ...]])
     default: bool = True
 
@@ -100,6 +102,11 @@ class AttributeLevel:
     phrase: str | None = None
     role: PhraseRole | None = None
 
+    @property
+    def has_band(self) -> bool:
+        """Whether the level is a band of a number."""
+        return self.low is not None or self.high is not None
+
 
 @dataclass(frozen=True)
 class Attribute:
@@ -109,6 +116,7 @@ class Attribute:
         short: name in the names of pair strata (`sex_x_age`).
         column: the column read. fallback: categorical column used if `column` is absent or empty.
         banded: whether levels are bands [low, high] of a number.
+        missing: codes of missing answers in the column; None for those of the whole codebook, unless a band holds them.
         role: how a persona uses the phrases of the levels.
     """
 
@@ -118,6 +126,7 @@ class Attribute:
     column: str
     levels: tuple[AttributeLevel, ...]
     banded: bool = False
+    missing: tuple[int, ...] | None = None
     fallback: str | None = None
     role: PhraseRole = "clause"
     default: bool = True
@@ -261,6 +270,9 @@ def _item(entry: ItemEntry, scales: Mapping[str, ScaleEntry], where: str) -> Ite
     recode = {**scale.recode, **entry.recode}
     if unknown := [target for target in recode.values() if target not in codes]:
         raise InputDataError(f"{where}: item {entry.id}: recode has the targets {unknown}, which are not among the codes {codes}.")
+    missing = {code: Missing[kind.upper()] for source in (scale, entry) for kind, found in source.missing.items() for code in found}
+    if both := [code for code in missing if code in codes or code in recode]:
+        raise InputDataError(f"{where}: item {entry.id}: the codes {both} are both answers and under `missing`; remove them from one.")
     synonyms: dict[int, list[str]] = {}
     for source in (scale.synonyms, entry.synonyms):
         for code, labels_of_code in source.items():
@@ -278,6 +290,7 @@ def _item(entry: ItemEntry, scales: Mapping[str, ScaleEntry], where: str) -> Ite
         wording_source=entry.wording_source,
         recode=recode,
         off_scale={**scale.off_scale, **entry.off_scale},
+        missing=missing,
         synonyms={code: tuple(dict.fromkeys(found)) for code, found in synonyms.items()},
         default=entry.default,
     )
@@ -313,6 +326,7 @@ def _attribute(entry: AttributeEntry) -> Attribute:
         column=entry.column,
         levels=levels,
         banded=any(level.band is not None for level in entry.levels),
+        missing=None if entry.missing is None else tuple(entry.missing),
         fallback=entry.fallback,
         role=entry.role,
         default=entry.default,

@@ -12,6 +12,7 @@ from valuestrata.yaml_files import Code, StrictModel, Text, refused
 
 MeasurementLevel = Literal["ordinal", "nominal", "binary"]
 PhraseRole = Literal["noun", "adjective", "clause"]
+MissingClass = Literal["dont_know", "no_answer", "not_applicable", "not_asked", "other_missing"]
 
 # The most codes an item may have.
 MOST_CODES = 100
@@ -36,6 +37,7 @@ class ScaleEntry(StrictModel):
     synonyms: dict[Code, list[str]] = Field(default_factory=dict[Code, list[str]])
     recode: dict[Code, Code] = Field(default_factory=dict[Code, Code])
     off_scale: dict[Code, Text] = Field(default_factory=dict[Code, Text])
+    missing: dict[MissingClass, list[Code]] = Field(default_factory=dict[MissingClass, list[Code]])
 
     @property
     def own_scale(self) -> bool:
@@ -118,6 +120,7 @@ class AttributeEntry(StrictModel):
     title: str | None = None
     column: str
     fallback: str | None = None
+    missing: list[Code] | None = None
     role: PhraseRole = "clause"
     default: bool = True
     levels: list[LevelEntry] = Field(min_length=1)
@@ -168,7 +171,7 @@ class CodebookFile(StrictModel):
     country_code_column: str | None = None
     country_alpha_column: str | None = None
     countries: list[CountryEntry] = Field(default_factory=list[CountryEntry])
-    missing: dict[Literal["dont_know", "no_answer", "not_applicable", "not_asked", "other_missing"], MissingEntry]
+    missing: dict[MissingClass, MissingEntry]
     scales: dict[str, ScaleEntry] = Field(default_factory=dict[str, ScaleEntry])
     items: list[ItemEntry]
     attributes: list[AttributeEntry]

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from textwrap import wrap
 from typing import Any
 
 import numpy as np
 
 from valuestrata.survey.codebook import Attribute, Missing
+from valuestrata.survey.levels import values_text
 from valuestrata.survey.read import problem_text
-from valuestrata.survey.survey import Survey
+from valuestrata.survey.survey import DroppedRespondents, Survey
 
 # Longer lists are cut in the text, but not in the dictionary.
 SHOWN = 12
 WIDTH = 110
+# A larger share of respondents without a level of an attribute is a warning.
+WARN_ABOVE = 0.05
 
 
 def describe(survey: Survey) -> str:
@@ -31,14 +35,21 @@ def describe(survey: Survey) -> str:
         lines += _listed(f"  {topic} ({len(ids)})", ids)
 
     lines += ["", f"Attributes: {len(survey.attributes)}"]
+    without = {entry.attribute: entry for entry in findings.dropped}
     for attribute, counts, unknown in _attribute_counts(survey):
         shown = [f"{label} {count:,}" for label, count in counts.items() if count]
         lines += _listed(f"  {attribute.name}", [*shown, *([f"(unknown {unknown:,})"] if unknown else [])], shown=30)
+        if attribute.name in without:
+            text = f"left out: {_values_text(without[attribute.name])}"
+            lines += wrap(text, WIDTH, initial_indent="      ", subsequent_indent="        ")
 
     lines += ["", "Missing answers"]
+    values = dict(findings.missing_values)
     for kind, counts in _missing(survey).items():
         most = ", ".join(f"{item} {count:,}" for item, count in counts.most_common(3))
         lines.append(f"  {kind:<15}{counts.total():>10,}" + (f"   most in {most}" if counts.total() else ""))
+        if kind in values:
+            lines += wrap(f"values: {values_text(values[kind])}", WIDTH, initial_indent="      ", subsequent_indent="        ")
 
     rest = _listed("  Items whose labels match nothing", [problem_text(problem) for problem in findings.label_problems])
     rest += _listed("  Items not in the file", findings.absent_items)
@@ -55,9 +66,41 @@ def describe(survey: Survey) -> str:
     return "\n".join(lines) + "\n"
 
 
+def notices(survey: Survey) -> list[str]:
+    """Return what a build should say: notes, items that were left out, and respondents that attributes drop.
+
+    An attribute that drops more than 5 % of the respondents gets a warning.
+    """
+    findings = survey.findings
+    lines = list(findings.notes)
+    for what, names in (
+        ("of the codebook not in the file", findings.absent_items),
+        ("without a valid answer", findings.unanswered_items),
+    ):
+        if names:
+            lines.append(f"Left out: {len(names)} items {what}: {_first(names)}.")
+    if findings.absent_attributes:
+        lines.append(f"Left out: attributes of the codebook not in the file: {_first(findings.absent_attributes)}.")
+    for entry in findings.dropped:
+        warning = "Warning: " if entry.share > WARN_ABOVE else ""
+        lines.append(f"{warning}{entry.attribute} leaves out {_values_text(entry)}.")
+    return lines
+
+
+def _values_text(entry: DroppedRespondents) -> str:
+    respondents = "respondent" if entry.respondents == 1 else "respondents"
+    return f"{entry.respondents:,} of {entry.total:,} {respondents} ({entry.share:.1%}): {values_text(entry.values)}"
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+
+
 def describe_dict(survey: Survey) -> dict[str, Any]:
     """Return the summary as a JSON-serialisable dictionary, with all lists complete."""
     source, findings = survey.source, survey.findings
+    left_out = {entry.attribute: dict(entry.values) for entry in findings.dropped}
+    values = {kind: dict(counts) for kind, counts in findings.missing_values}
     return {
         "file": source.file,
         "format": source.format,
@@ -73,9 +116,13 @@ def describe_dict(survey: Survey) -> dict[str, Any]:
             for item, answered in zip(survey.items, (survey.answers >= 0).sum(axis=0), strict=True)
         ],
         "attributes": [
-            {"attribute": attribute.name, "levels": counts, "unknown": unknown} for attribute, counts, unknown in _attribute_counts(survey)
+            {"attribute": attribute.name, "levels": counts, "unknown": unknown, "left_out": left_out.get(attribute.name, {})}
+            for attribute, counts, unknown in _attribute_counts(survey)
         ],
-        "missing": {kind: {"total": counts.total(), "items": dict(counts)} for kind, counts in _missing(survey).items()},
+        "missing": {
+            kind: {"total": counts.total(), "items": dict(counts), "values": values.get(kind, {})}
+            for kind, counts in _missing(survey).items()
+        },
         "not_recognised": {
             "label_problems": [{"item": p.item, "column": p.column, "labels": dict(p.labels)} for p in findings.label_problems],
             "absent_items": list(findings.absent_items),

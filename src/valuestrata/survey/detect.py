@@ -1,13 +1,14 @@
-"""Detects the survey from the columns of a file, and rejects files that are often mistaken for WVS wave 7."""
+"""Finds the survey and its columns in the header of a file, and rejects files that are often mistaken for WVS wave 7."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import polars as pl
 
-from valuestrata.errors import InputDataError, Option
-from valuestrata.survey.codebook import Codebook, builtin_codebooks, load_codebook
+from valuestrata.errors import InputDataError, Option, did_you_mean
+from valuestrata.survey.codebook import Attribute, Codebook, Item, builtin_codebooks, load_codebook
 from valuestrata.survey.decode import distinct
 from valuestrata.survey.formats.source import Header
 
@@ -18,6 +19,30 @@ MIN_EXTRACT_SHARE = 0.05
 MIN_EXTRACT_MARKERS = 2
 
 _USE_INSTEAD = "Use the wave 7 file (WVS Cross-National Wave 7, or one country's wave 7 file) from www.worldvaluessurvey.org."
+
+
+@dataclass(frozen=True)
+class ColumnPlan:
+    """Positions of the columns to load, and what the file lacks. Each attribute has the positions of its column and its fallback."""
+
+    items: tuple[tuple[Item, int], ...]
+    attributes: tuple[tuple[Attribute, int | None, int | None], ...]
+    absent_items: tuple[str, ...]
+    absent_attributes: tuple[str, ...]
+    notes: tuple[str, ...]
+    weight: int | None
+    respondent_id: int | None
+    country_code: int | None
+    country_alpha: int | None
+    study: int | None
+    wave: int | None
+
+    @property
+    def positions(self) -> list[int]:
+        """The positions, each once."""
+        rest = (self.weight, self.respondent_id, self.country_code, self.country_alpha, self.study, self.wave)
+        both = [place for _, main, fallback in self.attributes for place in (main, fallback)]
+        return list(dict.fromkeys(p for p in (*(p for _, p in self.items), *both, *rest) if p is not None))
 
 
 def detect_survey(header: Header) -> Codebook:
@@ -46,6 +71,88 @@ def _fit(codebook: Codebook, header: Header) -> tuple[int, float, int, Codebook]
     items = sum(header.has(item.column) for item in codebook.items)
     others = set(codebook.other_columns)
     return items, items / max(len(codebook.default_items), 1), sum(header.has(column) for column in others), codebook
+
+
+def plan_columns(header: Header, codebook: Codebook, items: Sequence[str], attributes: Sequence[str], *, own_codebook: bool) -> ColumnPlan:
+    """Find the columns of a codebook. Items and attributes whose column is absent are left out.
+
+    Args:
+        header: of the file. codebook: its codebook.
+        items, attributes: names to read; empty for the default ones.
+        own_codebook: whether the user wrote the codebook, so that a weight column that is absent is an error.
+
+    Raises:
+        InputDataError: no item column, a column of a named item or attribute, or the weight column is in the file.
+        UsageError: an unknown item or attribute.
+    """
+    wanted = {codebook.item(name).id for name in items} or {item.id for item in codebook.default_items}
+    wanted_attributes = {codebook.attribute(name).name for name in attributes} or {a.name for a in codebook.default_attributes}
+    found_items: list[tuple[Item, int]] = []
+    absent_items: list[Item] = []
+    for item in (item for item in codebook.items if item.id in wanted):
+        where = header.find(item.column)
+        if where is None:
+            absent_items.append(item)
+        else:
+            found_items.append((item, where))
+    if len(found_items) < 0.2 * len(wanted) and codebook.survey.startswith("wvs"):
+        reject_other_wvs_files(header)
+    if not found_items:
+        example = absent_items[0].column if absent_items else "none"
+        raise InputDataError(
+            f"none of the {len(wanted)} item columns of the {codebook.survey} codebook ({example!r}, ...) is in the file."
+            f"{did_you_mean(example, column_names(header))}"
+        )
+    found: list[tuple[Attribute, int | None, int | None]] = []
+    absent_attributes: list[Attribute] = []
+    for attribute in (a for a in codebook.attributes if a.name in wanted_attributes):
+        main, fallback = header.find(attribute.column), None if attribute.fallback is None else header.find(attribute.fallback)
+        if main is None and fallback is None:
+            absent_attributes.append(attribute)
+        else:
+            found.append((attribute, main, fallback))
+    for named, absent in ((bool(items), absent_items), (bool(attributes), absent_attributes)):
+        if absent and named:
+            raise InputDataError(absent_text(absent[0], header))
+
+    def place(column: str | None) -> int | None:
+        return None if column is None else header.find(column)
+
+    weight = place(codebook.weight)
+    if own_codebook and codebook.weight is not None and weight is None:
+        raise InputDataError(
+            f"the weight column {codebook.weight!r} of the codebook is not in the file."
+            f"{did_you_mean(codebook.weight, column_names(header))} To read the file without a weight, remove the key `weight`."
+        )
+    notes = [
+        f"The file has no column {column!r}, the `{key}` of the codebook: {without}."
+        for key, column, without in (
+            ("respondent_id", codebook.respondent_id, "respondents that occur twice cannot be found"),
+            ("country_code_column", codebook.country_code_column, "countries cannot be told apart by it"),
+            ("country_alpha_column", codebook.country_alpha_column, "countries cannot be told apart by it"),
+        )
+        if own_codebook and column is not None and not header.has(column)
+    ]
+    joint = codebook.survey == "wvs7"
+    return ColumnPlan(
+        items=tuple(found_items),
+        attributes=tuple(found),
+        absent_items=tuple(item.id for item in absent_items),
+        absent_attributes=tuple(attribute.name for attribute in absent_attributes),
+        notes=tuple(notes),
+        weight=weight,
+        respondent_id=place(codebook.respondent_id),
+        country_code=place(codebook.country_code_column),
+        country_alpha=place(codebook.country_alpha_column),
+        study=place("A_STUDY") if joint else None,
+        wave=place("A_WAVE") if joint else None,
+    )
+
+
+def absent_text(absent: Item | Attribute, header: Header) -> str:
+    """Return the message on a column that is not in the file."""
+    name = absent.id if isinstance(absent, Item) else absent.name
+    return f"the column {absent.column!r} of {name} in the codebook is not in the file.{did_you_mean(absent.column, column_names(header))}"
 
 
 def reject_other_wvs_files(header: Header) -> None:

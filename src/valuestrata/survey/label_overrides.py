@@ -16,8 +16,8 @@ from typing import Any, cast
 
 from valuestrata.errors import InputDataError, did_you_mean
 from valuestrata.survey.codebook import Attribute, Codebook, Item, Missing
-from valuestrata.survey.decode import UNKNOWN_LEVEL
 from valuestrata.survey.labels import LabelTable
+from valuestrata.survey.levels import UNKNOWN_LEVEL
 from valuestrata.yaml_files import Yaml, read_yaml
 
 _CLASSES = {kind.key: kind for kind in Missing}

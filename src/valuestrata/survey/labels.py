@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from valuestrata.survey.codebook import Item, Missing, MissingRule
 
@@ -23,8 +24,15 @@ _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 _PREFIX = re.compile(r"^\s*[A-Za-z]{1,3}\s*:\s*(?=\S)")
 _COUNTRY = re.compile(r"^\s*[A-Za-z]{2}\s*:\s*\S")
 _TAIL = re.compile(r"\s*[(\[][^()\[\]]*[)\]]?\s*$")
-_NUMBERED = re.compile(r"^\s*([+-]?\d+)(?:\s*[.:)=|-]+\s*|\s+)(?=[^\d\s])(.+)$")
-_CODE_RANGE = re.compile(r"^(.*?)-\d+\s*(?::|-|/|to)\s*-?\d+\s*$")
+# `1. Agree`, `1 - Agree`, `[1] Agree`, `Agree {1}`; and, only where the text confirms it, `1 Agree`.
+_STYLES = (
+    (0, re.compile(r"^\s*(?P<number>[+-]?\d+)\s*[.:)=|-]+\s*(?=[^\W\d]|[^\w\s.:)=|-])(?P<text>.+)$")),
+    (0, re.compile(r"^\s*(?P<number>[+-]?\d+)\s*[.:)=|]\s+(?=\d)(?P<text>.+)$")),
+    (1, re.compile(r"^\s*[\[({]\s*(?P<number>[+-]?\d+)\s*[\])}][\s.:=-]*(?=[^\s.:=-])(?P<text>.+)$")),
+    (2, re.compile(r"^(?P<text>.*[^\s([{].*?)\s*[\[({]\s*(?P<number>[+-]?\d+)\s*[\])}]\s*$")),
+    (-1, re.compile(r"^\s*(?P<number>[+-]?\d+)\s+(?=[^\d\s.:)=|-])(?P<text>.+)$")),
+)
+_CODE_RANGE = re.compile(r"^(.*\S)\s+-\d+\s*(?::|/|to)\s*-\d+\s*$")
 _HEAD = re.compile(r"[;:,(/]")
 
 # Common labels of missing answers, used in addition to those of the codebook.
@@ -37,10 +45,62 @@ _COMMON_MISSING: dict[Missing, tuple[str, ...]] = {
 }
 
 
-def numbered(label: str) -> tuple[int, str] | None:
-    """Return the number and the text of a label such as `1. Very important`, or None."""
-    parts = _NUMBERED.match(label.translate(_DASHES))
-    return None if parts is None else (int(parts[1]), parts[2])
+@dataclass(frozen=True)
+class NumberedLabel:
+    """A label that carries a number: `1. Very important` or `Very important {1}`.
+
+    Attributes:
+        style: how the number is written; -1 if only a space separates it (`1 Very important`).
+    """
+
+    number: int
+    text: str
+    style: int
+
+
+def numbered(label: str) -> NumberedLabel | None:
+    """Return the number and the text of a label such as `1. Very important` or `[1] Very important`, or None."""
+    plain = label.translate(_DASHES)
+    for style, pattern in _STYLES:
+        if parts := pattern.match(plain):
+            return NumberedLabel(int(parts["number"]), parts["text"].strip(), style)
+    return None
+
+
+def read_numbered(
+    unclear: Sequence[str],
+    labels: Sequence[str],
+    by_label: Callable[[str], int | None],
+    by_text: Callable[[str], int | None],
+    by_number: Mapping[int, int],
+) -> dict[str, int]:
+    """Return the meanings of the unclear labels of a column that carry numbers, if the numbers are consistent over the column.
+
+    They are if every label of an answer carries a number in one style, the numbers are distinct, and either
+    - the text of every label is known, so the text decides; or
+    - no known text contradicts its number, and the numbers of known texts, or all codes of the scale, confirm them, so the
+      number decides for the others.
+
+    Args:
+        unclear: labels to read. labels: all labels of the column.
+        by_label, by_text: meaning of a label, and of its text without the number; negative for missing answers.
+        by_number: code -> meaning.
+    """
+    answers = [label for label in labels if (meaning := by_label(label)) is None or meaning >= 0]
+    parts = {label: found for label in answers if (found := numbered(label)) is not None and found.style >= 0}
+    numbers = {found.number for found in parts.values()}
+    one_style = len({found.style for found in parts.values()}) == 1
+    if not unclear or len(parts) < len(answers) or len(numbers) < len(parts) or not one_style:
+        return {}
+    texts = {label: by_text(found.text) for label, found in parts.items()}
+    if None not in texts.values():
+        known = [meaning for meaning in texts.values() if meaning is not None and meaning >= 0]
+        return {label: meaning for label in unclear if (meaning := texts[label]) is not None} if len(set(known)) == len(known) else {}
+    coded = {label: by_number.get(found.number) for label, found in parts.items()}
+    agrees = [coded[label] == meaning for label, meaning in texts.items() if meaning is not None]
+    if not all(agrees) or None in coded.values() or not (agrees or {m for m in by_number.values() if m >= 0} <= set(coded.values())):
+        return {}
+    return {label: meaning for label in unclear if (meaning := coded[label]) is not None}
 
 
 def number(text: str) -> float | None:
@@ -140,9 +200,12 @@ class MissingLabels:
             meaning = self._table.find(head, STRICT_TIERS) if head.strip() and head != label else None
         if meaning is not None:
             return Missing(meaning)
-        # `Don't -9:-2`: some exports label a range of negative codes.
+        # `Don't -9:-2`: some exports label a range of negative codes. Other ranges, such as `Post-9/11`, are no missing answers.
         if spread := _CODE_RANGE.match(label.translate(_DASHES)):
-            return Missing.DONT_KNOW if normalise(spread[1]).startswith(("dont", "do not")) else Missing.OTHER_MISSING
+            if normalise(spread[1]) in ("dont", "do not"):
+                return Missing.DONT_KNOW
+            known = self._table.find(spread[1], STRICT_TIERS)
+            return None if known is None else Missing(known)
         return None
 
 
@@ -171,24 +234,30 @@ class ItemLabels:
         """Return the meaning that the user assigned to this label or number, or None."""
         return self._overrides.find(label, STRICT_TIERS)
 
-    def find(self, label: str) -> int | None:
-        """Return the option index or `Missing` value of a label, or None if nothing matches or the match is ambiguous."""
-        meaning = self._own.find(label, STRICT_TIERS)
-        if meaning is None:
-            meaning = self._shown.find(label, STRICT_TIERS)
-        if meaning is None:
-            meaning = self._missing.find(label)
-        if meaning is None:
-            meaning = self._own.find(label, LOOSE_TIERS)
-        return self._numbered(label) if meaning is None else meaning
+    def find(self, label: str, code: float | None = None) -> int | None:
+        """Return the option index or `Missing` value of a label, or None if nothing matches or the match is ambiguous.
 
-    def _numbered(self, label: str) -> int | None:
-        """Return the meaning of a label such as `1. Very important`, or None if number and text contradict each other."""
-        parts = numbered(label)
-        if parts is None:
-            return None
-        missing = self._missing.find(parts[1])
-        if missing is not None:
-            return missing
-        index = self._own.find(parts[1])
-        return index if index is not None and index == self._raw.get(parts[0]) else None
+        Args:
+            label: the label. code: the code that the file labels so, or None if the file holds the label itself.
+        """
+        meaning = self._known(label)
+        if meaning is None and (parts := numbered(label)) is not None:
+            missing = self._missing.find(parts.text)
+            if missing is not None:
+                return missing
+            meaning = self.find_text(parts.text)
+            if meaning is not None and not (meaning == self._raw.get(parts.number) if code is None else parts.number == code):
+                # The number contradicts the text, unless it is not a code, such as that of a footnote.
+                return None if parts.number in self._raw else self._own.find(label, LOOSE_TIERS)
+        return self._own.find(label, LOOSE_TIERS) if meaning is None else meaning
+
+    def find_text(self, text: str) -> int | None:
+        """Return the meaning of the text of a label without its number, or None."""
+        meaning = self._known(text)
+        return self._own.find(text, LOOSE_TIERS) if meaning is None else meaning
+
+    def _known(self, label: str) -> int | None:
+        for table in (self._own, self._shown):
+            if (meaning := table.find(label, STRICT_TIERS)) is not None:
+                return meaning
+        return self._missing.find(label)

@@ -5,62 +5,35 @@ The header is read first, and only the columns that the codebook needs are loade
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from valuestrata.errors import InputDataError, Option, did_you_mean
+from valuestrata.errors import InputDataError, Option
 from valuestrata.files import sha256_of
 from valuestrata.progress import progress
 from valuestrata.survey.codebook import Attribute, Codebook, Item, Missing, builtin_codebooks, load_codebook
-from valuestrata.survey.decode import (
-    UNKNOWN_LEVEL,
-    LevelLabels,
-    Meanings,
-    attribute_meanings,
-    decode_column,
-    distinct,
-    item_meanings,
-    missing_codes,
-)
-from valuestrata.survey.detect import column_names, detect_survey, reject_evs_rows, reject_other_wvs_files
+from valuestrata.survey.decode import Counts, Meanings, Value, decode_column, distinct, item_meanings, missing_codes, shown_value
+from valuestrata.survey.detect import ColumnPlan, absent_text, detect_survey, plan_columns, reject_evs_rows
+from valuestrata.survey.formats.columns import ValueLabels
 from valuestrata.survey.formats.embedded import EMBEDDED, EMBEDDED_SURVEY, embedded_path, open_embedded
 from valuestrata.survey.formats.source import RawFile, open_file
 from valuestrata.survey.label_overrides import LabelOverrides, read_label_overrides
-from valuestrata.survey.labels import ItemLabels, MissingLabels
+from valuestrata.survey.labels import ItemLabels, MissingLabels, number
+from valuestrata.survey.levels import UNKNOWN_LEVEL, LevelLabels, attribute_meanings
 from valuestrata.survey.sample_selection import Selection, check_unique_ids, drop_blank_rows, read_weight, select_countries
-from valuestrata.survey.survey import Findings, LabelProblem, Source, Survey
+from valuestrata.survey.survey import DroppedRespondents, Findings, LabelProblem, Source, Survey
 from valuestrata.survey.wording import apply_wording
 
 # Findings list at most this many unknown labels per column, the most frequent first.
 SHOWN_LABELS = 50
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """Positions of the columns to load. Each attribute has the positions of its column and its fallback."""
-
-    items: tuple[tuple[Item, int], ...]
-    attributes: tuple[tuple[Attribute, int | None, int | None], ...]
-    absent_items: tuple[str, ...]
-    absent_attributes: tuple[str, ...]
-    weight: int | None
-    respondent_id: int | None
-    country_code: int | None
-    country_alpha: int | None
-    study: int | None
-    wave: int | None
-
-    @property
-    def positions(self) -> list[int]:
-        rest = (self.weight, self.respondent_id, self.country_code, self.country_alpha, self.study, self.wave)
-        both = [place for _, main, fallback in self.attributes for place in (main, fallback)]
-        return list(dict.fromkeys(p for p in (*(p for _, p in self.items), *both, *rest) if p is not None))
+_EMPTY = "empty cells"
 
 
 def read_survey(
@@ -110,7 +83,7 @@ def read_survey(
         if not weighted:
             codebook = replace(codebook, weight=None)
         overrides, shown = _user_files(codebook, labels, wording)
-        plan = _plan(raw, codebook, items, attributes, own_codebook=own)
+        plan = plan_columns(raw.header, codebook, items, attributes, own_codebook=own)
         result = _read(raw, plan, codebook, shown, overrides, countries)
     hashed = sha256_of(embedded_path() if embedded else Path(file))
     if strict and result.findings.label_problems:
@@ -130,70 +103,8 @@ def _user_files(codebook: Codebook, labels: str | Path | None, wording: str | Pa
     return read_label_overrides(labels, codebook), codebook if wording is None else apply_wording(codebook, wording)
 
 
-def _plan(raw: RawFile, codebook: Codebook, items: Sequence[str], attributes: Sequence[str], *, own_codebook: bool) -> _Plan:
-    """Find the columns. With the user's own codebook, every column it names must be in the file."""
-    header = raw.header
-    wanted = {codebook.item(name).id for name in items} or {item.id for item in codebook.default_items}
-    wanted_attributes = {codebook.attribute(name).name for name in attributes} or {a.name for a in codebook.default_attributes}
-    found_items: list[tuple[Item, int]] = []
-    absent_items: list[Item] = []
-    for item in (item for item in codebook.items if item.id in wanted):
-        where = header.find(item.column)
-        if where is None:
-            absent_items.append(item)
-        else:
-            found_items.append((item, where))
-    if len(found_items) < 0.2 * len(wanted) and codebook.survey.startswith("wvs"):
-        reject_other_wvs_files(header)
-    if not found_items:
-        example = absent_items[0].column if absent_items else "none"
-        raise InputDataError(
-            f"none of the {len(wanted)} item columns of the {codebook.survey} codebook ({example!r}, ...) is in the file."
-            f"{did_you_mean(example, column_names(header))}"
-        )
-    found: list[tuple[Attribute, int | None, int | None]] = []
-    absent_attributes: list[Attribute] = []
-    for attribute in (a for a in codebook.attributes if a.name in wanted_attributes):
-        main, fallback = header.find(attribute.column), None if attribute.fallback is None else header.find(attribute.fallback)
-        if main is None and fallback is None:
-            absent_attributes.append(attribute)
-        else:
-            found.append((attribute, main, fallback))
-    for named, absent in ((bool(items), absent_items), (bool(attributes), absent_attributes)):
-        if absent and (named or own_codebook):
-            first = absent[0]
-            name = first.id if isinstance(first, Item) else first.name
-            raise InputDataError(
-                f"the column {first.column!r} of {name} in the codebook is not in the file."
-                f"{did_you_mean(first.column, column_names(header))}"
-            )
-
-    def place(column: str | None) -> int | None:
-        return None if column is None else header.find(column)
-
-    weight = place(codebook.weight)
-    if own_codebook and codebook.weight is not None and weight is None:
-        raise InputDataError(
-            f"the weight column {codebook.weight!r} of the codebook is not in the file."
-            f"{did_you_mean(codebook.weight, column_names(header))}"
-        )
-    joint = codebook.survey == "wvs7"
-    return _Plan(
-        items=tuple(found_items),
-        attributes=tuple(found),
-        absent_items=tuple(item.id for item in absent_items),
-        absent_attributes=tuple(attribute.name for attribute in absent_attributes),
-        weight=weight,
-        respondent_id=place(codebook.respondent_id),
-        country_code=place(codebook.country_code_column),
-        country_alpha=place(codebook.country_alpha_column),
-        study=place("A_STUDY") if joint else None,
-        wave=place("A_WAVE") if joint else None,
-    )
-
-
 def _read(
-    raw: RawFile, plan: _Plan, codebook: Codebook, shown: Codebook, overrides: LabelOverrides, countries: Sequence[str | int]
+    raw: RawFile, plan: ColumnPlan, codebook: Codebook, shown: Codebook, overrides: LabelOverrides, countries: Sequence[str | int]
 ) -> Survey:
     loaded = dict(zip(plan.positions, raw.read(plan.positions), strict=True))
     if raw.format in ("csv", "excel"):
@@ -201,6 +112,9 @@ def _read(
     total = len(next(iter(loaded.values())))
     if total == 0:
         raise InputDataError("the file holds column names but no rows.")
+    if plan.absent_attributes and not plan.attributes:
+        text = absent_text(codebook.attribute(plan.absent_attributes[0]), raw.header)
+        raise InputDataError(f"no attribute of the {codebook.survey} codebook is in the file, so there are no subgroups: {text}")
 
     def column(place: int | None) -> pl.Series | None:
         return None if place is None else loaded[place]
@@ -219,8 +133,8 @@ def _read(
         weight_note = f"The file has no weight column {codebook.weight!r}, so the answers are unweighted."
     missing = MissingLabels(codebook.missing)
     kept_items, answers, findings = _answers(raw, plan, loaded, codebook, shown, overrides, missing)
-    levels, unknown, level_notes = _levels(raw, plan, loaded, codebook, overrides, missing, selection)
-    notes = (*selection.notes, *((weight_note,) if weight_note else ()), *findings.notes, *level_notes)
+    levels, found = _levels(raw, plan, loaded, codebook, overrides, missing, selection)
+    notes = (*plan.notes, *selection.notes, *((weight_note,) if weight_note else ()), *findings.notes, *found.notes)
     return Survey(
         codebook=shown,
         items=kept_items,
@@ -233,7 +147,8 @@ def _read(
         findings=replace(
             findings,
             absent_attributes=plan.absent_attributes,
-            unknown_levels=unknown,
+            unknown_levels=found.unknown_levels,
+            dropped=found.dropped,
             ignored_columns=_ignored(raw, codebook),
             notes=notes,
         ),
@@ -242,7 +157,7 @@ def _read(
 
 def _answers(
     raw: RawFile,
-    plan: _Plan,
+    plan: ColumnPlan,
     loaded: dict[int, pl.Series],
     codebook: Codebook,
     shown: Codebook,
@@ -257,11 +172,13 @@ def _answers(
     problems: list[LabelProblem] = []
     notes: list[str] = []
     negative: dict[int, list[tuple[str, int]]] = {}
+    lost: dict[Missing, Counter[str]] = {kind: Counter() for kind in Missing}
     with progress(f"Reading {raw.name}", len(plan.items)) as advance:
         for item, place in plan.items:
             series = loaded[place]
             labels = ItemLabels(item, missing, seen[item.id] if seen[item.id] is not item else None, overrides.of(item.id))
-            found = item_meanings(item, labels, codes, distinct(series), raw.value_labels(place))
+            values = distinct(series)
+            found = item_meanings(item, labels, codes, values, raw.value_labels(place), raw.declared_missing(place))
             advance(1)
             if found.unknown:
                 problems.append(LabelProblem(item.id, raw.header.names[place], tuple(found.unknown[:SHOWN_LABELS])))
@@ -272,6 +189,9 @@ def _answers(
             for code, count in found.negative_codes.items():
                 negative.setdefault(code, []).append((item.id, count))
             notes += found.notes
+            for value, count in _dropped(series, values, found):
+                kind = Missing.OTHER_MISSING if value is None else Missing(found.table[value])
+                lost[kind][_EMPTY if value is None else shown_value(value)] += count
             kept.append(seen[item.id])
             columns.append(decode_column(series, found, Missing.OTHER_MISSING, np.int8).astype(np.int8))
     for code, places in sorted(negative.items()):
@@ -287,48 +207,78 @@ def _answers(
     for place, values in enumerate(columns):
         answers[:, place] = values
     findings = Findings(
-        absent_items=plan.absent_items, unanswered_items=tuple(unanswered), label_problems=tuple(problems), notes=tuple(notes)
+        absent_items=plan.absent_items,
+        unanswered_items=tuple(unanswered),
+        label_problems=tuple(problems),
+        missing_values=tuple((kind.key, tuple(counts.most_common(SHOWN_LABELS))) for kind, counts in lost.items() if counts),
+        notes=tuple(notes),
     )
     return tuple(kept), answers, findings
 
 
 def _levels(
     raw: RawFile,
-    plan: _Plan,
+    plan: ColumnPlan,
     loaded: dict[int, pl.Series],
     codebook: Codebook,
     overrides: LabelOverrides,
     missing: MissingLabels,
     selection: Selection,
-) -> tuple[NDArray[np.int16], tuple[tuple[str, tuple[tuple[str, int], ...]], ...], list[str]]:
+) -> tuple[NDArray[np.int16], Findings]:
     codes = missing_codes(codebook)
     here = {country.code for country in selection.countries}
     rows = len(next(iter(loaded.values())))
     levels = np.full((rows, len(plan.attributes)), UNKNOWN_LEVEL, dtype=np.int16, order="F")
     unknown: list[tuple[str, tuple[tuple[str, int], ...]]] = []
+    dropped: list[DroppedRespondents] = []
     notes: list[str] = []
     for j, (attribute, main, fallback) in enumerate(plan.attributes):
         # Country-specific WVS codes start with the country code: 702001 belongs to Singapore.
         among = {i for i, level in enumerate(attribute.levels) if any(code // 1000 in here for code in level.codes)}
         labels = LevelLabels(attribute, missing, overrides.of(attribute.name), among)
 
-        def meanings(place: int, *, is_fallback: bool, attribute: Attribute = attribute, labels: LevelLabels = labels) -> Meanings:
-            return attribute_meanings(attribute, labels, codes, distinct(loaded[place]), raw.value_labels(place), is_fallback=is_fallback)
+        def meanings(
+            place: int, values: Counts, *, is_fallback: bool, attribute: Attribute = attribute, labels: LevelLabels = labels
+        ) -> Meanings:
+            metadata = raw.value_labels(place), raw.declared_missing(place)
+            return attribute_meanings(attribute, labels, codes, values, *metadata, is_fallback=is_fallback)
 
         place, is_fallback = (main, False) if main is not None else (fallback, True)
         if place is None:
             continue
-        found = meanings(place, is_fallback=is_fallback)
+        values = distinct(loaded[place])
+        found = meanings(place, values, is_fallback=is_fallback)
         empty = not any(meaning >= 0 for meaning in found.table.values())
         if main is not None and fallback is not None and empty and not found.unknown:
-            place, is_fallback, found = fallback, True, meanings(fallback, is_fallback=True)
+            place, is_fallback, values = fallback, True, distinct(loaded[fallback])
+            found = meanings(fallback, values, is_fallback=True)
         if is_fallback:
             notes.append(f"{attribute.name} was read from column {raw.header.names[place]!r}: {attribute.column!r} is absent or empty.")
         levels[:, j] = decode_column(loaded[place], found, UNKNOWN_LEVEL, np.int16)
         if found.unknown:
             unknown.append((attribute.name, tuple(found.unknown[:SHOWN_LABELS])))
+        if without := _dropped(loaded[place], values, found):
+            shown = tuple((_with_label(value, raw.value_labels(place)), count) for value, count in without[:SHOWN_LABELS])
+            dropped.append(DroppedRespondents(attribute.name, sum(count for _, count in without), rows, shown))
         notes += found.notes
-    return levels, tuple(unknown), notes
+    return levels, Findings(unknown_levels=tuple(unknown), dropped=tuple(dropped), notes=tuple(notes))
+
+
+def _dropped(series: pl.Series, values: Counts, found: Meanings) -> list[tuple[Value | None, int]]:
+    """Return the values without an option or level, with their counts, most frequent first; None for empty cells."""
+    without: list[tuple[Value | None, int]] = [(value, count) for value, count in values if found.table.get(value, UNKNOWN_LEVEL) < 0]
+    blank = [count for value, count in without if isinstance(value, str) and not value.strip()]
+    if empty := series.null_count() + sum(blank):
+        without = [pair for pair in without if not isinstance(pair[0], str) or pair[0].strip()] + [(None, empty)]
+    return sorted(without, key=lambda pair: -pair[1])
+
+
+def _with_label(value: Value | None, labels: ValueLabels) -> str:
+    if value is None:
+        return _EMPTY
+    shown = shown_value(value)
+    label = labels.get(value if not isinstance(value, str) else number(value) or value.strip())
+    return f"{shown} {label}" if label and label.strip() != shown else shown
 
 
 def _ignored(raw: RawFile, codebook: Codebook) -> tuple[str, ...]:

@@ -20,6 +20,26 @@ class LabelProblem:
 
 
 @dataclass(frozen=True)
+class DroppedRespondents:
+    """Respondents without a level of an attribute, who are in none of its subgroups.
+
+    Attributes:
+        respondents: their number, of `total` respondents.
+        values: (value in the file with its label there, respondents), most frequent first; `empty cells` for these.
+    """
+
+    attribute: str
+    respondents: int
+    total: int
+    values: tuple[tuple[str, int], ...]
+
+    @property
+    def share(self) -> float:
+        """Share of all respondents."""
+        return self.respondents / self.total
+
+
+@dataclass(frozen=True)
 class Findings:
     """What was not recognised in a file, and notes. Printed by `describe` and stored in `dataset.json`.
 
@@ -29,6 +49,8 @@ class Findings:
         label_problems: items left out because labels match nothing.
         absent_attributes: attributes whose column is not in the file.
         unknown_levels: (attribute, ((value, count), ...)) for values that match no level.
+        dropped: respondents without a level, for each attribute that has any.
+        missing_values: (class of missing, ((value, cells), ...)) over all items, most frequent first.
         ignored_columns: columns of the file that the codebook does not name.
         notes: messages for the user.
     """
@@ -38,6 +60,8 @@ class Findings:
     label_problems: tuple[LabelProblem, ...] = ()
     absent_attributes: tuple[str, ...] = ()
     unknown_levels: tuple[tuple[str, tuple[tuple[str, int], ...]], ...] = ()
+    dropped: tuple[DroppedRespondents, ...] = ()
+    missing_values: tuple[tuple[str, tuple[tuple[str, int], ...]], ...] = ()
     ignored_columns: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -11,6 +11,7 @@ import io
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,25 @@ import pyreadstat
 from valuestrata.errors import InputDataError
 
 ValueLabels = Mapping[float | str, str]
+
+
+@dataclass(frozen=True)
+class MissingRange:
+    """Values that a file declares as missing, from `low` to `high` inclusive; equal for a single value."""
+
+    low: float | str
+    high: float | str
+
+
+def is_declared_missing(value: float | str, declared: Sequence[MissingRange]) -> bool:
+    """Whether a value lies in one of the ranges."""
+    for entry in declared:
+        if isinstance(value, str) or isinstance(entry.low, str) or isinstance(entry.high, str):
+            if str(value).strip() == str(entry.low).strip():
+                return True
+        elif entry.low <= value <= entry.high:
+            return True
+    return False
 
 
 class Reader(ABC):
@@ -36,6 +56,11 @@ class Reader(ABC):
         """Return code -> label of a column; empty if the format has no value labels."""
         del position
         return {}
+
+    def declared_missing(self, position: int) -> Sequence[MissingRange]:
+        """Return the values that the file declares as missing in a column; empty if the format has no such declarations."""
+        del position
+        return ()
 
 
 class CsvReader(Reader):
@@ -112,6 +137,7 @@ class StatReader(Reader):
         _, meta = self._call(metadataonly=True)
         self.columns = tuple(meta.column_names)
         self._labels: dict[str, ValueLabels] = meta.variable_value_labels
+        self._missing: Mapping[str, Sequence[Mapping[str, Any]]] = meta.missing_ranges
         self._rows: int | None = meta.number_rows
 
     def _call(self, **options: Any) -> tuple[Any, Any]:
@@ -142,6 +168,10 @@ class StatReader(Reader):
     def value_labels(self, position: int) -> ValueLabels:
         """Return the column's value labels."""
         return self._labels.get(self.columns[position], {})
+
+    def declared_missing(self, position: int) -> Sequence[MissingRange]:
+        """Return the column's user-missing values."""
+        return [MissingRange(found["lo"], found["hi"]) for found in self._missing.get(self.columns[position], ())]
 
 
 class ParquetReader(Reader):
@@ -180,6 +210,11 @@ class RReader(Reader):
     def value_labels(self, position: int) -> ValueLabels:
         """Return the column's value labels."""
         return self._columns[self.columns[position]].value_labels
+
+    def declared_missing(self, position: int) -> Sequence[MissingRange]:
+        """Return the values in `na_values` and `na_range` of a column labelled by haven."""
+        found = self._columns[self.columns[position]]
+        return [MissingRange(low, high) for low, high in found.missing]
 
 
 def _decode_text(data: bytes) -> tuple[str, bytes]:

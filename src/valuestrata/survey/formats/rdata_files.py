@@ -8,7 +8,7 @@ from __future__ import annotations
 import lzma
 import warnings
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,11 @@ from valuestrata.errors import InputDataError
 
 @dataclass(frozen=True)
 class RColumn:
-    """The values of a column and the value labels attached by the R package haven."""
+    """The values of a column, and the value labels and missing values (lowest, highest) attached by the R package haven."""
 
     series: pl.Series
     value_labels: Mapping[float | str, str] = field(default_factory=dict[float | str, str])
+    missing: Sequence[tuple[float | str, float | str]] = ()
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,10 @@ def _labelled(value: Any, attributes: Mapping[str, Any]) -> RColumn:
     if labels is not None and hasattr(labels, "coords"):  # a named vector is a DataArray with the names as coordinate
         names = labels.coords[labels.dims[0]].values
         pairs = {_scalar(code): str(name) for code, name in zip(labels.values, names, strict=True)}
-    return RColumn(_series(value), pairs)
+    missing = [(_scalar(code), _scalar(code)) for code in np.atleast_1d(attributes.get("na_values", ())).tolist()]
+    if len(spread := np.atleast_1d(attributes.get("na_range", ()))) == 2:
+        missing.append((_scalar(spread[0]), _scalar(spread[1])))
+    return RColumn(_series(value), pairs, missing)
 
 
 def _scalar(value: Any) -> float | str:
@@ -112,7 +116,7 @@ def _scalar(value: Any) -> float | str:
 
 def _column(name: str, values: Any) -> RColumn:
     column = values if isinstance(values, RColumn) else RColumn(_series(values))
-    return RColumn(column.series.alias(name), column.value_labels)
+    return RColumn(column.series.alias(name), column.value_labels, column.missing)
 
 
 def _series(values: Any) -> pl.Series:

@@ -18,7 +18,7 @@ from pathlib import Path
 import polars as pl
 
 from valuestrata.errors import InputDataError, did_you_mean
-from valuestrata.survey.formats.columns import CsvReader, ExcelReader, ParquetReader, Reader, RReader, StatReader, ValueLabels
+from valuestrata.survey.formats.columns import CsvReader, ExcelReader, MissingRange, ParquetReader, Reader, RReader, StatReader, ValueLabels
 
 FORMATS = {
     ".csv": "csv",
@@ -69,6 +69,10 @@ class RawFile:
     def value_labels(self, position: int) -> ValueLabels:
         """Return code -> label of a column; empty if the file has none."""
         return self.reader.value_labels(position)
+
+    def declared_missing(self, position: int) -> Sequence[MissingRange]:
+        """Return the values that the file declares as missing in a column; empty if it declares none."""
+        return self.reader.declared_missing(position)
 
 
 class Header:

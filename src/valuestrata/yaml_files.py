@@ -186,8 +186,10 @@ def checked(model: type[Model], document: Any, where: str | Yaml) -> Model:
             raise InputDataError(f"{at}: the key {key!r} is not known.{hint}") from error
         if problem["type"] == "refused":
             raise InputDataError(f"{at}: {key + ': ' if key else ''}{problem['msg']}") from error
-        found = "" if problem["type"] == "missing" else f" (found {_shown(problem.get('input'))})"
-        raise InputDataError(f"{at}: {key or 'the file'}: {problem['msg']}{found}.") from error
+        if problem["type"] == "missing":
+            inside = ".".join(str(part) for part in location[:-1])
+            raise InputDataError(f"{at}: the key {str(location[-1])!r} is missing{f' from {inside}' if inside else ''}.") from error
+        raise InputDataError(f"{at}: {key or 'the file'}: {problem['msg']} (found {_shown(problem.get('input'))}).") from error
 
 
 def _told(error: ValidationError) -> Any:

@@ -244,3 +244,42 @@ def test_values_of_missing_answers_are_listed(tmp_path):
     }
     assert "values: No answer; tired (1)" in describe(found)
     assert describe_dict(found)["missing"]["dont_know"]["values"] == {"77": 2}
+
+
+@pytest.mark.parametrize("style", ["{1}", "[1] ", "1 - ", "1. ", "(1) ", "1) ", "1: "])
+@pytest.mark.parametrize("low", ["Competition is good", "Competition helps us all"])
+def test_ends_of_a_scale_that_carry_their_codes(tmp_path, style, low):
+    """The text of one end is unknown; the number of the other end is confirmed by its text."""
+    number = style.replace("1", "10")
+    cells = [f"{low}{{1}}", *range(2, 10), "Competition is harmful{10}"]
+    if style != "{1}":
+        cells = [style + low, *range(2, 10), number + "Competition is harmful"]
+    scale = "range: [1, 10], ends: [Competition is good, Competition is harmful]"
+    head = f'survey: a\ntitle: a\nmissing: {{}}\nitems: [{{id: q, topic: T, {scale}, question: "?"}}]\n'
+    found = read_survey(
+        csv(tmp_path, cells, "r"), codebook(tmp_path, "{name: x, column: q, levels: [{label: A, code: 1}]}", head.replace("id: q", "id: r"))
+    )
+    assert found.answers[:, 0].tolist() == list(range(10))
+    assert bool(found.findings.notes) == (low != "Competition is good")
+
+
+def test_labels_of_an_attribute_that_carry_their_codes(tmp_path):
+    levels = "levels: [{label: Primary, code: 1}, {label: Secondary, code: 2}, {label: Tertiary, code: 3}]"
+    cells = ["[1] Primary", "[2] Middle and secondary", "[3] Tertiary", "[8] Don't know"]
+    found = read_survey(csv(tmp_path, cells, "education"), codebook(tmp_path, f"{{name: education, column: education, {levels}}}"))
+    assert found.levels[:, 0].tolist() == [0, 1, 2, -1]
+    assert "'[2] Middle and secondary' as 'Secondary'" in found.findings.notes[0]
+
+
+def test_label_overrides_of_attributes(tmp_path):
+    overrides = tmp_path / "labels.yaml"
+    overrides.write_text('religion: {Sect: A, "7": 2, Unsure: dont_know}\n"*": {"Hard to tell": dont_know}\n')
+    path = csv(tmp_path, ["Sect", 7, "Unsure", "Hard to tell", "B", 77], "group")
+    found = read_survey(path, codebook(tmp_path, GROUPS), labels=overrides)
+    assert found.levels[:, 0].tolist() == [0, 1, -1, -1, 1, -1]
+    assert found.findings.unknown_levels == ()
+    overrides.write_text('age: {Thirties: Young, "77": no_answer, "999": Old}\n')
+    path = csv(tmp_path, ["Thirties", 77, 999, 50])
+    assert read_survey(path, codebook(tmp_path, AGE.replace("name: age_group", "name: age") % ""), labels=overrides).levels[
+        :, 0
+    ].tolist() == [0, -1, 1, 1]

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from valuestrata.survey.codebook import Attribute, AttributeLevel, Item, Missing, MissingRule
-from valuestrata.survey.labels import ItemLabels, LabelTable, MissingLabels, drop_prefix, drop_tail, normalise, number
+from valuestrata.survey.labels import ItemLabels, LabelTable, MissingLabels, drop_prefix, drop_tail, normalise, number, read_numbered
 from valuestrata.survey.levels import LevelLabels
 
 RULES = (
@@ -37,6 +37,25 @@ AGREEMENT = item(
         ("4. Strongly disagree", 3),
         ("4 - Strongly disagree", 3),
         ("4 Strongly disagree", 3),
+        ("[1] Strongly agree", 0),
+        ("(1) Strongly agree", 0),
+        ("1) Strongly agree", 0),
+        ("1: Strongly agree", 0),
+        ("1 = Strongly agree", 0),
+        ("Strongly agree{1}", 0),
+        ("Strongly agree [1]", 0),
+        ("Strongly agree (1)", 0),
+        ("Strongly agree (1990)", 0),  # not a code: a tail that is left out
+        ("[-1] Don't know", Missing.DONT_KNOW),
+        ("Don't know {77}", Missing.DONT_KNOW),
+        ("Strongly agree{3}", None),  # number and text contradict each other
+        ("[3] Strongly agree", None),
+        ("Strongly agree (3)", None),
+        ("1. FC Köln", None),
+        ("3 - 5 times a week", None),
+        ("2 or more", None),
+        ("1", None),
+        ("{1}", None),
         ("-1: Don't know", Missing.DONT_KNOW),
         ("9. Other answer", Missing.OTHER_MISSING),
         ("8. Other answer", None),
@@ -56,12 +75,65 @@ AGREEMENT = item(
         ("Missing; Not available", Missing.OTHER_MISSING),
         ("Missing;Unknown", Missing.OTHER_MISSING),
         ("Not asked in survey", Missing.NOT_ASKED),
+        ("Post-9/11", None),
+        ("2020-01-15", None),
+        ("1990-1994", None),
+        ("COVID -19 to 21", None),
         ("Who knows", None),
         ("Agreeable", None),
     ],
 )
 def test_meaning_of_a_label(label, meaning):
     assert ItemLabels(AGREEMENT, MissingLabels(RULES)).find(label) == meaning
+
+
+@pytest.mark.parametrize(
+    ("label", "code", "meaning"),
+    [
+        ("Strongly agree{11}", 11, 0),
+        ("[11] Strongly agree", 11, 0),
+        ("11 - Don't know", 11, Missing.DONT_KNOW),
+        ("Strongly agree{1}", 11, None),
+        ("[3] Strongly agree", 1, None),
+    ],
+)
+def test_the_number_of_a_value_label_must_be_its_code(label, code, meaning):
+    assert ItemLabels(AGREEMENT, MissingLabels(RULES)).find(label, code) == meaning
+
+
+def read(item, labels):
+    meanings = ItemLabels(item, MissingLabels(RULES))
+    unclear = [label for label in labels if meanings.find(label) is None]
+    return read_numbered(unclear, labels, meanings.find, meanings.find_text, item.index_of_raw())
+
+
+def test_numbers_that_are_consistent_over_a_column_decide_for_unknown_texts():
+    known = ["1. Strongly agree", "2. Agree", "3. Disagree", "4. Utterly disagree", "Don't know"]
+    assert read(AGREEMENT, known) == {"4. Utterly disagree": 3}
+    foreign = ["[1] Muy de acuerdo", "[2] De acuerdo", "[3] En desacuerdo", "[4] Muy en desacuerdo"]
+    assert read(AGREEMENT, foreign) == {label: place for place, label in enumerate(foreign)}
+    assert read(AGREEMENT, foreign[:3]) == {}  # nothing confirms that the numbers are those of the codebook
+
+
+def test_known_texts_decide_if_the_numbers_of_the_file_differ():
+    labels = ["0 - Strongly agree", "1 - Agree", "2 - Disagree", "3 - Strongly disagree"]
+    assert read(AGREEMENT, labels) == {label: place for place, label in enumerate(labels)}
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["1. FC Köln", "Strongly agree", "2. Agree"],  # not all labels carry a number
+        ["1. Strongly agree", "1. Utterly disagree", "2. Agree"],  # one number, two labels
+        ["1. Strongly agree", "[4] Utterly disagree"],  # two styles
+        ["1. Strongly agree", "2. Disagree", "4. Utterly disagree"],  # a number contradicts a known text
+        ["1. Strongly agree", "7. Utterly disagree"],  # no code of the scale
+        ["1 Strongly agree", "4 or more"],  # only a space
+        ["3 - 5 times a week", "1 - 2 times a week", "2 or more"],
+    ],
+)
+def test_numbers_that_are_not_consistent_decide_nothing(labels):
+    assert read(AGREEMENT, labels) == {}
 
 
 def test_comparison_signs_distinguish_labels():
@@ -153,3 +225,7 @@ def test_number_and_text_of_a_numbered_level_must_agree():
     assert found.find("1. Male") == 0
     assert found.find("2) female") == 1
     assert found.find("2. Male") is None
+    assert [found.find(label) for label in ("Male{1}", "[2] Female", "(1) Male", "Female (2)", "1 = Male")] == [0, 1, 0, 1, 0]
+    assert [found.find(label) for label in ("Male{2}", "[1] Female", "Female (1)")] == [None] * 3
+    assert found.find("Female{7}", 7) == 1
+    assert found.find("Female{7}", 8) is None

@@ -1,4 +1,4 @@
-"""Label overrides: a YAML file that assigns labels to codes, per item or attribute, or under `*` for all items.
+"""Label overrides: a YAML file that assigns labels to codes, per item or attribute, or under `*` for all of them.
 
     Q106: {"Incomes should be made more equal": 1, "Who knows": dont_know}
     religion: {"Church of England": Protestant}
@@ -63,6 +63,9 @@ def read_label_overrides(path: str | Path | None, codebook: Codebook) -> LabelOv
         own = pairs.get(name, ())
         rest = tuple((label, target) for label, target in common.items() if label not in dict(own))
         pairs[name] = (*own, *rest)
+    for attribute in codebook.attributes:
+        own = pairs.get(attribute.name, ())
+        pairs[attribute.name] = (*own, *((label, UNKNOWN_LEVEL) for label in common if label not in dict(own)))
     return LabelOverrides(pairs)
 
 

@@ -66,7 +66,11 @@ def select_countries(codebook: Codebook, by_code: pl.Series | None, by_alpha: pl
     if not columns:
         if wanted:
             expected = [name for name in (codebook.country_code_column, codebook.country_alpha_column) if name]
-            needed = f"the column {' or '.join(map(repr, expected))}" if expected else "a country column, and the codebook names none"
+            needed = (
+                f"the column {' or '.join(map(repr, expected))}"
+                if expected
+                else "the key `country_code_column` or `country_alpha_column` in the codebook"
+            )
             raise InputDataError(f"selecting a country needs {needed}. Omit the country to use all rows.")
         return Selection(None, ())
     index = np.full(len(columns[0]), -1, dtype=np.int32)

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.hosted.prompts import hosted
 from tests.hosted.server import Act, Server, said
 from tests.openended.protocol import Speaks, hosted_judge, judges, open_run, quality
 from valuestrata.errors import InputDataError, RunFailedError, UsageError
@@ -23,6 +24,8 @@ from valuestrata.openended.open_runs import contestants_of, truncated
 from valuestrata.openended.pairwise.judge import estimate_judging, open_judge, plan_judging
 from valuestrata.openended.pairwise.prompts import load_criteria
 from valuestrata.openended.pairwise.win_rates import winrates
+from valuestrata.openended.stance.read import open_stance, plan_stance
+from valuestrata.openended.stance.scores import silence
 from valuestrata.respondents.models import make_respondent
 from valuestrata.responses.run.folder import load_run
 from valuestrata.responses.run.store import read_store
@@ -351,3 +354,36 @@ def test_a_judge_that_was_killed_goes_on_and_no_kept_verdict_is_asked_again(hand
         assert len(seen) == 360 - kept.height
     verdicts = load_judgements(tmp_path / "out").verdicts
     assert (verdicts.height, set(verdicts["status"])) == (360, {"answered"})
+
+
+WITHHELD = {
+    "reasoned": [said("", finish="content_filter"), said("The first", finish="content_filter"), said(None, finish="SAFETY")],
+    "logprob": [said("", finish="content_filter"), said(None, finish="content_filter")],
+}
+
+
+def refusal_field(document):
+    """A refusal in the field that OpenAI has for it, whatever its words."""
+    document["choices"][0]["message"] = {"role": "assistant", "content": None, "refusal": "This topic is outside of my remit."}
+    return document
+
+
+@pytest.mark.parametrize("elicitation", list(WITHHELD))
+def test_a_withheld_reply_of_a_judge_counts_as_refused(handmade, runs, tmp_path, elicitation):
+    documents = [*WITHHELD[elicitation], refusal_field(said(""))]
+    with Server(lambda request: Act(document=documents[request.number % len(documents)])) as server:
+        judge = hosted(server.url, "vllm-server/judge")
+        result = open_judge(
+            plan_judging(handmade, runs[:1], runs[1], judge, criteria=VALUE, elicitation=elicitation), tmp_path / "verdicts"
+        )
+        read = open_stance(plan_stance(handmade, runs[:1], judge, elicitation=elicitation), tmp_path / "stances")
+    assert (result.counts["refused"], result.failed) == (360, 0)
+    assert (read.counts["refused"], read.failed) == (180, 0)
+    verdicts, stances = load_judgements(tmp_path / "verdicts").verdicts, load_stances(tmp_path / "stances").stances
+    for table in (verdicts, stances):
+        assert set(table["status"]) == {"refused"}
+        assert any("withheld by the service (content_filter)" in (error or "") for error in table["error"])
+    rates = winrates(handmade, verdicts, by=("all",), bootstrap=0)
+    assert [rate(rates, metric) for metric in ("invalid_rate", "refused_rate", "failed_rate")] == [1.0, 1.0, 0.0]
+    shares = dict(silence(handmade, stances, by=("all",), bootstrap=0).select("metric", "value").iter_rows())
+    assert (shares["silent"], shares["refused"], shares["invalid"]) == (0.0, 1.0, 1.0)

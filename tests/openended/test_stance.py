@@ -71,7 +71,12 @@ def test_stances_of_a_judge_behind_a_server_score_as_the_same_answers_given_clos
     assert ours.select(wanted).to_dicts() == theirs.select(wanted).to_dicts()
     assert set(ours["answers_of"]) == {"writer"}
     shares = silence(handmade, stances, by=("all",), bootstrap=0)
-    assert dict(shares.select("metric", "value").iter_rows()) == {"no_stance": pytest.approx(1 / 9), "silent": 0.0, "invalid": 0.0}
+    assert dict(shares.select("metric", "value").iter_rows()) == {
+        "no_stance": pytest.approx(1 / 9),
+        "silent": 0.0,
+        "invalid": 0.0,
+        "refused": 0.0,
+    }
 
 
 def test_the_judge_sees_answer_and_scale_and_not_whose_they_are(handmade, run):

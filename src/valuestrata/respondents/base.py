@@ -31,10 +31,23 @@ __all__ = [
     "SupportsVersions",
     "elicitation_of",
     "estimate_of",
+    "was_withheld",
 ]
 
 # Default maximum number of tokens of an open answer; a few sentences are far shorter.
 OPEN_TOKENS = 400
+# Finish reasons of a reply that the model or a filter of the service withheld.
+_WITHHELD = frozenset(
+    {
+        *("refusal", "content_filter", "safety", "image_safety", "prohibited_content", "blocklist", "spii", "recitation", "model_armor"),
+        *("jailbreak", "sensitive", "guardrail_intervened"),
+    }
+)
+
+
+def was_withheld(finish_reason: str | None) -> bool:
+    """Whether a reply was withheld by the model or a filter of the service."""
+    return finish_reason is not None and finish_reason.lower() in _WITHHELD
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from valuestrata.cli.output import (
 if TYPE_CHECKING:
     import polars as pl
 
-_SHOWN = ("win_rate", "consistency", "position_bias", "invalid_rate", "tie_rate", "by_rule_rate", "left_out")
+_SHOWN = ("win_rate", "consistency", "position_bias", "invalid_rate", "refused_rate", "tie_rate", "by_rule_rate", "left_out")
 
 
 @calls_a_model()

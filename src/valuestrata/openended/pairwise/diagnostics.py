@@ -44,6 +44,7 @@ def diagnostics(verdicts: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
     """Yield each diagnostic with the rows it is the mean of: the columns of `verdicts` or `UNIT`, and `value`.
 
     - invalid: calls without a verdict (refused, unreadable or failed) among all calls.
+    - refused: calls that the judge refused, or whose reply the service withheld, among all calls.
     - consistency: units with the same verdict in both orders among units with a verdict in both.
     - position_bias: decided verdicts (no ties) of such units for the answer shown first, minus .5.
     - ties: ties among the verdicts of such units.
@@ -52,6 +53,7 @@ def diagnostics(verdicts: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
     """
     asked = verdicts.filter(pl.col("status") != "by_rule").unique([*UNIT, "order"], keep="first", maintain_order=True)
     yield "invalid", _valued(asked, pl.col("status") != "answered")
+    yield "refused", _valued(asked, pl.col("status") == "refused")
     units = units_of(asked).drop_nulls("consistent")
     yield "consistency", units.with_columns(pl.col("consistent").alias("value"))
     both = asked.join(units, on=UNIT, how="semi", maintain_order="left")

@@ -11,12 +11,14 @@ consistency     units of the judge with the same verdict in both orders         
 position_bias   decided verdicts of such units for the answer shown first, minus .5                     -.5...5
 tie_rate        ties among the verdicts of such units                                                   0..1
 invalid_rate    calls of the judge without a verdict: refused, unreadable or failed                     0..1
+refused_rate    calls of the judge that it refused, or whose reply the service withheld                 0..1
 failed_rate     calls of the judge that failed                                                          0..1
 by_rule_rate    units decided by rule                                                                   0..1
 left_out        units without a verdict in both orders                                                  0..1
 =============== ======================================================================================= ======
 
-The column `pairs` counts pairs for the win rate, units or calls for the other metrics.
+`refused_rate` and `failed_rate` are parts of `invalid_rate`. The column `pairs` counts pairs for the
+win rate, units or calls for the other metrics.
 """
 
 from __future__ import annotations
@@ -33,8 +35,24 @@ from valuestrata.openended.pairwise.diagnostics import CONTEST, UNIT, diagnostic
 from valuestrata.openended.schema import estimate_columns
 from valuestrata.stats.cluster_bootstrap import clustered_mean
 
-METRICS = ("win_rate", "consistency", "position_bias", "tie_rate", "invalid_rate", "failed_rate", "by_rule_rate", "left_out")
-_DIAGNOSTICS = {"consistency": "consistency", "position_bias": "position_bias", "ties": "tie_rate", "invalid": "invalid_rate"}
+METRICS = (
+    "win_rate",
+    "consistency",
+    "position_bias",
+    "tie_rate",
+    "invalid_rate",
+    "refused_rate",
+    "failed_rate",
+    "by_rule_rate",
+    "left_out",
+)
+_DIAGNOSTICS = {
+    "consistency": "consistency",
+    "position_bias": "position_bias",
+    "ties": "tie_rate",
+    "invalid": "invalid_rate",
+    "refused": "refused_rate",
+}
 _RANGES: Mapping[str, tuple[float, float]] = {"position_bias": (-0.5, 0.5)}
 _AGAINST = CONTEST[1:]
 

@@ -22,6 +22,7 @@ from valuestrata.openended.judging import ask_judge, check_judging, judge_meta
 from valuestrata.openended.open_runs import check_fits, contestants_of, own_answers_note, truncated
 from valuestrata.openended.resume import accept_added_answers, only_added, same_except_answers
 from valuestrata.openended.schema import STANCES
+from valuestrata.openended.stance.parse_stance import stance_reading
 from valuestrata.openended.stance.prompts import (
     TEMPLATE,
     AnswerToRead,
@@ -83,7 +84,9 @@ class StancePlan:
 
     def row_of(self, answer: Answer) -> dict[str, Any]:
         """Return the row (RESPONSES) of a judge's answer."""
-        return row_of(answer, stance_labels(self.questions[answer.prompt.item]))
+        # Closing parts of a reasoned reading are read as verdicts are: the answer that is read may contain `Answer: 5` as well.
+        reader = stance_reading if answer.prompt.elicitation == "reasoned" else None
+        return row_of(answer, stance_labels(self.questions[answer.prompt.item]), reader)
 
     def _prompts_of(self, answers: Sequence[AnswerToRead], elicitation: StanceElicitation) -> Iterator[Prompt]:
         return (stance_prompt(answer, self.questions[answer.item], elicitation) for answer in answers)

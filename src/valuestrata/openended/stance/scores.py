@@ -27,7 +27,7 @@ SILENCE = Schema(
     {
         "run": Column(pl.String, "run whose answers were read"),
         "judge": Column(pl.String, "judge who read them"),
-        **estimate_columns("no_stance, silent (refusals and empty answers, not sent to the judge) or invalid", "answers"),
+        **estimate_columns("no_stance, silent (refusals and empty answers, not sent to the judge), invalid or refused", "answers"),
     },
 )
 
@@ -86,15 +86,19 @@ def score_stances(dataset: Dataset, stances: Stances, **how: Any) -> pl.DataFram
 def silence(dataset: Dataset, stances: pl.DataFrame, *, by: Sequence[str] = BY, bootstrap: int = 1000, seed: int = 0) -> pl.DataFrame:
     """Return the shares of answers without a stance, without text, and without a valid reading, a frame of SILENCE.
 
+    `refused` is the part of `invalid` that the judge refused to read, or whose reply the service withheld.
+
     Args:
         dataset: describes strata, levels and topics. stances: a frame of STANCES. by: groupings.
         bootstrap, seed: number of replicates and their seed.
     """
     not_asked = (pl.col("status") == "refused") & (pl.col("attempts") == 0)
+    refused = (pl.col("status") == "refused") & (pl.col("attempts") != 0)
     shares = {
         "no_stance": pl.col("status") == "no_stance",
         "silent": not_asked,
-        "invalid": pl.col("status").is_in(["unparsed", "failed"]) | ((pl.col("status") == "refused") & (pl.col("attempts") != 0)),
+        "invalid": pl.col("status").is_in(["unparsed", "failed"]) | refused,
+        "refused": refused,
     }
     rows: list[dict[str, object]] = []
     for (name, judge), part in stances.group_by("run", "judge", maintain_order=True):

@@ -14,7 +14,13 @@ from valuestrata.stats.cluster_bootstrap import clustered_mean
 
 # Texts whose lengths differ by less than this share of the longer one count as equally long.
 EQUAL_LENGTH = 0.10
-_CHECKS = {"invalid": "invalid_share", "consistency": "order_consistency", "position_bias": "position_bias", "ties": "tie_share"}
+_CHECKS = {
+    "invalid": "invalid_share",
+    "refused": "refused_share",
+    "consistency": "order_consistency",
+    "position_bias": "position_bias",
+    "ties": "tie_share",
+}
 _COLUMNS = ("run", "reference", "item", "subgroup", "value")
 
 
@@ -53,15 +59,17 @@ def stance_checks(dataset: Dataset, stances: pl.DataFrame, *, bootstrap: int, se
     """Return the checks of every judge of stances, a frame of VALIDITY with the criterion `stance`.
 
     - invalid_share: readings that gave neither an option nor `no stance`; answers that were not sent to the judge are left out.
+    - refused_share: readings that the judge refused, or whose reply the service withheld; a part of invalid_share.
     - same_reading: the largest share of readings at one position of the scale; `no stance` counts as a position.
     """
     rows: list[dict[str, object]] = []
     asked = stances.filter(pl.col("attempts").fill_null(1) > 0)
     for (judge,), part in asked.group_by("judge", maintain_order=True):
-        invalid = (~pl.col("status").is_in(["answered", "no_stance"])).cast(pl.Float64).alias("value")
-        invalid_rows = part.select("run", pl.lit(None, pl.String).alias("reference"), "item", "subgroup", invalid)
+        where = ("run", pl.lit(None, pl.String).alias("reference"), "item", "subgroup")
+        invalid = part.select(*where, (~pl.col("status").is_in(["answered", "no_stance"])).cast(pl.Float64).alias("value"))
+        refused = part.select(*where, (pl.col("status") == "refused").cast(pl.Float64).alias("value"))
         places = judged_stances(part, dataset.codes_of).with_columns(pl.col("place").fill_null(-1.0).alias("value"))
-        for check, values in (("invalid_share", invalid_rows), ("same_reading", places)):
+        for check, values in (("invalid_share", invalid), ("refused_share", refused), ("same_reading", places)):
             for by, key, mask in grouped(dataset, values):
                 some = values.filter(pl.Series(mask))
                 numbers = some["value"]

@@ -35,6 +35,7 @@ _CHECK_TITLES: Mapping[str, str] = {
     "order_consistency": "Same in both orders",
     "position_bias": "First shown wins",
     "invalid_share": "No verdict",
+    "refused_share": "Refused",
     "tie_share": "Ties",
     "longer_preferred": "Longer wins",
     "same_reading": "Same reading",

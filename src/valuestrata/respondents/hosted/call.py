@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from valuestrata.respondents.base import Answer, Prompt
+from valuestrata.respondents.base import Answer, Prompt, was_withheld
 from valuestrata.respondents.hosted.codecs.codec import Codec
 from valuestrata.respondents.hosted.codecs.openai_chat import OpenAICodec
 from valuestrata.respondents.hosted.codecs.reply import Reply
@@ -65,11 +65,13 @@ class PromptCaller:
             if not any(called.cost for called in calls):
                 raise
             read = OptionProbabilities(error="broken off: only some of its calls were made before the run stopped")
-        return _answer(prompt, calls, read)
+        # A withheld reply has neither probabilities nor an error; its text and finish reason say so.
+        withheld = calls[0].reply if read == OptionProbabilities() else None
+        return _answer(prompt, calls, read, text=None if withheld is None else withheld.text)
 
     def _missing_probabilities(self, reply: Reply) -> CallFailure | None:
         """Return the failure of a reply with text but without log-probabilities."""
-        if reply.positions or not reply.text:
+        if reply.positions or not reply.text or was_withheld(reply.finish_reason):
             self._history.tells = self._history.tells or bool(reply.positions)
             return None
         # If the model gave some before, one reply without them says nothing about the next.

@@ -19,7 +19,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from valuestrata.respondents.base import Prompt
+from valuestrata.respondents.base import Prompt, was_withheld
 from valuestrata.respondents.hosted.codecs.reply import Position, Reply
 
 # How servers show the token that ends a turn; "" for those that do not show it.
@@ -124,13 +124,15 @@ async def walk(
         most: maximum number of tokens of the first call.
 
     Returns:
-        The probabilities, None if a call returned no reply.
+        The probabilities, None if a call returned no reply; without probabilities and error if the service withheld the reply.
     """
     walker = _Walk(prompt, ENDS | set(ends))
     longest = max(map(len, walker.forms)) + 2
     root = await continued(prompt.prefill, longest if most is None else min(longest, most))
     if root is None:
         return None
+    if not root.positions and was_withheld(root.finish_reason):
+        return OptionProbabilities()
     walker.follow(root)
     for length in range(max(map(len, walker.forms)) + 1):
         texts = walker.open_texts(length)

@@ -56,22 +56,22 @@ AFTER_ANSWER = re.compile(
     re.IGNORECASE,
 )
 
-_ANSWER = _any(
+ANSWER = _any(
     *("answer", "response", "réponse", "respuesta", "antwort", "risposta", "resposta", "jawapan", "jawaban", "cevap", "ответ"),
     *("答案", "答え", "回答", "답변", "답", "பதில்", "उत्तर", "الجواب", "الإجابة"),
 )
 _KEYED = rf"[\"']{_any('choice', 'option', 'code', 'value', 'rating', 'score', 'selection')}[\"']\s*:"
 _IS = _any("is", "are", "would be", "will be", "was", "remains", "es", "est", "ist", "は", "是")
 MARKER = re.compile(
-    rf"(?<![a-z]){_ANSWER}[\"')\]_]*\s*(?:\((?:number|code)\)\s*)?{_IS}?\s*(?:[:=]|->|→|=>)+"
-    rf"|(?<![a-z]){_ANSWER}\s+{_IS}\b(?:\s+{_any('therefore', 'thus', 'probably', 'likely', 'simply', 'closest to')})?"
-    rf"|{_ANSWER}[は是]"
-    rf"|^[\s#>]*(?:final )?{_ANSWER}(?=\s+[-+]?\d)"
+    rf"(?<![a-z]){ANSWER}[\"')\]_]*\s*(?:\((?:number|code)\)\s*)?{_IS}?\s*(?:[:=]|->|→|=>)+"
+    rf"|(?<![a-z]){ANSWER}\s+{_IS}\b(?:\s+{_any('therefore', 'thus', 'probably', 'likely', 'simply', 'closest to')})?"
+    rf"|{ANSWER}[は是]"
+    rf"|^[\s#>]*(?:final )?{ANSWER}(?=\s+[-+]?\d)"
     rf"|{_KEYED}",
     re.IGNORECASE | re.MULTILINE,
 )
 # Start of a marker in the original text, and what may belong to it before that.
-MARKER_WORD = re.compile(rf"(?<![a-z]){_ANSWER}|\\boxed\s*\{{|{_KEYED}", re.IGNORECASE)
+MARKER_WORD = re.compile(rf"(?<![a-z]){ANSWER}|\\boxed\s*\{{|{_KEYED}", re.IGNORECASE)
 MARKER_LEAD = re.compile(r"(?:[\"'*_#>({\[ \t]|\b(?:my|the|final)(?=[ \t\"'*_]))*\Z", re.IGNORECASE)
 
 _CHOOSES = _any(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from valuestrata.prompts.prompt import Prompt
-from valuestrata.respondents.base import Answer
+from valuestrata.respondents.base import Answer, was_withheld
 from valuestrata.responses.parse.choice import parse_answer, refuses
 from valuestrata.responses.parse.distribution import parse_distribution
 from valuestrata.responses.parse.normalise import thoughts_blanked
@@ -21,11 +21,25 @@ _SUM_TOLERANCE = 1e-3
 _MOST_TOKENS = 2**53
 # Finish reasons of a text that reached its maximum length.
 CUT_OFF = frozenset({"length", "max_tokens", "max_output_tokens"})
-# Finish reasons of a refusal by the model or a filter.
-_WITHHELD = frozenset({"refusal", "content_filter", "safety", "prohibited_content", "blocklist", "spii"})
 
 
-def row_of(answer: Answer, labels: Mapping[int, str]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class AnswerReading:
+    """What an answer says; probabilities in displayed order."""
+
+    code: int | None
+    status: Status
+    note: str | None
+    probabilities: Sequence[float] | None
+    text: str | None
+    reasoning: str | None
+
+
+# Reads the text of an answer, given the labels of its item.
+Reader = Callable[[Answer, str, Mapping[int, str]], AnswerReading]
+
+
+def row_of(answer: Answer, labels: Mapping[int, str], reader: Reader | None = None) -> dict[str, Any]:
     """Return the row of an answer.
 
     The code is the chosen one; else the most likely option (the lowest code of a tie); else parsed from the text: under
@@ -37,7 +51,7 @@ def row_of(answer: Answer, labels: Mapping[int, str]) -> dict[str, Any]:
         answer: the answer. labels: scale code -> label of the item, in scale order.
     """
     prompt = answer.prompt
-    read = _read(answer, labels)
+    read = _read(answer, labels, reader)
     failed = read.status == "failed"
     return {
         "pair_id": prompt.pair_id,
@@ -84,23 +98,11 @@ def likeliest(shown: Sequence[int], probabilities: Sequence[float]) -> int:
     return min(code for code, probability in zip(shown, probabilities, strict=True) if probability == best)
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """Result of reading an answer; probabilities in displayed order."""
-
-    code: int | None
-    status: Status
-    note: str | None
-    probabilities: Sequence[float] | None
-    text: str | None
-    reasoning: str | None
-
-
-def _read(answer: Answer, labels: Mapping[int, str]) -> _Read:
+def _read(answer: Answer, labels: Mapping[int, str], reader: Reader | None) -> AnswerReading:
     prompt = answer.prompt
 
-    def as_given(code: int | None, status: Status, note: str | None = None) -> _Read:
-        return _Read(code, status, note, answer.option_probs, answer.text, answer.reasoning)
+    def as_given(code: int | None, status: Status, note: str | None = None) -> AnswerReading:
+        return AnswerReading(code, status, note, answer.option_probs, answer.text, answer.reasoning)
 
     if answer.error is not None:
         return as_given(None, "failed", answer.error)
@@ -115,8 +117,8 @@ def _read(answer: Answer, labels: Mapping[int, str]) -> _Read:
     if answer.text is None and answer.reasoning is None:
         return as_given(None, "failed", "empty answer: neither text, probabilities nor a choice")
     # Reasoning without text is an answered call.
-    read = _READERS.get(prompt.elicitation, _of_text)(answer, answer.text or "", labels)
-    if read.status == "unparsed" and answer.finish_reason is not None and answer.finish_reason.lower() in _WITHHELD:
+    read = (reader or _READERS.get(prompt.elicitation, _of_text))(answer, answer.text or "", labels)
+    if read.status == "unparsed" and was_withheld(answer.finish_reason):
         return replace(read, status="refused", note=f"withheld by the service ({answer.finish_reason})")
     # Under first-token the text is always cut off.
     if read.status == "unparsed" and was_cut_off(answer) and (prompt.elicitation != "first-token" or _only_begins(answer)):
@@ -124,48 +126,48 @@ def _read(answer: Answer, labels: Mapping[int, str]) -> _Read:
     return read
 
 
-def _of_text(answer: Answer, text: str, labels: Mapping[int, str]) -> _Read:
+def _of_text(answer: Answer, text: str, labels: Mapping[int, str]) -> AnswerReading:
     prompt = answer.prompt
-    if was_cut_off(answer) and _may_go_on(text, prompt.options):
-        return _Read(None, "unparsed", "it ends within a number", None, text, answer.reasoning)
+    if ends_within_number(answer, text, prompt.options):
+        return AnswerReading(None, "unparsed", "it ends within a number", None, text, answer.reasoning)
     parsed = parse_answer(text, prompt.options, prompt.shown, labels)
-    return _Read(parsed.answer, parsed.status, parsed.note, None, text, answer.reasoning)
+    return AnswerReading(parsed.answer, parsed.status, parsed.note, None, text, answer.reasoning)
 
 
-def _of_reasoned(answer: Answer, text: str, labels: Mapping[int, str]) -> _Read:
+def _of_reasoned(answer: Answer, text: str, labels: Mapping[int, str]) -> AnswerReading:
     prompt = answer.prompt
     parts = split_reasoned(text, prompt.options, prompt.shown, labels)
     thinking = [thought for thought in (answer.reasoning, parts.thinking) if thought]
     reasoning = "\n\n".join(thinking) if thinking else None
     if was_cut_off(answer) and not parts.marked:
         # Unfinished reasoning has no answer.
-        return _Read(None, "unparsed", "no closing answer", None, parts.closing, reasoning)
+        return AnswerReading(None, "unparsed", "no closing answer", None, parts.closing, reasoning)
     return replace(_of_text(answer, parts.closing, labels), reasoning=reasoning)
 
 
-def _of_stated(answer: Answer, text: str, labels: Mapping[int, str]) -> _Read:
+def _of_stated(answer: Answer, text: str, labels: Mapping[int, str]) -> AnswerReading:
     prompt = answer.prompt
     stated = parse_distribution(text, prompt.options, prompt.shown, labels)
     code = None if stated.probabilities is None else likeliest(prompt.shown, stated.probabilities)
-    return _Read(code, stated.status, stated.note, stated.probabilities, text, answer.reasoning)
+    return AnswerReading(code, stated.status, stated.note, stated.probabilities, text, answer.reasoning)
 
 
-def _of_open(answer: Answer, text: str, _labels: Mapping[int, str]) -> _Read:
+def _of_open(answer: Answer, text: str, _labels: Mapping[int, str]) -> AnswerReading:
     _, end = thoughts_blanked(text)
     thinking = [thought for thought in (answer.reasoning, text[:end]) if thought]
     clean, reasoning = text[end:].strip(), "\n\n".join(thinking) if thinking else None
     if not clean:
-        return _Read(None, "unparsed", "nothing was written", None, clean, reasoning)
-    return _Read(None, "refused" if refuses(clean) else "answered", None, None, clean, reasoning)
+        return AnswerReading(None, "unparsed", "nothing was written", None, clean, reasoning)
+    return AnswerReading(None, "refused" if refuses(clean) else "answered", None, None, clean, reasoning)
 
 
-def _of_first_token(answer: Answer, text: str, labels: Mapping[int, str]) -> _Read:
+def _of_first_token(answer: Answer, text: str, labels: Mapping[int, str]) -> AnswerReading:
     """Read a reply without a likely option. It is not a failed call, but its text is not a first token either."""
     parsed = parse_answer(text, answer.prompt.options, answer.prompt.shown, labels)
     if parsed.status == "refused":
-        return _Read(None, "refused", None, None, text, answer.reasoning)
+        return AnswerReading(None, "refused", None, None, text, answer.reasoning)
     note = "no answer token" if _only_begins(answer) else "no option among the likeliest tokens"
-    return _Read(None, "unparsed", note, None, text, answer.reasoning)
+    return AnswerReading(None, "unparsed", note, None, text, answer.reasoning)
 
 
 _READERS = {"first-token": _of_first_token, "stated-distribution": _of_stated, "reasoned": _of_reasoned, "open": _of_open}
@@ -176,9 +178,9 @@ def _only_begins(answer: Answer) -> bool:
     return answer.prompt.prefill.casefold().startswith((answer.text or "").strip().casefold())
 
 
-def _may_go_on(text: str, options: Sequence[str]) -> bool:
-    """Whether a text ends with the beginning of a longer option, such as the 1 of 10."""
-    last = re.search(r"\d{1,9}\Z", text)
+def ends_within_number(answer: Answer, text: str, options: Sequence[str]) -> bool:
+    """Whether a text was cut off and ends with the beginning of a longer option, such as the 1 of 10."""
+    last = re.search(r"\d{1,9}\Z", text) if was_cut_off(answer) else None
     return last is not None and any(option != last[0] and option.startswith(last[0]) for option in options)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from valuestrata.errors import Option, UsageError
-from valuestrata.respondents.base import Answer, Prompt
+from valuestrata.respondents.base import Answer, Prompt, was_withheld
 from valuestrata.respondents.hosted.batch.files import BatchResult
 from valuestrata.respondents.hosted.errors import failure
 from valuestrata.respondents.hosted.keys import key_of
@@ -40,7 +40,7 @@ def answer_of(respondent: HostedRespondent, prompt: Prompt, result: BatchResult)
         return Answer(prompt, error="no answer came back" if result.failure is None else str(result.failure))
     read = OptionProbabilities()
     if prompt.elicitation == "first-token":
-        if reply.positions or not reply.text:
+        if reply.positions or not reply.text or was_withheld(reply.finish_reason):
             read = read_first_token(prompt, reply.positions or (), whole_numbers=respondent.provider.whole_numbers)
         else:
             text = f"no log-probabilities came, though {respondent.provider.name} was asked for them"

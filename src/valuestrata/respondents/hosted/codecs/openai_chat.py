@@ -81,8 +81,9 @@ class OpenAICodec(SdkCodec):
             raise unexpected("a chat completion", document)
         text, thought = _content(message.get("content"))
         reasoning = message.get("reasoning_content") or message.get("reasoning") or thought
-        if text is None:
-            text = as_text(message.get("refusal"))
+        if text is None and (text := as_text(message.get("refusal"))) is not None:
+            # The service states the refusal in a field of its own; the text need not read like one.
+            reason = "refusal"
         if text is None and reason in (None, "", "stop"):
             raise CallError(failure("empty reply", "the reply's choice has no text", paid=True))
         return Reply(

@@ -170,6 +170,21 @@ def test_a_judge_of_its_own_answers_is_warned_of_whatever_its_decoding(handmade,
     assert plan_judging(handmade, [one], two, Speaks(lambda _: "", "fake:third"), criteria=VALUE).notes == ()
 
 
+def test_a_judge_on_the_same_base_as_a_writer_is_warned_of(handmade, tmp_path):
+    one = open_run(handmade, tmp_path / "one", quality("a"), "fake:gpt-4.1-mini-2025-04-14")
+    two = open_run(handmade, tmp_path / "two", quality("b"), "fake:ft:gpt-4.1-mini:acme::A1")
+    judge = Speaks(lambda _: "", "fake:judge", model="gpt-4.1-mini-2025-04-14", adapter_hash="x")
+    for run, other in ((one, two), (two, one)):
+        run.meta["respondent"]["model"] = run.meta["respondent"]["name"].removeprefix("fake:")
+        other.meta["respondent"]["model"] = other.meta["respondent"]["name"].removeprefix("fake:")
+    (note,) = plan_judging(handmade, [one], two, judge, criteria=VALUE).notes
+    assert note.startswith(
+        "Warning: fake:judge has the same base model as the writer of one, two; models tend to prefer text like their own."
+    )
+    (note,) = plan_stance(handmade, [two], judge).notes
+    assert "writer of two" in note
+
+
 def test_what_cannot_judge_is_refused(handmade, runs):
     for word in ("baseline:midpoint",):
         with pytest.raises(UsageError, match="a judge must be a language model"):

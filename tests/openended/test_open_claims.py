@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from valuestrata.claims.claim import Strength
-from valuestrata.claims.judges import closed_vs_open_claims, corrected_claims, own_answer_claims, win_rate_claims
+from valuestrata.claims.judges import closed_vs_open_claims, corrected_claims, own_answer_claims, shared_base_claims, win_rate_claims
 from valuestrata.claims.select import select
 from valuestrata.claims.templates import word
 from valuestrata.openended.pairwise.win_rates import WINRATES
@@ -77,3 +77,9 @@ def test_a_judge_of_its_own_answers_is_named_only_if_there_are_any():
     (claim,) = own_answer_claims({"J": ["tuned"], "K": []})
     assert (claim.run, claim.notes) == ("J", ("tuned",))
     assert "judges its own answers (tuned)" in word(claim).sentence
+
+
+def test_a_judge_that_shares_its_base_with_a_writer_is_named_only_if_it_does():
+    (claim,) = shared_base_claims({"J": ["tuned", "base"], "K": []})
+    assert (claim.run, claim.notes) == ("J", ("tuned", "base"))
+    assert "Judge J has the same base model as the writer of tuned and base" in word(claim).sentence

@@ -23,10 +23,11 @@ from valuestrata.openended.pairwise.win_rates import winrates
 from valuestrata.openended.sources import load_sources
 from valuestrata.report.open.examples import Chosen, choose_example
 from valuestrata.report.open.findings import open_findings
-from valuestrata.report.open.judges import own_answers
+from valuestrata.report.open.judges import own_answers, shared_bases
 from valuestrata.report.open.page import write_open_report
 from valuestrata.report.open.texts import texts_section
 from valuestrata.responses.run.folder import Run
+from valuestrata.responses.run.identity import RunIdentity
 from valuestrata.responses.run.schema import RESPONSES
 
 NASTY = "<script>alert(1)</script> & I mean it as a whole thing."
@@ -248,6 +249,16 @@ def test_a_judge_of_its_own_answers_is_warned_of(study):
     (claim,) = own_answer_claims(own_answers(found))
     assert word(claim).sentence.startswith("Judge fake judges its own answers (tuned and base)")
     assert own_answer_claims(own_answers(open_findings(study.dataset, [study.tuned, study.base], sources=study.sources, **QUICK))) == []
+
+
+def test_a_judge_on_the_base_of_a_judged_model_is_warned_of(study, tmp_path):
+    tuned = replace(study.tuned, meta={**study.tuned.meta, "respondent": {"provider": "p", "model": "ft:gpt-4.1-mini:acme::A1"}})
+    judge = RunIdentity.from_document({"respondent": {"name": "fake", "provider": "p", "model": "gpt-4.1-mini-2025-04-14"}}, "fake")
+    sources = replace(study.sources, judges={"fake": judge})
+    found = open_findings(study.dataset, [tuned, study.base], sources=sources, **QUICK)
+    assert shared_bases(found) == {"fake": ["tuned"]}
+    page = write_open_report(study.dataset, [tuned, study.base], tmp_path / "open.html", sources=sources, **QUICK).read_text()
+    assert page.count("Judge fake has the same base model as the writer of tuned") >= 2
 
 
 def test_texts_alone_make_a_page(study, tmp_path):

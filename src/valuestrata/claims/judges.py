@@ -85,6 +85,19 @@ def own_answer_claims(judged: Mapping[str, Sequence[str]]) -> list[Claim]:
     ]
 
 
+def shared_base_claims(judged: Mapping[str, Sequence[str]]) -> list[Claim]:
+    """Return a claim for each judge that judged answers of other models on its own base.
+
+    Args:
+        judged: judge -> runs of such models.
+    """
+    return [
+        Claim(family=JUDGES, kind="shared-base", run=judge, importance=importance(88, Strength.SHOWN), notes=tuple(runs))
+        for judge, runs in judged.items()
+        if runs
+    ]
+
+
 def corrected_claims(corrected: pl.DataFrame) -> list[Claim]:
     """Return the estimates over all answers that were corrected with people's codings (a frame of CORRECTED)."""
     claims: list[Claim] = []

@@ -102,6 +102,11 @@ def _own_answers(claim: Claim, names: Names) -> str:
     return f"Judge {claim.run} judges its own answers ({runs}); models tend to prefer their own text"
 
 
+def _shared_base(claim: Claim, names: Names) -> str:
+    runs = listed([names.run(run) for run in claim.notes])
+    return f"Judge {claim.run} has the same base model as the writer of {runs}; models tend to prefer text like their own"
+
+
 def _judge_of(claim: Claim) -> str:
     judge = claim.figure("judge")
     return "" if judge is None or judge.label is None else judge.label
@@ -181,6 +186,7 @@ JUDGES: Mapping[str, ClaimTemplate] = {
     "not-validated": ClaimTemplate(_not_validated, _not_validated_details),
     "usable": ClaimTemplate(_judge("Judge {judge} is usable for {criterion}"), _other_checks),
     "own-answers": ClaimTemplate(_own_answers),
+    "shared-base": ClaimTemplate(_shared_base),
 }
 OPEN: Mapping[str, ClaimTemplate] = {
     "win-rate": ClaimTemplate(_win_rate),

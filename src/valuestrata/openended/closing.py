@@ -104,7 +104,10 @@ def closing_form(
         others: further patterns for the text behind a value that names another one.
     """
     value = rf"(?:\\boxed\s*\{{|\\text\s*\{{|{lead}|{_MARKUP}){{0,12}}?(?P<value>{values})"
-    between = rf"{f'(?!{whole})' if whole else ''}{_CLOSERS}[,;]?\s*(?:or|and|/|,|&|\||vs\.?{separators})(?:{_MARKUP}|(?:maybe|perhaps|possibly|even)\b|{lead}){{0,12}}?"
+    guard = f"(?!{whole})" if whole else ""
+    between = (
+        rf"{guard}{_CLOSERS}[,;]?\s*(?:or|and|/|,|&|\||vs\.?{separators})(?:{_MARKUP}|(?:maybe|perhaps|possibly|even)\b|{lead}){{0,12}}?"
+    )
     return ClosingForm(
         word=word,
         expected=expected,

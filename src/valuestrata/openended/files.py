@@ -137,6 +137,13 @@ def stances_in(folder: Path) -> pl.DataFrame:
     return pl.concat([STANCES.empty(), *(stances_of(run) for run in sorted(runs, key=lambda run: run.meta["started"]))])
 
 
+def judges_of(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Return the judges' runs of a folder of stances with their metadata."""
+    within = folder / JUDGES
+    found = [(entry, read_meta(entry)) for entry in sorted(within.iterdir())] if within.is_dir() else []
+    return [(entry, meta) for entry, meta in found if meta is not None]
+
+
 def named(meta: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Return the `run.json` of a folder as it will be read back: metadata with the name of the folder."""
     return json.loads(json.dumps({**meta, "name": folder.resolve().name}, ensure_ascii=False))

@@ -16,6 +16,7 @@ from valuestrata.prompts.prompt import OPEN, Prompt
 from valuestrata.respondents.base import Respondent, SupportsContextLimit
 from valuestrata.respondents.controls.control import ReplacesPersonas
 from valuestrata.respondents.hosted.cost_estimate import tokens_about
+from valuestrata.responses.run.base_models import share_base
 from valuestrata.responses.run.folder import Run, check_same_dataset, load_run
 from valuestrata.responses.run.identity import RunIdentity, run_identity
 
@@ -96,11 +97,18 @@ def check_judge(judge: Respondent) -> None:
         raise UsageError(Option("judge", judge.name), ": a judge must be a language model, not a baseline or control.")
 
 
-def own_answers_note(judge: Respondent, contestants: Sequence[Contestant]) -> list[str]:
-    """Return a warning if the judge wrote some of the answers itself, whatever its decoding; else an empty list."""
+def judge_notes(judge: Respondent, contestants: Sequence[Contestant]) -> list[str]:
+    """Return warnings if the judge, or another model on the same base, wrote some of the answers, whatever its decoding."""
     itself = RunIdentity.from_document({"respondent": {"name": judge.name, **judge.identity()}}, judge.name)
     own = [one.name for one in contestants if itself.same_weights(run_identity(one.run))]
-    return [f"Warning: {judge.name} judges its own answers ({', '.join(own)}); models tend to prefer their own text."] if own else []
+    near = [one.name for one in contestants if one.name not in own and share_base(itself, run_identity(one.run))]
+    notes = [f"Warning: {judge.name} judges its own answers ({', '.join(own)}); models tend to prefer their own text."] if own else []
+    if near:
+        notes.append(
+            f"Warning: {judge.name} has the same base model as the writer of {', '.join(near)}; models tend to prefer text like their own. "
+            "Use a judge of another family, or let people code a sample of its verdicts."
+        )
+    return notes
 
 
 def truncated(text: str, tokens: int | None) -> str:

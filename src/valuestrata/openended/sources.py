@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,12 @@ from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, Option, UsageError, ValuestrataError
 from valuestrata.files import read_json
 from valuestrata.openended.annotation.sample import Instruction
-from valuestrata.openended.files import JUDGED, READ, load_judgements, load_stances
+from valuestrata.openended.files import JUDGED, READ, Judgements, Stances, judges_of, load_judgements, load_stances
 from valuestrata.openended.open_runs import Contestant, contestants_of, load_open_run, truncated
 from valuestrata.openended.pairwise.prompts import load_criteria
 from valuestrata.openended.schema import STANCES, VERDICTS
 from valuestrata.responses.run.folder import RUN
+from valuestrata.responses.run.identity import RunIdentity
 
 _ANSWERS = {"run": pl.String, "pair_id": pl.String, "sample": pl.Int32, "text": pl.String}
 
@@ -30,7 +31,7 @@ class Sources:
         verdicts, stances: frames of VERDICTS and STANCES, of all folders.
         answers: the answers as the judges read them: run, pair_id, sample, text.
         missing_runs: judged runs whose answers were not found.
-        criteria: criterion -> version of its wording.
+        criteria: criterion -> version of its wording. judges: judge -> its identity, as its run records it.
     """
 
     verdicts: pl.DataFrame
@@ -38,6 +39,7 @@ class Sources:
     answers: pl.DataFrame
     missing_runs: tuple[str, ...]
     criteria: Mapping[str, str]
+    judges: Mapping[str, RunIdentity] = field(default_factory=dict[str, RunIdentity])
 
 
 def load_sources(dataset: Dataset, folders: Sequence[Path]) -> Sources:
@@ -76,7 +78,18 @@ def load_sources(dataset: Dataset, folders: Sequence[Path]) -> Sources:
                     f"The folders judged the criterion {name!r} with different wordings ({criteria[name]} and {version}). "
                     "Give folders with one wording."
                 )
-    return Sources(verdicts, read, answers, missing, criteria)
+    judges = {name: RunIdentity.from_document({"respondent": one}, name, "run.json") for name, one in _judges(judgements, stances)}
+    return Sources(verdicts, read, answers, missing, criteria, judges)
+
+
+def _judges(judgements: Sequence[Judgements], stances: Sequence[Stances]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield name and recorded identity of every judge."""
+    metas = [dict(one.meta) for one in judgements]
+    metas += [meta for one in stances for _, meta in judges_of(one.path)]
+    for meta in metas:
+        found = meta.get("respondent")
+        if isinstance(found, dict) and "name" in found:
+            yield str(found["name"]), found
 
 
 def instructions_of(criteria: Mapping[str, str], file: Path | None = None) -> dict[str, Instruction]:

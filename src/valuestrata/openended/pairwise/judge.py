@@ -19,7 +19,7 @@ from valuestrata.errors import InputDataError, Option, UsageError
 from valuestrata.files import canonical_hash
 from valuestrata.openended.files import JUDGED, named, verdicts_of
 from valuestrata.openended.judging import ask_judge, check_judging, judge_meta
-from valuestrata.openended.open_runs import Contestant, check_fits, contestants_of, own_answers_note, truncated
+from valuestrata.openended.open_runs import Contestant, check_fits, contestants_of, judge_notes, truncated
 from valuestrata.openended.pairwise.parse_verdict import verdict_row
 from valuestrata.openended.pairwise.prompts import (
     FIRST,
@@ -135,7 +135,7 @@ def plan_judging(
     if any(run.path.resolve() == reference.path.resolve() for run in runs):
         raise UsageError(f"The reference {reference.name!r} is also one of the judged runs. Remove it from the runs.")
     *judged, against = contestants_of(dataset, [*sorted(runs, key=lambda run: run.name), reference])
-    notes = own_answers_note(judge, [*judged, against])
+    notes = judge_notes(judge, [*judged, against])
     contests: list[Contest] = []
     ruled: list[tuple[Contest, str]] = []
     for number, contestant in enumerate(judged):

@@ -1,4 +1,4 @@
-r"""Parsing of a judge's text into a verdict: `Verdict: 1`, `**Final verdict:** Answer 2`, `verdict is \boxed{tie}`, by the rules of `closing`."""
+r"""Parsing of a judge's text into a verdict by the rules of `closing`: `Verdict: 1`, `**Final verdict:** Answer 2`, `\boxed{tie}`."""
 
 from __future__ import annotations
 

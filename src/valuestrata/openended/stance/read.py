@@ -17,9 +17,9 @@ import polars as pl
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError
 from valuestrata.files import canonical_hash, write_json
-from valuestrata.openended.files import JUDGES, READ, named, stances_in
+from valuestrata.openended.files import JUDGES, READ, judges_of, named, stances_in
 from valuestrata.openended.judging import ask_judge, check_judging, judge_meta
-from valuestrata.openended.open_runs import check_fits, contestants_of, own_answers_note, truncated
+from valuestrata.openended.open_runs import check_fits, contestants_of, judge_notes, truncated
 from valuestrata.openended.resume import accept_added_answers, only_added, same_except_answers
 from valuestrata.openended.schema import STANCES
 from valuestrata.openended.stance.parse_stance import stance_reading
@@ -115,7 +115,7 @@ def plan_stance(
     how = stance_elicitation_of(elicitation or ("text" if isinstance(judge, SupportsBudget) else "logprob"))
     check_judging(judge, how, truncate)
     read = contestants_of(dataset, sorted(runs, key=lambda run: run.name))
-    notes = own_answers_note(judge, read)
+    notes = judge_notes(judge, read)
     answers: list[AnswerToRead] = []
     silent: list[AnswerToRead] = []
     for number, contestant in enumerate(read):
@@ -215,19 +215,12 @@ def _answers_were_added(folder: Path, existing: Mapping[str, Any], plan: StanceP
     before, now = existing.get("judged"), plan.meta["judged"]
     if before is None or before == now or not same_except_answers(before, now):
         return False
-    return all(only_added(run, plan.all_prompts(stance_elicitation_of(meta["elicitation"]))) for run, meta in _judges(folder))
-
-
-def _judges(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """Return the judges' runs of a folder with their metadata."""
-    within = folder / JUDGES
-    found = [(entry, read_meta(entry)) for entry in sorted(within.iterdir())] if within.is_dir() else []
-    return [(entry, meta) for entry, meta in found if meta is not None]
+    return all(only_added(run, plan.all_prompts(stance_elicitation_of(meta["elicitation"]))) for run, meta in judges_of(folder))
 
 
 def _check_judged_once(folder: Path, run_folder: Path, plan: StancePlan) -> None:
     """Refuse a second reading by one judge: both would have the same name in the table."""
-    for entry, meta in _judges(folder):
+    for entry, meta in judges_of(folder):
         if entry != run_folder and meta["respondent"]["name"] == plan.judge.name:
             raise InputDataError(
                 f"{folder}: {plan.judge.name} has already read these answers with other settings (elicitation {meta['elicitation']!r}, now "

@@ -22,13 +22,12 @@ from valuestrata.openended.stance.scores import SILENCE, silence, stance_runs
 from valuestrata.openended.text.checks import TextChecks, text_checks
 from valuestrata.openended.validity.judge_validity import Codings, Validity, judge_validity
 from valuestrata.responses.reference_baselines import reference_baselines
+from valuestrata.responses.run.base_models import is_tuned_from
 from valuestrata.responses.run.folder import Run
-from valuestrata.responses.run.identity import run_identity
+from valuestrata.responses.run.identity import RunIdentity, run_identity
 from valuestrata.scores import score
 from valuestrata.scores.schema import SCORES
 
-# Keys of a model's identity that tuning changes or that do not concern its weights.
-_OF_TUNING = ("name", "adapter_hash", "taught_on", "decoding")
 _SCORED_BY = ("all", "stratum", "level", "subgroup", "topic")
 
 
@@ -41,7 +40,7 @@ class OpenFindings:
         winrates: WINRATES. differences: WIN_DIFFERENCES. validity: validity of the judges.
         scores: SCORES of the readings, the closed runs and baselines, on the pairs with readings.
         read: name in `scores` -> (open run, judge). closed: open run -> its closed runs. chosen: the closed runs.
-        tuned: (run with an adapter, run of the same model without).
+        tuned: (run of a tuned model, run of its base). judges: judge -> its identity, as the folders of judgements record it.
         silence: SILENCE. compared: JUDGES_COMPARED. agreement: AGREEMENT. texts: the checks without a judge.
         split, part, fold: what was scored.
     """
@@ -57,6 +56,7 @@ class OpenFindings:
     closed: Mapping[str, Sequence[str]]
     chosen: Sequence[Run]
     tuned: Sequence[tuple[str, str]]
+    judges: Mapping[str, RunIdentity]
     silence: pl.DataFrame
     compared: pl.DataFrame
     agreement: pl.DataFrame
@@ -144,6 +144,7 @@ def open_findings(
         closed=links,
         chosen=closed,
         tuned=tuned,
+        judges={} if sources is None else sources.judges,
         silence=SILENCE.empty() if readings.is_empty() else silence(dataset, readings, **resampling),
         compared=judges_compared(dataset, readings, **resampling),
         agreement=agreement,
@@ -153,19 +154,12 @@ def open_findings(
 
 
 def tuned_runs(runs: Sequence[Run]) -> list[tuple[str, str]]:
-    """Return (run with an adapter, run of the same model without) for models that answered both ways.
+    """Return (run of a tuned model, run of its base) for models that answered both ways.
 
-    Tuned models of a provider are not matched: it does not report what they are based on.
+    A model is tuned if it has an adapter, or if it is hosted and its name contains that of its base (`is_tuned_from`).
     """
-    models = [found for found in map(run_identity, runs) if found.kind == "model" and found.respondent.model]
-    plain = {run.name: {key: value for key, value in run.respondent.document.items() if key not in _OF_TUNING} for run in models}
-    adapted = {run.name: run.respondent.adapter_hash is not None for run in models}
-    return [
-        (one.name, other.name)
-        for other in models
-        for one in models
-        if adapted[one.name] and not adapted[other.name] and plain[one.name] == plain[other.name] and one.same_readout(other)
-    ]
+    found = [run_identity(run) for run in runs]
+    return [(one.name, other.name) for other in found for one in found if is_tuned_from(one, other) and one.same_readout(other)]
 
 
 def _differences(

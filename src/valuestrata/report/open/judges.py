@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from valuestrata.claims.judges import judge_claims
+from valuestrata.claims.judges import judge_claims, shared_base_claims
 from valuestrata.claims.templates import word
 from valuestrata.claims.wording import Names
 from valuestrata.dataset.tables import Dataset
@@ -28,6 +28,7 @@ from valuestrata.report.core.cells import Grid, Td, Tr
 from valuestrata.report.core.section import Absent, Section
 from valuestrata.report.open.cells import first, key_title, plain, share, texts
 from valuestrata.report.open.findings import OpenFindings
+from valuestrata.responses.run.base_models import share_base
 from valuestrata.responses.run.identity import run_identity
 
 CRITERION_TITLES: Mapping[str, str] = {"value": "Value", "persona": "Persona", "overall": "Overall", "stance": "Stance"}
@@ -90,6 +91,7 @@ def judges_section(dataset: Dataset, found: OpenFindings, *, published: bool = T
     names = judge_names(found)
     claims = [claim for claim in judge_claims(found.validity) if unfit(found, claim.run, str(claim.key)) is not None]
     section.opening = [word(claim, names).text for claim in claims]
+    section.opening += [word(claim, names).sentence for claim in shared_base_claims(shared_bases(found))]
     section.sentences = list(found.validity.notes)
     section.folded = [(f"The checks by {by}", _key_checks(dataset, found, by)) for by in ("run", *_KEYS)]
     if not found.validity.agreed.is_empty():
@@ -115,6 +117,16 @@ def own_answers(found: OpenFindings) -> dict[str, list[str]]:
         read = {*verdicts["run"], *verdicts["reference"], *stances["run"]}
         own[judge] = [run.name for run in found.runs if run.name in read and str(run_identity(run).model.name) == judge]
     return own
+
+
+def shared_bases(found: OpenFindings) -> dict[str, list[str]]:
+    """Return judge -> runs it read whose model is another one on the same base."""
+    own, shared = own_answers(found), dict[str, list[str]]()
+    for judge, identity in found.judges.items():
+        verdicts, stances = (frame.filter(pl.col("judge") == judge) for frame in (found.verdicts, found.stances))
+        read = {*verdicts["run"], *verdicts["reference"], *stances["run"]} - set(own.get(judge, ()))
+        shared[judge] = [run.name for run in found.runs if run.name in read and share_base(identity, run_identity(run))]
+    return shared
 
 
 def _judge_grid(found: OpenFindings) -> Grid:

@@ -9,7 +9,15 @@ from typing import Any
 import polars as pl
 
 from valuestrata.claims.claim import Claim
-from valuestrata.claims.judges import closed_vs_open_claims, corrected_claims, judge_claims, own_answer_claims, text_claims, win_rate_claims
+from valuestrata.claims.judges import (
+    closed_vs_open_claims,
+    corrected_claims,
+    judge_claims,
+    own_answer_claims,
+    shared_base_claims,
+    text_claims,
+    win_rate_claims,
+)
 from valuestrata.claims.select import select
 from valuestrata.claims.templates import word
 from valuestrata.claims.wording import Names
@@ -25,7 +33,7 @@ from valuestrata.report.core.render import render
 from valuestrata.report.core.section import Section
 from valuestrata.report.open.examples import choose_example, examples_section
 from valuestrata.report.open.findings import OpenFindings, open_findings
-from valuestrata.report.open.judges import judge_names, judges_section, own_answers
+from valuestrata.report.open.judges import judge_names, judges_section, own_answers, shared_bases
 from valuestrata.report.open.stances import agreement_section, stance_section
 from valuestrata.report.open.texts import texts_section
 from valuestrata.report.open.win_rates import win_levels_section, wins_section
@@ -123,6 +131,7 @@ def _claims(found: OpenFindings) -> list[Claim]:
     return [
         *judge_claims(found.validity),
         *own_answer_claims(own_answers(found)),
+        *shared_base_claims(shared_bases(found)),
         *win_rate_claims(found.winrates, usable),
         *corrected_claims(found.validity.corrected.filter(pl.col("metric") == "win_rate")),
         *closed_vs_open_claims(found.agreement, usable),

@@ -1,11 +1,13 @@
 """`first-token` out of the likeliest tokens: whose probability it is, and when nobody can tell."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from tests.hosted.prompts import hosted, prompt, prompts
 from tests.hosted.server import Act, Server, said
+from valuestrata.cli.output import exit_if_failed
 from valuestrata.errors import RunFailedError
 from valuestrata.respondents.hosted.codecs.reply import Position
 from valuestrata.respondents.hosted.readout import read_first_token
@@ -58,13 +60,38 @@ def test_an_option_that_is_not_listed_counts_as_nothing_and_none_at_all_is_no_an
 def test_one_and_ten_are_told_apart_only_where_ten_is_seen_as_a_token():
     """Where `10` is written as `1`, `0`, what stands at `1` belongs to both."""
     digits = position("1", **{"1": 0.7, "2": 0.2})
-    assert read(digits, options=10).error.startswith("ambiguous first token: '1' may be the beginning of '10'")
+    assert read(digits, options=10).error == (
+        "ambiguous first token: the options '1' and '10' both begin with the token '1', so its probability cannot be divided between "
+        "them. Ask for the probability of whole options (logprob), or for text"
+    )
     assert read(digits, options=10, whole=True).probs[0] == pytest.approx(7 / 9)
     seen = position("1", **{"1": 0.5, "10": 0.25, "2": 0.25})
     assert read(seen, options=10).probs == pytest.approx((0.5, 0.25, *[0.0] * 7, 0.25))
     assert read(digits, options=9).error is None
     # Where no `1` was likely, neither option is, whichever way the longer is written.
     assert read(position("7", **{"7": 0.6, "8": 0.2}), options=10).probs[6:8] == pytest.approx((0.75, 0.25))
+
+
+def test_two_digit_options_that_begin_alike_are_not_told_apart_either():
+    years = replace(prompt(0, "first-token", 3), options=("10", "11", "20"))
+    for token, error in (("1", "the options '10' and '11' both begin with the token '1'"), ("2", None), ("I", None)):
+        reading = read_first_token(years, [position(token, **{token: 0.9})], whole_numbers=False)
+        assert (reading.error or "").startswith("ambiguous first token: " + error if error else "")
+        assert reading.probs is None
+    assert read_first_token(years, [position("10", **{"10": 0.6, "1": 0.2})], whole_numbers=False).probs == (1.0, 0.0, 0.0)
+
+
+def test_the_command_line_says_why_it_failed_and_that_asking_again_does_not_help():
+    with pytest.raises(RunFailedError) as raised:
+        exit_if_failed(3, {"ambiguous first token": 2, "timeout": 1})
+    message = raised.value.render("cli")
+    assert message.startswith("3 responses failed (2 ambiguous first token, 1 timeout). ")
+    assert "the beginning of several options" in message
+    assert "--elicitation logprob" in message
+    assert "--elicitation text" in message
+    assert "Run the same command again" not in message
+    with pytest.raises(RunFailedError, match="Run the same command again"):
+        exit_if_failed(1, {"timeout": 1})
 
 
 def test_a_server_of_openai_is_asked_and_read():

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from valuestrata.errors import OptionText, RunFailedError
+from valuestrata.errors import Option, OptionText, RunFailedError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -113,11 +113,20 @@ def reports_interrupt(run: Path) -> Generator[None]:
 def exit_if_failed(failed: int, kinds: Mapping[str, int] | None = None) -> None:
     """Exit with code 4 if any response failed, with the number of each kind."""
     if failed:
+        from valuestrata.respondents.hosted.readout import AMBIGUOUS
         from valuestrata.responses.run.failures import kinds_listed
 
         listed = kinds_listed(kinds or {})
+        counted = f"{failed:,} responses failed{f' ({listed})' if listed else ''}. "
+        if AMBIGUOUS not in (kinds or {}):
+            raise RunFailedError(f"{counted}Run the same command again to retry only those.")
         raise RunFailedError(
-            f"{failed:,} responses failed{f' ({listed})' if listed else ''}. Run the same command again to retry only those."
+            f"{counted}An ambiguous first token is the beginning of several options, such as the 1 of 1 and 10; the column `error` of the "
+            "responses names them. Asking again fails in the same way. Ask in another folder, with ",
+            Option("elicitation", "logprob"),
+            " (probabilities of whole options, where the server supports it) or ",
+            Option("elicitation", "text"),
+            ".",
         )
 
 

@@ -49,6 +49,8 @@ ENDS = frozenset(
 PRUNED = 1e-6
 # The largest probability behind a blank that may be lost when a server does not continue it.
 _LOST = 0.01
+# Kind of failure of `first-token` where options begin with the same token. Asking again fails in the same way.
+AMBIGUOUS = "ambiguous first token"
 _MARKUP = str.maketrans("", "", "*_`\"'#>~ \t\r\n")
 
 Alternatives = Sequence[tuple[str, float]]
@@ -82,9 +84,11 @@ def read_first_token(prompt: Prompt, positions: Sequence[Position], *, whole_num
     for token, logprob in place.alternatives or [(place.token, place.logprob)]:
         probability[token.strip()] += math.exp(logprob)
     if not whole_numbers and (unclear := _unclear(prompt.options, probability)):
+        token, *several = unclear
+        named = " and ".join(map(repr, several))
         return OptionProbabilities(
-            error=f"ambiguous first token: {unclear[0]!r} may be the beginning of {unclear[1]!r}, and nothing shows that this model "
-            "writes the longer as one token"
+            error=f"{AMBIGUOUS}: the options {named} both begin with the token {token!r}, so its probability cannot be divided between "
+            "them. Ask for the probability of whole options (logprob), or for text"
         )
     return _reading([probability.get(option, 0.0) for option in prompt.options], None)
 
@@ -100,11 +104,21 @@ def _answer_place(positions: Sequence[Position], prefill: str) -> Position | Non
     return None
 
 
-def _unclear(options: Sequence[str], seen: Iterable[str]) -> tuple[str, str] | None:
-    """Return an option that was seen and a longer one that it is a prefix of, if no token shows the longer one as a whole."""
+def _unclear(options: Sequence[str], seen: Iterable[str]) -> tuple[str, str, str] | None:
+    """Return a token and two options that begin with it, if no token shows the longer one as a whole.
+
+    The token is one of the options, or no option was seen at all.
+    """
     whole = set(seen)
-    pairs = ((short, long) for short in options if short in whole for long in options if long != short and long.startswith(short))
-    return next(((short, long) for short, long in pairs if long not in whole), None)
+    for short in options:
+        for long in options if short in whole else ():
+            if long != short and long.startswith(short) and long not in whole:
+                return short, short, long
+    for token in () if whole & set(options) else sorted(whole - {""}):
+        begun = [option for option in options if option.startswith(token)]
+        if len(begun) > 1:
+            return token, begun[0], begun[1]
+    return None
 
 
 def forms_of(options: Sequence[str]) -> set[str]:

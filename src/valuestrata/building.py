@@ -9,12 +9,12 @@ from typing import Any
 
 import polars as pl
 
+from valuestrata.dataset.document import FORMAT, fingerprint_of
 from valuestrata.dataset.gold_tables import FLAG_BELOW, effective_answers, tabulate
 from valuestrata.dataset.landscape import measure_landscape
 from valuestrata.dataset.subgroups import EVERYONE, Cells, Stratum, Subgroup, make_cells, make_strata, n_eff_of
-from valuestrata.dataset.tables import FORMAT, ITEMS, Dataset
+from valuestrata.dataset.tables import ITEMS, Dataset
 from valuestrata.errors import InputDataError, Option
-from valuestrata.files import canonical_hash
 from valuestrata.splits import make_splits, measure_leakage
 from valuestrata.survey.codebook import Attribute
 from valuestrata.survey.survey import Survey
@@ -108,7 +108,7 @@ def build(survey: Survey, settings: BuildSettings | None = None) -> Dataset:
     in_cell = dict(targets.group_by("subgroup").len().iter_rows())
     described = _strata_rows(survey, strata, cells, [in_cell.get(name, 0) for name in ids], settings)
     meta = _meta(survey, cells, settings, gold, targets, schemes, described)
-    meta = {**meta, "fingerprint": _fingerprint(meta, items, subgroups, gold, splits)}
+    meta = {**meta, "fingerprint": fingerprint_of(meta, items, subgroups, gold, splits)}
     return Dataset(
         meta=meta,
         items=items,
@@ -291,17 +291,6 @@ def _meta(
         "versions": {name: importlib.metadata.version(name) for name in ("valuestrata", "numpy", "polars")},
     }
     return document
-
-
-def _fingerprint(meta: Mapping[str, Any], items: pl.DataFrame, subgroups: pl.DataFrame, gold: pl.DataFrame, splits: pl.DataFrame) -> str:
-    """Hash the request and the result. Merged levels or another coding change only the result.
-
-    Only the integers of the gold are hashed, because rounding differs between processors.
-    """
-    asked = [meta[key] for key in ("survey", "source", "settings", "attributes", "countries")]
-    counted = gold.select("pair_id", "half", "n", "counts_raw", "modes")
-    frames = (items, subgroups.drop("n_eff"), counted, splits)
-    return canonical_hash([asked, [frame.to_dict(as_series=False) for frame in frames]])
 
 
 def _parts(schemes: Mapping[str, Any]) -> dict[str, int]:

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Generator
@@ -16,6 +17,11 @@ from typing import Any
 import polars as pl
 
 from valuestrata.errors import InputDataError
+
+# Of text files: codebooks, studies and the JSON files of data sets and runs.
+MAX_BYTES = 16 << 20
+MAX_DEPTH = 100
+_NOT_TEXT = re.compile(r"[\x00\ud800-\udfff]")
 
 
 @contextmanager
@@ -88,13 +94,55 @@ def write_json(path: Path, document: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON document; InputDataError names the file if it is absent or broken."""
+    """Read a JSON document of at most 16 MiB.
+
+    Raises:
+        InputDataError: the file is absent, not UTF-8 or not JSON, has a key twice, is nested more than 100 levels deep, or holds text
+            that cannot be written (NUL characters and halves of surrogate pairs).
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(read_utf8(path), object_pairs_hook=_without_repetition)
+    except (ValueError, RecursionError) as error:
+        raise InputDataError(f"{path}: not a JSON file ({error}).") from error
+    level: list[Any] = [document]
+    for _ in range(MAX_DEPTH):
+        if wrong := next((one for one in level if isinstance(one, str) and _NOT_TEXT.search(one)), None):
+            raise InputDataError(f"{path}: the text {wrong[:40]!a} holds a character that cannot be written.")
+        inner = (value for one in level if isinstance(one, dict) for pair in one.items() for value in pair)
+        level = [*inner, *(value for one in level if isinstance(one, list) for value in one)]
+        if not level:
+            return document
+    raise InputDataError(f"{path}: not a file of this program: it is nested more than {MAX_DEPTH} levels deep.")
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} is given twice")
+    return made
+
+
+def read_utf8(path: Path) -> str:
+    """Read a text file of at most 16 MiB; InputDataError if it is absent, another kind of file, too large or not UTF-8."""
+    try:
+        if path.exists() and not path.is_file():
+            raise InputDataError(f"{path}: not a file.")
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
         raise InputDataError(f"{path}: the file does not exist.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputDataError(f"{path}: not a JSON file ({error}).") from error
+    except (OSError, ValueError) as error:
+        raise InputDataError(f"{path}: the file cannot be read ({error}).") from error
+    if len(raw) > MAX_BYTES:
+        raise InputDataError(f"{path}: the file is larger than {MAX_BYTES >> 20} MiB, the most that is read.")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise InputDataError(
+            f"{path}, line {line}: not a UTF-8 text file: found the byte 0x{raw[error.start]:02x}. Save the file as UTF-8."
+        ) from error
 
 
 def write_parquet(path: Path, frame: pl.DataFrame, *, metadata: dict[str, str] | None = None) -> None:

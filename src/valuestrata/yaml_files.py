@@ -1,4 +1,4 @@
-"""Reading and validating YAML files written by users, with the line and column of what is wrong."""
+"""Validation of YAML files, with the line and column of what is wrong, and of JSON files."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from valuestrata.errors import InputDataError, did_you_mean
+from valuestrata.files import MAX_BYTES, MAX_DEPTH, read_json, read_utf8
 
 Model = TypeVar("Model", bound=BaseModel)
 Scalars = Literal["typed", "text"]
 
 # The largest built-in file has 150 KB and 11,000 values. Aliases count as often as they are used.
-MAX_BYTES = 16 << 20
 MAX_VALUES = 1_000_000
-MAX_DEPTH = 100
 _TAG = "tag:yaml.org,2002:"
 _MERGE = f"{_TAG}merge"
 # As in YAML 1.1, but `010`, `12:30` and numbers of more than 40 digits are text.
@@ -59,6 +58,12 @@ class StrictModel(BaseModel):
     """A section of a YAML file: unknown keys are refused, and numbers are finite."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Record(BaseModel):
+    """A part of a JSON file that valuestrata wrote. Keys that are not named are kept; values are not converted."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
 
 @dataclass(frozen=True)
@@ -142,30 +147,22 @@ def read_yaml(path: str | Path, scalars: Scalars = "typed") -> Yaml:
     return parse_yaml(read_utf8(Path(path)), str(path), scalars)
 
 
-def read_utf8(path: Path) -> str:
-    """Read a text file of at most 16 MiB; InputDataError if it is absent, another kind of file, too large or not UTF-8."""
-    try:
-        if path.exists() and not path.is_file():
-            raise InputDataError(f"{path}: not a file.")
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-    except FileNotFoundError as error:
-        raise InputDataError(f"{path}: the file does not exist.") from error
-    except (OSError, ValueError) as error:
-        raise InputDataError(f"{path}: the file cannot be read ({error}).") from error
-    if len(raw) > MAX_BYTES:
-        raise InputDataError(f"{path}: the file is larger than {MAX_BYTES >> 20} MiB, the most that is read.")
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise InputDataError(
-            f"{path}, line {line}: not a UTF-8 text file: found the byte 0x{raw[error.start]:02x}. Save the file as UTF-8."
-        ) from error
+def read_document(path: Path, model: type[BaseModel], advice: str) -> dict[str, Any]:
+    """Read a JSON file and return it as it is, after validation.
+
+    Args:
+        path: the file. model: its format. advice: what to do about an invalid file, a sentence.
+
+    Raises:
+        InputDataError: the file is absent, not JSON or invalid; names the key, what was found and what was expected.
+    """
+    document = read_json(path)
+    checked(model, document, str(path), advice)
+    return document
 
 
-def checked(model: type[Model], document: Any, where: str | Yaml) -> Model:
-    """Validate a parsed document.
+def checked(model: type[Model], document: Any, where: str | Yaml, advice: str = "") -> Model:
+    """Validate a parsed document; messages end with `advice`.
 
     Raises:
         InputDataError: names the place and key, what was found and, for an unknown key, the closest known one.
@@ -180,16 +177,16 @@ def checked(model: type[Model], document: Any, where: str | Yaml) -> Model:
             at = where.place(*location)
         else:
             at = where
-        key = ".".join(str(part) for part in location)
+        key, advice = ".".join(str(part) for part in location), f" {advice}" if advice else ""
         if problem["type"] == "extra_forbidden":
             hint = did_you_mean(str(location[-1]), _keys_at(model, location[:-1]))
-            raise InputDataError(f"{at}: the key {key!r} is not known.{hint}") from error
+            raise InputDataError(f"{at}: the key {key!r} is not known.{hint}{advice}") from error
         if problem["type"] == "refused":
-            raise InputDataError(f"{at}: {key + ': ' if key else ''}{problem['msg']}") from error
+            raise InputDataError(f"{at}: {key + ': ' if key else ''}{problem['msg']}{advice}") from error
         if problem["type"] == "missing":
             inside = ".".join(str(part) for part in location[:-1])
-            raise InputDataError(f"{at}: the key {str(location[-1])!r} is missing{f' from {inside}' if inside else ''}.") from error
-        raise InputDataError(f"{at}: {key or 'the file'}: {problem['msg']} (found {_shown(problem.get('input'))}).") from error
+            raise InputDataError(f"{at}: the key {str(location[-1])!r} is missing{f' from {inside}' if inside else ''}.{advice}") from error
+        raise InputDataError(f"{at}: {key or 'the file'}: {problem['msg']} (found {_shown(problem.get('input'))}).{advice}") from error
 
 
 def _told(error: ValidationError) -> Any:

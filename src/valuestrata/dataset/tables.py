@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 import polars as pl
 
+from valuestrata.dataset.document import NAME, check_files, check_fingerprint, read_dataset_document, with_hashes
 from valuestrata.errors import InputDataError, UsageError, did_you_mean
-from valuestrata.files import folder_written_beside, read_json, read_parquet, write_json, write_parquet
+from valuestrata.files import folder_written_beside, read_parquet, write_json, write_parquet
 from valuestrata.frames import Column, Schema
 from valuestrata.survey.codebook import Missing
 
-FORMAT = "valuestrata-dataset-2"
 MISSING_CLASSES = tuple(kind.key for kind in Missing)
 # Suffix of a scheme: training gold from half A, test gold from half B. It reuses the rows of the scheme.
 DISJOINT = "+disjoint"
@@ -276,38 +276,38 @@ def half_of(split: str, part: str) -> Literal["all", "A", "B"]:
 
 def write_dataset(dataset: Dataset, path: Path) -> None:
     """Write a data set folder atomically. It replaces an existing data set; any other non-empty folder is refused."""
-    if path.exists() and not (path / "dataset.json").is_file() and (not path.is_dir() or any(path.iterdir())):
+    if path.exists() and not (path / NAME).is_file() and (not path.is_dir() or any(path.iterdir())):
         raise InputDataError(f"{path}: exists and is not a valuestrata data set; choose another folder with -o.")
     with folder_written_beside(path) as folder:
         for name, schema in TABLES.items():
             write_parquet(folder / f"{name}.parquet", schema.check(getattr(dataset, name), name))
         write_parquet(folder / "joint.parquet", dataset.joint)
-        write_json(folder / "dataset.json", dict(dataset.meta))
+        write_json(folder / NAME, with_hashes(dataset.meta, folder))
 
 
 def load_dataset(path: str | Path) -> Dataset:
     """Read a data set folder.
 
     Raises:
-        InputDataError: no data set, another format, or a missing or damaged table.
+        InputDataError: no data set, another format, a missing or damaged table, or a file that was changed after the build.
     """
     folder = Path(path)
-    if not (folder / "dataset.json").is_file():
+    if not (folder / NAME).is_file():
         raise InputDataError(f"{folder}: not a data set (dataset.json is missing). Create one with: valuestrata build FILE -o {folder}")
-    meta = read_json(folder / "dataset.json")
-    if meta.get("format") != FORMAT:
-        raise InputDataError(f"{folder / 'dataset.json'}: format {meta.get('format')!r}, expected {FORMAT!r}; build the data set again.")
+    meta = read_dataset_document(folder)
+    check_files(folder, meta)
     tables: dict[str, pl.DataFrame] = {}
     for name, schema in TABLES.items():
         file = folder / f"{name}.parquet"
         tables[name] = schema.check(read_parquet(file), str(file))
+    check_fingerprint(folder, meta, tables["items"], tables["subgroups"], tables["gold"], tables["splits"])
     return Dataset(meta=meta, joint=read_parquet(folder / "joint.parquet"), path=folder, **tables)
 
 
 def refuse_other_survey(path: Path, survey: str) -> None:
     """Raise InputDataError if `path` already holds a data set of another survey."""
-    if not (path / "dataset.json").is_file():
+    if not (path / NAME).is_file():
         return
-    found = read_json(path / "dataset.json").get("survey", {}).get("name")
+    found = read_dataset_document(path)["survey"]["name"]
     if found != survey:
         raise InputDataError(f"{path}: contains a data set of the survey {found!r}, not {survey!r}; choose another folder with -o.")

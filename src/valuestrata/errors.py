@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import re
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -15,8 +16,26 @@ from typing import Any, Literal, TypeVar
 Word = TypeVar("Word", bound=str)
 Interface = Literal["python", "cli", "study"]
 
+# Controls except tab and line feed (a terminal obeys ESC and CSI), line and paragraph separators, characters that reverse the
+# direction of a text, halves of surrogate pairs and code points that are no characters (vl-convert ends the process at some).
+_UNPRINTABLE = re.compile(
+    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff\\ufdd0-\\ufdef\\ufffe\\uffff]"
+)
+_LINE_ENDS = re.compile("\\r\\n?|[\\x0b\\x0c\\x85\\u2028\\u2029]")
+
 # Options whose flags are not the name with hyphens.
 _FLAGS: Mapping[str, str] = {"prices": "--price-in and --price-out", "address": "--on"}
+
+
+def printable(text: str) -> str:
+    """Return a text that may be printed or drawn, whoever wrote it: line ends become line feeds, others U+FFFD."""
+    return _UNPRINTABLE.sub("\ufffd", _LINE_ENDS.sub("\n", text))
+
+
+def unprintable_in(text: str) -> str | None:
+    """Return the first character that `printable` would replace, as `U+001B`; None without one. A name has no line end either."""
+    found = _UNPRINTABLE.search(text) or re.search(r"[\t\n]", text)
+    return None if found is None else f"U+{ord(found[0]):04X}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +67,8 @@ class OptionText:
         self.parts = parts
 
     def render(self, interface: Interface) -> str:
-        """Return the text with its options in the form of an interface."""
-        return "".join(part.render(interface) if isinstance(part, Option | OptionText) else str(part) for part in self.parts)
+        """Return the text with its options in the form of an interface; it can be printed as it is."""
+        return printable("".join(part.render(interface) if isinstance(part, Option | OptionText) else str(part) for part in self.parts))
 
     def __str__(self) -> str:
         return self.render("python")

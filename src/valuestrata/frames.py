@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import polars as pl
 
-from valuestrata.errors import InputDataError
+from valuestrata.errors import InputDataError, printable
+
+# Spreadsheets read cells that start like this as formulas (OWASP, CSV injection); the wide forms come from some keyboards.
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
+_ESCAPED = re.compile(r"'+[=+\-@\t\r\n＝＋－＠]")
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
 
 
 class Column(NamedTuple):
@@ -47,3 +53,24 @@ class Schema:
     def empty(self) -> pl.DataFrame:
         """Return a frame of this schema without rows."""
         return self.frame([])
+
+
+def escaped(text: str) -> str:
+    """Return text that no spreadsheet reads as a formula: text that looks like one gets another `'` in front."""
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def unescaped(text: str) -> str:
+    """Undo `escaped`."""
+    return text[1:] if _ESCAPED.match(text) else text
+
+
+def csv_text(frame: pl.DataFrame) -> str:
+    """Return a frame as CSV that is safe to open in a spreadsheet: text and column names are `escaped`, numbers are not."""
+    texts = frame.select(pl.col(pl.String, pl.Categorical, pl.Enum)).columns
+    cells = [pl.col(name).cast(pl.String).map_elements(_cell, return_dtype=pl.String, skip_nulls=True) for name in texts]
+    return frame.with_columns(cells).rename({name: _cell(name) for name in frame.columns}).write_csv()
+
+
+def _cell(text: str) -> str:
+    return text if _NUMBER.fullmatch(text) else escaped(printable(text))

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
+from valuestrata.errors import printable
+
 Advance = Callable[[int], None]
 
 
@@ -16,9 +18,10 @@ def progress(label: str, total: int) -> Generator[Advance]:
         yield lambda _steps: None
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(label, total=total)
+        task = bar.add_task(escape(printable(label)), total=total)
         yield lambda steps: bar.update(task, advance=steps)

@@ -17,8 +17,8 @@ from valuestrata.openended.annotation.files import (
     append_codings,
     coder_file,
     coders_of,
-    csv_text,
     load_sample,
+    quoted_csv,
     read_codings,
     task_rows,
 )
@@ -41,7 +41,7 @@ def filled(sample, file, verdicts, *, delimiter=",", encoding="utf-8-sig", extra
     for row in rows:
         row["verdict"] = verdicts.get(row["code_id"], "")
         row["note"] = "=a note" if row["verdict"] else ""
-    text = csv_text([row for row in rows if row["code_id"] in verdicts], TASK_COLUMNS).removeprefix("\ufeff")
+    text = quoted_csv([row for row in rows if row["code_id"] in verdicts], TASK_COLUMNS).removeprefix("\ufeff")
     file.write_bytes((text.replace('","', f'"{delimiter}"') + extra).encode(encoding))
     return file
 

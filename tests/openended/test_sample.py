@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from tests.openended.judged import contests, made_up, stances, verdicts
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.files import canonical_hash
-from valuestrata.openended.annotation.files import escaped, load_key, load_sample, unescaped
+from valuestrata.frames import escaped, unescaped
+from valuestrata.openended.annotation.files import load_key, load_sample
 from valuestrata.openended.annotation.sample import Instruction, draw_units, pairwise_units, stance_units, write_sample
 
 TOLD = {name: Instruction(f"Look at {name}.", persona=name != "style") for name in ("overall", "persona", "style")}

@@ -6,6 +6,7 @@ Exit codes: 0 success, 2 wrong usage, 3 invalid input data, 4 failed responses.
 
 from __future__ import annotations
 
+import warnings
 from typing import Annotated
 
 import typer
@@ -14,13 +15,13 @@ from valuestrata.cli.ask import ask
 from valuestrata.cli.audit import audit_, power_
 from valuestrata.cli.data import build, codebook_draft, describe, landscape, leakage, simulate
 from valuestrata.cli.open import open_group
-from valuestrata.cli.output import say
+from valuestrata.cli.output import say, show
 from valuestrata.cli.runs import collect, import_
 from valuestrata.cli.score import report, score_, variance_
 from valuestrata.cli.study import demo, run
 from valuestrata.cli.tune import card_, forgetting_, tune_
 from valuestrata.cli.tune_export import job_app, tune_export
-from valuestrata.errors import ValuestrataError, options_as
+from valuestrata.errors import ValuestrataError, options_as, printable
 
 _ABOUT = "Test how closely language models, prompted with personas, match the survey answers of subgroups."
 
@@ -67,7 +68,7 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        print(f"valuestrata {version('valuestrata')}")
+        show(f"valuestrata {version('valuestrata')}")
         raise typer.Exit
 
 
@@ -79,6 +80,7 @@ def _root(
 
 def main() -> None:
     """Run the command line. An error that the user can fix is one message on stderr and an exit code."""
+    _clean_warnings()
     try:
         with options_as("cli"):
             make_app()()
@@ -90,3 +92,13 @@ def main() -> None:
             raise
         say(f"valuestrata: {error.filename}: {error.strerror}. Check that the path can be read and written and that the disk has space.")
         raise SystemExit(2) from error
+
+
+def _clean_warnings() -> None:
+    """Let warnings name files and models without sending commands to the terminal."""
+    written = warnings.formatwarning
+
+    def cleaned(message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
+        return printable(written(message, category, filename, lineno, line))
+
+    warnings.formatwarning = cleaned

@@ -23,7 +23,7 @@ from valuestrata.cli.options import (
     TemplateName,
     TrainOn,
 )
-from valuestrata.cli.output import dollars, print_json, reports_interrupt, say, say_unmatched
+from valuestrata.cli.output import dollars, print_json, reports_interrupt, say, say_unmatched, show
 from valuestrata.errors import UsageError
 
 if TYPE_CHECKING:
@@ -146,11 +146,11 @@ def _ask_in_batches(data: Dataset, respondent: Respondent, output: Path, asking:
     if as_json:
         print_json({"run": str(output), "files": [str(file) for file in written.files], "requests": written.requests})
         return
-    print(f"{output}: {written.requests:,} requests written, {written.kept:,} already answered, {written.waiting:,} in earlier files.")
+    show(f"{output}: {written.requests:,} requests written, {written.kept:,} already answered, {written.waiting:,} in earlier files.")
     for file in written.files:
-        print(f"  {file}")
+        show(f"  {file}")
     if written.files:
-        print(f"Submit them to the provider, then import the outputs with: valuestrata import DATASET OUTPUT -o {output}")
+        show(f"Submit them to the provider, then import the outputs with: valuestrata import DATASET OUTPUT -o {output}")
 
 
 def _check_cost(data: Dataset, respondent: Respondent, output: Path, asking: Asking, max_cost: float | None) -> None:

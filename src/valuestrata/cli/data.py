@@ -22,7 +22,7 @@ from valuestrata.cli.options import (
     SurveyName,
     Wording,
 )
-from valuestrata.cli.output import print_json, print_table, say
+from valuestrata.cli.output import print_json, print_table, say, show
 from valuestrata.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def describe(
     if as_json:
         print_json(describe_dict(found))
     else:
-        print(describe_text(found))
+        show(describe_text(found))
 
 
 def build(
@@ -113,10 +113,10 @@ def build(
         return
     counts = dataset.meta["counts"]
     parts = ", ".join(f"{number:,} {part}" for part, number in counts["parts"].items())
-    print(f"{output}: {counts['items']} items x {counts['subgroups']} subgroups, {counts['pairs']:,} pairs ({parts}).")
-    print(f"Left out: {counts['subgroups_dropped']} subgroups and {counts['pairs_dropped']:,} pairs below the minimum.")
+    show(f"{output}: {counts['items']} items x {counts['subgroups']} subgroups, {counts['pairs']:,} pairs ({parts}).")
+    show(f"Left out: {counts['subgroups_dropped']} subgroups and {counts['pairs_dropped']:,} pairs below the minimum.")
     for remark in dataset.remarks:
-        print(remark)
+        show(remark)
     if preset == "paper":
         from valuestrata.report.closed.published import beside_published_counts
 
@@ -132,7 +132,7 @@ def _preview(survey: Survey, settings: BuildSettings, as_json: bool) -> None:
         return
     print_table(frame)
     weighted = "effective (weighted)" if survey.weight is not None and settings.weighted else "unweighted"
-    print(
+    show(
         f"Kept: at least {settings.min_respondents} respondents per subgroup and {settings.min_valid:g} {weighted} valid answers per pair."
     )
     if settings.preset == "paper":
@@ -151,7 +151,7 @@ def landscape(dataset: DatasetFolder, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"topics": topics.to_dicts(), "items": data.landscape.to_dicts()})
     else:
-        print("0: all subgroups answer alike; Modal Diversity Score up to 1, Wasserstein distance as a share of the scale.")
+        show("0: all subgroups answer alike; Modal Diversity Score up to 1, Wasserstein distance as a share of the scale.")
         print_table(topics.rename({"mds": "Modal Diversity Score", "wasserstein": "Wasserstein distance"}))
 
 
@@ -166,8 +166,8 @@ def leakage(dataset: DatasetFolder, as_json: AsJson = False) -> None:
     else:
         titles = {part: f"{part}_per_fold" for part in PARTS} | {"shared_mean": "shared_respondents", "shared_max": "at_most"}
         print_table(found.rename(titles))
-        print("With trained parents: share of test pairs whose subgroup is part of a training subgroup.")
-        print("Shared respondents: mean share of a test pair's respondents who also count in training pairs of its item; then the maximum.")
+        show("With trained parents: share of test pairs whose subgroup is part of a training subgroup.")
+        show("Shared respondents: mean share of a test pair's respondents who also count in training pairs of its item; then the maximum.")
 
 
 def simulate(
@@ -211,12 +211,12 @@ def simulate(
         print_json({**files, "sample_seed": sample_seed, "settings": asdict(settings), "cells": len(population.cells)})
         return
     names = ", ".join(attribute.name for attribute in population.attributes)
-    print(f"{made.sav}: {respondents:,} simulated respondents, {len(population.items)} items, {population.countries[0].name}.")
-    print(
+    show(f"{made.sav}: {respondents:,} simulated respondents, {len(population.items)} items, {population.countries[0].name}.")
+    show(
         f"Planted over {len(population.cells)} joint cells of {names}: main effects of SD {main_effects:g}, interactions {interactions:g}."
     )
-    print(f"Missing: {missing:.1%} of answers. Weight: {'corrects the oversampling of cells' if weighted else '1 for all'}.")
-    print(f"True shares and modes: {made.truth}; planted effects: {made.planted}.")
+    show(f"Missing: {missing:.1%} of answers. Weight: {'corrects the oversampling of cells' if weighted else '1 for all'}.")
+    show(f"True shares and modes: {made.truth}; planted effects: {made.planted}.")
 
 
 def codebook_draft(
@@ -229,10 +229,10 @@ def codebook_draft(
 
     text = draft_codebook(file)
     if output is None:
-        print(text, end="")
+        show(text, end="")
     else:
         write_text(output, text)
-        print(f"{output}: check the codebook before use; guesses are marked.")
+        show(f"{output}: check the codebook before use; guesses are marked.")
 
 
 def _read(

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from valuestrata.errors import Option, OptionText, RunFailedError
+from valuestrata.errors import Option, OptionText, RunFailedError, printable
 
 if TYPE_CHECKING:
     import polars as pl
@@ -24,12 +24,18 @@ if TYPE_CHECKING:
 
 def say(line: str | OptionText) -> None:
     """Print a line on stderr, next to the progress bar; options are written as flags."""
-    print(line.render("cli") if isinstance(line, OptionText) else line, file=sys.stderr, flush=True)
+    print(printable(line.render("cli") if isinstance(line, OptionText) else line), file=sys.stderr, flush=True)
+
+
+def show(line: str = "", *, end: str = "\n") -> None:
+    """Print a line on stdout; no name, label or server can send commands to the terminal."""
+    print(printable(line), end=end)
 
 
 def print_json(document: Any) -> None:
-    """Print one JSON document on stdout."""
-    print(json.dumps(document, ensure_ascii=False, default=str))
+    """Print one JSON document on stdout; characters that are not `printable` are escaped."""
+    text = json.dumps(document, ensure_ascii=False, default=str)
+    print("".join(letter if printable(letter) == letter else json.dumps(letter)[1:-1] for letter in text))
 
 
 def print_table(frame: pl.DataFrame) -> None:
@@ -61,9 +67,9 @@ def print_result(result: AskResult, *, as_json: bool = False) -> None:
     if as_json:
         print_json(result_document(result))
         return
-    print(f"{result.run_dir}: {counts_text(result.counts)}; {result.left:,} left.")
+    show(f"{result.run_dir}: {counts_text(result.counts)}; {result.left:,} left.")
     if result.stopped is not None:
-        print(f"Stopped: {result.stopped}. Run the same command again to continue.")
+        show(f"Stopped: {result.stopped}. Run the same command again to continue.")
     _print_usage(result.usage)
 
 
@@ -73,7 +79,7 @@ def print_collected(found: CollectedBatch | CollectedShards, *, as_json: bool) -
         document = asdict(found)
         print_json({"run": str(document.pop("run_dir")), **document})
         return
-    print(f"{found.run_dir}: {counts_text(found.counts)}.")
+    show(f"{found.run_dir}: {counts_text(found.counts)}.")
     _print_usage(found.usage)
 
 
@@ -90,14 +96,14 @@ def print_estimate(dry: DryRun, *, as_json: bool = False) -> None:
     if as_json:
         print_json(estimate_document(dry))
         return
-    print(f"{dry.planned:,} prompts, {dry.kept:,} of them already answered: {estimate.calls:,} calls.")
-    print(f"{estimate.prompt_tokens:,} input tokens, at most {estimate.completion_tokens:,} output tokens ({estimate.basis}).")
+    show(f"{dry.planned:,} prompts, {dry.kept:,} of them already answered: {estimate.calls:,} calls.")
+    show(f"{estimate.prompt_tokens:,} input tokens, at most {estimate.completion_tokens:,} output tokens ({estimate.basis}).")
     if estimate.computed_tokens is not None:
-        print(f"{estimate.computed_tokens:,} tokens are computed; shared prefixes count once.")
+        show(f"{estimate.computed_tokens:,} tokens are computed; shared prefixes count once.")
     if estimate.cost is None:
-        print("The cost is unknown. Give --price-in and --price-out in dollars per million tokens.")
+        show("The cost is unknown. Give --price-in and --price-out in dollars per million tokens.")
     elif estimate.cost:
-        print(f"At most {dollars(estimate.cost)}.")
+        show(f"At most {dollars(estimate.cost)}.")
 
 
 @contextlib.contextmanager
@@ -154,4 +160,4 @@ def _print_usage(usage: Mapping[str, Any]) -> None:
     if cost:
         parts.append(dollars(cost))
     if parts:
-        print(f"Usage: {', '.join(parts)}.")
+        show(f"Usage: {', '.join(parts)}.")

@@ -9,7 +9,7 @@ import typer
 
 from valuestrata.cli.model_options import report_batch
 from valuestrata.cli.options import AsJson, DatasetFolder, RunOutput
-from valuestrata.cli.output import counts_text, exit_if_failed, print_collected, print_json, say
+from valuestrata.cli.output import counts_text, exit_if_failed, print_collected, print_json, say, show
 from valuestrata.errors import RunFailedError, UsageError
 
 
@@ -55,9 +55,9 @@ def import_(
     if as_json:
         print_json({"run": str(output), "counts": dict(result.counts), "unknown_ids": result.unknown})
     else:
-        print(f"{output}: {counts_text(result.counts)}.")
+        show(f"{output}: {counts_text(result.counts)}.")
         if result.unknown:
-            print(f"{result.unknown:,} rows have a custom_id that is not in this data set.")
+            show(f"{result.unknown:,} rows have a custom_id that is not in this data set.")
     if result.counts["failed"] == sum(result.counts.values()):
         raise RunFailedError(f"{file}: all {result.counts['failed']:,} outputs come from failed calls.")
 
@@ -72,5 +72,5 @@ def collect(
     found = join_shards(run)
     print_collected(found, as_json=as_json)
     if not as_json:
-        print(f"{found.shards:,} shards, {found.pairs:,} pairs.")
+        show(f"{found.shards:,} shards, {found.pairs:,} pairs.")
     exit_if_failed(found.failed, found.failures)

@@ -23,8 +23,9 @@ from valuestrata.cli.options import (
     Split,
     TrainOn,
 )
-from valuestrata.cli.output import claim_documents, print_json, print_table
+from valuestrata.cli.output import claim_documents, print_json, print_table, show
 from valuestrata.errors import UsageError
+from valuestrata.frames import csv_text
 
 if TYPE_CHECKING:
     import polars as pl
@@ -97,7 +98,7 @@ def report(
     data, all_runs = load_with_baselines(dataset, runs, split, part, fold, baselines, train_on)
     found = assess(data, all_runs, split=split, part=part, fold=fold, against=against, bootstrap=bootstrap, seed=seed)
     variance = variation(data, all_runs[: len(runs)], bootstrap=bootstrap, seed=seed)
-    print(f"Report: {write_report(data, all_runs, found.scores, output, title=title, assessment=found, variance=variance)}")
+    show(f"Report: {write_report(data, all_runs, found.scores, output, title=title, assessment=found, variance=variance)}")
 
 
 def variance_(
@@ -136,7 +137,7 @@ def _print_differences(comparisons: pl.DataFrame, against: str) -> None:
     from valuestrata.formatting import metric_title
 
     rows = comparisons.filter((pl.col("by") == "all") & (pl.col("against") == against) & pl.col("difference").is_not_null())
-    print(f"Paired differences: run minus {against}")
+    show(f"Paired differences: run minus {against}")
     titled = rows.with_columns(pl.col("metric").map_elements(metric_title, return_dtype=pl.String))
     print_table(titled.select("run", "metric", "difference", "ci_low", "ci_high", "p_adjusted", "pairs", "status"))
 
@@ -154,4 +155,4 @@ def _write_table(table: pl.DataFrame, output: Path | None) -> None:
     if output.suffix == ".parquet":
         write_parquet(output, table)
     else:
-        write_text(output, table.write_csv())
+        write_text(output, csv_text(table))

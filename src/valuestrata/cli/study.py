@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from valuestrata.cli.options import AsJson
-from valuestrata.cli.output import claim_documents, print_json, reports_interrupt, say
+from valuestrata.cli.output import claim_documents, print_json, reports_interrupt, say, show
 from valuestrata.errors import RunFailedError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _run_plain(study: Study, as_json: bool) -> list[str]:
     else:
         print_headline(result.dataset, result.runs, result.scores)
         print_claims(result.assessment.claims, runs=result.model_runs)
-        print(f"\nReport: {result.report}")
+        show(f"\nReport: {result.report}")
     return result.problems
 
 
@@ -67,5 +67,5 @@ def _run_tuning(study: Study, as_json: bool) -> list[str]:
         print_json({"report": str(result.report), "adapters": [str(adapter) for adapter in result.adapters], **tables})
     else:
         print_generalisation(result.sentences, result.table, study.plan.metric, Console())
-        print(f"\nReport: {result.report}")
+        show(f"\nReport: {result.report}")
     return list(result.problems)

@@ -9,7 +9,7 @@ import typer
 
 from valuestrata.cli.inputs import load_data_and_runs
 from valuestrata.cli.options import AsJson, Bootstrap, BootstrapSeed, DatasetFolder, Fold, Part, Split
-from valuestrata.cli.output import print_json, print_table
+from valuestrata.cli.output import print_json, print_table, show
 from valuestrata.errors import Option, UsageError
 
 if TYPE_CHECKING:
@@ -66,10 +66,10 @@ def tune_(
         return
     for measure, after in (result.after or {}).items():
         before = (result.before or {}).get(measure)
-        print(f"{measure}: {after:.4f}" + ("" if before is None else f" (before {before:.4f})"))
+        show(f"{measure}: {after:.4f}" + ("" if before is None else f" (before {before:.4f})"))
     if lost is not None:
         _print_forgetting(lost)
-    print(f"Adapter: {result.adapter}. Ask it with: --model {model}+{result.adapter}")
+    show(f"Adapter: {result.adapter}. Ask it with: --model {model}+{result.adapter}")
 
 
 def _write_card(adapter: Path, model: str, device: str | None, *, check: bool) -> pl.DataFrame | None:
@@ -109,7 +109,7 @@ def forgetting_(
     if as_json:
         print_json({"model": model, "against": against, "forgetting": found.to_dicts()})
         return
-    print(f"After: {model}; before: {against}")
+    show(f"After: {model}; before: {against}")
     _print_forgetting(found)
 
 
@@ -137,7 +137,7 @@ def card_(
         fold = request["fold"]
     scheme: str = split or request["split"]
     scores = score(data, loaded, split=scheme, part=part, fold=fold, by=("all", "attribute", "level"), bootstrap=bootstrap, seed=seed)
-    print(f"Card: {write_card(adapter, scores=scores)}")
+    show(f"Card: {write_card(adapter, scores=scores)}")
 
 
 def _print_forgetting(found: pl.DataFrame) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from valuestrata.cli.options import AsJson, DatasetFolder, Fold, Split
-from valuestrata.cli.output import print_json
+from valuestrata.cli.output import print_json, show
 from valuestrata.cli.tune import Control, Recipe, Seed
 
 if TYPE_CHECKING:
@@ -54,9 +54,9 @@ def tune_export(
     if as_json:
         print_json({"export": str(made.folder), **made.document})
         return
-    print(f"Export: {made.folder}, {made.rows['train']:,} rows to train on and {made.rows['validation']:,} to validate.")
+    show(f"Export: {made.folder}, {made.rows['train']:,} rows to train on and {made.rows['validation']:,} to validate.")
     for remark in made.remarks:
-        print(f"Different from `tune`: {remark}")
+        show(f"Different from `tune`: {remark}")
 
 
 def submit(
@@ -103,8 +103,8 @@ def _print_job(job: TuningJob, as_json: bool) -> None:
     price = (document.get("estimate") or {}).get("estimated_total_price")
     expected = "" if price is None else f", expected to cost ${price:,.2f}"
     why = f" ({document['said']})" if document.get("said") and not job.tuned_model else ""
-    print(f"Job {job.id or 'not started'} at {document['provider']}: {document.get('status') or document['stage']}{expected}.{why}")
+    show(f"Job {job.id or 'not started'} at {document['provider']}: {document.get('status') or document['stage']}{expected}.{why}")
     if job.tuned_model:
-        print(f"Ask it with: --model {job.tuned_model}")
+        show(f"Ask it with: --model {job.tuned_model}")
     elif document["stage"] == "running":
-        print(f"To wait for its model: valuestrata tune-job wait {job.folder}")
+        show(f"To wait for its model: valuestrata tune-job wait {job.folder}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from valuestrata.dataset.tables import Dataset
-from valuestrata.errors import UsageError, did_you_mean
+from valuestrata.errors import UsageError, did_you_mean, unprintable_in
 from valuestrata.respondents.base import Respondent
 from valuestrata.respondents.baselines import BASELINES, make_baseline
 from valuestrata.respondents.controls.control import make_control
@@ -61,6 +61,8 @@ def check_model_spec(spec: str) -> None:
     Raises:
         UsageError: as for `make_respondent`.
     """
+    if found := unprintable_in(spec):
+        raise UsageError(f"MODEL {spec!r}: the name of a model cannot hold the character {found}.")
     kind, _, rest = spec.partition(":")
     if kind == "baseline":
         if rest not in BASELINES:

@@ -20,6 +20,7 @@ from valuestrata.claims.tuning import tuning_claims
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import RunFailedError, options_as
 from valuestrata.files import write_parquet, write_text
+from valuestrata.frames import csv_text
 from valuestrata.report.closed.generalisation import SplitPart, claim_sentences, write_generalisation
 from valuestrata.responses.ask.plan import select_pairs
 from valuestrata.responses.reference_baselines import baseline_name, kinds_of
@@ -229,7 +230,7 @@ class _TuningStudy:
         }
         for name, frame in tables.items():
             write_parquet(study.folder / f"{name}.parquet", frame)
-            write_text(study.folder / f"{name}.csv", frame.write_csv())
+            write_text(study.folder / f"{name}.csv", csv_text(frame))
         page = study.folder / "generalisation.html"
         write_generalisation(self.dataset, pages, page, title=study.report.title or study.name, metric=metric)
         return Generalisation(

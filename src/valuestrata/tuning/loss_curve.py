@@ -8,8 +8,9 @@ from typing import Any
 
 import polars as pl
 
-from valuestrata.files import written_beside
-from valuestrata.frames import Column, Schema
+from valuestrata.errors import printable
+from valuestrata.files import write_text, written_beside
+from valuestrata.frames import Column, Schema, csv_text
 
 CURVE = Schema(
     "loss.csv",
@@ -62,8 +63,7 @@ def curve_of(history: Sequence[Mapping[str, Any]], per_epoch: float) -> pl.DataF
 
 def write_curve(path: Path, curve: pl.DataFrame) -> None:
     """Write a curve as CSV, complete or not at all."""
-    with written_beside(path) as temporary:
-        curve.write_csv(temporary)
+    write_text(path, csv_text(curve))
 
 
 def draw_curve(folder: Path, curve: pl.DataFrame, title: str) -> None:
@@ -86,7 +86,7 @@ def draw_curve(folder: Path, curve: pl.DataFrame, title: str) -> None:
         accuracy = alt.Y("accuracy_expected:Q", title="expected accuracy", scale=alt.Scale(zero=False))
         points = alt.Chart(alt.Data(values=seen)).mark_line(point=True, color=_COLOURS[1]).encode(step, accuracy)
         panels = panels & points.properties(width=480, height=120)
-    chart = panels.properties(title=title).configure_axis(gridColor="#dde1e6", domain=False).configure_view(stroke=None)
+    chart = panels.properties(title=printable(title)).configure_axis(gridColor="#dde1e6", domain=False).configure_view(stroke=None)
     for kind in ("svg", "png"):
         with written_beside(folder / f"loss.{kind}") as temporary:
             chart.save(str(temporary), format=kind)

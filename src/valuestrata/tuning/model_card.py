@@ -14,7 +14,7 @@ import polars as pl
 import yaml
 from jinja2 import Environment, PackageLoader
 
-from valuestrata.errors import InputDataError
+from valuestrata.errors import InputDataError, printable
 from valuestrata.files import read_json, write_text
 from valuestrata.formatting import NONE, number, title
 from valuestrata.scores.schema import SCORES
@@ -168,7 +168,7 @@ def _escaped(value: Any) -> str:
     """Return a value as escaped Markdown on one line; _Markdown is left as is."""
     if isinstance(value, _Markdown):
         return value
-    line = _MARKUP.sub(lambda mark: "\\" + mark[0], " ".join(str(value).split()))
+    line = _MARKUP.sub(lambda mark: "\\" + mark[0], " ".join(printable(str(value)).split()))
     for mark, entity in _ENTITIES.items():
         line = line.replace(mark, entity)
     return _Markdown(line)

@@ -19,6 +19,7 @@ from valuestrata.cli.output import (
     reports_interrupt,
     result_document,
     say,
+    show,
 )
 
 if TYPE_CHECKING:
@@ -86,12 +87,12 @@ def open_judge_(
         print_json({**result_document(result), "winrates": rates.to_dicts(), "differences": gains.to_dicts()})
     else:
         print_result(result)
-        print(f"Win rates against {reference.name}, judged by {judge} (win 1, tie .5, loss 0; mean of both orders)")
+        show(f"Win rates against {reference.name}, judged by {judge} (win 1, tie .5, loss 0; mean of both orders)")
         print_table(_wide(rates))
         if gains.height:
-            print(f"Difference from the win rate of {base}")
+            show(f"Difference from the win rate of {base}")
             print_table(gains.select("run", "criterion", "value", "ci_low", "ci_high", "pairs", "items"))
-        print(f"Check whether this judge is usable: valuestrata open validity {dataset} {output}")
+        show(f"Check whether this judge is usable: valuestrata open validity {dataset} {output}")
     exit_if_failed(result.failed, result.failures)
 
 

@@ -9,7 +9,7 @@ import typer
 
 from valuestrata.cli.inputs import load_data_and_runs
 from valuestrata.cli.options import AsJson, Bootstrap, DatasetFolder, Fold, OpenRuns, Part, Permutations, Split
-from valuestrata.cli.output import print_json, print_table, say
+from valuestrata.cli.output import print_json, print_table, say, show
 
 if TYPE_CHECKING:
     from valuestrata.openended.text.checks import TextChecks
@@ -84,7 +84,7 @@ def open_report_(
         permutations=permutations,
         seed=seed,
     )
-    print(f"Report: {page}")
+    show(f"Report: {page}")
 
 
 def texts_(
@@ -119,7 +119,7 @@ def texts_(
     else:
         _print_checks(found)
         if output is None:
-            print("Rates by stratum, level, subgroup and topic: write them with -o FOLDER or print them with --json.")
+            show("Rates by stratum, level, subgroup and topic: write them with -o FOLDER or print them with --json.")
 
 
 def _print_checks(found: TextChecks) -> None:
@@ -127,21 +127,21 @@ def _print_checks(found: TextChecks) -> None:
 
     from valuestrata.openended.text.markers import MIN_USES
 
-    print("Over all answers (shares; words, sentences, Flesch reading ease and LIX are means)")
+    show("Over all answers (shares; words, sentences, Flesch reading ease and LIX are means)")
     whole = found.rates.filter(pl.col("by") == "all")
     print_table(whole.select("run", "measure", "value", "ci_low", "ci_high", "pairs", "items"))
-    print("Similarity across levels, compared with levels shuffled within item (gap 0: the persona makes no difference to the wording)")
+    show("Similarity across levels, compared with levels shuffled within item (gap 0: the persona makes no difference to the wording)")
     print_table(
         found.similarity.select("run", "key", "across", "shuffled", "gap", "gap_low", "gap_high", "p", "same", "elsewhere", "items")
     )
     if not found.similarity.is_empty():
-        print(f"Vectors: {', '.join(found.similarity['method'].unique(maintain_order=True))}.")
+        show(f"Vectors: {', '.join(found.similarity['method'].unique(maintain_order=True))}.")
     marked = found.markers.filter("marker").group_by("run", "attribute", "level", maintain_order=True).agg(pl.col("word").head(_MOST_WORDS))
     if found.markers.is_empty():
-        print(f"Stereotype markers: too few answers; no word occurs in {MIN_USES} of the answers that can be compared.")
+        show(f"Stereotype markers: too few answers; no word occurs in {MIN_USES} of the answers that can be compared.")
         return
     if marked.is_empty():
-        print("Stereotype markers: none detected.")
+        show("Stereotype markers: none detected.")
         return
-    print("Stereotype markers: words that are more frequent in a level's answers to the same items")
+    show("Stereotype markers: words that are more frequent in a level's answers to the same items")
     print_table(marked.with_columns(pl.col("word").list.join(", ").alias("words")).drop("word"))

@@ -21,6 +21,7 @@ from valuestrata.cli.output import (
     reports_interrupt,
     result_document,
     say,
+    show,
 )
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def open_stance_(
             dry = estimate_stance(plan, output)
             estimates.append({"judge": name, **estimate_document(dry)})
             if not as_json:
-                print(f"{name}:")
+                show(f"{name}:")
                 print_estimate(dry)
             continue
         with reports_interrupt(output):
@@ -148,13 +149,13 @@ def _tables(data: Dataset, stances: Stances, closed: list[Any], bootstrap: int, 
 def _print_tables(found: dict[str, pl.DataFrame]) -> None:
     import polars as pl
 
-    print("Stances scored as closed answers (no stance counts as a missing answer)")
+    show("Stances scored as closed answers (no stance counts as a missing answer)")
     scores = found["scores"].filter(pl.col("metric").is_in(_SCORED) & pl.col("value").is_not_null())
     print_table(scores.select("answers_of", "judge", "metric", "value", "ci_low", "ci_high", "pairs", "coverage"))
     print_table(found["silence"].select("run", "judge", "metric", "value", "ci_low", "ci_high", "pairs"))
     if found["judges_compared"].height:
-        print("Agreement between judges")
+        show("Agreement between judges")
         print_table(found["judges_compared"].select("run", "judge", "other", "metric", "value", "ci_low", "ci_high", "pairs", "items"))
     if found["agreement"].height:
-        print("Closed against open: agreement of closed answers with stances")
+        show("Closed against open: agreement of closed answers with stances")
         print_table(found["agreement"].select("run", "closed", "judge", "metric", "value", "ci_low", "ci_high", "pairs", "items"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from valuestrata.cli.options import AsJson, Bootstrap, DatasetFolder
-from valuestrata.cli.output import print_json, print_table, say
+from valuestrata.cli.output import print_json, print_table, say, show
 
 if TYPE_CHECKING:
     from valuestrata.openended.annotation.files import Sample
@@ -63,10 +63,10 @@ def sample_(
         print_json({"sample": str(output), **{key: found.meta[key] for key in ("tasks", "drawn_from", "by_criterion")}, "seed": seed})
         return
     listed = ", ".join(f"{count:,} {criterion}" for criterion, count in found.meta["by_criterion"].items())
-    print(f"{output}: {found.meta['tasks']:,} of {found.meta['drawn_from']:,} answers ({listed}).")
-    print(f"Code them in a browser: valuestrata open code {output} --coder NAME")
-    print(f"or in a spreadsheet: fill in a copy of {output / 'items.csv'}, then add --import COPY.csv.")
-    print("Keep key.parquet and key.json from coders.")
+    show(f"{output}: {found.meta['tasks']:,} of {found.meta['drawn_from']:,} answers ({listed}).")
+    show(f"Code them in a browser: valuestrata open code {output} --coder NAME")
+    show(f"or in a spreadsheet: fill in a copy of {output / 'items.csv'}, then add --import COPY.csv.")
+    show("Keep key.parquet and key.json from coders.")
 
 
 def code_(
@@ -98,7 +98,7 @@ def _import(sample: Sample, file: Path, coder: str, as_json: bool) -> None:
     if as_json:
         print_json({**asdict(found), "file": str(found.file), "tasks": len(sample.tasks)})
         return
-    print(
+    show(
         f"{found.file}: {found.taken:,} codings imported ({found.replaced:,} replaced), {found.unchanged:,} unchanged; "
         f"{found.missing:,} of {len(sample.tasks):,} tasks are not coded."
     )
@@ -122,7 +122,7 @@ def _serve(sample: Sample, coder: str, port: int, browser: bool, as_json: bool) 
     if as_json:
         print_json({"coder": coder, "coded": session.coded, "left": session.left})
     else:
-        print(f"{coder}: {session.coded:,} coded, {session.left:,} left.")
+        show(f"{coder}: {session.coded:,} coded, {session.left:,} left.")
 
 
 def validity_(
@@ -164,20 +164,20 @@ def validity_(
     else:
         _print(found, lines)
         if rest:
-            print(f"{len(rest)} more findings: --json prints all.")
+            show(f"{len(rest)} more findings: --json prints all.")
 
 
 def _print(found: Validity, lines: list[str]) -> None:
     import polars as pl
 
     for line in lines:
-        print(line)
-    print("\nChecks")
+        show(line)
+    show("\nChecks")
     print_table(found.checks.filter(pl.col("by") == "all", pl.col("check") != "usable").select(_SHOWN))
     if not found.agreed.is_empty():
-        print("Agreement")
+        show("Agreement")
         print_table(found.agreed.filter(pl.col("by") == "all").drop("by", "key"))
     if not found.corrected.is_empty():
-        print("Corrected for the judge's errors")
+        show("Corrected for the judge's errors")
         columns = ("judge", "criterion", "run", "reference", "metric", "judge_value", "people_value", "value", "ci_low", "ci_high", "coded")
         print_table(found.corrected.filter(pl.col("by") == "all").select(columns))

@@ -27,7 +27,7 @@ import polars as pl
 
 from valuestrata.errors import InputDataError, Option, UsageError
 from valuestrata.files import read_json, read_parquet, written_beside
-from valuestrata.frames import Column, Schema
+from valuestrata.frames import Column, Schema, escaped, unescaped
 
 FORMAT = "valuestrata-sample-1"
 META, ITEMS, KEY, KEY_META, CODINGS = "sample.json", "items.csv", "key.parquet", "key.json", "codings"
@@ -57,9 +57,6 @@ KEYS = Schema(
     },
 )
 
-# Spreadsheets read cells that start like this as formulas (OWASP, CSV injection); the wide forms come from some keyboards.
-_FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
-_ESCAPED = re.compile(r"'+[=+\-@\t\r\n＝＋－＠]")
 _CODER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 
 
@@ -160,17 +157,7 @@ def _task(row: Mapping[str, str]) -> Task:
     )
 
 
-def escaped(text: str) -> str:
-    """Return text that no spreadsheet reads as a formula: text that looks like one gets another `'` in front."""
-    return f"'{text}" if _FORMULA.match(text) else text
-
-
-def unescaped(text: str) -> str:
-    """Undo `escaped`."""
-    return text[1:] if _ESCAPED.match(text) else text
-
-
-def csv_text(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> str:
+def quoted_csv(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> str:
     """Return rows as a CSV that Excel opens as UTF-8, with every cell quoted and escaped."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, quoting=csv.QUOTE_ALL)
@@ -182,7 +169,7 @@ def csv_text(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> str:
 def write_items(path: Path, tasks: Iterable[Task]) -> None:
     """Write items.csv."""
     with written_beside(path / ITEMS) as temporary:
-        temporary.write_bytes(csv_text(task_rows(tasks), TASK_COLUMNS).encode())
+        temporary.write_bytes(quoted_csv(task_rows(tasks), TASK_COLUMNS).encode())
 
 
 def read_csv_rows(file: Path) -> list[tuple[int, dict[str, str]]]:

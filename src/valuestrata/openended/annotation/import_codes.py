@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from valuestrata.errors import InputDataError
+from valuestrata.frames import unescaped
 from valuestrata.openended.annotation.files import (
     NO_STANCE,
     SKIP,
@@ -18,7 +19,6 @@ from valuestrata.openended.annotation.files import (
     coder_file,
     read_codings,
     read_csv_rows,
-    unescaped,
 )
 
 # Spreadsheets may save numbers with decimals.

@@ -15,6 +15,7 @@ import polars as pl
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.files import write_parquet, write_text
+from valuestrata.frames import csv_text
 from valuestrata.openended.text.markers import markers
 from valuestrata.openended.text.persona_leakage import leak_of
 from valuestrata.openended.text.persona_names import Name, name_of, names_of, single_words, without_names
@@ -138,4 +139,4 @@ def write_text_checks(found: TextChecks, folder: Path) -> None:
     for name, frame in found.tables().items():
         write_parquet(folder / f"{name}.parquet", frame)
         flat = frame.with_columns(pl.col(pl.List(pl.String)).list.join(";"))
-        write_text(folder / f"{name}.csv", flat.write_csv())
+        write_text(folder / f"{name}.csv", csv_text(flat))

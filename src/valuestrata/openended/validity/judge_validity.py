@@ -12,6 +12,7 @@ import polars as pl
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError
 from valuestrata.files import read_json, write_parquet, write_text
+from valuestrata.frames import csv_text
 from valuestrata.openended.annotation.files import (
     CODINGS,
     KEY,
@@ -146,7 +147,7 @@ def write_validity(found: Validity, folder: Path, lines: Sequence[str]) -> None:
     for name, table in tables.items():
         write_parquet(folder / f"{name}.parquet", table)
         flat = table.with_columns(pl.col(column).list.join(" ") for column, kind in table.schema.items() if kind == pl.List(pl.String))
-        write_text(folder / f"{name}.csv", flat.write_csv())
+        write_text(folder / f"{name}.csv", csv_text(flat))
     write_text(folder / "validity.txt", "".join(f"{line}\n" for line in lines))
 
 

@@ -13,7 +13,7 @@ import polars as pl
 
 from valuestrata.assessment import Assessment
 from valuestrata.dataset.tables import Dataset
-from valuestrata.errors import InputDataError
+from valuestrata.errors import InputDataError, printable
 from valuestrata.fairness.assemble import Audit
 from valuestrata.files import write_text
 from valuestrata.formatting import capital, number
@@ -93,7 +93,7 @@ def render(title: str, sections: Sequence[Section], absent: Sequence[tuple[str, 
     )
     css = resources.files("valuestrata.report.core").joinpath("templates", "report.css").read_text(encoding="utf-8")
     # Only the package's style sheet and SVGs, which their renderer escaped, are passed as safe.
-    return environment.get_template("report.html.j2").render(
+    page = environment.get_template("report.html.j2").render(
         title=title,
         folder=folder,
         sections=sections,
@@ -102,6 +102,7 @@ def render(title: str, sections: Sequence[Section], absent: Sequence[tuple[str, 
         markup=Markup,
         shades=SEQUENTIAL,
     )
+    return printable(page)
 
 
 def sections_of(

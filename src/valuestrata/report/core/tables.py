@@ -14,6 +14,7 @@ from valuestrata.claims.variance import variance_lines
 from valuestrata.dataset.tables import Dataset
 from valuestrata.fairness.assemble import Audit
 from valuestrata.files import write_text
+from valuestrata.frames import csv_text
 from valuestrata.report.closed.published import published_table
 from valuestrata.report.core.names import subgroup_titles
 from valuestrata.report.core.view import Cell, RunLike, View, views_of
@@ -169,5 +170,5 @@ def write_tables(
     paths: dict[str, Path] = {}
     for name, frame in frames.items():
         paths[name] = folder / f"{name}.csv"
-        write_text(paths[name], frame.write_csv())
+        write_text(paths[name], csv_text(frame))
     return paths

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+from valuestrata.errors import printable
+
 # Colours of Okabe and Ito, distinguishable with colour blindness, without black and yellow.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 INK = "#24292f"
@@ -97,7 +99,16 @@ def to_svg(chart: Any, name: str, description: str) -> str:
     # Schema validation takes longer than rendering, and an invalid chart fails to render anyway.
     spec: dict[str, Any] = dict(chart) if isinstance(chart, dict) else chart.to_dict(validate=False)
     spec["config"] = theme()
-    return tidy_svg(str(vl_convert.vegalite_to_svg(spec, vl_version=_version())), name, description)
+    return tidy_svg(str(vl_convert.vegalite_to_svg(_cleaned(spec), vl_version=_version())), name, printable(description))
+
+
+def _cleaned(part: Any) -> Any:
+    """Return a specification whose texts are printable: vl-convert ends the whole process at a control character."""
+    if isinstance(part, str):
+        return printable(part)
+    if isinstance(part, dict):
+        return {_cleaned(key): _cleaned(value) for key, value in part.items()}
+    return [_cleaned(value) for value in part] if isinstance(part, list | tuple) else part
 
 
 @lru_cache(maxsize=1)

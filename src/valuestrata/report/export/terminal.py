@@ -15,6 +15,7 @@ from valuestrata.claims.table import from_frame
 from valuestrata.claims.templates import NO_NAMES, word
 from valuestrata.claims.wording import Names
 from valuestrata.dataset.tables import Dataset
+from valuestrata.errors import printable
 from valuestrata.fairness.assemble import Audit
 from valuestrata.fairness.tables.rows import RATES
 from valuestrata.formatting import count, metric_title, number, p_number, percent
@@ -246,7 +247,7 @@ def _plain_value(value: Any) -> str:
 
 def print_line(line: str, console: Console | None = None) -> None:
     """Print one line without markup and without wrapping."""
-    (console or _stdout()).print(line, markup=False, highlight=False, soft_wrap=True)
+    (console or _stdout()).print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def _print(
@@ -257,6 +258,8 @@ def _print(
     from rich.text import Text
 
     screen = console or _stdout()
+    # In a table a line end is a layout of its own, so it may not come from a name.
+    headers, *rows = [[printable(cell).replace("\n", " ") for cell in line] for line in [headers, *rows]]
     numeric = numeric or [False] + [True] * (len(headers) - 1)
     if title:
         print_line(title, screen)

@@ -11,6 +11,7 @@ from valuestrata.claims.fairness.rules import audit_verdicts
 from valuestrata.dataset.tables import Dataset
 from valuestrata.fairness.assemble import Audit
 from valuestrata.files import write_parquet, write_text
+from valuestrata.frames import csv_text
 from valuestrata.report.core.names import subgroup_titles
 from valuestrata.report.core.render import render
 from valuestrata.report.core.section import Section
@@ -33,7 +34,7 @@ def write_audit(dataset: Dataset, runs: Sequence[RunLike], audit: Audit, folder:
         verdicts = audit_verdicts(audit, runs, dataset, names=subgroup_titles(dataset))
     frames = {"verdicts": verdicts, **audit.tables()}
     for name, frame in frames.items():
-        write_text(folder / f"{name}.csv", frame.write_csv())
+        write_text(folder / f"{name}.csv", csv_text(frame))
         write_parquet(folder / f"{name}.parquet", frame)
     judged = [run.name for run in runs if not run_identity(run).is_baseline] or [run.name for run in runs]
     for name, text in audit_latex(dataset, audit, judged).items():

@@ -24,6 +24,7 @@ from valuestrata.claims.wording import Names
 from valuestrata.dataset.tables import Dataset
 from valuestrata.files import write_text
 from valuestrata.formatting import count
+from valuestrata.frames import csv_text
 from valuestrata.openended.files import Stances
 from valuestrata.openended.sources import Sources
 from valuestrata.openended.validity.judge_validity import Codings
@@ -107,7 +108,7 @@ def write_open_report(
     heading = title or f"Open answers: {survey.get('title') or survey.get('name') or 'subgroups'}"
     write_text(page, render(heading, sections, absent, folder=folder))
     for name, frame in found.tables().items():
-        write_text(page.parent / folder / f"{name}.csv", frame.write_csv())
+        write_text(page.parent / folder / f"{name}.csv", csv_text(frame))
     return page
 
 

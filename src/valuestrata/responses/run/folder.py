@@ -18,7 +18,7 @@ from typing import Any
 import polars as pl
 
 from valuestrata.dataset.tables import Dataset
-from valuestrata.errors import InputDataError
+from valuestrata.errors import InputDataError, unprintable_in
 from valuestrata.files import read_json, read_parquet, write_parquet
 from valuestrata.prompts.prompt import OPEN
 from valuestrata.responses.run.damage import STORE, damage_of
@@ -108,7 +108,13 @@ def read_meta(folder: Path) -> dict[str, Any] | None:
 
 
 def new_meta(dataset: Dataset, name: str, kind: str, **fields: Any) -> dict[str, Any]:
-    """Return a document of `run.json`: the keys of every run, then `fields`."""
+    """Return a document of `run.json`: the keys of every run, then `fields`.
+
+    Raises:
+        InputDataError: the name has a control character.
+    """
+    if found := unprintable_in(name):
+        raise InputDataError(f"{name!r}: the name of a run cannot hold the character {found}; choose another folder with -o.")
     return {
         "format": FORMAT,
         "name": name,

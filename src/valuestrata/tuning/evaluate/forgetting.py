@@ -23,7 +23,7 @@ import polars as pl
 
 from valuestrata.errors import InputDataError, RunFailedError
 from valuestrata.files import write_text
-from valuestrata.frames import Column, Schema
+from valuestrata.frames import Column, Schema, csv_text, unescaped
 from valuestrata.respondents.local.load import Loaded, load_model
 from valuestrata.respondents.local.respondent import LocalRespondent
 from valuestrata.responses.parse.choice import parse_answer
@@ -72,7 +72,7 @@ def forgetting(before: str, after: str, *, device: str | None = None, dtype: str
 def write_forgetting(folder: str | Path, found: pl.DataFrame) -> Path:
     """Write a frame of FORGETTING into an adapter's folder and return the file's path."""
     path = Path(folder) / FORGETTING_FILE
-    write_text(path, FORGETTING.check(found, "forgetting").write_csv())
+    write_text(path, csv_text(FORGETTING.check(found, "forgetting")))
     return path
 
 
@@ -87,7 +87,8 @@ def read_forgetting(folder: str | Path) -> pl.DataFrame | None:
         return None
     try:
         # Read as text: a hash may look like a number.
-        return FORGETTING.check(pl.read_csv(path, infer_schema=False), str(path))
+        found = pl.read_csv(path, infer_schema=False).with_columns(pl.all().map_elements(unescaped, return_dtype=pl.String))
+        return FORGETTING.check(found, str(path))
     except pl.exceptions.PolarsError as error:
         raise InputDataError(f"{path} is not a table of forgetting ({error}); delete it and run the check again.") from error
 

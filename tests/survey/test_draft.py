@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import polars as pl
 import pyreadstat
 import pytest
 
+from valuestrata.building import BuildSettings, build
 from valuestrata.errors import InputDataError
+from valuestrata.survey import read_survey
 from valuestrata.survey.codebook import Codebook, Missing, load_codebook
 from valuestrata.survey.draft import draft_codebook
 
@@ -189,6 +192,138 @@ def test_an_unreadable_file_is_named_in_the_message(tmp_path, name, content, say
         path.write_text(content)
     with pytest.raises(InputDataError, match=says):
         draft_codebook(path)
+
+
+def test_missing_codes_of_items_do_not_take_people_from_age(tmp_path):
+    """66 and 77 are missing answers to items, and ages; 999 is declared missing in the age variable."""
+    data = pd.DataFrame({"v1": [1.0, 2, 66, 77], "v2": [1.0, 2, 66, 2], "agea": [66.0, 77, 999, 40]})
+    labels = {
+        "v1": {1: "Yes", 2: "No", 66: "Not applicable", 77: "Refusal"},
+        "v2": {1: "Yes", 2: "No", 66: "Don't know"},
+        "agea": {999: "Not available"},
+    }
+    pyreadstat.write_sav(data, tmp_path / "ess.sav", variable_value_labels=labels, missing_ranges={"v1": [66, 77], "agea": [999]})
+    _, codebook = draft(tmp_path / "ess.sav")
+    (age,) = codebook.attributes
+    assert age.missing == (999,)
+    assert 999 not in [code for rule in codebook.missing for code in rule.codes]
+    assert codebook.item("v2").missing == {66: Missing.DONT_KNOW}
+    csv = tmp_path / "ess.csv"
+    data.to_csv(csv, index=False)
+    for file in (tmp_path / "ess.sav", csv):
+        found = read_survey(file, tmp_path / "ess.yaml")
+        assert [codebook.attributes[0].levels[level].label for level in found.levels[[0, 1, 3], 0]] == ["65 and over"] * 2 + ["35-44 years"]
+        assert found.levels[2, 0] == -1
+        assert found.answers[2].tolist() == [Missing.NOT_APPLICABLE, Missing.DONT_KNOW]
+
+
+def test_ages_with_a_few_labels_are_years(tmp_path):
+    data = pd.DataFrame({"v1": [1.0, 2], "age": [30.0, 89.0]})
+    labels = {"v1": {1: "Yes", 2: "No"}, "age": {15: "15 years", 89: "89 or older", 99: "No answer"}}
+    pyreadstat.write_sav(data, tmp_path / "gss.sav", variable_value_labels=labels)
+    _, codebook = draft(tmp_path / "gss.sav")
+    assert codebook.attributes[0].banded
+    assert codebook.attributes[0].missing == (99,)
+
+
+def test_repeated_labels_of_an_item_are_told_apart(tmp_path):
+    pyreadstat.write_sav(pd.DataFrame({"v1": [1.0]}), tmp_path / "a.sav", variable_value_labels={"v1": {1: "Other", 2: "No", 3: "other"}})
+    assert draft(tmp_path / "a.sav")[1].item("v1").labels == ("Other (1)", "No", "other (3)")
+
+
+LONG = """variable,question,code,label,missing,section
+trust,Can people be trusted?,1,Always,,Trust
+trust,,2,Sometimes,,Trust
+trust,,3,Never,,Trust
+trust,,8,Too hard,dont_know,Trust
+trust,,9,No answer,,Trust
+life,How satisfied are you?,0,Not at all,,Mood
+,,10,Entirely,,
+vote,Did you vote?,Y,Yes,,Politics
+vote,,N,No,,Politics
+gender,Gender,1,Man,,
+gender,,2,Woman,,
+age,Age,,,,
+absent,Not in the file,1,Yes,,
+weight,Design weight,,,,
+"""
+WIDE = """Variable name;Question text;Response options
+trust;Can people be trusted?;1 = Always | 2 = Sometimes | 3 = Never | 8 = Don't know | 9 = No answer
+life;How satisfied are you?;"0, Not at all | 10, Entirely"
+vote;Did you vote?;Y=Yes | N=No
+gender;Gender;[1] Man | [2] Woman
+age;Age;numeric
+weight;Design weight;
+"""
+
+
+@pytest.fixture
+def answers(tmp_path):
+    path = tmp_path / "answers.csv"
+    rows = [f"{i},{(1, 2, 3, 8)[i % 4]},{i % 11},{'YN'[i % 2]},{1 + i // 2 % 2},{16 + i},{0.5 + i % 3},ZZ" for i in range(80)]
+    path.write_text("\n".join(["id,trust,life,vote,gender,age,weight,other", *rows]) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("text", [LONG, WIDE])
+def test_from_a_csv_file_and_a_variable_list_to_a_data_set(tmp_path, answers, text):
+    listed, target = tmp_path / "list.csv", tmp_path / "mine.yaml"
+    listed.write_text(text)
+    target.write_text(draft_codebook(answers, listed))
+    codebook = load_codebook(target)
+    assert (codebook.weight, codebook.respondent_id) == ("weight", "id")
+    assert [item.id for item in codebook.items] == ["trust", "life", "vote"]
+    trust, life, vote = codebook.items
+    assert (trust.codes, trust.labels, trust.question) == ((1, 2, 3), ("Always", "Sometimes", "Never"), "Can people be trusted?")
+    assert (life.codes, life.labels[0], life.labels[-1]) == (tuple(range(11)), "Not at all", "Entirely")
+    assert vote.synonyms == {1: ("Y",), 2: ("N",)}
+    assert [a.name for a in codebook.attributes] == ["sex", "age_group"]
+    assert codebook.attributes[1].levels[0].label == "16-24 years"
+    survey = read_survey(answers, target, strict=True)
+    assert survey.answers[:4, 0].tolist() == [0, 1, 2, Missing.DONT_KNOW]
+    assert survey.answers[:3, 2].tolist() == [0, 1, 0]
+    assert survey.findings.dropped == ()
+    made = build(survey, BuildSettings(min_respondents=5, min_valid=1, draws=10))
+    row = made.gold.row(by_predicate=(pl.col("pair_id") == "vote_sex_Woman") & (pl.col("half") == "all"), named=True)
+    assert row["counts_raw"] == [20, 20]
+    if text == LONG:
+        assert [item.topic for item in codebook.items] == ["Trust", "Mood", "Politics"]
+        assert "in list.csv but not in the file: absent" in target.read_text()
+
+
+def test_a_variable_list_for_a_file_with_labels(tmp_path):
+    answers, listed = tmp_path / "answers.csv", tmp_path / "list.csv"
+    answers.write_text("q,region,mark\nAgree,North,0\nDisagree,South,2\nDon't know,North,1\n")
+    listed.write_text("name,label,levels\nq,Hard work pays off,Disagree|Neither|Agree\nmark,How good?,Poor|Fair|Good\n")
+    target = tmp_path / "mine.yaml"
+    target.write_text(draft_codebook(answers, listed))
+    codebook = load_codebook(target)
+    assert codebook.item("q").labels == ("Disagree", "Neither", "Agree")
+    assert codebook.item("mark").codes == (0, 1, 2)  # the file counts from 0
+    assert [level.label for level in codebook.attribute("region").levels] == ["North", "South"]
+    found = read_survey(answers, target, attributes=["region"])
+    assert found.answers.tolist() == [[2, 0], [0, 2], [Missing.DONT_KNOW, 1]]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("question,label\nTrust?,Yes\n", r"list\.csv: a variable list needs the columns `variable`.*found question, label"),
+        ("variable,question\ntrust,Trust?\n", r"list\.csv: a variable list needs the columns"),
+        ("variable,code,label\ntrust,1,Yes\ntrust,1,No\n", r"list\.csv: row 3: the variable 'trust' has the code 1 twice"),
+        ("variable,code,label,missing\ntrust,1,Yes,perhaps\n", r"list\.csv: row 2: the column `missing` holds 'perhaps'"),
+        (
+            "variable,code,label\nTrsut,1,Yes\nTrsut,2,No\n",
+            r"answers\.csv: none of the 1 variables of list\.csv \(Trsut, \.\.\.\) is a column",
+        ),
+        ("variable,code,label\ntrust,1,Yes\n", r"list\.csv: no variable has labels for 2 to 11 answers"),
+    ],
+)
+def test_an_unusable_variable_list_is_named_in_the_message(tmp_path, answers, text, says):
+    listed = tmp_path / "list.csv"
+    listed.write_text(text)
+    with pytest.raises(InputDataError, match=says):
+        draft_codebook(answers, listed)
 
 
 def test_a_file_without_labels_is_refused(tmp_path):

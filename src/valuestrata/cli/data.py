@@ -220,14 +220,22 @@ def simulate(
 
 
 def codebook_draft(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A labelled .sav or .dta file.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A survey file; without --variables, a labelled .sav or .dta file.")],
+    variables: Annotated[
+        Path | None,
+        typer.Option("--variables", metavar="LIST", help="Table of the variables, with their questions, codes and labels."),
+    ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="File for the YAML; stdout by default.")] = None,
 ) -> None:
-    """Draft a codebook from the variable and value labels of a .sav or .dta file."""
+    """Draft a codebook from the labels of a .sav or .dta file, or from any survey file and a list of its variables.
+
+    The list is a CSV or Excel file with the columns `variable`, `question`, `code` and `label` (one row per answer) or
+    `variable`, `question` and `values` (`1 = Yes; 2 = No`).
+    """
     from valuestrata.files import write_text
     from valuestrata.survey.draft import draft_codebook
 
-    text = draft_codebook(file)
+    text = draft_codebook(file, variables)
     if output is None:
         show(text, end="")
     else:

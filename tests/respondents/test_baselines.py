@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
+from io import StringIO
 from itertools import combinations
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 from scipy.optimize import minimize
 from scipy.stats import multivariate_normal
+from sklearn.linear_model import LogisticRegression
 
 from valuestrata.building import BuildSettings, build
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, UsageError
+from valuestrata.progress import progress
 from valuestrata.respondents.baselines import BASELINES, LADDER, JointCells, TrainingGold, make_baseline, training_gold
+from valuestrata.respondents.baselines import gold as gold_module
+from valuestrata.respondents.baselines.cell_models import low_rank as low_rank_module
 from valuestrata.respondents.baselines.cell_models import multilevel as multilevel_module
-from valuestrata.respondents.baselines.cell_models.additive import multinomial, proportional_odds
+from valuestrata.respondents.baselines.cell_models.additive import THRESHOLD_SCALE, TOLERANCE, multinomial, proportional_odds, smoothed
 from valuestrata.respondents.baselines.cell_models.cells import FLOOR, Observed, TrainingCells, above_floor
 from valuestrata.respondents.baselines.cell_models.ensemble import rake
 from valuestrata.respondents.baselines.cell_models.low_rank import joint_shares as low_rank_shares
 from valuestrata.respondents.baselines.cell_models.multilevel import joint_shares as multilevel_shares
 from valuestrata.respondents.baselines.cell_models.validation import choose
+from valuestrata.responses import reference_baselines as reference_module
 from valuestrata.responses.ask.loop import ask
+from valuestrata.responses.reference_baselines import reference_baselines
 from valuestrata.responses.run.folder import load_run
 from valuestrata.scores import score
 from valuestrata.survey.simulation.population import SimulationSettings, draw_survey, plant
@@ -108,8 +119,16 @@ def observed(shares: np.ndarray, n_eff: np.ndarray) -> Observed:
     return Observed(tuple(map(str, range(len(shares)))), shares, n_eff, pooled_shares)
 
 
-def smoothed(seen: Observed) -> np.ndarray:
+def with_pseudo_answers(seen: Observed) -> np.ndarray:
     return seen.shares * seen.n_eff[:, None] + 0.5 * seen.pooled
+
+
+def one_fit(
+    fit: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float], np.ndarray], x: np.ndarray, seen: Observed, variance: float
+) -> np.ndarray:
+    """Fit one item and predict its own rows."""
+    shares, answers = smoothed(seen)
+    return fit(x, shares[None], answers[None], x, variance)[0]
 
 
 def random_case(seed: int, options: int, rows: int = 9, effects: int = 3) -> tuple[np.ndarray, Observed]:
@@ -120,7 +139,7 @@ def random_case(seed: int, options: int, rows: int = 9, effects: int = 3) -> tup
 @pytest.mark.parametrize("options", [2, 3, 5])
 def test_multinomial_logit_maximises_the_penalised_likelihood(options: int) -> None:
     x, seen = random_case(options, options)
-    counts, variance = smoothed(seen), 0.3
+    counts, variance = with_pseudo_answers(seen), 0.3
 
     def shares_at(flat: np.ndarray) -> np.ndarray:
         both = flat.reshape(options, -1)
@@ -135,13 +154,13 @@ def test_multinomial_logit_maximises_the_penalised_likelihood(options: int) -> N
         return -float((counts * np.log(shares_at(flat))).sum()) + 0.5 / variance * float(size)
 
     found = minimize(loss, np.zeros(options * (x.shape[1] + 1)), method="BFGS", options={"gtol": 1e-6})
-    np.testing.assert_allclose(multinomial(x, seen, x, variance), shares_at(found.x), atol=2e-4)
+    np.testing.assert_allclose(one_fit(multinomial, x, seen, variance), shares_at(found.x), atol=2e-4)
 
 
 @pytest.mark.parametrize("options", [2, 4])
 def test_proportional_odds_maximises_the_penalised_likelihood(options: int) -> None:
     x, seen = random_case(10 + options, options)
-    counts, variance = smoothed(seen), 0.3
+    counts, variance = with_pseudo_answers(seen), 0.3
     people, below = counts.sum(axis=1), np.cumsum(counts, axis=1)[:, :-1]
 
     def at_most(flat: np.ndarray) -> np.ndarray:
@@ -157,7 +176,7 @@ def test_proportional_odds_maximises_the_penalised_likelihood(options: int) -> N
     found = minimize(loss, start, method="BFGS", options={"gtol": 1e-6})
     expected = np.diff(np.hstack([np.zeros((len(x), 1)), at_most(found.x), np.ones((len(x), 1))]), axis=1)
     # The penalty on thresholds changes shares by less than the tolerance.
-    np.testing.assert_allclose(proportional_odds(x, seen, x, variance), expected, atol=1e-3)
+    np.testing.assert_allclose(one_fit(proportional_odds, x, seen, variance), expected, atol=1e-3)
 
 
 def test_proportional_odds_recover_the_model() -> None:
@@ -165,10 +184,42 @@ def test_proportional_odds_recover_the_model() -> None:
     x = np.array([[a, b] for a in (-1.0, 0.0, 1.0) for b in (-1.0, 1.0)])
     below = 1 / (1 + np.exp(-(cuts + (x @ slope)[:, None])))
     true = np.diff(np.hstack([np.zeros((6, 1)), below, np.ones((6, 1))]), axis=1)
-    found = proportional_odds(x, observed(true, np.full(6, 1e6)), x, 1.0)
+    found = one_fit(proportional_odds, x, observed(true, np.full(6, 1e6)), 1.0)
     np.testing.assert_allclose(found, true, atol=1e-4)
     odds = np.log(np.cumsum(found, axis=1)[:, :-1] / (1 - np.cumsum(found, axis=1)[:, :-1]))
     np.testing.assert_allclose(odds - odds[0], (odds - odds[0])[:, :1] * np.ones(4), atol=1e-5)
+
+
+def logistic_regression(design: np.ndarray, codes: np.ndarray, weight: np.ndarray, variance: float, **settings: bool) -> LogisticRegression:
+    model = LogisticRegression(C=variance, solver="newton-cholesky", tol=TOLERANCE, **settings)
+    return model.fit(design[weight > 0], codes[weight > 0], sample_weight=weight[weight > 0])
+
+
+@pytest.mark.parametrize("options", [2, 3, 7])
+@pytest.mark.parametrize("variance", [0.01, 1.0])
+def test_items_fitted_together_equal_single_fits_of_scikit_learn(options: int, variance: float) -> None:
+    """Three items, of which the second lacks answers in two subgroups, with covariates of which one is redundant."""
+    rng = np.random.default_rng(options)
+    x = rng.normal(size=(9, 3))
+    x = np.column_stack([x, -x.sum(axis=1)])
+    shares, answers = rng.dirichlet(np.full(options, 2.0), (3, 9)), rng.uniform(30, 200, (3, 9))
+    answers[1, [2, 5]] = 0.0
+    asked = rng.normal(size=(4, 4))
+    codes = np.tile(np.arange(options), 9)
+    ends = options - 1
+    for item, found in enumerate(multinomial(x, shares, answers, asked, variance)):
+        weight = (shares[item] * answers[item][:, None]).ravel()
+        expected = logistic_regression(np.repeat(x, options, axis=0), codes, weight, variance).predict_proba(asked)
+        np.testing.assert_allclose(found, expected, atol=1e-10)
+    for item, found in enumerate(proportional_odds(x, shares, answers, asked, variance)):
+        design = np.array([[*row, *np.eye(ends)[j] * THRESHOLD_SCALE] for row in x for j in range(ends)])
+        at_most = np.cumsum(shares[item], axis=1)[:, :-1].ravel()
+        weight = np.repeat(answers[item], ends)
+        both = np.concatenate([weight * at_most, weight * (1 - at_most)])
+        model = logistic_regression(np.vstack([design] * 2), np.repeat([1, 0], len(design)), both, variance, fit_intercept=False)
+        new = np.array([[*row, *np.eye(ends)[j] * THRESHOLD_SCALE] for row in asked for j in range(ends)])
+        below = model.predict_proba(new)[:, 1].reshape(-1, ends)
+        np.testing.assert_allclose(np.cumsum(found, axis=1)[:, :-1], below, atol=1e-10)
 
 
 # --- cells
@@ -612,3 +663,62 @@ def test_answers_of_all_folds_are_stored_and_scored_by_their_mean(tmp_path: Path
         dataset, make_baseline("nearest-parent", dataset, split="unseen-level"), tmp_path / "run", split="unseen-level", part="test"
     )
     assert (again.asked, again.answered) == (0, rows.height)
+
+
+# --- reference baselines
+
+
+def test_reference_baselines_share_their_fits_and_say_which_is_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: Counter[str] = Counter()
+    shown: list[tuple[int, str | None]] = []
+
+    def counted(module: ModuleType, name: str) -> None:
+        original = getattr(module, name)
+
+        def call(*arguments: object, **named: object) -> object:
+            calls[name] += 1
+            return original(*arguments, **named)
+
+        monkeypatch.setattr(module, name, call)
+
+    @contextmanager
+    def recorded(_label: str, _total: int) -> Iterator[Callable[..., None]]:
+        yield lambda steps, now=None: shown.append((steps, now))
+
+    counted(low_rank_module, "choose")
+    counted(multilevel_module, "restricted_maximum_likelihood")
+    counted(gold_module, "_answered")
+    counted(reference_module, "render_prompts")
+    monkeypatch.setattr(reference_module, "progress", recorded)
+    kinds = ("item-mode", "multilevel", "low-rank", "ensemble")
+    runs = reference_baselines(simulated(), [], kinds=kinds)
+    assert [run.name for run in runs] == [f"baseline-{kind}" for kind in kinds]
+    assert calls == {"choose": 1, "restricted_maximum_likelihood": 1, "_answered": 1, "render_prompts": 1}
+    assert shown == [entry for kind in kinds for entry in ((0, f"baseline-{kind}"), (1, None))]
+
+
+@pytest.mark.parametrize(("kind", "split"), [("uniform", "paper"), ("item-mode", "unseen-level"), ("nearest-parent", "unseen-both")])
+def test_a_reference_baseline_answers_like_the_same_baseline_asked(tmp_path: Path, kind: str, split: str) -> None:
+    dataset = simulated()
+    (run,) = reference_baselines(dataset, [], kinds=(kind,), split=split)
+    ask(dataset, make_baseline(kind, dataset, split=split), tmp_path / "run", split=split)
+    asked = load_run(tmp_path / "run").responses
+    order = ["item", "subgroup", "sample"]
+    assert_frame_equal(run.responses.sort(order).drop("latency"), asked.sort(order).drop("latency"))
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_bar_shows_what_is_worked_on_only_in_a_terminal(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
+    class Stream(StringIO):
+        def isatty(self) -> bool:
+            return terminal
+
+    stream = Stream()
+    monkeypatch.setattr("sys.stderr", stream)
+    monkeypatch.setenv("TERM", "xterm")
+    with progress("answering with baselines", 2) as advance:
+        advance(0, "baseline-additive")
+        advance(1)
+    text = stream.getvalue()
+    assert ("answering with baselines: baseline-additive" in text) == terminal
+    assert bool(text) == terminal

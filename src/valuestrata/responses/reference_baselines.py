@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -19,9 +21,9 @@ from valuestrata.dataset.tables import DISJOINT, Dataset
 from valuestrata.errors import InputDataError, Option, UsageError, did_you_mean
 from valuestrata.files import canonical_hash, folder_written_beside, write_json
 from valuestrata.progress import progress
-from valuestrata.prompts import load_template, questions_of, render_prompts
-from valuestrata.respondents.baselines import CHEAP, LADDER, TRAINS_ON_NOTHING, make_baseline
-from valuestrata.responses.parse.read import row_of
+from valuestrata.prompts import load_template, render_prompts
+from valuestrata.prompts.template import Template
+from valuestrata.respondents.baselines import CHEAP, LADDER, TRAINS_ON_NOTHING, GoldByFold, make_baseline
 from valuestrata.responses.run.folder import RUN, TABLE, Run, counts_by_status, load_run, new_meta, write_table
 from valuestrata.responses.run.identity import Answered, Identified, run_identity
 from valuestrata.responses.run.schema import RESPONSES
@@ -100,10 +102,12 @@ def reference_baselines(
     wanted = [kind for kind in kinds if kind not in there]
     if split.removesuffix(DISJOINT) == "transfer" and train_on is None:
         wanted = [kind for kind in wanted if kind in TRAINS_ON_NOTHING]
+    asked = _Asked(dataset, split, part, fold, train_on)
     found: list[Run] = []
     with progress("answering with baselines", len(wanted)) as advance:
         for kind in wanted:
-            found.append(_baseline_run(dataset, kind, split, part, fold, train_on))
+            advance(0, baseline_name(kind))
+            found.append(asked.run(kind))
             advance(1)
     return found
 
@@ -117,34 +121,65 @@ def _is_present(run: Answered, rule: str, pairs: pl.DataFrame) -> bool:
     return run.name == baseline_name(rule) or pairs.join(run.responses.select("pair_id"), on="pair_id", how="anti").is_empty()
 
 
-def _baseline_run(dataset: Dataset, kind: str, split: str, part: str, fold: int | None, train_on: Dataset | None) -> Run:
-    other = None if train_on is None else train_on.fingerprint
-    place = "_".join([split, part, *([] if fold is None else [str(fold)]), *([] if other is None else [other[:12]])])
-    # Nothing is kept in a read-only folder.
-    kept_in = dataset.path if dataset.path is not None and os.access(dataset.path, os.W_OK) else None
-    folder = None if kept_in is None else kept_in / KEPT_IN / place / baseline_name(kind)
-    name = baseline_name(kind)
-    meta = new_meta(dataset, name, "baseline", template="default", elicitation="logprob")
-    key = canonical_hash([dataset.fingerprint, kind, split, part, fold, other, meta["versions"]["valuestrata"], _fitted_by()])
-    if folder is not None and (kept := _kept(folder, key)) is not None:
-        return kept
-    respondent = make_baseline(kind, dataset, split=split, fold=fold, train_on=train_on)
-    recipe = load_template("default")
-    labels = {item: question.label_of for item, question in questions_of(dataset).items()}
-    prompts = list(render_prompts(dataset, dataset.part(split, part, fold), template=recipe, elicitation="logprob"))
-    rows: list[dict[str, Any]] = [row_of(answer, labels[answer.prompt.item]) for answer in respondent.answer(prompts)]
-    responses = RESPONSES.frame(rows)
-    document = {
-        **meta,
-        "respondent": {"name": respondent.name, **respondent.identity()},
-        "template_version": recipe.version,
-        "plan": {"split": split, "part": part, "fold": fold},
-        "counts": counts_by_status(responses),
-        "key": key,
-    }
-    if folder is not None:
-        _keep(folder, document, responses)
-    return Run(name, folder or Path(name), document, responses)
+@dataclass(frozen=True)
+class _Asked:
+    """The pairs that all baselines answer, and their training gold: rendered and collected once."""
+
+    dataset: Dataset
+    split: str
+    part: str
+    fold: int | None
+    train_on: Dataset | None
+
+    def run(self, kind: str) -> Run:
+        """Return the run of a baseline: the kept one, or a new one."""
+        dataset, name = self.dataset, baseline_name(kind)
+        other = None if self.train_on is None else self.train_on.fingerprint
+        place = "_".join(
+            [self.split, self.part, *([] if self.fold is None else [str(self.fold)]), *([] if other is None else [other[:12]])]
+        )
+        # Nothing is kept in a read-only folder.
+        kept_in = dataset.path if dataset.path is not None and os.access(dataset.path, os.W_OK) else None
+        folder = None if kept_in is None else kept_in / KEPT_IN / place / name
+        meta = new_meta(dataset, name, "baseline", template="default", elicitation="logprob")
+        named = [dataset.fingerprint, kind, self.split, self.part, self.fold, other]
+        key = canonical_hash([*named, meta["versions"]["valuestrata"], _fitted_by()])
+        if folder is not None and (kept := _kept(folder, key)) is not None:
+            return kept
+        respondent = make_baseline(kind, dataset, split=self.split, fold=self.fold, train_on=self.train_on, gold=self._gold)
+        table = respondent.table(list(self._prompts.select("item", "subgroup").iter_rows()))
+        answered = table.select("sample", "answer", "option_probs", option_mass=pl.lit(1.0), status=pl.lit("answered"), attempts=pl.lit(1))
+        prompts = self._prompts[table["pair"]]
+        missing = [pl.lit(None).alias(column) for column in RESPONSES.columns if column not in (*prompts.columns, *answered.columns)]
+        responses = RESPONSES.check(prompts.hstack(answered).with_columns(missing), name).select(list(RESPONSES.columns))
+        document = {
+            **meta,
+            "respondent": {"name": respondent.name, **respondent.identity()},
+            "template_version": self._template.version,
+            "plan": {"split": self.split, "part": self.part, "fold": self.fold},
+            "counts": counts_by_status(responses),
+            "key": key,
+        }
+        if folder is not None:
+            _keep(folder, document, responses)
+        return Run(name, folder or Path(name), document, responses)
+
+    @cached_property
+    def _gold(self) -> GoldByFold:
+        return GoldByFold(self.dataset, self.split, self.train_on)
+
+    @cached_property
+    def _template(self) -> Template:
+        return load_template("default")
+
+    @cached_property
+    def _prompts(self) -> pl.DataFrame:
+        """The columns of RESPONSES that describe the prompt, without `sample`, one row for each prompt."""
+        pairs = self.dataset.part(self.split, self.part, self.fold)
+        prompts = render_prompts(self.dataset, pairs, template=self._template, elicitation="logprob")
+        fields = ("pair_id", "item", "subgroup", "elicitation", "template", "template_version", "paraphrase", "order", "shown")
+        rows = [(*(getattr(prompt, field) for field in fields), prompt.hash) for prompt in prompts]
+        return pl.DataFrame(rows, schema=[*fields, "prompt_hash"], orient="row")
 
 
 def _fitted_by() -> dict[str, str]:

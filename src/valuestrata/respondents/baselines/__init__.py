@@ -7,7 +7,7 @@
 - `item_models`: item average, and predictions for unseen items from their texts.
 """
 
-from valuestrata.respondents.baselines.gold import JointCells, TrainingGold, training_gold
+from valuestrata.respondents.baselines.gold import GoldByFold, JointCells, TrainingGold, training_gold
 from valuestrata.respondents.baselines.kinds import BASELINES, CHEAP, LADDER, TRAINS_ON_NOTHING
 from valuestrata.respondents.baselines.pooling import pooled
 from valuestrata.respondents.baselines.predictor import Fit, Predictor
@@ -22,6 +22,7 @@ __all__ = [
     "TRAINS_ON_NOTHING",
     "Baseline",
     "Fit",
+    "GoldByFold",
     "JointCells",
     "Predictor",
     "TrainingGold",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import polars as pl
@@ -14,6 +15,7 @@ from valuestrata.dataset.tables import DISJOINT, Dataset, half_of
 from valuestrata.errors import InputDataError, Option, UsageError
 
 Floats = NDArray[np.float64]
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,16 @@ class TrainingGold:
         """Set of levels -> the subgroup with exactly these levels."""
         return {frozenset(levels.items()): subgroup for subgroup, levels in self.levels.items()}
 
+    def once(self, make: Callable[[TrainingGold], Made]) -> Made:
+        """Return `make(self)`, computed once for this gold. Baselines share parts of their fits by it."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        return cast("Made", self._made[make])
+
+    @cached_property
+    def _made(self) -> dict[Callable[[TrainingGold], Any], Any]:
+        return {}
+
     def without(self, pairs: Set[tuple[str, str]]) -> TrainingGold:
         """Return the gold without some training pairs."""
         kept = [pair for pair in self.counts if pair not in pairs]
@@ -134,23 +146,41 @@ def training_gold(dataset: Dataset, *, split: str = "paper", fold: int | None = 
         UsageError: the split has several folds and none is given; `train_on` without `transfer`, or with the same data set
             or respondents.
     """
-    gold = training_gold_if_any(dataset, split=split, fold=fold, train_on=train_on)
-    if not gold.counts:
-        where = dataset.path or "The data set"
-        if split.removesuffix(DISJOINT) == "transfer" and train_on is None:
-            raise InputDataError(
-                f"{where}: split {split!r} trains on another data set, and none is given. Name it with ",
-                Option("train_on"),
-                ".",
-            )
-        raise InputDataError(f"{where}: split {split!r} has no training pairs, which baselines need.")
-    return gold
+    return GoldByFold(dataset, split, train_on).of(fold)
 
 
-def training_gold_if_any(
-    dataset: Dataset, *, split: str = "paper", fold: int | None = None, train_on: Dataset | None = None
-) -> TrainingGold:
-    """Return `training_gold`, or gold without pairs if there is none, for baselines that need no training."""
+class GoldByFold:
+    """The training gold of the folds of a split, each collected once. Baselines fitted to it share it and what they fitted."""
+
+    def __init__(self, dataset: Dataset, split: str, train_on: Dataset | None = None) -> None:
+        """Store what `training_gold` takes; nothing is collected yet."""
+        self.dataset, self.split, self.train_on = dataset, split, train_on
+        self._found: dict[int | None, TrainingGold] = {}
+
+    def of(self, fold: int | None, *, may_be_empty: bool = False) -> TrainingGold:
+        """Return the gold of a fold (None for the only one); errors as for `training_gold`.
+
+        Args:
+            fold: the fold. may_be_empty: allow gold without pairs, for baselines that need no training.
+        """
+        if fold not in self._found:
+            self._found[fold] = _collected(self.dataset, self.split, fold, self.train_on)
+        gold = self._found[fold]
+        if not gold.counts and not may_be_empty:
+            raise _no_pairs(self.dataset, self.split, self.train_on)
+        return gold
+
+
+def _no_pairs(dataset: Dataset, split: str, train_on: Dataset | None) -> InputDataError:
+    where = dataset.path or "The data set"
+    if split.removesuffix(DISJOINT) == "transfer" and train_on is None:
+        return InputDataError(
+            f"{where}: split {split!r} trains on another data set, and none is given. Name it with ", Option("train_on"), "."
+        )
+    return InputDataError(f"{where}: split {split!r} has no training pairs, which baselines need.")
+
+
+def _collected(dataset: Dataset, split: str, fold: int | None, train_on: Dataset | None) -> TrainingGold:
     train = dataset.part(split, "train", fold)
     if (folds := train["fold"].n_unique()) > 1:
         raise UsageError(f"Split {split!r} has {folds} folds; give the fold whose training gold is used.")

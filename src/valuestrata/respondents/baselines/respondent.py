@@ -17,7 +17,7 @@ from valuestrata.dataset.gold import is_mode
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import UsageError, did_you_mean
 from valuestrata.respondents.base import OPEN, Answer, Elicitation, Prompt
-from valuestrata.respondents.baselines.gold import TrainingGold, training_gold, training_gold_if_any
+from valuestrata.respondents.baselines.gold import GoldByFold, TrainingGold
 from valuestrata.respondents.baselines.kinds import ANSWERS_EACH, BASELINES, TRAINS_ON_NOTHING
 from valuestrata.respondents.baselines.predictor import Floats, Predictor
 from valuestrata.respondents.baselines.simple import PARENT_PRIOR
@@ -97,30 +97,59 @@ class Baseline:
         return tuple(self.fits[i].predictor.shares(item, subgroup) for i in self.answered_by.get((item, subgroup), all_fits))
 
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[Answer]:
-        """Yield predicted shares and a chosen code for each prompt and fold that answers it.
+        """Yield the answers of `table` to each prompt."""
+        for place, sample, code, shares in self.table([(prompt.item, prompt.subgroup) for prompt in prompts]).iter_rows():
+            prompt = prompts[place]
+            share_of = dict(zip(self.fits[0].gold.codes[prompt.item], shares, strict=True))
+            shown = tuple(share_of[code] for code in prompt.shown)
+            yield Answer(replace(prompt, sample=sample), option_probs=shown, option_mass=1.0, choice=code)
+
+    def table(self, pairs: Sequence[Pair]) -> pl.DataFrame:
+        """Return predicted shares and a chosen code for each pair and fold that answers it.
 
         `uniform` and `midpoint` give one answer for each code of positive share.
+
+        Returns:
+            pair (index of the pair), sample (0, 1, ... within a pair), answer (scale code), option_probs (scale order), by pair.
         """
-        for prompt in prompts:
-            codes = self.fits[0].gold.codes[prompt.item]
-            sample = 0
-            for shares in self.shares(prompt.item, prompt.subgroup):
-                chosen = np.flatnonzero(shares > 0) if self.kind in ANSWERS_EACH else np.flatnonzero(is_mode(shares))[:1]
-                share_of = dict(zip(codes, shares.tolist(), strict=True))
-                shown = tuple(share_of[code] for code in prompt.shown)
-                for option in chosen:
-                    yield Answer(replace(prompt, sample=sample), option_probs=shown, option_mass=1.0, choice=codes[option])
-                    sample += 1
+        codes = self.fits[0].gold.codes
+        rows: dict[int, list[tuple[int, tuple[int, ...], Floats]]] = {}
+        for place, (item, subgroup) in enumerate(pairs):
+            for shares in self.shares(item, subgroup):
+                rows.setdefault(len(shares), []).append((place, codes[item], shares))
+        frames = [_answers(*zip(*found, strict=True), each=self.kind in ANSWERS_EACH) for found in rows.values()]
+        table = pl.concat([ANSWERS, *frames]).sort("pair", maintain_order=True)
+        return table.select("pair", pl.int_range(pl.len()).over("pair").alias("sample"), "answer", "option_probs")
+
+
+ANSWERS = pl.DataFrame(schema={"pair": pl.Int64, "answer": pl.Int64, "option_probs": pl.List(pl.Float64)})
+
+
+def _answers(places: Sequence[int], codes: Sequence[tuple[int, ...]], shares: Sequence[Floats], *, each: bool) -> pl.DataFrame:
+    """Return the answers to pairs with as many options: the lowest mode, or each code of positive share."""
+    probs = np.array(shares)
+    chosen = probs > 0 if each else np.eye(probs.shape[1], dtype=np.bool_)[is_mode(probs).argmax(axis=1)]
+    row, option = np.nonzero(chosen)
+    listed = pl.Series(probs, dtype=pl.Array(pl.Float64, probs.shape[1])).arr.to_list()
+    columns = {"pair": np.array(places, dtype=np.int64)[row], "answer": np.array(codes, dtype=np.int64)[row, option]}
+    return pl.DataFrame({**columns, "option_probs": listed.gather(row)})
 
 
 def make_baseline(
-    kind: str, dataset: Dataset, *, split: str = "paper", fold: int | None = None, train_on: Dataset | None = None
+    kind: str,
+    dataset: Dataset,
+    *,
+    split: str = "paper",
+    fold: int | None = None,
+    train_on: Dataset | None = None,
+    gold: GoldByFold | None = None,
 ) -> Baseline:
     """Return a baseline fitted to the training gold of a split, in one fold or in each.
 
     Args:
         kind: one of BASELINES. dataset: the data set to predict.
         split, fold: split and fold of the training gold; fold None for all folds. train_on: training data set of `transfer`.
+        gold: the training gold of the same data set, split and `train_on`, if several baselines share it.
 
     Raises:
         UsageError: an unknown baseline or fold, or an invalid `train_on` (see `training_gold`).
@@ -133,11 +162,11 @@ def make_baseline(
     # Without training, all folds give the same answers.
     untrained = kind in TRAINS_ON_NOTHING
     wanted = folds[:1] if untrained else folds
-    collect = training_gold_if_any if untrained else training_gold
+    by_fold = gold or GoldByFold(dataset, split, train_on)
     fits: list[Fitted] = []
     for one in wanted:
-        gold = collect(dataset, split=split, fold=one, train_on=train_on)
-        fits.append(Fitted(gold if fold is not None or len(folds) > 1 else replace(gold, fold=None), BASELINES[kind](gold)))
+        own = by_fold.of(one, may_be_empty=untrained)
+        fits.append(Fitted(own if fold is not None or len(folds) > 1 else replace(own, fold=None), BASELINES[kind](own)))
     place = {one: i for i, one in enumerate(wanted)}
     answered_by = {**_folds_of(every, "validation", place), **_folds_of(every, "test", place)} if len(fits) > 1 else {}
     return Baseline(kind, tuple(fits), answered_by)

@@ -33,13 +33,13 @@ def _midpoint(options: int) -> Floats:
 
 def fit_item_mode(gold: TrainingGold) -> Predictor:
     """Return the national shares of the item for every subgroup."""
-    of_item = national_shares(gold)
+    of_item = gold.once(national_shares)
     return PerPair(lambda item, _: of_item[item])
 
 
 def fit_nearest_parent(gold: TrainingGold) -> Predictor:
     """Return the shares of `nearest_parent`."""
-    national = national_shares(gold)
+    national = gold.once(national_shares)
     return PerPair(lambda item, subgroup: _from_nearest(gold, item, subgroup, national[item]))
 
 
@@ -51,7 +51,7 @@ def nearest_parent(gold: TrainingGold, item: str, subgroup: str) -> Floats:
     pooled shares of the training parents of the parent, or else the national shares. Without a training parent, the
     national shares are returned. Under transfer, the training subgroup with the same levels is also a parent.
     """
-    return _from_nearest(gold, item, subgroup, national_shares(gold)[item])
+    return _from_nearest(gold, item, subgroup, gold.once(national_shares)[item])
 
 
 def _from_nearest(gold: TrainingGold, item: str, subgroup: str, national: Floats) -> Floats:

@@ -7,7 +7,7 @@ their sampling errors are then correlated. With disjoint respondents, shares are
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,51 +24,62 @@ PSEUDO_ANSWERS = 1.0
 
 def fit_ensemble(gold: TrainingGold) -> Predictor:
     """Fit both models and return their mean, raked if respondents are shared."""
-    rank, penalty = low_rank.choose_rank(gold)
-    cells = TrainingCells.of(gold)
-    first, second = multilevel.joint_shares(cells), low_rank.joint_shares(cells, rank, penalty)
+    rank, penalty = gold.once(low_rank.choose_rank)
+    cells = gold.once(TrainingCells.of)
+    first, second = gold.once(multilevel.of_gold), low_rank.joint_shares(cells, rank, penalty)
 
-    def raked(item: str, shares: Floats) -> Floats:
-        return rake(above_floor(shares, cells.observed[item].pooled), gold.joint.weight, _margins(cells, item))
+    def joint(item: str) -> Floats:
+        return 0.5 * (first(item) + second(item))
 
-    tables = cells.poststratify(lambda item: 0.5 * (first(item) + second(item)), None if gold.disjoint else raked)
+    raked = {} if gold.disjoint else _raked(cells, joint)
+    tables = cells.poststratify(joint, None if gold.disjoint else lambda item, _: raked[item])
     return tabulated(gold, tables, rank=rank, penalty=penalty)
 
 
+# Index of the training cell of each joint cell (-1 for none), shares and n_eff of the training cells.
 Margin = tuple[NDArray[np.intp], Floats, Floats]
 
 
-def _margins(cells: TrainingCells, item: str) -> list[Margin]:
-    """Return, for each training stratum, the index of the cell of each joint cell (-1 for none), the shares and n_eff."""
-    seen = cells.observed[item]
-    strata: dict[tuple[str, ...], list[int]] = {}
-    for i, subgroup in enumerate(seen.subgroups):
-        strata.setdefault(tuple(cells.gold.levels[subgroup]), []).append(i)
-    margins: list[Margin] = []
-    for members in strata.values():
-        inside = np.array([cells.mixture[seen.subgroups[i]] > 0 for i in members])
-        which = np.where(inside.any(axis=0), inside.argmax(axis=0), -1)
-        margins.append((which, seen.shares[members], seen.n_eff[members]))
-    return margins
+def _raked(cells: TrainingCells, joint: Callable[[str], Floats]) -> dict[str, Floats]:
+    """Return item -> raked shares in the joint cells. Items with the same training subgroups and as many codes are raked together."""
+    alike: dict[tuple[tuple[str, ...], int], list[str]] = {}
+    for item, seen in cells.observed.items():
+        alike.setdefault((seen.subgroups, len(seen.pooled)), []).append(item)
+    found: dict[str, Floats] = {}
+    for (subgroups, _), items in alike.items():
+        seen = [cells.observed[item] for item in items]
+        start = np.array([above_floor(joint(item), one.pooled) for item, one in zip(items, seen, strict=True)])
+        observed, n_eff = np.array([one.shares for one in seen]), np.array([one.n_eff for one in seen])
+        strata: dict[tuple[str, ...], list[int]] = {}
+        for place, subgroup in enumerate(subgroups):
+            strata.setdefault(tuple(cells.gold.levels[subgroup]), []).append(place)
+        margins: list[Margin] = []
+        for members in strata.values():
+            inside = np.array([cells.mixture[subgroups[place]] > 0 for place in members])
+            which = np.where(inside.any(axis=0), inside.argmax(axis=0), -1)
+            margins.append((which, observed[:, members], n_eff[:, members]))
+        found |= zip(items, rake(start, cells.gold.joint.weight, margins), strict=True)
+    return found
 
 
 def rake(shares: Floats, weight: Floats, margins: Sequence[Margin], *, rounds: int = ROUNDS) -> Floats:
     """Return joint-cell shares raked to the shares of the training cells.
 
     Args:
-        shares: shape (joint cells, K), all positive, rows sum to 1. weight: size of each joint cell.
+        shares: shape (..., joint cells, K), all positive, rows sum to 1. weight: size of each joint cell.
         margins: for each stratum, the index of the training cell of each joint cell (-1 for none), the shares of the training
-            cells, shape (training cells, K), and their effective answers.
+            cells, shape (..., training cells, K), and their effective answers, shape (..., training cells).
         rounds: number of passes over all strata.
     """
-    options = shares.shape[1]
     found = shares.copy()
     for _ in range(rounds):
         for which, observed, n_eff in margins:
-            inside = which >= 0
-            cell, size = which[inside], weight[inside]
-            sums = [np.bincount(cell, size * found[inside, k], len(observed)) for k in range(options)]
-            current = as_shares(np.array(sums, dtype=np.float64).T)
-            target = (n_eff[:, None] * observed + PSEUDO_ANSWERS * current) / (n_eff[:, None] + PSEUDO_ANSWERS)
-            found[inside] = as_shares(found[inside] * (target / np.maximum(current, 1e-300))[cell])
+            inside = np.flatnonzero(which >= 0)
+            cell = which[inside]
+            summed = (np.arange(observed.shape[-2])[:, None] == cell) * weight[inside]
+            here = found[..., inside, :]
+            current = as_shares(summed @ here)
+            answers = n_eff[..., None]
+            target = (answers * observed + PSEUDO_ANSWERS * current) / (answers + PSEUDO_ANSWERS)
+            found[..., inside, :] = as_shares(here * (target / np.maximum(current, 1e-300))[..., cell, :])
     return found

@@ -26,8 +26,8 @@ VALIDATION_ITEMS = 120
 
 def fit_low_rank(gold: TrainingGold) -> Predictor:
     """Choose rank and penalty by validation within training, and fit."""
-    cells = TrainingCells.of(gold)
-    rank, penalty = choose_rank(gold)
+    cells = gold.once(TrainingCells.of)
+    rank, penalty = gold.once(choose_rank)
     return tabulated(gold, cells.poststratify(joint_shares(cells, rank, penalty)), rank=rank, penalty=penalty)
 
 

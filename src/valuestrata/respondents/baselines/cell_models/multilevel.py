@@ -77,8 +77,12 @@ class ItemGroup:
 
 def fit_multilevel(gold: TrainingGold) -> Predictor:
     """Estimate variances, predict effects and poststratify."""
-    cells = TrainingCells.of(gold)
-    return tabulated(gold, cells.poststratify(joint_shares(cells)))
+    return tabulated(gold, gold.once(TrainingCells.of).poststratify(gold.once(of_gold)))
+
+
+def of_gold(gold: TrainingGold) -> Callable[[str], Floats]:
+    """Return `joint_shares` of a training gold."""
+    return joint_shares(gold.once(TrainingCells.of))
 
 
 def joint_shares(cells: TrainingCells) -> Callable[[str], Floats]:

@@ -39,7 +39,8 @@ def choose(
         pairs = {pair for pair in subset.counts if pair[1] in held_out}
         training = subset.without(pairs)
         cells = TrainingCells.of(training)
-        asked = [pair for pair in pairs if pair[0] in cells.observed]
+        # In the order of the gold: sums in the order of a set would differ between processes.
+        asked = [pair for pair in subset.counts if pair in pairs and pair[0] in cells.observed]
         if not asked:
             continue
         for c, candidate in enumerate(candidates):

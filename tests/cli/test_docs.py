@@ -1,6 +1,7 @@
-"""The tables of keys in docs/study.md, compared with the sections of a study."""
+"""The tables of keys in docs/study.md and docs/surveys.md, compared with the sections of a study and of a codebook."""
 
 import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,16 @@ from valuestrata.study.config import (
     SurveySection,
     TuneSection,
 )
+from valuestrata.survey import load_codebook
+from valuestrata.survey.codebook_schema import (
+    AttributeEntry,
+    CodebookFile,
+    CountryEntry,
+    ItemEntry,
+    LevelEntry,
+    MissingEntry,
+    ScaleEntry,
+)
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 SECTIONS = {
@@ -39,14 +50,24 @@ SECTIONS = {
     "report": ReportSection,
 }
 
+CODEBOOK = {
+    "Codebook": CodebookFile,
+    "Class of missing": MissingEntry,
+    "Scale": ScaleEntry,
+    "Item": ItemEntry,
+    "Attribute": AttributeEntry,
+    "Level": LevelEntry,
+    "Country": CountryEntry,
+}
 
-def text_under(heading: str) -> str:
-    return (DOCS / "study.md").read_text().split(f"\n{heading}\n")[1].split("\n#")[0]
+
+def text_under(heading: str, page: str = "study.md") -> str:
+    return (DOCS / page).read_text().split(f"\n{heading}\n")[1].split("\n#")[0]
 
 
-def keys_under(heading: str) -> dict[str, str]:
+def keys_under(heading: str, page: str = "study.md") -> dict[str, str]:
     """Return key -> default in the table under a heading."""
-    return dict(re.findall(r"^\| `([a-z_.]+)` \| ([^|]+) \|", text_under(heading), flags=re.MULTILINE))
+    return dict(re.findall(r"^\| `([a-z_.]+)` \| ([^|]+) \|", text_under(heading, page), flags=re.MULTILINE))
 
 
 def defaults_of(model) -> dict[str, object]:
@@ -69,6 +90,43 @@ def test_every_key_is_documented_with_its_default(name):
         else:
             # No value, or a section: the table describes it in words.
             assert "`" not in written[key] or written[key].startswith(("of `", "from `")), key
+
+
+@pytest.mark.parametrize("name", CODEBOOK)
+def test_every_key_of_a_codebook_is_documented_with_its_default(name):
+    model = CODEBOOK[name]
+    written = keys_under(f"### {name}", "surveys.md")
+    shared = set(ScaleEntry.model_fields) if model is ItemEntry else set()
+    assert set(written) == set(model.model_fields) - shared
+    for key, default in defaults_of(model).items():
+        if key in shared:
+            continue
+        if default is PydanticUndefined:
+            assert written[key] == "required", key
+        elif default:
+            assert str(default).lower() == written[key].strip("`"), key
+        else:
+            assert written[key].startswith(("none", "of `", "those ")), key
+
+
+@pytest.mark.parametrize("name", CODEBOOK)
+def test_examples_of_the_keys_of_a_codebook_are_valid(name):
+    required = {key: "x" for key, default in defaults_of(CODEBOOK[name]).items() if default is PydanticUndefined}
+    filled = {"missing": {}, "items": [], "attributes": [], "levels": [{"label": "x"}], "code": 1}
+    required = {key: filled.get(key, value) for key, value in required.items()}
+    partner = {"codes": "labels: [a, b, c]", "labels": "codes: [1, 2, 3]", "range": "ends: [a, b]"}
+    for key, example in re.findall(r"^\| `([a-z_]+)` .*\| `([^|]+)` \|$", text_under(f"### {name}", "surveys.md"), flags=re.MULTILINE):
+        document = yaml.safe_load(example)
+        if name == "Scale":
+            document |= yaml.safe_load(partner.get(key, "{}"))
+        assert next(iter(document)) == key
+        CODEBOOK[name].model_validate(required | document)
+
+
+def test_the_codebook_in_the_documentation_can_be_loaded(tmp_path):
+    text = (DOCS / "surveys.md").read_text().split("An example:\n")[1].split("\n\nA codebook is refused")[0]
+    (tmp_path / "mine.yaml").write_text(textwrap.dedent(text.strip("\n")))
+    assert [item.id for item in load_codebook(tmp_path / "mine.yaml").items] == ["Q1", "Q2"]
 
 
 def test_every_section_and_every_key_of_a_comparison_is_named():

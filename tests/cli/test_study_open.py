@@ -149,6 +149,14 @@ def test_contradictions_are_refused_on_reading(study, sections, message):
         study(True, "base", **sections)
 
 
+def test_a_cost_limit_of_unknown_price_is_refused_before_the_first_call(study, server):
+    with pytest.raises(UsageError, match=r"openai-compatible/judge as judge: the price of openai-compatible/judge is not known"):
+        run_study(study({"reference": "gpt", "max_cost": 1.0}, "base", "gpt"))
+    with pytest.raises(UsageError, match=r"MODEL 'embedded' is free; its max_cost does not apply"):
+        run_study(study({"readers": [{"model": "embedded", "max_cost": 1.0}]}, "base", "gpt"))
+    assert server.log == []
+
+
 def test_open_questions_need_a_language_model(study):
     with pytest.raises(UsageError, match="needs language models, and the study has none"):
         run_study(study(True, "baseline:item-mode"))

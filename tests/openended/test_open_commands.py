@@ -143,6 +143,22 @@ def test_several_judges_share_the_limits_and_the_document(data, call, tmp_path):
         assert len(server.log) == before
 
 
+def test_several_judges_share_one_cost_limit_also_over_repeated_commands(data, call, tmp_path):
+    with Server(talks) as server:
+        how = ["--base-url", server.url]
+        call("open", "ask", data, "--model", "openai-compatible/a", "-o", tmp_path / "a", *how)
+        reading = [tmp_path / "a", "-o", tmp_path / "out", *how, "--price-in", "1000", "--price-out", "1000", "--max-new-tokens", "4"]
+        judges = ["openai-compatible/one", "openai-compatible/two"]
+        before, limit = len(server.log), 1.75
+        # Nine calls of each judge would cost 18 times .104 dollars. What the other judge cost earlier counts, in any order.
+        for one, two in (judges, judges[::-1], judges):
+            call("open", "stance", data, *reading, "--judge", one, "--judge", two, "--max-cost", limit, "--concurrency", "1")
+            assert 0.104 * (len(server.log) - before) <= limit
+        assert len(server.log) - before >= 9
+        call("open", "stance", data, *reading, "--judge", judges[0], "--judge", judges[1], "--max-cost", "20")
+        assert len(server.log) - before == 18
+
+
 def test_a_judge_that_no_call_reaches_ends_with_4_and_keeps_the_folder(data, call, tmp_path):
     down = [False]
     with Server(lambda request: Act(status=500) if down[0] else talks(request)) as server:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from valuestrata.openended.open_runs import Contestant, check_judge
 from valuestrata.prompts.prompt import Elicitation
 from valuestrata.respondents.base import Respondent, SupportsElicitationCheck, SupportsVersions
 from valuestrata.responses.ask.loop import AskJob, AskResult, ask_prompts
-from valuestrata.responses.run.folder import new_meta
+from valuestrata.responses.run.folder import STORE, new_meta
+from valuestrata.responses.run.store import spent_in
 
 
 def check_judging(judge: Respondent, elicitation: Elicitation, truncate: int | None) -> None:
@@ -61,6 +62,16 @@ def judge_meta(
     if isinstance(judge, SupportsVersions):
         meta["versions"] |= judge.versions()
     return meta
+
+
+def left_of(limit: float, run: Path, runs: Iterable[Path]) -> float:
+    """Return the cost limit of one run, in US dollars, under which several runs together stay within a limit.
+
+    Args:
+        limit: of all runs together, what they cost in earlier calls included. run: folder of the run to ask.
+        runs: folders of all runs; those that do not exist cost nothing.
+    """
+    return max(0.0, limit - sum(spent_in(other / STORE) for other in {one.resolve() for one in runs} - {run.resolve()}))
 
 
 def ask_judge(

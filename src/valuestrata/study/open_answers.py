@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
-from valuestrata.errors import RunFailedError, UsageError, did_you_mean
+from valuestrata.errors import UsageError, did_you_mean
 from valuestrata.openended.ask import plan_open
 from valuestrata.openended.files import load_stances
 from valuestrata.openended.open_runs import load_open_run
-from valuestrata.openended.pairwise.judge import open_judge, plan_judging
 from valuestrata.openended.pairwise.prompts import Criterion, load_criteria
 from valuestrata.openended.sources import load_sources
-from valuestrata.openended.stance.read import open_stance, plan_stance
 from valuestrata.report.open.page import write_open_report
-from valuestrata.respondents.base import OPEN_TOKENS, Respondent
-from valuestrata.respondents.models import check_model_spec, make_respondent
-from valuestrata.responses.ask.loop import AskResult
+from valuestrata.respondents.base import OPEN_TOKENS
 from valuestrata.responses.reference_baselines import kinds_of
-from valuestrata.responses.run.failures import kinds_listed
 from valuestrata.responses.run.folder import Run
 from valuestrata.responses.run.identity import run_identity
 from valuestrata.study.ask import ModelResult, ask_model
-from valuestrata.study.config import CalledSection, ModelSection, OpenSection, Study
+from valuestrata.study.config import ModelSection, OpenSection, Study
 from valuestrata.study.context import StudyContext
-from valuestrata.study.model_spec import is_hosted
+from valuestrata.study.judging import check_judges, judge_pairs, read_stances
 from valuestrata.study.preflight import PreparedModel, prepare_models
 
 FOLDER = "open"
@@ -82,11 +76,8 @@ def prepare_open(context: StudyContext, section: OpenSection) -> PreparedOpen:
         raise UsageError(f"open.reference names the run {section.reference!r}, which is not asked open questions.{hint}")
     criteria = load_criteria(section.criteria, section.criteria_file)
     opened = replace(context, study=inner, train_on=None)
-    for judge in (*section.judges, *section.readers):
-        check_model_spec(judge.model)
-        if is_hosted(judge.model):
-            # A missing key or address is found before the answers are paid for.
-            _judge(opened, judge)
+    # A missing key or address is found before the answers are paid for.
+    check_judges(opened, section)
     plan = plan_open(
         context.dataset,
         items=section.items,
@@ -121,8 +112,8 @@ def run_open(prepared: PreparedOpen, closed: Sequence[Run]) -> OpenResult:
     runs = [load_open_run(model.run) for model, result in zip(prepared.models, results, strict=True) if result.has_results]
     if not runs:
         return OpenResult(tuple(results), None, (), None, (*problems, "no model answered an open question"))
-    judged = _judge_pairs(prepared, runs, problems)
-    stances = _read_stances(prepared, runs, problems)
+    judged = judge_pairs(context, prepared.section, prepared.criteria, runs, problems)
+    stances = read_stances(context, prepared.section, runs, problems)
     context.say("writing the report on open answers")
     folders = [*judged, *([] if stances is None else [stances])]
     read = [] if stances is None else [load_stances(stances)]
@@ -157,71 +148,3 @@ def _models(study: Study, section: OpenSection) -> list[ModelSection]:
         raise UsageError(f"{study.name}: `open` needs language models, and the study has none. Add one, or remove the section.")
     writing = {"max_new_tokens": section.max_new_tokens or OPEN_TOKENS, "constrain": False}
     return [known[name].model_copy(update=writing) for name in names]
-
-
-def _judge_pairs(prepared: PreparedOpen, runs: Sequence[Run], problems: list[str]) -> list[Path]:
-    """Let every judge compare the runs with the reference; return the folders with verdicts."""
-    section, context = prepared.section, prepared.context
-    reference = next((run for run in runs if run.name == section.reference), None)
-    others = [run for run in runs if run.name != section.reference]
-    if reference is None or not others:
-        if section.judges:
-            silent = section.reference if reference is None else "every other model"
-            problems.append(f"nothing was judged: {silent} has no open answers")
-        return []
-    folders: list[Path] = []
-    for judge in section.judges:
-        context.say(f"judging with {judge.model}")
-        plan = plan_judging(
-            context.dataset,
-            others,
-            reference,
-            _judge(context, judge),
-            criteria=prepared.criteria,
-            elicitation=judge.elicitation,
-            # An incomplete run is compared where it has answers.
-            common=True,
-            truncate=section.truncate,
-            context=section.context,
-        )
-        folder = context.folder / "judged" / judge.folder_name
-        if _called(context, judge, plan.notes, partial(open_judge, plan, folder), problems):
-            folders.append(folder)
-    return folders
-
-
-def _read_stances(prepared: PreparedOpen, runs: Sequence[Run], problems: list[str]) -> Path | None:
-    """Let every reader place the answers on the items' scales; return the folder if any reader succeeded."""
-    section, context = prepared.section, prepared.context
-    folder = context.folder / "stances"
-    limits = {"truncate": section.truncate, "context": section.context}
-    succeeded = False
-    for reader in section.readers:
-        context.say(f"reading stances with {reader.model}")
-        plan = plan_stance(context.dataset, runs, _judge(context, reader), elicitation=reader.elicitation, **limits)
-        succeeded |= _called(context, reader, plan.notes, partial(open_stance, plan, folder), problems)
-    return folder if succeeded else None
-
-
-def _called(context: StudyContext, judge: CalledSection, notes: Sequence[str], call: Callable[..., AskResult], problems: list[str]) -> bool:
-    """Call a judge; return whether it could be called, and add errors and failures to `problems`."""
-    for note in notes:
-        context.say(note)
-    try:
-        result = call(max_calls=judge.max_calls, max_cost=judge.max_cost)
-    except RunFailedError as error:
-        if isinstance(error.__cause__, OSError):
-            raise
-        message = f"{judge.model} as judge: {error.render('study')}"
-        context.say(message)
-        problems.append(message)
-        return False
-    if result.failed:
-        problems.append(f"{judge.model} as judge: {result.failed:,} calls failed ({kinds_listed(result.failures)})")
-    if result.stopped is not None:
-        context.say(f"{judge.model} as judge: stopped ({result.stopped}); run the same command again to continue")
-    return True
-
-
-def _judge(context: StudyContext, judge: CalledSection) -> Respondent:
-    return make_respondent(judge.model, context.dataset, settings=judge.settings(context.study.seeds))

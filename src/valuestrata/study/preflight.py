@@ -97,7 +97,7 @@ def _prepare(context: StudyContext, model: ModelSection, only: pl.DataFrame | No
     _check_run(context, run, asking, respondent)
     max_cost = model.max_cost or context.study.ask.max_cost
     if max_cost is not None:
-        _check_price(model, respondent, max_cost)
+        check_price(name, spec, respondent, max_cost)
     return PreparedModel(model, asking, run, record, complete=False, max_cost=max_cost, respondent=respondent)
 
 
@@ -163,13 +163,20 @@ def _check_run(context: StudyContext, run: Path, asking: Asking, respondent: Res
         ) from error
 
 
-def _check_price(model: ModelSection, respondent: Respondent, max_cost: float) -> None:
-    """Refuse a cost limit for a model of unknown price."""
+def check_price(name: str, spec: str, respondent: Respondent, max_cost: float) -> None:
+    """Refuse a cost limit for a model of unknown price.
+
+    Args:
+        name: of the run or judge, for the message. spec: the model. respondent: the model, ready to be called. max_cost: US dollars.
+
+    Raises:
+        UsageError: the price is unknown.
+    """
     try:
         if isinstance(respondent, SupportsBudget):
             respondent.spend_at_most(max_cost)
     except UsageError as error:
         raise UsageError(
-            f"{model.run_name}: the price of {model.model} is not known, so max_cost cannot be enforced. Give `prices: [2.0, 8.0]` to "
+            f"{name}: the price of {spec} is not known, so max_cost cannot be enforced. Give `prices: [2.0, 8.0]` to "
             "the model (US dollars per million input and output tokens), or remove max_cost."
         ) from error

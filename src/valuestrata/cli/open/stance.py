@@ -62,11 +62,12 @@ def open_stance_(
     """
     from valuestrata.dataset.tables import load_dataset
     from valuestrata.openended.files import Stances, load_stances
+    from valuestrata.openended.judging import left_of
     from valuestrata.openended.open_runs import load_open_run
     from valuestrata.openended.schema import STANCES
     from valuestrata.openended.stance.closed_vs_open import closed_runs_of
     from valuestrata.openended.stance.prompts import stance_elicitation_of
-    from valuestrata.openended.stance.read import estimate_stance, open_stance, plan_stance
+    from valuestrata.openended.stance.read import StancePlan, estimate_stance, judge_folder, open_stance, plan_stance
     from valuestrata.respondents.models import check_model_spec, is_hosted, make_respondent
     from valuestrata.responses.run.folder import load_run
 
@@ -80,9 +81,16 @@ def open_stance_(
     closed_runs = [load_run(run) for run in closed or []]
     results: list[AskResult] = []
     estimates: list[dict[str, Any]] = []
-    for name in judges:
+
+    def planned(name: str) -> StancePlan:
         respondent = make_respondent(name, data, settings=settings_of(options), calls=not options["dry_run"])
-        plan = plan_stance(data, loaded, respondent, elicitation=how, truncate=truncate, context=context)
+        return plan_stance(data, loaded, respondent, elicitation=how, truncate=truncate, context=context)
+
+    # Paid judges are planned first: a missing key is found before a local judge reads, and the cost limit applies to all of them.
+    paid = {name: planned(name) for name in judges if is_hosted(name)}
+    limits = limits_of(options)
+    for name in judges:
+        plan = paid.get(name) or planned(name)
         if closed_runs:
             # Checked before the judge is paid.
             closed_runs_of(Stances(output, plan.meta, STANCES.empty()), closed_runs)
@@ -95,10 +103,15 @@ def open_stance_(
                 show(f"{name}:")
                 print_estimate(dry)
             continue
-        with reports_interrupt(output):
+        calls, cost = limits["max_calls"], limits["max_cost"]
+        if calls is not None:
+            calls -= sum(result.asked for result in results)
+        if cost is not None and paid:
             # If some judges are paid, the cost limit applies to them only.
-            unpaid = not is_hosted(name) and any(map(is_hosted, judges))
-            results.append(open_stance(plan, output, **_remaining(limits_of(options), results, unpaid)))
+            folders = [judge_folder(output, one) for one in paid.values()]
+            cost = left_of(cost, judge_folder(output, plan), folders) if name in paid else None
+        with reports_interrupt(output):
+            results.append(open_stance(plan, output, max_calls=calls, max_cost=cost))
         if not as_json:
             print_result(results[-1])
     if options["dry_run"]:
@@ -113,16 +126,6 @@ def open_stance_(
     else:
         _print_tables(found)
     exit_if_failed(sum(result.failed for result in results), sum((Counter(result.failures) for result in results), Counter[str]()))
-
-
-def _remaining(limits: dict[str, Any], results: list[AskResult], unpaid: bool) -> dict[str, Any]:
-    """Return the remaining calls and cost; the limits apply to all judges together."""
-    calls, cost = limits["max_calls"], limits["max_cost"]
-    spent = sum(result.usage["cost"] or 0.0 for result in results)
-    return {
-        "max_calls": None if calls is None else calls - sum(result.asked for result in results),
-        "max_cost": None if cost is None or unpaid else max(cost - spent, 0.0),
-    }
 
 
 def _tables(data: Dataset, stances: Stances, closed: list[Any], bootstrap: int, where: dict[str, Any]) -> dict[str, pl.DataFrame]:

@@ -160,7 +160,7 @@ def open_stance(plan: StancePlan, out: str | Path, *, max_calls: int | None = No
         InputDataError: the folder holds something else, stances of other answers, or stances of this judge asked in another way.
     """
     folder = Path(out)
-    run_folder = _run_folder(folder, plan)
+    run_folder = judge_folder(folder, plan)
     _check_judged_once(folder, run_folder, plan)
     _open_folder(folder, plan)
     meta = named(plan.meta, run_folder)
@@ -179,12 +179,12 @@ def estimate_stance(plan: StancePlan, out: str | Path) -> DryRun:
     Raises:
         InputDataError: `out` holds something else.
     """
-    folder = _run_folder(Path(out), plan)
+    folder = judge_folder(Path(out), plan)
     return estimate_prompts(plan.judge, folder, named(plan.meta, folder), plan.prompts, len(plan.answers))
 
 
-def _run_folder(folder: Path, plan: StancePlan) -> Path:
-    """Return the folder of a judge's run: its name in safe characters and a hash of its identity."""
+def judge_folder(folder: Path, plan: StancePlan) -> Path:
+    """Return the folder of a judge's run within a folder of stances: its name in safe characters and a hash of its identity."""
     name = re.sub(r"[^\w.-]+", "-", plan.judge.name).strip("-.")[:40]
     return folder / JUDGES / f"{name}-{canonical_hash([plan.meta['respondent'], plan.elicitation])[:_HASH_LENGTH]}"
 

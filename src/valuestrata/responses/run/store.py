@@ -181,6 +181,13 @@ def store_index(folder: Path) -> StoreIndex:
     return _index(folder / FILE)
 
 
+def spent_in(folder: Path) -> float:
+    """Return what the calls in the store of a run cost so far (US dollars), those retried later included; 0 without a store."""
+    index = _index(folder / FILE)
+    retried = (place for places in index.retried.values() for place in places)
+    return float(sum(row.get("cost") or 0.0 for places in (index.places.values(), retried) for row in rows_at(places)))
+
+
 def answered_keys(folder: Path) -> frozenset[str]:
     """Return the keys with a success, without opening the store for writing; empty if there is no store."""
     return frozenset(key for key, place in _index(folder / FILE).places.items() if place.success)

@@ -48,6 +48,7 @@ class OpenSection(StrictModel):
     readers: list[ReaderSection] = Field(default_factory=list[ReaderSection])
     truncate: int | None = Field(default=None, ge=1)
     context: int | None = Field(default=None, ge=1)
+    max_cost: float | None = Field(default=None, gt=0)
     example: tuple[str, str, str] | None = None
 
     @field_validator("judges", "readers", mode="before")

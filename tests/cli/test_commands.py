@@ -184,6 +184,11 @@ def test_paper_preset_prints_the_published_counts(call, tiny):
     shown = build(call, tiny, "--preset", "paper")
     assert shown.code == 0, shown.err
     assert "10,177" in shown.out
+    # The tiny survey is of Utopia.
+    for text in (shown.out, build(call, tiny, "--preset", "paper", "--dry-run").out):
+        assert "Not comparable: the published counts are of World Values Survey wave 7, Singapore" in text
+        assert "published (Singapore)" in text
+        assert "difference" not in text
 
 
 def test_one_json_document_and_nothing_else(call, tiny):

@@ -17,7 +17,13 @@ from valuestrata.formatting import number, percent
 from valuestrata.report import headline_table, print_headline, write_tables
 from valuestrata.report.closed.heatmaps import confusion_cells
 from valuestrata.report.closed.narrative import summary
-from valuestrata.report.closed.published import beside_published_counts, beside_published_preview, is_published_setting, published_table
+from valuestrata.report.closed.published import (
+    beside_published_counts,
+    beside_published_preview,
+    counts_beside_published,
+    is_published_setting,
+    published_table,
+)
 from valuestrata.report.core.names import chart_names, clipped, interval
 from valuestrata.report.core.view import Cell, views_of
 from valuestrata.report.export.terminal import print_frame
@@ -201,8 +207,20 @@ def test_counts_stand_beside_the_published_ones(world):
     assert frame["difference"].to_list() == [0, 0, -48, -28, 428 - 10700, 4280 - 10177]
 
 
+def test_published_counts_say_whose_they_are_and_have_no_difference_to_another_survey(world):
+    counts = beside_published_counts(world.dataset)
+    sentence, table = counts_beside_published(counts, same=True)
+    assert sentence == "Published counts: World Values Survey wave 7, Singapore (arXiv 2604.12851)."
+    assert table.columns == ["count", "here", "published (Singapore)", "difference"]
+    sentence, table = counts_beside_published(counts, same=False)
+    assert sentence.startswith("Not comparable: the published counts are of World Values Survey wave 7, Singapore")
+    assert table.columns == ["count", "here", "published (Singapore)"]
+
+
 def test_only_the_published_setting_counts_as_comparable(world):
     paper = {"survey": {"name": "wvs7"}, "settings": {"preset": "paper"}, "countries": [{"alpha3": "SGP"}]}
     assert is_published_setting(replace(world.dataset, meta={**world.dataset.meta, **paper}))
     assert not is_published_setting(world.dataset)
+    two = {**paper, "countries": [{"alpha3": "SGP"}, {"alpha3": "MYS"}]}
+    assert not is_published_setting(replace(world.dataset, meta={**world.dataset.meta, **two}))
     assert not is_published_setting(replace(world.dataset, meta={**world.dataset.meta, **paper, "settings": {"preset": None}}))

@@ -241,11 +241,20 @@ def leaks(*rows):
     )
 
 
-def test_train_and_test_share_respondents():
-    found = claims_of(leakage=leaks(("paper", 0, 1.0), ("paper", 0, 0.5), ("other", 0, 0.1)))
-    # A control trains nothing that its model does not.
+def trained_elsewhere_and_here():
+    tuned = {where: run(f"tuned {where}", MODEL | {"adapter_hash": "a", "taught_on": {"dataset": where}}) for where in ("here", "elsewhere")}
+    imported = run("imported", {"name": "imported", "provider": "imported"})
+    other = run("other survey", {"name": "baseline:item-mode", "provider": "baseline", "trained_on": {"data_set": {"survey": "wvs7"}}})
+    for one in tuned.values():
+        one.meta["dataset"] = {"fingerprint": "here"}
+    return [*tuned.values(), imported, other]
+
+
+def test_only_runs_trained_on_this_data_set_share_respondents():
+    found = claims_of(leakage=leaks(("paper", 0, 1.0), ("paper", 0, 0.5), ("other", 0, 0.1)), runs=[*RUNS, *trained_elsewhere_and_here()])
+    # An untuned model, an imported run and a control train nothing.
     assert [(one.run, one.kind, one.estimate.value, one.estimate.pairs) for one in found] == [
-        (name, "shared-respondents", 0.75, 2) for name in ("m", "mode", "parent", "additive")
+        (name, "shared-respondents", 0.75, 2) for name in ("mode", "parent", "additive", "tuned here")
     ]
     summary = pl.DataFrame({"scheme": ["paper", "paper"], "shared_respondents": [1.0, 0.0], "pairs": [30, 10]})
     figure = claims_of(leakage=summary)[0].estimate

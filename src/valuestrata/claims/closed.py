@@ -14,7 +14,7 @@ from valuestrata.claims.templates_closed import CLOSED
 from valuestrata.errors import InputDataError, UsageError, did_you_mean
 from valuestrata.formatting import DIRECTED, LOWER_IS_BETTER
 from valuestrata.respondents.baselines import TRAINS_ON_NOTHING
-from valuestrata.responses.run.identity import Answered, run_identity
+from valuestrata.responses.run.identity import Answered, run_identity, trained_here
 from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.scores.degenerate_answers import position_of, sameness_of
 from valuestrata.scores.plan import MEASURED_AGAINST, PERSONA_CONTROL, Thresholds
@@ -296,7 +296,7 @@ def _training(run: Answered, part: str, taught: Figure, shared: Figure) -> Itera
         yield _claim("taught-what-is-tested", run, taught)
     identity = run_identity(run)
     if identity.kind == "model" or (identity.is_baseline and identity.rule not in TRAINS_ON_NOTHING):
-        if shared.value:
+        if shared.value and trained_here(identity):
             yield _claim("shared-respondents", run, shared)
         if part in ("train", "validation"):
             yield _claim("not-a-test", run, Figure())

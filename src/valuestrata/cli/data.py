@@ -26,6 +26,8 @@ from valuestrata.cli.output import print_json, print_table, say, show
 from valuestrata.errors import UsageError
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from valuestrata.building import BuildSettings
     from valuestrata.survey.survey import Survey
 
@@ -118,9 +120,9 @@ def build(
     for remark in dataset.remarks:
         show(remark)
     if preset == "paper":
-        from valuestrata.report.closed.published import beside_published_counts
+        from valuestrata.report.closed.published import beside_published_counts, is_published_setting
 
-        print_table(beside_published_counts(dataset))
+        _print_published(beside_published_counts(dataset), same=is_published_setting(dataset))
 
 
 def _preview(survey: Survey, settings: BuildSettings, as_json: bool) -> None:
@@ -136,9 +138,17 @@ def _preview(survey: Survey, settings: BuildSettings, as_json: bool) -> None:
         f"Kept: at least {settings.min_respondents} respondents per subgroup and {settings.min_valid:g} {weighted} valid answers per pair."
     )
     if settings.preset == "paper":
-        from valuestrata.report.closed.published import beside_published_preview
+        from valuestrata.report.closed.published import beside_published_preview, is_published_survey
 
-        print_table(beside_published_preview(frame, survey))
+        _print_published(beside_published_preview(frame, survey), same=is_published_survey(survey))
+
+
+def _print_published(counts: pl.DataFrame, *, same: bool) -> None:
+    from valuestrata.report.closed.published import counts_beside_published
+
+    sentence, table = counts_beside_published(counts, same=same)
+    print(sentence)
+    print_table(table)
 
 
 def landscape(dataset: DatasetFolder, as_json: AsJson = False) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from functools import lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -56,9 +58,33 @@ def published_table() -> pl.DataFrame:
 def is_published_setting(dataset: Dataset) -> bool:
     """Whether a data set appears to be the published one: wave 7, Singapore, preset of the paper."""
     survey, settings = dataset.meta.get("survey") or {}, dataset.meta.get("settings") or {}
-    countries = dataset.meta.get("countries") or []
-    singapore = any("SGP" in map(str, country.values()) for country in countries) or "Singapore" in str(dataset.meta.get("place"))
-    return survey.get("name") == "wvs7" and singapore and settings.get("preset") == "paper"
+    countries = [list(map(str, country.values())) for country in dataset.meta.get("countries") or []]
+    return settings.get("preset") == "paper" and _is_singapore(survey.get("name"), countries, dataset.meta.get("place"))
+
+
+def is_published_survey(survey: Survey) -> bool:
+    """Whether a survey appears to be the published one: wave 7, Singapore."""
+    countries = [list(map(str, asdict(country).values())) for country in survey.countries]
+    return _is_singapore(survey.codebook.survey, countries, survey.place)
+
+
+def _is_singapore(name: Any, countries: Sequence[Sequence[str]], place: Any) -> bool:
+    alone = len(countries) < 2 and ("Singapore" in str(place) or any("SGP" in country for country in countries))
+    return name == "wvs7" and alone
+
+
+def counts_beside_published(frame: pl.DataFrame, *, same: bool) -> tuple[str, pl.DataFrame]:
+    """Return a sentence that says whose the published counts are, and the table to show with it.
+
+    Args:
+        frame: from `beside_published_counts` or `beside_published_preview`. same: whether it is of the published survey.
+    """
+    facts = published_facts()
+    of = f"{facts['setting']} ({facts['citation']})"
+    named = {"published": f"published ({facts['place']})"}
+    if same:
+        return f"Published counts: {of}.", frame.rename(named)
+    return f"Not comparable: the published counts are of {of}, and these are of another survey.", frame.drop("difference").rename(named)
 
 
 def beside_published_counts(dataset: Dataset) -> pl.DataFrame:

@@ -213,6 +213,18 @@ def run_identity(run: Identified) -> RunIdentity:
     return RunIdentity.from_document(run.meta, run.name, f"run.json of the run {run.name!r}")
 
 
+def trained_here(identity: RunIdentity) -> bool:
+    """Whether a baseline was fitted, or an adapter trained, on pairs of the data set that the run was asked from.
+
+    A model that records no training is not: it was asked as it is, or its outputs were imported.
+    """
+    if identity.is_baseline:
+        source = identity.respondent.trained_on
+        return source is None or "data_set" not in source.document
+    source = identity.model.taught_on
+    return source is not None and source.dataset == identity.dataset.fingerprint
+
+
 def _respondent(read: _RunDocument, where: str) -> RespondentIdentity:
     described = read.respondent if isinstance(read.respondent, RespondentIdentity) and read.respondent.document else read.identity
     if described is not None:

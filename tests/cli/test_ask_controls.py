@@ -129,6 +129,10 @@ def test_a_study_trains_a_baseline_on_another_data_set(tiny, tmp_path, call):
     assert study.split.train_on == str(tiny / "other")
     result = run_study(study)
     assert result.runs[0].responses.height > 0
+    # The report names the survey that the baselines were fitted to.
+    page = result.report.read_text()
+    assert f"A tiny survey, Utopia (data set {json.loads((tiny / 'other' / 'dataset.json').read_text())['fingerprint'][:12]})" in page
+    assert "baseline item-mode, baseline nearest-parent" in page
     (tiny / "study.yaml").write_text(text.replace("train_on: other", "train_on: nowhere") + "models:\n  - baseline:item-mode\n")
     with pytest.raises(InputDataError, match="nowhere"):
         run_study(load_study(tiny / "study.yaml"))

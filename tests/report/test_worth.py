@@ -17,7 +17,7 @@ from valuestrata.dataset.tables import SPLITS
 from valuestrata.report import headline_table, print_claims, print_headline, write_report
 from valuestrata.report.closed.figures import BASELINE_ORDER, shown_models
 from valuestrata.report.closed.interpretation import comparison_section, relative_grid
-from valuestrata.report.closed.narrative import facts
+from valuestrata.report.closed.narrative import facts, trained_elsewhere
 from valuestrata.report.core.view import views_of
 from valuestrata.report.export.terminal import print_frame
 from valuestrata.respondents.baselines import LADDER
@@ -95,6 +95,18 @@ def test_ceilings_and_floors_of_one_fold_are_those_of_its_pairs(world, in_folds)
     out = io.StringIO()
     print_headline(data, world.runs, scores, Console(file=out, width=200))
     assert out.getvalue().startswith("Split unseen-level, part test, fold 1.")
+
+
+def test_models_trained_on_another_survey_name_it(world):
+    one = world.runs[0]
+    taught = {"respondent": {"name": "embedded+a", "adapter_hash": "a", "taught_on": {"dataset": "f" * 64}}}
+    known = replace(one, name="known", meta={**one.meta, **taught, "training_data": {"fingerprint": "f" * 64, "survey": "WVS 7, Japan"}})
+    old = replace(one, name="old", meta={**one.meta, **taught})
+    here = replace(one, name="here", meta={**one.meta, "training_data": {"fingerprint": world.dataset.fingerprint, "survey": "this"}})
+    assert trained_elsewhere(world.dataset, [one, known, old, here]) == [
+        "WVS 7, Japan (data set ffffffffffff): known.",
+        "a survey that is not recorded (data set ffffffffffff): old.",
+    ]
 
 
 def test_scores_fold_by_fold_are_shown_of_the_first_and_pooled_ones_of_all(world, in_folds):

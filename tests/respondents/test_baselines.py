@@ -568,6 +568,10 @@ def test_transfer_matches_items_by_codes_and_levels_by_label(kinds: Sequence[str
     assert gold.disjoint
     identity = make_baseline("multilevel", here, split="transfer", train_on=there).identity()
     assert identity["trained_on"]["data_set"] == there.fingerprint
+    source = {"fingerprint": there.fingerprint, "survey": there.survey_and_place}
+    assert make_baseline("item-mode", here, split="transfer", train_on=there).training_data() == source
+    assert make_baseline("uniform", here, split="transfer", train_on=there).training_data() is None
+    assert make_baseline("item-mode", here).training_data() is None
     assert identity["trained_on"]["unmatched"] == {"items": [lost], "levels": [level]}
     # A subgroup with an unmatched level has training parents only by its other levels.
     kept = [s for s, its in gold.levels.items() if "another" not in its.values() and its]

@@ -242,7 +242,9 @@ def leaks(*rows):
 
 
 def trained_elsewhere_and_here():
-    tuned = {where: run(f"tuned {where}", MODEL | {"adapter_hash": "a", "taught_on": {"dataset": where}}) for where in ("here", "elsewhere")}
+    tuned = {
+        where: run(f"tuned {where}", MODEL | {"adapter_hash": "a", "taught_on": {"dataset": where}}) for where in ("here", "elsewhere")
+    }
     imported = run("imported", {"name": "imported", "provider": "imported"})
     other = run("other survey", {"name": "baseline:item-mode", "provider": "baseline", "trained_on": {"data_set": {"survey": "wvs7"}}})
     for one in tuned.values():

@@ -51,6 +51,8 @@ def load_with_baselines(
     other = load_dataset(train_on) if train_on else None
     if kinds and other is None and split.removesuffix(DISJOINT) == "transfer":
         say("Split transfer has no training pairs; only the baselines uniform and midpoint are added. For others, give --train-on DATASET.")
+    if kinds and other is not None:
+        say(f"Baselines are fitted to {other.survey_and_place} ({train_on}).")
     found = reference_baselines(data, loaded, kinds=kinds, split=split, part=part, fold=fold, train_on=other)
     for trained_on in (run_identity(run).respondent.trained_on for run in found):
         if trained_on is not None and "data_set" in trained_on.document:

@@ -139,6 +139,13 @@ TABLES: Mapping[str, Schema] = {
 }
 
 
+def survey_and_place(survey: Any, place: Any) -> str:
+    """Return a survey's title and place in words; arguments as in `dataset.json`."""
+    named = survey if isinstance(survey, dict) else {"name": survey}
+    title = str(named.get("title") or named.get("name") or "an unnamed survey")
+    return f"{title}, {place}" if place else title
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Subgroup ground truth of one survey.
@@ -171,6 +178,11 @@ class Dataset:
     def fingerprint(self) -> str:
         """Hash of the data set. Runs store it, which prevents scoring them against another data set."""
         return str(self.meta["fingerprint"])
+
+    @property
+    def survey_and_place(self) -> str:
+        """Title of the survey and where its respondents live, for example `World Values Survey wave 7, Japan`."""
+        return survey_and_place(self.meta.get("survey"), self.meta.get("place"))
 
     @cached_property
     def codes_of(self) -> dict[str, tuple[int, ...]]:

@@ -197,6 +197,15 @@ class SupportsResume(Protocol):
 
 
 @runtime_checkable
+class NamesTrainingData(Protocol):
+    """A respondent that was trained on a data set which it can name; the name is no part of its identity."""
+
+    def training_data(self) -> Mapping[str, str] | None:
+        """Return `fingerprint` and `survey` (title and place) of the data set, None if it is not known."""
+        ...
+
+
+@runtime_checkable
 class SupportsVersions(Protocol):
     """A respondent that uses libraries whose versions are recorded; they are not part of its identity."""
 

@@ -143,6 +143,8 @@ class _Asked:
         folder = None if kept_in is None else kept_in / KEPT_IN / place / name
         meta = new_meta(dataset, name, "baseline", template="default", elicitation="logprob")
         named = [dataset.fingerprint, kind, self.split, self.part, self.fold, other]
+        if self.train_on is not None:
+            named.append(self.train_on.survey_and_place)
         key = canonical_hash([*named, meta["versions"]["valuestrata"], _fitted_by()])
         if folder is not None and (kept := _kept(folder, key)) is not None:
             return kept
@@ -159,6 +161,7 @@ class _Asked:
             "plan": {"split": self.split, "part": self.part, "fold": self.fold},
             "counts": counts_by_status(responses),
             "key": key,
+            **({} if (source := respondent.training_data()) is None else {"training_data": dict(source)}),
         }
         if folder is not None:
             _keep(folder, document, responses)

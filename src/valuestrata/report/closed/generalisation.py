@@ -17,6 +17,7 @@ from valuestrata.dataset.tables import Dataset
 from valuestrata.files import write_text
 from valuestrata.formatting import NONE, count, metric_title, number
 from valuestrata.report.closed.figures import overview_chart
+from valuestrata.report.closed.narrative import trained_elsewhere
 from valuestrata.report.core.cells import BOUND_WORDS, Grid, Td, Tr, scored
 from valuestrata.report.core.names import interval, minimum_cell
 from valuestrata.report.core.render import render
@@ -99,6 +100,7 @@ def claim_sentences(claims: Sequence[Claim]) -> list[str]:
 def _section(dataset: Dataset, part: SplitPart, place: int, folder: Path, metric: str) -> Section:
     section = Section(f"split-{place}", f"Split {part.name}")
     section.opening = claim_sentences(part.claims)
+    section.intro = " ".join(f"Trained on {sentence}" for sentence in trained_elsewhere(dataset, part.runs))
     views = views_of(dataset, part.runs, part.scores)
     if views and (chart := overview_chart(views[0], f"generalisation-{place}")) is not None:
         section.figures.append(("", chart))

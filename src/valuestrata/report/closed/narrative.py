@@ -20,6 +20,7 @@ SPLITS: Mapping[str, str] = {
     "unseen-level": "Every fold holds out one level of one attribute and every subgroup that contains it.",
     "unseen-item": "Every fold holds out the questions of some topics; subgroups are the same in train and test.",
     "unseen-both": "Unseen questions asked of unseen combinations of attributes.",
+    "transfer": "Every pair is a test pair; baselines and tuned models are trained on another data set.",
     "none": "Nothing is trained: with fewer than three attributes every pair is a test pair.",
 }
 READOUTS: Mapping[str, str] = {
@@ -58,8 +59,27 @@ def facts(dataset: Dataset, views: Sequence[View], runs: Sequence[RunLike]) -> l
         fold = "" if view.fold is None else f" of fold {view.fold}"
         pairs = f"{count(len(view.gold), 'pair')} of an item and a subgroup in the {view.part} part{fold}."
         rows.append((f"Split {view.scheme}", f"{pairs} {rule}{disjoint}".strip()))
+    rows += [("Trained on", sentence) for sentence in trained_elsewhere(dataset, runs)]
     rows += _asking(runs)
     return rows
+
+
+def trained_elsewhere(dataset: Dataset, runs: Iterable[RunLike]) -> list[str]:
+    """Return a sentence for each other data set that baselines were fitted to or models trained on, with its survey if known."""
+    trained: dict[tuple[str, str], list[str]] = {}
+    for run in runs:
+        identity, source = run_identity(run), run.meta.get("training_data") or {}
+        fitted, taught = identity.respondent.trained_on, identity.model.taught_on
+        recorded = source.get("fingerprint") or (fitted.document.get("data_set") if fitted else taught.dataset if taught else None)
+        if recorded and recorded != dataset.fingerprint:
+            trained.setdefault((str(source.get("survey") or "a survey that is not recorded"), str(recorded)), []).append(name_of_run(run))
+    return [f"{survey} (data set {digest[:12]}): {', '.join(names)}." for (survey, digest), names in trained.items()]
+
+
+def name_of_run(run: RunLike) -> str:
+    """Return the name of a run, for a baseline that of its kind."""
+    identity = run_identity(run)
+    return f"baseline {identity.rule}" if identity.is_baseline else run.name
 
 
 def _in_place(dataset: Dataset) -> str:

@@ -72,6 +72,7 @@ class TrainingGold:
         scheme, fold: the split.
         disjoint: whether training and test gold have no respondents in common: `+disjoint`, or transfer.
         source: fingerprint of the training data set under transfer, or None.
+        source_survey: title and place of its survey, or None.
         unmatched: `items` and `levels` (attribute=label) without a match in the training data set.
     """
 
@@ -91,6 +92,7 @@ class TrainingGold:
     fold: int | None
     disjoint: bool = False
     source: str | None = None
+    source_survey: str | None = None
     unmatched: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
     @cached_property
@@ -218,6 +220,7 @@ def _collected(dataset: Dataset, split: str, fold: int | None, train_on: Dataset
         fold=fold,
         disjoint=half != "all" or train_on is not None,
         source=None if train_on is None else train_on.fingerprint,
+        source_survey=None if train_on is None else train_on.survey_and_place,
         unmatched={} if train_on is None else _unmatched(dataset, pairs, levels),
     )
 

@@ -82,6 +82,13 @@ class Baseline:
             identity["settings"] = settings[0] if single else settings
         return identity
 
+    def training_data(self) -> Mapping[str, str] | None:
+        """Return fingerprint and survey of the other data set that it was fitted to under transfer; None otherwise."""
+        gold = self.fits[0].gold
+        if gold.source is None or self.kind in TRAINS_ON_NOTHING:
+            return None
+        return {"fingerprint": gold.source, "survey": gold.source_survey or "an unnamed survey"}
+
     def check(self, elicitation: Elicitation) -> None:
         """Raise an error for open questions, which baselines cannot answer.
 

@@ -25,6 +25,7 @@ from valuestrata.respondents.base import (
     Answer,
     CostEstimate,
     Elicitation,
+    NamesTrainingData,
     Prompt,
     Respondent,
     SupportsBudget,
@@ -123,6 +124,10 @@ class Control:
         """Pass on how many answers the run already has."""
         if isinstance(self._inner, SupportsResume):
             self._inner.answered_before(number)
+
+    def training_data(self) -> Mapping[str, str] | None:
+        """Return the data set that the model inside was trained on."""
+        return self._inner.training_data() if isinstance(self._inner, NamesTrainingData) else None
 
     def versions(self) -> Mapping[str, str]:
         """Return the library versions that the model records."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from valuestrata.dataset.tables import survey_and_place
 from valuestrata.errors import InputDataError
 from valuestrata.files import canonical_hash, read_json, sha256_of
 from valuestrata.respondents.local.loading.safe_files import refuse_pickles
@@ -55,6 +56,15 @@ def adapter_identity(adapter: Path | None) -> dict[str, Any]:
     if isinstance(request, dict):
         identity["taught_on"] = {key: request.get(key) for key in ("dataset", "split", "fold", "control")}
     return identity
+
+
+def adapter_training(adapter: Path | None) -> dict[str, str] | None:
+    """Return `fingerprint` and `survey` (title and place) of the data set that an adapter was trained on; None if it does not say."""
+    training = None if adapter is None else adapter / "training.json"
+    data = read_json(training).get("data") if training is not None and training.is_file() else None
+    if not isinstance(data, dict) or not data.get("fingerprint"):
+        return None
+    return {"fingerprint": str(data["fingerprint"]), "survey": survey_and_place(data.get("survey"), data.get("place"))}
 
 
 def check_base(adapter: Path, config: Mapping[str, Any], hub_name: str | None, names: Iterable[str]) -> None:

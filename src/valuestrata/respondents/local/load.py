@@ -13,7 +13,7 @@ from typing import Any
 
 from valuestrata.errors import InputDataError, MissingExtraError, UsageError
 from valuestrata.files import canonical_hash, sha256_of
-from valuestrata.respondents.local.adapter import adapter_identity, check_base, merged, read_adapter
+from valuestrata.respondents.local.adapter import adapter_identity, adapter_training, check_base, merged, read_adapter
 from valuestrata.respondents.local.loading.dequantize import plain_model
 from valuestrata.respondents.local.loading.gguf_cache import converted
 from valuestrata.respondents.local.loading.safe_files import check_weights, explained
@@ -48,11 +48,12 @@ class Spec:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model ready to run, its tokenizer, and what identifies both."""
+    """A model ready to run, its tokenizer, what identifies both, and what its adapter was trained on."""
 
     model: Any
     tokenizer: Any
     identity: dict[str, Any]
+    training: Mapping[str, str] | None = None
 
 
 def parse_spec(spec: str) -> Spec:
@@ -196,7 +197,7 @@ def _load(
         "device": place.partition(":")[0],
         "versions": {library: version(library) for library in ("torch", "transformers", *(("gguf",) if weights else ()))},
     }
-    return Loaded(model, tokenizer, identity)
+    return Loaded(model, tokenizer, identity, adapter_training(spec.adapter))
 
 
 def _from_gguf(file: Path, digest: str, dtype: str) -> tuple[Any, Any]:

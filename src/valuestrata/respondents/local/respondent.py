@@ -107,6 +107,10 @@ class LocalRespondent:
         """Return everything that determines the answers: file hashes, number type, device, decoding, versions."""
         return {**self._loaded.identity, "decoding": decoding_of(self._max_new_tokens, self._temperature, self._seed, self._constrain)}
 
+    def training_data(self) -> Mapping[str, str] | None:
+        """Return the data set that the adapter was trained on; None without one, or if it does not say."""
+        return self._loaded.training
+
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[Answer]:
         """Yield one Answer for each prompt as batches finish, in the order of the prompts' shared prefixes."""
         import torch

@@ -12,7 +12,7 @@ from typing import Any
 
 from valuestrata.errors import InputDataError, MissingExtraError, RunFailedError, UsageError, did_you_mean
 from valuestrata.respondents.hosted.keys import refuse_keys
-from valuestrata.respondents.local.adapter import WEIGHTS, adapter_config, adapter_identity
+from valuestrata.respondents.local.adapter import WEIGHTS, adapter_config, adapter_identity, adapter_training
 from valuestrata.respondents.local.load import Spec, hub_or_folder, parse_spec
 from valuestrata.respondents.local.loading.safe_files import check_weights, refuse_pickles
 from valuestrata.respondents.local.memory import describe_error
@@ -55,6 +55,7 @@ class Engine:
         lora: the request that names the adapter, None without one.
         longest: maximum number of tokens of a prompt and its completion; None if unlimited.
         identity: provider, model, revision, adapter hash, number type, device, versions.
+        training: the data set that the adapter was trained on, if it says so.
     """
 
     llm: Any
@@ -64,6 +65,7 @@ class Engine:
     lora: Any
     longest: int | None
     identity: Mapping[str, Any]
+    training: Mapping[str, str] | None = None
 
     def run(self, requests: Sequence[Ids], sampling: Sequence[Any]) -> list[Any]:
         """Return vLLM's output for each request, in their order.
@@ -156,6 +158,7 @@ def _engine(library: Any, llm: Any, spec: Spec, source: Mapping[str, Any], optio
         lora=None if spec.adapter is None else request(spec.adapter.name, 1, str(spec.adapter.resolve())),
         longest=int(config.max_model_len),
         identity=identity | ({"engine": settings} if settings else {}),
+        training=adapter_training(spec.adapter),
     )
 
 

@@ -57,6 +57,10 @@ class VllmRespondent:
         """Return everything that determines the answers: files, number type, device, engine settings, decoding, versions."""
         return {**self._engine.identity, "decoding": decoding_of(self._max_new_tokens, self._temperature, self._seed, self._constrain)}
 
+    def training_data(self) -> Mapping[str, str] | None:
+        """Return the data set that the adapter was trained on; None without one, or if it does not say."""
+        return self._engine.training
+
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[Answer]:
         """Yield one Answer for each prompt, some hundreds at a time."""
         for start in range(0, len(prompts), _WINDOW):

@@ -16,7 +16,7 @@ from valuestrata.prompts import load_template, orders_from, paraphrases_from, qu
 from valuestrata.prompts.orders import seed_of
 from valuestrata.prompts.prompt import OPEN, Elicitation, Prompt
 from valuestrata.prompts.template import Template
-from valuestrata.respondents.base import Respondent, SupportsElicitationCheck, SupportsVersions
+from valuestrata.respondents.base import NamesTrainingData, Respondent, SupportsElicitationCheck, SupportsVersions
 from valuestrata.respondents.controls.control import ReplacesPersonas, ReusesAnswers
 from valuestrata.responses.run.folder import new_meta
 
@@ -197,6 +197,8 @@ def asked_meta(dataset: Dataset, respondent: Respondent, name: str, asking: Aski
     )
     if isinstance(respondent, SupportsVersions):
         meta["versions"] |= respondent.versions()
+    if isinstance(respondent, NamesTrainingData) and (source := respondent.training_data()) is not None:
+        meta["training_data"] = dict(source)
     return meta
 
 

@@ -132,7 +132,8 @@ def test_a_study_trains_a_baseline_on_another_data_set(tiny, tmp_path, call):
     # The report names the survey that the baselines were fitted to.
     page = result.report.read_text()
     assert f"A tiny survey, Utopia (data set {json.loads((tiny / 'other' / 'dataset.json').read_text())['fingerprint'][:12]})" in page
-    assert "baseline item-mode, baseline nearest-parent" in page
+    assert "baseline item-mode, baseline nearest-parent." in page
+    assert "a survey that is not recorded" not in page
     (tiny / "study.yaml").write_text(text.replace("train_on: other", "train_on: nowhere") + "models:\n  - baseline:item-mode\n")
     with pytest.raises(InputDataError, match="nowhere"):
         run_study(load_study(tiny / "study.yaml"))

@@ -12,6 +12,7 @@ from valuestrata.formatting import capital, count, percent
 from valuestrata.report.core.names import minimum_cell, plain, stratum_titles
 from valuestrata.report.core.names import short_label as name_of
 from valuestrata.report.core.view import Cell, Entry, RunLike, View
+from valuestrata.respondents.baselines import TRAINS_ON_NOTHING
 from valuestrata.responses.run.identity import run_identity
 
 SPLITS: Mapping[str, str] = {
@@ -71,7 +72,7 @@ def trained_elsewhere(dataset: Dataset, runs: Iterable[RunLike]) -> list[str]:
         identity, source = run_identity(run), run.meta.get("training_data") or {}
         fitted, taught = identity.respondent.trained_on, identity.model.taught_on
         recorded = source.get("fingerprint") or (fitted.document.get("data_set") if fitted else taught.dataset if taught else None)
-        if recorded and recorded != dataset.fingerprint:
+        if recorded and recorded != dataset.fingerprint and identity.rule not in TRAINS_ON_NOTHING:
             trained.setdefault((str(source.get("survey") or "a survey that is not recorded"), str(recorded)), []).append(name_of_run(run))
     return [f"{survey} (data set {digest[:12]}): {', '.join(names)}." for (survey, digest), names in trained.items()]
 

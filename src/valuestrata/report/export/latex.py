@@ -14,6 +14,7 @@ import polars as pl
 from valuestrata.dataset.tables import Dataset
 from valuestrata.fairness.assemble import Audit
 from valuestrata.formatting import NONE, metric_title, number, p_number, percent
+from valuestrata.report.closed.published import published_facts
 from valuestrata.report.core.names import attribute_titles
 from valuestrata.report.export.latex_text import LETTER, escaped
 
@@ -114,9 +115,15 @@ def disparity_latex(audit: Audit, runs: Sequence[str], *, by: str = "all", key: 
         caption=f"Normalised range (NR) and coefficient of variation (CV) over {over}. In brackets: mean under equal service.{arrow}",
         label=f"tab:disparity-{_slug(key)}",
         groups=[("", 1), *((metric_title(metric), len(MEASURES)) for metric in metrics)],
-        notes=["Values near their brackets are within noise.", *_remarks(rows)],
+        notes=["Values near their brackets are within noise.", *_published_note(rows), *_remarks(rows)],
         wrapped=0.2,
     )
+
+
+def _published_note(rows: Sequence[Row]) -> list[str]:
+    """Return whose the published figures are, if any are shown."""
+    facts = published_facts()
+    return [f"publ.: {facts['setting']} ({facts['citation']})."] if any(row["published"] is not None for row in rows) else []
 
 
 def _remarks(rows: Sequence[Row]) -> list[str]:

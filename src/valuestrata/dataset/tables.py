@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import polars as pl
 
+from valuestrata.dataset.document import FORMAT as FORMAT
 from valuestrata.dataset.document import NAME, check_files, check_fingerprint, read_dataset_document, with_hashes
 from valuestrata.errors import InputDataError, UsageError, did_you_mean
 from valuestrata.files import folder_written_beside, read_parquet, write_json, write_parquet

@@ -124,6 +124,34 @@ def test_a_baseline_is_scored_only_on_its_own_split(call, built):
     assert right.code == 0, right.err
 
 
+def test_build_says_what_is_left_out(call, tiny):
+    """Columns that are absent, and respondents without a level, with a warning above 5 %."""
+    lines = (tiny / "tiny.csv").read_text().splitlines()
+    place = lines[0].split(",").index("area")
+    rows = [line.split(",") for line in lines[1:]]
+    for number, row in enumerate(rows):
+        row[place] = "9" if number % 10 == 0 else row[place]
+    (tiny / "tiny.csv").write_text("\n".join([lines[0].replace("Q2", "Q2x"), *map(",".join, rows)]) + "\n")
+    built = build(call, tiny)
+    assert built.code == 0, built.err
+    lost = -(-len(rows) // 10)
+    assert f"Warning: area leaves out {lost} of {len(rows)} respondents (10.0%): 9 ({lost})." in built.err
+    assert "Left out: 1 item of the codebook not in the file: Q2." in built.err
+    assert json.loads((tiny / "data" / "dataset.json").read_text())["findings"]["dropped"][0]["values"] == [["9", lost]]
+    described = call("describe", tiny / "tiny.csv", "--survey", tiny / "tiny.yaml")
+    assert f"left out: {lost} of {len(rows)} respondents (10.0%): 9 ({lost})" in described.out
+
+
+def test_a_codebook_is_drafted_from_a_variable_list(call, tmp_path):
+    (tmp_path / "a.csv").write_text("q,sex\n1,1\n2,2\n")
+    refused = call("codebook", "draft", tmp_path / "a.csv")
+    assert (refused.code, "give the list of its variables with --variables" in refused.err) == (3, True)
+    (tmp_path / "list.csv").write_text("variable,question,values\nq,Good?,1=Yes;2=No\nsex,Sex,1=Male;2=Female\n")
+    made = call("codebook", "draft", tmp_path / "a.csv", "--variables", tmp_path / "list.csv", "-o", tmp_path / "mine.yaml")
+    assert made.code == 0, made.err
+    assert "Items: 1" in call("describe", tmp_path / "a.csv", "--survey", tmp_path / "mine.yaml").out
+
+
 def test_merged_levels_make_another_data_set(call, tiny):
     prints = []
     for merged in ("Everywhere: [Town, Country]", "Anywhere: [Country, Town]"):

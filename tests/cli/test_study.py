@@ -60,6 +60,20 @@ def test_a_changed_file_is_built_again(tiny):
     assert build_or_load(study, messages.append).meta["respondents"] == first.meta["respondents"] - 30
 
 
+def test_a_study_says_what_is_left_out(tiny):
+    text = (tiny / "tiny.csv").read_text().splitlines()
+    place = text[0].split(",").index("area")
+    rows = [line.split(",") for line in text[1:]]
+    rows = [[*row[:place], "9", *row[place + 1 :]] if number % 10 == 0 else row for number, row in enumerate(rows)]
+    rows[0][text[0].split(",").index("Q2")] = "Perhaps"
+    (tiny / "tiny.csv").write_text("\n".join([text[0], *map(",".join, rows)]) + "\n")
+    (tiny / "study.yaml").write_text(STUDY)
+    messages: list[str] = []
+    build_or_load(load_study(tiny / "study.yaml"), messages.append)
+    assert [line for line in messages if line.startswith("Warning: area leaves out")]
+    assert [line for line in messages if "labels are not in the codebook: Q2: 'Perhaps' (1)" in line]
+
+
 PLAN = """
 plan:
   metric: nmae

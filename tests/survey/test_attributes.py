@@ -124,6 +124,26 @@ def test_metadata_of_the_file_mark_an_age_as_missing(tmp_path, declared):
     assert found.findings.notes == ()
 
 
+@pytest.mark.parametrize("survey", ["gss2018", "gss2012"])
+def test_ages_98_and_99_of_the_general_social_survey_are_missing(tmp_path, survey):
+    item = load_codebook(survey).items[0]
+    codes = [item.codes[0], item.codes[1]] * 6
+    ages = [18, 25, 30, 40, 50, 60, 70, 80, 88, 89, 98, 99]
+    path = tmp_path / "gss.csv"
+    path.write_text(f"{item.column},age\n" + "".join(f"{code},{age}\n" for code, age in zip(codes, ages, strict=True)))
+    found = read_survey(path, survey, attributes=["age"])
+    assert (found.levels[:, 0] < 0).tolist() == [False] * 10 + [True] * 2
+
+
+@pytest.mark.parametrize(("age", "known"), [(16, True), (99, True), (103, True), (-1, False), (-2, False), (-5, False), (15, False)])
+def test_ages_of_the_world_values_survey(tmp_path, age, known):
+    path = tmp_path / "wvs.csv"
+    path.write_text(f"Q1,Q262\n1,{age}\n2,40\n3,41\n")
+    found = read_survey(path, "wvs7", attributes=["age"])
+    assert (found.levels[0, 0] >= 0) == known
+    assert found.findings.dropped == () if known else found.findings.dropped[0].values == ((str(age), 1),)
+
+
 def test_missing_codes_of_an_item(tmp_path):
     head = HEAD.replace("question:", "missing: {not_applicable: [77], dont_know: [7]}, question:")
     path = tmp_path / "table.csv"

@@ -249,8 +249,37 @@ def test_an_item_with_one_code(tmp_path, written):
     codebook.write_text(
         "survey: a\ntitle: a\nmissing: {}\nitems: [{id: Q1, topic: t, codes: [1], labels: [a], question: q}]\nattributes: []\n"
     )
-    with pytest.raises(InputDataError, match="at least two are needed"):
+    with pytest.raises(InputDataError, match="has one code under `codes`; at least two are needed"):
         read_survey(written["csv comma"], codebook)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("missing: {}\n", "", r"mine\.yaml: the key 'missing' is missing\."),
+        ("topic: t, ", "", r"mine\.yaml, line 5, column 5: the key 'topic' is missing from items\.0\."),
+        ("column: c, ", "", r"mine\.yaml, line 7, column 5: the key 'column' is missing from attributes\.0\."),
+        ("codes: [1, 2], labels: [a, b], ", "", r"item Q1 has no answers\. Add `codes` and `labels`, `range` and `ends`, or `scale`\."),
+        ("codes: [1, 2], labels: [a, b], ", "range: [1, 5], ", r"item Q1: a scale with `range` needs two `ends`"),
+    ],
+)
+def test_a_missing_key_of_a_codebook_is_named(tmp_path, old, new, message):
+    path = tmp_path / "mine.yaml"
+    item = "  - {id: Q1, topic: t, codes: [1, 2], labels: [a, b], question: q}\n"
+    attribute = "  - {name: sex, column: c, levels: [{label: Male, code: 1}]}\n"
+    path.write_text(f"survey: a\ntitle: a\nmissing: {{}}\nitems:\n{item}attributes:\n{attribute}".replace(old, new))
+    with pytest.raises(InputDataError, match=message):
+        load_codebook(path)
+
+
+def test_selecting_a_country_names_the_keys_of_the_codebook(tmp_path):
+    (tmp_path / "mine.yaml").write_text(
+        "survey: a\ntitle: a\nmissing: {}\nitems: [{id: q, topic: t, codes: [1, 2], labels: [a, b], question: q}]\nattributes: []\n"
+    )
+    (tmp_path / "a.csv").write_text("q,country\n1,AT\n2,CH\n")
+    check_error(
+        tmp_path / "a.csv", "needs the key `country_code_column` or `country_alpha_column`", tmp_path / "mine.yaml", countries=["AT"]
+    )
 
 
 def test_a_survey_name_that_does_not_exist(written):

@@ -265,7 +265,31 @@ def answers(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("text", [LONG, WIDE])
+ESS_LIKE = """Name,Label,Value,Category
+trust,Can people be trusted?,1,Always
+trust,Can people be trusted?,2,Sometimes
+trust,Can people be trusted?,3,Never
+trust,Can people be trusted?,8,Don't know
+life,How satisfied are you?,0,Not at all
+life,How satisfied are you?,10,Entirely
+vote,Did you vote?,Y,Yes
+vote,Did you vote?,N,No
+gender,Gender,1,Man
+gender,Gender,2,Woman
+age,Age,999,Not available
+weight,Design weight,,
+"""
+LOOK_FOR = """pos,variable,label,col_type,missing,values
+1,trust,Can people be trusted?,dbl+lbl,3,[1] Always; [2] Sometimes; [3] Never; [8] Don't know
+2,life,How satisfied are you?,dbl+lbl,0,[0] Not at all; [10] Entirely
+3,vote,Did you vote?,chr,0,Y=Yes; N=No
+4,gender,Gender,dbl+lbl,0,[1] Man; [2] Woman
+5,age,Age,dbl,0,
+6,weight,Design weight,dbl,0,
+"""
+
+
+@pytest.mark.parametrize("text", [LONG, WIDE, ESS_LIKE, LOOK_FOR])
 def test_from_a_csv_file_and_a_variable_list_to_a_data_set(tmp_path, answers, text):
     listed, target = tmp_path / "list.csv", tmp_path / "mine.yaml"
     listed.write_text(text)
@@ -289,6 +313,14 @@ def test_from_a_csv_file_and_a_variable_list_to_a_data_set(tmp_path, answers, te
     if text == LONG:
         assert [item.topic for item in codebook.items] == ["Trust", "Mood", "Politics"]
         assert "in list.csv but not in the file: absent" in target.read_text()
+
+
+def test_a_variable_list_in_a_workbook(tmp_path, answers):
+    rows = [line.split(",") for line in ESS_LIKE.strip().splitlines()]
+    pl.DataFrame(rows[1:], schema=rows[0], orient="row").write_excel(tmp_path / "list.xlsx")
+    target = tmp_path / "mine.yaml"
+    target.write_text(draft_codebook(answers, tmp_path / "list.xlsx"))
+    assert [item.id for item in load_codebook(target).items] == ["trust", "life", "vote"]
 
 
 def test_a_variable_list_for_a_file_with_labels(tmp_path):

@@ -259,8 +259,11 @@ def _item(entry: ItemEntry, scales: Mapping[str, ScaleEntry], where: str) -> Ite
         scale = scales[entry.scale]
     codes, labels = _options(entry if entry.own_scale else scale, entry, where)
     level = entry.level if "level" in entry.model_fields_set else scale.level
+    if not codes:
+        keys = "`codes` and `labels`, `range` and `ends`, or `scale`"
+        raise InputDataError(f"{where}: item {entry.id} has no answers. Add {keys}.")
     if len(codes) < 2:
-        raise InputDataError(f"{where}: item {entry.id} has {len(codes)} code; at least two are needed.")
+        raise InputDataError(f"{where}: item {entry.id} has one code under `codes`; at least two are needed.")
     if len(codes) == 2 and level == "ordinal":
         level = "binary"
     if level == "binary" and len(codes) != 2:

@@ -78,7 +78,7 @@ def notices(survey: Survey) -> list[str]:
         ("without a valid answer", findings.unanswered_items),
     ):
         if names:
-            lines.append(f"Left out: {len(names)} items {what}: {_first(names)}.")
+            lines.append(f"Left out: {len(names)} {'item' if len(names) == 1 else 'items'} {what}: {_first(names)}.")
     if findings.absent_attributes:
         lines.append(f"Left out: attributes of the codebook not in the file: {_first(findings.absent_attributes)}.")
     for entry in findings.dropped:

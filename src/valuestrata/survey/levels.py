@@ -8,6 +8,7 @@ as missing, the attribute lists it under `missing`, or it lies far outside the o
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 
@@ -166,8 +167,8 @@ def attribute_meanings(
     by_code = {code: i for i, level in enumerate(attribute.levels) for code in level.codes if not (banded and level.has_band)}
     missing = frozenset(codes) if attribute.missing is None else frozenset(attribute.missing)
     far = _far_codes(attribute, missing, values) if banded and attribute.missing is None else frozenset[float]()
-    in_band: list[tuple[str, int]] = []
-    outside: list[tuple[str, int]] = []
+    in_band: Counter[str] = Counter()
+    outside: Counter[str] = Counter()
     texts: list[str] = []
     for value, count in values:
         shown = shown_value(value)
@@ -190,7 +191,7 @@ def attribute_meanings(
             elif banded and (attribute.missing is None or parsed not in missing):
                 meaning = _banded(attribute, parsed)
                 if meaning is not None and parsed in missing:
-                    (outside if parsed in far else in_band).append((shown_value(parsed), count))
+                    (outside if parsed in far else in_band)[shown_value(parsed)] += count
                     meaning = UNKNOWN_LEVEL if parsed in far else meaning
             if meaning is None:
                 meaning = UNKNOWN_LEVEL if parsed in missing else None if label is None else labels.find(label, parsed)
@@ -202,7 +203,7 @@ def attribute_meanings(
     _add_numbered(attribute, labels, texts, found)
     # A file that declares missing values of the column thereby says that its other values are none.
     declares = bool(declared) or any(labels.is_missing(label) for label in value_labels.values())
-    found.notes += _band_notes(attribute, () if declares else in_band, outside)
+    found.notes += _band_notes(attribute, [] if declares else in_band.most_common(), outside.most_common())
     return found
 
 

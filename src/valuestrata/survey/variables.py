@@ -42,19 +42,19 @@ _MISSING_LABELS: tuple[tuple[Missing, re.Pattern[str]], ...] = tuple(
 )
 
 
-# Names of the columns of a variable list, without case, spaces and punctuation.
+# Names of the columns of a variable list, without case, spaces and punctuation, the clearest first.
 _LIST_COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "variable": ("variable", "name", "column", "var", "field", "variablename", "variablefieldname", "itemname"),
-    "question": ("question", "questiontext", "wording", "text", "description", "variablelabel", "fieldlabel", "item"),
-    "code": ("code", "value", "valuecode", "optioncode"),
-    "label": ("label", "valuelabel", "option", "category", "answer"),
+    "variable": ("variable", "variablename", "variablefieldname", "var", "itemname", "column", "field", "name"),
+    "question": ("question", "questiontext", "wording", "variablelabel", "fieldlabel", "text", "description", "item"),
+    "code": ("code", "valuecode", "optioncode", "value"),
+    "label": ("valuelabel", "codelabel", "category", "answer", "option", "label"),
     "values": (
         "values",
+        "valuelabels",
         "levels",
         "options",
         "choices",
         "categories",
-        "valuelabels",
         "responseoptions",
         "choicescalculationsorsliderlabels",
     ),
@@ -198,13 +198,14 @@ def variables_of_list(path: Path, listed: Path) -> tuple[list[Variable], list[st
 def _read_list(path: Path) -> dict[str, Variable]:
     """Return name -> variable, in the order of the list."""
     with open_file(path) as raw:
-        found: dict[str, int] = {}
-        for place, name in enumerate(raw.header.names):
-            plain = normalise(name).replace(" ", "")
-            if key := next((key for key, names in _LIST_COLUMNS.items() if plain in names and key not in found), None):
-                found[key] = place
-        if "question" not in found and "code" not in found and "label" in found:
-            found["question"] = found.pop("label")
+        plain = {normalise(name).replace(" ", ""): place for place, name in reversed(list(enumerate(raw.header.names)))}
+        found = {key: plain[name] for key, names in _LIST_COLUMNS.items() if (name := next(filter(plain.__contains__, names), ""))}
+        # `label` is the label of an answer only beside a code, and only if no clearer name is.
+        title = plain.get("label")
+        if title is not None and "question" not in found and ("code" not in found or found.get("label") != title):
+            found["question"] = title
+            if found.get("label") == title:
+                del found["label"]
         if "variable" not in found or not ({"code", "label"} <= set(found) or "values" in found):
             raise InputDataError(
                 f"a variable list needs the columns `variable`, `question`, `code` and `label`, or `variable`, `question` and `values`; "

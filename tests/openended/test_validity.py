@@ -257,7 +257,7 @@ def test_from_folders_to_sentences(study):
     }
     assert "Judge fake is usable for overall:" in (home / "out" / "validity.txt").read_text()
     as_json = json.loads(command(validity_, home / "data", judged, "--bootstrap", 200, "--json").stdout)
-    assert set(as_json) == {"checks", "usable", "agreement", "corrected", "lines", "claims"}
+    assert set(as_json) == {"checks", "usable", "agreement", "corrected", "corrected_differences", "lines", "claims"}
     assert as_json["usable"][0]["verdict"] == "usable, not validated"
 
 

@@ -11,7 +11,7 @@ from valuestrata.claims.claim import Claim, Figure, Strength, importance
 from valuestrata.openended.text.checks import TextChecks
 from valuestrata.openended.validity.decision_rule import NOT_USABLE, PEOPLE_CHECKS, TOO_FEW, UNFIT, USABLE
 from valuestrata.openended.validity.judge_validity import Validity
-from valuestrata.stats.cluster_bootstrap import MIN_ITEMS
+from valuestrata.stats.cluster_bootstrap import CONFIDENCE, MIN_ITEMS
 
 JUDGES, OPEN = "judges", "open"
 _UNITS = {"invalid_share": "call", "order_consistency": "pair", "position_bias": "decided verdict", "tie_share": "verdict"}
@@ -106,6 +106,48 @@ def corrected_claims(corrected: pl.DataFrame) -> list[Claim]:
         judge = Figure(role="judge", label=row["judge"], metric=row["metric"], value=row["judge_value"], n=row["judged"])
         strength = Strength.UNDETERMINED if row["ci_low"] is None else Strength.SHOWN
         claims.append(_open_claim("corrected", row, row["criterion"], row["reference"], estimate, (judge,), strength, 75))
+    return claims
+
+
+def corrected_difference_claims(differences: pl.DataFrame) -> list[Claim]:
+    """Return the corrected differences of win rates over all answers (a frame of CORRECTED_DIFFERENCES).
+
+    A difference is shown if its interval excludes 0 and its p-value, corrected for all differences, is below 1 - confidence.
+    """
+    claims: list[Claim] = []
+    for row in differences.filter(pl.col("by") == "all", pl.col("value").is_not_null()).iter_rows(named=True):
+        estimate = Figure(
+            metric="win_rate",
+            value=row["value"],
+            low=row["ci_low"],
+            high=row["ci_high"],
+            p=row["p"],
+            p_adjusted=row["p_adjusted"],
+            n=row["coded"],
+        )
+        strength = _strength(estimate, 0.0)
+        if strength is Strength.SHOWN and (row["p_adjusted"] is None or row["p_adjusted"] > 1 - CONFIDENCE):
+            strength = Strength.UNDETERMINED
+        claims.append(
+            Claim(
+                family=OPEN,
+                kind="corrected-difference",
+                run=row["run"],
+                by="criterion",
+                key=row["criterion"],
+                against=row["against"],
+                direction="better" if row["value"] > 0 else "worse",
+                estimate=estimate,
+                figures=(
+                    Figure(role="judge", label=row["judge"], value=row["judge_value"]),
+                    Figure(role="reference", label=row["reference"]),
+                ),
+                correction="holm",
+                tests=row["tests"],
+                strength=strength,
+                importance=importance(78, strength, row["value"]),
+            )
+        )
     return claims
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from valuestrata.claims.claim import Claim, Figure, Strength
 from valuestrata.claims.wording import ClaimTemplate, Names, interval, listed
-from valuestrata.formatting import count, number, percent
+from valuestrata.formatting import count, number, percent, points
 from valuestrata.openended.validity.decision_rule import (
     MAX_INVALID,
     MAX_LONGER,
@@ -142,6 +142,26 @@ def _corrected_details(claim: Claim, names: Names) -> list[str]:
     return [f"The judge alone gives {_write(claim.metric)(judge.value)}; {coded}"]
 
 
+def _corrected_difference(claim: Claim, names: Names) -> str:
+    run, other, value = names.run(claim.run), names.run(claim.against), claim.estimate.value or 0.0
+    reference = claim.figure("reference")
+    against = "" if reference is None or reference.label is None else f" against {names.run(reference.label)}"
+    figure = f"{points(value)} points ({interval(claim, write=points)})"
+    after = f"after correction for the errors of judge {_judge_of(claim)}"
+    about = f"win rate{against} on {names.key(claim.key)}"
+    if claim.strength is Strength.SHOWN:
+        higher, lower = (run, other) if value > 0 else (other, run)
+        return f"{higher} has a higher {about} than {lower}: {run} minus {other} is {figure} {after}"
+    if claim.estimate.low is None:
+        return f"The codings are too few to compare the {about} of {run} and {other}: the difference is {points(value)} points {after}"
+    return f"The data do not show a difference in {about} between {run} and {other}: {figure} {after}"
+
+
+def _corrected_difference_details(claim: Claim, names: Names) -> list[str]:
+    judge = claim.figure("judge")
+    return [] if judge is None or judge.value is None else [f"The judge alone gives {points(judge.value)} points"]
+
+
 def _closed_vs_open(claim: Claim, names: Names) -> str:
     doubt = "" if claim.strength is Strength.SHOWN else f"Not to be used, because judge {_judge_of(claim)} is not usable for stances: "
     kappa = claim.figure("kappa")
@@ -191,6 +211,7 @@ JUDGES: Mapping[str, ClaimTemplate] = {
 OPEN: Mapping[str, ClaimTemplate] = {
     "win-rate": ClaimTemplate(_win_rate),
     "corrected": ClaimTemplate(_corrected, _corrected_details),
+    "corrected-difference": ClaimTemplate(_corrected_difference, _corrected_difference_details),
     "closed-vs-open": ClaimTemplate(_closed_vs_open),
     "missing-answers": ClaimTemplate(_missing),
     "restates-persona": ClaimTemplate(_restates),

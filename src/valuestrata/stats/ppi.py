@@ -27,6 +27,7 @@ The coded answers must be a random sample of all answers, as `valuestrata open s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,6 +76,11 @@ class _Data:
     cluster: Indices
     items: int
 
+    @property
+    def coded_items(self) -> int:
+        """Number of items with a coded answer."""
+        return int(np.unique(self.cluster[self.coded]).size)
+
 
 def corrected_ratio(
     people: Floats,
@@ -105,38 +111,133 @@ def corrected_ratio(
         raise ValueError("the judge's values must be finite; use a fixed value where the judge gave none")
     coded = np.isfinite(people) & np.isfinite(people_base)
     n, uncoded = int(coded.sum()), int((~coded).sum())
-    base = float(people_base[coded].mean()) if n else 0.0
-    if n == 0 or base == 0:
+    if n == 0 or people_base[coded].mean() == 0:
         return PpiEstimate(np.nan, np.nan, np.nan, np.nan, np.nan, n, uncoded, 0)
     cluster = cluster_numbers(items)
     data = _Data(people, people_base, judge, judge_base, coded, cluster, int(cluster.max()) + 1)
-    coded_items = int(np.unique(cluster[coded]).size)
-    tuned = weight is None and uncoded > 0
-    if uncoded == 0:
-        weight = 0.0
-    elif weight is None:
-        # Tuning linearises at the people's own ratio, the variance below at the corrected one.
-        own, shared = _by_item(data, float(people[coded].mean()) / base)
-        square = float((shared**2).sum())
-        weight = float(np.clip((own * shared).sum() / square, 0.0, 1.0)) if square > 0 else 0.0
-    below = _combined(people_base, judge_base, coded, weight)
-    value = _combined(people, judge, coded, weight) / below if below != 0 else np.nan
-    inside = float(np.clip(value, low, high))
-    undefined = PpiEstimate(inside, np.nan, np.nan, np.nan, weight, n, uncoded, coded_items)
-    if coded_items < MIN_ITEMS or not np.isfinite(value):
+    fit = _fitted(data, weight)
+    inside = float(np.clip(fit.value, low, high))
+    undefined = PpiEstimate(inside, np.nan, np.nan, np.nan, fit.weight, n, uncoded, data.coded_items)
+    if data.coded_items < MIN_ITEMS or not np.isfinite(fit.value):
         return undefined
-    if tuned and coded_items <= MAX_TUNED_ITEMS and data.items <= MAX_JACKKNIFE_ITEMS:
-        se = _jackknife(data)
-    else:
-        own, shared = _by_item(data, value)
-        se = float(np.sqrt(data.items / (data.items - 1) * ((own - weight * shared) ** 2).sum())) * abs(base / below)
-    from scipy.special import stdtrit
-
-    margin = float(stdtrit(coded_items - 1.0, (1 + CONFIDENCE) / 2)) * se
-    if not np.isfinite(margin) or margin < NEGLIGIBLE:
+    se = _spread([data], [fit])
+    margin = _margin(se, data.coded_items)
+    if not np.isfinite(margin):
         return undefined
     ends = np.clip([inside - margin, inside + margin], low, high)
-    return PpiEstimate(inside, float(ends[0]), float(ends[1]), se, weight, n, uncoded, coded_items)
+    return PpiEstimate(inside, float(ends[0]), float(ends[1]), se, fit.weight, n, uncoded, data.coded_items)
+
+
+@dataclass(frozen=True)
+class JudgedAnswers:
+    """Answers of one run, judged and partly coded.
+
+    Attributes:
+        people: people's values, NaN where not coded; shape (answers,). judge: the judge's values, all finite. items: item of each answer.
+    """
+
+    people: Floats
+    judge: Floats
+    items: NDArray[Any]
+
+
+@dataclass(frozen=True)
+class PpiDifference:
+    """A corrected difference of two means; NaN where undefined.
+
+    Attributes:
+        value, low, high: the difference and its 95 % interval, within -1 and 1. se: standard error.
+        p: two-sided p-value of no difference. items: the smaller number of items with a coded answer.
+    """
+
+    value: float
+    low: float
+    high: float
+    se: float
+    p: float
+    items: int
+
+
+def corrected_difference(first: JudgedAnswers, second: JudgedAnswers, *, weight: float | None = None) -> PpiDifference:
+    """Return the corrected mean of one run minus that of another on the same items.
+
+    Both means are those of `corrected_ratio`. The variance leaves out (or sums over) each item with the answers of both runs, so answers
+    to the same questions stay paired. Coded answers of one run need no coded counterpart in the other.
+
+    Args:
+        first, second: values in 0..1. weight: lambda of both; None to tune each.
+    """
+    cluster = cluster_numbers(np.concatenate([first.items, second.items]))
+    items = int(cluster.max()) + 1 if len(cluster) else 0
+    clusters = cluster[: len(first.items)], cluster[len(first.items) :]
+    data: list[_Data] = []
+    for one, mine in zip((first, second), clusters, strict=True):
+        coded, ones = np.isfinite(one.people), np.ones(len(one.people))
+        data.append(_Data(one.people, np.where(coded, 1.0, np.nan), one.judge, ones, coded, mine, items))
+    known = min(one.coded_items for one in data)
+    if known == 0:
+        return PpiDifference(np.nan, np.nan, np.nan, np.nan, np.nan, known)
+    fits = [_fitted(one, weight) for one in data]
+    value = fits[0].value - fits[1].value
+    inside = float(np.clip(value, -1.0, 1.0))
+    undefined = PpiDifference(inside, np.nan, np.nan, np.nan, np.nan, known)
+    se = _spread(data, fits) if known >= MIN_ITEMS else np.nan
+    margin = _margin(se, known)
+    if not np.isfinite(margin):
+        return undefined
+    from scipy.special import stdtr
+
+    ends = np.clip([inside - margin, inside + margin], -1.0, 1.0)
+    return PpiDifference(inside, float(ends[0]), float(ends[1]), se, float(2 * stdtr(known - 1.0, -abs(value) / se)), known)
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """A corrected ratio: its value, lambda, its mean denominator, and whether lambda was tuned."""
+
+    value: float
+    weight: float
+    below: float
+    tuned: bool
+
+
+def _fitted(data: _Data, weight: float | None) -> _Fit:
+    coded, tuned = data.coded, False
+    if coded.all():
+        weight = 0.0
+    elif weight is None:
+        tuned = True
+        # Tuning linearises at the people's own ratio, the variance at the corrected one.
+        own, shared = _by_item(data, float(data.people[coded].mean() / data.people_base[coded].mean()))
+        square = float((shared**2).sum())
+        weight = float(np.clip((own * shared).sum() / square, 0.0, 1.0)) if square > 0 else 0.0
+    below = _combined(data.people_base, data.judge_base, coded, weight)
+    value = _combined(data.people, data.judge, coded, weight) / below if below != 0 else np.nan
+    return _Fit(value, weight, below, tuned)
+
+
+def _spread(data: Sequence[_Data], fits: Sequence[_Fit]) -> float:
+    """Return the standard error of one ratio, or of the difference of two with the same clusters."""
+    items = data[0].items
+    few = max(one.coded_items for one in data) <= MAX_TUNED_ITEMS and items <= MAX_JACKKNIFE_ITEMS
+    if few and any(fit.tuned for fit in fits):
+        without = [_without_each(one, None if fit.tuned else fit.weight) for one, fit in zip(data, fits, strict=True)]
+        found = without[0] - without[1] if len(without) > 1 else without[0]
+        return float(np.sqrt((items - 1) / items * ((found - found.mean()) ** 2).sum()))
+    parts: list[Floats] = []
+    for one, fit in zip(data, fits, strict=True):
+        own, shared = _by_item(one, fit.value)
+        parts.append((own - fit.weight * shared) * float(one.people_base[one.coded].mean()) / fit.below)
+    off = parts[0] - parts[1] if len(parts) > 1 else parts[0]
+    return float(np.sqrt(items / (items - 1) * (off**2).sum()))
+
+
+def _margin(se: float, coded_items: int) -> float:
+    """Return half the width of the 95 % interval; NaN if nothing varies."""
+    from scipy.special import stdtrit
+
+    margin = float(stdtrit(coded_items - 1.0, (1 + CONFIDENCE) / 2)) * se if coded_items > 1 else np.nan
+    return margin if np.isfinite(margin) and margin >= NEGLIGIBLE else np.nan
 
 
 def _combined(people: Floats, judge: Floats, coded: NDArray[np.bool_], weight: float) -> float:
@@ -159,8 +260,12 @@ def _by_item(data: _Data, ratio: float) -> tuple[Floats, Floats]:
     return own, shared
 
 
-def _jackknife(data: _Data) -> float:
-    """Return the standard error of the tuned estimate by leaving out each item in turn; NaN if it is undefined without one of them."""
+def _without_each(data: _Data, weight: float | None) -> Floats:
+    """Return the estimates without each item in turn, NaN if one is undefined.
+
+    Args:
+        weight: lambda; None to tune it anew each time.
+    """
 
     def of_items(values: Floats, mask: NDArray[np.bool_]) -> Floats:
         return np.bincount(data.cluster[mask], values[mask], minlength=data.items).astype(np.float64, copy=False)
@@ -172,8 +277,9 @@ def _jackknife(data: _Data) -> float:
     left_y, left_y_base, left_f, left_f_base, left_n = (values.sum() - values for values in (y, y_base, f, f_base, n))
     left_m, left_m_base, left_rest = (values.sum() - values for values in (m, m_base, rest))
     stays = 1.0 - np.eye(data.items)
+    undefined = np.full(data.items, np.nan)
     if not (np.abs(left_y_base) > 0).all():
-        return np.nan
+        return undefined
     ratio = (left_y / left_y_base)[:, None]
     own = stays * (y - ratio * y_base) / left_n[:, None]
     coded_mean = (left_f - ratio[:, 0] * left_f_base) / left_n
@@ -182,11 +288,8 @@ def _jackknife(data: _Data) -> float:
     shared = stays * ((f - ratio * f_base - n * coded_mean[:, None]) / left_n[:, None])
     shared -= stays * ((m - ratio * m_base - rest * other_mean[:, None]) / other_count[:, None])
     square = (shared**2).sum(axis=1)
-    weight = np.clip(np.divide((own * shared).sum(axis=1), square, out=np.zeros(data.items), where=square > 0), 0.0, 1.0)
-    weight = np.where(left_rest > 0, weight, 0.0)
-    above = weight * left_m / other_count + (left_y - weight * left_f) / left_n
-    below = weight * left_m_base / other_count + (left_y_base - weight * left_f_base) / left_n
-    if not (np.abs(below) > 0).all():
-        return np.nan
-    found = above / below
-    return float(np.sqrt((data.items - 1) / data.items * ((found - found.mean()) ** 2).sum()))
+    weights = np.clip(np.divide((own * shared).sum(axis=1), square, out=np.zeros(data.items), where=square > 0), 0.0, 1.0)
+    weights = np.where(left_rest > 0, weights if weight is None else weight, 0.0)
+    above = weights * left_m / other_count + (left_y - weights * left_f) / left_n
+    below = weights * left_m_base / other_count + (left_y_base - weights * left_f_base) / left_n
+    return above / below if (np.abs(below) > 0).all() else undefined

@@ -131,8 +131,8 @@ def read_stances(context: StudyContext, section: OpenSection, runs: Sequence[Run
     for reader in section.readers:
 
         def planned(respondent: Respondent, reader: ReaderSection = reader) -> Any:
-            how = {"elicitation": reader.elicitation, "truncate": section.truncate, "context": section.context}
-            return plan_stance(context.dataset, runs, respondent, **how)
+            how, longest = reader.elicitation, section.truncate
+            return plan_stance(context.dataset, runs, respondent, elicitation=how, truncate=longest, context=section.context)
 
         def asked(plan: Any, limit: float | None, reader: ReaderSection = reader) -> AskResult:
             most = _within(context, reader, judge_folder(folder, plan), limit)

@@ -138,7 +138,7 @@ def validity_(
 
     docs/judge-validity.md explains the rule.
     """
-    from valuestrata.claims.judges import corrected_claims, judge_claims
+    from valuestrata.claims.judges import corrected_claims, corrected_difference_claims, judge_claims
     from valuestrata.claims.select import select
     from valuestrata.claims.templates import as_json as claim_as_json
     from valuestrata.claims.templates import word
@@ -151,7 +151,8 @@ def validity_(
     codings = None if sample is None else load_codings(sample, data)
     answers = None if sources.missing_runs else sources.answers
     found = judge_validity(data, sources.verdicts, sources.stances, answers=answers, codings=codings, bootstrap=bootstrap, seed=seed)
-    selections = select([*judge_claims(found), *corrected_claims(found.corrected)])
+    claims = [*judge_claims(found), *corrected_claims(found.corrected), *corrected_difference_claims(found.corrected_differences)]
+    selections = select(claims)
     lines = [*(word(claim).text for one in selections for claim in one.shown), *found.notes]
     rest = [claim for one in selections for claim in one.rest]
     if output is not None:
@@ -159,8 +160,9 @@ def validity_(
         say(f"Tables: {output}")
     if as_json:
         tables = {"checks": found.checks, "usable": found.usable, "agreement": found.agreed, "corrected": found.corrected}
-        claims = [claim_as_json(claim) for one in selections for claim in (*one.shown, *one.rest)]
-        print_json({name: table.to_dicts() for name, table in tables.items()} | {"lines": lines, "claims": claims})
+        tables["corrected_differences"] = found.corrected_differences
+        documents = [claim_as_json(claim) for one in selections for claim in (*one.shown, *one.rest)]
+        print_json({name: table.to_dicts() for name, table in tables.items()} | {"lines": lines, "claims": documents})
     else:
         _print(found, lines)
         if rest:
@@ -181,3 +183,19 @@ def _print(found: Validity, lines: list[str]) -> None:
         show("Corrected for the judge's errors")
         columns = ("judge", "criterion", "run", "reference", "metric", "judge_value", "people_value", "value", "ci_low", "ci_high", "coded")
         print_table(found.corrected.filter(pl.col("by") == "all").select(columns))
+    if not found.corrected_differences.is_empty():
+        print("Differences of win rates, corrected for the judge's errors")
+        columns = (
+            "judge",
+            "criterion",
+            "run",
+            "against",
+            "judge_value",
+            "people_value",
+            "value",
+            "ci_low",
+            "ci_high",
+            "p_adjusted",
+            "coded",
+        )
+        print_table(found.corrected_differences.filter(pl.col("by") == "all").select(columns))

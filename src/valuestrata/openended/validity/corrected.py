@@ -84,7 +84,7 @@ def corrected_table(
     """
     rows: list[dict[str, Any]] = []
     for (judge, criterion, run, reference), part in units.group_by("judge", "criterion", "run", "reference", maintain_order=True):
-        table = _arranged(part, judged.filter(pl.col("judge") == judge), coded)
+        table = arranged(part, judged.filter(pl.col("judge") == judge), coded)
         is_coded = table["coded"].to_numpy()
         if not is_coded.any():
             continue
@@ -100,7 +100,7 @@ def corrected_table(
     return CORRECTED.frame(rows)
 
 
-def _arranged(units: pl.DataFrame, judged: pl.DataFrame, coded: pl.DataFrame) -> pl.DataFrame:
+def arranged(units: pl.DataFrame, judged: pl.DataFrame, coded: pl.DataFrame) -> pl.DataFrame:
     """Return the answers with the judge's values (judge_place, judge_score, valid) and people's means (people_*, coded)."""
     score = pl.col("score") if "score" in judged.columns else pl.col("place")
     judge = judged.select(*IDENTITY, pl.col("place").alias("judge_place"), score.alias("judge_score"), pl.lit(True).alias("valid"))

@@ -26,6 +26,7 @@ from valuestrata.openended.annotation.files import (
 )
 from valuestrata.openended.annotation.sample import STANCE, hash_of, pairwise_units, stance_units
 from valuestrata.openended.validity.corrected import CORRECTED, corrected_table
+from valuestrata.openended.validity.corrected_differences import CORRECTED_DIFFERENCES, corrected_differences
 from valuestrata.openended.validity.decision_rule import VALIDITY, check_row, usable, with_verdicts
 from valuestrata.openended.validity.human_agreement import AGREED, DECIDING, agreement_table
 from valuestrata.openended.validity.judge_checks import longer_won, pairwise_checks, stance_checks
@@ -45,7 +46,8 @@ class Validity:
 
     Attributes:
         checks: a frame of VALIDITY. usable: a frame of USABLE_TABLE, the verdict for each judge and criterion.
-        agreed: a frame of AGREED. corrected: a frame of CORRECTED. Both are empty without codings.
+        agreed: a frame of AGREED. corrected: a frame of CORRECTED. corrected_differences: a frame of CORRECTED_DIFFERENCES. All three are
+            empty without codings.
         notes: remarks on the data.
     """
 
@@ -53,6 +55,7 @@ class Validity:
     usable: pl.DataFrame
     agreed: pl.DataFrame
     corrected: pl.DataFrame
+    corrected_differences: pl.DataFrame
     notes: Sequence[str]
 
 
@@ -101,6 +104,7 @@ def judge_validity(
     *,
     answers: pl.DataFrame | None = None,
     codings: Codings | None = None,
+    pairs: Sequence[tuple[str, str]] | None = None,
     bootstrap: int = 1000,
     seed: int = 0,
 ) -> Validity:
@@ -110,6 +114,7 @@ def judge_validity(
         dataset: the ground truth. verdicts, stances: frames of VERDICTS and STANCES, of any number of judges; either may be empty.
         answers: run, pair_id, sample, text, for the check of length.
         codings: codings of a sample of the same answers.
+        pairs: (run, run to subtract) of corrected differences of win rates; by default all pairs of runs, the later minus the earlier one.
         bootstrap, seed: number of replicates and their seed; intervals are clustered by item.
 
     Raises:
@@ -117,7 +122,7 @@ def judge_validity(
     """
     settings = {"bootstrap": bootstrap, "seed": seed}
     checks = [pairwise_checks(dataset, verdicts, answers, **settings), stance_checks(dataset, stances, **settings)]
-    agreed, corrected, notes = [AGREED.empty()], [CORRECTED.empty()], list[str]()
+    agreed, corrected, differences, notes = [AGREED.empty()], [CORRECTED.empty()], CORRECTED_DIFFERENCES.empty(), list[str]()
     if codings is not None:
         _check_texts(codings, answers)
         coded = coded_places(codings.key, codings.verdicts)
@@ -129,6 +134,8 @@ def judge_validity(
             agreed.append(agreement_table(dataset, judged, people, **settings))
             corrected.append(corrected_table(dataset, units, judged, people, **settings))
             notes += _population_notes(units, codings)
+            if kind == "pairwise":
+                differences = corrected_differences(dataset, units, judged, people, pairs=pairs, **settings)
             if kind == "pairwise" and answers is not None:
                 checks.append(_longer_by_people(judged, people, answers, **settings))
         notes += _coder_notes(codings, coded, {*verdicts["criterion"].unique(), *([STANCE] if len(stances) else [])})
@@ -138,12 +145,18 @@ def judge_validity(
     if answers is None and codings is not None:
         notes.append("It was not checked whether people coded the answers that were judged, because the texts were not given.")
     table = pl.concat(checks)
-    return Validity(with_verdicts(table), usable(table), pl.concat(agreed), pl.concat(corrected), notes)
+    return Validity(with_verdicts(table), usable(table), pl.concat(agreed), pl.concat(corrected), differences, notes)
 
 
 def write_validity(found: Validity, folder: Path, lines: Sequence[str]) -> None:
     """Write the tables as CSV and Parquet, and the lines as text."""
-    tables = {"validity": found.checks, "usable": found.usable, "agreement": found.agreed, "corrected": found.corrected}
+    tables = {
+        "validity": found.checks,
+        "usable": found.usable,
+        "agreement": found.agreed,
+        "corrected": found.corrected,
+        "corrected_differences": found.corrected_differences,
+    }
     for name, table in tables.items():
         write_parquet(folder / f"{name}.parquet", table)
         flat = table.with_columns(pl.col(column).list.join(" ") for column, kind in table.schema.items() if kind == pl.List(pl.String))

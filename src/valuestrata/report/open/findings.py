@@ -74,6 +74,7 @@ class OpenFindings:
             "judges_usable": self.validity.usable,
             "judges_and_people": self.validity.agreed,
             "corrected": self.validity.corrected,
+            "corrected_differences": self.validity.corrected_differences,
             "stance_scores": self.scores,
             "no_stance": self.silence,
             "judges_compared": self.compared,
@@ -132,13 +133,14 @@ def open_findings(
     links, agreement = _against_closed(dataset, stances, closed, resampling)
     answers = None if sources is None or sources.missing_runs else sources.answers
     tuned = tuned_runs(runs)
+    pairs = _compared(verdicts, runs, tuned)
     return OpenFindings(
         runs=runs,
         verdicts=verdicts,
         stances=readings,
         winrates=WINRATES.empty() if verdicts.is_empty() else winrates(dataset, verdicts, **resampling),
-        differences=_differences(dataset, verdicts, runs, tuned, resampling),
-        validity=judge_validity(dataset, verdicts, readings, answers=answers, codings=codings, **resampling),
+        differences=win_differences(dataset, verdicts, pairs, **resampling) if pairs else WIN_DIFFERENCES.empty(),
+        validity=judge_validity(dataset, verdicts, readings, answers=answers, codings=codings, pairs=pairs, **resampling),
         scores=scores,
         read=read,
         closed=links,
@@ -162,14 +164,12 @@ def tuned_runs(runs: Sequence[Run]) -> list[tuple[str, str]]:
     return [(one.name, other.name) for other in found for one in found if is_tuned_from(one, other) and one.same_readout(other)]
 
 
-def _differences(
-    dataset: Dataset, verdicts: pl.DataFrame, runs: Sequence[Run], tuned: Sequence[tuple[str, str]], resampling: Mapping[str, Any]
-) -> pl.DataFrame:
-    """Return the differences between all judged runs: tuned minus base, else later minus earlier."""
+def _compared(verdicts: pl.DataFrame, runs: Sequence[Run], tuned: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the pairs of judged runs whose win rates are compared: tuned minus base, else later minus earlier."""
     judged = [run.name for run in runs if run.name in set(verdicts["run"])]
     pairs = [(one, other) if (one, other) in tuned else (other, one) for one, other in combinations(judged, 2)]
     pairs.sort(key=lambda pair: pair not in tuned)
-    return win_differences(dataset, verdicts, pairs, **resampling) if pairs else WIN_DIFFERENCES.empty()
+    return pairs
 
 
 def _check(sources: Sources, names: Sequence[str]) -> None:

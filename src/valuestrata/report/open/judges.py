@@ -10,7 +10,7 @@ import polars as pl
 
 from valuestrata.claims.judges import judge_claims, shared_base_claims
 from valuestrata.claims.templates import word
-from valuestrata.claims.wording import Names
+from valuestrata.claims.wording import Names, p_value
 from valuestrata.dataset.tables import Dataset
 from valuestrata.formatting import NONE, count, percent, points
 from valuestrata.openended.validity.decision_rule import (
@@ -100,6 +100,10 @@ def judges_section(dataset: Dataset, found: OpenFindings, *, published: bool = T
     if not found.validity.corrected.is_empty():
         section.tables.append(("Corrected for the judges' errors with people's codings", _corrected_grid(dataset, found, ("all",))))
         section.folded.append(("Corrected, by level and subgroup", _corrected_grid(dataset, found, ("level", "subgroup"))))
+    if not found.validity.corrected_differences.is_empty():
+        title_ = "Differences of win rates, corrected for the judges' errors"
+        section.tables.append((title_, _difference_grid(dataset, found, ("all",))))
+        section.folded.append((f"{title_}, by level and subgroup", _difference_grid(dataset, found, ("level", "subgroup"))))
     section.folded = [(name, grid) for name, grid in section.folded if grid.rows]
     return section
 
@@ -193,6 +197,26 @@ def _agreed_grid(dataset: Dataset, found: OpenFindings, by: str, published: bool
         *((_PUBLISHED_KAPPAS,) if published else ()),
     )
     return Grid(headers, tuple(rows), (), notes)
+
+
+def _difference_grid(dataset: Dataset, found: OpenFindings, bys: Sequence[str]) -> Grid:
+    rows: list[Tr] = []
+    for row in found.validity.corrected_differences.filter(pl.col("by").is_in(bys)).iter_rows(named=True):
+        names = [row["judge"], criterion_title(row["criterion"]), f"{row['run']} minus {row['against']}", row["reference"]]
+        if row["by"] != "all":
+            names.insert(0, key_title(dataset, row["by"], row["key"]))
+        alone = {"value": row["judge_value"], "ci_low": row["judge_low"], "ci_high": row["judge_high"]}
+        people = {"value": row["people_value"], "ci_low": row["people_low"], "ci_high": row["people_high"]}
+        p = Td(NONE if row["p_adjusted"] is None else p_value(row["p_adjusted"]), f"{row['tests']} tests")
+        coded = Td(f"{row['coded']:,} and {row['coded_against']:,} of {row['judged']:,}")
+        rows.append(Tr((*texts(*names), share(alone), share(people), share(row), p, coded)))
+    lead = () if "all" in bys else ("Of",)
+    headers = (*lead, "Judge", "Criterion", "Runs", "Against", "Judge", "People", "Corrected", "p, corrected", "Coded")
+    note = (
+        "In points, on answers that both runs have. The interval keeps answers to the same questions paired. p is for no difference, "
+        "corrected by Holm's method over the differences of a judge in this grouping."
+    )
+    return Grid(headers, tuple(rows), (), (note,))
 
 
 def _corrected_grid(dataset: Dataset, found: OpenFindings, bys: Sequence[str]) -> Grid:

@@ -12,6 +12,7 @@ from valuestrata.claims.claim import Claim
 from valuestrata.claims.judges import (
     closed_vs_open_claims,
     corrected_claims,
+    corrected_difference_claims,
     judge_claims,
     own_answer_claims,
     shared_base_claims,
@@ -135,6 +136,7 @@ def _claims(found: OpenFindings) -> list[Claim]:
         *shared_base_claims(shared_bases(found)),
         *win_rate_claims(found.winrates, usable),
         *corrected_claims(found.validity.corrected.filter(pl.col("metric") == "win_rate")),
+        *corrected_difference_claims(found.validity.corrected_differences),
         *closed_vs_open_claims(found.agreement, usable),
         *text_claims(found.texts),
     ]

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -16,7 +17,26 @@ from typing import Any
 
 import polars as pl
 
-from valuestrata.errors import InputDataError
+from valuestrata.errors import InputDataError, did_you_mean
+
+
+def check_file(path: Path) -> None:
+    """Raise InputDataError unless the path leads to a regular file: reading a pipe or a device may never end."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError as error:
+        siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        close = did_you_mean(path.name, siblings)
+        raise InputDataError(f"{path}: the file does not exist.{close if 'Did you' in close else ''}") from error
+    except ValueError as error:
+        raise InputDataError(f"{str(path)!r}: a path cannot hold a NUL character.") from error
+    except OSError as error:
+        reason = "its symbolic links form a loop" if error.errno == errno.ELOOP else error.strerror or str(error)
+        raise InputDataError(f"{path}: the file cannot be read ({reason}).") from error
+    if stat.S_ISDIR(mode):
+        raise InputDataError(f"{path}: this is a folder; give the path of a file.")
+    if not stat.S_ISREG(mode):
+        raise InputDataError(f"{path}: this is a pipe or a device, not a file. Save its content to a file first.")
 
 # Of text files: codebooks, studies and the JSON files of data sets and runs.
 MAX_BYTES = 16 << 20

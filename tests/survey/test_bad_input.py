@@ -83,7 +83,7 @@ def test_an_archive_of_csv_files_named_as_a_workbook(written, tmp_path):
         ("hello\nworld\n", "not a table"),
         ("<!DOCTYPE html>\n<html><body>Sign in, please</body></html>", "web page"),
         ('Q1,Q2\n"1,2\n3,4\n', ""),
-        ("Q1,Q2\n1,2,3\n4,5\n", "not a readable CSV file"),
+        ("Q1,Q2\n1,2,3\n4,5\n", "line 2 holds 3 fields, but the header has 2 (separated by comma)"),
         ("a,b\n1,2\n", "none of the 239 item columns"),
     ],
 )

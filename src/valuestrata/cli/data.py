@@ -16,6 +16,7 @@ from valuestrata.cli.options import (
     Items,
     Labels,
     Levels,
+    Sheet,
     Strata,
     Strict,
     SurveyFile,
@@ -39,13 +40,14 @@ def describe(
     items: Items = None,
     attributes: Attributes = None,
     labels: Labels = None,
+    sheet: Sheet = None,
     as_json: AsJson = False,
 ) -> None:
     """Print what was recognised in a survey file (items, attributes, missing answers, weight) and what was not."""
     from valuestrata.survey.describe import describe as describe_text
     from valuestrata.survey.describe import describe_dict
 
-    found = _read(file, survey, country, items, attributes, labels)
+    found = _read(file, survey, country, items, attributes, labels, sheet)
     if as_json:
         print_json(describe_dict(found))
     else:
@@ -71,6 +73,7 @@ def build(
     split_seed: Annotated[int, typer.Option("--split-seed", help="Seed of folds and validation pairs.")] = 42,
     wording: Wording = None,
     labels: Labels = None,
+    sheet: Sheet = None,
     strict: Strict = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the subgroups kept and dropped by stratum; write nothing.")] = False,
     as_json: AsJson = False,
@@ -87,7 +90,7 @@ def build(
     if output is None and not dry_run:
         raise UsageError("Give the folder of the data set with -o FOLDER, or use --dry-run.")
     weighted = not unweighted and preset != "paper"
-    found = _read(file, survey, country, items, attributes, labels, wording=wording, strict=strict, weighted=weighted)
+    found = _read(file, survey, country, items, attributes, labels, sheet, wording=wording, strict=strict, weighted=weighted)
     for line in notices(found):
         say(line)
     if levels:
@@ -260,6 +263,7 @@ def _read(
     items: str | None,
     attributes: str | None,
     labels: Path | None,
+    sheet: str | None,
     *,
     wording: Path | None = None,
     strict: bool = False,
@@ -278,6 +282,7 @@ def _read(
         wording=wording,
         strict=strict,
         weighted=weighted,
+        sheet=sheet,
     )
     for problem in found.findings.label_problems:
         say(f"left out, because labels are not in the codebook: {problem_text(problem)}. Assign them with --labels FILE.")

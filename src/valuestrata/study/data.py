@@ -71,6 +71,7 @@ def read_study_survey(section: SurveySection, *, weighted: bool = True) -> Surve
         wording=section.wording,
         strict=section.strict,
         weighted=weighted,
+        sheet=section.sheet,
     )
     return merge_levels(survey, Path(section.levels)) if section.levels else survey
 
@@ -104,7 +105,8 @@ def _request(study: Study) -> str:
         for key, file in named.items()
         if file
     }
-    survey = section.model_dump(exclude=set(_SURVEY_FILES))
+    # Without a sheet the hash is that of earlier versions, which had no such key.
+    survey = section.model_dump(exclude={*_SURVEY_FILES, *(() if section.sheet else ("sheet",))})
     seeds = study.seeds.model_dump(include={"half", "redraw", "split"})
     return canonical_hash([survey, files, study.build.model_dump(), seeds])
 

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from valuestrata.formatting import printable
 from valuestrata.survey.codebook import Codebook, Item, Missing
 from valuestrata.survey.formats.columns import MissingRange, ValueLabels, is_declared_missing
 from valuestrata.survey.labels import NULL_WORDS, ItemLabels, number, read_numbered
@@ -178,5 +179,5 @@ def numbered_note(name: str, read: Mapping[str, int], labels: Sequence[str]) -> 
 def shown_value(value: Value) -> str:
     """Return a value as text: `3` for 3.0, text with single spaces."""
     if isinstance(value, str):
-        return " ".join(value.split())
+        return " ".join(printable(value).split())
     return str(int(value)) if float(value).is_integer() else str(value)

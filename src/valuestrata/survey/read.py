@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from valuestrata.errors import InputDataError, Option
+from valuestrata.errors import InputDataError, Option, UsageError
 from valuestrata.files import sha256_of
 from valuestrata.progress import progress
 from valuestrata.survey.codebook import Attribute, Codebook, Item, Missing, builtin_codebooks, load_codebook
@@ -27,7 +27,7 @@ from valuestrata.survey.formats.source import RawFile, open_file
 from valuestrata.survey.label_overrides import LabelOverrides, read_label_overrides
 from valuestrata.survey.labels import ItemLabels, MissingLabels, number
 from valuestrata.survey.levels import UNKNOWN_LEVEL, LevelLabels, attribute_meanings
-from valuestrata.survey.sample_selection import Selection, check_unique_ids, drop_blank_rows, read_weight, select_countries
+from valuestrata.survey.sample_selection import Selection, blank_rows, check_unique_ids, read_weight, select_countries
 from valuestrata.survey.survey import DroppedRespondents, Findings, LabelProblem, Source, Survey
 from valuestrata.survey.wording import apply_wording
 
@@ -47,6 +47,7 @@ def read_survey(
     wording: str | Path | None = None,
     strict: bool = False,
     weighted: bool = True,
+    sheet: str | None = None,
 ) -> Survey:
     """Read a survey file of any supported format.
 
@@ -60,14 +61,17 @@ def read_survey(
         wording: YAML file with questions and option labels that replace those of the codebook (see `wording`).
         strict: raise an error if labels of an item match nothing, instead of leaving the item out.
         weighted: whether to read the weight.
+        sheet: the sheet of an Excel workbook; None for the visible sheet with most columns.
 
     Raises:
-        UsageError: an unknown item, attribute or survey.
+        UsageError: an unknown item, attribute or survey, or a sheet of a file that is not a workbook.
         MissingExtraError: `embedded` without the extra `demo`.
         InputDataError: the file cannot be used; the message names the file, the column and the remedy.
     """
     own = isinstance(survey, str | Path) and str(survey) not in builtin_codebooks()
     embedded = str(file) == EMBEDDED
+    if embedded and sheet is not None:
+        raise UsageError(Option("sheet", sheet), " names a sheet, but the embedded survey is not an Excel workbook.")
     codebook = survey if isinstance(survey, Codebook) else None
     if survey is not None and not isinstance(survey, Codebook):
         codebook = load_codebook(survey)
@@ -76,7 +80,7 @@ def read_survey(
     # If the codebook is known, check the other files before opening a large survey file.
     if codebook is not None:
         _user_files(codebook, labels, wording)
-    opened: AbstractContextManager[RawFile] = open_embedded() if embedded else open_file(Path(file))
+    opened: AbstractContextManager[RawFile] = open_embedded() if embedded else open_file(Path(file), sheet)
     with opened as raw:
         if codebook is None:
             codebook = detect_survey(raw.header)
@@ -107,8 +111,13 @@ def _read(
     raw: RawFile, plan: ColumnPlan, codebook: Codebook, shown: Codebook, overrides: LabelOverrides, countries: Sequence[str | int]
 ) -> Survey:
     loaded = dict(zip(plan.positions, raw.read(plan.positions), strict=True))
-    if raw.format in ("csv", "excel"):
-        loaded = drop_blank_rows(loaded)
+    notes = raw.notes(plan.positions)
+    if raw.format in ("csv", "excel") and (blank := blank_rows(list(loaded.values()))).any():
+        rest = [place for place in range(len(raw.header.names)) if place not in loaded]
+        if others := int(blank.sum() - (blank & blank_rows(raw.read(rest))).sum()) if rest else 0:
+            notes.append(f"Rows left out because they are empty in all columns used: {others:,}.")
+        kept = pl.Series(~blank)
+        loaded = {place: series.filter(kept) for place, series in loaded.items()}
     total = len(next(iter(loaded.values())))
     if total == 0:
         raise InputDataError("the file holds column names but no rows.")
@@ -134,7 +143,7 @@ def _read(
     missing = MissingLabels(codebook.missing)
     kept_items, answers, findings = _answers(raw, plan, loaded, codebook, shown, overrides, missing)
     levels, found = _levels(raw, plan, loaded, codebook, overrides, missing, selection)
-    notes = (*plan.notes, *selection.notes, *((weight_note,) if weight_note else ()), *findings.notes, *found.notes)
+    notes = (*notes, *plan.notes, *selection.notes, *((weight_note,) if weight_note else ()), *findings.notes, *found.notes)
     return Survey(
         codebook=shown,
         items=kept_items,
@@ -203,6 +212,8 @@ def _answers(
             listed = "; ".join(problem_text(problem) for problem in problems[:5])
             raise InputDataError(f"no item can be used. Labels that match nothing: {listed}. Assign them with ", Option("labels"), ".")
         raise InputDataError("no item can be used: no selected row has an answer.")
+    if unanswered:
+        notes.append(f"Items left out because no respondent answered: {', '.join(unanswered)}.")
     answers = np.empty((len(columns[0]), len(columns)), dtype=np.int8, order="F")
     for place, values in enumerate(columns):
         answers[:, place] = values

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +10,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from valuestrata.errors import InputDataError, did_you_mean
+from valuestrata.formatting import printable
 from valuestrata.survey.codebook import Codebook, Country
 from valuestrata.survey.decode import distinct
 from valuestrata.survey.labels import NULL_WORDS, LabelTable, normalise, number
+
+# The largest weight; its inverse is the smallest but 0. Squares and their sums stay finite and above 0.
+MOST_WEIGHT = 1e100
 
 
 @dataclass(frozen=True)
@@ -24,16 +28,15 @@ class Selection:
     notes: tuple[str, ...] = ()
 
 
-def drop_blank_rows(columns: Mapping[int, pl.Series]) -> dict[int, pl.Series]:
-    """Return the columns without the rows in which all of them are empty, such as blank lines of a table."""
-    blank = np.ones(len(next(iter(columns.values()))), dtype=np.bool_)
-    for series in columns.values():
+def blank_rows(columns: Sequence[pl.Series]) -> NDArray[np.bool_]:
+    """Return whether all of these columns are empty, for each row."""
+    blank = np.ones(len(columns[0]), dtype=np.bool_)
+    for series in columns:
         cells = series.str.strip_chars().replace("", None) if series.dtype == pl.String else series
         blank &= cells.is_null().to_numpy()
         if not blank.any():
-            return dict(columns)
-    kept = pl.Series(~blank)
-    return {place: series.filter(kept) for place, series in columns.items()}
+            break
+    return blank
 
 
 def find_country(wanted: str | int, countries: Sequence[Country]) -> Country | None:
@@ -131,7 +134,7 @@ def _country_index(series: pl.Series, known: Sequence[Country]) -> NDArray[np.in
 
 def _plain(value: float | str) -> str:
     if isinstance(value, str):
-        return value.strip()
+        return printable(value).strip()
     return str(int(value)) if float(value).is_integer() else str(value)
 
 
@@ -153,7 +156,8 @@ def read_weight(series: pl.Series) -> tuple[NDArray[np.float64] | None, str | No
     weighting", which cross-national files use for unweighted countries and which count as 1.
 
     Raises:
-        InputDataError: a missing, negative or infinite weight, or all weights zero.
+        InputDataError: a missing, negative or infinite weight, one so small or large that sums of squares overflow, or all
+            weights zero.
     """
     name = series.name
     if series.dtype == pl.String:
@@ -167,7 +171,13 @@ def read_weight(series: pl.Series) -> tuple[NDArray[np.float64] | None, str | No
         old, new = pl.Series(list(table), dtype=pl.String), pl.Series(list(table.values()), dtype=pl.Float64)
         series = series.replace_strict(old, new, default=None, return_dtype=pl.Float64)
     weight = series.cast(pl.Float64).fill_null(float("nan")).to_numpy().astype(np.float64)
-    for bad, problem in ((~np.isfinite(weight), "missing"), (weight < 0, "negative")):
+    beyond = (weight > 0) & ((weight < 1 / MOST_WEIGHT) | (weight > MOST_WEIGHT))
+    for bad, problem in (
+        (np.isnan(weight), "missing"),
+        (np.isinf(weight), "infinite"),
+        (weight < 0, "negative"),
+        (beyond, f"not between {1 / MOST_WEIGHT:g} and {MOST_WEIGHT:g}"),
+    ):
         if bad.any():
             raise InputDataError(
                 f"column {name!r}: the weight is {problem} for {int(bad.sum())} of {len(weight)} respondents. Correct or remove these rows."

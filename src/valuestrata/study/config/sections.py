@@ -20,6 +20,7 @@ class SurveySection(StrictModel):
     """The survey file and how to read it."""
 
     file: str
+    sheet: str | None = None
     codebook: str | None = None
     countries: list[str] = Field(default_factory=list[str])
     items: list[str] = Field(default_factory=list[str])

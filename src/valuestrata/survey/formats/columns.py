@@ -1,4 +1,4 @@
-"""Readers of CSV, Excel, SPSS, Stata, Parquet and R files.
+"""The interface of readers of survey files, and the readers of SPSS, Stata, Parquet and R files.
 
 Columns are numbers or text, with null for empty cells. They are requested by position, because names may repeat.
 Errors of the parsers are raised as InputDataError.
@@ -6,22 +6,27 @@ Errors of the parsers are raised as InputDataError.
 
 from __future__ import annotations
 
-import csv
-import io
-import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
-import fastexcel
 import polars as pl
 import pyreadstat
+from pyarrow import ArrowException
+from pyarrow.parquet import ParquetFile
 
 from valuestrata.errors import InputDataError
+from valuestrata.formatting import printable
+from valuestrata.survey.formats.sav_dictionary import check_dictionary
 
 ValueLabels = Mapping[float | str, str]
+Result = TypeVar("Result")
+
+
+# Cells read at most, so a damaged or hostile file cannot fill the memory. The largest surveys have 100 million.
+MOST_CELLS = 10**9
 
 
 @dataclass(frozen=True)
@@ -44,9 +49,15 @@ def is_declared_missing(value: float | str, declared: Sequence[MissingRange]) ->
 
 
 class Reader(ABC):
-    """An open survey file. `columns` is its header."""
+    """An open survey file.
+
+    Attributes:
+        columns: the names of its columns.
+        notes: messages for the user about the file as a whole.
+    """
 
     columns: tuple[str, ...]
+    notes: Sequence[str] = ()
 
     @abstractmethod
     def read(self, positions: Sequence[int]) -> list[pl.Series]:
@@ -62,68 +73,15 @@ class Reader(ABC):
         del position
         return ()
 
+    def cell_notes(self, positions: Sequence[int]) -> Sequence[str]:
+        """Return messages about single cells of these columns; InputDataError if a column cannot be used because of them."""
+        del positions
+        return ()
 
-class CsvReader(Reader):
-    """Text separated by comma, semicolon, tab or bar, in UTF-8, UTF-16 or Windows-1252."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        data = path.read_bytes()
-        if not data.strip(b"\x00 \t\r\n\xef\xbb\xbf"):
-            raise InputDataError("the file is empty.")
-        text, self._data = _decode_text(data)
-        start = text[:200].lstrip().lower()
-        if start.startswith(("<!doctype", "<html", "<?xml", "<head")):
-            raise InputDataError("this is a web page, not a table; the download failed. Download the file again.")
-        self._separator, header = _header(text)
-        self.columns = tuple(header)
-        self._check_last_line(text)
-
-    def _check_last_line(self, text: str) -> None:
-        """Raise InputDataError if the last line has too few fields, which the parser would fill with nulls."""
-        last = text.rstrip("\r\n")
-        last = last[last.rfind("\n") + 1 :]
-        fields = next(csv.reader([last], delimiter=self._separator), [])
-        if last.count('"') % 2 == 0 and len(fields) < len(self.columns) and "\n" in text.strip():
-            raise InputDataError(
-                f"the last line holds {len(fields)} of {len(self.columns)} fields, so the file is truncated. Get a complete copy."
-            )
-
-    def read(self, positions: Sequence[int]) -> list[pl.Series]:
-        """Return the columns as text."""
-        wanted = sorted(set(positions))
-        try:
-            frame = pl.read_csv(self._data, separator=self._separator, columns=wanted, infer_schema=False)
-        except pl.exceptions.NoDataError as error:
-            raise InputDataError("the file holds column names but no rows.") from error
-        except pl.exceptions.PolarsError as error:
-            raise InputDataError(f"not a readable CSV file ({_first_line(error)}).") from error
-        columns = dict(zip(wanted, frame.get_columns(), strict=True))
-        return [columns[position] for position in positions]
-
-
-class ExcelReader(Reader):
-    """The sheet with most columns of a workbook. Cells are text, because a column may hold labels and numbers."""
-
-    def __init__(self, path: Path) -> None:
-        self._book = _excel(lambda: fastexcel.read_excel(path))
-        self.columns = ()
-        for name in self._book.sheet_names:
-            first: pl.DataFrame = _excel(lambda n=name: self._book.load_sheet(n, header_row=None, n_rows=1, dtypes="string").to_polars())
-            if first.height and first.width > max(1, len(self.columns)):
-                self._sheet = name
-                self.columns = tuple("" if cell is None else str(cell) for cell in first.row(0))
-        if not self.columns:
-            raise InputDataError("no sheet of the workbook starts with a row of column names.")
-
-    def read(self, positions: Sequence[int]) -> list[pl.Series]:
-        """Return the columns as text."""
-        wanted = sorted(set(positions))
-        frame: pl.DataFrame = _excel(
-            lambda: self._book.load_sheet(self._sheet, header_row=0, use_columns=wanted, dtypes="string").to_polars()
-        )
-        columns = dict(zip(wanted, frame.get_columns(), strict=True))
-        return [columns[position] for position in positions]
+    def _within_limit(self, rows: int, columns: int) -> None:
+        """Raise InputDataError if so many rows and columns do not fit the memory."""
+        if rows * columns > MOST_CELLS:
+            raise InputDataError(f"it declares {rows:,} rows, which is more than a survey holds. Get a sound copy.")
 
 
 class StatReader(Reader):
@@ -134,8 +92,14 @@ class StatReader(Reader):
         self._read = pyreadstat.read_dta if kind == "dta" else pyreadstat.read_sav
         self._name = "Stata" if kind == "dta" else "SPSS"
         self._encoding: str | None = None
+        if kind == "sav":
+            check_dictionary(path)
         _, meta = self._call(metadataonly=True)
-        self.columns = tuple(meta.column_names)
+        # pyreadstat returns None for a name that is not UTF-8.
+        self.columns = tuple(name or "" for name in meta.column_names)
+        if len(set(self.columns)) < len(self.columns):
+            repeated = next(name for name in self.columns if self.columns.count(name) > 1)
+            raise InputDataError(f"the column {printable(repeated)!r} appears more than once, so the file is damaged. Get a complete copy.")
         self._labels: dict[str, ValueLabels] = meta.variable_value_labels
         self._missing: Mapping[str, Sequence[Mapping[str, Any]]] = meta.missing_ranges
         self._rows: int | None = meta.number_rows
@@ -150,16 +114,17 @@ class StatReader(Reader):
                 encoding=self._encoding,
                 **options,
             )
-        except (pyreadstat.ReadstatError, pyreadstat.PyreadstatError, UnicodeDecodeError) as error:
+        except (pyreadstat.ReadstatError, pyreadstat.PyreadstatError, ValueError, OverflowError, MemoryError, SystemError) as error:
             # Old files may use Windows-1252 without declaring it.
             if self._encoding is None and (isinstance(error, UnicodeDecodeError) or "encoding" in str(error).lower()):
                 self._encoding = "WINDOWS-1252"
                 return self._call(**options)
-            raise InputDataError(f"not a readable {self._name} file, or one cut short ({_first_line(error)}).") from error
+            raise InputDataError(f"not a readable {self._name} file, or one cut short ({first_line(error)}).") from error
 
     def read(self, positions: Sequence[int]) -> list[pl.Series]:
         """Return the columns as numbers, or as text if they hold text or tagged missing values."""
         names = [self.columns[position] for position in positions]
+        self._within_limit(self._rows or 0, len(names))
         data, _ = self._call(usecols=list(dict.fromkeys(names)))
         if self._rows is not None and len(data) < self._rows:
             raise InputDataError(f"it holds {len(data)} of the {self._rows} rows in its header; it was cut short. Get a complete copy.")
@@ -178,19 +143,18 @@ class ParquetReader(Reader):
     """Parquet files. Categories become text and booleans 0/1."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            self.columns = tuple(pl.read_parquet_schema(path))
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise InputDataError(f"not a readable Parquet file, or one cut short ({_first_line(error)}).") from error
+        # Arrow raises errors for damaged files; the reader of Polars panics.
+        self._file = _parquet(lambda: ParquetFile(path))
+        self.columns = tuple(_parquet(lambda: self._file.schema_arrow.names))
 
     def read(self, positions: Sequence[int]) -> list[pl.Series]:
-        """Return the columns as numbers or text."""
+        """Return the columns as numbers or text; InputDataError for columns of lists, durations and other kinds."""
         names = [self.columns[position] for position in positions]
-        try:
-            frame = pl.read_parquet(self._path, columns=list(dict.fromkeys(names)))
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise InputDataError(f"not a readable Parquet file, or one cut short ({_first_line(error)}).") from error
+        self._within_limit(_parquet(lambda: self._file.metadata.num_rows), len(names))
+        wanted = list(dict.fromkeys(names))
+        if repeated := [name for name in wanted if self.columns.count(name) > 1]:
+            raise InputDataError(f"the column {printable(repeated[0])!r} appears more than once in the header. Keep one of them.")
+        frame = cast("pl.DataFrame", _parquet(lambda: pl.from_arrow(self._file.read(columns=wanted))))
         return [_plain(frame[name]) for name in names]
 
 
@@ -217,45 +181,6 @@ class RReader(Reader):
         return [MissingRange(low, high) for low, high in found.missing]
 
 
-def _decode_text(data: bytes) -> tuple[str, bytes]:
-    """Return the text and its UTF-8 bytes."""
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        text = data.decode("utf-16", errors="replace")
-        return text, text.encode()
-    try:
-        return data.decode("utf-8-sig"), data.removeprefix(b"\xef\xbb\xbf")
-    except UnicodeDecodeError:
-        # Windows-1252 includes the printable characters of Latin-1.
-        text = data.decode("cp1252", errors="replace")
-        return text, text.encode()
-
-
-def _header(text: str) -> tuple[str, list[str]]:
-    """Return the separator that gives header and first row the same, largest number of fields, and the header."""
-    best: tuple[tuple[bool, int], str, list[str]] = ((False, 0), "", [])
-    for separator in (",", ";", "\t", "|"):
-        try:
-            rows = csv.reader(io.StringIO(text[:2_000_000]), delimiter=separator)
-            header, first = next(rows), next(rows, None)
-        except (csv.Error, StopIteration):
-            continue
-        score = (first is not None and len(first) == len(header) and len(header) > 1, len(header))
-        if score > best[0]:
-            best = (score, separator, header)
-    if best[0][1] < 2:
-        raise InputDataError("not a table: the first line is not a row of column names separated by comma, semicolon or tab.")
-    return best[1], best[2]
-
-
-def _excel(call: Any) -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return call()
-    except fastexcel.FastExcelError as error:
-        raise InputDataError(f"not a readable Excel workbook, or one cut short ({_first_line(error)}).") from error
-
-
 def _series(name: str, column: Any, labels: ValueLabels) -> pl.Series:
     """Convert a pandas column of floats or objects."""
     values = column.to_numpy()
@@ -270,14 +195,33 @@ def _series(name: str, column: Any, labels: ValueLabels) -> pl.Series:
     return pl.Series(name, texts, dtype=pl.String)
 
 
+def _parquet(call: Callable[[], Result]) -> Result:
+    try:
+        return call()
+    except (ArrowException, OSError, UnicodeDecodeError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise InputDataError(f"not a readable Parquet file, or one cut short ({first_line(error)}).") from error
+
+
 def _plain(series: pl.Series) -> pl.Series:
-    """Return numbers unchanged, with NaN as null, and everything else as text."""
-    if series.dtype == pl.Boolean:
+    """Return numbers unchanged, with NaN as null, and everything else as text.
+
+    Raises:
+        InputDataError: lists, records, durations, bytes or another kind that is neither a number nor a text.
+    """
+    kind = series.dtype
+    if kind == pl.Boolean:
         return series.cast(pl.Int8)
-    if series.dtype.is_float():
+    if kind.is_decimal():
+        return series.cast(pl.Float64)
+    if kind.is_float():
         return series.fill_nan(None)
-    return series if series.dtype.is_integer() or series.dtype == pl.String else series.cast(pl.String)
+    if kind.is_nested() or kind in (pl.Duration, pl.Binary, pl.Object):
+        raise InputDataError(
+            f"column {printable(series.name)!r} holds values of the kind {kind}; expected numbers or text. Convert or omit it."
+        )
+    return series if kind.is_integer() or kind == pl.String else series.cast(pl.String)
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message without a full stop, else the name of its class."""
+    return printable((str(error).strip().splitlines() or [type(error).__name__])[0].rstrip("."))

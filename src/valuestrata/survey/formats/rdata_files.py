@@ -5,10 +5,8 @@ The constructors of the library lose value labels and can fill missing values of
 
 from __future__ import annotations
 
-import lzma
 import warnings
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,10 @@ import numpy as np
 import polars as pl
 
 from valuestrata.errors import InputDataError
+from valuestrata.formatting import printable
+from valuestrata.survey.formats.archives import decompressed
+
+_MOST_COMPACT = 10**8
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ def read_r(path: Path) -> dict[str, RColumn]:
     """
     import rdata
     from rdata.conversion import DEFAULT_CLASS_MAP
+    from rdata.parser import DEFAULT_ALTREP_MAP
 
     constructors = {
         **DEFAULT_CLASS_MAP,
@@ -52,21 +55,20 @@ def read_r(path: Path) -> dict[str, RColumn]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            content = rdata.conversion.convert(rdata.parser.parse_file(path), constructors)
-    # The parser has no exception class of its own.
-    except (
-        ValueError,
-        NotImplementedError,
-        EOFError,
-        OSError,
-        KeyError,
-        TypeError,
-        IndexError,
-        AttributeError,
-        zlib.error,
-        lzma.LZMAError,
-    ) as error:
-        detail = (str(error).splitlines() or [type(error).__name__])[0]
+            compact = _CompactVectors()
+            parsed = rdata.parser.parse_data(
+                decompressed(path),
+                extension=path.suffix.lower(),
+                altrep_constructor_dict={
+                    name: compact.bounded(make) if name.startswith(b"compact") else make for name, make in DEFAULT_ALTREP_MAP.items()
+                },
+            )
+            content = rdata.conversion.convert(parsed, constructors)
+    except InputDataError:
+        raise
+    # The parser has no exception class of its own, and raises many kinds for damaged files.
+    except Exception as error:
+        detail = printable((str(error).splitlines() or [type(error).__name__])[0])
         raise InputDataError(f"not a readable R data file, or one cut short ({detail}).") from error
     if isinstance(content, _RDataFrame):
         return {name: _column(name, values) for name, values in content.columns.items()}
@@ -77,6 +79,24 @@ def read_r(path: Path) -> dict[str, RColumn]:
         found = "no data frame" if not frames else f"{len(frames)} data frames ({', '.join(frames)})"
         raise InputDataError(f"the R file holds {found}; it must hold exactly one. Save the data frame with saveRDS().")
     return {name: _column(name, values) for name, values in next(iter(frames.values())).columns.items()}
+
+
+class _CompactVectors:
+    """Expands compact vectors up to a total length: R stores 1:1000000000 in a few bytes."""
+
+    def __init__(self) -> None:
+        self._length = 0
+
+    def bounded(self, make: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Return the constructor `make` of the library, which counts what it makes."""
+
+        def counted(state: Any) -> Any:
+            self._length += int(state.value[0])
+            if self._length > _MOST_COMPACT:
+                raise InputDataError(f"its compact vectors hold more than {_MOST_COMPACT:,} numbers. Get a sound copy.")
+            return make(state)
+
+        return counted
 
 
 def _data_frame(value: Any, attributes: Mapping[str, Any]) -> Any:

@@ -6,10 +6,8 @@ The format follows from the file ending and is checked against the first bytes. 
 from __future__ import annotations
 
 import re
-import shutil
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,8 +15,13 @@ from pathlib import Path
 
 import polars as pl
 
-from valuestrata.errors import InputDataError, did_you_mean
-from valuestrata.survey.formats.columns import CsvReader, ExcelReader, MissingRange, ParquetReader, Reader, RReader, StatReader, ValueLabels
+from valuestrata.errors import InputDataError, Option, UsageError
+from valuestrata.files import check_file
+from valuestrata.formatting import printable
+from valuestrata.survey.formats.archives import unpack
+from valuestrata.survey.formats.columns import MissingRange, ParquetReader, Reader, RReader, StatReader, ValueLabels
+from valuestrata.survey.formats.text_files import CsvReader
+from valuestrata.survey.formats.workbooks import ExcelReader
 
 FORMATS = {
     ".csv": "csv",
@@ -67,8 +70,12 @@ class RawFile:
         return self.reader.read(positions)
 
     def value_labels(self, position: int) -> ValueLabels:
-        """Return code -> label of a column; empty if the file has none."""
-        return self.reader.value_labels(position)
+        """Return code -> label of a column, without control characters; empty if the file has none."""
+        return {code: printable(label) for code, label in self.reader.value_labels(position).items()}
+
+    def notes(self, positions: Sequence[int]) -> list[str]:
+        """Return messages about the file and the cells of these columns; InputDataError if some cannot be used."""
+        return [*self.reader.notes, *self.reader.cell_notes(positions)]
 
     def declared_missing(self, position: int) -> Sequence[MissingRange]:
         """Return the values that the file declares as missing in a column; empty if it declares none."""
@@ -76,12 +83,15 @@ class RawFile:
 
 
 class Header:
-    """Finds columns by exact name, by name in any case, or by the name before a label (`Q1: Important in life`)."""
+    """Finds columns by exact name, by name in any case, or by the name before a label (`Q1: Important in life`).
+
+    Names are kept without control characters.
+    """
 
     def __init__(self, names: Sequence[str]) -> None:
-        self.names = tuple(names)
+        self.names = tuple(map(printable, names))
         self._tiers: tuple[dict[str, list[int]], ...] = ({}, {}, {})
-        for position, name in enumerate(names):
+        for position, name in enumerate(self.names):
             prefix = _NAME_BEFORE_LABEL.match(name)
             forms = (name, name.strip().casefold(), prefix[1].casefold() if prefix else None)
             for tier, form in zip(self._tiers, forms, strict=True):
@@ -102,6 +112,7 @@ class Header:
 
     def find_all(self, wanted: str) -> list[int]:
         """Return the positions of all columns that match best."""
+        wanted = printable(wanted)
         form = wanted.strip().casefold()
         return self._tiers[0].get(wanted) or self._tiers[1].get(form) or self._tiers[2].get(form) or []
 
@@ -111,26 +122,29 @@ class Header:
 
 
 @contextmanager
-def open_file(path: Path) -> Generator[RawFile]:
+def open_file(path: Path, sheet: str | None = None) -> Generator[RawFile]:
     """Open a survey file of any supported format, or a .zip that holds exactly one.
+
+    Args:
+        path: the file.
+        sheet: the sheet of an Excel workbook; None for the visible sheet with most columns.
 
     Raises:
         InputDataError: the file is absent, of an unknown or wrong format, truncated or empty. The message of every
             InputDataError raised while the file is open starts with its name.
+        UsageError: a sheet of a file that is not a workbook.
     """
-    if path.is_dir():
-        raise InputDataError(f"{path}: this is a folder; give the path of the survey file.")
-    if not path.is_file():
-        siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-        close = did_you_mean(path.name, siblings)
-        raise InputDataError(f"{path}: the file does not exist.{close if 'Did you' in close else ''}")
-    with tempfile.TemporaryDirectory(prefix="valuestrata-") as folder, _name_in_errors(path.name):
+    check_file(path)
+    name = printable(path.name)
+    with tempfile.TemporaryDirectory(prefix="valuestrata-") as folder, _name_in_errors(name):
         inner, kind = path, _kind(path)
         if kind == "zip":
-            inner = _extracted(path, Path(folder))
+            inner = unpack(path, Path(folder), FORMATS)
             kind = _kind(inner)
-        reader = _reader(inner, kind)
-        yield RawFile(path.name, kind, Header(reader.columns), reader)
+        if sheet is not None and kind != "excel":
+            raise UsageError(f"{name}: ", Option("sheet", sheet), " names a sheet, but the file is not an Excel workbook.")
+        reader = _reader(inner, kind, sheet)
+        yield RawFile(name, kind, Header(reader.columns), reader)
 
 
 @contextmanager
@@ -199,44 +213,15 @@ def _is_workbook(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.startswith("xl/") or name == "[Content_Types].xml" for name in archive.namelist())
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError):
         return path.suffix.lower() in (".xlsx", ".xlsm")  # truncated: the reader of its format reports it
 
 
-def _extracted(path: Path, folder: Path) -> Path:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            inside = [entry for entry in archive.infolist() if not entry.is_dir() and not _is_hidden(entry.filename)]
-            candidates = [entry for entry in inside if _suffix(entry) in FORMATS and _suffix(entry) not in (".zip", ".txt")]
-            candidates = candidates or [entry for entry in inside if _suffix(entry) == ".txt"]
-            if len(candidates) != 1:
-                listed = ", ".join(Path(entry.filename).name for entry in (candidates or inside)[:10]) or "nothing"
-                raise InputDataError(
-                    f"the archive must hold exactly one survey file; it holds {len(candidates)} ({listed}). Unpack it and choose one."
-                )
-            target = folder / Path(candidates[0].filename).name
-            with archive.open(candidates[0]) as packed, target.open("wb") as unpacked:
-                shutil.copyfileobj(packed, unpacked)
-            return target
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise InputDataError(f"not a readable ZIP archive, or one cut short ({error}).") from error
-    except (RuntimeError, NotImplementedError) as error:  # a password, or an unsupported compression
-        raise InputDataError(f"the archive cannot be unpacked ({error}). Unpack it and give the path of the file inside.") from error
-
-
-def _suffix(entry: zipfile.ZipInfo) -> str:
-    return Path(entry.filename).suffix.lower()
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith("__MACOSX/") or Path(name).name.startswith(".")
-
-
-def _reader(path: Path, kind: str) -> Reader:
+def _reader(path: Path, kind: str, sheet: str | None) -> Reader:
     if kind == "csv":
         return CsvReader(path)
     if kind == "excel":
-        return ExcelReader(path)
+        return ExcelReader(path, sheet)
     if kind == "parquet":
         return ParquetReader(path)
     return RReader(path) if kind == "r" else StatReader(path, kind)

@@ -38,6 +38,7 @@ def check_file(path: Path) -> None:
     if not stat.S_ISREG(mode):
         raise InputDataError(f"{path}: this is a pipe or a device, not a file. Save its content to a file first.")
 
+
 # Of text files: codebooks, studies and the JSON files of data sets and runs.
 MAX_BYTES = 16 << 20
 MAX_DEPTH = 100
@@ -145,15 +146,12 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def read_utf8(path: Path) -> str:
     """Read a text file of at most 16 MiB; InputDataError if it is absent, another kind of file, too large or not UTF-8."""
+    check_file(path)
     try:
-        if path.exists() and not path.is_file():
-            raise InputDataError(f"{path}: not a file.")
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
-    except FileNotFoundError as error:
-        raise InputDataError(f"{path}: the file does not exist.") from error
-    except (OSError, ValueError) as error:
-        raise InputDataError(f"{path}: the file cannot be read ({error}).") from error
+    except OSError as error:
+        raise InputDataError(f"{path}: the file cannot be read ({error.strerror}).") from error
     if len(raw) > MAX_BYTES:
         raise InputDataError(f"{path}: the file is larger than {MAX_BYTES >> 20} MiB, the most that is read.")
     try:
@@ -177,16 +175,16 @@ def write_parquet(path: Path, frame: pl.DataFrame, *, metadata: dict[str, str] |
 
 def read_parquet(path: Path) -> pl.DataFrame:
     """Read a Parquet file; InputDataError names the file if it is absent or broken."""
+    check_file(path)
     try:
         return pl.read_parquet(path)
-    except FileNotFoundError as error:
-        raise InputDataError(f"{path}: the file does not exist.") from error
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise InputDataError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]}).") from error
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hex."""
+    """Return the SHA-256 of a file's bytes, in hex; InputDataError if it is absent or not a regular file."""
+    check_file(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

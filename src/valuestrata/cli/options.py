@@ -25,9 +25,7 @@ Strata = Annotated[
 Labels = Annotated[Path | None, typer.Option("--labels", help="YAML file that maps unmatched labels.")]
 Wording = Annotated[Path | None, typer.Option("--wording", help="YAML file with other wordings of questions and options.")]
 Levels = Annotated[Path | None, typer.Option("--levels", help="YAML file that merges attribute levels.")]
-Sheet = Annotated[
-    str | None, typer.Option("--sheet", help="Sheet of an Excel workbook; by default the visible one with most columns.")
-]
+Sheet = Annotated[str | None, typer.Option("--sheet", help="Sheet of an Excel workbook; by default the visible one with most columns.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse a file with unmatched labels.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 DatasetFolder = Annotated[Path, typer.Argument(metavar="DATASET", help="Data set folder made by `build`.")]

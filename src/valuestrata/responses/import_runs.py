@@ -17,7 +17,7 @@ import polars as pl
 
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, Option, OptionText, UsageError, did_you_mean
-from valuestrata.files import folder_written_beside, read_parquet, sha256_of, write_json
+from valuestrata.files import check_file, folder_written_beside, read_parquet, sha256_of, write_json
 from valuestrata.prompts import printed_numbers, questions_of
 from valuestrata.prompts.prompt import Prompt
 from valuestrata.prompts.question import Numbers
@@ -206,6 +206,7 @@ def _from_table(file: Path) -> Iterator[Output]:
 
 
 def _read_csv(file: Path) -> pl.DataFrame:
+    check_file(file)
     try:
         # Read everything as text, ids included.
         return pl.read_csv(file, infer_schema=False, separator="\t" if file.suffix.lower() == ".tsv" else ",")
@@ -214,6 +215,7 @@ def _read_csv(file: Path) -> pl.DataFrame:
 
 
 def _from_documents(file: Path) -> Iterator[Output]:
+    check_file(file)
     try:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from valuestrata.formatting import printable
 from valuestrata.survey.codebook import Codebook, Item, Missing
 from valuestrata.survey.formats.columns import MissingRange, ValueLabels, is_declared_missing
-from valuestrata.survey.labels import NULL_WORDS, ItemLabels, number, read_numbered
+from valuestrata.survey.labels import LONGEST_LABEL, NULL_WORDS, ItemLabels, number, read_numbered
 
 Value = float | str
 Counts = Sequence[tuple[Value, int]]
@@ -177,7 +177,8 @@ def numbered_note(name: str, read: Mapping[str, int], labels: Sequence[str]) -> 
 
 
 def shown_value(value: Value) -> str:
-    """Return a value as text: `3` for 3.0, text with single spaces."""
+    """Return a value as text: `3` for 3.0; text without control characters, with single spaces and at most as long as a label."""
     if isinstance(value, str):
-        return " ".join(printable(value).split())
-    return str(int(value)) if float(value).is_integer() else str(value)
+        text = " ".join(printable(value).split())
+        return text if len(text) <= LONGEST_LABEL else text[: LONGEST_LABEL - 3] + "..."
+    return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else str(value)

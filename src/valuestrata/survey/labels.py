@@ -18,6 +18,9 @@ from valuestrata.survey.codebook import Item, Missing, MissingRule
 # Cells without an answer in any survey. `None` is excluded because it can be an answer (a religion).
 NULL_WORDS = frozenset({"", ".", "NA", "<NA>", "N/A", "nan", "NaN", "NULL", "null", "#NULL!", "#N/A"})
 
+# Longer texts are no labels: they are open answers, on which the patterns below would take minutes.
+LONGEST_LABEL = 1000
+
 _APOSTROPHES = dict.fromkeys(map(ord, "'’‘‛`´ʼʹ′＇"), "'")
 _DASHES = dict.fromkeys(map(ord, "‐‑‒–—―−﹣－"), "-")
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
@@ -26,11 +29,11 @@ _COUNTRY = re.compile(r"^\s*[A-Za-z]{2}\s*:\s*\S")
 _TAIL = re.compile(r"\s*[(\[][^()\[\]]*[)\]]?\s*$")
 # `1. Agree`, `1 - Agree`, `[1] Agree`, `Agree {1}`; and, only where the text confirms it, `1 Agree`.
 _STYLES = (
-    (0, re.compile(r"^\s*(?P<number>[+-]?\d+)\s*[.:)=|-]+\s*(?=[^\W\d]|[^\w\s.:)=|-])(?P<text>.+)$")),
-    (0, re.compile(r"^\s*(?P<number>[+-]?\d+)\s*[.:)=|]\s+(?=\d)(?P<text>.+)$")),
-    (1, re.compile(r"^\s*[\[({]\s*(?P<number>[+-]?\d+)\s*[\])}][\s.:=-]*(?=[^\s.:=-])(?P<text>.+)$")),
-    (2, re.compile(r"^(?P<text>.*[^\s([{].*?)\s*[\[({]\s*(?P<number>[+-]?\d+)\s*[\])}]\s*$")),
-    (-1, re.compile(r"^\s*(?P<number>[+-]?\d+)\s+(?=[^\d\s.:)=|-])(?P<text>.+)$")),
+    (0, re.compile(r"^\s*(?P<number>[+-]?\d{1,18})\s*[.:)=|-]+\s*(?=[^\W\d]|[^\w\s.:)=|-])(?P<text>.+)$")),
+    (0, re.compile(r"^\s*(?P<number>[+-]?\d{1,18})\s*[.:)=|]\s+(?=\d)(?P<text>.+)$")),
+    (1, re.compile(r"^\s*[\[({]\s*(?P<number>[+-]?\d{1,18})\s*[\])}][\s.:=-]*(?=[^\s.:=-])(?P<text>.+)$")),
+    (2, re.compile(r"^(?P<text>.*[^\s([{].*?)\s*[\[({]\s*(?P<number>[+-]?\d{1,18})\s*[\])}]\s*$")),
+    (-1, re.compile(r"^\s*(?P<number>[+-]?\d{1,18})\s+(?=[^\d\s.:)=|-])(?P<text>.+)$")),
 )
 _CODE_RANGE = re.compile(r"^(.*\S)\s+-\d+\s*(?::|/|to)\s*-\d+\s*$")
 _HEAD = re.compile(r"[;:,(/]")
@@ -60,6 +63,8 @@ class NumberedLabel:
 
 def numbered(label: str) -> NumberedLabel | None:
     """Return the number and the text of a label such as `1. Very important` or `[1] Very important`, or None."""
+    if len(label) > LONGEST_LABEL:
+        return None
     plain = label.translate(_DASHES)
     for style, pattern in _STYLES:
         if parts := pattern.match(plain):
@@ -163,7 +168,7 @@ class LabelTable:
             tiers: normalisations to try, in order.
             among: meanings to prefer if a label has several.
         """
-        for tier in tiers:
+        for tier in tiers if len(label) <= LONGEST_LABEL else ():
             meanings = self._table(tier).get(tier(label), set())
             if len(meanings) > 1 and among:
                 meanings = meanings.intersection(among) or meanings
@@ -193,6 +198,8 @@ class MissingLabels:
 
     def find(self, label: str) -> Missing | None:
         """Return the class of missing of a label, or None if it is not a missing answer."""
+        if len(label) > LONGEST_LABEL:
+            return None
         meaning = self._table.find(label, STRICT_TIERS)
         # `DK: White` is an answer in Denmark.
         if meaning is None and not _COUNTRY.match(label):

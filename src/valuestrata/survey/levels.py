@@ -17,7 +17,17 @@ import numpy as np
 from valuestrata.survey.codebook import Attribute, Missing
 from valuestrata.survey.decode import Counts, Meanings, numbered_note, shown_value
 from valuestrata.survey.formats.columns import MissingRange, ValueLabels, is_declared_missing
-from valuestrata.survey.labels import LOOSE_TIERS, NULL_WORDS, STRICT_TIERS, LabelTable, MissingLabels, number, numbered, read_numbered
+from valuestrata.survey.labels import (
+    LONGEST_LABEL,
+    LOOSE_TIERS,
+    NULL_WORDS,
+    STRICT_TIERS,
+    LabelTable,
+    MissingLabels,
+    number,
+    numbered,
+    read_numbered,
+)
 
 UNKNOWN_LEVEL = -1
 
@@ -109,7 +119,7 @@ class LevelLabels:
             if parts.number in self._codes:
                 return None  # number and text contradict each other
         level = self._own.find(label, LOOSE_TIERS, self._among)
-        return self._band(label) if level is None else level
+        return self._band(label) if level is None and len(label) <= LONGEST_LABEL else level
 
     def find_text(self, text: str, *, in_band: bool = True) -> int | None:
         """Return the level of the text of a label without its number, UNKNOWN_LEVEL for a missing answer, or None.

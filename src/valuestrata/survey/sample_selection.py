@@ -113,7 +113,7 @@ def _countries_of(columns: Sequence[pl.Series]) -> tuple[Country, ...]:
     """Return the values of the first country column as countries."""
     values = sorted({_plain(value) for series in columns[:1] for value, _ in distinct(series)})
     return tuple(
-        Country(code=int(value) if value.isdecimal() else -1 - place, alpha=value, name=value, phrase=value)
+        Country(code=int(value) if value.isdecimal() and len(value) < 10 else -1 - place, alpha=value, name=value, phrase=value)
         for place, value in enumerate(values)
         if value not in NULL_WORDS
     )

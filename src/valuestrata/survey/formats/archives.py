@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import zipfile
 import zlib
@@ -86,30 +87,24 @@ def decompressed(path: Path) -> bytes:
     """
     limit = most_unpacked(path)
     with path.open("rb") as file:
-        opener = _opener(file.read(6))
-        file.seek(0)
-        if opener is None:
-            return file.read()
-        with opener(file) as stream:
-            data = stream.read(limit + 1)
-    if len(data) > limit:
+        stream = _expanding(file)
+        data = file.read() if stream is None else stream.read(limit + 1)
+    if stream is not None and len(data) > limit:
         raise _too_large(limit)
-    if _opener(data[:6]) is not None:
+    if stream is not None and _expanding(io.BytesIO(data)) is not None:
         raise InputDataError("the file is compressed twice. Decompress it once.")
     return data
 
 
-def _opener(start: bytes) -> type[gzip.GzipFile] | type[bz2.BZ2File] | type[lzma.LZMAFile] | None:
+def _expanding(file: IO[bytes]) -> gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile | None:
+    """Return a stream of the decompressed bytes, or None if the file is not compressed."""
+    start = file.read(6)
+    file.seek(0)
     if start.startswith(b"\x1f\x8b"):
-        return _Gzip
+        return gzip.GzipFile(fileobj=file)
     if start.startswith(b"BZh"):
-        return bz2.BZ2File
-    return lzma.LZMAFile if start.startswith(b"\xfd7zXZ") else None
-
-
-class _Gzip(gzip.GzipFile):
-    def __init__(self, file: IO[bytes]) -> None:
-        super().__init__(fileobj=file)
+        return bz2.BZ2File(file)
+    return lzma.LZMAFile(file) if start.startswith(b"\xfd7zXZ") else None
 
 
 def _copy(packed: IO[bytes], unpacked: IO[bytes], limit: int) -> None:

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import polars as pl
 import pyreadstat
@@ -22,8 +22,6 @@ from valuestrata.formatting import printable
 from valuestrata.survey.formats.sav_dictionary import check_dictionary
 
 ValueLabels = Mapping[float | str, str]
-Result = TypeVar("Result")
-
 
 # Cells read at most, so a damaged or hostile file cannot fill the memory. The largest surveys have 100 million.
 MOST_CELLS = 10**9
@@ -144,13 +142,13 @@ class ParquetReader(Reader):
 
     def __init__(self, path: Path) -> None:
         # Arrow raises errors for damaged files; the reader of Polars panics.
-        self._file = _parquet(lambda: ParquetFile(path))
-        self.columns = tuple(_parquet(lambda: self._file.schema_arrow.names))
+        self._file: Any = _parquet(lambda: ParquetFile(path))
+        self.columns = tuple(cast("list[str]", _parquet(lambda: self._file.schema_arrow.names)))
 
     def read(self, positions: Sequence[int]) -> list[pl.Series]:
         """Return the columns as numbers or text; InputDataError for columns of lists, durations and other kinds."""
         names = [self.columns[position] for position in positions]
-        self._within_limit(_parquet(lambda: self._file.metadata.num_rows), len(names))
+        self._within_limit(int(self._file.metadata.num_rows), len(names))
         wanted = list(dict.fromkeys(names))
         if repeated := [name for name in wanted if self.columns.count(name) > 1]:
             raise InputDataError(f"the column {printable(repeated[0])!r} appears more than once in the header. Keep one of them.")
@@ -195,7 +193,7 @@ def _series(name: str, column: Any, labels: ValueLabels) -> pl.Series:
     return pl.Series(name, texts, dtype=pl.String)
 
 
-def _parquet(call: Callable[[], Result]) -> Result:
+def _parquet(call: Callable[[], Any]) -> Any:
     try:
         return call()
     except (ArrowException, OSError, UnicodeDecodeError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
@@ -215,7 +213,7 @@ def _plain(series: pl.Series) -> pl.Series:
         return series.cast(pl.Float64)
     if kind.is_float():
         return series.fill_nan(None)
-    if kind.is_nested() or kind in (pl.Duration, pl.Binary, pl.Object):
+    if kind.is_nested() or any(kind == other for other in (pl.Duration, pl.Binary, pl.Object)):
         raise InputDataError(
             f"column {printable(series.name)!r} holds values of the kind {kind}; expected numbers or text. Convert or omit it."
         )

@@ -158,13 +158,13 @@ def _only(tables: Sequence[_Table]) -> _Table:
 
 
 def _named(wanted: str, tables: Sequence[_Table], names: Sequence[str]) -> _Table:
-    for same in (lambda name: name == wanted, lambda name: name.strip().casefold() == wanted.strip().casefold()):
-        for table in tables:
-            if same(table.name):
-                return table
-        if any(same(name) for name in names):
-            raise InputDataError(f"the sheet {printable(wanted)!r} does not start with a row of column names.")
-    raise InputDataError(f"there is no sheet {printable(wanted)!r}.{did_you_mean(wanted, [printable(name) for name in names])}")
+    same = [name for name in names if name == wanted] or [name for name in names if name.strip().casefold() == wanted.strip().casefold()]
+    if not same:
+        raise InputDataError(f"there is no sheet {printable(wanted)!r}.{did_you_mean(wanted, [printable(name) for name in names])}")
+    for table in tables:
+        if table.name == same[0]:
+            return table
+    raise InputDataError(f"the sheet {printable(wanted)!r} does not start with a row of column names.")
 
 
 def _excel(call: Callable[[], Result]) -> Result:

@@ -32,6 +32,11 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub("\ufffd", _LINE_ENDS.sub("\n", text))
 
 
+def one_line(text: str) -> str:
+    """Return printable text with line feeds and tabs as spaces, for names and labels of a file."""
+    return printable(text).replace("\n", " ").replace("\t", " ")
+
+
 def unprintable_in(text: str) -> str | None:
     """Return the first character that `printable` would replace, as `U+001B`; None without one. A name has no line end either."""
     found = _UNPRINTABLE.search(text) or re.search(r"[\t\n]", text)

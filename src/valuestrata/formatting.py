@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 MINUS = "−"
 SPACE = "\u00a0"
 NONE = "–"
-
-# Control characters, line and paragraph separators, marks that reverse the direction of text, and code points that are no
-# characters. Terminals, XML and JSON-lines readers misread them. Joiners (U+200C, U+200D), which Persian and Hindi need, stay.
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef\ufff9-\ufffb\ufffe\uffff]+")
 
 # Metric -> its name inside a sentence and as a heading, where those are not the metric's own words.
 _NAMES: Mapping[str, tuple[str, str]] = {
@@ -103,8 +98,3 @@ def count(value: float | None, noun: str | None = None) -> str:
     """Write a count, with a noun if given: `10,177`, `1 item`, `10,177 pairs`; a dash for None."""
     text = NONE if value is None else f"{value:,.0f}"
     return text if noun is None else f"{text} {noun}{'' if value == 1 else 's'}"
-
-
-def printable(text: str) -> str:
-    """Return the text with each run of control characters, line separators and non-characters as one space, and trimmed if any."""
-    return _UNPRINTABLE.sub(" ", text).strip() if _UNPRINTABLE.search(text) else text

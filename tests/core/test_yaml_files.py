@@ -129,9 +129,9 @@ def test_a_file_that_is_too_large_or_no_file_is_refused(tmp_path):
         file.truncate(20 << 20)
     for path, why in (
         (large, "larger than 16 MiB"),
-        (tmp_path, "not a file"),
+        (tmp_path, "this is a folder"),
         (tmp_path / "absent", "does not exist"),
-        ("a\0b", "cannot be read"),
+        ("a\0b", "cannot hold a NUL"),
     ):
         with pytest.raises(InputDataError, match=why):
             read_yaml(path)

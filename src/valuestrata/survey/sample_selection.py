@@ -9,8 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from valuestrata.errors import InputDataError, did_you_mean
-from valuestrata.formatting import printable
+from valuestrata.errors import InputDataError, did_you_mean, one_line
 from valuestrata.survey.codebook import Codebook, Country
 from valuestrata.survey.decode import distinct
 from valuestrata.survey.labels import NULL_WORDS, LabelTable, normalise, number
@@ -134,7 +133,7 @@ def _country_index(series: pl.Series, known: Sequence[Country]) -> NDArray[np.in
 
 def _plain(value: float | str) -> str:
     if isinstance(value, str):
-        return printable(value).strip()
+        return one_line(value).strip()
     return str(int(value)) if float(value).is_integer() else str(value)
 
 

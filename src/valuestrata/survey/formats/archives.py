@@ -12,8 +12,7 @@ from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from valuestrata.errors import InputDataError
-from valuestrata.formatting import printable
+from valuestrata.errors import InputDataError, one_line
 
 # A file may unpack to SMALL bytes. Above that, it may grow by the factor MOST_GROWTH, up to MOST_UNPACKED bytes. Survey files
 # grow by a factor of 5 to 50.
@@ -48,7 +47,7 @@ def unpack(path: Path, folder: Path, endings: Collection[str]) -> Path:
             candidates = [entry for entry in inside if _ending(entry) in endings and _ending(entry) not in (".zip", ".txt")]
             candidates = candidates or [entry for entry in inside if _ending(entry) == ".txt"]
             if len(candidates) != 1:
-                listed = ", ".join(printable(PurePosixPath(entry.filename).name) for entry in (candidates or inside)[:10]) or "nothing"
+                listed = ", ".join(one_line(PurePosixPath(entry.filename).name) for entry in (candidates or inside)[:10]) or "nothing"
                 raise InputDataError(
                     f"the archive must hold exactly one survey file; it holds {len(candidates)} ({listed}). Unpack it and choose one."
                 )
@@ -75,7 +74,7 @@ def check_workbook(path: Path) -> None:
     except _DAMAGED as error:
         raise InputDataError(f"not a readable Excel workbook, or one cut short ({error}).") from error
     if damaged is not None:
-        raise InputDataError(f"not a readable Excel workbook: its part {printable(damaged)} is damaged. Get a complete copy.")
+        raise InputDataError(f"not a readable Excel workbook: its part {one_line(damaged)} is damaged. Get a complete copy.")
 
 
 def decompressed(path: Path) -> bytes:

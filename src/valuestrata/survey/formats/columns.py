@@ -17,8 +17,7 @@ import pyreadstat
 from pyarrow import ArrowException
 from pyarrow.parquet import ParquetFile
 
-from valuestrata.errors import InputDataError
-from valuestrata.formatting import printable
+from valuestrata.errors import InputDataError, one_line
 from valuestrata.survey.formats.sav_dictionary import check_dictionary
 
 ValueLabels = Mapping[float | str, str]
@@ -97,7 +96,7 @@ class StatReader(Reader):
         self.columns = tuple(name or "" for name in meta.column_names)
         if len(set(self.columns)) < len(self.columns):
             repeated = next(name for name in self.columns if self.columns.count(name) > 1)
-            raise InputDataError(f"the column {printable(repeated)!r} appears more than once, so the file is damaged. Get a complete copy.")
+            raise InputDataError(f"the column {one_line(repeated)!r} appears more than once, so the file is damaged. Get a complete copy.")
         self._labels: dict[str, ValueLabels] = meta.variable_value_labels
         self._missing: Mapping[str, Sequence[Mapping[str, Any]]] = meta.missing_ranges
         self._rows: int | None = meta.number_rows
@@ -151,7 +150,7 @@ class ParquetReader(Reader):
         self._within_limit(int(self._file.metadata.num_rows), len(names))
         wanted = list(dict.fromkeys(names))
         if repeated := [name for name in wanted if self.columns.count(name) > 1]:
-            raise InputDataError(f"the column {printable(repeated[0])!r} appears more than once in the header. Keep one of them.")
+            raise InputDataError(f"the column {one_line(repeated[0])!r} appears more than once in the header. Keep one of them.")
         frame = cast("pl.DataFrame", _parquet(lambda: pl.from_arrow(self._file.read(columns=wanted))))
         return [_plain(frame[name]) for name in names]
 
@@ -215,11 +214,11 @@ def _plain(series: pl.Series) -> pl.Series:
         return series.fill_nan(None)
     if kind.is_nested() or any(kind == other for other in (pl.Duration, pl.Binary, pl.Object)):
         raise InputDataError(
-            f"column {printable(series.name)!r} holds values of the kind {kind}; expected numbers or text. Convert or omit it."
+            f"column {one_line(series.name)!r} holds values of the kind {kind}; expected numbers or text. Convert or omit it."
         )
     return series if kind.is_integer() or kind == pl.String else series.cast(pl.String)
 
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message without a full stop, else the name of its class."""
-    return printable((str(error).strip().splitlines() or [type(error).__name__])[0].rstrip("."))
+    return one_line((str(error).strip().splitlines() or [type(error).__name__])[0].rstrip("."))

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from valuestrata.errors import InputDataError
-from valuestrata.formatting import printable
+from valuestrata.errors import InputDataError, one_line
 from valuestrata.survey.formats.archives import decompressed
 
 _MOST_COMPACT = 10**8
@@ -68,7 +67,7 @@ def read_r(path: Path) -> dict[str, RColumn]:
         raise
     # The parser has no exception class of its own, and raises many kinds for damaged files.
     except Exception as error:
-        detail = printable((str(error).splitlines() or [type(error).__name__])[0])
+        detail = one_line((str(error).splitlines() or [type(error).__name__])[0])
         raise InputDataError(f"not a readable R data file, or one cut short ({detail}).") from error
     if isinstance(content, _RDataFrame):
         return {name: _column(name, values) for name, values in content.columns.items()}

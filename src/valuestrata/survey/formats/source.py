@@ -15,9 +15,8 @@ from pathlib import Path
 
 import polars as pl
 
-from valuestrata.errors import InputDataError, Option, UsageError
+from valuestrata.errors import InputDataError, Option, UsageError, one_line
 from valuestrata.files import check_file
-from valuestrata.formatting import printable
 from valuestrata.survey.formats.archives import unpack
 from valuestrata.survey.formats.columns import MissingRange, ParquetReader, Reader, RReader, StatReader, ValueLabels
 from valuestrata.survey.formats.text_files import CsvReader
@@ -71,7 +70,7 @@ class RawFile:
 
     def value_labels(self, position: int) -> ValueLabels:
         """Return code -> label of a column, without control characters; empty if the file has none."""
-        return {code: printable(label) for code, label in self.reader.value_labels(position).items()}
+        return {code: one_line(label) for code, label in self.reader.value_labels(position).items()}
 
     def notes(self, positions: Sequence[int]) -> list[str]:
         """Return messages about the file and the cells of these columns; InputDataError if some cannot be used."""
@@ -89,7 +88,7 @@ class Header:
     """
 
     def __init__(self, names: Sequence[str]) -> None:
-        self.names = tuple(map(printable, names))
+        self.names = tuple(map(one_line, names))
         self._tiers: tuple[dict[str, list[int]], ...] = ({}, {}, {})
         for position, name in enumerate(self.names):
             prefix = _NAME_BEFORE_LABEL.match(name)
@@ -112,7 +111,7 @@ class Header:
 
     def find_all(self, wanted: str) -> list[int]:
         """Return the positions of all columns that match best."""
-        wanted = printable(wanted)
+        wanted = one_line(wanted)
         form = wanted.strip().casefold()
         return self._tiers[0].get(wanted) or self._tiers[1].get(form) or self._tiers[2].get(form) or []
 
@@ -135,7 +134,7 @@ def open_file(path: Path, sheet: str | None = None) -> Generator[RawFile]:
         UsageError: a sheet of a file that is not a workbook.
     """
     check_file(path)
-    name = printable(path.name)
+    name = one_line(path.name)
     with tempfile.TemporaryDirectory(prefix="valuestrata-") as folder, _name_in_errors(name):
         inner, kind = path, _kind(path)
         if kind == "zip":

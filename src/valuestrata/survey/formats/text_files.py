@@ -112,7 +112,7 @@ def _decode(data: bytes) -> tuple[str, tuple[str, ...]]:
                 )
                 text = data.decode("utf-8-sig", errors="replace")
             else:
-                # Windows-1252 includes the printable characters of Latin-1.
+                # Windows-1252 includes the one_line characters of Latin-1.
                 text = data.decode("cp1252", errors="replace")
     return text.rstrip("\x00\x1a").replace("\r\n", "\n").replace("\r", "\n").rstrip("\n") + "\n", notes
 

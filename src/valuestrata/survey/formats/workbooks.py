@@ -19,8 +19,7 @@ from typing import TypeVar
 import fastexcel
 import polars as pl
 
-from valuestrata.errors import InputDataError, Option, did_you_mean
-from valuestrata.formatting import printable
+from valuestrata.errors import InputDataError, Option, did_you_mean, one_line
 from valuestrata.survey.formats.archives import check_workbook
 from valuestrata.survey.formats.columns import Reader, first_line
 
@@ -77,8 +76,8 @@ class ExcelReader(Reader):
         chosen = _named(sheet, tables, self._book.sheet_names) if sheet is not None else _only(tables)
         self._sheet, self.columns, self._first = chosen.name, chosen.header, chosen.first_column
         self._xml = {self._sheet: self._xml.get(self._sheet, b"")}
-        others = [f"{printable(t.name)!r}{'' if t.visible else ' (hidden)'}" for t in tables if t is not chosen]
-        self.notes = (f"The sheet {printable(chosen.name)!r} was read; not {', '.join(others)}.",) if others else ()
+        others = [f"{one_line(t.name)!r}{'' if t.visible else ' (hidden)'}" for t in tables if t is not chosen]
+        self.notes = (f"The sheet {one_line(chosen.name)!r} was read; not {', '.join(others)}.",) if others else ()
 
     def _table(self, name: str) -> _Table | None:
         _check_extent(name, self._xml.get(name, b""))
@@ -106,7 +105,7 @@ class ExcelReader(Reader):
     def cell_notes(self, positions: Sequence[int]) -> list[str]:
         """Return messages about error values and merged cells; InputDataError if a formula has no stored result."""
         xml = self._xml[self._sheet]
-        sheet = printable(self._sheet)
+        sheet = one_line(self._sheet)
         columns = {self._first + position for position in positions}
         errors: list[str] = []
         unsaved: list[str] = []
@@ -119,7 +118,7 @@ class ExcelReader(Reader):
                 kind = _attributes(attributes.decode(errors="replace")).get("t")
                 at = f"{sheet}!{(place[1] + place[2]).decode()}"
                 if kind == "e":
-                    errors.append(f"{at} {printable(value[1].decode(errors='replace'))}" if value else at)
+                    errors.append(f"{at} {one_line(value[1].decode(errors='replace'))}" if value else at)
                 elif value is None and kind != "str" and kind != "inlineStr" and _FORMULA.search(content):
                     unsaved.append(at)
         if unsaved:
@@ -144,7 +143,7 @@ def _only(tables: Sequence[_Table]) -> _Table:
     candidates = [table for table in visible if table.rows > 0] or visible
     if not candidates:
         if tables:
-            hidden = ", ".join(repr(printable(table.name)) for table in tables)
+            hidden = ", ".join(repr(one_line(table.name)) for table in tables)
             raise InputDataError(f"only hidden sheets hold a table ({hidden}). To read one, name it with ", Option("sheet"), ".")
         raise InputDataError("no sheet of the workbook starts with a row of column names.")
     widest = max(candidates, key=lambda table: len(table.header))
@@ -152,7 +151,7 @@ def _only(tables: Sequence[_Table]) -> _Table:
         table for table in candidates if len(table.header) == len(widest.header) or 2 * len(table.names & widest.names) >= len(widest.names)
     ]
     if len(rivals) > 1:
-        shown = "; ".join(f"{printable(t.name)!r} ({len(t.header)} columns, {t.rows:,} rows)" for t in rivals[:_SHOWN])
+        shown = "; ".join(f"{one_line(t.name)!r} ({len(t.header)} columns, {t.rows:,} rows)" for t in rivals[:_SHOWN])
         raise InputDataError(f"{len(rivals)} sheets could be the data: {shown}. Name one with ", Option("sheet"), ".")
     return widest
 
@@ -160,11 +159,11 @@ def _only(tables: Sequence[_Table]) -> _Table:
 def _named(wanted: str, tables: Sequence[_Table], names: Sequence[str]) -> _Table:
     same = [name for name in names if name == wanted] or [name for name in names if name.strip().casefold() == wanted.strip().casefold()]
     if not same:
-        raise InputDataError(f"there is no sheet {printable(wanted)!r}.{did_you_mean(wanted, [printable(name) for name in names])}")
+        raise InputDataError(f"there is no sheet {one_line(wanted)!r}.{did_you_mean(wanted, [one_line(name) for name in names])}")
     for table in tables:
         if table.name == same[0]:
             return table
-    raise InputDataError(f"the sheet {printable(wanted)!r} does not start with a row of column names.")
+    raise InputDataError(f"the sheet {one_line(wanted)!r} does not start with a row of column names.")
 
 
 def _excel(call: Callable[[], Result]) -> Result:
@@ -204,7 +203,7 @@ def _check_extent(sheet: str, xml: bytes) -> None:
             rows, columns = max(rows, int(row[:12])), max(columns, _index(column[:6]) + 1)
         if rows * columns > _MOST_CELLS:
             raise InputDataError(
-                f"the cells of the sheet {printable(sheet)!r} span {rows:,} rows and {columns:,} columns. Delete those far from the table."
+                f"the cells of the sheet {one_line(sheet)!r} span {rows:,} rows and {columns:,} columns. Delete those far from the table."
             )
 
 

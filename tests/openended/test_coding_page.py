@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -230,6 +231,46 @@ def test_a_wrong_answer_is_refused_and_the_server_stays(sample, body, status):
         for path in ("task/4", "task/-1", "task/x", "key.parquet", "../key.parquet", "task/99999999999999"):
             assert request(server, "GET", f"/{server.token}/{path}")[0] == 404
     assert read_codings(sample, "ana") == {}
+
+
+def sent_raw(server, lines):
+    """Return the status that the server answers to some header lines of a POST, with a body of ANSWER."""
+    head = [f"POST /{server.token}/answer HTTP/1.1", f"Host: 127.0.0.1:{server.server_port}", "Content-Type: application/json", *lines]
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=10) as connection:
+        connection.sendall("\r\n".join([*head, "", ANSWER]).encode("latin-1"))
+        return int(connection.recv(4096).split()[1])
+
+
+LENGTH = str(len(ANSWER))
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [],
+        ["Content-Length:"],
+        *([f"Content-Length: {value}"] for value in ("-1", f"+{LENGTH}", "text", "1e2", "1_0", "0x10", "12.0", "1 2", "\xb2", "9" * 19)),
+        [f"Content-Length: {'0' * 12}{'9' * 9}"],
+        [f"Content-Length: {'1' * 5000}"],
+        [f"Content-Length: {LENGTH}", f"Content-Length: {LENGTH}"],
+        [f"Content-Length: {LENGTH}", "Content-Length: 0"],
+        [f"Content-Length: {LENGTH}", "Transfer-Encoding: chunked"],
+    ],
+)
+def test_a_malformed_content_length_is_a_bad_request(sample, lines, capfd):
+    with served(sample, "ana") as server:
+        assert sent_raw(server, lines) == 400
+        assert sent_raw(server, ["Content-Length: 99999999999"]) == 413
+        assert sent_raw(server, [f"Content-Length: {LENGTH}"]) == 200
+    assert read_codings(sample, "ana") == {"C001": ("1", "")}
+    assert capfd.readouterr().err == ""
+
+
+def test_an_address_that_is_none_is_a_bad_request(sample, capfd):
+    with served(sample, "ana") as server, socket.create_connection(("127.0.0.1", server.server_port), timeout=10) as connection:
+        connection.sendall(f"GET http://[x/ HTTP/1.1\r\nHost: 127.0.0.1:{server.server_port}\r\n\r\n".encode())
+        assert connection.recv(4096).split()[1] == b"400"
+    assert capfd.readouterr().err == ""
 
 
 def test_an_answer_that_cannot_be_written_is_not_confirmed(sample):

@@ -10,6 +10,7 @@ Every coding is on disk before it is confirmed; the page can be closed at any ti
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -179,11 +180,16 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get_content_type() != "application/json":
             self._refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "codings must be JSON")
             return
-        length = self.headers.get("Content-Length", "")
-        if not (length.isascii() and length.isdigit()) or int(length[:12]) > MAX_BYTES or "Transfer-Encoding" in self.headers:
-            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a coding needs a Content-Length of at most {MAX_BYTES:,} bytes")
+        lengths = self.headers.get_all("Content-Length", [])
+        # One number of usual size: Python reads others with surprises (`+5`, `1_0`, other digits), and very long ones not at all.
+        if len(lengths) != 1 or not re.fullmatch(r"[0-9]{1,18}", lengths[0].strip(" \t")) or "Transfer-Encoding" in self.headers:
+            self._refuse(HTTPStatus.BAD_REQUEST, "a coding needs one Content-Length, a number of bytes")
             return
-        body = self.rfile.read(int(length))
+        length = int(lengths[0])
+        if length > MAX_BYTES:
+            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a coding has at most {MAX_BYTES:,} bytes")
+            return
+        body = self.rfile.read(length)
         if path == "finish":
             self._send_json(HTTPStatus.OK, {"left": self.server.session.left})
             self.server.finish()
@@ -212,7 +218,12 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Host") not in hosts or (origin is not None and origin not in [f"http://{host}" for host in hosts]):
             self._refuse(HTTPStatus.FORBIDDEN, "this page accepts requests to its own address only")
             return None
-        given, _, rest = urlsplit(self.path).path.removeprefix("/").partition("/")
+        try:
+            path = urlsplit(self.path).path
+        except ValueError:
+            self._refuse(HTTPStatus.BAD_REQUEST, "the address is not a valid one")
+            return None
+        given, _, rest = path.removeprefix("/").partition("/")
         if not secrets.compare_digest(given.encode(), self.server.token.encode()):
             self._refuse(HTTPStatus.FORBIDDEN, "open the address that the command printed")
             return None

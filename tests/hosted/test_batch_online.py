@@ -257,7 +257,9 @@ def test_headers_meant_for_openai_go_to_nobody_else(monkeypatch):
     monkeypatch.setenv("OPENAI_ORG_ID", "of-openai")
     with VendorServer(lambda seen: Said({"data": [], "object": "list"})) as server:
         for ours in (False, True):
-            OpenAIBatchService(base_url=server.url, key=KEY, is_openai=ours).find("tag", 1, None, ())
+            service = OpenAIBatchService(base_url=server.url, key=KEY, is_openai=ours)
+            service.find("tag", 1, None, ())
+            service.close()
         theirs, openais = (list(seen.headers.values()) for seen in server.seen)
     assert f"Bearer {KEY}" in theirs
     assert not [value for value in theirs if "of-openai" in value]

@@ -23,6 +23,7 @@ ErrorKind = Literal[
     "timeout",
     "garbled reply",
     "empty reply",
+    "reply too large",
     "refused request",
     "wrong model",
     "wrong setting",

@@ -13,6 +13,7 @@ from valuestrata.respondents.hosted.codecs.openai_chat import OpenAICodec
 from valuestrata.respondents.hosted.errors import CallError, failure_from_status
 from valuestrata.respondents.hosted.providers import PROVIDERS
 from valuestrata.respondents.hosted.redact import one_line
+from valuestrata.respondents.hosted.reply_size import hooks
 
 PROVIDER = PROVIDERS["together"]
 # Seconds until an uploaded file is checked and a started job is listed.
@@ -40,7 +41,12 @@ class Together:
         import httpx2
 
         self._sleep = sleep
-        self._client = httpx2.Client(base_url=base_url.rstrip("/"), headers={"Authorization": f"Bearer {key}"}, timeout=_TIMEOUT)
+        self._client = httpx2.Client(
+            base_url=base_url.rstrip("/"),
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=_TIMEOUT,
+            event_hooks=hooks(asynchronous=False),
+        )
 
     def get(self, path: str, problem: str, **settings: Any) -> Any:
         """Return the JSON of a GET request; arguments and errors as for `call`."""

@@ -23,6 +23,7 @@ from valuestrata.respondents.hosted.codecs.codec import Codec
 from valuestrata.respondents.hosted.codecs.google_generate import GoogleCodec, new_client
 from valuestrata.respondents.hosted.errors import failure
 from valuestrata.respondents.hosted.keys import NO_KEY, drop_key_elsewhere, without_openai_environment
+from valuestrata.respondents.hosted.reply_size import hooks
 
 _TAG = "valuestrata"
 # Seconds; a file of 200 MB takes long.
@@ -102,7 +103,14 @@ class OpenAIBatchService(BatchService):
         import openai
 
         headers = None if is_openai else without_openai_environment(key)
-        self._client = openai.OpenAI(api_key=key or NO_KEY, base_url=base_url, max_retries=0, timeout=_TIMEOUT, default_headers=headers)
+        self._client = openai.OpenAI(
+            api_key=key or NO_KEY,
+            base_url=base_url,
+            max_retries=0,
+            timeout=_TIMEOUT,
+            default_headers=headers,
+            http_client=openai.DefaultHttpxClient(event_hooks=hooks(asynchronous=False)),
+        )
         if not is_openai:
             # The SDK reads them from the environment; they are not for other providers.
             self._client.organization = self._client.project = self._client.admin_api_key = None
@@ -145,7 +153,8 @@ class AnthropicBatchService(BatchService):
     def __init__(self, *, base_url: str, key: str | None) -> None:
         import anthropic
 
-        http = anthropic.DefaultHttpxClient(event_hooks={"request": [drop_key_elsewhere(base_url)]})
+        limits = hooks(asynchronous=False)
+        http = anthropic.DefaultHttpxClient(event_hooks={**limits, "request": [*limits["request"], drop_key_elsewhere(base_url)]})
         self._client = anthropic.Anthropic(api_key=key, base_url=base_url, max_retries=0, timeout=_TIMEOUT, http_client=http)
 
     def newest(self) -> str | None:

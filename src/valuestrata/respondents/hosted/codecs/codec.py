@@ -18,6 +18,7 @@ from valuestrata.respondents.base import Prompt
 from valuestrata.respondents.hosted.codecs.reply import Reply
 from valuestrata.respondents.hosted.errors import CallError, CallFailure, ErrorKind, failure
 from valuestrata.respondents.hosted.providers import Provider
+from valuestrata.respondents.hosted.reply_size import ReplyTooLargeError, hooks
 from valuestrata.respondents.hosted.settings import HostedSettings
 
 # Elicitations that read log-probabilities.
@@ -93,6 +94,8 @@ class Codec(ABC):
 
     def _connection_failure(self, error: BaseException) -> CallFailure:
         """Return the failure of a connection that timed out, broke or carried undecodable bytes."""
+        if isinstance(error, ReplyTooLargeError):
+            return self._failure("reply too large", str(error), paid=True)
         name = type(error).__name__
         if name == "DecodingError":
             return self._failure("garbled reply", f"the reply cannot be decoded as its headers say ({error})", paid=True)
@@ -115,6 +118,8 @@ class SdkCodec(Codec):
         sdk: Any = importlib.import_module(self.module)
         if isinstance(error, CallError):
             return error.failure
+        if isinstance(error, ReplyTooLargeError):
+            return self._connection_failure(error)
         if isinstance(error, TimeoutError | sdk.APITimeoutError):
             return self._timeout_failure(error.__cause__)
         if isinstance(error, sdk.APIConnectionError):
@@ -133,7 +138,7 @@ class SdkCodec(Codec):
         import httpx2
 
         limits = httpx2.Limits(max_connections=self._connections, max_keepalive_connections=self._connections)
-        return sdk.DefaultAsyncHttpxClient(limits=limits, follow_redirects=False)
+        return sdk.DefaultAsyncHttpxClient(limits=limits, follow_redirects=False, event_hooks=hooks(asynchronous=True))
 
 
 def unexpected(what: str, document: Any) -> CallError:

@@ -14,6 +14,7 @@ from valuestrata.respondents.hosted.codecs.fields import as_count, as_list, as_t
 from valuestrata.respondents.hosted.codecs.reply import Reply
 from valuestrata.respondents.hosted.errors import CallError, CallFailure, ErrorKind, failure, failure_from_status
 from valuestrata.respondents.hosted.keys import drop_key_elsewhere
+from valuestrata.respondents.hosted.reply_size import ReplyTooLargeError, hooks
 from valuestrata.respondents.hosted.settings import HostedSettings
 
 # Stated, because the SDK would take another one from the environment, with other answers.
@@ -111,6 +112,8 @@ class GoogleCodec(Codec):
 
         if isinstance(error, CallError):
             return error.failure
+        if isinstance(error, ReplyTooLargeError):
+            return self._connection_failure(error)
         if isinstance(error, TimeoutError | httpx2.TimeoutException):
             return self._timeout_failure(error)
         if isinstance(error, _NOT_JSON | httpx2.DecodingError) or (type(error) is ValueError and _DIGITS in str(error)):
@@ -154,7 +157,7 @@ class GoogleCodec(Codec):
         import httpx2
 
         limits = httpx2.Limits(max_connections=self._connections, max_keepalive_connections=self._connections)
-        self._http = httpx2.AsyncClient(limits=limits, follow_redirects=False)
+        self._http = httpx2.AsyncClient(limits=limits, follow_redirects=False, event_hooks=hooks(asynchronous=True))
         self._client = new_client(self._base_url, self._key, httpx_async_client=self._http)
         return self._client
 
@@ -166,11 +169,12 @@ def new_client(base_url: str, key: str | None, **options: Any) -> Any:
     """
     from google import genai
 
+    limits = hooks(asynchronous=False)
     http: Any = {
         "base_url": base_url,
         "api_version": _API_VERSION,
         "retry_options": {"attempts": 1},
-        "client_args": {"event_hooks": {"request": [drop_key_elsewhere(base_url)]}},
+        "client_args": {"event_hooks": {**limits, "request": [*limits["request"], drop_key_elsewhere(base_url)]}},
         **options,
     }
     return genai.Client(api_key=key, vertexai=False, http_options=http)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,7 +22,6 @@ from valuestrata.cli.options import (
     Part,
     Permutations,
     Published,
-    RunFolders,
     Split,
     TrainOn,
 )
@@ -31,7 +31,10 @@ from valuestrata.errors import UsageError
 
 def audit_(
     dataset: DatasetFolder,
-    runs: RunFolders,
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Folders made by `ask`, `import` or `open stance`."),
+    ],
     against: Against = None,
     split: Split = "paper",
     part: Part = "test",
@@ -53,6 +56,7 @@ def audit_(
 ) -> None:
     """Test whether subgroups are served worse, beyond noise and difficulty.
 
+    Stances of open answers are audited like closed answers; an answer without a stance counts as missing, as a refusal does.
     With --against RUN, every other run is also compared with that one. --json prints the claims (`verdicts`) and every table;
     docs/auditing.md describes them.
     """
@@ -61,7 +65,7 @@ def audit_(
     from valuestrata.report import audit_frames, write_audit
 
     check_mixed(mixed)
-    data, judged = load_with_baselines(dataset, runs, split, part, fold, baselines, train_on)
+    data, judged = load_with_baselines(dataset, runs, split, part, fold, baselines, train_on, stances=True)
     wanted = metrics_worth_auditing(judged, split_list(metrics))
     found = audit(
         data,

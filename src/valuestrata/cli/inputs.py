@@ -18,8 +18,11 @@ def split_list(text: str | None) -> list[str]:
     return [entry.strip() for entry in (text or "").split(",") if entry.strip()]
 
 
-def load_data_and_runs(dataset: Path, runs: Sequence[Path]) -> tuple[Dataset, list[Run]]:
+def load_data_and_runs(dataset: Path, runs: Sequence[Path], *, stances: bool = False) -> tuple[Dataset, list[Run]]:
     """Load a data set and closed runs of it.
+
+    Args:
+        dataset, runs: folders. stances: also accept folders of `open stance`, whose readings become runs.
 
     Raises:
         InputDataError: a folder is invalid, or a run belongs to another data set.
@@ -28,7 +31,7 @@ def load_data_and_runs(dataset: Path, runs: Sequence[Path]) -> tuple[Dataset, li
     from valuestrata.responses.run.folder import check_same_dataset, load_run
 
     data = load_dataset(dataset)
-    loaded = [load_run(run) for run in runs]
+    loaded = [found for run in runs for found in (_stance_runs(run) if stances and _holds_stances(run) else [load_run(run)])]
     for run in loaded:
         if run.remark is not None:
             say(run.remark)
@@ -36,16 +39,42 @@ def load_data_and_runs(dataset: Path, runs: Sequence[Path]) -> tuple[Dataset, li
     return data, loaded
 
 
+def _holds_stances(folder: Path) -> bool:
+    from valuestrata.openended.files import READ
+    from valuestrata.responses.run.folder import read_meta
+
+    return (read_meta(folder) or {}).get("kind") == READ
+
+
+def _stance_runs(folder: Path) -> list[Run]:
+    from valuestrata.openended.stance.scores import load_stance_runs
+
+    found = load_stance_runs(folder)
+    say(
+        f"{folder}: {', '.join(run.name for run in found)}. Their answers were read by a judge; check it with: "
+        f"valuestrata open validity DATASET {folder}"
+    )
+    return found
+
+
 def load_with_baselines(
-    dataset: Path, runs: Sequence[Path], split: str, part: str, fold: int | None, baselines: str, train_on: Path | None
+    dataset: Path,
+    runs: Sequence[Path],
+    split: str,
+    part: str,
+    fold: int | None,
+    baselines: str,
+    train_on: Path | None,
+    *,
+    stances: bool = False,
 ) -> tuple[Dataset, list[Run]]:
-    """Load a data set and runs, and add the reference baselines after the runs."""
+    """Load a data set and runs, and add the reference baselines after the runs; `stances` as for `load_data_and_runs`."""
     from valuestrata.dataset.tables import DISJOINT, load_dataset
     from valuestrata.responses.reference_baselines import check_training, kinds_of, reference_baselines
     from valuestrata.responses.run.identity import run_identity
 
     kinds = kinds_of(baselines)
-    data, loaded = load_data_and_runs(dataset, runs)
+    data, loaded = load_data_and_runs(dataset, runs, stances=stances)
     # Checked before the baselines are fitted, which may take a minute.
     check_training(data, loaded, split, fold)
     other = load_dataset(train_on) if train_on else None

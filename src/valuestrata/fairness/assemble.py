@@ -17,7 +17,7 @@ from valuestrata.fairness.published import published_disparity
 from valuestrata.fairness.scores import ScoreCache, subtract
 from valuestrata.fairness.tables.change_rows import change_rows
 from valuestrata.fairness.tables.level_rows import BaselineScores, excess_rows, gap_rows
-from valuestrata.fairness.tables.rows import RATES, Row, joined, run_note, table
+from valuestrata.fairness.tables.rows import RATES, Row, joined, reading_note, run_note, table
 from valuestrata.fairness.tables.schema import CHANGES, DISPARITY, EXCESS, GAPS, GROUPS
 from valuestrata.fairness.tables.spread_ratio_rows import err_rows
 from valuestrata.fairness.tables.subgroup_rows import disparity_rows, group_rows
@@ -122,7 +122,7 @@ def audit_runs(
     check_mixed(adjusting.mixed)
     context = context_of(dataset, of, resampling)
     grids = [_needed(place(context.layout, run.name, RESPONSES.check(run.responses, run.name)), metrics) for run in runs]
-    notes = [run_note(context, grid) for grid in grids]
+    notes = [joined(run_note(context, grid), reading_note(run)) for run, grid in zip(runs, grids, strict=True)]
     names = [run.name for run in runs]
     baselines = {metric: _best_baseline(runs, grids, metric) for metric in metrics}
     reused = {(at, metric) for metric, at in baselines.items() if at is not None}

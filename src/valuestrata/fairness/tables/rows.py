@@ -11,6 +11,7 @@ import polars as pl
 from valuestrata.fairness.context import AuditContext
 from valuestrata.formatting import LOWER_IS_BETTER, percent
 from valuestrata.frames import Schema
+from valuestrata.responses.run.identity import Identified
 from valuestrata.scores.layout import RunGrid
 from valuestrata.stats.arrays import Floats
 from valuestrata.stats.multiple_testing import holm
@@ -46,6 +47,12 @@ def run_note(context: AuditContext, run: RunGrid) -> str | None:
     if 1 - share > FEW_ASKED:
         notes.append(f"only {percent(share)} of the part's pairs were asked")
     return joined(*notes)
+
+
+def reading_note(run: Identified) -> str | None:
+    """Return a note on a run of stances, whose answers are a judge's readings; None for other runs."""
+    judge = run.meta.get("read_by")
+    return None if judge is None else f"read from open answers by {judge}; errors of the judge may differ between subgroups"
 
 
 def joined(*notes: str | None) -> str | None:

@@ -7,15 +7,18 @@ An answer without a stance is missing, as a refusal is: it scores 0 on accuracie
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from valuestrata.dataset.tables import Dataset
 from valuestrata.frames import Column, Schema
-from valuestrata.openended.files import Stances
+from valuestrata.openended.files import Stances, load_stances
 from valuestrata.openended.groupings import BY, groups_of
 from valuestrata.openended.schema import STANCES, estimate_columns
+from valuestrata.openended.stance.majority import majority
 from valuestrata.openended.stance.prompts import TEMPLATE
 from valuestrata.responses.run.folder import Run
 from valuestrata.responses.run.schema import RESPONSES
@@ -44,6 +47,16 @@ def stance_runs(stances: Stances) -> list[Run]:
         meta = {**contestants.get(str(name), {}), "name": title, "kind": "asked", "dataset": stances.meta.get("dataset"), "read_by": judge}
         found.append(Run(title, stances.path, meta, responses_of(rows)))
     return found
+
+
+def load_stance_runs(path: str | Path) -> list[Run]:
+    """Read a folder of stances as runs that can be scored and audited: one for each run and judge, and one for the judges' majority.
+
+    Raises:
+        InputDataError: there is no such folder, or it holds something else.
+    """
+    stances = load_stances(path)
+    return stance_runs(replace(stances, stances=pl.concat([stances.stances, majority(stances.stances)])))
 
 
 def responses_of(stances: pl.DataFrame) -> pl.DataFrame:

@@ -13,13 +13,15 @@ from valuestrata.claims.claim import Claim
 from valuestrata.claims.closed import closed_claims
 from valuestrata.claims.table import to_frame
 from valuestrata.dataset.tables import DISJOINT, Dataset
+from valuestrata.progress import progress
 from valuestrata.respondents.baselines import CHEAP
 from valuestrata.responses.reference_baselines import check_training
 from valuestrata.responses.run.identity import Answered, Identified, run_identity
-from valuestrata.scores.aggregate import score
-from valuestrata.scores.compare import adjust, compare
+from valuestrata.scores.aggregate import PlacedRuns, score_placed
+from valuestrata.scores.compare import adjust, checked_metrics, compare_placed
+from valuestrata.scores.layout import BY
 from valuestrata.scores.plan import Declared, Thresholds, standard_comparisons
-from valuestrata.scores.relative import relative
+from valuestrata.scores.relative import relative_placed
 from valuestrata.scores.structure import structure
 from valuestrata.scores.train_test_overlap import training_overlap
 from valuestrata.splits import leakage_report
@@ -86,17 +88,22 @@ def assess(
     thresholds = plan.plan.thresholds if plan is not None else Thresholds()
     metric = plan.plan.metric if plan is not None else "accuracy_expected"
     where: dict[str, Any] = {"split": split, "part": part, "fold": fold}
-    resampling: dict[str, Any] = {"bootstrap": bootstrap, "seed": seed, "confidence": thresholds.confidence}
-    scores = score(dataset, runs, **where, **resampling)
     family = [] if plan is None else plan.rows(runs, split, part, fold)
     pairs = list(dict.fromkeys([*standard_comparisons(runs), *((row.run, row.against) for row in family), *_with(runs, against), *also]))
     metrics = tuple(dict.fromkeys([*COMPARED_METRICS, metric, *(row.metric for row in family)]))
     by = (*GROUPINGS, *({"item"} & {row.by for row in family}))
-    compared = compare(dataset, runs, pairs, by=by, metrics=metrics, **where, **resampling)
-    compared = adjust(compared, family)
+    checked_metrics(runs, pairs, metrics)
     baselines = [found.name for found in map(run_identity, runs) if found.is_baseline and found.rule in CHEAP]
-    found = relative(dataset, runs, baselines=baselines, by=by, **where, **resampling)
-    structures = structure(dataset, runs, permutations=bootstrap, **where, **resampling)
+    confidence = thresholds.confidence
+    placed = PlacedRuns(dataset, runs, by=BY, bootstrap=bootstrap, seed=seed, **where)
+    with progress("scoring", 3 * len(runs) + len(pairs)) as advance:
+        scores = score_placed(placed, confidence, advance)
+        narrower = placed if "item" in by else placed.without_items()
+        compared = adjust(compare_placed(narrower, pairs, metrics, confidence, advance), family)
+        found = relative_placed(narrower, baselines, confidence, advance)
+        structures = structure(
+            dataset, runs, bootstrap=bootstrap, permutations=bootstrap, seed=seed, confidence=confidence, advance=advance, **where
+        )
     overlap = training_overlap(dataset, runs, **where)
     claims = closed_claims(scores, compared, found, _leakage_of(dataset, split, fold), runs, thresholds, metric, overlap)
     return Assessment(scores, compared, found, structures, tuple(claims), leakage_report(dataset), plan)

@@ -1,12 +1,19 @@
 """Runs against runs: differences by hand, runs that are incomplete, and what p promises."""
 
+from contextlib import contextmanager
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 from scipy import stats
 
+from valuestrata import assessment
+from valuestrata.assessment import COMPARED_METRICS, GROUPINGS, assess
 from valuestrata.errors import InputDataError, UsageError
-from valuestrata.scores import COMPARISONS, METRICS, compare, relative, score
+from valuestrata.responses.run.folder import Run
+from valuestrata.scores import COMPARISONS, METRICS, adjust, aggregate, compare, relative, score
 
 ITEMS = {"Q1": ("work", "ordinal", [1, 2, 3, 4, 5]), "Q2": ("faith", "binary", [0, 1]), "Q3": ("faith", "binary", [0, 1])}
 SEXES = {"sex_F": ("sex", {"sex": "F"}), "sex_M": ("sex", {"sex": "M"})}
@@ -223,3 +230,37 @@ def test_p_says_what_the_interval_says(kit):
     assert table["p"].is_sorted(descending=True)
     z = (50 / 60) / np.sqrt(50 / 60 * 10 / 60 / 59)
     assert np.log10(table["p"][4]) == pytest.approx(np.log10(2 * stats.t.sf(z, 59)), rel=0.15)
+
+
+@pytest.mark.parametrize("pairs_kept", [1, 10**6])
+def test_an_assessment_equals_its_tables_made_one_by_one(kit, monkeypatch, pairs_kept):
+    monkeypatch.setattr(aggregate, "KEPT_CELLS", pairs_kept)
+    world = kit.random_world(5, items=8, levels=4, draws=30, shares=10)
+    dataset = kit.build(world)
+    runs = [
+        Run(name, Path(name), {"respondent": {"provider": kind, "model": name.removeprefix("baseline-"), "trained_on": None}}, responses)
+        for seed, (name, kind) in enumerate({"m": "hf", "baseline-uniform": "baseline", "baseline-midpoint": "baseline"}.items())
+        for responses in [kit.run_of(name, kit.random_rows(world, seed)).responses]
+    ]
+    shown = []
+
+    @contextmanager
+    def recorded(label, total):
+        shown.append((label, total))
+        yield lambda steps, now=None: shown.append((steps, now))
+
+    monkeypatch.setattr(assessment, "progress", recorded)
+    found = assess(dataset, runs, bootstrap=20, seed=3)
+    how = {"bootstrap": 20, "seed": 3}
+    assert_frame_equal(found.scores, score(dataset, runs, **how))
+    names = list(found.comparisons.select("run", "against").unique(maintain_order=True).iter_rows())
+    compared = compare(dataset, runs, names, by=GROUPINGS, metrics=COMPARED_METRICS, **how)
+    assert_frame_equal(found.comparisons, adjust(compared, []))
+    cheap = [run.name for run in runs if run.name != "m"]
+    assert_frame_equal(found.relative, relative(dataset, runs, baselines=cheap, by=GROUPINGS, **how))
+    # The bar names each run in each table, and its steps add up to its length.
+    (label, total), *steps = shown
+    assert label == "scoring"
+    assert sum(step for step, _ in steps) == total
+    said = [now for _, now in steps if now is not None]
+    assert said == [*(run.name for run in runs), *(" against ".join(pair) for pair in names), *(2 * [run.name for run in runs])]

@@ -10,7 +10,7 @@ from scipy import stats
 
 from valuestrata.scores import compare, score
 from valuestrata.scores.layout import Keys, Layout, Values
-from valuestrata.scores.resampling import Resampler
+from valuestrata.scores.resampling import ChangedModes, Resampler
 from valuestrata.stats.bootstrap import Replicates
 from valuestrata.stats.intervals import interval
 
@@ -246,3 +246,15 @@ def test_chunks_do_not_show(kit, monkeypatch):
     pieces = score(dataset, [run], bootstrap=40)
     for column in ("value", "ci_low", "ci_high"):
         assert np.allclose(whole[column].to_numpy(), pieces[column].to_numpy(), atol=1e-12, equal_nan=True)
+
+
+def test_sums_over_redraws_equal_a_look_up_of_every_pair():
+    random = np.random.default_rng(4)
+    draws, groups, items, options = 50, 6, 9, 4
+    mode = random.integers(0, options, groups * items).astype(np.int8)
+    drawn = np.where(random.random((draws, mode.size)) < 0.3, random.integers(0, options, (draws, mode.size)), mode).astype(np.int8)
+    table = random.normal(size=(mode.size, options))
+    values = table[np.arange(mode.size), drawn].reshape(draws, groups, items)
+    by_group, by_item = ChangedModes.of(drawn, mode, (groups, items), options).sums(table)
+    np.testing.assert_allclose(by_group, values.sum(axis=2), atol=1e-12)
+    np.testing.assert_allclose(by_item, values.sum(axis=1), atol=1e-12)

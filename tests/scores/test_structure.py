@@ -118,14 +118,15 @@ def test_agreement_of_what_does_not_vary_is_unknown():
     assert not np.isnan(congruence[0])
 
 
-def test_shuffling_moves_rows_and_columns_together():
+@pytest.mark.parametrize(("items", "rows"), [(7, 7), (40, 5), (40, 120)], ids=["few items", "low rank", "full rank"])
+def test_shuffling_moves_rows_and_columns_together(items, rows):
     random = np.random.default_rng(3)
-    x, y = (part + part.T for part in random.normal(size=(2, 7, 7)))
-    orders = [random.permutation(7) for _ in range(5)]
+    x, y = (np.corrcoef(part, rowvar=False) for part in random.normal(size=(2, rows, items)))
+    orders = [random.permutation(items) for _ in range(5)]
     expected = [stats.pearsonr(upper(x[np.ix_(order, order)]), upper(y)).statistic for order in orders]
     pearson, congruence = shuffled_agreement(x, y, orders)
     np.testing.assert_allclose(pearson, expected, atol=1e-12)
-    plain = agreement(x[np.ix_(orders[0], orders[0])], y, np.ones((1, 7)))
+    plain = agreement(x[np.ix_(orders[0], orders[0])], y, np.ones((1, items)))
     assert congruence[0] == pytest.approx(plain.congruence[0])
 
 

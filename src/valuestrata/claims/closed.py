@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from statistics import NormalDist
 from typing import Any
 
@@ -14,7 +15,7 @@ from valuestrata.claims.templates_closed import CLOSED
 from valuestrata.errors import InputDataError, UsageError, did_you_mean
 from valuestrata.formatting import DIRECTED, LOWER_IS_BETTER
 from valuestrata.respondents.baselines import TRAINS_ON_NOTHING
-from valuestrata.responses.run.identity import Answered, run_identity, trained_here
+from valuestrata.responses.run.identity import Answered, RunIdentity, run_identity, trained_here
 from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.scores.degenerate_answers import position_of, sameness_of
 from valuestrata.scores.plan import MEASURED_AGAINST, PERSONA_CONTROL, Thresholds
@@ -108,7 +109,12 @@ def closed_claims(
             for claim in sorted(own, key=lambda claim: order.index(claim.kind)):
                 found.append(
                     replace(
-                        claim, scheme=scheme, part=part, fold=fold, run_kind=run_identity(run).kind, confidence=here.thresholds.confidence
+                        claim,
+                        scheme=scheme,
+                        part=part,
+                        fold=fold,
+                        run_kind=here.identities[run.name].kind,
+                        confidence=here.thresholds.confidence,
                     )
                 )
     return found
@@ -124,6 +130,11 @@ class _PartTables:
     runs: Mapping[str, Answered]
     thresholds: Thresholds
     metric: str
+
+    @cached_property
+    def identities(self) -> Mapping[str, RunIdentity]:
+        """Identity of each run, by name."""
+        return {name: run_identity(run) for name, run in self.runs.items()}
 
     @property
     def names(self) -> set[str]:
@@ -151,12 +162,14 @@ def _comparisons(tables: _PartTables, run: Answered) -> Iterator[Claim]:
     found: dict[tuple[str | None, ...], Claim] = {}
     for row in tables.comparisons.filter((pl.col("run") == run.name) | (pl.col("against") == run.name)).to_dicts():
         first, second = tables.runs[row["run"]], tables.runs[row["against"]]
-        swapped = rank[run_identity(second).kind] < rank[run_identity(first).kind]
+        swapped = rank[tables.identities[row["against"]].kind] < rank[tables.identities[row["run"]].kind]
         subject, other = (second, first) if swapped else (first, second)
         declared = row["status"] == "declared"
-        compared = _compared_with(subject, other)
         wanted = (row["by"] == "all" and row["metric"] in (tables.metric, *ALSO)) or declared
-        if subject.name != run.name or row["metric"] not in DIRECTED or not wanted or not (compared or declared):
+        if subject.name != run.name or row["metric"] not in DIRECTED or not wanted:
+            continue
+        compared = _compared_with(tables.identities[subject.name], tables.identities[other.name])
+        if not (compared or declared):
             continue
         claim = _comparison(tables, run, other, compared, row, sign=-1.0 if swapped != (row["metric"] in LOWER_IS_BETTER) else 1.0)
         key = (claim.against, claim.metric, claim.by, claim.key)
@@ -171,9 +184,8 @@ def _comparisons(tables: _PartTables, run: Answered) -> Iterator[Claim]:
             yield replace(claim, also=also if claim.metric == tables.metric and claim.estimate.low is not None else ())
 
 
-def _compared_with(run: Answered, other: Answered) -> str:
+def _compared_with(mine: RunIdentity, theirs: RunIdentity) -> str:
     """Return the key of `OUTCOMES` that the other run is for this one; empty for runs compared only where declared."""
-    mine, theirs = run_identity(run), run_identity(other)
     if theirs.is_baseline and theirs.rule in ("item-mode", "nearest-parent"):
         return theirs.rule
     return "persona" if theirs.control == PERSONA_CONTROL and mine.kind == "model" and mine.same_model(theirs) else ""

@@ -132,6 +132,7 @@ def audit_runs(
     parts: dict[str, list[Row]] = {name: [] for name in ("disparity", "groups", "gaps", "changes", "excess")}
     with progress("auditing", len(values)) as advance:
         for at, metric in values:
+            advance(0, names[at])
             run, scores = {"run": names[at]}, cache.scores(at, metric)
             figures = published_disparity(published[names[at]]) if names[at] in published else {}
             for row in disparity_rows(scores, metric, notes[at]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from hashlib import blake2b
 from typing import Any, Protocol
 
@@ -11,8 +12,9 @@ import polars as pl
 
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import UsageError
+from valuestrata.progress import Advance, no_progress
 from valuestrata.responses.run.schema import RESPONSES
-from valuestrata.scores.layout import BY, Layout, Values, count_pairs, lay_out, place
+from valuestrata.scores.layout import BY, Layout, RunGrid, Values, count_pairs, lay_out, place
 from valuestrata.scores.resampling import Resampler
 from valuestrata.scores.schema import METRICS, SCORES
 from valuestrata.scores.spread import Spread
@@ -39,6 +41,54 @@ class RunLike(Protocol):
     def responses(self) -> pl.DataFrame:
         """RESPONSES schema."""
         ...
+
+
+# Cells of the grids of placed runs kept in memory, of about 2 kB each.
+KEPT_CELLS = 250_000
+
+
+class PlacedRuns:
+    """Runs placed in one layout and resampled together. `score`, `compare` and `relative` of the same runs share it."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        runs: Sequence[RunLike],
+        *,
+        split: str,
+        part: str,
+        fold: int | None,
+        by: Sequence[str],
+        bootstrap: int,
+        seed: int,
+    ) -> None:
+        """Lay out the pairs; arguments and errors as for `score`. Runs are placed when they are needed."""
+        check_call(runs, bootstrap)
+        self.split, self.part, self.fold = split, part, fold
+        self.runs = tuple(runs)
+        self.layout = lay_out(dataset, split, part, fold, by)
+        self.resampler = Resampler(self.layout, bootstrap, seed)
+        self.spread = Spread(self.resampler)
+        self._by_name = {run.name: run for run in runs}
+        self._grids: dict[str, RunGrid] = {}
+
+    def grid(self, name: str) -> RunGrid:
+        """Return a run's place in the layout. Those used last are kept."""
+        found = self._grids.pop(name, None)
+        if found is None:
+            found = place(self.layout, name, RESPONSES.check(self._by_name[name].responses, name))
+        self._grids[name] = found
+        if len(self._grids) > max(2, KEPT_CELLS // self.layout.present.size):
+            del self._grids[next(iter(self._grids))]
+        return found
+
+    def without_items(self) -> PlacedRuns:
+        """Return the same runs and resamples for the keys without single items."""
+        found = copy(self)
+        found.resampler = self.resampler.without_items()
+        found.layout = found.resampler.layout
+        found.spread = Spread(found.resampler)
+        return found
 
 
 def score(
@@ -73,21 +123,27 @@ def score(
         InputDataError: no such pairs in the data set, or responses that do not fit it.
     """
     check_call(runs, bootstrap, confidence)
-    layout = lay_out(dataset, split, part, fold, by)
-    resampler = Resampler(layout, bootstrap, seed)
-    spread = Spread(resampler)
+    placed = PlacedRuns(dataset, runs, split=split, part=part, fold=fold, by=by, bootstrap=bootstrap, seed=seed)
+    return score_placed(placed, confidence)
+
+
+def score_placed(placed: PlacedRuns, confidence: float, advance: Advance = no_progress) -> pl.DataFrame:
+    """Return `score` of placed runs. `advance` is called with the name of each run, and when it is done."""
+    layout, resampler = placed.layout, placed.resampler
     seen: dict[bytes, Interval] = {}
     frames: list[pl.DataFrame] = []
-    for run in runs:
-        grid = place(layout, run.name, RESPONSES.check(run.responses, run.name))
+    for run in placed.runs:
+        advance(0, run.name)
+        grid = placed.grid(run.name)
         columns = {metric: _interval(resampler, metric, values, confidence, seen) for metric, values in grid.metrics.items()}
-        for metric, found in spread.replicates(grid.position).items():
+        for metric, found in placed.spread.replicates(grid.position).items():
             columns[metric] = interval(found, confidence, *RANGES[metric])
         columns = {metric: columns[metric] for metric in METRICS if metric in columns}
-        labels = {"run": grid.name, "scheme": split, "fold": fold, "part": part, "against": None}
+        labels = {"run": grid.name, "scheme": placed.split, "fold": placed.fold, "part": placed.part, "against": None}
         labels |= {"elicitation": grid.elicitation, "template": grid.template}
         frame = long_rows(layout, columns, {"value": "estimate", "ci_low": "low", "ci_high": "high"}, grid.asked, labels)
         frames.append(SCORES.check(frame, "scores").select(list(SCORES.columns)))
+        advance(1)
     return pl.concat(frames) if frames else SCORES.empty()
 
 
@@ -132,7 +188,7 @@ def long_rows(
     ).with_columns(pl.lit(value, dtype=pl.Int32 if name == "fold" else pl.String).alias(name) for name, value in labels.items())
 
 
-def check_call(runs: Sequence[RunLike], bootstrap: int, confidence: float) -> None:
+def check_call(runs: Sequence[RunLike], bootstrap: int, confidence: float = 0.95) -> None:
     """Check the arguments that all tables share; UsageError if one is invalid."""
     names = [run.name for run in runs]
     for name in names:

@@ -9,9 +9,9 @@ import polars as pl
 
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import UsageError, did_you_mean
-from valuestrata.responses.run.schema import RESPONSES
-from valuestrata.scores.aggregate import RANGES, RunLike, check_call, long_rows
-from valuestrata.scores.layout import BY, RunGrid, lay_out, place
+from valuestrata.progress import Advance, no_progress
+from valuestrata.scores.aggregate import RANGES, PlacedRuns, RunLike, check_call, long_rows
+from valuestrata.scores.layout import BY, RunGrid
 from valuestrata.scores.pairs import OF_GOLD
 from valuestrata.scores.plan import DeclaredComparison
 from valuestrata.scores.resampling import Resampler
@@ -61,28 +61,31 @@ def compare(
         InputDataError: as for `score`.
     """
     check_call(runs, bootstrap, confidence)
-    wanted = _checked(runs, pairs, metrics)
-    by_name = {run.name: run for run in runs}
-    layout = lay_out(dataset, split, part, fold, by)
-    resampler = Resampler(layout, bootstrap, seed)
-    spread = Spread(resampler)
-    # A placed run holds large arrays of redrawn distances: it is deleted after its last comparison.
-    last = {name: place_ for place_, names in enumerate(pairs) for name in names}
-    grids: dict[str, RunGrid] = {}
+    checked_metrics(runs, pairs, metrics)
+    placed = PlacedRuns(dataset, runs, split=split, part=part, fold=fold, by=by, bootstrap=bootstrap, seed=seed)
+    return compare_placed(placed, pairs, metrics, confidence)
+
+
+def compare_placed(
+    placed: PlacedRuns,
+    pairs: Sequence[tuple[str, str]],
+    metrics: Sequence[str] | None,
+    confidence: float,
+    advance: Advance = no_progress,
+) -> pl.DataFrame:
+    """Return `compare` of placed runs. `advance` is called with the names of each comparison, and when it is done."""
+    wanted = checked_metrics(placed.runs, pairs, metrics)
+    layout = placed.layout
     frames: list[pl.DataFrame] = []
-    for number, names in enumerate(pairs):
-        for name in names:
-            if name not in grids:
-                grids[name] = place(layout, name, RESPONSES.check(by_name[name].responses, name))
-        run, against = (grids[name] for name in names)
-        columns = _differences(resampler, spread, run, against, wanted, confidence)
-        labels = {"run": run.name, "against": against.name, "scheme": split, "fold": fold, "part": part}
+    for names in pairs:
+        advance(0, " against ".join(names))
+        run, against = (placed.grid(name) for name in names)
+        columns = _differences(placed.resampler, placed.spread, run, against, wanted, confidence)
+        labels = {"run": run.name, "against": against.name, "scheme": placed.split, "fold": placed.fold, "part": placed.part}
         frame = long_rows(layout, columns, FIELDS, run.asked & against.asked, {**labels, "adjustment": None, "status": "exploratory"})
         frame = frame.with_columns(pl.lit(None, dtype=pl.Float64).alias("p_adjusted"))
         frames.append(COMPARISONS.check(frame, "comparisons").select(list(COMPARISONS.columns)))
-        for name in names:
-            if last[name] == number:
-                del grids[name]
+        advance(1)
     return pl.concat(frames) if frames else COMPARISONS.empty()
 
 
@@ -152,7 +155,7 @@ def _differences(
     return columns
 
 
-def _checked(runs: Sequence[RunLike], pairs: Sequence[tuple[str, str]], metrics: Sequence[str] | None) -> list[str]:
+def checked_metrics(runs: Sequence[RunLike], pairs: Sequence[tuple[str, str]], metrics: Sequence[str] | None) -> list[str]:
     """Check the arguments; return the metrics in the order of the table."""
     known = [run.name for run in runs]
     for place_, (run, against) in enumerate(pairs):

@@ -7,7 +7,7 @@ keys are therefore matrix products with one grid.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import cast
 
@@ -62,9 +62,11 @@ class Keys:
 
     def totals(self, values: Floats) -> Floats:
         """Sum values (..., G, I) over the pairs of each key: (..., N)."""
-        by_group = values.sum(axis=-1) @ self.groups.T
-        by_item = values.sum(axis=-2)
-        return np.concatenate([by_group, by_item @ self.topics.T, by_item[..., self.items]], axis=-1)
+        return self.totals_of(values.sum(axis=-1), values.sum(axis=-2))
+
+    def totals_of(self, by_group: Floats, by_item: Floats) -> Floats:
+        """Return the sums over the pairs of each key, (..., N), from those by subgroup, (..., G), and by item, (..., I)."""
+        return np.concatenate([by_group @ self.groups.T, by_item @ self.topics.T, by_item[..., self.items]], axis=-1)
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,11 @@ class Layout:
         placed = np.full((self.present.size, *values.shape[1:]), np.nan)
         placed[cells] = values
         return placed
+
+    def without_items(self) -> Layout:
+        """Return the same layout without the keys of single items."""
+        names = self.keys.names[: len(self.keys.names) - len(self.keys.items)]
+        return replace(self, keys=replace(self.keys, names=names, items=self.keys.items[:0]))
 
     @cached_property
     def expected(self) -> Floats:

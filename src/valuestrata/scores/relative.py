@@ -25,14 +25,15 @@ from numpy.typing import NDArray
 
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import UsageError, did_you_mean
-from valuestrata.responses.run.schema import RESPONSES
-from valuestrata.scores.aggregate import RunLike, check_call
+from valuestrata.progress import Advance, no_progress
+from valuestrata.scores.aggregate import PlacedRuns, RunLike, check_call
 from valuestrata.scores.best_baseline import best_baseline
 from valuestrata.scores.distances import GivenDistributions, padded, redrawn
-from valuestrata.scores.layout import BY, Layout, RunGrid, Values, lay_out, place
+from valuestrata.scores.layout import BY, Layout, RunGrid, Values
 from valuestrata.scores.resampling import Resampler
 from valuestrata.scores.schema import RELATIVE
 from valuestrata.stats.arrays import Floats
+from valuestrata.stats.bootstrap import ResampledMean
 from valuestrata.stats.intervals import Interval, interval
 from valuestrata.stats.ratios import ratio
 
@@ -81,30 +82,34 @@ def relative(
     for name in baselines:
         if name not in names:
             raise UsageError(f"baselines={name!r}: no run has this name.{did_you_mean(name, names)} Add the baseline to the runs.")
-    layout = lay_out(dataset, split, part, fold, by)
-    resampler = Resampler(layout, bootstrap, seed)
+    placed = PlacedRuns(dataset, runs, split=split, part=part, fold=fold, by=by, bootstrap=bootstrap, seed=seed)
+    return relative_placed(placed, baselines, confidence)
 
-    def grid_of(run: RunLike) -> RunGrid:
-        return place(layout, run.name, RESPONSES.check(run.responses, run.name))
 
-    cheap = {run.name: grid_of(run) for run in runs if run.name in baselines}
+def relative_placed(placed: PlacedRuns, baselines: Sequence[str], confidence: float, advance: Advance = no_progress) -> pl.DataFrame:
+    """Return `relative` of placed runs. `advance` is called with the name of each run, and when it is done."""
+    layout = placed.layout
+    cheap = {run.name: placed.grid(run.name) for run in placed.runs if run.name in baselines}
     best = {metric: best_baseline(metric, cheap) for metric in BOUNDS}
     # The others are not needed any more, and a placed run holds large arrays of redrawn distances.
     cheap = {name: grid for name, grid in cheap.items() if name in best.values()}
     bounds = _bounds(layout)
+    gaps: dict[tuple[str, bytes], tuple[ResampledMean, Interval]] = {}
     frames: list[pl.DataFrame] = []
-    for run in runs:
-        grid = cheap.get(run.name) or grid_of(run)
-        found = [
-            _relative_score(resampler, metric, grid.metrics[metric], best[metric], cheap, bounds[metric], confidence).rows(layout, metric)
-            for metric in BOUNDS
-        ]
+    for run in placed.runs:
+        advance(0, run.name)
+        grid = placed.grid(run.name)
+        found: list[pl.DataFrame] = []
+        for metric in BOUNDS:
+            one = _relative_score(placed.resampler, metric, grid.metrics[metric], best[metric], cheap, bounds[metric], confidence, gaps)
+            found.append(one.rows(layout, metric))
         order = pl.concat([frame.with_columns(pl.lit(m).alias("_m")).with_row_index("_k") for m, frame in enumerate(found)])
         frames.append(order.sort("_k", "_m", maintain_order=True).with_columns(pl.lit(run.name).alias("run")))
+        advance(1)
     if not frames:
         return RELATIVE.empty()
     table = pl.concat(frames).with_columns(
-        pl.lit(split).alias("scheme"), pl.lit(fold, dtype=pl.Int32).alias("fold"), pl.lit(part).alias("part")
+        pl.lit(placed.split).alias("scheme"), pl.lit(placed.fold, dtype=pl.Int32).alias("fold"), pl.lit(placed.part).alias("part")
     )
     return RELATIVE.check(table.drop("_m", "_k"), "relative").select(list(RELATIVE.columns))
 
@@ -160,7 +165,9 @@ def _relative_score(
     cheap: Mapping[str, RunGrid],
     bound: Values,
     confidence: float,
+    gaps: dict[tuple[str, bytes], tuple[ResampledMean, Interval]],
 ) -> _RelativeScore:
+    """Compare a run with the baseline and the bound; `gaps` keeps bound minus baseline by metric and pairs."""
     keys, sign = resampler.layout.keys, BOUNDS[metric][1]
     baseline = None if best is None else cheap[best].metrics[metric]
     mask = ~np.isnan(run.gold) & ~np.isnan(bound.gold)
@@ -177,9 +184,16 @@ def _relative_score(
 
     if baseline is None:
         return _RelativeScore(mean(run), None, np.full(len(pairs), np.nan), None, mean(bound), None, state_of("no baseline"), pairs)
-    above, below = ((one.minus(baseline) if sign > 0 else baseline.minus(one)).on(mask) for one in (run, bound))
-    gained, left = resampler.sample(above), resampler.sample(below)
-    gain, remaining = (interval(sampled.replicates(), confidence, -1.0, 1.0) for sampled in (gained, left))
+
+    def above_baseline(one: Values) -> tuple[ResampledMean, Interval]:
+        sampled = resampler.sample((one.minus(baseline) if sign > 0 else baseline.minus(one)).on(mask))
+        return sampled, interval(sampled.replicates(), confidence, -1.0, 1.0)
+
+    gained, gain = above_baseline(run)
+    key = (metric, np.packbits(mask).tobytes())
+    if key not in gaps:
+        gaps[key] = above_baseline(bound)
+    left, remaining = gaps[key]
     found = interval(ratio(gained, left, left.items, pairs), confidence, -np.inf, np.inf)
     lowest = remaining.low if resampler.count else remaining.estimate
     state = np.where(np.isnan(lowest), "no interval", np.where(lowest > 0, "ok", "saturated"))

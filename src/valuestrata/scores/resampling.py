@@ -14,10 +14,13 @@ paired.
 
 from __future__ import annotations
 
+from copy import copy
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from valuestrata.scores.layout import Layout, Values
 from valuestrata.stats.arrays import Bools, Floats, Indices, Singles
@@ -44,8 +47,13 @@ class Resampler:
         self.mode_order = _paired(rng, bootstrap, len(self.modes))
         shares = layout.share_draws[0].shares.shape[2] if layout.share_draws else 0
         self.share_order = _paired(rng, bootstrap, min(shares, bootstrap))
-        self._counts: dict[bytes, tuple[Floats, Floats, Floats]] = {}
-        self._redrawn: dict[bytes, Noise] = {}
+        self._kept = _Kept()
+
+    def without_items(self) -> Resampler:
+        """Return the same resamples for the keys without single items; what is computed for one is kept for both."""
+        found = copy(self)
+        found.layout = self.layout.without_items()
+        return found
 
     def replicates(self, values: Values) -> Replicates:
         """Return the mean over pairs of a metric with its two-way replicates."""
@@ -76,14 +84,13 @@ class Resampler:
 
     def _counted(self, mask: Bools) -> tuple[Floats, Floats, Floats]:
         """Return pairs by key and item (M, I), pairs of each resample (B, M), and items of each key (N,)."""
-        digest = np.packbits(mask).tobytes()
-        if digest not in self._counts:
-            keys = self.layout.keys
+        digest, keys, kept = np.packbits(mask).tobytes(), self.layout.keys, self._kept.counts
+        if digest not in kept:
             counts = keys.rows(mask.astype(np.float64))
-            items = np.concatenate([(counts > 0).sum(axis=1), (mask.sum(axis=0) > 0)[keys.items]]).astype(np.float64)
-            _make_space(self._counts)
-            self._counts[digest] = (counts, self.weights @ counts.T, items)
-        return self._counts[digest]
+            _make_space(kept)
+            kept[digest] = (counts, self.weights @ counts.T)
+        counts, drawn = kept[digest]
+        return counts, drawn, np.concatenate([(counts > 0).sum(axis=1), (mask.sum(axis=0) > 0)[keys.items]]).astype(np.float64)
 
     def _noise(self, values: Values, mask: Bools) -> Noise | None:
         keys = self.layout.keys
@@ -94,23 +101,81 @@ class Resampler:
         if values.by_mode is None or len(self.modes) == 0:
             return None
         table = np.where(mask.ravel()[:, None] & ~np.isnan(values.by_mode), values.by_mode, 0.0)
-        digest = blake2b(table.tobytes(), digest_size=16).digest()
-        if digest not in self._redrawn:
-            _make_space(self._redrawn)
-            self._redrawn[digest] = self._redraw(table)
-        return self._redrawn[digest]
+        digest, kept = blake2b(table.tobytes(), digest_size=16).digest(), self._kept.redrawn
+        if digest not in kept:
+            _make_space(kept)
+            kept[digest] = self._redraw(table)
+        by_group, by_item, rows = kept[digest]
+        sums = keys.totals_of(by_group, by_item)
+        return Noise(sums - sums.mean(axis=0), rows, self.mode_order)
 
-    def _redraw(self, table: Floats) -> Noise:
-        """Look up a table (G * I, largest K) at every redrawn mode."""
-        keys, shape = self.layout.keys, self.layout.present.shape
-        flat, starts = table.ravel(), np.arange(len(table)) * table.shape[1]
-        size = max(1, CHUNK_NUMBERS // len(table))
-        sums = np.empty((len(self.modes), len(keys.names)))
-        for start in range(0, len(self.modes), size):
-            values = np.take(flat, self.modes[start : start + size] + starts).reshape(-1, *shape)
-            sums[start : start + size] = keys.totals(values)
-        first: Singles = np.take(flat.astype(np.float32), self.modes[:SHARED_DRAWS] + starts).reshape(-1, *shape)
-        return Noise(sums - sums.mean(axis=0), centred(keys.rows(first)), self.mode_order)
+    def _redraw(self, table: Floats) -> tuple[Floats, Floats, Singles]:
+        """Look up a table (G * I, largest K) at every redrawn mode.
+
+        Returns:
+            Sums by subgroup, (D, G), and by item, (D, I); the first redraws by key and item, (D', A + T, I), centred.
+        """
+        layout = self.layout
+        if self._kept.changes is None:
+            self._kept.changes = ChangedModes.of(self.modes, layout.mode.astype(np.int8), layout.present.shape, table.shape[1])
+        places = self.modes[:SHARED_DRAWS] + np.arange(len(table)) * table.shape[1]
+        first: Singles = np.take(table.ravel().astype(np.float32), places).reshape(-1, *layout.present.shape)
+        return *self._kept.changes.sums(table), centred(layout.keys.rows(first))
+
+
+@dataclass(frozen=True)
+class ChangedModes:
+    """The pairs whose mode differs from the gold mode, in each redraw: most do not, which makes sums over redraws fast.
+
+    Attributes:
+        by_group, by_item: sparse, shape (D * G, G * I * K) and (D * I, G * I * K): 1 for a changed mode.
+        mode: shape (G * I,), the gold mode. shape: G and I.
+    """
+
+    by_group: Any
+    by_item: Any
+    mode: NDArray[np.int8]
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, modes: NDArray[np.int8], mode: NDArray[np.int8], shape: tuple[int, ...], options: int) -> ChangedModes:
+        """Compare redrawn modes, shape (D, G * I), with the gold mode; `options` is the largest K."""
+        from scipy.sparse import csr_array
+
+        columns: tuple[list[NDArray[np.int32]], ...] = ([], [])
+        ends: tuple[list[Indices], ...] = ([], [])
+        size = max(1, CHUNK_NUMBERS // len(mode))
+        for start in range(0, len(modes), size):
+            drawn = modes[start : start + size]
+            changed = (drawn != mode).reshape(-1, *shape)
+            column = (np.arange(len(mode), dtype=np.int32) * options + drawn).reshape(changed.shape)
+            for along, axes in enumerate(((0, 1, 2), (0, 2, 1))):
+                here = changed.transpose(axes)
+                columns[along].append(column.transpose(axes)[here])
+                ends[along].append(here.sum(axis=2).ravel())
+        made: list[Any] = []
+        for found, count in zip(columns, ends, strict=True):
+            index, pointer = np.concatenate(found), np.concatenate([[0], np.cumsum(np.concatenate(count))])
+            made.append(csr_array((np.ones(len(index)), index, pointer), shape=(len(pointer) - 1, len(mode) * options)))
+        return cls(made[0], made[1], mode, shape)
+
+    def sums(self, table: Floats) -> tuple[Floats, Floats]:
+        """Return the sums of a table (G * I, K) at the redrawn modes, by subgroup, (D, G), and by item, (D, I)."""
+        gold = table[np.arange(len(table)), self.mode]
+        change = (table - gold[:, None]).ravel()
+        groups, items = self.shape
+        grid = gold.reshape(self.shape)
+        by_group = (self.by_group @ change).reshape(-1, groups) + grid.sum(axis=1)
+        return by_group, (self.by_item @ change).reshape(-1, items) + grid.sum(axis=0)
+
+
+@dataclass
+class _Kept:
+    """What resamples of one layout have computed: sums by mask and by table, and the changed modes."""
+
+    counts: dict[bytes, tuple[Floats, Floats]] = field(default_factory=dict[bytes, tuple[Floats, Floats]])
+    redrawn: dict[bytes, tuple[Floats, Floats, Singles]] = field(default_factory=dict[bytes, tuple[Floats, Floats, Singles]])
+    changes: ChangedModes | None = None
 
 
 def _make_space(kept: dict[bytes, Any]) -> None:

@@ -37,6 +37,7 @@ from numpy.typing import NDArray
 
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, UsageError
+from valuestrata.progress import Advance, no_progress
 from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.scores.aggregate import RunLike
 from valuestrata.scores.schema import SCORES, STRUCTURE
@@ -80,6 +81,7 @@ def structure(
     permutations: int = 1000,
     seed: int = 0,
     confidence: float = 0.95,
+    advance: Advance = no_progress,
 ) -> pl.DataFrame:
     """Compare each run's correlations between items with the gold's, by stratum and pooled.
 
@@ -88,6 +90,7 @@ def structure(
         split, part, fold: which pairs, as for `score`.
         bootstrap: resamples of items, 0 for no intervals. permutations: shuffles of item labels, 0 for no null.
         seed: of both. confidence: of the intervals.
+        advance: called with the name of each run, and when it is done.
 
     Returns:
         STRUCTURE schema: a row for each run, stratum and measure, with nulls where too little varies.
@@ -103,6 +106,7 @@ def structure(
     means = gold_means(dataset, split, part, fold)
     rows: list[dict[str, Any]] = []
     for run in runs:
+        advance(0, run.name)
         model = model_means(dataset, RESPONSES.check(run.responses, run.name), means)
         for stratum in (*means.names, POOLED):
             here = np.ones(len(means.strata), dtype=np.bool_) if stratum == POOLED else means.strata == stratum
@@ -110,6 +114,7 @@ def structure(
             found = _measured(model[here], means, here, bootstrap, permutations, random, confidence)
             place = {"run": run.name, "scheme": split, "fold": fold, "part": part, "stratum": stratum}
             rows += [{**place, **row} for row in found]
+        advance(1)
     return STRUCTURE.frame(rows)
 
 

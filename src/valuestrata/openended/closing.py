@@ -31,7 +31,7 @@ _BEGINS_WITH_WORDS = re.compile(r"[^\w\"'`“‘«]*\w")
 _LOOK_BACK = 2000
 _FILLER = re.compile(r"[\s*_\"'`“”‘’)\]}>.,;:!|/-]*")
 # Quoted lines (`> ...`), and the lines around quoted blocks: fences, and the delimiters of the prompt.
-_QUOTED_LINE = re.compile(r"[ \t]*>")
+_QUOTED_LINE = re.compile(r"[ \t]*>{1,2}(?!>)")
 _FENCE = re.compile(r"^[ \t]*(?:(?:```|~~~)[^\n`]*|<{3,}|>{3,})[ \t]*$", re.MULTILINE)
 # Full-width forms that East Asian texts use in marks.
 _NARROW = str.maketrans("：＝０１２３４５６７８９（）［］", ":=0123456789()[]")
@@ -45,8 +45,8 @@ class ClosingForm:
         word: the marked word, as messages name it. expected: the values, as messages name them.
         mark: the mark up to the value. key: the mark as a key of JSON.
         ordinary: whether the word is common in a rationale (`the answer is about work`); then a mark without a value counts only at the
-            beginning of a line.
-        value: what may follow a mark, with the value in the group `value`. alone: a line with only a value.
+            beginning of the last line.
+        value: what may follow a mark, with the value in the group `value`. alone: a line with only a value, or a value and its name.
         others: what may follow a value that names another one, in the group `other`.
         codes: value in lower case -> code.
     """
@@ -101,7 +101,7 @@ def closing_form(
         words, values, lead: patterns of the marked word, of a value, and of words that may stand before a value.
         separators: further patterns between two values, each with `|` before it. whole: pattern of the text behind a value that may
             look like a second one, such as the 5 of `3 out of 5`.
-        others: further patterns for the text behind a value that names another one.
+        others: further patterns for the text behind a value that names the same or another one, in the group `other`.
     """
     value = rf"(?:\\boxed\s*\{{|\\text\s*\{{|{lead}|{_MARKUP}){{0,12}}?(?P<value>{values})"
     guard = f"(?!{whole})" if whole else ""
@@ -118,7 +118,7 @@ def closing_form(
         key=re.compile(rf"{words}[\"'`]", re.IGNORECASE),
         ordinary=ordinary,
         value=re.compile(value, re.IGNORECASE),
-        alone=re.compile(rf"{_MARKUP}*{value}[\s*_\"'`“”‘’)\]}}>.!$]*", re.IGNORECASE),
+        alone=re.compile(rf"{_MARKUP}*{value}(?:{'|'.join(others)})?[\s*_\"'`“”‘’)\]}}>.!$]*", re.IGNORECASE),
         others=[re.compile(pattern, re.IGNORECASE) for pattern in (rf"{between}(?P<other>{values})", *others)],
         codes=codes,
     )
@@ -144,7 +144,10 @@ def read_closing(text: str, form: ClosingForm) -> Closing:
     line = visible[start:].strip()
     last = form.alone.fullmatch(line) if len(line) <= _LONGEST_LINE + max(map(len, form.codes)) else None
     if last is not None:
-        return Closing(form.code_of(last["value"]), "answered", None, start)
+        code, other = form.code_of(last["value"]), last.groupdict().get("other")
+        if other is not None and form.code_of(other) != code:
+            return Closing(None, "unparsed", f"more than one {form.word}", start)
+        return Closing(code, "answered", None, start)
     if not visible.strip():
         return Closing(None, "unparsed", "empty", 0)
     if refuses(visible):
@@ -155,10 +158,13 @@ def read_closing(text: str, form: ClosingForm) -> Closing:
 def _marks(visible: str, form: ClosingForm) -> list[re.Match[str]]:
     """Return the marks that are neither quoted nor ordinary words."""
     fences = [fence.start() for fence in _FENCE.finditer(visible)]
+    last = visible.rstrip().rfind("\n") + 1
     found: list[re.Match[str]] = []
     for mark in form.mark.finditer(visible):
         start = visible.rfind("\n", 0, mark.start()) + 1
-        if not (_quoted(visible, start, mark, form) or _set_apart(visible, start, mark, fences) or _ordinary(visible, start, mark, form)):
+        if form.ordinary and not form.value.match(visible, mark.end()) and not (start >= last and _firm(visible, start, mark)):
+            continue
+        if not (_quoted(visible, start, mark, form) or _set_apart(visible, start, mark, fences)):
             found.append(mark)
     return found
 
@@ -191,12 +197,10 @@ def _set_apart(visible: str, start: int, mark: re.Match[str], fences: Sequence[i
     return end >= 0 and _FILLER.fullmatch(visible, end) is None
 
 
-def _ordinary(visible: str, start: int, mark: re.Match[str], form: ClosingForm) -> bool:
-    """Return whether a mark without a value is only a mention of an ordinary word."""
-    if not form.ordinary or form.value.match(visible, mark.end()):
-        return False
-    lead = visible[start : mark.start()] if mark.start() - start <= _LONGEST_LINE else None
-    return lead is None or not _LEAD.fullmatch(lead) or not set(mark[0]) & set(":=")
+def _firm(visible: str, start: int, mark: re.Match[str]) -> bool:
+    """Return whether a mark begins its line and has a colon, as `Answer: N` does."""
+    lead = visible[start : mark.start()] if mark.start() - start <= _LONGEST_LINE else "x"
+    return _LEAD.fullmatch(lead) is not None and bool(set(mark[0]) & set(":="))
 
 
 def _of_marks(visible: str, marks: Sequence[tuple[re.Match[str], re.Match[str] | None]], form: ClosingForm) -> Closing:

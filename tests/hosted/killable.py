@@ -1,7 +1,7 @@
 """Asks a hosted model in processes that may be killed: one that has imported everything forks one for each order on stdin.
 
-An order is a line of JSON: {"out", "url", "samples", "limit"}; `limit` is the most bytes a file may have (a full disk). The
-answers on stdout are `pid N` and, when that process has ended, `status N`.
+An order is a line of JSON: {"out", "url", "samples", "limit", "prices", "concurrency", "max_cost"}; `limit` is the most bytes a
+file may have (a full disk). The answers on stdout are `pid N` and, when that process has ended, `status N`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import traceback
 from tests.conftest import build_handmade
 from valuestrata.errors import ValuestrataError
 from valuestrata.respondents.hosted.limits import concurrency
+from valuestrata.respondents.hosted.prices import Prices
 from valuestrata.respondents.hosted.respondent import make_hosted
 from valuestrata.respondents.hosted.settings import HostedSettings
 from valuestrata.responses.ask.loop import ask
@@ -27,10 +28,20 @@ def run(order: dict) -> int:
     if order.get("limit"):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["limit"], resource.RLIM_INFINITY))
-    settings = HostedSettings(base_url=order["url"], timeout=1.0, concurrency=24, seed=0, attempts=20)
+    prices = Prices(*order["prices"]) if "prices" in order else None
+    most = order.get("concurrency", 24)
+    settings = HostedSettings(base_url=order["url"], timeout=1.0, concurrency=most, seed=0, attempts=20, prices=prices)
     respondent = make_hosted("openai-compatible/planted", settings)
     try:
-        ask(build_handmade(), respondent, order["out"], elicitation="text", orders="scale,reversed", samples=order["samples"])
+        ask(
+            build_handmade(),
+            respondent,
+            order["out"],
+            elicitation="text",
+            orders="scale,reversed",
+            samples=order["samples"],
+            max_cost=order.get("max_cost"),
+        )
     except ValuestrataError as error:
         print(f"error {error}", flush=True)
         return error.exit_code

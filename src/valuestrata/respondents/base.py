@@ -6,7 +6,7 @@ control. It never parses its own text: `responses.parse` does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -21,6 +21,7 @@ __all__ = [
     "Elicitation",
     "Message",
     "Prompt",
+    "RecordsSpending",
     "Respondent",
     "SupportsBudget",
     "SupportsContextLimit",
@@ -156,6 +157,18 @@ class SupportsBudget(Protocol):
 
         Raises:
             UsageError: the price of the model is unknown.
+        """
+        ...
+
+
+@runtime_checkable
+class RecordsSpending(Protocol):
+    """A respondent that says what its calls may cost before it makes them."""
+
+    def record_spending(self, record: Callable[[str, float], None]) -> None:
+        """Call `record` with a prompt's key and US dollars, from any thread.
+
+        Before each call with the most that it can cost; after it with a negative amount, the part that it did not cost.
         """
         ...
 

@@ -27,6 +27,7 @@ from valuestrata.respondents.base import (
     Elicitation,
     NamesTrainingData,
     Prompt,
+    RecordsSpending,
     Respondent,
     SupportsBudget,
     SupportsElicitationCheck,
@@ -142,6 +143,11 @@ class Control:
         """Stop the model, if it can be stopped."""
         if isinstance(self._inner, SupportsStop):
             self._inner.stop(why)
+
+    def record_spending(self, record: Callable[[str, float], None]) -> None:
+        """Let the model record what its calls may cost."""
+        if isinstance(self._inner, RecordsSpending):
+            self._inner.record_spending(record)
 
     def spend_at_most(self, dollars: float) -> None:
         """Pass the cost limit on to the model.

@@ -39,7 +39,7 @@ class PromptCaller:
             return await self._search(prompt)
         first_token = prompt.elicitation == "first-token"
         body = self._codec.body(prompt, self._settings)
-        called = await self._caller.call(body, check=self._missing_probabilities if first_token else None)
+        called = await self._caller.call(body, key=prompt.key, check=self._missing_probabilities if first_token else None)
         reply = called.reply
         if reply is None:
             return _answer(prompt, [called])
@@ -55,7 +55,7 @@ class PromptCaller:
 
         async def continued(written: str, tokens: int) -> Reply | None:
             body = codec.continued(prompt, self._settings, written, tokens)
-            called = await self._caller.call(body, continues=bool(calls), check=self._missing_probabilities)
+            called = await self._caller.call(body, key=prompt.key, continues=bool(calls), check=self._missing_probabilities)
             calls.append(called)
             return called.reply
 

@@ -71,6 +71,7 @@ class HostedRespondent:
         self._history = RunHistory()
         self._caller: RetryingCaller | None = None
         self._runner: AsyncRunner[Prompt, Answer] | None = None
+        self._record: Callable[[str, float], None] | None = None
 
     @property
     def name(self) -> str:
@@ -151,6 +152,10 @@ class HostedRespondent:
             self._stopped, self._budget_exceeded = None, False
         self.budget.limit = self.budget.spent + dollars
 
+    def record_spending(self, record: Callable[[str, float], None]) -> None:
+        """Call `record` with a prompt's key and US dollars before each call, and after it with the part that it did not cost."""
+        self._record = record
+
     def answered_before(self, number: int) -> None:
         """Start or continue a run in which `number` prompts were answered before.
 
@@ -165,7 +170,7 @@ class HostedRespondent:
         return estimated(self.codec, self.settings, self.prices, prompts)
 
     def _opened(self) -> Callable[[Prompt], Awaitable[Answer | None]]:
-        caller = RetryingCaller(self.codec, self.settings, self.concurrency, self.budget, self.prices, self._history)
+        caller = RetryingCaller(self.codec, self.settings, self.concurrency, self.budget, self.prices, self._history, self._record)
         self._caller = caller
         if self._stopped is not None:
             caller.limiter.close()

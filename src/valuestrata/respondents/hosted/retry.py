@@ -96,6 +96,7 @@ class RetryingCaller:
         budget: Budget,
         prices: Prices | None,
         history: RunHistory | None = None,
+        record: Callable[[str, float], None] | None = None,
     ) -> None:
         self._codec = codec
         self._settings = settings
@@ -103,6 +104,7 @@ class RetryingCaller:
         self._budget = budget
         self._prices = prices
         self._history = history or RunHistory()
+        self._record = record
         # Failures since the last answer: when the first came, how many, and how many timeouts in a row.
         self._failing_since: float | None = None
         self._failing = 0
@@ -111,10 +113,11 @@ class RetryingCaller:
         self.fatal: CallFailure | None = None
         self.budget_exceeded = False
 
-    async def call(self, body: Mapping[str, Any], *, continues: bool = False, check: Check | None = None) -> CallResult:
+    async def call(self, body: Mapping[str, Any], *, key: str = "", continues: bool = False, check: Check | None = None) -> CallResult:
         """Make a call.
 
         Args:
+            key: of the prompt, for the record of spending.
             continues: whether other calls were made for the same prompt.
             check: returns what is wrong with a well-formed reply, None if nothing is.
 
@@ -125,7 +128,7 @@ class RetryingCaller:
         made = _Attempts()
         try:
             while True:
-                reply, found = await self._attempt(body, check, made, continues=continues)
+                reply, found = await self._attempt(body, key, check, made, continues=continues)
                 if found is None or reply is not None:
                     return self._result(made, None if found else reply, found)
                 exhausted = made.failures >= self._settings.attempts or made.refusals >= _REFUSALS * self._settings.attempts
@@ -155,16 +158,19 @@ class RetryingCaller:
         return CallResult(reply, found, made.attempts, made.seconds, None if self._prices is None else made.cost)
 
     async def _attempt(
-        self, body: Mapping[str, Any], check: Check | None, made: _Attempts, *, continues: bool
+        self, body: Mapping[str, Any], key: str, check: Check | None, made: _Attempts, *, continues: bool
     ) -> tuple[Reply | None, CallFailure | None]:
         clock = asyncio.get_running_loop().time
         most = most_cost(body, self._prices)
         if not await self._budget.reserve(most):
             raise BudgetExceededError
-        spent = 0.0
+        spent = recorded = 0.0
         try:
             started = await self.limiter.enter(again=made.attempts > 0, continues=continues)
             made.attempts += 1
+            if self._record is not None:
+                self._record(key, most)
+                recorded = most
             spent = most  # until more is known: a call that is cut off may have been charged
             try:
                 async with asyncio.timeout(self._settings.timeout + _GRACE):
@@ -194,6 +200,8 @@ class RetryingCaller:
         finally:
             made.cost += spent
             self._budget.settle(most, spent)
+            if self._record is not None:
+                self._record(key, spent - recorded)
 
     def _failure_from(self, error: Exception) -> CallFailure:
         if isinstance(error, TimeoutError):

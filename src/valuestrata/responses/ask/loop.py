@@ -18,7 +18,7 @@ from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import Option, RunFailedError, UsageError
 from valuestrata.progress import Advance, progress
 from valuestrata.prompts.prompt import Elicitation, Prompt
-from valuestrata.respondents.base import Answer, Respondent, SupportsBudget, SupportsResume, SupportsStop
+from valuestrata.respondents.base import Answer, RecordsSpending, Respondent, SupportsBudget, SupportsResume, SupportsStop
 from valuestrata.respondents.controls.control import ReusesAnswers
 from valuestrata.responses.ask.plan import Asking, asked_meta, labels_of, plan_asking
 from valuestrata.responses.ask.signals import stops_gently
@@ -26,9 +26,10 @@ from valuestrata.responses.batch.folder import refuse_what_batches_hold
 from valuestrata.responses.parse.read import row_of
 from valuestrata.responses.run.damage import allow_asking_again
 from valuestrata.responses.run.failures import failures_listed, kinds_of
-from valuestrata.responses.run.folder import TABLE, counts_by_status, read_meta
+from valuestrata.responses.run.folder import STORE, TABLE, counts_by_status, read_meta
 from valuestrata.responses.run.session import opened_run
 from valuestrata.responses.run.store import Store
+from valuestrata.responses.run.unsettled import UnsettledCalls
 
 # Prompts per call of the respondent: enough to share prefixes, few enough for memory.
 CHUNK = 8192
@@ -212,12 +213,18 @@ def ask_prompts(
     budgeted = _check_limits(respondent, max_calls, max_cost)
     refuse_what_batches_hold(folder)
     state = _Progress()
-    with opened_run(folder, meta) as store, progress(f"{job.label} {respondent.name}", job.planned) as advance:
+    with (
+        opened_run(folder, meta) as store,
+        UnsettledCalls(folder / STORE) as unsettled,
+        progress(f"{job.label} {respondent.name}", job.planned) as advance,
+    ):
         if isinstance(respondent, ReusesAnswers):
             respondent.recall(store.table())
         if budgeted is not None:
-            spent = float(store.table()["cost"].sum()) + store.cost_of_replaced()
+            spent = float(store.table()["cost"].sum()) + store.cost_of_replaced() + unsettled.lost
             budgeted.spend_at_most(math.inf if max_cost is None else max_cost - spent)
+        if isinstance(respondent, RecordsSpending):
+            respondent.record_spending(unsettled.add)
         if isinstance(respondent, SupportsResume):
             respondent.answered_before(store.successes)
         prompts = failed_last(job.prompts(), store)
@@ -227,7 +234,7 @@ def ask_prompts(
             advance(1)
         with stops_gently(respondent):
             for chunk in _chunks(prompts, store, state, advance, max_calls):
-                _ask_chunk(respondent, chunk, store, job, state, advance)
+                _ask_chunk(respondent, chunk, store, unsettled, job, state, advance)
         successes = store.successes - len(job.settled)
     return result_of(
         folder,
@@ -238,7 +245,7 @@ def ask_prompts(
         successes=successes,
         stopped=state.stopped,
         gave_up=state.gave_up,
-        remarks=store.remarks,
+        remarks=[*store.remarks, *_lost_remark(max_cost, unsettled.lost)],
     )
 
 
@@ -297,6 +304,12 @@ def _check_limits(respondent: Respondent, max_calls: int | None, max_cost: float
     return respondent
 
 
+def _lost_remark(max_cost: float | None, lost: float) -> list[str]:
+    if max_cost is None or not lost:
+        return []
+    return [f"Calls in flight when an earlier process ended may have cost up to ${lost:.2g}, which counts towards the cost limit."]
+
+
 def _chunks(
     prompts: Iterator[Prompt], store: Store, state: _Progress, advance: Advance, max_calls: int | None
 ) -> Iterator[dict[str, Prompt]]:
@@ -318,12 +331,25 @@ def _chunks(
         yield chunk
 
 
-def _ask_chunk(respondent: Respondent, chunk: Mapping[str, Prompt], store: Store, job: AskJob, state: _Progress, advance: Advance) -> None:
+def _ask_chunk(
+    respondent: Respondent,
+    chunk: Mapping[str, Prompt],
+    store: Store,
+    unsettled: UnsettledCalls,
+    job: AskJob,
+    state: _Progress,
+    advance: Advance,
+) -> None:
     """Ask some prompts and store the answers as they arrive."""
     state.asked += len(chunk)
     asked: dict[tuple[str, str], set[str]] = {}
     for key, prompt in chunk.items():
         asked.setdefault((prompt.pair_id, prompt.order), set()).add(key)
+
+    def keep(key: str, row: dict[str, Any]) -> None:
+        store.append(key, row)
+        unsettled.settle(key)
+
     held: list[tuple[str, dict[str, Any]]] = []
     back: set[str] = set()
     succeeded: set[str] = set()
@@ -340,7 +366,7 @@ def _ask_chunk(respondent: Respondent, chunk: Mapping[str, Prompt], store: Store
             # written last: if it is in the store, a resumed run may assume the others are too.
             held.append((key, row))
         else:
-            store.append(key, row)
+            keep(key, row)
         mine = asked[prompt.pair_id, prompt.order] if chosen else {key} & chunk.keys()
         advance(len(mine - back))
         back |= mine
@@ -353,7 +379,7 @@ def _ask_chunk(respondent: Respondent, chunk: Mapping[str, Prompt], store: Store
                 state.gave_up = True
                 break
     for key, row in held:
-        store.append(key, row)
+        keep(key, row)
     state.answered += len(succeeded)
     state.stopped = respondent.stopped if isinstance(respondent, SupportsStop) else None
     if state.stopped is not None:

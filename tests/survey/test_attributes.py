@@ -177,6 +177,7 @@ BANDS = "[{label: Child, band: [0, 17]}, {label: Young, band: [18, 39]}, {label:
         ("65 or more", 2),
         ("over 65", 2),
         ("2. 18-39", 1),
+        ("age18-24", 1),
         ("[3] 40 and over", 2),
         ("10 or more", None),
         ("30-50", None),
@@ -285,9 +286,10 @@ def test_ends_of_a_scale_that_carry_their_codes(tmp_path, style, low):
 
 def test_labels_of_an_attribute_that_carry_their_codes(tmp_path):
     levels = "levels: [{label: Primary, code: 1}, {label: Secondary, code: 2}, {label: Tertiary, code: 3}]"
-    cells = ["[1] Primary", "[2] Middle and secondary", "[3] Tertiary", "[8] Don't know"]
+    cells = ["[1] Primary", "[2] Middle and secondary", "[3] Tertiary", "[8] Don't know", 8]
     found = read_survey(csv(tmp_path, cells, "education"), codebook(tmp_path, f"{{name: education, column: education, {levels}}}"))
-    assert found.levels[:, 0].tolist() == [0, 1, 2, -1]
+    assert found.levels[:, 0].tolist() == [0, 1, 2, -1, -1]
+    assert found.findings.unknown_levels == (("education", (("8", 1),)),)
     assert "'[2] Middle and secondary' as 'Secondary'" in found.findings.notes[0]
 
 

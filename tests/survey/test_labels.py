@@ -101,10 +101,10 @@ def test_the_number_of_a_value_label_must_be_its_code(label, code, meaning):
     assert ItemLabels(AGREEMENT, MissingLabels(RULES)).find(label, code) == meaning
 
 
-def read(item, labels):
+def read(item, labels, **more):
     meanings = ItemLabels(item, MissingLabels(RULES))
     unclear = [label for label in labels if meanings.find(label) is None]
-    return read_numbered(unclear, labels, meanings.find, meanings.find_text, item.index_of_raw())
+    return read_numbered(unclear, labels, meanings.find, meanings.find_text, item.index_of_raw(), **more)
 
 
 def test_numbers_that_are_consistent_over_a_column_decide_for_unknown_texts():
@@ -118,6 +118,8 @@ def test_numbers_that_are_consistent_over_a_column_decide_for_unknown_texts():
 def test_known_texts_decide_if_the_numbers_of_the_file_differ():
     labels = ["0 - Strongly agree", "1 - Agree", "2 - Disagree", "3 - Strongly disagree"]
     assert read(AGREEMENT, labels) == {label: place for place, label in enumerate(labels)}
+    assert read(AGREEMENT, labels, has_codes=True) == {}
+    assert read(AGREEMENT, labels[:1]) == {}
 
 
 @pytest.mark.parametrize(

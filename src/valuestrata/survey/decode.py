@@ -110,7 +110,8 @@ def item_meanings(
                 found.table[value] = meaning
                 from_number.add(meaning)
     by_number = {**codes, **dict.fromkeys(item.off_scale, Missing.OTHER_MISSING), **raw}
-    if read := read_numbered([shown_value(value) for value, _ in unmatched], texts, labels.find, labels.find_text, by_number):
+    unclear = [shown_value(value) for value, _ in unmatched]
+    if read := read_numbered(unclear, texts, labels.find, labels.find_text, by_number, has_codes=bool(from_number)):
         found.table.update({value: read[shown_value(value)] for value, _ in unmatched if shown_value(value) in read})
         unmatched = [(value, count) for value, count in unmatched if shown_value(value) not in read]
         found.notes.append(numbered_note(item.id, read, item.labels))

@@ -33,7 +33,7 @@ _STYLES = (
     (0, re.compile(r"^\s*(?P<number>[+-]?\d{1,18})\s*[.:)=|]\s+(?=\d)(?P<text>.+)$")),
     (1, re.compile(r"^\s*[\[({]\s*(?P<number>[+-]?\d{1,18})\s*[\])}][\s.:=-]*(?=[^\s.:=-])(?P<text>.+)$")),
     (2, re.compile(r"^(?P<text>.*[^\s([{].*?)\s*[\[({]\s*(?P<number>[+-]?\d{1,18})\s*[\])}]\s*$")),
-    (-1, re.compile(r"^\s*(?P<number>[+-]?\d{1,18})\s+(?=[^\d\s.:)=|-])(?P<text>.+)$")),
+    (-1, re.compile(r"^\s*(?P<number>[+-]?\d{1,18})\s+(?:-\s+(?=\d)|(?=[^\d\s.:)=|-]))(?P<text>.+)$")),
 )
 _CODE_RANGE = re.compile(r"^(.*\S)\s+-\d+\s*(?::|/|to)\s*-\d+\s*$")
 _HEAD = re.compile(r"[;:,(/]")
@@ -53,7 +53,7 @@ class NumberedLabel:
     """A label that carries a number: `1. Very important` or `Very important {1}`.
 
     Attributes:
-        style: how the number is written; -1 if only a space separates it (`1 Very important`).
+        style: how the number is written; -1 if it may belong to the text (`1 Very important`, `3 - 5 times a week`).
     """
 
     number: int
@@ -78,6 +78,8 @@ def read_numbered(
     by_label: Callable[[str], int | None],
     by_text: Callable[[str], int | None],
     by_number: Mapping[int, int],
+    *,
+    has_codes: bool = False,
 ) -> dict[str, int]:
     """Return the meanings of the unclear labels of a column that carry numbers, if the numbers are consistent over the column.
 
@@ -90,18 +92,23 @@ def read_numbered(
         unclear: labels to read. labels: all labels of the column.
         by_label, by_text: meaning of a label, and of its text without the number; negative for missing answers.
         by_number: code -> meaning.
+        has_codes: whether the column also holds numbers without a label.
     """
     answers = [label for label in labels if (meaning := by_label(label)) is None or meaning >= 0]
     parts = {label: found for label in answers if (found := numbered(label)) is not None and found.style >= 0}
     numbers = {found.number for found in parts.values()}
     one_style = len({found.style for found in parts.values()}) == 1
+    unclear = [label for label in unclear if label in parts]
     if not unclear or len(parts) < len(answers) or len(numbers) < len(parts) or not one_style:
         return {}
     texts = {label: by_text(found.text) for label, found in parts.items()}
+    coded = {label: by_number.get(found.number) for label, found in parts.items()}
     if None not in texts.values():
         known = [meaning for meaning in texts.values() if meaning is not None and meaning >= 0]
-        return {label: meaning for label in unclear if (meaning := texts[label]) is not None} if len(set(known)) == len(known) else {}
-    coded = {label: by_number.get(found.number) for label, found in parts.items()}
+        # Numbers of the file's own need several labels, and no other numbers that would be codes.
+        if len(set(known)) < len(known) or len(parts) < 2 or has_codes:
+            return {}
+        return {label: meaning for label in unclear if (meaning := texts[label]) is not None}
     agrees = [coded[label] == meaning for label, meaning in texts.items() if meaning is not None]
     if not all(agrees) or None in coded.values() or not (agrees or {m for m in by_number.values() if m >= 0} <= set(coded.values())):
         return {}

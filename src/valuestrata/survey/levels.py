@@ -37,8 +37,8 @@ FAR_TIMES = 10
 FAR_SHARE = 0.5
 FEWEST_VALUES = 10
 
-# The number is at the start or after a space or bracket: `Post-9/11` is no range.
-_BEFORE = r"^(?:\D*[\s(\[:])?"
+# The number is at the start or after a space, a bracket or `age`: `Post-9/11` is no range.
+_BEFORE = r"^(?:\D*[\s(\[:]|\D*\bage[ds]?)?"
 _YEARS = r"\s*(?:years?|yrs?)?\s*"
 _LOW = r"(?P<low>-?\d+)"
 _HIGH = r"(?P<high>-?\d+)\D*$"
@@ -220,7 +220,9 @@ def attribute_meanings(
 def _add_numbered(attribute: Attribute, labels: LevelLabels, texts: Sequence[str], found: Meanings) -> None:
     """Read labels with numbers that single labels leave unclear, if the numbers are consistent over the column."""
     unclear = [label for label, _ in found.unknown]
-    read = read_numbered(unclear, texts, labels.find, labels.find_text, {c: i for i, x in enumerate(attribute.levels) for c in x.codes})
+    by_number = {code: index for index, level in enumerate(attribute.levels) for code in level.codes}
+    has_codes = any(found.table[value] >= 0 for value in found.table if not isinstance(value, str) or number(value) is not None)
+    read = read_numbered(unclear, texts, labels.find, labels.find_text, by_number, has_codes=has_codes)
     if not read:
         return
     found.unknown = [(label, count) for label, count in found.unknown if label not in read]

@@ -1,6 +1,7 @@
 """Stances of open answers are audited as the same answers given closed."""
 
 import json
+import shutil
 
 import polars as pl
 import pytest
@@ -9,6 +10,8 @@ from tests.openended.protocol import Speaks
 from tests.openended.protocol import open_run as asked_openly
 from valuestrata.dataset.tables import load_dataset
 from valuestrata.fairness import audit
+from valuestrata.openended.files import load_stances
+from valuestrata.openended.open_runs import load_open_run
 from valuestrata.openended.stance.read import open_stance, plan_stance
 from valuestrata.openended.stance.scores import load_stance_runs
 from valuestrata.responses.ask.loop import ask
@@ -87,6 +90,16 @@ def test_the_command_audits_stances_and_says_who_read_them(call, built_tiny, fol
     assert all("read from open answers by fake:one; errors of the judge may differ between subgroups" in note for note in notes)
     assert "refusal_rate" in {row["metric"] for row in document["disparity"]}, "answers without a stance are missing answers"
     assert "read from open answers by fake:one" in (folder / "out" / "audit.html").read_text()
+    assert "not usable" not in outcome.err
+    dataset = load_dataset(built_tiny)
+    run = load_open_run(folder / "openly")
+    always = Speaks(lambda prompt: "no idea at all", "fake:lost")
+    open_stance(plan_stance(dataset, [run], always, elicitation="text"), folder / "lost")
+    many = pl.concat([load_stances(folder / "lost").stances.with_columns(sample=pl.lit(at, pl.Int32)) for at in range(9)])
+    shutil.rmtree(folder / "lost" / "judges")
+    many.write_parquet(folder / "lost" / "stances.parquet")
+    outcome = call("audit", built_tiny, folder / "lost", *words[4:])
+    assert "Warning: fake:lost is not usable for stances (invalid_share failed)" in outcome.err
     outcome = call("audit", built_tiny, folder / "openly")
     assert outcome.code == 3
     assert "valuestrata open stance" in outcome.err

@@ -31,7 +31,7 @@ def load_data_and_runs(dataset: Path, runs: Sequence[Path], *, stances: bool = F
     from valuestrata.responses.run.folder import check_same_dataset, load_run
 
     data = load_dataset(dataset)
-    loaded = [found for run in runs for found in (_stance_runs(run) if stances and _holds_stances(run) else [load_run(run)])]
+    loaded = [found for run in runs for found in (_stance_runs(data, run) if stances and _holds_stances(run) else [load_run(run)])]
     for run in loaded:
         if run.remark is not None:
             say(run.remark)
@@ -46,10 +46,18 @@ def _holds_stances(folder: Path) -> bool:
     return (read_meta(folder) or {}).get("kind") == READ
 
 
-def _stance_runs(folder: Path) -> list[Run]:
+def _stance_runs(dataset: Dataset, folder: Path) -> list[Run]:
+    from valuestrata.openended.files import load_stances
     from valuestrata.openended.stance.scores import load_stance_runs
+    from valuestrata.openended.validity.decision_rule import NOT_USABLE, usable
+    from valuestrata.openended.validity.judge_checks import stance_checks
 
     found = load_stance_runs(folder)
+    # These checks are decided by estimates, so no bootstrap is needed.
+    judges = usable(stance_checks(dataset, load_stances(folder).stances, bootstrap=1, seed=0))
+    for row in judges.iter_rows(named=True):
+        if row["verdict"] == NOT_USABLE:
+            say(f"Warning: {row['judge']} is not usable for stances ({', '.join(row['failed'])} failed); do not interpret its readings.")
     say(
         f"{folder}: {', '.join(run.name for run in found)}. Their answers were read by a judge; check it with: "
         f"valuestrata open validity DATASET {folder}"

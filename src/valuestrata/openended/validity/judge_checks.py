@@ -73,7 +73,8 @@ def stance_checks(dataset: Dataset, stances: pl.DataFrame, *, bootstrap: int, se
             for by, key, mask in grouped(dataset, values):
                 some = values.filter(pl.Series(mask))
                 numbers = some["value"]
-                if check == "same_reading":
+                # A judge without any valid reading has no most common one.
+                if check == "same_reading" and len(numbers):
                     numbers = (numbers == numbers.mode().sort().first()).cast(pl.Float64)
                 found = clustered_mean(numbers.to_numpy(), some["item"].to_numpy(), bootstrap=bootstrap, seed=seed)
                 rows.append(check_row(str(judge), "stance", by, key, check, found, "judge"))

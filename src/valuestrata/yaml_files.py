@@ -23,6 +23,7 @@ Scalars = Literal["typed", "text"]
 MAX_VALUES = 1_000_000
 _TAG = "tag:yaml.org,2002:"
 _MERGE = f"{_TAG}merge"
+_NO_MAPPING = ("model_type", "model_attributes_type", "dict_type")
 # As in YAML 1.1, but `010`, `12:30` and numbers of more than 40 digits are text.
 _NUMBERS: Mapping[str, re.Pattern[str]] = {
     f"{_TAG}int": re.compile(r"[-+]?(?:0|[1-9][0-9_]{0,39}|0x[0-9a-fA-F_]{1,16}|0b[01_]{1,64})\Z"),
@@ -181,12 +182,14 @@ def checked(model: type[Model], document: Any, where: str | Yaml, advice: str = 
         if problem["type"] == "extra_forbidden":
             hint = did_you_mean(str(location[-1]), _keys_at(model, location[:-1]))
             raise InputDataError(f"{at}: the key {key!r} is not known.{hint}{advice}") from error
-        if problem["type"] == "refused":
-            raise InputDataError(f"{at}: {key + ': ' if key else ''}{problem['msg']}{advice}") from error
+        if problem["type"] in ("refused", "value_error"):
+            said = problem["msg"].removeprefix("Value error, ").rstrip(".")
+            raise InputDataError(f"{at}: {key + ': ' if key else ''}{said}.{advice}") from error
         if problem["type"] == "missing":
             inside = ".".join(str(part) for part in location[:-1])
             raise InputDataError(f"{at}: the key {str(location[-1])!r} is missing{f' from {inside}' if inside else ''}.{advice}") from error
-        raise InputDataError(f"{at}: {key or 'the file'}: {problem['msg']} (found {_shown(problem.get('input'))}).{advice}") from error
+        said = "expected a mapping of keys to values" if problem["type"] in _NO_MAPPING else problem["msg"]
+        raise InputDataError(f"{at}: {key or 'the file'}: {said} (found {_shown(problem.get('input'))}).{advice}") from error
 
 
 def _told(error: ValidationError) -> Any:

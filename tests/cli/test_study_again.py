@@ -180,5 +180,5 @@ def test_old_records_are_ignored_and_invalid_ones_refused(tiny):
     assert "asking baseline-item-mode" in messages
     assert read_json(marks) == whole
     marks.write_text(json.dumps({"baseline-item-mode": {"request": 1}}))
-    with pytest.raises(InputDataError, match=r"asked\.json.*delete the file"):
+    with pytest.raises(InputDataError, match=r"asked\.json: baseline-item-mode: request: .*found 1.*Delete the file"):
         run(tiny / "study.yaml")

@@ -57,7 +57,7 @@ def test_readouts_are_compared_where_both_runs_record_them():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"name": None}, r"run\.json: the key 'name' is missing; restore the file"),
+        ({"name": None}, r"run\.json: the key 'name' is missing\. Restore the file"),
         ({"dataset": {}}, r"run\.json: the key 'dataset\.fingerprint' is missing"),
         ({"dataset": {"fingerprint": 3}}, r"run\.json: dataset\.fingerprint: .* \(found 3\)"),
         ({"template": ["default"]}, r"run\.json: template: "),

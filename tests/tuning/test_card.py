@@ -221,7 +221,7 @@ def test_the_card_is_written_into_the_adapters_folder(tmp_path):
     lost = compared(dict.fromkeys(MEASURES, 0.5), dict.fromkeys(MEASURES, 0.25), dict.fromkeys(MEASURES, 20))
     write_forgetting(tmp_path, lost)
     assert write_card(tmp_path).read_text() == card_text(TRAINING, forgetting=lost)
-    with pytest.raises(InputDataError, match="request, base missing"):
+    with pytest.raises(InputDataError, match="the key 'request' is missing"):
         card_text({"data": {}, "held_out": {}, "examples": {}, "validation": {}})
     with pytest.raises(InputDataError, match="'scheme'"):
         card_text(TRAINING, scores=pl.DataFrame({"run": ["a"]}))

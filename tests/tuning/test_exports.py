@@ -156,7 +156,8 @@ def test_an_export_is_replaced_unless_a_job_was_started_from_it(people, template
     export_training(people, tmp_path / "out", recipe=recipe, format="axolotl", model="org/name")
     export_training(people, tmp_path / "out", recipe=recipe, format="together")
     assert not (tmp_path / "out" / "axolotl.yaml").exists()
-    (tmp_path / "out" / "job.json").write_text("{}")
+    job = dict.fromkeys(("provider", "base_url", "model", "export", "tag"), "x") | {"stage": "starting", "files": {}}
+    (tmp_path / "out" / "job.json").write_text(json.dumps(job))
     with pytest.raises(UsageError, match="a job was started"):
         export_training(people, tmp_path / "out", recipe=recipe)
 
@@ -235,7 +236,7 @@ def test_a_folder_without_an_export_is_named(tmp_path):
     with pytest.raises(InputDataError, match=r"export.json is missing"):
         load_export(tmp_path)
     (tmp_path / "export.json").write_text('{"format": "something else"}')
-    with pytest.raises(InputDataError, match="expected 'valuestrata-export-1'"):
+    with pytest.raises(InputDataError, match="Input should be 'valuestrata-export-1'"):
         load_export(tmp_path)
 
 

@@ -124,14 +124,13 @@ def card_(
     seed: BootstrapSeed = 0,
 ) -> None:
     """Rewrite an adapter's card with the scores of runs (overall, by attribute and by level) and their intervals."""
-    from valuestrata.files import read_json
     from valuestrata.scores import score
-    from valuestrata.tuning.adapters import TRAINING
     from valuestrata.tuning.model_card import write_card
+    from valuestrata.tuning.record import TRAINING, read_training
 
     if not (adapter / TRAINING).is_file():
         raise UsageError(f"{adapter} is not an adapter made by `tune` ({TRAINING} is missing).")
-    request: dict[str, Any] = read_json(adapter / TRAINING)["request"]
+    request: dict[str, Any] = read_training(adapter)["request"]
     data, loaded = load_data_and_runs(dataset, runs)
     if split is None and fold is None:
         fold = request["fold"]

@@ -79,7 +79,7 @@ class StratumDocument(Record):
     """What a build kept of a stratum."""
 
     stratum: str
-    note: str | None = None
+    note: str | None
 
 
 class SplitDocument(Record):

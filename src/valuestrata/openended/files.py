@@ -14,19 +14,47 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from pydantic import Field
 
 from valuestrata.errors import InputDataError
 from valuestrata.files import read_parquet
 from valuestrata.openended.pairwise.prompts import FIRST, SECOND, TIE
 from valuestrata.openended.schema import STANCES, VERDICTS
-from valuestrata.responses.run.folder import RUN, STORE, Run, load_run, read_meta
+from valuestrata.responses.run.folder import RUN, STORE, JudgedRuns, Run, load_run, read_meta
+from valuestrata.yaml_files import Record, checked
 
 JUDGED = "judged"
 READ = "read"
 JUDGES = "judges"
 # Code of "no stance" in a judge's run; no survey uses it.
 NO_STANCE = -999_999
+_RESTORE = "Restore the file from a copy, or judge again in another folder."
 _CALL = ("error", "attempts", "finish_reason", "prompt_hash", "text", "prompt_tokens", "completion_tokens", "cost", "latency")
+
+
+class JudgeName(Record):
+    """The judge of a folder."""
+
+    name: str
+
+
+class JudgedPairs(JudgedRuns):
+    """What a judge of two answers judged."""
+
+    reference: dict[str, str] = Field(default_factory=dict[str, str], min_length=1, validate_default=True)
+
+
+class JudgedFile(Record):
+    """The keys of the `run.json` of verdicts."""
+
+    respondent: JudgeName
+    judged: JudgedPairs
+
+
+class ReadFile(Record):
+    """The keys of the `run.json` of stances."""
+
+    judged: JudgedRuns
 
 
 @dataclass(frozen=True)
@@ -134,7 +162,7 @@ def stances_of(run: Run) -> pl.DataFrame:
 def stances_in(folder: Path) -> pl.DataFrame:
     """Return the stances of all judges of a folder, in the order in which they started."""
     runs = [load_run(entry, closed=False) for entry in sorted((folder / JUDGES).iterdir()) if (entry / RUN).is_file()]
-    return pl.concat([STANCES.empty(), *(stances_of(run) for run in sorted(runs, key=lambda run: run.meta["started"]))])
+    return pl.concat([STANCES.empty(), *(stances_of(run) for run in sorted(runs, key=lambda run: run.meta.get("started") or ""))])
 
 
 def judges_of(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
@@ -159,6 +187,8 @@ def _meta(folder: Path, kind: str, content: str, command: str) -> dict[str, Any]
     meta = read_meta(folder) if (folder / RUN).is_file() else None
     if meta is None:
         raise InputDataError(f"{folder}: holds no {content} ({RUN} is missing). Make them with: {command}")
-    if meta.get("kind") != kind:
+    if meta.get("kind") == kind:
+        checked(JudgedFile if kind == JUDGED else ReadFile, meta, str(folder / RUN), _RESTORE)
+    else:
         raise InputDataError(f"{folder}: holds no {content} (its {RUN} has kind {meta.get('kind')!r}). Make them with: {command}")
     return meta

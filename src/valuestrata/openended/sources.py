@@ -11,13 +11,12 @@ import polars as pl
 
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, Option, UsageError, ValuestrataError
-from valuestrata.files import read_json
 from valuestrata.openended.annotation.sample import Instruction
 from valuestrata.openended.files import JUDGED, READ, Judgements, Stances, judges_of, load_judgements, load_stances
 from valuestrata.openended.open_runs import Contestant, contestants_of, load_open_run, truncated
 from valuestrata.openended.pairwise.prompts import load_criteria
 from valuestrata.openended.schema import STANCES, VERDICTS
-from valuestrata.responses.run.folder import RUN
+from valuestrata.responses.run.folder import RUN, read_meta
 from valuestrata.responses.run.identity import RunIdentity
 
 _ANSWERS = {"run": pl.String, "pair_id": pl.String, "sample": pl.Int32, "text": pl.String}
@@ -117,8 +116,7 @@ def instructions_of(criteria: Mapping[str, str], file: Path | None = None) -> di
 def _kind(folder: Path) -> str:
     if not (folder / RUN).is_file():
         raise InputDataError(f"{folder}: holds no verdicts, stances or open answers ({RUN} is missing).")
-    meta = read_json(folder / RUN)
-    return str(meta.get("kind")) if isinstance(meta, dict) else ""
+    return str((read_meta(folder) or {}).get("kind"))
 
 
 def _check_judged_once(rows: pl.DataFrame, unit: Sequence[str]) -> None:

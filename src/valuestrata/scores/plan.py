@@ -16,19 +16,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from valuestrata.errors import InputDataError, UsageError, did_you_mean
-from valuestrata.files import canonical_hash, read_json, write_json
+from valuestrata.files import canonical_hash, write_json
 from valuestrata.formatting import DIRECTED
 from valuestrata.responses.run.folder import now
 from valuestrata.responses.run.identity import Identified, run_identity
 from valuestrata.scores.schema import METRICS
-from valuestrata.yaml_files import StrictModel, checked
+from valuestrata.yaml_files import Record, StrictModel, checked, read_document
 
 PLAN = "plan.json"
+_ONLY_RECORD = "Restore the file; it is the only record of the plan."
 FORMAT = "valuestrata-plan-1"
 # The baselines a model is compared with if the plan names no comparison.
 MEASURED_AGAINST = ("item-mode", "nearest-parent")
@@ -273,18 +274,28 @@ def _is_baseline(run: Identified, rule: str) -> bool:
     return identity.is_baseline and identity.rule == rule
 
 
+class PlanEntry(Record):
+    """A plan, with its hash, the time it was first given, and its status."""
+
+    plan: dict[str, Any]
+    hash: str
+    declared: str
+    status: PlanStatus
+
+
+class PlanFile(PlanEntry):
+    """The format of `plan.json`: the current plan, and earlier ones."""
+
+    format: Literal["valuestrata-plan-1"]
+    history: list[PlanEntry] = Field(default_factory=list[PlanEntry])
+
+
 def _read(file: Path) -> list[dict[str, Any]]:
     """Return all plans of a `plan.json`, the current one last."""
-    document = read_json(file)
-    if not isinstance(document, dict) or cast("dict[str, Any]", document).get("format") != FORMAT:
-        raise InputDataError(f"{file}: not a plan of the format {FORMAT!r}. Restore the file; it is the only record of the plan.")
-    whole = cast("dict[str, Any]", document)
-    entries = [*cast("list[dict[str, Any]]", whole.get("history", [])), whole]
-    keys = ("plan", "hash", "declared", "status")
+    document = read_document(file, PlanFile, _ONLY_RECORD)
+    keys = tuple(PlanEntry.model_fields)
     made: list[dict[str, Any]] = []
-    for entry in entries:
-        if missing := [key for key in keys if key not in entry]:
-            raise InputDataError(f"{file}: the key {missing[0]!r} is missing. Restore the file; it is the only record of the plan.")
+    for entry in [*document.get("history", []), document]:
         if canonical_hash(entry["plan"]) != entry["hash"]:
             raise InputDataError(f"{file}: the plan does not match its hash {str(entry['hash'])[:12]}; the file was edited. Restore it.")
         checked(Plan, entry["plan"], f"{file}: plan")

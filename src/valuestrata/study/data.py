@@ -13,14 +13,14 @@ from valuestrata.building import build
 from valuestrata.dataset.subgroups import merge_levels
 from valuestrata.dataset.tables import Dataset, load_dataset, write_dataset
 from valuestrata.fairness import check_mixed
-from valuestrata.files import canonical_hash, read_json, sha256_of, write_json, write_text
+from valuestrata.files import canonical_hash, sha256_of, write_json, write_text
 from valuestrata.respondents.models import check_model_spec
 from valuestrata.study.config import Study, SurveySection, with_paths
 from valuestrata.study.context import StudyContext
 from valuestrata.survey.describe import notices
 from valuestrata.survey.read import problem_text, read_survey
 from valuestrata.survey.survey import Survey
-from valuestrata.yaml_files import StrictModel
+from valuestrata.yaml_files import Record, StrictModel, read_document
 
 _SURVEY_FILES = ("file", "codebook", "labels", "levels", "wording")
 
@@ -81,7 +81,7 @@ def build_or_load(study: Study, say: Callable[[str], None]) -> Dataset:
     folder = study.folder / "data"
     record = study.folder / "build.json"
     request = _request(study)
-    if record.is_file() and read_json(record).get("request") == request and (folder / "dataset.json").is_file():
+    if build_record(record) == request and (folder / "dataset.json").is_file():
         say("data set: already built, kept")
         return load_dataset(folder)
     say("reading the survey")
@@ -94,6 +94,17 @@ def build_or_load(study: Study, say: Callable[[str], None]) -> Dataset:
     write_dataset(build(survey, study.settings), folder)
     write_json(record, {"request": request})
     return load_dataset(folder)
+
+
+class BuildRecord(Record):
+    """The format of `build.json`, which says what the data set of a study was built from."""
+
+    request: str
+
+
+def build_record(file: Path) -> str | None:
+    """Return the hash of the request that a study's data set was built with; None if it was not built."""
+    return read_document(file, BuildRecord, "Delete the file; the data set is then built again.")["request"] if file.is_file() else None
 
 
 def _request(study: Study) -> str:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from valuestrata.dataset.tables import Dataset
-from valuestrata.errors import InputDataError
-from valuestrata.files import canonical_hash, read_json, sha256_of, write_json
+from valuestrata.files import canonical_hash, sha256_of, write_json
 from valuestrata.responses.ask.plan import Asking
 from valuestrata.study.config import ModelSection, SeedsSection
+from valuestrata.yaml_files import Record, checked, read_document
 
 ASKED = "asked.json"
 # Hashing larger files at every start would take as long as loading the model, which a record avoids.
@@ -34,6 +34,23 @@ class FileState:
     size: int
     changed: int
     sha256: str | None
+
+
+class FileEntry(Record):
+    """A `FileState` as `asked.json` has it."""
+
+    size: int
+    changed: int
+    sha256: str | None
+
+
+class AskedEntry(Record):
+    """An `AskedRecord` as `asked.json` has it."""
+
+    request: str
+    identity: str | None
+    files: dict[str, FileEntry]
+    complete: bool
 
 
 @dataclass(frozen=True)
@@ -105,12 +122,10 @@ def read_record(study: Path, run: str) -> AskedRecord | None:
     found = _records(study).get(run)
     if not isinstance(found, dict):
         return None
-    entry = cast("dict[str, Any]", found)
-    try:
-        files = {path: FileState(**state) for path, state in entry["files"].items()}
-        return AskedRecord(entry["request"], entry["identity"], files, entry["complete"])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputDataError(f"{study / ASKED}: the entry {run!r} is not recognised; delete the file (no answers are lost).") from error
+    where = f"{study / ASKED}: {run}"
+    entry = checked(AskedEntry, found, where, "Delete the file; no answers are lost.")
+    files = {path: FileState(state.size, state.changed, state.sha256) for path, state in entry.files.items()}
+    return AskedRecord(entry.request, entry.identity, files, entry.complete)
 
 
 def write_record(study: Path, run: str, record: AskedRecord) -> None:
@@ -120,4 +135,4 @@ def write_record(study: Path, run: str, record: AskedRecord) -> None:
 
 def _records(study: Path) -> dict[str, Any]:
     file = study / ASKED
-    return read_json(file) if file.is_file() else {}
+    return read_document(file, Record, "Delete the file; no answers are lost.") if file.is_file() else {}

@@ -22,17 +22,25 @@ from valuestrata.files import folder_written_beside, read_json, write_json, writ
 from valuestrata.respondents.local.load import load_model
 from valuestrata.respondents.local.loading.dequantize import plain_model
 from valuestrata.tuning.loss_curve import draw_curve, write_curve
+from valuestrata.tuning.record import TRAINING, read_training
+from valuestrata.yaml_files import Record, read_document
 
 if TYPE_CHECKING:
     from valuestrata.tuning.train.trainer import AnswerTrainer
 
-TRAINING = "training.json"
 RECIPE = "recipe.resolved.yaml"
 PLAN = "plan.json"
 CURVE_FILE = "loss.csv"
 MERGED = "merged"
 _CONFIG = "adapter_config.json"
 _WEIGHTS = "adapter_model.safetensors"
+
+
+class TrainingPlan(Record):
+    """The format of `plan.json` in the folder of a training in progress."""
+
+    request: dict[str, Any]
+    base: dict[str, str | None]
 
 
 def unfinished(out: Path) -> Path:
@@ -49,11 +57,11 @@ def finished(out: Path, request: Mapping[str, Any]) -> bool:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         if not (out / TRAINING).is_file():
             raise UsageError(f"{out} exists and is not an adapter made by `tune`; choose another output folder.")
-        _check_same(out, read_json(out / TRAINING)["request"], request)
+        _check_same(out, read_training(out)["request"], request)
         return True
     folder = unfinished(out)
     if (folder / PLAN).is_file():
-        _check_same(folder, read_json(folder / PLAN)["request"], request)
+        _check_same(folder, _read_plan(folder)["request"], request)
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} exists and is not a training started by `tune`, but its name is needed; choose another output folder.")
     return False
@@ -68,10 +76,14 @@ def claim(out: Path, request: Mapping[str, Any], base: Mapping[str, Any]) -> Pat
     folder = unfinished(out)
     plan = {"request": dict(request), "base": {key: base.get(key) for key in ("model", "revision")}}
     if (folder / PLAN).is_file():
-        _check_same(folder, read_json(folder / PLAN), plan)
+        _check_same(folder, _read_plan(folder), plan)
     else:
         write_json(folder / PLAN, plan)
     return folder
+
+
+def _read_plan(folder: Path) -> dict[str, Any]:
+    return read_document(folder / PLAN, TrainingPlan, f"Delete {folder} and train again, or restore the file from a copy.")
 
 
 def _check_same(folder: Path, found: Mapping[str, Any], request: Mapping[str, Any]) -> None:

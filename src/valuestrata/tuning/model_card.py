@@ -15,11 +15,12 @@ import yaml
 from jinja2 import Environment, PackageLoader
 
 from valuestrata.errors import InputDataError, printable
-from valuestrata.files import read_json, write_text
+from valuestrata.files import write_text
 from valuestrata.formatting import NONE, number, title
 from valuestrata.scores.schema import SCORES
-from valuestrata.tuning.adapters import TRAINING
 from valuestrata.tuning.evaluate.forgetting import FORGETTING, read_forgetting
+from valuestrata.tuning.record import TRAINING, TrainingFile, read_training
+from valuestrata.yaml_files import checked
 
 CARD = "README.md"
 # Metrics in the tables of scores.
@@ -59,7 +60,7 @@ def write_card(
     folder = Path(adapter)
     if not (folder / "adapter_config.json").is_file():
         raise InputDataError(f"{folder} is not an adapter (adapter_config.json is missing).")
-    record = read_json(folder / TRAINING) if training is None else training
+    record = read_training(folder) if training is None else training
     text = card_text(record, scores=scores, forgetting=read_forgetting(folder) if forgetting is None else forgetting)
     write_text(folder / CARD, text)
     return folder / CARD
@@ -76,9 +77,7 @@ def card_text(training: Mapping[str, Any], *, scores: pl.DataFrame | None = None
     Raises:
         InputDataError: a record or table is incomplete.
     """
-    missing = [key for key in ("request", "base", "data", "held_out", "examples", "validation") if key not in training]
-    if missing:
-        raise InputDataError(f"{TRAINING}: {', '.join(missing)} missing; this is not a training record of `tune`.")
+    checked(TrainingFile, dict(training), TRAINING)
     recipe: Mapping[str, Any] = training["request"]["recipe"]
     survey: Mapping[str, Any] = training["data"].get("survey") or {}
     seen: Mapping[str, Any] = training["validation"]
@@ -87,7 +86,7 @@ def card_text(training: Mapping[str, Any], *, scores: pl.DataFrame | None = None
     )
     environment.filters["plain"] = _Markdown
     return environment.get_template("model_card.md.jinja").render(
-        {"updates": None, "control": None, **training},
+        {"updates": None, "control": None, **training, "held_out": {"subgroups": None, "items": None, **training["held_out"]}},
         head=_head(training),
         survey=survey,
         survey_name=survey.get("title") or survey.get("name"),

@@ -17,18 +17,17 @@ import polars as pl
 
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import MissingExtraError, Option, RunFailedError, UsageError
-from valuestrata.files import read_json
 from valuestrata.progress import progress
 from valuestrata.respondents.local.load import Loaded, load_model, parse_spec
 from valuestrata.respondents.local.loading.dequantize import plain_model
 from valuestrata.respondents.local.memory import is_out_of_memory
-from valuestrata.tuning.adapters import CURVE_FILE, MERGED, TRAINING, claim, finished, save_weights, unfinished, write_adapter, write_merged
+from valuestrata.tuning.adapters import CURVE_FILE, MERGED, claim, finished, save_weights, unfinished, write_adapter, write_merged
 from valuestrata.tuning.data.encode import Encoder
 from valuestrata.tuning.data.examples import TuningData, tuning_data
 from valuestrata.tuning.loss_curve import CURVE, curve_of, write_curve
 from valuestrata.tuning.recipe import Recipe, recipe_of
-from valuestrata.tuning.record import LIBRARIES, training_record
-from valuestrata.tuning.train.checkpoints import COMPLETE, last_checkpoint, remove_incomplete
+from valuestrata.tuning.record import LIBRARIES, read_training, training_record
+from valuestrata.tuning.train.checkpoints import last_checkpoint, read_checkpoint, remove_incomplete
 from valuestrata.tuning.train.layout import attention_of, best_layout
 from valuestrata.tuning.train.processes import is_main, load_device, processes, trains_on_cpu
 from valuestrata.tuning.train.sampler import sequence, updates_of
@@ -123,7 +122,7 @@ def tune(
     if merge and not merged.is_dir() and is_main():
         with _quiet_libraries():
             write_merged(model, place)
-    document = read_json(place / TRAINING)
+    document = read_training(place)
     return TuneResult(place, merged if merge or merged.is_dir() else None, document, CURVE.frame(document["curve"]))
 
 
@@ -197,9 +196,9 @@ def _trained(
         )
         trainer = AnswerTrainer(base, loaded.tokenizer, settings, context)
         if checkpoint is not None:
-            at = read_json(checkpoint / COMPLETE)
+            at = read_checkpoint(checkpoint)
             trainer.step.group_weights = at["group_weights"]
-            advance(int(at["step"]))
+            advance(at["step"])
         try:
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         except (RuntimeError, MemoryError) as error:

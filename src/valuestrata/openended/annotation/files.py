@@ -24,10 +24,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
+from pydantic import Field
 
 from valuestrata.errors import InputDataError, Option, UsageError
-from valuestrata.files import read_json, read_parquet, written_beside
+from valuestrata.files import read_parquet, written_beside
 from valuestrata.frames import Column, Schema, escaped, unescaped
+from valuestrata.yaml_files import Record, read_document
 
 FORMAT = "valuestrata-sample-1"
 META, ITEMS, KEY, KEY_META, CODINGS = "sample.json", "items.csv", "key.parquet", "key.json", "codings"
@@ -58,6 +60,37 @@ KEYS = Schema(
 )
 
 _CODER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+
+
+class SampledData(Record):
+    """The data set of a sample."""
+
+    fingerprint: str
+
+
+class SampleFile(Record):
+    """The format of `sample.json`."""
+
+    format: Literal["valuestrata-sample-1"]
+    dataset: SampledData | None = None
+    tasks: int = 0
+    drawn_from: int = 0
+    by_criterion: dict[str, int] = Field(default_factory=dict[str, int])
+
+
+class DrawnFrom(Record):
+    """The number of answers of a run that a criterion's tasks were drawn from."""
+
+    criterion: str
+    run: str
+    reference: str | None
+    answers: int
+
+
+class KeyFile(Record):
+    """The format of `key.json`."""
+
+    population: list[DrawnFrom]
 
 
 @dataclass(frozen=True)
@@ -104,9 +137,7 @@ def load_sample(path: Path) -> Sample:
     """
     if not (path / META).is_file():
         raise InputDataError(f"{path}: not a calibration sample ({META} is missing). Draw one with: valuestrata open sample")
-    meta = read_json(path / META)
-    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
-        raise InputDataError(f"{path / META}: expected the format {FORMAT!r}. Draw the sample again.")
+    meta = read_document(path / META, SampleFile, "Restore the file from a copy, or draw the sample again.")
     tasks: list[Task] = []
     for line, row in read_csv_rows(path / ITEMS):
         if missing := [name for name in _SHOWN if name not in row]:

@@ -11,13 +11,14 @@ import polars as pl
 
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError
-from valuestrata.files import read_json, write_parquet, write_text
+from valuestrata.files import write_parquet, write_text
 from valuestrata.frames import csv_text
 from valuestrata.openended.annotation.files import (
     CODINGS,
     KEY,
     KEY_META,
     SKIP,
+    KeyFile,
     check_coder_name,
     coders_of,
     load_key,
@@ -32,6 +33,7 @@ from valuestrata.openended.validity.human_agreement import AGREED, DECIDING, agr
 from valuestrata.openended.validity.judge_checks import longer_won, pairwise_checks, stance_checks
 from valuestrata.openended.validity.units import IDENTITY, coded_places, judged_pairs, judged_stances, preferred_side
 from valuestrata.stats.cluster_bootstrap import ClusterEstimate, clustered_mean
+from valuestrata.yaml_files import read_document
 
 # A larger share of skipped tasks is reported.
 MAX_SKIPPED = 0.10
@@ -82,7 +84,7 @@ def load_codings(path: Path, dataset: Dataset | None = None) -> Codings:
         InputDataError: no sample, a sample of another data set, an invalid file, or no codings yet.
     """
     sample = load_sample(path)
-    fingerprint = sample.meta.get("dataset", {}).get("fingerprint")
+    fingerprint = (sample.meta.get("dataset") or {}).get("fingerprint")
     if dataset is not None and fingerprint != dataset.fingerprint:
         raise InputDataError(f"{path}: the sample is of answers to another data set than {dataset.path or 'this one'}.")
     verdicts = {coder: read_codings(sample, coder) for coder in map(check_coder_name, coders_of(path))}
@@ -93,7 +95,8 @@ def load_codings(path: Path, dataset: Dataset | None = None) -> Codings:
             f"{path}: {missing[0]} is missing; it says which answers the tasks show. Copy the coders' files ({CODINGS}/NAME.csv) into "
             "the folder made by `valuestrata open sample` and give that folder."
         )
-    population = {(row["criterion"], row["run"], row["reference"]): row["answers"] for row in read_json(path / KEY_META)["population"]}
+    key = read_document(path / KEY_META, KeyFile, "Restore the file from a copy.")
+    population = {(row["criterion"], row["run"], row["reference"]): row["answers"] for row in key["population"]}
     return Codings(load_key(path), verdicts, population, path)
 
 

@@ -7,11 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from valuestrata.dataset.tables import survey_and_place
 from valuestrata.errors import InputDataError
-from valuestrata.files import canonical_hash, read_json, sha256_of
+from valuestrata.files import canonical_hash, sha256_of
 from valuestrata.respondents.local.loading.safe_files import refuse_pickles
 from valuestrata.respondents.local.memory import describe_error
+from valuestrata.yaml_files import Record, read_document
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -21,11 +24,44 @@ _PREFIX = "base_model.model."
 _INFIXES = (".base_layer", ".modules_to_save")
 
 
+class AdapterConfig(Record):
+    """The keys of `adapter_config.json` that are used here; peft reads the others."""
+
+    peft_type: str | None = None
+    base_model_name_or_path: str | None = None
+    r: int = Field(default=8, ge=1)
+    rank_pattern: dict[str, int] | None = None
+
+
+class TaughtOn(Record):
+    """The training pairs of an adapter."""
+
+    dataset: str | None = None
+    split: str | None = None
+    fold: int | None = None
+    control: str | None = None
+
+
+class TaughtData(Record):
+    """The data set of an adapter's training pairs."""
+
+    fingerprint: str | None = None
+    survey: dict[str, Any] | str | None = None
+    place: str | None = None
+
+
+class AdapterTraining(Record):
+    """The keys of `training.json` that say what an adapter was trained on."""
+
+    request: TaughtOn | None = None
+    data: TaughtData | None = None
+
+
 def adapter_config(adapter: Path) -> Mapping[str, Any]:
     """Return the settings in an adapter's folder; InputDataError if it has none."""
     if not (adapter / CONFIG).is_file():
         raise InputDataError(f"{adapter}: not an adapter (a folder with {CONFIG}).")
-    return read_json(adapter / CONFIG)
+    return read_document(adapter / CONFIG, AdapterConfig, "Copy the adapter again, or save it again with peft.")
 
 
 def read_adapter(adapter: Path) -> Mapping[str, Any]:
@@ -51,20 +87,23 @@ def adapter_identity(adapter: Path | None) -> dict[str, Any]:
         return {"adapter_hash": None}
     files = sorted(file for file in adapter.iterdir() if file.name.startswith("adapter_"))
     identity: dict[str, Any] = {"adapter_hash": canonical_hash({file.name: sha256_of(file) for file in files})}
-    training = adapter / "training.json"
-    request = read_json(training).get("request") if training.is_file() else None
-    if isinstance(request, dict):
+    request = _training(adapter).get("request")
+    if request is not None:
         identity["taught_on"] = {key: request.get(key) for key in ("dataset", "split", "fold", "control")}
     return identity
 
 
 def adapter_training(adapter: Path | None) -> dict[str, str] | None:
     """Return `fingerprint` and `survey` (title and place) of the data set that an adapter was trained on; None if it does not say."""
-    training = None if adapter is None else adapter / "training.json"
-    data = read_json(training).get("data") if training is not None and training.is_file() else None
-    if not isinstance(data, dict) or not data.get("fingerprint"):
+    data = None if adapter is None else _training(adapter).get("data")
+    if data is None or not data.get("fingerprint"):
         return None
     return {"fingerprint": str(data["fingerprint"]), "survey": survey_and_place(data.get("survey"), data.get("place"))}
+
+
+def _training(adapter: Path) -> dict[str, Any]:
+    file = adapter / "training.json"
+    return read_document(file, AdapterTraining, "Copy the adapter again.") if file.is_file() else {}
 
 
 def check_base(adapter: Path, config: Mapping[str, Any], hub_name: str | None, names: Iterable[str]) -> None:

@@ -193,7 +193,7 @@ def check_adapter(name: str, spec: Spec) -> int:
         )
     if not (adapter / WEIGHTS).is_file():
         refuse_pickles(adapter)
-    rank = max(int(config.get("r", 0)), *(int(one) for one in config.get("rank_pattern", {}).values()), 1)
+    rank = max(int(config.get("r", 0)), *(int(one) for one in (config.get("rank_pattern") or {}).values()), 1)
     supported = next((most for most in _RANKS if most >= rank), None)
     if supported is None:
         raise InputDataError(f"{adapter}: rank {rank}; vLLM takes LoRA adapters up to rank {_RANKS[-1]}.")

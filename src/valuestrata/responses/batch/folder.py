@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
+from pydantic import ConfigDict, Field
 
 from valuestrata.errors import InputDataError, Option, UsageError
-from valuestrata.files import read_json, read_parquet, sha256_of, write_json, write_parquet
+from valuestrata.files import read_parquet, sha256_of, write_json, write_parquet
 from valuestrata.prompts.frame import CUSTOM_ID, prompts_from_frame, prompts_to_frame
 from valuestrata.prompts.prompt import Prompt
 from valuestrata.responses.run.folder import RUN
+from valuestrata.yaml_files import Record, read_document
 
 FOLDER = "batch"
 FORMAT = "valuestrata-batch-1"
@@ -79,6 +81,48 @@ class BatchState:
     salt: str = field(default_factory=lambda: secrets.token_hex(6))
 
 
+class BatchFileEntry(Record):
+    """The state of a request file in `batches.json`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    sha256: str
+    requests: int
+    tag: str
+    stage: Stage
+    upload: str | None
+    newest: str | None
+    batch: str | None
+    status: str | None
+    not_ours: list[str]
+    outputs: list[str]
+    problem: str | None
+
+
+class PricesEntry(Record):
+    """Arguments of `Prices`."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+    cached: float | None = Field(default=None, ge=0)
+    batch: float = Field(default=1.0, ge=0)
+    as_of: str | None = None
+    source: str | None = None
+
+
+class BatchStateFile(Record):
+    """The format of `batches.json`."""
+
+    format: Literal["valuestrata-batch-1"]
+    salt: str
+    prices: PricesEntry | None
+    imported: list[str]
+    files: list[BatchFileEntry]
+
+
 class BatchFolder:
     """The folder `batch` of a run.
 
@@ -104,14 +148,9 @@ class BatchFolder:
         path = self.path / _STATE
         if not path.is_file():
             return BatchState()
-        document = read_json(path)
-        if not isinstance(document, dict) or document.get("format") != FORMAT:
-            raise InputDataError(f"{path}: not a document of the format {FORMAT!r}; remove {self.path} and write the batch again.")
-        try:
-            files = {entry["name"]: _file_of(entry) for entry in document["files"]}
-            return BatchState(files, document["prices"], tuple(document["imported"]), document["salt"])
-        except (KeyError, TypeError) as error:
-            raise InputDataError(f"{path}: an entry is broken ({error}); remove {self.path} and write the batch again.") from error
+        document = read_document(path, BatchStateFile, f"Remove {self.path} and write the batch again.")
+        files = {entry["name"]: _file_of(entry) for entry in document["files"]}
+        return BatchState(files, document["prices"], tuple(document["imported"]), document["salt"])
 
     def files(self) -> list[BatchFile]:
         """Return the files in the order written."""
@@ -219,9 +258,6 @@ class BatchFolder:
 
 
 def _file_of(entry: Mapping[str, Any]) -> BatchFile:
-    known = {name.name for name in fields(BatchFile)}
-    if set(entry) != known:
-        raise KeyError(", ".join(sorted(set(entry) ^ known)))
     plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()}
     return BatchFile(**plain)
 

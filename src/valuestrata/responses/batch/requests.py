@@ -207,7 +207,7 @@ def hosted_of_run(run: Path) -> HostedRespondent:
     meta, state = read_meta(run), BatchFolder(run).state()
     if meta is None:
         raise InputDataError(f"{run}: no run here.")
-    return respondent_from_identity(meta["respondent"], state.prices)
+    return respondent_from_identity(meta.get("respondent"), state.prices)
 
 
 def _written(batch: BatchFolder, respondent: HostedRespondent, prompts: Sequence[Prompt]) -> list[BatchFile]:

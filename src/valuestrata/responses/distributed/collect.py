@@ -28,6 +28,7 @@ from valuestrata.responses.run.folder import (
 from valuestrata.responses.run.identity import run_identity
 from valuestrata.responses.run.store import FILE, Store
 from valuestrata.responses.run.worker_stores import merge
+from valuestrata.yaml_files import Record, checked
 
 _NAMED = 8
 
@@ -57,6 +58,33 @@ class CollectedShards:
     def failed(self) -> int:
         """Number of failed responses."""
         return self.counts["failed"]
+
+
+class ShardPart(Record):
+    """The key `shard` of a plan."""
+
+    index: int
+    of: int
+    prompts: int
+    all_pairs: int
+    all_hash: str
+
+
+class ShardPlan(Record):
+    """The plan of a shard; a run asked without shards has no `shard`."""
+
+    orders: list[str]
+    paraphrases: list[int]
+    samples: int
+    shard: ShardPart | None = None
+
+
+class ShardRun(Record):
+    """The keys of a shard's `run.json` that joining needs."""
+
+    plan: ShardPlan
+    versions: dict[str, str | None]
+    started: str
 
 
 @dataclass(frozen=True)
@@ -139,6 +167,7 @@ def _parts(folder: Path) -> list[_Part]:
         )
     parts = [_Part(Shard(index, of), load_run(shard_folder(folder, index, of), closed=False)) for index in range(1, of + 1)]
     for part in parts:
+        checked(ShardRun, part.run.meta, str(part.run.path / RUN), f"Ask shard {part.shard} again, or copy its whole folder again.")
         planned = part.document.get("index"), part.document.get("of")
         if planned != (part.shard.index, part.shard.of):
             raise InputDataError(

@@ -26,7 +26,7 @@ import polars as pl
 
 from valuestrata.dataset.tables import GOLD, LANDSCAPE, LEAKAGE, MODE_DRAWS, SPLITS, Dataset
 from valuestrata.errors import Option, UsageError
-from valuestrata.files import canonical_hash, folder_written_beside, read_json, read_parquet, write_json, write_parquet
+from valuestrata.files import canonical_hash, folder_written_beside, read_parquet, write_json, write_parquet
 from valuestrata.progress import progress
 from valuestrata.prompts.frame import prompts_to_frame
 from valuestrata.prompts.prompt import Elicitation, Prompt
@@ -45,12 +45,20 @@ from valuestrata.responses.run.session import opened_run
 from valuestrata.responses.run.store import Store
 from valuestrata.responses.run.store_index import StoreIndex
 from valuestrata.responses.run.worker_stores import RAY, files_of_workers, forget, gather, recover
+from valuestrata.yaml_files import Record, read_document
 
 PROMPTS = f"{RAY}/prompts"
 _PLAN = "plan.json"
 # Prompts per batch: enough to share prefixes and keep a worker busy, few enough that all workers end together.
 BATCH_PROMPTS = 256
 _SECONDS_BETWEEN_CHECKS = 0.5
+
+
+class RayPlan(Record):
+    """The format of the plan next to the prompts of a call."""
+
+    made_of: str
+    left_out: int
 
 
 def ask_on_ray(
@@ -176,7 +184,8 @@ def _prepared(folder: Path, store: Store, prompts: Iterator[Prompt], meta: dict[
     """Write unanswered prompts as files, or use those of an interrupted call with the same plan."""
     place = folder / PROMPTS
     made_of = canonical_hash([{key: meta.get(key) for key in (*IDENTITY, "plan")}, batch, max_calls])
-    plan: dict[str, Any] = read_json(place / _PLAN) if (place / _PLAN).is_file() else {}
+    advice = f"Remove {place} and run the same command again; no answer is lost."
+    plan: dict[str, Any] = read_document(place / _PLAN, RayPlan, advice) if (place / _PLAN).is_file() else {}
     if plan.get("made_of") != made_of:
         shutil.rmtree(folder / DONE, ignore_errors=True)
         shutil.rmtree(folder / ANSWERS, ignore_errors=True)

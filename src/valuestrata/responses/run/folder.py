@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from pydantic import Field
 
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, unprintable_in
@@ -25,13 +26,38 @@ from valuestrata.responses.run.damage import STORE, damage_of
 from valuestrata.responses.run.identity import RunIdentity, run_identity
 from valuestrata.responses.run.schema import RESPONSES, STATUSES
 from valuestrata.responses.run.store import read_store, store_size
+from valuestrata.yaml_files import Record, checked
 
 FORMAT = "valuestrata-run-1"
 RUN = "run.json"
 TABLE = "responses.parquet"
 # Keys of run.json that must not change between calls. Pairs, orders and samples may: each response records its own.
 IDENTITY = ("kind", "dataset", "respondent", "template", "template_version", "elicitation", "judged")
+_RESTORE = "Restore the file from a copy, or ask again in another folder."
 _STORE_SIZE = "valuestrata_store_bytes"
+
+
+class JudgedRuns(Record):
+    """What a judge judged: runs and criteria, each with a hash."""
+
+    runs: dict[str, str]
+    reference: dict[str, str] = Field(default_factory=dict[str, str])
+    criteria: dict[str, str] = Field(default_factory=dict[str, str])
+    truncate: int | None = None
+
+
+class RunFile(Record):
+    """The keys of `run.json` besides those that identify the run."""
+
+    started: str | None = None
+    finished: str | None = None
+    plan: dict[str, Any] | None = None
+    versions: dict[str, str | None] | None = None
+    counts: dict[str, int] | None = None
+    usage: dict[str, float | None] | None = None
+    earlier_plan: list[dict[str, Any]] | None = None
+    earlier_versions: list[dict[str, str | None]] | None = None
+    judged: JudgedRuns | None = None
 
 
 @dataclass(frozen=True)
@@ -100,10 +126,11 @@ def read_meta(folder: Path) -> dict[str, Any] | None:
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         found = meta.get("format") if isinstance(meta, dict) else None
         raise InputDataError(f"{file}: format {found!r}, expected {FORMAT!r}; make the run again.")
+    checked(RunFile, meta, str(file), _RESTORE)
     identity = RunIdentity.from_document(meta, str(meta.get("name")), str(file))
     for key, value in (("name", meta.get("name")), ("dataset.fingerprint", identity.dataset.fingerprint)):
         if value is None:
-            raise InputDataError(f"{file}: the key {key!r} is missing; restore the file from a copy, or ask again in another folder.")
+            raise InputDataError(f"{file}: the key {key!r} is missing. {_RESTORE}")
     return meta
 
 

@@ -82,12 +82,12 @@ def check_folder(folder: Path, meta: Mapping[str, Any]) -> dict[str, Any] | None
 
 def _continued(there: Mapping[str, Any], meta: dict[str, Any]) -> dict[str, Any]:
     """Return the document of a continued run: its first name and start, and earlier plans and versions."""
-    document = {**meta, "name": there["name"], "started": there["started"]}
+    document = {**meta, "name": there["name"], "started": there.get("started") or meta.get("started")}
     if "shards" in there:
         document["shards"] = there["shards"]
     for key in ("plan", "versions"):
-        earlier = list(there.get(f"earlier_{key}", []))
-        if there[key] != meta[key] and there[key] not in earlier:
+        earlier = list(there.get(f"earlier_{key}") or [])
+        if there.get(key) and there[key] != meta[key] and there[key] not in earlier:
             earlier.append(there[key])
         if earlier:
             document[f"earlier_{key}"] = earlier

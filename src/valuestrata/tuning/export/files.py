@@ -18,16 +18,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
+
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, Option, UsageError, did_you_mean
-from valuestrata.files import folder_written_beside, read_json, sha256_of, write_json, write_text
+from valuestrata.files import folder_written_beside, sha256_of, write_json, write_text
 from valuestrata.tuning.data.chat_examples import ChatLine, chat_lines, check_exportable, remarks_on
 from valuestrata.tuning.data.examples import tuning_data
 from valuestrata.tuning.export.limits import LIMITS, check_bytes, check_lines
 from valuestrata.tuning.export.settings import ExternalTraining, as_yaml, axolotl, base_model, dataset_info, end_of_turn, llama_factory
 from valuestrata.tuning.recipe import Recipe, recipe_of
+from valuestrata.yaml_files import Record, read_document, refused
 
 Format = Literal["chat", "together", "tinker", "llama-factory", "axolotl"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -41,6 +44,64 @@ _KIND = "valuestrata-export-1"
 _NEEDS_MODEL = ("llama-factory", "axolotl")
 # Some readers take these for the end of a line; JSON does not require to escape them.
 _LINE_ENDS = {"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+
+
+class ExportRequest(Record):
+    """The arguments of an export."""
+
+    model_config = ConfigDict(validate_by_name=True)
+
+    format: Format = Field(alias="for")
+    model: str | None = None
+
+
+class RowCounts(Record):
+    """The number of rows of the exported files."""
+
+    train: int
+    validation: int
+
+
+class ExportFile(Record):
+    """The format of `export.json`."""
+
+    format: Literal["valuestrata-export-1"]
+    request: ExportRequest
+    recipe: dict[str, Any]
+    rows: RowCounts
+    longest: int
+    remarks: list[str]
+    files: dict[str, str]
+
+    @field_validator("recipe")
+    @classmethod
+    def _is_a_recipe(cls, value: dict[str, Any]) -> dict[str, Any]:
+        Recipe.model_validate(value)
+        return value
+
+
+class JobFile(Record):
+    """The format of `job.json`."""
+
+    provider: str
+    base_url: str
+    model: str
+    export: str
+    tag: str
+    stage: Literal["begun", "starting", "running", "ended"]
+    files: dict[str, str]
+    request: dict[str, Any] | None = None
+    estimate: dict[str, Any] | None = None
+    id: str | None = None
+    status: str | None = None
+    result: str | None = None
+    said: str | None = None
+
+    @model_validator(mode="after")
+    def _has_an_id_once_started(self) -> Self:
+        if self.stage in ("running", "ended") and not self.id:
+            raise refused(f"the stage is {self.stage!r}, so an id is expected.", "id")
+        return self
 
 
 @dataclass(frozen=True)
@@ -154,14 +215,17 @@ def load_export(folder: str | Path) -> Exported:
     place = Path(folder)
     if not (place / EXPORT).is_file():
         raise InputDataError(f"{place} is not an export ({EXPORT} is missing).")
-    document = read_json(place / EXPORT)
-    if document.get("format") != _KIND:
-        raise InputDataError(f"{place / EXPORT}: format {document.get('format')!r}, expected {_KIND!r}; export again.")
+    document = read_document(place / EXPORT, ExportFile, "Export again.")
     for name, digest in document["files"].items():
         file = place / name
         if not file.is_file() or sha256_of(file) != digest:
             raise InputDataError(f"{file} is missing or was changed since it was exported; export again.")
     return Exported(place, document)
+
+
+def read_job(folder: Path) -> dict[str, Any]:
+    """Return the document of an export's `job.json`; InputDataError if it is absent or invalid."""
+    return read_document(folder / JOB, JobFile, "Restore the file from a copy: it is the only record of a job that may have been paid for.")
 
 
 def _check_shareable(dataset: Dataset) -> None:
@@ -176,7 +240,7 @@ def _check_shareable(dataset: Dataset) -> None:
 
 
 def _check_place(place: Path) -> None:
-    if (place / JOB).is_file() and read_json(place / JOB).get("stage") != BEGUN:
+    if (place / JOB).is_file() and read_job(place)["stage"] != BEGUN:
         raise UsageError(f"{place}: a job was started from these files ({JOB} holds its id); choose another output folder.")
     if place.exists() and not (place / EXPORT).is_file() and (not place.is_dir() or any(place.iterdir())):
         raise UsageError(f"{place} exists and is not an export; choose another output folder.")

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from valuestrata.errors import InputDataError, RunFailedError, UsageError
-from valuestrata.files import read_json, sha256_of, write_json
+from valuestrata.files import sha256_of, write_json
 from valuestrata.progress import progress
 from valuestrata.respondents.hosted.batch.service import OutcomeUnknownError
 from valuestrata.respondents.hosted.redact import one_line
-from valuestrata.tuning.export.files import BEGUN, EXPORT, JOB, Exported, load_export
+from valuestrata.tuning.export.files import BEGUN, EXPORT, JOB, Exported, load_export, read_job
 from valuestrata.tuning.export.jobs_request import job_request
 from valuestrata.tuning.export.jobs_service import PROVIDER, UNTIL_LISTED, Sleep, Together
 from valuestrata.tuning.recipe import Recipe
@@ -132,7 +132,7 @@ def load_job(folder: str | Path) -> TuningJob:
     path = Path(folder) / JOB
     if not path.is_file():
         raise InputDataError(f"{path}: there is no job; export training files to the folder and submit them.")
-    return TuningJob(Path(folder), read_json(path))
+    return TuningJob(Path(folder), read_job(Path(folder)))
 
 
 def look_at_job(folder: str | Path, *, sleep: Sleep = time.sleep) -> TuningJob:
@@ -163,7 +163,7 @@ def _new_or_kept(export: Exported, model: str, base_url: str) -> TuningJob:
     """Return the job of a folder, written down if new. A job that was not started may still be replaced by another."""
     asked = {"model": model, "base_url": base_url, "export": sha256_of(export.folder / EXPORT)}
     path = export.folder / JOB
-    job = TuningJob(export.folder, read_json(path) if path.is_file() else {})
+    job = TuningJob(export.folder, read_job(export.folder) if path.is_file() else {})
     differing = [key for key, now in asked.items() if job.document.get(key) != now]
     if not differing:
         return job

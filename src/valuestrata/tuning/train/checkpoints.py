@@ -4,19 +4,34 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
+
+from pydantic import Field
 
 from valuestrata.errors import RunFailedError
-from valuestrata.files import read_json
 from valuestrata.tuning.recipe import Recipe
+from valuestrata.yaml_files import Record, read_document
 
 # The last file written into a checkpoint. It holds the number of updates and the group weights.
 COMPLETE = "whole.json"
 
 
+class Checkpoint(Record):
+    """The format of the last file of a checkpoint."""
+
+    step: int = Field(ge=0)
+    group_weights: list[float] | None
+
+
 def last_checkpoint(folder: Path) -> Path | None:
     """Return the latest complete checkpoint of a folder; None if there is none."""
     complete = [place for place in folder.glob("checkpoint-*") if (place / COMPLETE).is_file()]
-    return max(complete, key=lambda place: int(read_json(place / COMPLETE)["step"]), default=None)
+    return max(complete, key=lambda place: int(read_checkpoint(place)["step"]), default=None)
+
+
+def read_checkpoint(place: Path) -> dict[str, Any]:
+    """Return the number of updates and the group weights of a complete checkpoint; InputDataError if they are invalid."""
+    return read_document(place / COMPLETE, Checkpoint, f"Delete {place}; training then continues from an earlier checkpoint.")
 
 
 def remove_incomplete(folder: Path) -> None:

@@ -15,6 +15,7 @@ from valuestrata.respondents.hosted.providers import provider_of
 from valuestrata.respondents.hosted.readout import OptionProbabilities, read_first_token
 from valuestrata.respondents.hosted.respondent import HostedRespondent, codec_class
 from valuestrata.respondents.hosted.settings import HostedSettings
+from valuestrata.yaml_files import Record, checked
 
 
 def check_batchable(respondent: HostedRespondent, elicitation: str) -> None:
@@ -61,13 +62,34 @@ def answer_of(respondent: HostedRespondent, prompt: Prompt, result: BatchResult)
     )
 
 
-def respondent_from_identity(identity: Mapping[str, Any], prices: Mapping[str, Any] | None) -> HostedRespondent:
+class HostedDecoding(Record):
+    """Settings of generation, as `run.json` has them."""
+
+    max_new_tokens: int | dict[str, int] | None
+    temperature: float | None
+    seed: int | None
+    constrain: bool
+    top_logprobs: int | None
+    end_of_turn: list[str]
+    extra: dict[str, Any]
+
+
+class HostedIdentity(Record):
+    """A hosted model, as `run.json` has it."""
+
+    name: str
+    base_url: str | None
+    decoding: HostedDecoding
+
+
+def respondent_from_identity(identity: Any, prices: Mapping[str, Any] | None) -> HostedRespondent:
     """Return the hosted model that `run.json` describes.
 
     Args:
-        identity: name and identity, as in `run.json`.
+        identity: name and identity, the key `respondent` of `run.json`.
         prices: arguments of `Prices`, None without a known price.
     """
+    checked(HostedIdentity, identity, "run.json: respondent", "Restore the file from a copy.")
     provider, model = provider_of(identity["name"])
     decoding: Mapping[str, Any] = identity["decoding"]
     tokens = decoding["max_new_tokens"]

@@ -343,6 +343,7 @@ def test_a_variable_list_for_a_file_with_labels(tmp_path):
         ("question,label\nTrust?,Yes\n", r"list\.csv: a variable list needs the columns `variable`.*found question, label"),
         ("variable,question\ntrust,Trust?\n", r"list\.csv: a variable list needs the columns"),
         ("variable,code,label\ntrust,1,Yes\ntrust,1,No\n", r"list\.csv: row 3: the variable 'trust' has the code 1 twice"),
+        ("variable,code,label\ntrust,99999999999999999999,Yes\n", r"list\.csv: row 2: the code 9+ of 'trust' has more than nine digits"),
         ("variable,code,label,missing\ntrust,1,Yes,perhaps\n", r"list\.csv: row 2: the column `missing` holds 'perhaps'"),
         (
             "variable,code,label\nTrsut,1,Yes\nTrsut,2,No\n",

@@ -27,6 +27,7 @@ MOST_LEVELS = 40
 ENDS_APART = 5
 # A declared range of missing codes up to this wide is listed code by code.
 WIDEST_RANGE = 20
+LARGEST_CODE = 999_999_999
 
 # Not followed by a colon or a dash: `DK: Denmark` and `DK-01 Hovedstaden` are places.
 _VOLUNTEERED = r"^[\W\d_]*(?:vol(?:unteered|\.)?\W+)?"
@@ -147,7 +148,7 @@ def _variable(name: str, label: str, values: Mapping[Any, str], ranges: list[Map
             # Stata's missing values .a to .z are known only by their labels.
             if kind is not None:
                 missing_labels[words] = kind
-        elif float(code).is_integer():
+        elif float(code).is_integer() and abs(code) <= LARGEST_CODE:
             if kind is None and any(low <= code <= high for low, high in declared):
                 kind = Missing.OTHER_MISSING
             if kind is None:
@@ -248,6 +249,8 @@ def _extended(variable: Variable, row: Mapping[str, str], line: int) -> Variable
                 synonyms[code] = code_text
         else:
             code = int(parsed)
+        if abs(code) > LARGEST_CODE:
+            raise InputDataError(f"row {line}: the code {code_text[:40]} of {variable.name!r} has more than nine digits; correct it.")
         if code in answers or code in missing:
             raise InputDataError(f"row {line}: the variable {variable.name!r} has the code {code} twice.")
         if kind is None:

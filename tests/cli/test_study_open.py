@@ -102,14 +102,26 @@ def test_open_true_asks_without_judges(study, server):
     assert not any("Verdict:" in request.body["messages"][-1]["content"] for request in server.log)
 
 
-def test_an_unreachable_judge_is_reported(study):
-    found = run_study(study({"reference": "gpt", "pairs_per_item": 1, "criteria": ["value"]}, "base", "gpt", judge="gone"))
+def test_an_unreachable_judge_is_reported_and_the_stances_are_audited(study):
+    openly, audit = {"reference": "gpt", "pairs_per_item": 1, "criteria": ["value"]}, {"against": "base", "permutations": 20}
+    found = run_study(study(openly, "base", "gpt", judge="gone", audit=audit))
     assert len(found.problems) == 1
     assert "openai-compatible/gone as judge" in found.problems[0]
     assert found.open is not None
     assert found.open.judged == ()
     assert found.open.stances is not None
     assert found.open.report is not None
+    folder = found.open.stances.parent / "audit"
+    assert found.open.audit == folder / "audit.html"
+    assert set(pl.read_parquet(folder / "groups.parquet")["run"]) >= {
+        f"{name} read by openai-compatible/reader" for name in ("base", "gpt")
+    }
+    changes = pl.read_parquet(folder / "changes.parquet")
+    assert set(changes.select("run", "against").rows()) == {
+        ("gpt read by openai-compatible/reader", "base read by openai-compatible/reader")
+    }
+    assert 'href="open/audit/audit.html"' in found.report.read_text()
+    assert set(pl.read_parquet(folder.parent.parent / "audit" / "changes.parquet")["against"]) == {"base"}
 
 
 def test_an_unreachable_model_is_reported(study):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from valuestrata.responses.run.folder import Run
 from valuestrata.responses.run.identity import Identified
 from valuestrata.scores.plan import Declared, DeclaredComparison, declared_rows
 from valuestrata.scores.variance.by_model import variation
+from valuestrata.study.config import AuditSection
 from valuestrata.study.context import StudyContext
 
 if TYPE_CHECKING:
@@ -77,7 +78,10 @@ def evaluate(
     )
     for name in TABLES:
         write_parquet(folder / f"{name}.parquet", getattr(found, name), metadata={"valuestrata_plan": plan.hash})
-    audited = _audit(context, all_runs)
+    audited = None
+    if study.audit is not None:
+        say("auditing")
+        audited = audited_runs(context, all_runs, _existing_run(context, study.audit.against, "audit.against", all_runs))
     say("writing the report")
     report = write_report(
         dataset,
@@ -125,21 +129,19 @@ def _existing_run(context: StudyContext, name: str | None, key: str, runs: Seque
     return None
 
 
-def _audit(context: StudyContext, runs: list[Run]) -> Audit | None:
-    """Audit the runs and write the folder `audit`; None without that section."""
+def audited_runs(context: StudyContext, runs: Sequence[Run], against: str | Mapping[str, str] | None) -> Audit:
+    """Audit runs as the section `audit` of the study says, and write the folder `audit`; `against` as for `audit`."""
     study = context.study
-    if study.audit is None:
-        return None
-    context.say("auditing")
+    section = study.audit or AuditSection()
     found = audit(
         context.dataset,
         runs,
-        against=_existing_run(context, study.audit.against, "audit.against", runs),
-        metrics=metrics_worth_auditing(runs, study.audit.metrics),
-        permutations=study.audit.permutations,
+        against=against,
+        metrics=metrics_worth_auditing(runs, section.metrics),
+        permutations=section.permutations,
         bootstrap=study.score.bootstrap,
         seed=study.seeds.bootstrap,
-        mixed=study.audit.mixed,
+        mixed=section.mixed,
         **context.where,
     )
     write_audit(context.dataset, runs, found, context.folder / "audit")

@@ -12,14 +12,16 @@ from valuestrata.openended.files import load_stances
 from valuestrata.openended.open_runs import load_open_run
 from valuestrata.openended.pairwise.prompts import Criterion, load_criteria
 from valuestrata.openended.sources import load_sources
+from valuestrata.openended.stance.scores import load_stance_runs
 from valuestrata.report.open.page import write_open_report
 from valuestrata.respondents.base import OPEN_TOKENS
-from valuestrata.responses.reference_baselines import kinds_of
+from valuestrata.responses.reference_baselines import kinds_of, reference_baselines
 from valuestrata.responses.run.folder import Run
 from valuestrata.responses.run.identity import run_identity
 from valuestrata.study.ask import ModelResult, ask_model
 from valuestrata.study.config import ModelSection, OpenSection, Study
 from valuestrata.study.context import StudyContext
+from valuestrata.study.evaluate import audited_runs
 from valuestrata.study.judging import check_judges, judge_pairs, read_stances
 from valuestrata.study.preflight import PreparedModel, prepare_models
 
@@ -51,7 +53,7 @@ class OpenResult:
     Attributes:
         asked: result of asking each model. report: file of the report; None if no model wrote anything.
         judged: folders of the judges' verdicts. stances: folder of the stances, None if there are none.
-        problems: one line per error.
+        problems: one line per error. audit: page with the audit of the stances; None without stances or the section `audit`.
     """
 
     asked: tuple[ModelResult, ...]
@@ -59,6 +61,7 @@ class OpenResult:
     judged: tuple[Path, ...]
     stances: Path | None
     problems: tuple[str, ...]
+    audit: Path | None = None
 
 
 def prepare_open(context: StudyContext, section: OpenSection) -> PreparedOpen:
@@ -114,6 +117,7 @@ def run_open(prepared: PreparedOpen, closed: Sequence[Run]) -> OpenResult:
         return OpenResult(tuple(results), None, (), None, (*problems, "no model answered an open question"))
     judged = judge_pairs(context, prepared.section, prepared.criteria, runs, problems)
     stances = read_stances(context, prepared.section, runs, problems)
+    audit = _audit_stances(context, stances)
     context.say("writing the report on open answers")
     folders = [*judged, *([] if stances is None else [stances])]
     read = [] if stances is None else [load_stances(stances)]
@@ -134,7 +138,23 @@ def run_open(prepared: PreparedOpen, closed: Sequence[Run]) -> OpenResult:
         seed=study.seeds.bootstrap,
         **context.where,
     )
-    return OpenResult(tuple(results), report, tuple(judged), stances, tuple(problems))
+    return OpenResult(tuple(results), report, tuple(judged), stances, tuple(problems), audit)
+
+
+def _audit_stances(context: StudyContext, folder: Path | None) -> Path | None:
+    """Audit the readings of every run and judge; return the page. None without stances or the section `audit`."""
+    study, section = context.study, context.study.audit
+    if folder is None or section is None:
+        return None
+    context.say("auditing the stances")
+    runs = load_stance_runs(folder)
+    # Each reading is compared with the same judge's reading of the run that the study compares with.
+    others = {run.name: f"{section.against} read by {run.meta['read_by']}" for run in runs if section.against is not None}
+    names = [run.name for run in runs]
+    against = {name: other for name, other in others.items() if other in names and other != name}
+    baselines = reference_baselines(context.dataset, runs, kinds=kinds_of(study.score.baselines), **context.where)
+    audited_runs(context, [*runs, *baselines], against)
+    return context.folder / "audit" / "audit.html"
 
 
 def _models(study: Study, section: OpenSection) -> list[ModelSection]:

@@ -97,6 +97,8 @@ def run_study(study: Study, *, say: Callable[[str], None] = lambda _line: None) 
     _check_results(context, results)
     opened = None if prepared_open is None else run_open(prepared_open, runs)
     pages = [("Open answers, judged and read", f"{FOLDER}/{PAGE}")] if opened is not None and opened.report is not None else []
+    if opened is not None and opened.audit is not None:
+        pages.append(("Audit of the stances read from open answers", opened.audit.relative_to(context.folder).as_posix()))
     found = evaluate(context, runs, plan, pages=pages)
     return StudyResult(context.dataset, found.runs, found.assessment, found.report, tuple(results), found.audit, opened)
 

@@ -226,6 +226,17 @@ def test_ages_with_a_few_labels_are_years(tmp_path):
     assert codebook.attributes[0].missing == (99,)
 
 
+def test_the_column_of_countries_is_recognised(tmp_path):
+    answers, listed = tmp_path / "answers.csv", tmp_path / "list.csv"
+    answers.write_text("cntry,q,gndr\nAT,1,1\nCH,2,2\nCH,1,1\n")
+    listed.write_text(
+        "variable,question,values\nq,Good?,1=Yes;2=No\ngndr,Gender,1=Male;2=Female\ncntry,Country,AT=Austria;CH=Switzerland\n"
+    )
+    (tmp_path / "mine.yaml").write_text(draft_codebook(answers, listed))
+    assert [item.id for item in load_codebook(tmp_path / "mine.yaml").items] == ["q"]
+    assert read_survey(answers, tmp_path / "mine.yaml", countries=["CH"]).respondents == 2
+
+
 def test_repeated_labels_of_an_item_are_told_apart(tmp_path):
     pyreadstat.write_sav(pd.DataFrame({"v1": [1.0]}), tmp_path / "a.sav", variable_value_labels={"v1": {1: "Other", 2: "No", 3: "other"}})
     assert draft(tmp_path / "a.sav")[1].item("v1").labels == ("Other (1)", "No", "other (3)")

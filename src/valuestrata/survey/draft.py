@@ -59,6 +59,8 @@ _WEIGHTS = ("w_weight", "wtssall", "wtss", "wtssps", "pspwght", "anweight", "wei
 _WEIGHT_LIKE = re.compile(r"(?:^|_)(?:pp?|ps|psp|d|a)?(?:weight|wght|wgt)s?(?:_|\d|$)")
 _IDS = ("respondent_id", "respid", "resp_id", "caseid", "case_id", "idno", "id")
 
+_COUNTRIES = ("b_country", "b_country_alpha", "cntry", "country", "country_code", "cntry_an", "iso3", "iso2")
+
 _AGE_BANDS = ((18, 24), (25, 34), (35, 44), (45, 54), (55, 64))
 
 
@@ -79,6 +81,8 @@ def draft_codebook(path: Path, listed: Path | None = None) -> str:
     attributes, second_choices = _pick_attributes(variables)
     taken = {variable.name for variable, _ in attributes} | {name for name, _ in second_choices}
     weight, other_weights = _pick_weight(variables)
+    country = _first_named(variables, _COUNTRIES)
+    taken |= {country} if country else set()
     items = [
         v for v in variables if v.described and FEWEST_CODES <= len(v.answers) <= MOST_CODES and v.name not in taken and v.name != weight
     ]
@@ -89,7 +93,7 @@ def draft_codebook(path: Path, listed: Path | None = None) -> str:
         )
     long_lists = [v.name for v in variables if v.described and len(v.answers) > MOST_CODES and v.name not in taken]
     codes, labels = _pool_missing(variables, items)
-    identifier = next((v.name for wanted in _IDS for v in variables if v.name.casefold() == wanted), None)
+    identifier = _first_named(variables, _IDS)
 
     notes = [
         f"Drafted from {f'the labels of {path.name}' if listed is None else f'{path.name} and its variable list {listed.name}'}. "
@@ -109,6 +113,7 @@ def draft_codebook(path: Path, listed: Path | None = None) -> str:
     lines += [f"survey: {_quote(slug)}", f"title: {_quote(title or path.stem)}", 'version: "1"']
     lines += [f"weight: {_quote(weight)}"] if weight else []
     lines += [f"respondent_id: {_quote(identifier)}  # guessed from its name"] if identifier else []
+    lines += [f"country_code_column: {_quote(country)}  # guessed from its name"] if country else []
     lines += ["", *_missing_lines(codes, labels), "", "items:"]
     for item in items:
         lines += _item_lines(item, codes)
@@ -132,6 +137,11 @@ def _pick_attributes(variables: list[Variable]) -> tuple[list[tuple[Variable, _D
             chosen.append((usable[0], kind))
             second += [(v.name, kind.name) for v in usable[1:]]
     return chosen, second
+
+
+def _first_named(variables: list[Variable], names: Sequence[str]) -> str | None:
+    """Return the variable with the first of the names that occurs, in any case; or None."""
+    return next((v.name for wanted in names for v in variables if v.name.casefold() == wanted), None)
 
 
 def _pick_weight(variables: list[Variable]) -> tuple[str | None, list[str]]:

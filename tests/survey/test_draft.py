@@ -206,6 +206,7 @@ def test_missing_codes_of_items_do_not_take_people_from_age(tmp_path):
     _, codebook = draft(tmp_path / "ess.sav")
     (age,) = codebook.attributes
     assert age.missing == (999,)
+    assert age.levels[0].label == "18-24 years"
     assert 999 not in [code for rule in codebook.missing for code in rule.codes]
     assert codebook.item("v2").missing == {66: Missing.DONT_KNOW}
     csv = tmp_path / "ess.csv"
@@ -215,6 +216,15 @@ def test_missing_codes_of_items_do_not_take_people_from_age(tmp_path):
         assert [codebook.attributes[0].levels[level].label for level in found.levels[[0, 1, 3], 0]] == ["65 and over"] * 2 + ["35-44 years"]
         assert found.levels[2, 0] == -1
         assert found.answers[2].tolist() == [Missing.NOT_APPLICABLE, Missing.DONT_KNOW]
+
+
+def test_the_lowest_band_begins_with_the_youngest_respondents(tmp_path):
+    data = pd.DataFrame({"v1": [1.0, 2, 1, 2], "agea": [15.0, 40, 0, 999]})
+    labels = {"v1": {1: "Yes", 2: "No"}, "agea": {0: "Refusal", 999: "Not available"}}
+    pyreadstat.write_sav(data, tmp_path / "ess.sav", variable_value_labels=labels)
+    _, codebook = draft(tmp_path / "ess.sav")
+    assert (codebook.attributes[0].levels[0].label, codebook.attributes[0].levels[0].low) == ("15-24 years", 15)
+    assert read_survey(tmp_path / "ess.sav", tmp_path / "ess.yaml").levels[:, 0].tolist() == [0, 2, -1, -1]
 
 
 def test_ages_with_a_few_labels_are_years(tmp_path):

@@ -1,7 +1,7 @@
 """Drafts a codebook from the labels of an SPSS or Stata file, or from a data file and the list of its variables.
 
 Missing classes, scale order and demographic variables are guessed from labels and names. Comments in the draft mark each
-guess for the user to check. Of an SPSS or Stata file, only the dictionary is read, no answers.
+guess for the user to check. Of an SPSS or Stata file, only the dictionary and the column of ages are read.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from valuestrata.survey.variables import (
     clean,
     variables_of_file,
     variables_of_list,
+    with_lowest_of,
 )
 
 _PREFIX = r"(?:what is )?(?:the )?(?:your |respondent.?s? |r.?s )?"
@@ -79,6 +80,8 @@ def draft_codebook(path: Path, listed: Path | None = None) -> str:
     else:
         variables, remarks = variables_of_list(path, listed)
     attributes, second_choices = _pick_attributes(variables)
+    if listed is None:
+        attributes = [(with_lowest_of(path, v) if kind.short == "age" and v.is_number else v, kind) for v, kind in attributes]
     taken = {variable.name for variable, _ in attributes} | {name for name, _ in second_choices}
     weight, other_weights = _pick_weight(variables)
     country = _first_named(variables, _COUNTRIES)

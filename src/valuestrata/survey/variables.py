@@ -313,7 +313,23 @@ def _with_data(variable: Variable, series: pl.Series) -> Variable:
     if unknown := [value for value in numbers if value not in known] if variable.answers and not variable.ends else []:
         shown = ", ".join(f"{value:g}" for value in unknown[:5])
         variable = replace(variable, remark="; ".join(filter(None, (variable.remark, f"the file also holds {shown}"))))
-    return replace(variable, lowest=min((value for value in numbers if value >= 0 and value not in known), default=None))
+    return with_lowest(variable, series)
+
+
+def with_lowest(variable: Variable, series: pl.Series) -> Variable:
+    """Return the variable with the smallest number of its column that is neither negative nor a labelled or missing code."""
+    parsed = (number(value) if isinstance(value, str) else float(value) for value, _ in distinct(series))
+    known = {*variable.answers, *variable.missing}
+    return replace(
+        variable, lowest=min((value for value in parsed if value is not None and value >= 0 and value not in known), default=None)
+    )
+
+
+def with_lowest_of(path: Path, variable: Variable) -> Variable:
+    """Return the variable with the smallest number of its column in a file (see `with_lowest`)."""
+    with open_file(path) as raw:
+        place = raw.header.find(variable.name)
+        return variable if place is None else with_lowest(variable, raw.read([place])[0])
 
 
 def _cell(value: float | str | None) -> str:

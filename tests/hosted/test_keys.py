@@ -13,7 +13,7 @@ from tests.hosted.vendor_server import Said, VendorServer
 from valuestrata.errors import RunFailedError, UsageError
 from valuestrata.respondents.hosted.batch.answers import respondent_from_identity
 from valuestrata.respondents.hosted.batch.service import AnthropicBatchService, GoogleBatchService
-from valuestrata.respondents.hosted.redact import redact
+from valuestrata.respondents.hosted.redact import redact, redact_answer
 from valuestrata.respondents.hosted.settings import HostedSettings
 
 VARIABLES = {"openai-compatible": "OPENAI_COMPATIBLE_API_KEY", "anthropic": "ANTHROPIC_API_KEY", "google": "GEMINI_API_KEY"}
@@ -75,6 +75,110 @@ def test_a_key_is_taken_out_however_a_message_writes_it():
             assert "SECRET9" not in redact(f"Illegal header value {form}", [broken])
     encoded = base64.b64encode(bearer).decode()
     assert "[key]" in redact(encoded, [KEY])
+
+
+LONG = "sk-proj-aB3xY9zQ7wE5rT1uI0pL2kJ4hG6fD8sA"
+
+
+def in_lines(text, width, between="\n"):
+    return between.join(text[at : at + width] for at in range(0, len(text), width))
+
+
+CODED = "".join(f"%{byte:02x}" for byte in LONG.encode())
+WAYS = {
+    "lines": in_lines(LONG, 3),
+    "indented lines": in_lines(LONG, 20, "\r\n    "),
+    "escaped line ends": in_lines(LONG, 12, "\\n"),
+    "twice escaped line ends": in_lines(LONG, 12, "\\\\n"),
+    "strings put together": in_lines(LONG, 9, '" + "'),
+    "other case": LONG.swapcase(),
+    "backwards": LONG[::-1],
+    "backwards in lines and capitals": in_lines(LONG[::-1].upper(), 7),
+    "percent codes": CODED,
+    "percent codes twice": quote(CODED),
+    "percent codes in lines": in_lines(CODED, 30),
+    "base64 in lines": in_lines(base64.b64encode(f"Bearer {LONG}".encode()).decode(), 20),
+    "base64 for URLs": base64.urlsafe_b64encode(LONG.encode()).decode(),
+    "base64 backwards": base64.b64encode(LONG[::-1].encode()).decode(),
+    "hexadecimal": in_lines(LONG.encode().hex(), 2, ":").upper(),
+    "JSON codes": "".join(f"\\u{ord(letter):04X}" for letter in LONG),
+    "HTML codes": "".join(f"&#{ord(letter)};" for letter in LONG),
+    "HTML codes in hexadecimal": "".join(f"&#x{ord(letter):x};" for letter in LONG),
+    "zero-width spaces": "\u200b".join(LONG),
+    "wide letters": "".join(chr(ord(letter) + 0xFEE0) for letter in LONG),
+    "one by one": ", ".join(map(repr, LONG)),
+    "a null byte": in_lines(LONG, 20, "\x00"),
+    "half of it": LONG[:18],
+    "the other half": LONG[18:],
+}
+
+
+def longest_left(text):
+    """Return how many letters and digits of the key stand in a text in a row, in either direction."""
+    left, key = ("".join(filter(str.isalnum, one.lower())) for one in (text, LONG))
+    pieces = (form[at : at + size] for size in range(len(key) + 1) for form in (key, key[::-1]) for at in range(len(key) - size + 1))
+    return max(len(piece) for piece in pieces if piece in left)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_key_is_taken_out_in_whatever_way_it_is_written(way):
+    for cleaned in (redact(f"error: {WAYS[way]} !", [LONG]), redact_answer(f"error: {WAYS[way]} !", [LONG])):
+        assert cleaned.startswith(("error: ", "error: '")), cleaned
+        assert cleaned.endswith("!")
+        assert "[key]" in cleaned
+        assert longest_left(cleaned) < 4
+        assert len(cleaned) < 60
+
+
+def test_a_key_over_several_chunks_is_taken_out():
+    chunks = "\n\n".join("data: " + json.dumps({"delta": LONG[at : at + 9]}) for at in range(0, len(LONG), 9))
+    assert longest_left(redact(chunks, [LONG])) < 6
+
+
+def test_ordinary_messages_and_answers_stay_as_they_are():
+    texts = [
+        "model `gpt-4.1-mini-2025-04-14` does not exist; project proj-123 of organisation org-abc",
+        "Answer: 3\n\nBecause 50% of people, e.g. women\\men & others, say so (&amp; 100%).",
+        "C:\\new\\table 日本語 ２０２４年 \u2028 ß İ",
+        "",
+    ]
+    for text in texts:
+        assert redact(text, [LONG]) == redact_answer(text, [LONG]) == text
+    # A placeholder for a key may be part of an answer.
+    for placeholder in ("none", "EMPTY", "lm-studio", "ollama", "not-needed", "local-server-without-key"):
+        assert (
+            redact_answer(f"I like {placeholder} and {placeholder.upper()}.", [placeholder])
+            == f"I like {placeholder} and {placeholder.upper()}."
+        )
+        assert redact("the studio needs a local model", [placeholder]) == "the studio needs a local model"
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+def test_a_server_that_echoes_the_key_puts_it_in_no_answer(name, monkeypatch):
+    monkeypatch.setenv(VARIABLES[name], LONG)
+    text = f"Answer: 1 {LONG} {LONG[::-1]} {in_lines(LONG, 5)}"
+    documents = {
+        "openai-compatible": {"choices": [{"message": {"content": text, "reasoning": text}, "finish_reason": LONG}], "model": LONG},
+        "anthropic": {"content": [{"type": "text", "text": text}, {"type": "thinking", "thinking": text}], "stop_reason": LONG},
+        "google": {"candidates": [{"content": {"parts": [{"text": text}, {"text": text, "thought": True}]}, "finishReason": LONG}]},
+    }
+    with VendorServer(lambda _seen: Said(documents[name])) as server:
+        [answer] = hosted(server.url, f"{name}/m").answer(prompts(1))
+    for said in (answer.text, answer.reasoning):
+        assert said == "Answer: 1 [key] [key] [key]" or longest_left(said) < 4
+        assert said.startswith("Answer: 1 [key]")
+    assert answer.finish_reason == "[key]"
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+@pytest.mark.parametrize("way", ["lines", "other case", "backwards"])
+def test_a_server_that_quotes_the_key_in_an_error_puts_it_in_no_message(name, way, monkeypatch):
+    monkeypatch.setenv(VARIABLES[name], LONG)
+    with VendorServer(lambda _seen: Said({"error": {"message": f"bad \x1b[2J {WAYS[way]}", "type": "x"}}, 400)) as server:
+        [answer] = hosted(server.url, f"{name}/m", attempts=1).answer(prompts(1))
+    assert longest_left(answer.error) < 4
+    assert "[key]" in answer.error
+    assert "\x1b" not in answer.error
 
 
 @given(before=st.binary(max_size=7), after=st.binary(max_size=7), key=st.text(alphabet="abcXYZ0189-_/+=", min_size=12, max_size=40))

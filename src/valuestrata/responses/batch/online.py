@@ -23,6 +23,7 @@ from valuestrata.respondents.base import Respondent
 from valuestrata.respondents.hosted.batch.answers import key_of
 from valuestrata.respondents.hosted.batch.files import UnreadableLine, batch_format_of, read_lines
 from valuestrata.respondents.hosted.batch.service import BatchService, OutcomeUnknownError, batch_service_of, with_retries
+from valuestrata.respondents.hosted.redact import one_line
 from valuestrata.respondents.hosted.respondent import HostedRespondent
 from valuestrata.responses.ask.plan import Asking
 from valuestrata.responses.batch.folder import BatchFile, BatchFolder
@@ -112,7 +113,9 @@ def poll(run: str | Path, *, every: float = EVERY, sleep: Sleep = time.sleep) ->
                 advance(now - done[file.name])
                 done[file.name] = now
                 if status.ended:
-                    batch.update(file, stage="ended", status=status.status, outputs=status.outputs, problem=status.problem)
+                    secrets = account.respondent.codec.secrets
+                    problem = None if status.problem is None else one_line(status.problem, secrets)
+                    batch.update(file, stage="ended", status=one_line(status.status, secrets), outputs=status.outputs, problem=problem)
                     running.remove(file)
             if running:
                 sleep(every)

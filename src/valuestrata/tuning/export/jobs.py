@@ -20,7 +20,6 @@ from valuestrata.errors import InputDataError, RunFailedError, UsageError
 from valuestrata.files import sha256_of, write_json
 from valuestrata.progress import progress
 from valuestrata.respondents.hosted.batch.service import OutcomeUnknownError
-from valuestrata.respondents.hosted.redact import one_line
 from valuestrata.tuning.export.files import BEGUN, EXPORT, JOB, Exported, load_export, read_job
 from valuestrata.tuning.export.jobs_request import job_request
 from valuestrata.tuning.export.jobs_service import PROVIDER, UNTIL_LISTED, Sleep, Together
@@ -156,7 +155,7 @@ def _refreshed(service: Together, job: TuningJob) -> TuningJob:
         return _update(job, status=now.get("status"))
     result = now.get("model_output_name") or now.get("model_object_name")
     messages = [str(event.get("message")) for event in now.get("events") or () if isinstance(event, dict) and event.get("message")]
-    return _update(job, stage="ended", status=now["status"], result=result, said=one_line(messages[-1]) if messages else None)
+    return _update(job, stage="ended", status=now["status"], result=result, said=service.cleaned(messages[-1]) if messages else None)
 
 
 def _new_or_kept(export: Exported, model: str, base_url: str) -> TuningJob:

@@ -82,7 +82,7 @@ class Together:
             self._sleep(UNTIL_LISTED)
         report: Mapping[str, Any] = now.get("validation_report") or {}
         if now.get("processing_status") in ("FAILED", "INVALID_FORMAT") or report.get("valid") is False:
-            reason = one_line(str(report.get("error") or now.get("processing_status")), self._wire.secrets)
+            reason = self.cleaned(report.get("error") or now.get("processing_status"))
             raise InputDataError(f"{file}: Together rejects it: {reason}")
 
     def find(self, tag: str) -> str | None:
@@ -90,6 +90,10 @@ class Together:
         jobs = self.get("/fine-tunes", "the jobs could not be listed").get("data") or ()
         named = (job for job in jobs if job.get("suffix") == tag or tag in str(job.get("model_output_name") or ""))
         return next((str(job["id"]) for job in named), None)
+
+    def cleaned(self, said: object) -> str:
+        """Return what Together said as one printable line without the key."""
+        return one_line(str(said), self._wire.secrets)
 
     def close(self) -> None:
         """Close the connections."""

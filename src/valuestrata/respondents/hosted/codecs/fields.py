@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import takewhile
 from typing import Any
 
 from valuestrata.respondents.hosted.codecs.reply import Position, Reply
 from valuestrata.respondents.hosted.errors import CallError, failure
+from valuestrata.respondents.hosted.redact import redact_answer
 
 # Integers up to here are exact in every table and language.
 _MOST = 2**53
@@ -40,10 +42,19 @@ def read_reply(read: Callable[[Any], Reply], document: Any, secrets: tuple[str, 
     except _UNREADABLE as error:
         raise CallError(failure("garbled reply", f"the reply is not JSON ({error})", paid=True, secrets=secrets)) from None
     try:
-        return read(content)
+        return _without_keys(read(content), secrets)
     except _UNREADABLE as error:
         text = f"the reply cannot be read ({type(error).__name__}: {error})"
         raise CallError(failure("garbled reply", text, paid=True, secrets=secrets)) from None
+
+
+def _without_keys(reply: Reply, secrets: tuple[str, ...]) -> Reply:
+    """Return a reply whose texts hold no key: a server may echo the header it was sent, and texts are stored."""
+    if not secrets:
+        return reply
+    said = {name: getattr(reply, name) for name in ("text", "reasoning", "finish_reason", "model")}
+    clean = {name: value and redact_answer(value, secrets) for name, value in said.items()}
+    return reply if clean == said else replace(reply, **clean)
 
 
 def as_count(value: Any) -> int | None:

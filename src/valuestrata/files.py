@@ -42,7 +42,26 @@ def check_file(path: Path) -> None:
 # Of text files: codebooks, studies and the JSON files of data sets and runs.
 MAX_BYTES = 16 << 20
 MAX_DEPTH = 100
+# Leaves room for the names of temporary files, within the 255 bytes of common file systems.
+_LONGEST_NAME = 200
+_SEPARATORS = "/\\" if os.name == "posix" else '/\\<>:"|?*'
 _NOT_TEXT = re.compile(r"[\x00\ud800-\udfff]")
+
+
+def name_problem(name: str) -> str | None:
+    """Return why a text cannot be the name of a file or folder inside another, for a message; None if it can."""
+    if not name.strip() or not name.strip(". "):
+        return "a name needs a character that is neither a dot nor a space"
+    if wrong := next((sign for sign in name if sign in _SEPARATORS or not sign.isprintable()), None):
+        return f"a name must not contain {wrong!r}"
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        return f"a name has at most {_LONGEST_NAME} bytes"
+    return None
+
+
+def is_inside(path: Path, folder: Path) -> bool:
+    """Whether a path, with its symbolic links followed, is a folder or inside it; neither needs to exist."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 @contextmanager

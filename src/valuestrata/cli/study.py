@@ -25,11 +25,15 @@ def demo(
     _run(demo_study(output), as_json)
 
 
-def run(study_file: Annotated[Path, typer.Argument(metavar="STUDY", help="Study YAML.")], as_json: AsJson = False) -> None:
+def run(
+    study_file: Annotated[Path, typer.Argument(metavar="STUDY", help="Study YAML.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder of the results, instead of the one in STUDY.")] = None,
+    as_json: AsJson = False,
+) -> None:
     """Run a whole study: build, tune if requested, ask, score and report. An interrupted study continues. See docs/study.md."""
     from valuestrata.study.config import load_study
 
-    _run(load_study(study_file), as_json)
+    _run(load_study(study_file, output), as_json)
 
 
 def _run(study: Study, as_json: bool) -> None:

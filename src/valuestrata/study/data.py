@@ -12,8 +12,9 @@ import yaml
 from valuestrata.building import build
 from valuestrata.dataset.subgroups import merge_levels
 from valuestrata.dataset.tables import Dataset, load_dataset, write_dataset
+from valuestrata.errors import UsageError
 from valuestrata.fairness import check_mixed
-from valuestrata.files import canonical_hash, sha256_of, write_json, write_text
+from valuestrata.files import canonical_hash, is_inside, sha256_of, write_json, write_text
 from valuestrata.respondents.models import check_model_spec
 from valuestrata.study.config import Study, SurveySection, with_paths
 from valuestrata.study.context import StudyContext
@@ -29,9 +30,14 @@ def create_folder(study: Study) -> None:
     """Create the study's folder with `study.yaml`, and check the names of models and of the audit's method.
 
     Raises:
-        UsageError: a name is not known. MissingExtraError: the audit's method needs a library that is not installed.
+        UsageError: a name is not known, or a run would be outside the folder.
+        MissingExtraError: the audit's method needs a library that is not installed.
     """
     study.folder.mkdir(parents=True, exist_ok=True)
+    for name in (model.run_name for model in study.models):
+        run = study.folder / "runs" / name
+        if not is_inside(run, study.folder):
+            raise UsageError(f"{run}: a symbolic link leads out of the study's folder, to {os.path.realpath(run)}. Remove the link.")
     write_resolved(study)
     for model in study.models:
         check_model_spec(model.model)

@@ -9,6 +9,7 @@ from typing import Any
 
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import UsageError, did_you_mean
+from valuestrata.files import name_problem
 from valuestrata.respondents.local.load import parse_spec
 from valuestrata.scores.plan import Plan, PlannedComparison
 from valuestrata.study.config import ModelSection, SplitEntry, SplitSection, Study, TuneSection, split_name
@@ -116,6 +117,8 @@ def training_jobs(study: Study) -> list[TrainingJob]:
         for control in (None, *dict.fromkeys(section.controls if entry.controls is None else entry.controls))
     ]
     names = [job.name for job in jobs]
+    if long := next((name for name in names if name_problem(name)), None):
+        raise UsageError(f"tune: {long[:60]!r} ... cannot name an adapter: {name_problem(long)}. Give model and recipe a `name`.")
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UsageError(f"tune: two adapters would have the name {twice[0]!r}. Give one of the recipes another `name`.")
     return jobs

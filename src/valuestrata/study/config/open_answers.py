@@ -6,10 +6,11 @@ from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from valuestrata.files import name_problem
 from valuestrata.openended.pairwise.prompts import JudgeElicitation
 from valuestrata.openended.stance.prompts import StanceElicitation
 from valuestrata.study.config.sections import CalledSection, folder_name, strings_as
-from valuestrata.yaml_files import StrictModel
+from valuestrata.yaml_files import StrictModel, refused
 
 
 class JudgeSection(CalledSection):
@@ -21,6 +22,12 @@ class JudgeSection(CalledSection):
     def folder_name(self) -> str:
         """Folder name of its verdicts."""
         return folder_name(self.model)
+
+    @model_validator(mode="after")
+    def _folder_has_a_name(self) -> Self:
+        if problem := name_problem(self.folder_name):
+            raise refused(f"{self.model!r} does not give the judge's folder a name: {problem}.", "model")
+        return self
 
 
 class ReaderSection(CalledSection):

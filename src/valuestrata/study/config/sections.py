@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, Self, cast
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from valuestrata.errors import UsageError, did_you_mean
+from valuestrata.files import name_problem
 from valuestrata.formatting import DIRECTED
 from valuestrata.respondents.base import Elicitation
 from valuestrata.respondents.models import ModelSettings
 from valuestrata.responses.reference_baselines import kinds_of
-from valuestrata.yaml_files import StrictModel
+from valuestrata.yaml_files import StrictModel, refused
 
 
 class SurveySection(StrictModel):
@@ -83,6 +84,16 @@ class SeedsSection(StrictModel):
     bootstrap: int = 0
 
 
+def _plain(name: str) -> str:
+    if problem := name_problem(name):
+        raise refused(f"{name!r} cannot be the name of a folder: {problem}.")
+    return name
+
+
+FolderName = Annotated[str, AfterValidator(_plain)]
+"""The name of a folder inside the study's: one part of a path."""
+
+
 class CalledSection(StrictModel):
     """How a model is loaded or called, and its limits."""
 
@@ -108,7 +119,7 @@ class CalledSection(StrictModel):
 class ModelSection(CalledSection):
     """A model of the study; keys that are null default to the section `ask`."""
 
-    name: str | None = None
+    name: FolderName | None = None
     elicitation: Elicitation | None = None
     template: str | None = None
     paraphrases: str | None = None
@@ -120,6 +131,12 @@ class ModelSection(CalledSection):
     def run_name(self) -> str:
         """Name of the run and its folder: `name`, else the specification as a folder name."""
         return self.name or folder_name(self.model)
+
+    @model_validator(mode="after")
+    def _run_has_a_name(self) -> Self:
+        if self.name is None and (problem := name_problem(self.run_name)):
+            raise refused(f"{self.model!r} does not give the run a name ({problem}). Add a `name`.", "model")
+        return self
 
 
 class ScoreSection(StrictModel):

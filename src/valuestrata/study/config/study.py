@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
@@ -9,7 +10,8 @@ from typing import Any, Self
 from pydantic import Field, field_validator, model_validator
 
 from valuestrata.building import BuildSettings, paper_preset
-from valuestrata.errors import UsageError
+from valuestrata.errors import Option, UsageError
+from valuestrata.files import is_inside, name_problem
 from valuestrata.scores.plan import Plan
 from valuestrata.study.config.open_answers import OpenSection
 from valuestrata.study.config.sections import (
@@ -25,7 +27,7 @@ from valuestrata.study.config.sections import (
     strings_as,
 )
 from valuestrata.study.config.tune import TuneSection
-from valuestrata.yaml_files import StrictModel, read_yaml
+from valuestrata.yaml_files import StrictModel, Yaml, read_yaml
 
 
 class Study(StrictModel):
@@ -88,20 +90,44 @@ class Study(StrictModel):
         return paper_preset(settings) if section.preset == "paper" else settings
 
 
-def load_study(file: str | Path) -> Study:
+def load_study(file: str | Path, output: str | Path | None = None) -> Study:
     """Read a study file; its paths are relative to the folder of the file.
+
+    Args:
+        file: the YAML file. output: another folder for the results than the file names; relative to the working directory.
 
     Raises:
         InputDataError: not YAML, an unknown key (with a suggestion), or an invalid value.
-        UsageError: two models have the same run name.
+        UsageError: two models have the same run name, or the file names a folder for its results outside its own.
     """
     path, folder = Path(file), Path(file).parent
-    study = read_yaml(path).checked(Study)
+    source = read_yaml(path)
+    study = source.checked(Study)
+    if output is None:
+        _check_output(source, study, folder)
     names = [model.run_name for model in study.models]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise UsageError(f"{path}: two models would both write the run {repeated[0]!r}; give one of them a `name`.")
-    output = str(folder / study.folder)
-    return with_paths(study, output, lambda value: str(folder / value), lambda value: (folder / value).is_file())
+    place = str(folder / study.folder if output is None else output)
+    return with_paths(study, place, lambda value: str(folder / value), lambda value: (folder / value).is_file())
+
+
+def _check_output(source: Yaml, study: Study, folder: Path) -> None:
+    """Refuse a study that would write outside the folder of its file: a study from somebody else must not reach other files."""
+    if study.output is None and (problem := name_problem(study.name)):
+        raise UsageError(
+            f"{source.place('name')}: {study.name!r} cannot be the name of a folder: {problem}. Rename the study, or name its folder with ",
+            Option("output"),
+            ".",
+        )
+    if not is_inside(folder / study.folder, folder):
+        key = "name" if study.output is None else "output"
+        raise UsageError(
+            f"{source.place(key)}: {key}: the results would be in {os.path.realpath(folder / study.folder)}, outside the study's folder "
+            f"{os.path.realpath(folder)}. Name a folder inside it, or choose another one in the call, with ",
+            Option("output"),
+            ".",
+        )
 
 
 def with_paths(study: Study, output: str, change: Callable[[str], str], is_file: Callable[[str], bool]) -> Study:

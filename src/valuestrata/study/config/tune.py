@@ -7,7 +7,7 @@ from typing import Any, Literal, Self, cast
 
 from pydantic import Field, field_validator, model_validator
 
-from valuestrata.study.config.sections import strings_as
+from valuestrata.study.config.sections import FolderName, strings_as
 from valuestrata.yaml_files import StrictModel
 
 # The same as `tuning.data.CONTROLS`, repeated because reading a study must not need the libraries for tuning.
@@ -18,7 +18,7 @@ class RecipeEntry(StrictModel):
     """A recipe with changed fields; `controls` null means those of the section."""
 
     recipe: str
-    name: str | None = None
+    name: FolderName | None = None
     change: dict[str, Any] = Field(default_factory=dict[str, Any])
     controls: list[TuningControl] | None = None
 
@@ -31,7 +31,7 @@ class RecipeEntry(StrictModel):
 class SplitEntry(StrictModel):
     """A split to train and test in; without `fold` all its folds, each with its own adapters."""
 
-    scheme: str
+    scheme: FolderName
     fold: int | None = Field(default=None, ge=0)
 
 

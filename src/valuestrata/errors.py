@@ -24,7 +24,7 @@ _UNPRINTABLE = re.compile(
 _LINE_ENDS = re.compile("\\r\\n?|[\\x0b\\x0c\\x85\\u2028\\u2029]")
 
 # Options whose flags are not the name with hyphens.
-_FLAGS: Mapping[str, str] = {"prices": "--price-in and --price-out", "address": "--on"}
+_FLAGS: Mapping[str, str] = {"prices": "--price-in and --price-out", "address": "--on", "ids": "--id"}
 
 
 def printable(text: str) -> str:

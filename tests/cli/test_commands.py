@@ -245,6 +245,21 @@ def test_import_takes_published_outputs(call, built):
     assert "negative" in call("import", "--help").out
 
 
+def test_import_names_columns_and_asks_what_repeats_are(call, built):
+    (built / "scores.csv").write_text("QUESTION_ID,PARTICIPANT_ID,SCORE\nQ1,sex_Male,2\nQ1,sex_Male,3\nQ1,sex_Femal,1\n")
+    how = ("import", built / "data", built / "scores.csv", "--id", "QUESTION_ID,PARTICIPANT_ID")
+    taken = call(*how, "--answer", "SCORE", "-o", built / "runs" / "scores")
+    assert taken.code == 0, taken.err
+    assert "1 rows have a value of QUESTION_ID,PARTICIPANT_ID that is not in this data set (Q1, sex_Femal)." in taken.out
+    assert "1 pairs have several rows. Say with --repeats" in taken.err
+    assert call(*how, "--answer", "SCORE", "-o", built / "runs" / "people", "--repeats", "people").err == ""
+    missing = call(*how, "--answer", "SCOR", "-o", built / "runs" / "other")
+    assert (missing.code, "Did you mean 'SCORE'?" in missing.err) == (3, True)
+    unnamed = call("import", built / "data", built / "scores.csv", "-o", built / "runs" / "other")
+    assert "Name the columns with --id and --answer." in unnamed.err
+    assert call(*how, "--answer", "SCORE", "-o", built / "runs" / "other", "--repeats", "sample").code == 2
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [

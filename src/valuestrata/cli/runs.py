@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from valuestrata.cli.inputs import split_list
 from valuestrata.cli.model_options import report_batch
 from valuestrata.cli.options import AsJson, DatasetFolder, RunOutput
 from valuestrata.cli.output import counts_text, exit_if_failed, print_collected, print_json, say, show
@@ -15,7 +16,12 @@ from valuestrata.errors import RunFailedError, UsageError
 
 def import_(
     dataset: DatasetFolder,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Outputs with custom_id and response (CSV, JSONL, JSON, Parquet).")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="Outputs with custom_id and response, or columns named by --id and --answer (CSV, JSONL, JSON, Parquet)."
+        ),
+    ],
     output: RunOutput,
     numbers: Annotated[
         str,
@@ -26,6 +32,18 @@ def import_(
         ),
     ] = "code",
     name: Annotated[str | None, typer.Option("--name", help="Name of the run; default the folder name.")] = None,
+    ids: Annotated[
+        str,
+        typer.Option("--id", metavar="COLUMNS", help="Column of the pair_id, or of the item and the subgroup, separated by commas."),
+    ] = "custom_id",
+    answer: Annotated[str, typer.Option("--answer", metavar="COLUMN", help="Column of the answers.")] = "response",
+    people: Annotated[
+        Path | None,
+        typer.Option("--people", metavar="FILE", help="Table of the people in a column of --id: that column, and one for each attribute."),
+    ] = None,
+    repeats: Annotated[
+        str | None, typer.Option("--repeats", help="Meaning of several rows of a pair: samples of one prompt, or answers for people.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an imported run in the folder.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -35,11 +53,8 @@ def import_(
     from valuestrata.responses.import_runs import import_run
 
     if is_batch_run(output):
-        if numbers != "code" or name is not None or overwrite:
-            raise UsageError(
-                f"{output} has batch files, which record what a number means, and keeps its answers; leave out --numbers, --name and "
-                "--overwrite."
-            )
+        if (numbers, name, overwrite, ids, answer, people, repeats) != ("code", None, False, "custom_id", "response", None, None):
+            raise UsageError(f"{output} has batch files, which record what each output is; give only DATASET, FILE and -o.")
         from valuestrata.responses.batch.requests import collect_batch
 
         found = collect_batch(load_dataset(dataset), output, [file])
@@ -49,7 +64,25 @@ def import_(
         return
     if numbers not in ("code", "position"):
         raise UsageError(f"--numbers is 'code' or 'position', not {numbers!r}.")
-    result = import_run(load_dataset(dataset), file, output, numbers=numbers, name=name, overwrite=overwrite)
+    if repeats is not None and repeats not in ("samples", "people"):
+        raise UsageError(f"--repeats is 'samples' or 'people', not {repeats!r}.")
+    result = import_run(
+        load_dataset(dataset),
+        file,
+        output,
+        numbers=numbers,
+        name=name,
+        overwrite=overwrite,
+        ids=split_list(ids),
+        answer=answer,
+        people=people,
+        repeats=repeats,
+    )
+    if result.repeated:
+        say(
+            f"{result.repeated:,} pairs have several rows. Say with --repeats whether these are samples of one prompt or answers for "
+            "different people; `variance` calls them repeated answers otherwise."
+        )
     if result.remark:
         say(result.remark)
     if as_json:
@@ -57,7 +90,8 @@ def import_(
     else:
         show(f"{output}: {counts_text(result.counts)}.")
         if result.unknown:
-            show(f"{result.unknown:,} rows have a custom_id that is not in this data set.")
+            named = "a custom_id" if ids == "custom_id" else f"a value of {ids}"
+            show(f"{result.unknown:,} rows have {named} that is not in this data set ({'; '.join(result.unknown_ids)}).")
     if result.counts["failed"] == sum(result.counts.values()):
         raise RunFailedError(f"{file}: all {result.counts['failed']:,} outputs come from failed calls.")
 

@@ -1,49 +1,36 @@
-"""Import published or external outputs as a run: columns `custom_id` (a pair_id) and `response` (the text).
+"""Import published or external outputs as a run.
 
-Formats: CSV, TSV, JSON lines, a JSON list, Parquet, and result files of the OpenAI and Anthropic batch services. Repeated
-pairs are samples.
+By default a row has a `custom_id` (a pair_id) and a `response` (the text); other columns can be named. Formats are those of
+`import_files`. Repeated pairs are numbered; what they mean is for the caller to say.
 """
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, Option, OptionText, UsageError, did_you_mean
-from valuestrata.files import check_file, folder_written_beside, read_parquet, sha256_of, write_json
+from valuestrata.files import folder_written_beside, sha256_of, write_json
 from valuestrata.prompts import printed_numbers, questions_of
 from valuestrata.prompts.prompt import Prompt
 from valuestrata.prompts.question import Numbers
 from valuestrata.respondents.base import Answer
+from valuestrata.responses.import_files import ID, KEY, RESPONSE, as_text, check_column, read_outputs, read_table
 from valuestrata.responses.parse.read import row_of
 from valuestrata.responses.run.folder import RUN, counts_by_status, new_meta, now, read_meta, write_table
 from valuestrata.responses.run.schema import RESPONSES
 
-ID = "custom_id"
-RESPONSE = "response"
 TEMPLATE = "imported"
 KIND = "imported"
-_TABLES = (".csv", ".tsv", ".parquet")
-_DOCUMENTS = (".json", ".jsonl", ".ndjson")
+# Meaning of several rows of one pair: drawn again from one prompt, or answers for different people of the subgroup.
+Repeats = Literal["samples", "people"]
+REPEATS: tuple[Repeats, ...] = ("samples", "people")
 _NAMED = 5
-# Not JSON, a number that is too long, or nested too deep.
-_UNREADABLE = (ValueError, RecursionError)
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """One line of a file: the pair, the text, or the error."""
-
-    custom_id: str
-    text: str | None
-    error: str | None = None
 
 
 @dataclass(frozen=True)
@@ -54,9 +41,10 @@ class ImportResult:
         run_dir: the run's folder.
         counts: status -> responses.
         pairs: pairs with a response.
-        unknown: rows with a custom_id that is not in the data set.
-        unknown_ids: the first of those ids.
+        unknown: rows that belong to no pair of the data set.
+        unknown_ids: the ids of the first of those rows.
         remark: a warning about the meaning of numbers, or None.
+        repeated: pairs with several responses whose meaning (`repeats`) was not given.
     """
 
     run_dir: Path
@@ -65,10 +53,21 @@ class ImportResult:
     unknown: int
     unknown_ids: tuple[str, ...]
     remark: OptionText | None = None
+    repeated: int = 0
 
 
 def import_run(
-    dataset: Dataset, file: str | Path, out: str | Path, *, numbers: Numbers = "code", name: str | None = None, overwrite: bool = False
+    dataset: Dataset,
+    file: str | Path,
+    out: str | Path,
+    *,
+    numbers: Numbers = "code",
+    name: str | None = None,
+    overwrite: bool = False,
+    ids: Sequence[str] = (ID,),
+    answer: str = RESPONSE,
+    people: str | Path | None = None,
+    repeats: Repeats | None = None,
 ) -> ImportResult:
     """Import a file of outputs as a run with text elicitation.
 
@@ -76,30 +75,152 @@ def import_run(
         numbers: meaning of a number in a response: the scale `code` (the position for items with negative codes), or the
             `position` in the list of options in scale order, 1..K.
         overwrite: replace an imported run at `out`. A run that was asked is never replaced.
+        ids: columns that identify the pair: one with the pair_id, or several whose values are joined by `_` (the item, then the
+            subgroup in one or more columns; the item's column may come in any place). Spaces become hyphens.
+        answer: column of the answers, as text or numbers.
+        people: table that describes the people of a column of `ids`: the same column, and columns named like attributes of the
+            data set with labels of their levels. The answers of a person then count for every subgroup of the person.
+        repeats: meaning of several rows of one pair: `samples` of one prompt, or answers for different `people`; None if not known.
 
     Raises:
-        InputDataError: the file cannot be read or lacks a column, no id is known, or the folder is not an imported run.
-        UsageError: the folder holds an imported run, and `overwrite` is False.
+        InputDataError: a file cannot be read or lacks a column, no id is known, or the folder is not an imported run.
+        UsageError: the folder holds an imported run, and `overwrite` is False; or `ids` is empty or names a column twice.
     """
     source, folder = Path(file), Path(out)
+    if not ids or len(set(ids)) < len(ids):
+        raise UsageError(Option("ids", ",".join(ids)), ": give one or more different columns.")
     _check_folder(folder, overwrite=overwrite)
-    pairs = {row[0]: row for row in dataset.gold.select("pair_id", "item", "subgroup").unique("pair_id").iter_rows()}
+    rows = read_outputs(source, ids, answer).with_row_index("row")
+    found = _by_people(dataset, rows, source, ids, Path(people)) if people is not None else _by_id(dataset, rows)
+    known = found.filter(pl.col("pair_id").is_not_null())
+    if known.is_empty():
+        raise InputDataError(*_none_known(source, rows, ids, dataset, people=people is not None))
+    strange = rows.join(known.select("row"), on="row", how="anti")
+    table = _responses(dataset, known, numbers)
+    counts = counts_by_status(table)
+    said = repeats or ("people" if people is not None else None)
+    label = name or folder.resolve().name
+    columns = {} if (tuple(ids), answer) == ((ID,), RESPONSE) else {"ids": list(ids), "answer": answer}
+    meta = new_meta(
+        dataset,
+        label,
+        KIND,
+        respondent={"name": label, "provider": "imported"},
+        template=TEMPLATE,
+        template_version="1",
+        elicitation="text",
+        numbers=numbers,
+        source={"file": source.name, "sha256": sha256_of(source), "rows": len(rows), "unknown": len(strange), **columns},
+        **({} if said is None else {"repeats": said}),
+    )
+    with folder_written_beside(folder) as temporary:
+        write_table(temporary, table, None)
+        write_json(temporary / RUN, {**meta, "finished": now(), "counts": counts})
+    repeated = 0 if said is not None else int(table.filter(pl.col("sample") == 1).height)
+    return ImportResult(
+        run_dir=folder,
+        counts=counts,
+        pairs=table["pair_id"].n_unique(),
+        unknown=len(strange),
+        unknown_ids=tuple(_shown(row) for row in strange.select(pl.col(f"^{KEY}\\d+$")).unique(maintain_order=True).head(_NAMED).rows()),
+        remark=_doubt(counts, numbers),
+        repeated=repeated,
+    )
+
+
+def _by_id(dataset: Dataset, rows: pl.DataFrame) -> pl.DataFrame:
+    """Add `pair_id`, `item` and `subgroup` to the rows, null where the ids are no pair's."""
+    pairs = dataset.gold.select("pair_id", "item", "subgroup").unique("pair_id")
+    best = rows
+    most = -1
+    for order in _orders(dataset, rows):
+        joined = pl.col(order[0]) if len(order) == 1 else pl.concat_str(order, separator="_").str.replace_all(" ", "-", literal=True)
+        found = rows.with_columns(pair_id=joined).join(pairs, on="pair_id", how="left", maintain_order="left")
+        found = found.with_columns(pair_id=pl.when(pl.col("item").is_not_null()).then("pair_id"))
+        matched = len(found) - found["pair_id"].null_count()
+        if matched > most:
+            best, most = found, matched
+    return best
+
+
+def _orders(dataset: Dataset, rows: pl.DataFrame) -> Iterator[list[str]]:
+    """Yield the orders in which the id columns may form a pair_id: as given, then with the column of items first."""
+    columns = [name for name in rows.columns if name.startswith(KEY)]
+    yield columns
+    item = _item_column(dataset, rows)
+    if item is not None and columns[0] != item:
+        yield [item, *(name for name in columns if name != item)]
+
+
+def _item_column(dataset: Dataset, rows: pl.DataFrame) -> str | None:
+    """Return the id column with most rows of known items, None if no column has one."""
+    columns = [name for name in rows.columns if name.startswith(KEY)]
+    items = pl.Series(list(dataset.codes_of))
+    counts = {name: int(rows[name].is_in(items.implode()).sum()) for name in columns}
+    best = max(columns, key=lambda name: counts[name])
+    return best if counts[best] else None
+
+
+def _by_people(dataset: Dataset, rows: pl.DataFrame, file: Path, ids: Sequence[str], people: Path) -> pl.DataFrame:
+    """Add `pair_id`, `item` and `subgroup` to the rows, one row for each subgroup of the person."""
+    if len(ids) != 2:
+        raise UsageError(Option("ids", ",".join(ids)), ": with ", Option("people"), " give the item's and the person's column.")
+    table = read_table(people)
+    item = _item_column(dataset, rows)
+    person = next((place for place in range(2) if f"{KEY}{place}" != item and ids[place] in table.columns), None)
+    if item is None or person is None:
+        column = ids[1] if item in (None, f"{KEY}0") else ids[0]
+        check_column(people, column, table.columns)
+        raise InputDataError(f"{file}: no value of {' or '.join(ids)} is an item of the data set.{_items_hint(dataset, rows)}")
+    memberships = _memberships(dataset, table, ids[person], people)
+    pairs = dataset.gold.select("pair_id", "item", "subgroup").unique("pair_id")
+    found = rows.join(memberships, left_on=f"{KEY}{person}", right_on="person", how="inner", maintain_order="left")
+    return found.join(pairs, left_on=[item, "subgroup"], right_on=["item", "subgroup"], how="inner", maintain_order="left").with_columns(
+        item=pl.col(item)
+    )
+
+
+def _memberships(dataset: Dataset, table: pl.DataFrame, person: str, file: Path) -> pl.DataFrame:
+    """Return `person` and `subgroup`, one row for each subgroup of each person."""
+    known = [name for name in dataset.attributes if name in table.columns]
+    if not known:
+        raise InputDataError(f"{file}: it has no column named like an attribute ({', '.join(dataset.attributes)}); found {table.columns}.")
+    texts = as_text(table, [person, *known], str(file)).rename({person: "person"})
+    if texts["person"].n_unique() < len(texts):
+        twice = texts.filter(pl.col("person").is_duplicated())["person"][0]
+        raise InputDataError(f"{file}: {person} {twice!r} is in several rows; give one row for each person.")
+    found: list[pl.DataFrame] = []
+    for stratum in dataset.subgroups.filter(pl.col("stratum") != "all").partition_by("stratum", maintain_order=True):
+        own = [name for name in dataset.attributes if stratum[name].null_count() == 0]
+        if own and set(own) <= set(known):
+            found.append(texts.join(stratum.select("subgroup", *own), on=own, how="inner").select("person", "subgroup"))
+    memberships = pl.concat(found) if found else pl.DataFrame(schema={"person": pl.String, "subgroup": pl.String})
+    if memberships.is_empty():
+        name = known[0]
+        levels = dataset.subgroups[name].drop_nulls().unique(maintain_order=True).to_list()
+        values = texts[name].drop_nulls().unique(maintain_order=True).head(_NAMED).to_list()
+        raise InputDataError(
+            f"{file}: no person is in a subgroup of the data set. Levels of {name} in the data set: {', '.join(levels)}; "
+            f"found: {', '.join(values)}. Write the labels of the data set."
+        )
+    return memberships
+
+
+def _responses(dataset: Dataset, known: pl.DataFrame, numbers: Numbers) -> pl.DataFrame:
+    """Return the rows as RESPONSES. Each different answer to an item is parsed once."""
     questions = questions_of(dataset)
-    labels = {item: question.label_of for item, question in questions.items()}
     printed = {item: printed_numbers(question.codes, "scale", numbers) for item, question in questions.items()}
+    keyed = known.select(
+        "pair_id", "item", "subgroup", *(pl.col(name).fill_null("\0").alias(f"_{name}") for name in ("text", "error"))
+    ).with_columns(sample=pl.int_range(pl.len()).over("pair_id"))
+    key = ["item", "_text", "_error"]
+    different = keyed.select(key).unique(maintain_order=True)
     rows: list[dict[str, Any]] = []
-    seen: Counter[str] = Counter()
-    unknown: Counter[str] = Counter()
-    for output in read_outputs(source):
-        pair = pairs.get(output.custom_id)
-        if pair is None:
-            unknown[output.custom_id] += 1
-            continue
-        pair_id, item, subgroup = pair
+    for item, text, error in different.iter_rows():
         prompt = Prompt(
-            pair_id=pair_id,
+            pair_id="",
             item=item,
-            subgroup=subgroup,
+            subgroup="",
             messages=(),
             prefill="",
             options=printed[item],
@@ -107,32 +228,14 @@ def import_run(
             elicitation="text",
             template=TEMPLATE,
             template_version="1",
-            sample=seen[pair_id],
         )
-        seen[pair_id] += 1
-        answer = Answer(prompt, error=output.error) if output.error is not None else Answer(prompt, text=output.text or "")
-        row = row_of(answer, labels[item])
+        answer = Answer(prompt, error=error) if error != "\0" else Answer(prompt, text="" if text == "\0" else text)
         # The prompts are not known, so there is no hash.
-        rows.append({**row, "text": None if output.text is None else row["text"], "prompt_hash": None})
-    if not rows:
-        raise InputDataError(_none_known(source, unknown, pairs, dataset))
-    table = RESPONSES.frame(rows)
-    counts = counts_by_status(table)
-    meta = new_meta(
-        dataset,
-        name or folder.resolve().name,
-        KIND,
-        respondent={"name": name or folder.resolve().name, "provider": "imported"},
-        template=TEMPLATE,
-        template_version="1",
-        elicitation="text",
-        numbers=numbers,
-        source={"file": source.name, "sha256": sha256_of(source), "rows": len(rows) + unknown.total(), "unknown": unknown.total()},
-    )
-    with folder_written_beside(folder) as temporary:
-        write_table(temporary, table, None)
-        write_json(temporary / RUN, {**meta, "finished": now(), "counts": counts})
-    return ImportResult(folder, counts, len(seen), unknown.total(), tuple(list(unknown)[:_NAMED]), _doubt(counts, numbers))
+        row = {**row_of(answer, questions[item].label_of), "prompt_hash": None}
+        rows.append({**row, "text": None} if text == "\0" else row)
+    own = ("pair_id", "subgroup", "sample")
+    parsed = RESPONSES.frame(rows).drop("item", *own).hstack(different)
+    return RESPONSES.check(keyed.join(parsed, on=key, how="left", maintain_order="left"), KIND).select(list(RESPONSES.columns))
 
 
 def _doubt(counts: Mapping[str, int], numbers: Numbers) -> OptionText | None:
@@ -143,21 +246,6 @@ def _doubt(counts: Mapping[str, int], numbers: Numbers) -> OptionText | None:
     other, meaning = ("position", "places on the list of options") if numbers == "code" else ("code", "codes of the scale")
     doubt = f"{wrong:,} of {responses:,} responses name a number that no option has. If they are {meaning}, import with "
     return OptionText(doubt, Option("numbers", other), ".")
-
-
-def read_outputs(file: Path) -> Iterator[Output]:
-    """Yield the outputs of a file, in its order.
-
-    Raises:
-        InputDataError: absent, of a kind that is not read, broken, or without `custom_id` and `response`.
-    """
-    suffix = file.suffix.lower()
-    if suffix not in (*_TABLES, *_DOCUMENTS):
-        known = ", ".join((*_TABLES, *_DOCUMENTS))
-        raise InputDataError(f"{file}: files that end in {suffix or 'nothing'} are not read as outputs; known: {known}.")
-    if not file.is_file():
-        raise InputDataError(f"{file}: the file does not exist.")
-    return _from_table(file) if suffix in _TABLES else _from_documents(file)
 
 
 def _check_folder(folder: Path, *, overwrite: bool) -> None:
@@ -177,117 +265,34 @@ def _check_folder(folder: Path, *, overwrite: bool) -> None:
         )
 
 
-def _none_known(file: Path, unknown: Counter[str], pairs: Mapping[str, Any], dataset: Dataset) -> str:
+def _none_known(file: Path, rows: pl.DataFrame, ids: Sequence[str], dataset: Dataset, *, people: bool) -> tuple[str | Option, ...]:
     where = dataset.path or "the data set"
-    if not unknown:
-        return f"{file}: it holds no outputs."
-    first = next(iter(unknown))
+    if rows.is_empty():
+        return (f"{file}: it holds no outputs.",)
+    first = rows.select(pl.col(f"^{KEY}\\d+$")).row(0)
+    if people:
+        return (f"{file}: none of its {len(rows):,} rows is of a person and an item of {where}.{_items_hint(dataset, rows)}",)
+    if len(ids) == 1:
+        different = rows[f"{KEY}0"].n_unique()
+        close = did_you_mean(first[0], dataset.gold["pair_id"].unique(maintain_order=True).head(20_000))
+        what = "custom_ids" if ids[0] == ID else f"values of {ids[0]}"
+        found = f"{file}: none of its {different:,} {what} is a pair of {where} (the first is {first[0]!r})."
+        return (f"{found}{close} Were these outputs made for another data set?",)
+    if _item_column(dataset, rows) is None:
+        return (f"{file}: no value of {' or '.join(ids)} is an item of {where}.{_items_hint(dataset, rows)}",)
+    other = next(place for place in range(len(ids)) if f"{KEY}{place}" != _item_column(dataset, rows))
+    close = did_you_mean(first[other], dataset.subgroups["subgroup"])
     return (
-        f"{file}: none of its {len(unknown):,} custom_ids is a pair of {where} (the first is {first!r})."
-        f"{did_you_mean(first, list(pairs)[:20_000])} Were these outputs made for another data set?"
+        f"{file}: no value of {ids[other]} is a subgroup of {where} (the first is {first[other]!r}).{close} If it names people, describe "
+        "them in a table and give it with ",
+        Option("people"),
+        ".",
     )
 
 
-def _from_table(file: Path) -> Iterator[Output]:
-    frame = read_parquet(file) if file.suffix.lower() == ".parquet" else _read_csv(file)
-    for name in (ID, RESPONSE):
-        if name not in frame.columns:
-            raise InputDataError(f"{file}: the column {name!r} is missing; found {', '.join(frame.columns)}.")
-    if isinstance(frame.schema[RESPONSE], pl.Struct):
-        for row in frame.select(ID, RESPONSE).iter_rows(named=True):
-            yield _output(row, str(file))
-        return
-    try:
-        texts = frame.select(pl.col(ID, RESPONSE).cast(pl.String))
-    except pl.exceptions.PolarsError as error:
-        raise InputDataError(f"{file}: {ID} and {RESPONSE} must be text ({str(error).splitlines()[0]}).") from error
-    for custom_id, text in texts.iter_rows():
-        yield Output(custom_id or "", text)
+def _items_hint(dataset: Dataset, rows: pl.DataFrame) -> str:
+    return f" The first is {rows[f'{KEY}0'][0]!r}.{did_you_mean(rows[f'{KEY}0'][0], dataset.codes_of)}" if len(rows) else ""
 
 
-def _read_csv(file: Path) -> pl.DataFrame:
-    check_file(file)
-    try:
-        # Read everything as text, ids included.
-        return pl.read_csv(file, infer_schema=False, separator="\t" if file.suffix.lower() == ".tsv" else ",")
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputDataError(f"{file}: not a readable table ({str(error).splitlines()[0]}).") from error
-
-
-def _from_documents(file: Path) -> Iterator[Output]:
-    check_file(file)
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputDataError(f"{file}: not a text file in UTF-8 ({error.reason}).") from error
-    if text.lstrip().startswith("["):
-        try:
-            documents: list[Any] = json.loads(text)
-        except _UNREADABLE as error:
-            raise InputDataError(f"{file}: not a JSON list ({error}).") from error
-        for number, document in enumerate(documents, start=1):
-            yield _output(document, f"{file}: entry {number}")
-        return
-    # Split at line feeds only; texts may contain other characters that `splitlines` splits at.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            document = json.loads(line)
-        except _UNREADABLE as error:
-            reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-            raise InputDataError(f"{file}: line {number} is not JSON ({reason}).") from error
-        yield _output(document, f"{file}: line {number}")
-
-
-def _output(document: Any, where: str) -> Output:
-    if not isinstance(document, dict) or ID not in document:
-        raise InputDataError(f"{where}: it has no {ID!r}.")
-    custom_id = str(document[ID])
-    if document.get("error"):
-        return Output(custom_id, None, _message(document["error"]))
-    if "result" in document and RESPONSE not in document:
-        return _anthropic(custom_id, document["result"])
-    if RESPONSE not in document:
-        raise InputDataError(f"{where}: it has no {RESPONSE!r}.")
-    response = document[RESPONSE]
-    if response is None or isinstance(response, (str, int, float)):
-        return Output(custom_id, None if response is None else str(response))
-    body = _at(response, "body")
-    if body is None:
-        raise InputDataError(f"{where}: {RESPONSE!r} is neither text nor a batch result with a 'body'.")
-    if _at(body, "error"):
-        return Output(custom_id, None, _message(body["error"]))
-    choices = _at(body, "choices")
-    if not isinstance(choices, list) or not choices:
-        return Output(custom_id, None, f"status {_at(response, 'status_code')}: no choices in the batch result")
-    message = _at(choices[0], "message")
-    if not isinstance(message, dict):
-        return Output(custom_id, None, f"status {_at(response, 'status_code')}: no message in the batch result")
-    # Some services return a refusal in a field of its own.
-    return Output(custom_id, _joined(message.get("content")) or _joined(message.get("refusal")))
-
-
-def _anthropic(custom_id: str, result: Any) -> Output:
-    message = _at(result, "message")
-    if message is None:
-        return Output(custom_id, None, f"{_at(result, 'type') or 'failed'}: {_message(_at(result, 'error') or {})}")
-    return Output(custom_id, _joined(_at(message, "content")))
-
-
-def _joined(content: Any) -> str | None:
-    if isinstance(content, list):
-        return "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
-    return None if content is None else str(content)
-
-
-def _message(error: Any) -> str:
-    inner: Any = _at(error, "error")
-    parts: Any = inner if isinstance(inner, dict) else error
-    if isinstance(parts, dict):
-        return ": ".join(str(parts[key]) for key in ("code", "type", "message") if parts.get(key)) or "unknown"
-    return str(parts)
-
-
-def _at(document: Any, key: str) -> Any:
-    return document.get(key) if isinstance(document, dict) else None
+def _shown(ids: tuple[str, ...]) -> str:
+    return ", ".join(ids)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import polars as pl
 
@@ -17,13 +17,11 @@ from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, Option, OptionText, UsageError, did_you_mean
 from valuestrata.files import folder_written_beside, sha256_of, write_json
 from valuestrata.prompts import printed_numbers, questions_of
-from valuestrata.prompts.prompt import Prompt
 from valuestrata.prompts.question import Numbers
-from valuestrata.respondents.base import Answer
 from valuestrata.responses.import_files import ID, KEY, RESPONSE, as_text, check_column, read_outputs, read_table
-from valuestrata.responses.parse.read import row_of
+from valuestrata.responses.parse.choice import parse_answer
 from valuestrata.responses.run.folder import RUN, counts_by_status, new_meta, now, read_meta, write_table
-from valuestrata.responses.run.schema import RESPONSES
+from valuestrata.responses.run.schema import RESPONSES, Status
 
 TEMPLATE = "imported"
 KIND = "imported"
@@ -31,6 +29,8 @@ KIND = "imported"
 Repeats = Literal["samples", "people"]
 REPEATS: tuple[Repeats, ...] = ("samples", "people")
 _NAMED = 5
+# In place of null, because a join does not match nulls.
+_NULL = "\0"
 
 
 @dataclass(frozen=True)
@@ -210,32 +210,31 @@ def _responses(dataset: Dataset, known: pl.DataFrame, numbers: Numbers) -> pl.Da
     """Return the rows as RESPONSES. Each different answer to an item is parsed once."""
     questions = questions_of(dataset)
     printed = {item: printed_numbers(question.codes, "scale", numbers) for item, question in questions.items()}
+    labels = {item: question.label_of for item, question in questions.items()}
     keyed = known.select(
-        "pair_id", "item", "subgroup", *(pl.col(name).fill_null("\0").alias(f"_{name}") for name in ("text", "error"))
+        "pair_id", "item", "subgroup", *(pl.col(name).fill_null(_NULL).alias(f"_{name}") for name in ("text", "error"))
     ).with_columns(sample=pl.int_range(pl.len()).over("pair_id"))
     key = ["item", "_text", "_error"]
     different = keyed.select(key).unique(maintain_order=True)
-    rows: list[dict[str, Any]] = []
+    read: list[tuple[int | None, Status, str | None]] = []
     for item, text, error in different.iter_rows():
-        prompt = Prompt(
-            pair_id="",
-            item=item,
-            subgroup="",
-            messages=(),
-            prefill="",
-            options=printed[item],
-            shown=questions[item].codes,
-            elicitation="text",
-            template=TEMPLATE,
-            template_version="1",
-        )
-        answer = Answer(prompt, error=error) if error != "\0" else Answer(prompt, text="" if text == "\0" else text)
-        # The prompts are not known, so there is no hash.
-        row = {**row_of(answer, questions[item].label_of), "prompt_hash": None}
-        rows.append({**row, "text": None} if text == "\0" else row)
-    own = ("pair_id", "subgroup", "sample")
-    parsed = RESPONSES.frame(rows).drop("item", *own).hstack(different)
-    return RESPONSES.check(keyed.join(parsed, on=key, how="left", maintain_order="left"), KIND).select(list(RESPONSES.columns))
+        if error != _NULL:
+            read.append((None, "failed", error))
+            continue
+        parsed = parse_answer("" if text == _NULL else text, printed[item], questions[item].codes, labels[item])
+        read.append((parsed.answer, parsed.status, None if parsed.status == "answered" else parsed.note))
+    found = pl.DataFrame(read, schema={"answer": pl.Int32, "status": pl.String, "error": pl.String}, orient="row")
+    shown = pl.DataFrame({"item": list(questions), "shown": [list(question.codes) for question in questions.values()]})
+    rows = keyed.join(found.hstack(different), on=key, how="left", maintain_order="left").join(shown, on="item", maintain_order="left")
+    constants = {"elicitation": "text", "template": TEMPLATE, "template_version": "1", "order": "scale", "paraphrase": 0, "attempts": 1}
+    # The prompts are not known, so there is no hash.
+    missing = [name for name in RESPONSES.columns if name not in (*rows.columns, *constants, "text")]
+    rows = rows.with_columns(
+        *(pl.lit(value).alias(name) for name, value in constants.items()),
+        *(pl.lit(None).alias(name) for name in missing),
+        text=pl.when(pl.col("_text") != _NULL).then("_text"),
+    )
+    return RESPONSES.check(rows, KIND).select(list(RESPONSES.columns))
 
 
 def _doubt(counts: Mapping[str, int], numbers: Numbers) -> OptionText | None:

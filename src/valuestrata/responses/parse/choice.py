@@ -58,10 +58,14 @@ def parse_answer(text: str, prompt_options: Sequence[str], shown: Sequence[int],
         shown: scale code of each option.
         labels: label of each scale code, as in the prompt; codes may have none.
     """
+    scale = Scale.of(prompt_options, shown, labels)
+    # Most answers are no more than a number.
+    alone = _ALONE.fullmatch(text)
+    if alone is not None and int(alone[1]) in scale.numbers:
+        return Parsed(scale.numbers[int(alone[1])], "answered")
     clean = plain(without_thoughts(text))
     if not clean:
         return Parsed(None, "unparsed", "empty")
-    scale = Scale.of(prompt_options, shown, labels)
     clean = scale.without_range(clean)
     if _only_numbers(clean, scale):
         return Parsed(None, "unparsed", _AMBIGUOUS)
@@ -117,6 +121,8 @@ _ITEMS = (
 _LABEL_GAP = re.compile(r"[\s.):\]\"',;=–—-]*\(?[\"']?")
 
 
+_ALONE = re.compile(r"\s*(?:Answer:\s*)?([0-9]{1,9})\s*")
+_LETTER = re.compile(r"[^\W\d_]")
 _DIGITS = 12
 # Characters read after a value; without a bound, a text that only repeats options would take quadratic time.
 _REACH = 300
@@ -252,6 +258,8 @@ _NEGATION = re.compile(r"(?:\bnot|n't|\bnever|\bneither|\bnor|\bwithout|\bhardly
 
 def _only_numbers(text: str, scale: Scale) -> bool:
     """Whether a text is a list of lines with one number each, of different options."""
+    if "\n" not in text or _LETTER.search(text):
+        return False
     lines = [line.strip(" .,;:-•()[]\"'") for line in text.split("\n") if line.strip()]
     return len(set(lines)) > 1 and all(re.fullmatch(r"\d{1,9}", line) and int(line) in scale.numbers for line in lines)
 

@@ -34,6 +34,8 @@ _OPTION_KEY = re.compile(r"\W*(?:option|choice|answer|code|number)[\s_-]*(?=\d)"
 
 def _objects_as_lines(text: str) -> str:
     """Return the text with each JSON object, nested ones included, replaced by lines `key: value`."""
+    if "{" not in text:
+        return text
     decoder = json.JSONDecoder(object_pairs_hook=_Pairs, parse_float=str, parse_int=str)
     parts: list[str] = []
     at = 0
@@ -112,6 +114,7 @@ def _lines_of(text: str) -> list[str]:
 
 # A text without any of these states no shares.
 _MAY_STATE = re.compile(r"\d\s*%|percent|per cent|pct|hundred|100|[:=|→][^\w\n]{0,8}\d|\d[.)]\s+\d", re.IGNORECASE)
+_DIGITS = re.compile(r"\d+")
 _CLAUSE = re.compile(r"[^,;|]*")
 # `Question 1: 3` is the answer 3 to a question.
 _NUMBERED_QUESTION = re.compile(r"\b(?:question|q|item|answer|response)s?[\s_#-]*\d", re.IGNORECASE)
@@ -126,13 +129,22 @@ def without_shares(text: str, scale: Scale) -> str | None:
     if not _MAY_STATE.search(text):
         return None
     lines = _lines_of(text)
-    spans = [_spans(line, scale) for line in lines]
+    spans = [_spans(line, scale) if _has_two(line, scale) else [] for line in lines]
     found = [span for of_line in spans for span in of_line]
     several = len({span.code for span in found}) > 1
     if not several and (not any(span.alone for span in found) or _NUMBERED_QUESTION.search(text)):
         return None
     kept = [_cut(line, [span for span in of_line if several or span.alone]) for line, of_line in zip(lines, spans, strict=True)]
     return "\n".join(kept)
+
+
+def _has_two(line: str, scale: Scale) -> bool:
+    """Whether a line has a number and another number, a label or a mark, as an option with its share has."""
+    numbers = _DIGITS.findall(line)
+    if len(numbers) != 1:
+        return bool(numbers)
+    folded = line.casefold()
+    return any(mark in folded for mark in scale.marks) or any(label.pattern.search(line) for label in scale.labels)
 
 
 @dataclass(frozen=True, slots=True)

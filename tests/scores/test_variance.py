@@ -7,6 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from valuestrata.claims.templates import word
+from valuestrata.claims.variance import variance_claims
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.scores.variance.table import VARIANCE, by_model, variance
 
@@ -106,6 +108,29 @@ def test_one_presentation_asked_twice_tells_sampling_only(kit, data):
     assert "(one presentation only)" in cell(table, "persona", "note")
     assert cell(table, "sample", against=joint) == pytest.approx(cell(table, "sample") - cell(table, joint))
     assert cell(table, joint, against="gold") == pytest.approx(cell(table, joint) - cell(table, "gold"))
+
+
+@pytest.mark.parametrize(
+    ("repeats", "component", "words"),
+    [
+        (None, "repeat", "repeated answers for the same pair"),
+        ("people", "person", "the different people of a subgroup"),
+        ("samples", "sample", "sampling at the same prompt"),
+    ],
+)
+def test_repeated_rows_of_an_import_are_samples_only_if_the_run_says_so(kit, data, repeats, component, words):
+    rows = [{"item": "Yes", "subgroup": p, "sample": s, "answer": s if p == "sex_F" else 1} for p in PERSONAS for s in (0, 1)]
+    run = asked(kit, "m", rows, {"name": "m", "provider": "imported"})
+    run.meta |= {} if repeats is None else {"repeats": repeats}
+    table = variance(data, [run])
+    assert cell(table, component) == pytest.approx(0.5 / 3)
+    assert set(table["component"]) & {"sample", "repeat", "person"} == {component}
+    text = " ".join(word(claim).sentence for claim in variance_claims(table))
+    assert words in text
+    assert ("sampling" in text) == (repeats == "samples")
+    one = asked(kit, "m", rows[::2], {"name": "m", "provider": "imported"})
+    one.meta |= run.meta
+    assert f" + {component}" in " ".join(variance(data, [one])["note"].drop_nulls()) + " ".join(variance(data, [one])["component"])
 
 
 def test_a_yes_or_no_has_one_variance_whichever_way_it_is_declared(kit, data):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from valuestrata.claims.claim import Claim, Figure
 from valuestrata.claims.wording import ClaimTemplate, Names, interval
 from valuestrata.formatting import capital, number, percent
-from valuestrata.scores.variance.table import GOLD
+from valuestrata.scores.variance.table import GOLD, PERSON, REPEAT
 from valuestrata.stats.variance_components import COMBINATION, INTERACTION, SAMPLE
 
 # Variances of answers on 0 to 1 are small numbers.
@@ -20,6 +20,8 @@ COMPONENT_NAMES: Mapping[str, str] = {
     COMBINATION: "the combination of order, paraphrase and template",
     INTERACTION: "the interaction of persona and presentation",
     SAMPLE: "sampling at the same prompt",
+    REPEAT: "repeated answers for the same pair",
+    PERSON: "the different people of a subgroup",
     GOLD[0]: "the mean answers of real subgroups",
     GOLD[1]: "the most common answers of real subgroups",
 }

@@ -12,8 +12,8 @@ from valuestrata.claims.claim import Claim, Figure, Strength, importance
 from valuestrata.claims.table import to_frame
 from valuestrata.claims.templates_variance import VARIANCE_KINDS
 from valuestrata.errors import InputDataError
-from valuestrata.scores.variance.table import GOLD, NOTHING_DRAWN, TOTAL, VARIANCE
-from valuestrata.stats.variance_components import COMBINATION, COMPONENTS, SAMPLE
+from valuestrata.scores.variance.table import GOLD, NOTHING_DRAWN, PERSON, REPEAT, REPETITION, TOTAL, VARIANCE
+from valuestrata.stats.variance_components import COMBINATION, COMPONENTS
 
 # One component changes the answers about as much as another if the interval of their ratio is within these bounds.
 AS_MUCH = (0.5, 2.0)
@@ -67,7 +67,7 @@ def _claims(rows: Sequence[Mapping[str, Any]]) -> Iterator[Claim]:
         yield _claim("most" if most else "largest", largest, figures=(_share(largest, "share"),))
     for row in known:
         members = row["component"].split(" + ")
-        if "persona" in members and SAMPLE not in members and row["ci_low"] is not None:
+        if "persona" in members and not set(members) & set(REPETITION) and row["ci_low"] is not None:
             moves = row["ci_low"] > 0
             yield _claim("persona-moves" if moves else "persona-unseen", row, Strength.SHOWN if moves else Strength.NOT_SHOWN)
     for row in (row for row in rows if row["against"] is not None):
@@ -79,7 +79,7 @@ def _claims(rows: Sequence[Mapping[str, Any]]) -> Iterator[Claim]:
             figures += (_share(row, "ratio"),)
         strength = Strength.UNDETERMINED if outcome == "cannot-tell" else Strength.SHOWN
         yield _claim(VARIANCE_KINDS[outcome].format(other), row, strength, weight=other, direction=outcome, figures=figures)
-    for name in COMPONENTS:
+    for name in (*COMPONENTS, REPEAT, PERSON):
         if name in plain and plain[name]["variance"] is None and name != COMBINATION and plain[name]["note"] != NOTHING_DRAWN:
             yield _claim("not-told", plain[name], Strength.UNDETERMINED, notes=(plain[name]["note"],))
 

@@ -30,6 +30,8 @@ TITLES: Mapping[str, str] = {
     "combination": "Combination of these",
     "persona x presentation": "Persona × presentation",
     "sample": "Sampling, same prompt",
+    "repeat": "Repeated answers, same pair",
+    "person": "People of a subgroup",
     "total": "All",
     "gold": "Respondents: mean answers",
     "gold modes": "Respondents: most common answers",
@@ -53,7 +55,7 @@ def variance_section(table: pl.DataFrame, confidence: float = 0.95) -> Section |
     section = Section("variance", title)
     section.intro = (
         "How much of the variance between answers of the same model to the same question comes from the persona, the order of the options, "
-        "the template or wording, and sampling; and how much real subgroups differ. Sources that the runs cannot separate are joined."
+        "the template or wording, and repetition; and how much real subgroups differ. Sources that the runs cannot separate are joined."
     )
     for run, elicitation, rows in _tables(table):
         name = f"{run}, {elicitation}"

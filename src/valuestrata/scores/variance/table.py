@@ -13,6 +13,7 @@ paraphrase, template    differences between wordings and between templates (with
 combination             interactions of order, paraphrase and template
 persona x presentation  all interactions of the persona with order, paraphrase and template
 sample                  differences between answers to the same prompt
+repeat, person          the same in imported runs: rows of one pair, or people of one subgroup (see `repetition_of`)
 total                   their sum: half the mean squared distance of two answers to an item with no factor in common
 gold                    differences between the same subgroups' mean positions (nominal: shares), minus sampling noise
 gold modes              differences between their modes, minus sampling noise
@@ -48,6 +49,11 @@ from valuestrata.stats.variance_components import COMBINATION, COMPONENTS, INTER
 BY = ("all", "topic", "item")
 TOTAL = "total"
 GOLD = ("gold", "gold modes")
+# The component of repeated answers in imported runs: of unknown meaning, and of different people.
+REPEAT = "repeat"
+PERSON = "person"
+# Components of answers that differ in neither persona nor presentation.
+REPETITION = (SAMPLE, REPEAT, PERSON)
 # Readouts that compute probabilities instead of sampling.
 COMPUTED = ("logprob", "first-token")
 # A table reports the blocks that at least this share of its items identifies; the other items are left out and counted.
@@ -132,7 +138,20 @@ def variance(
         resamples = ItemResamples(len(items), bootstrap, seed, confidence)
         rows = [row for key in _keys(items, by) for row in _VarianceRows(*key, items, gold, resamples).rows()]
         frames.append(VARIANCE.frame([{"run": " + ".join(kept), "elicitation": readout, **row} for row in rows]))
-    return pl.concat(frames) if frames else VARIANCE.empty()
+    table = pl.concat(frames) if frames else VARIANCE.empty()
+    # Notes name components too.
+    return table.with_columns(pl.col("component", "against", "note").str.replace_all(rf"\b{SAMPLE}\b", repetition_of(runs)))
+
+
+def repetition_of(runs: Sequence[Answered]) -> str:
+    """Return the component that repeated answers to one prompt are: `sample`, or for imported runs what their `run.json` says.
+
+    Rows of one pair in an imported run are `person` if its `repeats` is `people`, `sample` if it is `samples`, else `repeat`.
+    """
+    names = {"samples": SAMPLE, "people": PERSON}
+    imported = (run_identity(run).respondent.provider == "imported" for run in runs)
+    found = {names.get(run.meta.get("repeats"), REPEAT) if is_imported else SAMPLE for run, is_imported in zip(runs, imported, strict=True)}
+    return found.pop() if len(found) == 1 else REPEAT
 
 
 def by_model(runs: Sequence[Answered]) -> list[list[Answered]]:

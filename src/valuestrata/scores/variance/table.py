@@ -149,8 +149,9 @@ def repetition_of(runs: Sequence[Answered]) -> str:
     Rows of one pair in an imported run are `person` if its `repeats` is `people`, `sample` if it is `samples`, else `repeat`.
     """
     names = {"samples": SAMPLE, "people": PERSON}
-    imported = (run_identity(run).respondent.provider == "imported" for run in runs)
-    found = {names.get(run.meta.get("repeats"), REPEAT) if is_imported else SAMPLE for run, is_imported in zip(runs, imported, strict=True)}
+    found = {
+        names.get(str(run.meta.get("repeats")), REPEAT) if run_identity(run).respondent.provider == "imported" else SAMPLE for run in runs
+    }
     return found.pop() if len(found) == 1 else REPEAT
 
 

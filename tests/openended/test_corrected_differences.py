@@ -15,7 +15,9 @@ from valuestrata.claims.templates import word
 from valuestrata.formatting import points
 from valuestrata.openended.annotation.sample import pairwise_units
 from valuestrata.openended.schema import STANCES
+from valuestrata.openended.validity.corrected_differences import corrected_differences
 from valuestrata.openended.validity.judge_validity import Codings, judge_validity
+from valuestrata.openended.validity.units import coded_places, judged_pairs
 from valuestrata.report.open.judges import judges_section
 from valuestrata.stats.ppi import JudgedAnswers, corrected_difference, corrected_ratio
 
@@ -120,9 +122,22 @@ def studied(chances, share=150):
 GOOD, BAD = (0.8, 0.1, 0.1), (0.1, 0.1, 0.8)
 
 
-def test_the_table_has_every_two_runs_with_corrected_p_values():
-    runs, table, codings = studied({"a": GOOD, "b": BAD, "c": BAD}, share=120)
-    found = judge_validity(DATASET, table, STANCES.empty(), codings=codings, **FEW).corrected_differences
+def differences_of(table, codings, pairs=None):
+    """The corrected differences alone, without the checks of the judge."""
+    units = pairwise_units(table).with_columns(judge=pl.lit("fake"))
+    people = coded_places(codings.key, codings.verdicts)
+    return corrected_differences(DATASET, units, judged_pairs(table), people, pairs=pairs, **FEW)
+
+
+@pytest.fixture(scope="module")
+def three():
+    """Three runs with their verdicts and codings."""
+    return studied({"a": GOOD, "b": BAD, "c": BAD}, share=120)
+
+
+def test_the_table_has_every_two_runs_with_corrected_p_values(three):
+    runs, table, codings = three
+    found = differences_of(table, codings)
     whole = found.filter(pl.col("by") == "all")
     assert whole.select("run", "against").rows() == [("b", "a"), ("c", "a"), ("c", "b")]
     assert whole["tests"].to_list() == [3, 3, 3]
@@ -133,7 +148,7 @@ def test_the_table_has_every_two_runs_with_corrected_p_values():
         assert row["judged"] == 160
         assert row["coded"] <= row["judged"]
     assert found.filter(pl.col("by") == "topic", pl.col("value").is_not_null()).height > 0
-    only = judge_validity(DATASET, table, STANCES.empty(), codings=codings, pairs=[("a", "b")], **FEW).corrected_differences
+    only = differences_of(table, codings, pairs=[("a", "b")])
     row = only.filter(pl.col("by") == "all").row(0, named=True)
     assert (row["run"], row["against"], row["tests"]) == ("a", "b", 1)
     assert row["value"] == pytest.approx(-whole["value"][0])
@@ -143,14 +158,14 @@ def test_the_table_has_every_two_runs_with_corrected_p_values():
 def test_a_difference_is_compared_on_common_answers_only():
     _, table, codings = studied({"a": GOOD, "b": BAD})
     less = table.filter((pl.col("run") != "b") | pl.col("item").is_in([f"Q{number}" for number in range(1, 16)]))
-    row = judge_validity(DATASET, less, STANCES.empty(), codings=codings, **FEW).corrected_differences.filter(pl.col("by") == "all")
+    row = differences_of(less, codings).filter(pl.col("by") == "all")
     assert row["judged"].item() == 15 * 8
     assert row["items"].item() == 15
 
 
-def test_claims_say_which_run_has_the_higher_win_rate_after_correction():
-    _, table, codings = studied({"a": GOOD, "b": BAD, "c": BAD}, share=120)
-    found = judge_validity(DATASET, table, STANCES.empty(), codings=codings, **FEW).corrected_differences
+def test_claims_say_which_run_has_the_higher_win_rate_after_correction(three):
+    _, table, codings = three
+    found = differences_of(table, codings)
     first, _, last = (word(claim) for claim in corrected_difference_claims(found))
     assert first.sentence.startswith("a has a higher win rate against base on overall than b: b minus a is −")
     assert "after correction for the errors of judge fake" in first.sentence

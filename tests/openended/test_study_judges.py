@@ -89,7 +89,7 @@ def test_a_judge_that_did_not_finish_is_called_again(judged):
         return Act(status=400) if failing[0] and request.number % 2 else Act(document=said("Verdict: 1"))
 
     with Server(behave) as server:
-        section = {"judges": [{"model": "openai-compatible/j", "base_url": server.url, "attempts": 1, "concurrency": 1}]}
+        section = {"judges": [{"model": "openai-compatible/j", "base_url": server.url, "attempts": 1}]}
         judged.run(**section)
         assert len(judged.problems) == 1
         failing[0], before = False, len(server.log)

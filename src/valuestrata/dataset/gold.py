@@ -18,10 +18,14 @@ from valuestrata.survey.codebook import Missing
 # Relative difference below which counts are tied. It covers rounding of weighted sums; sums of real weights do not agree
 # to nine digits by chance.
 TIE_TOLERANCE = 1e-9
+# A variance below this part of the squared mean is the rounding error of their difference.
+CANCELLATION = 1e-12
 MISSING_CLASSES = len(Missing)
 # A redrawn share is stored in eight bits, in steps of 1/32 standard error from the gold share, up to 4 standard errors.
 SHARE_STEPS = 32
 LARGEST_STEP = 127
+# Redrawn counts processed at once, of 8 bytes each: fits in a cache.
+BLOCK_NUMBERS = 50_000
 
 Floats = NDArray[np.float64]
 
@@ -122,28 +126,35 @@ def redraw(
     sizes = [int(k) for k in np.unique(options)]
     kept = min(share_draws, draws)
     tallies = [_Tally.empty(items, k, len(respondents_of), draws, kept, gold_counts) for items, k in zip(groups, sizes, strict=True)]
-    one_hot = [_one_hot(answers[:, items], k) for items, k in zip(groups, sizes, strict=True)]
+    # Counts of respondents are whole numbers, which single precision holds exactly.
+    precision = np.float64 if weight is not None else np.float32
+    one_hot = np.hstack([_one_hot(answers[:, items], k) for items, k in zip(groups, sizes, strict=True)], dtype=precision)
+    ends = np.cumsum([len(items) * k for items, k in zip(groups, sizes, strict=True)])[:-1]
     for start in range(0, draws, chunk):
         size = min(chunk, draws - start)
-        resample = rng.multinomial(people, np.full(people, 1.0 / people), size=size).astype(np.float64)
+        resample = rng.multinomial(people, np.full(people, 1.0 / people), size=size).T.astype(precision)
         if weight is not None:
-            resample *= weight
+            resample *= weight[:, None]
         for subgroup, people_in in enumerate(respondents_of):
-            in_a = people_in[half[people_in]]
-            in_b = people_in[~half[people_in]]
-            for tally, indicators in zip(tallies, one_hot, strict=True):
-                shape = (size, tally.options, len(tally.items))
-                of_a = (resample[:, in_a] @ indicators[in_a]).reshape(shape)
-                of_b = (resample[:, in_b] @ indicators[in_b]).reshape(shape)
-                tally.add(subgroup, start, of_a, of_b)
+            in_a = half[people_in]
+            of_a, of_b = (np.split(one_hot[inside].T @ resample[inside], ends) for inside in (people_in[in_a], people_in[~in_a]))
+            for tally, counts_a, counts_b in zip(tallies, of_a, of_b, strict=True):
+                shape = (tally.options, len(tally.items), size)
+                tally.add(subgroup, start, counts_a.reshape(shape), counts_b.reshape(shape))
             advance(1)
     return [tally.result() for tally in tallies]
 
 
-def _one_hot(answers: NDArray[np.int8], options: int) -> Floats:
-    # Options before items: the sums below then run over long contiguous rows of items.
+def _one_hot(answers: NDArray[np.int8], options: int) -> NDArray[np.bool_]:
+    """Return indicators of the answers, shape (respondents, options * items)."""
     hot = answers[:, None, :] == np.arange(options, dtype=np.int8)[:, None]
-    return hot.reshape(len(answers), -1).astype(np.float64)
+    return hot.reshape(len(answers), -1)
+
+
+def _count(mask: NDArray[np.bool_]) -> Floats:
+    """Count True along the last axis. Sums of bytes are many times faster than sums of truth values."""
+    fits = mask.shape[-1] <= np.iinfo(np.uint8).max
+    return np.add.reduce(mask.view(np.uint8), axis=-1, dtype=np.uint8 if fits else np.int64).astype(np.float64)
 
 
 @dataclass
@@ -160,7 +171,7 @@ class _Tally:
     sum_shift: Floats
     sum_squares: Floats
     modes: NDArray[np.int8]
-    # Options before items, as the counts come: shape (halves, subgroups, S, K, I).
+    # Options before items before draws, as the counts come: shape (halves, subgroups, K, I, S).
     shifts: NDArray[np.float32]
 
     @classmethod
@@ -177,49 +188,66 @@ class _Tally:
             sum_shift=np.zeros((*shape, options)),
             sum_squares=np.zeros((*shape, options)),
             modes=np.zeros((*shape, draws), dtype=np.int8),
-            shifts=np.zeros((3, subgroups, kept, options, len(items)), dtype=np.float32),
+            shifts=np.zeros((3, subgroups, options, len(items), kept), dtype=np.float32),
         )
 
-    def add(self, subgroup: int, start: int, of_a: Floats, of_b: Floats) -> None:
-        """Add the counts of a chunk, shape (draws, options, items), for both halves of a subgroup."""
-        for half, counts in enumerate((of_a + of_b, of_a, of_b)):
-            total = counts.sum(axis=1)
-            answered = total > 0
-            tied = counts >= counts.max(axis=1, keepdims=True) * (1.0 - TIE_TOLERANCE)
-            tied &= answered[:, None]
-            per_tie = 1.0 / np.maximum(tied.sum(axis=1), 1)
-            self.valid[half, :, subgroup] += answered.sum(axis=0)
-            self.wins[half, :, subgroup] += np.einsum("dki,di->ik", tied, per_tie)
-            gold = self.gold[half, :, subgroup]
-            modes = np.empty(answered.shape, dtype=np.int8)
-            modes[:] = is_mode(gold).argmax(axis=-1)
-            for option in reversed(range(self.options)):
-                np.copyto(modes, np.int8(option), where=tied[:, option])
-            self.modes[half, :, subgroup, start : start + len(modes)] = modes.T
-            shares = np.divide(counts, np.where(answered, total, 1.0)[:, None], out=counts)
-            shares -= shares_of(gold).T
-            shares *= answered[:, None]
-            self._add_shifts(half, subgroup, start, shares)
+    def add(self, subgroup: int, start: int, of_a: NDArray[np.floating], of_b: NDArray[np.floating]) -> None:
+        """Add the counts of a chunk, shape (options, items, draws), for both halves of a subgroup."""
+        block = max(1, BLOCK_NUMBERS // (self.options * of_a.shape[-1]))
+        for first in range(0, len(self.items), block):
+            items = slice(first, first + block)
+            in_a, in_b = (counts[:, items].astype(np.float64) for counts in (of_a, of_b))
+            for half, counts in enumerate((in_a + in_b, in_a, in_b)):
+                self._add(half, items, subgroup, start, counts)
 
-    def _add_shifts(self, half: int, subgroup: int, start: int, shift: Floats) -> None:
-        """Add redrawn minus gold shares: their sums, and W1 and RPS (`measures.w1` and `rps`, options along axis 1)."""
-        self.sum_shift[half, :, subgroup] += shift.sum(axis=0).T
-        self.sum_squares[half, :, subgroup] += np.einsum("dki,dki->ik", shift, shift)
-        kept = self.shifts[half, subgroup, start : start + len(shift)]
-        kept[:] = shift[: len(kept)]
+    def _add(self, half: int, items: slice, subgroup: int, start: int, counts: Floats) -> None:
+        total = counts.sum(axis=0)
+        answered = total > 0
+        every = bool(answered.all())
+        tied = counts >= counts.max(axis=0) * (1.0 - TIE_TOLERANCE)
+        if not every:
+            tied &= answered
+        number = np.add.reduce(tied.view(np.int8), axis=0, dtype=np.int8)
+        for modes in range(1, int(number.max(initial=0)) + 1):
+            # A draw with several modes counts a part for each.
+            self.wins[half, items, subgroup] += _count(tied & (number == modes)).T / modes
+        self.valid[half, items, subgroup] += _count(answered)
+        gold = self.gold[half, items, subgroup]
+        # The lowest mode is preceded by options that are none.
+        before = ~tied[0]
+        lowest = before.astype(np.int8)
+        for option in tied[1:]:
+            before &= ~option
+            lowest += before
+        if not every:
+            lowest = np.where(answered, lowest, is_mode(gold).argmax(axis=-1)[:, None])
+        self.modes[half, items, subgroup, start : start + counts.shape[-1]] = lowest
+        shift = np.divide(counts, total if every else np.where(answered, total, 1.0), out=counts)
+        shift -= shares_of(gold).T[..., None]
+        if not every:
+            shift *= answered
+        self._add_shifts(half, items, subgroup, start, shift)
+
+    def _add_shifts(self, half: int, items: slice, subgroup: int, start: int, shift: Floats) -> None:
+        """Add redrawn minus gold shares: their sums, and W1 and RPS (`measures.w1` and `rps`, options along the first axis)."""
+        ones = np.ones(shift.shape[-1])
+        self.sum_shift[half, items, subgroup] += (shift @ ones).T
+        self.sum_squares[half, items, subgroup] += np.einsum("kid,kid->ik", shift, shift)
+        kept = self.shifts[half, subgroup, :, items, start : start + shift.shape[-1]]
+        kept[:] = shift[..., : kept.shape[-1]]
         ends = self.options - 1
-        gap = np.zeros_like(shift[:, 0])
+        gap, size = np.zeros_like(shift[0]), np.empty_like(shift[0])
         for option in range(ends):
-            gap += shift[:, option]
-            self.sum_w1[half, :, subgroup] += np.abs(gap).sum(axis=0) / ends
-            self.sum_rps[half, :, subgroup] += np.einsum("di,di->i", gap, gap) / ends
+            gap += shift[option]
+            self.sum_w1[half, items, subgroup] += np.abs(gap, out=size) @ ones / ends
+            self.sum_rps[half, items, subgroup] += np.einsum("id,id->i", gap, gap) / ends
 
     def result(self) -> Redraws:
         valid = np.maximum(self.valid, 1)
         mean = self.sum_shift / valid[..., None]
         variance = np.maximum(self.sum_squares / valid[..., None] - mean * mean, 0.0)
         # Rounding leaves a trace of variance where every draw has the same share.
-        share_se = np.where(variance > TIE_TOLERANCE**2, np.sqrt(variance), 0.0)
+        share_se = np.where(variance > TIE_TOLERANCE**2 + CANCELLATION * mean * mean, np.sqrt(variance), 0.0)
         return Redraws(
             items=self.items,
             p_mode=self.wins / valid[..., None],
@@ -232,11 +260,11 @@ class _Tally:
 
 
 def _pack(shifts: NDArray[np.float32], share_se: Floats) -> NDArray[np.int8]:
-    """Return shifts (subgroups, S, K, I) as steps of 1/32 standard error (I, subgroups, K), shape (I, subgroups, S, K)."""
-    step = np.moveaxis(share_se, 0, -1)[:, None].astype(np.float32) / SHARE_STEPS
+    """Return shifts (subgroups, K, I, S) as steps of 1/32 standard error (I, subgroups, K), shape (I, subgroups, S, K)."""
+    step = np.transpose(share_se, (1, 2, 0))[..., None].astype(np.float32) / SHARE_STEPS
     steps = np.divide(shifts, step, out=np.zeros_like(shifts), where=step > 0)
     packed = np.clip(np.rint(steps, out=steps), -LARGEST_STEP, LARGEST_STEP, out=steps).astype(np.int8)
-    return np.moveaxis(packed, -1, 0)
+    return np.transpose(packed, (2, 0, 3, 1))
 
 
 def unpack_share_draws(packed: NDArray[np.int8], shares: Floats, share_se: Floats) -> Floats:

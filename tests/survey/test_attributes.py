@@ -305,3 +305,24 @@ def test_label_overrides_of_attributes(tmp_path):
     assert read_survey(path, codebook(tmp_path, AGE.replace("name: age_group", "name: age") % ""), labels=overrides).levels[
         :, 0
     ].tolist() == [0, -1, 1, 1]
+
+
+@pytest.mark.parametrize("declared", [{"na_values": [88.0, 98.0]}, {"na_range": [88.0, 98.0]}])
+def test_missing_values_declared_in_r_files(tmp_path, wvs_files, declared):
+    classes = wvs_files._texts(["haven_labelled_spss", "haven_labelled", "vctrs_vctr", "double"])
+    values = {name: wvs_files.np.array(numbers) for name, numbers in declared.items()}
+    columns = {"q": wvs_files._Vector([1, 2, 3, 1], label="q"), "age": wvs_files._Vector([30, 77, 88, 98], **values, **{"class": classes})}
+    constructors = {wvs_files._Vector: wvs_files._r_vector, wvs_files._Tibble: wvs_files._r_tibble}
+    wvs_files.rdata.write_rds(tmp_path / "a.rds", wvs_files._Tibble(columns), constructor_dict=constructors)
+    found = read_survey(tmp_path / "a.rds", codebook(tmp_path, AGE % ""))
+    assert found.levels[:, 0].tolist() == [0, 1, -1, -1]
+    assert found.findings.notes == ()
+
+
+def test_tagged_missing_ages_of_stata(tmp_path):
+    data = pd.DataFrame({"q": [1, 2, 3, 1], "age": [30, 77, "a", "b"]})
+    labels = {"age": {"a": "Refused"}}
+    pyreadstat.write_dta(data, tmp_path / "a.dta", variable_value_labels=labels, missing_user_values={"age": ["a", "b"]})
+    found = read_survey(tmp_path / "a.dta", codebook(tmp_path, AGE % ""))
+    assert found.levels[:, 0].tolist() == [0, 1, -1, -1]
+    assert dict(found.findings.dropped[0].values) == {"a Refused": 1, "empty cells": 1}

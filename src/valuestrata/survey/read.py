@@ -288,7 +288,8 @@ def _with_label(value: Value | None, labels: ValueLabels) -> str:
     if value is None:
         return _EMPTY
     shown = shown_value(value)
-    label = labels.get(value if not isinstance(value, str) else number(value) or value.strip())
+    code = number(value) if isinstance(value, str) else value
+    label = labels.get(value.strip() if code is None and isinstance(value, str) else code or 0)
     return f"{shown} {label}" if label and label.strip() != shown else shown
 
 

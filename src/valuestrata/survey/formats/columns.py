@@ -186,7 +186,9 @@ def _series(name: str, column: Any, labels: ValueLabels) -> pl.Series:
     cells = values.tolist()
     # Letters among numbers are Stata's missing values `.a` to `.z`; without a label they are empty cells.
     tags = (
-        set("abcdefghijklmnopqrstuvwxyz") - set(labels) if any(isinstance(cell, float) and cell == cell for cell in cells) else set[str]()
+        set("abcdefghijklmnopqrstuvwxyz") - set(labels)
+        if any(isinstance(cell, int | float) and cell == cell for cell in cells)
+        else set[str]()
     )
     texts = [None if cell is None or cell != cell or cell in tags else str(cell) for cell in cells]
     return pl.Series(name, texts, dtype=pl.String)

@@ -96,6 +96,8 @@ def test_models_on_one_base_share_it_wherever_they_run():
         ("Qwen/Qwen3-8B", "Qwen/Qwen3-8B-Base"),
         ("meta-llama/Llama-3.1-8B", "meta-llama/Llama-3.2-3B"),
         ("ft:gpt-4.1-mini-2025-04-14:acme::A1", "gpt-4.1"),
+        ("runs/one/checkpoint-100", "runs/two/checkpoint-200"),
+        ("team-a/model", "team-b/model"),
     ],
 )
 def test_models_on_other_bases_share_none(one, other):

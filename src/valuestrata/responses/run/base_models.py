@@ -17,6 +17,8 @@ _VARIANT = re.compile(
     r"[-_.@:](?:\d{4}-\d{2}-\d{2}|\d{2}-\d{2}|\d{8}|\d{4}|\d{3}|latest|preview|exp|free|nitro|turbo|lite|reference|gguf|awq|gptq|mlx"
     r"|i?q\d(?:_[a-z0-9]+)*|bf16|fp?16|fp?32|fp8|int[48]|[48]bit)\Z"
 )
+# Names of folders and deployments that tell nothing of the model inside.
+_NAMELESS = re.compile(r"(?:checkpoint|model|merged|output|out|final|default|best|last|tuned|base|export|weights|snapshot|judge|chat)s?")
 _KIND = re.compile(r"\A(?:hf|gguf|vllm):")
 
 
@@ -71,7 +73,8 @@ def _families(model: RespondentIdentity) -> set[str]:
         text = name.rstrip("/").rpartition("/")[2].lower()
         while (shorter := _VARIANT.sub("", text)) != text:
             text = shorter
-        found.add(text)
+        if not _NAMELESS.fullmatch(text):
+            found.add(text)
     return found
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +49,10 @@ MAX_DEPTH = 100
 # Leaves room for the names of temporary files, within the 255 bytes of common file systems.
 _LONGEST_NAME = 200
 _SEPARATORS = "/\\" if os.name == "posix" else '/\\<>:"|?*'
+_TEMPORARY, _RETIRED = ".vs-tmp", ".old"
+_LEFTOVER = re.compile(r"\.(?P<name>.+)\.(?P<pid>[0-9]{1,10})-(?P<machine>[0-9a-f]{8})-[a-z0-9_]{8}\.vs-tmp(?P<retired>\.old)?", re.DOTALL)
+# How long temporary files of another machine are kept.
+_KEPT_SECONDS = 7 * 24 * 3600
 _NOT_TEXT = re.compile(r"[\x00\ud800-\udfff]")
 
 
@@ -69,7 +77,8 @@ def written_beside(path: Path) -> Generator[Path]:
     """Yield a temporary path in the same folder; rename it to `path` on success, remove it on any failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with _named_after(path):
-        handle, name = tempfile.mkstemp(prefix=_prefix(path), dir=path.parent)
+        remove_leftovers(path.parent)
+        handle, name = tempfile.mkstemp(prefix=f"{_prefix(path)}{_owner()}-", suffix=_TEMPORARY, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         try:
@@ -85,17 +94,78 @@ def folder_written_beside(path: Path) -> Generator[Path]:
     """Yield a temporary folder; on success it replaces `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with _named_after(path):
-        temporary = Path(tempfile.mkdtemp(prefix=_prefix(path), dir=path.parent))
+        remove_leftovers(path.parent)
+        temporary = Path(tempfile.mkdtemp(prefix=f"{_prefix(path)}{_owner()}-", suffix=_TEMPORARY, dir=path.parent))
         try:
             yield temporary
             temporary.chmod(0o755)
-            retired = temporary.with_name(f"{temporary.name}.old")
+            retired = temporary.with_name(f"{temporary.name}{_RETIRED}")
             if path.exists():
                 path.rename(retired)
             temporary.rename(path)
             shutil.rmtree(retired, ignore_errors=True)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def temporary_folder() -> Generator[Path]:
+    """Yield a folder among the system's temporary files; it is removed in the end, or by a later process if this one is killed."""
+    parent = Path(tempfile.gettempdir())
+    remove_leftovers(parent)
+    with tempfile.TemporaryDirectory(prefix=f".valuestrata.{_owner()}-", suffix=_TEMPORARY, dir=parent) as folder:
+        yield Path(folder)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files and folders that killed processes left in a folder.
+
+    Their names hold the process that made them. Those of running processes are kept, and those of other machines for a week. If a
+    process was killed while it replaced a folder, the earlier folder is put back.
+    """
+    try:
+        names = [entry.name for entry in folder.iterdir() if entry.name.endswith((_TEMPORARY, _TEMPORARY + _RETIRED))]
+    except OSError:
+        return  # the folder cannot be listed, or does not exist yet
+    for match in filter(None, map(_LEFTOVER.fullmatch, names)):
+        entry, place = folder / match[0], folder / match["name"]
+        # Another process may remove it at the same time.
+        with contextlib.suppress(OSError):
+            if _is_running(int(match["pid"]), match["machine"], entry):
+                continue
+            if match["retired"] and not place.exists():
+                entry.rename(place)
+            elif entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink()
+
+
+def _is_running(pid: int, machine: str, entry: Path) -> bool:
+    """Whether the process that made a temporary file may still use it."""
+    if os.name != "posix" or machine != _machine():
+        return time.time() - entry.lstat().st_mtime < _KEPT_SECONDS
+    try:
+        os.kill(pid, 0)  # no signal is sent
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
+
+
+def _owner() -> str:
+    return f"{os.getpid()}-{_machine()}"
+
+
+@cache
+def _machine() -> str:
+    """Return 8 characters that differ between machines, and between containers, whose processes have numbers of their own."""
+    try:
+        processes = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        processes = ""
+    return hashlib.sha256(f"{platform.node()} {processes}".encode()).hexdigest()[:8]
 
 
 def _prefix(path: Path) -> str:

@@ -84,7 +84,7 @@ def test_a_changed_document_is_refused(data, older):
         (lambda d: d.update(attributes=None), r"attributes: Input should be a valid list \(found None\)"),
         (lambda d: d.update(format="valuestrata-dataset-1"), "format: Input should be 'valuestrata-dataset-2'"),
         (lambda d: d["survey"].update(name=3), r"survey\.name: Input should be a valid string \(found 3\)"),
-        (lambda d: d.update(counts=[]), "counts: Input should be a valid dictionary"),
+        (lambda d: d.update(counts=[]), "counts: expected a mapping of keys to values"),
     ],
 )
 def test_an_incomplete_document_is_refused_with_its_key(data, change, why):

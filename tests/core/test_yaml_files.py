@@ -149,7 +149,7 @@ LEVELS = [
     ("area: {New: [North], New: [South]}", "the key 'New' is given twice"),
     ("area: {New: {levels: [North], phrase: ''}}", "expected text, found an empty one"),
     ("area: {New: {levles: [North]}}", "the key 'area.New.levles' is not known. Did you mean 'levels'"),
-    ("null", "valid dictionary"),
+    ("null", "expected a mapping of keys to values"),
     ("3: {New: [North]}", "unknown attribute '3'"),
 ]
 

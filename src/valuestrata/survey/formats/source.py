@@ -6,7 +6,6 @@ The format follows from the file ending and is checked against the first bytes. 
 from __future__ import annotations
 
 import re
-import tempfile
 import zipfile
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from valuestrata.errors import InputDataError, Option, UsageError, one_line
-from valuestrata.files import check_file
+from valuestrata.files import check_file, temporary_folder
 from valuestrata.survey.formats.archives import unpack
 from valuestrata.survey.formats.columns import MissingRange, ParquetReader, Reader, RReader, StatReader, ValueLabels
 from valuestrata.survey.formats.text_files import CsvReader
@@ -135,10 +134,10 @@ def open_file(path: Path, sheet: str | None = None) -> Generator[RawFile]:
     """
     check_file(path)
     name = one_line(path.name)
-    with tempfile.TemporaryDirectory(prefix="valuestrata-") as folder, _name_in_errors(name):
+    with temporary_folder() as folder, _name_in_errors(name):
         inner, kind = path, _kind(path)
         if kind == "zip":
-            inner = unpack(path, Path(folder), FORMATS)
+            inner = unpack(path, folder, FORMATS)
             kind = _kind(inner)
         if sheet is not None and kind != "excel":
             raise UsageError(f"{name}: ", Option("sheet", sheet), " names a sheet, but the file is not an Excel workbook.")

@@ -76,6 +76,7 @@ def test_a_band_takes_precedence_over_missing_codes_of_the_codebook(tmp_path, wr
     assert found.levels[:, 0].tolist() == [0] * 4 + [1] * 11 + [-1, -1]
     counted, far = found.findings.notes
     assert counted.startswith("age_group: 77 (1), 88 (1), 99 (1) are missing codes of the codebook, but lie in a band and count as values.")
+    assert "add `missing: [77, 88, 99, 999]` to the attribute, else `missing: [999]`." in counted
     assert far.startswith("age_group: 999 (1) are missing codes of the codebook far outside the other values")
     (dropped,) = found.findings.dropped
     assert (dropped.respondents, dropped.total) == (2, 17)

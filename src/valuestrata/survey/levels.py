@@ -275,16 +275,18 @@ def _after_gap(start: float, outwards: Sequence[float], limit: float) -> Sequenc
 
 def _band_notes(attribute: Attribute, counted: Sequence[tuple[str, int]], left_out: Sequence[tuple[str, int]]) -> list[str]:
     notes: list[str] = []
+    far = [value for value, _ in left_out]
     if counted:
-        codes = ", ".join(value for value, _ in counted)
+        codes = [*(value for value, _ in counted), *far]
         notes.append(
             f"{attribute.name}: {values_text(counted)} are missing codes of the codebook, but lie in a band and count as values. "
-            f"If they are missing answers in column {attribute.column!r}, add `missing: [{codes}]` to the attribute, else `missing: []`."
+            f"If they are missing answers in column {attribute.column!r}, add `missing: [{', '.join(codes)}]` to the attribute, "
+            f"else `missing: [{', '.join(far)}]`."
         )
     if left_out:
         notes.append(
             f"{attribute.name}: {values_text(left_out)} are missing codes of the codebook far outside the other values, and count as "
-            f"missing. If they are values of column {attribute.column!r}, add `missing: []` to the attribute."
+            f"missing. If they are values of column {attribute.column!r}, give the attribute's own codes under `missing`."
         )
     return notes
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pyreadstat
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from valuestrata.building import BuildSettings, build
 from valuestrata.errors import InputDataError
@@ -327,3 +329,33 @@ def test_tagged_missing_ages_of_stata(tmp_path):
     found = read_survey(tmp_path / "a.dta", codebook(tmp_path, AGE % ""))
     assert found.levels[:, 0].tolist() == [0, 1, -1, -1]
     assert dict(found.findings.dropped[0].values) == {"a Refused": 1, "empty cells": 1}
+
+
+CELLS = st.sampled_from(["1", "2", "7", "77", "99", "-1", "A", "[1] A", "B{2}", "Post-9/11", "No answer; tired", "Sect", "", "NA", "2.5"])
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(CELLS, min_size=1, max_size=12), st.lists(CELLS, min_size=1, max_size=12))
+def test_nobody_disappears(tmp_path, groups, answers):
+    """Every respondent has a level or is listed with the value, and every cell of an item is an answer or listed."""
+    rows = max(len(groups), len(answers)) + 1
+    groups, answers = (groups * rows)[:rows], (["1", *answers] * rows)[:rows]
+    path = tmp_path / "table.csv"
+    path.write_text("q,r,group\n" + "".join(f'1,"{answer}","{group}"\n' for answer, group in zip(answers, groups, strict=True)))
+    head = HEAD + '  - {id: r, topic: T, codes: [1, 2], labels: [A, B], question: "?"}\n'
+    found = read_survey(path, codebook(tmp_path, GROUPS, head))
+    lost = {entry.attribute: entry for entry in found.findings.dropped}
+    without = int((found.levels[:, 0] < 0).sum())
+    assert without == sum(count for _, count in lost["religion"].values) == lost["religion"].respondents if without else not lost
+    if len(found.items) == 2:
+        assert int((found.answers < 0).sum()) == sum(count for _, values in found.findings.missing_values for _, count in values)
+    else:
+        (problem,) = found.findings.label_problems
+        assert {label for label, _ in problem.labels} <= set(answers)
+
+
+def test_rows_of_an_unknown_country_are_named(tmp_path):
+    path = tmp_path / "wvs.csv"
+    path.write_text("Q1,Q262,B_COUNTRY\n1,30,702\n2,40,9999\n3,41,702\n")
+    notes = read_survey(path, "wvs7").findings.notes
+    assert "1 rows are from a country that is not in the wvs7 codebook: 9999 (1)." in notes

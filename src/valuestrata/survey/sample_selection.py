@@ -86,7 +86,9 @@ def select_countries(codebook: Codebook, by_code: pl.Series | None, by_alpha: pl
     )
     notes: list[str] = []
     if unknown := int((index < 0).sum()):
-        notes.append(f"{unknown} rows are from a country that is not in the {codebook.survey} codebook.")
+        names = ", ".join(f"{_plain(value)} ({count})" for value, count in distinct(columns[0].filter(pl.Series(index < 0)))[:5])
+        named = f": {names}" if names else ""
+        notes.append(f"{unknown} rows are from a country that is not in the {codebook.survey} codebook{named}.")
     if not wanted:
         if len(here) > 1:
             notes.append(f"The file holds {len(here)} countries and none was selected; all are used, with the weight of the file.")

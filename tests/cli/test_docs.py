@@ -124,7 +124,7 @@ def test_examples_of_the_keys_of_a_codebook_are_valid(name):
 
 
 def test_the_codebook_in_the_documentation_can_be_loaded(tmp_path):
-    text = (DOCS / "surveys.md").read_text().split("An example:\n")[1].split("\n\nA codebook is refused")[0]
+    text = (DOCS / "surveys.md").read_text().split("An example of a codebook:\n")[1].split("\n\nA codebook is refused")[0]
     (tmp_path / "mine.yaml").write_text(textwrap.dedent(text.strip("\n")))
     assert [item.id for item in load_codebook(tmp_path / "mine.yaml").items] == ["Q1", "Q2"]
 

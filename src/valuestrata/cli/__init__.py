@@ -59,7 +59,7 @@ def make_app() -> typer.Typer:
     app.command("power", short_help="Compute which gaps an audit could detect.")(power_)
     app.command(short_help="Write a report and its tables.")(report)
     app.command(short_help="Simulate a survey with planted effects.")(simulate)
-    codebook.command("draft", short_help="Draft a codebook from a labelled file.")(codebook_draft)
+    codebook.command("draft", short_help="Draft a codebook from a labelled file or a variable list.")(codebook_draft)
     app.add_typer(codebook, name="codebook")
     return app
 

@@ -22,7 +22,7 @@ Attributes = Annotated[str | None, typer.Option("--attributes", help="Use these 
 Strata = Annotated[
     str | None, typer.Option("--strata", help="Only these strata (combinations of attributes, such as sex_x_age), separated by commas.")
 ]
-Labels = Annotated[Path | None, typer.Option("--labels", help="YAML file that maps unmatched labels.")]
+Labels = Annotated[Path | None, typer.Option("--labels", help="YAML file that assigns unmatched labels of items and attributes.")]
 Wording = Annotated[Path | None, typer.Option("--wording", help="YAML file with other wordings of questions and options.")]
 Levels = Annotated[Path | None, typer.Option("--levels", help="YAML file that merges attribute levels.")]
 Sheet = Annotated[str | None, typer.Option("--sheet", help="Sheet of an Excel workbook; by default the visible one with most columns.")]

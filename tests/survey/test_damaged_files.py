@@ -334,7 +334,7 @@ def test_an_encrypted_archive(tmp_path):
     [
         ([[1], [2], [1], [2]], "List"),
         ([timedelta(days=1)] * 4, "Duration"),
-        ([b"1", b"2", b"1", b"2"], "Binary"),
+        ([b"\xff", b"2", b"1", b"2"], "Binary"),
         ([{"a": 1}] * 4, "Struct"),
     ],
 )
@@ -362,6 +362,12 @@ def test_texts_longer_than_a_label_match_nothing(tmp_path, mine, column):
         path.write_text(csv_text(**{column: [text, 1, 2, 1]}))
         survey = read_survey(path, mine)
         assert survey.findings.label_problems or survey.findings.dropped or survey.findings.missing_values
+
+
+def test_parquet_text_that_is_not_marked_as_text(tmp_path, mine):
+    path = tmp_path / "a.parquet"
+    pl.DataFrame({**COLUMNS, "Q1": [b"1", b"Agree", b"2", b"2"]}).write_parquet(path)
+    assert read_survey(path, mine).answers[:, 0].tolist() == [0, 0, 1, 1]
 
 
 def test_a_damaged_parquet_page(tmp_path):

@@ -369,6 +369,8 @@ def unreported(path, err):
 
 
 def as_number(cell):
+    if isinstance(cell, bytes):
+        cell = cell.decode(errors="replace")
     if cell is None or isinstance(cell, bool):
         return None
     try:

@@ -6,6 +6,7 @@ Errors of the parsers are raised as InputDataError.
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -214,6 +215,9 @@ def _plain(series: pl.Series) -> pl.Series:
         return series.cast(pl.Float64)
     if kind.is_float():
         return series.fill_nan(None)
+    if kind == pl.Binary:  # text without a mark that it is text, as some programs write it
+        with contextlib.suppress(pl.exceptions.PolarsError):
+            return series.cast(pl.String)
     if kind.is_nested() or any(kind == other for other in (pl.Duration, pl.Binary, pl.Object)):
         raise InputDataError(
             f"column {one_line(series.name)!r} holds values of the kind {kind}; expected numbers or text. Convert or omit it."

@@ -109,7 +109,7 @@ class ExcelReader(Reader):
         columns = {self._first + position for position in positions}
         errors: list[str] = []
         unsaved: list[str] = []
-        if b't="e"' in xml or b"t='e'" in xml or _FORMULA.search(xml):
+        if any(mark in xml for mark in (b't="e"', b"t='e'", b"<f", b":f")):
             for attributes, content in _CELL.findall(xml):
                 place = _PLACE.search(b" " + attributes)
                 if place is None or _index(place[1]) not in columns:
@@ -128,7 +128,7 @@ class ExcelReader(Reader):
         notes = [f"Cells with an error were read as empty: {_some(errors)}."] if errors else []
         merged = [
             f"{sheet}!{(a + b).decode()}:{(c + d).decode()}"
-            for a, b, c, d in _MERGED.findall(xml)
+            for a, b, c, d in (_MERGED.findall(xml) if b"mergeCell" in xml else ())
             if int(d) > 1 and columns.intersection(range(_index(a), _index(c) + 1))
         ]
         return [

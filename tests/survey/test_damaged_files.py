@@ -19,6 +19,7 @@ import xlsxwriter
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.files import check_file, read_json, read_parquet, sha256_of
 from valuestrata.survey import read_survey
+from valuestrata.survey.draft import draft_codebook
 from valuestrata.survey.formats import archives
 from valuestrata.survey.formats.source import Header, open_file
 
@@ -389,6 +390,8 @@ def test_spss_value_labels_of_a_variable_that_is_absent_or_a_text(tmp_path, vari
     assert start in path.read_bytes()
     path.write_bytes(path.read_bytes().replace(start, struct.pack("<3i", 4, 1, variable)))
     refused(path, "its list of variables is damaged")
+    with pytest.raises(InputDataError, match="its list of variables is damaged"):
+        draft_codebook(path)
 
 
 def test_compact_vectors_of_r_that_expand_to_too_much(tmp_path):

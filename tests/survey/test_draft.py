@@ -181,8 +181,8 @@ def test_tagged_missing_values_of_stata_are_recognised_by_label(tmp_path):
     ("name", "content", "says"),
     [
         ("answers.csv", "a,b\n1,2\n", r"answers\.csv.*\.sav.*\.dta"),
-        ("broken.sav", "not a survey", r"broken\.sav: not a readable"),
-        ("broken.dta", "not a survey", r"broken\.dta: not a readable"),
+        ("broken.sav", "not a survey", r"broken\.sav: this is not an SPSS file"),
+        ("broken.dta", "not a survey", r"broken\.dta: this is not a Stata file"),
         ("absent.sav", None, r"absent\.sav: the file does not exist"),
     ],
 )

@@ -9,14 +9,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
-import pyreadstat
 
 from valuestrata.errors import InputDataError, Option
 from valuestrata.survey.codebook import Missing
 from valuestrata.survey.decode import distinct, shown_value
+from valuestrata.survey.formats.columns import StatReader
 from valuestrata.survey.formats.source import open_file
 from valuestrata.survey.labels import NULL_WORDS, normalise, number, numbered
 
@@ -111,28 +111,20 @@ def variables_of_file(path: Path) -> tuple[str, list[Variable]]:
     Raises:
         InputDataError: the file is not .sav or .dta, or cannot be read.
     """
-    readers: dict[str, Any] = {".sav": pyreadstat.read_sav, ".zsav": pyreadstat.read_sav, ".dta": pyreadstat.read_dta}
-    reader = readers.get(path.suffix.casefold())
-    if reader is None:
+    if path.suffix.casefold() not in (".sav", ".zsav", ".dta"):
         raise InputDataError(
             f"{path.name}: expected an SPSS (.sav) or Stata (.dta) file, found {path.suffix or 'no file ending'}. "
             "For another file, give the list of its variables with ",
             Option("variables"),
             ".",
         )
-    if not path.is_file():
-        raise InputDataError(f"{path.name}: the file does not exist.")
-    try:
-        # With `user_missing`, pyreadstat reports the declared missing ranges.
-        _, meta = reader(path, metadataonly=True, user_missing=True, output_format="dict")
-    except (pyreadstat.ReadstatError, pyreadstat.PyreadstatError, UnicodeDecodeError, ValueError) as error:
-        raise InputDataError(
-            f"{path.name}: not a readable {path.suffix} file ({error}). Check its ending, or get a complete copy."
-        ) from error
+    with open_file(path) as raw:
+        reader = cast(StatReader, raw.reader)
+    meta = reader.meta
     titles: Mapping[str, str | None] = meta.column_names_to_labels
     values: Mapping[str, Mapping[Any, str]] = meta.variable_value_labels
     ranges: Mapping[str, list[Mapping[str, Any]]] = meta.missing_ranges
-    variables = [_variable(name, titles.get(name) or "", values.get(name, {}), ranges.get(name, [])) for name in meta.column_names]
+    variables = [_variable(name, titles.get(name) or "", values.get(name, {}), ranges.get(name, [])) for name in reader.columns]
     return clean(meta.file_label or ""), variables
 
 

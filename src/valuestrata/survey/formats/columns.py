@@ -83,7 +83,7 @@ class Reader(ABC):
 
 
 class StatReader(Reader):
-    """SPSS and Stata files, read as codes, including declared missing codes."""
+    """SPSS and Stata files, read as codes, including declared missing codes. `meta` is what pyreadstat returns."""
 
     def __init__(self, path: Path, kind: str) -> None:
         self._path = path
@@ -92,15 +92,15 @@ class StatReader(Reader):
         self._encoding: str | None = None
         if kind == "sav":
             check_dictionary(path)
-        _, meta = self._call(metadataonly=True)
+        _, self.meta = self._call(metadataonly=True)
         # pyreadstat returns None for a name that is not UTF-8.
-        self.columns = tuple(name or "" for name in meta.column_names)
+        self.columns = tuple(name or "" for name in self.meta.column_names)
         if len(set(self.columns)) < len(self.columns):
             repeated = next(name for name in self.columns if self.columns.count(name) > 1)
             raise InputDataError(f"the column {one_line(repeated)!r} appears more than once, so the file is damaged. Get a complete copy.")
-        self._labels: dict[str, ValueLabels] = meta.variable_value_labels
-        self._missing: Mapping[str, Sequence[Mapping[str, Any]]] = meta.missing_ranges
-        self._rows: int | None = meta.number_rows
+        self._labels: dict[str, ValueLabels] = self.meta.variable_value_labels
+        self._missing: Mapping[str, Sequence[Mapping[str, Any]]] = self.meta.missing_ranges
+        self._rows: int | None = self.meta.number_rows
 
     def _call(self, **options: Any) -> tuple[Any, Any]:
         try:

@@ -171,5 +171,5 @@ def test_a_broken_sample_is_refused(tmp_path):
     with pytest.raises(InputDataError, match="open sample"):
         load_sample(tmp_path)
     (tmp_path / "sample.json").write_text(json.dumps({"format": "other"}))
-    with pytest.raises(InputDataError, match="Draw the sample again"):
+    with pytest.raises(InputDataError, match="draw the sample again"):
         load_sample(tmp_path)

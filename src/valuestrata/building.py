@@ -14,7 +14,7 @@ from valuestrata.dataset.gold_tables import FLAG_BELOW, effective_answers, tabul
 from valuestrata.dataset.landscape import measure_landscape
 from valuestrata.dataset.subgroups import EVERYONE, Cells, Stratum, Subgroup, make_cells, make_strata, n_eff_of
 from valuestrata.dataset.tables import ITEMS, Dataset
-from valuestrata.errors import InputDataError, Option
+from valuestrata.errors import InputDataError, Option, check_seed
 from valuestrata.splits import make_splits, measure_leakage
 from valuestrata.survey.codebook import Attribute
 from valuestrata.survey.survey import Survey
@@ -57,6 +57,8 @@ class BuildSettings:
     def __post_init__(self) -> None:
         # 30 and 30.0 must give the same fingerprint.
         object.__setattr__(self, "min_valid", float(self.min_valid))
+        for name in ("half_seed", "redraw_seed", "split_seed"):
+            check_seed(getattr(self, name), name)
 
 
 def paper_preset(settings: BuildSettings) -> BuildSettings:

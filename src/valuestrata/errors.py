@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import operator
 import re
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from typing import Any, Literal, TypeVar
 
 Word = TypeVar("Word", bound=str)
 Interface = Literal["python", "cli", "study"]
+# Seeds are stored and sent as 64-bit integers.
+MOST_SEED = 2**63 - 1
 
 # Controls except tab and line feed (a terminal obeys ESC and CSI), line and paragraph separators, characters that reverse the
 # direction of a text, halves of surrogate pairs and code points that are no characters (vl-convert ends the process at some).
@@ -146,6 +149,17 @@ def options_as(interface: Interface) -> Generator[None]:
     except ValuestrataError as error:
         error.interface = error.interface or interface
         raise
+
+
+def check_seed(seed: object, option: str = "seed") -> int:
+    """Return a seed; UsageError unless it is a whole number from 0 to MOST_SEED."""
+    try:
+        number = -1 if isinstance(seed, bool) else operator.index(seed)  # pyright: ignore[reportArgumentType]
+    except TypeError:
+        number = -1
+    if not 0 <= number <= MOST_SEED:
+        raise UsageError(Option(option, seed), f": a seed is a whole number from 0 to {MOST_SEED:,}.")
+    return number
 
 
 def one_of(word: str, known: Sequence[Word], refusal: str) -> Word:

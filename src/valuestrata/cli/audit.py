@@ -26,7 +26,7 @@ from valuestrata.cli.options import (
     TrainOn,
 )
 from valuestrata.cli.output import print_json, say
-from valuestrata.errors import UsageError
+from valuestrata.errors import MOST_SEED, UsageError
 
 
 def audit_(
@@ -42,7 +42,7 @@ def audit_(
     metrics: Metrics = "accuracy,nmae",
     permutations: Permutations = 2000,
     bootstrap: Bootstrap = 1000,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of permutations and bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=MOST_SEED, help="Seed of permutations and bootstrap.")] = 0,
     baselines: Baselines = "cheap",
     train_on: TrainOn = None,
     published: Published = None,
@@ -102,7 +102,7 @@ def power_(
     metric: Annotated[str, typer.Option("--metric", help="accuracy or nmae.")] = "accuracy",
     expected: Annotated[float | None, typer.Option("--expected", help="Expected score of the model; default: near the worst case.")] = None,
     alpha: Annotated[float, typer.Option("--alpha", help="Significance level of the claims.")] = 0.05,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the simulation.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=MOST_SEED, help="Seed of the simulation.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Compute which gaps an audit could detect, from the survey alone, before any model is asked."""

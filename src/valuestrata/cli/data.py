@@ -24,7 +24,7 @@ from valuestrata.cli.options import (
     Wording,
 )
 from valuestrata.cli.output import print_json, print_table, say, show
-from valuestrata.errors import UsageError
+from valuestrata.errors import MOST_SEED, UsageError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -69,8 +69,8 @@ def build(
     min_valid: Annotated[float, typer.Option("--min-valid", min=1, help="Minimum valid answers of a pair (effective if weighted).")] = 30,
     unweighted: Annotated[bool, typer.Option("--unweighted", help="Do not use the survey's weight.")] = False,
     draws: Annotated[int, typer.Option("--draws", min=10, help="Bootstrap draws of the respondents.")] = 1000,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of halves and bootstrap draws.")] = 0,
-    split_seed: Annotated[int, typer.Option("--split-seed", help="Seed of folds and validation pairs.")] = 42,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=MOST_SEED, help="Seed of halves and bootstrap draws.")] = 0,
+    split_seed: Annotated[int, typer.Option("--split-seed", min=0, max=MOST_SEED, help="Seed of folds and validation pairs.")] = 42,
     wording: Wording = None,
     labels: Labels = None,
     sheet: Sheet = None,
@@ -190,8 +190,8 @@ def simulate(
     main_effects: Annotated[float, typer.Option("--main-effects", metavar="SD", help="Size of the effects of attribute levels.")] = 0.3,
     interactions: Annotated[float, typer.Option("--interactions", metavar="SD", help="Size of the effects of pairs of levels.")] = 0.15,
     country: Annotated[str, typer.Option("--country", help="Country by code, alpha-3 or name.")] = "SGP",
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the planted effects.")] = 0,
-    sample_seed: Annotated[int, typer.Option("--sample-seed", help="Seed of respondents and answers.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=MOST_SEED, help="Seed of the planted effects.")] = 0,
+    sample_seed: Annotated[int, typer.Option("--sample-seed", min=0, max=MOST_SEED, help="Seed of respondents and answers.")] = 0,
     missing: Annotated[float, typer.Option("--missing", help="Share of missing answers.")] = 0.05,
     weighted: Annotated[bool, typer.Option("--weighted", help="Oversample some cells, and add a weight that corrects it.")] = False,
     as_json: AsJson = False,

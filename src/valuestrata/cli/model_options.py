@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast, get_type_hints
 import typer
 
 from valuestrata.cli.output import exit_if_failed, print_collected, print_estimate, print_result, reports_interrupt, say
-from valuestrata.errors import UsageError
+from valuestrata.errors import MOST_SEED, UsageError
 
 if TYPE_CHECKING:
     from valuestrata.dataset.tables import Dataset
@@ -44,8 +44,10 @@ def _options(
         int | None, _setting("--max-new-tokens", "Maximum tokens to generate; default by elicitation.", min=1)
     ] = None,
     constrain: Annotated[bool, _setting("--constrain", "Allow only the answer options as text.")] = False,
-    seed: Annotated[int, _setting("--seed", "Sampling seed.")] = 0,
-    persona_seed: Annotated[int, _setting("--persona-seed", "Seed of the shuffled-persona and wrong-country controls.")] = 0,
+    seed: Annotated[int, _setting("--seed", "Sampling seed.", min=0, max=MOST_SEED)] = 0,
+    persona_seed: Annotated[
+        int, _setting("--persona-seed", "Seed of the shuffled-persona and wrong-country controls.", min=0, max=MOST_SEED)
+    ] = 0,
     base_url: Annotated[str | None, _setting("--base-url", "Address of the hosted model, instead of its provider's.")] = None,
     concurrency: Annotated[
         int, _setting("--concurrency", "Maximum concurrent calls; lowered automatically at the rate limit.", min=1)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from valuestrata.errors import MOST_SEED
+
 SurveyFile = Annotated[str, typer.Argument(metavar="FILE", help="Survey file (CSV, Excel, SPSS, Stata, R, Parquet, zip), or `embedded`.")]
 SurveyName = Annotated[str | None, typer.Option("--survey", help="Codebook: wvs7, gss2018, gss2012 or a YAML file; detected by default.")]
 Countries = Annotated[
@@ -38,7 +40,7 @@ Split = Annotated[
 ]
 Part = Annotated[str, typer.Option("--part", help="train, validation, test or all.")]
 Fold = Annotated[int | None, typer.Option("--fold", min=0, help="Only this fold of the split; default all folds.")]
-BootstrapSeed = Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")]
+BootstrapSeed = Annotated[int, typer.Option("--seed", min=0, max=MOST_SEED, help="Seed of the bootstrap.")]
 OpenRuns = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders made by `open ask`.")]
 Truncate = Annotated[
     int | None, typer.Option("--truncate", min=1, metavar="TOKENS", help="Cut every answer to about this many tokens (4 characters each).")

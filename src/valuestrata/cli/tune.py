@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Recipe = Annotated[str, typer.Option("--recipe", help="modal, distribution, ordinal, shift, fair, dpo, paper or a YAML file.")]
 Control = Annotated[str | None, typer.Option("--control", help="Train with other personas: no-persona, country-only or shuffled-persona.")]
-Seed = Annotated[int | None, typer.Option("--seed", help="Overrides the seeds of the recipe.")]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, max=2**32 - 1, help="Overrides the seeds of the recipe.")]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or mps; by default the best available.")]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from valuestrata.dataset.tables import Dataset
-from valuestrata.errors import UsageError, did_you_mean, unprintable_in
+from valuestrata.errors import UsageError, check_seed, did_you_mean, unprintable_in
 from valuestrata.respondents.base import Respondent
 from valuestrata.respondents.baselines import BASELINES, make_baseline
 from valuestrata.respondents.controls.control import make_control
@@ -53,6 +53,10 @@ class ModelSettings:
     attempts: int = 6
     prices: tuple[float, float] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+        check_seed(self.persona_seed, "persona_seed")
 
 
 def check_model_spec(spec: str) -> None:

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from valuestrata.scores.layout import Layout, Values
-from valuestrata.stats.arrays import Bools, Floats, Indices, Singles
+from valuestrata.stats.arrays import Bools, Floats, Indices, Singles, generator
 from valuestrata.stats.bootstrap import SHARED_DRAWS, Noise, Replicates, ResampledMean, centred, scale_of
 
 # Numbers of 8 bytes processed at once for a chunk of draws: fits in a cache.
@@ -37,7 +37,7 @@ class Resampler:
 
     def __init__(self, layout: Layout, bootstrap: int, seed: int) -> None:
         """Draw `bootstrap` resamples of items and pair them with the redraws of respondents."""
-        rng = np.random.default_rng(seed)
+        rng = generator(seed)
         items = len(layout.items)
         self.layout = layout
         self.count = bootstrap

@@ -41,7 +41,7 @@ from valuestrata.progress import Advance, no_progress
 from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.scores.aggregate import RunLike
 from valuestrata.scores.schema import SCORES, STRUCTURE
-from valuestrata.stats.arrays import Bools, Floats
+from valuestrata.stats.arrays import Bools, Floats, generator
 from valuestrata.stats.correlations import agreement, shuffled_agreement, usable_items, within_correlations
 
 POOLED = "pooled"
@@ -110,7 +110,7 @@ def structure(
         model = model_means(dataset, RESPONSES.check(run.responses, run.name), means)
         for stratum in (*means.names, POOLED):
             here = np.ones(len(means.strata), dtype=np.bool_) if stratum == POOLED else means.strata == stratum
-            random = np.random.default_rng([seed, *stratum.encode()])
+            random = generator(seed, *stratum.encode())
             found = _measured(model[here], means, here, bootstrap, permutations, random, confidence)
             place = {"run": run.name, "scheme": split, "fold": fold, "part": part, "stratum": stratum}
             rows += [{**place, **row} for row in found]

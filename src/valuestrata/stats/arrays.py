@@ -1,4 +1,4 @@
-"""Array types and the rounding threshold that the estimators share."""
+"""Array types, the rounding threshold and the random numbers that the estimators share."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from valuestrata.errors import check_seed
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -15,3 +17,12 @@ Array = TypeVar("Array", NDArray[np.float64], NDArray[np.float32])
 
 # A difference or a variance below this is a rounding error.
 NEGLIGIBLE = 1e-12
+
+
+def generator(seed: int, *more: int) -> np.random.Generator:
+    """Return a generator of random numbers; `more` gives independent generators of one seed.
+
+    Raises:
+        UsageError: the seed is negative or no whole number.
+    """
+    return np.random.default_rng([check_seed(seed), *more] if more else check_seed(seed))

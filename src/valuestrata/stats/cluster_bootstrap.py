@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from valuestrata.stats.arrays import Floats, Indices
+from valuestrata.stats.arrays import Floats, Indices, generator
 from valuestrata.stats.intervals import stretch
 
 CONFIDENCE = 0.95
@@ -62,7 +62,7 @@ def cluster_draws(items: int, bootstrap: int, seed: int) -> Floats:
     """Return how often each item is drawn in each replicate, a read-only array of shape (bootstrap, items)."""
     if items == 0 or bootstrap == 0:
         return np.zeros((0, items))
-    drawn = np.random.default_rng(seed).multinomial(items, np.full(items, 1.0 / items), size=bootstrap).astype(np.float64)
+    drawn = generator(seed).multinomial(items, np.full(items, 1.0 / items), size=bootstrap).astype(np.float64)
     # The cache returns the same array to all callers.
     drawn.flags.writeable = False
     return drawn

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from valuestrata.stats.arrays import NEGLIGIBLE, Floats, Indices
+from valuestrata.stats.arrays import NEGLIGIBLE, Floats, Indices, generator
 from valuestrata.stats.bootstrap import ENOUGH_ITEMS, centred, freedom_of, scale_of, shared_variance, shrink, variance
 from valuestrata.stats.intervals import percentile_ends, stretch
 
@@ -56,7 +56,7 @@ class ItemResamples:
     def __init__(self, items: int, bootstrap: int, seed: int, confidence: float) -> None:
         """Draw `bootstrap` resamples of `items` items."""
         self._seed, self._confidence = seed, confidence
-        rng = np.random.default_rng(seed)
+        rng = generator(seed)
         self._weights = rng.multinomial(items, np.full(items, 1.0 / max(items, 1)), size=bootstrap).astype(np.float64)
 
     def mean(self, values: ItemValues, places: Indices) -> Ends | None:

@@ -119,9 +119,9 @@ class Recipe(StrictModel):
     template: str = Field(default="default", description="persona template, by name or file")
     paraphrases: str = Field(default="0", description="wordings of the template, as for `ask`; each is an example")
     orders: str = Field(default="scale", description="option orders, as for `ask`; each is an example")
-    seed: int = Field(default=42, ge=0, description="seed of the adapter's initial weights and of dropout")
+    seed: int = Field(default=42, ge=0, lt=2**32, description="seed of the adapter's initial weights and of dropout")
     data_seed: int = Field(
-        default=42, ge=0, description="seed of the order of examples, the drawn validation pairs and the codes that `dpo` rejects"
+        default=42, ge=0, lt=2**32, description="seed of the order of examples, the drawn validation pairs and the codes that `dpo` rejects"
     )
 
     @model_validator(mode="after")
@@ -185,7 +185,11 @@ def recipe_of(recipe: Recipe | str | Path, *, seed: int | None = None, max_steps
     """Return a recipe, or read it by name or file, with another seed for both weights and data, or another number of updates."""
     chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     changes = {"seed": seed, "data_seed": seed, "max_steps": max_steps}
-    return Recipe.model_validate(chosen.document | {name: value for name, value in changes.items() if value is not None})
+    document = chosen.document | {name: value for name, value in changes.items() if value is not None}
+    try:
+        return checked(Recipe, document, f"recipe {chosen.name}")
+    except InputDataError as error:
+        raise UsageError(error.message) from error
 
 
 def _read(name_or_file: str | Path, seen: tuple[str, ...]) -> tuple[Yaml, dict[str, Any]]:

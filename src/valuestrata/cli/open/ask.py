@@ -10,6 +10,7 @@ from valuestrata.cli.inputs import split_list
 from valuestrata.cli.model_options import ask_or_estimate, calls_a_model, settings_of
 from valuestrata.cli.options import MODEL_HELP, AsJson, DatasetFolder, Fold, Items, Part, RunOutput, Samples, Split, Strata, TemplateName
 from valuestrata.cli.output import say
+from valuestrata.errors import MOST_SEED
 
 
 @calls_a_model()
@@ -29,7 +30,7 @@ def open_ask_(
     pairs_per_item: Annotated[
         int | None, typer.Option("--pairs-per-item", min=1, metavar="N", help="A random sample of N pairs per item, spread over strata.")
     ] = None,
-    pairs_seed: Annotated[int, typer.Option("--pairs-seed", help="Seed of that sample.")] = 0,
+    pairs_seed: Annotated[int, typer.Option("--pairs-seed", min=0, max=MOST_SEED, help="Seed of that sample.")] = 0,
     template: TemplateName = "default",
     samples: Samples = 1,
     as_json: AsJson = False,

@@ -10,6 +10,7 @@ import typer
 from valuestrata.cli.inputs import load_data_and_runs
 from valuestrata.cli.options import AsJson, Bootstrap, DatasetFolder, Fold, OpenRuns, Part, Permutations, Split
 from valuestrata.cli.output import print_json, print_table, say, show
+from valuestrata.errors import MOST_SEED
 
 if TYPE_CHECKING:
     from valuestrata.openended.text.checks import TextChecks
@@ -49,7 +50,7 @@ def open_report_(
     ] = "cheap",
     bootstrap: Bootstrap = 1000,
     permutations: Permutations = 500,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of intervals and shuffles.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=MOST_SEED, help="Seed of intervals and shuffles.")] = 0,
     title: Annotated[str | None, typer.Option("--title", help="Title of the page.")] = None,
 ) -> None:
     """Write a report on open answers: judges, win rates, stances, closed against open, text checks, examples.
@@ -91,7 +92,7 @@ def texts_(
     dataset: DatasetFolder,
     runs: OpenRuns,
     permutations: Permutations = 500,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the shuffles.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=MOST_SEED, help="Seed of the shuffles.")] = 0,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Also write the tables into this folder, as CSV and Parquet.")
     ] = None,

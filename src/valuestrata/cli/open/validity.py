@@ -9,6 +9,7 @@ import typer
 
 from valuestrata.cli.options import AsJson, Bootstrap, DatasetFolder
 from valuestrata.cli.output import print_json, print_table, say, show
+from valuestrata.errors import MOST_SEED
 
 if TYPE_CHECKING:
     from valuestrata.openended.annotation.files import Sample
@@ -29,7 +30,7 @@ def sample_(
     folders: Folders,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the sample; it must not exist.")],
     number: Annotated[int, typer.Option("-n", "--number", min=1, help="Number of answers to code.")] = 200,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=MOST_SEED, help="Random seed.")] = 0,
     criteria: Annotated[Path | None, typer.Option("--criteria", metavar="FILE", help="File given to `open judge --criteria`.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -130,7 +131,7 @@ def validity_(
     folders: Folders,
     sample: Annotated[Path | None, typer.Option("--sample", metavar="SAMPLE", help="Sample with codings of the same answers.")] = None,
     bootstrap: Bootstrap = 1000,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=MOST_SEED, help="Seed of the bootstrap.")] = 0,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Also write the tables (CSV, Parquet) into this folder.")] = None,
     as_json: AsJson = False,
 ) -> None:

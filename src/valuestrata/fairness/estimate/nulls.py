@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from valuestrata.stats.arrays import Floats, Indices
+from valuestrata.stats.arrays import Floats, Indices, generator
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def permute(grids: Sequence[CentredGrid], strata: Indices, permutations: int, se
     found: dict[int, PermutedSums] = {}
     for places in alike.values():
         stacked = np.stack([grids[place].residual for place in places], axis=-1)
-        sums, squares = _permuted(stacked, grids[places[0]].mask, strata, permutations, np.random.default_rng(seed))
+        sums, squares = _permuted(stacked, grids[places[0]].mask, strata, permutations, generator(seed))
         found |= {place: PermutedSums(sums[..., at], squares[..., at]) for at, place in enumerate(places)}
     return [found[place] for place in range(len(grids))]
 

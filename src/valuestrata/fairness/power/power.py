@@ -31,7 +31,7 @@ from valuestrata.errors import InputDataError, UsageError, did_you_mean
 from valuestrata.fairness.power.expected_model import Expectation, covariances, expectation_of, freedom
 from valuestrata.frames import Column, Schema
 from valuestrata.scores.layout import lay_out
-from valuestrata.stats.arrays import Floats
+from valuestrata.stats.arrays import Floats, generator
 
 # Default expected scores: near the worst case of an accuracy, and a usual NMAE.
 EXPECTED: Mapping[str, float] = {"accuracy": 0.6, "nmae": 0.2}
@@ -123,7 +123,7 @@ def power(
     low, high = expectation.range
     worse = min(max(assumed + effect * direction, low), high)
     more = expectation_of(layout, present, metric, worse).cumulants[0] - expectation.cumulants[0]
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     rows = _level_rows(dataset.attributes, subgroups, present, expectation, more, share, effect * direction, alpha, rng)
     rows += _subgroup_rows(subgroups, present, expectation, more, share, effect, alpha, rng)
     return POWER.frame([{**about, **row, "note": row.get("note", about["note"])} for row in rows])

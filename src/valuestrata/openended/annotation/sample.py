@@ -27,6 +27,7 @@ from valuestrata.files import canonical_hash, folder_written_beside, write_json,
 from valuestrata.openended.annotation.files import FORMAT, KEY, KEY_META, KEYS, META, Sample, Task, coders_of, load_sample, write_items
 from valuestrata.openended.questions import with_open_questions
 from valuestrata.prompts.persona import Words, noun_phrase, personas_of
+from valuestrata.stats.arrays import generator
 
 STANCE = "stance"
 UNIT = ("kind", "criterion", "run", "reference", "pair_id", "item", "subgroup", "sample")
@@ -70,7 +71,7 @@ def draw_units(units: pl.DataFrame, stratum_of: Mapping[str, str], n: int, seed:
     Returns:
         The drawn units in random order.
     """
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     listed = units.sort(UNIT).with_columns(
         pl.col("subgroup").replace_strict(stratum_of, default=None, return_dtype=pl.String).alias("_stratum"),
         pl.Series("_random", rng.random(len(units))),
@@ -136,7 +137,7 @@ def _first_answers(drawn: pl.DataFrame, seed: int) -> list[str | None]:
     """Return whose answer comes first in each task, random and balanced between run and reference; None for one answer."""
     two = (drawn["kind"] == "pairwise").to_numpy()
     number = int(two.sum())
-    rng = np.random.default_rng([seed, 1])
+    rng = generator(seed, 1)
     extra = rng.integers(2) if number % 2 else 0
     run_first = iter(rng.permutation(np.arange(number) < number // 2 + extra).tolist())
     return [("run" if next(run_first) else "reference") if is_two else None for is_two in two]

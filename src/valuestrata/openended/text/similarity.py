@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from valuestrata.openended.text.groups import blocks_of
 from valuestrata.openended.text.schema import SIMILARITY
 from valuestrata.respondents.baselines.item_models.embeddings import WORD, embed_texts
-from valuestrata.stats.arrays import Floats, Indices
+from valuestrata.stats.arrays import Floats, Indices, generator
 from valuestrata.stats.cluster_bootstrap import MIN_ITEMS, cluster_numbers
 from valuestrata.stats.cluster_intervals import clustered_intervals
 
@@ -86,7 +86,7 @@ def similarity(
     rows: list[dict[str, Any]] = []
     for by, key, blocks in kinds:
         placed = indexed.join(blocks, on="subgroup", maintain_order="left")
-        found = _compared(placed, vectors, permutations, np.random.default_rng(seed))
+        found = _compared(placed, vectors, permutations, generator(seed))
         if found is not None:
             head = {"run": answers["run"][0], "by": by, "key": key, "method": vectors.method, "elsewhere": _elsewhere(placed, vectors)}
             rows.append(head | found)

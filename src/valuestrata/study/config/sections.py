@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from valuestrata.errors import UsageError, did_you_mean
+from valuestrata.errors import MOST_SEED, UsageError, did_you_mean
 from valuestrata.files import name_problem
 from valuestrata.formatting import DIRECTED
 from valuestrata.respondents.base import Elicitation
@@ -73,15 +73,18 @@ class AskSection(StrictModel):
     max_cost: float | None = Field(default=None, gt=0)
 
 
+Seed = Annotated[int, Field(ge=0, le=MOST_SEED)]
+
+
 class SeedsSection(StrictModel):
     """Random seeds."""
 
-    half: int = 0
-    redraw: int = 0
-    split: int = 42
-    sampling: int = 0
-    persona: int = 0
-    bootstrap: int = 0
+    half: Seed = 0
+    redraw: Seed = 0
+    split: Seed = 42
+    sampling: Seed = 0
+    persona: Seed = 0
+    bootstrap: Seed = 0
 
 
 def _plain(name: str) -> str:

@@ -19,8 +19,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from valuestrata.errors import Option, UsageError, did_you_mean
+from valuestrata.errors import Option, UsageError, check_seed, did_you_mean
 from valuestrata.files import canonical_hash
+from valuestrata.stats.arrays import generator
 from valuestrata.survey.codebook import Attribute, AttributeLevel, Codebook, Country, Item, Missing, load_codebook
 from valuestrata.survey.survey import Findings, Source, Survey
 
@@ -176,8 +177,8 @@ def plant(settings: SimulationSettings) -> Population:
         UsageError: a setting out of range, too many items, or an unknown survey or country.
     """
     _check_settings(settings)
-    structure_rng = np.random.default_rng([settings.structure_seed, 0])
-    item_rng = np.random.default_rng([settings.seed, 1])
+    structure_rng = generator(settings.structure_seed, 0)
+    item_rng = generator(settings.seed, 1)
     design = _wvs(settings, structure_rng, item_rng) if settings.survey == WVS else _generic(settings, item_rng)
     cells, joint, sampling = _structure(settings, design, structure_rng)
     items, widest = len(design.items), max(len(item.codes) for item in design.items)
@@ -221,7 +222,7 @@ def draw_survey(population: Population, seed: int, *, respondents: int | None = 
     """
     settings = population.settings
     n = settings.respondents if respondents is None else respondents
-    rng = np.random.default_rng([seed, 2])
+    rng = generator(seed, 2)
     cell = rng.choice(len(population.cells), size=n, p=population.sampling)
     own = rng.standard_normal((n, len(population.items)))
     latent = rng.standard_normal((n, settings.traits)) @ population.loadings.T + np.sqrt(1 - settings.common) * own
@@ -318,6 +319,8 @@ def _country(codebook: Codebook, wanted: str) -> Country:
 
 def _check_settings(settings: SimulationSettings) -> None:
     """Raise UsageError for the first setting that is out of range."""
+    check_seed(settings.seed)
+    check_seed(settings.structure_seed, "structure_seed")
     ranges: Sequence[tuple[str, bool, str]] = [
         ("survey", settings.survey in (GENERIC, WVS), f"{GENERIC!r} or {WVS!r}"),
         ("respondents", settings.respondents >= 1, "at least 1"),
@@ -332,7 +335,6 @@ def _check_settings(settings: SimulationSettings) -> None:
         ("common", 0 <= settings.common < 1, "a share of at least 0 and below 1"),
         ("traits", settings.traits >= 1, "at least 1"),
         ("missing", 0 <= settings.missing < 1, "a share of at least 0 and below 1"),
-        ("seed", min(settings.seed, settings.structure_seed) >= 0, "at least 0"),
     ]
     for name, good, expected in ranges:
         if not good:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from valuestrata.errors import UsageError
 from valuestrata.files import sha256_of, write_json, write_parquet, written_beside
+from valuestrata.stats.arrays import generator
 from valuestrata.survey.codebook import Attribute, Codebook, Item
 from valuestrata.survey.simulation.population import WVS, Population, draw_survey
 from valuestrata.survey.simulation.truth import TRUTH, truth
@@ -58,7 +59,7 @@ def write_simulated(population: Population, seed: int, path: str | Path, *, orde
     import pyreadstat
 
     survey = draw_survey(population, seed)
-    columns, labels, titles = _columns(survey, population.codebook, np.random.default_rng([seed, 3]))
+    columns, labels, titles = _columns(survey, population.codebook, generator(seed, 3))
     with written_beside(file) as temporary:
         pyreadstat.write_sav(
             columns,

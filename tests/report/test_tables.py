@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ from rich.console import Console
 
 from valuestrata.formatting import number, percent
 from valuestrata.report import headline_table, print_headline, write_tables
-from valuestrata.report.closed.heatmaps import confusion_cells
+from valuestrata.report.closed.heatmaps import confusion_cells, confusion_chart
 from valuestrata.report.closed.narrative import summary
 from valuestrata.report.closed.published import (
     beside_published_counts,
@@ -176,6 +177,35 @@ def test_confusion_counts_each_pair_once(world):
     assert once["weight"].sum() == pytest.approx(len(answered))
     right = answered.join(view.gold.select("pair_id", "mode"), on="pair_id").filter(pl.col("answer") == pl.col("mode"))
     assert once.filter(pl.col("gold") == pl.col("said"))["weight"].sum() == pytest.approx(len(right))
+
+
+def test_confusion_shows_the_survey_s_codes(world):
+    view = views_of(world.dataset, world.runs, world.scores)[0]
+    entry = next(entry for entry in view.entries if entry.kind == "model")
+    run = next(run for run in world.runs if run.name == entry.run)
+
+    def recoded(column: str) -> pl.Expr:
+        return (pl.col(column) * 10 - 11).alias(column)
+
+    # Code 1 becomes -1 and code 2 becomes 9; items with as many options share no labels.
+    items = view.dataset.items.with_columns(
+        pl.col("codes").list.eval(pl.element() * 10 - 11),
+        pl.Series(
+            "labels", [[f"{item} {label}" for label in labels] for item, labels in view.dataset.items.select("item", "labels").rows()]
+        ),
+    )
+    other = replace(view, dataset=replace(view.dataset, items=items, gold=view.dataset.gold.with_columns(recoded("mode"))))
+    answered = replace(run, responses=run.responses.with_columns(recoded("answer")))
+    cells, before = confusion_cells(other, answered, entry), confusion_cells(view, run, entry)
+    assert_frame_equal(cells.select(recoded_back("gold"), recoded_back("said"), "weight"), before.select("gold", "said", "weight"))
+    chart = confusion_chart(other, answered, entry, "confusion")
+    assert chart is not None
+    shown = set(re.findall(r">([^<>]+)</text>", chart.svg))
+    assert {"-1", "9", "19", "29"} <= shown
+
+
+def recoded_back(column: str) -> pl.Expr:
+    return ((pl.col(column) + 11) // 10).alias(column)
 
 
 def test_names_are_short_where_that_is_enough(world):

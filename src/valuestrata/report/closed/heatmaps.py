@@ -119,39 +119,39 @@ def _grid(
 
 
 def confusion_chart(view: View, run: RunLike, entry: Entry, name: str) -> Chart | None:
-    """Draw the answers of a model by the most common answer of the subgroup, for items with the same number of options.
+    """Draw the answers of a model by the most common answer of the subgroup, for items with the same codes.
 
-    Rows sum to 1 over all answered responses; at most the three most frequent numbers of options are drawn.
+    Rows sum to 1 over all answered responses; at most the three most frequent sets of codes are drawn.
     """
     import altair as alt
 
     frame = confusion_cells(view, run, entry)
     if frame.is_empty():
         return None
-    sizes = frame.group_by("size").agg(pl.col("weight").sum()).sort("weight", descending=True)["size"].to_list()[:3]
+    by_scale = frame.group_by("codes", maintain_order=True).agg(pl.col("weight").sum()).sort("weight", descending=True, maintain_order=True)
     panels: list[Any] = []
-    for size in sorted(sizes):
-        part = frame.filter(pl.col("size") == size)
-        names = _options(view.dataset, size)
+    for codes in sorted(by_scale["codes"].to_list()[:3], key=lambda codes: (len(codes), codes)):
+        part = frame.filter(_has_codes(codes))
+        items = view.dataset.items.filter(_has_codes(codes))
+        names = dict(zip(codes, _option_names(items, codes), strict=True))
         totals = dict(part.group_by("gold").agg(pl.col("weight").sum()).iter_rows())
         shares = {(gold, said): weight for gold, said, weight in part.select("gold", "said", "weight").iter_rows()}
-        rows = {gold: f"{names[gold]} ({totals[gold]:,.0f})" for gold in range(size) if gold in totals}
+        rows = {gold: f"{names[gold]} ({totals[gold]:,.0f})" for gold in codes if gold in totals}
         values: list[dict[str, Any]] = []
         for gold, row in rows.items():
-            for said in range(size):
+            for said in codes:
                 value = shares.get((gold, said), 0.0) / totals[gold]
                 text = number(value, 2)
                 values.append({"row": row, "column": names[said], "value": value, "text": text, "said": f"{row} → {names[said]}: {text}"})
-        items = view.dataset.items.filter(pl.col("codes").list.len() == size).height
-        slanted = max(map(len, names)) > 3
-        cell = 34 if size > 5 else 52
+        slanted = max(map(len, names.values())) > 3
+        cell = 34 if len(codes) > 5 else 52
         extent = round(6.3 * max(map(len, rows.values()))) + 14
-        title = f"{size} options ({count(items, 'item')})"
+        title = f"{len(codes)} options ({count(len(items), 'item')})"
         panels.append(
             _grid(
                 values,
                 list(rows.values()),
-                names,
+                list(names.values()),
                 title,
                 top=1.0,
                 width=cell,
@@ -174,21 +174,21 @@ def confusion_chart(view: View, run: RunLike, entry: Entry, name: str) -> Chart 
 
 
 def confusion_cells(view: View, run: RunLike, entry: Entry) -> pl.DataFrame:
-    """Return size, gold and said (option indices) and weight: pairs, each counted once over its answered responses."""
-    options = view.dataset.items.select("item", "codes", size=pl.col("codes").list.len(), place=pl.int_ranges(pl.col("codes").list.len()))
-    options = options.explode("codes", "place").rename({"codes": "code"})
+    """Return codes (of the item), gold and said (codes of answers) and weight: pairs, each counted once over its answered responses."""
     answers = run.responses.filter((pl.col("status") == "answered") & pl.col("answer").is_not_null())
     answers = answers.filter(pl.col("elicitation").is_in(entry.elicitation.split("+")))
-    frame = answers.select("pair_id", "answer").join(view.gold.select("pair_id", "item", "mode"), on="pair_id")
-    for column, place in (("mode", "gold"), ("answer", "said")):
-        frame = frame.join(options.select("item", "size", pl.col("code").alias(column), pl.col("place").alias(place)), on=["item", column])
-        frame = frame.drop("size") if place == "gold" else frame
+    frame = answers.select("pair_id", said="answer").join(view.gold.select("pair_id", "item", gold="mode"), on="pair_id")
+    frame = frame.join(view.dataset.items.select("item", "codes"), on="item")
     counted = frame.with_columns(weight=1.0 / pl.len().over("pair_id"))
-    return counted.group_by("size", "gold", "said").agg(pl.col("weight").sum()).sort("size", "gold", "said")
+    return counted.group_by("codes", "gold", "said").agg(pl.col("weight").sum()).sort("codes", "gold", "said")
 
 
-def _options(dataset: Dataset, size: int) -> list[str]:
-    """Return the option labels if all items with this many options share them, else positions 1 to K."""
-    labels = dataset.items.filter(pl.col("codes").list.len() == size)["labels"].unique()
+def _has_codes(codes: list[int]) -> pl.Expr:
+    return pl.col("codes") == pl.lit(codes, dtype=pl.List(pl.Int32))
+
+
+def _option_names(items: pl.DataFrame, codes: list[int]) -> list[str]:
+    """Return the option labels if all items share them, else the codes."""
+    labels = items["labels"].unique()
     shared = [clipped(label, 22) for label in labels[0].to_list()] if len(labels) == 1 else []
-    return shared if len(set(shared)) == size else [str(place) for place in range(1, size + 1)]
+    return shared if len(set(shared)) == len(codes) else [str(code) for code in codes]

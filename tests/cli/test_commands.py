@@ -23,6 +23,24 @@ def test_help_names_every_command(call):
         assert command in shown
 
 
+@pytest.mark.parametrize(
+    ("words", "suggested"),
+    [
+        (("scor",), "score'?"),
+        (("codebook", "drft"), "codebook draft'?"),
+        (("open", "jugde"), "open judge'?"),
+        (("tune-job", "statsu"), "tune-job status'?"),
+        (("foo",), "Commands: demo, run, describe, build, "),
+        (("codebook", "foo", "bar"), "Commands: draft."),
+    ],
+)
+def test_an_unknown_command_is_refused_with_a_suggestion(call, words, suggested):
+    refused = call(*words)
+    assert refused.code == 2
+    assert f"No such command '{words[1] if len(words) > 1 else words[0]}'. " in refused.err
+    assert suggested in refused.err
+
+
 def test_from_file_to_scores(call, tiny):
     assert call("describe", tiny / "tiny.csv", "--survey", tiny / "tiny.yaml").code == 0
     built = build(call, tiny)

@@ -345,8 +345,9 @@ def test_a_user_who_asks_for_what_is_not_there_is_told_why(tmp_path):
     for scheme in ("paper", "paper+disjoint", "unseen-both"):
         with pytest.raises(
             InputDataError, match=rf"two: the split '{scheme.replace('+', '[+]')}' is not available.*at least three attributes"
-        ):
+        ) as refused:
             two.part(scheme, "test")
+        assert str(refused.value).endswith("each also with +disjoint. Choose one with `split='unseen-level'`.")
         with pytest.raises(InputDataError, match="at least three attributes"):
             two.fold_labels(scheme)
     held = r"Splits of .*two: unseen-level, unseen-item, transfer, each also with \+disjoint\."

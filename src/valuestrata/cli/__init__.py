@@ -7,9 +7,11 @@ Exit codes: 0 success, 2 wrong usage, 3 invalid input data, 4 failed responses.
 from __future__ import annotations
 
 import warnings
-from typing import Annotated
+from difflib import get_close_matches
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from valuestrata.cli.ask import ask
 from valuestrata.cli.audit import audit_, power_
@@ -61,7 +63,22 @@ def make_app() -> typer.Typer:
     app.command(short_help="Simulate a survey with planted effects.")(simulate)
     codebook.command("draft", short_help="Draft a codebook from a labelled file or a variable list.")(codebook_draft)
     app.add_typer(codebook, name="codebook")
+    for group in (app, *(entry.typer_instance for entry in app.registered_groups)):
+        if group is not None:
+            group.info.cls = CommandGroup
     return app
+
+
+class CommandGroup(TyperGroup):
+    """Commands of which one is suggested for an unknown name: the closest, or all if none is close."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that the arguments name."""
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            close = get_close_matches(args[0], self.commands, n=1)
+            hint = f"Did you mean '{ctx.command_path} {close[0]}'?" if close else f"Commands: {', '.join(self.commands)}."
+            ctx.fail(printable(f"No such command {args[0]!r}. {hint}"))
+        return super().resolve_command(ctx, args)
 
 
 def _print_version(wanted: bool) -> None:

@@ -12,7 +12,7 @@ import polars as pl
 
 from valuestrata.dataset.document import FORMAT as FORMAT
 from valuestrata.dataset.document import NAME, check_files, check_fingerprint, read_dataset_document, with_hashes
-from valuestrata.errors import InputDataError, UsageError, did_you_mean
+from valuestrata.errors import InputDataError, Option, UsageError, did_you_mean
 from valuestrata.files import folder_written_beside, read_parquet, write_json, write_parquet
 from valuestrata.frames import Column, Schema
 from valuestrata.survey.codebook import Missing
@@ -265,7 +265,10 @@ class Dataset:
             names = [*SCHEMES, *(name + DISJOINT for name in SCHEMES)]
             return UsageError(f"There is no split {scheme!r}.{did_you_mean(scheme, names)} Splits of {where}: {held}.")
         reason = self.meta.get("splits", {}).get(base, {}).get("refused")
-        return InputDataError(f"{where}: the split {scheme!r} is not available. {reason or f'Available splits: {held}.'}")
+        about = f"{where}: the split {scheme!r} is not available. {f'{reason} ' if reason else ''}Available splits: {held}."
+        # `transfer` also needs the data set to train on.
+        usable = [name for name in built if name != "transfer"]
+        return InputDataError(about, *((" Choose one with ", Option("split", usable[0]), ".") if usable else ()))
 
 
 def half_of(split: str, part: str) -> Literal["all", "A", "B"]:

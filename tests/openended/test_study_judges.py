@@ -7,9 +7,11 @@ import pytest
 from tests.hosted.server import Act, Server, said
 from tests.openended.protocol import Speaks, open_run, quality
 from valuestrata.openended.files import load_judgements, load_stances
+from valuestrata.openended.judging import left_of
 from valuestrata.openended.pairwise.prompts import load_criteria
 from valuestrata.responses.run.folder import STORE
 from valuestrata.responses.run.store import spent_in
+from valuestrata.responses.run.unsettled import UnsettledCalls
 from valuestrata.study import judging
 from valuestrata.study.config import OpenSection, Study
 from valuestrata.study.context import StudyContext
@@ -115,6 +117,16 @@ def test_one_cost_limit_applies_to_all_judges_and_readers(judged):
                 assert judged.cost == pytest.approx(0.104 * len(server.log))
             assert len(server.log) in calls
         assert judged.problems == []
+
+
+def test_what_a_killed_judge_may_have_spent_counts_for_the_others(tmp_path):
+    runs = [tmp_path / name for name in ("one", "two")]
+    (runs[0] / STORE).mkdir(parents=True)
+    assert left_of(2.0, runs[1], runs) == 2.0
+    UnsettledCalls(runs[0] / STORE).add("key", 0.75)  # the process ends before the call is settled
+    assert left_of(2.0, runs[1], runs) == pytest.approx(1.25)
+    assert left_of(2.0, runs[0], runs) == 2.0, "the run itself counts its own calls"
+    assert left_of(0.5, runs[1], runs) == 0.0
 
 
 def test_a_judge_has_its_own_limit_within_that_of_all(judged):

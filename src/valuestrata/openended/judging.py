@@ -18,6 +18,7 @@ from valuestrata.respondents.base import Respondent, SupportsElicitationCheck, S
 from valuestrata.responses.ask.loop import AskJob, AskResult, ask_prompts
 from valuestrata.responses.run.folder import STORE, new_meta
 from valuestrata.responses.run.store import spent_in
+from valuestrata.responses.run.unsettled import UnsettledCalls
 
 
 def check_judging(judge: Respondent, elicitation: Elicitation, truncate: int | None) -> None:
@@ -68,10 +69,12 @@ def left_of(limit: float, run: Path, runs: Iterable[Path]) -> float:
     """Return the cost limit of one run, in US dollars, under which several runs together stay within a limit.
 
     Args:
-        limit: of all runs together, what they cost in earlier calls included. run: folder of the run to ask.
+        limit: of all runs together, what they cost in earlier calls and may have cost in killed processes included.
+        run: folder of the run to ask.
         runs: folders of all runs; those that do not exist cost nothing.
     """
-    return max(0.0, limit - sum(spent_in(other / STORE) for other in {one.resolve() for one in runs} - {run.resolve()}))
+    stores = [other / STORE for other in {one.resolve() for one in runs} - {run.resolve()}]
+    return max(0.0, limit - sum(spent_in(store) + UnsettledCalls(store).lost for store in stores))
 
 
 def ask_judge(

@@ -8,11 +8,14 @@ from typing import Any
 
 from valuestrata.errors import InputDataError
 from valuestrata.respondents.base import Message, Prompt
+from valuestrata.respondents.local.memory import describe_error
 from valuestrata.respondents.local.tree import Ids, common_prefix
 
 Forms = tuple[tuple[Ids, ...], ...]
 """For each option its distinct tokenisations, each with the end of the turn."""
 
+# What an expression of a template may raise.
+_TEMPLATE_ERRORS = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
 # An assistant's message used to find the token that the template writes after it.
 _PROBE = "17"
 
@@ -52,13 +55,21 @@ class Chat:
         """Return the chat as text; with `ask`, up to the beginning of the assistant's turn."""
         import jinja2
 
+        from valuestrata.respondents.local.loading.limited_templates import TemplateLimitError
+        from valuestrata.respondents.local.transformers_internals import limited_templates
+
         turns = [{"role": message.role, "content": message.content} for message in messages]
         try:
             # In thinking mode the answer would follow a monologue; templates without that mode ignore the switch.
-            return self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=ask, enable_thinking=False)
+            with limited_templates():
+                return self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=ask, enable_thinking=False)
+        except TemplateLimitError as error:
+            raise InputDataError(f"{self._name}: its chat template was stopped: {error}. Use another model.") from error
         except jinja2.TemplateError as error:
             roles = ", ".join(message.role for message in messages)
             raise InputDataError(f"{self._name}: its chat template does not accept messages with the roles {roles}: {error}") from error
+        except _TEMPLATE_ERRORS as error:
+            raise InputDataError(f"{self._name}: its chat template fails ({describe_error(error)}). Use another model.") from error
 
     def ids(self, text: str) -> Ids:
         """Return the token ids of a rendered text, which already contains its special tokens."""

@@ -7,6 +7,7 @@ and the tested versions. It imports torch and transformers, so import it where i
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import os
 from collections.abc import Callable, Generator, Sequence
@@ -16,9 +17,10 @@ from typing import Any
 import torch
 import transformers
 from transformers import cache_utils
-from transformers.utils import logging
+from transformers.utils import chat_template_utils, logging
 
 from valuestrata.errors import RunFailedError
+from valuestrata.respondents.local.loading.limited_templates import LimitedEnvironment
 from valuestrata.respondents.local.loading.safe_files import PickleRefusedError
 
 TESTED_VERSIONS = ("5.24.0",)
@@ -40,6 +42,7 @@ def check_transformers() -> None:
     _require(cache_utils, "Cache", "DynamicLayer")
     layer: Any = cache_utils.DynamicLayer()
     _require(layer, "lazy_initialization", "update", "is_initialized", "keys", "values", "get_seq_length", "get_mask_sizes")
+    _require(chat_template_utils, "_compile_jinja_template", "_cached_compile_jinja_template")
     _require(logging, "get_verbosity", "set_verbosity", "is_progress_bar_enabled", "disable_progress_bar", "enable_progress_bar")
 
 
@@ -169,6 +172,33 @@ def _widened(states: Any, columns: int) -> Any:
     buffer = states.new_empty((rows, heads, columns, size))
     buffer[:, :, :used] = states
     return buffer
+
+
+# --- chat templates ---------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def limited_templates() -> Generator[None]:
+    """Let transformers render chat templates within limits (`TemplateLimitError`) in a context."""
+    module: Any = chat_template_utils
+    compiled = module._compile_jinja_template
+    module._compile_jinja_template = _compile_limited
+    try:
+        yield
+    finally:
+        module._compile_jinja_template = compiled
+
+
+def _compile_limited(source: str) -> Any:
+    template = _limited_template(source)
+    template.environment.restart()
+    return template
+
+
+@functools.lru_cache(maxsize=16)
+def _limited_template(source: str) -> Any:
+    module: Any = chat_template_utils
+    return LimitedEnvironment.like(module._cached_compile_jinja_template("").environment).from_string(source)
 
 
 # --- loading ----------------------------------------------------------------------------------------------------------

@@ -47,6 +47,7 @@ WRONG = [
     ("[1, 2, 3]", "[1, 2, 2]", 7, 25, "the code 2 is given twice"),
     ("[1, 2, 3]", "[1, 2]", 7, 26, "2 codes and 3 labels"),
     ("codes: [-2]", "codes: [-3, -1]", 5, 27, "the code -1 belongs to two classes, dont_know and no_answer"),
+    ("codes: [-2]", "codes: [-2, 2]", 9, 5, "the code 2 is an answer of the item 'A', but missing under `missing.no_answer`"),
     ("[30, 59]", "[29, 59]", 23, 25, "the bands of 'Young' and 'Middle' overlap"),
     ("[30, 59]", "[30, 60]", 24, 22, "the bands of 'Middle' and 'Old' overlap"),
     ("[30, 59]", "[59, 30]", 23, 25, "found [59, 30]; write the lower end first"),

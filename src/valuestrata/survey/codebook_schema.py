@@ -190,6 +190,16 @@ class CodebookFile(StrictModel):
             for at, code in enumerate(rule.codes):
                 if (other := of_code.setdefault(code, kind)) != kind:
                     raise refused(f"the code {code} belongs to two classes, {other} and {kind}.", "missing", kind, "codes", at)
+        for at, item in enumerate(self.items):
+            scale = item if item.own_scale else self.scales.get(item.scale or "", item)
+            for code in {*scale.all_codes, *scale.recode, *item.recode} - {*scale.off_scale, *item.off_scale}:
+                if code in of_code:
+                    raise refused(
+                        f"the code {code} is an answer of the item {item.id!r}, but missing under `missing.{of_code[code]}`. List it "
+                        "under `missing` of the items or scales where it is missing.",
+                        "items",
+                        at,
+                    )
         return self
 
 

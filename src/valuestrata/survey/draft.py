@@ -157,11 +157,15 @@ def _pick_weight(variables: list[Variable]) -> tuple[str | None, list[str]]:
 def _pool_missing(variables: Sequence[Variable], items: Sequence[Variable]) -> tuple[dict[int, Missing], dict[str, Missing]]:
     """Return code -> most frequent class over the items, and label -> class over all variables.
 
-    Codes of attributes do not count: 66 may be a missing answer to an item and an age.
+    Codes of attributes do not count: 66 may be a missing answer to an item and an age. A code that is an answer of another item is
+    left to the items where it is missing.
     """
+    answers = {code for item in items for code in (range(item.ends[0], item.ends[1] + 1) if item.ends else item.answers)}
     votes: dict[int, Counter[Missing]] = {}
     for item in items:
         for code, kind in item.missing.items():
+            if code in answers:
+                continue
             votes.setdefault(code, Counter())[kind] += 1
     labels = {label: kind for variable in variables for label, kind in variable.missing_labels.items()}
     return {code: counts.most_common(1)[0][0] for code, counts in sorted(votes.items())}, labels
@@ -197,7 +201,7 @@ def _item_lines(variable: Variable, pooled: Mapping[int, Missing]) -> list[str]:
         if variable.synonyms:
             lines.append(f"    synonyms: {{{', '.join(f'{code}: [{_quote(text)}]' for code, text in variable.synonyms.items())}}}")
         question = subject if subject.endswith("?") else f"{subject.rstrip('.:')}: which answer is yours?"
-    own = {code: kind for code, kind in variable.missing.items() if pooled[code] is not kind}
+    own = {code: kind for code, kind in variable.missing.items() if pooled.get(code) is not kind}
     if own:
         classes = {kind.key: [code for code, found in own.items() if found is kind] for kind in Missing if kind in own.values()}
         lines.append(f"    missing: {{{', '.join(f'{key}: {found}' for key, found in classes.items())}}}")

@@ -10,7 +10,7 @@ from valuestrata.openended.files import load_judgements, load_stances
 from valuestrata.openended.judging import left_of
 from valuestrata.openended.pairwise.prompts import load_criteria
 from valuestrata.responses.run.folder import STORE
-from valuestrata.responses.run.store import spent_in
+from valuestrata.responses.run.store import FILE, spent_in
 from valuestrata.responses.run.unsettled import UnsettledCalls
 from valuestrata.study import judging
 from valuestrata.study.config import OpenSection, Study
@@ -78,10 +78,17 @@ def test_a_local_judge_is_loaded_only_while_something_is_left_to_judge(judged, t
     shutil.rmtree(folder)
     judged.run(**section)
     assert len(loaded) == 3, "the verdicts were deleted, the stances were not"
+    (folder / "responses.parquet").unlink()
+    store = folder / STORE / FILE
+    store.write_bytes(store.read_bytes().replace(b"Verdict: tie", b"verdict: tie", 2))
+    judged.run(**section)
+    assert len(loaded) == 4, "two stored verdicts are damaged"
+    assert any("2 damaged lines" in line for line in judged.messages)
+    assert load_judgements(folder).verdicts.height == 18
     shutil.rmtree(folder)
     (model / "config.json").write_text('{"changed": true}')
     judged.run(judges=section["judges"])
-    assert len(loaded) == 4, "the model was changed"
+    assert len(loaded) == 5, "the model was changed"
 
 
 def test_a_judge_that_did_not_finish_is_called_again(judged):

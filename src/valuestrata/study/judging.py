@@ -25,7 +25,7 @@ from valuestrata.respondents.base import Respondent
 from valuestrata.respondents.models import check_model_spec, make_respondent
 from valuestrata.responses.ask.loop import AskResult
 from valuestrata.responses.run.failures import kinds_listed
-from valuestrata.responses.run.folder import Run
+from valuestrata.responses.run.folder import Run, load_run
 from valuestrata.study.config import CalledSection, OpenSection
 from valuestrata.study.config.open_answers import JudgeSection, ReaderSection
 from valuestrata.study.context import StudyContext
@@ -116,7 +116,7 @@ def judge_pairs(
         def asked(plan: Any, limit: float | None, folder: Path = folder, judge: JudgeSection = judge) -> AskResult:
             return open_judge(plan, folder, max_calls=judge.max_calls, max_cost=_within(context, judge, folder, limit))
 
-        kept = (folder / VERDICTS.name).is_file()
+        kept = (folder / VERDICTS.name).is_file() and _is_intact(folder)
         work = _Work(f"{JUDGED}/{judge.folder_name}", f"judging with {judge.model}", judge, texts, kept, planned, asked)
         if _done(context, section, work, problems):
             found.append(folder)
@@ -138,7 +138,8 @@ def read_stances(context: StudyContext, section: OpenSection, runs: Sequence[Run
             most = _within(context, reader, judge_folder(folder, plan), limit)
             return open_stance(plan, folder, max_calls=reader.max_calls, max_cost=most)
 
-        names = [meta["respondent"]["name"] for _, meta in judges_of(folder)] if (folder / STANCES.name).is_file() else []
+        known = judges_of(folder) if (folder / STANCES.name).is_file() else []
+        names = [meta["respondent"]["name"] for run, meta in known if _is_intact(run)]
         work = _Work(
             f"{STANCES_FOLDER}/{reader.model}",
             f"reading stances with {reader.model}",
@@ -150,6 +151,11 @@ def read_stances(context: StudyContext, section: OpenSection, runs: Sequence[Run
         )
         succeeded |= _done(context, section, work, problems)
     return folder if succeeded else None
+
+
+def _is_intact(run: Path) -> bool:
+    """Whether no stored answer of a judge is damaged; damage is reported when the judge is asked again."""
+    return load_run(run, closed=False).remark is None
 
 
 def _texts(context: StudyContext, runs: Sequence[Run]) -> list[tuple[str, str]]:
@@ -178,6 +184,8 @@ def _done(context: StudyContext, section: OpenSection, work: _Work, problems: li
         context.say(message)
         problems.append(message)
         return False
+    for remark in result.remarks:
+        context.say(f"{title}: {remark}")
     if result.failed:
         problems.append(f"{title}: {result.failed:,} calls failed ({kinds_listed(result.failures)})")
     if result.stopped is not None:

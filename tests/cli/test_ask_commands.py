@@ -57,6 +57,52 @@ def test_a_hosted_model_is_asked_and_leaves_no_key_behind(asked, server, tmp_pat
     assert KEY not in done.out + done.err
 
 
+def test_prompts_are_printed_without_a_key_a_call_or_a_folder(call, data, tmp_path, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setattr("valuestrata.respondents.models.make_respondent", None)
+    how = ("ask", data, "--model", MODEL, "--elicitation", "text", "--orders", "reversed")
+    one = call(*how, "--show-prompt")
+    assert one.code == 0, one.err
+    assert one.out.count("Prompt ") == 1
+    assert one.out.startswith("Prompt 1 of ")
+    assert "order reversed" in one.out
+    assert "\n[user]\n" in one.out
+    assert "assistant" not in one.out
+    two = json.loads(call(*how, "--show-prompt", 2, "--samples", 3, "--json").out)["prompts"]
+    assert len({prompt["pair_id"] for prompt in two}) == 2
+    assert two[0]["messages"][-1]["content"] in one.out
+    begun = call("ask", data, "--model", "hf:no/such-model", "--show-prompt", "--json")
+    assert json.loads(begun.out)["prompts"][0]["prefill"] == "Answer:"
+    alike = json.loads(call("ask", data, "--model", f"control:no-persona@{MODEL}", "--items", "Q1", "--show-prompt", 5, "--json").out)
+    assert len(alike["prompts"]) == 1
+    assert "under 40" not in alike["prompts"][0]["messages"][-1]["content"]
+    assert call("ask", data, "--model", "opnai/x", "--show-prompt").code == 2
+    assert call("ask", data, "--model", MODEL, "--show-prompt", 0).code == 2
+    without = call("ask", data, "--model", MODEL)
+    assert (without.code, "with -o" in without.err) == (2, True)
+    assert "Prompt 1 of " in call("open", "ask", data, "--model", MODEL, "--show-prompt").out
+
+
+def test_a_run_keeps_a_prompt_of_each_wording_and_the_report_shows_it(asked, call, data, tmp_path):
+    assert asked(tmp_path / "run", "--paraphrases", "all").code == 0
+    run = load_run(tmp_path / "run")
+    kept = run.meta["example_prompts"]
+    assert [prompt["paraphrase"] for prompt in kept] == run.meta["plan"]["paraphrases"]
+    shown = json.loads(call("ask", data, "--model", MODEL, "--elicitation", "text", "--show-prompt", "--json").out)["prompts"]
+    assert shown == kept[:1]
+    report = ("report", data, tmp_path / "run", "--bootstrap", 0, "-o")
+    assert call(*report, tmp_path / "page").code == 0
+    assert "Prompt, default, text" in (tmp_path / "page" / "report.html").read_text()
+    # A run of an earlier version has no prompt, continues, and gets one.
+    document = json.loads((tmp_path / "run" / "run.json").read_text())
+    del document["example_prompts"]
+    (tmp_path / "run" / "run.json").write_text(json.dumps(document))
+    assert call(*report, tmp_path / "old").code == 0
+    assert "Prompt, default, text" not in (tmp_path / "old" / "report.html").read_text()
+    assert asked(tmp_path / "run").code == 0
+    assert load_run(tmp_path / "run").meta["example_prompts"] == kept[:1]
+
+
 def test_many_damaged_answers_are_paid_again_only_with_ask_again(asked, call, data, server, tmp_path):
     assert asked(tmp_path / "run").code == 0
     file, calls = tmp_path / "run" / "store" / "responses.jsonl", len(server.delivered)

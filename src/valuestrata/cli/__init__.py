@@ -6,7 +6,9 @@ Exit codes: 0 success, 2 wrong usage, 3 invalid input data, 4 failed responses.
 
 from __future__ import annotations
 
+import sys
 import warnings
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Annotated, Any
 
@@ -95,12 +97,27 @@ def _root(
     pass
 
 
+# Options whose value may be left out, with that value.
+_OPTIONAL_VALUES = {"--show-prompt": "1"}
+
+
+def _with_values(words: Sequence[str]) -> list[str]:
+    """Return the words of a command with the values of `_OPTIONAL_VALUES` that were left out."""
+    found: list[str] = []
+    for place, word in enumerate(words):
+        found.append(word)
+        following = words[place + 1] if place + 1 < len(words) else ""
+        if word in _OPTIONAL_VALUES and not following.isdigit():
+            found.append(_OPTIONAL_VALUES[word])
+    return found
+
+
 def main() -> None:
     """Run the command line. An error that the user can fix is one message on stderr and an exit code."""
     _clean_warnings()
     try:
         with options_as("cli"):
-            make_app()()
+            make_app()(args=_with_values(sys.argv[1:]))
     except ValuestrataError as error:
         say(f"valuestrata: {error}")
         raise SystemExit(error.exit_code) from error

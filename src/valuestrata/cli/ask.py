@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from valuestrata.cli.inputs import split_list
-from valuestrata.cli.model_options import ask_or_estimate, calls_a_model, report_batch, report_result, settings_of
+from valuestrata.cli.model_options import ask_or_estimate, calls_a_model, given, print_prompts, report_batch, report_result, settings_of
 from valuestrata.cli.options import (
     MODEL_HELP,
     AsJson,
     DatasetFolder,
     Fold,
     Items,
+    OptionalRunOutput,
     Part,
-    RunOutput,
     Samples,
+    ShowPrompt,
     Split,
     Strata,
     TemplateName,
@@ -38,7 +39,7 @@ _MACHINES = "Many machines and batch files"
 def ask(
     dataset: DatasetFolder,
     model: Annotated[str, typer.Option("--model", help=MODEL_HELP)],
-    output: RunOutput,
+    output: OptionalRunOutput = None,
     split: Split = "paper",
     part: Part = "test",
     fold: Fold = None,
@@ -74,6 +75,7 @@ def ask(
     batch_out: Annotated[
         bool, typer.Option("--batch-out", help="Only write the provider's batch files into the run.", rich_help_panel=_MACHINES)
     ] = False,
+    show_prompt: ShowPrompt = None,
     as_json: AsJson = False,
     **options: Any,
 ) -> None:
@@ -102,6 +104,10 @@ def ask(
         paraphrases=paraphrases,
         samples=samples,
     )
+    if show_prompt is not None:
+        print_prompts(data, model, asking, show_prompt, settings, as_json=as_json)
+        return
+    output = given(output)
     if on is not None:
         from valuestrata.responses.distributed.ray_run import ask_on_ray
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast, get_type_hints
 
 import typer
 
-from valuestrata.cli.output import exit_if_failed, print_collected, print_estimate, print_result, reports_interrupt, say
+from valuestrata.cli.output import exit_if_failed, print_collected, print_estimate, print_json, print_result, reports_interrupt, say, show
 from valuestrata.errors import MOST_SEED, UsageError
 
 if TYPE_CHECKING:
     from valuestrata.dataset.tables import Dataset
-    from valuestrata.respondents.base import Respondent
+    from valuestrata.respondents.base import Prompt, Respondent
     from valuestrata.respondents.models import ModelSettings
     from valuestrata.responses.ask.loop import AskResult
     from valuestrata.responses.ask.plan import Asking
@@ -80,7 +80,7 @@ def calls_a_model(*, closed: bool = False) -> Callable[[Command], Command]:
 
         @functools.wraps(command)
         def called(*arguments: Any, **named: Any) -> None:
-            if named.get("ask_again") and not named.get("dry_run"):
+            if named.get("ask_again") and not named.get("dry_run") and named["output"] is not None:
                 from valuestrata.responses.run.damage import allow_asking_again
 
                 for remark in allow_asking_again(named["output"]):
@@ -143,6 +143,44 @@ def ask_or_estimate(
     with reports_interrupt(output):
         result = ask_planned(dataset, respondent, output, asking, **limits_of(options))
     report_result(result, as_json=as_json)
+
+
+def given(output: Path | None) -> Path:
+    """Return the folder of a run; UsageError without one."""
+    if output is None:
+        raise UsageError("Give the folder of the run with -o.")
+    return output
+
+
+def print_prompts(dataset: Dataset, model: str, asking: Asking, number: int, settings: ModelSettings, *, as_json: bool) -> None:
+    """Print the first different prompts of a plan, as they would be sent. Nothing is asked or loaded."""
+    from itertools import islice
+
+    from valuestrata.respondents.models import personas_of_model
+    from valuestrata.responses.ask.plan import prompt_document
+
+    prompts = asking.prompts_with(dataset, personas_of_model(model, dataset, settings))
+    documents = [prompt_document(prompt) for prompt in islice(_different(prompts), number)]
+    if as_json:
+        print_json({"planned": asking.planned, "prompts": documents})
+        return
+    for place, document in enumerate(documents, start=1):
+        paraphrase = f", paraphrase {document['paraphrase']}" if document["paraphrase"] else ""
+        show(f"Prompt {place} of {asking.planned:,}: {document['pair_id']}, order {document['order']}{paraphrase}")
+        for message in document["messages"]:
+            show(f"[{message['role']}]\n{message['content']}")
+        if "prefill" in document:
+            show(f"[assistant, to be continued]\n{document['prefill']}")
+        show("")
+
+
+def _different(prompts: Iterable[Prompt]) -> Iterator[Prompt]:
+    """Yield the prompts whose texts did not come before: samples, and controls without a persona, repeat them."""
+    seen: set[str] = set()
+    for prompt in prompts:
+        if prompt.hash not in seen:
+            seen.add(prompt.hash)
+            yield prompt
 
 
 def report_result(result: AskResult, *, as_json: bool) -> None:

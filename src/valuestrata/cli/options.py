@@ -15,6 +15,11 @@ Countries = Annotated[
     list[str] | None, typer.Option("--country", help="Country by code, alpha-3 or name; repeatable, or separated by commas.")
 ]
 RunOutput = Annotated[Path, typer.Option("-o", "--output", help="Folder of the run.")]
+OptionalRunOutput = Annotated[Path | None, typer.Option("-o", "--output", help="Folder of the run.")]
+ShowPrompt = Annotated[
+    int | None,
+    typer.Option("--show-prompt", metavar="[N]", min=1, help="Only print the first N different prompts (default 1); no model or key."),
+]
 TemplateName = Annotated[
     str, typer.Option("--template", help="Persona template: default, second-person, third-person, item-first or a YAML file.")
 ]

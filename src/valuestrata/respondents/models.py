@@ -8,8 +8,10 @@ from typing import Any
 
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import UsageError, check_seed, did_you_mean, unprintable_in
+from valuestrata.prompts.persona import Persona
 from valuestrata.respondents.base import Respondent
 from valuestrata.respondents.baselines import BASELINES, make_baseline
+from valuestrata.respondents.controls.assignment import assign_personas
 from valuestrata.respondents.controls.control import make_control
 from valuestrata.respondents.controls.spec import CONTROLS, parse_control
 from valuestrata.respondents.hosted.providers import PROVIDERS, provider_of
@@ -77,6 +79,18 @@ def check_model_spec(spec: str) -> None:
         provider_of(spec)
     elif not _is_local(spec):
         raise UsageError(f"MODEL {spec!r} is not a known kind of model.{did_you_mean(spec, KINDS)}")
+
+
+def personas_of_model(spec: str, dataset: Dataset, settings: ModelSettings) -> Mapping[str, Persona] | None:
+    """Return the personas that a control replaces, None for other models. No model is loaded.
+
+    Raises:
+        UsageError: as for `make_respondent`.
+    """
+    check_model_spec(spec)
+    if not spec.startswith("control:"):
+        return None
+    return assign_personas(parse_control(spec), dataset, settings.persona_seed).personas
 
 
 def is_hosted(spec: str) -> bool:

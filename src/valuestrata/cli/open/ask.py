@@ -7,8 +7,21 @@ from typing import Annotated, Any
 import typer
 
 from valuestrata.cli.inputs import split_list
-from valuestrata.cli.model_options import ask_or_estimate, calls_a_model, settings_of
-from valuestrata.cli.options import MODEL_HELP, AsJson, DatasetFolder, Fold, Items, Part, RunOutput, Samples, Split, Strata, TemplateName
+from valuestrata.cli.model_options import ask_or_estimate, calls_a_model, given, print_prompts, settings_of
+from valuestrata.cli.options import (
+    MODEL_HELP,
+    AsJson,
+    DatasetFolder,
+    Fold,
+    Items,
+    OptionalRunOutput,
+    Part,
+    Samples,
+    ShowPrompt,
+    Split,
+    Strata,
+    TemplateName,
+)
 from valuestrata.cli.output import say
 from valuestrata.errors import MOST_SEED
 
@@ -17,7 +30,7 @@ from valuestrata.errors import MOST_SEED
 def open_ask_(
     dataset: DatasetFolder,
     model: Annotated[str, typer.Option("--model", help=MODEL_HELP)],
-    output: RunOutput,
+    output: OptionalRunOutput = None,
     split: Split = "paper",
     part: Part = "test",
     fold: Fold = None,
@@ -33,6 +46,7 @@ def open_ask_(
     pairs_seed: Annotated[int, typer.Option("--pairs-seed", min=0, max=MOST_SEED, help="Seed of that sample.")] = 0,
     template: TemplateName = "default",
     samples: Samples = 1,
+    show_prompt: ShowPrompt = None,
     as_json: AsJson = False,
     **options: Any,
 ) -> None:
@@ -61,5 +75,8 @@ def open_ask_(
         say(note)
     # Set explicitly so the run records the maximum length.
     settings = settings_of(options, max_new_tokens=OPEN_TOKENS)
+    if show_prompt is not None:
+        print_prompts(plan.dataset, model, plan.asking, show_prompt, settings, as_json=as_json)
+        return
     respondent = make_respondent(model, data, split=split, fold=fold, settings=settings, calls=not options["dry_run"])
-    ask_or_estimate(plan.dataset, respondent, output, plan.asking, options, as_json=as_json)
+    ask_or_estimate(plan.dataset, respondent, given(output), plan.asking, options, as_json=as_json)

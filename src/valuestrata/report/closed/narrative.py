@@ -13,6 +13,7 @@ from valuestrata.report.core.names import minimum_cell, plain, stratum_titles
 from valuestrata.report.core.names import short_label as name_of
 from valuestrata.report.core.view import Cell, Entry, RunLike, View
 from valuestrata.respondents.baselines import TRAINS_ON_NOTHING
+from valuestrata.responses.run.folder import EXAMPLES
 from valuestrata.responses.run.identity import run_identity
 
 SPLITS: Mapping[str, str] = {
@@ -105,7 +106,18 @@ def _asking(runs: Iterable[RunLike]) -> list[tuple[str, str]]:
         rows.append(("Elicitation", "; ".join(texts) + "."))
     if templates:
         rows.append(("Persona", f"template {', '.join(templates)}."))
-    return rows
+    return rows + _examples(runs)
+
+
+def _examples(runs: Iterable[RunLike]) -> list[tuple[str, str]]:
+    """Return one rendered prompt of each template and elicitation, from the runs that keep one."""
+    found: dict[tuple[str, str], str] = {}
+    for run in runs:
+        for prompt in run.meta.get(EXAMPLES) or ():
+            turns = [f"{message['role']}: {message['content']}" for message in prompt["messages"]]
+            turns += [f"assistant: {prompt['prefill']}"] if prompt.get("prefill") else []
+            found.setdefault((prompt["template"], prompt["elicitation"]), "\n".join(turns))
+    return [(f"Prompt, {template}, {elicitation}", text) for (template, elicitation), text in found.items()]
 
 
 def models(runs: Sequence[RunLike]) -> list[tuple[str, str]]:
@@ -179,7 +191,9 @@ def method(dataset: Dataset, runs: Sequence[RunLike], views: Sequence[View], com
         ("Versions", plain(meta.get("versions") or {}) or "not recorded"),
     ]
     for run in runs:
-        rows.append((f"Run {run.name}", plain({key: value for key, value in run.meta.items() if value not in (None, {}, [])})))
+        rows.append(
+            (f"Run {run.name}", plain({key: value for key, value in run.meta.items() if key != EXAMPLES and value not in (None, {}, [])}))
+        )
     commands = [str(m["command"]) for m in (meta, *(run.meta for run in runs)) if m.get("command")]
     commands += [command] if command else []
     if commands:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from valuestrata.progress import Advance, progress
 from valuestrata.prompts.prompt import Elicitation, Prompt
 from valuestrata.respondents.base import Answer, RecordsSpending, Respondent, SupportsBudget, SupportsResume, SupportsStop
 from valuestrata.respondents.controls.control import ReusesAnswers
-from valuestrata.responses.ask.plan import Asking, asked_meta, labels_of, plan_asking
+from valuestrata.responses.ask.plan import Asking, asked_meta, labels_of, plan_asking, prompt_document
 from valuestrata.responses.ask.signals import stops_gently
 from valuestrata.responses.batch.folder import refuse_what_batches_hold
 from valuestrata.responses.parse.read import row_of
@@ -212,6 +213,8 @@ def ask_prompts(
     """
     budgeted = _check_limits(respondent, max_calls, max_cost)
     refuse_what_batches_hold(folder)
+    if EXAMPLES not in meta and meta["respondent"].get("provider") != "baseline":
+        meta = {**meta, EXAMPLES: [prompt_document(prompt) for prompt in islice(job.prompts(), 1)]}
     state = _Progress()
     with (
         opened_run(folder, meta) as store,

@@ -14,11 +14,12 @@ from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, Option, UsageError, did_you_mean
 from valuestrata.prompts import load_template, orders_from, paraphrases_from, questions_of, render_prompts
 from valuestrata.prompts.orders import seed_of
+from valuestrata.prompts.persona import Persona
 from valuestrata.prompts.prompt import OPEN, Elicitation, Prompt
 from valuestrata.prompts.template import Template
 from valuestrata.respondents.base import NamesTrainingData, Respondent, SupportsElicitationCheck, SupportsVersions
 from valuestrata.respondents.controls.control import ReplacesPersonas, ReusesAnswers
-from valuestrata.responses.run.folder import new_meta
+from valuestrata.responses.run.folder import EXAMPLES, new_meta
 
 PARTS = ("train", "validation", "test", "all")
 
@@ -71,6 +72,10 @@ class Asking:
 
     def prompts(self, dataset: Dataset, respondent: Respondent) -> Iterator[Prompt]:
         """Render the prompts in prefix order; a control replaces the personas."""
+        return self.prompts_with(dataset, respondent.personas_for(dataset) if isinstance(respondent, ReplacesPersonas) else None)
+
+    def prompts_with(self, dataset: Dataset, personas: Mapping[str, Persona] | None) -> Iterator[Prompt]:
+        """Render the prompts in prefix order with other personas; None for the subgroups' own."""
         return render_prompts(
             dataset,
             self.pairs,
@@ -79,12 +84,30 @@ class Asking:
             orders=self.orders,
             paraphrases=self.paraphrases,
             samples=self.samples,
-            personas=respondent.personas_for(dataset) if isinstance(respondent, ReplacesPersonas) else None,
+            personas=personas,
         )
 
     def of_pairs(self, pairs: pl.DataFrame) -> Asking:
         """Return the same plan for other pairs."""
         return replace(self, pairs=pairs.select("pair_id", "item", "subgroup"))
+
+
+def example_prompts(dataset: Dataset, respondent: Respondent, asking: Asking) -> list[dict[str, Any]]:
+    """Return the first prompt of each paraphrase of the template, as `run.json` keeps it."""
+    one = replace(asking, orders=asking.orders[:1], samples=1)
+    kept = (replace(one, paraphrases=(number,)).prompts(dataset, respondent) for number in asking.paraphrases)
+    return [prompt_document(next(prompts)) for prompts in kept]
+
+
+def prompt_document(prompt: Prompt) -> dict[str, Any]:
+    """Return a prompt for JSON: which it is, and what the model sees."""
+    which = ("pair_id", "elicitation", "template", "template_version", "paraphrase", "order")
+    return {
+        **{name: getattr(prompt, name) for name in which},
+        "messages": [{"role": message.role, "content": message.content} for message in prompt.messages],
+        # Other elicitations do not begin the model's turn.
+        **({"prefill": prompt.prefill} if prompt.prefill and prompt.elicitation in ("logprob", "first-token") else {}),
+    }
 
 
 def plan_asking(
@@ -199,6 +222,8 @@ def asked_meta(dataset: Dataset, respondent: Respondent, name: str, asking: Aski
         meta["versions"] |= respondent.versions()
     if isinstance(respondent, NamesTrainingData) and (source := respondent.training_data()) is not None:
         meta["training_data"] = dict(source)
+    if meta["respondent"].get("provider") != "baseline":
+        meta[EXAMPLES] = example_prompts(dataset, respondent, asking)
     return meta
 
 

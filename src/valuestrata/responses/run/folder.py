@@ -34,6 +34,8 @@ TABLE = "responses.parquet"
 # Keys of run.json that must not change between calls. Pairs, orders and samples may: each response records its own.
 IDENTITY = ("kind", "dataset", "respondent", "template", "template_version", "elicitation", "judged")
 _RESTORE = "Restore the file from a copy, or ask again in another folder."
+# Key of run.json with one rendered prompt of each wording; runs of earlier versions lack it.
+EXAMPLES = "example_prompts"
 _STORE_SIZE = "valuestrata_store_bytes"
 
 

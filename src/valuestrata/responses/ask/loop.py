@@ -27,7 +27,7 @@ from valuestrata.responses.batch.folder import refuse_what_batches_hold
 from valuestrata.responses.parse.read import row_of
 from valuestrata.responses.run.damage import allow_asking_again
 from valuestrata.responses.run.failures import failures_listed, kinds_of
-from valuestrata.responses.run.folder import STORE, TABLE, counts_by_status, read_meta
+from valuestrata.responses.run.folder import EXAMPLES, STORE, TABLE, counts_by_status, read_meta
 from valuestrata.responses.run.session import opened_run
 from valuestrata.responses.run.store import Store
 from valuestrata.responses.run.unsettled import UnsettledCalls

@@ -150,7 +150,7 @@ def _print_published(counts: pl.DataFrame, *, same: bool) -> None:
     from valuestrata.report.closed.published import counts_beside_published
 
     sentence, table = counts_beside_published(counts, same=same)
-    print(sentence)
+    show(sentence)
     print_table(table)
 
 

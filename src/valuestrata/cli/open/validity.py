@@ -185,7 +185,7 @@ def _print(found: Validity, lines: list[str]) -> None:
         columns = ("judge", "criterion", "run", "reference", "metric", "judge_value", "people_value", "value", "ci_low", "ci_high", "coded")
         print_table(found.corrected.filter(pl.col("by") == "all").select(columns))
     if not found.corrected_differences.is_empty():
-        print("Differences of win rates, corrected for the judge's errors")
+        show("Differences of win rates, corrected for the judge's errors")
         columns = (
             "judge",
             "criterion",

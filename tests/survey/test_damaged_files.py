@@ -194,6 +194,15 @@ def test_a_sheet_with_other_columns_does_not_make_the_choice_ambiguous(tmp_path)
     assert cells(path, "Q1") == ["1", "2", "1", "2"]
 
 
+def test_a_codebook_is_drafted_from_two_sheets_of_one_workbook(tmp_path):
+    answers = [["variable", "Q1", "sex"], ["a", 1, 1], ["b", 2, 2]]
+    listed = [["variable", "question", "values"], ["Q1", "One?", "1 = Agree; 2 = Disagree"], ["sex", "Sex", "1 = Male; 2 = Female"]]
+    path = workbook(tmp_path / "a.xlsx", {"Data": answers, "Variables": listed})
+    with pytest.raises(InputDataError, match=r"2 sheets could be the data: .* Name one with `variables_sheet=`"):
+        draft_codebook(path, path)
+    assert "One?" in draft_codebook(path, path, sheet="Data", variables_sheet="Variables")
+
+
 def test_a_sheet_of_a_file_that_is_no_workbook(tmp_path, mine):
     path = tmp_path / "a.csv"
     path.write_text(csv_text())

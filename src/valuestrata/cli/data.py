@@ -238,6 +238,8 @@ def codebook_draft(
         Path | None,
         typer.Option("--variables", metavar="LIST", help="Table of the variables, with their questions, codes and labels."),
     ] = None,
+    sheet: Sheet = None,
+    variables_sheet: Annotated[str | None, typer.Option("--variables-sheet", help="Sheet of LIST, if it is an Excel workbook.")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="File for the YAML; stdout by default.")] = None,
 ) -> None:
     """Draft a codebook from the labels of a .sav or .dta file, or from any survey file and a list of its variables.
@@ -248,7 +250,7 @@ def codebook_draft(
     from valuestrata.files import write_text
     from valuestrata.survey.draft import draft_codebook
 
-    text = draft_codebook(file, variables)
+    text = draft_codebook(file, variables, sheet=sheet, variables_sheet=variables_sheet)
     if output is None:
         show(text, end="")
     else:

@@ -65,11 +65,12 @@ _COUNTRIES = ("b_country", "b_country_alpha", "cntry", "country", "country_code"
 _AGE_BANDS = ((18, 24), (25, 34), (35, 44), (45, 54), (55, 64))
 
 
-def draft_codebook(path: Path, listed: Path | None = None) -> str:
+def draft_codebook(path: Path, listed: Path | None = None, *, sheet: str | None = None, variables_sheet: str | None = None) -> str:
     """Return the YAML text of a drafted codebook. It can be loaded as it is.
 
     Args:
         path: the survey file. listed: the list of its variables; None for the labels of a .sav or .dta file.
+        sheet, variables_sheet: the sheets of the file and of the list, if they are Excel workbooks with several.
 
     Raises:
         InputDataError: a file cannot be read, or no variable has labels.
@@ -78,7 +79,7 @@ def draft_codebook(path: Path, listed: Path | None = None) -> str:
     if listed is None:
         title, variables = variables_of_file(path)
     else:
-        variables, remarks = variables_of_list(path, listed)
+        variables, remarks = variables_of_list(path, listed, sheet, variables_sheet)
     attributes, second_choices = _pick_attributes(variables)
     if listed is None:
         attributes = [(with_lowest_of(path, v) if kind.short == "age" and v.is_number else v, kind) for v, kind in attributes]

@@ -159,7 +159,9 @@ def missing_kind(label: str) -> Missing | None:
     return next((kind for kind, pattern in _MISSING_LABELS if pattern.match(text)), None)
 
 
-def variables_of_list(path: Path, listed: Path) -> tuple[list[Variable], list[str]]:
+def variables_of_list(
+    path: Path, listed: Path, sheet: str | None = None, listed_sheet: str | None = None
+) -> tuple[list[Variable], list[str]]:
     """Return the variables of a data file as a variable list describes them, and remarks.
 
     The list is a table (CSV, Excel, ...) with the columns `variable`, `question`, `code` and `label` and one row per answer,
@@ -167,12 +169,13 @@ def variables_of_list(path: Path, listed: Path) -> tuple[list[Variable], list[st
 
     Args:
         path: the data file, in any format of survey files. listed: the variable list.
+        sheet, listed_sheet: their sheets, if they are Excel workbooks with several.
 
     Raises:
         InputDataError: a file cannot be read, the list lacks a column, repeats a code, or describes no column of the data file.
     """
-    described = _read_list(listed)
-    with open_file(path) as raw:
+    described = _read_list(listed, listed_sheet)
+    with open_file(path, sheet) as raw:
         place_of = {name: place for name in described if (place := raw.header.find(name)) is not None}
         if not place_of:
             raise InputDataError(
@@ -188,9 +191,9 @@ def variables_of_list(path: Path, listed: Path) -> tuple[list[Variable], list[st
     return variables, [f"- in {listed.name} but not in the file: {', '.join(absent)}"] if absent else []
 
 
-def _read_list(path: Path) -> dict[str, Variable]:
+def _read_list(path: Path, sheet: str | None) -> dict[str, Variable]:
     """Return name -> variable, in the order of the list."""
-    with open_file(path) as raw:
+    with open_file(path, sheet, "variables_sheet") as raw:
         plain = {normalise(name).replace(" ", ""): place for place, name in reversed(list(enumerate(raw.header.names)))}
         found = {key: plain[name] for key, names in _LIST_COLUMNS.items() if (name := next(filter(plain.__contains__, names), ""))}
         # `label` is the label of an answer only beside a code, and only if no clearer name is.

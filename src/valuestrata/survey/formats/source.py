@@ -120,12 +120,13 @@ class Header:
 
 
 @contextmanager
-def open_file(path: Path, sheet: str | None = None) -> Generator[RawFile]:
+def open_file(path: Path, sheet: str | None = None, sheet_option: str = "sheet") -> Generator[RawFile]:
     """Open a survey file of any supported format, or a .zip that holds exactly one.
 
     Args:
         path: the file.
         sheet: the sheet of an Excel workbook; None for the visible sheet with most columns.
+        sheet_option: the name of the option that messages refer to.
 
     Raises:
         InputDataError: the file is absent, of an unknown or wrong format, truncated or empty. The message of every
@@ -140,8 +141,8 @@ def open_file(path: Path, sheet: str | None = None) -> Generator[RawFile]:
             inner = unpack(path, folder, FORMATS)
             kind = _kind(inner)
         if sheet is not None and kind != "excel":
-            raise UsageError(f"{name}: ", Option("sheet", sheet), " names a sheet, but the file is not an Excel workbook.")
-        reader = _reader(inner, kind, sheet)
+            raise UsageError(f"{name}: ", Option(sheet_option, sheet), " names a sheet, but the file is not an Excel workbook.")
+        reader = _reader(inner, kind, sheet, Option(sheet_option))
         yield RawFile(name, kind, Header(reader.columns), reader)
 
 
@@ -215,11 +216,11 @@ def _is_workbook(path: Path) -> bool:
         return path.suffix.lower() in (".xlsx", ".xlsm")  # truncated: the reader of its format reports it
 
 
-def _reader(path: Path, kind: str, sheet: str | None) -> Reader:
+def _reader(path: Path, kind: str, sheet: str | None, sheet_option: Option) -> Reader:
     if kind == "csv":
         return CsvReader(path)
     if kind == "excel":
-        return ExcelReader(path, sheet)
+        return ExcelReader(path, sheet, sheet_option)
     if kind == "parquet":
         return ParquetReader(path)
     return RReader(path) if kind == "r" else StatReader(path, kind)

@@ -61,19 +61,20 @@ class ExcelReader(Reader):
     Args:
         path: the workbook.
         sheet: the name of the sheet; None for the visible sheet with most columns.
+        option: the option that chooses the sheet, for messages.
 
     Raises:
         InputDataError: damaged, no sheet with column names, or several sheets that could be the data.
     """
 
-    def __init__(self, path: Path, sheet: str | None = None) -> None:
+    def __init__(self, path: Path, sheet: str | None, option: Option) -> None:
         self._xml: dict[str, bytes] = {}
         if zipfile.is_zipfile(path):
             check_workbook(path)
             self._xml = _sheets_xml(path)
         self._book = _excel(lambda: fastexcel.read_excel(path))
         tables = [table for name in self._book.sheet_names if (table := self._table(name)) is not None]
-        chosen = _named(sheet, tables, self._book.sheet_names) if sheet is not None else _only(tables)
+        chosen = _named(sheet, tables, self._book.sheet_names) if sheet is not None else _only(tables, option)
         self._sheet, self.columns, self._first = chosen.name, chosen.header, chosen.first_column
         self._xml = {self._sheet: self._xml.get(self._sheet, b"")}
         others = [f"{one_line(t.name)!r}{'' if t.visible else ' (hidden)'}" for t in tables if t is not chosen]
@@ -137,14 +138,14 @@ class ExcelReader(Reader):
         ]
 
 
-def _only(tables: Sequence[_Table]) -> _Table:
+def _only(tables: Sequence[_Table], option: Option) -> _Table:
     """Return the visible table with most columns, unless another one could be the data as well."""
     visible = [table for table in tables if table.visible]
     candidates = [table for table in visible if table.rows > 0] or visible
     if not candidates:
         if tables:
             hidden = ", ".join(repr(one_line(table.name)) for table in tables)
-            raise InputDataError(f"only hidden sheets hold a table ({hidden}). To read one, name it with ", Option("sheet"), ".")
+            raise InputDataError(f"only hidden sheets hold a table ({hidden}). To read one, name it with ", option, ".")
         raise InputDataError("no sheet of the workbook starts with a row of column names.")
     widest = max(candidates, key=lambda table: len(table.header))
     rivals = [
@@ -152,7 +153,7 @@ def _only(tables: Sequence[_Table]) -> _Table:
     ]
     if len(rivals) > 1:
         shown = "; ".join(f"{one_line(t.name)!r} ({len(t.header)} columns, {t.rows:,} rows)" for t in rivals[:_SHOWN])
-        raise InputDataError(f"{len(rivals)} sheets could be the data: {shown}. Name one with ", Option("sheet"), ".")
+        raise InputDataError(f"{len(rivals)} sheets could be the data: {shown}. Name one with ", option, ".")
     return widest
 
 

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.survey.small_files import CODEBOOK
+
 
 @pytest.fixture(scope="session")
 def wvs_files():
@@ -27,3 +29,10 @@ def people(wvs_files):
 def written(wvs_files, people, tmp_path_factory):
     """Files of the same population in every format."""
     return wvs_files.write_all(people, tmp_path_factory.mktemp("wvs"))
+
+
+@pytest.fixture
+def mine(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(CODEBOOK)
+    return path

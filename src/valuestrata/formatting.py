@@ -21,6 +21,7 @@ _NAMES: Mapping[str, tuple[str, str]] = {
     "refusal_rate": ("refusal rate", "Refused"),
     "invalid_rate": ("rate of invalid answers", "Invalid"),
     "bias": ("signed bias", "Signed bias"),
+    "w1_sampling": ("largest excess of W1 from few samples", "Largest excess of W1 from few samples"),
 }
 
 # Distances and rates; every other metric with a direction is better high.

@@ -201,6 +201,20 @@ def drawn(frame: pl.DataFrame, width: int) -> list[str]:
     return out.getvalue().splitlines()
 
 
+def test_the_excess_of_w1_of_sampled_runs_is_printed(world):
+    def printed_with(scores: pl.DataFrame) -> str:
+        out = io.StringIO()
+        print_headline(world.dataset, world.runs, scores, Console(file=out, width=200))
+        return out.getvalue()
+
+    assert "too high" not in printed_with(world.scores)
+    row = world.scores.filter((pl.col("run") == MODEL) & (pl.col("metric") == "accuracy") & (pl.col("by") == "all"))
+    sampled = row.with_columns(metric=pl.lit("w1_sampling"), value=0.0234)
+    text = printed_with(pl.concat([world.scores.filter(pl.col("metric") != "w1_sampling"), sampled]))
+    assert f"W1 of {MODEL} is too high by up to .023: its shares come from few samples of each pair, which scatter." in text
+    assert text.count("too high") == 1
+
+
 def test_names_and_numbers_stay_whole_in_a_terminal_of_80_columns(world):
     long = "baseline-additive-multinomial"
     runs = [replace(run, name=long) if run.name == "baseline-midpoint" else run for run in world.runs if run.name != MODEL]

@@ -1,10 +1,13 @@
 """Tables small enough to work out on paper; the working stands beside each number."""
 
+import math
 from dataclasses import replace
 
+import numpy as np
 import polars as pl
 import pytest
 
+from valuestrata import measures
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.scores import METRICS, SCORES, pair_scores, score
 
@@ -147,6 +150,44 @@ def test_ten_samples_make_a_distribution_and_nine_do_not(kit):
     assert pair_scores(dataset, kit.respond(rows[:9])).row(0, named=True)["tv"] is None
     refused = [row | {"answer": None} for row in rows]
     assert pair_scores(dataset, kit.respond(refused)).row(0, named=True)["tv"] == 1
+
+
+def test_the_excess_of_w1_from_few_samples_by_hand(kit):
+    items, cells = {"Q1": ("t", "ordinal", [1, 2, 3])}, {"s_a": ("s", {"sex": "a"})}
+    dataset = kit.build(kit.World(items, cells, {("Q1", "s_a"): [4, 4, 2]}))
+    asked = [
+        {"item": "Q1", "subgroup": "s_a", "sample": at, "answer": answer} for at, answer in enumerate([1] * 3 + [2] * 5 + [3] + [None] * 3)
+    ]
+    # Nine valid answers of twelve, with cumulative shares 1/3 and 8/9.
+    expected = 0.75 * sum(math.sqrt(2 / math.pi * f * (1 - f) / 8) for f in (1 / 3, 8 / 9)) / 2
+    (found,) = pair_scores(dataset, kit.respond(asked)).to_dicts()
+    assert found["w1_sampling"] == pytest.approx(expected)
+    (few,) = pair_scores(dataset, kit.respond(asked[:9])).to_dicts()
+    assert few["w1_sampling"] is None
+    (stated,) = pair_scores(dataset, kit.respond([asked[0] | {"option_probs": [0.2, 0.5, 0.3]}])).to_dicts()
+    assert stated["w1_sampling"] is None
+
+
+@pytest.mark.parametrize("apart", [0.0, 0.3, 0.8])
+def test_the_excess_of_w1_from_few_samples_in_a_world_whose_truth_is_known(kit, apart):
+    """The gold is known exactly, and the model's distribution is a mixture of it and of another one."""
+    random = np.random.default_rng(7)
+    items = {f"Q{i}": ("t", "ordinal", [1, 2, 3, 4, 5]) for i in range(40)}
+    cells = {f"s_{name}": ("s", {"sex": name}) for name in "abcde"}
+    shares = {(item, cell): random.multinomial(1000, random.dirichlet(np.full(5, 2.0))) / 1000 for item in items for cell in cells}
+    other = {pair: random.dirichlet(np.full(5, 2.0)) for pair in shares}
+    dataset = kit.build(kit.World(items, cells, {pair: (1000 * share).tolist() for pair, share in shares.items()}))
+    rows, true = [], []
+    for pair, share in shares.items():
+        own = (1 - apart) * share + apart * other[pair]
+        true.append(float(measures.w1(own, share)))
+        for at, answer in enumerate(random.choice(5, 20, p=own / own.sum()) + 1):
+            rows.append({"item": pair[0], "subgroup": pair[1], "sample": at, "answer": int(answer)})
+    found = pair_scores(dataset, kit.respond(rows))
+    excess, most = found["w1"].mean() - float(np.mean(true)), found["w1_sampling"].mean()
+    assert 0 < excess < 1.08 * most
+    # All of it for a model that answers as the subgroups do, and little where it is far from them.
+    assert excess > 0.92 * most if apart == 0 else excess < (0.85 if apart < 0.5 else 0.6) * most
 
 
 def test_a_refused_text_answer_has_no_distribution_to_miss(kit):

@@ -7,7 +7,7 @@ A pair's distance is `constant + sum_r weight_r * d(probs_r, shares)` over the r
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -37,12 +37,14 @@ class GivenDistributions:
     Attributes:
         pair: shape (R,), index of the pair. probs: shape (R, largest K), zeros after an item's last option.
         weight: shape (R,). constant: shape (P,), NaN for a pair without a distribution.
+        sampled: indices of the pairs whose distribution is that of their samples.
     """
 
     pair: Indices
     probs: Floats
     weight: Floats
     constant: Floats
+    sampled: Indices = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
 
     def against(self, shares: Floats, options: Indices, ordered: Bools) -> dict[str, Floats]:
         """Return w1, rps, tv and jsd to `shares`, each of shape (P,); NaN without a distribution.

@@ -26,7 +26,7 @@ BY = ("all", "stratum", "attribute", "level", "subgroup", "topic", "item")
 # Metrics whose noise of respondents is taken from another metric under redrawn modes (see `resampling`).
 NOISE_OF = {"accuracy_set": "accuracy", "accuracy_expected": "accuracy"}
 # Metrics of the model alone, without noise of respondents.
-EXACT = ("refusal_rate", "invalid_rate", "option_mass")
+EXACT = ("refusal_rate", "invalid_rate", "option_mass", "w1_sampling")
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ bias                (a - m) / (K - 1)                       -1..1   nominal; no 
 refusal_rate        1[refused]                              0..1
 invalid_rate        1[unparsed, invalid code or failed]     0..1
 option_mass         probability of all legal answers        0..1    not measured
+w1_sampling         how much w1 can be too high, see below  0..1    nominal; its distribution is not of samples
 ceiling_*, floor_*  of the gold, see `dataset.GOLD`         0..1    floors: nominal
 *_halves            of half A against half B                0..1    a half without answers; floors: nominal
 =================== ======================================= ======= ===================================================
@@ -29,6 +30,11 @@ ceiling_*, floor_*  of the gold, see `dataset.GOLD`         0..1    floors: nomi
 The distribution is the response's `option_probs`. A pair without any that was asked at least `ENOUGH_SAMPLES` times has the
 empirical distribution of its valid answers, with distance 1 for the missing share. A single text answer has no distribution: as
 one, it would be rewarded for giving the median of the gold shares, which is not the question asked.
+
+**Few samples.** Shares of n samples scatter about the model's own distribution F, so that their W1 to the gold is too high on average.
+The excess is at least 0 (Jensen's inequality) and at most the expected W1 of the samples to F (triangle inequality); it is this large
+for a model whose distribution equals the gold, and near 0 where the two are far apart. `w1_sampling` estimates the upper end by
+sum_k sqrt(2 / pi) sqrt(F_k (1 - F_k) / (n - 1)) / (K - 1), with F the observed cumulative shares, times the share of valid answers.
 """
 
 from __future__ import annotations
@@ -175,7 +181,10 @@ def tabulate(gold: pl.DataFrame, responses: pl.DataFrame) -> PairTable:
         "refusal_rate": rate("refused"),
         "invalid_rate": rate(*INVALID),
         "option_mass": _mean_by(pair, rows["option_mass"].to_numpy().astype(np.float64), count),
+        "w1_sampling": np.full(count, np.nan),
     }
+    several = np.zeros(count, dtype=np.bool_)
+    several[distributions.sampled] = valid[distributions.sampled] > 1
     distance = np.full((count, widest), np.nan)
     distance_valid = np.full((count, widest), np.nan)
     position = np.full(count, np.nan)
@@ -188,6 +197,10 @@ def tabulate(gold: pl.DataFrame, responses: pl.DataFrame) -> PairTable:
         distance_valid[these, :k] = share_valid[these, :k] @ apart
         position[these] = share_valid[these, :k] @ steps / (k - 1)
         signed[these, :k] = position[these, None] - steps / (k - 1)
+        drawn = these[several[these]]
+        at_most = np.clip(np.cumsum(share_valid[drawn, : k - 1], axis=1), 0.0, 1.0)
+        apart = np.sqrt(2 / np.pi * at_most * (1 - at_most) / (valid[drawn, None] - 1)).sum(axis=1)
+        fixed["w1_sampling"][drawn] = valid[drawn] / asked[drawn] * apart / (k - 1)
     by_mode = {"accuracy": share, "accuracy_valid": share_valid, "nmae": distance, "nmae_valid": distance_valid, "bias": signed}
     pairs = gold.select("pair_id", "item", "subgroup").with_columns(
         pl.Series("responses", asked.astype(np.int64)), pl.Series("valid", valid.astype(np.int64))
@@ -232,6 +245,7 @@ def _distributions(gold: pl.DataFrame, rows: pl.DataFrame, share_valid: Floats, 
         probs=np.concatenate([padded(given["option_probs"], widest), share_valid[sampled]]),
         weight=np.concatenate([1.0 / number[pair], 1.0 - missing[sampled]]),
         constant=constant,
+        sampled=sampled,
     )
 
 

@@ -122,4 +122,5 @@ METRICS = (
     "refusal_rate",
     "invalid_rate",
     "option_mass",
+    "w1_sampling",
 )

@@ -57,6 +57,20 @@ def print_headline(dataset: Dataset, runs: Sequence[RunLike], scores: pl.DataFra
         for row in rows.iter_rows(named=True):
             if row["coverage"] is not None and row["coverage"] < FULL_COVERAGE:
                 print_line(f"{row['row']} answered only {percent(row['coverage'])} of the pairs; its scores cover only those.", console)
+        here = (pl.col("scheme") == scheme) & (pl.col("part") == part) & pl.col("fold").eq_missing(pl.lit(fold, dtype=pl.Int32))
+        for line in _few_samples(scores.filter(here), runs):
+            print_line(line, console)
+
+
+def _few_samples(scores: pl.DataFrame, runs: Sequence[RunLike]) -> list[str]:
+    """Return how much the W1 of runs with sampled answers can be too high."""
+    rows = scores.filter((pl.col("by") == "all") & (pl.col("metric") == "w1_sampling") & pl.col("value").is_not_null())
+    excess = dict(rows.select("run", "value").iter_rows())
+    return [
+        f"W1 of {run.name} is too high by up to {number(excess[run.name])}: its shares come from few samples of each pair, which scatter."
+        for run in runs
+        if run.name in excess
+    ]
 
 
 # Names of ceilings and floors, short enough for a terminal.

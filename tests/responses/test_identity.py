@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 
+import polars as pl
 import pytest
 
+from tests.responses.asked import Writes
 from valuestrata.errors import InputDataError
+from valuestrata.responses.ask.loop import ask
+from valuestrata.responses.import_runs import import_run
 from valuestrata.responses.run.folder import FORMAT, load_run
 from valuestrata.responses.run.identity import RunIdentity
 
@@ -68,3 +72,21 @@ def test_a_damaged_run_json_is_refused_with_its_key(tmp_path, changes, message):
     (tmp_path / "run.json").write_text(json.dumps({**DOCUMENT, **changes}))
     with pytest.raises(InputDataError, match=message):
         load_run(tmp_path)
+
+
+def test_a_table_that_was_changed_is_refused_or_made_from_the_store(handmade, tmp_path):
+    ask(handmade, Writes(), tmp_path / "asked", elicitation="text")
+    (tmp_path / "answers.csv").write_text(
+        "custom_id,response\n" + "".join(f"{pair},1\n" for pair in handmade.part("paper", "test")["pair_id"])
+    )
+    import_run(handmade, tmp_path / "answers.csv", tmp_path / "imported")
+    whole = {name: load_run(tmp_path / name).responses for name in ("asked", "imported")}
+    for name in whole:
+        file = tmp_path / name / "responses.parquet"
+        metadata = pl.read_parquet_metadata(file)
+        pl.read_parquet(file).with_columns(answer=pl.lit(2, pl.Int32)).write_parquet(file, metadata=metadata)
+    assert load_run(tmp_path / "asked").responses.equals(whole["asked"])
+    ask(handmade, Writes(), tmp_path / "asked", elicitation="text")
+    assert pl.read_parquet(tmp_path / "asked" / "responses.parquet")["answer"].equals(whole["asked"]["answer"])
+    with pytest.raises(InputDataError, match=r"responses\.parquet: the table was changed after the run was written"):
+        load_run(tmp_path / "imported")

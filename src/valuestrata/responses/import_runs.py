@@ -20,7 +20,7 @@ from valuestrata.prompts import printed_numbers, questions_of
 from valuestrata.prompts.question import Numbers
 from valuestrata.responses.import_files import ID, KEY, RESPONSE, as_text, check_column, read_outputs, read_table
 from valuestrata.responses.parse.choice import parse_answer
-from valuestrata.responses.run.folder import RUN, counts_by_status, new_meta, now, read_meta, write_table
+from valuestrata.responses.run.folder import RUN, counts_by_status, new_meta, now, read_meta, with_hash, write_table
 from valuestrata.responses.run.schema import RESPONSES, Status
 
 TEMPLATE = "imported"
@@ -115,7 +115,7 @@ def import_run(
     )
     with folder_written_beside(folder) as temporary:
         write_table(temporary, table, None)
-        write_json(temporary / RUN, {**meta, "finished": now(), "counts": counts})
+        write_json(temporary / RUN, with_hash(temporary, {**meta, "finished": now(), "counts": counts}))
     repeated = 0 if said is not None else int(table.filter(pl.col("sample") == 1).height)
     return ImportResult(
         run_dir=folder,

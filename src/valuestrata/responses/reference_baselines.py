@@ -24,7 +24,7 @@ from valuestrata.progress import progress
 from valuestrata.prompts import load_template, render_prompts
 from valuestrata.prompts.template import Template
 from valuestrata.respondents.baselines import CHEAP, LADDER, TRAINS_ON_NOTHING, GoldByFold, make_baseline
-from valuestrata.responses.run.folder import RUN, TABLE, Run, counts_by_status, load_run, new_meta, write_table
+from valuestrata.responses.run.folder import RUN, TABLE, Run, counts_by_status, load_run, new_meta, with_hash, write_table
 from valuestrata.responses.run.identity import Answered, Identified, run_identity
 from valuestrata.responses.run.schema import RESPONSES
 
@@ -212,4 +212,4 @@ def _keep(folder: Path, document: dict[str, Any], responses: pl.DataFrame) -> No
         folder.parent.mkdir(parents=True, exist_ok=True)
         with folder_written_beside(folder) as made:
             write_table(made, responses, None)
-            write_json(made / RUN, document)
+            write_json(made / RUN, with_hash(made, document))

@@ -23,6 +23,7 @@ from valuestrata.responses.run.folder import (
     load_run,
     read_meta,
     usage_of,
+    with_hash,
     write_table,
 )
 from valuestrata.responses.run.identity import run_identity
@@ -134,7 +135,7 @@ def collect(out: str | Path) -> CollectedShards:
         write_table(folder, table, store.size)
         usage = usage_of(table, store.cost_of_replaced())
     counts = counts_by_status(table)
-    write_json(folder / RUN, {**meta, "counts": counts, "usage": usage})
+    write_json(folder / RUN, with_hash(folder, {**meta, "counts": counts, "usage": usage}))
     return CollectedShards(
         run_dir=folder,
         shards=len(parts),

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, unprintable_in
-from valuestrata.files import read_json, read_parquet, write_parquet
+from valuestrata.files import read_json, read_parquet, sha256_of, write_parquet
 from valuestrata.prompts.prompt import OPEN
 from valuestrata.responses.run.damage import STORE, damage_of
 from valuestrata.responses.run.identity import RunIdentity, run_identity
@@ -31,6 +31,7 @@ from valuestrata.yaml_files import Record, checked
 FORMAT = "valuestrata-run-1"
 RUN = "run.json"
 TABLE = "responses.parquet"
+HASH = "responses_sha256"
 # Keys of run.json that must not change between calls. Pairs, orders and samples may: each response records its own.
 IDENTITY = ("kind", "dataset", "respondent", "template", "template_version", "elicitation", "judged")
 _RESTORE = "Restore the file from a copy, or ask again in another folder."
@@ -55,6 +56,7 @@ class RunFile(Record):
     finished: str | None = None
     plan: dict[str, Any] | None = None
     versions: dict[str, str | None] | None = None
+    responses_sha256: str | None = None
     counts: dict[str, int] | None = None
     usage: dict[str, float | None] | None = None
     earlier_plan: list[dict[str, Any]] | None = None
@@ -87,7 +89,7 @@ def load_run(path: str | Path, *, closed: bool = True) -> Run:
         path: the folder. closed: refuse open answers and judges' readings, which have no scale codes.
 
     Raises:
-        InputDataError: no run, another format, a damaged file, or a run that is not closed.
+        InputDataError: no run, another format, a damaged file, a table that was changed, or a run that is not closed.
     """
     folder = Path(path)
     meta = read_meta(folder)
@@ -100,7 +102,10 @@ def load_run(path: str | Path, *, closed: bool = True) -> Run:
             "or read their positions on the scales with `valuestrata open stance`."
         )
     file = folder / TABLE
-    if table_is_current(folder):
+    unchanged = is_unchanged(folder, meta)
+    if not unchanged and store_size(folder / STORE) is None:
+        raise InputDataError(f"{file}: the table was changed after the run was written. Restore it from a copy, or make the run again.")
+    if unchanged and table_is_current(folder):
         return Run(meta["name"], folder, meta, RESPONSES.check(read_parquet(file), str(file)))
     return Run(meta["name"], folder, meta, read_store(folder / STORE), damage_of(folder / STORE))
 
@@ -179,6 +184,17 @@ def write_table(folder: Path, responses: pl.DataFrame, size: int | None) -> None
     """Write `responses.parquet` atomically; its metadata records the size of the store, if there is one."""
     metadata = None if size is None else {_STORE_SIZE: str(size)}
     write_parquet(folder / TABLE, RESPONSES.check(responses, str(folder / TABLE)), metadata=metadata)
+
+
+def with_hash(folder: Path, document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document of `run.json` with the hash of the table as it is now."""
+    return {**document, HASH: sha256_of(folder / TABLE)}
+
+
+def is_unchanged(folder: Path, document: Mapping[str, Any]) -> bool:
+    """Whether the table has the hash that a document of `run.json` records; True if it records none or there is no table."""
+    file = folder / TABLE
+    return document.get(HASH) is None or not file.is_file() or sha256_of(file) == document[HASH]
 
 
 def table_is_current(folder: Path) -> bool:

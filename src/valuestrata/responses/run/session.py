@@ -13,15 +13,18 @@ from valuestrata.errors import InputDataError, RunFailedError
 from valuestrata.files import write_json
 from valuestrata.responses.run.damage import settle_damage
 from valuestrata.responses.run.folder import (
+    HASH,
     RUN,
     STORE,
     TABLE,
     check_same_identity,
     counts_by_status,
+    is_unchanged,
     now,
     read_meta,
     table_is_current,
     usage_of,
+    with_hash,
     write_table,
 )
 from valuestrata.responses.run.identity import RunIdentity
@@ -83,8 +86,7 @@ def check_folder(folder: Path, meta: Mapping[str, Any]) -> dict[str, Any] | None
 def _continued(there: Mapping[str, Any], meta: dict[str, Any]) -> dict[str, Any]:
     """Return the document of a continued run: its first name and start, and earlier plans and versions."""
     document = {**meta, "name": there["name"], "started": there.get("started") or meta.get("started")}
-    if "shards" in there:
-        document["shards"] = there["shards"]
+    document |= {key: there[key] for key in ("shards", HASH) if key in there}
     for key in ("plan", "versions"):
         earlier = list(there.get(f"earlier_{key}") or [])
         if there.get(key) and there[key] != meta[key] and there[key] not in earlier:
@@ -100,9 +102,9 @@ def _is_paid(meta: Mapping[str, Any]) -> bool:
 
 
 def _close_run(folder: Path, document: dict[str, Any], store: Store) -> None:
-    if not table_is_current(folder):
+    if not (table_is_current(folder) and is_unchanged(folder, document)):
         write_table(folder, store.table(), store.size)
     columns = ["status", "prompt_tokens", "completion_tokens", "cost"]
     table = pl.read_parquet(folder / TABLE, columns=columns)
     usage = usage_of(table, store.cost_of_replaced())
-    write_json(folder / RUN, {**document, "counts": counts_by_status(table), "usage": usage})
+    write_json(folder / RUN, with_hash(folder, {**document, "counts": counts_by_status(table), "usage": usage}))

@@ -4,7 +4,10 @@ import pytest
 import xlsxwriter
 
 from tests.survey.small_files import COLUMNS, DATA, cells, csv_text, refused, workbook
+from valuestrata.cli import main
 from valuestrata.errors import InputDataError, UsageError
+from valuestrata.study.config import SurveySection
+from valuestrata.study.data import read_study_survey
 from valuestrata.survey import read_survey
 from valuestrata.survey.draft import draft_codebook
 from valuestrata.survey.formats.source import open_file
@@ -91,3 +94,13 @@ def test_a_cell_far_from_the_others(tmp_path):
     sheet.write(1048575, 16383, 1)
     book.close()
     refused(path, "the cells of the sheet 'Data' span 1,048,576 rows and 16,384 columns")
+
+
+def test_a_study_and_the_command_line_read_the_sheet_they_name(tmp_path, mine, capsys, monkeypatch):
+    path = workbook(tmp_path / "a.xlsx", {"2022": DATA, "2023": DATA[:3]})
+    assert read_study_survey(SurveySection(file=str(path), codebook=str(mine), sheet="2023")).respondents == 2
+    for arguments, shown in ((["--sheet", "2023"], "2 respondents"), ([], "Name one with --sheet.")):
+        monkeypatch.setattr("sys.argv", ["valuestrata", "describe", str(path), "--survey", str(mine), *arguments])
+        with pytest.raises(SystemExit):
+            main()
+        assert shown in "".join(capsys.readouterr())

@@ -11,7 +11,7 @@ from tests.responses.asked import Writes
 from valuestrata.errors import InputDataError
 from valuestrata.responses.ask.loop import ask
 from valuestrata.responses.import_runs import import_run
-from valuestrata.responses.run.folder import FORMAT, load_run
+from valuestrata.responses.run.folder import FORMAT, load_run, new_meta
 from valuestrata.responses.run.identity import RunIdentity
 
 MODEL = {"name": "embedded", "provider": "transformers", "revision": "a", "decoding": {"seed": 0}, "custom": [1, None]}
@@ -90,3 +90,10 @@ def test_a_table_that_was_changed_is_refused_or_made_from_the_store(handmade, tm
     assert pl.read_parquet(tmp_path / "asked" / "responses.parquet")["answer"].equals(whole["asked"]["answer"])
     with pytest.raises(InputDataError, match=r"responses\.parquet: the table was changed after the run was written"):
         load_run(tmp_path / "imported")
+
+
+@pytest.mark.parametrize("name", ["run\x1b[2J", "a\x00b", "two\nlines", "a\u202eb", "\ufffe"])
+def test_the_name_of_a_run_has_no_control_character(handmade, name):
+    with pytest.raises(InputDataError, match=r"cannot hold the character U\+"):
+        new_meta(handmade, name, "asked")
+    assert new_meta(handmade, "Größe 日本", "asked")["name"] == "Größe 日本"

@@ -22,6 +22,7 @@ import local_forward
 import local_vs_lm_eval
 import mode_bootstrap
 import resume_200k
+import score_whole
 import tune_vs_trl
 
 # Each returns one row per comparison; a row without a name gets that of the benchmark.
@@ -33,6 +34,7 @@ BENCHMARKS = {
     "hosted_vs_inspect": hosted_vs_inspect.run,
     "resume_200k": resume_200k.run,
     "baseline_ladder": baseline_ladder.run,
+    "score_whole": score_whole.run,
     "bootstrap_10x20k": bootstrap_10x20k.run,
     "audit_10x20k": audit_10x20k.run,
     "tune_vs_trl": tune_vs_trl.run,
@@ -42,6 +44,7 @@ PARTS = dict.fromkeys(
     ("local_vs_alone", "local_vs_generate", "local_forward_fraction", "local_forward_fraction_item_first"), "local_forward"
 ) | {
     "local_vs_lm_eval_item_first": "local_vs_lm_eval",
+    **dict.fromkeys(("build_whole", "score_redraws", "score_shuffles"), "score_whole"),
     "tune_vs_trainer": "tune_vs_trl",
     "tune_vs_trl_together": "tune_vs_trl",
 }

@@ -38,10 +38,13 @@ class JudgeName(Record):
     name: str
 
 
-class JudgedPairs(JudgedRuns):
+class JudgedPairs(Record):
     """What a judge of two answers judged."""
 
-    reference: dict[str, str] = Field(default_factory=dict[str, str], min_length=1, validate_default=True)
+    runs: dict[str, str] = Field(min_length=1)
+    reference: dict[str, str] = Field(min_length=1)
+    criteria: dict[str, str]
+    truncate: int | None = None
 
 
 class JudgedFile(Record):

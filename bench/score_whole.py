@@ -22,7 +22,7 @@ from valuestrata.stats.correlations import shuffled_agreement
 DRAWS, GROUPS, ITEMS, OPTIONS, CHANGED = 1000, 49, 237, 10, 0.25
 SHUFFLES, ROWS = 1000, 21
 # Leaves about as many subgroups and pairs as a country of the WVS has.
-MIN_RESPONDENTS = 66
+MIN_RESPONDENTS = 68
 
 
 def run() -> list[dict[str, Any]]:

@@ -35,7 +35,9 @@ def show(line: str = "", *, end: str = "\n") -> None:
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout; characters that are not `printable` are escaped."""
     text = json.dumps(document, ensure_ascii=False, default=str)
-    print("".join(letter if printable(letter) == letter else json.dumps(letter)[1:-1] for letter in text))
+    # Each letter is checked once: a document has millions of them, of few kinds.
+    escaped = {ord(letter): json.dumps(letter)[1:-1] for letter in set(text) if printable(letter) != letter}
+    print(text.translate(escaped) if escaped else text)
 
 
 def print_table(frame: pl.DataFrame) -> None:

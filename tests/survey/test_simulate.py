@@ -288,7 +288,7 @@ def test_the_files_of_true_values_match_the_survey_file(tmp_path):
         ({"main_effects": -0.1}, "main_effects is -0.1"),
         ({"common": 1.0}, "common is 1.0"),
         ({"missing": 1.0}, "missing is 1.0"),
-        ({"seed": -1}, "seed is -1"),
+        ({"seed": -1}, "`seed=-1`: a seed is a whole number"),
         ({"survey": "wvs6"}, "'simulated' or 'wvs7'"),
         ({"survey": "wvs7", "items": 240}, "wvs7 has 239"),
         ({"survey": "wvs7", "country": "Singapor"}, "Did you mean 'Singapore'"),

@@ -4,7 +4,7 @@ The parser tries, in this order: a marked answer (`Answer: 3`, `"answer": 3`, `\
 the beginning of the text (`3.`, `2) Rather important`), a sentence that chooses (`I would say 3`, `Option 3`), a refusal, and
 a number or label that is the only one in the text. Numbers take precedence over labels; a contradiction is noted. Nothing
 is guessed: two possible answers are `unparsed`, and a number that is not an option is `invalid_code`. Shares of options
-(`1: 20%, 2: 80%`, `{"1": 20, "2": 80}`) are no answer; next to them, only a marked or chosen answer or an opening counts.
+(`1: 20%, 2: 80%`, `{"1": 20, "2": 80}`) are not an answer. Next to them, only a marked or chosen answer, or one at the beginning, counts.
 """
 
 from __future__ import annotations

@@ -83,6 +83,7 @@ def test_prompts_are_printed_without_a_key_a_call_or_a_folder(call, data, tmp_pa
     assert "Prompt 1 of " in call("open", "ask", data, "--model", MODEL, "--show-prompt").out
 
 
+@pytest.mark.slow
 def test_a_run_keeps_a_prompt_of_each_wording_and_the_report_shows_it(asked, call, data, tmp_path):
     assert asked(tmp_path / "run", "--paraphrases", "all").code == 0
     run = load_run(tmp_path / "run")

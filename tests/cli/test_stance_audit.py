@@ -78,6 +78,7 @@ def test_an_audit_of_stances_is_that_of_the_same_closed_answers(built_tiny, fold
     assert changed["change"].drop_nulls().abs().max() == 0
 
 
+@pytest.mark.slow
 def test_the_command_audits_stances_and_says_who_read_them(call, built_tiny, folder):
     words = ("audit", built_tiny, folder / "stances", folder / "closed", "--baselines", "none", "--bootstrap", 40, "--permutations", 40)
     outcome = call(*words, "--json", "-o", folder / "out")

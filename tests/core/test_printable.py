@@ -91,6 +91,7 @@ def test_a_page_has_no_unprintable_character():
     page.encode()
 
 
+@pytest.mark.slow
 def test_charts_with_any_character_are_drawn():
     code = (
         "from valuestrata.report.core.theme import to_svg\n"

@@ -40,6 +40,7 @@ def test_what_is_no_seed(seed):
             use(seed)
 
 
+@pytest.mark.slow
 def test_seeds_of_every_size_and_kind_work():
     assert check_seed(np.int64(3)) == 3
     assert generator(MOST_SEED).random() == np.random.default_rng(MOST_SEED).random()

@@ -84,6 +84,7 @@ def test_a_wrong_codebook_is_refused_with_line_and_column(tmp_path, right, wrong
     assert len(message) < 400
 
 
+@pytest.mark.slow
 def test_a_right_codebook_and_the_built_in_ones_are_read(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text(CODEBOOK)

@@ -164,6 +164,7 @@ def test_a_damaged_shard_stops_and_names_its_lines(handmade, server, tmp_path):
     assert len(server.log) == calls
 
 
+@pytest.mark.slow
 def test_damage_in_the_stores_of_workers_counts(handmade, server, tmp_path):
     asked(handmade, server.url, tmp_path / "run")
     calls, file = len(server.log), without_table(tmp_path / "run")

@@ -28,7 +28,10 @@ def zipped(megabytes: int) -> bytes:
     return b"".join([*(packer.compress(b" " * 2**20) for _ in range(megabytes)), packer.flush()])
 
 
-@pytest.mark.parametrize(("model", "status", "megabytes"), [("openai-compatible/m", 200, 400), *((model, 400, 20) for model in MODELS)])
+@pytest.mark.parametrize(
+    ("model", "status", "megabytes"),
+    [pytest.param("openai-compatible/m", 200, 400, marks=pytest.mark.slow), *((model, 400, 20) for model in MODELS)],
+)
 def test_a_large_gzip_fails_its_prompt_within_little_memory(model, status, megabytes, monkeypatch):
     monkeypatch.setenv(MODELS[model], KEY)
     act = Act(status=status, raw=zipped(megabytes), headers={"Content-Encoding": "gzip"})

@@ -100,7 +100,7 @@ def asked(server, out, max_cost):
     return ask(build_handmade(), model, out, elicitation="text", samples=12, max_cost=max_cost)
 
 
-@pytest.mark.parametrize("refuse_every", [0, 5])
+@pytest.mark.parametrize("refuse_every", [0, pytest.param(5, marks=pytest.mark.slow)])
 def test_a_run_continued_from_any_moment_stays_within_its_limit(tmp_path, refuse_every):
     """The folder as it is at some calls, copied: what a process that is killed then leaves."""
     moments = (1, 20, 41)

@@ -89,6 +89,7 @@ def codings_of(study) -> Codings:
     return Codings(key, {name: coded(key, study.planted, seed, error=0.15) for seed, name in enumerate(("ana", "ben"))}, {})
 
 
+@pytest.mark.slow
 def test_what_people_say_stands_beside_the_judge(study, tmp_path):
     text = study.page(tmp_path / "open.html", codings=codings_of(study))
     judges = section(text, "judges")

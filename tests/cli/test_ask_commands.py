@@ -73,10 +73,14 @@ def test_prompts_are_printed_without_a_key_a_call_or_a_folder(call, data, tmp_pa
     assert two[0]["messages"][-1]["content"] in one.out
     begun = call("ask", data, "--model", "hf:no/such-model", "--show-prompt", "--json")
     assert json.loads(begun.out)["prompts"][0]["prefill"] == "Answer:"
-    alike = json.loads(call("ask", data, "--model", f"control:no-persona@{MODEL}", "--items", "Q1", "--show-prompt", 5, "--json").out)
+    control = ("--model", f"control:no-persona@{MODEL}", "--elicitation", "text")
+    alike = json.loads(call("ask", data, *control, "--items", "Q1", "--show-prompt", 5, "--json").out)
     assert len(alike["prompts"]) == 1
     assert "under 40" not in alike["prompts"][0]["messages"][-1]["content"]
     assert call("ask", data, "--model", "opnai/x", "--show-prompt").code == 2
+    for model in (MODEL, f"control:no-persona@{MODEL}"):
+        impossible = call("ask", data, "--model", model, "--show-prompt")
+        assert (impossible.code, "Use --elicitation first-token or text" in impossible.err) == (2, True)
     assert call("ask", data, "--model", MODEL, "--show-prompt", 0).code == 2
     without = call("ask", data, "--model", MODEL)
     assert (without.code, "with -o" in without.err) == (2, True)

@@ -153,12 +153,21 @@ def given(output: Path | None) -> Path:
 
 
 def print_prompts(dataset: Dataset, model: str, asking: Asking, number: int, settings: ModelSettings, *, as_json: bool) -> None:
-    """Print the first different prompts of a plan, as they would be sent. Nothing is asked or loaded."""
+    """Print the first different prompts of a plan, as they would be sent. Nothing is asked or loaded.
+
+    Raises:
+        UsageError: an invalid model, or one whose provider does not support the elicitation.
+    """
     from itertools import islice
 
-    from valuestrata.respondents.models import personas_of_model
+    from valuestrata.respondents.controls.spec import parse_control
+    from valuestrata.respondents.hosted.providers import check_elicitation, provider_of
+    from valuestrata.respondents.models import is_hosted, personas_of_model
     from valuestrata.responses.ask.plan import prompt_document
 
+    asked = parse_control(model).model if model.startswith("control:") else model
+    if is_hosted(asked):
+        check_elicitation(provider_of(asked)[0], asking.elicitation)
     prompts = asking.prompts_with(dataset, personas_of_model(model, dataset, settings))
     documents = [prompt_document(prompt) for prompt in islice(_different(prompts), number)]
     if as_json:

@@ -103,6 +103,7 @@ def test_an_unwritable_path_is_named(call, tiny):
     assert "valuestrata: /proc/x.sav: " in made.err
 
 
+@pytest.mark.slow
 def test_damaged_baselines_are_computed_again(call, built):
     call("ask", built / "data", "--model", "baseline:uniform", "-o", built / "run")
     words = ("score", built / "data", built / "run", "--bootstrap", 50, "--baselines", "cheap")

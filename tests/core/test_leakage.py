@@ -48,6 +48,7 @@ def leaks_by_hand(made, dataset):
     return found
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @example(8, 907, 2)  # one half without any answer to A1
 @given(st.integers(8, 70), st.integers(0, 10_000), st.integers(2, 4))

@@ -96,6 +96,7 @@ def test_intervals_of_clustered_shares_cover():
     assert np.mean([ci.low <= truth <= ci.high for ci in naive]) < 0.85
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.sampled_from(["a", "b"]), st.sampled_from(["sex_F", "sex_M"]), st.integers(0, 60)), min_size=1, max_size=30),
     st.randoms(use_true_random=False),

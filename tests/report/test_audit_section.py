@@ -95,6 +95,7 @@ def test_published_figures_stand_beside_and_a_warning_says_where_they_do_not_bel
     assert "another data set" in sections[0].warning
 
 
+@pytest.mark.slow
 def test_the_report_holds_the_audit_only_where_it_is_given(world, audited, tmp_path, no_charts):
     runs = world.runs
     found = audit(world.dataset, runs, permutations=20, bootstrap=20)

@@ -182,6 +182,7 @@ def test_closed_against_open_is_counted(written, study):
     assert "Subgroups with the largest distance" in section(page, "agreement")
 
 
+@pytest.mark.slow
 def test_published_figures_can_be_left_out(written, study, tmp_path):
     page, _ = written
     # They are of the criterion overall, which nobody judged here.
@@ -251,6 +252,7 @@ def test_a_judge_of_its_own_answers_is_warned_of(study):
     assert own_answer_claims(own_answers(open_findings(study.dataset, [study.tuned, study.base], sources=study.sources, **QUICK))) == []
 
 
+@pytest.mark.slow
 def test_a_judge_on_the_base_of_a_judged_model_is_warned_of(study, tmp_path):
     tuned = replace(study.tuned, meta={**study.tuned.meta, "respondent": {"provider": "p", "model": "ft:gpt-4.1-mini:acme::A1"}})
     judge = RunIdentity.from_document({"respondent": {"name": "fake", "provider": "p", "model": "gpt-4.1-mini-2025-04-14"}}, "fake")

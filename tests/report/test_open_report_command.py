@@ -19,6 +19,7 @@ def call(monkeypatch, capsys):
 talks = speaks_and_judges("As a woman, ")
 
 
+@pytest.mark.slow
 def test_from_the_runs_to_the_page(handmade, call, tmp_path):
     write_dataset(handmade, tmp_path / "data")
     data, page = tmp_path / "data", tmp_path / "out" / "open.html"

@@ -58,6 +58,7 @@ def test_a_run_with_an_adapter_belongs_to_that_of_its_model(study):
     assert tuned_runs([study.tuned, control]) == []
 
 
+@pytest.mark.slow
 def test_base_and_tuned_stand_side_by_side_with_the_published_ones(study, tmp_path):
     wins = section(study.page(tmp_path / "open.html"), "wins")
     assert "Before and after tuning, against base, judged by fake" in wins
@@ -77,6 +78,7 @@ def test_base_and_tuned_stand_side_by_side_with_the_published_ones(study, tmp_pa
     assert "Llama-3.1-8B" not in section(study.page(tmp_path / "own.html", published=False), "wins")
 
 
+@pytest.mark.slow
 def test_a_criterion_that_a_judge_never_saw_is_not_held_against_it(study, tmp_path):
     more = study.both.filter((pl.col("criterion") == "value") & (pl.col("run") == "tuned")).with_columns(judge=pl.lit("second"))
     sources = replace(study.known, verdicts=pl.concat([study.both, more]))

@@ -215,6 +215,7 @@ def test_low_coverage_is_said(world, tmp_path):
     assert "It was asked 62\u00a0% of the pairs" in text
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_charts")
 def test_two_models_of_one_short_name_stay_apart(world, fake_run, scored, tmp_path):
     runs = [fake_run(world.dataset, f"org{i}/same-name", 0.3 + i / 10, "text", i) for i in range(3)]

@@ -138,6 +138,7 @@ def test_a_run_compared_with_a_copy_of_itself_differs_by_nothing(kit: SimpleName
     assert set(table["against"]) == {"b"}
 
 
+@pytest.mark.slow
 @FEW
 @given(seed=SEEDS)
 def test_turning_a_comparison_round_turns_its_signs(kit: SimpleNamespace, seed: int):
@@ -150,6 +151,7 @@ def test_turning_a_comparison_round_turns_its_signs(kit: SimpleNamespace, seed: 
         assert np.allclose(there[left].to_numpy(), sign * back[right].to_numpy(), atol=1e-9, equal_nan=True), left
 
 
+@pytest.mark.slow
 @FEW
 @given(seed=SEEDS)
 def test_scoring_runs_together_or_alone_is_the_same(kit: SimpleNamespace, seed: int):

@@ -106,6 +106,7 @@ def interrupt_after(patched, updates):
     patched.setattr(transformers.Trainer, "training_step", step)
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_continues_from_its_checkpoint(people, template, model, trained, tmp_path, monkeypatch):
     # The checkpoint is at update 5; an update has two passes.
     recipe = quick("distribution", template, **SHARED)

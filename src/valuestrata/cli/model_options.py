@@ -160,14 +160,10 @@ def print_prompts(dataset: Dataset, model: str, asking: Asking, number: int, set
     """
     from itertools import islice
 
-    from valuestrata.respondents.controls.spec import parse_control
-    from valuestrata.respondents.hosted.providers import check_elicitation, provider_of
-    from valuestrata.respondents.models import is_hosted, personas_of_model
+    from valuestrata.respondents.models import check_model_elicitation, personas_of_model
     from valuestrata.responses.ask.plan import prompt_document
 
-    asked = parse_control(model).model if model.startswith("control:") else model
-    if is_hosted(asked):
-        check_elicitation(provider_of(asked)[0], asking.elicitation)
+    check_model_elicitation(model, asking.elicitation)
     prompts = asking.prompts_with(dataset, personas_of_model(model, dataset, settings))
     documents = [prompt_document(prompt) for prompt in islice(_different(prompts), number)]
     if as_json:

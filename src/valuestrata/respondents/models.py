@@ -14,7 +14,7 @@ from valuestrata.respondents.baselines import BASELINES, make_baseline
 from valuestrata.respondents.controls.assignment import assign_personas
 from valuestrata.respondents.controls.control import make_control
 from valuestrata.respondents.controls.spec import CONTROLS, parse_control
-from valuestrata.respondents.hosted.providers import PROVIDERS, provider_of
+from valuestrata.respondents.hosted.providers import PROVIDERS, check_elicitation, provider_of
 
 KINDS = (
     *(f"baseline:{kind}" for kind in BASELINES),
@@ -79,6 +79,17 @@ def check_model_spec(spec: str) -> None:
         provider_of(spec)
     elif not _is_local(spec):
         raise UsageError(f"MODEL {spec!r} is not a known kind of model.{did_you_mean(spec, KINDS)}")
+
+
+def check_model_elicitation(spec: str, elicitation: str) -> None:
+    """Refuse an elicitation that the provider of a hosted model, or of a control's, does not support. No model is loaded.
+
+    Raises:
+        UsageError: says what is missing and which elicitations work.
+    """
+    model = parse_control(spec).model if spec.startswith("control:") else spec
+    if is_hosted(model):
+        check_elicitation(provider_of(model)[0], elicitation)
 
 
 def personas_of_model(spec: str, dataset: Dataset, settings: ModelSettings) -> Mapping[str, Persona] | None:

@@ -74,7 +74,7 @@ class Variable:
         label: its question or title. topic: its topic in the list.
         answers: code -> label. missing: code -> class of missing. missing_labels: label -> class of missing.
         synonyms: code -> what the file holds instead of the code (`M` for 1, Male).
-        described: whether the file or the list describes it, so that it may be an item.
+        described: whether the file or the list describes it, and it may be an item.
         lowest: smallest number in the column, if it was read.
         remark: a guess to check, or None.
     """

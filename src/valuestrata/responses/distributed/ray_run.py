@@ -31,8 +31,7 @@ from valuestrata.progress import progress
 from valuestrata.prompts.frame import prompts_to_frame
 from valuestrata.prompts.prompt import Elicitation, Prompt
 from valuestrata.respondents.controls.spec import ONE_PERSONA, parse_control
-from valuestrata.respondents.hosted.providers import check_elicitation, provider_of
-from valuestrata.respondents.models import ModelSettings, check_model_spec, is_hosted
+from valuestrata.respondents.models import ModelSettings, check_model_elicitation, check_model_spec
 from valuestrata.responses.ask.loop import AskResult, failed_last, result_of
 from valuestrata.responses.ask.plan import Asking, asked_meta, labels_of
 from valuestrata.responses.batch.folder import refuse_what_batches_hold
@@ -136,18 +135,14 @@ def _check(model: str, workers: int, batch_prompts: int, max_calls: int | None) 
 
 def _check_readout(model: str, elicitation: Elicitation) -> None:
     """Check the elicitation of a hosted model, and refuse controls that ask each question once."""
-    if model.startswith("control:"):
-        spec = parse_control(model)
-        if spec.kind in ONE_PERSONA:
-            raise UsageError(
-                f"MODEL {model!r} asks each question once and copies its answer to all subgroups; every worker would ask it again, and "
-                "answers would differ. Ask it without ",
-                Option("address"),
-                ": it needs few calls.",
-            )
-        model = spec.model
-    if is_hosted(model):
-        check_elicitation(provider_of(model)[0], elicitation)
+    if model.startswith("control:") and parse_control(model).kind in ONE_PERSONA:
+        raise UsageError(
+            f"MODEL {model!r} asks each question once and copies its answer to all subgroups; every worker would ask it again, and "
+            "answers would differ. Ask it without ",
+            Option("address"),
+            ": it needs few calls.",
+        )
+    check_model_elicitation(model, elicitation)
 
 
 def _without_gold(dataset: Dataset) -> Dataset:

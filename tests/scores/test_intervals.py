@@ -87,6 +87,8 @@ def normal_layout(items):
         mode=np.zeros(items, dtype=np.intp),
         options=np.full(items, 2),
         ordered=np.ones(items, dtype=bool),
+        blocks=np.arange(items),
+        blocks_named=False,
         draws=np.zeros((0, items), dtype=np.int8),
         # Only how many redraws there are is read of it.
         share_draws=[SimpleNamespace(shares=np.zeros((2, items, REDRAWS), dtype=np.float32))],

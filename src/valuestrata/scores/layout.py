@@ -21,6 +21,7 @@ from valuestrata.errors import InputDataError, UsageError, did_you_mean
 from valuestrata.scores.distances import ShareDraws, padded, redrawn
 from valuestrata.scores.pairs import PairTable, gold_of, mode_index, tabulate
 from valuestrata.stats.arrays import Array, Bools, Floats, Indices, Singles
+from valuestrata.stats.blocks import block_numbers
 
 BY = ("all", "stratum", "attribute", "level", "subgroup", "topic", "item")
 # Metrics whose noise of respondents is taken from another metric under redrawn modes (see `resampling`).
@@ -79,6 +80,8 @@ class Layout:
         present: shape (G, I): where the part has a pair.
         mode: shape (G * I,): option index of the gold mode, 0 where there is no pair.
         options: shape (I,). ordered: shape (I,), False for nominal items.
+        blocks: shape (I,): the block of each item, 0..B-1; an item without a block is a block of its own.
+        blocks_named: False where no item of the data set has a block, so items are taken as independent.
         draws: int8, shape (D, G * I): redrawn modes; D = 0 without redraws in the data set.
         share_draws: redrawn shares, by number of options; empty without redraws.
         keys: the keys to report.
@@ -91,6 +94,8 @@ class Layout:
     mode: Indices
     options: Indices
     ordered: Bools
+    blocks: Indices
+    blocks_named: bool
     draws: NDArray[np.int8]
     share_draws: Sequence[ShareDraws]
     keys: Keys
@@ -218,6 +223,8 @@ def lay_out(dataset: Dataset, split: str, part: str, fold: int | None, by: Seque
         mode=mode,
         options=items["codes"].list.len().to_numpy().astype(np.intp),
         ordered=(items["level"] != "nominal").to_numpy(),
+        blocks=block_numbers(items["block"].to_list()),
+        blocks_named=dataset.items["block"].is_not_null().any(),
         draws=_draws(dataset, gold, size),
         share_draws=_share_draws(dataset, gold),
         keys=_keys(dataset.attributes, subgroups, items, by),

@@ -194,7 +194,7 @@ def _relative_score(
     if key not in gaps:
         gaps[key] = above_baseline(bound)
     left, remaining = gaps[key]
-    found = interval(ratio(gained, left, left.items, pairs), confidence, -np.inf, np.inf)
+    found = interval(ratio(gained, left, left.items, pairs, left.units), confidence, -np.inf, np.inf)
     lowest = remaining.low if resampler.count else remaining.estimate
     state = np.where(np.isnan(lowest), "no interval", np.where(lowest > 0, "ok", "saturated"))
     return _RelativeScore(mean(run), best, mean(baseline), gain, mean(bound), found, state_of(state), pairs)

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from valuestrata.scores.layout import Layout, Values
 from valuestrata.stats.arrays import Bools, Floats, Indices, Singles, generator
+from valuestrata.stats.blocks import Units, draw_blocks, units_of
 from valuestrata.stats.bootstrap import SHARED_DRAWS, Noise, Replicates, ResampledMean, centred, scale_of
 
 # Numbers of 8 bytes processed at once for a chunk of draws: fits in a cache.
@@ -36,12 +37,18 @@ class Resampler:
     """Resamples of one layout, shared by all keys, metrics and runs."""
 
     def __init__(self, layout: Layout, bootstrap: int, seed: int) -> None:
-        """Draw `bootstrap` resamples of items and pair them with the redraws of respondents."""
+        """Draw `bootstrap` resamples of blocks of items and pair them with the redraws of respondents.
+
+        `weights` and `item_weights`, shape (bootstrap, I), say how often each item is drawn where blocks and where items are drawn;
+        both are the same array where every item is a block of its own. Use them through `units` and `sums`.
+        """
         rng = generator(seed)
-        items = len(layout.items)
         self.layout = layout
         self.count = bootstrap
-        self.weights: Floats = rng.multinomial(items, np.full(items, 1.0 / items), size=bootstrap).astype(np.float64)
+        blocks = layout.blocks
+        self.weights = draw_blocks(rng, blocks, bootstrap)
+        single = int(blocks.max(initial=-1)) + 1 == len(blocks)
+        self.item_weights = self.weights if single else draw_blocks(generator(seed, 1), np.arange(len(blocks)), bootstrap)
         # More redraws than replicates would not be used.
         self.modes = layout.draws[:bootstrap]
         self.mode_order = _paired(rng, bootstrap, len(self.modes))
@@ -55,6 +62,14 @@ class Resampler:
         found.layout = self.layout.without_items()
         return found
 
+    def units(self, counts: Floats) -> Units:
+        """Return what is resampled for keys with `counts` pairs by item, shape (K, I)."""
+        return units_of(counts, self.layout.blocks)
+
+    def sums(self, units: Units, rows: Floats) -> Floats:
+        """Return the sums of rows (K, I) in each resample, shape (bootstrap, K)."""
+        return units.sums(self.weights, self.item_weights, rows)
+
     def replicates(self, values: Values) -> Replicates:
         """Return the mean over pairs of a metric with its two-way replicates."""
         return self.sample(values).replicates()
@@ -64,33 +79,35 @@ class Resampler:
         keys = self.layout.keys
         mask = ~np.isnan(values.gold)
         filled = np.where(mask, values.gold, 0.0)
-        counts, drawn, items = self._counted(mask)
+        counts, drawn, units = self._counted(mask)
+        items = np.concatenate([units.number, (mask.sum(axis=0) > 0)[keys.items]])
         rows = keys.rows(filled)
         pairs = keys.totals(mask.astype(np.float64))
         estimate = np.divide(keys.totals(filled), pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
-        by_items = self.weights @ rows.T
+        by_items = self.sums(units, rows)
         by_items = np.divide(by_items, drawn, out=np.full(by_items.shape, np.nan), where=drawn > 0)
         return ResampledMean(
             estimate=estimate,
             unit=np.maximum(pairs, 1.0),
-            by_items=centred(by_items) * scale_of(items[: len(counts)]),
+            by_items=centred(by_items) * scale_of(units.number),
             people=self._noise(values, mask) if self.count else None,
             rows=rows,
             pairs=pairs,
             items=items,
             counts=counts,
             exact=values.exact,
+            units=units,
         )
 
-    def _counted(self, mask: Bools) -> tuple[Floats, Floats, Floats]:
-        """Return pairs by key and item (M, I), pairs of each resample (B, M), and items of each key (N,)."""
+    def _counted(self, mask: Bools) -> tuple[Floats, Floats, Units]:
+        """Return pairs by key and item (M, I), pairs of each resample (B, M), and what is resampled for each of the M keys."""
         digest, keys, kept = np.packbits(mask).tobytes(), self.layout.keys, self._kept.counts
         if digest not in kept:
             counts = keys.rows(mask.astype(np.float64))
             _make_space(kept)
-            kept[digest] = (counts, self.weights @ counts.T)
-        counts, drawn = kept[digest]
-        return counts, drawn, np.concatenate([(counts > 0).sum(axis=1), (mask.sum(axis=0) > 0)[keys.items]]).astype(np.float64)
+            units = self.units(counts)
+            kept[digest] = (counts, self.sums(units, counts), units)
+        return kept[digest]
 
     def _noise(self, values: Values, mask: Bools) -> Noise | None:
         keys = self.layout.keys
@@ -173,7 +190,7 @@ class ChangedModes:
 class _Kept:
     """What resamples of one layout have computed: sums by mask and by table, and the changed modes."""
 
-    counts: dict[bytes, tuple[Floats, Floats]] = field(default_factory=dict[bytes, tuple[Floats, Floats]])
+    counts: dict[bytes, tuple[Floats, Floats, Units]] = field(default_factory=dict[bytes, tuple[Floats, Floats, Units]])
     redrawn: dict[bytes, tuple[Floats, Floats, Singles]] = field(default_factory=dict[bytes, tuple[Floats, Floats, Singles]])
     changes: ChangedModes | None = None
 

@@ -59,7 +59,9 @@ class Spread:
         answers = self._part(self._between(np.nan_to_num(position)[None], mask)[0], used, None)
         pairs = np.nan_to_num(self._totals(used))
         items = np.nan_to_num(self._totals((used > 0).astype(np.float64)))
-        raw, corrected = (ratio(answers, below, items, pairs) for below in self._of_gold[key])
+        units = self._resampler.units(np.nan_to_num(self._rows(used)))
+        items[: len(units.number)] = units.number
+        raw, corrected = (ratio(answers, below, items, pairs, units) for below in self._of_gold[key])
         return {"spread_ratio": raw, "spread_ratio_corrected": corrected}
 
     def _gold(self, mask: Bools) -> tuple[ResampledSum, ResampledSum]:
@@ -94,13 +96,12 @@ class Spread:
 
     def _part(self, between: Floats, used: Floats, people: Noise | None) -> ResampledSum:
         """Sum variances of groups and items, shape (kept groups, I), to keys; `used` counts their pairs."""
-        weights = self._resampler.weights
         rows, estimate = self._rows(between), self._totals(between)
         pairs = np.nan_to_num(self._rows(used))
-        by_items = weights @ rows.T - np.nan_to_num(estimate[: len(rows)])
-        by_items[weights @ pairs.T == 0] = np.nan
-        scale = scale_of((pairs > 0).sum(axis=1).astype(np.float64))
-        return ResampledSum(estimate, np.ones(len(estimate)), centred(by_items) * scale, people, np.nan_to_num(rows))
+        resampler, units = self._resampler, self._resampler.units(pairs)
+        by_items = resampler.sums(units, rows) - np.nan_to_num(estimate[: len(rows)])
+        by_items[resampler.sums(units, pairs) == 0] = np.nan
+        return ResampledSum(estimate, np.ones(len(estimate)), centred(by_items) * scale_of(units.number), people, np.nan_to_num(rows))
 
     def _positions(self, modes: NDArray[np.integer]) -> Floats:
         """Return option indices (B, G * I) as positions on 0..1, (B, G, I); the caller masks nominal items."""

@@ -5,19 +5,21 @@ from __future__ import annotations
 import numpy as np
 
 from valuestrata.stats.arrays import NEGLIGIBLE, Floats
-from valuestrata.stats.bootstrap import Replicates, ResampledSum, scale_of, shared_variance, shrink, variance
+from valuestrata.stats.blocks import Units
+from valuestrata.stats.bootstrap import Replicates, ResampledSum, freedom_of, scale_of, shared_variance, shrink, variance
 
 
-def ratio(above: ResampledSum, below: ResampledSum, items: Floats, pairs: Floats) -> Replicates:
+def ratio(above: ResampledSum, below: ResampledSum, items: Floats, pairs: Floats, units: Units | None = None) -> Replicates:
     """Return a ratio and its replicates (n + N_b + k n_d) / (m + M_b + k m_d).
 
     N_b and M_b are the deviations by items, n_d and m_d those by redraws. k removes what both count (see `bootstrap`) from the
     linearised ratio u = n - rho m, with rho = n / m the estimate (as in Fieller's theorem). A replicate is infinite where its
-    denominator is not above 0, and NaN where numerator or denominator is.
+    denominator is not above 0, and NaN where numerator or denominator is. Where blocks are resampled, `freedom` is that of u.
 
     Args:
         above, below: numerator and denominator over the same pairs.
-        items: shape (N,), items behind each key. pairs: shape (N,).
+        items: shape (N,), items behind each key, or the effective number of their blocks. pairs: shape (N,).
+        units: what is resampled for the keys that are no single items; None for items.
     """
     number, count = below.by_items.shape[1], len(below.by_items)
     usable = below.estimate > NEGLIGIBLE
@@ -28,7 +30,8 @@ def ratio(above: ResampledSum, below: ResampledSum, items: Floats, pairs: Floats
     slope = np.nan_to_num(rho)
     between = np.zeros(len(rho))
     between[:number] = variance(above.by_items - slope[:number] * below.by_items)
-    k = shrink(between, variance(up - slope * down), _shared(above, below, slope, items))
+    of_people = variance(up - slope * down)
+    k = shrink(between, of_people, _shared(above, below, slope, items, units))
     n, m = np.broadcast_to(above.estimate, (count, len(rho))).copy(), np.broadcast_to(below.estimate, (count, len(rho))).copy()
     if people is not None:
         n += (up * k)[people.order]
@@ -38,10 +41,15 @@ def ratio(above: ResampledSum, below: ResampledSum, items: Floats, pairs: Floats
     values = np.full(n.shape, np.inf)
     np.divide(n, m, out=values, where=m > NEGLIGIBLE)
     values[np.isnan(n) | np.isnan(m)] = np.nan
-    return Replicates(rho, values, pairs, (items > 1) | (people is not None))
+    freedom: Floats | None = None
+    if units is not None and units.by_block.any():
+        # With items the percentiles are used as they are.
+        freedom = np.full(len(rho), np.inf)
+        freedom[:number] = np.where(units.by_block, freedom_of(items, between, k**2 * of_people)[:number], np.inf)
+    return Replicates(rho, values, pairs, (items > 1) | (people is not None), freedom)
 
 
-def _shared(above: ResampledSum, below: ResampledSum, slope: Floats, items: Floats) -> Floats:
+def _shared(above: ResampledSum, below: ResampledSum, slope: Floats, items: Floats, units: Units | None) -> Floats:
     """Return the variance of u = n - rho m that both ways of resampling contain, shape (N,); 0 for single items."""
     number = below.by_items.shape[1]
     total, rho = np.zeros(len(slope)), slope[:number]
@@ -49,6 +57,6 @@ def _shared(above: ResampledSum, below: ResampledSum, slope: Floats, items: Floa
     for place, (left, factor) in enumerate(parts):
         for right, other in parts[place:]:
             times = 1.0 if left is right else 2.0
-            total[:number] += times * factor * other * shared_variance(left, right, below.rows)
+            total[:number] += times * factor * other * shared_variance(left, right, below.rows, units)
     total[:number] *= scale_of(items[:number]) ** 2
     return total / below.unit**2

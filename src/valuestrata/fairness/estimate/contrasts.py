@@ -148,7 +148,8 @@ class Contrast:
     """K contrasts with their bootstrap replicates.
 
     Attributes:
-        replicates: as in `stats.bootstrap`; `pairs` holds sum_i c_ki. items: shape (K,), items behind each.
+        replicates: as in `stats.bootstrap`; `pairs` holds sum_i c_ki.
+        items: shape (K,), items behind each, or the effective number of their blocks.
         by_items: shape (K,), variance from items alone. extra: shape (K,), variance that redrawn respondents add.
     """
 
@@ -172,10 +173,11 @@ def contrast(resampler: Resampler, made: ContrastSums) -> Contrast:
     """Bootstrap contrasts over items and redrawn respondents, as in `stats.bootstrap`."""
     counts = made.counts
     total = counts.sum(axis=1)
-    items = (counts > 0).sum(axis=1).astype(np.float64)
+    units = resampler.units(counts)
+    items = units.number
     estimate = np.divide(made.rows.sum(axis=1), total, out=np.full(len(total), np.nan), where=total > 0)
-    drawn = resampler.weights @ counts.T
-    by_items = np.divide(resampler.weights @ made.rows.T, drawn, out=np.full(drawn.shape, np.nan), where=drawn > 0)
+    drawn = resampler.sums(units, counts)
+    by_items = np.divide(resampler.sums(units, made.rows), drawn, out=np.full(drawn.shape, np.nan), where=drawn > 0)
     by_items = centred(by_items) * scale_of(items)
     between = variance(by_items) if len(by_items) else np.zeros(len(total))
     values = estimate + by_items
@@ -184,7 +186,7 @@ def contrast(resampler: Resampler, made: ContrastSums) -> Contrast:
         size = np.where(total > 0, total, np.inf)
         redraws = made.sums / size
         redraws -= redraws.mean(axis=0)
-        shared = shared_variance(made.first, made.first, counts) / size**2 * scale_of(items) ** 2
+        shared = shared_variance(made.first, made.first, counts, units) / size**2 * scale_of(items) ** 2
         spread = variance(redraws)
         part = shrink(between, spread, shared)
         extra = part**2 * spread

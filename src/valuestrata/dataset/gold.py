@@ -2,7 +2,8 @@
 
 `count_answers` counts each respondent once per item into joint cells and sums joint cells to subgroups. `redraw`
 bootstraps all respondents jointly with their weights, so overlapping subgroups keep their covariance. p_mode, ceilings
-and floors come from these draws. The bootstrap treats respondents as independent; it ignores clustering of interviews.
+and floors come from these draws. They follow the survey's design where it is known (`design.resample`); otherwise
+respondents count as independent.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from valuestrata.dataset.design import resample
 from valuestrata.survey.codebook import Missing
+from valuestrata.survey.survey import SampleDesign
 
 # Relative difference below which counts are tied. It covers rounding of weighted sums; sums of real weights do not agree
 # to nine digits by chance.
@@ -100,6 +103,7 @@ def redraw(
     share_draws: int,
     rng: np.random.Generator,
     weight: Floats | None = None,
+    design: SampleDesign | None = None,
     advance: Callable[[int], None] = lambda _steps: None,
     chunk: int = 250,
 ) -> list[Redraws]:
@@ -114,6 +118,7 @@ def redraw(
         draws: number of redraws. share_draws: number of redraws whose shares are kept.
         rng: random number generator.
         weight: weight of each respondent; None for unweighted counts.
+        design: the survey's design; None for independent respondents.
         advance: progress callback, called once per subgroup and chunk.
         chunk: draws held in memory at once.
 
@@ -127,19 +132,24 @@ def redraw(
     kept = min(share_draws, draws)
     tallies = [_Tally.empty(items, k, len(respondents_of), draws, kept, gold_counts) for items, k in zip(groups, sizes, strict=True)]
     # Counts of respondents are whole numbers, which single precision holds exactly.
-    precision = np.float64 if weight is not None else np.float32
+    precision = np.float32 if weight is None and design is None else np.float64
     one_hot = np.hstack([_one_hot(answers[:, items], k) for items, k in zip(groups, sizes, strict=True)], dtype=precision)
     ends = np.cumsum([len(items) * k for items, k in zip(groups, sizes, strict=True)])[:-1]
-    for start in range(0, draws, chunk):
-        size = min(chunk, draws - start)
-        resample = rng.multinomial(people, np.full(people, 1.0 / people), size=size).T.astype(precision)
+    # Only replicate weights can give a draw a negative count, of an option with very few answers.
+    signed = design is not None and design.replicates is not None
+    starts = range(0, draws, chunk)
+    chunks = [min(chunk, draws - start) for start in starts]
+    for start, size, multipliers in zip(starts, chunks, resample(people, chunks, rng, design), strict=True):
+        drawn = multipliers.astype(precision)
         if weight is not None:
-            resample *= weight[:, None]
+            drawn *= weight[:, None]
         for subgroup, people_in in enumerate(respondents_of):
             in_a = half[people_in]
-            of_a, of_b = (np.split(one_hot[inside].T @ resample[inside], ends) for inside in (people_in[in_a], people_in[~in_a]))
+            of_a, of_b = (np.split(one_hot[inside].T @ drawn[inside], ends) for inside in (people_in[in_a], people_in[~in_a]))
             for tally, counts_a, counts_b in zip(tallies, of_a, of_b, strict=True):
                 shape = (tally.options, len(tally.items), size)
+                if signed:
+                    counts_a, counts_b = np.maximum(counts_a, 0.0), np.maximum(counts_b, 0.0)
                 tally.add(subgroup, start, counts_a.reshape(shape), counts_b.reshape(shape))
             advance(1)
     return [tally.result() for tally in tallies]

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from valuestrata.dataset.design import design_effects
 from valuestrata.dataset.gold import Redraws, count_answers, floor_nmae, is_mode, redraw, shares_of
 from valuestrata.dataset.subgroups import Cells, pair_id
 from valuestrata.dataset.tables import GOLD, MISSING_CLASSES, MODE_DRAWS
@@ -34,7 +35,10 @@ def effective_answers(survey: Survey, cells: Cells) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class _Counts:
-    """Raw and weighted counts, shape (items, subgroups, options); missing classes; n and n_eff, shape (items, subgroups)."""
+    """Raw and weighted counts, shape (items, subgroups, options); missing classes; n and n_eff, shape (items, subgroups).
+
+    n_eff is Kish's number for the weights, divided by the design effect of clusters if the survey's design is known.
+    """
 
     raw: NDArray[np.float64]
     weighted: NDArray[np.float64]
@@ -52,13 +56,28 @@ class _Counts:
         raw = heads[..., classes:]
         n = raw.sum(axis=-1)
         if survey.weight is None:
-            return cls(raw, raw, heads[..., :classes], n, n)
+            return cls(raw, raw, heads[..., :classes], n, _of_design(survey, n, joint, joint_cells, members))
         weighted = count(survey.weight)[..., classes:]
         squares = count(survey.weight**2)[..., classes:].sum(axis=-1)
         total = weighted.sum(axis=-1)
         # Equal weights make n_eff a whole number, which rounding would put just below a minimum.
         n_eff = np.divide(total * total, squares, out=np.zeros_like(total), where=squares > 0).round(9)
+        n_eff = _of_design(survey, n_eff, joint, joint_cells, members)
         return cls(raw, weighted, heads[..., :classes], n, n_eff)
+
+
+def _of_design(
+    survey: Survey, n_eff: NDArray[np.float64], joint: NDArray[np.intp], joint_cells: int, members: Sequence[NDArray[np.intp]]
+) -> NDArray[np.float64]:
+    """Return effective answers, shape (items, subgroups), divided by the design effect of clusters or replicate weights."""
+    if survey.design is None:
+        return n_eff
+    respondents_of: list[NDArray[np.intp]] = []
+    for cells in members:
+        inside = np.zeros(joint_cells, dtype=np.bool_)
+        inside[cells] = True
+        respondents_of.append(np.flatnonzero(inside[joint]))
+    return (n_eff / design_effects(survey, n_eff, respondents_of)).round(9)
 
 
 def tabulate(
@@ -105,6 +124,7 @@ def tabulate(
             share_draws=share_draws,
             rng=np.random.default_rng(redraw_seed),
             weight=survey.weight,
+            design=survey.design,
             advance=advance,
             chunk=chunk,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,6 +79,45 @@ class Source:
 
 
 @dataclass(frozen=True)
+class ReplicateWeights:
+    """Replicate weights of the respondents.
+
+    The variance of an estimate is sum_r scale_r (estimate with replicate r - estimate)^2.
+
+    Attributes:
+        ratios: shape (respondents, R): replicate weight divided by the weight; 1 where the weight is 0.
+        scale: shape (R,), not negative.
+        kind: `jackknife`, `brr` or `bootstrap`.
+    """
+
+    ratios: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    kind: str
+
+
+@dataclass(frozen=True)
+class SampleDesign:
+    """How the respondents were sampled. No output holds the sampling unit of a respondent.
+
+    Attributes:
+        unit: intp, shape (respondents,): sampling unit 0..P-1. A unit lies in one stratum and one country.
+        stratum: intp, shape (P,): sampling stratum 0..H-1 of each unit. A stratum with one unit is never resampled.
+        columns: what was read (`psu`, `strata`, `replicate_weights`) -> columns of the file.
+        replicates: replicate weights, used instead of units and strata; or None.
+    """
+
+    unit: NDArray[np.intp]
+    stratum: NDArray[np.intp]
+    columns: Mapping[str, tuple[str, ...]]
+    replicates: ReplicateWeights | None = None
+
+    @property
+    def clustered(self) -> bool:
+        """Whether a unit holds more than one respondent."""
+        return len(self.stratum) < len(self.unit)
+
+
+@dataclass(frozen=True)
 class Survey:
     """Answers, attributes and weight of the respondents.
 
@@ -91,6 +131,8 @@ class Survey:
         countries: the countries of the respondents; empty if the survey has none.
         source: the file.
         findings: what was not recognised.
+        design: how the respondents were sampled; None if the file does not say, and respondents count as independent.
+        pooling: how several countries are combined (`survey.sample.weights`); None for one country, or if nothing was chosen.
     """
 
     codebook: Codebook
@@ -102,6 +144,8 @@ class Survey:
     countries: tuple[Country, ...]
     source: Source
     findings: Findings
+    design: SampleDesign | None = None
+    pooling: str | None = None
 
     @property
     def respondents(self) -> int:

@@ -22,6 +22,16 @@ without item g: in simulations with 10, 20 and 60 items its intervals cover in 9
 **Ratios** (mean position among the answers with a stance): numerator and denominator are corrected with the same lambda; y and f
 above are then numerator - ratio * denominator, divided by the mean denominator (delta method).
 
+**Raters are a sample.** People differ in leniency, and other coders would give other means. With C >= 2 raters the variance of the
+raters is added, (C - 1) / C sum_c (theta_c - mean)^2 with theta_c the estimate without the ratings of rater c and the same lambda (the
+jackknife over raters; with complete ratings it is the variance of the raters' means divided by C). It also contains the raters' own
+noise, which the first part contains too, so intervals are a little too wide if raters do not differ. Student's t then has
+Satterthwaite's degrees of freedom,
+
+    (V_items + V_raters)^2 / (V_items^2 / (coded items - 1) + V_raters^2 / (C - 1)).
+
+With one rater the interval is about this rater.
+
 The coded answers must be a random sample of all answers, as `valuestrata open sample` draws it.
 """
 
@@ -52,6 +62,7 @@ class PpiEstimate:
             varies. se: standard error.
         weight: lambda, 0 (the judge is ignored) to 1.
         coded, uncoded: number of answers with and without people's values. items: items with a coded answer.
+        raters: number of raters. rater_se: the part of `se` that is due to the choice of raters; NaN with one rater.
     """
 
     value: float
@@ -62,6 +73,37 @@ class PpiEstimate:
     coded: int
     uncoded: int
     items: int
+    raters: int
+    rater_se: float
+
+
+@dataclass(frozen=True)
+class RaterValues:
+    """Numerators and denominators by people, NaN where not rated; both of shape (answers,) for one rater or (answers, raters)."""
+
+    above: Floats
+    below: Floats
+
+    @property
+    def raters(self) -> int:
+        """Number of raters, also those without a rating."""
+        return 1 if self.above.ndim == 1 else self.above.shape[1]
+
+    def mean(self) -> tuple[Floats, Floats]:
+        """Return the means over the raters of each answer, NaN where nobody rated it; each of shape (answers,)."""
+        if self.above.ndim == 1:
+            return self.above, self.below
+        rated = np.isfinite(self.above) & np.isfinite(self.below)
+        number = rated.sum(axis=1)
+        sums = [np.where(rated, values, 0.0).sum(axis=1) for values in (self.above, self.below)]
+        above, below = (np.divide(total, number, out=np.full(len(number), np.nan), where=number > 0) for total in sums)
+        return above, below
+
+    def without_each(self) -> list[RaterValues]:
+        """Return the ratings without each rater in turn; empty with one rater."""
+        if self.raters < 2:
+            return []
+        return [RaterValues(np.delete(self.above, rater, axis=1), np.delete(self.below, rater, axis=1)) for rater in range(self.raters)]
 
 
 @dataclass(frozen=True)
@@ -76,10 +118,46 @@ class _Data:
     cluster: Indices
     items: int
 
+    @classmethod
+    def of(cls, ratings: RaterValues, judge: Floats, judge_base: Floats, cluster: Indices, items: int) -> _Data:
+        people, base = ratings.mean()
+        return cls(people, base, judge, judge_base, np.isfinite(people) & np.isfinite(base), cluster, items)
+
     @property
     def coded_items(self) -> int:
         """Number of items with a coded answer."""
         return int(np.unique(self.cluster[self.coded]).size)
+
+
+@dataclass(frozen=True)
+class _Error:
+    """The error of an estimate.
+
+    Attributes:
+        se: standard error. of_raters: the part due to the choice of raters, NaN if unknown. freedom: of Student's t; NaN if nothing varies.
+    """
+
+    se: float
+    of_raters: float
+    freedom: float
+
+    @classmethod
+    def of(cls, se: float, coded_items: int, without: Sequence[float]) -> _Error:
+        """Combine the standard error over items with the estimates without each rater."""
+        raters, found = len(without), np.asarray(without, dtype=np.float64)
+        of_raters = float(np.sqrt((raters - 1) / raters * ((found - found.mean()) ** 2).sum())) if raters > 1 else np.nan
+        parts = [(se, coded_items - 1)] + ([(of_raters, raters - 1)] if of_raters > 0 else [])
+        total = float(np.sqrt(sum(part**2 for part, _ in parts)))
+        if not (np.isfinite(total) and total >= NEGLIGIBLE) or coded_items < 2:
+            return cls(total, of_raters, np.nan)
+        return cls(total, of_raters, total**4 / sum(part**4 / number for part, number in parts))
+
+    def ends(self, value: float, low: float, high: float) -> tuple[float, float]:
+        """Return the 95 % interval, clipped to `low` to `high`."""
+        from scipy.special import stdtrit
+
+        margin = float(stdtrit(self.freedom, (1 + CONFIDENCE) / 2)) * self.se
+        return float(np.clip(value - margin, low, high)), float(np.clip(value + margin, low, high))
 
 
 def corrected_ratio(
@@ -96,8 +174,8 @@ def corrected_ratio(
     """Return sum of `people` over sum of `people_base` over all answers.
 
     Args:
-        people, people_base: numerator and denominator by people, both NaN if the answer is not coded; shape (n + N,). The
-            denominator of a mean is 1.
+        people, people_base: numerator and denominator by people, both NaN if the answer is not coded; shape (n + N,) for one
+            rater, (n + N, C) for C raters, whose mean counts. The denominator of a mean is 1.
         judge, judge_base: the same by the judge, finite for every answer: use any fixed number where it gave no value.
         items: item of each answer. weight: lambda; None to tune it, 0 for people alone, 1 for PPI without tuning.
         low, high: range of the ratio.
@@ -109,23 +187,25 @@ def corrected_ratio(
         raise ValueError(f"lengths differ: people {len(people)}, judge {len(judge)}, items {len(items)}")
     if not (np.isfinite(judge).all() and np.isfinite(judge_base).all()):
         raise ValueError("the judge's values must be finite; use a fixed value where the judge gave none")
-    coded = np.isfinite(people) & np.isfinite(people_base)
-    n, uncoded = int(coded.sum()), int((~coded).sum())
-    if n == 0 or people_base[coded].mean() == 0:
-        return PpiEstimate(np.nan, np.nan, np.nan, np.nan, np.nan, n, uncoded, 0)
+    ratings = RaterValues(people, people_base)
     cluster = cluster_numbers(items)
-    data = _Data(people, people_base, judge, judge_base, coded, cluster, int(cluster.max()) + 1)
+    number = int(cluster.max()) + 1 if len(cluster) else 0
+    data = _Data.of(ratings, judge, judge_base, cluster, number)
+    coded = data.coded
+    n, uncoded, raters = int(coded.sum()), int((~coded).sum()), ratings.raters
+    if n == 0 or data.people_base[coded].mean() == 0:
+        return PpiEstimate(np.nan, np.nan, np.nan, np.nan, np.nan, n, uncoded, 0, raters, np.nan)
     fit = _fitted(data, weight)
     inside = float(np.clip(fit.value, low, high))
-    undefined = PpiEstimate(inside, np.nan, np.nan, np.nan, fit.weight, n, uncoded, data.coded_items)
+    undefined = PpiEstimate(inside, np.nan, np.nan, np.nan, fit.weight, n, uncoded, data.coded_items, raters, np.nan)
     if data.coded_items < MIN_ITEMS or not np.isfinite(fit.value):
         return undefined
-    se = _spread([data], [fit])
-    margin = _margin(se, data.coded_items)
-    if not np.isfinite(margin):
+    without = [_fitted(_Data.of(some, judge, judge_base, cluster, number), fit.weight).value for some in ratings.without_each()]
+    error = _Error.of(_spread([data], [fit]), data.coded_items, without)
+    if not np.isfinite(error.freedom):
         return undefined
-    ends = np.clip([inside - margin, inside + margin], low, high)
-    return PpiEstimate(inside, float(ends[0]), float(ends[1]), se, fit.weight, n, uncoded, data.coded_items)
+    ends = error.ends(inside, low, high)
+    return PpiEstimate(inside, *ends, error.se, fit.weight, n, uncoded, data.coded_items, raters, error.of_raters)
 
 
 @dataclass(frozen=True)
@@ -133,7 +213,8 @@ class JudgedAnswers:
     """Answers of one run, judged and partly coded.
 
     Attributes:
-        people: people's values, NaN where not coded; shape (answers,). judge: the judge's values, all finite. items: item of each answer.
+        people: people's values, NaN where not coded; shape (answers,) for one rater, (answers, C) for C raters, whose mean counts.
+        judge: the judge's values, all finite; shape (answers,). items: item of each answer.
     """
 
     people: Floats
@@ -148,6 +229,7 @@ class PpiDifference:
     Attributes:
         value, low, high: the difference and its 95 % interval, within -1 and 1. se: standard error.
         p: two-sided p-value of no difference. items: the smaller number of items with a coded answer.
+        raters: number of raters. rater_se: the part of `se` that is due to the choice of raters; NaN with one rater.
     """
 
     value: float
@@ -156,6 +238,8 @@ class PpiDifference:
     se: float
     p: float
     items: int
+    raters: int
+    rater_se: float
 
 
 def corrected_difference(first: JudgedAnswers, second: JudgedAnswers, *, weight: float | None = None) -> PpiDifference:
@@ -165,30 +249,44 @@ def corrected_difference(first: JudgedAnswers, second: JudgedAnswers, *, weight:
     to the same questions stay paired. Coded answers of one run need no coded counterpart in the other.
 
     Args:
-        first, second: values in 0..1. weight: lambda of both; None to tune each.
+        first, second: values in 0..1, with the same raters. weight: lambda of both; None to tune each.
+
+    Raises:
+        ValueError: different numbers of raters.
     """
+    if first.people.ndim != second.people.ndim or first.people.shape[1:] != second.people.shape[1:]:
+        raise ValueError(f"the runs must have the same raters, got people of shape {first.people.shape} and {second.people.shape}")
     cluster = cluster_numbers(np.concatenate([first.items, second.items]))
     items = int(cluster.max()) + 1 if len(cluster) else 0
     clusters = cluster[: len(first.items)], cluster[len(first.items) :]
-    data: list[_Data] = []
-    for one, mine in zip((first, second), clusters, strict=True):
-        coded, ones = np.isfinite(one.people), np.ones(len(one.people))
-        data.append(_Data(one.people, np.where(coded, 1.0, np.nan), one.judge, ones, coded, mine, items))
+    ratings = [RaterValues(one.people, np.where(np.isfinite(one.people), 1.0, np.nan)) for one in (first, second)]
+    raters = ratings[0].raters
+
+    def data_of(two: Sequence[RaterValues]) -> list[_Data]:
+        parts = zip(two, (first, second), clusters, strict=True)
+        return [_Data.of(some, one.judge, np.ones(len(one.judge)), mine, items) for some, one, mine in parts]
+
+    data = data_of(ratings)
     known = min(one.coded_items for one in data)
     if known == 0:
-        return PpiDifference(np.nan, np.nan, np.nan, np.nan, np.nan, known)
+        return PpiDifference(np.nan, np.nan, np.nan, np.nan, np.nan, known, raters, np.nan)
     fits = [_fitted(one, weight) for one in data]
     value = fits[0].value - fits[1].value
     inside = float(np.clip(value, -1.0, 1.0))
-    undefined = PpiDifference(inside, np.nan, np.nan, np.nan, np.nan, known)
-    se = _spread(data, fits) if known >= MIN_ITEMS else np.nan
-    margin = _margin(se, known)
-    if not np.isfinite(margin):
+    undefined = PpiDifference(inside, np.nan, np.nan, np.nan, np.nan, known, raters, np.nan)
+    if known < MIN_ITEMS:
+        return undefined
+    without: list[float] = []
+    for two in zip(*(one.without_each() for one in ratings), strict=True):
+        left, right = (_fitted(one, fit.weight).value for one, fit in zip(data_of(two), fits, strict=True))
+        without.append(left - right)
+    error = _Error.of(_spread(data, fits), known, without)
+    if not np.isfinite(error.freedom):
         return undefined
     from scipy.special import stdtr
 
-    ends = np.clip([inside - margin, inside + margin], -1.0, 1.0)
-    return PpiDifference(inside, float(ends[0]), float(ends[1]), se, float(2 * stdtr(known - 1.0, -abs(value) / se)), known)
+    p = float(2 * stdtr(error.freedom, -abs(value) / error.se))
+    return PpiDifference(inside, *error.ends(inside, -1.0, 1.0), error.se, p, known, raters, error.of_raters)
 
 
 @dataclass(frozen=True)
@@ -203,6 +301,8 @@ class _Fit:
 
 def _fitted(data: _Data, weight: float | None) -> _Fit:
     coded, tuned = data.coded, False
+    if not coded.any():
+        return _Fit(np.nan, np.nan, np.nan, tuned)
     if coded.all():
         weight = 0.0
     elif weight is None:
@@ -230,14 +330,6 @@ def _spread(data: Sequence[_Data], fits: Sequence[_Fit]) -> float:
         parts.append((own - fit.weight * shared) * float(one.people_base[one.coded].mean()) / fit.below)
     off = parts[0] - parts[1] if len(parts) > 1 else parts[0]
     return float(np.sqrt(items / (items - 1) * (off**2).sum()))
-
-
-def _margin(se: float, coded_items: int) -> float:
-    """Return half the width of the 95 % interval; NaN if nothing varies."""
-    from scipy.special import stdtrit
-
-    margin = float(stdtrit(coded_items - 1.0, (1 + CONFIDENCE) / 2)) * se if coded_items > 1 else np.nan
-    return margin if np.isfinite(margin) and margin >= NEGLIGIBLE else np.nan
 
 
 def _combined(people: Floats, judge: Floats, coded: NDArray[np.bool_], weight: float) -> float:

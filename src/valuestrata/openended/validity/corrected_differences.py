@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from valuestrata.dataset.tables import Dataset
 from valuestrata.frames import Column, Schema
-from valuestrata.openended.validity.corrected import arranged
+from valuestrata.openended.validity.corrected import arranged, coded_by
 from valuestrata.openended.validity.decision_rule import MIN_ANSWERS
 from valuestrata.openended.validity.units import grouped
 from valuestrata.stats.arrays import Floats
@@ -51,6 +51,8 @@ CORRECTED_DIFFERENCES = Schema(
         "coded_against": Column(pl.Int64, "coded answers of the other run"),
         "judged": Column(pl.Int64, "answers of each run that were compared"),
         "items": Column(pl.Int64, "items with a coded answer, the smaller number of the two runs"),
+        "coders": Column(pl.Int64, "number of coders; with one, the intervals are about this coder"),
+        "coder_se": Column(pl.Float64, "the part of the corrected difference's standard error due to the choice of coders, null with one"),
     },
 )
 _ANSWER = ("pair_id", "item", "subgroup", "sample")
@@ -104,7 +106,8 @@ def _rows(dataset: Dataset, both: pl.DataFrame, bootstrap: int, seed: int) -> li
 
 def _difference(rows: pl.DataFrame, bootstrap: int, seed: int) -> dict[str, Any]:
     items = rows["item"].to_numpy()
-    one, other = _answers(rows, "", items), _answers(rows, "_other", items)
+    coders = pl.concat([rows["coders"].explode(), rows["coders_other"].explode()]).drop_nulls().unique().sort().to_list()
+    one, other = _answers(rows, "", items, coders), _answers(rows, "_other", items, coders)
     corrected, people = corrected_difference(one, other), corrected_difference(one, other, weight=0.0)
     difference = _floats(rows, "judge_score") - _floats(rows, "judge_score_other")
     counted = np.isfinite(difference)
@@ -115,13 +118,14 @@ def _difference(rows: pl.DataFrame, bootstrap: int, seed: int) -> dict[str, Any]
         **{"value": corrected.value, "ci_low": corrected.low, "ci_high": corrected.high, "p": corrected.p},
     }
     counts = {"coded": rows["coded"].sum(), "coded_against": rows["coded_other"].sum(), "judged": rows.height, "items": corrected.items}
+    counts |= {"coders": len(coders), "coder_se": finite(corrected.rater_se)}
     return {**{name: finite(number) for name, number in numbers.items()}, **counts}
 
 
-def _answers(rows: pl.DataFrame, suffix: str, items: NDArray[Any]) -> JudgedAnswers:
+def _answers(rows: pl.DataFrame, suffix: str, items: NDArray[Any], coders: Sequence[str]) -> JudgedAnswers:
     score = _floats(rows, f"judge_score{suffix}")
     # Any fixed guess is valid where the judge gave no judgement; it only widens the interval.
-    return JudgedAnswers(_floats(rows, f"people_sum{suffix}"), np.where(np.isnan(score), 0.5, score), items)
+    return JudgedAnswers(coded_by(rows, coders, suffix)[0], np.where(np.isnan(score), 0.5, score), items)
 
 
 def _floats(rows: pl.DataFrame, column: str) -> Floats:

@@ -246,7 +246,7 @@ def test_from_folders_to_sentences(study):
     assert "75 of 150 tasks are not coded" in taken.stdout
     told = command(validity_, home / "data", judged, read, "--sample", home / "sample", "-o", home / "out", "--bootstrap", 200)
     assert told.exit_code == 0, told.output
-    assert "Judge fake is usable for overall:" in told.stdout
+    assert "its kappa with people is at most .100 lower than theirs; code more answers" in told.stdout
     assert "win rate" in told.stdout
     assert {file.name for file in (home / "out").iterdir()} >= {
         "validity.csv",
@@ -255,7 +255,9 @@ def test_from_folders_to_sentences(study):
         "corrected.csv",
         "validity.txt",
     }
-    assert "Judge fake is usable for overall:" in (home / "out" / "validity.txt").read_text()
+    assert (
+        "Judge fake passes the checks of its own verdicts for overall, but is not validated:" in (home / "out" / "validity.txt").read_text()
+    )
     as_json = json.loads(command(validity_, home / "data", judged, "--bootstrap", 200, "--json").stdout)
     assert set(as_json) == {"checks", "usable", "agreement", "corrected", "corrected_differences", "lines", "claims"}
     assert as_json["usable"][0]["verdict"] == "usable, not validated"

@@ -9,7 +9,7 @@ import polars as pl
 
 from valuestrata.claims.claim import Claim, Figure, Strength, importance
 from valuestrata.openended.text.checks import TextChecks
-from valuestrata.openended.validity.decision_rule import NOT_USABLE, PEOPLE_CHECKS, TOO_FEW, UNFIT, USABLE
+from valuestrata.openended.validity.decision_rule import MIN_ANSWERS, NOT_USABLE, PEOPLE_CHECKS, TOO_FEW, UNFIT, USABLE
 from valuestrata.openended.validity.judge_validity import Validity
 from valuestrata.stats.cluster_bootstrap import CONFIDENCE, MIN_ITEMS
 
@@ -63,8 +63,14 @@ def _deciding(row: Mapping[str, Any], checks: Mapping[str, Mapping[str, Any]]) -
         return [name for name in row["unknown"] if name not in PEOPLE_CHECKS], ()
     if row["verdict"] == USABLE:
         return [*PEOPLE_CHECKS, *_REPORTED], ()
-    note = "no-codings" if PEOPLE_CHECKS[0] not in checks else "few-codings"
-    return [*_REPORTED, PEOPLE_CHECKS[1]], (note,)
+    if PEOPLE_CHECKS[0] not in checks:
+        return [*_REPORTED], ("no-codings",)
+    wide = [name for name in ("kappa_difference", "agreement_difference") if name in row["unknown"] and not _too_few(checks[name])]
+    return [*_REPORTED, *(wide or PEOPLE_CHECKS[1:])], ("margin-not-shown" if wide else "few-codings",)
+
+
+def _too_few(check: Mapping[str, Any]) -> bool:
+    return check["value"] is None or check["ci_low"] is None or check["n"] < MIN_ANSWERS
 
 
 def _check_figure(check: Mapping[str, Any]) -> Figure:
@@ -105,7 +111,8 @@ def corrected_claims(corrected: pl.DataFrame) -> list[Claim]:
         estimate = Figure(metric=row["metric"], value=row["value"], low=row["ci_low"], high=row["ci_high"], n=row["coded"])
         judge = Figure(role="judge", label=row["judge"], metric=row["metric"], value=row["judge_value"], n=row["judged"])
         strength = Strength.UNDETERMINED if row["ci_low"] is None else Strength.SHOWN
-        claims.append(_open_claim("corrected", row, row["criterion"], row["reference"], estimate, (judge,), strength, 75))
+        figures = (judge, Figure(role="coders", n=row["coders"]))
+        claims.append(_open_claim("corrected", row, row["criterion"], row["reference"], estimate, figures, strength, 75))
     return claims
 
 
@@ -141,6 +148,7 @@ def corrected_difference_claims(differences: pl.DataFrame) -> list[Claim]:
                 figures=(
                     Figure(role="judge", label=row["judge"], value=row["judge_value"]),
                     Figure(role="reference", label=row["reference"]),
+                    Figure(role="coders", n=row["coders"]),
                 ),
                 correction="holm",
                 tests=row["tests"],

@@ -8,6 +8,8 @@ from valuestrata.claims.claim import Claim, Figure, Strength
 from valuestrata.claims.wording import ClaimTemplate, Names, interval, listed
 from valuestrata.formatting import count, number, percent, points
 from valuestrata.openended.validity.decision_rule import (
+    AGREEMENT_MARGIN,
+    KAPPA_MARGIN,
     MAX_INVALID,
     MAX_LONGER,
     MAX_POSITION_BIAS,
@@ -49,7 +51,7 @@ def check_sentence(claim: Claim, figure: Figure) -> str:
             f"{percent(0.5 - MAX_POSITION_BIAS)} to {percent(0.5 + MAX_POSITION_BIAS)} allowed",
         ),
         "tie_share": ("of {n} are ties", f"at most {percent(MAX_TIES)} allowed"),
-        "longer_preferred": ("of {n} with a preference favour the longer answer", f"interval above {percent(MAX_LONGER)} not allowed"),
+        "longer_preferred": ("of {n} with a preference favour the longer answer", f"at most {percent(MAX_LONGER)} allowed"),
         "same_reading": ("of {n} have the same reading", f"at most {percent(MAX_SAME_READING)} allowed"),
     }
     finding, rule = rules[name]
@@ -73,18 +75,24 @@ def _judge(head: str) -> Callable[[Claim, Names], str]:
 
 
 def _too_few(claim: Claim, names: Names) -> str:
-    counts = listed(
-        [f"{figure.role.replace('_', ' ')} is based on {count(figure.n or 0, figure.unit or 'answer')}" for figure in claim.figures]
-    )
     head = f"Too few data to decide whether judge {claim.run} is usable for {names.key(claim.key)}"
-    return f"{head}: {counts}, but {MIN_ANSWERS} are required"
+    few = [figure for figure in claim.figures if (figure.n or 0) < MIN_ANSWERS]
+    if few:
+        counts = [f"{figure.role.replace('_', ' ')} is based on {count(figure.n or 0, figure.unit or 'answer')}" for figure in few]
+        return f"{head}: {listed(counts)}, but {MIN_ANSWERS} are required"
+    checks = listed([figure.role.replace("_", " ") for figure in claim.figures])
+    return f"{head}: its verdicts do not show that it meets the thresholds for {checks}; judge more answers"
 
 
 def _not_validated(claim: Claim, names: Names) -> str:
+    shared = claim.figure("kappa_difference")
     if "no-codings" in claim.notes:
         reason = "no sample has been coded by people"
+    elif "margin-not-shown" in claim.notes:
+        by_kappa = shared is not None and shared.value is not None
+        measure, margin = ("kappa", number(KAPPA_MARGIN)) if by_kappa else ("agreement", percent(AGREEMENT_MARGIN))
+        reason = f"the codings do not show that its {measure} with people is at most {margin} lower than theirs; code more answers"
     else:
-        shared = claim.figure("kappa_difference")
         answers = count(0 if shared is None else shared.n or 0, "answer")
         reason = (
             f"the comparison with people is undetermined ({answers} rated by the judge and two coders; {MIN_ANSWERS} of 5 items required)"
@@ -92,8 +100,14 @@ def _not_validated(claim: Claim, names: Names) -> str:
     return f"Judge {claim.run} passes the checks of its own verdicts for {names.key(claim.key)}, but is not validated: {reason}"
 
 
+def _too_few_details(claim: Claim, names: Names) -> list[str]:
+    lines = [check_sentence(claim, figure) for figure in claim.figures if (figure.n or 0) >= MIN_ANSWERS]
+    return [line[:1].upper() + line[1:] for line in lines]
+
+
 def _not_validated_details(claim: Claim, names: Names) -> list[str]:
-    lines = [check_sentence(claim, figure) for figure in claim.figures if figure.role != "kappa_difference"]
+    shown = "margin-not-shown" in claim.notes
+    lines = [check_sentence(claim, figure) for figure in claim.figures if shown or figure.role != "kappa_difference"]
     return [line[:1].upper() + line[1:] for line in lines]
 
 
@@ -139,7 +153,17 @@ def _corrected_details(claim: Claim, names: Names) -> list[str]:
     if judge is None or judge.value is None:
         return []
     coded = f"{count(claim.estimate.n or 0, 'answer')} of {judge.n or 0:,} coded by people"
-    return [f"The judge alone gives {_write(claim.metric)(judge.value)}; {coded}"]
+    return [f"The judge alone gives {_write(claim.metric)(judge.value)}; {coded}", *_coders(claim)]
+
+
+def _coders(claim: Claim) -> list[str]:
+    """Return what the interval says about other coders."""
+    coders = claim.figure("coders")
+    if coders is None or coders.n is None:
+        return []
+    if coders.n == 1:
+        return ["The interval is about this one coder; others may be more or less lenient"]
+    return [f"The interval covers differences between coders like these {coders.n}"]
 
 
 def _corrected_difference(claim: Claim, names: Names) -> str:
@@ -159,7 +183,7 @@ def _corrected_difference(claim: Claim, names: Names) -> str:
 
 def _corrected_difference_details(claim: Claim, names: Names) -> list[str]:
     judge = claim.figure("judge")
-    return [] if judge is None or judge.value is None else [f"The judge alone gives {points(judge.value)} points"]
+    return [] if judge is None or judge.value is None else [f"The judge alone gives {points(judge.value)} points", *_coders(claim)]
 
 
 def _closed_vs_open(claim: Claim, names: Names) -> str:
@@ -202,7 +226,7 @@ def _wording_details(claim: Claim, names: Names) -> list[str]:
 
 JUDGES: Mapping[str, ClaimTemplate] = {
     "not-usable": ClaimTemplate(_judge("Judge {judge} is not usable for {criterion}"), _other_checks),
-    "too-few-data": ClaimTemplate(_too_few),
+    "too-few-data": ClaimTemplate(_too_few, _too_few_details),
     "not-validated": ClaimTemplate(_not_validated, _not_validated_details),
     "usable": ClaimTemplate(_judge("Judge {judge} is usable for {criterion}"), _other_checks),
     "own-answers": ClaimTemplate(_own_answers),

@@ -182,7 +182,20 @@ def _print(found: Validity, lines: list[str]) -> None:
         print_table(found.agreed.filter(pl.col("by") == "all").drop("by", "key"))
     if not found.corrected.is_empty():
         show("Corrected for the judge's errors")
-        columns = ("judge", "criterion", "run", "reference", "metric", "judge_value", "people_value", "value", "ci_low", "ci_high", "coded")
+        columns = (
+            "judge",
+            "criterion",
+            "run",
+            "reference",
+            "metric",
+            "judge_value",
+            "people_value",
+            "value",
+            "ci_low",
+            "ci_high",
+            "coded",
+            "coders",
+        )
         print_table(found.corrected.filter(pl.col("by") == "all").select(columns))
     if not found.corrected_differences.is_empty():
         show("Differences of win rates, corrected for the judge's errors")
@@ -198,5 +211,6 @@ def _print(found: Validity, lines: list[str]) -> None:
             "ci_high",
             "p_adjusted",
             "coded",
+            "coders",
         )
         print_table(found.corrected_differences.filter(pl.col("by") == "all").select(columns))

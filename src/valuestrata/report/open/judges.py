@@ -12,8 +12,9 @@ from valuestrata.claims.judges import judge_claims, shared_base_claims
 from valuestrata.claims.templates import word
 from valuestrata.claims.wording import Names, p_value
 from valuestrata.dataset.tables import Dataset
-from valuestrata.formatting import NONE, count, percent, points
+from valuestrata.formatting import NONE, count, number, percent, points
 from valuestrata.openended.validity.decision_rule import (
+    KAPPA_MARGIN,
     MAX_INVALID,
     MAX_LONGER,
     MAX_POSITION_BIAS,
@@ -85,8 +86,9 @@ def judges_section(dataset: Dataset, found: OpenFindings, *, published: bool = T
         f"in both orders, more than {percent(0.5 + MAX_POSITION_BIAS)} or less than {percent(0.5 - MAX_POSITION_BIAS)} of decided verdicts "
         f"for the answer shown first, more than {percent(MAX_INVALID)} of calls without a verdict, more than {percent(MAX_TIES)} ties, "
         f"more than {percent(MAX_SAME_READING)} of stances at one position, more than {percent(MAX_LONGER)} of pairs won by the longer "
-        "answer (whole interval), or agreement with people no better than chance or below that among people. A judge that passes without "
-        "people can still be wrong."
+        "answer (whole interval), or agreement with people that is no better than chance or lower than that among people. It is usable "
+        f"only if the intervals show that it meets every threshold and that its kappa with people is at most {number(KAPPA_MARGIN)} lower than "
+        "that among people. A judge that passes without people can still be wrong."
     )
     names = judge_names(found)
     claims = [claim for claim in judge_claims(found.validity) if unfit(found, claim.run, str(claim.key)) is not None]
@@ -199,6 +201,13 @@ def _agreed_grid(dataset: Dataset, found: OpenFindings, by: str, published: bool
     return Grid(headers, tuple(rows), (), notes)
 
 
+# What the intervals of people's and corrected values contain.
+_CODERS_NOTE = (
+    "With two coders or more, the intervals of people's and corrected values cover differences between coders; with one, they are about "
+    "this coder. Intervals of agreement are about the coders at hand."
+)
+
+
 def _difference_grid(dataset: Dataset, found: OpenFindings, bys: Sequence[str]) -> Grid:
     rows: list[Tr] = []
     for row in found.validity.corrected_differences.filter(pl.col("by").is_in(bys)).iter_rows(named=True):
@@ -214,7 +223,7 @@ def _difference_grid(dataset: Dataset, found: OpenFindings, bys: Sequence[str]) 
     headers = (*lead, "Judge", "Criterion", "Runs", "Against", "Judge", "People", "Corrected", "p, corrected", "Coded")
     note = (
         "In points, on answers that both runs have. The interval keeps answers to the same questions paired. p is for no difference, "
-        "corrected by Holm's method over the differences of a judge in this grouping."
+        f"corrected by Holm's method over the differences of a judge in this grouping. {_CODERS_NOTE}"
     )
     return Grid(headers, tuple(rows), (), (note,))
 
@@ -235,6 +244,7 @@ def _corrected_grid(dataset: Dataset, found: OpenFindings, bys: Sequence[str]) -
     headers = (*lead, "Judge", "Criterion", "Run", "Estimate", "Judge", "People", "Corrected", "Coded")
     note = (
         "Corrected: estimate of people's value for all answers, by prediction-powered inference. It is valid for any errors of the judge, "
-        "also if the judge alone is not usable. Answers decided by rule are left out. Shares in percent, positions from 0 to 1."
+        "also if the judge alone is not usable. Answers decided by rule are left out. Shares in percent, positions from 0 to 1. "
+        f"{_CODERS_NOTE}"
     )
     return Grid(headers, tuple(rows), (), (note,))

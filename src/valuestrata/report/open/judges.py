@@ -87,8 +87,8 @@ def judges_section(dataset: Dataset, found: OpenFindings, *, published: bool = T
         f"for the answer shown first, more than {percent(MAX_INVALID)} of calls without a verdict, more than {percent(MAX_TIES)} ties, "
         f"more than {percent(MAX_SAME_READING)} of stances at one position, more than {percent(MAX_LONGER)} of pairs won by the longer "
         "answer (whole interval), or agreement with people that is no better than chance or lower than that among people. It is usable "
-        f"only if the intervals show that it meets every threshold and that its kappa with people is at most {number(KAPPA_MARGIN)} lower than "
-        "that among people. A judge that passes without people can still be wrong."
+        "only if the intervals show that it meets every threshold and that its kappa with people is at most "
+        f"{number(KAPPA_MARGIN)} lower than that among people. A judge that passes without people can still be wrong."
     )
     names = judge_names(found)
     claims = [claim for claim in judge_claims(found.validity) if unfit(found, claim.run, str(claim.key)) is not None]

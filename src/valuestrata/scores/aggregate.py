@@ -141,7 +141,9 @@ def score_placed(placed: PlacedRuns, confidence: float, advance: Advance = no_pr
         columns = {metric: columns[metric] for metric in METRICS if metric in columns}
         labels = {"run": grid.name, "scheme": placed.split, "fold": placed.fold, "part": placed.part, "against": None}
         labels |= {"elicitation": grid.elicitation, "template": grid.template}
-        frame = long_rows(layout, columns, {"value": "estimate", "ci_low": "low", "ci_high": "high"}, grid.asked, labels)
+        frame = long_rows(
+            layout, columns, {"value": "estimate", "ci_low": "low", "ci_high": "high", "blocks": "blocks"}, grid.asked, labels
+        )
         frames.append(SCORES.check(frame, "scores").select(list(SCORES.columns)))
         advance(1)
     return pl.concat(frames) if frames else SCORES.empty()

@@ -22,7 +22,7 @@ from valuestrata.stats.intervals import Interval, interval
 from valuestrata.stats.multiple_testing import benjamini_hochberg, holm
 
 # Column of COMPARISONS -> field of Interval.
-FIELDS = {"difference": "estimate", "ci_low": "low", "ci_high": "high", "se": "se", "p": "p"}
+FIELDS = {"difference": "estimate", "ci_low": "low", "ci_high": "high", "se": "se", "p": "p", "blocks": "blocks"}
 SPREADS = ("spread_ratio", "spread_ratio_corrected")
 COMPARED = tuple(metric for metric in METRICS if metric not in (*OF_GOLD, "w1_sampling"))
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from valuestrata.scores.layout import Layout, Values
 from valuestrata.stats.arrays import Bools, Floats, Indices, Singles, generator
-from valuestrata.stats.blocks import Units, draw_blocks, units_of
+from valuestrata.stats.blocks import Units, draw_blocks, is_single, units_of
 from valuestrata.stats.bootstrap import SHARED_DRAWS, Noise, Replicates, ResampledMean, centred, scale_of
 
 # Numbers of 8 bytes processed at once for a chunk of draws: fits in a cache.
@@ -37,7 +37,7 @@ class Resampler:
     """Resamples of one layout, shared by all keys, metrics and runs."""
 
     def __init__(self, layout: Layout, bootstrap: int, seed: int) -> None:
-        """Draw `bootstrap` resamples of blocks of items and pair them with the redraws of respondents.
+        """Draw `bootstrap` resamples of items, and of blocks of items, and pair them with the redraws of respondents.
 
         `weights` and `item_weights`, shape (bootstrap, I), say how often each item is drawn where blocks and where items are drawn;
         both are the same array where every item is a block of its own. Use them through `units` and `sums`.
@@ -45,10 +45,10 @@ class Resampler:
         rng = generator(seed)
         self.layout = layout
         self.count = bootstrap
-        blocks = layout.blocks
-        self.weights = draw_blocks(rng, blocks, bootstrap)
-        single = int(blocks.max(initial=-1)) + 1 == len(blocks)
-        self.item_weights = self.weights if single else draw_blocks(generator(seed, 1), np.arange(len(blocks)), bootstrap)
+        self.item_weights = draw_blocks(rng, np.arange(len(layout.items)), bootstrap)
+        # Blocks have random numbers of their own, so they do not change the numbers of keys whose items are drawn.
+        single = is_single(layout.blocks)
+        self.weights = self.item_weights if single else draw_blocks(generator(seed, 1), layout.blocks, bootstrap)
         # More redraws than replicates would not be used.
         self.modes = layout.draws[:bootstrap]
         self.mode_order = _paired(rng, bootstrap, len(self.modes))

@@ -6,6 +6,7 @@ import polars as pl
 
 from valuestrata.frames import Column, Schema
 
+_BLOCKS = Column(pl.Float64, "effective number of blocks that the interval resamples, null where it resamples items")
 _PLACE = {
     "run": Column(pl.String, "name of the run"),
     "scheme": Column(pl.String, "split scheme"),
@@ -24,6 +25,7 @@ SCORES = Schema(
         "ci_low": Column(pl.Float64, "lower end of the 95 % interval"),
         "ci_high": Column(pl.Float64, "upper end"),
         "pairs": Column(pl.Int64, "pairs scored"),
+        "blocks": _BLOCKS,
         "coverage": Column(pl.Float64, "pairs scored / pairs of the part"),
         "elicitation": Column(pl.String, "readout"),
         "template": Column(pl.String, "template, or several joined by +"),
@@ -48,6 +50,7 @@ COMPARISONS = Schema(
         "adjustment": Column(pl.String, "holm, benjamini-hochberg or null"),
         "status": Column(pl.String, "declared or exploratory"),
         "pairs": Column(pl.Int64, "pairs both have a value for"),
+        "blocks": _BLOCKS,
         "coverage": Column(pl.Float64, "pairs both were asked / pairs of the part"),
     },
 )

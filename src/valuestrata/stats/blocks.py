@@ -34,6 +34,11 @@ def block_numbers(names: Sequence[str | None]) -> Indices:
     return np.array([known.setdefault(key, len(known)) for key in keys], dtype=np.intp)
 
 
+def is_single(blocks: Indices) -> bool:
+    """Return whether every item is a block of its own; blocks have shape (I,)."""
+    return int(blocks.max(initial=-1)) + 1 == len(blocks)
+
+
 def draw_blocks(rng: np.random.Generator, blocks: Indices, bootstrap: int) -> Floats:
     """Return how often each item is drawn in each replicate, blocks being drawn with replacement; shape (bootstrap, I)."""
     number = int(blocks.max(initial=-1)) + 1
@@ -74,6 +79,17 @@ class Units:
     by_block: Bools
     number: Floats
 
+    def behind(self, keys: int) -> Floats | None:
+        """Return the effective number of blocks behind each of `keys` >= K keys, NaN where items are resampled.
+
+        None where every item is a block of its own.
+        """
+        if is_single(self.blocks):
+            return None
+        found = np.full(keys, np.nan)
+        found[: len(self.number)] = np.where(self.by_block, self.number, np.nan)
+        return found
+
     def sums(self, of_blocks: Floats, of_items: Floats, rows: Floats) -> Floats:
         """Return the sums of rows (K, I) in each replicate, (B, K).
 
@@ -97,7 +113,7 @@ def units_of(counts: Floats, blocks: Indices) -> Units:
         counts: shape (K, I), pairs by item; items with 0 do not count. blocks: shape (I,).
     """
     items = (counts > 0).sum(axis=1).astype(np.float64)
-    if int(blocks.max(initial=-1)) + 1 == len(blocks):
+    if is_single(blocks):
         return Units(blocks, np.zeros(len(items), dtype=np.bool_), items)
     effective = effective_blocks(counts, blocks)
     by_block = effective >= ENOUGH_BLOCKS

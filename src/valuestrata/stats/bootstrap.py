@@ -35,7 +35,9 @@ redraws taken as known); `intervals` uses them for Student's t. Without this, in
 - *`known` False*: nothing could be resampled (a single item without redraws, or fewer than `ENOUGH_ITEMS` identical items), so
   identical replicates do not mean certainty. Intervals are NaN whatever `values` contains.
 - *`freedom`*: degrees of freedom of the replicates' variance; infinite where it is known without sampling items, None where it is
-  not worked out (ratios). Intervals are widened by Student's t over the normal; None counts as infinite.
+  not worked out (ratios of items). Intervals are widened by Student's t over the normal; None counts as infinite.
+- *`blocks`*: effective number of blocks that are resampled, NaN where items are; None where every item is a block of its own. Blocks
+  are often few, so the p-value is then at least that of Student's t.
 """
 
 from __future__ import annotations
@@ -128,7 +130,9 @@ class ResampledMean(ResampledSum):
         # A few items that happen to be identical do not show how much items vary.
         identical = (self.items > 1) & (self.items < ENOUGH_ITEMS) & (between <= NEGLIGIBLE**2) & ~np.bool_(self.exact)
         known = (self.items > 1) | (self.people is not None) | self.exact
-        return Replicates(self.estimate, values, self.pairs, known & ~identical, freedom_of(self.items, between, people))
+        freedom = freedom_of(self.items, between, people)
+        blocks = None if self.units is None else self.units.behind(len(freedom))
+        return Replicates(self.estimate, values, self.pairs, known & ~identical, freedom, blocks)
 
 
 @dataclass(frozen=True)
@@ -137,7 +141,7 @@ class Replicates:
 
     Attributes:
         estimate: shape (N,). values: shape (B, N). pairs: shape (N,), pairs behind each estimate.
-        known: shape (N,). freedom: shape (N,), or None.
+        known: shape (N,). freedom: shape (N,), or None. blocks: shape (N,), or None.
     """
 
     estimate: Floats
@@ -145,13 +149,15 @@ class Replicates:
     pairs: Floats
     known: Bools
     freedom: Floats | None = None
+    blocks: Floats | None = None
 
     def minus(self, other: Replicates) -> Replicates:
-        """Subtract replicate by replicate; infinite where either side is."""
+        """Subtract replicate by replicate; infinite where either side is. Both must be of the same keys; the fewer units count."""
         unbounded = np.isinf(self.values) | np.isinf(other.values)
         values = np.full(self.values.shape, np.inf)
         np.subtract(self.values, other.values, out=values, where=~unbounded)
-        return Replicates(self.estimate - other.estimate, values, self.pairs, self.known & other.known)
+        freedom, blocks = (_fewer(*both) for both in ((self.freedom, other.freedom), (self.blocks, other.blocks)))
+        return Replicates(self.estimate - other.estimate, values, self.pairs, self.known & other.known, freedom, blocks)
 
 
 def shared_variance(left: Singles, right: Singles, rows: Floats, units: Units | None = None) -> Floats:
@@ -216,6 +222,10 @@ def freedom_of(items: Floats, between: Floats, people: Floats) -> Floats:
     """
     share = np.divide(between, between + people, out=np.zeros_like(between), where=between > NEGLIGIBLE**2)
     return np.where(share > 0, np.maximum(items - 1.0, 1.0) / np.maximum(share, 1e-6) ** 2, np.inf)
+
+
+def _fewer(left: Floats | None, right: Floats | None) -> Floats | None:
+    return None if left is None or right is None else np.fmin(left, right)
 
 
 def variance(values: Floats) -> Floats:

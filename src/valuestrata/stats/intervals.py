@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from valuestrata.stats.arrays import NEGLIGIBLE, Floats, Indices
+from valuestrata.stats.arrays import NEGLIGIBLE, Bools, Floats, Indices
 from valuestrata.stats.bootstrap import Replicates, variance
 
 # With fewer replicates than this beyond 0 their share is too coarse; the tail of Student's t is used where it is smaller.
@@ -21,6 +21,7 @@ class Interval:
         estimate, low, high: the statistic and its confidence interval.
         se: standard deviation of the replicates. p: two-sided p-value of the statistic being 0.
         pairs: pairs behind the estimate.
+        blocks: effective number of blocks that were resampled, NaN where items were.
     """
 
     estimate: Floats
@@ -29,6 +30,7 @@ class Interval:
     se: Floats
     p: Floats
     pairs: Floats
+    blocks: Floats
 
 
 def interval(replicates: Replicates, confidence: float, low: float, high: float) -> Interval:
@@ -39,15 +41,17 @@ def interval(replicates: Replicates, confidence: float, low: float, high: float)
 
     p inverts the interval: twice the share of moved replicates beyond 0, with 1 added to both counts. Where fewer than
     `ENOUGH_BEYOND` are beyond 0, p is the tail of Student's t at estimate / se if that is smaller, so the number of replicates
-    does not limit adjusted p-values. Constant replicates give p = 1 at 0, otherwise NaN.
+    does not limit adjusted p-values. Where blocks are resampled, p is at least that tail, because of three equal
+    blocks all replicates are beyond 0 in 5 % of studies without a difference. Constant replicates give p = 1 at 0, otherwise NaN.
 
     Args:
         replicates: of one statistic. confidence: in 0..1. low, high: range of the statistic.
     """
     estimate, values = replicates.estimate, replicates.values
     unknown = np.full_like(estimate, np.nan)
+    blocks = unknown if replicates.blocks is None else replicates.blocks
     if len(values) == 0:
-        return Interval(estimate, unknown, unknown, unknown, unknown, replicates.pairs)
+        return Interval(estimate, unknown, unknown, unknown, unknown, replicates.pairs, blocks)
     ordered = np.sort(np.ascontiguousarray(values.T), axis=1)
     known = len(values) - np.isnan(ordered).sum(axis=1)
     freedom = np.full_like(estimate, np.inf) if replicates.freedom is None else replicates.freedom
@@ -62,8 +66,9 @@ def interval(replicates: Replicates, confidence: float, low: float, high: float)
         low=np.where(defined, np.clip(np.minimum(ends[0], estimate), low, high), np.nan),
         high=np.where(defined, np.clip(np.maximum(ends[1], estimate), low, high), np.nan),
         se=se,
-        p=np.where(finite, _p(estimate, _stretched(ordered.T, estimate, wider).T, known, se, freedom), np.nan),
+        p=np.where(finite, _p(estimate, _stretched(ordered.T, estimate, wider).T, known, se, freedom, ~np.isnan(blocks)), np.nan),
         pairs=replicates.pairs,
+        blocks=blocks,
     )
 
 
@@ -87,7 +92,7 @@ def _stretched(values: Floats, estimate: Floats, wider: Floats) -> Floats:
     return values + moved
 
 
-def _p(estimate: Floats, ordered: Floats, known: Indices, se: Floats, freedom: Floats) -> Floats:
+def _p(estimate: Floats, ordered: Floats, known: Indices, se: Floats, freedom: Floats, at_least_tail: Bools) -> Floats:
     from scipy.special import ndtr, stdtr
 
     below, above = ((side & ~np.isnan(ordered)).sum(axis=1) for side in (ordered <= NEGLIGIBLE, ordered >= -NEGLIGIBLE))
@@ -97,6 +102,7 @@ def _p(estimate: Floats, ordered: Floats, known: Indices, se: Floats, freedom: F
     z = np.nan_to_num(np.abs(estimate) / np.where(constant, np.inf, se))
     tail = 2.0 * np.where(np.isinf(freedom), ndtr(-z), stdtr(np.where(np.isinf(freedom), 1.0, freedom), -z))
     p = np.where(beyond < ENOUGH_BEYOND, np.minimum(counted, tail), counted)
+    p = np.where(at_least_tail, np.maximum(p, tail), p)
     return np.where(constant, np.where(np.abs(estimate) <= NEGLIGIBLE, 1.0, np.nan), p)
 
 

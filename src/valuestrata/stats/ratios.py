@@ -41,12 +41,10 @@ def ratio(above: ResampledSum, below: ResampledSum, items: Floats, pairs: Floats
     values = np.full(n.shape, np.inf)
     np.divide(n, m, out=values, where=m > NEGLIGIBLE)
     values[np.isnan(n) | np.isnan(m)] = np.nan
-    freedom: Floats | None = None
-    if units is not None and units.by_block.any():
-        # With items the percentiles are used as they are.
-        freedom = np.full(len(rho), np.inf)
-        freedom[:number] = np.where(units.by_block, freedom_of(items, between, k**2 * of_people)[:number], np.inf)
-    return Replicates(rho, values, pairs, (items > 1) | (people is not None), freedom)
+    blocks = None if units is None else units.behind(len(rho))
+    # Where items are resampled, percentiles are used as they are.
+    freedom = None if blocks is None else np.where(np.isnan(blocks), np.inf, freedom_of(items, between, k**2 * of_people))
+    return Replicates(rho, values, pairs, (items > 1) | (people is not None), freedom, blocks)
 
 
 def _shared(above: ResampledSum, below: ResampledSum, slope: Floats, items: Floats, units: Units | None) -> Floats:

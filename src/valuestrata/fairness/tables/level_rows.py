@@ -100,7 +100,7 @@ def _less_baseline(found: MetricScores, baseline: MetricScores | None, width: fl
     """Return every gap minus the baseline's, and the baseline's gaps, on the pairs that both have."""
     unknown = np.full(len(found.context.pairs.names), np.nan)
     if baseline is None:
-        return Interval(unknown, unknown, unknown, unknown, unknown, np.zeros(len(unknown))), unknown
+        return Interval(unknown, unknown, unknown, unknown, unknown, np.zeros(len(unknown)), unknown), unknown
     difference = subtract(found, baseline, ("gaps",), weights)
     excess = interval_and_p(difference.gaps, found.context.confidence, -2 * width, 2 * width)
     if not bool(difference.mask[baseline.mask].all()):

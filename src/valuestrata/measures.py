@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
+# Positions closer than this are tied.
+TIED_POSITIONS = 1e-9
 
 
 def nmae(answer: ArrayLike, mode: ArrayLike, options: ArrayLike) -> Floats:
@@ -50,6 +52,42 @@ def entropy(p: ArrayLike) -> Floats:
     shares = np.asarray(p, dtype=np.float64)
     logs = np.log2(shares, out=np.zeros_like(shares), where=shares > 0)
     return np.asarray(0.0 - (shares * logs).sum(axis=-1), dtype=np.float64)
+
+
+def segment_gaps(positions: ArrayLike) -> Floats:
+    """Distance between the highest and the lowest segment of each item, shape (I,).
+
+    Args:
+        positions: mean position of each segment, shape (G, I), NaN where unknown.
+
+    Returns:
+        Largest minus smallest position of an item, in the unit of the positions; NaN with fewer than two known segments.
+    """
+    values = np.asarray(positions, dtype=np.float64)
+    known = ~np.isnan(values)
+    high, low = np.where(known, values, -np.inf).max(axis=0), np.where(known, values, np.inf).min(axis=0)
+    several = known.sum(axis=0) > 1
+    return np.subtract(high, low, out=np.full(values.shape[1], np.nan), where=several)
+
+
+def highest_segments(positions: ArrayLike) -> NDArray[np.bool_]:
+    """Which segments of each item have the highest position, several for ties (to 1e-9); positions (G, I), NaN where unknown."""
+    values = np.asarray(positions, dtype=np.float64)
+    filled = np.where(np.isnan(values), -np.inf, values)
+    return np.isfinite(filled) & (filled >= filled.max(axis=0) - TIED_POSITIONS)
+
+
+def wrong_segments(answers: NDArray[np.bool_], gold: NDArray[np.bool_]) -> Floats:
+    """Probability that the segment named highest is not the highest in the gold, shape (I,).
+
+    A segment is picked at random among those that tie for the highest, and is right if it is one of the gold's highest. Answers that
+    do not differ between S segments are therefore wrong with probability 1 - 1/S.
+
+    Args:
+        answers, gold: from `highest_segments`, shape (G, I).
+    """
+    named = answers.sum(axis=0)
+    return 1.0 - np.divide((answers & gold).sum(axis=0), named, out=np.full(len(named), np.nan), where=named > 0)
 
 
 def kish_n_eff(weights: ArrayLike) -> float:

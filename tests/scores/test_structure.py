@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from valuestrata.errors import InputDataError, UsageError
+from valuestrata.measures import highest_segments, segment_gaps, wrong_segments
 from valuestrata.scores.schema import SCORES, STRUCTURE
-from valuestrata.scores.structure import MEASURES, gold_means, model_means, spread_by_attribute, structure
+from valuestrata.scores.spread import spread_by_attribute
+from valuestrata.scores.structure import GAPS, MEASURES, gold_means, model_means, structure
 from valuestrata.stats.correlations import agreement, shuffled_agreement, usable_items, within_correlations
 
 CODES = (1, 2, 3, 4, 5)
@@ -211,7 +213,7 @@ def test_nominal_items_take_no_part(kit):
     dataset = world_of(kit, counts, levels=["nominal"] * 2 + ["ordinal"] * 12)
     frame = structure(dataset, [stating(kit, "m", planted(0)[0])], bootstrap=0, permutations=0)
     assert set(frame["items"]) == {12}
-    assert frame["left_out"].to_list() == [0] * 8
+    assert frame["left_out"].to_list() == [0] * 12
     only = world_of(kit, counts, levels=["nominal"] * 14)
     with pytest.raises(InputDataError, match="no pair of an ordinal or binary item"):
         structure(only, [])
@@ -286,13 +288,18 @@ def test_strata_that_differ_make_no_structure_in_the_pool(kit):
     assert stats.pearsonr(*plain).statistic > 0.9
 
 
+def correlations(frame):
+    """The rows that correlate items; the others are distances between subgroups."""
+    return frame.filter(pl.col("measure").is_in(MEASURES))
+
+
 def test_items_without_variation_are_left_out_and_counted(kit):
     truth, counts, other = planted(5)
     same = truth.copy()
     same[:, :3] = same[0, :3]
-    frame = structure(world_of(kit, counts, half_b=other), [stating(kit, "m", same)], bootstrap=10, permutations=10)
+    frame = correlations(structure(world_of(kit, counts, half_b=other), [stating(kit, "m", same)], bootstrap=10, permutations=10))
     assert set(zip(frame["items"], frame["left_out"], strict=True)) == {(11, 3)}
-    nothing = structure(world_of(kit, counts), [stating(kit, "m", np.broadcast_to(truth[0], truth.shape))])
+    nothing = correlations(structure(world_of(kit, counts), [stating(kit, "m", np.broadcast_to(truth[0], truth.shape))]))
     assert set(zip(nothing["items"], nothing["left_out"], strict=True)) == {(0, 14)}
     for column in ("value", "ci_low", "ci_high", "bound", "null_high"):
         assert nothing[column].null_count() == len(nothing)
@@ -316,7 +323,7 @@ def test_small_strata_have_rows_without_figures(kit):
     truth, counts, _ = planted(7, groups=14)
     strata = ["tiny"] * 2 + ["s"] * 12
     frame = structure(world_of(kit, counts, strata=strata), [stating(kit, "m", truth)], bootstrap=20, permutations=20)
-    tiny = frame.filter(pl.col("stratum") == "tiny")
+    tiny = correlations(frame).filter(pl.col("stratum") == "tiny")
     assert tiny["value"].to_list() == [None] * 4
     assert tiny["left_out"].to_list() == [14] * 4
     assert row_of(frame, "m", "item_profiles")["subgroups"] == 14
@@ -353,7 +360,9 @@ def test_names_scale_and_polarity_change_nothing(kit, seed):
         return frame.filter(pl.col("stratum") == "pooled")["value"].to_numpy()
 
     plain = structure(world_of(kit, counts), [stating(kit, "m", probs)], bootstrap=0, permutations=0)
-    plain = plain.filter(pl.col("stratum") == "pooled")["value"].to_numpy()
+    # Only the distances are halved.
+    halved = np.array([0.5 if measure == "gap_inflation" else 1.0 for measure in (*MEASURES, *GAPS)])
+    plain = plain.filter(pl.col("stratum") == "pooled")["value"].to_numpy() * halved
     np.testing.assert_allclose(values(np.zeros(7, dtype=bool)), plain, atol=1e-9)
     np.testing.assert_allclose(values(random.random(7) < 0.5)[1:], plain[1:], atol=1e-9)
 
@@ -396,3 +405,59 @@ def test_spread_by_attribute(raw, corrected, word):
     elsewhere = [rows[0] | {"by": "all", "key": "all"}, rows[0] | {"key": "age", "against": "x"}]
     frame = spread_by_attribute(SCORES.frame([*rows, *elsewhere]))
     assert frame.select("run", "attribute", "raw", "corrected", "pairs", "word").rows() == [("m", "sex", raw[0], corrected[0], 10, word)]
+
+
+# ------------------------------------------------------------------------------------------------ distances of subgroups
+
+
+def test_distances_and_highest_segments_by_hand():
+    """Three segments and four items: one tie for the highest, one unknown cell, one item without a second segment."""
+    positions = np.array([[0.2, 0.5, np.nan, 0.4], [0.8, 0.5, 0.1, np.nan], [0.5, 0.0, 0.3, np.nan]])
+    np.testing.assert_allclose(segment_gaps(positions), [0.6, 0.5, 0.2, np.nan])
+    np.testing.assert_array_equal(highest_segments(positions), [[0, 1, 0, 1], [1, 1, 0, 0], [0, 0, 1, 0]])
+    gold = highest_segments(np.array([[0.1, 0.9, 0.2, 0.3], [0.2, 0.1, 0.3, 0.4], [0.1, 0.3, 0.3, 0.2]]))
+    # Right; one of the two tied is right; one of the gold's two tied; wrong.
+    np.testing.assert_allclose(wrong_segments(highest_segments(positions), gold), [0, 0.5, 0, 1])
+    np.testing.assert_allclose(wrong_segments(highest_segments(np.zeros((3, 4))), gold), [2 / 3, 2 / 3, 1 / 3, 2 / 3])
+
+
+def ends_differ(first, second):
+    """How often two grids without ties differ on the highest and the lowest subgroup."""
+    return np.mean([one.argmax(axis=0) != other.argmax(axis=0) for one, other in ((first, second), (-first, -second))])
+
+
+def gap_rows(frame, run="m", stratum="pooled"):
+    rows = frame.filter(pl.col("measure").is_in(GAPS), pl.col("run") == run, pl.col("stratum") == stratum)
+    return {row["measure"]: row for row in rows.iter_rows(named=True)}
+
+
+def test_a_model_that_doubles_the_distances_names_the_right_segments(kit):
+    _, counts, _ = planted(9)
+    means = counts @ STEPS / counts.sum(axis=-1)
+    doubled = around(means.mean(axis=0) + 1.5 * (means - means.mean(axis=0)))
+    frame = structure(world_of(kit, counts), [stating(kit, "m", doubled)], bootstrap=200, permutations=100)
+    wide, model = gap_rows(frame), doubled @ STEPS
+    assert wide["gap_inflation"]["value"] == pytest.approx(np.median(np.ptp(model, axis=0) / np.ptp(means, axis=0)))
+    assert wide["gap_inflation"]["ci_low"] <= wide["gap_inflation"]["value"] <= wide["gap_inflation"]["ci_high"]
+    assert wide["gap_inflation"]["value"] > 1.2
+    assert wide["wrong_segment"]["value"] == ends_differ(model, means) < wide["wrong_segment"]["null_high"]
+
+
+def test_a_model_without_personas_has_no_distances_and_is_right_by_chance(kit):
+    truth, counts, _ = planted(10)
+    flat = np.broadcast_to(truth[0], truth.shape)
+    strata = ["a"] * 6 + ["b"] * 12
+    rows = gap_rows(structure(world_of(kit, counts, strata=strata), [stating(kit, "m", flat)], bootstrap=50, permutations=20))
+    assert (rows["gap_inflation"]["value"], rows["gap_inflation"]["items"]) == (0, 14)
+    # Half of the entries are of a stratum of 6 subgroups, half of one of 12.
+    # A few of the gold's subgroups tie, and then more than one is right.
+    assert 1 - (1 / 6 + 1 / 12) / 2 - 0.01 < rows["wrong_segment"]["value"] <= 1 - (1 / 6 + 1 / 12) / 2
+
+
+def test_the_bound_of_segments_is_the_disagreement_of_the_halves(kit):
+    truth, counts, other = planted(11)
+    rows = gap_rows(structure(world_of(kit, counts, half_b=other), [stating(kit, "m", truth)], bootstrap=0, permutations=0))
+    first, second = (part @ STEPS / part.sum(axis=-1) for part in (counts, other))
+    assert rows["wrong_segment"]["bound"] == ends_differ(first, second)
+    assert rows["gap_inflation"]["bound"] == pytest.approx(np.median(np.ptp(first, axis=0) / np.ptp(second, axis=0)))
+    assert rows["wrong_segment"]["ci_low"] is None

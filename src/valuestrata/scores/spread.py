@@ -23,9 +23,11 @@ sample at a high temperature) stays in the numerator.
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from valuestrata.scores.resampling import CHUNK_NUMBERS, Resampler
+from valuestrata.scores.schema import SCORES
 from valuestrata.stats.arrays import Bools, Floats
 from valuestrata.stats.bootstrap import SHARED_DRAWS, Noise, Replicates, ResampledSum, centred, scale_of
 from valuestrata.stats.ratios import ratio
@@ -142,3 +144,38 @@ class Spread:
         """Return the variances between all subgroups, shape (..., I); NaN with only one subgroup."""
         single = len(self._kept) == 0 or self._kept[0] != 0
         return np.full((*between.shape[:-2], between.shape[-1]), np.nan) if single else between[..., 0, :]
+
+
+def spread_by_attribute(scores: pl.DataFrame) -> pl.DataFrame:
+    """Return each run's spread ratios by attribute with their interpretation (`word`).
+
+    `flattened` if the interval of the corrected ratio is below 1, `exaggerated` if that of the raw ratio is above 1 (see above),
+    `indistinguishable from 1` if both intervals are known and neither holds, else `not known`.
+
+    Args:
+        scores: SCORES rows.
+
+    Returns:
+        run, scheme, fold, part, attribute; raw, raw_low, raw_high; corrected, corrected_low, corrected_high; pairs; word.
+    """
+    rows = SCORES.check(scores, "scores").filter((pl.col("by") == "attribute") & pl.col("against").is_null())
+    place = ["run", "scheme", "fold", "part", "key"]
+
+    def of(metric: str, name: str, *more: str) -> pl.DataFrame:
+        named = {"value": name, "ci_low": f"{name}_low", "ci_high": f"{name}_high"}
+        return rows.filter(pl.col("metric") == metric).select(*place, *more, *named).rename(named)
+
+    raw, corrected = of("spread_ratio", "raw", "pairs"), of("spread_ratio_corrected", "corrected")
+    joined = raw.join(corrected, on=place, how="left", nulls_equal=True, maintain_order="left").rename({"key": "attribute"})
+    known = pl.col("raw_low").is_not_null() & pl.col("corrected_high").is_not_null()
+    word = (
+        pl.when(pl.col("corrected_high") < 1)
+        .then(pl.lit("flattened"))
+        .when(pl.col("raw_low") > 1)
+        .then(pl.lit("exaggerated"))
+        .when(known)
+        .then(pl.lit("indistinguishable from 1"))
+        .otherwise(pl.lit("not known"))
+    )
+    order = ["run", "scheme", "fold", "part", "attribute", "raw", "raw_low", "raw_high", "corrected", "corrected_low", "corrected_high"]
+    return joined.with_columns(word.alias("word")).select(*order, "pairs", "word")

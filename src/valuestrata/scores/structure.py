@@ -1,4 +1,4 @@
-"""Agreement of a model with the gold on how items are correlated across subgroups.
+"""Agreement of a model with the gold on how items are correlated across subgroups, and on how far subgroups are apart.
 
 Each pair has a mean position on 0..1: of the gold shares, sum_k s_k pos_k / (K - 1); of a model, that of its `option_probs`, or
 else of its answer, averaged over valid responses. Nominal items are left out. Correlations are computed across the subgroups of a
@@ -14,6 +14,15 @@ item_profiles           mean over items of the correlation, across subgroups, be
 Items that do not vary in the model or in the gold, or have fewer than three subgroups, are left out and counted. Cells that the
 model did not answer are left out of the gold too.
 
+gap_inflation           median over items of the distance between the highest and the lowest subgroup, the model's over the gold's:
+                        1 is right, above 1 exaggerates. Sampling noise widens the gold's distances, so the ratio is rather too low.
+wrong_segment           share of items for which the subgroup that the model puts highest is not the highest in the gold, averaged with
+                        the same for the lowest, because the direction of coding is arbitrary; lower is better. Ties count in parts:
+                        a model that does not distinguish S subgroups has 1 - 1/S.
+
+Both are computed within strata, for `pooled` over the items of all strata, and leave out items that do not vary in the gold. Noise
+also makes the gold name a wrong subgroup: `bound` says how often half A and half B disagree.
+
 **Bound.** `bound` is the measure between the gold of half A and of half B of the respondents: what a new survey of half the size
 would reach. It is a reference, not a ceiling, because the score uses all respondents. No corrected bound is given (sqrt(r_AB),
 Spearman 1904, or Spearman-Brown): these need noise that is independent between entries, but here the same people answer both
@@ -22,7 +31,8 @@ items.
 **Interval.** Percentiles over resampled items, entries of an item with its own copy deleted (vertex bootstrap, Snijders & Borgatti
 1999). Noise of respondents is not included.
 
-**Null.** `null_high` is the 95 % quantile of the measure with the model's item labels shuffled (Mantel 1967).
+**Null.** `null_high` is the 95 % quantile of the measure with the model's item labels shuffled (Mantel 1967); for `wrong_segment`,
+where low is better, it is the 5 % quantile.
 """
 
 from __future__ import annotations
@@ -37,15 +47,17 @@ from numpy.typing import NDArray
 
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, UsageError
+from valuestrata.measures import TIED_POSITIONS, highest_segments, segment_gaps, wrong_segments
 from valuestrata.progress import Advance, no_progress
 from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.scores.aggregate import RunLike
-from valuestrata.scores.schema import SCORES, STRUCTURE
-from valuestrata.stats.arrays import Bools, Floats, generator
+from valuestrata.scores.schema import STRUCTURE
+from valuestrata.stats.arrays import Bools, Floats, Indices, generator
 from valuestrata.stats.correlations import agreement, shuffled_agreement, usable_items, within_correlations
 
 POOLED = "pooled"
 MEASURES = ("item_correlations", "item_congruence", "item_correlations_rmse", "item_profiles")
+GAPS = ("gap_inflation", "wrong_segment")
 # Five items have ten correlations; with fewer, a correlation of correlations is mostly noise.
 MIN_ITEMS = 5
 NULL_SHARE = 0.95
@@ -112,45 +124,11 @@ def structure(
             here = np.ones(len(means.strata), dtype=np.bool_) if stratum == POOLED else means.strata == stratum
             random = generator(seed, *stratum.encode())
             found = _measured(model[here], means, here, bootstrap, permutations, random, confidence)
+            found += _gap_rows(model[here], means, here, bootstrap, permutations, generator(seed, *stratum.encode(), 1), confidence)
             place = {"run": run.name, "scheme": split, "fold": fold, "part": part, "stratum": stratum}
             rows += [{**place, **row} for row in found]
         advance(1)
     return STRUCTURE.frame(rows)
-
-
-def spread_by_attribute(scores: pl.DataFrame) -> pl.DataFrame:
-    """Return each run's spread ratios by attribute with their interpretation (`word`).
-
-    `flattened` if the interval of the corrected ratio is below 1, `exaggerated` if that of the raw ratio is above 1 (see `spread`),
-    `indistinguishable from 1` if both intervals are known and neither holds, else `not known`.
-
-    Args:
-        scores: SCORES rows.
-
-    Returns:
-        run, scheme, fold, part, attribute; raw, raw_low, raw_high; corrected, corrected_low, corrected_high; pairs; word.
-    """
-    rows = SCORES.check(scores, "scores").filter((pl.col("by") == "attribute") & pl.col("against").is_null())
-    place = ["run", "scheme", "fold", "part", "key"]
-
-    def of(metric: str, name: str, *more: str) -> pl.DataFrame:
-        named = {"value": name, "ci_low": f"{name}_low", "ci_high": f"{name}_high"}
-        return rows.filter(pl.col("metric") == metric).select(*place, *more, *named).rename(named)
-
-    raw, corrected = of("spread_ratio", "raw", "pairs"), of("spread_ratio_corrected", "corrected")
-    joined = raw.join(corrected, on=place, how="left", nulls_equal=True, maintain_order="left").rename({"key": "attribute"})
-    known = pl.col("raw_low").is_not_null() & pl.col("corrected_high").is_not_null()
-    word = (
-        pl.when(pl.col("corrected_high") < 1)
-        .then(pl.lit("flattened"))
-        .when(pl.col("raw_low") > 1)
-        .then(pl.lit("exaggerated"))
-        .when(known)
-        .then(pl.lit("indistinguishable from 1"))
-        .otherwise(pl.lit("not known"))
-    )
-    order = ["run", "scheme", "fold", "part", "attribute", "raw", "raw_low", "raw_high", "corrected", "corrected_low", "corrected_high"]
-    return joined.with_columns(word.alias("word")).select(*order, "pairs", "word")
 
 
 def gold_means(dataset: Dataset, split: str, part: str, fold: int | None = None) -> Means:
@@ -267,6 +245,96 @@ def _bounds(half_a: Floats, half_b: Floats, strata: NDArray[np.str_]) -> dict[st
     profile = np.array([known.mean() if len(known) else np.nan])
     figures = [_known(values[0]) for values in (agreed.pearson, agreed.congruence, agreed.rmse, profile)]
     return dict(zip(MEASURES, figures, strict=True))
+
+
+@dataclass(frozen=True)
+class _SegmentGaps:
+    """Distances between subgroups of a model and of the gold; an entry is an item of one stratum whose gold varies.
+
+    Attributes:
+        ratios, wrong: shape (E, I): distance of the model's item j over that of the gold's entry e, and `measures.wrong_segments` of the
+            two. Items j other than that of the entry serve the null.
+        item: shape (E,), the item of each entry.
+    """
+
+    ratios: Floats
+    wrong: Floats
+    item: Indices
+
+    @classmethod
+    def of(cls, model: Floats, gold: Floats, strata: NDArray[np.str_]) -> _SegmentGaps:
+        """Compare two grids (G, I) within strata; cells unknown in either are left out."""
+        both = ~np.isnan(model) & ~np.isnan(gold)
+        model, gold = np.where(both, model, np.nan), np.where(both, gold, np.nan)
+        ratios: list[Floats] = []
+        wrong: list[Floats] = []
+        items: list[Indices] = []
+        for stratum in dict.fromkeys(strata.tolist()):
+            here = strata == stratum
+            distance = segment_gaps(gold[here])
+            ends = [(highest_segments(sign * model[here]), highest_segments(sign * gold[here])) for sign in (1, -1)]
+            kept = np.flatnonzero(np.nan_to_num(distance) > TIED_POSITIONS)
+            ratios.append(segment_gaps(model[here]) / distance[kept, None])
+            # The highest and the lowest subgroup, so the direction of coding does not matter.
+            both_ends = [[wrong_segments(answers, truth[:, [one]]) for one in kept] for answers, truth in ends]
+            wrong.append(np.mean(both_ends, axis=0))
+            items.append(kept)
+        wide = (-1, model.shape[1])
+        return cls(np.concatenate(ratios), np.concatenate([one.reshape(wide) for one in wrong]), np.concatenate(items))
+
+    def values(self, weights: Floats) -> tuple[Floats, Floats]:
+        """Return the weighted median ratio and mean share of wrong segments, each (B,), for weights of items (B, I)."""
+        entries = np.arange(len(self.item))
+        return _median_and_mean(self.ratios[entries, self.item], self.wrong[entries, self.item], weights[:, self.item])
+
+    def shuffled(self, order: Indices) -> tuple[float, float]:
+        """Return the same with the model's items in another order."""
+        entries, items = np.arange(len(self.item)), order[self.item]
+        # Other items of the model may lack a cell, and then have no distance.
+        return float(np.nanmedian(self.ratios[entries, items])), float(np.nanmean(self.wrong[entries, items]))
+
+
+def _median_and_mean(ratios: Floats, wrong: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """Return weighted medians of `ratios` and weighted means of `wrong`, both (E,), for weights (B, E); NaN without weight."""
+    order = np.argsort(ratios, kind="stable")
+    reached = np.cumsum(weights[:, order], axis=1)
+    half, last = reached[:, -1:] / 2, len(order) - 1
+    # The mean of the lower and the upper median, as for an even number of values.
+    lower, upper = ((beyond.sum(axis=1)) for beyond in (reached < half, reached <= half))
+    medians = (ratios[order[np.minimum(lower, last)]] + ratios[order[np.minimum(upper, last)]]) / 2
+    total = weights.sum(axis=1)
+    means = np.divide(weights @ wrong, total, out=np.full(len(weights), np.nan), where=total > 0)
+    return np.where(total > 0, medians, np.nan), means
+
+
+def _gap_rows(
+    model: Floats, means: Means, here: Bools, bootstrap: int, permutations: int, random: np.random.Generator, confidence: float
+) -> list[dict[str, Any]]:
+    """Return the rows of `GAPS` of one run in one stratum, as `_measured` does for the others."""
+    strata, gold = means.strata[here], means.all[here]
+    found = _SegmentGaps.of(model, gold, strata)
+    number = len(np.unique(found.item))
+    asked = int(np.any(~np.isnan(gold), axis=0).sum())
+    known = ~np.isnan(model) & ~np.isnan(gold)
+    counts = {"items": number, "left_out": asked - number, "subgroups": int(known[:, np.unique(found.item)].any(axis=1).sum())}
+    if number < MIN_ITEMS:
+        return [{"measure": measure, **counts} for measure in GAPS]
+    items = model.shape[1]
+    every = np.ones((1, items))
+    drawn = random.multinomial(items, np.full(items, 1 / items), size=bootstrap).astype(np.float64)
+    values, replicates = found.values(every), found.values(drawn)
+    bounds = _SegmentGaps.of(means.half_a[here], means.half_b[here], strata)
+    bound = bounds.values(every) if len(bounds.item) else (np.full(1, np.nan),) * 2
+    shuffled = [found.shuffled(random.permutation(items)) for _ in range(permutations)]
+    rows: list[dict[str, Any]] = []
+    for place, measure in enumerate(GAPS):
+        low, high = _percentiles(replicates[place], confidence)
+        null = np.array([one[place] for one in shuffled])
+        extreme = NULL_SHARE if measure == "gap_inflation" else 1 - NULL_SHARE
+        null_high = _known(float(np.nanquantile(null, extreme))) if len(null) and not np.isnan(null).all() else None
+        figures = {"value": _known(values[place][0]), "ci_low": low, "ci_high": high, "bound": _known(bound[place][0])}
+        rows.append({"measure": measure, **figures, "null_high": null_high, **counts})
+    return rows
 
 
 def _percentiles(replicates: Floats, confidence: float) -> tuple[float | None, float | None]:

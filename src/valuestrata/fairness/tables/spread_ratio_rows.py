@@ -13,8 +13,7 @@ from valuestrata.fairness.tables.schema import ERRS
 from valuestrata.scores.aggregate import RANGES
 from valuestrata.scores.layout import RunGrid
 from valuestrata.scores.schema import SCORES
-from valuestrata.scores.spread import Spread
-from valuestrata.scores.structure import spread_by_attribute
+from valuestrata.scores.spread import Spread, spread_by_attribute
 from valuestrata.stats.intervals import interval
 
 

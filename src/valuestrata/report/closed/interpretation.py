@@ -13,7 +13,7 @@ from valuestrata.report.core.names import attribute_titles, stratum_titles
 from valuestrata.report.core.section import Absent, Section
 from valuestrata.report.core.view import View, cell_of
 from valuestrata.scores.plan import describe
-from valuestrata.scores.structure import spread_by_attribute
+from valuestrata.scores.spread import spread_by_attribute
 
 SHOWN_METRICS = ("accuracy_expected", "nmae", "w1")
 # Most exploratory differences that the page shows; `comparisons.csv` has all of them.
@@ -23,6 +23,8 @@ MEASURES: Mapping[str, str] = {
     "item_congruence": "Correlations between items, whatever the direction of their coding",
     "item_correlations_rmse": "Correlations between items, root mean square difference",
     "item_profiles": "Profile of each item over subgroups",
+    "gap_inflation": "Distance between the furthest subgroups, times that among people (median)",
+    "wrong_segment": "Items with the wrong subgroup named highest, or lowest",
 }
 
 
@@ -66,7 +68,8 @@ def structure_section(view: View, found: Assessment) -> Section | Absent:
     section = Section("structure", title)
     section.intro = (
         "Models of equal accuracy may differ in structure: whether items correlate across subgroups as they do among people, and whether "
-        "subgroups differ as much. The last columns give the agreement of two halves of the respondents and the agreement by chance."
+        "subgroups differ as much and in the right direction. The last columns give the agreement of two halves of the respondents and "
+        "the agreement by chance."
     )
     if not structure.is_empty():
         section.tables.append(("Agreement of structure", structure_grid(view, structure.filter(pl.col("stratum") == "pooled"))))

@@ -21,7 +21,7 @@ from valuestrata.report.core.view import Cell, RunLike, View, views_of
 from valuestrata.responses.run.failures import failure_kinds, kinds_listed
 from valuestrata.responses.run.identity import run_identity
 from valuestrata.scores.schema import SCORES
-from valuestrata.scores.structure import spread_by_attribute
+from valuestrata.scores.spread import spread_by_attribute
 
 HEADLINE = ("accuracy", "accuracy_expected", "nmae", "w1", "refusal_rate", "invalid_rate")
 # Coverage below which headlines say that pairs are missing.

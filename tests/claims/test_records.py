@@ -29,7 +29,7 @@ def test_importance_grows_with_weight_strength_and_effect():
     assert importance(80, Strength.SHOWN, 0.0) == 64
     assert importance(80, Strength.SHOWN, -0.05) == 72
     assert importance(80, Strength.SHOWN, 0.9) == 80
-    assert [importance(100, one) for one in Strength] == [100, 75, 60, 70]
+    assert [importance(100, one) for one in Strength] == [100, 90, 75, 60, 70]
 
 
 def test_one_finding_in_two_metrics_is_one_claim():

@@ -148,6 +148,9 @@ def test_a_run_that_does_not_exist_is_named_with_its_neighbour():
         ({"comparisons": [{"run": "m", "against": "b", "metric": "ceiling_oracle"}]}, "not a metric for comparing runs"),
         ({"thresholds": {"confidence": 1}}, "confidence"),
         ({"thresholds": {"coverage": 0}}, "coverage"),
+        ({"thresholds": {"margins": {"nmea": 0.1}}}, "Did you mean 'nmae'"),
+        ({"thresholds": {"margins": {"bias": 0.1}}}, "has no better direction"),
+        ({"thresholds": {"margins": {"nmae": 0}}}, "above 0 and below 1"),
     ],
 )
 def test_a_plan_that_cannot_be_meant_is_refused(keys, message):
@@ -164,10 +167,13 @@ def test_the_hash_covers_all_that_is_said():
             plan(split="paper"),
             plan(comparisons=[{"run": "m", "against": "b"}]),
             plan(thresholds={"smallest_gap": 0.01}),
+            plan(thresholds={"margins": {"nmae": 0.01}}),
         )
     ]
     assert len(set(hashes)) == len(hashes)
     assert plan_hash(plan(metric="accuracy_expected")) == hashes[0]
+    # As stored before plans had margins.
+    assert hashes[0] == "013e7f03358f3c049981f2d1b23aa2bf984906c41a1069e9933c3fc96ea26926"
 
 
 def test_a_plan_that_stood_before_the_answers_is_declared(tmp_path):

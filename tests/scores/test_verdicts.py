@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from valuestrata.claims.claim import Claim, Strength
-from valuestrata.claims.closed import OUTCOMES, WEIGHTS, Z_POWER, closed_claims
+from valuestrata.claims.closed import closed_claims
+from valuestrata.claims.compared.comparisons import OUTCOMES, Z_POWER
+from valuestrata.claims.compared.part_tables import WEIGHTS
 from valuestrata.claims.table import from_frame, to_frame
+from valuestrata.claims.templates import word
 from valuestrata.claims.templates_closed import CLOSED
 from valuestrata.dataset.tables import LEAKAGE
 from valuestrata.errors import InputDataError, UsageError
@@ -35,6 +38,10 @@ RUNS = [
     run("mode", {"name": "baseline:item-mode", "provider": "baseline"}),
     run("parent", {"name": "baseline:nearest-parent", "provider": "baseline"}),
     run("additive", {"name": "baseline:additive", "provider": "baseline"}),
+    *(
+        run(name, {"name": f"control:{control}@embedded", "provider": "control", "control": control, "of": MODEL})
+        for name, control in (("none", "no-persona"), ("country", "country-only"))
+    ),
 ]
 
 
@@ -87,11 +94,15 @@ def kinds(claims, name="m"):
         ("mode", 0.0, 0.03, "level-with-item-mode", None, Strength.UNDERPOWERED),
         ("parent", -0.03, -0.01, "below-nearest-parent", "worse", Strength.SHOWN),
         ("parent", 0.01, 0.03, "above-nearest-parent", "better", Strength.SHOWN),
-        ("parent", -0.02, 0.0, "level-with-nearest-parent", None, Strength.NOT_SHOWN),
-        ("shuffled", -0.03, -0.01, "persona-hurts", "worse", Strength.SHOWN),
-        ("shuffled", 0.01, 0.03, "persona-adds", "better", Strength.SHOWN),
-        ("shuffled", -0.01, 0.01, "persona-adds-nothing", None, Strength.NOT_SHOWN),
-        ("shuffled", -0.01, 0.03, "persona-adds-nothing", None, Strength.UNDERPOWERED),
+        ("parent", -0.02, 0.0, "level-with-nearest-parent", None, Strength.WITHIN_MARGIN),
+        ("parent", -0.0235, 0.0035, "level-with-nearest-parent", None, Strength.NOT_SHOWN),
+        ("shuffled", -0.03, -0.01, "right-persona-worse", "worse", Strength.SHOWN),
+        ("shuffled", 0.01, 0.03, "right-persona-better", "better", Strength.SHOWN),
+        ("shuffled", -0.01, 0.01, "right-persona-level", None, Strength.WITHIN_MARGIN),
+        ("shuffled", -0.01, 0.03, "right-persona-level", None, Strength.UNDERPOWERED),
+        ("none", -0.03, -0.01, "with-persona-worse", "worse", Strength.SHOWN),
+        ("none", 0.01, 0.03, "with-persona-better", "better", Strength.SHOWN),
+        ("country", -0.01, 0.03, "with-persona-level", None, Strength.UNDERPOWERED),
     ],
 )
 def test_comparison_with_a_baseline_or_control(against, low, high, kind, direction, strength):
@@ -160,8 +171,9 @@ def test_power_is_80_percent_at_the_detectable_difference():
     ("low", "high", "smallest", "expected"),
     [
         (-0.04, 0.04, 0.02, Strength.UNDERPOWERED),
-        (-0.01, 0.01, 0.02, Strength.NOT_SHOWN),  # a difference of 1.4 points would have been detected
-        (-0.01, 0.01, 0.01, Strength.UNDERPOWERED),
+        (-0.01, 0.01, 0.01, Strength.WITHIN_MARGIN),  # the 90 % interval is ±0.84 points
+        (-0.01, 0.01, 0.008, Strength.UNDERPOWERED),
+        (-0.0035, 0.0235, 0.02, Strength.NOT_SHOWN),  # a difference of 1.9 points would have been detected; 2.1 is not excluded
         (0.001, 0.08, 0.02, Strength.SHOWN),
         (0.0, 0.08, 0.02, Strength.UNDERPOWERED),
     ],
@@ -172,6 +184,90 @@ def test_underpowered_if_a_relevant_difference_could_have_been_missed(low, high,
     if expected is not Strength.SHOWN:
         detectable = (stats.norm.isf(0.025) + stats.norm.isf(0.2)) * (high - low) / (2 * stats.norm.isf(0.025))
         assert claim.figure("detectable").value == pytest.approx(detectable, rel=1e-4)
+
+
+BETTER, WORSE, SAME, OPEN = (0.03, 0.05), (-0.05, -0.03), (-0.005, 0.005), (-0.03, 0.04)
+STATES = {BETTER: "better", WORSE: "worse", SAME: "within", OPEN: "open"}
+RIGHT = {
+    BETTER: "Better with the right persona than with a wrong one",
+    WORSE: "Worse with the right persona than with a wrong one",
+    SAME: "The difference between the right persona and a wrong one is shown to be below 2.0 points",
+    OPEN: "Too little data to detect a difference between the right persona and a wrong one",
+}
+NONE = {
+    BETTER: "better than with no persona",
+    WORSE: "worse than with no persona",
+    SAME: "the difference from no persona is shown to be below 2.0 points",
+    OPEN: "not shown to be better or worse than with no persona",
+    None: "no control without a persona was asked, so whether personas add to the score is unknown",
+}
+
+
+@pytest.mark.parametrize("without", [BETTER, WORSE, SAME, OPEN, None])
+@pytest.mark.parametrize("right", [BETTER, WORSE, SAME, OPEN, None])
+def test_right_persona_against_wrong_and_against_none_in_one_sentence(right, without):
+    rows = [gap(name, sum(ends) / 2, *ends) for name, ends in (("shuffled", right), ("none", without)) if ends is not None]
+    found = claims_of(rows)
+    assert len(found) == (1 if rows else 0)
+    for claim in found:
+        words = word(claim).sentence
+        if right is None:
+            assert claim.kind == f"with-persona-{STATES[without] if without in (BETTER, WORSE) else 'level'}"
+            assert words.startswith(NONE[without][0].upper() + NONE[without][1:])
+            assert "no wrong persona was asked" in words
+            continue
+        adds = (right, without) == (BETTER, BETTER)
+        assert claim.kind == ("persona-adds" if adds else f"right-persona-{STATES[right] if right in (BETTER, WORSE) else 'level'}")
+        assert words.startswith("Personas add to the score: better with the right persona than with a wrong one" if adds else RIGHT[right])
+        assert NONE[without] in words
+        assert ("personas add" in words.lower()) == (adds or without is None)
+        assert claim.notes == (() if without is None else (f"no-persona: {STATES[without]}",))
+
+
+def test_personas_that_only_beat_wrong_personas_do_not_add():
+    """A model at .661 whose control without persona scores .674 and whose wrong personas score .438."""
+    claim = only([gap("shuffled", 0.223, 0.20, 0.246), gap("none", -0.013, -0.02, -0.006)])
+    assert (claim.kind, claim.estimate.value, claim.figure("no-persona").value) == ("right-persona-better", 0.223, -0.013)
+    assert word(claim).sentence.replace("\u00a0", " ") == (
+        "Better with the right persona than with a wrong one: expected accuracy 22.3 points higher (95 % CI 20.0 to 24.6); "
+        "worse than with no persona (expected accuracy 1.3 points lower (95 % CI 0.6 to 2.0))."
+    )
+    assert "A wrong persona can mislead" in word(claim).text
+
+
+def test_personas_add_only_if_every_control_without_persona_is_beaten():
+    rows = [gap("shuffled", 0.2, 0.18, 0.22), gap("none", 0.1, 0.08, 0.12)]
+    assert only(rows).kind == "persona-adds"
+    claim = only([*rows, gap("country", 0.01, -0.02, 0.04)])
+    assert (claim.kind, claim.notes) == ("right-persona-better", ("no-persona: better", "country-only: open"))
+    # A declared comparison with no persona keeps a claim of its own.
+    assert kinds(claims_of([rows[0], rows[1] | {"status": "declared"}])) == ["persona-adds", "with-persona-better"]
+
+
+def test_findings_are_corrected_for_all_comparisons_of_the_first_screen():
+    one = gap("mode", 0.02, 0.001, 0.04, p=0.02)
+    assert (only([one]).strength, only([one]).page_p) == (Strength.SHOWN, 0.02)
+    first, second, third = claims_of([one, gap("parent", 0.2, 0.1, 0.3, p=0.001), gap("shuffled", 0.0, -0.001, 0.001)])
+    # Three tests: .06, .003, and the equivalence.
+    assert (first.kind, first.strength, first.page_p) == ("above-item-mode", Strength.UNDETERMINED, pytest.approx(0.06))
+    assert "not significant after correction over all comparisons shown (p = .060)" in word(first).sentence
+    assert "A difference from the item-mode baseline is not certain" in word(first).sentence
+    assert (second.strength, second.page_p) == (Strength.SHOWN, pytest.approx(0.003))
+    assert (third.strength, third.page_p) == (Strength.WITHIN_MARGIN, pytest.approx(0, abs=1e-9))
+    # An equivalence that holds alone (p = .025) but not among three.
+    alone = gap("shuffled", 0.0, -0.02, 0.02)
+    assert only([alone]).strength is Strength.WITHIN_MARGIN
+    others = [gap("mode", 0.2, 0.1, 0.3, p=1e-6), gap("parent", 0.2, 0.1, 0.3, p=1e-6)]
+    assert claims_of([alone, *others])[-1].strength is Strength.NOT_SHOWN
+
+
+def test_margins_suit_the_metric():
+    rows = {"accuracy": 0.02, "accuracy_expected": 0.02, "nmae": 0.01, "w1": 0.005, "rps": 0.002, "tv": 0.008, "jsd": 0.003}
+    assert {metric: Thresholds().margin(metric) for metric in rows} == rows
+    assert Thresholds(smallest_gap=0.03, margins={"rps": 0.004}).margin("accuracy") == 0.03
+    assert Thresholds(smallest_gap=0.03, margins={"rps": 0.004}).margin("rps") == 0.004
+    # A difference in RPS of .004 was negligible against .02.
+    assert only([gap("mode", -0.004, -0.009, 0.001, metric="rps")], metric="rps").strength is Strength.UNDERPOWERED
 
 
 def test_a_comparison_without_an_interval_cannot_be_judged():
@@ -395,5 +491,5 @@ def test_each_comparison_makes_one_claim_that_agrees_with_its_interval(against, 
 def test_every_kind_has_a_weight_and_is_documented():
     text = (DOCS / "verdicts.md").read_text()
     assert [kind for kind in CLOSED if f"`{kind}`" not in text] == []
-    compared = {kind for outcomes in OUTCOMES.values() for kind in outcomes}
+    compared = {kind for outcomes in OUTCOMES.values() for kind in outcomes} | {"persona-adds"}
     assert set(CLOSED) == compared | (set(WEIGHTS) - set(OUTCOMES))

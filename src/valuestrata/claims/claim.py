@@ -10,11 +10,13 @@ from enum import StrEnum
 class Strength(StrEnum):
     """How well the data support the effect that a claim is about.
 
-    `shown`: the interval or test excludes no effect. `not shown`: it does not. `undetermined`: the data do not allow a test.
-    `underpowered`: no effect was detected, and an effect of relevant size would have been missed.
+    `shown`: the interval or test excludes no effect. `within the margin`: an equivalence test shows that the effect is smaller than
+    the margin of the metric. `not shown`: neither. `undetermined`: the data do not allow a test. `underpowered`: as `not shown`, and an
+    effect as large as the margin would have been missed.
     """
 
     SHOWN = "shown"
+    WITHIN_MARGIN = "within the margin"
     NOT_SHOWN = "not shown"
     UNDETERMINED = "undetermined"
     UNDERPOWERED = "underpowered"
@@ -71,7 +73,10 @@ class Claim:
         correction: method that corrected p-values, such as `holm`. tests: number of tests in its family.
         status: `declared` or `exploratory`; None where it is not a comparison.
         strength: how well the data support it. importance: 0 (least) to 100, from `importance`.
-        confidence: level of the intervals. notes: slugs or short texts that the templates of the kind explain.
+        confidence: level of the intervals.
+        page_p: p-value corrected over all claims that the first screen of the run may show (docs/verdicts.md); None for statements
+            that are not tests.
+        notes: slugs or short texts that the templates of the kind explain.
     """
 
     family: str
@@ -95,12 +100,19 @@ class Claim:
     strength: Strength = Strength.SHOWN
     importance: int = 0
     confidence: float = 0.95
+    page_p: float | None = None
     notes: tuple[str, ...] = ()
 
     @property
     def metric(self) -> str | None:
         """Metric of the main figure."""
         return self.estimate.metric
+
+    @property
+    def on_first_screen(self) -> bool:
+        """Whether the first screen may show it: it finds nothing, is no test, or holds after correction over the whole screen."""
+        finding = self.strength in (Strength.SHOWN, Strength.WITHIN_MARGIN)
+        return not finding or self.page_p is None or self.page_p <= 1 - self.confidence + 1e-9
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -114,6 +126,7 @@ class Claim:
 
 FACTORS: Mapping[Strength, float] = {
     Strength.SHOWN: 1.0,
+    Strength.WITHIN_MARGIN: 0.9,
     Strength.NOT_SHOWN: 0.75,
     Strength.UNDERPOWERED: 0.7,
     Strength.UNDETERMINED: 0.6,

@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
-from valuestrata.claims.claim import Claim, Strength
-from valuestrata.claims.wording import BASELINE_RULES, ClaimTemplate, Names, difference, magnitude, p_value, place, score_of
+from valuestrata.claims.claim import Claim, Figure, Strength
+from valuestrata.claims.compared.first_screen import NOT_OVER_SCREEN
+from valuestrata.claims.compared.personas import ADDS, AGAINST_NONE, PERSONA_KINDS, WITH, control_of, state_of, states
+from valuestrata.claims.wording import (
+    BASELINE_RULES,
+    ClaimTemplate,
+    Names,
+    difference,
+    interval,
+    magnitude,
+    margin_of,
+    p_value,
+    place,
+    score_of,
+)
 from valuestrata.formatting import capital, count, percent, title
 
 BOUNDS: Mapping[str, str] = {
@@ -22,7 +36,10 @@ def _compared(other: str | None, outcome: str) -> ClaimTemplate:
     def sentence(claim: Claim, names: Names) -> str:
         against = other or names.run(claim.against)
         if outcome == "level":
-            head = f"{_undetected(claim)} a difference from {against}"
+            within = f"The difference from {against} is shown to be below {margin_of(claim)}"
+            head = within if claim.strength is Strength.WITHIN_MARGIN else f"{_undetected(claim)} a difference from {against}"
+        elif claim.strength is Strength.UNDETERMINED:
+            head = f"A difference from {against} is not certain"
         else:
             accuracy = (claim.metric or "").startswith("accuracy")
             words = ("More accurate", "Less accurate") if accuracy else ("Better", "Worse")
@@ -32,14 +49,50 @@ def _compared(other: str | None, outcome: str) -> ClaimTemplate:
     return ClaimTemplate(sentence, _comparison_details)
 
 
-def _persona(head: str | None) -> ClaimTemplate:
-    """Return the template of a comparison with shuffled personas."""
+def _persona(claim: Claim, names: Names) -> str:
+    """Word a claim about personas: the right one against a wrong one, then a persona against none."""
+    if claim.kind.startswith(AGAINST_NONE):
+        first = _against_none(claim, control_of(claim), state_of(claim), claim.estimate, None)
+        others = [_against_none(claim, *one, one[0]) for one in states(claim)]
+        asked = "; no wrong persona was asked, so any persona may do as well" if "no-wrong-persona" in claim.notes else ""
+        return f"{capital('; '.join([first, *others]))}{place(claim, names)}{asked}{_limits(claim)}"
+    if claim.strength is Strength.WITHIN_MARGIN:
+        head = f"The difference between the right persona and a wrong one is shown to be below {margin_of(claim)}"
+    elif claim.direction is None:
+        head = f"{_undetected(claim)} a difference between the right persona and a wrong one"
+    elif claim.strength is Strength.UNDETERMINED:
+        head = "A difference between the right persona and a wrong one is not certain"
+    else:
+        head = f"{capital(claim.direction)} with the right persona than with a wrong one"
+    compared = [_against_none(claim, *one, one[0]) for one in states(claim)]
+    unknown = "no control without a persona was asked, so whether personas add to the score is unknown"
+    start = "Personas add to the score: " + head[:1].lower() + head[1:] if claim.kind == ADDS else head
+    return f"{start}{place(claim, names)}: {difference(claim)}{_limits(claim)}; {'; '.join(compared) or unknown}"
 
-    def sentence(claim: Claim, names: Names) -> str:
-        begin = head or f"{_undetected(claim)} an effect of the persona"
-        return f"{begin}{place(claim, names)}: {difference(claim)[:-1]}, compared with shuffled personas){_limits(claim)}"
 
-    return ClaimTemplate(sentence, _comparison_details)
+def _against_none(claim: Claim, control: str, state: str, gain: Figure, label: str | None) -> str:
+    """Word the comparison with one control without persona."""
+    without = WITH.get(control, control)
+    head = {
+        "better": f"better than with {without}",
+        "worse": f"worse than with {without}",
+        "within": f"the difference from {without} is shown to be below {margin_of(claim, label)}",
+        "open": f"not shown to be better or worse than with {without}",
+    }[state]
+    return f"{head} ({difference(claim, gain)})"
+
+
+def _persona_details(claim: Claim, names: Names) -> list[str]:
+    lines = [f"Compared with {names.run(claim.against)}"]
+    lines += [f"Compared with {names.run(gain.label)}" for _, _, gain in states(claim)]
+    if not claim.kind.startswith(AGAINST_NONE):
+        if not states(claim):
+            lines.append("Ask the model with control:no-persona or control:country-only as well")
+        elif claim.direction == "better" and claim.kind != ADDS:
+            lines.append("A wrong persona can mislead, so this difference alone does not show that personas add to the score")
+    elif "no-wrong-persona" in claim.notes:
+        lines.append("Ask the model with control:shuffled-persona as well")
+    return [*lines, *_precision(claim)]
 
 
 def _undetected(claim: Claim) -> str:
@@ -51,6 +104,8 @@ def _limits(claim: Claim) -> str:
     text = ""
     if "not-after-correction" in claim.notes and claim.estimate.p_adjusted is not None:
         text += f"; not significant after correction for multiple tests ({p_value(claim.estimate.p_adjusted)})"
+    elif NOT_OVER_SCREEN in claim.notes and claim.page_p is not None:
+        text += f"; not significant after correction over all comparisons shown ({p_value(claim.page_p)})"
     if covered := claim.figure("coverage"):
         text += f"; based on only {percent(covered.value)} of the pairs"
     return text
@@ -59,11 +114,31 @@ def _limits(claim: Claim) -> str:
 def _comparison_details(claim: Claim, names: Names) -> list[str]:
     rule = next((rule for rule in BASELINE_RULES if claim.kind.endswith(rule)), "")
     lines = [f"Compared with {names.run(claim.against)}" + (f": {BASELINE_RULES[rule]}" if rule else "")]
+    return [*lines, *_precision(claim)]
+
+
+def _precision(claim: Claim) -> list[str]:
+    """Write how small a difference is shown to be, or how large it would have to be to be detected."""
+    lines: list[str] = []
+    margin = claim.figure("margin")
+    if margin is not None and (claim.strength is Strength.WITHIN_MARGIN or (claim.direction and (margin.p or 0.0) <= 1 - claim.confidence)):
+        shorter = interval(replace(claim, confidence=2 * claim.confidence - 1), margin)
+        lines.append(f"Equivalence test: the difference is within ±{magnitude(margin)} ({shorter}, {p_value(margin.p or 0.0)})")
+    elif margin is not None and claim.direction is None:
+        lines.append(
+            f"Differences up to {magnitude(replace(margin, value=_largest(margin)))} are not excluded; the margin is {magnitude(margin)}"
+        )
+    if claim.strength is Strength.WITHIN_MARGIN:
+        return lines
     if detectable := claim.figure("detectable"):
         lines.append(f"Only a difference of {magnitude(detectable)} or more would be detected (80\u00a0% power)")
     if claim.strength in (Strength.NOT_SHOWN, Strength.UNDERPOWERED):
         lines.append("This does not show equality")
     return lines
+
+
+def _largest(margin: Figure) -> float:
+    return max(abs(margin.low or 0.0), abs(margin.high or 0.0))
 
 
 def _cannot_be_judged(claim: Claim, names: Names) -> str:
@@ -167,9 +242,7 @@ CLOSED: Mapping[str, ClaimTemplate] = {
         for rule in ("item-mode", "nearest-parent")
         for kind, outcome in (("below", "below"), ("level-with", "level"), ("above", "above"))
     },
-    "persona-adds-nothing": _persona(None),
-    "persona-hurts": _persona("Personas reduced the score"),
-    "persona-adds": _persona("Personas improved the score"),
+    **dict.fromkeys(PERSONA_KINDS, ClaimTemplate(_persona, _persona_details)),
     "below": _compared(None, "below"),
     "level": _compared(None, "level"),
     "above": _compared(None, "above"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from valuestrata.claims.claim import Claim, Figure
+from valuestrata.claims.claim import Claim, Figure, Strength
 from valuestrata.formatting import LOWER_IS_BETTER, count, ends, level, number, percent, size, title
 
 # Baseline -> what it answers.
@@ -116,6 +116,9 @@ def standard_details(claim: Claim, template: ClaimTemplate) -> list[str]:
         lines.append(f"Based on {sizes}")
     if p := _tested(claim, figure):
         lines.append(p)
+    if claim.page_p is not None and claim.strength in (Strength.SHOWN, Strength.WITHIN_MARGIN):
+        alone = "" if claim.on_first_screen else "; it holds within its own family of tests only"
+        lines.append(f"Corrected over all findings of the first screen: {p_value(claim.page_p)}{alone}")
     if figure.expected is not None and template.expected:
         write = _writer(figure)
         usual = ""
@@ -129,6 +132,12 @@ def standard_details(claim: Claim, template: ClaimTemplate) -> list[str]:
     if claim.status is not None:
         lines.append("Declared in advance" if claim.status == "declared" else "Exploratory")
     return lines
+
+
+def margin_of(claim: Claim, label: str | None = None) -> str:
+    """Write the margin that a difference was tested against: `2.0 points`."""
+    figure = claim.figure("margin", label)
+    return "the margin" if figure is None else magnitude(figure)
 
 
 def score_of(figure: Figure) -> str:

@@ -1,8 +1,9 @@
-"""Confidence intervals, standard errors and p-values from bootstrap replicates."""
+"""Confidence intervals, standard errors and p-values from bootstrap replicates; tests against a margin from intervals."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
@@ -119,3 +120,52 @@ def _quantile(ordered: Floats, known: Indices, share: float) -> Floats:
     part = place - below
     with np.errstate(invalid="ignore"):
         return np.where((part == 0) | (left == right), left, left + (right - left) * part)
+
+
+@dataclass(frozen=True)
+class MarginTest:
+    """Tests of one difference against a margin.
+
+    Attributes:
+        above, below: p-values of the difference being at most -margin, and at least +margin. `above` tests non-inferiority.
+        low, high: interval at confidence 1 - 2 alpha, within the margins where equivalence is shown at alpha.
+    """
+
+    above: float
+    below: float
+    low: float
+    high: float
+
+    @property
+    def within(self) -> float:
+        """p-value of the difference being outside of the margins: the larger of both (Schuirmann 1987, J. Pharmacokinet. Biopharm.)."""
+        return max(self.above, self.below)
+
+
+def margin_test(estimate: float, low: float, high: float, confidence: float, margin: float, n: int) -> MarginTest:
+    """Test a difference against -margin and +margin.
+
+    The ends of the interval may lie at different distances from the estimate; each side is tested with its own standard error, its
+    distance divided by the normal quantile of the interval. For an interval with Student's t, which is wider, this is conservative.
+
+    Where all n observations have the same difference, the interval has no width and shows nothing about other observations. p is then
+    the chance to see no other value in n, if enough of them differed by 1 to reach the margin: (1 - (margin - |estimate|))^n, the exact
+    binomial bound ("rule of three", Hanley and Lippman-Hand 1983, JAMA).
+
+    Args:
+        estimate, low, high: difference and its interval at `confidence`, low <= estimate <= high.
+        confidence: 1 - alpha. margin: above 0. n: observations behind the difference.
+    """
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    shorter = NormalDist().inv_cdf(confidence) / z
+    ends = estimate + shorter * (low - estimate), estimate + shorter * (high - estimate)
+    above = _beyond(estimate + margin, (estimate - low) / z, n)
+    below = _beyond(margin - estimate, (high - estimate) / z, n)
+    return MarginTest(above, below, *ends)
+
+
+def _beyond(distance: float, se: float, n: int) -> float:
+    """Return the one-sided p-value of an estimate that is `distance` on the right side of a margin."""
+    if se > 1e-12:
+        return NormalDist().cdf(-distance / se)
+    return (1 - min(distance, 1.0)) ** max(n, 0) if distance > 0 else 1.0

@@ -1,0 +1,1 @@
+"""Claims on comparisons of runs: differences, equivalence, personas, and correction over the first screen."""

@@ -78,16 +78,16 @@ def highest_segments(positions: ArrayLike) -> NDArray[np.bool_]:
 
 
 def wrong_segments(answers: NDArray[np.bool_], gold: NDArray[np.bool_]) -> Floats:
-    """Probability that the segment named highest is not the highest in the gold, shape (I,).
+    """Probability that the segment named highest is not the highest in the gold, shape (...,).
 
     A segment is picked at random among those that tie for the highest, and is right if it is one of the gold's highest. Answers that
     do not differ between S segments are therefore wrong with probability 1 - 1/S.
 
     Args:
-        answers, gold: from `highest_segments`, shape (G, I).
+        answers, gold: from `highest_segments`, shape (G, ...), broadcast against each other.
     """
-    named = answers.sum(axis=0)
-    return 1.0 - np.divide((answers & gold).sum(axis=0), named, out=np.full(len(named), np.nan), where=named > 0)
+    right, named = (answers & gold).sum(axis=0), answers.sum(axis=0)
+    return 1.0 - np.divide(right, named, out=np.full(right.shape, np.nan), where=named > 0)
 
 
 def kish_n_eff(weights: ArrayLike) -> float:

@@ -276,22 +276,23 @@ class _SegmentGaps:
             kept = np.flatnonzero(np.nan_to_num(distance) > TIED_POSITIONS)
             ratios.append(segment_gaps(model[here]) / distance[kept, None])
             # The highest and the lowest subgroup, so the direction of coding does not matter.
-            both_ends = [[wrong_segments(answers, truth[:, [one]]) for one in kept] for answers, truth in ends]
+            both_ends = [wrong_segments(answers[:, None, :], truth[:, kept, None]) for answers, truth in ends]
             wrong.append(np.mean(both_ends, axis=0))
             items.append(kept)
-        wide = (-1, model.shape[1])
-        return cls(np.concatenate(ratios), np.concatenate([one.reshape(wide) for one in wrong]), np.concatenate(items))
+        return cls(np.concatenate(ratios), np.concatenate(wrong), np.concatenate(items))
 
     def values(self, weights: Floats) -> tuple[Floats, Floats]:
         """Return the weighted median ratio and mean share of wrong segments, each (B,), for weights of items (B, I)."""
         entries = np.arange(len(self.item))
         return _median_and_mean(self.ratios[entries, self.item], self.wrong[entries, self.item], weights[:, self.item])
 
-    def shuffled(self, order: Indices) -> tuple[float, float]:
-        """Return the same with the model's items in another order."""
-        entries, items = np.arange(len(self.item)), order[self.item]
+    def shuffled(self, orders: Indices) -> tuple[Floats, Floats]:
+        """Return the same with the model's items in other orders (P, I), each (P,)."""
+        entries, items = np.arange(len(self.item)), orders[:, self.item]
+        ratios, wrong = self.ratios[entries, items], self.wrong[entries, items]
         # Other items of the model may lack a cell, and then have no distance.
-        return float(np.nanmedian(self.ratios[entries, items])), float(np.nanmean(self.wrong[entries, items]))
+        whole = not (np.isnan(ratios).any() or np.isnan(wrong).any())
+        return (np.median(ratios, axis=1), wrong.mean(axis=1)) if whole else (np.nanmedian(ratios, axis=1), np.nanmean(wrong, axis=1))
 
 
 def _median_and_mean(ratios: Floats, wrong: Floats, weights: Floats) -> tuple[Floats, Floats]:
@@ -325,11 +326,11 @@ def _gap_rows(
     values, replicates = found.values(every), found.values(drawn)
     bounds = _SegmentGaps.of(means.half_a[here], means.half_b[here], strata)
     bound = bounds.values(every) if len(bounds.item) else (np.full(1, np.nan),) * 2
-    shuffled = [found.shuffled(random.permutation(items)) for _ in range(permutations)]
+    shuffled = found.shuffled(random.permuted(np.tile(np.arange(items), (permutations, 1)), axis=1))
     rows: list[dict[str, Any]] = []
     for place, measure in enumerate(GAPS):
         low, high = _percentiles(replicates[place], confidence)
-        null = np.array([one[place] for one in shuffled])
+        null = shuffled[place]
         extreme = NULL_SHARE if measure == "gap_inflation" else 1 - NULL_SHARE
         null_high = _known(float(np.nanquantile(null, extreme))) if len(null) and not np.isnan(null).all() else None
         figures = {"value": _known(values[place][0]), "ci_low": low, "ci_high": high, "bound": _known(bound[place][0])}

@@ -201,7 +201,7 @@ def audit_runs(world: World, runs: Sequence[Values], permutations: int, seed: in
         Claims(
             worst=worst(one.centred, one.residuals, drawn, -1).p <= ALPHA,
             gaps=table(GAPS, [{"run": "planted", **row} for row in made[gaps](one)]),
-            variance=corrected_variance(one.grid[:groups]).value,
+            variance=corrected_variance(one.grid[:groups], context.blocks).value,
         )
         for one, drawn in zip(found, permuted, strict=True)
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -156,3 +157,31 @@ def test_several_models_have_a_before_of_their_own(kit):
         audit(dataset, runs, against={"a1": "a1"}, **few)
     with pytest.raises(UsageError, match="No run is named 'x'"):
         audit(dataset, runs, against={"a1": "x"}, **few)
+
+
+def test_with_blocks_the_model_has_effects_of_subgroups_and_levels_on_each_block(monkeypatch):
+    values, difficulty, levels, strata, _ = planted(2)
+    made = {}
+
+    class StoppedError(Exception):
+        pass
+
+    def model(formula, frame, **kept):
+        made.update(formula=formula, frame=frame, priors=kept["priors"])
+        raise StoppedError
+
+    library = SimpleNamespace(Prior=lambda *_, **__: None, Model=model)
+    monkeypatch.setattr(bayes, "_bambi", lambda: library)
+    design = design_of(values, difficulty, levels, strata)
+    blocks = np.arange(ITEMS) // 3
+    for given, effects in ((blocks, {"level_0_block", "level_1_block", "subgroup_block"}), (np.arange(ITEMS), set()), (None, set())):
+        with pytest.raises(StoppedError):
+            draw(design, Sampling(), given)
+        terms = {term.strip("() ").removeprefix("1 | ") for term in made["formula"].split(" + ")}
+        assert {term for term in terms if term.endswith("_block")} == effects
+        assert all(f"1|{term}" in made["priors"] for term in effects)
+    # 24 subgroups and 4 ages on 10 blocks.
+    with pytest.raises(StoppedError):
+        draw(design, Sampling(), blocks)
+    assert made["frame"]["subgroup_block"].nunique() == GROUPS * 10
+    assert made["frame"]["level_0_block"].nunique() == 4 * 10

@@ -151,12 +151,12 @@ def test_p_of_few_items_is_that_of_students_t_where_it_is_larger():
     values = np.array([[0.1], [-0.02]]) + rng.normal(0, 0.05, (2000, 2)).T
     replicates = Replicates(np.array([0.1, 0.02]), values.T, np.full(2, 9.0), np.ones(2, dtype=bool))
     items = np.array([9.0, 9.0])
-    found = interval_and_p(Contrast(replicates, items, items, items), 0.95, -1, 1)
+    found = interval_and_p(Contrast(replicates, items, items, items, items), 0.95, -1, 1)
     plain = interval(replicates, 0.95, -1, 1)
     assert found.p[0] == pytest.approx(2 * stats.t.sf(0.1 / found.se[0], 8))
     assert (found.p >= plain.p).all()
     assert found.low.tolist() == plain.low.tolist()
-    many = interval_and_p(Contrast(replicates, 1e6 * items, items, items), 0.95, -1, 1)
+    many = interval_and_p(Contrast(replicates, 1e6 * items, 1e6 * items, items, items), 0.95, -1, 1)
     assert many.p == pytest.approx(plain.p, rel=0.1, abs=0.01)
 
 

@@ -281,3 +281,57 @@ def test_a_gap_made_of_a_covariate_is_explained_by_it():
     assert gap.low < 0 < gap.high
     assert result.slopes[0] == pytest.approx(1, abs=3.5 * result.slope_se[0])
     assert gap.explained == pytest.approx(gap.held - gap.adjusted)
+
+
+def test_with_blocks_the_jackknife_leaves_out_blocks():
+    y, columns, noisy = blocky(1)
+    blocks = np.array([0, 0, 1, 2, 2, 2, 3, 4, 4, 5, 5, 6, 6, 6, 7])
+    contrast = np.array([1.0, -1.0, 0, 0, 0, 0, 0])
+    found = fit(y, columns, noisy, None, blocks)
+    whole = found.coefficients @ contrast
+    without = np.array(
+        [solved(y[:, blocks != b], columns, noisy[:, :, blocks != b], found.tau2 / found.sigma2) @ contrast for b in range(8)]
+    )
+    assert found.left_out @ contrast == pytest.approx(without, abs=1e-8)
+    k = 15**2 / (np.bincount(blocks) ** 2).sum()
+    by_items = (k - 1) / k * ((without - without.mean()) ** 2).sum()
+    value, se, _ = found.contrast(contrast)
+    assert value == pytest.approx(whole)
+    assert se**2 == pytest.approx(by_items + found.tau2 * ((contrast @ found.through) ** 2).sum())
+
+
+def blocky(seed):
+    rng = np.random.default_rng(seed)
+    columns, _ = columns_of([[f"a{k % 3}" for k in range(12)], [f"b{k // 3 % 2}" for k in range(12)]])
+    noisy = rng.normal(size=(2, 12, 15))
+    return rng.normal(size=(12, 15)) + 0.7 * rng.normal(size=(12, 1)) + 0.5 * noisy[0], columns, noisy
+
+
+def solved(y, columns, noisy, theta):
+    """Generalised least squares at a given theta, every pair and item dummy written out."""
+    group, item = np.nonzero(~np.isnan(y))
+    full = np.concatenate([np.eye(y.shape[1])[item], columns[:, group].T, noisy[:, group, item].T], axis=1)
+    z = np.eye(len(y))[group]
+    inverse = np.linalg.inv(np.eye(len(group)) + theta * z @ z.T)
+    return (np.linalg.pinv(full.T @ inverse @ full) @ full.T @ inverse @ y[group, item])[y.shape[1] :]
+
+
+def test_with_equal_blocks_the_variance_between_subgroups_is_that_of_block_means():
+    y, columns, _ = blocky(2)
+    blocks = np.arange(15) % 5
+    means = np.stack([y[:, blocks == b].mean(axis=1) for b in range(5)], axis=1)
+    none = np.zeros((0, 12, 15))
+    found, expected = fit(y, columns, none, None, blocks), fit(means, columns, none[:, :, :5])
+    assert found.tau2 == pytest.approx(expected.tau2, rel=1e-5)
+    assert found.sigma2 == pytest.approx(3 * expected.sigma2, rel=1e-5)
+    assert found.coefficients[:2] @ [1, -1] == pytest.approx(expected.coefficients[:2] @ [1, -1])
+
+
+def test_a_level_that_only_one_block_contains_has_no_standard_error():
+    y, columns, _ = blocky(3)
+    y[::3, 4:] = np.nan
+    found = fit(y, columns, np.zeros((0, 12, 15)), None, np.repeat(np.arange(5), [4, 3, 3, 3, 2]))
+    value, se, _ = found.contrast(np.array([1.0, -1.0, 0, 0, 0]))
+    assert np.isfinite(value)
+    assert np.isnan(se)
+    assert np.isfinite(found.contrast(np.array([0, 1.0, -1.0, 0, 0]))[1])

@@ -182,3 +182,70 @@ def test_the_tail_counts_the_value_itself():
     assert tail(null, 0.9) == pytest.approx(1 / 5)
     assert np.isnan(tail(np.empty(0), 0.3))
     assert np.isnan(tail(null, np.nan))
+
+
+def test_with_equal_blocks_the_noise_is_that_of_a_table_of_block_means():
+    rng = np.random.default_rng(1)
+    grid, blocks = rng.random((5, 24)), np.arange(24) % 6
+    means = np.stack([grid[:, blocks == b].mean(axis=1) for b in range(6)], axis=1)
+    found, expected = corrected_variance(grid, blocks), corrected_variance(means)
+    assert (found.value, found.noise, found.raw) == pytest.approx((expected.value, expected.noise, expected.raw))
+    assert found.freedom == pytest.approx(expected.freedom)
+    assert corrected_interval(found, 0.9) == pytest.approx(corrected_interval(expected, 0.9))
+
+
+def test_unequal_blocks_by_plain_loops():
+    rng = np.random.default_rng(2)
+    sizes = [4, 3, 3, 2, 1, 1, 1]
+    grid, blocks = rng.random((4, 15)), np.repeat(np.arange(7), sizes)
+    effects = grid.mean(axis=1) - grid.mean()
+    top, bottom = 0.0, 1.0
+    for b, size in enumerate(sizes):
+        within = grid[:, blocks == b] - grid[:, blocks == b].mean(axis=0)
+        w = size / 15
+        q = sum((within[u].sum() - size * effects[u]) ** 2 for u in range(4)) / 15**2 / 3
+        top += q / (1 - 2 * w)
+        bottom += w**2 / (1 - 2 * w)
+    found = corrected_variance(grid, blocks)
+    assert found.noise == pytest.approx(top / bottom)
+    assert found.freedom == pytest.approx(3 * (15**2 / sum(size**2 for size in sizes) - 1))
+
+
+def test_single_items_as_blocks_change_nothing():
+    grid = np.random.default_rng(3).random((5, 9))
+    grid[1, 2] = np.nan
+    assert corrected_variance(grid, np.arange(9)).value == corrected_variance(grid).value
+
+
+def test_a_large_block_and_a_single_one():
+    grid = np.random.default_rng(4).random((5, 12))
+    # One block of two thirds: the jackknife over blocks, by leaving each out.
+    blocks = np.repeat([0, 1, 2], [8, 2, 2])
+    effects = grid.mean(axis=1) - grid.mean()
+    total = 0.0
+    for b in range(3):
+        rest = grid[:, blocks != b]
+        total += ((rest.mean(axis=1) - rest.mean() - effects) ** 2).sum() / 4
+    kept = 1 - ((8 / 12) ** 2 + 2 * (2 / 12) ** 2)
+    assert corrected_variance(grid, blocks).noise == pytest.approx(kept * total)
+    alone = corrected_variance(grid, np.zeros(12, dtype=np.intp))
+    assert alone.reason == "one block"
+    assert np.isnan(alone.value)
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.2])
+def test_the_corrected_variance_is_unbiased_where_subgroups_differ_by_block(missing):
+    rng = np.random.default_rng(5)
+    sizes = [6, 5, 4, 4, 3, 2, 2, 1, 1, 1, 1]
+    blocks = np.repeat(np.arange(len(sizes)), sizes)
+    there = rng.random((8, len(blocks))) >= missing
+    by_block, by_item = [], []
+    for _ in range(500):
+        grid = 0.5 * rng.standard_normal(there.shape) + 0.2 * rng.standard_normal((8, len(sizes)))[:, blocks]
+        grid = np.where(there, grid + 0.1 * np.linspace(-1, 1, 8)[:, None], np.nan)
+        by_block.append(corrected_variance(grid, blocks).value)
+        by_item.append(corrected_variance(grid).value)
+    true = (0.1 * np.linspace(-1, 1, 8)).var(ddof=1)
+    error = np.std(by_block) / np.sqrt(500)
+    assert abs(np.mean(by_block) - true) < 3 * error
+    assert np.mean(by_item) - true > 4 * error

@@ -14,7 +14,7 @@ ONE = np.zeros(4, dtype=np.intp)
 
 def without_people(groups, extra=0.0):
     nothing = np.zeros(groups)
-    return Contrast(Replicates(nothing, np.zeros((0, groups)), nothing, nothing > 0), nothing, nothing, np.full(groups, extra))
+    return Contrast(Replicates(nothing, np.zeros((0, groups)), nothing, nothing > 0), nothing, nothing, nothing, np.full(groups, extra))
 
 
 def claims(grid, strata, permutations=999, sign=-1, seed=0, extra=0.0):
@@ -156,3 +156,47 @@ def test_shrunken_scores_are_closer_to_the_truth_on_average():
         raw += ((scores - skill) ** 2).sum()
         drawn += ((found - skill) ** 2).sum()
     assert drawn < 0.6 * raw
+
+
+def test_with_blocks_the_standard_error_is_that_of_a_ratio_of_block_sums():
+    rng = np.random.default_rng(6)
+    blocks = np.repeat(np.arange(6), [5, 4, 3, 2, 2, 1])
+    grid = rng.random((4, len(blocks)))
+    grid[0, 3] = grid[2, 10] = np.nan
+    centred = centre(grid, ONE, blocks)
+    found = worst(centred, without_people(4), permute([centred], ONE, 500, 0)[0], 1)
+    for g in range(4):
+        there = centred.mask[g]
+        mean = centred.residual[g, there].mean()
+        sums, sizes = (np.array([x[there & (blocks == b)].sum() for b in range(6)]) for x in (centred.residual[g], there))
+        n = sizes.sum()
+        k = n**2 / (sizes**2).sum()
+        se = np.sqrt(((sums - sizes * mean) ** 2).sum() / n**2 * k / (k - 1))
+        assert found.t[g] == pytest.approx(mean / se)
+    # And with items as blocks it is the standard error of a mean.
+    assert claims(grid, ONE, 20).t[1] == pytest.approx(-centred.residual[1].mean() / stats.sem(centred.residual[1]))
+
+
+def test_subgroups_of_few_blocks_are_not_tested():
+    grid = np.random.default_rng(7).random((4, 24))
+    for number, tested in ((3, False), (6, True)):
+        centred = centre(grid, ONE, np.arange(24) % number)
+        found = worst(centred, without_people(4), permute([centred], ONE, 50, 0)[0], 1)
+        assert np.isnan(found.p).all() != tested
+
+
+@pytest.mark.slow
+def test_false_claims_are_rare_where_subgroups_differ_by_block():
+    """12 equal subgroups, 10 blocks of 8 items; each subgroup is served better on some blocks and worse on others."""
+    rng = np.random.default_rng(8)
+    strata, blocks = np.arange(12) % 2, np.repeat(np.arange(10), 8)
+    false = {"block": 0, "item": 0}
+    for world in range(120):
+        chance = np.clip(0.6 + 0.2 * rng.standard_normal((12, 10)), 0, 1)[:, blocks]
+        grid = (rng.random(chance.shape) < chance).astype(float)
+        for name, of in (("block", blocks), ("item", None)):
+            centred = centre(grid, strata, of)
+            found = worst(centred, without_people(12), permute([centred], strata, 99, world)[0], -1)
+            false[name] += bool((found.p <= 0.05).any())
+    assert stats.binomtest(false["block"], 120, 0.05, alternative="greater").pvalue > 0.01
+    assert false["item"] > 0.2 * 120

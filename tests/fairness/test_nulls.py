@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from valuestrata.fairness.estimate.disparity import measures, tail
-from valuestrata.fairness.estimate.nulls import centre, permute, unit_scores
+from valuestrata.fairness.estimate.nulls import centre, distinct_permutations, permute, unit_scores
 
 STRATA = np.array([0, 0, 0, 1, 1])
 
@@ -147,3 +147,83 @@ def test_noise_alone_gives_the_gaps_that_are_known():
             drawn = unit_scores(np.eye(groups), centred, permute([centred], strata, 200, world)[0].sums)
             means.append(measures(drawn)["max_min"].mean())
         assert np.mean(means) == pytest.approx(gap, abs=0.006)
+
+
+BLOCKS = np.array([0, 1, 0, 1, 2, 0, 1])
+
+
+def test_the_items_of_a_block_are_permuted_together():
+    # Two cells and two blocks of two items: the block sums are exchanged or not, one block apart from the other.
+    grid = np.array([[1.0, 1.0, 0.0, 1.0], [0.0, 0.0, 0.0, 0.0]])
+    centred = centre(grid, np.zeros(2, dtype=np.intp), np.array([0, 0, 1, 1]))
+    drawn = permute([centred], np.zeros(2, dtype=np.intp), 400, 0)[0]
+    # Block sums of the first cell are +-1 and +-.5; items alone would also give 0 and +-1 in the first block.
+    sums, counts = np.unique(drawn.sums[:, 0], return_counts=True)
+    assert sums.tolist() == [-1.5, -0.5, 0.5, 1.5]
+    assert stats.chisquare(counts).pvalue > 0.001
+    assert drawn.squares == pytest.approx(np.full((400, 2), 1.25))
+    assert drawn.sized == pytest.approx(2 * drawn.sums)
+
+
+def test_permuted_block_sums_have_the_variance_of_drawing_one_cell_a_block():
+    grid = grid_of(1, missing=0.0, shape=(6, 7))
+    strata = np.array([0, 0, 0, 0, 1, 1])
+    centred = centre(grid, strata, BLOCKS)
+    drawn = permute([centred], strata, 4_000, 3)[0]
+    expected = np.zeros(6)
+    for g in range(6):
+        for b in range(3):
+            sums = centred.residual[strata == strata[g]][:, b == BLOCKS].sum(axis=1)
+            expected[g] += np.mean(sums**2)
+    assert drawn.sums.var(axis=0) == pytest.approx(expected, rel=0.1)
+    assert drawn.squares.mean(axis=0) == pytest.approx(expected, rel=0.05)
+
+
+def test_blocks_of_single_items_are_permuted_as_items_are():
+    grid = grid_of(7)
+    plain, single = (permute([centre(grid, STRATA, blocks)], STRATA, 20, 5)[0] for blocks in (None, np.arange(7)))
+    assert (plain.sums == single.sums).all()
+    assert (plain.sized == single.sums).all()
+
+
+def test_cells_that_some_items_of_a_block_lack_are_skipped_and_the_others_move_together():
+    grid = np.array([[1.0, 1.0], [0.0, 0.0], [0.4, 0.4], [0.7, np.nan]])
+    one = np.zeros(4, dtype=np.intp)
+    blocks = np.zeros(2, dtype=np.intp)
+    shown = np.where([True, False], grid, np.nan), np.where([False, True], grid, np.nan)
+    first, second = (permute([centre(part, one, blocks)], one, 2400, 0)[0].sums for part in shown)
+    both = permute([centre(grid, one, blocks)], one, 2400, 0)[0]
+    assert both.sums == pytest.approx(first + second, abs=1e-5)
+    assert both.squares == pytest.approx((first + second) ** 2, abs=1e-4)
+    # Each item alone is permuted uniformly over its own cells.
+    for drawn, values in ((first, [1.0, 0.0, 0.4, 0.7]), (second, [1.0, 0.0, 0.4])):
+        cells = drawn[:, : len(values)] + np.mean(values)
+        orders, counts = np.unique(np.round(cells, 4), axis=0, return_counts=True)
+        assert {tuple(order) for order in orders.tolist()} == set(itertools.permutations(values))
+        assert stats.chisquare(counts).pvalue > 0.001
+    assert (second[:, 3] == 0).all()
+    # A cell has the same source on both items unless that source is the cell that the second item lacks: in 3 of 4 permutations.
+    same = np.abs((first[:, 0] + grid[:, 0].mean()) - (second[:, 0] + grid[:3, 1].mean())) < 1e-5
+    assert same.mean() == pytest.approx(0.75, abs=0.04)
+
+
+@given(st.integers(0, 1000))
+@settings(max_examples=20, deadline=None)
+def test_permuted_blocks_keep_the_total_of_each_stratum(seed):
+    centred = centre(grid_of(seed, missing=0.4), STRATA, BLOCKS)
+    drawn = permute([centred], STRATA, 8, seed)[0]
+    for stratum in (0, 1):
+        assert drawn.sums[:, stratum == STRATA].sum(axis=1) == pytest.approx(np.zeros(8), abs=1e-5)
+    assert (drawn.sums[:, ~centred.mask.any(axis=1)] == 0).all()
+
+
+def test_permutations_that_only_rename_the_cells_are_not_counted():
+    whole = np.ones((5, 7), dtype=bool)
+    # Strata of 3 and 2 cells: 3! 2! for each block beyond the first.
+    assert distinct_permutations(whole, STRATA, BLOCKS) == pytest.approx((6 * 2) ** 2)
+    assert distinct_permutations(whole, STRATA, np.arange(7)) == pytest.approx((6 * 2) ** 6)
+    assert distinct_permutations(whole, STRATA, np.zeros(7, dtype=np.intp)) == 1
+    part = whole.copy()
+    part[2, BLOCKS == 0] = False
+    assert distinct_permutations(part, STRATA, BLOCKS) == pytest.approx(6 * 2 * 2 * 2)
+    assert distinct_permutations(np.ones((60, 240), dtype=bool), np.zeros(60, dtype=np.intp), np.arange(240)) == np.inf

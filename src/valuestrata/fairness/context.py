@@ -20,6 +20,7 @@ from valuestrata.formatting import count
 from valuestrata.scores.layout import Layout, lay_out
 from valuestrata.scores.resampling import Resampler
 from valuestrata.stats.arrays import Floats, Indices
+from valuestrata.stats.blocks import ENOUGH_BLOCKS, effective_blocks
 
 # Note on figures over the levels of an attribute where the levels do not have the same cells.
 UNEVEN = "some cells are missing, so the levels also differ in their other attributes"
@@ -75,6 +76,16 @@ class AuditContext:
         """Number of each subgroup's stratum, shape (G,)."""
         names = list(dict.fromkeys(self.stratum))
         return np.array([names.index(name) for name in self.stratum], dtype=np.intp)
+
+    @cached_property
+    def blocks(self) -> Indices:
+        """The block of each item, shape (I,): what is permuted and left out together.
+
+        Every item by itself where the survey names no blocks, or where one block holds nearly all items (`stats.blocks`).
+        """
+        blocks = self.layout.blocks
+        whole = effective_blocks(np.ones((1, len(blocks))), blocks)[0]
+        return blocks if whole >= ENOUGH_BLOCKS else np.arange(len(blocks))
 
     @cached_property
     def members(self) -> Mapping[str, Mapping[str, NDArray[np.bool_]]]:

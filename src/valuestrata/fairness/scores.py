@@ -60,8 +60,8 @@ class PermutedScores:
 
 def permute_scores(context: AuditContext, grids: Sequence[Floats], permutations: int, seed: int) -> list[PermutedScores]:
     """Permute grids (G, I); grids with the same pairs share each permutation."""
-    cells = permute([centre(grid, context.strata) for grid in grids], context.strata, permutations, seed)
-    means = [centre(unit_grid(context.pairs.members, grid), context.attribute_of) for grid in grids]
+    cells = permute([centre(grid, context.strata, context.blocks) for grid in grids], context.strata, permutations, seed)
+    means = [centre(unit_grid(context.pairs.members, grid), context.attribute_of, context.blocks) for grid in grids]
     levels = permute(means, context.attribute_of, permutations, seed)
     return [PermutedScores(*both) for both in zip(cells, levels, strict=True)]
 
@@ -100,7 +100,7 @@ class MetricScores:
     @cached_property
     def centred(self) -> CentredGrid:
         """The pairs minus the means of item and stratum."""
-        return centre(self.values.gold, self.context.strata)
+        return centre(self.values.gold, self.context.strata, self.context.blocks)
 
     @cached_property
     def units(self) -> Contrast:
@@ -154,7 +154,7 @@ class MetricScores:
         assert permuted is not None, "the spread of a population needs permutations"
         groups = len(context.stratum)
         members = context.units[units]
-        corrected = corrected_variance(self.grid[units])
+        corrected = corrected_variance(self.grid[units], context.blocks)
         # Weight of a subgroup's pair in its unit's item mean, on average over the subgroup's items.
         share = item_means(members, self.mask).sum(axis=2) / np.maximum(self.centred.pairs, 1.0)
         by_redraw = (unit_scores(members, self.centred, self.redrawn), self.redrawn @ share.T)

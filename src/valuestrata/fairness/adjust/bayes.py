@@ -4,7 +4,8 @@
 
 Columns and covariates are those of the penalised fit, centred within items; item effects are therefore independent of them whatever their
 prior, as with fixed items. They enter as an orthogonal basis, which samples well, with normal priors as wide as the metric. `v`, an
-effect of each level on each item, replaces the jackknife over items: subgroups of one level err alike on an item.
+effect of each level on each item, replaces the jackknife over items: subgroups of one level err alike on an item. Where items form
+blocks, the model also has an effect of each subgroup and of each level on each block.
 
 The likelihood of one set of labels does not contain what redrawn people move in all items jointly; it is added to the draws as the
 penalised fit adds it to its standard errors. p is the normal tail of mean / standard deviation of the draws: tests among many need a tail
@@ -30,7 +31,7 @@ from valuestrata.errors import MissingExtraError
 from valuestrata.fairness.adjust.crossed_effects import FLAT, CrossedEffectsFit, fit
 from valuestrata.fairness.adjust.difficulty import Difficulty
 from valuestrata.fairness.adjust.held_attributes import AdjustedGap, Adjustment, Design, Sampling, adjust_gaps, design_of, notes_of
-from valuestrata.stats.arrays import Floats, Singles
+from valuestrata.stats.arrays import Floats, Indices, Singles
 
 # Largest acceptable r-hat, and fewest acceptable effective draws.
 RHAT, LEAST_DRAWS = 1.02, 200.0
@@ -64,6 +65,7 @@ def fit_bayes(
     strata: Sequence[str],
     *,
     redrawn: Singles | None = None,
+    blocks: Indices | None = None,
     confidence: float = 0.95,
     sampling: Sampling | None = None,
 ) -> Adjustment:
@@ -72,7 +74,7 @@ def fit_bayes(
     Gaps with the other attributes held are those of the penalised fit.
 
     Args:
-        values, difficulty, levels, strata, redrawn, confidence: as for `adjust_gaps`.
+        values, difficulty, levels, strata, redrawn, blocks, confidence: as for `adjust_gaps`.
         sampling: draws, chains and seed; defaults if None.
 
     Returns:
@@ -83,10 +85,10 @@ def fit_bayes(
         UsageError: fewer than two items with two subgroups.
     """
     sampling = sampling or Sampling()
-    penalised = adjust_gaps(values, difficulty, levels, strata, redrawn=redrawn, confidence=confidence)
+    penalised = adjust_gaps(values, difficulty, levels, strata, redrawn=redrawn, blocks=blocks, confidence=confidence)
     design = design_of(values, difficulty, levels, strata)
-    full = fit(values, design.columns, design.covariates, redrawn)
-    drawn = draw(design, sampling)
+    full = fit(values, design.columns, design.covariates, redrawn, blocks)
+    drawn = draw(design, sampling, blocks)
     rng = np.random.default_rng(sampling.seed)
     gaps: list[AdjustedGap] = []
     identified: list[Floats] = []
@@ -119,8 +121,8 @@ def _read(
     return replace(gap, adjusted=mean, se=se, df=np.inf, p=_tail(mean, se), low=float(low), high=float(high))
 
 
-def draw(design: Design, sampling: Sampling) -> Drawn:
-    """Sample the posterior of the model of the module docstring.
+def draw(design: Design, sampling: Sampling, blocks: Indices | None = None) -> Drawn:
+    """Sample the posterior of the model of the module docstring; `blocks`, shape (I,), is the block of each item.
 
     Raises:
         MissingExtraError: bambi is not installed.
@@ -132,6 +134,7 @@ def draw(design: Design, sampling: Sampling) -> Drawn:
     kept = (~np.isnan(design.values)).sum(axis=0) >= 2
     mask = ~np.isnan(design.values) & kept
     group, item = np.nonzero(mask)
+    block = None if blocks is None or len(np.unique(blocks)) == len(blocks) else blocks
     basis, back = _basis(design, mask)
     y = design.values[mask]
     frame = pd.DataFrame({"y": y, "pair": np.arange(len(y), dtype=np.float64), "item": item.astype(str), "subgroup": group.astype(str)})
@@ -141,6 +144,12 @@ def draw(design: Design, sampling: Sampling) -> Drawn:
         number = np.array([known.index(label) for label in labels])
         frame[f"level_{place}"] = (number[group] * mask.shape[1] + item).astype(str)
         terms.append(f"(1 | level_{place})")
+        if block is not None:
+            frame[f"level_{place}_block"] = (number[group] * mask.shape[1] + block[item]).astype(str)
+            terms.append(f"(1 | level_{place}_block)")
+    if block is not None:
+        frame["subgroup_block"] = (group * mask.shape[1] + block[item]).astype(str)
+        terms.append("(1 | subgroup_block)")
     spread = float(y.std()) or 1.0
 
     def effects(size: float) -> Any:

@@ -13,9 +13,14 @@ theta = tau2 / sigma2 alone (Patterson and Thompson 1971, profiled):
 
 Coefficients solve Henderson's mixed-model equations with items absorbed.
 
-**Standard errors** do not rely on the model's variances: a delete-one-item jackknife with theta fixed, valid under any dependence between
-subgroups within an item. The jackknife sees the same subgroups and people in every item, so two parts are added: tau2 times the square
-of how u enters, and the variance that redrawn people add to all items jointly.
+**Standard errors** do not rely on the model's variances: a delete-one-block jackknife with theta fixed, valid under any dependence
+between the pairs of a block of items. The jackknife sees the same subgroups and people in every block, so two parts are added: tau2 times
+the square of how u enters, and the variance that redrawn people add to all blocks jointly. With n_b items in block b the jackknife has
+k - 1 degrees of freedom, k = (sum n_b)^2 / sum n_b^2.
+
+**Blocks.** An item without a block is a block of its own. Otherwise the residuals of a subgroup may be correlated within a block, which
+single pairs would attribute to u. theta is then estimated from the sums over blocks, each divided by the root of n_b: on a complete grid
+that is the restricted likelihood of the means of blocks, and sigma2 includes what blocks add.
 """
 
 from __future__ import annotations
@@ -29,6 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from valuestrata.errors import UsageError
+from valuestrata.stats.blocks import effective_blocks, sum_blocks
 
 Floats = NDArray[np.float64]
 
@@ -50,16 +56,18 @@ class CrossedEffectsFit:
 
     Attributes:
         coefficients: shape (P + C,); only contrasts that are `identified` have a meaning.
-        left_out: shape (I, P + C), the coefficients without each item in turn.
+        left_out: shape (B, P + C), the coefficients without each block of items in turn.
+        alone: shape (P + C,), True for columns that differ between the subgroups of an item in one block only: without it they are unknown.
         through: shape (P + C, G), effect of a shift of each subgroup.
-        people: shape (P + C, P + C), covariance from redrawn people beyond that within items; zeros without redraws.
+        people: shape (P + C, P + C), covariance from redrawn people beyond that within blocks; zeros without redraws.
         tau2, sigma2: variances. groups_free: dimensions that identify tau2; 0: not identified.
         null: shape (P + C, N), directions that are not identified.
-        pairs, items: sample sizes.
+        pairs, items: sample sizes. blocks: effective number of blocks.
     """
 
     coefficients: Floats
     left_out: Floats
+    alone: NDArray[np.bool_]
     through: Floats
     people: Floats
     tau2: float
@@ -68,31 +76,44 @@ class CrossedEffectsFit:
     null: Floats
     pairs: int
     items: int
+    blocks: float
 
     def identified(self, contrast: Floats) -> bool:
         """Whether the data determine a contrast of the coefficients, shape (P + C,)."""
         return bool(np.linalg.norm(contrast @ self.null) <= 1e-5 * np.linalg.norm(contrast))
 
     def contrast(self, contrast: Floats) -> tuple[float, float, float]:
-        """Return a contrast, its standard error and degrees of freedom (Satterthwaite over items and subgroups); NaN if not identified."""
+        """Return a contrast, its standard error and degrees of freedom (Satterthwaite over blocks and subgroups).
+
+        All are NaN if it is not identified; the last two also if a single block identifies it.
+        """
         if not self.identified(contrast):
             return np.nan, np.nan, np.nan
+        if (self.alone & (contrast != 0)).any():
+            return float(contrast @ self.coefficients), np.nan, np.nan
         without = self.left_out @ contrast
-        number = len(without)
+        number = self.blocks
         by_items = (number - 1) / number * float(np.square(without - without.mean()).sum()) if number > 1 else np.nan
         by_groups = self.tau2 * float(np.square(contrast @ self.through).sum())
         by_people = max(0.0, float(contrast @ self.people @ contrast))
         total = by_items + by_groups + by_people
-        spread = by_items**2 / max(number - 1, 1) + (by_groups**2 / self.groups_free if self.groups_free else 0.0)
+        spread = by_items**2 / max(number - 1.0, 1.0) + (by_groups**2 / self.groups_free if self.groups_free else 0.0)
         return float(contrast @ self.coefficients), float(np.sqrt(total)), total**2 / spread if spread > 0 else float(number - 1)
 
 
-def fit(values: Floats, columns: Floats, covariates: Floats, redrawn: NDArray[np.floating] | None = None) -> CrossedEffectsFit:
+def fit(
+    values: Floats,
+    columns: Floats,
+    covariates: Floats,
+    redrawn: NDArray[np.floating] | None = None,
+    blocks: NDArray[np.intp] | None = None,
+) -> CrossedEffectsFit:
     """Fit the model of the module docstring.
 
     Args:
         values: y, shape (G, I), NaN for missing pairs. columns: shape (P, G). covariates: shape (C, G, I), finite wherever y is.
         redrawn: y in redraws of the respondents, shape (D, G, I), finite wherever y is; None where they do not change it.
+        blocks: shape (I,), the block of each item; each item by itself if None.
 
     Raises:
         UsageError: fewer than two items with at least two pairs, or a covariate that is not finite at a pair.
@@ -112,7 +133,11 @@ def fit(values: Floats, columns: Floats, covariates: Floats, redrawn: NDArray[np
     xz = within.sum(axis=2)
     zz = np.diag(mask.sum(axis=1).astype(np.float64)) - (mask / mask.sum(axis=0)) @ mask.T.astype(np.float64)
     xy, zy, yy = np.einsum("pgi,gi->p", within, y_within), y_within.sum(axis=1), float(np.square(y_within).sum())
-    variances = _variances(xx, xz, zz, xy, zy, yy, pairs - items)
+    block = np.arange(items) if blocks is None else np.unique(blocks[kept], return_inverse=True)[1].ravel()
+    if int(block.max()) + 1 < items:
+        variances = _variances(*_of_blocks(within, y_within, mask, block))
+    else:
+        variances = _variances(xx, xz, zz, xy, zy, yy, pairs - items)
     null = _null(xx)
     system = _system(xx, xz, zz, null, variances.theta)
     right = np.concatenate([xy, zy])[: len(system)]
@@ -120,15 +145,17 @@ def fit(values: Floats, columns: Floats, covariates: Floats, redrawn: NDArray[np
     rows[:, : len(system)] = np.linalg.inv(system)[: len(xx)]
     return CrossedEffectsFit(
         coefficients=np.asarray(np.linalg.solve(system, right)[: len(xx)], dtype=np.float64),
-        left_out=_without_each(within, y_within, mask, system, right),
+        left_out=_without_each(within, y_within, mask, system, right, block),
+        alone=_in_one_block(within, block),
         through=rows @ np.concatenate([xz, zz]),
-        people=_people(rows, within, mask, None if redrawn is None else redrawn[:, :, kept]),
+        people=_people(rows, within, mask, None if redrawn is None else redrawn[:, :, kept], block),
         tau2=variances.theta * variances.sigma2,
         sigma2=variances.sigma2,
         groups_free=variances.groups_free,
         null=null,
         pairs=pairs,
         items=items,
+        blocks=float(effective_blocks(np.ones((1, items)), block)[0]),
     )
 
 
@@ -196,30 +223,70 @@ def _system(xx: Floats, xz: Floats, zz: Floats, null: Floats, theta: float) -> F
     return np.block([[top, xz], [xz.T, zz + np.eye(len(zz)) / theta]])
 
 
-def _without_each(within: Floats, y_within: Floats, mask: NDArray[np.bool_], system: Floats, right: Floats) -> Floats:
-    """Return the coefficients without each item, shape (I, P + C). An item is a block of the equations and is subtracted."""
+def _of_blocks(
+    within: Floats, y_within: Floats, mask: NDArray[np.bool_], block: NDArray[np.intp]
+) -> tuple[Floats, Floats, Floats, Floats, Floats, float, int]:
+    """Return the arguments of `_variances` from sums over blocks, each divided by the root of the block's items."""
+    root = np.sqrt(np.bincount(block))
+    x, y = sum_blocks(within, block) / root, sum_blocks(y_within, block) / root
+    z = np.stack(
+        [np.diag(here.sum(axis=1)) - (here / here.sum(axis=0)) @ here.T for here in (mask[:, block == b] * 1.0 for b in range(len(root)))]
+    )
+    z /= root[:, None, None]
+    free = sum(max(int(mask[:, block == b].any(axis=1).sum()) - 1, 0) for b in range(len(root)))
+    return (
+        np.einsum("pgb,qgb->pq", x, x, optimize=True),
+        np.einsum("pgb,bgh->ph", x, z, optimize=True),
+        np.einsum("bgh,bgk->hk", z, z, optimize=True),
+        np.einsum("pgb,gb->p", x, y),
+        np.einsum("bgh,gb->h", z, y),
+        float(np.square(y).sum()),
+        free,
+    )
+
+
+def _without_each(
+    within: Floats, y_within: Floats, mask: NDArray[np.bool_], system: Floats, right: Floats, block: NDArray[np.intp]
+) -> Floats:
+    """Return the coefficients without each block, shape (B, P + C). An item is a part of the equations; those of a block are subtracted."""
     beside, groups, items = within.shape
-    size = len(system)
-    found = np.empty((items, beside))
+    size, number = len(system), int(block.max()) + 1
+    order = np.argsort(block, kind="stable")
+    ends = np.searchsorted(block[order], np.arange(number + 1))
+    found = np.empty((number, beside))
     step = max(1, CHUNK_NUMBERS // size**2)
-    for start in range(0, items, step):
-        these = slice(start, min(start + step, items))
+    start = 0
+    while start < number:
+        # As many blocks as fit; at least one.
+        stop = max(start + 1, int(np.searchsorted(ends, ends[start] + step, side="right")) - 1)
+        these = order[ends[start] : ends[stop]]
         x, y = within[:, :, these], y_within[:, these]
-        blocks, rights = np.zeros((x.shape[2], size, size)), np.zeros((x.shape[2], size))
-        blocks[:, :beside, :beside] = np.einsum("pgi,qgi->ipq", x, x)
+        parts, rights = np.zeros((x.shape[2], size, size)), np.zeros((x.shape[2], size))
+        parts[:, :beside, :beside] = np.einsum("pgi,qgi->ipq", x, x)
         rights[:, :beside] = np.einsum("pgi,gi->ip", x, y)
         if size > beside:
             there = mask[:, these].T.astype(np.float64)
-            blocks[:, :beside, beside:] = x.transpose(2, 0, 1)
-            blocks[:, beside:, :beside] = x.transpose(2, 1, 0)
-            blocks[:, beside:, beside:] = there[:, :, None] * (np.eye(groups) - there[:, None, :] / there.sum(axis=1)[:, None, None])
+            parts[:, :beside, beside:] = x.transpose(2, 0, 1)
+            parts[:, beside:, :beside] = x.transpose(2, 1, 0)
+            parts[:, beside:, beside:] = there[:, :, None] * (np.eye(groups) - there[:, None, :] / there.sum(axis=1)[:, None, None])
             rights[:, beside:] = y.T
-        found[these] = np.linalg.solve(system - blocks, (right - rights)[..., None])[:, :beside, 0]
+        if number < items:
+            starts = ends[start:stop] - ends[start]
+            parts, rights = np.add.reduceat(parts, starts, axis=0), np.add.reduceat(rights, starts, axis=0)
+        found[start:stop] = np.linalg.solve(system - parts, (right - rights)[..., None])[:, :beside, 0]
+        start = stop
     return found
 
 
-def _people(rows: Floats, within: Floats, mask: NDArray[np.bool_], redrawn: NDArray[np.floating] | None) -> Floats:
-    """Return the covariance of the coefficients from redrawn people, minus the part within items."""
+def _in_one_block(within: Floats, block: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Return which columns (P + C, G, I) are 0 in all blocks but one; shape (P + C,)."""
+    squares = sum_blocks(np.square(within).sum(axis=1), block)
+    total = squares.sum(axis=1)
+    return (total > 0) & (squares.max(axis=1, initial=0.0) >= (1 - FLAT) * total)
+
+
+def _people(rows: Floats, within: Floats, mask: NDArray[np.bool_], redrawn: NDArray[np.floating] | None, block: NDArray[np.intp]) -> Floats:
+    """Return the covariance of the coefficients from redrawn people, minus the part within blocks."""
     beside = len(within)
     if redrawn is None or len(redrawn) < 2:
         return np.zeros((beside, beside))
@@ -228,6 +295,8 @@ def _people(rows: Floats, within: Floats, mask: NDArray[np.bool_], redrawn: NDAr
     moved = np.where(mask, redrawn - redrawn.mean(axis=0), 0.0)
     each = np.matmul(weights.transpose(2, 0, 1), moved.transpose(2, 1, 0))
     together = each.sum(axis=0)
+    if int(block.max()) + 1 < len(block):
+        each = np.moveaxis(sum_blocks(np.moveaxis(each, 0, -1), block), -1, 0)
     return (together @ together.T - np.einsum("iqd,ird->qr", each, each, optimize=True)) / (len(redrawn) - 1)
 
 

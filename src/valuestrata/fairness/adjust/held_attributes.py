@@ -24,7 +24,7 @@ import numpy as np
 from valuestrata.errors import UsageError
 from valuestrata.fairness.adjust.crossed_effects import FLAT, CrossedEffectsFit, columns_of, fit
 from valuestrata.fairness.adjust.difficulty import NOTHING, Difficulty
-from valuestrata.stats.arrays import Floats, Singles
+from valuestrata.stats.arrays import Floats, Indices, Singles
 
 # A covariate enters if this share of its variance within items is independent of strata and levels (a variance inflation of 5).
 # Correlation among covariates does not harm a gap, down to a share of `LEAST_NEW`.
@@ -158,12 +158,13 @@ def adjust_gaps(
     strata: Sequence[str],
     *,
     redrawn: Singles | None = None,
+    blocks: Indices | None = None,
     confidence: float = 0.95,
 ) -> Adjustment:
     """Compare every two levels of every attribute with the other attributes held constant, and at equal difficulty.
 
-    One model holds all attributes; only differences within an item count. Standard errors cover other items, other subgroups of a level
-    where it has several, and, with redraws, other respondents.
+    One model holds all attributes; only differences within an item count. Standard errors cover other blocks of items, other subgroups of
+    a level where it has several, and, with redraws, other respondents.
 
     Args:
         values: the metric of each pair, shape (G, I), NaN for missing pairs.
@@ -171,6 +172,7 @@ def adjust_gaps(
         levels: attribute -> level of each of the G subgroups, None where its stratum does not use the attribute.
         strata: stratum of each subgroup.
         redrawn: the metric in redraws of the respondents, shape (D, G, I); None leaves out label noise beyond items.
+        blocks: shape (I,), the block of each item; each item by itself if None.
         confidence: of the intervals.
 
     Raises:
@@ -178,8 +180,8 @@ def adjust_gaps(
     """
     design = design_of(values, difficulty, levels, strata)
     number = len(design.columns)
-    plain = fit(values, design.columns, np.zeros((0, *values.shape)), redrawn)
-    full = fit(values, design.columns, design.covariates, redrawn) if design.entered else plain
+    plain = fit(values, design.columns, np.zeros((0, *values.shape)), redrawn, blocks)
+    full = fit(values, design.columns, design.covariates, redrawn, blocks) if design.entered else plain
     gaps: list[AdjustedGap] = []
     for *names, contrast in design.contrasts():
         held, held_se, held_df = plain.contrast(contrast[:number])

@@ -40,27 +40,34 @@ class SpreadChange:
 def spread_changes(before: Replicates, after: Replicates, corrected: tuple[float, float]) -> dict[str, SpreadChange]:
     """Return the change of every spread over U units, with replicates centred on it.
 
+    Where blocks are resampled, the unit with the fewest decides the degrees of freedom.
+
     Args:
         before, after: replicates of the units' scores. corrected: the corrected variance before and after.
     """
     old, new = measures(before.estimate), measures(after.estimate)
     old_drawn, new_drawn = measures(before.values), measures(after.values)
     found: dict[str, SpreadChange] = {}
+    blocks = np.nan
+    if before.blocks is not None and not np.isnan(before.blocks).all():
+        blocks = float(np.nanmin(before.blocks))
     for name in SPREADS:
-        found[name] = _change(float(old[name]), float(new[name]), new_drawn[name] - old_drawn[name])
+        found[name] = _change(float(old[name]), float(new[name]), new_drawn[name] - old_drawn[name], blocks)
     known = ~np.isnan(before.estimate) & ~np.isnan(after.estimate)
     drawn = np.full(len(before.values), np.nan)
     if known.sum() > 1:
         drawn = after.values[:, known].var(axis=1, ddof=1) - before.values[:, known].var(axis=1, ddof=1)
-    found["variance_corrected"] = _change(*corrected, drawn)
+    found["variance_corrected"] = _change(*corrected, drawn, blocks)
     return found
 
 
-def _change(before: float, after: float, drawn: Floats) -> SpreadChange:
+def _change(before: float, after: float, drawn: Floats, blocks: float) -> SpreadChange:
     known = drawn[~np.isnan(drawn)]
     values = after - before + drawn - (known.mean() if len(known) else 0.0)
     estimate = np.array([after - before])
-    return SpreadChange(before, after, Replicates(estimate, values[:, None], np.ones(1), np.array([len(known) > 1])))
+    freedom = None if np.isnan(blocks) else np.array([max(blocks - 1.0, 1.0)])
+    resampled = None if np.isnan(blocks) else np.array([blocks])
+    return SpreadChange(before, after, Replicates(estimate, values[:, None], np.ones(1), np.array([len(known) > 1]), freedom, resampled))
 
 
 def outcome(change: float, p: float, sign: int, alpha: float, words: tuple[str, str] = ("better", "worse")) -> str | None:

@@ -4,8 +4,9 @@ A subgroup's score, a gap between levels, a change between runs and the excess o
 
     estimate_k = sum_i x_ki / sum_i c_ki,    x_ki = sum_g w_kgi v_gi,
 
-linear in the pair values v. Replicates come from `stats.bootstrap`: resampled items plus redrawn respondents. All contrasts of all runs
-use the same item weights and redraws, so they are paired, and a subgroup's score has the same interval as in the table of scores.
+linear in the pair values v. Replicates come from `stats.bootstrap`: resampled blocks of items (`stats.blocks`) plus redrawn respondents.
+All contrasts of all runs use the same weights and redraws, so they are paired, and a subgroup's score has the same interval as in the
+table of scores.
 
 Because contrasts are linear, one matrix product gives all redraws, and the contrast of a difference of two runs on the same pairs is the
 difference of their contrasts.
@@ -148,13 +149,14 @@ class Contrast:
     """K contrasts with their bootstrap replicates.
 
     Attributes:
-        replicates: as in `stats.bootstrap`; `pairs` holds sum_i c_ki.
-        items: shape (K,), items behind each, or the effective number of their blocks.
-        by_items: shape (K,), variance from items alone. extra: shape (K,), variance that redrawn respondents add.
+        replicates: as in `stats.bootstrap`; `pairs` holds sum_i c_ki. items: shape (K,), items behind each.
+        units: shape (K,), what is resampled: the effective number of blocks, or the number of items.
+        by_items: shape (K,), variance from resampling these. extra: shape (K,), variance that redrawn respondents add.
     """
 
     replicates: Replicates
     items: Floats
+    units: Floats
     by_items: Floats
     extra: Floats
 
@@ -170,15 +172,15 @@ class Contrast:
 
 
 def contrast(resampler: Resampler, made: ContrastSums) -> Contrast:
-    """Bootstrap contrasts over items and redrawn respondents, as in `stats.bootstrap`."""
+    """Bootstrap contrasts over blocks of items and redrawn respondents, as in `stats.bootstrap`."""
     counts = made.counts
-    total = counts.sum(axis=1)
     units = resampler.units(counts)
-    items = units.number
+    total = counts.sum(axis=1)
+    items = (counts > 0).sum(axis=1).astype(np.float64)
     estimate = np.divide(made.rows.sum(axis=1), total, out=np.full(len(total), np.nan), where=total > 0)
     drawn = resampler.sums(units, counts)
     by_items = np.divide(resampler.sums(units, made.rows), drawn, out=np.full(drawn.shape, np.nan), where=drawn > 0)
-    by_items = centred(by_items) * scale_of(items)
+    by_items = centred(by_items) * scale_of(units.number)
     between = variance(by_items) if len(by_items) else np.zeros(len(total))
     values = estimate + by_items
     extra = np.zeros(len(total))
@@ -186,7 +188,7 @@ def contrast(resampler: Resampler, made: ContrastSums) -> Contrast:
         size = np.where(total > 0, total, np.inf)
         redraws = made.sums / size
         redraws -= redraws.mean(axis=0)
-        shared = shared_variance(made.first, made.first, counts, units) / size**2 * scale_of(items) ** 2
+        shared = shared_variance(made.first, made.first, counts, units) / size**2 * scale_of(units.number) ** 2
         spread = variance(redraws)
         part = shrink(between, spread, shared)
         extra = part**2 * spread
@@ -194,7 +196,8 @@ def contrast(resampler: Resampler, made: ContrastSums) -> Contrast:
     known = (items > 1) | (made.sums is not None) | made.exact
     nothing = (np.abs(np.nan_to_num(estimate)) < ROUNDING) & (between + extra < ROUNDING**2) & ~np.isnan(estimate)
     estimate, values = np.where(nothing, 0.0, estimate), np.where(nothing, 0.0, values)
-    return Contrast(Replicates(estimate, values, total, known, freedom_of(items, between, extra)), items, between, extra)
+    freedom = freedom_of(units.number, between, extra)
+    return Contrast(Replicates(estimate, values, total, known, freedom, units.behind(len(total))), items, units.number, between, extra)
 
 
 def unit_weights(members: Floats, mask: NDArray[np.bool_]) -> ContrastWeights:
@@ -217,17 +220,17 @@ def unit_grid(members: Floats, values: Floats) -> Floats:
 
 
 def interval_and_p(found: Contrast, confidence: float, low: float, high: float) -> Interval:
-    """Return intervals clipped to [low, high], with p-values that also hold for few items.
+    """Return intervals clipped to [low, high], with p-values that also hold for few blocks or items.
 
-    p is the larger of the normal tail and Student's t tail with items - 1 degrees of freedom. Claims among many need small p-values, and
-    with few resampled items the normal tail is too small there: with 20 items, a third of what it should be at p = .005. With a single
-    item p is unknown, because nothing shows how answers to other items would differ.
+    p is the larger of the normal tail and Student's t tail with n - 1 degrees of freedom, n the number of items or the effective number
+    of blocks. Claims among many need small p-values, and with few resampled units the normal tail is too small there: with 20 items, a
+    third of what it should be at p = .005. With a single item p is unknown, because nothing shows how answers to other items would differ.
     """
     from scipy import special
 
     ends = interval(found.replicates, confidence, low, high)
     known = (ends.se > 0) & (found.items > 1) & ~np.isnan(ends.p)
     away = np.abs(np.divide(ends.estimate, ends.se, out=np.zeros_like(ends.estimate), where=known))
-    tail = 2.0 * np.asarray(special.stdtr(np.maximum(found.items - 1.0, 1.0), -away), dtype=np.float64)
+    tail = 2.0 * np.asarray(special.stdtr(np.maximum(found.units - 1.0, 1.0), -away), dtype=np.float64)
     p = np.where(known, np.maximum(ends.p, np.minimum(tail, 1.0)), ends.p)
     return replace(ends, p=np.where(found.items > 1, p, np.nan))

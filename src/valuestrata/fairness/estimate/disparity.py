@@ -19,6 +19,19 @@ estimate subtracts the second term, with the residual mean square for sigma_e^2.
 the variance of the means minus (residual mean square) / items; missing cells do not bias it. It assumes independent residuals of a unit on
 different items: noise that respondents bring to all items of a unit remains in it and widens its interval.
 
+**Blocks.** Where items form blocks, the residuals of a unit may be correlated within a block, and only blocks are taken as independent.
+With Z_b the sum of centred values over block b, A_b its part of A, w_b = tr(A_b A^+) / (U - 1) its share of the information and
+q_b = |A^+ (Z_b - A_b a)|^2 / (U - 1) the square of what it adds to the effects, E q_b = (1 - 2 w_b) v_b + w_b^2 V for the noise v_b of
+block b and V = sum v_b, so that
+
+    V = sum_b q_b / (1 - 2 w_b) / (1 + sum_b w_b^2 / (1 - 2 w_b))
+
+is unbiased on a complete grid however much the blocks differ; it needs no variance to be equal. With missing cells it is multiplied by
+what makes it exact for independent values. With single items it estimates the noise above. With a block that holds more than
+`LARGEST_SHARE` of the information 1 - 2 w_b is too close to 0; the noise is then that of the jackknife,
+(1 - sum w_b^2) sum_b q_b / (1 - w_b)^2, which is too large where blocks do not differ (Efron and Stein 1981, Annals of Statistics
+9:586-596). It has (U - 1) (k - 1) degrees of freedom, k = 1 / sum w_b^2 the effective number of blocks.
+
 **Its interval.** F = S^2 / noise is, for normal means, non-central F with (U - 1, residual) degrees of freedom and
 lambda = (U - 1) var(a) / noise; the interval inverts that distribution in lambda (Steiger 2004, Psychological Methods 9:164-182). It
 starts at 0 where the spread could be noise. The variance that redrawn respondents add to the units is added to the noise.
@@ -31,11 +44,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from valuestrata.stats.arrays import Floats
+from valuestrata.stats.arrays import Floats, Indices
+from valuestrata.stats.blocks import sum_blocks
 
 # A mean or a range below this is rounding.
 NOTHING = 1e-12
 PLUG_IN = ("norm_range", "cv", "max_min", "theil", "gini")
+# Largest share of a block in the information for which its noise is estimated without bias.
+LARGEST_SHARE = 1 / 3
 
 
 @dataclass(frozen=True)
@@ -46,9 +62,9 @@ class CorrectedVariance:
         value: not floored; NaN where it cannot be estimated (see `reason`).
         effects: shape (U,), effects of the units, mean 0; NaN for units without a value.
         inverse: shape (U, U), A^+, from sums over items to effects; zeros for units without a value.
-        raw: variance of the effects. noise: what noise adds to it. residual: residual mean square.
-        units, freedom: number of units, residual degrees of freedom.
-        reason: `one subgroup`, `no common items`, `no residual`, or None.
+        raw: variance of the effects. noise: what noise adds to it. residual: residual mean square of single items.
+        units: number of units. freedom: degrees of freedom of the noise.
+        reason: `one subgroup`, `no common items`, `no residual`, `one block`, or None.
     """
 
     value: float
@@ -58,7 +74,7 @@ class CorrectedVariance:
     noise: float
     residual: float
     units: int
-    freedom: int
+    freedom: float
     reason: str | None = None
 
 
@@ -94,11 +110,11 @@ def measures(scores: Floats) -> dict[str, Floats]:
     }
 
 
-def corrected_variance(grid: Floats) -> CorrectedVariance:
+def corrected_variance(grid: Floats, blocks: Indices | None = None) -> CorrectedVariance:
     """Return the variance between units that noise does not explain; see the module docstring.
 
     Args:
-        grid: shape (U, I), NaN for missing values.
+        grid: shape (U, I), NaN for missing values. blocks: shape (I,), the block of each item; each item by itself if None.
     """
     mask = ~np.isnan(grid)
     effects = np.full(len(grid), np.nan)
@@ -127,10 +143,57 @@ def corrected_variance(grid: Floats) -> CorrectedVariance:
         return refused("no residual")
     residual = max(float((from_item**2).sum() - left @ found), 0.0) / freedom
     noise = residual * float(np.trace(inverse)) / (len(units) - 1)
+    block = np.arange(len(items)) if blocks is None else np.unique(blocks[items], return_inverse=True)[1].ravel()
+    if int(block.max()) + 1 < len(items):
+        noise, freedom = _noise_of_blocks(from_item, there, block, inverse, found)
+        if freedom <= 0:
+            return refused("one block")
     effects[units] = found - found.mean()
     whole[np.ix_(units, units)] = inverse
     raw = float(effects[units].var(ddof=1))
     return CorrectedVariance(raw - noise, effects, whole, raw, noise, residual, len(units), freedom)
+
+
+def _noise_of_blocks(from_item: Floats, there: NDArray[np.bool_], block: Indices, inverse: Floats, effects: Floats) -> tuple[float, float]:
+    """Return what noise adds to the variance of the effects where only blocks are independent, and its degrees of freedom.
+
+    Args:
+        from_item: shape (U, I), values minus the mean of their item, 0 without a value. there: shape (U, I). block: shape (I,), 0..B-1.
+        inverse: A^+. effects: shape (U,), A^+ times the sums of `from_item`.
+    """
+    units = len(there) - 1
+    of_item = there / there.sum(axis=0)
+    # A_b a: each item's pairs times (effect - mean effect of the item's units).
+    fitted = there * (effects[:, None] - (effects @ of_item))
+    left = inverse @ sum_blocks(from_item - fitted, block)
+    added = (left**2).sum(axis=0) / units
+    # tr(A^+ A_b), summed over the items of a block.
+    information = there.T @ np.diag(inverse) - np.einsum("ui,uv,vi->i", of_item, inverse, there.astype(np.float64), optimize=True)
+    share = sum_blocks(information, block) / units
+    effective = 1.0 / float((share**2).sum())
+    if float(share.max()) <= LARGEST_SHARE:
+        factor = 1.0 / (1.0 - 2.0 * share)
+        noise = float(added @ factor) / (1.0 + float(share**2 @ factor))
+        if not there.all():
+            noise *= _of_missing_cells(there, block, inverse, factor / (1.0 + float(share**2 @ factor)))
+    else:
+        apart = np.maximum(1.0 - share, 0.0)
+        noise = (1.0 - 1.0 / effective) * float(np.divide(added, apart**2, out=np.zeros(len(added)), where=apart > NOTHING).sum())
+    return noise, units * (effective - 1.0) if effective > 1.0 + NOTHING else 0.0
+
+
+def _of_missing_cells(there: NDArray[np.bool_], block: Indices, inverse: Floats, factor: Floats) -> float:
+    """Return what makes the noise of blocks, weighted by `factor`, exact where all values are independent; 1 on a complete grid.
+
+    For independent values of variance 1, (U - 1) E q_b = tr(A^+ A_b A^+) - tr(A^+ A_b A^+ A_b A^+), and the noise is tr(A^+) / (U - 1).
+    """
+    expected = 0.0
+    for number, times in enumerate(factor):
+        here = there[:, block == number].astype(np.float64)
+        part = inverse @ (np.diag(here.sum(axis=1)) - (here / here.sum(axis=0)) @ here.T)
+        once = part @ inverse
+        expected += float(times) * float(np.trace(once) - np.einsum("uv,vu->", part, once))
+    return float(np.trace(inverse)) / expected if expected > NOTHING else 1.0
 
 
 def corrected_interval(found: CorrectedVariance, confidence: float, extra: float = 0.0) -> tuple[float, float]:
@@ -147,7 +210,7 @@ def corrected_interval(found: CorrectedVariance, confidence: float, extra: float
     return ends[0] * noise / first, ends[1] * noise / first
 
 
-def _strength(first: int, second: int, ratio: float, share: float) -> float:
+def _strength(first: int, second: float, ratio: float, share: float) -> float:
     """Return the non-centrality at which P(F < ratio) = share; 0 where that probability is at most `share` already at 0."""
     from scipy import special
 

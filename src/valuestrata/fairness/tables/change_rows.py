@@ -147,5 +147,7 @@ def _spread_rows(
 
 
 def _select(replicates: Replicates, units: Indices) -> Replicates:
-    freedom = None if replicates.freedom is None else replicates.freedom[units]
-    return Replicates(replicates.estimate[units], replicates.values[:, units], replicates.pairs[units], replicates.known[units], freedom)
+    freedom, blocks = (None if each is None else each[units] for each in (replicates.freedom, replicates.blocks))
+    return Replicates(
+        replicates.estimate[units], replicates.values[:, units], replicates.pairs[units], replicates.known[units], freedom, blocks
+    )

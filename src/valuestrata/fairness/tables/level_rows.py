@@ -141,6 +141,7 @@ def _adjusted(found: MetricScores, metric: str, sampling: Sampling | None) -> tu
         context.labels,
         context.stratum,
         redrawn=found.model_draws,
+        blocks=context.blocks,
         confidence=context.confidence,
     )
     by_name = {(gap.attribute, gap.level, gap.against): gap for gap in fitted.gaps}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from functools import cached_property
 from typing import Any
 
@@ -18,13 +19,15 @@ from valuestrata.respondents.baselines import CHEAP
 from valuestrata.responses.reference_baselines import check_training
 from valuestrata.responses.run.identity import Answered, Identified, run_identity
 from valuestrata.scores.aggregate import PlacedRuns, score_placed
-from valuestrata.scores.compare import adjust, checked_metrics, compare_placed
+from valuestrata.scores.compare import SPREADS, adjust, checked_metrics, compare_placed
 from valuestrata.scores.layout import BY
-from valuestrata.scores.plan import Declared, Thresholds, standard_comparisons
+from valuestrata.scores.plan import Declared, DeclaredComparison, Thresholds, standard_comparisons
 from valuestrata.scores.relative import relative_placed
 from valuestrata.scores.structure import structure
 from valuestrata.scores.train_test_overlap import training_overlap
+from valuestrata.scores.variance.seeds import SEED_COMPARISONS, SeededRecipe, SeededRuns
 from valuestrata.splits import leakage_report
+from valuestrata.stats.variance_components import PRESENTATION
 
 # Groupings of the comparisons. Single items are left out, because they would add thousands of tests.
 GROUPINGS = ("all", "stratum", "attribute", "level", "subgroup", "topic")
@@ -40,6 +43,7 @@ class Assessment:
         claims: the claims that the tables support, by run.
         leakage: overlap of train and test, by scheme (LEAKAGE_REPORT).
         plan: the declared plan, None without one.
+        seeded: values and comparisons of recipes over their training seeds (SEED_COMPARISONS); empty without any.
     """
 
     scores: pl.DataFrame
@@ -49,6 +53,7 @@ class Assessment:
     claims: tuple[Claim, ...]
     leakage: pl.DataFrame
     plan: Declared | None = None
+    seeded: pl.DataFrame = dataclass_field(default_factory=SEED_COMPARISONS.empty)
 
     @cached_property
     def verdicts(self) -> pl.DataFrame:
@@ -68,6 +73,8 @@ def assess(
     plan: Declared | None = None,
     bootstrap: int = 1000,
     seed: int = 0,
+    recipes: Sequence[SeededRecipe] = (),
+    vary: Sequence[str] = PRESENTATION,
 ) -> Assessment:
     """Score runs, compare them with each other and with ceilings, and derive claims.
 
@@ -79,6 +86,8 @@ def assess(
         also: further comparisons (run, against), by name.
         plan: declared plan. Its comparisons form the declared family; its thresholds and primary metric are used for claims.
         bootstrap: bootstrap replicates; 0 for no intervals and no comparisons. seed: of the bootstrap.
+        recipes: recipes trained with several seeds; `plan` and `also` may name them like runs.
+        vary: which of order, paraphrase and template their intervals include besides the seed, if several were asked.
 
     Raises:
         UsageError: as for `score` and `compare`; a plan that names a missing run; a baseline trained on another split.
@@ -88,8 +97,10 @@ def assess(
     thresholds = plan.plan.thresholds if plan is not None else Thresholds()
     metric = plan.plan.metric if plan is not None else "accuracy_expected"
     where: dict[str, Any] = {"split": split, "part": part, "fold": fold}
-    family = [] if plan is None else plan.rows(runs, split, part, fold)
-    pairs = list(dict.fromkeys([*standard_comparisons(runs), *((row.run, row.against) for row in family), *_with(runs, against), *also]))
+    family = [] if plan is None else plan.rows([*runs, *recipes], split, part, fold)
+    wanted = list(dict.fromkeys([*standard_comparisons(runs), *((row.run, row.against) for row in family), *_with(runs, against), *also]))
+    of_recipes = [pair for pair in wanted if not {recipe.name for recipe in recipes}.isdisjoint(pair)]
+    pairs = [pair for pair in wanted if pair not in of_recipes]
     metrics = tuple(dict.fromkeys([*COMPARED_METRICS, metric, *(row.metric for row in family)]))
     by = (*GROUPINGS, *({"item"} & {row.by for row in family}))
     checked_metrics(runs, pairs, metrics)
@@ -99,14 +110,29 @@ def assess(
     with progress("scoring", 3 * len(runs) + len(pairs)) as advance:
         scores = score_placed(placed, confidence, advance)
         narrower = placed if "item" in by else placed.without_items()
-        compared = adjust(compare_placed(narrower, pairs, metrics, confidence, advance), family)
+        compared = compare_placed(narrower, pairs, metrics, confidence, advance)
+        seeded = SEED_COMPARISONS.empty()
+        if recipes:
+            keys = dict.fromkeys(["all", *(row.by for row in family if (row.run, row.against) in of_recipes and row.by != "item")])
+            seeded_runs = SeededRuns(PlacedRuns(dataset, runs, by=list(keys), bootstrap=bootstrap, seed=seed, **where), recipes, vary=vary)
+            of_values: list[tuple[str, str | None]] = [(recipe.name, None) for recipe in recipes]
+            seeded = seeded_runs.rows([*of_recipes, *of_values], [name for name in metrics if name not in SPREADS], confidence)
+        compared, seeded = _adjusted(compared, seeded, family)
         found = relative_placed(narrower, baselines, confidence, advance)
         structures = structure(
             dataset, runs, bootstrap=bootstrap, permutations=bootstrap, seed=seed, confidence=confidence, advance=advance, **where
         )
     overlap = training_overlap(dataset, runs, **where)
     claims = closed_claims(scores, compared, found, _leakage_of(dataset, split, fold), runs, thresholds, metric, overlap)
-    return Assessment(scores, compared, found, structures, tuple(claims), leakage_report(dataset), plan)
+    return Assessment(scores, compared, found, structures, tuple(claims), leakage_report(dataset), plan, seeded)
+
+
+def _adjusted(compared: pl.DataFrame, seeded: pl.DataFrame, family: Sequence[DeclaredComparison]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Adjust the comparisons of runs and of recipes together; the recipes' own values are no tests."""
+    tested = seeded.filter(pl.col("against").is_not_null())
+    found = adjust(pl.concat([compared, tested.select(compared.columns)]), family)
+    own = found.slice(compared.height).select("p_adjusted", "adjustment", "status")
+    return found.head(compared.height), pl.concat([tested.with_columns(own), seeded.filter(pl.col("against").is_null())])
 
 
 def _with(runs: Sequence[Identified], against: str | None) -> list[tuple[str, str]]:

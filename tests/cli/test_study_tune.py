@@ -35,6 +35,7 @@ audit: {permutations: 20}
 """
 SHORT = 'name: short\nwho: "{profile}"\nwho_all: Someone\nuser: "{who}\\n{question}\\n{options}\\n{reply}"\nreply: "{first} to {last}"\n'
 RUNS = ["tiny", "tiny-modal", "tiny-modal@shuffled-persona", "tiny-modal-no-persona", "tiny-modal-shuffled-persona"]
+MODAL = "recipes:\n    - recipe: modal\n      change: &quick\n        "
 NOTHING = ModelResult(Path("tiny"), 3, 0, {"answered": 0, "failed": 3}, {"connection": 3}, 3, {}, error="down")
 RUNS += ["tiny-distribution", "tiny-distribution@shuffled-persona", "alone"]
 
@@ -135,6 +136,66 @@ def test_folds_have_their_own_adapters_and_are_judged_as_one(place):
 
 
 @pytest.mark.slow
+def test_seeds_have_their_own_adapters_and_are_judged_together(place, monkeypatch):
+    from valuestrata.study import tuning_study
+
+    changes = {
+        "seeds": ("recipes:", "seeds: [1, 2, 3]\n  recipes:"),
+        "recipes": ("    - {recipe: distribution, change: *quick, controls: []}\n", ""),
+        "controls": ("controls: [no-persona, shuffled-persona]", "controls: [no-persona]"),
+        "orders": ("ask: {template: short.yaml}", 'ask: {template: short.yaml, orders: "scale,reversed"}'),
+        "alone": (', {model: "control:no-persona@hf:MODEL", name: alone}', ""),
+        "audit": ("audit: {permutations: 20}", ""),
+    }
+    trained: list[str] = []
+    tune = tuning_study.tune
+
+    def killed_at_the_third(*arguments, **settings):
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        trained.append(arguments[2].name)
+        return tune(*arguments, **settings)
+
+    monkeypatch.setattr(tuning_study, "tune", killed_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        run(study_of(place, **changes))
+    assert trained == ["tiny-modal-seed-1", "tiny-modal-seed-2"]
+    before = {file: file.stat().st_mtime_ns for file in (place / "out/adapters").rglob("*.safetensors")}
+    assert len(before) == 2
+
+    # The same command keeps both adapters and trains the others.
+    monkeypatch.setattr(tuning_study, "tune", tune)
+    result, messages = run(study_of(place, **changes))
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+    assert "to train: 6 adapters (6 in each of 1 fold; 3 seeds)" in messages
+    assert result.problems == ()
+    table = result.table.filter(pl.col("metric") == "accuracy_expected")
+    values = dict(table.select("run", "value").iter_rows())
+    seeds = [values[f"tiny-modal-seed-{seed}"] for seed in (1, 2, 3)]
+    assert values["tiny-modal"] == pytest.approx(sum(seeds) / 3)
+    alone = [values[f"tiny-modal-no-persona-seed-{seed}"] for seed in (1, 2, 3)]
+    assert len({*seeds, *alone}) > 1
+
+    gains = result.gains.filter(pl.col("metric") == "accuracy_expected")
+    of = {row["gain"]: row for row in gains.iter_rows(named=True)}
+    assert of["taught"]["value"] == pytest.approx(values["tiny-modal"] - values["tiny"])
+    assert of["beyond:no-persona"]["seed_low"] == pytest.approx(min(a - b for a, b in zip(seeds, alone, strict=True)))
+    assert {row["seeds"] for row in of.values()} == {3}
+    assert of["taught"]["included"] == "seed+order"
+    assert {row["run"] for row in of.values()} == {"tiny-modal", "tiny-modal-no-persona"}
+    assert set(gains["status"]) == {"declared"}
+    # Every gain is declared, and Holm is over these five alone.
+    assert {claim.tests for claim in result.claims["paper"]} == {gains["p"].is_not_null().sum()}
+    assert "one-seed" not in {note for claim in result.claims["paper"] for note in claim.notes}
+    assert "| training seed | 2 |" in (place / "out/adapters/paper/tiny-modal-seed-2/README.md").read_text()
+    assert "1, 2, 3" in (place / "out/adapters/paper/tiny-modal-seed-2/README.md").read_text()
+
+    again, messages = run(load_study(place / "out/study.yaml"))
+    assert again.gains.equals(result.gains)
+    assert sum("already complete, skipped" in line for line in messages) == 10
+
+
+@pytest.mark.slow
 def test_a_failed_training_does_not_end_the_others(place):
     result, messages = run(
         study_of(
@@ -166,6 +227,8 @@ def test_a_failed_training_does_not_end_the_others(place):
         ("recipe: distribution, change", "recipe: modal, change", InputDataError, "called 'modal'"),
         ("splits: [paper]", "splits: [paper, paper]", InputDataError, "called 'paper'"),
         ("max_steps: 4", "max_step: 4", UsageError, "max_steps"),
+        ("splits: [paper]", "splits: [paper]\n  seeds: [1, 2, 1]", InputDataError, "seed 1 is listed twice"),
+        (MODAL + "{", f"seeds: [1]\n  {MODAL}{{seed: 7, ", InputDataError, "changes `seed`, which `seeds` sets"),
     ],
 )
 def test_invalid_studies_are_refused_before_training(place, before, after, error, message):

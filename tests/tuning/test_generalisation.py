@@ -10,8 +10,17 @@ from valuestrata.claims.claim import Strength
 from valuestrata.claims.select import select
 from valuestrata.claims.templates import word
 from valuestrata.claims.tuning import OUTCOMES, RULES, tuning_claims
-from valuestrata.scores.schema import COMPARISONS, SCORES
-from valuestrata.tuning.evaluate.generalisation import TunedVariant, gains_of, generalisation_table, possible_gains
+from valuestrata.scores.schema import SCORES
+from valuestrata.scores.variance.seeds import SEED_COMPARISONS
+from valuestrata.tuning.evaluate.generalisation import (
+    TunedVariant,
+    corrected_gains,
+    family_size,
+    gains_of,
+    generalisation_table,
+    possible_gains,
+    seeded_recipes,
+)
 
 VARIANTS = [
     TunedVariant("base", "base"),
@@ -24,9 +33,9 @@ VARIANTS = [
 BASELINES = {"baseline-item-mode": "item-mode", "baseline-nearest-parent": "nearest-parent"}
 
 
-def compared(run, against, difference, low, high, metric="accuracy_expected"):
+def compared(run, against, difference, low, high, metric="accuracy_expected", seeds=3):
     return {
-        **dict.fromkeys(COMPARISONS.columns),
+        **dict.fromkeys(SEED_COMPARISONS.columns),
         "run": run,
         "against": against,
         "scheme": "paper",
@@ -37,8 +46,16 @@ def compared(run, against, difference, low, high, metric="accuracy_expected"):
         "difference": difference,
         "ci_low": low,
         "ci_high": high,
+        "p": None if low is None else 0.001 if low > 0 or high < 0 else 0.3,
+        "p_adjusted": None if low is None else 0.006 if low > 0 or high < 0 else 0.3,
+        "adjustment": None if low is None else "holm",
         "status": "declared",
         "pairs": 100,
+        "seeds": seeds,
+        "seed_sd": 0.01,
+        "seed_low": difference - 0.01,
+        "seed_high": difference + 0.01,
+        "included": "seed+order",
     }
 
 
@@ -48,7 +65,7 @@ def scored(run, value, metric="accuracy_expected", by="all"):
 
 
 def gains(*rows):
-    return gains_of(COMPARISONS.frame(list(rows)), VARIANTS, BASELINES)
+    return gains_of(SEED_COMPARISONS.frame(list(rows)), VARIANTS, BASELINES)
 
 
 def claims(*rows):
@@ -135,7 +152,7 @@ def test_five_claims_per_model_are_shown_most_important_first():
     ]
     variants = [*VARIANTS, TunedVariant("base-modal-shuffled-persona", "base", "modal", "shuffled-persona")]
     table = generalisation_table(SCORES.frame([scored("base", 0.5), scored("base-modal", 0.7)]), VARIANTS, runs_named("base", "base-modal"))
-    found = gains_of(COMPARISONS.frame(rows), variants, BASELINES)
+    found = gains_of(SEED_COMPARISONS.frame(rows), variants, BASELINES)
     [selection] = select(tuning_claims(table, found, "accuracy_expected"))
     assert selection.run == "base-modal"
     assert [claim.kind for claim in selection.shown] == [
@@ -177,3 +194,77 @@ def test_the_table_describes_every_run():
         ("floor_w1", "bound", None, None, None, "w1"),
     ]
     assert table.filter(pl.col("role") == "bound")["value"].to_list() == [0.8, 0.05]
+
+
+def test_one_training_seed_shows_nothing_about_the_recipe():
+    rows = [compared("base-modal", "base", 0.2, 0.1, 0.3, seeds=1)]
+    [claim] = claims(*rows).values()
+    assert (claim.kind, claim.strength, claim.direction) == ("tuned-better", Strength.UNDETERMINED, "better")
+    assert word(claim).sentence.endswith("This is one training with one seed; other seeds may give another result.")
+    several = claims(compared("base-modal", "base", 0.2, 0.1, 0.3))["tuned-better"]
+    assert several.strength == Strength.SHOWN
+    assert several.importance > claim.importance
+    details = " ".join(word(several).details)
+    assert "Mean of 3 training seeds; gains of single seeds: 19.0 to 21.0." in details
+    assert "variation over items, respondents, training seeds and orders of the options" in details
+
+
+def test_a_gain_counts_only_after_correction():
+    row = {**compared("base-modal", "base", 0.2, 0.01, 0.39), "p": 0.04, "p_adjusted": 0.2}
+    [claim] = claims(row).values()
+    assert (claim.kind, claim.strength, claim.direction) == ("tuned-no-difference", Strength.NOT_SHOWN, None)
+    assert any("not after the correction" in line for line in word(claim).details)
+    lower = {**row, "ci_low": -0.01, "p": 0.06, "p_adjusted": 0.04}
+    assert list(claims(lower)) == ["tuned-better"]
+
+
+def test_holm_is_over_the_gains_of_all_splits_but_not_over_other_baselines():
+    baselines = {**BASELINES, "baseline-uniform": "uniform"}
+    names = [("base-modal", "base"), ("base-modal", "baseline-item-mode"), ("base-modal", "baseline-uniform")]
+    splits = [
+        gains_of(
+            SEED_COMPARISONS.frame(
+                [{**compared(*pair, 0.1, 0.05, 0.15), "p": p, "p_adjusted": 0.5} for pair, p in zip(names, of_split, strict=True)]
+            ),
+            VARIANTS,
+            baselines,
+        )
+        for of_split in ((0.01, 0.04, 0.001), (0.02, None, 0.001))
+    ]
+    corrected = corrected_gains(splits)
+    # Three tests: .01, .02 and .04 become .03, .04 and .04.
+    assert corrected[0]["p_adjusted"].to_list() == pytest.approx([0.03, 0.04, 0.5])
+    assert corrected[1]["p_adjusted"].to_list() == [pytest.approx(0.04), None, 0.5]
+    assert corrected[1]["adjustment"].to_list() == ["holm", None, "holm"]
+    assert family_size(corrected, "accuracy_expected") == 3
+    assert corrected_gains([]) == []
+
+
+def test_runs_of_one_recipe_become_one_variant():
+    seeds = [
+        TunedVariant(f"base-modal-seed-{seed}{end}", "base", "modal", None, asked, seed, f"base-modal{end}")
+        for seed in (3, 1)
+        for end, asked in (("", "persona"), ("@shuffled-persona", "shuffled-persona"))
+    ]
+    variants, recipes = seeded_recipes([VARIANTS[0], *seeds])
+    assert variants == VARIANTS[:3]
+    assert {recipe.name: dict(recipe.runs) for recipe in recipes} == {
+        "base-modal": {3: "base-modal-seed-3", 1: "base-modal-seed-1"},
+        "base-modal@shuffled-persona": {3: "base-modal-seed-3@shuffled-persona", 1: "base-modal-seed-1@shuffled-persona"},
+    }
+
+
+def test_the_table_has_a_row_for_each_recipe():
+    variants = [TunedVariant("base", "base"), TunedVariant("m-seed-1", "base", "modal", None, "persona", 1, "m")]
+    value = {**compared("m", None, 0.5, 0.4, 0.6), "p": None}
+    table = generalisation_table(
+        SCORES.frame([scored("base", 0.4), scored("m-seed-1", 0.5)]),
+        variants,
+        runs_named("base", "m-seed-1"),
+        SEED_COMPARISONS.frame([value]),
+    )
+    assert table.select("run", "role", "recipe", "seed", "value").rows() == [
+        ("base", "base", None, None, 0.4),
+        ("m-seed-1", "tuned", "modal", 1, 0.5),
+        ("m", "recipe", "modal", None, 0.5),
+    ]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from valuestrata.claims.claim import Claim
-from valuestrata.claims.wording import ClaimTemplate, Names, difference, score_of
+from valuestrata.claims.wording import ClaimTemplate, Names, difference, listed, score_of
+from valuestrata.formatting import count, ends
 
 # Kind -> sentence. `{run}` is the tuned model, `{against}` the run it is compared with.
 _SENTENCES: Mapping[str, str] = {
@@ -30,9 +31,19 @@ _SENTENCES: Mapping[str, str] = {
 }
 
 
+# Note of a claim -> what its interval includes.
+_SOURCES: Mapping[str, str] = {
+    "seed": "training seeds",
+    "order": "orders of the options",
+    "paraphrase": "wordings",
+    "template": "templates",
+}
+
+
 def _template(text: str) -> ClaimTemplate:
     def sentence(claim: Claim, names: Names) -> str:
-        return f"{text.format(run=names.run(claim.run), against=names.run(claim.against))}: {difference(claim)}"
+        found = f"{text.format(run=names.run(claim.run), against=names.run(claim.against))}: {difference(claim)}"
+        return f"{found}. This is one training with one seed; other seeds may give another result" if "one-seed" in claim.notes else found
 
     return ClaimTemplate(sentence, _details)
 
@@ -44,6 +55,15 @@ def _details(claim: Claim, names: Names) -> list[str]:
         lines.append(f"{score_of(before)} before tuning and {score_of(after)} after")
     if alone is not None:
         lines.append(f"The same model trained and asked without personas, compared with the base model: {difference(claim, alone)}")
+    if (seeds := claim.figure("seeds")) is not None:
+        single = (
+            "" if seeds.low is None or seeds.high is None else f"; gains of single seeds: {ends(claim.metric or '', seeds.low, seeds.high)}"
+        )
+        lines.append(f"Mean of {count(seeds.n, 'training seed')}{single}")
+        sources = listed(["items", "respondents", *(written for name, written in _SOURCES.items() if name in claim.notes)])
+        lines.append(f"The interval includes the variation over {sources}")
+    if "not-after-correction" in claim.notes:
+        lines.append("The interval excludes no difference before, but not after the correction for the number of tests")
     if claim.kind == "personas-no-difference":
         lines.append("The gain may come from the usual answer to each question alone")
     return lines

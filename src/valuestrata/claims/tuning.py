@@ -11,7 +11,9 @@ import polars as pl
 from valuestrata.claims.claim import Claim, Figure, Strength, importance
 
 FAMILY = "tuning"
-# Outcome of a comparison by the sign of its interval.
+# Notes of a claim: what a single training cannot show, and an interval without 0 that does not count after correction.
+ONE_SEED, NOT_AFTER_CORRECTION = "one-seed", "not-after-correction"
+# Outcome of a comparison: the sign of a difference whose corrected p-value is small enough, else 0.
 OUTCOMES: Mapping[int, str] = {1: "better", -1: "worse", 0: "no-difference"}
 
 
@@ -38,18 +40,22 @@ RULES: tuple[TuningRule, ...] = (
 )
 
 
-def tuning_claims(table: pl.DataFrame, gains: pl.DataFrame, metric: str, confidence: float = 0.95) -> list[Claim]:
+def tuning_claims(table: pl.DataFrame, gains: pl.DataFrame, metric: str, confidence: float = 0.95, tests: int | None = None) -> list[Claim]:
     """Return the claims about every tuned model of one split.
 
+    A gain is better or worse if its corrected p-value is at most 1 - confidence. What a recipe teaches is shown with two or more
+    training seeds only; with one, another seed might give another result, and the claim is undetermined.
+
     Args:
-        table: rows of GENERALISATION. gains: rows of GAINS. metric: which metric. confidence: level of the intervals.
+        table: rows of GENERALISATION. gains: rows of GAINS, corrected. metric: which metric. confidence: level of the intervals.
+        tests: number of tests that p-values are corrected for, None if unknown.
     """
     scores = {row["run"]: row["value"] for row in table.filter(pl.col("metric") == metric).iter_rows(named=True)}
     by_variant = gains.filter(pl.col("metric") == metric).partition_by("model", "recipe", maintain_order=True)
-    return [claim for rows in by_variant for claim in _of_one(rows, scores, metric, confidence)]
+    return [claim for rows in by_variant for claim in _of_one(rows, scores, metric, confidence, tests)]
 
 
-def _of_one(rows: pl.DataFrame, scores: Mapping[str, float], metric: str, confidence: float) -> Iterator[Claim]:
+def _of_one(rows: pl.DataFrame, scores: Mapping[str, float], metric: str, confidence: float, tests: int | None) -> Iterator[Claim]:
     found = {row["gain"]: row for row in rows.iter_rows(named=True)}
     for rule in RULES:
         if (row := found.get(rule.gain)) is None:
@@ -63,8 +69,14 @@ def _of_one(rows: pl.DataFrame, scores: Mapping[str, float], metric: str, confid
             if (alone := found.get("control:no-persona")) is None:
                 continue
             figures = (_figure(alone, metric, "without-personas"),)
-        sign = _sign(row)
-        unknown = row["ci_low"] is None or row["ci_high"] is None
+        sign, notes = _sign(row, 1 - confidence)
+        if row["seeds"] > 1:
+            seeds = Figure(role="seeds", metric=metric, value=row["seed_sd"], low=row["seed_low"], high=row["seed_high"], n=row["seeds"])
+            figures = (*figures, seeds)
+            notes += tuple(name for name in row["included"].split("+") if name)
+        else:
+            notes += (ONE_SEED,)
+        unknown = row["seeds"] < 2 or row["ci_low"] is None or row["ci_high"] is None or row["p_adjusted"] is None
         strength = Strength.UNDETERMINED if unknown else Strength.SHOWN if sign else Strength.NOT_SHOWN
         yield Claim(
             family=FAMILY,
@@ -77,8 +89,10 @@ def _of_one(rows: pl.DataFrame, scores: Mapping[str, float], metric: str, confid
             direction=OUTCOMES[sign] if sign else None,
             estimate=_figure(row, metric, "estimate"),
             figures=figures,
-            correction=None if row["p_adjusted"] is None else "holm",
+            correction=row["adjustment"],
+            tests=None if row["p_adjusted"] is None else tests,
             status=row["status"],
+            notes=notes,
             strength=strength,
             importance=importance(rule.weight, strength, row["value"] if sign else None),
             confidence=confidence,
@@ -92,13 +106,16 @@ def _figure(row: Mapping[str, Any], metric: str, role: str) -> Figure:
         value=row["value"],
         low=row["ci_low"],
         high=row["ci_high"],
+        p=row["p"],
         p_adjusted=row["p_adjusted"],
         pairs=row["pairs"],
     )
 
 
-def _sign(row: Mapping[str, Any]) -> int:
-    """Return 1 or -1 if the interval is above or below 0, else 0; also 0 without an interval."""
-    if row["ci_low"] is None or row["ci_high"] is None:
-        return 0
-    return 1 if row["ci_low"] > 0 else -1 if row["ci_high"] < 0 else 0
+def _sign(row: Mapping[str, Any], alpha: float) -> tuple[int, tuple[str, ...]]:
+    """Return 1 or -1 for a gain or loss with a corrected p-value of at most alpha, else 0; and the notes to add."""
+    if row["ci_low"] is None or row["ci_high"] is None or row["p_adjusted"] is None:
+        return 0, ()
+    if row["p_adjusted"] <= alpha:
+        return 1 if row["value"] > 0 else -1, ()
+    return 0, (NOT_AFTER_CORRECTION,) if row["ci_low"] > 0 or row["ci_high"] < 0 else ()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -10,6 +11,8 @@ import numpy as np
 from valuestrata.stats.arrays import NEGLIGIBLE, Bools, Floats, Indices
 from valuestrata.stats.bootstrap import Replicates, variance
 
+# Halvings of the range of p in `widened`: more than a double resolves.
+HALVINGS = 60
 # With fewer replicates than this beyond 0 their share is too coarse; the tail of Student's t is used where it is smaller.
 ENOUGH_BEYOND = 10
 
@@ -73,6 +76,46 @@ def interval(replicates: Replicates, confidence: float, low: float, high: float)
     )
 
 
+def widened(
+    found: Interval, freedom: Floats, sources: Sequence[tuple[Floats, Floats]], confidence: float, low: float, high: float
+) -> Interval:
+    """Return intervals of means that vary from further sources, each a variance with few degrees of freedom (training seeds).
+
+    Half lengths h become sqrt(h^2 + sum_k t_k^2 V_k), t_k the quantile of Student's t with the source's degrees of freedom. For
+    independent normal sources this covers at least the confidence, also with one degree of freedom (Banerjee 1960, Sankhya
+    22:357-358); a single t with Satterthwaite's degrees of freedom covers too little if a source with one or two dominates.
+    p inverts these intervals: it is below 1 - confidence exactly where 0 is outside. Keys without a further variance are unchanged.
+
+    Args:
+        found: intervals at `confidence`, N keys. freedom: shape (N,), degrees of freedom behind them; may be infinite.
+        sources: (variance of the estimate, degrees of freedom), each of shape (N,); a NaN variance is unknown: no interval.
+        confidence: in 0..1. low, high: range of the statistic.
+    """
+    if not sources:
+        return found
+    variances, freedoms = (np.array([source[place] for source in sources]) for place in (0, 1))
+    total = variances.sum(axis=0)
+    added = (_quantile_of_t(freedoms, (1 + confidence) / 2) ** 2 * variances).sum(axis=0)
+    lower, upper = found.estimate - found.low, found.high - found.estimate
+    # The side towards 0, as a standard error.
+    own = np.where(found.estimate > 0, lower, upper) / _quantile_of_t(freedom, (1 + confidence) / 2)
+    certain, likely = np.zeros_like(total), np.ones_like(total)
+    for _ in range(HALVINGS):
+        p = (certain + likely) / 2
+        reach = (_quantile_of_t(freedom, 1 - p / 2) * own) ** 2 + (_quantile_of_t(freedoms, 1 - p / 2) ** 2 * variances).sum(axis=0)
+        beyond = reach < found.estimate**2
+        certain, likely = np.where(beyond, certain, p), np.where(beyond, p, likely)
+    moved = total > NEGLIGIBLE**2
+    p = np.where(np.isnan(total) | np.isnan(own), np.nan, likely)
+    return replace(
+        found,
+        low=np.where(moved | np.isnan(total), np.clip(found.estimate - np.sqrt(lower**2 + added), low, high), found.low),
+        high=np.where(moved | np.isnan(total), np.clip(found.estimate + np.sqrt(upper**2 + added), low, high), found.high),
+        se=np.sqrt(found.se**2 + total),
+        p=np.where(moved | np.isnan(total), p, found.p),
+    )
+
+
 def percentile_ends(estimate: float, replicates: Floats, wider: float, confidence: float) -> tuple[float, float]:
     """Return the interval of one number: percentiles of its finite replicates, moved `wider` times as far from the estimate."""
     moved = estimate + wider * (np.quantile(replicates, [(1 - confidence) / 2, (1 + confidence) / 2]) - estimate)
@@ -81,10 +124,18 @@ def percentile_ends(estimate: float, replicates: Floats, wider: float, confidenc
 
 def stretch(freedom: Floats, confidence: float) -> Floats:
     """Return the quantile of Student's t over that of the normal, at a two-sided confidence; 1 where `freedom` is infinite."""
-    from scipy.special import ndtri, stdtrit
+    from scipy.special import ndtri
 
     share = (1 + confidence) / 2
-    return np.where(np.isinf(freedom), 1.0, stdtrit(np.where(np.isinf(freedom), 1.0, freedom), share) / ndtri(share))
+    return np.where(np.isinf(freedom), 1.0, _quantile_of_t(freedom, share) / ndtri(share))
+
+
+def _quantile_of_t(freedom: Floats, share: float | Floats) -> Floats:
+    """Return the quantile of Student's t, of the normal where `freedom` is infinite."""
+    from scipy.special import ndtri, stdtrit
+
+    known = np.where(np.isinf(freedom), 1.0, freedom)
+    return np.where(np.isinf(freedom), ndtri(share), stdtrit(known, share))
 
 
 def _stretched(values: Floats, estimate: Floats, wider: Floats) -> Floats:

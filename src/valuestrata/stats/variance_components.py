@@ -111,6 +111,56 @@ def decompose(factors: Indices, answers: Floats, *, drawn: bool) -> Components:
     return Components(values, tuple(sorted(blocks, key=_place)), unknown, levels, len(factors))
 
 
+@dataclass(frozen=True)
+class SourceOfMean:
+    """A source of variation of a mean over prompts, beyond what resampling items shows.
+
+    Attributes:
+        block: the components, confounded if there are several. variance: of the mean. freedom: its degrees of freedom.
+    """
+
+    block: Block
+    variance: float
+    freedom: float
+
+
+def sources_of_mean(factors: Indices, parts: Floats, weights: Floats) -> list[SourceOfMean] | None:
+    """Return the variance of the mean of N cells that comes from each factor, as if its levels were drawn from many.
+
+    The components of the cells' means contain, besides their own variance, their interaction with the items, which resampling
+    items contains as well. That part is estimated from the items' deviations and subtracted, so it counts once: with S levels and
+    I equal items this is MS_level / (S I) - MS_residual / (S I), at least 0, and the sum with the variance from items is that of
+    the two-way random-effects analysis of variance.
+
+    Args:
+        factors: shape (N, 4), levels of `FACTORS` as numbers from 0; "persona" may hold any further factor, such as the seed.
+        parts: shape (N, I), what each item (or block of items) adds to the cell's mean: their sum is the mean.
+        weights: shape (I,), the items' shares of the mean, with sum 1.
+
+    Returns:
+        A source for each identified block, empty for one cell; None if a component varies and is not identified.
+    """
+    means = parts.sum(axis=1)
+    found = decompose(factors, means[:, None], drawn=False)
+    with_items = decompose(factors, parts - weights * means[:, None], drawn=False)
+    if found.unknown:
+        return None
+    left = 1.0 - float(np.square(weights).sum())
+    scale = 1.0 / left if left > NEGLIGIBLE else 0.0
+    levels = found.levels
+    freedom = {name: levels[name] - 1 for name in FACTORS}
+    freedom[COMBINATION] = levels[COMBINATION] - 1 - sum(freedom[name] for name in PRESENTATION)
+    freedom[INTERACTION] = freedom["persona"] * (levels[COMBINATION] - 1)
+    return [
+        SourceOfMean(
+            block,
+            max(0.0, found.of(block) - scale * with_items.of(block)) / min(levels[name] for name in block if levels[name] > 1),
+            min((freedom[name] for name in block if freedom[name] > 0), default=1.0),
+        )
+        for block in found.blocks
+    ]
+
+
 def merged(structures: Iterable[tuple[Block, ...]]) -> tuple[Block, ...]:
     """Return the finest blocks that are unions of blocks in each of several structures over the same components."""
     result: list[Block] = []

@@ -17,6 +17,7 @@ from valuestrata.responses.run.folder import Run
 from valuestrata.responses.run.identity import Identified
 from valuestrata.scores.plan import Declared, DeclaredComparison, declared_rows
 from valuestrata.scores.variance.by_model import variation
+from valuestrata.scores.variance.seeds import SeededRecipe
 from valuestrata.study.config import AuditSection
 from valuestrata.study.context import StudyContext
 
@@ -50,6 +51,8 @@ def evaluate(
     also: Sequence[tuple[str, str]] = (),
     only: pl.DataFrame | None = None,
     pages: Sequence[tuple[str, str]] = (),
+    recipes: Sequence[SeededRecipe] = (),
+    vary: Sequence[str] = (),
 ) -> Evaluation:
     """Score, compare and audit runs with the study's baselines; write tables and report into the study's folder.
 
@@ -58,6 +61,7 @@ def evaluate(
         also: further comparisons (run, against).
         only: pairs (`pair_id`) to evaluate baselines on, if only a sample of the pairs was asked.
         pages: title and address of pages that the report links to.
+        recipes, vary: recipes trained with several seeds, and what their intervals include (see `assess`).
     """
     study, dataset, say = context.study, context.dataset, context.say
     folder, section, seed = context.folder, study.score, study.seeds.bootstrap
@@ -71,7 +75,9 @@ def evaluate(
         all_runs,
         against=_existing_run(context, section.against, "score.against", all_runs),
         also=also,
-        plan=_plan_of_existing_runs(context, plan, all_runs),
+        plan=_plan_of_existing_runs(context, plan, [*all_runs, *recipes]),
+        recipes=recipes,
+        vary=vary,
         bootstrap=section.bootstrap,
         seed=seed,
         **context.where,
@@ -111,7 +117,7 @@ class _PlanOfExistingRuns(Declared):
         return declared_rows(self.plan.model_copy(update={"comparisons": comparisons}), runs, scheme, part, fold)
 
 
-def _plan_of_existing_runs(context: StudyContext, plan: Declared, runs: Sequence[Run]) -> Declared:
+def _plan_of_existing_runs(context: StudyContext, plan: Declared, runs: Sequence[Identified]) -> Declared:
     names = {run.name for run in runs}
     missing = [planned for planned in plan.plan.comparisons if not {planned.run, planned.against} <= names]
     if not missing:

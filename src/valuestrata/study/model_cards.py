@@ -11,7 +11,7 @@ from valuestrata.dataset.tables import Dataset
 from valuestrata.responses.run.folder import Run
 from valuestrata.scores import score
 from valuestrata.study.config import Study
-from valuestrata.study.tuning_grid import SplitFold, TrainingJob
+from valuestrata.study.tuning_grid import SplitFold, TrainingJob, tune_section
 from valuestrata.tuning.evaluate.forgetting import compared, measured_of, read_forgetting, write_forgetting
 from valuestrata.tuning.evaluate.general_questions import general_version
 from valuestrata.tuning.model_card import write_card
@@ -52,7 +52,8 @@ def write_cards(
                 bootstrap=study.score.bootstrap,
                 seed=study.seeds.bootstrap,
             )
-            write_card(adapter, scores=scores, forgetting=_forgetting(adapter, job, base, say) if forgetting else None)
+            found = _forgetting(adapter, job, base, say) if forgetting else None
+            write_card(adapter, scores=scores, forgetting=found, seeds=tune_section(study).seeds)
 
 
 def _forgetting(adapter: Path, job: TrainingJob, base: dict[str, Measured], say: Callable[[str], None]) -> pl.DataFrame:

@@ -14,13 +14,18 @@ from valuestrata.respondents.local.load import parse_spec
 from valuestrata.scores.plan import Plan, PlannedComparison
 from valuestrata.study.config import ModelSection, SplitEntry, SplitSection, Study, TuneSection, split_name
 from valuestrata.study.model_spec import is_baseline
-from valuestrata.tuning.evaluate.generalisation import PERSONA, SWAPPED, TunedVariant, possible_gains
-from valuestrata.tuning.recipe import Recipe, load_recipe
+from valuestrata.tuning.evaluate.generalisation import (
+    DECLARED_BASELINES,
+    PERSONA,
+    SWAPPED,
+    TunedVariant,
+    possible_gains,
+    seeded_recipes,
+)
+from valuestrata.tuning.recipe import Recipe, load_recipe, recipe_of
 
 # A model tuned under one of these controls is asked under the same control.
 _ASKED_AS_TUNED = ("no-persona", "country-only")
-# Comparisons with these baselines are declared; the others are exploratory.
-_DECLARED = ("item-mode", "nearest-parent")
 
 
 @dataclass(frozen=True)
@@ -30,16 +35,23 @@ class TrainingJob:
     Attributes:
         model: section of the base model. recipe: the recipe. recipe_name: its name in the study.
         control: no-persona, country-only, shuffled-persona or None.
+        seed: training seed, None if the study names none: the recipe then has its own.
     """
 
     model: ModelSection
     recipe: Recipe
     recipe_name: str
     control: str | None
+    seed: int | None = None
 
     @property
     def name(self) -> str:
         """Name of the adapter's folder and of its run."""
+        return self.over_seeds if self.seed is None else f"{self.over_seeds}-seed-{self.seed}"
+
+    @property
+    def over_seeds(self) -> str:
+        """Name of the mean over seeds."""
         return f"{self.model.run_name}-{self.recipe_name}" + (f"-{self.control}" if self.control else "")
 
 
@@ -111,10 +123,11 @@ def training_jobs(study: Study) -> list[TrainingJob]:
     section = tune_section(study)
     recipes = [(entry, load_recipe(entry.recipe, **entry.change)) for entry in section.recipes]
     jobs = [
-        TrainingJob(model, recipe, entry.known_as, control)
+        TrainingJob(model, recipe if seed is None else recipe_of(recipe, seed=seed), entry.known_as, control, seed)
         for model in tunable_models(study)
         for entry, recipe in recipes
         for control in (None, *dict.fromkeys(section.controls if entry.controls is None else entry.controls))
+        for seed in section.seeds or (None,)
     ]
     names = [job.name for job in jobs]
     if long := next((name for name in names if name_problem(name)), None):
@@ -137,11 +150,13 @@ def runs_of(study: Study, adapters: Path, jobs: Sequence[TrainingJob]) -> Iterat
             tuned = f"{model.model}+{adapters / job.name}"
             control = job.control if job.control in _ASKED_AS_TUNED else None
             asked = _renamed(model, tuned if control is None else f"control:{control}@{tuned}", job.name)
-            yield asked, TunedVariant(job.name, model.run_name, job.recipe_name, job.control, control or PERSONA)
+            over_seeds = None if job.seed is None else job.over_seeds
+            trained = (model.run_name, job.recipe_name, job.control)
+            yield asked, TunedVariant(job.name, *trained, control or PERSONA, job.seed, over_seeds)
             if section.swapped and job.control is None:
                 name = f"{job.name}@{SWAPPED}"
                 swapped = _renamed(model, f"control:{SWAPPED}@{tuned}", name)
-                yield swapped, TunedVariant(name, model.run_name, job.recipe_name, None, SWAPPED)
+                yield swapped, TunedVariant(name, *trained, SWAPPED, job.seed, over_seeds and f"{over_seeds}@{SWAPPED}")
 
 
 def _renamed(model: ModelSection, specification: str, name: str) -> ModelSection:
@@ -158,8 +173,8 @@ def plan_of(study: Study, variants: Sequence[TunedVariant], baselines: dict[str,
     """Return the plan of a split: the study's comparisons, or by default every gain and the two main baselines."""
     plan = study.plan
     if not plan.comparisons:
-        declared = {run: kind for run, kind in baselines.items() if kind in _DECLARED}
-        wanted = dict.fromkeys((gain.run, gain.against) for gain in possible_gains(variants, declared))
+        declared = {run: kind for run, kind in baselines.items() if kind in DECLARED_BASELINES}
+        wanted = dict.fromkeys((gain.run, gain.against) for gain in possible_gains(seeded_recipes(variants)[0], declared))
         plan = plan.model_copy(update={"comparisons": [PlannedComparison(run=run, against=against) for run, against in wanted]})
     return plan.model_copy(update={"split": None, "fold": None}).resolved(split.scheme, study.split.part, split.fold)
 

@@ -20,6 +20,7 @@ from valuestrata.claims.tuning import tuning_claims
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import RunFailedError, options_as
 from valuestrata.files import write_parquet, write_text
+from valuestrata.formatting import count
 from valuestrata.frames import csv_text
 from valuestrata.report.closed.generalisation import SplitPart, claim_sentences, write_generalisation
 from valuestrata.responses.ask.plan import select_pairs
@@ -45,7 +46,17 @@ from valuestrata.study.tuning_grid import (
     tune_section,
 )
 from valuestrata.tuning.data.examples import tuning_data
-from valuestrata.tuning.evaluate.generalisation import GAINS, GENERALISATION, TunedVariant, gains_of, generalisation_table, possible_gains
+from valuestrata.tuning.evaluate.generalisation import (
+    GAINS,
+    GENERALISATION,
+    TunedVariant,
+    corrected_gains,
+    family_size,
+    gains_of,
+    generalisation_table,
+    possible_gains,
+    seeded_recipes,
+)
 from valuestrata.tuning.tune import tune
 
 
@@ -110,6 +121,8 @@ def run_generalisation(study: Study, *, say: Callable[[str], None] = lambda _lin
     jobs = training_jobs(study)
     work = _TuningStudy(open_study(study, say), jobs)
     splits = [work.open(split) for split in splits_of(study)]
+    folds = sum(len(split.folds) for split in splits)
+    say(f"to train: {folds * len(jobs)} adapters ({len(jobs)} in each of {count(folds, 'fold')}; {count(len(section.seeds) or 1, 'seed')})")
     adapters: list[Path] = []
     for split in splits:
         for fold in split.folds:
@@ -208,25 +221,30 @@ class _TuningStudy:
             raise RunFailedError(
                 f"{split.study.folder}: no model has answers in every fold of {split.split.scheme}; nothing can be compared."
             )
-        names = {run.name for run in pooled}
-        gains = possible_gains([variant for variant in split.variants if variant.run in names], {})
-        also = [pair for pair in dict.fromkeys((gain.run, gain.against) for gain in gains) if set(pair) <= names]
+        names, section = {run.name for run in pooled}, tune_section(self.study)
+        variants, recipes = seeded_recipes([variant for variant in split.variants if variant.run in names])
+        for recipe in recipes:
+            if len(recipe.runs) < len(section.seeds):
+                self.say(f"{split.name}: {recipe.name} has answers of {len(recipe.runs)} of {len(section.seeds)} seeds")
+        known = {variant.run for variant in variants}
+        also = [pair for pair in dict.fromkeys((gain.run, gain.against) for gain in possible_gains(variants, {})) if set(pair) <= known]
         only = None if tune_section(self.study).test_pairs is None else pl.concat(split.pairs.values()).select("pair_id").unique()
-        return evaluate(replace(self.context, study=split.study), pooled, split.plan, also=also, only=only)
+        context = replace(self.context, study=split.study)
+        return evaluate(context, pooled, split.plan, also=also, only=only, recipes=recipes, vary=section.vary)
 
     def write(self, evaluated: Sequence[tuple[_SplitWork, Evaluation]], adapters: Sequence[Path]) -> Generalisation:
         """Write the tables and the page over all splits."""
         study, metric = self.study, self.study.plan.metric
         pages: list[SplitPart] = []
-        for split, found in evaluated:
+        gains = corrected_gains([self._gains(split, found) for split, found in evaluated])
+        for (split, found), own in zip(evaluated, gains, strict=True):
             scores = found.assessment.scores
-            table = generalisation_table(scores, split.variants, found.runs)
-            gains = gains_of(found.assessment.comparisons, split.variants, self.baselines)
-            claims = tuning_claims(table, gains, metric, study.plan.thresholds.confidence)
-            pages.append(SplitPart(split.name, found.runs, scores, table, gains, claims, found.report, found.audit is not None))
+            table = generalisation_table(scores, split.variants, found.runs, found.assessment.seeded)
+            claims = tuning_claims(table, own, metric, study.plan.thresholds.confidence, tests=family_size(gains, metric))
+            pages.append(SplitPart(split.name, found.runs, scores, table, own, claims, found.report, found.audit is not None))
         tables = {
             "generalisation": pl.concat([GENERALISATION.empty(), *(part.table for part in pages)]),
-            "gains": pl.concat([GAINS.empty(), *(part.gains for part in pages)]),
+            "gains": pl.concat([GAINS.empty(), *gains]),
         }
         for name, frame in tables.items():
             write_parquet(study.folder / f"{name}.parquet", frame)
@@ -243,6 +261,10 @@ class _TuningStudy:
             report=page,
             problems=tuple(self.problems),
         )
+
+    def _gains(self, split: _SplitWork, found: Evaluation) -> pl.DataFrame:
+        compared = pl.concat([found.assessment.comparisons, found.assessment.seeded], how="diagonal")
+        return gains_of(compared, split.variants, self.baselines)
 
 
 def _pooled(runs: Sequence[Run]) -> Run:

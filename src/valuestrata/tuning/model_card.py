@@ -47,12 +47,13 @@ def write_card(
     training: Mapping[str, Any] | None = None,
     scores: pl.DataFrame | None = None,
     forgetting: pl.DataFrame | None = None,
+    seeds: Sequence[int] = (),
 ) -> Path:
     """Write the card of an adapter into its folder and return its path.
 
     Args:
         adapter: the adapter's folder. training: its training record; by default `training.json` in the folder.
-        scores: as for `card_text`. forgetting: as for `card_text`; by default `forgetting.csv` in the folder.
+        scores, seeds: as for `card_text`. forgetting: as for `card_text`; by default `forgetting.csv` in the folder.
 
     Raises:
         InputDataError: the folder is not an adapter of `tune`, or a table has another format.
@@ -61,18 +62,24 @@ def write_card(
     if not (folder / "adapter_config.json").is_file():
         raise InputDataError(f"{folder} is not an adapter (adapter_config.json is missing).")
     record = read_training(folder) if training is None else training
-    text = card_text(record, scores=scores, forgetting=read_forgetting(folder) if forgetting is None else forgetting)
+    text = card_text(record, scores=scores, forgetting=read_forgetting(folder) if forgetting is None else forgetting, seeds=seeds)
     write_text(folder / CARD, text)
     return folder / CARD
 
 
-def card_text(training: Mapping[str, Any], *, scores: pl.DataFrame | None = None, forgetting: pl.DataFrame | None = None) -> str:
+def card_text(
+    training: Mapping[str, Any],
+    *,
+    scores: pl.DataFrame | None = None,
+    forgetting: pl.DataFrame | None = None,
+    seeds: Sequence[int] = (),
+) -> str:
     """Return the card of an adapter as Markdown with a YAML header.
 
     Args:
         training: the document of `training.json`.
         scores: rows of SCORES of the tuned model and other runs; overall scores and those by attribute and level are shown.
-        forgetting: rows of FORGETTING.
+        forgetting: rows of FORGETTING. seeds: all seeds that the study trained the recipe with; empty if it named none.
 
     Raises:
         InputDataError: a record or table is incomplete.
@@ -97,6 +104,7 @@ def card_text(training: Mapping[str, Any], *, scores: pl.DataFrame | None = None
         validation_table=_validation(seen.get("before") or {}, seen.get("after") or {}),
         score_tables=None if scores is None or scores.is_empty() else _score_tables(scores),
         forgetting_table=None if forgetting is None or forgetting.is_empty() else _forgetting(forgetting),
+        seeds=", ".join(str(seed) for seed in seeds) or None,
         facts=_facts,
         listed=_listed,
     )

@@ -28,6 +28,7 @@ from valuestrata.report.export.terminal import print_frame
 if TYPE_CHECKING:
     from rich.console import Console
 
+ALPHA = 0.05
 _COLUMNS = ("accuracy", "accuracy_expected", "nmae", "w1")
 _GAIN_TITLES = {
     "taught": "Gain",
@@ -54,7 +55,10 @@ _READING = [
     "asked as another subgroup.",
     "Item mode and nearest parent are baselines without a language model. A tuned model below them has not learned everything that the "
     "training answers contain.",
-    "Gains are paired differences on the pairs that both runs answered; positive is better. Intervals resample items and respondents.",
+    "Gains are paired differences on the pairs that both runs answered; positive is better. Intervals resample items and respondents. "
+    "With several training seeds a gain is the mean over them, and its interval includes their variation, and that of option orders "
+    "and wordings if several were asked. With one seed the data do not show what the recipe does: other seeds may give another result.",
+    "P-values are corrected by Holm over all gains of a metric, in all splits.",
 ]
 
 
@@ -124,16 +128,22 @@ def gains_grid(gains: pl.DataFrame, metric: str) -> Grid:
     for (model, recipe), of in rows.group_by("model", "recipe", maintain_order=True):
         found = {row["gain"]: row for row in of.iter_rows(named=True)}
         pairs = max(row["pairs"] for row in found.values())
-        made.append(Tr((Td(str(recipe), str(model), "text"), *[_gain(found.get(gain)) for gain in shown], Td(count(pairs)))))
-    notes = ("Improvement, positive is better; paired 95 % intervals in grey; * where the interval excludes 0.",)
-    return Grid(("Recipe", *(_GAIN_TITLES[gain] for gain in shown), "Pairs"), tuple(made), (), notes)
+        seeds = max(row["seeds"] for row in found.values())
+        apart = None if "taught" not in found else found["taught"]["seed_sd"]
+        of_seeds = Td(count(seeds), "" if apart is None else f"sd of the gain {number(apart)}")
+        made.append(Tr((Td(str(recipe), str(model), "text"), *[_gain(found.get(gain)) for gain in shown], of_seeds, Td(count(pairs)))))
+    notes = (
+        "Improvement, positive is better; paired 95 % intervals in grey; * where the corrected p-value is at most .05 and there are "
+        "several training seeds.",
+    )
+    return Grid(("Recipe", *(_GAIN_TITLES[gain] for gain in shown), "Seeds", "Pairs"), tuple(made), (), notes)
 
 
 def _gain(row: dict[str, Any] | None) -> Td:
     if row is None or row["value"] is None:
         return Td(NONE)
-    low, high = row["ci_low"], row["ci_high"]
-    mark = "*" if low is not None and high is not None and (low > 0 or high < 0) else ""
+    p = row["p_adjusted"]
+    mark = "*" if row["seeds"] > 1 and p is not None and p <= ALPHA else ""
     sign = "+" if row["value"] > 0 else ""
     return Td(f"{sign}{number(row['value'])}{mark}", interval(cell_of(row)))
 
@@ -148,8 +158,9 @@ def table_grid(table: pl.DataFrame, minimum: str) -> Grid:
         first = next(iter(found.values()))
         # A bound has one metric; its other cells stay empty.
         values = [scored(cell_of(found[metric])) if metric in found else Td("" if role == "bound" else NONE) for metric in shown]
-        recipe = ", ".join(filter(None, (first["recipe"], first["control"])))
-        css = {"base": "model", "tuned": "control"}.get(str(role), str(role))
+        seed = None if first["seed"] is None else f"seed {first['seed']}"
+        recipe = ", ".join(filter(None, (first["recipe"], first["control"], seed)))
+        css = {"base": "model", "recipe": "model", "tuned": "control"}.get(str(role), str(role))
         cells = (
             Td(_BOUND_TITLES.get(str(run), str(run)), str(role), "text"),
             Td(recipe or NONE, css="text"),

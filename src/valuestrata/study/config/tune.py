@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import Field, field_validator, model_validator
 
@@ -39,6 +39,10 @@ class TuneSection(StrictModel):
     """Models to tune, recipes, controls, and splits to train and test in."""
 
     recipes: list[RecipeEntry] = Field(min_length=1)
+    seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(default_factory=list[int])
+    vary: list[Literal["order", "paraphrase", "template"]] = Field(
+        default_factory=lambda: cast('list[Literal["order", "paraphrase", "template"]]', ["order", "paraphrase", "template"])
+    )
     models: list[str] = Field(default_factory=list[str])
     controls: list[TuningControl] = Field(default_factory=lambda: cast("list[TuningControl]", ["no-persona"]))
     swapped: bool = True
@@ -57,7 +61,7 @@ class TuneSection(StrictModel):
         return strings_as(value, "scheme")
 
     @model_validator(mode="after")
-    def _names_are_unique(self) -> Self:
+    def _names_and_seeds_are_unique(self) -> Self:
         for what, names in (
             ("recipes", [entry.known_as for entry in self.recipes]),
             ("splits", [split_name(entry.scheme, entry.fold) for entry in self.splits]),
@@ -66,6 +70,11 @@ class TuneSection(StrictModel):
                 raise ValueError(
                     f"two of its {what} are both called {repeated[0]!r}" + ("; give one a `name`" if what == "recipes" else "")
                 )
+        if repeated := sorted({seed for seed in self.seeds if self.seeds.count(seed) > 1}):
+            raise ValueError(f"the seed {repeated[0]} is listed twice")
+        for entry in self.recipes:
+            if self.seeds and (fixed := sorted({"seed", "data_seed"} & set(entry.change))):
+                raise ValueError(f"the recipe {entry.known_as!r} changes `{fixed[0]}`, which `seeds` sets; remove one of them")
         return self
 
 

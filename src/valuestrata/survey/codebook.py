@@ -18,6 +18,7 @@ from valuestrata.survey.codebook_schema import (
     MOST_CODES,
     AttributeEntry,
     CodebookFile,
+    DesignEntry,
     ItemEntry,
     MeasurementLevel,
     PhraseRole,
@@ -168,6 +169,7 @@ class Codebook:
     countries: tuple[Country, ...] = ()
     place: str | None = None
     citation: str = ""
+    design: DesignEntry = field(default_factory=DesignEntry)
 
     def item(self, item_id: str) -> Item:
         """Return an item by id; UsageError if there is none."""
@@ -196,9 +198,9 @@ class Codebook:
 
     @property
     def other_columns(self) -> list[str]:
-        """The columns of the weight, the respondent id, the country and the attributes."""
+        """The columns of the weight, the survey's design, the respondent id, the country and the attributes."""
         columns = [self.weight, self.respondent_id, self.country_code_column, self.country_alpha_column]
-        columns += [column for attribute in self.attributes for column in (attribute.column, attribute.fallback)]
+        columns += [*self.design.columns, *(c for attribute in self.attributes for c in (attribute.column, attribute.fallback))]
         return [column for column in columns if column]
 
 
@@ -239,7 +241,8 @@ def _parse(source: Yaml) -> Codebook:
         version=file.version,
         citation=file.citation,
         place=file.place,
-        weight=file.weight,
+        weight=file.weight or file.design.weight,
+        design=file.design,
         respondent_id=file.respondent_id,
         country_code_column=file.country_code_column,
         country_alpha_column=file.country_alpha_column,

@@ -158,6 +158,55 @@ class CountryEntry(StrictModel):
     phrase: str | None = None
 
 
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Columns = Annotated[list[Text], BeforeValidator(_as_list)]
+"""A column, or several columns in order of preference."""
+
+
+class ReplicateEntry(StrictModel):
+    """Replicate weights: the variance of an estimate is sum_r scale_r (estimate with replicate r - estimate)^2."""
+
+    columns: Columns = Field(min_length=1)
+    type: Literal["jackknife", "brr", "bootstrap"]
+    scale: Annotated[float, Field(gt=0)] | list[Annotated[float, Field(ge=0)]] | None = None
+
+    @field_validator("columns")
+    @classmethod
+    def _one_name_is_a_pattern(cls, value: list[str]) -> list[str]:
+        if len(value) == 1 and "*" not in value[0]:
+            raise refused(f"found one column, {value[0]!r}; list at least two, or write a pattern such as {value[0] + '*'!r}.")
+        return value
+
+    @model_validator(mode="after")
+    def _scales_of_replicates_are_for_a_jackknife(self) -> Self:
+        if isinstance(self.scale, list):
+            if self.type != "jackknife":
+                raise refused(f"found a list; {self.type} replicates have one number, the factor of their sum of squares.", "scale")
+            if not any("*" in name for name in self.columns) and len(self.scale) != len(self.columns):
+                raise refused(f"found {len(self.scale)} numbers for {len(self.columns)} columns; each replicate needs one.", "scale")
+        return self
+
+
+class DesignEntry(StrictModel):
+    """How the respondents were sampled. A list of columns is in order of preference."""
+
+    psu: Columns = Field(default_factory=list[Text])
+    strata: Columns = Field(default_factory=list[Text])
+    weight: Text | None = None
+    pooling_weight: Columns = Field(default_factory=list[Text])
+    replicate_weights: ReplicateEntry | None = None
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns, without patterns."""
+        replicates = self.replicate_weights.columns if self.replicate_weights else []
+        named = [*self.psu, *self.strata, *([self.weight] if self.weight else []), *self.pooling_weight, *replicates]
+        return [name for name in dict.fromkeys(named) if "*" not in name]
+
+
 class CodebookFile(StrictModel):
     """The whole file."""
 
@@ -167,6 +216,7 @@ class CodebookFile(StrictModel):
     citation: str = ""
     place: str | None = None
     weight: str | None = None
+    design: DesignEntry = DesignEntry()
     respondent_id: str | None = None
     country_code_column: str | None = None
     country_alpha_column: str | None = None
@@ -181,6 +231,14 @@ class CodebookFile(StrictModel):
         for key, names in (("items", [item.id for item in self.items]), ("attributes", [one.name for one in self.attributes])):
             if (at := repeated(names)) is not None:
                 raise refused(f"{names[at]!r} appears {names.count(names[at])} times; names must be unique.", key, at)
+        return self
+
+    @model_validator(mode="after")
+    def _the_weight_is_named_once(self) -> Self:
+        if self.weight and self.design.weight and self.weight != self.design.weight:
+            raise refused(
+                f"found {self.design.weight!r}, but the key `weight` names {self.weight!r}. Keep one of them.", "design", "weight"
+            )
         return self
 
     @model_validator(mode="after")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 import polars as pl
 
@@ -36,11 +37,16 @@ class ColumnPlan:
     country_alpha: int | None
     study: int | None
     wave: int | None
+    psu: tuple[int, ...] = ()
+    strata: tuple[int, ...] = ()
+    pooling: int | None = None
+    replicates: tuple[int, ...] = ()
 
     @property
     def positions(self) -> list[int]:
         """The positions, each once."""
-        rest = (self.weight, self.respondent_id, self.country_code, self.country_alpha, self.study, self.wave)
+        rest = (self.weight, self.respondent_id, self.country_code, self.country_alpha, self.study, self.wave, self.pooling)
+        rest = (*rest, *self.psu, *self.strata, *self.replicates)
         both = [place for _, main, fallback in self.attributes for place in (main, fallback)]
         return list(dict.fromkeys(p for p in (*(p for _, p in self.items), *both, *rest) if p is not None))
 
@@ -119,11 +125,15 @@ def plan_columns(header: Header, codebook: Codebook, items: Sequence[str], attri
         return None if column is None else header.find(column)
 
     weight = place(codebook.weight)
-    if own_codebook and codebook.weight is not None and weight is None:
-        raise InputDataError(
-            f"the weight column {codebook.weight!r} of the codebook is not in the file."
-            f"{did_you_mean(codebook.weight, column_names(header))} To read the file without a weight, remove the key `weight`."
-        )
+    design = codebook.design
+    groups = {"psu": design.psu, "strata": design.strata, "pooling_weight": design.pooling_weight}
+    for key, columns in {"weight": [codebook.weight] if codebook.weight else [], **groups}.items():
+        if own_codebook and columns and not any(header.has(column) for column in columns):
+            raise InputDataError(
+                f"the {key.replace('_', ' ')} column {columns[0]!r} of the codebook is not in the file."
+                f"{did_you_mean(columns[0], column_names(header))} To read the file without it, remove the key `{key}`."
+            )
+    places = {key: tuple(at for column in columns if (at := header.find(column)) is not None) for key, columns in groups.items()}
     notes = [
         f"The file has no column {column!r}, the `{key}` of the codebook: {without}."
         for key, column, without in (
@@ -146,7 +156,37 @@ def plan_columns(header: Header, codebook: Codebook, items: Sequence[str], attri
         country_alpha=place(codebook.country_alpha_column),
         study=place("A_STUDY") if joint else None,
         wave=place("A_WAVE") if joint else None,
+        psu=places["psu"],
+        strata=places["strata"],
+        pooling=next(iter(places["pooling_weight"]), None),
+        replicates=_replicate_places(header, codebook, own_codebook=own_codebook),
     )
+
+
+def _replicate_places(header: Header, codebook: Codebook, *, own_codebook: bool) -> tuple[int, ...]:
+    """Return the positions of the replicate weights; none if the file of a built-in codebook lacks one of them."""
+    entry = codebook.design.replicate_weights
+    if entry is None:
+        return ()
+    found: list[int] = []
+    for column in entry.columns:
+        if "*" in column:
+            pattern = column.casefold()
+            places = [at for at, name in enumerate(column_names(header)) if fnmatchcase(name.casefold(), pattern)]
+        else:
+            places = [at for at in (header.find(column),) if at is not None]
+        if not places and own_codebook:
+            close = did_you_mean(column, column_names(header))
+            raise InputDataError(
+                f"the replicate weights {column!r} of the codebook are not in the file.{close} To read the file without them, remove "
+                "the key `replicate_weights`."
+            )
+        if not places:
+            return ()
+        found += places
+    if len(set(found)) < 2:
+        raise InputDataError(f"the replicate weights {entry.columns[0]!r} match one column of the file; at least two are needed.")
+    return tuple(dict.fromkeys(found))
 
 
 def absent_text(absent: Item | Attribute, header: Header) -> str:

@@ -27,7 +27,9 @@ from valuestrata.survey.formats.source import RawFile, open_file
 from valuestrata.survey.label_overrides import LabelOverrides, read_label_overrides
 from valuestrata.survey.labels import ItemLabels, MissingLabels, number
 from valuestrata.survey.levels import UNKNOWN_LEVEL, LevelLabels, attribute_meanings
-from valuestrata.survey.sample_selection import Selection, blank_rows, check_unique_ids, read_weight, select_countries
+from valuestrata.survey.sample.read import SampleRequest, read_sample
+from valuestrata.survey.sample.weights import check_pooling
+from valuestrata.survey.sample_selection import Selection, blank_rows, check_unique_ids, select_countries
 from valuestrata.survey.survey import DroppedRespondents, Findings, LabelProblem, Source, Survey
 from valuestrata.survey.wording import apply_wording
 
@@ -47,6 +49,7 @@ def read_survey(
     wording: str | Path | None = None,
     strict: bool = False,
     weighted: bool = True,
+    pooling: str | None = None,
     sheet: str | None = None,
 ) -> Survey:
     """Read a survey file of any supported format.
@@ -61,13 +64,16 @@ def read_survey(
         wording: YAML file with questions and option labels that replace those of the codebook (see `wording`).
         strict: raise an error if labels of an item match nothing, instead of leaving the item out.
         weighted: whether to read the weight.
+        pooling: how several countries are combined: `equal-per-country`, `equal-per-respondent` or `weight` (the pooling weight
+            of the codebook); None for the pooling weight if the file has one. Without one, `build` requires a choice.
         sheet: the sheet of an Excel workbook; None for the visible sheet with most columns.
 
     Raises:
-        UsageError: an unknown item, attribute or survey, or a sheet of a file that is not a workbook.
+        UsageError: an unknown item, attribute, survey or way of pooling, or a sheet of a file that is not a workbook.
         MissingExtraError: `embedded` without the extra `demo`.
         InputDataError: the file cannot be used; the message names the file, the column and the remedy.
     """
+    check_pooling(pooling)
     own = isinstance(survey, str | Path) and str(survey) not in builtin_codebooks()
     embedded = str(file) == EMBEDDED
     if embedded and sheet is not None:
@@ -88,7 +94,8 @@ def read_survey(
             codebook = replace(codebook, weight=None)
         overrides, shown = _user_files(codebook, labels, wording)
         plan = plan_columns(raw.header, codebook, items, attributes, own_codebook=own)
-        result = _read(raw, plan, codebook, shown, overrides, countries)
+        sample = SampleRequest(countries, pooling, weighted)
+        result = _read(raw, plan, codebook, shown, overrides, sample)
     hashed = sha256_of(embedded_path() if embedded else Path(file))
     if strict and result.findings.label_problems:
         problems = "; ".join(problem_text(problem) for problem in result.findings.label_problems[:10])
@@ -107,9 +114,7 @@ def _user_files(codebook: Codebook, labels: str | Path | None, wording: str | Pa
     return read_label_overrides(labels, codebook), codebook if wording is None else apply_wording(codebook, wording)
 
 
-def _read(
-    raw: RawFile, plan: ColumnPlan, codebook: Codebook, shown: Codebook, overrides: LabelOverrides, countries: Sequence[str | int]
-) -> Survey:
+def _read(raw: RawFile, plan: ColumnPlan, codebook: Codebook, shown: Codebook, overrides: LabelOverrides, sample: SampleRequest) -> Survey:
     loaded = dict(zip(plan.positions, raw.read(plan.positions), strict=True))
     notes = raw.notes(plan.positions)
     if raw.format in ("csv", "excel") and (blank := blank_rows(list(loaded.values()))).any():
@@ -128,29 +133,25 @@ def _read(
     def column(place: int | None) -> pl.Series | None:
         return None if place is None else loaded[place]
 
-    selection = select_countries(codebook, column(plan.country_code), column(plan.country_alpha), countries)
+    selection = select_countries(codebook, column(plan.country_code), column(plan.country_alpha), sample.countries)
     if selection.rows is not None:
         kept = pl.Series(selection.rows)
         loaded = {place: series.filter(kept) for place, series in loaded.items()}
     reject_evs_rows(column(plan.study), column(plan.wave))
     if (ids := column(plan.respondent_id)) is not None:
         check_unique_ids(ids)
-    weight, weight_note = None, None
-    if (weights := column(plan.weight)) is not None:
-        weight, weight_note = read_weight(weights)
-    elif codebook.weight is not None:
-        weight_note = f"The file has no weight column {codebook.weight!r}, so the answers are unweighted."
     missing = MissingLabels(codebook.missing)
+    drawn = read_sample(raw, plan, loaded, codebook, missing, selection, sample)
     kept_items, answers, findings = _answers(raw, plan, loaded, codebook, shown, overrides, missing)
     levels, found = _levels(raw, plan, loaded, codebook, overrides, missing, selection)
-    notes = (*notes, *plan.notes, *selection.notes, *((weight_note,) if weight_note else ()), *findings.notes, *found.notes)
+    notes = (*notes, *plan.notes, *selection.notes, *drawn.notes, *findings.notes, *found.notes)
     return Survey(
         codebook=shown,
         items=kept_items,
         attributes=tuple(attribute for attribute, _, _ in plan.attributes),
         answers=answers,
         levels=levels,
-        weight=weight,
+        weight=drawn.weight,
         countries=selection.countries,
         source=Source(raw.name, raw.format, "", total, answers.shape[0]),
         findings=replace(
@@ -158,9 +159,11 @@ def _read(
             absent_attributes=plan.absent_attributes,
             unknown_levels=found.unknown_levels,
             dropped=found.dropped,
-            ignored_columns=_ignored(raw, codebook),
+            ignored_columns=_ignored(raw, plan, codebook),
             notes=notes,
         ),
+        design=drawn.design,
+        pooling=drawn.pooling,
     )
 
 
@@ -293,8 +296,8 @@ def _with_label(value: Value | None, labels: ValueLabels) -> str:
     return f"{shown} {label}" if label and label.strip() != shown else shown
 
 
-def _ignored(raw: RawFile, codebook: Codebook) -> tuple[str, ...]:
+def _ignored(raw: RawFile, plan: ColumnPlan, codebook: Codebook) -> tuple[str, ...]:
     """Return the columns of the file that the codebook does not name."""
     named = [*(item.column for item in codebook.items), *codebook.other_columns]
-    known = {place for column in named for place in raw.header.find_all(column)}
+    known = {*plan.replicates, *(place for column in named for place in raw.header.find_all(column))}
     return tuple(name for place, name in enumerate(raw.header.names) if place not in known)

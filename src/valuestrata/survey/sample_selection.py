@@ -1,4 +1,4 @@
-"""Selects respondents: countries, duplicate respondent ids and the survey weight."""
+"""Selects respondents: countries and duplicate respondent ids."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from numpy.typing import NDArray
 from valuestrata.errors import InputDataError, did_you_mean, one_line
 from valuestrata.survey.codebook import Codebook, Country
 from valuestrata.survey.decode import distinct
-from valuestrata.survey.labels import NULL_WORDS, LabelTable, normalise, number
-
-# The largest weight; its inverse is the smallest but 0. Squares and their sums stay finite and above 0.
-MOST_WEIGHT = 1e100
+from valuestrata.survey.labels import NULL_WORDS, LabelTable, number
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The rows kept (None for all), their countries, and messages for the user."""
+    """The rows kept (None for all), their countries, and messages for the user.
+
+    `country` is the index of the country of each row kept, -1 if it is not known; None if the file has no country column.
+    """
 
     rows: NDArray[np.bool_] | None
     countries: tuple[Country, ...]
     notes: tuple[str, ...] = ()
+    country: NDArray[np.int32] | None = None
 
 
 def blank_rows(columns: Sequence[pl.Series]) -> NDArray[np.bool_]:
@@ -91,14 +92,15 @@ def select_countries(codebook: Codebook, by_code: pl.Series | None, by_alpha: pl
         notes.append(f"{unknown} rows are from a country that is not in the {codebook.survey} codebook{named}.")
     if not wanted:
         if len(here) > 1:
-            notes.append(f"The file holds {len(here)} countries and none was selected; all are used, with the weight of the file.")
-        return Selection(None, tuple(here), tuple(notes))
+            notes.append(f"The file holds {len(here)} countries and none was selected; all are used.")
+        return Selection(None, tuple(here), tuple(notes), index)
     chosen = [_known_country(name, known, held) for name in wanted]
     for country in chosen:
         if country not in here:
             raise InputDataError(f"there are no rows from {country.name} ({country.alpha}) in this file. {held}")
     kept = [i for i, country in enumerate(known) if country in chosen]
-    return Selection(np.isin(index, kept), tuple(dict.fromkeys(chosen)))
+    rows = np.isin(index, kept)
+    return Selection(rows, tuple(dict.fromkeys(chosen)), country=index[rows])
 
 
 def _known_country(wanted: str | int, known: Sequence[Country], held: str) -> Country:
@@ -148,43 +150,3 @@ def check_unique_ids(series: pl.Series) -> None:
         raise InputDataError(
             f"column {series.name!r}: {len(repeated)} respondent ids occur more than once: {shown}{more}. Remove the repeated rows."
         )
-
-
-def read_weight(series: pl.Series) -> tuple[NDArray[np.float64] | None, str | None]:
-    """Return the weight and None, or None and the reason why the survey is unweighted.
-
-    A column of text only is not used as a weight. Text among numbers is a missing weight, except labels such as "No
-    weighting", which cross-national files use for unweighted countries and which count as 1.
-
-    Raises:
-        InputDataError: a missing, negative or infinite weight, one so small or large that sums of squares overflow, or all
-            weights zero.
-    """
-    name = series.name
-    if series.dtype == pl.String:
-        values = distinct(series)
-        numbers = {value: number(value) for value, _ in values if isinstance(value, str)}
-        texts = [value for value, parsed in numbers.items() if parsed is None and value.strip() not in NULL_WORDS]
-        if texts and all(parsed is None for parsed in numbers.values()):
-            return None, f"The weight column {name!r} holds text ({texts[0]!r}), so the answers are unweighted."
-        unweighted = {value: 1.0 for value in texts if normalise(value).startswith(("no weight", "not weighted", "unweighted"))}
-        table = {value: parsed for value, parsed in numbers.items() if parsed is not None} | unweighted
-        old, new = pl.Series(list(table), dtype=pl.String), pl.Series(list(table.values()), dtype=pl.Float64)
-        series = series.replace_strict(old, new, default=None, return_dtype=pl.Float64)
-    weight = series.cast(pl.Float64).fill_null(float("nan")).to_numpy().astype(np.float64)
-    beyond = (weight > 0) & ((weight < 1 / MOST_WEIGHT) | (weight > MOST_WEIGHT))
-    for bad, problem in (
-        (np.isnan(weight), "missing"),
-        (np.isinf(weight), "infinite"),
-        (weight < 0, "negative"),
-        (beyond, f"not between {1 / MOST_WEIGHT:g} and {MOST_WEIGHT:g}"),
-    ):
-        if bad.any():
-            raise InputDataError(
-                f"column {name!r}: the weight is {problem} for {int(bad.sum())} of {len(weight)} respondents. Correct or remove these rows."
-            )
-    if not weight.any():
-        raise InputDataError(f"column {name!r}: the weight is 0 for all {len(weight)} respondents. Correct or remove the column.")
-    if weight.min() == weight.max():
-        return None, f"The weight column {name!r} is {weight[0]:g} for all respondents, so the answers are unweighted."
-    return weight, None

@@ -1,0 +1,1 @@
+"""The sample behind a survey: weights, pooling of countries, sampling units and strata."""

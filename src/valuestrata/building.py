@@ -9,14 +9,16 @@ from typing import Any
 
 import polars as pl
 
+from valuestrata.dataset.design import design_document
 from valuestrata.dataset.document import FORMAT, fingerprint_of
-from valuestrata.dataset.gold_tables import FLAG_BELOW, effective_answers, tabulate
+from valuestrata.dataset.gold_tables import FLAG_BELOW, effective_answers, effective_respondents, tabulate
 from valuestrata.dataset.landscape import measure_landscape
-from valuestrata.dataset.subgroups import EVERYONE, Cells, Stratum, Subgroup, make_cells, make_strata, n_eff_of
+from valuestrata.dataset.subgroups import EVERYONE, Cells, Stratum, Subgroup, make_cells, make_strata
 from valuestrata.dataset.tables import ITEMS, Dataset
 from valuestrata.errors import InputDataError, Option, check_seed
 from valuestrata.splits import make_splits, measure_leakage
 from valuestrata.survey.codebook import Attribute
+from valuestrata.survey.sample.weights import pooling_needed
 from valuestrata.survey.survey import Survey
 
 # Smaller published cells could identify respondents.
@@ -70,11 +72,12 @@ def build(survey: Survey, settings: BuildSettings | None = None) -> Dataset:
     """Build the data set of a survey. It holds aggregates only.
 
     Raises:
-        InputDataError: no items, attributes or respondents, or no subgroup or pair above the minimum.
+        InputDataError: no items, attributes or respondents, no subgroup or pair above the minimum, or several countries without a
+            pooling weight or a choice (`pooling` of `read_survey`).
         UsageError: an unknown stratum.
     """
     settings = settings or BuildSettings()
-    survey = _usable(survey if settings.weighted else replace(survey, weight=None))
+    survey = _usable(survey, weighted=settings.weighted)
     strata = make_strata(survey.attributes, order=settings.order, names=settings.strata)
     cells = make_cells(survey, strata, min_respondents=settings.min_respondents)
     if len(cells.kept) < 2:
@@ -109,7 +112,7 @@ def build(survey: Survey, settings: BuildSettings | None = None) -> Dataset:
         raise InputDataError(f"{survey.source.file}: ", Option("preset", "paper"), f": {reason}")
     in_cell = dict(targets.group_by("subgroup").len().iter_rows())
     described = _strata_rows(survey, strata, cells, [in_cell.get(name, 0) for name in ids], settings)
-    meta = _meta(survey, cells, settings, gold, targets, schemes, described)
+    meta = _meta(survey, cells, settings, gold, subgroups, targets, schemes, described)
     meta = {**meta, "fingerprint": fingerprint_of(meta, items, subgroups, gold, splits)}
     return Dataset(
         meta=meta,
@@ -124,10 +127,16 @@ def build(survey: Survey, settings: BuildSettings | None = None) -> Dataset:
     )
 
 
-def _usable(survey: Survey) -> Survey:
+def _usable(survey: Survey, *, weighted: bool) -> Survey:
+    """Return the survey, without its weight if `weighted` is false; InputDataError if no data set can be built from it."""
     if not survey.items or not survey.attributes or survey.respondents == 0:
         lacks = "items" if not survey.items else "attributes" if not survey.attributes else "respondents"
         raise InputDataError(f"{survey.source.file}: no {lacks} were recognised, so no data set can be built (see `valuestrata describe`).")
+    if not weighted:
+        # Unweighted answers count each respondent once, whatever the country.
+        return replace(survey, weight=None, pooling="equal-per-respondent" if len(survey.countries) > 1 else None)
+    if len(survey.countries) > 1 and survey.pooling is None:
+        raise InputDataError(f"{survey.source.file}: ", pooling_needed(len(survey.countries)))
     return survey
 
 
@@ -139,10 +148,10 @@ def preview(survey: Survey, settings: BuildSettings) -> pl.DataFrame:
     `meta["strata"]` of a data set holds the same rows.
 
     Raises:
-        InputDataError: no items, attributes or respondents.
+        InputDataError: no items, attributes or respondents, or several countries without a choice.
         UsageError: an unknown stratum.
     """
-    survey = _usable(survey if settings.weighted else replace(survey, weight=None))
+    survey = _usable(survey, weighted=settings.weighted)
     strata = make_strata(survey.attributes, order=settings.order, names=settings.strata)
     cells = make_cells(survey, strata, min_respondents=settings.min_respondents)
     enough = effective_answers(survey, cells) >= settings.min_valid
@@ -227,7 +236,8 @@ def _subgroups_frame(survey: Survey, cells: Cells) -> pl.DataFrame:
         pairs = zip(subgroup.stratum.attributes, subgroup.levels, strict=True)
         return {survey.attributes[a].name: survey.attributes[a].levels[level].label for a, level in pairs}
 
-    rows = [{"subgroup": s.id, "stratum": s.stratum.name, "n": s.n, "n_eff": s.n_eff, **labels(s)} for s in cells.kept]
+    sizes = zip(cells.kept, effective_respondents(survey, cells).tolist(), strict=True)
+    rows = [{"subgroup": s.id, "stratum": s.stratum.name, "n": s.n, "n_eff": n_eff, **labels(s)} for s, n_eff in sizes]
     schema = {"subgroup": pl.String, "stratum": pl.String, "n": pl.Int64, "n_eff": pl.Float64}
     return pl.DataFrame(rows, schema={**schema, **{a.name: pl.String for a in survey.attributes}})
 
@@ -247,6 +257,7 @@ def _meta(
     cells: Cells,
     settings: BuildSettings,
     gold: pl.DataFrame,
+    subgroups: pl.DataFrame,
     targets: pl.DataFrame,
     schemes: Mapping[str, Any],
     strata: Sequence[Mapping[str, Any]],
@@ -277,7 +288,10 @@ def _meta(
         "flag_below": FLAG_BELOW,
         "weighted": survey.weight is not None,
         "respondents": survey.respondents,
-        "n_eff": n_eff_of(survey),
+        "n_eff": subgroups["n_eff"][0],
+        "design": design_document(survey.design),
+        "design_effect": _design_effect(gold),
+        "pooling": survey.pooling,
         "counts": {
             "items": len(survey.items),
             "subgroups": len(cells.kept) - 1,
@@ -293,6 +307,14 @@ def _meta(
         "versions": {name: importlib.metadata.version(name) for name in ("valuestrata", "numpy", "polars")},
     }
     return document
+
+
+def _design_effect(gold: pl.DataFrame) -> dict[str, float]:
+    """Return the median of n / n_eff over the items of the nation, and over the pairs of all subgroups."""
+    whole = gold.filter((pl.col("half") == "all") & (pl.col("n_eff") > 0)).with_columns(effect=pl.col("n") / pl.col("n_eff"))
+    nation = pl.col("subgroup") == EVERYONE
+    found = {"nation": whole.filter(nation)["effect"].median(), "pairs": whole.filter(~nation)["effect"].median()}
+    return {name: round(float(value), 6) for name, value in found.items() if isinstance(value, float)}
 
 
 def _parts(schemes: Mapping[str, Any]) -> dict[str, int]:

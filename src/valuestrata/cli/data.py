@@ -16,6 +16,7 @@ from valuestrata.cli.options import (
     Items,
     Labels,
     Levels,
+    Pooling,
     Sheet,
     Strata,
     Strict,
@@ -37,21 +38,24 @@ def describe(
     file: SurveyFile,
     survey: SurveyName = None,
     country: Countries = None,
+    pooling: Pooling = None,
     items: Items = None,
     attributes: Attributes = None,
     labels: Labels = None,
     sheet: Sheet = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print what was recognised in a survey file (items, attributes, missing answers, weight) and what was not."""
+    """Print what was recognised in a survey file (items, attributes, missing answers, weight, design) and what was not."""
+    from valuestrata.dataset.design import design_document, design_text, national_effect
     from valuestrata.survey.describe import describe as describe_text
     from valuestrata.survey.describe import describe_dict
 
-    found = _read(file, survey, country, items, attributes, labels, sheet)
+    found = _read(file, survey, country, items, attributes, labels, sheet, pooling=pooling)
     if as_json:
-        print_json(describe_dict(found))
+        print_json({**describe_dict(found), "design": design_document(found.design), "design_effect": national_effect(found)})
     else:
         show(describe_text(found))
+        show(f"Design: {design_text(design_document(found.design), national_effect(found))}")
 
 
 def build(
@@ -59,6 +63,7 @@ def build(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder of the data set.")] = None,
     survey: SurveyName = None,
     country: Countries = None,
+    pooling: Pooling = None,
     preset: Annotated[str | None, typer.Option("--preset", help="`paper`: unweighted, 30 respondents, 1 valid answer.")] = None,
     items: Items = None,
     attributes: Attributes = None,
@@ -81,6 +86,7 @@ def build(
     """Build a data set, the answers of subgroups as ground truth, from a survey file."""
     from valuestrata.building import BuildSettings, paper_preset
     from valuestrata.building import build as build_dataset
+    from valuestrata.dataset.design import design_text
     from valuestrata.dataset.subgroups import merge_levels
     from valuestrata.dataset.tables import refuse_other_survey, write_dataset
     from valuestrata.survey.describe import notices
@@ -90,7 +96,9 @@ def build(
     if output is None and not dry_run:
         raise UsageError("Give the folder of the data set with -o FOLDER, or use --dry-run.")
     weighted = not unweighted and preset != "paper"
-    found = _read(file, survey, country, items, attributes, labels, sheet, wording=wording, strict=strict, weighted=weighted)
+    found = _read(
+        file, survey, country, items, attributes, labels, sheet, wording=wording, strict=strict, weighted=weighted, pooling=pooling
+    )
     for line in notices(found):
         say(line)
     if levels:
@@ -120,6 +128,7 @@ def build(
     parts = ", ".join(f"{number:,} {part}" for part, number in counts["parts"].items())
     show(f"{output}: {counts['items']} items x {counts['subgroups']} subgroups, {counts['pairs']:,} pairs ({parts}).")
     show(f"Left out: {counts['subgroups_dropped']} subgroups and {counts['pairs_dropped']:,} pairs below the minimum.")
+    show(design_text(dataset.meta["design"], dataset.meta["design_effect"]))
     for remark in dataset.remarks:
         show(remark)
     if preset == "paper":
@@ -270,6 +279,7 @@ def _read(
     wording: Path | None = None,
     strict: bool = False,
     weighted: bool = True,
+    pooling: str | None = None,
 ) -> Survey:
     from valuestrata.survey.read import problem_text, read_survey
 
@@ -284,6 +294,7 @@ def _read(
         wording=wording,
         strict=strict,
         weighted=weighted,
+        pooling=pooling,
         sheet=sheet,
     )
     for problem in found.findings.label_problems:

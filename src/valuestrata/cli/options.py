@@ -14,6 +14,13 @@ SurveyName = Annotated[str | None, typer.Option("--survey", help="Codebook: wvs7
 Countries = Annotated[
     list[str] | None, typer.Option("--country", help="Country by code, alpha-3 or name; repeatable, or separated by commas.")
 ]
+Pooling = Annotated[
+    str | None,
+    typer.Option(
+        "--pooling",
+        help="How several countries are combined: equal-per-country, equal-per-respondent or weight (the codebook's pooling weight).",
+    ),
+]
 RunOutput = Annotated[Path, typer.Option("-o", "--output", help="Folder of the run.")]
 OptionalRunOutput = Annotated[Path | None, typer.Option("-o", "--output", help="Folder of the run.")]
 ShowPrompt = Annotated[

@@ -12,7 +12,7 @@ intraclass correlation of the item over all respondents, so the effect of a smal
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -102,6 +102,37 @@ def design_effects(survey: Survey, n_eff: Floats, respondents_of: Sequence[NDArr
         return np.ones_like(n_eff)
     rho = intraclass_correlation(answers, options, design)
     return 1.0 + (cluster_sizes(answers >= 0, design, respondents_of, weight) - 1.0) * rho[:, None]
+
+
+def national_effect(survey: Survey) -> dict[str, float] | None:
+    """Return `nation`: the median over items of n / n_eff of the whole survey; None without items or respondents."""
+    if not survey.items or survey.respondents == 0:
+        return None
+    valid = survey.answers >= 0
+    weight = np.ones(survey.respondents) if survey.weight is None else survey.weight
+    total, squares = weight @ valid, weight**2 @ valid
+    kish = np.divide(total**2, squares, out=np.zeros_like(squares), where=squares > 0)
+    n_eff = kish / design_effects(survey, kish[:, None], [np.arange(survey.respondents)])[:, 0]
+    return {"nation": float(np.median(valid.sum(axis=0)[n_eff > 0] / n_eff[n_eff > 0]))} if (n_eff > 0).any() else None
+
+
+def respondent_effects(survey: Survey, n_eff: Floats, respondents_of: Sequence[NDArray[np.intp]]) -> Floats:
+    """Return the design effect of each subgroup beyond that of the weights, at the mean correlation of all items, at least 1.
+
+    Args:
+        survey: the microdata. n_eff: Kish's effective respondents, shape (subgroups,).
+        respondents_of: for each subgroup the indices of its respondents.
+    """
+    options = np.array([len(item.codes) for item in survey.items], dtype=np.intp)
+    design, answers, weight = survey.design, survey.answers, survey.weight
+    if design is None or (design.replicates is None and not design.clustered):
+        return np.ones(len(respondents_of))
+    if design.replicates is not None:
+        answered = np.stack([(answers[inside] >= 0).mean(axis=0) for inside in respondents_of], axis=1)
+        return replicate_effects(answers, options, answered * n_eff, design.replicates, respondents_of, weight)
+    everyone = np.ones((survey.respondents, 1), dtype=np.bool_)
+    rho = intraclass_correlation(answers, options, design).mean()
+    return 1.0 + (cluster_sizes(everyone, design, respondents_of, weight)[0] - 1.0) * rho
 
 
 def intraclass_correlation(answers: NDArray[np.int8], options: NDArray[np.intp], design: SampleDesign) -> Floats:
@@ -205,3 +236,37 @@ def replicate_effects(
         simple = (shares[used, 0] * (1.0 - shares[used, 0]) / np.repeat(n_eff[:, s], options)[used]).sum()
         found[s] = max(1.0, float(variance / simple)) if simple > 0 else 1.0
     return found
+
+
+def design_document(design: SampleDesign | None) -> dict[str, Any] | None:
+    """Return the design as `dataset.json` states it: kind, columns, and numbers of units and strata; None without a design."""
+    if design is None:
+        return None
+    columns = {name: list(found) for name, found in design.columns.items()}
+    if design.replicates is not None:
+        return {"kind": design.replicates.kind, "columns": columns, "replicates": len(design.replicates.scale)}
+    kind = "units" if "psu" in columns else "respondents"
+    return {"kind": kind, "columns": columns, "units": len(design.stratum), "strata": int(design.stratum.max()) + 1}
+
+
+def design_text(design: Mapping[str, Any] | None, effect: Mapping[str, float] | None = None) -> str:
+    """Return a sentence on the design of a survey.
+
+    Args:
+        design: as returned by `design_document`. effect: design effects by name: `nation` and `pairs`, medians over items and
+            pairs of n / n_eff.
+    """
+    if not design:
+        return "No sampling units, strata or replicate weights are named: redraws and intervals treat respondents as independent."
+    columns = {name: ", ".join(found) for name, found in design["columns"].items()}
+    if "replicates" in design:
+        first, last = design["columns"]["replicate_weights"]
+        text = f"Redraws follow {design['replicates']} replicate weights ({design['kind']}; {first} to {last})"
+    else:
+        within = f" in {design['strata']:,} strata ({columns['strata']})" if "strata" in columns else ""
+        units = f"{design['units']:,} sampling units ({columns['psu']})" if "psu" in columns else "respondents"
+        text = f"Redraws follow {units}{within}"
+    if not effect:
+        return f"{text}."
+    pairs = f" and {effect['pairs']:.2f} for pairs" if "pairs" in effect else ""
+    return f"{text}; design effect {effect['nation']:.2f} for the nation{pairs} (medians, weights included)."

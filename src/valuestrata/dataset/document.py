@@ -90,6 +90,16 @@ class SplitDocument(Record):
     note: str | None = None
 
 
+class DesignDocument(Record):
+    """The sampling design: what it is read from, and numbers of units and strata, or of replicate weights."""
+
+    kind: str
+    columns: dict[str, list[str]]
+    units: int | None = None
+    strata: int | None = None
+    replicates: int | None = None
+
+
 class DatasetDocument(Record):
     """The whole file. Keys that older versions did not write are optional."""
 
@@ -105,6 +115,9 @@ class DatasetDocument(Record):
     weighted: bool = False
     respondents: int | None = None
     n_eff: float | None = None
+    design: DesignDocument | None = None
+    design_effect: dict[str, float] = Field(default_factory=dict[str, float])
+    pooling: str | None = None
     counts: dict[str, int | dict[str, int]] = Field(default_factory=dict[str, int | dict[str, int]])
     strata: list[StratumDocument] = Field(default_factory=list[StratumDocument])
     splits: dict[str, SplitDocument] = Field(default_factory=dict[str, SplitDocument])
@@ -179,7 +192,8 @@ def fingerprint_of(meta: Mapping[str, Any], items: pl.DataFrame, subgroups: pl.D
 
     Only the integers of the gold are hashed, because rounding differs between processors.
     """
-    asked = [meta[key] for key in _ASKED]
+    # A data set without a design and pooling has the fingerprint of versions without these keys.
+    asked = [meta[key] for key in _ASKED] + [meta[key] for key in ("design", "pooling") if meta.get(key)]
     counted = gold.select("pair_id", "half", "n", "counts_raw", "modes")
     frames = (items, subgroups.drop("n_eff"), counted, splits)
     return canonical_hash([asked, [frame.to_dict(as_series=False) for frame in frames]])

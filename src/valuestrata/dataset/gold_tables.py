@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from valuestrata.dataset.design import design_effects
+from valuestrata.dataset.design import design_effects, respondent_effects
 from valuestrata.dataset.gold import Redraws, count_answers, floor_nmae, is_mode, redraw, shares_of
 from valuestrata.dataset.subgroups import Cells, pair_id
 from valuestrata.dataset.tables import GOLD, MISSING_CLASSES, MODE_DRAWS
@@ -66,18 +66,32 @@ class _Counts:
         return cls(raw, weighted, heads[..., :classes], n, n_eff)
 
 
+def effective_respondents(survey: Survey, cells: Cells) -> NDArray[np.float64]:
+    """Return the effective number of respondents of each kept subgroup: Kish's, divided by the design effect of clusters."""
+    kish = np.array([subgroup.n_eff for subgroup in cells.kept])
+    if survey.design is None:
+        return kish
+    inside = _respondents_of(cells.joint_of_respondent, len(cells.joint_n), cells.members)
+    return (kish / respondent_effects(survey, kish, inside)).round(9)
+
+
 def _of_design(
     survey: Survey, n_eff: NDArray[np.float64], joint: NDArray[np.intp], joint_cells: int, members: Sequence[NDArray[np.intp]]
 ) -> NDArray[np.float64]:
     """Return effective answers, shape (items, subgroups), divided by the design effect of clusters or replicate weights."""
     if survey.design is None:
         return n_eff
-    respondents_of: list[NDArray[np.intp]] = []
+    return (n_eff / design_effects(survey, n_eff, _respondents_of(joint, joint_cells, members))).round(9)
+
+
+def _respondents_of(joint: NDArray[np.intp], joint_cells: int, members: Sequence[NDArray[np.intp]]) -> list[NDArray[np.intp]]:
+    """Return the indices of the respondents in each set of joint cells."""
+    found: list[NDArray[np.intp]] = []
     for cells in members:
         inside = np.zeros(joint_cells, dtype=np.bool_)
         inside[cells] = True
-        respondents_of.append(np.flatnonzero(inside[joint]))
-    return (n_eff / design_effects(survey, n_eff, respondents_of)).round(9)
+        found.append(np.flatnonzero(inside[joint]))
+    return found
 
 
 def tabulate(

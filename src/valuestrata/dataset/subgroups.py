@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from pydantic import Field, RootModel, model_validator
 
 from valuestrata.errors import InputDataError, Option, UsageError, did_you_mean
-from valuestrata.measures import kish_n_eff
 from valuestrata.survey.codebook import Attribute, AttributeLevel
 from valuestrata.survey.codebook_schema import PhraseRole, as_compared
 from valuestrata.survey.survey import Survey
@@ -261,8 +260,3 @@ def _merged_attribute(
             where = len(merged) - 1
         lookup[position] = where
     return replace(attribute, levels=tuple(merged)), lookup
-
-
-def n_eff_of(survey: Survey) -> float:
-    """Return the Kish effective sample size of the whole survey."""
-    return kish_n_eff(survey.weight) if survey.weight is not None else float(survey.respondents)

@@ -45,7 +45,7 @@ SUBGROUPS = Schema(
         "subgroup": Column(pl.String, "id: {stratum}_{Level}[_{Level}]"),
         "stratum": Column(pl.String, "set of attributes; `all` for the nation"),
         "n": Column(pl.Int64, "respondents"),
-        "n_eff": Column(pl.Float64, "Kish effective sample size"),
+        "n_eff": Column(pl.Float64, "effective respondents: Kish, divided by the design effect of clusters"),
     },
 )
 
@@ -57,7 +57,7 @@ GOLD = Schema(
         "subgroup": Column(pl.String, "subgroup id"),
         "half": Column(pl.String, "all, A or B: a random division of the respondents"),
         "n": Column(pl.Int64, "valid answers"),
-        "n_eff": Column(pl.Float64, "Kish effective valid answers"),
+        "n_eff": Column(pl.Float64, "effective valid answers: Kish, divided by the design effect of clusters"),
         "counts_raw": Column(pl.List(pl.Int64), "answers by code, scale order"),
         "counts_weighted": Column(pl.List(pl.Float64), "weighted answers by code"),
         "shares": Column(pl.List(pl.Float64), "weighted shares by code, sum 1"),

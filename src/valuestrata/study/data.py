@@ -10,6 +10,7 @@ from typing import Any, cast
 import yaml
 
 from valuestrata.building import build
+from valuestrata.dataset.design import design_text
 from valuestrata.dataset.subgroups import merge_levels
 from valuestrata.dataset.tables import Dataset, load_dataset, write_dataset
 from valuestrata.errors import UsageError
@@ -71,6 +72,7 @@ def read_study_survey(section: SurveySection, *, weighted: bool = True) -> Surve
         section.file,
         section.codebook,
         countries=section.countries,
+        pooling=section.pooling,
         items=section.items,
         attributes=section.attributes,
         labels=section.labels,
@@ -97,7 +99,9 @@ def build_or_load(study: Study, say: Callable[[str], None]) -> Dataset:
     for problem in survey.findings.label_problems:
         say(f"left out, because labels are not in the codebook: {problem_text(problem)}. Assign them with `labels:`.")
     say(f"building the data set of {survey.respondents:,} respondents and {len(survey.items)} items")
-    write_dataset(build(survey, study.settings), folder)
+    built = build(survey, study.settings)
+    say(design_text(built.meta["design"], built.meta["design_effect"]))
+    write_dataset(built, folder)
     write_json(record, {"request": request})
     return load_dataset(folder)
 
@@ -122,8 +126,8 @@ def _request(study: Study) -> str:
         for key, file in named.items()
         if file
     }
-    # Without a sheet the hash is that of earlier versions, which had no such key.
-    survey = section.model_dump(exclude={*_SURVEY_FILES, *(() if section.sheet else ("sheet",))})
+    # Without a sheet and pooling the hash is that of earlier versions, which had no such keys.
+    survey = section.model_dump(exclude={*_SURVEY_FILES, *(key for key in ("sheet", "pooling") if getattr(section, key) is None)})
     seeds = study.seeds.model_dump(include={"half", "redraw", "split"})
     return canonical_hash([survey, files, study.build.model_dump(), seeds])
 

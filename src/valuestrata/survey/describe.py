@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from valuestrata.measures import kish_n_eff
 from valuestrata.survey.codebook import Attribute, Missing
 from valuestrata.survey.levels import values_text
 from valuestrata.survey.read import problem_text
@@ -111,6 +112,7 @@ def describe_dict(survey: Survey) -> dict[str, Any]:
         "title": survey.codebook.title,
         "countries": [{"code": c.code, "alpha": c.alpha, "name": c.name} for c in survey.countries],
         "weight": _weight(survey),
+        "pooling": survey.pooling,
         "items": [
             {"item": item.id, "topic": item.topic, "level": item.level, "codes": list(item.codes), "answers": int(answered)}
             for item, answered in zip(survey.items, (survey.answers >= 0).sum(axis=0), strict=True)
@@ -166,15 +168,15 @@ def _weight(survey: Survey) -> dict[str, Any] | None:
     weight = survey.weight
     if weight is None:
         return None
-    effective = float(weight.sum() ** 2 / (weight**2).sum())
-    return {"column": survey.codebook.weight, "min": float(weight.min()), "max": float(weight.max()), "n_eff": effective}
+    return {"column": survey.codebook.weight, "min": float(weight.min()), "max": float(weight.max()), "n_eff": kish_n_eff(weight)}
 
 
 def _weight_text(survey: Survey) -> str:
     weight = _weight(survey)
     if weight is None:
         return "none"
-    return f"{weight['column']}, {weight['min']:.3g} to {weight['max']:.3g}, effective sample size {weight['n_eff']:,.0f}"
+    pooled = f" (countries combined by {survey.pooling})" if survey.pooling else ""
+    return f"{weight['column'] or 'none'}{pooled}, {weight['min']:.3g} to {weight['max']:.3g}, effective sample size {weight['n_eff']:,.0f}"
 
 
 def _listed(head: str, words: list[str] | tuple[str, ...], shown: int = SHOWN) -> list[str]:

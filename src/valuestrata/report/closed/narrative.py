@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from valuestrata.claims.wording import BASELINE_RULES
+from valuestrata.dataset.design import design_text
 from valuestrata.dataset.tables import Dataset
 from valuestrata.formatting import capital, count, percent
 from valuestrata.report.core.names import minimum_cell, plain, stratum_titles
@@ -44,6 +45,7 @@ def facts(dataset: Dataset, views: Sequence[View], runs: Sequence[RunLike]) -> l
     weight = "not weighted" if not weighted else f"weighted ({count(meta.get('n_eff'))} effective)" if meta.get("n_eff") else "weighted"
     if respondents is not None:
         rows.append(("Respondents", f"{count(int(respondents), 'respondent')}, {weight}."))
+    rows.append(("Sampling design", design_text(meta.get("design"), meta.get("design_effect"))))
     topics = dataset.items["topic"].n_unique()
     levels = dict(dataset.items.group_by("level").len().sort("len", descending=True).iter_rows())
     kinds = ", ".join(f"{n} {level}" for level, n in levels.items())

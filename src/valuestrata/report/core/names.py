@@ -34,12 +34,17 @@ def minimum_cell(dataset: Dataset) -> str:
     if "min_respondents" not in settings:
         return "not recorded in the data set"
     valid = f"{float(settings.get('min_valid', 0)):g}"
-    answers = "effective valid answers (weighted)" if weighted else "valid answers"
+    answers = "effective valid answers (weighted)" if weighted else "effective valid answers" if has_design(dataset) else "valid answers"
     preset = " (preset “paper”)" if settings.get("preset") == "paper" else ""
     return (
         f"at least {settings['min_respondents']} respondents per subgroup and {valid} {answers} per pair; "
         f"pairs with fewer than {small_bound(dataset)} are flagged as small{preset}"
     )
+
+
+def has_design(dataset: Dataset) -> bool:
+    """Whether the redraws follow sampling units, strata or replicate weights of the survey."""
+    return bool(dataset.meta.get("design"))
 
 
 def attribute_titles(dataset: Dataset) -> dict[str, str]:

@@ -19,13 +19,17 @@ from valuestrata.errors import printable
 from valuestrata.fairness.assemble import Audit
 from valuestrata.fairness.tables.rows import RATES
 from valuestrata.formatting import count, metric_title, number, p_number, percent
-from valuestrata.report.core.names import minimum_cell, subgroup_titles, with_interval
+from valuestrata.report.core.names import has_design, minimum_cell, subgroup_titles, with_interval
 from valuestrata.report.core.tables import FULL_COVERAGE, HEADLINE, headline_table
 from valuestrata.report.core.view import RunLike, cell_of
 from valuestrata.responses.run.identity import run_identity
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+# The note under tables of a data set without a sampling design.
+NO_DESIGN = "Intervals treat respondents as independent: the data set has no sampling units or strata."
 
 
 def _stdout() -> Console:
@@ -53,7 +57,9 @@ def print_headline(dataset: Dataset, runs: Sequence[RunLike], scores: pl.DataFra
             print_line(line, console)
         remarks = ["All pairs were answered."] if complete else []
         remarks += [f"{metric_title(metric)}: none." for metric in zero]
-        print_line(" ".join([*remarks, f"Minimum cell: {minimum_cell(dataset)}."]), console)
+        remarks.append(f"Minimum cell: {minimum_cell(dataset)}.")
+        remarks += [] if has_design(dataset) else [NO_DESIGN]
+        print_line(" ".join(remarks), console)
         for row in rows.iter_rows(named=True):
             if row["coverage"] is not None and row["coverage"] < FULL_COVERAGE:
                 print_line(f"{row['row']} answered only {percent(row['coverage'])} of the pairs; its scores cover only those.", console)
@@ -167,7 +173,8 @@ def print_audit(
         _print(headers, lines, console, where)
     share = f"{100 * audit.confidence:g} %"
     print_line(
-        f"Noise alone: mean if all subgroups were served equally well, and [{share} quantile]. Minimum cell: {minimum_cell(dataset)}.",
+        f"Noise alone: mean if all subgroups were served equally well, and [{share} quantile]. Minimum cell: {minimum_cell(dataset)}."
+        + ("" if has_design(dataset) else f" {NO_DESIGN}"),
         console,
     )
 

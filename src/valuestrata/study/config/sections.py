@@ -14,6 +14,7 @@ from valuestrata.formatting import DIRECTED
 from valuestrata.respondents.base import Elicitation
 from valuestrata.respondents.models import ModelSettings
 from valuestrata.responses.reference_baselines import kinds_of
+from valuestrata.survey.sample.weights import Pooling
 from valuestrata.yaml_files import StrictModel, refused
 
 
@@ -24,6 +25,7 @@ class SurveySection(StrictModel):
     sheet: str | None = None
     codebook: str | None = None
     countries: list[str] = Field(default_factory=list[str])
+    pooling: Pooling | None = None
     items: list[str] = Field(default_factory=list[str])
     attributes: list[str] = Field(default_factory=list[str])
     labels: str | None = None

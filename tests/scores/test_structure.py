@@ -461,3 +461,25 @@ def test_the_bound_of_segments_is_the_disagreement_of_the_halves(kit):
     assert rows["wrong_segment"]["bound"] == ends_differ(first, second)
     assert rows["gap_inflation"]["bound"] == pytest.approx(np.median(np.ptp(first, axis=0) / np.ptp(second, axis=0)))
     assert rows["wrong_segment"]["ci_low"] is None
+
+
+def test_entries_between_copies_of_a_block_are_deleted():
+    """A resample that contains blocks 0, 0 and 1: items of the two copies of block 0 are not paired with each other."""
+    rng = np.random.default_rng(8)
+    blocks = np.array([0, 1, 0, 1, 2])
+    x, y = (np.corrcoef(rng.normal(size=(5, 9))) for _ in range(2))
+    copies = [(0, (0, 2)), (1, (0, 2)), (2, (1, 3))]
+    drawn = [(copy, item) for copy, items in copies for item in items]
+    pairs = [
+        (i, j)
+        for a, (copy, i) in enumerate(drawn)
+        for b, (other, j) in enumerate(drawn)
+        if a != b and (copy == other or blocks[i] != blocks[j])
+    ]
+    left, right = (np.array([matrix[pair] for pair in pairs]) for matrix in (x, y))
+    found = agreement(x, y, np.array([[2.0, 1.0, 2.0, 1.0, 0.0]]), blocks)
+    assert found.pearson[0] == pytest.approx(np.corrcoef(left, right)[0, 1])
+    assert found.congruence[0] == pytest.approx((left * right).sum() / np.sqrt((left**2).sum() * (right**2).sum()))
+    assert found.rmse[0] == pytest.approx(np.sqrt(np.mean((left - right) ** 2)))
+    single = agreement(x, y, np.array([[2.0, 1.0, 0.0, 1.0, 1.0]]), np.arange(5))
+    assert single.pearson == pytest.approx(agreement(x, y, np.array([[2.0, 1.0, 0.0, 1.0, 1.0]])).pearson)

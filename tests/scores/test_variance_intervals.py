@@ -40,11 +40,53 @@ def test_ends_of_a_ratio_by_plain_loops(places, confidence):
     ]
     studentised = rho - np.quantile(away, tails[::-1]) * np.std(moved, ddof=1) / below.mean()
     expected = min(percentiles[0], studentised[0], rho), max(percentiles[1], studentised[1], rho)
-    assert ItemResamples(9, B, SEED, confidence).ratio(ItemValues(above), ItemValues(below), places) == pytest.approx(expected)
+    assert ItemResamples(np.arange(9), B, SEED, confidence).ratio(ItemValues(above), ItemValues(below), places) == pytest.approx(expected)
+
+
+def test_ends_of_a_ratio_over_blocks_by_plain_loops():
+    """Blocks of 3, 2, 1, 2, 1, 1, 2 and 2 items: all items of a drawn block enter, and the standard error is that of blocks."""
+    rng = np.random.default_rng(1)
+    blocks = np.repeat(np.arange(8), [3, 2, 1, 2, 1, 1, 2, 2])
+    above, below = rng.exponential(size=14), 1 + rng.random(14)
+    places, rho = np.arange(14), above.mean() / below.mean()
+    drawn, away, moved = [], [], []
+    for weights in np.random.default_rng([SEED, 2]).multinomial(8, [1 / 8] * 8, size=B):
+        chosen = [np.flatnonzero(blocks == block) for block in np.repeat(np.arange(8), weights)]
+        items = np.concatenate(chosen)
+        ratio = above[items].mean() / below[items].mean()
+        drawn.append(ratio)
+        moved.append((above - rho * below)[items].mean())
+        left = np.array([(above - ratio * below)[block].sum() for block in chosen])
+        away.append((ratio - rho) / (np.sqrt((left**2).sum() * len(left) / (len(left) - 1)) / len(items) / below[items].mean()))
+    n = 14**2 / (9 + 4 + 1 + 4 + 1 + 1 + 4 + 4)
+    assert n == 7
+    scale, tails = np.sqrt(n / (n - 1)), [0.025, 0.975]
+    percentiles = rho + scale * stats.t.ppf(0.975, n - 1) / stats.norm.ppf(0.975) * (np.quantile(drawn, tails) - rho)
+    studentised = rho - np.quantile(away, tails[::-1]) * np.std(moved, ddof=1) * scale / below.mean()
+    expected = min(percentiles[0], studentised[0]), max(percentiles[1], studentised[1])
+    found = ItemResamples(blocks, B, SEED, 0.95)
+    assert found.ratio(ItemValues(above), ItemValues(below), places) == pytest.approx(expected)
+    assert found.blocks(places) == n
+    # Items of one block are resampled as if no item had one.
+    alone = np.arange(3)
+    assert found.blocks(alone) is None
+    assert found.mean(ItemValues(above[:3]), alone) == ItemResamples(np.arange(14), B, SEED, 0.95).mean(ItemValues(above[:3]), alone)
+
+
+def test_noise_that_items_of_a_block_share_is_in_the_blocks_already():
+    rng = np.random.default_rng(3)
+    blocks = np.repeat(np.arange(20), 3)
+    values, places = rng.normal(size=20)[blocks], np.arange(60)
+    own = rng.normal(0, 1, (400, 20))[:, blocks] * values.std()
+    own -= own.mean(axis=0)
+    found = ItemResamples(blocks, 2000, SEED, 0.95)
+    alone = found.mean(ItemValues(values), places)
+    assert np.diff(alone) == pytest.approx(2 * stats.t.ppf(0.975, 19) * values[::3].std(ddof=1) / np.sqrt(20), rel=0.15)
+    assert np.diff(found.mean(ItemValues(values, own), places)) == pytest.approx(np.diff(alone), rel=0.1)
 
 
 def test_a_mean_is_a_ratio_to_ones_and_scales_as_means_do():
-    values, places, items = np.random.default_rng(2).normal(size=12), np.arange(12), ItemResamples(12, B, SEED, 0.95)
+    values, places, items = np.random.default_rng(2).normal(size=12), np.arange(12), ItemResamples(np.arange(12), B, SEED, 0.95)
     ends = items.mean(ItemValues(values), places)
     assert ends == items.ratio(ItemValues(values), ItemValues(np.ones(12)), places)
     assert items.mean(ItemValues(3 * values + 1), places) == pytest.approx([3 * end + 1 for end in ends])
@@ -55,7 +97,7 @@ def test_redraws_add_their_own_variance_where_items_do_not_hold_it():
     """Respondents that move all items alike are seen by redraws only: both variances add up."""
     rng = np.random.default_rng(3)
     values, shared = rng.normal(size=50), rng.normal(0, 1, 400)
-    items, places = ItemResamples(50, 2000, SEED, 0.95), np.arange(50)
+    items, places = ItemResamples(np.arange(50), 2000, SEED, 0.95), np.arange(50)
     redraws = np.repeat(shared[:, None], 50, axis=1)
     alone, both = items.mean(ItemValues(values), places), items.mean(ItemValues(values, redraws), places)
     se = np.sqrt(values.var(ddof=1) / 50 + shared.var())
@@ -70,19 +112,19 @@ def test_redraws_add_their_own_variance_where_items_do_not_hold_it():
 def test_few_items_have_wide_intervals_and_no_absurd_ones(n):
     """An item drawn again and again has no spread of its own, two nearly equal ones hardly any: no end may follow from that."""
     values = 0.1 + 0.2 * np.random.default_rng(n).random(n) / 3
-    low, high = ItemResamples(n, 500, SEED, 0.95).mean(ItemValues(values), np.arange(n))
+    low, high = ItemResamples(np.arange(n), 500, SEED, 0.95).mean(ItemValues(values), np.arange(n))
     half = stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n)
     assert 0.5 * half < (high - low) / 2 < 3 * half
 
 
 def test_no_interval_where_nothing_can_be_resampled():
-    items = ItemResamples(6, B, SEED, 0.95)
+    items = ItemResamples(np.arange(6), B, SEED, 0.95)
     assert items.mean(ItemValues(np.array([0.3])), np.array([2])) is None
     # Three equal items say nothing of how items differ; six do.
     assert items.mean(ItemValues(np.zeros(3)), np.arange(3)) is None
     assert items.mean(ItemValues(np.zeros(6)), np.arange(6)) == (0, 0)
     assert items.ratio(ItemValues(np.ones(6)), ItemValues(np.zeros(6)), np.arange(6)) is None
-    assert ItemResamples(6, 0, SEED, 0.95).mean(ItemValues(np.arange(6.0)), np.arange(6)) is None
+    assert ItemResamples(np.arange(6), 0, SEED, 0.95).mean(ItemValues(np.arange(6.0)), np.arange(6)) is None
 
 
 # Planted worlds. An item's own components are its sizes times what a random item of this kind has: `WHOLE` on average.
@@ -113,7 +155,7 @@ def study(number: int):
     held: dict[str, list[bool]] = {}
     narrow: dict[str, list[bool]] = {}
     for seed in range(number):
-        columns, items = world(seed), ItemResamples(PLANTED_ITEMS, 400, seed, 0.95)
+        columns, items = world(seed), ItemResamples(np.arange(PLANTED_ITEMS), 400, seed, 0.95)
         total = ItemValues(np.sum([column.values for column in columns.values()], axis=0))
         intervals = {name: (items.mean(column, places), WHOLE[name]) for name, column in columns.items()}
         intervals |= {f"share of {name}": (items.ratio(column, total, places), WHOLE[name] / whole) for name, column in columns.items()}

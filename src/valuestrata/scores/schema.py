@@ -92,11 +92,12 @@ STRUCTURE = Schema(
             pl.String, "item_correlations, item_congruence, item_correlations_rmse, item_profiles, gap_inflation or wrong_segment"
         ),
         "value": Column(pl.Float64, "the measure, null with too little variation"),
-        "ci_low": Column(pl.Float64, "lower end of the interval over items"),
+        "ci_low": Column(pl.Float64, "lower end of the interval over blocks of items"),
         "ci_high": Column(pl.Float64, "upper end"),
         "bound": Column(pl.Float64, "the same measure between half A and half B of the respondents"),
         "null_high": Column(pl.Float64, "95 % quantile with the model's items shuffled (5 % for wrong_segment); null for the rmse"),
         "items": Column(pl.Int64, "ordinal and binary items compared"),
+        "blocks": _BLOCKS,
         "left_out": Column(pl.Int64, "items left out: no variation over subgroups, or too few subgroups"),
         "subgroups": Column(pl.Int64, "subgroups compared"),
     },

@@ -28,11 +28,11 @@ would reach. It is a reference, not a ceiling, because the score uses all respon
 Spearman 1904, or Spearman-Brown): these need noise that is independent between entries, but here the same people answer both
 items.
 
-**Interval.** Percentiles over resampled items, entries of an item with its own copy deleted (vertex bootstrap, Snijders & Borgatti
-1999). Noise of respondents is not included.
+**Interval.** Percentiles over resampled blocks of items (`stats.blocks`), entries of an item with a copy of its own block deleted
+(vertex bootstrap, Snijders & Borgatti 1999). Noise of respondents is not included.
 
 **Null.** `null_high` is the 95 % quantile of the measure with the model's item labels shuffled (Mantel 1967); for `wrong_segment`,
-where low is better, it is the 5 % quantile.
+where low is better, it is the 5 % quantile. A model that only knows which items form a battery is above it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.scores.aggregate import RunLike
 from valuestrata.scores.schema import STRUCTURE
 from valuestrata.stats.arrays import Bools, Floats, Indices, generator
+from valuestrata.stats.blocks import block_numbers
 from valuestrata.stats.correlations import agreement, shuffled_agreement, usable_items, within_correlations
+from valuestrata.stats.item_resampling import ItemDraws
 
 POOLED = "pooled"
 MEASURES = ("item_correlations", "item_congruence", "item_correlations_rmse", "item_profiles")
@@ -70,7 +72,7 @@ class Means:
     Attributes:
         all: of the respondents scored against. half_a, half_b: of the two halves of respondents.
         strata: shape (G,), the stratum of each row. names: the strata in order.
-        rows, columns: subgroup and item -> index.
+        rows, columns: subgroup and item -> index. blocks: shape (I,), the block of each item.
     """
 
     all: Floats
@@ -80,6 +82,7 @@ class Means:
     names: Sequence[str]
     rows: Mapping[str, int]
     columns: Mapping[str, int]
+    blocks: Indices
 
 
 def structure(
@@ -100,7 +103,7 @@ def structure(
     Args:
         dataset: the ground truth. runs: what to compare; responses to other pairs are ignored.
         split, part, fold: which pairs, as for `score`.
-        bootstrap: resamples of items, 0 for no intervals. permutations: shuffles of item labels, 0 for no null.
+        bootstrap: resamples of items in blocks, 0 for no intervals. permutations: shuffles of item labels, 0 for no null.
         seed: of both. confidence: of the intervals.
         advance: called with the name of each run, and when it is done.
 
@@ -155,7 +158,16 @@ def gold_means(dataset: Dataset, split: str, part: str, fold: int | None = None)
     grids = [mean.join(scored, on=("pair_id", "half"), how="semi"), *(mean.filter(pl.col("half") == half) for half in ("A", "B"))]
     whole, half_a, half_b = (_grid(frame, rows, columns) for frame in grids)
     names = subgroups["stratum"].unique(maintain_order=True).to_list()
-    return Means(whole, half_a, half_b, subgroups["stratum"].to_numpy().astype(np.str_), names, rows, columns)
+    return Means(
+        whole,
+        half_a,
+        half_b,
+        subgroups["stratum"].to_numpy().astype(np.str_),
+        names,
+        rows,
+        columns,
+        block_numbers(items["block"].to_list()),
+    )
 
 
 def model_means(dataset: Dataset, responses: pl.DataFrame, means: Means) -> Floats:
@@ -200,7 +212,7 @@ def _measured(
     of_model, of_gold = within_correlations(model, model, strata), within_correlations(gold, gold, strata)
     kept = usable_items(of_model, of_gold)
     asked = int(np.any(~np.isnan(means.all[here]), axis=0).sum())
-    counts = {"items": len(kept), "left_out": asked - len(kept), "subgroups": int(both[:, kept].any(axis=1).sum())}
+    counts: dict[str, Any] = {"items": len(kept), "left_out": asked - len(kept), "subgroups": int(both[:, kept].any(axis=1).sum())}
     if len(kept) < MIN_ITEMS:
         return [{"measure": measure, **counts} for measure in MEASURES]
     cut = np.ix_(kept, kept)
@@ -208,10 +220,11 @@ def _measured(
     across = within_correlations(model[:, kept], gold[:, kept], strata)
     profiles = np.diag(across)
 
-    draws = random.multinomial(len(kept), np.full(len(kept), 1 / len(kept)), size=bootstrap).astype(np.float64)
-    weights = np.concatenate([np.ones((1, len(kept))), draws])
-    agreed = agreement(of_model, of_gold, weights)
-    mean_profile = weights @ profiles / len(kept)
+    resampled = ItemDraws.of(means.blocks[kept], np.arange(len(kept)), bootstrap, random)
+    counts["blocks"] = resampled.number
+    weights = np.concatenate([np.ones((1, len(kept))), resampled.weights])
+    agreed = agreement(of_model, of_gold, weights, resampled.blocks)
+    mean_profile = weights @ profiles / weights.sum(axis=1)
     orders = [random.permutation(len(kept)) for _ in range(permutations)]
     at = np.arange(len(kept))
     pearson, congruence = shuffled_agreement(of_model, of_gold, orders)
@@ -223,7 +236,7 @@ def _measured(
     bounds = _bounds(half_a[:, kept], half_b[:, kept], strata)
     rows: list[dict[str, Any]] = []
     for measure, values in zip(MEASURES, (agreed.pearson, agreed.congruence, agreed.rmse, mean_profile), strict=True):
-        low, high = _percentiles(values[1:], confidence)
+        low, high = resampled.interval(values[0], values[1:], confidence, (0.0, 2.0) if measure.endswith("rmse") else (-1.0, 1.0))
         null = nulls.get(measure, np.zeros(0))
         null = null[~np.isnan(null)]
         null_high = float(np.quantile(null, NULL_SHARE)) if len(null) else None
@@ -317,34 +330,30 @@ def _gap_rows(
     number = len(np.unique(found.item))
     asked = int(np.any(~np.isnan(gold), axis=0).sum())
     known = ~np.isnan(model) & ~np.isnan(gold)
-    counts = {"items": number, "left_out": asked - number, "subgroups": int(known[:, np.unique(found.item)].any(axis=1).sum())}
+    counts: dict[str, Any] = {
+        "items": number,
+        "left_out": asked - number,
+        "subgroups": int(known[:, np.unique(found.item)].any(axis=1).sum()),
+    }
     if number < MIN_ITEMS:
         return [{"measure": measure, **counts} for measure in GAPS]
     items = model.shape[1]
     every = np.ones((1, items))
-    drawn = random.multinomial(items, np.full(items, 1 / items), size=bootstrap).astype(np.float64)
-    values, replicates = found.values(every), found.values(drawn)
+    resampled = ItemDraws.of(means.blocks, np.unique(found.item), bootstrap, random)
+    counts["blocks"] = resampled.number
+    values, replicates = found.values(every), found.values(resampled.weights)
     bounds = _SegmentGaps.of(means.half_a[here], means.half_b[here], strata)
     bound = bounds.values(every) if len(bounds.item) else (np.full(1, np.nan),) * 2
     shuffled = found.shuffled(random.permuted(np.tile(np.arange(items), (permutations, 1)), axis=1))
     rows: list[dict[str, Any]] = []
     for place, measure in enumerate(GAPS):
-        low, high = _percentiles(replicates[place], confidence)
+        low, high = resampled.interval(values[place][0], replicates[place], confidence, (0.0, np.inf if place == 0 else 1.0))
         null = shuffled[place]
         extreme = NULL_SHARE if measure == "gap_inflation" else 1 - NULL_SHARE
         null_high = _known(float(np.nanquantile(null, extreme))) if len(null) and not np.isnan(null).all() else None
         figures = {"value": _known(values[place][0]), "ci_low": low, "ci_high": high, "bound": _known(bound[place][0])}
         rows.append({"measure": measure, **figures, "null_high": null_high, **counts})
     return rows
-
-
-def _percentiles(replicates: Floats, confidence: float) -> tuple[float | None, float | None]:
-    """Return a percentile interval; None where at least half of the replicates are undefined."""
-    known = replicates[~np.isnan(replicates)]
-    if len(known) <= len(replicates) / 2:
-        return None, None
-    low, high = np.quantile(known, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
 
 
 def _grid(frame: pl.DataFrame, rows: Mapping[str, int], columns: Mapping[str, int]) -> Floats:

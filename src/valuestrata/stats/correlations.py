@@ -76,16 +76,21 @@ class MatrixAgreement:
     rmse: Floats
 
 
-def agreement(x: Floats, y: Floats, weights: Floats) -> MatrixAgreement:
+def agreement(x: Floats, y: Floats, weights: Floats, blocks: Indices | None = None) -> MatrixAgreement:
     """Compare the off-diagonal entries of two symmetric matrices under item weights.
 
     Args:
         x, y: shape (I, I). weights: shape (B, I); entry ij has weight w_i w_j.
+        blocks: shape (I,), the block of each item; within a block, where all weights are equal, entry ij has weight w_i, because
+            entries of an item with another copy of its own block are deleted. None where every item is a block of its own.
     """
     off = ~np.eye(len(x), dtype=np.bool_)
+    within = off & (blocks[:, None] == blocks) if blocks is not None else np.zeros_like(off)
+    between = off & ~within
 
     def total(entries: Floats) -> Floats:
-        return ((weights @ np.where(off, entries, 0.0)) * weights).sum(axis=1)
+        products = ((weights @ np.where(between, entries, 0.0)) * weights).sum(axis=1)
+        return products if blocks is None else products + weights @ np.where(within, entries, 0.0).sum(axis=1)
 
     number = total(np.ones_like(x))
     safe = np.where(number > 0, number, 1.0)

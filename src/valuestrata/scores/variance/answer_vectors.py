@@ -28,6 +28,7 @@ class ItemVariance:
 
     item: str
     topic: str | None
+    block: str | None
     components: Components
     subgroups: frozenset[str]
     missing: int
@@ -81,13 +82,13 @@ def items_of(dataset: Dataset, responses: pl.DataFrame, *, drawn: bool) -> list[
     """
     by_item = {str(rows["item"][0]): rows for rows in responses.partition_by("item", maintain_order=True)}
     found: list[ItemVariance] = []
-    for item, topic, level in dataset.items.select("item", "topic", "level").iter_rows():
+    for item, topic, block, level in dataset.items.select("item", "topic", "block", "level").iter_rows():
         if item not in by_item:
             continue
         rows = by_item[item].filter(pl.col("status") == "answered")
         answers = answer_vectors(_distributions(rows, dataset.codes_of[item]), ordered=level != "nominal")
         components = decompose(_levels(rows), answers, drawn=drawn)
-        found.append(ItemVariance(item, topic, components, frozenset(rows["subgroup"].unique()), len(by_item[item]) - len(rows)))
+        found.append(ItemVariance(item, topic, block, components, frozenset(rows["subgroup"].unique()), len(by_item[item]) - len(rows)))
     return found
 
 

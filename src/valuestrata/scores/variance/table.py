@@ -43,6 +43,7 @@ from valuestrata.scores.aggregate import check_call
 from valuestrata.scores.variance.answer_vectors import ItemVariance, items_of, responses_of
 from valuestrata.scores.variance.population_variance import PopulationVariance, SubgroupVariance
 from valuestrata.stats.arrays import Indices
+from valuestrata.stats.blocks import block_numbers
 from valuestrata.stats.item_resampling import ItemResamples, ItemValues
 from valuestrata.stats.variance_components import COMBINATION, COMPONENTS, INTERACTION, PRESENTATION, SAMPLE, Block, allows, merged, name_of
 
@@ -69,13 +70,14 @@ VARIANCE = Schema(
         "component": Column(pl.String, "persona, order, ..., a joint name, total, gold or gold modes"),
         "against": Column(pl.String, "component that is subtracted, null for a plain component"),
         "variance": Column(pl.Float64, "mean over items, may be negative; null where the design does not identify it"),
-        "ci_low": Column(pl.Float64, "lower end of its interval over items"),
+        "ci_low": Column(pl.Float64, "lower end of its interval over blocks of items"),
         "ci_high": Column(pl.Float64, "upper end"),
         "share": Column(pl.Float64, "share of the sum of positive components, at least 0; with `against`: component / against"),
         "share_low": Column(pl.Float64, "lower end"),
         "share_high": Column(pl.Float64, "upper end"),
         "levels": Column(pl.Float64, "number of levels, mean over items: personas, orders, ..., prompts, answers per prompt"),
         "items": Column(pl.Int64, "items in the mean"),
+        "blocks": Column(pl.Float64, "effective number of blocks that the interval resamples, null where it resamples items"),
         "responses": Column(pl.Int64, "answers used"),
         "missing": Column(pl.Int64, "responses to these items without an answer"),
         "note": Column(pl.String, "why it is null, or a remark"),
@@ -107,7 +109,7 @@ def variance(
 
     Args:
         dataset: the ground truth. runs: of the same model; all their responses are used.
-        bootstrap: resamples of the items, 0 for no intervals. seed: of the resamples. confidence: of the intervals.
+        bootstrap: resamples of the items in blocks, 0 for no intervals. seed: of the resamples. confidence: of the intervals.
         by: any of `all`, `topic` and `item`; single items have no interval.
 
     Returns:
@@ -135,7 +137,7 @@ def variance(
         gold: list[Mapping[str, SubgroupVariance | None]] = [
             dict(zip(GOLD, population.both(item.item, item.subgroups), strict=True)) for item in items
         ]
-        resamples = ItemResamples(len(items), bootstrap, seed, confidence)
+        resamples = ItemResamples(block_numbers([item.block for item in items]), bootstrap, seed, confidence)
         rows = [row for key in _keys(items, by) for row in _VarianceRows(*key, items, gold, resamples).rows()]
         frames.append(VARIANCE.frame([{"run": " + ".join(kept), "elicitation": readout, **row} for row in rows]))
     table = pl.concat(frames) if frames else VARIANCE.empty()
@@ -247,7 +249,11 @@ class _VarianceRows:
 
     def _row(self, component: str, against: str | None = None) -> dict[str, Any]:
         """Return a row with the columns common to all, and the variance of the component if it is identified."""
-        answered = {"items": len(self._items), "responses": sum(item.components.responses for item in self._items)}
+        answered = {
+            "items": len(self._items),
+            "blocks": self._resamples.blocks(self._places),
+            "responses": sum(item.components.responses for item in self._items),
+        }
         answered["missing"] = sum(item.missing for item in self._items)
         measured = self._measured(self._columns[component]) if against is None and component in self._columns else {}
         return self._where | {"component": component, "against": against} | answered | measured

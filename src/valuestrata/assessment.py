@@ -13,7 +13,7 @@ import polars as pl
 from valuestrata.claims.claim import Claim
 from valuestrata.claims.closed import closed_claims
 from valuestrata.claims.table import to_frame
-from valuestrata.dataset.tables import DISJOINT, Dataset
+from valuestrata.dataset.tables import Dataset, uses_halves
 from valuestrata.progress import progress
 from valuestrata.respondents.baselines import CHEAP
 from valuestrata.responses.reference_baselines import check_training
@@ -140,6 +140,6 @@ def _with(runs: Sequence[Identified], against: str | None) -> list[tuple[str, st
 
 
 def _leakage_of(dataset: Dataset, split: str, fold: int | None) -> pl.DataFrame:
-    """Return the leakage rows of a split; none under `+disjoint`, where train and test share no respondents."""
+    """Return the leakage rows of a split; none under `+disjoint` and `+crossfit`, where train and test share no respondents."""
     rows = dataset.leakage.filter(pl.col("scheme") == split)
-    return rows.clear() if split.endswith(DISJOINT) else rows if fold is None else rows.filter(pl.col("fold") == fold)
+    return rows.clear() if uses_halves(split) else rows if fold is None else rows.filter(pl.col("fold") == fold)

@@ -110,9 +110,12 @@ def build(survey: Survey, settings: BuildSettings | None = None) -> Dataset:
     # A data set without the paper split is usable, unless the paper preset was requested.
     if settings.preset == "paper" and (reason := schemes["paper"].get("refused")):
         raise InputDataError(f"{survey.source.file}: ", Option("preset", "paper"), f": {reason}")
-    in_cell = dict(targets.group_by("subgroup").len().iter_rows())
-    described = _strata_rows(survey, strata, cells, [in_cell.get(name, 0) for name in ids], settings)
-    meta = _meta(survey, cells, settings, gold, subgroups, targets, schemes, described)
+    halved = gold.filter((pl.col("half") != "all") & (pl.col("subgroup") != EVERYONE) & (pl.col("n_eff") >= settings.min_valid))
+    halved = targets.join(halved.filter(pl.len().over("pair_id") == 2), on="pair_id", how="semi")
+    in_cell, in_halves = (dict(pairs.group_by("subgroup").len().iter_rows()) for pairs in (targets, halved))
+    pairs_of = [(in_cell.get(name, 0), in_halves.get(name, 0)) for name in ids]
+    described = _strata_rows(survey, strata, cells, pairs_of, settings)
+    meta = _meta(survey, cells, settings, gold, subgroups, (targets, halved), schemes, described)
     meta = {**meta, "fingerprint": fingerprint_of(meta, items, subgroups, gold, splits)}
     return Dataset(
         meta=meta,
@@ -144,7 +147,8 @@ def preview(survey: Survey, settings: BuildSettings) -> pl.DataFrame:
     """Return what a build would keep, one row per stratum.
 
     Columns: stratum, cells_kept, cells_dropped (non-empty cells below the minimum), smallest_kept (respondents, or null),
-    pairs_kept, pairs_dropped, note (why the stratum has no pairs, or that an attribute has a single level; or null).
+    pairs_kept, pairs_dropped, pairs_in_both_halves (those with the minimum in each half of the respondents, which `+disjoint`
+    and `+crossfit` use), note (why the stratum has no pairs, or that an attribute has a single level; or null).
     `meta["strata"]` of a data set holds the same rows.
 
     Raises:
@@ -154,15 +158,16 @@ def preview(survey: Survey, settings: BuildSettings) -> pl.DataFrame:
     survey = _usable(survey, weighted=settings.weighted)
     strata = make_strata(survey.attributes, order=settings.order, names=settings.strata)
     cells = make_cells(survey, strata, min_respondents=settings.min_respondents)
-    enough = effective_answers(survey, cells) >= settings.min_valid
-    rows = _strata_rows(survey, strata, cells, enough.sum(axis=0).tolist(), settings)
+    whole, of_a, of_b = effective_answers(survey, cells, settings.half_seed) >= settings.min_valid
+    pairs_of = zip(whole.sum(axis=0).tolist(), (whole & of_a & of_b).sum(axis=0).tolist(), strict=True)
+    rows = _strata_rows(survey, strata, cells, list(pairs_of), settings)
     return pl.DataFrame(rows, schema_overrides={"smallest_kept": pl.Int64, "note": pl.String})
 
 
 def _strata_rows(
-    survey: Survey, strata: Sequence[Stratum], cells: Cells, pairs_of: Sequence[int], settings: BuildSettings
+    survey: Survey, strata: Sequence[Stratum], cells: Cells, pairs_of: Sequence[tuple[int, int]], settings: BuildSettings
 ) -> list[dict[str, Any]]:
-    """Return the rows of `preview`, without `all`. `pairs_of`: number of pairs of each kept subgroup."""
+    """Return the rows of `preview`, without `all`. `pairs_of`: pairs of each kept subgroup, and those in both halves."""
     seen = _levels_kept(survey, cells)
     rows: list[dict[str, Any]] = []
     for stratum in strata:
@@ -170,7 +175,7 @@ def _strata_rows(
             continue
         kept = [i for i, s in enumerate(cells.kept) if s.stratum.name == stratum.name]
         dropped = [s.n for s in cells.dropped if s.stratum.name == stratum.name]
-        pairs = sum(pairs_of[i] for i in kept)
+        pairs, in_halves = (sum(pairs_of[i][which] for i in kept) for which in (0, 1))
         if not kept and not dropped:
             note = "no respondent has a known level of all its attributes"
         elif not kept:
@@ -188,6 +193,7 @@ def _strata_rows(
                 "smallest_kept": min((cells.kept[i].n for i in kept), default=None),
                 "pairs_kept": pairs,
                 "pairs_dropped": len(kept) * len(survey.items) - pairs,
+                "pairs_in_both_halves": in_halves,
                 "note": note,
             }
         )
@@ -258,10 +264,11 @@ def _meta(
     settings: BuildSettings,
     gold: pl.DataFrame,
     subgroups: pl.DataFrame,
-    targets: pl.DataFrame,
+    pairs: tuple[pl.DataFrame, pl.DataFrame],
     schemes: Mapping[str, Any],
     strata: Sequence[Mapping[str, Any]],
 ) -> Mapping[str, Any]:
+    targets, halved = pairs
     codebook = survey.codebook
     findings = asdict(survey.findings)
     # There can be hundreds of unused columns; their number is enough here.
@@ -298,6 +305,7 @@ def _meta(
             "subgroups_dropped": len(cells.dropped),
             "pairs": len(targets),
             "pairs_dropped": len(survey.items) * (len(cells.kept) - 1) - len(targets),
+            "pairs_in_both_halves": len(halved),
             "parts": _parts(schemes),
         },
         "strata": strata,

@@ -347,10 +347,10 @@ def test_a_user_who_asks_for_what_is_not_there_is_told_why(tmp_path):
             InputDataError, match=rf"two: the split '{scheme.replace('+', '[+]')}' is not available.*at least three attributes"
         ) as refused:
             two.part(scheme, "test")
-        assert str(refused.value).endswith("each also with +disjoint. Choose one with `split='unseen-level'`.")
+        assert str(refused.value).endswith("each also with +disjoint or +crossfit. Choose one with `split='unseen-level'`.")
         with pytest.raises(InputDataError, match="at least three attributes"):
             two.fold_labels(scheme)
-    held = r"Splits of .*two: unseen-level, unseen-item, transfer, each also with \+disjoint\."
+    held = r"Splits of .*two: unseen-level, unseen-item, transfer, each also with \+disjoint or \+crossfit\."
     for word, meant in (("papers", "paper"), ("paper+disjont", r"paper\+disjoint"), ("unseen-levle+disjoint", r"unseen-level\+disjoint")):
         for refused in (lambda word=word: two.part(word, "test"), lambda word=word: two.fold_labels(word)):
             with pytest.raises(UsageError, match=rf"There is no split '.*'\. Did you mean '{meant}'\? {held}"):

@@ -142,7 +142,9 @@ def test_common_pairs_are_those_of_both_runs(world):
 
 def resampler_of(items, bootstrap=400, seed=0):
     """Resamples of items alone."""
-    layout = SimpleNamespace(items=range(items), blocks=np.arange(items), draws=np.zeros((0, 1), dtype=np.int8), share_draws=[])
+    layout = SimpleNamespace(
+        items=range(items), questions=np.arange(items), blocks=np.arange(items), draws=np.zeros((0, 1), dtype=np.int8), share_draws=[]
+    )
     return Resampler(layout, bootstrap, seed)
 
 
@@ -193,7 +195,11 @@ def test_unit_grids_by_plain_loops():
 
 def test_rounding_in_single_precision_is_no_difference():
     """Items of unlike size whose rows cancel up to 1e-8: nothing is there, and nothing may be claimed of it."""
-    resampler = Resampler(SimpleNamespace(items=range(8), blocks=np.arange(8), draws=np.zeros((0, 8)), share_draws=[], keys=None), 200, 0)
+    resampler = Resampler(
+        SimpleNamespace(items=range(8), questions=np.arange(8), blocks=np.arange(8), draws=np.zeros((0, 8)), share_draws=[], keys=None),
+        200,
+        0,
+    )
     rows = np.random.default_rng(1).normal(0, 1e-8, (1, 8))
     found = interval_and_p(contrast(resampler, ContrastSums(rows + 3e-9, np.ones((1, 8)), None, None, None, False)), 0.95, -1, 1)
     assert (found.estimate[0], found.low[0], found.high[0], found.p[0]) == (0, 0, 0, 1)

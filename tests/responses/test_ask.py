@@ -257,8 +257,15 @@ def test_one_fold_is_asked_and_a_pair_of_several_folds_once(handmade, tmp_path):
         ask(folded, Writes(), tmp_path / "other", split="unseen-level", fold=7, elicitation="text")
 
 
-def test_disjoint_halves_ask_the_same_pairs(handmade):
-    assert select_pairs(handmade, "paper+disjoint", "test", 0).equals(select_pairs(handmade, "paper", "test"))
+def test_splits_with_halves_ask_the_pairs_of_both_halves_once(handmade):
+    halves = [handmade.gold.with_columns(half=pl.lit(half)) for half in "AB"]
+    small = halves[1].with_columns(n_eff=pl.when(pl.col("item") == "spend").then(0.5).otherwise(pl.col("n_eff")))
+    meta = {**handmade.meta, "settings": {"min_valid": 1}}
+    made = replace(handmade, gold=pl.concat([handmade.gold, halves[0], small]), meta=meta)
+    expected = select_pairs(handmade, "paper", "test").filter(pl.col("item") != "spend")
+    for split, fold in (("paper+disjoint", 0), ("paper+crossfit", None), ("paper+crossfit", 1)):
+        asked = select_pairs(made, split, "test", fold)
+        assert asked.select("pair_id", "item", "subgroup").equals(expected.select("pair_id", "item", "subgroup"))
 
 
 # --- baselines: answers that are chosen, several a prompt ----------------------------------------------------------------

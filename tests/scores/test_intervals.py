@@ -78,7 +78,7 @@ def test_items_alone_are_not_enough_where_the_same_people_answer_all_of_them(kit
 
 def normal_layout(items):
     """One subgroup answering `items` items, and nothing that redraws it: the worlds below bring their own redraws."""
-    keys = Keys([("all", "all")], np.ones((1, 1)), np.zeros((0, items)), np.zeros(0, dtype=np.intp))
+    keys = Keys([("all", "all")], np.ones((1, 1)), np.zeros((0, items)), np.zeros((0, 1), dtype=np.intp))
     return Layout(
         gold=pl.DataFrame(),
         subgroups=["g"],
@@ -87,6 +87,7 @@ def normal_layout(items):
         mode=np.zeros(items, dtype=np.intp),
         options=np.full(items, 2),
         ordered=np.ones(items, dtype=bool),
+        questions=np.arange(items),
         blocks=np.arange(items),
         blocks_named=False,
         draws=np.zeros((0, items), dtype=np.int8),

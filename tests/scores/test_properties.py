@@ -71,7 +71,7 @@ def test_sums_by_key_are_sums_over_their_pairs(seed: int, leading: tuple[int, ..
     groups = np.concatenate([rng.integers(0, 2, (3, 4)), np.eye(4, dtype=int)[:2], np.zeros((1, 4), dtype=int)]).astype(float)
     topics = rng.integers(0, 2, (2, 5)).astype(float)
     items = np.array([4, 0])
-    keys = Keys([("level", str(n)) for n in range(10)], groups, topics, items)
+    keys = Keys([("level", str(n)) for n in range(10)], groups, topics, items[:, None])
     values = rng.integers(-9, 9, (*leading, 4, 5)).astype(np.float32 if single else np.float64)
     rows = keys.rows(values)
     assert rows.dtype == values.dtype

@@ -160,7 +160,7 @@ def test_splits_that_cannot_train_are_refused(people, template):
     with pytest.raises(InputDataError, match="there are no training pairs in split 'paper'"):
         tuning_data(empty, recipe)
     unanswered = replace(people, gold=people.gold.filter(pl.col("half") != "A"))
-    with pytest.raises(InputDataError, match="no training pair of split 'paper\\+disjoint' has answers"):
+    with pytest.raises(InputDataError, match="at least 20 valid answers in each half of the respondents"):
         tuning_data(unanswered, recipe, split="paper+disjoint")
 
 

@@ -13,6 +13,7 @@ from valuestrata.claims.compared.comparisons import compared_runs, comparison_cl
 from valuestrata.claims.compared.first_screen import tail_of
 from valuestrata.claims.compared.part_tables import PartTables, closed_claim
 from valuestrata.claims.templates_closed import CLOSED
+from valuestrata.dataset.tables import uses_halves
 from valuestrata.errors import InputDataError, UsageError, did_you_mean
 from valuestrata.formatting import DIRECTED
 from valuestrata.respondents.baselines import TRAINS_ON_NOTHING
@@ -71,7 +72,7 @@ def closed_claims(
     for scheme, part, fold in _cuts(scores, comparisons, relative):
         figures = [_at(frame, scheme, part, fold) for frame in (scores, comparisons, relative)]
         here = PartTables(figures[0], figures[1], figures[2], known, thresholds or Thresholds(), metric)
-        shared = _shared(leakage, scheme, fold) if part in ("test", "all") and not scheme.endswith("+disjoint") else Figure()
+        shared = _shared(leakage, scheme, fold) if part in ("test", "all") and not uses_halves(scheme) else Figure()
         for run in (run for run in runs if run.name in here.names):
             share, pairs = (taught or {}).get(run.name, (0.0, 0))
             compared = compared_runs(here, run)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from valuestrata.building import BuildSettings
+    from valuestrata.dataset.tables import Dataset
     from valuestrata.survey.survey import Survey
 
 
@@ -128,6 +129,7 @@ def build(
     parts = ", ".join(f"{number:,} {part}" for part, number in counts["parts"].items())
     show(f"{output}: {counts['items']} items x {counts['subgroups']} subgroups, {counts['pairs']:,} pairs ({parts}).")
     show(f"Left out: {counts['subgroups_dropped']} subgroups and {counts['pairs_dropped']:,} pairs below the minimum.")
+    show(_minimum(dataset))
     show(design_text(dataset.meta["design"], dataset.meta["design_effect"]))
     for remark in dataset.remarks:
         show(remark)
@@ -135,6 +137,21 @@ def build(
         from valuestrata.report.closed.published import beside_published_counts, is_published_setting
 
         _print_published(beside_published_counts(dataset), same=is_published_setting(dataset))
+
+
+def _minimum(dataset: Dataset) -> str:
+    """Return the fewest answers behind any pair, and how many pairs splits with halves of the respondents can use."""
+    import polars as pl
+
+    from valuestrata.dataset.subgroups import EVERYONE
+    from valuestrata.report.core.names import fewest_answers
+
+    counts, least = dataset.meta["counts"], dataset.meta["settings"]["min_valid"]
+    pairs = dataset.gold.filter((pl.col("half") == "all") & (pl.col("subgroup") != EVERYONE))
+    return (
+        f"The smallest pair has {fewest_answers(pairs)} valid answers. {counts['pairs_in_both_halves']:,} pairs have at least {least:g} in "
+        "each half of the respondents; splits with +disjoint or +crossfit use only these."
+    )
 
 
 def _preview(survey: Survey, settings: BuildSettings, as_json: bool) -> None:
@@ -149,6 +166,7 @@ def _preview(survey: Survey, settings: BuildSettings, as_json: bool) -> None:
     show(
         f"Kept: at least {settings.min_respondents} respondents per subgroup and {settings.min_valid:g} {weighted} valid answers per pair."
     )
+    show("pairs_in_both_halves: pairs with that many answers in each half of the respondents, which +disjoint and +crossfit use.")
     if settings.preset == "paper":
         from valuestrata.report.closed.published import beside_published_preview, is_published_survey
 

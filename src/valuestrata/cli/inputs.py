@@ -77,7 +77,7 @@ def load_with_baselines(
     stances: bool = False,
 ) -> tuple[Dataset, list[Run]]:
     """Load a data set and runs, and add the reference baselines after the runs; `stances` as for `load_data_and_runs`."""
-    from valuestrata.dataset.tables import DISJOINT, load_dataset
+    from valuestrata.dataset.tables import base_of, load_dataset
     from valuestrata.responses.reference_baselines import check_training, kinds_of, reference_baselines
     from valuestrata.responses.run.identity import run_identity
 
@@ -86,7 +86,7 @@ def load_with_baselines(
     # Checked before the baselines are fitted, which may take a minute.
     check_training(data, loaded, split, fold)
     other = load_dataset(train_on) if train_on else None
-    if kinds and other is None and split.removesuffix(DISJOINT) == "transfer":
+    if kinds and other is None and base_of(split) == "transfer":
         say("Split transfer has no training pairs; only the baselines uniform and midpoint are added. For others, give --train-on DATASET.")
     if kinds and other is not None:
         say(f"Baselines are fitted to {other.survey_and_place} ({train_on}).")

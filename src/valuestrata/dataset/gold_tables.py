@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from valuestrata.dataset.design import design_effects, respondent_effects
 from valuestrata.dataset.gold import Redraws, count_answers, floor_nmae, is_mode, redraw, shares_of
+from valuestrata.dataset.halves import halve
 from valuestrata.dataset.subgroups import Cells, pair_id
 from valuestrata.dataset.tables import GOLD, MISSING_CLASSES, MODE_DRAWS
 from valuestrata.measures import entropy
@@ -26,11 +27,30 @@ FLAG_BELOW = 60
 RESAMPLE_CELLS = 25_000_000
 
 
-def effective_answers(survey: Survey, cells: Cells) -> NDArray[np.float64]:
-    """Return the effective number of valid answers of every pair, shape (items, kept subgroups)."""
-    options = np.array([len(item.codes) for item in survey.items], dtype=np.intp)
-    counts = _Counts.of(survey, cells.joint_of_respondent, len(cells.joint_n), cells.members, int(options.max()))
-    return counts.n_eff
+def effective_answers(survey: Survey, cells: Cells, half_seed: int) -> NDArray[np.float64]:
+    """Return the effective number of valid answers of every pair, of all respondents and of both halves.
+
+    Returns:
+        Shape (3, items, kept subgroups), in the order of `HALVES`.
+    """
+    return np.stack([counts.n_eff for counts in _by_half(survey, cells, half_seed)[1]])
+
+
+def _by_half(survey: Survey, cells: Cells, half_seed: int) -> tuple[NDArray[np.bool_], list[_Counts]]:
+    """Halve the respondents and count their answers: who is in half A, and the counts in the order of `HALVES`."""
+    unit = None if survey.design is None else survey.design.unit
+    stratum = None if survey.design is None else survey.design.stratum
+    half = halve(cells.joint_of_respondent, cells.members, seed=half_seed, weight=survey.weight, unit=unit, stratum=stratum)
+    widest = max(len(item.codes) for item in survey.items)
+    # Joint cells are doubled, one per half: one pass then counts the whole survey and both halves.
+    joint_cells = len(cells.joint_n)
+    doubled = cells.joint_of_respondent + np.where(half, 0, joint_cells)
+    of_a = list(cells.members)
+    of_b = [members + joint_cells for members in cells.members]
+    both = [np.concatenate(pair) for pair in zip(of_a, of_b, strict=True)]
+    every = _Counts.of(survey, doubled, 2 * joint_cells, [*both, *of_a, *of_b], widest)
+    subgroups = len(cells.kept)
+    return half, [_slice(every, slice(h * subgroups, (h + 1) * subgroups)) for h in range(len(HALVES))]
 
 
 @dataclass(frozen=True)
@@ -111,18 +131,8 @@ def tabulate(
     people = survey.respondents
     options = np.array([len(item.codes) for item in survey.items], dtype=np.intp)
     widest = int(options.max())
-    half = np.zeros(people, dtype=bool)
-    half[np.random.default_rng(half_seed).permutation(people)[: people // 2]] = True
-
-    # Joint cells are doubled, one per half: one pass then counts the whole survey and both halves.
-    joint_cells = len(cells.joint_n)
-    doubled = cells.joint_of_respondent + np.where(half, 0, joint_cells)
-    of_a = list(cells.members)
-    of_b = [members + joint_cells for members in cells.members]
-    both = [np.concatenate(pair) for pair in zip(of_a, of_b, strict=True)]
-    every = _Counts.of(survey, doubled, 2 * joint_cells, [*both, *of_a, *of_b], widest)
-    subgroups = len(cells.kept)
-    counts = [_slice(every, slice(h * subgroups, (h + 1) * subgroups)) for h in range(len(HALVES))]
+    half, counts = _by_half(survey, cells, half_seed)
+    joint_cells, subgroups = len(cells.joint_n), len(cells.kept)
 
     respondents_of = [np.flatnonzero(np.isin(cells.joint_of_respondent, members)) for members in cells.members]
     chunk = int(np.clip(RESAMPLE_CELLS // people, 10, 250))

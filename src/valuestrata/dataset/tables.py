@@ -18,8 +18,10 @@ from valuestrata.frames import Column, Schema
 from valuestrata.survey.codebook import Missing
 
 MISSING_CLASSES = tuple(kind.key for kind in Missing)
-# Suffix of a scheme: training gold from half A, test gold from half B. It reuses the rows of the scheme.
+# Suffixes of a scheme. Both use those pairs of the scheme that have the minimum of answers in each half of the respondents.
+# +disjoint: training gold from half A, test gold from half B. +crossfit: also the other way round, as folds of their own.
 DISJOINT = "+disjoint"
+CROSSFIT = "+crossfit"
 PARTS = ("train", "validation", "test")
 SCHEMES = ("paper", "unseen-level", "unseen-item", "unseen-both", "transfer")
 
@@ -198,18 +200,21 @@ class Dataset:
     def part(self, scheme: str, part: str, fold: int | None = None) -> pl.DataFrame:
         """Return the pairs of one part of a split scheme (`all` for every part): pair_id, item, subgroup, fold, part.
 
-        `SCHEME+disjoint` has the rows of its base scheme; `half_of` gives the half whose gold applies. A pair may
-        occur in several folds, and may be a test pair in more than one.
+        `SCHEME+disjoint` has the rows of its base scheme whose pairs are `in_both_halves`; `half_of` gives the half whose gold
+        applies. `SCHEME+crossfit` has the same rows twice: fold f of the scheme as fold 2f (trained on A, tested on B) and as
+        fold 2f + 1 (the other way round). A pair may occur in several folds, and may be a test pair in more than one.
 
         Raises:
             UsageError: a part, a scheme or a fold that does not exist.
-            InputDataError: a scheme that cannot be built from this survey, with the reason.
+            InputDataError: a scheme that cannot be built from this survey, with the reason; no pair with the minimum in both halves.
         """
         if part not in (*PARTS, "all"):
             raise UsageError(f"There is no part {part!r} of a split.{did_you_mean(part, (*PARTS, 'all'))}")
-        rows = self.splits.filter(pl.col("scheme") == scheme.removesuffix(DISJOINT))
+        rows = self.splits.filter(pl.col("scheme") == base_of(scheme))
         if rows.is_empty():
             raise self._no_scheme(scheme)
+        if uses_halves(scheme):
+            rows = self._with_both_halves(rows, scheme)
         if fold is not None and fold not in (folds := rows["fold"].unique().sort().to_list()):
             raise UsageError(f"Split {scheme!r} has no fold {fold}. Available folds: {', '.join(map(str, folds))}.")
         if part != "all":
@@ -221,15 +226,56 @@ class Dataset:
     def scored_pairs(self, scheme: str, part: str, fold: int | None = None) -> pl.DataFrame:
         """Return the rows of `part`, each pair once, with the `half` whose gold it is scored against.
 
-        A pair that occurs in several folds counts as a test pair if it is one in any fold.
+        A pair that occurs in several folds counts as a test pair if it is one in any fold. Under `+crossfit` without `fold`, each
+        pair has two rows, one for each half.
 
         Raises:
             UsageError, InputDataError: as for `part`.
         """
         # Alphabetically, `test` is the first part.
-        pairs = self.part(scheme, part, fold).sort("part", maintain_order=True).unique("pair_id", keep="first", maintain_order=True)
-        halves = {name: half_of(scheme, name) for name in PARTS}
-        return pairs.with_columns(pl.col("part").replace_strict(halves, return_dtype=pl.String).alias("half"))
+        pairs = self.part(scheme, part, fold).sort("part", maintain_order=True)
+        found: list[pl.DataFrame] = []
+        for direction in (0, 1) if scheme.endswith(CROSSFIT) else (0,):
+            rows = pairs.filter(pl.col("fold") % 2 == direction) if scheme.endswith(CROSSFIT) else pairs
+            halves = {name: half_of(scheme, name, direction) for name in PARTS}
+            once = rows.unique("pair_id", keep="first", maintain_order=True)
+            found.append(once.with_columns(pl.col("part").replace_strict(halves, return_dtype=pl.String).alias("half")))
+        return pl.concat(found)
+
+    def scored_gold(self, scheme: str, part: str, fold: int | None = None) -> pl.DataFrame:
+        """Return the gold that a part is scored against (GOLD schema), of the half of the respondents that the split uses.
+
+        Raises:
+            UsageError, InputDataError: as for `part`.
+        """
+        return self.gold.join(self.scored_pairs(scheme, part, fold), on=("pair_id", "half"), how="semi", maintain_order="left")
+
+    @cached_property
+    def in_both_halves(self) -> pl.DataFrame:
+        """The pairs with the minimum of effective answers (`min_valid` of the build) in half A and in half B: pair_id."""
+        least = float((self.meta.get("settings") or {}).get("min_valid") or 0.0)
+        enough = self.gold.filter(pl.col("half").is_in(["A", "B"]) & (pl.col("n_eff") >= least))
+        return enough.group_by("pair_id", maintain_order=True).len().filter(pl.col("len") == 2).select("pair_id")
+
+    def _with_both_halves(self, rows: pl.DataFrame, scheme: str) -> pl.DataFrame:
+        """Return the rows of a scheme that its form with halves uses, without folds that lose all training or all test pairs."""
+        kept = rows.join(self.in_both_halves, on="pair_id", how="semi", maintain_order="left")
+        needed, held = (frame.filter(pl.col("part") != "validation").select("fold", "part").unique() for frame in (rows, kept))
+        lost = needed.join(held, on=["fold", "part"], how="anti")["fold"].unique()
+        kept = kept.filter(~pl.col("fold").is_in(lost.implode()))
+        if kept.is_empty():
+            least = (self.meta.get("settings") or {}).get("min_valid") or 0
+            raise InputDataError(
+                f"{self.path or 'the data set'}: the split {scheme!r} needs pairs with at least {least:g} valid answers in each half of "
+                f"the respondents, and no fold has training and test pairs with that many. Use {base_of(scheme)!r}, or build again with a "
+                "lower ",
+                Option("min_valid"),
+                ".",
+            )
+        if not scheme.endswith(CROSSFIT):
+            return kept
+        doubled = [kept.with_columns((pl.col("fold") * 2 + direction).cast(pl.Int32)) for direction in (0, 1)]
+        return pl.concat(doubled).sort("fold", maintain_order=True)
 
     def fold_labels(self, scheme: str) -> list[str]:
         """Return what each fold of a scheme holds out, in the order of the folds: `religion = Muslim`, topics, ...
@@ -238,10 +284,13 @@ class Dataset:
             UsageError: a scheme that does not exist.
             InputDataError: a scheme that cannot be built from this survey, with the reason.
         """
-        found: Mapping[str, Any] = self.meta.get("splits", {}).get(scheme.removesuffix(DISJOINT), {})
+        found: Mapping[str, Any] = self.meta.get("splits", {}).get(base_of(scheme), {})
         if "folds" not in found:
             raise self._no_scheme(scheme)
-        return [str(label) for label in found["folds"]]
+        labels = [str(label) for label in found["folds"]]
+        if not scheme.endswith(CROSSFIT):
+            return labels
+        return [f"{label}; trained on half {half}" for label in labels for half in "AB"]
 
     @property
     def remarks(self) -> list[str]:
@@ -259,10 +308,10 @@ class Dataset:
         """Return a UsageError for an unknown scheme, an InputDataError for one that this data set lacks."""
         where = self.path or "the data set"
         built = self.splits["scheme"].unique(maintain_order=True).to_list()
-        held = f"{', '.join(built)}, each also with {DISJOINT}" if built else "none"
-        base = scheme.removesuffix(DISJOINT)
+        held = f"{', '.join(built)}, each also with {DISJOINT} or {CROSSFIT}" if built else "none"
+        base = base_of(scheme)
         if base not in SCHEMES:
-            names = [*SCHEMES, *(name + DISJOINT for name in SCHEMES)]
+            names = [name + suffix for suffix in ("", DISJOINT, CROSSFIT) for name in SCHEMES]
             return UsageError(f"There is no split {scheme!r}.{did_you_mean(scheme, names)} Splits of {where}: {held}.")
         reason = self.meta.get("splits", {}).get(base, {}).get("refused")
         about = f"{where}: the split {scheme!r} is not available. {f'{reason} ' if reason else ''}Available splits: {held}."
@@ -271,23 +320,38 @@ class Dataset:
         return InputDataError(about, *((" Choose one with ", Option("split", usable[0]), ".") if usable else ()))
 
 
-def half_of(split: str, part: str) -> Literal["all", "A", "B"]:
+def base_of(split: str) -> str:
+    """Return the scheme of a split: its name without `+disjoint` or `+crossfit`."""
+    return split.removesuffix(DISJOINT).removesuffix(CROSSFIT)
+
+
+def uses_halves(split: str) -> bool:
+    """Whether training and test gold of a split come from different respondents: `+disjoint` or `+crossfit`."""
+    return base_of(split) != split
+
+
+def half_of(split: str, part: str, fold: int | None = None) -> Literal["all", "A", "B"]:
     """Return the half of the respondents whose gold a part of a split uses.
 
     Args:
         split: name of a scheme. part: train, validation or test; not `all`.
+        fold: the fold, needed under `+crossfit`.
 
     Returns:
-        `all` without the suffix; with it `B` for test and `A` for train and validation.
+        `all` without a suffix. With one, `B` for test and `A` for train and validation; in the odd folds of `+crossfit` the
+        other way round.
 
     Raises:
-        UsageError: another part.
+        UsageError: another part, or no fold under `+crossfit`.
     """
     if part not in PARTS:
         raise UsageError(f"part={part!r} of split {split!r}: expected one of {', '.join(PARTS)}.")
-    if not split.endswith(DISJOINT):
+    if not uses_halves(split):
         return "all"
-    return "B" if part == "test" else "A"
+    if split.endswith(CROSSFIT) and fold is None:
+        raise UsageError(f"Split {split!r} trains on either half of the respondents; give the fold (even: half A, odd: half B).")
+    mirrored = split.endswith(CROSSFIT) and fold is not None and fold % 2 == 1
+    return "B" if (part == "test") != mirrored else "A"
 
 
 def write_dataset(dataset: Dataset, path: Path) -> None:

@@ -26,6 +26,7 @@ from valuestrata.frames import Schema
 from valuestrata.progress import progress
 from valuestrata.respondents.baselines import CHEAP
 from valuestrata.responses.reference_baselines import check_training
+from valuestrata.responses.run.halves import scored_responses
 from valuestrata.responses.run.identity import Answered, run_identity
 from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.scores.aggregate import check_call
@@ -121,7 +122,10 @@ def audit_runs(
     check_training(dataset, runs, of.split, of.fold)
     check_mixed(adjusting.mixed)
     context = context_of(dataset, of, resampling)
-    grids = [_needed(place(context.layout, run.name, RESPONSES.check(run.responses, run.name)), metrics) for run in runs]
+    grids = [
+        _needed(place(context.layout, run.name, RESPONSES.check(scored_responses(run, of.split, of.fold), run.name)), metrics)
+        for run in runs
+    ]
     notes = [joined(run_note(context, grid), reading_note(run)) for run, grid in zip(runs, grids, strict=True)]
     names = [run.name for run in runs]
     baselines = {metric: _best_baseline(runs, grids, metric) for metric in metrics}

@@ -166,7 +166,7 @@ def context_of(dataset: Dataset, of: AuditedPart, resampling: Resampling) -> Aud
     rows = pl.DataFrame({"subgroup": list(layout.subgroups)}).join(dataset.subgroups, on="subgroup", how="left", maintain_order="left")
     labels = {attribute: rows[attribute].to_list() for attribute in dataset.attributes if rows[attribute].is_not_null().any()}
     national = dataset.gold.filter((pl.col("subgroup") == EVERYONE) & pl.col("item").is_in(list(layout.items)))
-    whole = national["item"].n_unique() == len(layout.items) and EVERYONE not in layout.subgroups
+    whole = national["item"].n_unique() == len(set(layout.items)) and EVERYONE not in layout.subgroups
     return AuditContext(
         layout=layout,
         resampler=Resampler(layout, resampling.bootstrap, resampling.seed),

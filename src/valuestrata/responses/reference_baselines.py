@@ -17,7 +17,7 @@ from typing import Any
 
 import polars as pl
 
-from valuestrata.dataset.tables import DISJOINT, Dataset
+from valuestrata.dataset.tables import Dataset, base_of
 from valuestrata.errors import InputDataError, Option, UsageError, did_you_mean
 from valuestrata.files import canonical_hash, folder_written_beside, write_json
 from valuestrata.progress import progress
@@ -100,7 +100,7 @@ def reference_baselines(
     known = [(run_identity(run), run) for run in runs]
     there = {identity.rule for identity, run in known if identity.is_baseline and _is_present(run, identity.rule, pairs)}
     wanted = [kind for kind in kinds if kind not in there]
-    if split.removesuffix(DISJOINT) == "transfer" and train_on is None:
+    if base_of(split) == "transfer" and train_on is None:
         wanted = [kind for kind in wanted if kind in TRAINS_ON_NOTHING]
     asked = _Asked(dataset, split, part, fold, train_on)
     found: list[Run] = []

@@ -13,6 +13,7 @@ import polars as pl
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import UsageError
 from valuestrata.progress import Advance, no_progress
+from valuestrata.responses.run.halves import scored_responses
 from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.scores.layout import BY, Layout, RunGrid, Values, count_pairs, lay_out, place
 from valuestrata.scores.resampling import Resampler
@@ -76,7 +77,7 @@ class PlacedRuns:
         """Return a run's place in the layout. Those used last are kept."""
         found = self._grids.pop(name, None)
         if found is None:
-            found = place(self.layout, name, RESPONSES.check(self._by_name[name].responses, name))
+            found = place(self.layout, name, RESPONSES.check(scored_responses(self._by_name[name], self.split, self.fold), name))
         self._grids[name] = found
         if len(self._grids) > max(2, KEPT_CELLS // self.layout.present.size):
             del self._grids[next(iter(self._grids))]
@@ -182,7 +183,7 @@ def long_rows(
             "by": np.repeat(np.array([by for by, _ in keys], dtype=object), count),
             "key": np.repeat(np.array([key for _, key in keys], dtype=object), count),
             "metric": list(columns) * len(keys),
-            "pairs": long("pairs").round().astype(np.int64),
+            "pairs": (long("pairs") / layout.halves).round().astype(np.int64),
             "coverage": np.repeat(coverage, count),
             **{name: pl.Series(long(field), nan_to_null=True) for name, field in names.items()},
         },

@@ -2,6 +2,10 @@
 
 Each key is a set of subgroups (stratum, level, ...) with all items, or all subgroups with a set of items (topic, item). Sums over
 keys are therefore matrix products with one grid.
+
+**Cross-fitting.** A split with `+crossfit` scores every pair against half A and against half B of the respondents. Its layout has a
+column for each item and half. Both columns of an item belong to one block, so they are resampled together: the halves have different
+respondents, but the same questions.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from valuestrata.dataset.gold import unpack_share_draws
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, UsageError, did_you_mean
 from valuestrata.scores.distances import ShareDraws, padded, redrawn
-from valuestrata.scores.pairs import PairTable, gold_of, mode_index, tabulate
+from valuestrata.scores.pairs import PairTable, answered_gold, gold_of, mode_index, tabulate
 from valuestrata.stats.arrays import Array, Bools, Floats, Indices, Singles
 from valuestrata.stats.blocks import block_numbers
 
@@ -38,7 +42,7 @@ class Keys:
         names: (by, key) of each of the N = A + T + J keys.
         groups: shape (A, G): 1 where a subgroup belongs to the key.
         topics: shape (T, I): 1 where an item belongs to the topic.
-        items: shape (J,): columns of the single items.
+        items: shape (J, C): columns of the single items; C is 2 under cross-fitting, else 1.
     """
 
     names: Sequence[tuple[str, str]]
@@ -67,7 +71,7 @@ class Keys:
 
     def totals_of(self, by_group: Floats, by_item: Floats) -> Floats:
         """Return the sums over the pairs of each key, (..., N), from those by subgroup, (..., G), and by item, (..., I)."""
-        return np.concatenate([by_group @ self.groups.T, by_item @ self.topics.T, by_item[..., self.items]], axis=-1)
+        return np.concatenate([by_group @ self.groups.T, by_item @ self.topics.T, by_item[..., self.items].sum(axis=-1)], axis=-1)
 
 
 @dataclass(frozen=True)
@@ -76,10 +80,11 @@ class Layout:
 
     Attributes:
         gold: one row for each pair, from `pairs.gold_of`, with its index `cell` = row * I + column.
-        subgroups, items: names of rows and columns.
+        subgroups, items: names of rows and columns. Under cross-fitting an item has two columns, side by side.
         present: shape (G, I): where the part has a pair.
         mode: shape (G * I,): option index of the gold mode, 0 where there is no pair.
         options: shape (I,). ordered: shape (I,), False for nominal items.
+        questions: shape (I,): number of the item of each column, 0, 1, ...
         blocks: shape (I,): the block of each item, 0..B-1; an item without a block is a block of its own.
         blocks_named: False where no item of the data set has a block, so items are taken as independent.
         draws: int8, shape (D, G * I): redrawn modes; D = 0 without redraws in the data set.
@@ -94,6 +99,7 @@ class Layout:
     mode: Indices
     options: Indices
     ordered: Bools
+    questions: Indices
     blocks: Indices
     blocks_named: bool
     draws: NDArray[np.int8]
@@ -115,6 +121,11 @@ class Layout:
     def expected(self) -> Floats:
         """Pairs of the part in each key, shape (N,)."""
         return count_pairs(self.keys, self.present)
+
+    @property
+    def halves(self) -> int:
+        """In how many halves of the respondents each pair is scored: 2 under cross-fitting, else 1."""
+        return len(self.questions) // max(int(self.questions.max(initial=-1)) + 1, 1)
 
 
 @dataclass(frozen=True)
@@ -204,13 +215,15 @@ def lay_out(dataset: Dataset, split: str, part: str, fold: int | None, by: Seque
     subgroups = dataset.subgroups.join(gold, on="subgroup", how="semi", maintain_order="left")
     items = dataset.items.join(gold, on="item", how="semi", maintain_order="left")
     rows = {name: place for place, name in enumerate(subgroups["subgroup"])}
-    columns = {name: place for place, name in enumerate(items["item"])}
-    cell = pl.col("subgroup").replace_strict(rows, return_dtype=pl.Int64) * len(columns) + pl.col("item").replace_strict(
-        columns, return_dtype=pl.Int64
-    )
+    blocks, questions = block_numbers(items["block"].to_list()), np.arange(len(items))
+    column = pl.col("item").replace_strict({name: place for place, name in enumerate(items["item"])}, return_dtype=pl.Int64)
+    if gold["pair_id"].is_duplicated().any():
+        items, blocks, questions = items[np.repeat(questions, 2).tolist()], np.repeat(blocks, 2), np.repeat(questions, 2)
+        column = column * 2 + (pl.col("half") == "B").cast(pl.Int64)
+    cell = pl.col("subgroup").replace_strict(rows, return_dtype=pl.Int64) * len(items) + column
     gold = gold.with_columns(cell.alias("cell")).sort("cell")
     cells = gold["cell"].to_numpy()
-    size = len(rows) * len(columns)
+    size = len(rows) * len(items)
     present = np.zeros(size, dtype=np.bool_)
     present[cells] = True
     mode = np.zeros(size, dtype=np.intp)
@@ -218,12 +231,13 @@ def lay_out(dataset: Dataset, split: str, part: str, fold: int | None, by: Seque
     return Layout(
         gold=gold,
         subgroups=list(rows),
-        items=list(columns),
-        present=present.reshape(len(rows), len(columns)),
+        items=items["item"].to_list(),
+        present=present.reshape(len(rows), len(items)),
         mode=mode,
         options=items["codes"].list.len().to_numpy().astype(np.intp),
         ordered=(items["level"] != "nominal").to_numpy(),
-        blocks=block_numbers(items["block"].to_list()),
+        questions=questions,
+        blocks=blocks,
         blocks_named=dataset.items["block"].is_not_null().any(),
         draws=_draws(dataset, gold, size),
         share_draws=_share_draws(dataset, gold),
@@ -232,9 +246,12 @@ def lay_out(dataset: Dataset, split: str, part: str, fold: int | None, by: Seque
 
 
 def place(layout: Layout, name: str, responses: pl.DataFrame) -> RunGrid:
-    """Score a run's responses and place its pairs in the layout; responses to other pairs are ignored."""
+    """Score a run's responses and place its pairs in the layout; responses to other pairs are ignored.
+
+    With a column `half`, a response is only scored against that half (`responses.run.halves`); otherwise against every half.
+    """
     table: PairTable = tabulate(layout.gold, responses)
-    cells = table.pairs.join(layout.gold, on="pair_id", how="left", maintain_order="left")["cell"].to_numpy()
+    cells = answered_gold(layout.gold, responses)["cell"].to_numpy()
     shape = layout.present.shape
     asked = np.zeros(layout.present.size, dtype=np.bool_)
     asked[cells] = True
@@ -326,12 +343,13 @@ def _keys(attributes: Sequence[str], subgroups: pl.DataFrame, items: pl.DataFram
         members["subgroup", subgroup] = np.arange(len(subgroups)) == row
     members = {name: mask for name, mask in members.items() if name[0] in by}
     topics = items["topic"].drop_nulls().unique(maintain_order=True).to_list() if "topic" in by else []
-    singles = items["item"].to_list() if "item" in by else []
+    singles = items["item"].unique(maintain_order=True).to_list() if "item" in by else []
+    columns = len(items) // max(items["item"].n_unique(), 1)
     return Keys(
         names=[*members, *(("topic", topic) for topic in topics), *(("item", item) for item in singles)],
         groups=np.array(list(members.values()), dtype=np.float64).reshape(len(members), len(subgroups)),
         topics=np.array([(items["topic"] == topic).fill_null(value=False).to_numpy() for topic in topics], dtype=np.float64).reshape(
             len(topics), len(items)
         ),
-        items=np.arange(len(singles), dtype=np.intp),
+        items=np.arange(len(singles) * columns, dtype=np.intp).reshape(-1, columns),
     )

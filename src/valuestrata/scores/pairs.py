@@ -48,6 +48,7 @@ import polars as pl
 from valuestrata import measures
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError
+from valuestrata.responses.run.halves import response_keys
 from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.scores.distances import GivenDistributions, padded
 from valuestrata.stats.arrays import Floats, Indices
@@ -153,8 +154,8 @@ def tabulate(gold: pl.DataFrame, responses: pl.DataFrame) -> PairTable:
     """Score the responses to the pairs of `gold` (from `gold_of`); other responses are ignored."""
     # Wide enough for all pairs of the part: the bootstrap also looks up pairs that were not asked.
     widest = int(np.max(gold["options"].to_numpy(), initial=2))
-    gold = gold.join(responses.select("pair_id").unique(), on="pair_id", how="semi", maintain_order="left")
-    rows = responses.join(gold.select("pair_id").with_row_index("pair"), on="pair_id", how="inner", maintain_order="left")
+    gold = answered_gold(gold, responses)
+    rows = responses.join(gold.select(keys := response_keys(responses)).with_row_index("pair"), on=keys, how="inner", maintain_order="left")
     options = gold["options"].to_numpy().astype(np.intp)
     count = len(gold)
     pair = rows["pair"].to_numpy().astype(np.intp)
@@ -206,6 +207,11 @@ def tabulate(gold: pl.DataFrame, responses: pl.DataFrame) -> PairTable:
         pl.Series("responses", asked.astype(np.int64)), pl.Series("valid", valid.astype(np.int64))
     )
     return PairTable(pairs=pairs, mode=mode_index(gold), fixed=fixed, by_mode=by_mode, position=position, distributions=distributions)
+
+
+def answered_gold(gold: pl.DataFrame, responses: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of `gold` with a response; with a column `half` in the responses, one that is scored against that half."""
+    return gold.join(responses.select(keys := response_keys(responses)).unique(), on=keys, how="semi", maintain_order="left")
 
 
 def mode_index(gold: pl.DataFrame) -> Indices:

@@ -150,7 +150,7 @@ class _RelativeScore:
                 "baseline": pl.Series([self.baseline] * len(self.value), dtype=pl.String),
                 "bound": [BOUNDS[metric][0]] * len(self.value),
                 "state": self.state.tolist(),
-                "pairs": self.pairs.round().astype(np.int64),
+                "pairs": (self.pairs / layout.halves).round().astype(np.int64),
                 **{name: pl.Series(values, nan_to_null=True) for name, values in numbers.items()},
             },
             schema_overrides={"by": pl.String, "key": pl.String, "metric": pl.String, "bound": pl.String, "state": pl.String},

@@ -45,9 +45,9 @@ class Resampler:
         rng = generator(seed)
         self.layout = layout
         self.count = bootstrap
-        self.item_weights = draw_blocks(rng, np.arange(len(layout.items)), bootstrap)
+        self.item_weights = draw_blocks(rng, layout.questions, bootstrap)
         # Blocks have random numbers of their own, so they do not change the numbers of keys whose items are drawn.
-        single = is_single(layout.blocks)
+        single = is_single(layout.blocks, layout.questions)
         self.weights = self.item_weights if single else draw_blocks(generator(seed, 1), layout.blocks, bootstrap)
         # More redraws than replicates would not be used.
         self.modes = layout.draws[:bootstrap]
@@ -64,7 +64,7 @@ class Resampler:
 
     def units(self, counts: Floats) -> Units:
         """Return what is resampled for keys with `counts` pairs by item, shape (K, I)."""
-        return units_of(counts, self.layout.blocks)
+        return units_of(counts, self.layout.blocks, self.layout.questions)
 
     def sums(self, units: Units, rows: Floats) -> Floats:
         """Return the sums of rows (K, I) in each resample, shape (bootstrap, K)."""
@@ -80,7 +80,7 @@ class Resampler:
         mask = ~np.isnan(values.gold)
         filled = np.where(mask, values.gold, 0.0)
         counts, drawn, units = self._counted(mask)
-        items = np.concatenate([units.number, (mask.sum(axis=0) > 0)[keys.items]])
+        items = np.concatenate([units.number, (mask.sum(axis=0) > 0)[keys.items].any(axis=-1)])
         rows = keys.rows(filled)
         pairs = keys.totals(mask.astype(np.float64))
         estimate = np.divide(keys.totals(filled), pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)

@@ -138,7 +138,7 @@ class Spread:
         kept = self._kept > 0
         by_group[..., self._kept[kept] - 1] = between[..., kept, :].sum(axis=-1)
         everyone = self._everyone(between)
-        return np.concatenate([by_group, everyone @ keys.topics.T, everyone[..., keys.items]], axis=-1)
+        return np.concatenate([by_group, everyone @ keys.topics.T, everyone[..., keys.items].sum(axis=-1)], axis=-1)
 
     def _everyone(self, between: Floats) -> Floats:
         """Return the variances between all subgroups, shape (..., I); NaN with only one subgroup."""

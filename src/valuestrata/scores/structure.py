@@ -28,6 +28,8 @@ would reach. It is a reference, not a ceiling, because the score uses all respon
 Spearman 1904, or Spearman-Brown): these need noise that is independent between entries, but here the same people answer both
 items.
 
+**Cross-fitting.** Without a fold, `+crossfit` compares one direction: models trained on half A with the gold of half B.
+
 **Interval.** Percentiles over resampled blocks of items (`stats.blocks`), entries of an item with a copy of its own block deleted
 (vertex bootstrap, Snijders & Borgatti 1999). Noise of respondents is not included.
 
@@ -45,10 +47,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from valuestrata.dataset.tables import Dataset
+from valuestrata.dataset.tables import CROSSFIT, DISJOINT, Dataset, base_of
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.measures import TIED_POSITIONS, highest_segments, segment_gaps, wrong_segments
 from valuestrata.progress import Advance, no_progress
+from valuestrata.responses.run.halves import scored_responses
 from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.scores.aggregate import RunLike
 from valuestrata.scores.schema import STRUCTURE
@@ -118,11 +121,15 @@ def structure(
         raise UsageError(
             f"bootstrap={bootstrap}, permutations={permutations}, confidence={confidence}: need counts >= 0 and confidence in 0..1."
         )
-    means = gold_means(dataset, split, part, fold)
+    both = split.endswith(CROSSFIT) and fold is None
+    means = gold_means(dataset, base_of(split) + DISJOINT if both else split, part, fold)
     rows: list[dict[str, Any]] = []
     for run in runs:
         advance(0, run.name)
-        model = model_means(dataset, RESPONSES.check(run.responses, run.name), means)
+        responses = RESPONSES.check(scored_responses(run, split, fold), run.name)
+        if both and "half" in responses.columns:
+            responses = responses.filter(pl.col("half") == "B")
+        model = model_means(dataset, responses, means)
         for stratum in (*means.names, POOLED):
             here = np.ones(len(means.strata), dtype=np.bool_) if stratum == POOLED else means.strata == stratum
             random = generator(seed, *stratum.encode())

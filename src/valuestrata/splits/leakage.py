@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from valuestrata.dataset.tables import DISJOINT, LEAKAGE, PARTS, SCHEMES, Dataset
+from valuestrata.errors import InputDataError
 from valuestrata.frames import Column, Schema
 from valuestrata.splits.schemes import by_reason
 
@@ -76,7 +77,8 @@ def measure_leakage(
 def leakage_report(dataset: Dataset) -> pl.DataFrame:
     """Summarise what test pairs share with training pairs: one row per scheme, and one for its `+disjoint` form.
 
-    Under `+disjoint`, training gold comes from half A of the respondents and test gold from half B, so nothing is shared.
+    Under `+disjoint`, training gold comes from half A of the respondents and test gold from half B, so nothing is shared. It uses
+    only pairs with the minimum of answers in both halves. `+crossfit` uses the same pairs in both directions.
 
     Returns:
         LEAKAGE_REPORT schema. A scheme that is not available has a row with the reason.
@@ -98,11 +100,31 @@ def leakage_report(dataset: Dataset) -> pl.DataFrame:
         row |= {"with_trained_parents": (leaks["trained_parents"].list.len() > 0).mean(), "note": _note(about)}
         rows.append(row | {"shared_mean": leaks["shared_respondents"].mean(), "shared_max": leaks["shared_respondents"].max()})
         if (pairs["part"] == "train").any():
-            rows.append(row | {"scheme": scheme + DISJOINT, "shared_mean": 0.0, "shared_max": 0.0, "note": None})
+            rows.append(_with_halves(dataset, scheme, leaks))
         else:
             # Without training pairs there is no +disjoint form.
             rows[-1]["note"] = "This data set has no training pairs; training uses another wave or country."
     return LEAKAGE_REPORT.frame(rows)
+
+
+def _with_halves(dataset: Dataset, scheme: str, leaks: pl.DataFrame) -> dict[str, object]:
+    """Return the row of `SCHEME+disjoint`: pairs with the minimum of answers in both halves, which share no respondents."""
+    name = scheme + DISJOINT
+    try:
+        pairs = dataset.part(name, "all")
+    except InputDataError as error:
+        return {"scheme": name, "note": str(error)}
+    folds, test = pairs["fold"].n_unique(), pairs.filter(pl.col("part") == "test")
+    parents = test.join(leaks, on=["pair_id", "fold"], how="inner")["trained_parents"]
+    return {
+        "scheme": name,
+        "folds": folds,
+        **{part: round((pairs["part"] == part).sum() / folds) for part in PARTS},
+        "test_pairs": test.height,
+        "with_trained_parents": (parents.list.len() > 0).mean(),
+        "shared_mean": 0.0,
+        "shared_max": 0.0,
+    }
 
 
 def _note(about: Mapping[str, Any]) -> str | None:

@@ -34,9 +34,13 @@ def block_numbers(names: Sequence[str | None]) -> Indices:
     return np.array([known.setdefault(key, len(known)) for key in keys], dtype=np.intp)
 
 
-def is_single(blocks: Indices) -> bool:
-    """Return whether every item is a block of its own; blocks have shape (I,)."""
-    return int(blocks.max(initial=-1)) + 1 == len(blocks)
+def is_single(blocks: Indices, items: Indices | None = None) -> bool:
+    """Return whether every item is a block of its own.
+
+    Args:
+        blocks: shape (I,), the block of each column. items: shape (I,), its item; None where each column is an item of its own.
+    """
+    return int(blocks.max(initial=-1)) + 1 == (len(blocks) if items is None else int(items.max(initial=-1)) + 1)
 
 
 def draw_blocks(rng: np.random.Generator, blocks: Indices, bootstrap: int) -> Floats:
@@ -70,21 +74,23 @@ class Units:
     """What is resampled for each of K keys.
 
     Attributes:
-        blocks: shape (I,), the block of each item.
+        blocks: shape (I,), the block of each column.
         by_block: shape (K,): True where blocks are resampled, False where items are.
         number: shape (K,), units behind each key: the effective number of blocks, or the number of items.
+        items: shape (I,), the item of each column; None where each column is an item of its own.
     """
 
     blocks: Indices
     by_block: Bools
     number: Floats
+    items: Indices | None = None
 
     def behind(self, keys: int) -> Floats | None:
         """Return the effective number of blocks behind each of `keys` >= K keys, NaN where items are resampled.
 
         None where every item is a block of its own.
         """
-        if is_single(self.blocks):
+        if is_single(self.blocks, self.items):
             return None
         found = np.full(keys, np.nan)
         found[: len(self.number)] = np.where(self.by_block, self.number, np.nan)
@@ -104,17 +110,19 @@ class Units:
         return np.where(self.by_block, of_blocks @ rows.T, of_items @ rows.T)
 
 
-def units_of(counts: Floats, blocks: Indices) -> Units:
+def units_of(counts: Floats, blocks: Indices, items: Indices | None = None) -> Units:
     """Decide what to resample for K keys: blocks where there are at least `ENOUGH_BLOCKS`, else items.
 
     Where every block is a single item, `by_block` is False.
 
     Args:
-        counts: shape (K, I), pairs by item; items with 0 do not count. blocks: shape (I,).
+        counts: shape (K, I), pairs by column; columns with 0 do not count. blocks: shape (I,).
+        items: shape (I,), the item of each column, 0, 1, ...; None where each column is an item of its own.
     """
-    items = (counts > 0).sum(axis=1).astype(np.float64)
-    if is_single(blocks):
-        return Units(blocks, np.zeros(len(items), dtype=np.bool_), items)
+    used = counts > 0
+    number = (used if items is None else sum_blocks(used.astype(np.float64), items) > 0).sum(axis=1).astype(np.float64)
+    if is_single(blocks, items):
+        return Units(blocks, np.zeros(len(number), dtype=np.bool_), number, items)
     effective = effective_blocks(counts, blocks)
     by_block = effective >= ENOUGH_BLOCKS
-    return Units(blocks, by_block, np.where(by_block, effective, items))
+    return Units(blocks, by_block, np.where(by_block, effective, number), items)

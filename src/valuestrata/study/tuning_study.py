@@ -26,6 +26,7 @@ from valuestrata.report.closed.generalisation import SplitPart, claim_sentences,
 from valuestrata.responses.ask.plan import select_pairs
 from valuestrata.responses.reference_baselines import baseline_name, kinds_of
 from valuestrata.responses.run.folder import Run, load_run
+from valuestrata.responses.run.halves import with_half
 from valuestrata.scores.plan import Declared, declare, describe
 from valuestrata.study.ask import ask_model
 from valuestrata.study.config import SplitEntry, Study, split_name
@@ -216,7 +217,7 @@ class _TuningStudy:
     def evaluate(self, split: _SplitWork) -> Evaluation:
         """Evaluate a split: the pooled runs of its folds, and the baselines."""
         self.say(f"{split.name}: evaluating")
-        pooled = [_pooled(runs) for runs in split.runs.values() if len(runs) == len(split.folds)]
+        pooled = [_pooled(runs, split.folds) for runs in split.runs.values() if len(runs) == len(split.folds)]
         if not pooled:
             raise RunFailedError(
                 f"{split.study.folder}: no model has answers in every fold of {split.split.scheme}; nothing can be compared."
@@ -267,11 +268,12 @@ class _TuningStudy:
         return gains_of(compared, split.variants, self.baselines)
 
 
-def _pooled(runs: Sequence[Run]) -> Run:
+def _pooled(runs: Sequence[Run], folds: Sequence[SplitFold]) -> Run:
     """Return the runs of all folds as one; each fold's adapter answered the questions of its own test part."""
     if len(runs) == 1:
         return runs[0]
-    return replace(runs[0], meta=_without_fold(runs[0].meta), responses=pl.concat([run.responses for run in runs]))
+    responses = [with_half(run, fold.split.scheme, fold.fold) for run, fold in zip(runs, folds, strict=True)]
+    return replace(runs[0], meta=_without_fold(runs[0].meta), responses=pl.concat(responses))
 
 
 def _without_fold(document: Mapping[str, Any]) -> dict[str, Any]:

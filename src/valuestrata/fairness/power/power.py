@@ -26,7 +26,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from valuestrata.dataset.tables import Dataset
+from valuestrata.dataset.tables import CROSSFIT, DISJOINT, Dataset, base_of
 from valuestrata.errors import InputDataError, UsageError, did_you_mean
 from valuestrata.fairness.power.expected_model import Expectation, covariances, expectation_of, freedom
 from valuestrata.frames import Column, Schema
@@ -104,7 +104,9 @@ def power(
         raise UsageError(f"effect={effect}; expected a gap between 0 and 1, such as 0.05.")
     if not 0 < alpha < 1:
         raise UsageError(f"alpha={alpha}; expected a level between 0 and 1, such as 0.05.")
-    layout = lay_out(dataset, split, part, fold, ("all",))
+    # Both directions of cross-fitting ask the same questions: the power of one is a lower bound.
+    laid_out = base_of(split) + DISJOINT if split.endswith(CROSSFIT) and fold is None else split
+    layout = lay_out(dataset, laid_out, part, fold, ("all",))
     present = layout.present & (np.ones(len(layout.items), dtype=np.bool_) if metric == "accuracy" else layout.ordered)
     available = int(present.any(axis=0).sum())
     if available == 0:

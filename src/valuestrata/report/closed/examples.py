@@ -12,6 +12,7 @@ from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import ValuestrataError
 from valuestrata.report.core.names import clipped, subgroup_titles
 from valuestrata.report.core.view import Entry, RunLike, View
+from valuestrata.responses.run.halves import response_keys, scored_responses
 
 # Longest text of a model that is shown, in characters.
 LONGEST_TEXT = 400
@@ -53,11 +54,11 @@ def choose(view: View, entry: Entry, run: RunLike) -> list[PairExample]:
 
     The choice is deterministic.
     """
-    gold = view.gold.select("pair_id", "item", "subgroup", "n", "mode", "shares", "margin")
-    answers = run.responses.filter(pl.col("elicitation").is_in(entry.elicitation.split("+"))).unique(
-        "pair_id", keep="first", maintain_order=True
-    )
-    frame = answers.drop("item", "subgroup").join(gold, on="pair_id", maintain_order="left")
+    gold = view.gold.select("pair_id", "half", "item", "subgroup", "n", "mode", "shares", "margin")
+    answers = scored_responses(run, view.scheme, view.fold).filter(pl.col("elicitation").is_in(entry.elicitation.split("+")))
+    answers = answers.drop("item", "subgroup").unique("pair_id", keep="first", maintain_order=True)
+    # Under cross-fitting a pair has gold of both halves.
+    frame = answers.join(gold, on=response_keys(answers), maintain_order="left").unique("pair_id", keep="first", maintain_order=True)
     wrong = (pl.col("status") == "answered") & (pl.col("answer") != pl.col("mode"))
     right = (pl.col("status") == "answered") & (pl.col("answer") == pl.col("mode"))
     # Correct answers with the narrowest margin, wrong answers with the widest.

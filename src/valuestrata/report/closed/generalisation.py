@@ -110,7 +110,7 @@ def _section(dataset: Dataset, part: SplitPart, place: int, folder: Path, metric
         section.figures.append(("", chart))
     heading = metric_title(metric).lower() if metric.startswith("acc") else metric_title(metric)
     section.tables.append((f"Gains in {heading}", gains_grid(part.gains, metric)))
-    section.tables.append(("Every run", table_grid(part.table, minimum_cell(dataset))))
+    section.tables.append(("Every run", table_grid(part.table, minimum_cell(dataset, views[0].gold if views else None))))
     others = [name for name in _COLUMNS if name != metric and not part.gains.filter(pl.col("metric") == name).is_empty()]
     section.folded = [(f"Gains in {metric_title(name)}", gains_grid(part.gains, name)) for name in others]
     pages = {"Full report of this split": part.report}

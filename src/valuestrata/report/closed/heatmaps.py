@@ -12,6 +12,7 @@ from valuestrata.report.closed.figures import COLUMN, Chart
 from valuestrata.report.core.names import clipped, stratum_titles
 from valuestrata.report.core.theme import INK, SEQUENTIAL, to_svg
 from valuestrata.report.core.view import Entry, RunLike, View
+from valuestrata.responses.run.halves import response_keys, scored_responses
 
 # Most items with a row of their own; beyond, rows are topics and items are shown in a table.
 MOST_ITEMS = 60
@@ -175,9 +176,11 @@ def confusion_chart(view: View, run: RunLike, entry: Entry, name: str) -> Chart 
 
 def confusion_cells(view: View, run: RunLike, entry: Entry) -> pl.DataFrame:
     """Return codes (of the item), gold and said (codes of answers) and weight: pairs, each counted once over its answered responses."""
-    answers = run.responses.filter((pl.col("status") == "answered") & pl.col("answer").is_not_null())
+    answers = scored_responses(run, view.scheme, view.fold)
+    answers = answers.filter((pl.col("status") == "answered") & pl.col("answer").is_not_null())
     answers = answers.filter(pl.col("elicitation").is_in(entry.elicitation.split("+")))
-    frame = answers.select("pair_id", said="answer").join(view.gold.select("pair_id", "item", gold="mode"), on="pair_id")
+    keys = response_keys(answers)
+    frame = answers.select(*keys, said="answer").join(view.gold.select("pair_id", "half", "item", gold="mode"), on=keys)
     frame = frame.join(view.dataset.items.select("item", "codes"), on="item")
     counted = frame.with_columns(weight=1.0 / pl.len().over("pair_id"))
     return counted.group_by("codes", "gold", "said").agg(pl.col("weight").sum()).sort("codes", "gold", "said")

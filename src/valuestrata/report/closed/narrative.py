@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from valuestrata.claims.wording import BASELINE_RULES
 from valuestrata.dataset.design import design_text
-from valuestrata.dataset.tables import Dataset
+from valuestrata.dataset.tables import Dataset, base_of, uses_halves
 from valuestrata.formatting import capital, count, percent
 from valuestrata.report.core.names import minimum_cell, plain, stratum_titles
 from valuestrata.report.core.names import short_label as name_of
@@ -58,10 +58,10 @@ def facts(dataset: Dataset, views: Sequence[View], runs: Sequence[RunLike]) -> l
     if dropped:
         rows.append(("Left out", f"{' and '.join(dropped)} below the minimum."))
     for view in views:
-        rule = SPLITS.get(view.scheme.removesuffix("+disjoint"), "")
-        disjoint = " Training and test gold come from different halves of the respondents." if "+disjoint" in view.scheme else ""
+        rule = SPLITS.get(base_of(view.scheme), "")
+        disjoint = " Training and test gold come from different halves of the respondents." if uses_halves(view.scheme) else ""
         fold = "" if view.fold is None else f" of fold {view.fold}"
-        pairs = f"{count(len(view.gold), 'pair')} of an item and a subgroup in the {view.part} part{fold}."
+        pairs = f"{count(view.gold['pair_id'].n_unique(), 'pair')} of an item and a subgroup in the {view.part} part{fold}."
         rows.append((f"Split {view.scheme}", f"{pairs} {rule}{disjoint}".strip()))
     rows += [("Trained on", sentence) for sentence in trained_elsewhere(dataset, runs)]
     rows += _asking(runs)

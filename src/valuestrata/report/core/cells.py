@@ -104,7 +104,7 @@ def headline_grid(frame: pl.DataFrame, view: View) -> Grid:
     if not rows["accuracy_low"].is_not_null().any():
         notes.append("No intervals: the scores were computed without a bootstrap.")
     notes.append(READING)
-    notes.append(f"Minimum cell: {minimum_cell(view.dataset)}.")
+    notes.append(f"Minimum cell: {minimum_cell(view.dataset, view.gold)}.")
     headers = ("Run", "Elicitation", *(metric_title(metric) for metric in shown), "Pairs", "Coverage")
     return Grid(headers, tuple(made), (), tuple(notes))
 
@@ -143,7 +143,7 @@ def score_grid(view: View, by: str) -> Grid | None:
                 )
             )
         rows.append(_score_row(view, by, key, models, best, metrics, _lead(view, by, key), ""))
-    notes = [f"Minimum cell: {minimum_cell(view.dataset)}."]
+    notes = [f"Minimum cell: {minimum_cell(view.dataset, view.gold)}."]
     if by == "subgroup" and _small(view):
         notes.insert(0, f"† Some pairs have fewer than {small_bound(view.dataset)} valid answers.")
     return Grid(tuple(headers), tuple(rows), tuple(groups), tuple(notes))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import polars as pl
 
 from valuestrata.dataset.tables import Dataset
 from valuestrata.formatting import NONE, number
@@ -28,18 +31,26 @@ def small_bound(dataset: Dataset) -> str:
     return f"{dataset.meta.get('flag_below', 60):g}"
 
 
-def minimum_cell(dataset: Dataset) -> str:
-    """Return the minimum-cell rule in words."""
+def minimum_cell(dataset: Dataset, scored: pl.DataFrame | None = None) -> str:
+    """Return the minimum-cell rule in words and, given the gold rows that are scored, the fewest answers of any of them."""
     settings, weighted = dataset.meta.get("settings") or {}, bool(dataset.meta.get("weighted"))
     if "min_respondents" not in settings:
         return "not recorded in the data set"
     valid = f"{float(settings.get('min_valid', 0)):g}"
     answers = "effective valid answers (weighted)" if weighted else "effective valid answers" if has_design(dataset) else "valid answers"
     preset = " (preset “paper”)" if settings.get("preset") == "paper" else ""
-    return (
+    rule = (
         f"at least {settings['min_respondents']} respondents per subgroup and {valid} {answers} per pair; "
         f"pairs with fewer than {small_bound(dataset)} are flagged as small{preset}"
     )
+    if scored is None or scored.is_empty():
+        return rule
+    return f"{rule}. The smallest pair scored here has {fewest_answers(scored)}"
+
+
+def fewest_answers(gold: pl.DataFrame) -> str:
+    """Write the smallest effective number of answers of gold rows, rounded down: 29.96 answers are fewer than 30."""
+    return f"{math.floor(10 * float(gold['n_eff'].to_numpy().min())) / 10:g}"
 
 
 def has_design(dataset: Dataset) -> bool:

@@ -62,7 +62,7 @@ def _headline_rows(view: View) -> list[dict[str, Any]]:
     for kind, name, cells in BOUNDS:
         found = {metric: view.bound("all", view.all_key, bound) for metric, bound in cells}
         if any(cell.value is not None for cell in found.values()):
-            rows.append({"row": name, "kind": kind, **where, "pairs": len(view.gold)} | spread_out(found))
+            rows.append({"row": name, "kind": kind, **where, "pairs": view.gold["pair_id"].n_unique()} | spread_out(found))
     return rows
 
 

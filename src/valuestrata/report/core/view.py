@@ -149,7 +149,7 @@ class View:
     @cached_property
     def gold(self) -> pl.DataFrame:
         """Gold of the pairs of the part (and fold), from the half of the respondents that the scores use."""
-        return self.dataset.gold.join(self.dataset.scored_pairs(self.scheme, self.part, self.fold), on=("pair_id", "half"), how="semi")
+        return self.dataset.scored_gold(self.scheme, self.part, self.fold)
 
     @cached_property
     def _bounds(self) -> dict[tuple[str, str], dict[str, float | None]]:

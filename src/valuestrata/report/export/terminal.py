@@ -57,7 +57,8 @@ def print_headline(dataset: Dataset, runs: Sequence[RunLike], scores: pl.DataFra
             print_line(line, console)
         remarks = ["All pairs were answered."] if complete else []
         remarks += [f"{metric_title(metric)}: none." for metric in zero]
-        remarks.append(f"Minimum cell: {minimum_cell(dataset)}.")
+        scored = dataset.scored_gold(str(scheme), str(part), fold)
+        remarks.append(f"Minimum cell: {minimum_cell(dataset, scored)}.")
         remarks += [] if has_design(dataset) else [NO_DESIGN]
         print_line(" ".join(remarks), console)
         for row in rows.iter_rows(named=True):
@@ -172,9 +173,10 @@ def print_audit(
         print_line("", console)
         _print(headers, lines, console, where)
     share = f"{100 * audit.confidence:g} %"
+    scored = dataset.scored_gold(*audit.groups.select("scheme", "part", "fold").row(0)) if len(audit.groups) else None
     print_line(
-        f"Noise alone: mean if all subgroups were served equally well, and [{share} quantile]. Minimum cell: {minimum_cell(dataset)}."
-        + ("" if has_design(dataset) else f" {NO_DESIGN}"),
+        f"Noise alone: mean if all subgroups were served equally well, and [{share} quantile]. "
+        f"Minimum cell: {minimum_cell(dataset, scored)}." + ("" if has_design(dataset) else f" {NO_DESIGN}"),
         console,
     )
 

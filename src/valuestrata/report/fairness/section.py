@@ -65,8 +65,9 @@ def audit_sections(dataset: Dataset, runs: Sequence[RunLike], audit: Audit) -> l
         section.folded.append(("All other findings, with baselines", rest))
     for metric in charted:
         section.folded.append((f"Spread in all populations: {metric_title(metric)}", disparity_grid(dataset, audit, order, metric)))
+    scored = dataset.scored_gold(scheme, part, audit.groups["fold"][0])
     section.sentences = [
-        f"Minimum cell: {minimum_cell(dataset)}.",
+        f"Minimum cell: {minimum_cell(dataset, scored)}.",
         "Noise alone is the wider of two null distributions: scores permuted within item and stratum, and redrawn respondents.",
         "The audit describes a configured model under a persona, not the people.",
     ]

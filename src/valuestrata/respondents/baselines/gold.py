@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from valuestrata.dataset.tables import DISJOINT, Dataset, half_of
+from valuestrata.dataset.tables import Dataset, base_of, half_of
 from valuestrata.errors import InputDataError, Option, UsageError
 
 Floats = NDArray[np.float64]
@@ -70,7 +70,7 @@ class TrainingGold:
         joint: joint cells of the data set to predict.
         trained_joint: joint cells of the respondents behind `counts`; those of the other data set under transfer.
         scheme, fold: the split.
-        disjoint: whether training and test gold have no respondents in common: `+disjoint`, or transfer.
+        disjoint: whether training and test gold have no respondents in common: `+disjoint`, `+crossfit` or transfer.
         source: fingerprint of the training data set under transfer, or None.
         source_survey: title and place of its survey, or None.
         unmatched: `items` and `levels` (attribute=label) without a match in the training data set.
@@ -137,7 +137,7 @@ class TrainingGold:
 
 
 def training_gold(dataset: Dataset, *, split: str = "paper", fold: int | None = None, train_on: Dataset | None = None) -> TrainingGold:
-    """Return the training gold of a split, without validation pairs; that of half A under `+disjoint`.
+    """Return the training gold of a split, without validation pairs; that of one half under `+disjoint` and `+crossfit`.
 
     With `train_on` (for `transfer`), the gold is that of another data set. Items are matched by id if their codes are equal,
     and levels by attribute name and label.
@@ -175,7 +175,7 @@ class GoldByFold:
 
 def _no_pairs(dataset: Dataset, split: str, train_on: Dataset | None) -> InputDataError:
     where = dataset.path or "The data set"
-    if split.removesuffix(DISJOINT) == "transfer" and train_on is None:
+    if base_of(split) == "transfer" and train_on is None:
         return InputDataError(
             f"{where}: split {split!r} trains on another data set, and none is given. Name it with ", Option("train_on"), "."
         )
@@ -186,7 +186,7 @@ def _collected(dataset: Dataset, split: str, fold: int | None, train_on: Dataset
     train = dataset.part(split, "train", fold)
     if (folds := train["fold"].n_unique()) > 1:
         raise UsageError(f"Split {split!r} has {folds} folds; give the fold whose training gold is used.")
-    half = half_of(split, "train")
+    half = half_of(split, "train", fold)
     items = dataset.items
     levels = _levels_of(dataset)
     joint = JointCells.of(dataset)
@@ -196,6 +196,8 @@ def _collected(dataset: Dataset, split: str, fold: int | None, train_on: Dataset
     else:
         _check_transfer(dataset, train_on, split)
         rows = _answered(train_on, half).filter(pl.col("item").is_in(_common_items(dataset, train_on)))
+        if half != "all":
+            rows = rows.join(train_on.in_both_halves, on="pair_id", how="semi", maintain_order="left")
         names, levels = _matched(dataset, train_on, levels)
         rows = rows.filter(pl.col("subgroup").is_in(list(names)))
     pairs = [(str(item), names.get(subgroup) or str(subgroup)) for item, subgroup in rows.select("item", "subgroup").iter_rows()]
@@ -254,7 +256,7 @@ def _levels_of(dataset: Dataset) -> dict[str, dict[str, str]]:
 
 
 def _check_transfer(dataset: Dataset, train_on: Dataset, split: str) -> None:
-    if split.removesuffix(DISJOINT) != "transfer":
+    if base_of(split) != "transfer":
         raise UsageError(f"Split {split!r} trains on the gold of the data set itself; train_on needs the split `transfer`.")
     if train_on.fingerprint == dataset.fingerprint:
         raise UsageError(

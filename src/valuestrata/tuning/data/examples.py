@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from valuestrata.dataset.tables import DISJOINT, Dataset, half_of
+from valuestrata.dataset.tables import Dataset, base_of, half_of
 from valuestrata.errors import InputDataError, Option, UsageError, did_you_mean
 from valuestrata.prompts import Prompt, load_template, orders_from, paraphrases_from, render_prompts
 from valuestrata.prompts.persona import Persona
@@ -82,7 +82,8 @@ def tuning_data(
 
     Args:
         dataset: the data set. recipe: template, orders, weights and validation pairs.
-        split: split scheme; `+disjoint` uses the gold of half A. fold: its fold, needed if there are several.
+        split: split scheme; `+disjoint` uses the gold of half A, `+crossfit` that of the fold's half.
+        fold: its fold, needed if there are several.
         control: `no-persona`, `country-only` or `shuffled-persona` (personas permuted by the recipe's data_seed), or None.
 
     Raises:
@@ -93,14 +94,14 @@ def tuning_data(
         raise UsageError(f"A model cannot be tuned under the control {control!r}.{did_you_mean(control, CONTROLS)}")
     pairs = _pairs_of(dataset, split, "train", fold)
     if pairs.is_empty():
-        only_tested = split.removesuffix(DISJOINT) == "transfer"
+        only_tested = base_of(split) == "transfer"
         advice = " Tune on another data set and ask the tuned model about this one." if only_tested else ""
         where = f"{dataset.path or 'The data set'}: there are no training pairs in split {split!r}"
         raise InputDataError(f"{where}{'' if fold is None else f', fold {fold}'}.{advice}")
     template = load_template(recipe.template)
     assignment = None if control is None else assign_personas(ControlSpec(control, None, ""), dataset, recipe.data_seed)
     personas = None if assignment is None else assignment.personas
-    train = _examples(dataset, recipe, template, half_of(split, "train"), pairs, personas)
+    train = _examples(dataset, recipe, template, half_of(split, "train", fold), pairs, personas)
     if not train:
         raise InputDataError(f"{dataset.path or 'The data set'}: no training pair of split {split!r} has answers.")
     validation = _pairs_of(dataset, split, "validation", fold)
@@ -110,7 +111,7 @@ def tuning_data(
     weights = _weights(dataset, recipe, split, fold, train, [groups[at] for at in group_of])
     return TuningData(
         train=tuple(replace(example, weight=weight, group=at) for example, weight, at in zip(train, weights, group_of, strict=True)),
-        validation=tuple(_examples(dataset, recipe, template, half_of(split, "validation"), validation[drawn.tolist()], personas)),
+        validation=tuple(_examples(dataset, recipe, template, half_of(split, "validation", fold), validation[drawn.tolist()], personas)),
         groups=groups,
         held_out=_held_out(dataset, split, fold),
         control=None if assignment is None else {"control": control, **assignment.identity},

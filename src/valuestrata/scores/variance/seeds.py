@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 
 from valuestrata.frames import Column, Schema
+from valuestrata.responses.run.halves import scored_responses
 from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.scores.aggregate import RANGES, PlacedRuns, long_rows
 from valuestrata.scores.compare import FIELDS
@@ -78,7 +79,7 @@ class SeededRuns:
     def __init__(self, placed: PlacedRuns, recipes: Sequence[SeededRecipe], *, vary: Sequence[str] = PRESENTATION) -> None:
         """Take placed runs (no key of a single item), the recipes, and which of `PRESENTATION` intervals include besides the seed."""
         self.placed = placed
-        self._responses = {run.name: RESPONSES.check(run.responses, run.name) for run in placed.runs}
+        self._responses = {run.name: RESPONSES.check(scored_responses(run, placed.split, placed.fold), run.name) for run in placed.runs}
         self._recipes = {recipe.name: recipe for recipe in recipes}
         self._vary = [name for name in PRESENTATION if name in vary]
         self._cells: dict[tuple[str, tuple[str, ...]], RunGrid] = {}

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import t
 from sklearn.metrics import cohen_kappa_score
 
 from valuestrata.stats.agreement import (
@@ -21,7 +22,7 @@ from valuestrata.stats.agreement import (
     kappa,
     mean_over_pairs,
 )
-from valuestrata.stats.cluster_bootstrap import cluster_draws, clustered_mean, percentile_interval
+from valuestrata.stats.cluster_bootstrap import cluster_draws, clustered_mean, clusters_of, percentile_interval
 
 # Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), example D: four observers, twelve units, values 1 to 5.
 PUBLISHED = np.array(
@@ -162,6 +163,32 @@ def test_few_items_have_no_interval():
     found = clustered_mean(np.ones(40), np.repeat(np.arange(4), 10), bootstrap=100, seed=0)
     assert found.value == 1.0
     assert np.isnan(found.low)
-    assert np.isnan(percentile_interval(0.5, np.full(100, np.nan), 10)[0])
+    assert np.isnan(percentile_interval(0.5, np.full(100, np.nan), clusters_of(np.arange(10)))[0])
     assert cluster_draws(10, 0, 0).shape == (0, 10)
     assert clustered_mean(np.array([np.nan]), np.array(["a"]), bootstrap=10, seed=0).n == 0
+
+
+def test_answers_to_items_of_one_block_are_one_cluster():
+    """Blocks of 2, 2, 1 and 1 items: 6^2 / (4 + 4 + 1 + 1) = 3.6 of equal size."""
+    items, blocks = np.repeat(list("fabcde"), 3), np.repeat(["B", "A", "A", "B", "C", "D"], 3)
+    found = clusters_of(items, blocks)
+    assert (found.items, found.count, found.number) == (6, 4, pytest.approx(3.6))
+    for label in "ABCD":
+        assert len(np.unique(found.of[blocks == label])) == 1
+    # Items of one block are clusters themselves, and so are items without blocks.
+    for alone in (clusters_of(items, ["one"] * 18), clusters_of(items), clusters_of(items, items)):
+        assert (alone.items, alone.count, alone.number) == (6, 6, 6)
+        assert (alone.of == np.unique(items, return_inverse=True)[1]).all()
+    assert clusters_of([], []).count == 0
+
+
+def test_the_interval_of_a_mean_with_few_blocks_is_that_of_their_sums():
+    of_block = np.random.default_rng(5).random(12)
+    blocks = np.repeat(np.arange(12), 5)
+    found = clustered_mean(of_block[blocks], np.arange(60), blocks, bootstrap=20_000, seed=0, low=-np.inf, high=np.inf)
+    half = t.ppf(0.975, 11) * of_block.std(ddof=1) / np.sqrt(12)
+    assert (found.value, found.items, found.n) == (pytest.approx(of_block.mean()), 60, 60)
+    assert found.high - found.low == pytest.approx(2 * half, rel=0.05)
+    single = clustered_mean(of_block[blocks], np.arange(60), bootstrap=20_000, seed=0, low=-np.inf, high=np.inf)
+    assert single.high - single.low < 0.55 * (found.high - found.low)
+    assert np.isnan(clustered_mean(np.ones(4), np.arange(4), np.array([0, 0, 1, 1]), bootstrap=100, seed=0).low)

@@ -14,6 +14,7 @@ from valuestrata.openended.text import similarity as textchecks_alike
 from valuestrata.openended.text.similarity import Vectors, level_similarity, similarity, vectors_of
 
 ATTRIBUTES = ["sex", "age"]
+NO_BLOCKS = {f"q{item}": f"item q{item}" for item in range(20)}
 CELLS = [(sex, age) for sex in "FM" for age in "YO"]
 SUBGROUPS = pl.DataFrame(
     [("sex_F", "sex", "F", None), ("sex_M", "sex", "M", None)] + [(f"both_{sex}_{age}", "both", sex, age) for sex, age in CELLS],
@@ -44,7 +45,7 @@ def planted(by_sex: float, by_age: float, *, items: int = 12, samples: int = 1, 
 
 def found(by_sex: float, by_age: float, **options) -> dict[str, dict]:
     frame, vectors = planted(by_sex, by_age, **options)
-    return {row["key"]: row for row in similarity(frame, vectors, SUBGROUPS, ATTRIBUTES, permutations=200, seed=1).to_dicts()}
+    return {row["key"]: row for row in similarity(frame, vectors, SUBGROUPS, ATTRIBUTES, NO_BLOCKS, permutations=200, seed=1).to_dicts()}
 
 
 def test_means_against_plain_loops():
@@ -99,7 +100,7 @@ def test_where_persona_makes_no_difference_p_is_level():
 def test_one_answer_a_level_has_nothing_to_deal():
     frame, vectors = planted(1.0, 0.0)
     rows = frame["subgroup"].is_in(["sex_F", "sex_M"]).arg_true().to_numpy()
-    row = similarity(frame[rows], Vectors("planted", vectors.rows[rows]), SUBGROUPS, ATTRIBUTES).row(0, named=True)
+    row = similarity(frame[rows], Vectors("planted", vectors.rows[rows]), SUBGROUPS, ATTRIBUTES, NO_BLOCKS).row(0, named=True)
     assert row["across"] is not None
     assert (row["shuffled"], row["gap"], row["p"], row["same"]) == (None, None, None, None)
 
@@ -119,7 +120,7 @@ def test_elsewhere_against_plain_loops():
         for a, b in itertools.combinations(rows, 2)
         if a["subgroup"] == b["subgroup"] and a["item"] != b["item"]
     ]
-    found_rows = similarity(frame, vectors, SUBGROUPS, ["age"], permutations=0)
+    found_rows = similarity(frame, vectors, SUBGROUPS, ["age"], NO_BLOCKS, permutations=0)
     assert found_rows["elsewhere"][0] == pytest.approx(np.mean(expected))
 
 
@@ -128,7 +129,7 @@ def test_elsewhere_against_plain_loops():
 def test_renaming_the_levels_changes_nothing(seed):
     frame, vectors = planted(0.5, 0.2, items=3, seed=seed)
     other = SUBGROUPS.with_columns(pl.col("sex").replace({"F": "M", "M": "F"}))
-    one, two = (similarity(frame, vectors, groups, ["sex"], permutations=0).row(0, named=True) for groups in (SUBGROUPS, other))
+    one, two = (similarity(frame, vectors, groups, ["sex"], NO_BLOCKS, permutations=0).row(0, named=True) for groups in (SUBGROUPS, other))
     assert one == pytest.approx(two)
 
 

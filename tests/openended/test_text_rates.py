@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 from scipy.stats import binomtest, t
 
 from valuestrata.openended.text.rates import MEASURES, text_rates
@@ -16,7 +17,7 @@ from valuestrata.stats.cluster_intervals import clustered_intervals
 SUBGROUPS = pl.DataFrame(
     {"subgroup": ["sex_F", "sex_M"], "stratum": ["sex", "sex"], "sex": ["F", "M"]},
 )
-ITEMS = pl.DataFrame({"item": list("abcde"), "topic": ["One", "Two", None, None, None]})
+ITEMS = pl.DataFrame({"item": list("abcde"), "topic": ["One", "Two", None, None, None], "block": [None] * 5})
 
 
 def text(item: str, subgroup: str, words: int = 10, **other) -> dict:
@@ -94,6 +95,21 @@ def test_intervals_of_clustered_shares_cover():
     # Intervals that take answers for independent would miss far too often.
     naive = [binomtest(int(k), items * per_item).proportion_ci(method="exact") for k in hits[:300].sum(axis=1)]
     assert np.mean([ci.low <= truth <= ci.high for ci in naive]) < 0.85
+
+
+def test_rates_over_blocks_are_those_of_their_sums():
+    """Six items of blocks a, a, b, b, c, d with 1, 0, 1, 1, 0, 0 refusals: 3.6 blocks, rests of the blocks 0, 1, -.5 and -.5."""
+    refused = dict(zip("abcdef", (1, 0, 1, 1, 0, 0), strict=True))
+    rows = [text(item, "sex_F", refused=bool(value)) for item, value in refused.items()]
+    items = pl.DataFrame({"item": list(refused), "topic": ["One"] * 6, "block": ["a", "a", "b", "b", "c", None]})
+    found = text_rates(TEXTS.frame(rows), items, SUBGROUPS, ["sex"]).filter(pl.col("measure") == "refused", pl.col("by") == "all")
+    number, value = 36 / 10, np.array([0.5])
+    of_blocks = clustered_intervals(value, np.array([1.5]), np.array([6.0]), np.array([number]), np.array([True]))
+    assert (found["items"][0], found["value"][0]) == (6, 0.5)
+    assert (found["ci_low"][0], found["ci_high"][0]) == pytest.approx((of_blocks[0][0], of_blocks[1][0]))
+    one = text_rates(TEXTS.frame(rows), items.with_columns(pl.lit("a").alias("block")), SUBGROUPS, ["sex"])
+    none = text_rates(TEXTS.frame(rows), items.with_columns(pl.lit(None, pl.String).alias("block")), SUBGROUPS, ["sex"])
+    assert_frame_equal(one, none)
 
 
 @pytest.mark.slow

@@ -235,7 +235,13 @@ def rated(seed, errors, items=20, answers=8):
     rng, number = np.random.default_rng(seed), items * answers
     truth = rng.choice(3, size=number, p=(0.3, 0.2, 0.5))
     codes = np.stack([np.where(rng.random(number) < error, rng.integers(0, 3, number), truth) for error in errors], axis=1)
-    return Ratings(codes, np.array([0.0, 0.5, 1.0]), np.repeat(np.arange(items), answers), np.ones(number, dtype=bool))
+    return Ratings(
+        codes,
+        np.array([0.0, 0.5, 1.0]),
+        np.repeat(np.arange(items), answers),
+        np.repeat(np.arange(items), answers),
+        np.ones(number, dtype=bool),
+    )
 
 
 @pytest.mark.slow

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from valuestrata.dataset.document import FORMAT as FORMAT
 from valuestrata.dataset.document import NAME, check_files, check_fingerprint, read_dataset_document, with_hashes
@@ -191,6 +193,17 @@ class Dataset:
     def codes_of(self) -> dict[str, tuple[int, ...]]:
         """Item id -> its scale codes, in scale order."""
         return {item: tuple(codes) for item, codes in self.items.select("item", "codes").iter_rows()}
+
+    @cached_property
+    def block_names(self) -> dict[str, str]:
+        """Item id -> a name for its block; an item without a block has a name of its own."""
+        return {
+            item: f"item {item}" if block is None else f"block {block}" for item, block in self.items.select("item", "block").iter_rows()
+        }
+
+    def blocks_of(self, items: Sequence[str] | NDArray[Any]) -> NDArray[np.str_]:
+        """Return the name of the block of each item, shape (n,)."""
+        return np.array([self.block_names[str(item)] for item in items], dtype=np.str_)
 
     @cached_property
     def strata(self) -> list[str]:

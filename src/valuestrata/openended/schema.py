@@ -76,7 +76,7 @@ def estimate_columns(metrics: str, pairs: str = "observations") -> dict[str, Col
         "key": Column(pl.String, "value of the grouping"),
         "metric": Column(pl.String, metrics),
         "value": Column(pl.Float64, "the estimate, null if undefined"),
-        "ci_low": Column(pl.Float64, "lower end of the 95 % interval, clustered by item; null under 5 items"),
+        "ci_low": Column(pl.Float64, "lower end of the 95 % interval, clustered by block of items; null under 5 items"),
         "ci_high": Column(pl.Float64, "upper end"),
         "pairs": Column(pl.Int64, pairs),
         "items": Column(pl.Int64, "number of their items"),

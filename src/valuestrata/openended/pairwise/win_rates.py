@@ -1,4 +1,4 @@
-"""Win rates from verdicts, with intervals clustered by item.
+"""Win rates from verdicts, with intervals clustered by block of items (`stats.cluster_bootstrap`).
 
 A win counts 1, a tie .5, a loss 0. The value of a unit (one pair and sample under one criterion) is the mean of both orders, so a judge
 that prefers the answer shown first gives both sides the same. A pair is the mean over its samples, a win rate the mean over pairs.
@@ -98,7 +98,7 @@ def win_differences(
 ) -> pl.DataFrame:
     """Return differences of win rates against the same reference, on common pairs, a frame of WIN_DIFFERENCES.
 
-    The bootstrap draws items with the verdicts of both runs.
+    The bootstrap draws blocks of items with the verdicts of both runs.
 
     Args:
         dataset, verdicts, by, bootstrap, seed: as in `winrates`. pairs: (run, run to subtract), for example (tuned, base).
@@ -155,9 +155,10 @@ def _estimates(
 ) -> list[dict[str, object]]:
     """Return one row per key."""
     numbers, items = values["value"].to_numpy(), values["item"].to_numpy()
+    blocks = dataset.blocks_of(items)
     rows: list[dict[str, object]] = []
     for grouping, key, mask in groups_of(dataset, values, by):
-        found = clustered_mean(numbers[mask], items[mask], bootstrap=bootstrap, seed=seed, low=limits[0], high=limits[1])
+        found = clustered_mean(numbers[mask], items[mask], blocks[mask], bootstrap=bootstrap, seed=seed, low=limits[0], high=limits[1])
         estimate = {**found.columns(), "pairs": found.n, "items": found.items}
         rows.append({**contest, "by": grouping, "key": key, "metric": metric, **estimate})
     return rows

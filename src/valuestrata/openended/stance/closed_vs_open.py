@@ -1,7 +1,7 @@
 """Agreement of closed answers with stances: does a model choose the option that it expresses in its own words?
 
 x and y are the positions of the closed answer and the stance on the scale 0..1, index / (K - 1). If a pair has several responses, each is
-compared with each stance and the pair is their mean. Intervals are clustered by item.
+compared with each stance and the pair is their mean. Intervals are clustered by block of items.
 
 ========== =========================================================================================== ======================
 metric     definition                                                                                  null
@@ -32,7 +32,7 @@ from valuestrata.responses.run.identity import Answered, RunIdentity, run_identi
 from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.stats.agreement import kappa_from_moments
 from valuestrata.stats.arrays import Floats
-from valuestrata.stats.cluster_bootstrap import UNDEFINED, ClusterEstimate, cluster_draws, cluster_numbers, percentile_interval
+from valuestrata.stats.cluster_bootstrap import UNDEFINED, ClusterEstimate, cluster_draws, clusters_of, percentile_interval
 
 METRICS = ("same", "distance", "kappa", "both")
 MOMENTS = ("apart", "x", "y", "xx", "yy")
@@ -91,10 +91,11 @@ def closed_against_open(
         chosen = positions(dataset, RESPONSES.check(closed.responses, closed.name))
         for (judge,), part in stances.filter(pl.col("run") == name).group_by("judge", maintain_order=True):
             compared = _compared_pairs(chosen, positions(dataset, part))
+            blocks = dataset.blocks_of(compared["item"].to_numpy())
             for grouping, key, mask in groups_of(dataset, compared, by):
                 for metric in METRICS:
                     where = {"run": name, "closed": closed.name, "judge": judge, "by": grouping, "key": key, "metric": metric}
-                    rows.append({**where, **agreement_columns(compared, mask, metric, bootstrap, seed)})
+                    rows.append({**where, **agreement_columns(compared, blocks, mask, metric, bootstrap, seed)})
     return AGREEMENT.frame(rows)
 
 
@@ -133,13 +134,16 @@ def _compared_pairs(chosen: pl.DataFrame, stances: pl.DataFrame) -> pl.DataFrame
     return joined.with_columns(pl.col("same").is_not_null().cast(pl.Float64).alias("both"))
 
 
-def agreement_columns(pairs: pl.DataFrame, mask: NDArray[np.bool_], metric: str, bootstrap: int, seed: int) -> dict[str, object]:
+def agreement_columns(
+    pairs: pl.DataFrame, blocks: NDArray[np.str_], mask: NDArray[np.bool_], metric: str, bootstrap: int, seed: int
+) -> dict[str, object]:
     """Return value, ci_low, ci_high, pairs and items of one metric over the rows of a mask.
 
     Args:
         pairs: item, the metric's column, and for `kappa` the columns MOMENTS, null without two positions.
+        blocks: block of each row.
     """
-    found = _agreement(pairs.filter(pl.Series(mask)), metric, bootstrap, seed)
+    found = _agreement(pairs.with_columns(pl.Series("block", blocks)).filter(pl.Series(mask)), metric, bootstrap, seed)
     return {**found.columns(), "pairs": found.n, "items": found.items}
 
 
@@ -148,8 +152,8 @@ def _agreement(pairs: pl.DataFrame, metric: str, bootstrap: int, seed: int) -> C
     rows = pairs.drop_nulls(names[0])
     if rows.is_empty():
         return UNDEFINED
-    cluster = cluster_numbers(rows["item"].to_numpy())
-    number = int(cluster.max()) + 1
+    clusters = clusters_of(rows["item"].to_numpy(), rows["block"].to_numpy())
+    cluster, number = clusters.of, clusters.count
     sums = np.stack([np.bincount(cluster, rows[name].to_numpy(), minlength=number) for name in names])
     counts = np.bincount(cluster, minlength=number).astype(np.float64)
 
@@ -159,5 +163,5 @@ def _agreement(pairs: pl.DataFrame, metric: str, bootstrap: int, seed: int) -> C
     weights = cluster_draws(number, bootstrap, seed)
     value = float(measured(sums.sum(axis=1) / counts.sum()))
     replicates = measured((sums @ weights.T) / (weights @ counts))
-    ends = percentile_interval(value, replicates, number, -1.0 if metric == "kappa" else 0.0, 1.0)
-    return ClusterEstimate(value, *ends, rows.height, number)
+    ends = percentile_interval(value, replicates, clusters, -1.0 if metric == "kappa" else 0.0, 1.0)
+    return ClusterEstimate(value, *ends, rows.height, clusters.items)

@@ -91,10 +91,11 @@ def judges_compared(
     for (run,), part in stances.group_by("run", maintain_order=True):
         for judge, other in combinations(part["judge"].unique(maintain_order=True), 2):
             both = _read_by_both(dataset, part, judge, other)
+            blocks = dataset.blocks_of(both["item"].to_numpy())
             for grouping, key, mask in groups_of(dataset, both, by):
                 for metric in METRICS:
                     where = {"run": run, "judge": judge, "other": other, "by": grouping, "key": key, "metric": metric}
-                    rows.append({**where, **agreement_columns(both, mask, metric, bootstrap, seed)})
+                    rows.append({**where, **agreement_columns(both, blocks, mask, metric, bootstrap, seed)})
     return JUDGES_COMPARED.frame(rows)
 
 

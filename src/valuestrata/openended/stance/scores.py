@@ -116,10 +116,11 @@ def silence(dataset: Dataset, stances: pl.DataFrame, *, by: Sequence[str] = BY, 
     rows: list[dict[str, object]] = []
     for (name, judge), part in stances.group_by("run", "judge", maintain_order=True):
         items = part["item"].to_numpy()
+        blocks = dataset.blocks_of(items)
         values = {metric: part.select(share.cast(pl.Float64).alias(metric))[metric].to_numpy() for metric, share in shares.items()}
         for grouping, key, mask in groups_of(dataset, part, by):
             for metric, value in values.items():
-                found = clustered_mean(value[mask], items[mask], bootstrap=bootstrap, seed=seed)
+                found = clustered_mean(value[mask], items[mask], blocks[mask], bootstrap=bootstrap, seed=seed)
                 where = {"run": name, "judge": judge, "by": grouping, "key": key, "metric": metric}
                 rows.append({**where, **found.columns(), "pairs": found.n, "items": found.items})
     return SILENCE.frame(rows)

@@ -82,7 +82,7 @@ def _of_run(dataset: Dataset, run: Answered, permutations: int, seed: int) -> Te
     if not written.is_empty():
         # Names of the persona make answers similar; they are counted as leakage instead.
         vectors = vectors_of([without_names(text, names[subgroup]) for text, subgroup in written.select("text", "subgroup").iter_rows()])
-        similar = similarity(written, vectors, subgroups, attributes, permutations=permutations, seed=seed)
+        similar = similarity(written, vectors, subgroups, attributes, dataset.block_names, permutations=permutations, seed=seed)
     traits = {(trait.attribute, trait.label): trait for persona in personas.values() for trait in persona.traits}
     own = {(attribute, label): single_words((name_of(trait, words),)) for (attribute, label), trait in traits.items()}
     return TextChecks(

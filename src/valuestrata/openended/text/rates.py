@@ -1,4 +1,7 @@
-"""Shares and means over answers by grouping, with intervals clustered by item (`stats.cluster_intervals`)."""
+"""Shares and means over answers by grouping, with intervals clustered by block of items (`stats.cluster_intervals`).
+
+Where the items of a key are mostly of one block (`stats.blocks`), the clusters are items.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import polars as pl
 from valuestrata.openended.text.groups import keys_of
 from valuestrata.openended.text.persona_leakage import KINDS
 from valuestrata.openended.text.schema import TEXT_RATES
+from valuestrata.stats.blocks import ENOUGH_BLOCKS
 from valuestrata.stats.cluster_bootstrap import MIN_ITEMS
 from valuestrata.stats.cluster_intervals import clustered_intervals
 
@@ -24,7 +28,7 @@ def text_rates(texts: pl.DataFrame, items: pl.DataFrame, subgroups: pl.DataFrame
     """Return the rates of answers by all, stratum, level, subgroup and topic, a frame of TEXT_RATES.
 
     Args:
-        texts: a frame of TEXTS. items: with item and topic. subgroups: with subgroup, stratum and one column per attribute.
+        texts: a frame of TEXTS. items: with item, topic and block. subgroups: with subgroup, stratum and one column per attribute.
     """
     pairs = _pairs(texts)
     topics = items.filter(pl.col("topic").is_not_null()).select("item", pl.lit("topic").alias("by"), pl.col("topic").alias("key"))
@@ -33,18 +37,29 @@ def text_rates(texts: pl.DataFrame, items: pl.DataFrame, subgroups: pl.DataFrame
     )
     group = ["run", "by", "key", "measure"]
     by_item = keyed.group_by(*group, "item").agg(pl.col("y").sum(), pl.len().alias("n"), pl.col("answers").sum())
+    by_item = by_item.with_columns((pl.col("y").sum() / pl.col("n").sum()).over(group).alias("value"))
+    own = pl.concat_str(pl.lit("item "), "item")
+    names = items.select("item", pl.coalesce(pl.concat_str(pl.lit("block "), "block"), own).alias("block"))
+    rest = pl.col("y") - pl.col("value") * pl.col("n")
+    by_block = by_item.join(names, on="item", how="left").group_by(*group, "block").agg(rest.sum().alias("rest"), pl.len().alias("items"))
+    effective = (pl.col("items").sum() ** 2 / (pl.col("items") ** 2).sum()).alias("blocks")
+    blocks = by_block.group_by(group).agg((pl.col("rest") ** 2).sum().alias("block_squares"), effective)
     whole = (
-        by_item.with_columns((pl.col("y").sum() / pl.col("n").sum()).over(group).alias("value"))
-        .group_by(group)
+        by_item.group_by(group)
         .agg(
             pl.col("value").first(),
-            ((pl.col("y") - pl.col("value") * pl.col("n")) ** 2).sum().alias("squares"),
+            (rest**2).sum().alias("squares"),
             pl.col("n").sum().alias("pairs"),
             pl.col("answers").sum(),
             pl.len().alias("items"),
         )
+        .join(blocks, on=group, how="left", maintain_order="left")
+        .with_columns(
+            pl.when(pl.col("blocks") >= ENOUGH_BLOCKS).then(columns[0]).otherwise(columns[1]).alias(name)
+            for name, columns in {"squares": ("block_squares", "squares"), "clusters": ("blocks", "items")}.items()
+        )
     )
-    value, squares, count, clusters = (whole[name].cast(pl.Float64).to_numpy() for name in ("value", "squares", "pairs", "items"))
+    value, squares, count, clusters = (whole[name].cast(pl.Float64).to_numpy() for name in ("value", "squares", "pairs", "clusters"))
     ends = clustered_intervals(value, squares, count, clusters, whole["measure"].is_in(SHARES).to_numpy())
     known = pl.col("items") >= MIN_ITEMS
     made = whole.with_columns(

@@ -12,7 +12,7 @@ In a stratum of the attribute alone with one answer per subgroup there is nothin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -26,7 +26,7 @@ from valuestrata.openended.text.groups import blocks_of
 from valuestrata.openended.text.schema import SIMILARITY
 from valuestrata.respondents.baselines.item_models.embeddings import WORD, embed_texts
 from valuestrata.stats.arrays import Floats, Indices, generator
-from valuestrata.stats.cluster_bootstrap import MIN_ITEMS, cluster_numbers
+from valuestrata.stats.cluster_bootstrap import MIN_ITEMS, clusters_of
 from valuestrata.stats.cluster_intervals import clustered_intervals
 
 ALL = "all"
@@ -70,13 +70,20 @@ def vectors_of(texts: Sequence[str]) -> Vectors:
 
 
 def similarity(
-    answers: pl.DataFrame, vectors: Vectors, subgroups: pl.DataFrame, attributes: Sequence[str], *, permutations: int = 500, seed: int = 0
+    answers: pl.DataFrame,
+    vectors: Vectors,
+    subgroups: pl.DataFrame,
+    attributes: Sequence[str],
+    block_names: Mapping[str, str],
+    *,
+    permutations: int = 500,
+    seed: int = 0,
 ) -> pl.DataFrame:
     """Return the similarity of one run's answers across levels of each attribute, and across all subgroups, a frame of SIMILARITY.
 
     Args:
         answers: run, item, subgroup, of one run, in the order of `vectors`. subgroups: with one column per attribute.
-        attributes: their names. permutations, seed: number of shuffles and their seed.
+        attributes: their names. block_names: item -> name of its block. permutations, seed: number of shuffles and their seed.
     """
     indexed = answers.with_row_index("row")
     whole = subgroups.filter(pl.col("stratum") != ALL).select(
@@ -86,7 +93,7 @@ def similarity(
     rows: list[dict[str, Any]] = []
     for by, key, blocks in kinds:
         placed = indexed.join(blocks, on="subgroup", maintain_order="left")
-        found = _compared(placed, vectors, permutations, generator(seed))
+        found = _compared(placed, vectors, block_names, permutations, generator(seed))
         if found is not None:
             head = {"run": answers["run"][0], "by": by, "key": key, "method": vectors.method, "elsewhere": _elsewhere(placed, vectors)}
             rows.append(head | found)
@@ -169,7 +176,9 @@ class _Collected:
     answers: int = 0
 
 
-def _compared(placed: pl.DataFrame, vectors: Vectors, permutations: int, rng: np.random.Generator) -> dict[str, Any] | None:
+def _compared(
+    placed: pl.DataFrame, vectors: Vectors, block_names: Mapping[str, str], permutations: int, rng: np.random.Generator
+) -> dict[str, Any] | None:
     means = _Collected()
     for (item, _), cell in placed.group_by("item", "stratum", maintain_order=True):
         some = cell.sample(MAX_ANSWERS, seed=0) if cell.height > MAX_ANSWERS else cell
@@ -187,10 +196,10 @@ def _compared(placed: pl.DataFrame, vectors: Vectors, permutations: int, rng: np
             means.across_shuffled.append(found.across)
             means.shuffled.append(found.shuffled)
             means.items_shuffled.append(str(item))
-    return _row(means) if means.across else None
+    return _row(means, block_names) if means.across else None
 
 
-def _row(means: _Collected) -> dict[str, Any]:
+def _row(means: _Collected, block_names: Mapping[str, str]) -> dict[str, Any]:
     def mean(values: list[float]) -> float | None:
         return float(np.mean(values)) if values else None
 
@@ -201,19 +210,18 @@ def _row(means: _Collected) -> dict[str, Any]:
     shuffled, observed = np.array(means.shuffled), np.array(means.across_shuffled)
     gaps = shuffled.mean(axis=1) - observed
     replicates = shuffled.mean(axis=0)
-    low, high = _gap_interval(gaps, means.items_shuffled)
+    low, high = _gap_interval(gaps, means.items_shuffled, block_names)
     row |= {"shuffled": float(np.mean(means.across) + gaps.mean()), "gap": float(gaps.mean()), "gap_low": low, "gap_high": high}
     return row | {"p": float((1 + (replicates <= observed.mean() + 1e-12).sum()) / (len(replicates) + 1))}
 
 
-def _gap_interval(gaps: Floats, items: list[str]) -> tuple[float | None, float | None]:
-    """Return the interval of the mean gap, clustered by item; None under 5 items."""
-    clusters = cluster_numbers(items)
-    number = int(clusters.max()) + 1
-    if number < MIN_ITEMS:
+def _gap_interval(gaps: Floats, items: list[str], block_names: Mapping[str, str]) -> tuple[float | None, float | None]:
+    """Return the interval of the mean gap, clustered by block of items; None under 5 items."""
+    clusters = clusters_of(items, [block_names[item] for item in items])
+    if clusters.items < MIN_ITEMS:
         return None, None
-    squares = (np.bincount(clusters, gaps - gaps.mean()) ** 2).sum()
-    one = (np.array([value], dtype=np.float64) for value in (gaps.mean(), squares, len(gaps), number))
+    squares = (np.bincount(clusters.of, gaps - gaps.mean()) ** 2).sum()
+    one = (np.array([value], dtype=np.float64) for value in (gaps.mean(), squares, len(gaps), clusters.number))
     low, high = clustered_intervals(*one, share=np.array([False]))
     return float(low[0]), float(high[0])
 

@@ -96,6 +96,7 @@ def corrected_differences(
 
 def _rows(dataset: Dataset, both: pl.DataFrame, bootstrap: int, seed: int) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
+    both = both.with_columns(pl.Series("block", dataset.blocks_of(both["item"].to_numpy()), pl.String))
     counts = {name: both[name].to_numpy() for name in ("coded", "coded_other")}
     for by, key, mask in grouped(dataset, both, MIN_ANSWERS):
         minimum = 1 if by == "all" else MIN_ANSWERS
@@ -105,13 +106,13 @@ def _rows(dataset: Dataset, both: pl.DataFrame, bootstrap: int, seed: int) -> li
 
 
 def _difference(rows: pl.DataFrame, bootstrap: int, seed: int) -> dict[str, Any]:
-    items = rows["item"].to_numpy()
+    items, blocks = rows["item"].to_numpy(), rows["block"].to_numpy()
     coders = pl.concat([rows["coders"].explode(), rows["coders_other"].explode()]).drop_nulls().unique().sort().to_list()
     one, other = _answers(rows, "", items, coders), _answers(rows, "_other", items, coders)
     corrected, people = corrected_difference(one, other), corrected_difference(one, other, weight=0.0)
     difference = _floats(rows, "judge_score") - _floats(rows, "judge_score_other")
     counted = np.isfinite(difference)
-    judge = clustered_mean(difference[counted], items[counted], bootstrap=bootstrap, seed=seed, low=-1.0, high=1.0)
+    judge = clustered_mean(difference[counted], items[counted], blocks[counted], bootstrap=bootstrap, seed=seed, low=-1.0, high=1.0)
     numbers = {
         **{f"judge_{end}": getattr(judge, end) for end in ("value", "low", "high")},
         **{f"people_{end}": getattr(people, end) for end in ("value", "low", "high")},

@@ -64,7 +64,7 @@ VALIDITY = Schema(
         "key": Column(pl.String, "value of the grouping"),
         "check": Column(pl.String, "invalid_share, order_consistency, ...; `usable` for the verdict"),
         "value": Column(pl.Float64, "the estimate, null if undefined"),
-        "ci_low": Column(pl.Float64, "lower end of the 95 % interval, clustered by item"),
+        "ci_low": Column(pl.Float64, "lower end of the 95 % interval, clustered by block of items"),
         "ci_high": Column(pl.Float64, "upper end"),
         "n": Column(pl.Int64, "number of calls, pairs, verdicts or answers"),
         "threshold": Column(pl.Float64, "threshold of the check, null without one"),

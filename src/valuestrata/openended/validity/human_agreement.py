@@ -35,7 +35,15 @@ from valuestrata.stats.agreement import (
     rater_pairs,
 )
 from valuestrata.stats.arrays import Floats, Indices
-from valuestrata.stats.cluster_bootstrap import UNDEFINED, ClusterEstimate, cluster_draws, cluster_numbers, percentile_interval
+from valuestrata.stats.cluster_bootstrap import (
+    UNDEFINED,
+    ClusterEstimate,
+    Clusters,
+    cluster_draws,
+    cluster_numbers,
+    clusters_of,
+    percentile_interval,
+)
 
 # The measure that decides: published agreement with judges mostly uses it, and it respects the order of verdicts.
 DECIDING = "kappa_quadratic"
@@ -56,7 +64,7 @@ AGREED = Schema(
         "measure": Column(pl.String, ", ".join(MEASURES)),
         "between": Column(pl.String, "judge-people, people-people, or difference: the first minus the second on the same answers"),
         "value": Column(pl.Float64, "the measure, null if undefined"),
-        "ci_low": Column(pl.Float64, "lower end of the 95 % interval, clustered by item"),
+        "ci_low": Column(pl.Float64, "lower end of the 95 % interval, clustered by block of items"),
         "ci_high": Column(pl.Float64, "upper end"),
         "n": Column(pl.Int64, "answers that both sides rated"),
         "items": Column(pl.Int64, "number of their items"),
@@ -72,17 +80,19 @@ class Ratings:
     Attributes:
         codes: category by rater, the judge first, `MISSING` if not rated; shape (answers, 1 + coders).
         places: position of each category, NaN for `no stance`; shape (K,).
-        items: number of the item, shape (answers,). ordered: False for stances on nominal items, shape (answers,).
+        items, blocks: numbers of the item and of its block, shape (answers,).
+        ordered: False for stances on nominal items, shape (answers,).
     """
 
     codes: Indices
     places: Floats
     items: Indices
+    blocks: Indices
     ordered: NDArray[np.bool_]
 
     def on(self, mask: NDArray[np.bool_]) -> Ratings:
         """Return the ratings of some answers."""
-        return replace(self, codes=self.codes[mask], items=cluster_numbers(self.items[mask]), ordered=self.ordered[mask])
+        return replace(self, codes=self.codes[mask], items=self.items[mask], blocks=self.blocks[mask], ordered=self.ordered[mask])
 
     def for_measure(self, measure: str) -> Ratings:
         """Leave out the ratings that a measure cannot use."""
@@ -114,7 +124,8 @@ def ratings_of(judged: pl.DataFrame, coded: pl.DataFrame, dataset: Dataset) -> t
     nominal = dataset.items.filter(pl.col("level") == "nominal")["item"].to_list()
     ordered = ((units["criterion"] != STANCE) | ~units["item"].is_in(nominal)).to_numpy()
     places = np.where(found == _NO_STANCE, np.nan, found)
-    return units, Ratings(codes, places, cluster_numbers(units["item"].to_numpy()), ordered)
+    items = units["item"].to_numpy()
+    return units, Ratings(codes, places, cluster_numbers(items), cluster_numbers(dataset.blocks_of(items)), ordered)
 
 
 def agreement_table(dataset: Dataset, judged: pl.DataFrame, coded: pl.DataFrame, *, bootstrap: int, seed: int) -> pl.DataFrame:
@@ -146,7 +157,8 @@ def measured(ratings: Ratings, measure: str, *, bootstrap: int, seed: int) -> Ma
     used = ratings.for_measure(measure)
     rated = used.codes != MISSING
     coders = used.codes.shape[1] - 1
-    weights = cluster_draws(int(used.items.max()) + 1 if len(used.items) else 0, bootstrap, seed)
+    clusters = clusters_of(used.items, used.blocks)
+    weights = cluster_draws(clusters.count, bootstrap, seed)
     with_judge = [(0, coder) for coder in range(1, coders + 1)]
     people = [(first + 1, second + 1) for first, second in rater_pairs(coders)]
     by_two = rated[:, 1:].sum(axis=1) >= 2
@@ -155,10 +167,10 @@ def measured(ratings: Ratings, measure: str, *, bootstrap: int, seed: int) -> Ma
     theirs = np.where(rows["judge-people"][:, None], used.codes[:, 1:], MISSING)
     defined = not measure.startswith("kappa") or len(np.unique(theirs[theirs != MISSING])) > 1
     common = replace(used, codes=np.where(rows["difference"][:, None], used.codes, MISSING))
-    ours, others = _over_pairs(common, measure, with_judge, weights), _among_people(common, measure, people, weights)
+    ours, others = _over_pairs(common, measure, with_judge, clusters, weights), _among_people(common, measure, people, clusters, weights)
     values = {
-        "judge-people": _over_pairs(used, measure, with_judge if defined else [], weights),
-        "people-people": _among_people(used, measure, people, weights),
+        "judge-people": _over_pairs(used, measure, with_judge if defined else [], clusters, weights),
+        "people-people": _among_people(used, measure, people, clusters, weights),
         "difference": (ours[0] - others[0], ours[1] - others[1]),
     }
     return {
@@ -168,18 +180,18 @@ def measured(ratings: Ratings, measure: str, *, bootstrap: int, seed: int) -> Ma
 
 
 def _estimate(values: tuple[float, Floats], ratings: Ratings, counted: NDArray[np.bool_], limit: float) -> ClusterEstimate:
-    items = len(np.unique(ratings.items[counted]))
-    if not items:
+    clusters = clusters_of(ratings.items[counted], ratings.blocks[counted])
+    if not clusters.items:
         return UNDEFINED
-    return ClusterEstimate(values[0], *percentile_interval(*values, items, -limit, limit), int(counted.sum()), items)
+    return ClusterEstimate(values[0], *percentile_interval(*values, clusters, -limit, limit), int(counted.sum()), clusters.items)
 
 
-def _over_pairs(ratings: Ratings, measure: str, pairs: list[tuple[int, int]], weights: Floats) -> tuple[float, Floats]:
+def _over_pairs(ratings: Ratings, measure: str, pairs: list[tuple[int, int]], clusters: Clusters, weights: Floats) -> tuple[float, Floats]:
     """Return the mean of a measure over pairs of raters, and its replicates."""
-    items, categories = weights.shape[1], len(ratings.places)
+    items, categories = clusters.count, len(ratings.places)
     if not pairs or not categories or not items:
         return np.nan, np.full(len(weights), np.nan)
-    tables = np.stack([confusions(ratings.codes[:, a], ratings.codes[:, b], ratings.items, categories, items) for a, b in pairs])
+    tables = np.stack([confusions(ratings.codes[:, a], ratings.codes[:, b], clusters.of, categories, items) for a, b in pairs])
     units = tables.sum(axis=(1, 2, 3))
     flat = tables.transpose(1, 0, 2, 3).reshape(items, -1)
     drawn = (weights @ flat).reshape(len(weights), len(pairs), categories, categories)
@@ -188,12 +200,14 @@ def _over_pairs(ratings: Ratings, measure: str, pairs: list[tuple[int, int]], we
     return float(value), replicates
 
 
-def _among_people(ratings: Ratings, measure: str, pairs: list[tuple[int, int]], weights: Floats) -> tuple[float, Floats]:
+def _among_people(
+    ratings: Ratings, measure: str, pairs: list[tuple[int, int]], clusters: Clusters, weights: Floats
+) -> tuple[float, Floats]:
     """Return a measure among people and its replicates: alpha of all coders together, other measures as the mean over pairs."""
-    items, categories = weights.shape[1], len(ratings.places)
+    items, categories = clusters.count, len(ratings.places)
     if measure not in _LEVELS or not categories or not items:
-        return _over_pairs(ratings, measure, pairs, weights)
-    tables = coincidences(ratings.codes[:, 1:], ratings.items, categories, items)
+        return _over_pairs(ratings, measure, pairs, clusters, weights)
+    tables = coincidences(ratings.codes[:, 1:], clusters.of, categories, items)
     drawn = (weights @ tables.reshape(items, -1)).reshape(len(weights), categories, categories)
     level = _LEVELS[measure]
     return float(alpha(tables.sum(axis=0), ratings.places, level)), alpha(drawn, ratings.places, level)

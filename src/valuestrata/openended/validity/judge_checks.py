@@ -41,8 +41,9 @@ def pairwise_checks(dataset: Dataset, verdicts: pl.DataFrame, answers: pl.DataFr
         for check, values in _pairwise_values(part, answers):
             low, high = (-0.5, 0.5) if check == "position_bias" else (0.0, 1.0)
             numbers, items = values["value"].to_numpy(), values["item"].to_numpy()
+            blocks = dataset.blocks_of(items)
             for by, key, mask in grouped(dataset, values):
-                found = clustered_mean(numbers[mask], items[mask], bootstrap=bootstrap, seed=seed, low=low, high=high)
+                found = clustered_mean(numbers[mask], items[mask], blocks[mask], bootstrap=bootstrap, seed=seed, low=low, high=high)
                 rows.append(check_row(str(judge), str(criterion), by, key, check, found, "judge"))
     return VALIDITY.frame(rows)
 
@@ -76,7 +77,8 @@ def stance_checks(dataset: Dataset, stances: pl.DataFrame, *, bootstrap: int, se
                 # A judge without any valid reading has no most common one.
                 if check == "same_reading" and len(numbers):
                     numbers = (numbers == numbers.mode().sort().first()).cast(pl.Float64)
-                found = clustered_mean(numbers.to_numpy(), some["item"].to_numpy(), bootstrap=bootstrap, seed=seed)
+                items = some["item"].to_numpy()
+                found = clustered_mean(numbers.to_numpy(), items, dataset.blocks_of(items), bootstrap=bootstrap, seed=seed)
                 rows.append(check_row(str(judge), "stance", by, key, check, found, "judge"))
     return VALIDITY.frame(rows)
 

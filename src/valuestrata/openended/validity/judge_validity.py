@@ -118,7 +118,7 @@ def judge_validity(
         answers: run, pair_id, sample, text, for the check of length.
         codings: codings of a sample of the same answers.
         pairs: (run, run to subtract) of corrected differences of win rates; by default all pairs of runs, the later minus the earlier one.
-        bootstrap, seed: number of replicates and their seed; intervals are clustered by item.
+        bootstrap, seed: number of replicates and their seed; intervals are clustered by block of items.
 
     Raises:
         InputDataError: coders saw other answers than those given, under the same names.
@@ -140,7 +140,7 @@ def judge_validity(
             if kind == "pairwise":
                 differences = corrected_differences(dataset, units, judged, people, pairs=pairs, **settings)
             if kind == "pairwise" and answers is not None:
-                checks.append(_longer_by_people(judged, people, answers, **settings))
+                checks.append(_longer_by_people(dataset, judged, people, answers, **settings))
         notes += _coder_notes(codings, coded, {*verdicts["criterion"].unique(), *([STANCE] if len(stances) else [])})
         checks.append(_kappa_checks(pl.concat(agreed)))
     if answers is None and not verdicts.is_empty():
@@ -193,14 +193,17 @@ def _agreement_check(row: Mapping[str, Any], check: str) -> dict[str, object]:
     return check_row(row["judge"], row["criterion"], row["by"], row["key"], check, found, "people")
 
 
-def _longer_by_people(judged: pl.DataFrame, people: pl.DataFrame, answers: pl.DataFrame, *, bootstrap: int, seed: int) -> pl.DataFrame:
+def _longer_by_people(
+    dataset: Dataset, judged: pl.DataFrame, people: pl.DataFrame, answers: pl.DataFrame, *, bootstrap: int, seed: int
+) -> pl.DataFrame:
     """Return how often people prefer the longer answer, for comparison with the judge's own preference."""
     rows: list[dict[str, object]] = []
     means = people.group_by(IDENTITY, maintain_order=True).agg(preferred_side(pl.col("place").mean()).alias("place"))
     for judge, criterion in judged.select("judge", "criterion").unique(maintain_order=True).iter_rows():
         values = longer_won(means.filter(pl.col("criterion") == criterion), answers)
         if len(values):
-            found = clustered_mean(values["value"].to_numpy(), values["item"].to_numpy(), bootstrap=bootstrap, seed=seed)
+            items = values["item"].to_numpy()
+            found = clustered_mean(values["value"].to_numpy(), items, dataset.blocks_of(items), bootstrap=bootstrap, seed=seed)
             rows.append(check_row(judge, criterion, "all", "all", "longer_preferred_by_people", found, "people"))
     return VALIDITY.frame(rows)
 

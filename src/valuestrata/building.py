@@ -87,7 +87,7 @@ def build(survey: Survey, settings: BuildSettings | None = None) -> Dataset:
             Option("min_respondents"),
             " or select more respondents.",
         )
-    gold, draws, valid_by_joint = tabulate(
+    gold, small_area, draws, valid_by_joint = tabulate(
         survey,
         cells,
         min_valid=settings.min_valid,
@@ -123,6 +123,7 @@ def build(survey: Survey, settings: BuildSettings | None = None) -> Dataset:
         subgroups=subgroups,
         joint=_joint_frame(survey, cells),
         gold=gold,
+        small_area=small_area,
         mode_draws=draws,
         splits=splits,
         leakage=measure_leakage(splits, ids, cells.members, item_ids, valid_by_joint),

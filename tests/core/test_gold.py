@@ -3,13 +3,15 @@
 import math
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.core.people import attribute, item, random_survey, survey
 from valuestrata.building import BuildSettings, build
-from valuestrata.dataset.gold import count_answers, floor_nmae, is_mode, redraw, shares_of
+from valuestrata.dataset.gold import count_answers, is_mode, redraw, shares_of
+from valuestrata.dataset.population import expected_nmae
 from valuestrata.dataset.subgroups import make_cells, make_strata
 
 
@@ -54,9 +56,9 @@ def test_shares_of_nothing_are_zero():
     assert shares_of(np.zeros((2, 3))).tolist() == [[0, 0, 0], [0, 0, 0]]
 
 
-def test_floor_nmae_by_hand():
-    # Mode at position 0 of 0..3; a redraw says 0 half of the time, 1 for .3, 3 for .2: .3/3 + .2*3/3.
-    assert floor_nmae(np.array([0.5, 0.3, 0.0, 0.2]), np.array(0)) == pytest.approx(0.1 + 0.2)
+def test_expected_nmae_by_hand():
+    # Gold mode at position 0 of 0..3; the best answer is 0 with .5, 1 with .3, 3 with .2: .3/3 + .2*3/3.
+    assert expected_nmae(np.array([0.5, 0.3, 0.0, 0.2]), np.array(0)) == pytest.approx(0.1 + 0.2)
 
 
 def test_p_mode_follows_the_binomial_law():
@@ -153,7 +155,11 @@ def test_weighted_gold_by_hand(six_people):
     assert row["missing"] == {"dont_know": 1, "no_answer": 0, "not_applicable": 0, "not_asked": 0, "other_missing": 0}
     man = made.gold.filter((made.gold["pair_id"] == "Q1_sex_Male") & (made.gold["half"] == "all")).row(0, named=True)
     assert man["missing"]["no_answer"] == 1
-    assert man["ceiling_oracle"] == 1
+    # His answer is the mode of every redraw, so the ceiling is the probability that it is the mode of all men.
+    estimate = made.small_area.filter((pl.col("pair_id") == "Q1_sex_Male") & (pl.col("half") == "all")).row(0, named=True)
+    assert man["p_mode"] == [0, 1, 0]
+    assert man["ceiling_oracle"] == pytest.approx(estimate["p_true"][1])
+    assert 1 / 3 < man["ceiling_oracle"] < 1
 
 
 def test_unweighted_gold_by_hand(six_people):

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import optimize, special, stats
+from scipy import optimize, stats
 
 from valuestrata.errors import UsageError
-from valuestrata.fairness.adjust.crossed_effects import columns_of, fit
-from valuestrata.fairness.adjust.difficulty import Difficulty, concentrations, difficulty_of, posterior
+from valuestrata.fairness.adjust.crossed_effects import fit
+from valuestrata.fairness.adjust.difficulty import Difficulty, difficulty_of
 from valuestrata.fairness.adjust.held_attributes import adjust_gaps
 from valuestrata.scores.layout import lay_out
+from valuestrata.stats.small_area.shares import columns_of
 
 
 def nothing(shape):
@@ -196,47 +197,6 @@ def test_intervals_hold_where_an_item_treats_all_subgroups_of_a_level_alike():
         covered += gap.low <= 0 <= gap.high
     assert stats.binom.cdf(covered, 200, 0.95) > 0.001
     assert covered < 200
-
-
-def test_the_chance_that_a_label_is_right_is_that_of_the_posterior():
-    rng = np.random.default_rng(8)
-    shares = rng.dirichlet(np.ones(4), size=20)
-    means = rng.dirichlet(np.full(4, 3.0), size=20)
-    number = rng.integers(20, 120, 20).astype(float)
-    label = shares.argmax(axis=1)
-    found, chance = posterior(shares, number, means, 15.0, label)
-    for row in range(20):
-        drawn = rng.dirichlet(15 * means[row] + number[row] * shares[row], size=20_000)
-        np.testing.assert_allclose(found[row], drawn.mean(axis=0), atol=0.005)
-        # The product of normal chances is an approximation.
-        assert chance[row] == pytest.approx((drawn.argmax(axis=1) == label[row]).mean(), abs=0.06)
-    two = np.array([[0.55, 0.45]])
-    _, exact = posterior(two, np.array([80.0]), np.array([[0.5, 0.5]]), 20.0, np.array([0]))
-    assert exact[0] == pytest.approx(1 - special.betainc(20 * 0.5 + 44, 20 * 0.5 + 36, 0.5), abs=0.005)
-
-
-def test_the_prior_is_worth_what_the_cells_show():
-    rng = np.random.default_rng(9)
-    groups, items = 24, 60
-    columns, _ = columns_of([["s"] * groups, [f"a{k % 4}" for k in range(groups)], [f"b{k // 4}" for k in range(groups)]])
-    for worth in (8.0, 60.0):
-        shares = np.zeros((groups, items, 4))
-        number = np.full((groups, items), 50.0)
-        for item in range(items):
-            mean = rng.dirichlet(np.full(4, 4.0))
-            for group in range(groups):
-                shares[group, item] = rng.multinomial(50, rng.dirichlet(worth * mean)) / 50
-        found = concentrations(shares, number, columns)
-        assert np.median(found.concentration) == pytest.approx(worth, rel=0.3)
-        np.testing.assert_allclose(found.fitted.sum(axis=2), 1)
-
-
-def test_cells_that_are_levels_of_their_own_are_taken_as_they_are():
-    rng = np.random.default_rng(10)
-    shares = rng.dirichlet(np.ones(3), size=(4, 10))
-    columns, _ = columns_of([["a", "b", "c", "d"]])
-    found = concentrations(shares, np.full((4, 10), 40.0), columns)
-    assert (found.concentration < 0.01).all()
 
 
 def test_covariates_of_a_small_data_set_by_hand(handmade):

@@ -1,8 +1,8 @@
 """Gold of every pair: weighted counts, shares, the mode and its uncertainty.
 
 `count_answers` counts each respondent once per item into joint cells and sums joint cells to subgroups. `redraw`
-bootstraps all respondents jointly with their weights, so overlapping subgroups keep their covariance. p_mode, ceilings
-and floors come from these draws. They follow the survey's design where it is known (`design.resample`); otherwise
+bootstraps all respondents jointly with their weights, so overlapping subgroups keep their covariance. p_mode and
+floors of distances come from these draws. They follow the survey's design where it is known (`design.resample`); otherwise
 respondents count as independent.
 """
 
@@ -307,14 +307,3 @@ def shares_of(counts: Floats) -> Floats:
     """Return counts divided by their sum along the last axis; zeros where the sum is zero."""
     total = counts.sum(axis=-1, keepdims=True)
     return np.divide(counts, total, out=np.zeros_like(counts), where=total > 0)
-
-
-def floor_nmae(p_mode: Floats, mode: NDArray[np.intp]) -> Floats:
-    """Return the expected NMAE of the gold mode against a redrawn mode: sum_k p_mode(k) |k - mode| / (K - 1).
-
-    Args:
-        p_mode: shape (..., K). mode: shape (...), option index.
-    """
-    options = p_mode.shape[-1]
-    distance = np.abs(np.arange(options) - mode[..., None]) / (options - 1)
-    return (p_mode * distance).sum(axis=-1)

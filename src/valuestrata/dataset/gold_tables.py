@@ -12,12 +12,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from valuestrata.dataset.design import design_effects, respondent_effects
-from valuestrata.dataset.gold import Redraws, count_answers, floor_nmae, is_mode, redraw, shares_of
+from valuestrata.dataset.gold import Redraws, count_answers, is_mode, redraw, shares_of
 from valuestrata.dataset.halves import halve
+from valuestrata.dataset.population import PopulationShares, estimate_shares
 from valuestrata.dataset.subgroups import Cells, pair_id
-from valuestrata.dataset.tables import GOLD, MISSING_CLASSES, MODE_DRAWS
+from valuestrata.dataset.tables import GOLD, MISSING_CLASSES, MODE_DRAWS, SMALL_AREA
 from valuestrata.measures import entropy
 from valuestrata.progress import progress
+from valuestrata.stats.small_area.shares import SmallArea
 from valuestrata.survey.survey import Survey
 
 HALVES = ("all", "A", "B")
@@ -116,7 +118,7 @@ def _respondents_of(joint: NDArray[np.intp], joint_cells: int, members: Sequence
 
 def tabulate(
     survey: Survey, cells: Cells, *, min_valid: float, draws: int, share_draws: int, half_seed: int, redraw_seed: int
-) -> tuple[pl.DataFrame, pl.DataFrame, NDArray[np.int64]]:
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, NDArray[np.int64]]:
     """Count and redraw every pair.
 
     Args:
@@ -126,7 +128,8 @@ def tabulate(
         half_seed, redraw_seed: seeds of the halving and of the redraws.
 
     Returns:
-        The gold (GOLD schema), the mode draws (MODE_DRAWS schema), and the valid answers by joint cell and item.
+        The gold (GOLD schema), the small-area estimates (SMALL_AREA), the mode draws (MODE_DRAWS), and the valid answers by joint
+        cell and item.
     """
     people = survey.respondents
     options = np.array([len(item.codes) for item in survey.items], dtype=np.intp)
@@ -154,26 +157,31 @@ def tabulate(
         )
     keep = counts[0].n_eff >= min_valid
     keep[:, 0] |= counts[0].n_eff[:, 0] > 0
-    gold = _gold_frame(survey, cells, counts, redraws, keep)
+    halves = (np.ones(people, dtype=np.bool_), half, ~half)
+    estimates = [estimate_shares(survey, cells, who, c.weighted, c.n_eff) for who, c in zip(halves, counts, strict=True)]
+    gold, small_area = _gold_frames(survey, cells, counts, estimates, redraws, keep)
     mode_draws = _draws_frame(survey, cells, counts, redraws, keep)
     singles: list[NDArray[np.intp]] = [np.array([cell], dtype=np.intp) for cell in range(joint_cells)]
     by_joint = count_answers(survey.answers, cells.joint_of_respondent, joint_cells, singles, widest)
     valid_by_joint = by_joint[..., len(MISSING_CLASSES) :].sum(axis=-1).T.astype(np.int64)
-    return gold, mode_draws, valid_by_joint
+    return gold, small_area, mode_draws, valid_by_joint
 
 
 def _slice(counts: _Counts, which: slice) -> _Counts:
     return _Counts(counts.raw[:, which], counts.weighted[:, which], counts.missing[:, which], counts.n[:, which], counts.n_eff[:, which])
 
 
-def _gold_frame(
+def _gold_frames(
     survey: Survey,
     cells: Cells,
     counts: Sequence[_Counts],
+    estimates: Sequence[SmallArea],
     redraws: Sequence[Redraws],
     keep: NDArray[np.bool_],
-) -> pl.DataFrame:
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the gold and the small-area estimates, in the same order."""
     frames: list[pl.DataFrame] = []
+    small: list[pl.DataFrame] = []
     ids = np.array([s.id for s in cells.kept], dtype=object)
     for group in redraws:
         k = group.p_mode.shape[-1]
@@ -182,9 +190,12 @@ def _gold_frame(
             if not len(i):  # no valid answers in this half for items with k options
                 continue
             item = group.items[i]
-            frames.append(_gold_rows(survey, item, ids[s], name, _at(counts[h], item, s, k), _Drawn.at(group, h, i, s)))
+            here = _at(counts[h], item, s, k)
+            population = PopulationShares.at(estimates[h], item, s, k, here.n_eff)
+            frames.append(_gold_rows(survey, item, ids[s], name, here, _Drawn.at(group, h, i, s), population))
+            small.append(population.rows(frames[-1]["pair_id"].to_list(), name))
     if not frames:
-        return GOLD.empty()
+        return GOLD.empty(), SMALL_AREA.empty()
     order = {item.id: position for position, item in enumerate(survey.items)}
     rank = {subgroup.id: position for position, subgroup in enumerate(cells.kept)}
     gold = pl.concat(frames).sort(
@@ -192,7 +203,8 @@ def _gold_frame(
         pl.col("subgroup").replace_strict(rank, return_dtype=pl.Int32),
         pl.col("half").replace_strict({name: h for h, name in enumerate(HALVES)}, return_dtype=pl.Int32),
     )
-    return GOLD.check(gold, "gold")
+    sorted_rows = gold.select("pair_id", "half").join(pl.concat(small), on=("pair_id", "half"), how="left", maintain_order="left")
+    return GOLD.check(gold, "gold"), SMALL_AREA.check(sorted_rows, "small area")
 
 
 def _with_gold(group: Redraws, counts: _Counts, keep: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -224,6 +236,7 @@ def _gold_rows(
     half: str,
     counts: _Counts,
     drawn: _Drawn,
+    population: PopulationShares,
 ) -> pl.DataFrame:
     shares = shares_of(counts.weighted)
     tied = is_mode(counts.weighted)
@@ -232,6 +245,9 @@ def _gold_rows(
     codes = np.array([survey.items[j].codes for j in item], dtype=np.int32).reshape(shares.shape)
     ordered = pl.Series([survey.items[j].level != "nominal" for j in item], dtype=pl.Boolean)
     names = [survey.items[j].id for j in item]
+    bounds = population.bounds(drawn.p_mode, mode)
+    # Redraws of a survey design are already rescaled.
+    correction = population.correction() if survey.design is None else np.ones(len(item))
     frame = pl.DataFrame(
         {
             "pair_id": [pair_id(name, s) for name, s in zip(names, subgroup, strict=True)],
@@ -249,11 +265,9 @@ def _gold_rows(
             "p_mode": _lists(drawn.p_mode),
             "margin": top_two[:, 0] - top_two[:, 1],
             "entropy": entropy(shares),
-            "ceiling_oracle": drawn.p_mode.max(axis=-1),
-            "ceiling_human": np.square(drawn.p_mode).sum(axis=-1),
-            "floor_nmae": floor_nmae(drawn.p_mode, mode),
-            "floor_w1": drawn.floor_w1,
-            "floor_rps": drawn.floor_rps,
+            **bounds,
+            "floor_w1": drawn.floor_w1 * np.sqrt(correction),
+            "floor_rps": drawn.floor_rps * correction,
             "small": counts.n_eff < FLAG_BELOW,
             "missing": _missing(counts.missing),
         },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -71,16 +71,27 @@ GOLD = Schema(
         "p_mode": Column(pl.List(pl.Float64), "share of joint redraws in which each code is the mode, ties shared"),
         "margin": Column(pl.Float64, "largest share minus second largest"),
         "entropy": Column(pl.Float64, "entropy of shares, bits"),
-        "ceiling_oracle": Column(pl.Float64, "max p_mode"),
-        "ceiling_human": Column(pl.Float64, "sum of squared p_mode"),
-        "floor_nmae": Column(pl.Float64, "expected NMAE of the mode against a redrawn mode; null for nominal items"),
-        "floor_w1": Column(pl.Float64, "mean W1 of redrawn shares to shares; null for nominal items"),
-        "floor_rps": Column(pl.Float64, "mean RPS of redrawn shares to shares; null for nominal items"),
+        "ceiling_oracle": Column(pl.Float64, "expected accuracy of the population's mode: sum of p_true x p_mode"),
+        "ceiling_human": Column(pl.Float64, "expected accuracy of the mode of a fresh sample of the same size"),
+        "floor_nmae": Column(pl.Float64, "expected NMAE of the best answer of someone who knows the population; null for nominal items"),
+        "floor_w1": Column(pl.Float64, "expected W1 of the population's shares to these shares; null for nominal items"),
+        "floor_rps": Column(pl.Float64, "expected RPS of the population's shares to these shares; null for nominal items"),
         "flag": Column(pl.String, "`small` for 30 to 59 valid answers, else null"),
         "missing": Column(
             pl.Struct(dict.fromkeys(MISSING_CLASSES, pl.Int64)),
             "respondents without a valid answer, by class",
         ),
+    },
+)
+
+SMALL_AREA = Schema(
+    "small_area.parquet",
+    {
+        "pair_id": Column(pl.String, "{item}_{subgroup}"),
+        "half": Column(pl.String, "all, A or B"),
+        "shares_shrunken": Column(pl.List(pl.Float64), "small-area estimate of the population's share of each code, sum 1"),
+        "mse": Column(pl.List(pl.Float64), "mean squared error of each of these shares"),
+        "p_true": Column(pl.List(pl.Float64), "probability of each code to be the population's mode"),
     },
 )
 
@@ -137,11 +148,14 @@ TABLES: Mapping[str, Schema] = {
     "items": ITEMS,
     "subgroups": SUBGROUPS,
     "gold": GOLD,
+    "small_area": SMALL_AREA,
     "mode_draws": MODE_DRAWS,
     "splits": SPLITS,
     "leakage": LEAKAGE,
     "landscape": LANDSCAPE,
 }
+# Tables that data sets of older versions do not have.
+LATER_TABLES = ("small_area",)
 
 
 def survey_and_place(survey: Any, place: Any) -> str:
@@ -160,6 +174,8 @@ class Dataset:
             (each with name, short, title, role and levels: label, phrase, role), shareable, versions.
         items, subgroups, gold, mode_draws, splits, leakage, landscape: frames of the schemas above.
         joint: one row per combination of all attributes: a column per attribute, `n`, `weight` (no answers).
+        small_area: SMALL_AREA schema, rows as in `gold`; empty in data sets of older versions. A pair's estimate uses the answers to
+            other pairs, so it is no training data for them.
         path: the folder it was read from; None if it has not been written.
     """
 
@@ -172,6 +188,7 @@ class Dataset:
     splits: pl.DataFrame
     leakage: pl.DataFrame
     landscape: pl.DataFrame
+    small_area: pl.DataFrame = field(default_factory=SMALL_AREA.empty)
     path: Path | None = None
 
     @property
@@ -392,6 +409,8 @@ def load_dataset(path: str | Path) -> Dataset:
     tables: dict[str, pl.DataFrame] = {}
     for name, schema in TABLES.items():
         file = folder / f"{name}.parquet"
+        if name in LATER_TABLES and file.name not in (meta.get("sha256") or {}) and not file.is_file():
+            continue
         tables[name] = schema.check(read_parquet(file), str(file))
     check_fingerprint(folder, meta, tables["items"], tables["subgroups"], tables["gold"], tables["splits"])
     return Dataset(meta=meta, joint=read_parquet(folder / "joint.parquet"), path=folder, **tables)

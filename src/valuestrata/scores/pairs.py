@@ -112,12 +112,16 @@ def pair_scores(dataset: Dataset, responses: pl.DataFrame, *, half: str = "all")
 
 
 def gold_of(dataset: Dataset, pairs: pl.DataFrame, half: str | None = None) -> pl.DataFrame:
-    """Return the gold of `pairs` (columns pair_id and, unless given, `half`), with level, codes, `options` and `OF_HALVES`."""
+    """Return the gold of `pairs` (columns pair_id and, unless given, `half`), with level, codes, `options` and `OF_HALVES`.
+
+    Small-area estimates follow, null for data sets of older versions.
+    """
     wanted = pairs if half is None else pairs.select("pair_id", pl.lit(half).alias("half"))
     items = dataset.items.select("item", "topic", "level", "codes", pl.col("codes").list.len().cast(pl.Int64).alias("options"))
     gold = wanted.join(dataset.gold, on=("pair_id", "half"), how="inner", maintain_order="left").join(
         items, on="item", how="inner", maintain_order="left"
     )
+    gold = gold.join(dataset.small_area, on=("pair_id", "half"), how="left", maintain_order="left")
     return _of_halves(dataset, gold)
 
 

@@ -3,12 +3,13 @@
     relative = (score - baseline) / (bound - baseline)
 
 The bound of expected accuracy is ceiling_oracle, of NMAE floor_nmae, of W1 floor_w1 and of RPS floor_rps, on the pairs that run
-and baseline both have a value for. 0 is the baseline; 1 is what perfect knowledge of the population would score against gold as
-noisy as this. Gains are positive where the run is better, for distances too.
+and baseline both have a value for. 0 is the baseline; 1 is the expected score of someone who knows the population but not these
+respondents (`dataset.population`). Gains are positive where the run is better, for distances too.
 
-**Noise of the bound.** In a redraw, a bound has the score of answering the likeliest mode (ceiling_oracle), the gold mode
-(floor_nmae) or the gold shares (floor_w1, floor_rps). It therefore shares items and redraws with run and baseline. Without redraws
-in the data set it is resampled by items only.
+**Noise of the bound.** In a redraw, a bound has the expected score of the population's mode, each option as likely as its `p_true`
+(ceiling_oracle, floor_nmae). It therefore shares items and redraws with run and baseline. floor_w1 and floor_rps depend on the size
+of the sample and not on who was drawn, so they share only items. Data sets of older versions have no `p_true`: the likeliest mode of
+the redraws takes its place, and their ceilings are higher than anyone can reach.
 
 **Saturated.** Where the interval of bound - baseline is not above 0, the remaining gap is within sampling noise. A ratio with that
 denominator has no bounded interval (Fieller 1954), so `relative` is null.
@@ -28,7 +29,7 @@ from valuestrata.errors import UsageError, did_you_mean
 from valuestrata.progress import Advance, no_progress
 from valuestrata.scores.aggregate import PlacedRuns, RunLike, check_call
 from valuestrata.scores.best_baseline import best_baseline
-from valuestrata.scores.distances import GivenDistributions, padded, redrawn
+from valuestrata.scores.distances import padded
 from valuestrata.scores.layout import BY, Layout, RunGrid, Values
 from valuestrata.scores.resampling import Resampler
 from valuestrata.scores.schema import RELATIVE
@@ -201,8 +202,8 @@ def _relative_score(
 
 
 def _bounds(layout: Layout) -> dict[str, Values]:
-    """Return the bound of each metric, with the redraws of a run that reaches it."""
-    shape, size = layout.present.shape, layout.present.size
+    """Return the bound of each metric, with its values under redrawn respondents."""
+    shape = layout.present.shape
     gold = layout.gold
     cells = gold["cell"].to_numpy().astype(np.intp)
     options = gold["options"].to_numpy().astype(np.intp)
@@ -211,18 +212,25 @@ def _bounds(layout: Layout) -> dict[str, Values]:
     def in_gold(name: str) -> Floats:
         return layout.grid(cells, gold[name].cast(pl.Float64).to_numpy().astype(np.float64)).reshape(shape)
 
-    likeliest = padded(gold["p_mode"], widest).argmax(axis=1)
     steps = np.arange(widest)
-    hit = layout.grid(cells, (steps == likeliest[:, None]).astype(np.float64))
-    apart = layout.grid(cells, np.abs(steps - layout.mode[cells][:, None]) / (options[:, None] - 1.0))
-    shares: Mapping[str, NDArray[np.float32]] = {}
-    if layout.share_draws:
-        rows = np.arange(len(cells))
-        perfect = GivenDistributions(rows, padded(gold["shares"], widest), np.ones(len(cells)), np.zeros(len(cells)))
-        shares = {name: value.reshape(-1, *shape) for name, value in redrawn(perfect, cells, layout.share_draws, size).items()}
+    known = gold["p_true"].is_not_null().to_numpy()
+
+    def estimated(name: str, otherwise: Floats) -> Floats:
+        return np.where(known[:, None], padded(gold[name], widest), otherwise)
+
+    likeliest = padded(gold["p_mode"], widest).argmax(axis=1)
+    hit = estimated("p_true", (steps == likeliest[:, None]).astype(np.float64))
+    answer = estimated("p_true", (steps == layout.mode[cells][:, None]).astype(np.float64))
+    apart = answer @ np.abs(steps[:, None] - steps) / (options[:, None] - 1.0)
+    number = layout.share_draws[0].shares.shape[2] if layout.share_draws else 0
+
+    def constant(name: str) -> Values:
+        floor = in_gold(name)
+        return Values(floor, by_share=np.broadcast_to(floor.astype(np.float32), (number, *shape)) if number else None)
+
     return {
-        "accuracy_expected": Values(in_gold("ceiling_oracle"), by_mode=hit),
-        "nmae": Values(in_gold("floor_nmae"), by_mode=apart),
-        "w1": Values(in_gold("floor_w1"), by_share=shares.get("w1")),
-        "rps": Values(in_gold("floor_rps"), by_share=shares.get("rps")),
+        "accuracy_expected": Values(in_gold("ceiling_oracle"), by_mode=layout.grid(cells, hit)),
+        "nmae": Values(in_gold("floor_nmae"), by_mode=layout.grid(cells, apart)),
+        "w1": constant("floor_w1"),
+        "rps": constant("floor_rps"),
     }

@@ -26,7 +26,6 @@ that is the restricted likelihood of the means of blocks, and sigma2 includes wh
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -298,11 +297,3 @@ def _people(rows: Floats, within: Floats, mask: NDArray[np.bool_], redrawn: NDAr
     if int(block.max()) + 1 < len(block):
         each = np.moveaxis(sum_blocks(np.moveaxis(each, 0, -1), block), -1, 0)
     return (together @ together.T - np.einsum("iqd,ird->qr", each, each, optimize=True)) / (len(redrawn) - 1)
-
-
-def columns_of(labels: Sequence[Sequence[str | None]]) -> tuple[Floats, list[tuple[int, str]]]:
-    """Return one 0/1 column per label of each grouping of G subgroups, shape (P, G), and the (grouping, label) of each."""
-    names = [(place, label) for place, group in enumerate(labels) for label in dict.fromkeys(label for label in group if label is not None)]
-    rows = [[1.0 if label == wanted else 0.0 for label in labels[place]] for place, wanted in names]
-    groups = len(labels[0]) if labels else 0
-    return np.array(rows, dtype=np.float64).reshape(len(names), groups), names

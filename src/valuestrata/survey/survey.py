@@ -100,10 +100,11 @@ class SampleDesign:
     """How the respondents were sampled. No output holds the sampling unit of a respondent.
 
     Attributes:
-        unit: intp, shape (respondents,): sampling unit 0..P-1. A unit lies in one stratum and one country.
+        unit: intp, shape (respondents,): sampling unit 0..P-1. A unit lies in one stratum and one country. Without a column of
+            units each respondent is one.
         stratum: intp, shape (P,): sampling stratum 0..H-1 of each unit. A stratum with one unit is never resampled.
         columns: what was read (`psu`, `strata`, `replicate_weights`) -> columns of the file.
-        replicates: replicate weights, used instead of units and strata; or None.
+        replicates: replicate weights, from which variances then come; or None.
     """
 
     unit: NDArray[np.intp]

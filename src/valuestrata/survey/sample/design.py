@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -58,14 +58,23 @@ def read_design(
     without a stratum form a stratum. A stratum with a single unit is combined with the next one of its country.
 
     Args:
-        columns: the columns. replicate_weights: how to read `columns.replicates`, which then replace units and strata.
+        columns: the columns. replicate_weights: how to read `columns.replicates`.
         people: number of respondents. weight: their weight without a pooling weight, or None. country: their country, or None.
 
     Raises:
         InputDataError: replicate weights that are missing, negative, infinite or do not belong to the weight.
     """
-    if columns.replicates and replicate_weights is not None:
-        return _of_replicates(columns.replicates, replicate_weights, weight)
+    design, notes = _of_units(columns, people, country)
+    if not columns.replicates or replicate_weights is None:
+        return design, notes
+    replicates = _replicates(columns.replicates, replicate_weights, weight)
+    used = {"replicate_weights": (columns.replicates[0].name, columns.replicates[-1].name)}
+    if design is None:
+        design = SampleDesign(np.arange(people), np.zeros(people, dtype=np.intp), {})
+    return replace(design, columns={**design.columns, **used}, replicates=replicates), notes
+
+
+def _of_units(columns: DesignColumns, people: int, country: NDArray[np.int32] | None) -> tuple[SampleDesign | None, tuple[str, ...]]:
     notes: list[str] = []
     places = np.zeros(people, dtype=np.int32) if country is None else country
     stratum, strata_used = _first_usable(columns.strata, places)
@@ -151,9 +160,7 @@ def _without_single_units(stratum: NDArray[np.intp], country: NDArray[np.int32])
     return np.unique(target[stratum], return_inverse=True)[1].astype(np.intp), int((sizes == 1).sum())
 
 
-def _of_replicates(
-    columns: Sequence[pl.Series], entry: ReplicateEntry, weight: NDArray[np.float64] | None
-) -> tuple[SampleDesign, tuple[str, ...]]:
+def _replicates(columns: Sequence[pl.Series], entry: ReplicateEntry, weight: NDArray[np.float64] | None) -> ReplicateWeights:
     people, number_of = len(columns[0]), len(columns)
     base = np.ones(people) if weight is None else weight
     values = np.empty((people, number_of))
@@ -179,7 +186,4 @@ def _of_replicates(
         scale = (number_of - 1) / number_of if entry.type == "jackknife" else 1 / number_of
     if isinstance(scale, list) and len(scale) != number_of:
         raise InputDataError(f"`scale` of the replicate weights has {len(scale)} numbers for {number_of} columns; give one for each.")
-    replicates = ReplicateWeights(ratios, np.broadcast_to(np.asarray(scale, dtype=np.float64), number_of).copy(), entry.type)
-    everyone = np.zeros(people, dtype=np.intp)
-    used = {"replicate_weights": (columns[0].name, columns[-1].name)}
-    return SampleDesign(everyone, np.zeros(1, dtype=np.intp), used, replicates), ()
+    return ReplicateWeights(ratios, np.broadcast_to(np.asarray(scale, dtype=np.float64), number_of).copy(), entry.type)

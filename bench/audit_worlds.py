@@ -40,7 +40,12 @@ ALPHA = 0.05
 METRIC = "accuracy"
 ITEM_MODE = "item-mode"
 # Test subgroups of the paper split -> levels of the attributes (the first is the anchor), respondents.
-DESIGNS: Mapping[int, tuple[tuple[int, ...], int]] = {8: ((2, 4, 2), 1200), 30: ((2, 5, 6), 3000), 60: ((2, 2, 6, 6), 4000)}
+DESIGNS: Mapping[int, tuple[tuple[int, ...], int]] = {
+    8: ((2, 4, 2), 1200),
+    30: ((2, 5, 6), 3000),
+    48: ((2, 4, 12), 6000),
+    60: ((2, 2, 6, 6), 4000),
+}
 # The affected level: the first one of the second attribute of each design.
 ATTRIBUTE, LEVEL = "age_group", "age 1"
 

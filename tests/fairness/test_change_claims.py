@@ -5,11 +5,15 @@ from __future__ import annotations
 import pytest
 
 from tests.fairness.claim_rows import change, claims_of, kinds_of, moved, one
+from valuestrata.claims.claim import Strength
+from valuestrata.claims.fairness.changes import PARETO
+from valuestrata.claims.fairness.subject import KINDS
+from valuestrata.claims.templates import word
 from valuestrata.fairness.context import UNEVEN
 
 
 def level(key, outcome, change_, **more):
-    ends = {"ci_low": change_ - 0.05, "ci_high": change_ + 0.05, "p_holm": 0.01 if outcome != "not shown" else 0.5}
+    ends = {"ci_low": change_ - 0.05, "ci_high": change_ + 0.05, "p_holm": 0.0001 if outcome != "not shown" else 0.5}
     return change(by="level", key=f"sex={key}", change=change_, outcome=outcome, **ends) | more
 
 
@@ -41,29 +45,97 @@ def test_who_gained_and_who_lost_have_names_and_intervals():
     assert (winner.label, winner.value) == ("sex=Female", 0.2)
     assert [mixed.figure(role).n for role in ("gained", "lost", "units")] == [1, 1, 2]
     assert mixed.figure("noise").value == pytest.approx(0.05)
-    # Two levels, Holm at 5 %.
-    assert (mixed.estimate.value, mixed.estimate.expected, mixed.tests) == (0.0, pytest.approx(0.025), 2)
+    # Two levels, Holm at the level of the first screen: .05 x .45 x .1.
+    assert (mixed.estimate.value, mixed.estimate.expected, mixed.tests) == (0.0, pytest.approx(0.00225 / 2), 2)
     levelled = one(claims, "levelled-down")
     assert (levelled.figure("before").value, levelled.figure("after").value) == (0.2, 0.1)
     assert (levelled.figure("before").expected, levelled.figure("after").expected) == (0.02, 0.01)
     assert levelled.figure("loser").label == "sex=Male"
-    assert levelled.notes == ("range-not-shown",)
+    assert (levelled.notes, levelled.strength) == (("range-not-shown",), Strength.UNDETERMINED)
+    assert word(levelled).sentence.startswith("Possible levelling down against before")
     assert levelled.estimate.expected == pytest.approx(-0.01)
     assert "spread-narrower" in kinds_of(claims)
 
 
+def unit(at, change_, half, p_holm):
+    """One subgroup with its change; `half` is half the width of its interval."""
+    ends = {"ci_low": change_ - half, "ci_high": change_ + half, "p": min(1.0, p_holm), "p_holm": p_holm}
+    return change(by="subgroup", key=f"s{at}", change=change_, outcome="-", pairs=2000, **ends)
+
+
+GAIN, LOSS, EQUAL, OPEN = (0.2, 0.05, 1e-6), (-0.2, 0.05, 1e-6), (0.0, 0.01, 1.0), (0.0, 0.06, 1.0)
+NOT_WORSE, NOT_BETTER = (0.03, 0.03, 0.2), (-0.03, 0.03, 0.2)
+
+
+def claim_on(*units):
+    rows = [unit(at, *one) for at, one in enumerate(units)]
+    whole = {"by": "all", "key": "all"}
+    return next(
+        claim for claim in claims_of(changes=[change(), *rows, moved("max_min", 0.2, 0.1, **whole)]) if claim.kind in PARETO.values()
+    )
+
+
 @pytest.mark.parametrize(
-    ("outcome", "kind"),
+    ("units", "kind", "words"),
     [
-        ("better for all", "better-for-all"),
-        ("better for some, worse for none", "better-for-some"),
-        ("worse for some, better for none", "worse-for-some"),
-        ("worse for all", "worse-for-all"),
-        ("no change shown", "no-change-shown"),
+        ((GAIN, GAIN), "better-for-all", "accuracy is better for 2 and worse for 0 of 2 subgroups"),
+        ((LOSS, LOSS), "worse-for-all", "accuracy is better for 0 and worse for 2 of 2 subgroups"),
+        ((GAIN, LOSS, OPEN), "mixed", "accuracy is better for 1 and worse for 1 of 3 subgroups, 1 undetermined"),
+        ((GAIN, EQUAL), "better-for-some", "accuracy is better for 1 of 2 subgroups and worse for none by more than 2.0 points"),
+        ((GAIN, NOT_WORSE), "better-for-some", "accuracy is better for 1 of 2 subgroups and worse for none by more than 2.0 points"),
+        (
+            (GAIN, EQUAL, OPEN),
+            "losses-not-excluded",
+            "accuracy is better for 1 of 3 subgroups; losses of up to 8.7 points are not excluded for 1",
+        ),
+        ((LOSS, NOT_BETTER), "worse-for-some", "accuracy is worse for 1 of 2 subgroups and better for none by more than 2.0 points"),
+        (
+            (LOSS, OPEN, OPEN),
+            "gains-not-excluded",
+            "accuracy is worse for 1 of 3 subgroups; gains of up to 8.7 points are not excluded for 2",
+        ),
+        ((EQUAL, EQUAL), "unchanged", "the change in accuracy is shown to be below 2.0 points for each of 2 subgroups"),
+        ((EQUAL, NOT_WORSE), "worse-for-none", "accuracy is worse for none of 2 subgroups by more than 2.0 points; no gain is shown"),
+        ((EQUAL, OPEN), "no-change-shown", "no change in accuracy detected for any of 2 subgroups"),
     ],
 )
-def test_each_outcome_has_its_kind(outcome, kind):
-    assert kind in kinds_of(claims_of(changes=[change(), *population(f"{outcome}: counts", by="all", key="all")]))
+def test_nobody_lost_only_if_it_is_shown_of_everyone(units, kind, words):
+    """The margin is 2 points. At the level of the first screen, .05 x .9 / 2 x .1, the quantile is 2.84: .06 / 1.96 x 2.84 = .087."""
+    claim = claim_on(*units)
+    assert (claim.kind, claim.strength) == (kind, KINDS[kind][0])
+    assert word(claim).sentence == f"Compared with before, {words}."
+
+
+def test_a_subgroup_that_cannot_be_tested_may_have_lost():
+    unknown = unit(1, 0.0, 0.01, 1.0) | {"p_holm": None, "p": None}
+    rows = [change(), unit(0, *GAIN), unknown, moved("max_min", 0.2, 0.1, by="all", key="all")]
+    claim = one(claims_of(changes=rows), "better-for-all")
+    assert claim.tests == 1
+    rows = [change(), unit(0, *GAIN), unit(2, *EQUAL), unknown, moved("max_min", 0.2, 0.1, by="all", key="all")]
+    assert one(claims_of(changes=rows), "losses-not-excluded").figure("loss not excluded").n == 1
+
+
+def test_who_changed_is_stated_at_the_level_of_the_first_screen():
+    """.05 x .9 / 2 x .3 = .00675."""
+    at, below = (claim_on((0.2, 0.05, p), EQUAL) for p in (0.0067, 0.0068))
+    assert (at.kind, at.figure("gained").n, at.figure("screened")) == ("better-for-some", 1, None)
+    assert (below.figure("gained").n, below.figure("screened").n) == (0, 1)
+    assert at.page_p == pytest.approx(0.0067 / (0.45 * 0.3))
+    assert at.on_first_screen
+    assert "1 subgroup more changed" in word(below).text
+
+
+def test_equality_over_all_pairs_needs_an_equivalence_test():
+    def no_change(half):
+        return one(claims_of(changes=[change(change=0.0, ci_low=-half, ci_high=half, p=0.9, outcome="not shown")]), "no-change")
+
+    assert no_change(0.03).strength is Strength.NOT_SHOWN
+    claim = no_change(0.01)
+    assert claim.strength is Strength.WITHIN_MARGIN
+    assert word(claim).sentence.startswith("The difference from before is shown to be below 2.0 points: accuracy 0.0 points better")
+    # z = .02 / (.015 / 1.96) = 2.61, p = .0045: within the margin alone (.05), not over the first screen (.05 x .45 x .35 = .0079).
+    assert no_change(0.015).strength is Strength.WITHIN_MARGIN
+    assert no_change(0.0165).strength is Strength.NOT_SHOWN
 
 
 WIDE = {"ci_low": -0.5, "ci_high": 0.5}
@@ -140,8 +212,10 @@ def test_of_two_spreads_the_one_that_moved_is_named():
 def test_everyone_matters_more_than_one_attribute():
     changes = [
         change(),
-        *population("better for all: 12 gained, 0 lost, 0 not shown, of 12 subgroups", by="all", key="all"),
-        *population("better for all: 2 gained, 0 lost, 0 not shown, of 2 levels of sex"),
+        level("Female", "better", 0.2),
+        unit(0, *GAIN),
+        *population("", by="all", key="all"),
+        *population(""),
     ]
     whole, part = [claim for claim in claims_of(changes=changes) if claim.kind == "better-for-all"]
     assert (whole.by, part.by) == ("all", "attribute")

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from valuestrata.fairness.estimate.changes import directions_differ, levelled_down, outcome, pareto, spread_changes
+from valuestrata.fairness.estimate.changes import directions_differ, levelled_down, limits, outcome, pareto, spread_changes
 from valuestrata.stats.bootstrap import Replicates
+from valuestrata.stats.intervals import MarginTest
 
 
 def replicates(scores, values=None):
@@ -50,25 +51,48 @@ def test_outcomes_follow_direction_and_level():
 
 
 @pytest.mark.parametrize(
-    ("shown", "head"),
+    ("shown", "bounds", "head"),
     [
-        (["better", "better"], "better for all"),
-        (["better", "not shown"], "better for some, worse for none"),
-        (["better", "worse", "not shown"], "better for some, worse for others"),
-        (["worse", "not shown"], "worse for some, better for none"),
-        (["worse", "worse"], "worse for all"),
-        (["not shown", "not shown"], "no change shown"),
+        (["better", "better"], [None, None], "better for all"),
+        (["better", "not shown"], [None, None], "better for some, losses not excluded"),
+        (["better", "not shown"], [None, "not better"], "better for some, losses not excluded"),
+        (["better", "not shown"], [None, "not worse"], "better for some, worse for none"),
+        (["better", "not shown"], [None, "within"], "better for some, worse for none"),
+        (["better", None], [None, None], "better for all"),
+        (["better", "not shown", None], [None, "within", None], "better for some, losses not excluded"),
+        (["better", "worse", "not shown"], [None, None, None], "better for some, worse for others"),
+        (["worse", "not shown"], [None, "not worse"], "worse for some, gains not excluded"),
+        (["worse", "not shown"], [None, "not better"], "worse for some, better for none"),
+        (["worse", "worse"], [None, None], "worse for all"),
+        (["not shown", "not shown"], ["within", "not worse"], "worse for none, gains not shown"),
+        (["not shown", "not shown"], ["within", "within"], "no change"),
+        (["not shown", "not shown"], ["within", None], "no change shown"),
     ],
 )
-def test_pareto_in_words(shown, head):
-    words = pareto(shown, "subgroups")
+def test_pareto_in_words(shown, bounds, head):
+    words = pareto(shown, bounds, "subgroups")
     assert words.startswith(f"{head}: {shown.count('better')} gained, {shown.count('worse')} lost, ")
-    assert words.endswith(f"of {len(shown)} subgroups")
+    assert words.endswith(f"of {len([one for one in shown if one])} subgroups")
 
 
-def test_units_that_are_not_known_do_not_count():
-    assert pareto([None, "better"], "levels of sex") == "better for all: 1 gained, 0 lost, 0 not shown, of 1 levels of sex"
-    assert pareto([None], "subgroups") == "unknown for all subgroups"
+def test_counts_by_hand():
+    words = pareto(["better", "not shown", "not shown", None], [None, "within", None, None], "levels of sex")
+    assert words == "better for some, losses not excluded: 1 gained, 0 lost, 1 within the margin, 1 not shown, of 3 levels of sex"
+    assert pareto([None], [None], "subgroups") == "unknown for all subgroups"
+
+
+@pytest.mark.parametrize(
+    ("above", "below", "higher", "lower"),
+    [
+        (0.01, 0.01, "within", "within"),
+        (0.01, 0.2, "not worse", "not better"),
+        (0.2, 0.01, "not better", "not worse"),
+        (0.2, 0.2, None, None),
+    ],
+)
+def test_limits_follow_the_direction_of_the_metric(above, below, higher, lower):
+    test = MarginTest(above, below, -0.01, 0.01)
+    assert (limits(test, 1, 0.05), limits(test, -1, 0.05)) == (higher, lower)
 
 
 def test_levelling_down_is_a_gap_closed_at_the_cost_of_the_best():

@@ -14,13 +14,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.report.test_page import ATTACK, Page
+from valuestrata.claims.select import select
+from valuestrata.claims.table import from_frame
+from valuestrata.claims.templates import word
+from valuestrata.claims.wording import Names
 from valuestrata.fairness import Audit, audit
 from valuestrata.fairness.tables.schema import CHANGES, DISPARITY, ERRS, EXCESS, GAPS, GROUPS
 from valuestrata.formatting import number
 from valuestrata.report import audit_frames, print_audit, write_audit, write_report, write_tables
+from valuestrata.report.core.names import subgroup_titles
 from valuestrata.report.export.latex_text import escaped
 from valuestrata.report.fairness.figures import apart, gap_chart, intersection_chart, slope_chart
 from valuestrata.report.fairness.section import audit_sections, disparity_grid, gap_grid
+
+
+def first_screen(verdicts, dataset):
+    """Return the sentences that are shown first, and the others."""
+    (found,) = select(from_frame(verdicts))
+    names = Names(keys=subgroup_titles(dataset))
+    return [[word(claim, names).sentence for claim in claims] for claims in (found.shown, found.rest)]
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +75,11 @@ def test_the_page_opens_without_a_network_and_begins_with_the_verdicts(audited, 
     assert list(found.sections) == ["audit", "audit-charts"]
     verdicts = audit_frames(audited.dataset, audited.runs, audited.audit)["verdicts"].filter(pl.col("run") == "org/tuned")
     cells = {cell for row in found.sections["audit"] for cell in row}
-    # All claims of the model are on the page, the first five before the fold.
+    # All claims of the model are on the page, those of the first screen before the fold.
     assert set(verdicts["verdict"]) <= cells
-    assert text.index(escape(verdicts["verdict"][0])) < text.index("All other findings") < text.index(escape(verdicts["verdict"][5]))
+    shown, rest = first_screen(verdicts, audited.dataset)
+    fold = text.index("All other findings")
+    assert max(text.index(escape(one)) for one in shown) < fold < min(text.index(escape(one)) for one in rest)
     ids = re.findall(r'id="([^"]+)"', text)
     assert len(ids) == len(set(ids))
 
@@ -246,9 +260,12 @@ def test_the_terminal_prints_main_findings_then_measures(audited, capsys):
     assert f"{number(row['alike'])} [{number(row['alike_high'])}]" in line
     assert out.startswith("org/tuned:\n")
     assert "baseline-uniform:" not in out
-    sentences = verdicts.filter(pl.col("run") == "org/tuned")["verdict"]
-    assert all(f". {one}\n" in out for one in sentences[:5])
-    assert f"{len(sentences) - 5} more with --all-claims" in out
+    mine = verdicts.filter(pl.col("run") == "org/tuned")
+    sentences, (shown, rest) = mine["verdict"], first_screen(mine, audited.dataset)
+    assert len(shown) == 5
+    assert all(f". {one}\n" in out for one in shown)
+    assert not any(f". {one}\n" in out for one in rest)
+    assert f"{len(rest)} more with --all-claims" in out
     print_audit(audited.dataset, audited.runs, audited.audit, verdicts, all_claims=True, baseline_claims=True)
     out = capsys.readouterr().out
     assert all(f". {one}\n" in out for one in sentences)

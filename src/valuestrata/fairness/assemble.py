@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 
 import polars as pl
@@ -48,6 +48,7 @@ class Audit:
 
     Attributes:
         confidence: of the intervals; claims, tables and charts use the level 1 - confidence.
+        margins: metric -> the margin that claims of equivalence use, for each audited metric.
     """
 
     disparity: pl.DataFrame
@@ -57,6 +58,7 @@ class Audit:
     excess: pl.DataFrame
     errs: pl.DataFrame
     confidence: float = 0.95
+    margins: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def tables(self) -> dict[str, pl.DataFrame]:
         """Return name -> frame."""
@@ -77,6 +79,7 @@ def audit(
     permutations: int = 2000,
     seed: int = 0,
     confidence: float = 0.95,
+    margins: Mapping[str, float] | None = None,
     mixed: str = "penalised",
     sampling: Sampling | None = None,
 ) -> Audit:
@@ -89,6 +92,7 @@ def audit(
         metrics: any of `formatting.DIRECTED`, such as accuracy, accuracy_expected, nmae, w1.
         published: run -> the published model whose figures are shown next to it (`fairness.published`).
         split, part, fold: see `AuditedPart`. bootstrap, permutations, seed, confidence: see `Resampling`.
+        margins: metric -> smallest difference that matters; for others see `scores.plan.Thresholds.margin`.
         mixed, sampling: see `Adjusting`.
 
     Returns:
@@ -100,7 +104,7 @@ def audit(
         MissingExtraError: `mixed="bayes"` without its library.
     """
     of = AuditedPart(split, part, fold)
-    resampling = Resampling(bootstrap, permutations, seed, confidence)
+    resampling = Resampling(bootstrap, permutations, seed, confidence, margins or {})
     return audit_runs(dataset, runs, of, resampling, Adjusting(mixed, sampling), metrics, against, published or {})
 
 
@@ -158,7 +162,8 @@ def audit_runs(
             advance(1)
     schemas: Mapping[str, Schema] = {"disparity": DISPARITY, "groups": GROUPS, "gaps": GAPS, "changes": CHANGES, "excess": EXCESS}
     frames = {name: table(schema, parts[name]) for name, schema in schemas.items()}
-    return Audit(errs=err_rows(context, grids), confidence=resampling.confidence, **frames)
+    margins = {metric: context.margin(metric) for metric in metrics}
+    return Audit(errs=err_rows(context, grids), confidence=resampling.confidence, margins=margins, **frames)
 
 
 def _best_baseline(runs: Sequence[Answered], grids: Sequence[RunGrid], metric: str) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -18,6 +18,7 @@ from valuestrata.fairness.estimate.national_pull import Nation, nation_of
 from valuestrata.fairness.options import AuditedPart, Resampling
 from valuestrata.formatting import count
 from valuestrata.scores.layout import Layout, lay_out
+from valuestrata.scores.plan import Thresholds, thresholds_with
 from valuestrata.scores.resampling import Resampler
 from valuestrata.stats.arrays import Floats, Indices
 from valuestrata.stats.blocks import ENOUGH_BLOCKS, effective_blocks
@@ -52,7 +53,7 @@ class AuditContext:
         stratum: name of each subgroup's stratum, shape (G,). attributes: names.
         labels: attribute -> level of each subgroup, None where its stratum does not use the attribute.
         difficulty: of the pairs; None where the data set has no national gold. nation: national answers.
-        respondents: shape (2, G): n and n_eff.
+        respondents: shape (2, G): n and n_eff. thresholds: with the margins.
     """
 
     layout: Layout
@@ -65,6 +66,11 @@ class AuditContext:
     difficulty: Difficulty | None
     nation: Nation
     respondents: Floats
+    thresholds: Thresholds = field(default_factory=Thresholds)
+
+    def margin(self, metric: str) -> float:
+        """Return the smallest difference in a metric that matters."""
+        return self.thresholds.margin(metric)
 
     @property
     def alpha(self) -> float:
@@ -178,4 +184,5 @@ def context_of(dataset: Dataset, of: AuditedPart, resampling: Resampling) -> Aud
         difficulty=difficulty_of(dataset, layout) if whole else None,
         nation=nation_of(dataset, layout),
         respondents=rows.select("n", "n_eff").to_numpy().T.astype(np.float64),
+        thresholds=thresholds_with(resampling.margins),
     )

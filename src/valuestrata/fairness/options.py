@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from valuestrata.fairness.adjust.held_attributes import Sampling
 
@@ -24,12 +25,14 @@ class Resampling:
         bootstrap: replicates behind every interval; 0 for none, and then gaps and changes have no p-values.
         permutations: behind the permuted null and max-T; 0 for neither.
         seed: of both. confidence: of intervals; claims are made at level 1 - confidence.
+        margins: metric -> smallest difference that matters; defaults as in `scores.plan.Thresholds.margin`.
     """
 
     bootstrap: int = 1000
     permutations: int = 2000
     seed: int = 0
     confidence: float = 0.95
+    margins: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass(frozen=True)

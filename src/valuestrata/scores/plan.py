@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from valuestrata.errors import InputDataError, UsageError, did_you_mean
 from valuestrata.files import canonical_hash, write_json
@@ -72,6 +72,18 @@ class Thresholds(StrictModel):
     def margin(self, metric: str) -> float:
         """Return the margin of a metric: smaller differences do not matter, and equivalence is tested against it."""
         return self.margins.get(metric, MARGINS.get(metric, self.smallest_gap))
+
+
+def thresholds_with(margins: Mapping[str, float]) -> Thresholds:
+    """Return the default thresholds with some margins.
+
+    Raises:
+        UsageError: a margin of a metric without a better direction, or one that is not between 0 and 1.
+    """
+    try:
+        return Thresholds(margins=dict(margins))
+    except ValidationError as error:
+        raise UsageError(f"margins: {error.errors()[0]['msg'].removeprefix('Value error, ')}.") from error
 
 
 def _comparable(metric: str) -> str:

@@ -179,7 +179,7 @@ class MarginTest:
 
     Attributes:
         above, below: p-values of the difference being at most -margin, and at least +margin. `above` tests non-inferiority.
-        low, high: interval at confidence 1 - 2 alpha, within the margins where equivalence is shown at alpha.
+        low, high: ends of the interval at confidence 1 - 2 alpha: within the margins where equivalence is shown at alpha.
     """
 
     above: float
@@ -193,7 +193,9 @@ class MarginTest:
         return max(self.above, self.below)
 
 
-def margin_test(estimate: float, low: float, high: float, confidence: float, margin: float, n: int) -> MarginTest:
+def margin_test(
+    estimate: float, low: float, high: float, confidence: float, margin: float, n: int, level: float | None = None
+) -> MarginTest:
     """Test a difference against -margin and +margin.
 
     The ends of the interval may lie at different distances from the estimate; each side is tested with its own standard error, its
@@ -205,14 +207,23 @@ def margin_test(estimate: float, low: float, high: float, confidence: float, mar
 
     Args:
         estimate, low, high: difference and its interval at `confidence`, low <= estimate <= high.
-        confidence: 1 - alpha. margin: above 0. n: observations behind the difference.
+        confidence: of that interval. margin: above 0. n: observations behind the difference.
+        level: alpha of the ends returned; 1 - confidence if None.
     """
+    level = 1 - confidence if level is None else level
     z = NormalDist().inv_cdf((1 + confidence) / 2)
-    shorter = NormalDist().inv_cdf(confidence) / z
-    ends = estimate + shorter * (low - estimate), estimate + shorter * (high - estimate)
-    above = _beyond(estimate + margin, (estimate - low) / z, n)
-    below = _beyond(margin - estimate, (high - estimate) / z, n)
-    return MarginTest(above, below, *ends)
+    below_se, above_se = (estimate - low) / z, (high - estimate) / z
+    return MarginTest(
+        above=_beyond(estimate + margin, below_se, n),
+        below=_beyond(margin - estimate, above_se, n),
+        low=estimate - _reach(below_se, n, level),
+        high=estimate + _reach(above_se, n, level),
+    )
+
+
+def _reach(se: float, n: int, level: float) -> float:
+    """Return how far the true value may be from an estimate on one side, at a one-sided level: the inverse of `_beyond`."""
+    return -NormalDist().inv_cdf(level) * se if se > 1e-12 else 1 - level ** (1 / n) if n > 0 else 1.0
 
 
 def _beyond(distance: float, se: float, n: int) -> float:

@@ -139,11 +139,13 @@ def audited_runs(context: StudyContext, runs: Sequence[Run], against: str | Mapp
     """Audit runs as the section `audit` of the study says, and write the folder `audit`; `against` as for `audit`."""
     study = context.study
     section = study.audit or AuditSection()
+    metrics = metrics_worth_auditing(runs, section.metrics)
     found = audit(
         context.dataset,
         runs,
         against=against,
-        metrics=metrics_worth_auditing(runs, section.metrics),
+        metrics=metrics,
+        margins={metric: study.plan.thresholds.margin(metric) for metric in metrics},
         permutations=section.permutations,
         bootstrap=study.score.bootstrap,
         seed=study.seeds.bootstrap,

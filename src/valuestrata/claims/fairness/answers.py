@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import sqrt
 
 from valuestrata.claims.claim import Claim, Figure
+from valuestrata.claims.compared.first_screen import tail_of
 from valuestrata.claims.fairness.subject import AuditSubject, Row
 from valuestrata.fairness.tables.rows import MANY_MISSING
 
@@ -59,14 +60,18 @@ def pulled(subject: AuditSubject, rows: Sequence[Row], items: int) -> Iterator[C
     pairs = sum(row["pairs"] for row in known)
     estimate = Figure(metric="accuracy", value=share, low=low, high=high, expected=expected, items=items, pairs=pairs)
     wrong = Figure(role="wrong", n=round(errors), unit="wrong answer")
-    yield subject.claim("pulled-to-nation", estimate, effect=share - expected, by="all", key="all", figures=(wrong,))
+    page_p = subject.page_p("pull", p=2 * tail_of(share - expected, half, subject.confidence))
+    yield subject.claim("pulled-to-nation", estimate, effect=share - expected, by="all", key="all", figures=(wrong,), page_p=page_p)
 
 
-def spread_ratio(subject: AuditSubject, row: Row) -> Iterator[Claim]:
-    """Yield that a run flattens or exaggerates an attribute: a row of ERRS."""
+def spread_ratio(subject: AuditSubject, row: Row, attributes: int = 1) -> Iterator[Claim]:
+    """Yield that a run flattens or exaggerates an attribute: a row of ERRS, one of as many as there are attributes."""
     kind = row["word"]
     if kind in ("flattened", "exaggerated"):
         name = "corrected" if kind == "flattened" else "raw"
         ends = {"low": row[f"{name}_low"], "high": row[f"{name}_high"]}
         estimate = Figure(metric="spread_ratio", value=row[name], expected=1.0, pairs=row["pairs"], **ends)
-        yield subject.claim(kind, estimate, by="attribute", key=row["attribute"])
+        end = ends["high" if kind == "flattened" else "low"]
+        p = 2 * attributes * tail_of(abs(row[name] - 1), abs(row[name] - end), subject.confidence)
+        page_p = subject.page_p("ratios", p=min(1.0, p))
+        yield subject.claim(kind, estimate, by="attribute", key=row["attribute"], page_p=page_p)

@@ -5,21 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from valuestrata.claims.claim import Claim, Figure
+from valuestrata.claims.claim import Claim, Figure, Strength
 from valuestrata.claims.fairness.subject import AuditSubject, Row, gain_sign, mean_of_noise, turned_ends
 from valuestrata.fairness.context import UNEVEN
+from valuestrata.fairness.estimate.changes import limits, outcome, pareto
 from valuestrata.fairness.estimate.groups import FEW_PAIRS
+from valuestrata.stats.intervals import MarginTest
 from valuestrata.stats.multiple_testing import holm
 
-# Outcome over subgroups or levels (column `pareto`) -> kind.
+# Outcome over subgroups or levels (`fairness.estimate.changes.pareto`) -> kind.
 PARETO: Mapping[str, str] = {
     "better for all": "better-for-all",
     "better for some, worse for none": "better-for-some",
+    "better for some, losses not excluded": "losses-not-excluded",
     "better for some, worse for others": "mixed",
     "worse for some, better for none": "worse-for-some",
+    "worse for some, gains not excluded": "gains-not-excluded",
     "worse for all": "worse-for-all",
+    "worse for none, gains not shown": "worse-for-none",
+    "no change": "unchanged",
     "no change shown": "no-change-shown",
 }
+# Kinds that state something of the units that did not change beyond noise: they depend on tests against the margin.
+BOUNDED = ("better-for-some", "worse-for-some", "worse-for-none", "unchanged")
 # Absolute, relative and noise-free measures of spread.
 ABSOLUTE, RELATIVE, CORRECTED = "sd", "cv", "variance_corrected"
 # Losers that a claim names; the table has all of them.
@@ -38,10 +46,11 @@ def changes(subject: AuditSubject, rows: Sequence[Row]) -> Iterator[Claim]:
             if row["measure"] != "score":
                 populations.setdefault((row["by"], row["key"]), {})[row["measure"]] = row
         adjusted = _adjusted(populations)
+        number = len(populations)
         for (by, key), measures in populations.items():
             inside = "subgroup" if by == "all" else "level"
             members = [row for row in scores if row["by"] == inside and (by == "all" or row["key"].startswith(f"{key}="))]
-            yield from _population(subject, measures, adjusted[by, key], members)
+            yield from _population(subject, measures, adjusted[by, key], members, number)
 
 
 def _adjusted(populations: Mapping[Place, Mapping[str, Row]]) -> dict[Place, dict[str, float | None]]:
@@ -55,9 +64,9 @@ def _adjusted(populations: Mapping[Place, Mapping[str, Row]]) -> dict[Place, dic
 
 
 def _population(
-    subject: AuditSubject, measures: Mapping[str, Row], p: Mapping[str, float | None], members: Sequence[Row]
+    subject: AuditSubject, measures: Mapping[str, Row], p: Mapping[str, float | None], members: Sequence[Row], populations: int
 ) -> Iterator[Claim]:
-    """Yield the claims on one population: who gained and lost, levelling down, the spread."""
+    """Yield the claims on one population: who gained and lost, levelling down, the spread; `populations` is their number."""
     first = next(iter(measures.values()))
     whole = first["by"] == "all"
     known = [row for row in members if row["before"] is not None]
@@ -67,7 +76,7 @@ def _population(
         # Of attributes only what is shown: the claim on all subgroups says that nothing else is.
         if gained is not None and (whole or gained.kind != "no-change-shown"):
             yield gained
-        yield from levelled_down(subject, measures["max_min"], best)
+        yield from levelled_down(subject, measures["max_min"], best, populations)
     moves = spread_moves(subject, measures, p)
     if moves is not None and (whole or any(subject.shown(one.p) for one in moves)):
         yield spread_change(subject, *moves, measures.get(CORRECTED))
@@ -82,7 +91,39 @@ def overall(subject: AuditSubject, row: Row) -> Claim:
         return subject.claim("cannot-be-judged", estimate, by="all", key="all", against=against, notes=("no-change", why))
     estimate = _change(subject, row, "estimate")
     kind = {"better": "better", "worse": "worse", "not shown": "no-change"}[row["outcome"]]
-    return subject.claim(kind, estimate, effect=row["change"], by="all", key="all", against=against)
+    strength, page_p, figures = None, subject.page_p("overall", metric, p=row["p"]), ()
+    if kind == "no-change":
+        strength, page_p, figures = equivalence(subject, row, "overall")
+    return subject.claim(
+        kind,
+        estimate,
+        effect=row["change"],
+        strength=strength,
+        by="all",
+        key="all",
+        against=against,
+        page_p=page_p,
+        figures=figures,
+    )
+
+
+def equivalence(
+    subject: AuditSubject, row: Row, family: str, value: str = "change"
+) -> tuple[Strength | None, float | None, tuple[Figure, ...]]:
+    """Return whether a difference is shown to be within the margin, also over the first screen.
+
+    Returns:
+        The strength (None where that is not shown), the p-value over the screen, and the margin with the ends of the shorter interval.
+    """
+    test = subject.margin_test(row, value)
+    if test is None:
+        return None, None, ()
+    margin = subject.thresholds.margin(row["metric"])
+    figures = (Figure(role="margin", metric=row["metric"], value=margin, low=test.low, high=test.high, p=test.within),)
+    page_p = subject.page_p(family, row["metric"], p=test.within)
+    if not subject.shown(test.within) or not subject.shown(page_p or 0.0):
+        return None, None, figures
+    return Strength.WITHIN_MARGIN, page_p, figures
 
 
 def _change(subject: AuditSubject, row: Row, role: str) -> Figure:
@@ -106,31 +147,49 @@ def _change(subject: AuditSubject, row: Row, role: str) -> Figure:
 
 
 def gained_and_lost(subject: AuditSubject, spread: Row, scores: Sequence[Row]) -> Claim | None:
-    """Return who gained and who lost.
+    """Return who gained and who lost, at the level of the first screen; the table has all outcomes at the level of the family alone.
 
     Args:
-        spread: row of CHANGES, measure max_min, with the outcome. scores: rows of measure score of the same units.
+        spread: row of CHANGES, measure max_min. scores: rows of measure score of the same units.
     """
-    kind = PARETO.get(str(spread["pareto"] or "").partition(": ")[0])
+    metric, whole = spread["metric"], spread["by"] == "all"
+    family = "who" if whole else "levels"
+    level, margin_level = (subject.screen.level((name, metric), subject.alpha) for name in (family, f"{family}-margin"))
+    sign = gain_sign(metric)
+    tested = [row for row in scores if row["p_holm"] is not None]
+    outcomes = [None if row["p_holm"] is None else outcome(row["change"], row["p_holm"], int(sign), level) for row in scores]
+    tests = [None if row["p_holm"] is None else subject.margin_test(row, level=margin_level) for row in scores]
+    bounds = [None if test is None else limits(test, 1, margin_level) for test in tests]
+    kind = PARETO.get(pareto(outcomes, bounds, "").partition(": ")[0])
     if kind is None:
         return None
-    sign = gain_sign(spread["metric"])
-    lost = sorted((row for row in scores if row["outcome"] == "worse"), key=lambda row: sign * row["change"])
-    gained = sorted((row for row in scores if row["outcome"] == "better"), key=lambda row: -sign * row["change"])
-    tests = sum(row["p_holm"] is not None for row in scores)
+    named = {word: [row for row, one in zip(scores, outcomes, strict=True) if one == word] for word in ("better", "worse")}
+    lost = sorted(named["worse"], key=lambda row: sign * row["change"])
+    gained = sorted(named["better"], key=lambda row: -sign * row["change"])
     widest = [row["ci_high"] - row["ci_low"] for row in scores if row["ci_low"] is not None and row["pairs"] >= FEW_PAIRS]
-    unit = "subgroup" if spread["by"] == "all" else "level"
-    figures = [Figure(role=role, n=number, unit=unit) for role, number in (("gained", len(gained)), ("lost", len(lost)), ("units", tests))]
+    unit = "subgroup" if whole else "level"
+    figures = [
+        Figure(role=role, n=number, unit=unit) for role, number in (("gained", len(gained)), ("lost", len(lost)), ("units", len(tested)))
+    ]
     figures += [_change(subject, row, "loser") for row in lost[:MOST_NAMED]] + [_change(subject, row, "winner") for row in gained[:1]]
+    figures += _not_excluded(metric, subject.thresholds.margin(metric), outcomes, tests, margin_level)
+    screened = sum(subject.shown(row["p_holm"], row["change"]) for row in tested) - len(gained) - len(lost)
+    if screened:
+        figures.append(Figure(role="screened", n=screened, unit=unit))
     if widest:
-        figures.append(Figure(role="noise", metric=spread["metric"], value=max(widest) / 2))
+        figures.append(Figure(role="noise", metric=metric, value=max(widest) / 2))
     estimate = Figure(
-        metric=spread["metric"],
-        value=(len(gained) - len(lost)) / tests if tests else None,
+        metric=metric,
+        value=(len(gained) - len(lost)) / len(tested) if tested else None,
         # Holm: the expected share named by chance is at most alpha / tests.
-        expected=subject.alpha / tests if tests else None,
+        expected=level / len(tested) if tested else None,
         pairs=spread["pairs"],
     )
+    stated = [subject.page_p(family, metric, p=max(row["p_holm"] for row in (*gained, *lost)))] if gained or lost else []
+    if kind in BOUNDED:
+        rest = [test for test, one in zip(tests, outcomes, strict=True) if test is not None and one not in ("better", "worse")]
+        side = {"worse-for-some": "below", "unchanged": "within"}.get(kind, "above")
+        stated.append(subject.page_p(f"{family}-margin", metric, p=max((getattr(test, side) for test in rest), default=0.0)))
     return subject.claim(
         kind,
         estimate,
@@ -139,19 +198,50 @@ def gained_and_lost(subject: AuditSubject, spread: Row, scores: Sequence[Row]) -
         against=spread["against"],
         figures=tuple(figures),
         correction="holm",
-        tests=tests,
+        tests=len(tested),
+        page_p=max((one for one in stated if one is not None), default=None),
         notes=_uneven(spread),
     )
 
 
-def levelled_down(subject: AuditSubject, row: Row, best: Row | None) -> Iterator[Claim]:
-    """Yield that the range fell while the best-served unit lost: rows of CHANGES, of max_min and of that unit's score."""
+def _not_excluded(
+    metric: str, margin: float, outcomes: Sequence[str | None], tests: Sequence[MarginTest | None], level: float
+) -> Iterator[Figure]:
+    """Yield the margin, and the largest loss and gain that is not excluded with the number of units where it exceeds the margin."""
+    yield Figure(role="margin", metric=metric, value=margin)
+    rest = [(one, test) for one, test in zip(outcomes, tests, strict=True) if one not in ("better", "worse")]
+    for role, word in (("loss", "not worse"), ("gain", "not better")):
+        open_ = [test for _, test in rest if test is None or limits(test, 1, level) not in ("within", word)]
+        ends = [-test.low if role == "loss" else test.high for test in open_ if test is not None]
+        if open_:
+            yield Figure(role=f"{role} not excluded", metric=metric, value=max(ends, default=None), n=len(open_))
+
+
+def levelled_down(subject: AuditSubject, row: Row, best: Row | None, populations: int = 1) -> Iterator[Claim]:
+    """Yield that the range fell while the best-served unit lost: rows of CHANGES, of max_min and of that unit's score.
+
+    It is shown where the fall of the range is significant as well as the loss; otherwise only the loss is.
+    """
     if row["levelling_down"]:
+        fell = row["outcome"] == "narrower"
+        # Both tests must be significant. Each is corrected for its number, and twice because either may be the false one.
+        largest = max(1.0 if row["p"] is None else populations * row["p"], 1.0 if best is None else best["p_holm"] or 0.0)
+        page_p = subject.page_p("levelled", row["metric"], p=min(1.0, 2 * largest)) if fell else None
         loss = () if best is None else (_change(subject, best, "loser"),)
         figures = (*_before_and_after(row), *loss)
-        notes = (*(() if row["outcome"] == "narrower" else ("range-not-shown",)), *_uneven(row))
+        notes = (*(() if fell else ("range-not-shown",)), *_uneven(row))
         estimate = _spread_estimate(row, row["p"], tested=False)
-        yield subject.claim("levelled-down", estimate, by=row["by"], key=row["key"], against=row["against"], figures=figures, notes=notes)
+        yield subject.claim(
+            "levelled-down",
+            estimate,
+            strength=None if fell else Strength.UNDETERMINED,
+            by=row["by"],
+            key=row["key"],
+            against=row["against"],
+            figures=figures,
+            page_p=page_p,
+            notes=notes,
+        )
 
 
 @dataclass(frozen=True)
@@ -211,11 +301,20 @@ def spread_change(subject: AuditSubject, absolute: SpreadMove, relative: SpreadM
     else:
         kind, direction = "spread-not-changed", None
     figures = [*_before_and_after(row), *_before_and_after(relative.row, "relative")]
+    strength = page_p = None
+    if kind == "spread-not-changed":
+        strength, page_p, margin = equivalence(subject, row, "spreads")
+        figures += margin
+    elif kind != "spread-moved-with-noise":
+        behind = [one.p or 0.0 for one in (shown if kind == "opposite-directions" else beyond)]
+        page_p = subject.page_p("spreads", row["metric"], p=max(behind))
     if corrected is not None and corrected["change"] is not None:
         figures += _before_and_after(corrected, "corrected")
     return subject.claim(
         kind,
         _spread_estimate(row, absolute.p, tested=True),
+        strength=strength,
+        page_p=page_p,
         by=row["by"],
         key=row["key"],
         against=row["against"],

@@ -7,14 +7,12 @@ from math import isnan
 from statistics import NormalDist
 from typing import Any
 
-from valuestrata.claims.claim import Claim, Figure
+from valuestrata.claims.claim import Claim, Figure, Strength
 from valuestrata.claims.fairness.subject import AuditSubject, Row, gain_sign
 from valuestrata.fairness.estimate.gaps import ExplainedGap, GapEstimate
 
 # Power at which a gap counts as detectable.
 TARGET = 0.8
-# `underpowered` is claimed where gaps above this could be missed.
-SMALLEST_GAP = 0.02
 # Kinds of shown gaps, by `gaps.REMAINS`.
 REMAINS_KINDS = ("remains", "explained", "composition", "turned", "unclear", "hidden")
 # What holding the other attributes leaves of a gap in missing answers (`GapEstimate.left_of`) -> kind.
@@ -128,6 +126,7 @@ def _level_claim(
     return subject.claim(
         kind,
         estimate,
+        page_p=_over_screen(subject, row, kind, figures),
         effect=turned.gap.value,
         by="level",
         key=f"{row['attribute']}={key}",
@@ -137,6 +136,19 @@ def _level_claim(
         tests=tests,
         notes=notes,
     )
+
+
+def _over_screen(subject: AuditSubject, row: Row, kind: str, figures: Sequence[Figure]) -> float | None:
+    """Return the p-value over the first screen: of the gap, and of what the claim says remains of it or is reversed."""
+    metric, attribute = row["metric"], row["attribute"]
+    stated = [one.p_adjusted for one in figures if one.label in ("remains", "turned") and one.p_adjusted is not None]
+    if kind.startswith("missing"):
+        return subject.page_p("uneven", metric, p=max(row["p_holm"], *stated[: kind == "missing-uneven"], 0.0))
+    if kind == "gap-hidden":
+        return subject.page_p("hidden", metric, p=max(stated, default=1.0))
+    alone = subject.screen.gaps.get((metric, attribute, row["level"], row["against_level"]), row["p_holm"])
+    stated = stated if kind in ("gap-remains", "gap-turned") else []
+    return subject.page_p("gaps", metric, attribute, p=max([1.0 if alone is None else alone, *stated]))
 
 
 def _left(role: str, one: GapEstimate, advantage: float, row: Row, subject: AuditSubject) -> Figure:
@@ -155,10 +167,26 @@ def _not_shown(subject: AuditSubject, rows: Sequence[Row], tests: int, differ: C
     largest = max(rows, key=lambda row: abs(row["gap"]))
     together = tuple(name for name in names if name in differ)
     estimate = _unsigned(largest, largest["gap"], largest["ci_low"], largest["ci_high"])
-    yield subject.claim("no-gap-shown", estimate, notes=together, **where)
+    tests_ = [subject.margin_test(row, "gap") for row in rows]
+    # "No gap beyond the margin" is false only if one gap is beyond it, and that one alone passes with probability alpha.
+    p = max(1.0 if test is None else test.within for test in tests_)
+    margin = Figure(role="margin", metric=largest["metric"], value=subject.thresholds.margin(largest["metric"]), p=p)
+    page_p = subject.page_p("gaps-margin", largest["metric"], p=p)
+    within = not together and subject.shown(p) and subject.shown(page_p or 0.0)
+    yield subject.claim(
+        "no-gap-shown",
+        estimate,
+        strength=Strength.WITHIN_MARGIN if within else None,
+        figures=(margin,),
+        page_p=page_p if within else None,
+        notes=together,
+        **where,
+    )
+    if within:
+        return
     by_precision = sorted(rows, key=lambda row: row["se"])
     first, last = (_detectable(subject, row["se"], tests) for row in (by_precision[0], by_precision[-1]))
-    if last > SMALLEST_GAP:
+    if last > subject.thresholds.margin(largest["metric"]):
         smallest = Figure(role="smallest", metric=largest["metric"], label=_pair(by_precision[0]), value=first)
         yield subject.claim("underpowered", _unsigned(by_precision[-1], last, None, None), figures=(smallest,), **where)
 

@@ -11,6 +11,7 @@ from valuestrata.claims.claim import Claim
 from valuestrata.claims.fairness import answers
 from valuestrata.claims.fairness.changes import changes
 from valuestrata.claims.fairness.gaps import gaps, missing_by_level
+from valuestrata.claims.fairness.screen import Screen, screen_of
 from valuestrata.claims.fairness.spreads import spreads
 from valuestrata.claims.fairness.subgroups import intersections, missing_by_subgroup, served_worse
 from valuestrata.claims.fairness.subject import AuditSubject, Row
@@ -25,6 +26,7 @@ from valuestrata.fairness.tables.rows import MANY_MISSING, RATES
 from valuestrata.fairness.tables.schema import CHANGES, DISPARITY, ERRS, EXCESS, GAPS, GROUPS
 from valuestrata.frames import Schema
 from valuestrata.responses.run.identity import Answered, Identified, run_identity
+from valuestrata.scores.plan import thresholds_with
 
 PART = ("scheme", "fold", "part")
 SCHEMAS: Mapping[str, Schema] = {
@@ -73,6 +75,7 @@ def audit_claims(
     if missing:
         raise InputDataError(f"audit: the table {missing[0]!r} is missing; found {list(tables)}.")
     frames = {name: schema.check(tables[name], f"audit: {name}") for name, schema in SCHEMAS.items()}
+    thresholds = thresholds_with(audit.margins if isinstance(audit, Audit) else {})
     kinds = {run.name: run_identity(run).kind for run in runs}
     unknown = sorted(set(frames["groups"]["run"].to_list()).difference(kinds))
     if unknown:
@@ -83,8 +86,9 @@ def audit_claims(
         here = {name: frame.filter((pl.col("scheme") == scheme) & (pl.col("part") == part) & at) for name, frame in frames.items()}
         pairs = None if dataset is None else dataset.part(scheme, part, fold)["pair_id"].n_unique()
         for run, kind in kinds.items():
-            subject = AuditSubject(run, kind, scheme, fold, part, confidence)
-            found += _varied(_claims(subject, _AuditTables(here, run), pairs))
+            own = _AuditTables(here, run)
+            subject = AuditSubject(run, kind, scheme, fold, part, confidence, thresholds, _screen(own))
+            found += _varied(_claims(subject, own, pairs))
     return found
 
 
@@ -135,6 +139,15 @@ class _AuditTables:
         return self._frames[table].filter(*(pl.col(column) == value for column, value in where.items())).to_dicts()
 
 
+def _screen(tables: _AuditTables) -> Screen:
+    """Return the families of tests that the first screen of a run is corrected for."""
+    groups = tables.rows("groups")
+    metrics = list(dict.fromkeys(row["metric"] for row in groups))
+    rates = [rate for rate in RATES if any(row["value"] for row in groups if row["metric"] == rate)]
+    scored = [metric for metric in metrics if metric not in RATES]
+    return screen_of(scored, rates, tables.rows("disparity"), groups, tables.rows("gaps"), changed=bool(tables.rows("changes")))
+
+
 def _claims(subject: AuditSubject, tables: _AuditTables, of: int | None) -> Iterator[Claim]:
     """Yield every claim about a run; `of` is the number of pairs of the part, None if unknown."""
     groups = tables.rows("groups")
@@ -161,8 +174,9 @@ def _claims(subject: AuditSubject, tables: _AuditTables, of: int | None) -> Iter
         yield from gaps(subject, level_gaps, sum(row["pairs"] for row in mine), {one.key for one in spread if one.kind == "differ"})
         yield from intersections(subject, tables.rows("excess", metric=metric))
         yield from changes(subject, tables.rows("changes", metric=metric))
-    for row in tables.rows("errs"):
-        yield from answers.spread_ratio(subject, row)
+    ratios = tables.rows("errs")
+    for row in ratios:
+        yield from answers.spread_ratio(subject, row, len(ratios))
 
 
 def _answers(subject: AuditSubject, tables: _AuditTables, groups: Sequence[Row], metrics: Sequence[str], of: int | None) -> Iterator[Claim]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from valuestrata.claims.claim import Claim, Figure
+from valuestrata.claims.claim import Claim, Figure, Strength
+from valuestrata.claims.compared.first_screen import tail_of
 from valuestrata.claims.fairness.subject import AuditSubject, Row
 from valuestrata.fairness.context import UNEVEN
 from valuestrata.stats.multiple_testing import holm
@@ -72,6 +73,7 @@ def paper_figures(subject: AuditSubject, norm_range: Row, cv: Row) -> Iterator[C
         figures=ranges,
         correction="holm",
         tests=2,
+        page_p=subject.page_p("alike", cv["metric"]) if beyond else None,
         notes=("cv-and-range", *beyond),
     )
 
@@ -107,9 +109,11 @@ def _differ(subject: AuditSubject, row: Row, p: float, tests: int, baseline: Row
         low, high = baseline["ci_low"], baseline["ci_high"]
         figures = (Figure(role="baseline", label=baseline["run"], metric=row["metric"], value=baseline["value"], low=low, high=high),)
     notes = (str(row["population"]), *(("uneven",) if UNEVEN in (row["note"] or "") else ()))
+    family = ("alike", row["metric"]) if row["by"] == "all" else ("levels-differ", row["metric"], row["key"])
     return subject.claim(
         "differ",
         _figure(row, p),
+        page_p=subject.page_p(*family),
         effect=row["value"],
         by=row["by"],
         key=row["key"],
@@ -121,8 +125,29 @@ def _differ(subject: AuditSubject, row: Row, p: float, tests: int, baseline: Row
 
 
 def _alike(subject: AuditSubject, rows: Sequence[tuple[Row, float | None]], tests: int) -> Claim:
-    """Return one claim on populations of one kind; its figure has the smallest p-value."""
+    """Return one claim on populations of one kind; its figure has the smallest p-value.
+
+    Where the interval of every spread ends below the margin, the claim is that all are below it: each is tested at its own level, because
+    the statement is false only if one of them is not (an intersection-union test).
+    """
     row, p = min(rows, key=lambda pair: 1.0 if pair[1] is None else pair[1])
     key = ", ".join(one["key"] for one, _ in rows)
     others = tuple(_figure(one, q, "population") for one, q in rows if one is not row)
-    return subject.claim("alike", _figure(row, p), by=row["by"], key=key, figures=others, correction="holm", tests=tests)
+    margin = subject.thresholds.margin(row["metric"])
+    tail = max(
+        1.0 if one["ci_high"] is None else tail_of(margin - one["value"], one["ci_high"] - one["value"], subject.confidence)
+        for one, _ in rows
+    )
+    page_p = subject.page_p("spreads-margin", row["metric"], p=tail)
+    within = subject.shown(tail) and subject.shown(page_p or 0.0)
+    return subject.claim(
+        "alike",
+        _figure(row, p),
+        strength=Strength.WITHIN_MARGIN if within else None,
+        by=row["by"],
+        key=key,
+        figures=(*others, Figure(role="margin", metric=row["metric"], value=margin, p=tail)),
+        correction="holm",
+        tests=tests,
+        page_p=page_p if within else None,
+    )

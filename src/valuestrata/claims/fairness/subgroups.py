@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from valuestrata.claims.claim import Claim, Figure
 from valuestrata.claims.fairness.subject import AuditSubject, Row, gain_sign, mean_of_noise, turned_ends
 from valuestrata.fairness.estimate.groups import FEW_PAIRS
-from valuestrata.fairness.tables.rows import MANY_MISSING
+from valuestrata.fairness.tables.rows import MANY_MISSING, RATES
 
 
 def served_worse(subject: AuditSubject, rows: Sequence[Row], baseline: Mapping[str, Row]) -> Iterator[Claim]:
@@ -67,8 +68,10 @@ def _against_rest(
         pairs=row["pairs"],
         respondents=row["n"],
     )
-    where = {"by": "subgroup", "key": key, "figures": tuple(figures), "correction": "max-T", "tests": tests, "notes": notes}
-    return subject.claim(kind, estimate, effect=row["rest"] if key else None, **where)
+    family = "concentrated" if metric in RATES else "worst"
+    page_p = subject.page_p(family, metric, p=row["p_worst"]) if key else None
+    where: dict[str, Any] = {"by": "subgroup", "key": key, "figures": tuple(figures), "correction": "max-T", "tests": tests, "notes": notes}
+    return subject.claim(kind, estimate, effect=row["rest"] if key else None, page_p=page_p, **where)
 
 
 def intersections(subject: AuditSubject, rows: Sequence[Row]) -> Iterator[Claim]:
@@ -114,5 +117,6 @@ def _cell(subject: AuditSubject, row: Row, kind: str, tests: int, key: str | Non
         pairs=row["items"],
     )
     figures = (Figure(role="score", metric=metric, value=row["value"]), Figure(role="predicted", metric=metric, value=row["explained"]))
-    where = {"by": "subgroup", "key": key, "figures": figures, "correction": "holm", "tests": tests, "notes": notes}
-    return subject.claim(kind, estimate, effect=row["excess"] if key else None, **where)
+    where: dict[str, Any] = {"by": "subgroup", "key": key, "figures": figures, "correction": "holm", "tests": tests, "notes": notes}
+    page_p = subject.page_p("cells", metric, p=row["p_holm"]) if key else None
+    return subject.claim(kind, estimate, effect=row["excess"] if key else None, page_p=page_p, **where)

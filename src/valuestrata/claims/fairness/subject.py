@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import pi, sqrt
 from statistics import NormalDist
 from typing import Any
 
 from valuestrata.claims.claim import Claim, Figure, Strength, importance
+from valuestrata.claims.fairness.screen import Row, Screen
 from valuestrata.fairness.estimate.gaps import ROUNDING
 from valuestrata.formatting import LOWER_IS_BETTER
-
-Row = Mapping[str, Any]
+from valuestrata.scores.plan import Thresholds
+from valuestrata.stats.intervals import MarginTest, margin_test
 
 # Kind -> strength and weight of its claims, in the order of the documentation.
 KINDS: Mapping[str, tuple[Strength, int]] = {
@@ -52,9 +53,13 @@ KINDS: Mapping[str, tuple[Strength, int]] = {
     "no-change": (Strength.NOT_SHOWN, 86),
     "better-for-all": (Strength.SHOWN, 70),
     "better-for-some": (Strength.SHOWN, 72),
+    "losses-not-excluded": (Strength.SHOWN, 72),
     "mixed": (Strength.SHOWN, 84),
     "worse-for-some": (Strength.SHOWN, 86),
+    "gains-not-excluded": (Strength.SHOWN, 86),
     "worse-for-all": (Strength.SHOWN, 88),
+    "worse-for-none": (Strength.WITHIN_MARGIN, 66),
+    "unchanged": (Strength.WITHIN_MARGIN, 66),
     "no-change-shown": (Strength.NOT_SHOWN, 56),
     "levelled-down": (Strength.SHOWN, 88),
     "opposite-directions": (Strength.SHOWN, 64),
@@ -75,6 +80,7 @@ class AuditSubject:
     Attributes:
         run, run_kind: name, and model, control or baseline. scheme, fold, part: of the split.
         confidence: of intervals; claims are made at 1 - confidence.
+        thresholds: with the margins. screen: families of tests that its first screen is corrected for.
     """
 
     run: str
@@ -83,6 +89,8 @@ class AuditSubject:
     fold: int | None
     part: str
     confidence: float
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    screen: Screen = field(default_factory=Screen)
 
     @property
     def alpha(self) -> float:
@@ -98,9 +106,28 @@ class AuditSubject:
         """Whether an adjusted p-value supports a claim; never about a difference that is rounding."""
         return p is not None and p <= self.alpha and (difference is None or abs(difference) > ROUNDING)
 
-    def claim(self, kind: str, estimate: Figure, *, effect: float | None = None, **fields: Any) -> Claim:
-        """Return a claim of one of KINDS; `effect` is the size that its importance depends on."""
-        strength, weight = KINDS[kind]
+    def margin_test(self, row: Row, value: str = "change", *, level: float | None = None) -> MarginTest | None:
+        """Test a difference in a row against the margin of its metric, as a gain; None without an interval or p-value.
+
+        `value` is the column of the difference, `level` that of the ends (see `stats.intervals.margin_test`).
+        """
+        if None in (row[value], row["ci_low"], row["ci_high"], row["p"]):
+            return None
+        sign = gain_sign(row["metric"])
+        low, high = turned_ends(sign, row["ci_low"], row["ci_high"])
+        assert low is not None
+        assert high is not None
+        margin = self.thresholds.margin(row["metric"])
+        return margin_test(sign * row[value], low, high, self.confidence, margin, row["pairs"] or 0, level)
+
+    def page_p(self, family: str, *names: str, p: float | None = None) -> float | None:
+        """Return the p-value of a test over the first screen, from `p` within its family (see `Screen.corrected`)."""
+        return self.screen.corrected((family, *names), p)
+
+    def claim(self, kind: str, estimate: Figure, *, effect: float | None = None, strength: Strength | None = None, **fields: Any) -> Claim:
+        """Return a claim of one of KINDS; `effect` is the size that its importance depends on, `strength` another one than the kind's."""
+        usual, weight = KINDS[kind]
+        strength = strength or usual
         return Claim(
             family="fairness",
             kind=kind,

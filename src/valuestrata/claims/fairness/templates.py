@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from valuestrata.claims.claim import Claim, Figure
+from valuestrata.claims.claim import Claim, Figure, Strength
 from valuestrata.claims.fairness.phrases import all_of, amount, baseline_of, counted, gain, metric_of, score, template, units_of
 from valuestrata.claims.fairness.templates_changes import CHANGES
 from valuestrata.claims.fairness.templates_gaps import GAPS, happens
-from valuestrata.claims.wording import ClaimTemplate, Names, interval
+from valuestrata.claims.wording import ClaimTemplate, Names, interval, margin_of
 from valuestrata.fairness.tables.rows import RATES
 from valuestrata.formatting import capital, count, level, number, percent, size
 
@@ -89,6 +89,8 @@ def _spread(claim: Claim, names: Names) -> str:
     largest = "largest " if claim.figure("population") else ""
     differ = f"{capital(metric_of(claim))} differs between {units_of(claim)} beyond noise"
     alike = f"No difference in {metric_of(claim)} detected between {units_of(claim)}"
+    if claim.strength is Strength.WITHIN_MARGIN:
+        alike = f"Differences in {metric_of(claim)} between {units_of(claim)} are shown to have an SD below {margin_of(claim)}"
     return f"{differ if claim.kind == 'differ' else alike}: {largest}SD {amount(claim)}"
 
 

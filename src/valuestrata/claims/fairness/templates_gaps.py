@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from valuestrata.claims.claim import Claim
+from valuestrata.claims.claim import Claim, Strength
 from valuestrata.claims.fairness.phrases import amount, counted, gain, metric_of, signed, template
-from valuestrata.claims.wording import ClaimTemplate, Names, interval, listed, magnitude, score_of
+from valuestrata.claims.wording import ClaimTemplate, Names, interval, listed, magnitude, margin_of, score_of
 from valuestrata.formatting import count, percent
 
 # Kind -> what explains the gap, as the end of the sentence.
@@ -66,6 +66,8 @@ def _explained(claim: Claim, names: Names) -> list[str]:
 def _no_gap(claim: Claim, names: Names) -> str:
     largest = f"the largest is {claim.estimate.label}, {amount(claim)}"
     corrected = f" after correction for {count(claim.tests, 'test')}" if claim.tests and claim.tests > 1 else ""
+    if claim.strength is Strength.WITHIN_MARGIN:
+        return f"All gaps in {metric_of(claim)} between levels of {claim.key} are shown to be below {margin_of(claim)}; {largest}"
     return f"No gap in {metric_of(claim)} detected between levels of {claim.key}{corrected}; {largest}"
 
 

@@ -5,7 +5,8 @@ because they can move in opposite directions: if all distances halve, absolute s
 noise before and after; `variance_corrected` does not.
 
 **Levelling down**: the range fell, and the best-served before lost beyond noise.
-**Pareto**: who gained and who lost (Holm over the subgroups, or over the levels of all attributes).
+**Pareto**: who gained and who lost (Holm over the subgroups, or over the levels of all attributes). That nobody lost is a claim of its
+own: each unit must be shown not to be worse by more than a margin (non-inferiority).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 from valuestrata.fairness.estimate.disparity import measures
 from valuestrata.stats.arrays import Floats
 from valuestrata.stats.bootstrap import Replicates
+from valuestrata.stats.intervals import MarginTest
 
 SPREADS = ("sd", "norm_range", "cv", "max_min", "theil", "gini")
 # Spreads in units of the metric, and relative to its level.
@@ -79,30 +81,50 @@ def outcome(change: float, p: float, sign: int, alpha: float, words: tuple[str, 
     return words[0] if sign * change > 0 else words[1]
 
 
-def pareto(outcomes: Sequence[str | None], what: str) -> str:
-    """Return in words who gained and who lost.
+def limits(test: MarginTest, sign: int, alpha: float) -> str | None:
+    """Return what a change is shown not to be: `within` the margin, `not worse` or `not better` by more than it; None for neither.
 
     Args:
-        outcomes: of each unit, from `outcome`. what: plural name of the units.
+        test: of the change. sign: +1 where high is better. alpha: level of each one-sided test.
+    """
+    above, below = (test.above, test.below) if sign > 0 else (test.below, test.above)
+    shown = (above <= alpha, below <= alpha)
+    return {(True, True): "within", (True, False): "not worse", (False, True): "not better"}.get(shown)
+
+
+def pareto(outcomes: Sequence[str | None], bounds: Sequence[str | None], what: str) -> str:
+    """Return in words who gained and who lost.
+
+    "Worse for none" is an intersection-union test: all units must be shown not to be worse by more than the margin, each at level alpha.
+    No correction for their number is needed, because the statement is false only if it is false of some unit, and that unit alone passes
+    with probability alpha (Berger 1982, Technometrics). The same holds for "better for none" and "no change".
+
+    Args:
+        outcomes: of each unit, from `outcome`. bounds: of each unit, from `limits`. what: plural name of the units.
     """
     known = [one for one in outcomes if one is not None]
     gained, lost = known.count("better"), known.count("worse")
     if not known:
         return f"unknown for all {what}"
-    counts = f"{gained} gained, {lost} lost, {len(known) - gained - lost} not shown, of {len(known)} {what}"
+    rest = [bound for one, bound in zip(outcomes, bounds, strict=True) if one in ("not shown", None)]
+    none_worse, none_better = ({"within", word}.issuperset(rest) for word in ("not worse", "not better"))
+    within = sum(one == "not shown" and bound == "within" for one, bound in zip(outcomes, bounds, strict=True))
+    counts = f"{gained} gained, {lost} lost, {within} within the margin, {len(known) - gained - lost - within} not shown"
     if gained == len(known):
         head = "better for all"
     elif lost == len(known):
         head = "worse for all"
-    elif gained and not lost:
-        head = "better for some, worse for none"
-    elif lost and not gained:
-        head = "worse for some, better for none"
     elif gained and lost:
         head = "better for some, worse for others"
+    elif gained:
+        head = "better for some, worse for none" if none_worse else "better for some, losses not excluded"
+    elif lost:
+        head = "worse for some, better for none" if none_better else "worse for some, gains not excluded"
+    elif none_worse:
+        head = "no change" if none_better else "worse for none, gains not shown"
     else:
         head = "no change shown"
-    return f"{head}: {counts}"
+    return f"{head}: {counts}, of {len(known)} {what}"
 
 
 def levelled_down(before: Floats, change: Floats, shown: Sequence[str | None], sign: int) -> bool | None:

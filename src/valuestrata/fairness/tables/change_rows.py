@@ -7,14 +7,23 @@ from collections.abc import Sequence
 import numpy as np
 
 from valuestrata.fairness.context import AuditContext
-from valuestrata.fairness.estimate.changes import ABSOLUTE, RELATIVE, directions_differ, levelled_down, outcome, pareto, spread_changes
+from valuestrata.fairness.estimate.changes import (
+    ABSOLUTE,
+    RELATIVE,
+    directions_differ,
+    levelled_down,
+    limits,
+    outcome,
+    pareto,
+    spread_changes,
+)
 from valuestrata.fairness.estimate.contrasts import interval_and_p
 from valuestrata.fairness.scores import MetricScores, PopulationSpread
 from valuestrata.fairness.tables.rows import Row, adjusted_holm, better_sign, joined, part_columns
 from valuestrata.scores.aggregate import RANGES
 from valuestrata.stats.arrays import Indices
 from valuestrata.stats.bootstrap import Replicates
-from valuestrata.stats.intervals import Interval, interval
+from valuestrata.stats.intervals import Interval, interval, margin_test
 
 SPREADS_IN_ROWS = ("sd", "max_min", "norm_range", "cv", "theil", "gini", "variance_corrected")
 
@@ -37,14 +46,14 @@ def change_rows(before: MetricScores, after: MetricScores, difference: MetricSco
     order = [*range(groups, len(ends.p)), *range(groups)]
     names = [("level", f"{attribute}={level}") for attribute, level in context.level_names]
     names += [("subgroup", subgroup) for subgroup in context.layout.subgroups]
-    shown: dict[int, str | None] = {}
+    shown: dict[int, tuple[str | None, str | None]] = {}
     for (by, key), k, adjusted in zip(names, order, p_holm, strict=True):
         pair = (float(before.units.estimate[k]), float(after.units.estimate[k]))
         row = _score_row(context, by, key, metric, pair, ends, k, float(adjusted), note, sign)
-        shown[k] = row["outcome"]
+        shown[k] = (row["outcome"], row["limits"])
         rows.append(row)
     for old, new in zip(before.spreads, after.spreads, strict=True):
-        outcomes = [shown[int(k)] for k in old.population.units]
+        outcomes = list(zip(*(shown[int(k)] for k in old.population.units), strict=True)) or [(), ()]
         rows += _spread_rows(before, after, old, new, outcomes, metric, note, sign)
     return rows
 
@@ -85,10 +94,17 @@ def _score_row(
         "p": ends.p[k],
         "p_holm": p_holm,
         "outcome": outcome(change, p_holm, sign, context.alpha),
+        "limits": None if np.isnan(p_holm) else _limits(context, ends, k, metric, sign),
         "subgroups": None,
         "pairs": int(ends.pairs[k]),
         "note": joined("no common pair" if ends.pairs[k] == 0 else None, note),
     }
+
+
+def _limits(context: AuditContext, ends: Interval, k: int, metric: str, sign: int) -> str | None:
+    margin, pairs = context.margin(metric), int(ends.pairs[k])
+    test = margin_test(float(ends.estimate[k]), float(ends.low[k]), float(ends.high[k]), context.confidence, margin, pairs)
+    return limits(test, sign, context.alpha)
 
 
 def _spread_rows(
@@ -96,7 +112,7 @@ def _spread_rows(
     after: MetricScores,
     spread_before: PopulationSpread,
     spread_after: PopulationSpread,
-    shown: Sequence[str | None],
+    shown: Sequence[Sequence[str | None]],
     metric: str,
     note: str | None,
     sign: int,
@@ -110,7 +126,7 @@ def _spread_rows(
     groups = len(context.stratum)
     pairs = int(before.pairs[units].sum() if population.by == "all" else before.pairs[:groups][context.units[units].any(axis=0)].sum())
     scores = before.units.estimate[units]
-    levelled = levelled_down(scores, after.units.estimate[units] - scores, shown, sign)
+    levelled = levelled_down(scores, after.units.estimate[units] - scores, shown[0], sign)
     what = "subgroups" if population.by == "all" else f"levels of {population.key}"
     rows: list[Row] = []
     for measure in SPREADS_IN_ROWS:
@@ -137,7 +153,7 @@ def _spread_rows(
                 "alike_after": spread_after.nulls.wider(measure).mean,
                 "outcome": outcome(float(ends.estimate[0]), float(ends.p[0]), -1, context.alpha, ("narrower", "wider")),
                 "levelling_down": levelled if measure == "max_min" else None,
-                "pareto": pareto(shown, what) if measure == "max_min" else None,
+                "pareto": pareto(shown[0], shown[1], what) if measure == "max_min" else None,
                 "subgroups": known,
                 "pairs": pairs,
                 "note": joined(reason, differ if measure in (*ABSOLUTE, *RELATIVE) else None, population.note, note),

@@ -138,6 +138,7 @@ CHANGES = Schema(
         "alike_before": Column(pl.Float64, "mean of a spread before under noise alone, on common pairs; null for scores"),
         "alike_after": Column(pl.Float64, "the same after"),
         "outcome": Column(pl.String, "better, worse or not shown; of spreads: narrower, wider or not shown"),
+        "limits": Column(pl.String, "shown about a change of score: within the margin, not worse or not better by more than it; or null"),
         "levelling_down": Column(pl.Boolean, "the range fell and the best-served before lost beyond noise; on rows of max_min"),
         "pareto": Column(pl.String, "who gained and who lost; on rows of max_min"),
         "subgroups": Column(pl.Int64, "number of scores"),

@@ -143,7 +143,9 @@ def print_claims(
             for line in worded.details if all_claims else ():
                 print_line(f"     {line}", console)
         if rest:
-            print_line(f"  {len(rest)} more with --all-claims.", console)
+            alone = sum(not claim.on_first_screen for claim in rest)
+            screened = f"; of these, {alone} hold within their own family of tests only" if alone else ""
+            print_line(f"  {len(rest)} more with --all-claims{screened}.", console)
 
 
 def print_audit(

@@ -23,6 +23,10 @@ from valuestrata.report.core.view import RunLike, cell_of
 from valuestrata.report.fairness import figures as auditfigures
 from valuestrata.responses.run.identity import KINDS, run_identity
 
+SCREEN_NOTE = (
+    "These findings are a screen: each family of tests has its own error rate, so among several families a false one is more likely. "
+    "Treat them as hypotheses."
+)
 # A model's charts take several screens; the tables hold further models.
 MOST_CHARTED = 3
 # Metrics with charts; rates of missing answers are in the tables.
@@ -51,8 +55,9 @@ def audit_sections(dataset: Dataset, runs: Sequence[RunLike], audit: Audit) -> l
     section = Section("audit", title)
     section.intro = (
         f"Split {scheme}, part {part}. Equal subgroups never score exactly alike: sixty equal subgroups with 90 questions each show a "
-        "gap of .24 between best and worst by noise alone. Figures are therefore shown with what noise alone gives, and findings are "
-        "corrected for multiple tests. What was not detected may still exist."
+        "gap of .24 between best and worst by noise alone. Figures are therefore shown with what noise alone gives. The main findings of "
+        f"a model are corrected together: the chance of any false one is at most {percent(1 - audit.confidence)}. What was not detected "
+        "may still exist."
     )
     names = Names(keys=subgroup_titles(dataset))
     shown, rest = claim_grids(dataset, runs, audit, judged, names)
@@ -62,7 +67,8 @@ def audit_sections(dataset: Dataset, runs: Sequence[RunLike], audit: Audit) -> l
         spread = disparity_grid(dataset, audit, judged, metric, whole=True)
         section.tables.append((f"Spread between subgroups: {metric_title(metric)}", spread))
     if rest.rows:
-        section.folded.append(("All other findings, with baselines", rest))
+        screen = Grid(rest.headers, rest.rows, (), (SCREEN_NOTE,))
+        section.folded.append(("All other findings, with baselines", screen))
     for metric in charted:
         section.folded.append((f"Spread in all populations: {metric_title(metric)}", disparity_grid(dataset, audit, order, metric)))
     scored = dataset.scored_gold(scheme, part, audit.groups["fold"][0])

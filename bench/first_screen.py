@@ -1,0 +1,172 @@
+"""False findings among the claims that an audit shows first, and statements that nobody lost, on simulated data with a known truth.
+
+    python bench/first_screen.py screen --repetitions 200      # false findings on the first screen of fair models, and power
+    python bench/first_screen.py losses --repetitions 300      # "worse for none" where 12 of 48 subgroups lost 5 points
+    python bench/first_screen.py equal --repetitions 100       # how often equality is shown where it holds
+
+`before` is what the rules showed without the correction: the five most important claims of a run, and "worse for none" wherever no loss
+was detected.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"), "1"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+import polars as pl
+
+from bench.audit_claims import BASE, BATCH, FAMILIES, Answered, every, fair, labels, run_of
+from bench.audit_worlds import ALPHA, ATTRIBUTE, DESIGNS, ITEM_MODE, LEVEL, World, answers_of, by_pair, make_world
+from valuestrata.claims.claim import Claim, Strength
+from valuestrata.claims.fairness.rules import audit_claims
+from valuestrata.claims.select import MOST_CLAIMS, select
+from valuestrata.fairness import Audit, audit
+
+SEED = 5000
+FALSE = frozenset(kind for kinds in FAMILIES.values() for kind in kinds)
+Model = Callable[[World, np.random.Generator], Sequence[Answered]]
+
+
+def worse_level(world: World, rng: np.random.Generator) -> list[Answered]:
+    """Serve one level of an attribute worse by 10 points, before and after."""
+    chance = BASE - 0.1 * world.has(ATTRIBUTE, LEVEL)
+    return [labels(world, chance, rng), labels(world, chance, rng)]
+
+
+def worse_subgroup(world: World, rng: np.random.Generator) -> list[Answered]:
+    """Serve the first subgroup worse by 20 points, before and after."""
+    chance = BASE - 0.2 * (np.arange(len(world.context.stratum)) == 0)
+    return [labels(world, chance, rng), labels(world, chance, rng)]
+
+
+def all_better(world: World, rng: np.random.Generator) -> list[Answered]:
+    """Serve all subgroups alike, and all better by 5 points after."""
+    return [labels(world, BASE, rng), labels(world, BASE + 0.05, rng)]
+
+
+def losers(world: World, rng: np.random.Generator) -> list[Answered]:
+    """Let 12 subgroups lose 5 points, and the others gain 10."""
+    change = np.where(np.arange(len(world.context.stratum)) % 4 == 0, -0.05, 0.10)
+    return [labels(world, BASE, rng), labels(world, BASE + change, rng)]
+
+
+def unchanged(share: float) -> Model:
+    """Return a model that answers a share of the pairs anew, with the same accuracy."""
+
+    def model(world: World, rng: np.random.Generator) -> list[Answered]:
+        before = labels(world, BASE, rng)
+        anew = answers_of(world.layout.mode, by_pair(world, np.full(len(world.context.stratum), BASE)), world.options, rng)
+        return [before, every(world, np.where(rng.random(anew.shape) < share, anew, before.answers))]
+
+    return model
+
+
+# Condition -> model, kinds whose claims are false, kinds that find the effect.
+GAPS = ("gap-remains", "gap-unclear", "gap-explained", "gap-composition")
+CONDITIONS: Mapping[str, tuple[Model, frozenset[str], tuple[str, ...]]] = {
+    "fair": (fair, FALSE, ()),
+    "level": (worse_level, frozenset(), GAPS),
+    "subgroup": (worse_subgroup, frozenset(), ("served-worse",)),
+    "better": (all_better, frozenset(), ("better",)),
+}
+
+
+def audited(world: World, model: Model, repetitions: int, rng: np.random.Generator, metrics: Sequence[str]) -> Iterator[tuple[Audit, Any]]:
+    """Yield audits of batches of comparisons, each with its claims by run."""
+    baseline = run_of(world, ITEM_MODE, every(world, world.baseline_answers), "baseline:item-mode")
+    for start in range(0, repetitions, BATCH):
+        both = [model(world, rng) for _ in range(min(BATCH, repetitions - start))]
+        runs = [run_of(world, f"{at} {place}", one) for at, pair in enumerate(both) for place, one in enumerate(pair)]
+        earlier = {f"{at} 1": f"{at} 0" for at in range(len(both))}
+        options = {"permutations": 1000, "bootstrap": 500, "seed": SEED, "confidence": 1 - ALPHA}
+        found = audit(world.dataset, [*runs, baseline], against=earlier, metrics=metrics, **options)
+        claims = audit_claims(found, [*runs, baseline])
+        yield found, {name: [claim for claim in claims if claim.run == name] for name in earlier}
+
+
+def finding(claim: Claim) -> bool:
+    """Whether a claim states a result of a test."""
+    return claim.strength in (Strength.SHOWN, Strength.WITHIN_MARGIN)
+
+
+def screen_rows(repetitions: int, subgroups: int, worlds: int, conditions: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield a row per comparison: false findings among all claims and among those shown before and after; the same of true effects."""
+    for name in conditions:
+        model, false, effects = CONDITIONS[name]
+        for seed in range(SEED, SEED + worlds):
+            world = make_world(subgroups, seed)
+            rng = np.random.default_rng([seed, *name.encode()])
+            for _, by_run in audited(world, model, repetitions // worlds, rng, ("accuracy", "nmae")):
+                for claims in by_run.values():
+                    old = sorted(claims, key=lambda one: -one.importance)[:MOST_CLAIMS]
+                    (new,) = select(claims)
+                    row = {"condition": name, "subgroups": subgroups}
+                    for what, shown in (("all", claims), ("before", old), ("after", new.shown)):
+                        kinds = {one.kind for one in shown if finding(one)}
+                        row[f"false {what}"] = None if not false else bool(kinds & false)
+                        row[f"found {what}"] = None if not effects else bool(kinds & set(effects))
+                    yield row
+
+
+def losses_rows(repetitions: int, worlds: int) -> Iterator[dict[str, Any]]:
+    """Yield a row per comparison in which 12 of 48 subgroups lost 5 points: whether it is said that none lost."""
+    for seed in range(SEED, SEED + worlds):
+        world = make_world(48, seed, items=100)
+        rng = np.random.default_rng([seed, 48])
+        for found, by_run in audited(world, losers, repetitions // worlds, rng, ("accuracy",)):
+            scores = found.changes.filter(measure="score", by="subgroup")
+            for name, claims in by_run.items():
+                mine = scores.filter(run=name)["outcome"].to_list()
+                kinds = {one.kind for one in claims if one.by == "all"}
+                yield {"before": "better" in mine and "worse" not in mine, "after": bool(kinds & {"better-for-some", "worse-for-none"})}
+
+
+def equal_rows(repetitions: int, worlds: int) -> Iterator[dict[str, Any]]:
+    """Yield a row per comparison of equal models: whether equality over all pairs, and of every subgroup, is shown."""
+    for subgroups, items in ((8, 90), (30, 90), (30, 240), (30, 1000)):
+        for seed in range(SEED, SEED + worlds):
+            world = make_world(subgroups, seed, items=items)
+            for share in (1.0, 0.2, 0.05):
+                rng = np.random.default_rng([seed, subgroups, items, round(100 * share)])
+                for _, by_run in audited(world, unchanged(share), repetitions // worlds, rng, ("accuracy",)):
+                    for claims in by_run.values():
+                        within = {one.kind for one in claims if one.strength is Strength.WITHIN_MARGIN}
+                        row = {"subgroups": subgroups, "items": items, "answered anew": share}
+                        yield row | {"all pairs": "no-change" in within, "every subgroup": bool(within & {"unchanged", "worse-for-none"})}
+
+
+def main() -> int:
+    """Run one study and print the shares."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", choices=("screen", "losses", "equal"))
+    parser.add_argument("--repetitions", type=int, default=200)
+    parser.add_argument("--subgroups", type=int, choices=tuple(DESIGNS), default=30)
+    parser.add_argument("--worlds", type=int, default=5, help="data sets; repetitions are divided among them")
+    parser.add_argument("--conditions", nargs="+", choices=tuple(CONDITIONS), default=list(CONDITIONS), help="of `screen`")
+    given = parser.parse_args()
+    rows = {
+        "screen": lambda: screen_rows(given.repetitions, given.subgroups, given.worlds, given.conditions),
+        "losses": lambda: losses_rows(given.repetitions, given.worlds),
+        "equal": lambda: equal_rows(given.repetitions, given.worlds),
+    }[given.study]()
+    frame = pl.DataFrame(list(rows), infer_schema_length=None)
+    keys = [name for name in ("condition", "subgroups", "items", "answered anew") if name in frame.columns]
+    shares = pl.exclude(keys).cast(pl.Float64).mean()
+    counted = (
+        frame.group_by(keys, maintain_order=True).agg(pl.len().alias("n"), shares) if keys else frame.select(pl.len().alias("n"), shares)
+    )
+    with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_hide_column_data_types=True, tbl_hide_dataframe_shape=True, fmt_str_lengths=30):
+        print(counted)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -18,7 +18,8 @@ from valuestrata.progress import progress
 from valuestrata.respondents.baselines import CHEAP
 from valuestrata.responses.reference_baselines import check_training
 from valuestrata.responses.run.identity import Answered, Identified, run_identity
-from valuestrata.scores.aggregate import PlacedRuns, score_placed
+from valuestrata.scores.aggregate import PlacedRuns, calibration_placed, score_placed
+from valuestrata.scores.calibration.error import CALIBRATION
 from valuestrata.scores.compare import SPREADS, adjust, checked_metrics, compare_placed
 from valuestrata.scores.layout import BY
 from valuestrata.scores.plan import Declared, DeclaredComparison, Thresholds, standard_comparisons
@@ -43,6 +44,7 @@ class Assessment:
         claims: the claims that the tables support, by run.
         leakage: overlap of train and test, by scheme (LEAKAGE_REPORT).
         plan: the declared plan, None without one.
+        calibration: stated probabilities against gold shares, by bin (CALIBRATION).
         seeded: values and comparisons of recipes over their training seeds (SEED_COMPARISONS); empty without any.
     """
 
@@ -54,6 +56,7 @@ class Assessment:
     leakage: pl.DataFrame
     plan: Declared | None = None
     seeded: pl.DataFrame = dataclass_field(default_factory=SEED_COMPARISONS.empty)
+    calibration: pl.DataFrame = dataclass_field(default_factory=CALIBRATION.empty)
 
     @cached_property
     def verdicts(self) -> pl.DataFrame:
@@ -122,9 +125,10 @@ def assess(
         structures = structure(
             dataset, runs, bootstrap=bootstrap, permutations=bootstrap, seed=seed, confidence=confidence, advance=advance, **where
         )
+    calibration = calibration_placed(placed, confidence)
     overlap = training_overlap(dataset, runs, **where)
     claims = closed_claims(scores, compared, found, _leakage_of(dataset, split, fold), runs, thresholds, metric, overlap)
-    return Assessment(scores, compared, found, structures, tuple(claims), leakage_report(dataset), plan, seeded)
+    return Assessment(scores, compared, found, structures, tuple(claims), leakage_report(dataset), plan, seeded, calibration)
 
 
 def _adjusted(compared: pl.DataFrame, seeded: pl.DataFrame, family: Sequence[DeclaredComparison]) -> tuple[pl.DataFrame, pl.DataFrame]:

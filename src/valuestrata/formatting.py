@@ -20,6 +20,8 @@ _NAMES: Mapping[str, tuple[str, str]] = {
     "accuracy_set": ("accuracy on tied modes", "Accuracy on tied modes"),
     "refusal_rate": ("refusal rate", "Refused"),
     "invalid_rate": ("rate of invalid answers", "Invalid"),
+    "ece": ("calibration error", "Calibration error"),
+    "ece_top": ("calibration error of the likeliest option", "Calibration error, likeliest option"),
     "bias": ("signed bias", "Signed bias"),
     "w1_sampling": ("largest excess of W1 from few samples", "Largest excess of W1 from few samples"),
 }

@@ -15,12 +15,14 @@ from valuestrata.assessment import Assessment
 from valuestrata.claims.claim import Claim, Figure
 from valuestrata.dataset.tables import SPLITS
 from valuestrata.report import headline_table, print_claims, print_headline, write_report
+from valuestrata.report.closed.calibration import calibration_section
 from valuestrata.report.closed.figures import BASELINE_ORDER, shown_models
 from valuestrata.report.closed.interpretation import comparison_section, relative_grid
 from valuestrata.report.closed.narrative import facts, trained_elsewhere
 from valuestrata.report.core.view import views_of
 from valuestrata.report.export.terminal import print_frame
 from valuestrata.respondents.baselines import LADDER
+from valuestrata.scores.calibration.error import CALIBRATION
 from valuestrata.scores.schema import COMPARISONS, RELATIVE, STRUCTURE
 from valuestrata.splits.leakage import LEAKAGE_REPORT
 
@@ -255,3 +257,24 @@ def test_charts_of_baselines_alone_show_those_that_matter(world, fake_run, score
     assert [entry.rule for entry in shown_models(few)] == ["nearest-parent", "item-mode", "midpoint", "uniform"]
     everyone = views_of(world.dataset, world.runs, world.scores)[0]
     assert [entry.run for entry in shown_models(everyone)] == [MODEL]
+
+
+def test_the_reliability_plot_and_its_errors_are_of_runs_with_probabilities(world):
+    view = views_of(world.dataset, world.runs, world.scores)[0]
+    model, baseline = view.of_kind("model")[0], next(entry for entry in view.of_kind("baseline") if entry.rule == "item-mode")
+
+    def rows(run: str, error: float) -> list[dict[str, Any]]:
+        known = {"run": run, "scheme": view.scheme, "part": view.part, "measure": "ece"}
+        whole = {"error": error, "error_low": 0.05, "error_high": 0.4, "expected": 0.02, "cases": 30}
+        return [known | whole, known | {"bin": 3, "stated": 0.34, "share": 0.21, "share_low": None, "share_high": None, "cases": 30}]
+
+    found = assessed(world.scores, calibration=CALIBRATION.frame([*rows(model.run, 0.123), *rows(baseline.run, 0.045)]))
+    section = calibration_section(view, found)
+    assert not isinstance(section, tuple)
+    [(_, chart)] = section.figures
+    assert "stated .340, share .210, 30 options" in chart.svg
+    assert len(chart.legend) == 2
+    [(_, grid)] = section.tables
+    assert [[cell.text for cell in row.cells[1:]] for row in grid.rows] == [[".123", ".020", "–", "–"], [".045", ".020", "–", "–"]]
+    without = calibration_section(view, assessed(world.scores, calibration=CALIBRATION.frame(rows(baseline.run, 0.045))))
+    assert isinstance(without, tuple)

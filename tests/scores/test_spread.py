@@ -125,4 +125,4 @@ def test_nominal_items_and_lone_subgroups_have_no_spread(kit):
     world = kit.World(items, {s: ("s", {"x": s}) for s in "gh"}, counts, {pair: [0, 1] for pair in counts})
     rows = [{"item": i, "subgroup": s, "answer": 1} for i, s in counts]
     scores = score(kit.build(world), [kit.run_of("m", rows)], bootstrap=10)
-    assert scores.filter(scores["metric"].str.starts_with("spread"))["value"].null_count() == len(scores) // len(set(scores["metric"])) * 2
+    assert scores.filter(scores["metric"].str.starts_with("spread"))["value"].null_count() == 2 * scores.select("by", "key").n_unique()

@@ -15,9 +15,10 @@ from valuestrata.errors import UsageError
 from valuestrata.progress import Advance, no_progress
 from valuestrata.responses.run.halves import scored_responses
 from valuestrata.responses.run.schema import RESPONSES
+from valuestrata.scores.calibration.error import CALIBRATION, Calibration, calibration_of, calibration_rows
 from valuestrata.scores.layout import BY, Layout, RunGrid, Values, count_pairs, lay_out, place
 from valuestrata.scores.resampling import Resampler
-from valuestrata.scores.schema import METRICS, SCORES
+from valuestrata.scores.schema import METRICS, OF_ALL_PAIRS, SCORES
 from valuestrata.scores.spread import Spread
 from valuestrata.stats.arrays import Bools
 from valuestrata.stats.intervals import Interval, interval
@@ -72,6 +73,7 @@ class PlacedRuns:
         self.spread = Spread(self.resampler)
         self._by_name = {run.name: run for run in runs}
         self._grids: dict[str, RunGrid] = {}
+        self._calibrations: dict[tuple[str, float], dict[str, Calibration]] = {}
 
     def grid(self, name: str) -> RunGrid:
         """Return a run's place in the layout. Those used last are kept."""
@@ -82,6 +84,12 @@ class PlacedRuns:
         if len(self._grids) > max(2, KEPT_CELLS // self.layout.present.size):
             del self._grids[next(iter(self._grids))]
         return found
+
+    def calibration(self, name: str, confidence: float) -> dict[str, Calibration]:
+        """Return the calibration of a run's option probabilities over all pairs; empty for a run without any."""
+        if (name, confidence) not in self._calibrations:
+            self._calibrations[name, confidence] = calibration_of(self.resampler, self.grid(name), confidence)
+        return self._calibrations[name, confidence]
 
     def without_items(self) -> PlacedRuns:
         """Return the same runs and resamples for the keys without single items."""
@@ -106,7 +114,8 @@ def score(
 ) -> pl.DataFrame:
     """Score runs on the pairs of a part.
 
-    A metric is the mean over its pairs (see `pairs`); the spread ratios are ratios of sums (see `spread`). Pairs that were not asked
+    A metric is the mean over its pairs (see `pairs`); the spread ratios are ratios of sums (see `spread`), and the calibration errors
+    are of all pairs together (see `calibration.error`). Pairs that were not asked
     are not scored; `coverage` is the share that was. A key without a scored pair has null values.
 
     Args:
@@ -146,8 +155,35 @@ def score_placed(placed: PlacedRuns, confidence: float, advance: Advance = no_pr
             layout, columns, {"value": "estimate", "ci_low": "low", "ci_high": "high", "blocks": "blocks"}, grid.asked, labels
         )
         frames.append(SCORES.check(frame, "scores").select(list(SCORES.columns)))
+        if ("all", "all") in layout.keys.names:
+            frames.append(_calibration_scores(placed.calibration(run.name, confidence), frames[-1]))
         advance(1)
     return pl.concat(frames) if frames else SCORES.empty()
+
+
+def calibration_placed(placed: PlacedRuns, confidence: float) -> pl.DataFrame:
+    """Return the frame of CALIBRATION of placed runs, for tables and reliability plots."""
+    frames = [
+        calibration_rows(
+            placed.calibration(run.name, confidence),
+            {"run": run.name, "scheme": placed.split, "fold": placed.fold, "part": placed.part},
+        )
+        for run in placed.runs
+    ]
+    return pl.concat([CALIBRATION.empty(), *frames])
+
+
+def _calibration_scores(found: Mapping[str, Calibration], scores: pl.DataFrame) -> pl.DataFrame:
+    """Return the calibration errors of a run as rows of SCORES, given its other rows; they are of all pairs only."""
+    alike = scores.filter((pl.col("by") == "all") & (pl.col("metric") == "accuracy")).row(0, named=True)
+    rows: list[dict[str, Any]] = []
+    for measure in OF_ALL_PAIRS:
+        one = found.get(measure)
+        ends = [None, None, None] if one is None else [float(of[0]) for of in (one.whole.estimate, one.whole.low, one.whole.high)]
+        pairs, blocks = (0, None) if one is None else (round(float(one.whole.pairs[0])), float(one.whole.blocks[0]))
+        figures = dict(zip(("value", "ci_low", "ci_high"), ends, strict=True))
+        rows.append({**alike, "metric": measure, **figures, "pairs": pairs, "blocks": blocks})
+    return SCORES.frame(rows).with_columns(pl.col(pl.Float64).fill_nan(None))
 
 
 def _interval(resampler: Resampler, metric: str, values: Values, confidence: float, seen: dict[bytes, Interval]) -> Interval:

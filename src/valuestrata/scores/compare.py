@@ -15,7 +15,7 @@ from valuestrata.scores.layout import BY, RunGrid
 from valuestrata.scores.pairs import OF_GOLD
 from valuestrata.scores.plan import DeclaredComparison
 from valuestrata.scores.resampling import Resampler
-from valuestrata.scores.schema import COMPARISONS, METRICS
+from valuestrata.scores.schema import COMPARISONS, METRICS, OF_ALL_PAIRS
 from valuestrata.scores.spread import Spread
 from valuestrata.stats.bootstrap import Replicates
 from valuestrata.stats.intervals import Interval, interval
@@ -24,7 +24,7 @@ from valuestrata.stats.multiple_testing import benjamini_hochberg, holm
 # Column of COMPARISONS -> field of Interval.
 FIELDS = {"difference": "estimate", "ci_low": "low", "ci_high": "high", "se": "se", "p": "p", "blocks": "blocks"}
 SPREADS = ("spread_ratio", "spread_ratio_corrected")
-COMPARED = tuple(metric for metric in METRICS if metric not in (*OF_GOLD, "w1_sampling"))
+COMPARED = tuple(metric for metric in METRICS if metric not in (*OF_GOLD, "w1_sampling", *OF_ALL_PAIRS))
 
 
 def compare(

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from valuestrata.dataset.gold import unpack_share_draws
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, UsageError, did_you_mean
-from valuestrata.scores.distances import ShareDraws, padded, redrawn
+from valuestrata.scores.distances import GivenDistributions, ShareDraws, padded, redrawn
 from valuestrata.scores.pairs import PairTable, answered_gold, gold_of, mode_index, tabulate
 from valuestrata.stats.arrays import Array, Bools, Floats, Indices, Singles
 from valuestrata.stats.blocks import block_numbers
@@ -167,6 +167,7 @@ class RunGrid:
         metrics: every metric except the spread ratios.
         position: shape (G, I), mean position of the answers on 0..1; NaN for pairs left out.
         elicitation, template: of the responses, several joined by +.
+        given: the distributions of its P pairs. cells: shape (P,), their places in the grid.
     """
 
     name: str
@@ -175,6 +176,8 @@ class RunGrid:
     position: Floats
     elicitation: str
     template: str
+    given: GivenDistributions
+    cells: Indices
 
 
 def count_pairs(keys: Keys, mask: Bools) -> Floats:
@@ -280,6 +283,8 @@ def place(layout: Layout, name: str, responses: pl.DataFrame) -> RunGrid:
         position=layout.grid(cells, table.position).reshape(shape),
         elicitation="+".join(scored["elicitation"].drop_nulls().unique().sort()),
         template="+".join(scored["template"].drop_nulls().unique().sort()),
+        given=table.distributions,
+        cells=cells,
     )
 
 

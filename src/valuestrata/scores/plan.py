@@ -25,7 +25,7 @@ from valuestrata.files import canonical_hash, write_json
 from valuestrata.formatting import DIRECTED
 from valuestrata.responses.run.folder import now
 from valuestrata.responses.run.identity import Identified, run_identity
-from valuestrata.scores.schema import METRICS
+from valuestrata.scores.schema import METRICS, OF_ALL_PAIRS
 from valuestrata.yaml_files import Record, StrictModel, checked, read_document
 
 PLAN = "plan.json"
@@ -87,7 +87,7 @@ def thresholds_with(margins: Mapping[str, float]) -> Thresholds:
 
 
 def _comparable(metric: str) -> str:
-    known = [name for name in METRICS if not name.startswith(("ceiling_", "floor_"))]
+    known = [name for name in METRICS if not name.startswith(("ceiling_", "floor_")) and name not in OF_ALL_PAIRS]
     if metric not in known:
         raise ValueError(f"{metric!r} is not a metric for comparing runs.{did_you_mean(metric, known)}")
     return metric

@@ -7,7 +7,7 @@ import polars as pl
 from valuestrata.frames import Column, Schema
 
 _BLOCKS = Column(pl.Float64, "effective number of blocks that the interval resamples, null where it resamples items")
-_PLACE = {
+PLACE = {
     "run": Column(pl.String, "name of the run"),
     "scheme": Column(pl.String, "split scheme"),
     "fold": Column(pl.Int32, "fold, null when folds are pooled"),
@@ -19,7 +19,7 @@ _PLACE = {
 SCORES = Schema(
     "scores",
     {
-        **_PLACE,
+        **PLACE,
         "metric": Column(pl.String, "accuracy, accuracy_expected, ..."),
         "value": Column(pl.Float64, "the metric, null where it does not apply"),
         "ci_low": Column(pl.Float64, "lower end of the 95 % interval"),
@@ -37,9 +37,9 @@ SCORES = Schema(
 COMPARISONS = Schema(
     "comparisons",
     {
-        "run": _PLACE["run"],
+        "run": PLACE["run"],
         "against": Column(pl.String, "run compared with"),
-        **{name: column for name, column in _PLACE.items() if name != "run"},
+        **{name: column for name, column in PLACE.items() if name != "run"},
         "metric": Column(pl.String, "accuracy, accuracy_expected, ..."),
         "difference": Column(pl.Float64, "run - against, null where undefined"),
         "ci_low": Column(pl.Float64, "lower end of the paired interval"),
@@ -59,7 +59,7 @@ COMPARISONS = Schema(
 RELATIVE = Schema(
     "relative",
     {
-        **_PLACE,
+        **PLACE,
         "metric": Column(pl.String, "accuracy_expected, nmae, w1 or rps"),
         "value": Column(pl.Float64, "the run's score on the pairs common with the baseline"),
         "baseline": Column(pl.String, "the best cheap baseline of the part by this metric, null without one"),
@@ -129,4 +129,8 @@ METRICS = (
     "invalid_rate",
     "option_mass",
     "w1_sampling",
+    "ece",
+    "ece_top",
 )
+# Metrics of all pairs together, which are no means over pairs and are not compared.
+OF_ALL_PAIRS = ("ece", "ece_top")

@@ -24,7 +24,7 @@ from valuestrata.study.context import StudyContext
 if TYPE_CHECKING:
     import polars as pl
 
-TABLES = ("scores", "relative", "comparisons", "structure", "verdicts")
+TABLES = ("scores", "relative", "comparisons", "structure", "calibration", "verdicts")
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,7 @@ def write_tables(
     """Write the tables as CSV into `folder` and return name -> path.
 
     headline, scores, by_subgroup, by_topic, by_item, landscape, usage (if a model was called) and published (unless False); with
-    an assessment also verdicts, relative, comparisons, structure, spread and leakage; with an audit audit_verdicts and its tables
+    an assessment also verdicts, relative, comparisons, structure, calibration, spread and leakage; with an audit audit_verdicts and its tables
     as audit_NAME; with a variance table also variance and variance_lines. Numbers are not rounded.
     """
     views = views_of(dataset, runs, scores)
@@ -160,6 +160,7 @@ def write_tables(
             "relative": assessment.relative,
             "comparisons": assessment.comparisons,
             "structure": assessment.structure,
+            "calibration": assessment.calibration,
             "spread": spread_by_attribute(assessment.scores),
             "leakage": assessment.leakage,
         }

@@ -1,0 +1,94 @@
+"""The reliability plot and the calibration errors of option probabilities, as a section of the page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from valuestrata.assessment import Assessment
+from valuestrata.formatting import NONE, count, number
+from valuestrata.report.closed.figures import Chart, LegendEntry, shown_models
+from valuestrata.report.core.cells import Grid, Td, Tr, scored
+from valuestrata.report.core.names import chart_names
+from valuestrata.report.core.section import Absent, Section
+from valuestrata.report.core.theme import GRID, INK, MUTED, colours_for, to_svg
+from valuestrata.report.core.view import Cell, View
+
+# The baselines in the plot, beside the models.
+PLOTTED_BASELINES = ("item-mode", "nearest-parent")
+SIDE = 380
+
+
+def calibration_section(view: View, found: Assessment) -> Section | Absent:
+    """Return the section on calibration, if a run gives probabilities or enough samples."""
+    title = "Calibration of option probabilities"
+    rows = found.calibration.filter((pl.col("scheme") == view.scheme) & (pl.col("part") == view.part))
+    shown = {entry.run for entry in view.of_kind("model", "control")}
+    if rows.filter(pl.col("run").is_in(shown)).is_empty():
+        return title, "no language model gave probabilities or enough samples"
+    section = Section("calibration", title)
+    section.intro = (
+        "Whether an option to which a run gives a probability of .3 is chosen by 30\u00a0% of the people. Points below the diagonal are "
+        "options that the run overstates. The error is the mean distance from the diagonal, weighted by the number of options. A run "
+        "that gives all options the same probability is calibrated too, so read the error together with the accuracy."
+    )
+    section.figures.append(("", reliability_chart(view, rows, "reliability")))
+    section.tables.append(("Expected calibration error", calibration_grid(view, rows)))
+    return section
+
+
+def reliability_chart(view: View, rows: pl.DataFrame, name: str) -> Chart:
+    """Chart gold shares against stated probabilities by bin: models and controls, and two baselines in grey."""
+    import altair as alt
+
+    known = set(rows["run"])
+    models = [entry for entry in shown_models(view) if entry.kind != "baseline" and entry.run in known]
+    baselines = [entry for rule in PLOTTED_BASELINES for entry in view.of_kind("baseline") if entry.rule == rule and entry.run in known]
+    names = chart_names(view.entries)
+    people = dict(zip([names[entry] for entry in models], colours_for([names[entry] for entry in models]), strict=True))
+    people |= dict(zip([names[entry] for entry in baselines], (INK, MUTED), strict=False))
+    values: list[dict[str, Any]] = []
+    for entry in (*models, *baselines):
+        own = rows.filter((pl.col("run") == entry.run) & (pl.col("measure") == "ece") & pl.col("bin").is_not_null())
+        for row in own.iter_rows(named=True):
+            said = f"{names[entry]}: stated {number(row['stated'])}, share {number(row['share'])}, {count(row['cases'], 'option')}"
+            figures = {key: row[key] for key in ("stated", "share", "cases")}
+            # A bin of a single item has no interval.
+            low, high = (row["share"] if row[end] is None else row[end] for end in ("share_low", "share_high"))
+            values.append({**figures, "low": low, "high": high, "who": names[entry], "said": said})
+    scale = alt.Scale(domain=[0, 1], nice=False)
+    axis: dict[str, Any] = {"grid": True, "gridColor": GRID, "tickCount": 5, "format": ".1f"}
+    x = alt.X("stated:Q", scale=scale, axis=alt.Axis(title="Stated probability of an option", **axis))
+    y = alt.Y("share:Q", scale=scale, axis=alt.Axis(title="Share of people who chose it", **axis))
+    colour = alt.Color("who:N", scale=alt.Scale(domain=list(people), range=list(people.values())), legend=None)
+    base = alt.Chart(alt.Data(values=values)).encode(x=x, color=colour)
+    ends = alt.Chart(alt.Data(values=[{"stated": 0, "share": 0}, {"stated": 1, "share": 1}]))
+    chart = alt.layer(
+        ends.mark_line(color=MUTED, strokeDash=[4, 3]).encode(x=x, y=y),
+        base.mark_rule(strokeWidth=2, opacity=0.45).encode(y=alt.Y("low:Q", scale=scale), y2="high:Q"),
+        base.mark_line(strokeWidth=1.6).encode(y=y),
+        base.mark_point(filled=True, opacity=1, size=44, aria=True).encode(y=y, description="said:N"),
+    ).properties(width=SIDE, height=SIDE)
+    svg = to_svg(chart, name, f"Shares of people by stated probability, {view.title}")
+    caption = "Options of all pairs in ten bins of their stated probability. Bars are 95 % intervals; the dashed line is calibration."
+    return Chart(svg, caption, tuple(LegendEntry(who, colour, "dot") for who, colour in people.items()))
+
+
+def calibration_grid(view: View, rows: pl.DataFrame) -> Grid:
+    """Return the calibration errors of every run that gives probabilities."""
+    whole = rows.filter(pl.col("bin").is_null())
+    found = {(row["run"], row["measure"]): row for row in whole.iter_rows(named=True)}
+    made: list[Tr] = []
+    for entry in view.entries:
+        of = [found.get((entry.run, measure)) for measure in ("ece", "ece_top")]
+        if of[0] is None:
+            continue
+        cells: list[Td] = [Td(entry.label, entry.kind, "text")]
+        for row in of:
+            cells.append(Td(NONE) if row is None else scored(Cell(row["error"], row["error_low"], row["error_high"])))
+            cells.append(Td(NONE if row is None else number(row["expected"])))
+        made.append(Tr(tuple(cells), entry.kind))
+    groups = (("", 1), ("All options", 2), ("Likeliest option", 2))
+    note = "Lower is better. From noise: the error that a calibrated run would show; the interval of the error corrects for it."
+    return Grid(("Run", *("Error", "From noise") * 2), tuple(made), groups, (note,))

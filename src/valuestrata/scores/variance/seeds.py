@@ -200,8 +200,8 @@ class SeededRuns:
         pairs = np.maximum(counts.sum(axis=1), 1.0)
         found: list[tuple[Floats, Floats]] = []
         for key, by_block in enumerate(units.by_block):
-            parts, weights = sums[:, key] / pairs[key], counts[key] / pairs[key]
-            found.append((sum_blocks(parts, units.blocks), sum_blocks(weights, units.blocks)) if by_block else (parts, weights))
+            unit = units.blocks if by_block else self.placed.layout.questions
+            found.append((sum_blocks(sums[:, key] / pairs[key], unit), sum_blocks(counts[key] / pairs[key], unit)))
         return found
 
 

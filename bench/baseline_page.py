@@ -60,7 +60,7 @@ gss2012 and not adopted: expected accuracy .453 against .460, W1 .176 against .1
 
 *Relative* is (score - best cheap baseline) / (bound - best cheap baseline). The cheap baselines are uniform, midpoint, item-mode
 and nearest-parent. The bound is `ceiling_oracle` for expected accuracy, and `floor_nmae` and `floor_w1` for distances. A value
-of 1 is the best score possible given the sampling error of the survey. "Saturated" means that the best cheap baseline already
+of 1 is the expected score of someone who knows the population. "Saturated" means that the best cheap baseline already
 reaches the bound. Values above 1 occur if a baseline has learnt the sampling error of the test respondents; only `+disjoint`
 excludes this.
 

@@ -100,7 +100,7 @@ on one half of the respondents, and the observed shares are those of the other h
 ## Attainability of ceilings
 
 Mean score of a model that gives the true shares and the true mode of every subgroup, and the mean ceiling or floor for the same
-pairs. Ceilings are plug-in estimates: the most frequent mode of the redraws is not always the true mode. In brackets: the share
+pairs: the expected score of someone who knows the population. In brackets: the share
 of the distance from `{item_mode}` to the ceiling that the true model reaches. A model can exceed it only by chance.
 
 {bounds}

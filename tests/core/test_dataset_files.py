@@ -101,3 +101,24 @@ def test_what_is_no_document_is_refused(data, text):
     (data / "dataset.json").write_text(text)
     with pytest.raises(InputDataError, match=r"dataset\.json: "):
         load_dataset(data)
+
+
+def test_a_data_set_without_small_area_estimates_is_read_and_scored_with_its_own_ceilings(tmp_path):
+    """Older versions wrote no such table: reading works, and the scores say that the ceilings are too high."""
+    from valuestrata.dataset.document import with_hashes
+    from valuestrata.report.core.names import has_reachable_bounds
+
+    made = build(random_survey(400, 2), BuildSettings(min_respondents=30, min_valid=10, draws=20))
+    folder = tmp_path / "data"
+    write_dataset(made, folder)
+    assert has_reachable_bounds(load_dataset(folder))
+    keys = ["pair_id", "half"]
+    assert load_dataset(folder).small_area.select(keys).equals(made.gold.select(keys))
+    (folder / "small_area.parquet").unlink()
+    # The file is recorded, so its absence is an error.
+    with pytest.raises(InputDataError, match=r"small_area\.parquet"):
+        load_dataset(folder)
+    (folder / "dataset.json").write_text(json.dumps(with_hashes(made.meta, folder)))
+    old = load_dataset(folder)
+    assert old.small_area.is_empty()
+    assert not has_reachable_bounds(old)

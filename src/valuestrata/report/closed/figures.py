@@ -257,7 +257,7 @@ def _caption(best: Mapping[str, Entry | None], metrics: Sequence[str]) -> str:
     if any(best.values()):
         parts.append("The baseline is the best over all pairs, the same in every row.")
     if "accuracy_expected" in metrics:
-        parts.append("Expected accuracy is accuracy against a fresh sample of respondents; the ceiling bounds it.")
+        parts.append("Expected accuracy is accuracy against a fresh sample of respondents; the ceiling bounds it on average.")
     return " ".join(parts)
 
 
@@ -279,8 +279,8 @@ def overview_chart(view: View, name: str) -> Chart | None:
     lines: list[tuple[float, str, list[int]]] = []
     legend = [LegendEntry(kind, colour, "dot") for kind, colour in kinds]
     for bound, dash, said in (
-        ("ceiling_oracle", [1, 0], "ceiling: best possible predictor"),
-        ("ceiling_human", [4, 3], "two fresh samples"),
+        ("ceiling_oracle", [1, 0], "ceiling: knows the population"),
+        ("ceiling_human", [4, 3], "another survey of this size"),
     ):
         value = view.bound("all", view.all_key, bound).value
         if value is not None:

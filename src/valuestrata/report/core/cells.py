@@ -13,7 +13,9 @@ from valuestrata.formatting import NONE, count, metric_title, number, percent
 from valuestrata.report.closed.heatmaps import landscape_cells
 from valuestrata.report.closed.published import published_facts, read_in
 from valuestrata.report.core.names import (
+    PLUG_IN_BOUNDS,
     chart_names,
+    has_reachable_bounds,
     interval,
     minimum_cell,
     small_bound,
@@ -24,16 +26,16 @@ from valuestrata.report.core.tables import FULL_COVERAGE, HEADLINE
 from valuestrata.report.core.view import Cell, Entry, View, cell_of
 
 BOUND_WORDS = {
-    "ceiling_oracle": "Ceiling: best possible predictor",
-    "ceiling_human": "Reference: two fresh samples of respondents",
+    "ceiling_oracle": "Ceiling: knows the population, not the sample",
+    "ceiling_human": "Reference: another survey of this size",
     "ceiling_halves": "Reference: two halves of these respondents",
     "floor": "Floor: sampling noise alone",
 }
 
 READING = (
     "Accuracy: share of pairs for which the answer is the most common answer of the subgroup. Expected accuracy: the same against a "
-    "fresh sample of respondents; the ceiling bounds it. NMAE: mean distance to the most common answer as a share of the scale (0 is "
-    "best). W1: distance between the distributions of answers (0 is best). Refused and invalid answers count as wrong. Grey: "
+    "fresh sample of respondents; the ceiling bounds it on average. NMAE: mean distance to the most common answer as a share of the "
+    "scale (0 is best). W1: distance between the distributions of answers (0 is best). Refused and invalid answers count as wrong. Grey: "
     "95\u00a0% confidence intervals (CI)."
 )
 PUBLISHED_METRICS = ("accuracy", "nmae", "win_rate")
@@ -105,6 +107,8 @@ def headline_grid(frame: pl.DataFrame, view: View) -> Grid:
         notes.append("No intervals: the scores were computed without a bootstrap.")
     notes.append(READING)
     notes.append(f"Minimum cell: {minimum_cell(view.dataset, view.gold)}.")
+    if not has_reachable_bounds(view.dataset):
+        notes.append(PLUG_IN_BOUNDS)
     headers = ("Run", "Elicitation", *(metric_title(metric) for metric in shown), "Pairs", "Coverage")
     return Grid(headers, tuple(made), (), tuple(notes))
 

@@ -53,6 +53,17 @@ def fewest_answers(gold: pl.DataFrame) -> str:
     return f"{math.floor(10 * float(gold['n_eff'].to_numpy().min())) / 10:g}"
 
 
+# The note under scores of a data set of an older version.
+PLUG_IN_BOUNDS = (
+    "Ceilings of this data set come from an older version and are higher than anyone can reach; build it again to correct them."
+)
+
+
+def has_reachable_bounds(dataset: Dataset) -> bool:
+    """Whether the ceilings and floors of a data set are those of someone who knows the population (`dataset.population`)."""
+    return not dataset.small_area.is_empty()
+
+
 def has_design(dataset: Dataset) -> bool:
     """Whether the redraws follow sampling units, strata or replicate weights of the survey."""
     return bool(dataset.meta.get("design"))

@@ -263,13 +263,13 @@ FORMULAS = (
     ("Expected accuracy", "Probability that the answer is the most common one in a fresh sample of respondents."),
     (
         "Ceiling",
-        "ceiling_oracle: that probability for the best possible answer. Optimistic near ties, since it is estimated from the same sample.",
+        "ceiling_oracle: expected value of that probability for the most common answer in the population.",
     ),
-    ("Reference", "ceiling_human: probability that two fresh samples have the same most common answer. Not a bound."),
+    ("Reference", "ceiling_human: expected accuracy of the most common answer in another survey of this size. Not a bound."),
     ("NMAE", "Distance of the answer from the gold in scale steps, divided by the number of steps; ordinal items only."),
     (
         "Floor",
-        "floor: NMAE of the gold against a fresh sample; for W1, the distance of the shares from those of a fresh sample.",
+        "floor: expected NMAE of someone who knows the population; for W1, expected distance of the population's shares.",
     ),
     ("W1", "Wasserstein distance between the distributions of the model and of the respondents; only if a model gives probabilities."),
     ("Signed bias", "Mean signed distance to the gold; missing answers are left out."),

@@ -19,7 +19,7 @@ from valuestrata.errors import printable
 from valuestrata.fairness.assemble import Audit
 from valuestrata.fairness.tables.rows import RATES
 from valuestrata.formatting import count, metric_title, number, p_number, percent
-from valuestrata.report.core.names import has_design, minimum_cell, subgroup_titles, with_interval
+from valuestrata.report.core.names import PLUG_IN_BOUNDS, has_design, has_reachable_bounds, minimum_cell, subgroup_titles, with_interval
 from valuestrata.report.core.tables import FULL_COVERAGE, HEADLINE, headline_table
 from valuestrata.report.core.view import RunLike, cell_of
 from valuestrata.responses.run.identity import run_identity
@@ -60,6 +60,7 @@ def print_headline(dataset: Dataset, runs: Sequence[RunLike], scores: pl.DataFra
         scored = dataset.scored_gold(str(scheme), str(part), fold)
         remarks.append(f"Minimum cell: {minimum_cell(dataset, scored)}.")
         remarks += [] if has_design(dataset) else [NO_DESIGN]
+        remarks += [] if has_reachable_bounds(dataset) else [PLUG_IN_BOUNDS]
         print_line(" ".join(remarks), console)
         for row in rows.iter_rows(named=True):
             if row["coverage"] is not None and row["coverage"] < FULL_COVERAGE:
@@ -83,7 +84,7 @@ def _few_samples(scores: pl.DataFrame, runs: Sequence[RunLike]) -> list[str]:
 # Names of ceilings and floors, short enough for a terminal.
 BOUNDS = {
     "ceiling_oracle": "Noise ceiling",
-    "ceiling_human": "Two fresh samples",
+    "ceiling_human": "Another survey",
     "ceiling_halves": "Two halves",
     "floor": "Noise floor",
 }
@@ -97,7 +98,8 @@ def _reading(shown: Sequence[str], *, bounds: bool) -> list[str]:
         lines.append(f"{' and '.join(distances)}: distance from the answers of the subgroup as a share of the scale; lower is better.")
     if bounds:
         lines.append(
-            "Noise ceiling and floor: best possible scores given sampling noise. Two samples or halves: agreement among respondents."
+            "Noise ceiling and floor: expected scores of someone who knows the population but not these respondents. Another survey: "
+            "expected score of one of this size. Two halves: agreement of the halves of these respondents."
         )
     return lines
 

@@ -44,6 +44,12 @@ FAMILIES: Mapping[str, Sequence[str]] = {
     "noise": ("spread-moved-with-noise",),
 }
 CHANGES = ("change", "who", "levels", "levelled", "spread", "noise")
+# Columns of the rows.
+CLAIMS = {
+    **dict.fromkeys(("condition", "metric"), pl.String),
+    **dict.fromkeys(("subgroups", "world"), pl.Int64),
+    **dict.fromkeys((*FAMILIES, "any"), pl.Boolean),
+}
 # Families tested on rates of missing answers only.
 RATES = ("refused", "uneven")
 
@@ -181,27 +187,34 @@ def claim_rows(
     changed: dict[str, Any] = {} if condition.change is None else {"change": condition.change}
     world = make_world(condition.subgroups, seed, items=items, **changed)
     rng = np.random.default_rng([seed, condition.subgroups, *condition.name.encode()])
-    baseline = run_of(world, ITEM_MODE, every(world, world.baseline_answers), "baseline:item-mode")
     for start in range(0, repetitions, BATCH):
         answered = [condition.model(world, rng) for _ in range(min(BATCH, repetitions - start))]
-        runs = [run_of(world, f"{at} {place}", one) for at, both in enumerate(answered) for place, one in enumerate(both)]
-        earlier = {f"{at} 1": f"{at} 0" for at, both in enumerate(answered) if len(both) > 1}
-        found = audit(
-            world.dataset,
-            [*runs, baseline],
-            against=earlier,
-            metrics=condition.metrics,
-            permutations=permutations,
-            bootstrap=replicates,
-            seed=seed,
-            confidence=1 - ALPHA,
-        )
-        lines = to_frame(audit_claims(found, [*runs, baseline]))
-        for run in runs:
-            for metric in condition.metrics:
-                mine = lines.filter((pl.col("run") == run.name) & (pl.col("metric") == metric))
-                row = {"condition": condition.name, "subgroups": condition.subgroups, "metric": metric, "world": seed}
-                yield row | (_blamed(mine) if condition.blamed else _claims(mine, condition, changed=run.name in earlier))
+        yield from audited_rows(condition, world, answered, permutations, seed, replicates)
+
+
+def audited_rows(
+    condition: Planted, world: World, answered: Sequence[Sequence[Answered]], permutations: int, seed: int, replicates: int = REPLICATES
+) -> Iterator[dict[str, Any]]:
+    """Audit runs, or pairs of runs before and after; yield the rows of `claim_rows`."""
+    baseline = run_of(world, ITEM_MODE, every(world, world.baseline_answers), "baseline:item-mode")
+    runs = [run_of(world, f"{at} {place}", one) for at, both in enumerate(answered) for place, one in enumerate(both)]
+    earlier = {f"{at} 1": f"{at} 0" for at, both in enumerate(answered) if len(both) > 1}
+    found = audit(
+        world.dataset,
+        [*runs, baseline],
+        against=earlier,
+        metrics=condition.metrics,
+        permutations=permutations,
+        bootstrap=replicates,
+        seed=seed,
+        confidence=1 - ALPHA,
+    )
+    lines = to_frame(audit_claims(found, [*runs, baseline]))
+    for run in runs:
+        for metric in condition.metrics:
+            mine = lines.filter((pl.col("run") == run.name) & (pl.col("metric") == metric))
+            row = {"condition": condition.name, "subgroups": condition.subgroups, "metric": metric, "world": seed}
+            yield row | (_blamed(mine) if condition.blamed else _claims(mine, condition, changed=run.name in earlier))
 
 
 def _claims(lines: pl.DataFrame, condition: Planted, *, changed: bool) -> dict[str, bool | None]:

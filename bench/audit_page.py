@@ -80,6 +80,8 @@ true. `any` is the share of runs with a false claim in at least one family.
 | --- | --- |
 {families}
 
+{blocks}
+
 ## Gaps that are due to another attribute
 
 One religion is served worse by 40 points and refused with probability .5 instead of .05. There are 30 subgroups. One age
@@ -163,9 +165,21 @@ def lower_bound(hits: int, trials: int) -> float:
 
 
 def document(
-    arrays: pl.DataFrame, claims: pl.DataFrame, whole: pl.DataFrame, *, repetitions: int, permutations: int, minutes: float
+    arrays: pl.DataFrame,
+    claims: pl.DataFrame,
+    whole: pl.DataFrame,
+    *,
+    repetitions: int,
+    permutations: int,
+    minutes: float,
+    by_block: pl.DataFrame | None = None,
+    blocks: str = "",
 ) -> str:
-    """Return the page from the rows of `audit_study`."""
+    """Return the page from the rows of `audit_study`.
+
+    Args:
+        arrays, claims, whole: rows. by_block: rows of false claims of audits by blocks. blocks: text on blocks of items (`audit_blocks`).
+    """
     bias = arrays.filter(pl.col("condition") == "bias")
     return PAGE.format(
         repetitions=repetitions,
@@ -175,7 +189,8 @@ def document(
         confidence=CONFIDENCE,
         worlds=arrays.select("condition", "subgroups", "items", "effect", "world").n_unique()
         + claims.select("condition", "subgroups", "world").n_unique(),
-        targets=_targets(arrays, claims),
+        targets=_targets(arrays, claims, by_block),
+        blocks=blocks,
         designs="\n".join(
             f"- {subgroups}: attributes of {', '.join(map(str, levels))} levels, {people:,} respondents"
             for subgroups, (levels, people) in DESIGNS.items()
@@ -198,7 +213,7 @@ def document(
     )
 
 
-def _targets(arrays: pl.DataFrame, claims: pl.DataFrame) -> str:
+def _targets(arrays: pl.DataFrame, claims: pl.DataFrame, by_block: pl.DataFrame | None) -> str:
     """Return each target with its worst result. A target without rows is left out."""
     made: list[tuple[str, str, str, bool]] = []
 
@@ -208,14 +223,17 @@ def _targets(arrays: pl.DataFrame, claims: pl.DataFrame) -> str:
             (lower_bound(int(hits.sum()), len(hits)), int(hits.sum()) / len(hits), len(hits), name) for hits, name in cases if len(hits)
         ]
         if known:
-            bound, rate, trials, name = max(known)
-            found = f"at most {rate:.3f}, lower bound {bound:.3f} (`{name.removeprefix('any_')}`)"
+            bound, share, trials, name = max(known)
+            found = f"at most {share:.3f}, lower bound {bound:.3f} (`{name.removeprefix('any_')}`)"
             made.append((f"{target}: lower bound at most {ALPHA:.2f}", found, f"{trials:,}", bound <= ALPHA))
 
     fair = arrays.filter(pl.col("condition") == "fair")
     for (subgroups,), part in fair.group_by("subgroups", maintain_order=True):
         false(f"False claims without a true gap, {subgroups} subgroups", part, FALSE)
     false("False claims of each family", claims.filter(pl.col("condition") != "company"), list(FAMILIES))
+    if by_block is not None:
+        for (spread,), part in by_block.group_by("spread", maintain_order=True):
+            false(f"False claims of each family, blocks differ by {spread:.2f}", part, list(FAMILIES))
     powers = [_found(part) for part in _of_power(arrays).partition_by("condition", "subgroups", "items", "effect", maintain_order=True)]
     planted = [one for one in powers if one.level and one.effect == LARGE[0] and one.pairs >= LARGE[1]]
     if planted:
@@ -271,7 +289,7 @@ def _share(value: object) -> str:
 def _claims(rows: pl.DataFrame) -> str:
     lines = []
     for (condition, subgroups, metric), part in rows.group_by("condition", "subgroups", "metric", maintain_order=True):
-        rates = ["–" if part[family].is_null().all() else _rate(part[family].drop_nulls()) for family in (*FAMILIES, "any")]
+        rates = ["–" if part[family].is_null().all() else rate(part[family].drop_nulls()) for family in (*FAMILIES, "any")]
         lines.append([str(condition), str(subgroups), str(metric), f"{len(part):,}", *rates])
     return table(["run", "subgroups", "metric", "runs", *FAMILIES, "any"], lines)
 
@@ -310,11 +328,12 @@ def _first(rows: pl.DataFrame) -> str:
 def _company(rows: pl.DataFrame) -> str:
     lines = []
     for (metric,), part in rows.group_by("metric", maintain_order=True):
-        lines.append([str(metric), *(_rate(part[family]) for family in ("gap", "remains", "hidden"))])
+        lines.append([str(metric), *(rate(part[family]) for family in ("gap", "remains", "hidden"))])
     return table(["metric", "claimed", "attributed", "hidden"], lines)
 
 
-def _rate(column: pl.Series) -> str:
+def rate(column: pl.Series) -> str:
+    """Return a rate with its lower bound."""
     hits = int(column.sum())
     return f"{hits / len(column):.3f} ({lower_bound(hits, len(column)):.3f})"
 
@@ -322,7 +341,7 @@ def _rate(column: pl.Series) -> str:
 def _false(rows: pl.DataFrame) -> str:
     lines = []
     for (subgroups, items), part in rows.group_by("subgroups", "items", maintain_order=True):
-        lines.append([str(subgroups), str(items), *(_rate(part[name]) for name in FALSE)])
+        lines.append([str(subgroups), str(items), *(rate(part[name]) for name in FALSE)])
     return table(["subgroups", "items", "worst", "gap", "adjusted", "remains", "hidden"], lines)
 
 
@@ -351,6 +370,6 @@ def _difficulty(rows: pl.DataFrame) -> str:
     lines = []
     for (condition,), part in rows.group_by("condition", maintain_order=True):
         means = [f"{part[name].mean():+.3f}" for name in ("gap", "excess", "adjusted")]
-        lines.append([str(condition), *means, *(_rate(part[name]) for name in ("any_gap", "any_adjusted", "remains", "hidden"))])
+        lines.append([str(condition), *means, *(rate(part[name]) for name in ("any_gap", "any_adjusted", "remains", "hidden"))])
     head = ["model", "raw gap", "minus baseline", "adjusted", "raw claimed", "adjusted claimed", "remains claimed", "hidden claimed"]
     return table(head, lines)

@@ -1,6 +1,6 @@
 """Simulation study of the audit: false claims, power, and bias of the corrected spread.
 
-    python bench/audit_study.py --repetitions 1000 -o docs/auditing-proven.md
+    python bench/audit_study.py -o docs/auditing-proven.md
 
 writes the whole page. Seeds depend on the data set and the condition only, so the figures are the same with any number of
 processes. `--rows FOLDER` stores the rows; an interrupted study continues from them.
@@ -28,8 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 import polars as pl
 
-from bench import audit_page
-from bench.audit_claims import BASE, FAMILIES, claim_rows, planted
+from bench import audit_blocks, audit_page
+from bench.audit_claims import BASE, CLAIMS, claim_rows, planted
 from bench.audit_whole import whole_rows
 from bench.audit_worlds import (
     ALPHA,
@@ -57,6 +57,10 @@ FIRST_SEED = 1000
 SPREADS = tuple((subgroups, spread) for subgroups in (8, 30, 60) for spread in (0.0, 0.05))
 # Number of audits of a survey of full size.
 WHOLE = 10
+# Data sets with blocks, and repetitions of the study for one comparison of two runs on each.
+BLOCK_WORLDS, BLOCK_SHARE = 4, 20
+# Permutations of audits of surveys with blocks, for speed.
+BLOCK_PERMUTATIONS = 400
 Answer = Callable[[World, np.random.Generator], Values]
 
 
@@ -221,13 +225,6 @@ COLUMNS = {
     "hidden": pl.Boolean,
     "waved": pl.Float64,
 }
-CLAIMS = {
-    **dict.fromkeys(("condition", "metric"), pl.String),
-    **dict.fromkeys(("subgroups", "world"), pl.Int64),
-    **dict.fromkeys((*FAMILIES, "any"), pl.Boolean),
-}
-
-
 LINES = {
     **dict.fromkeys(("condition", "run", "rule", "metric", "claim", "planted"), pl.String),
     **dict.fromkeys(("subgroups", "repetition"), pl.Int64),
@@ -239,6 +236,9 @@ def tasks(repetitions: int) -> list[tuple[str, int, int, int]]:
     """Return independent tasks: (part of the study, number of the condition, seed of the data set, repetitions)."""
     made = [("spread", place, FIRST_SEED, repetitions) for place in range(len(SPREADS))]
     made.append(("whole", 0, 0, min(WHOLE, repetitions)))
+    for part in ("blocks", "power"):
+        for place in range(len(audit_blocks.SPREADS)):
+            made += [(part, place, FIRST_SEED + world, max(repetitions // BLOCK_SHARE, 1)) for world in range(BLOCK_WORLDS)]
     for part, found in (("arrays", conditions()), ("claims", planted())):
         for place, condition in enumerate(found):
             worlds = min(condition.worlds, repetitions)
@@ -266,6 +266,10 @@ def _rows(task: tuple[str, int, int, int], permutations: int) -> tuple[list[dict
         rows = list(spread_rows(*SPREADS[place], repetitions))
     elif part == "whole":
         rows = [row | {"condition": "whole", "subgroups": 0} for row in whole_rows(repetitions)]
+    elif part == "blocks":
+        rows = list(audit_blocks.false_rows(audit_blocks.SPREADS[place], seed, repetitions, min(permutations, BLOCK_PERMUTATIONS)))
+    elif part == "power":
+        rows = list(audit_blocks.power_rows(audit_blocks.SPREADS[place], seed, repetitions, min(permutations, BLOCK_PERMUTATIONS)))
     elif part == "arrays":
         rows = list(world_rows(conditions()[place], seed, repetitions, permutations))
     else:
@@ -290,30 +294,41 @@ def results(given: argparse.Namespace) -> Iterator[tuple[str, list[dict[str, Any
 def main() -> int:
     """Run the study and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repetitions", type=int, default=1000, help="repetitions of each condition")
+    parser.add_argument("--repetitions", type=int, default=400, help="repetitions of each condition")
     parser.add_argument("--permutations", type=int, default=1000)
     parser.add_argument("--processes", type=int, default=1, help="number of processes; figures do not depend on it")
     parser.add_argument("--rows", type=Path, help="store rows in this folder, and reuse those already there")
     parser.add_argument(
-        "--only", choices=("spread", "arrays", "claims", "whole"), help="run one part of the study; the others are missing from the page"
+        "--only",
+        choices=("spread", "arrays", "claims", "whole", "blocks", "power"),
+        help="run one part of the study; the page lacks the others",
     )
     parser.add_argument("-o", "--output", type=Path, required=True)
     given = parser.parse_args()
-    rows: dict[str, list[dict[str, Any]]] = {"arrays": [], "claims": [], "whole": []}
+    schemas = {"arrays": COLUMNS, "claims": CLAIMS, "whole": LINES, "blocks": audit_blocks.FALSE, "power": audit_blocks.POWER}
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in schemas}
     seconds, last = 0.0, ""
     for part, found, took in results(given):
         rows["arrays" if part == "spread" else part] += found
         seconds += took
-        at = f"{part} {found[0]['condition']} {found[0]['subgroups']}"
+        at = " ".join(str(found[0][name]) for name in ("condition", "target", "subgroups", "spread") if name in found[0])
+        at = f"{part} {at}"
         if at != last:
             print(f"{at} ({seconds:.0f} s so far)", file=sys.stderr, flush=True)
         last = at
-    schemas = {"arrays": COLUMNS, "claims": CLAIMS, "whole": LINES}
     frames = {name: pl.DataFrame(found, schema=schemas[name]) for name, found in rows.items()}
     if given.rows:
         for name, frame in frames.items():
             frame.write_parquet(given.rows / f"{name}.parquet")
-    text = audit_page.document(**frames, repetitions=given.repetitions, permutations=given.permutations, minutes=seconds / 60)
+    false, planted_gaps = frames.pop("blocks"), frames.pop("power")
+    text = audit_page.document(
+        **frames,
+        repetitions=given.repetitions,
+        permutations=given.permutations,
+        minutes=seconds / 60,
+        by_block=false.filter(pl.col("method") == "block"),
+        blocks=audit_blocks.section(false, planted_gaps),
+    )
     given.output.write_text(text, encoding="utf-8")
     print(f"{given.output}: {seconds / 60:.1f} minutes on one core.")
     return 0

@@ -29,6 +29,7 @@ from valuestrata.fairness.tables.rows import adjusted_holm, table
 from valuestrata.fairness.tables.schema import GAPS
 from valuestrata.respondents.baselines import make_baseline
 from valuestrata.scores.layout import Layout, Values
+from valuestrata.scores.resampling import Resampler
 from valuestrata.survey.simulation.population import Population, SimulationSettings, draw_survey, plant
 from valuestrata.survey.simulation.truth import truth
 
@@ -59,6 +60,7 @@ class World:
         shares: true shares, shape (P, largest K).
         nation: option index of the nation's true mode, shape (P,).
         baseline: accuracy of item-mode, or None.
+        seed: of the sample, the redraws and the replicates.
     """
 
     dataset: Dataset
@@ -66,6 +68,7 @@ class World:
     shares: Floats
     nation: Indices
     baseline: MetricScores | None
+    seed: int = 0
 
     @property
     def layout(self) -> Layout:
@@ -122,8 +125,12 @@ def make_world(
     draws: int = 200,
     bootstrap: int = 1000,
     change: Change = lambda population: population,
+    blocks: Sequence[str] | None = None,
 ) -> World:
-    """Sample a survey with `subgroups` test subgroups from a population, optionally changed, and build it."""
+    """Sample a survey with `subgroups` test subgroups from a population, optionally changed, and build it.
+
+    `blocks` names the block of each item; without it every item is independent.
+    """
     levels, usual = DESIGNS[subgroups]
     settings = SimulationSettings(
         respondents=people or usual, items=items, nominal=0.0, levels=levels, main_effects=main_effects, missing=0.02, seed=seed
@@ -131,6 +138,8 @@ def make_world(
     population = change(plant(settings))
     seeds = BuildSettings(draws=draws, redraw_seed=seed, half_seed=seed, min_respondents=15, min_valid=10)
     dataset = build(draw_survey(population, seed), seeds)
+    if blocks is not None:
+        dataset = with_blocks(dataset, blocks)
     context = context_of(dataset, AuditedPart(), Resampling(bootstrap=bootstrap, seed=seed, confidence=1 - ALPHA))
     layout = context.layout
     shares, nation = _truth(population, dataset, layout)
@@ -138,7 +147,22 @@ def make_world(
     answers = np.zeros(layout.present.size, dtype=np.intp)
     for cell, item, subgroup in layout.gold.select("cell", "item", "subgroup").iter_rows():
         answers[cell] = int(predictor.shares(item, subgroup).argmax())
-    return World(dataset, context, shares, nation, score_metric(context, accuracy(layout, answers)))
+    return World(dataset, context, shares, nation, score_metric(context, accuracy(layout, answers)), seed)
+
+
+def with_blocks(dataset: Dataset, blocks: Sequence[str | None]) -> Dataset:
+    """Return a data set whose items have these blocks, one for each item."""
+    return replace(dataset, items=dataset.items.with_columns(block=pl.Series(list(blocks), dtype=pl.String)))
+
+
+def by_item(world: World) -> World:
+    """Return the world as if its survey named no blocks, so that items are resampled and permuted one by one."""
+    layout, resampler = world.layout, world.context.resampler
+    single = replace(layout, blocks=np.arange(len(layout.items)), blocks_named=False)
+    context = replace(world.context, layout=single, resampler=Resampler(single, resampler.count, world.seed))
+    dataset = with_blocks(world.dataset, [None] * len(world.dataset.items))
+    baseline = None if world.baseline is None else score_metric(context, world.baseline.values)
+    return replace(world, dataset=dataset, context=context, baseline=baseline)
 
 
 def accuracy(layout: Layout, answers: Indices) -> Values:
@@ -163,6 +187,13 @@ def knows_labels(world: World, chance: Floats, rng: np.random.Generator) -> Valu
 def by_pair(world: World, chance: Floats) -> Floats:
     """Return probabilities of subgroups, shape (G,), as probabilities of pairs, shape (P,)."""
     return np.broadcast_to(chance[:, None], world.layout.present.shape).ravel()
+
+
+def on_blocks(world: World, mean: float, spread: float, rng: np.random.Generator) -> Floats:
+    """Return probabilities of pairs, shape (P,), that differ by subgroup and block with a standard deviation around one mean."""
+    blocks = world.layout.blocks
+    effect = rng.standard_normal((len(world.context.stratum), int(blocks.max()) + 1))
+    return np.clip(mean + spread * effect[:, blocks], 0.0, 1.0).ravel()
 
 
 def knows_truth(world: World, chance: float, rng: np.random.Generator) -> Values:

@@ -1,5 +1,7 @@
 """The whole audit on small data sets: every table, what agrees with fairlearn and with scores, and bad input said plainly."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -423,3 +425,49 @@ def test_two_runs_of_one_name_and_an_unknown_split_are_refused(found):
         audit(dataset, [runs[0], runs[0]])
     with pytest.raises(UsageError, match="no split 'unseen'"):
         audit(dataset, runs, split="unseen")
+
+
+def with_blocks(dataset, blocks):
+    return replace(dataset, items=dataset.items.with_columns(block=pl.Series(blocks, dtype=pl.String)))
+
+
+def test_an_audit_says_once_which_items_it_takes_as_independent(kit):
+    rng = np.random.default_rng(0)
+    world, rows = crossed(rng, items=12, levels=(2, 3))
+    dataset, run = kit.build(kit.World(**world)), kit.run_of("a", rows)
+    wanted = {
+        "The survey names no blocks of items": [None] * 12,
+        "Blocks of items are resampled and permuted as wholes: the 12 items form 6 blocks, equivalent to 6": [
+            f"b{i % 6}" for i in range(12)
+        ],
+        "The 12 items form 2 blocks, equivalent to 1.2 of equal size.": ["a"] * 11 + [None],
+    }
+    for words, blocks in wanted.items():
+        (note,) = audit(with_blocks(dataset, blocks), [run], metrics=("accuracy",), **FEW).notes
+        assert note.startswith(words)
+
+
+def test_blocks_of_single_items_change_no_number_of_an_audit(kit):
+    rng = np.random.default_rng(1)
+    world, rows = crossed(rng, items=10)
+    dataset = kit.build(kit.World(**world))
+    runs = [kit.run_of("a", rows), kit.run_of("b", rows[::2])]
+    plain = audit(dataset, runs, against="a", **FEW).tables()
+    single = audit(with_blocks(dataset, [f"b{i}" for i in range(10)]), runs, against="a", **FEW).tables()
+    for name, frame in plain.items():
+        assert frame.equals(single[name]), name
+
+
+def test_few_blocks_are_not_tested_and_the_rows_say_why(kit):
+    rng = np.random.default_rng(2)
+    world, rows = crossed(rng, items=12, levels=(2, 3))
+    dataset = with_blocks(kit.build(kit.World(**world)), [f"b{i % 3}" for i in range(12)])
+    found = audit(dataset, [kit.run_of("a", rows)], metrics=("accuracy",), **FEW)
+    assert found.groups["p_worst"].is_null().all()
+    assert (found.groups["note"] == "pairs in 3.0 effective blocks of items, under 4: not tested").all()
+    # Two levels and three blocks: four arrangements differ, so p is at least .25.
+    note = found.disparity.filter(key="one", measure="spread_corrected")["note"].item()
+    assert note == "only 4 permutations differ: p cannot be below 0.25, so nothing can be claimed"
+    # Gaps and intersections have Student's t with 2 degrees of freedom.
+    assert found.gaps["p"].is_not_null().all()
+    assert (found.gaps["items"] == 12).all()

@@ -14,7 +14,7 @@ from scipy import stats
 from valuestrata.building import BuildSettings, build
 from valuestrata.dataset.tables import MODE_DRAWS
 from valuestrata.errors import InputDataError, UsageError
-from valuestrata.fairness.power.expected_model import Expectation, covariances, expectation_of, freedom
+from valuestrata.fairness.power.expected_model import BlockEffects, Expectation, covariances, expectation_of, freedom
 from valuestrata.fairness.power.power import (
     holm_rejects,
     level_contrasts,
@@ -193,7 +193,7 @@ def test_power_falls_with_fewer_items_and_grows_with_the_gap(dataset):
 def test_without_redraws_it_says_that_labels_are_not_counted(dataset):
     bare = replace(dataset, mode_draws=MODE_DRAWS.empty())
     found = power(bare, effect=0.1)
-    assert (found["note"] == "no redraws: label noise is not included").all()
+    assert found["note"].str.ends_with("no redraws: label noise is not included").all()
     assert (found["se"] < power(dataset, effect=0.1)["se"] * 1.05).all()
 
 
@@ -228,3 +228,48 @@ def test_nominal_items_have_no_nmae(dataset):
     assert len(power(nominal)) == 14
     with pytest.raises(InputDataError, match="all items of the part 'test' are nominal"):
         power(nominal, metric="nmae")
+
+
+def test_effects_of_blocks_add_their_squared_block_weights():
+    """Two cells, 12 items in blocks of 6, 4 and 2, certain labels: by hand."""
+    present = np.ones((2, 12), dtype=bool)
+    _, weights = level_contrasts(present, ["f", "m"])
+    effects = BlockEffects(np.repeat([0, 1, 2], [6, 4, 2]), 0.1)
+    found = covariances(weights, frozen(present.shape, 0.6), effects)
+    plain = 0.6 * 0.4 * 2 / 12
+    # Two cells, sum over blocks of (n_b / 12)^2 without the pairs' own part, which their binomial variance contains.
+    blocks = 2 * 0.1**2 * ((36 + 16 + 4) - 12) / 144
+    assert found.with_items(1.0)[0, 0] == pytest.approx(plain + blocks)
+    assert found.with_items(0.5)[0, 0] == pytest.approx(2 * plain + blocks)
+    assert effects.units(weights, 1.0) == pytest.approx([144 / 56])
+    # Half of the items: 6 in blocks of 3, 2 and 1 on average, plus the chance of any other split.
+    assert effects.units(weights, 0.5) == pytest.approx([144 / (24 + 56 - 12)])
+
+
+def test_variances_estimated_from_blocks_are_as_uncertain_as_those_of_drawn_scores():
+    rng = np.random.default_rng(4)
+    sizes = np.repeat([8, 4, 2], [3, 6, 6])
+    blocks = np.repeat(np.arange(15), sizes)
+    weights = np.full((1, 4, len(blocks)), 1 / 4 / len(blocks))
+    (degrees,) = freedom(weights, frozen((4, len(blocks)), 0.6), 1.0, BlockEffects(blocks, 0.1))
+    chance = 0.6 + 0.1 * rng.standard_normal((20_000, 4, 15))[:, :, blocks]
+    sums = np.add.reduceat((rng.random(chance.shape) < chance).mean(axis=1) - 0.6, np.cumsum(sizes) - sizes, axis=1)
+    variances = ((sums - sizes * sums.sum(axis=1, keepdims=True) / len(blocks)) ** 2).sum(axis=1)
+    assert 2 / degrees == pytest.approx(variances.var() / variances.mean() ** 2, rel=0.25)
+
+
+def test_a_plan_says_what_it_assumes_of_blocks(dataset):
+    plain = power(dataset, effect=0.1)
+    assert (plain["note"] == "the survey names no blocks of items: items are taken as independent").all()
+    named = replace(dataset, items=dataset.items.with_columns(block=pl.Series([f"b{i // 5}" for i in range(40)])))
+    alike, apart, further = (power(named, effect=0.1, block_sd=sd) for sd in (0.0, 0.05, 0.15))
+    assert alike["note"][0].startswith("40 items in 8 blocks, as good as 8 of equal size")
+    assert "standard deviation .050" in apart["note"][0]
+    assert (apart["se"] > alike["se"]).all()
+    assert (further["power"] < alike["power"]).all()
+    assert (alike.filter(by="level")["power"] < plain.filter(by="level")["power"]).all()
+    few = replace(dataset, items=dataset.items.with_columns(block=pl.Series(["b", *["a"] * 39])))
+    assert "too few to resample" in power(few, effect=0.1)["note"][0]
+    np.testing.assert_allclose(power(few, effect=0.1)["se"], plain["se"])
+    with pytest.raises(UsageError, match="block_sd"):
+        power(dataset, block_sd=0.5)

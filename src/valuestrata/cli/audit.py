@@ -101,6 +101,10 @@ def power_(
     fold: Fold = None,
     metric: Annotated[str, typer.Option("--metric", help="accuracy or nmae.")] = "accuracy",
     expected: Annotated[float | None, typer.Option("--expected", help="Expected score of the model; default: near the worst case.")] = None,
+    block_sd: Annotated[
+        float,
+        typer.Option("--block-sd", help="Assumed standard deviation of a subgroup's score between blocks of items, if the survey has any."),
+    ] = 0.05,
     alpha: Annotated[float, typer.Option("--alpha", help="Significance level of the claims.")] = 0.05,
     seed: Annotated[int, typer.Option("--seed", min=0, max=MOST_SEED, help="Seed of the simulation.")] = 0,
     as_json: AsJson = False,
@@ -111,7 +115,17 @@ def power_(
 
     data = load_dataset(dataset)
     found = power(
-        data, items=items, effect=effect, split=split, part=part, fold=fold, alpha=alpha, metric=metric, expected=expected, seed=seed
+        data,
+        items=items,
+        effect=effect,
+        split=split,
+        part=part,
+        fold=fold,
+        alpha=alpha,
+        metric=metric,
+        expected=expected,
+        block_sd=block_sd,
+        seed=seed,
     )
     if as_json:
         print_json({"power": found.to_dicts()})

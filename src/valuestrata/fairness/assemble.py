@@ -49,6 +49,7 @@ class Audit:
     Attributes:
         confidence: of the intervals; claims, tables and charts use the level 1 - confidence.
         margins: metric -> the margin that claims of equivalence use, for each audited metric.
+        notes: what holds for all tables, in sentences.
     """
 
     disparity: pl.DataFrame
@@ -59,6 +60,7 @@ class Audit:
     errs: pl.DataFrame
     confidence: float = 0.95
     margins: Mapping[str, float] = field(default_factory=dict[str, float])
+    notes: tuple[str, ...] = ()
 
     def tables(self) -> dict[str, pl.DataFrame]:
         """Return name -> frame."""
@@ -163,7 +165,8 @@ def audit_runs(
     schemas: Mapping[str, Schema] = {"disparity": DISPARITY, "groups": GROUPS, "gaps": GAPS, "changes": CHANGES, "excess": EXCESS}
     frames = {name: table(schema, parts[name]) for name, schema in schemas.items()}
     margins = {metric: context.margin(metric) for metric in metrics}
-    return Audit(errs=err_rows(context, grids), confidence=resampling.confidence, margins=margins, **frames)
+    notes = (context.block_note,)
+    return Audit(errs=err_rows(context, grids), confidence=resampling.confidence, margins=margins, notes=notes, **frames)
 
 
 def _best_baseline(runs: Sequence[Answered], grids: Sequence[RunGrid], metric: str) -> int | None:

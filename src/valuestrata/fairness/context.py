@@ -93,6 +93,27 @@ class AuditContext:
         whole = effective_blocks(np.ones((1, len(blocks))), blocks)[0]
         return blocks if whole >= ENOUGH_BLOCKS else np.arange(len(blocks))
 
+    @property
+    def block_note(self) -> str:
+        """What is taken as independent: blocks of items, or single items and why."""
+        layout = self.layout
+        number, items = int(layout.blocks.max()) + 1, len(layout.blocks)
+        effective = float(effective_blocks(np.ones((1, items)), layout.blocks)[0])
+        if not layout.blocks_named:
+            return (
+                "The survey names no blocks of items, so items are resampled and permuted one by one. If some belong to one battery, too "
+                "much is claimed: name their `block` in the codebook."
+            )
+        if effective < ENOUGH_BLOCKS:
+            return (
+                f"The {items} items form {count(number, 'block')}, equivalent to {effective:.1f} of equal size. These are too few to "
+                "resample, so items are resampled and permuted instead: claims are about other items of the same blocks."
+            )
+        return (
+            f"Blocks of items are resampled and permuted as wholes: the {items} items form {count(number, 'block')}, equivalent to "
+            f"{effective:.0f} of equal size."
+        )
+
     @cached_property
     def members(self) -> Mapping[str, Mapping[str, NDArray[np.bool_]]]:
         """Attribute -> level -> which subgroups have it, shape (G,)."""

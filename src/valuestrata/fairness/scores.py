@@ -26,7 +26,7 @@ from valuestrata.fairness.estimate.gaps import gap_weights
 from valuestrata.fairness.estimate.groups import residual_weights
 from valuestrata.fairness.estimate.intersections import excess_weights
 from valuestrata.fairness.estimate.null_spread import SpreadNulls, null_measures
-from valuestrata.fairness.estimate.nulls import CentredGrid, PermutedSums, centre, permute, unit_scores
+from valuestrata.fairness.estimate.nulls import CentredGrid, PermutedSums, centre, distinct_permutations, permute, unit_scores
 from valuestrata.scores.layout import Values
 from valuestrata.stats.arrays import Floats, Singles
 
@@ -68,11 +68,16 @@ def permute_scores(context: AuditContext, grids: Sequence[Floats], permutations:
 
 @dataclass(frozen=True)
 class PopulationSpread:
-    """The corrected variance of a population's scores, and the null distributions of its spread."""
+    """The corrected variance of a population's scores, and the null distributions of its spread.
+
+    Attributes:
+        distinct: how many permutations of it differ (`nulls.distinct_permutations`).
+    """
 
     population: AuditPopulation
     corrected: CorrectedVariance
     nulls: SpreadNulls
+    distinct: float
 
 
 @dataclass(frozen=True)
@@ -158,6 +163,8 @@ class MetricScores:
         # Weight of a subgroup's pair in its unit's item mean, on average over the subgroup's items.
         share = item_means(members, self.mask).sum(axis=2) / np.maximum(self.centred.pairs, 1.0)
         by_redraw = (unit_scores(members, self.centred, self.redrawn), self.redrawn @ share.T)
+        strata = context.strata if population.by == "all" else context.attribute_of[units - groups]
+        distinct = distinct_permutations(~np.isnan(self.grid[units]), strata, context.blocks)
         if population.by == "all":
             by_permutation = (unit_scores(members, self.centred, permuted.cells.sums), permuted.cells.sums)
         else:
@@ -168,7 +175,7 @@ class MetricScores:
         alike = unit_grid(members, self.values.gold - self.centred.residual)
         base = corrected_variance(alike).effects[known] if known.any() else None
         permuted_null, redrawn_null = (null_measures(corrected, base, *null) for null in (by_permutation, by_redraw))
-        return PopulationSpread(population, corrected, SpreadNulls(permuted_null, redrawn_null, context.confidence))
+        return PopulationSpread(population, corrected, SpreadNulls(permuted_null, redrawn_null, context.confidence), distinct)
 
 
 def score_metric(

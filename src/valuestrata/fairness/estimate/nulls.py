@@ -177,11 +177,16 @@ def _skipping(source: Indices, there: NDArray[np.bool_]) -> Indices:
     Leaving elements out of the cycles of a random permutation gives a random permutation of the others.
     """
     found = np.where(there, source, np.arange(source.shape[1]))
-    while True:
-        missing = there & ~np.take_along_axis(there, found, axis=1)
-        if not missing.any():
-            return found
-        found = np.where(missing, np.take_along_axis(source, found, axis=1), found)
+    flat, cells = there.ravel(), source.shape[1]
+    starts = np.repeat(np.arange(len(source)) * cells, cells)
+    # Places of cells whose source is missing: their source's source is next.
+    places = np.flatnonzero(~flat[starts + found.ravel()] & flat)
+    steps, ends = source.ravel(), found.ravel()
+    while len(places):
+        following = steps[starts[places] + ends[places]]
+        ends[places] = following
+        places = places[~flat[starts[places] + following]]
+    return ends.reshape(source.shape)
 
 
 def distinct_permutations(mask: NDArray[np.bool_], strata: Indices, blocks: Indices) -> float:

@@ -7,6 +7,8 @@ items        other items: the variance over items of the model's score on each
 answers      q is a probability: the variance of y given the label
 labels       other respondents give other modes: redraws, with the dependence of cells that share respondents, within an item (decreases
              with the items) and over all items (does not)
+blocks       the model serves a subgroup better on one block of items and worse on another: its expected score differs by subgroup and block
+             with an assumed standard deviation. The variance of a single score stays the same, scores of a block become correlated
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from numpy.typing import NDArray
 
 from valuestrata.errors import UsageError
 from valuestrata.scores.layout import Layout
-from valuestrata.stats.arrays import Floats
+from valuestrata.stats.arrays import Floats, Indices
+from valuestrata.stats.blocks import sum_blocks
 
 # Redraws behind the labels' covariances.
 LABEL_DRAWS = 500
@@ -43,6 +46,20 @@ class Expectation:
     labels: NDArray[np.float32]
     cumulants: Floats
     range: tuple[float, float] = (0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class BlockEffects:
+    """Blocks of items: `blocks`, shape (I,), and the standard deviation of a subgroup's expected score between them."""
+
+    blocks: Indices
+    sd: float
+
+    def units(self, weights: Floats, share: float) -> Floats:
+        """Return the effective number of blocks of K contrasts (K, G, I) if a share of the items is asked at random, shape (K,)."""
+        sizes = sum_blocks((weights != 0).any(axis=1).astype(np.float64), self.blocks)
+        items = sizes.sum(axis=1)
+        return items**2 / np.maximum(items / share + np.square(sizes).sum(axis=1) - items, 1.0)
 
 
 @dataclass(frozen=True)
@@ -103,12 +120,13 @@ def expectation_of(layout: Layout, present: NDArray[np.bool_], metric: str, expe
     )
 
 
-def covariances(weights: Floats, expectation: Expectation) -> Covariances:
+def covariances(weights: Floats, expectation: Expectation, effects: BlockEffects | None = None) -> Covariances:
     """Return the covariances of the contrasts sum_gi weights_kgi y_gi.
 
     Args:
         weights: shape (K, G, I), 0 where there is no pair.
         expectation: of the assumed model.
+        effects: blocks of items; None where every item is a block of its own.
     """
     number, _, items = weights.shape
     mean = np.nan_to_num(expectation.mean)
@@ -119,11 +137,18 @@ def covariances(weights: Floats, expectation: Expectation) -> Covariances:
     lost = np.maximum(there.sum(axis=1), 2)
     scale = np.sqrt(lost / (lost - 1.0))
     own = (centred * scale[:, None]) @ (centred * scale[:, None]).T
+    of_blocks = np.zeros_like(own)
+    if effects is not None:
+        units = np.maximum(effects.units(weights, 1.0), 2.0)
+        together = sum_blocks(centred, effects.blocks) * np.sqrt(units / (units - 1.0))[:, None]
+        flat = sum_blocks(weights, effects.blocks).reshape(number, -1)
+        pairs = weights.reshape(number, -1)
+        of_blocks = together @ together.T - own + effects.sd**2 * (flat @ flat.T - pairs @ pairs.T)
     scaled = (weights * np.sqrt(expectation.answers)).reshape(number, -1)
     own += scaled @ scaled.T
     draws = len(expectation.labels)
     if draws < 2:
-        return Covariances(own, np.zeros_like(own))
+        return Covariances(own, of_blocks)
     together, single = np.zeros((number, draws)), np.zeros((number, number))
     step = max(1, CHUNK_NUMBERS // max(number * draws, 1))
     for start in range(0, items, step):
@@ -132,19 +157,28 @@ def covariances(weights: Floats, expectation: Expectation) -> Covariances:
         together += moved.sum(axis=0)
         single += np.einsum("ikd,ild->kl", moved, moved, optimize=True)
     single /= draws - 1
-    return Covariances(own + single, together @ together.T / (draws - 1) - single)
+    return Covariances(own + single, together @ together.T / (draws - 1) - single + of_blocks)
 
 
-def freedom(weights: Floats, expectation: Expectation, share: float) -> Floats:
-    """Return the degrees of freedom of the contrasts' standard errors as estimated from the items, shape (K,).
+def freedom(weights: Floats, expectation: Expectation, share: float, effects: BlockEffects | None = None) -> Floats:
+    """Return the degrees of freedom of the contrasts' standard errors as estimated from items or blocks, shape (K,).
 
     A variance estimated from n parts has the squared relative error g / n + 2 / (n - 1), g the excess kurtosis of a part; one with f
     degrees of freedom has 2 / f. Parts are sums of few scores: single answers near .5 are almost always equally far from their mean, so
-    their variance is known much better than that of a normal variable.
+    their variance is known much better than that of a normal variable. Unequal blocks of variance v_b count as n = (sum v_b)^2 / sum v_b^2.
 
     Args:
-        weights: shape (K, G, I). expectation: of the assumed model. share: of the items that is asked.
+        weights: shape (K, G, I). expectation: of the assumed model. share: of the items that is asked. effects: as for `covariances`.
     """
+    if effects is not None:
+        parts = [np.einsum("kgi,gi->ki", weights**power, expectation.cumulants[at]) for at, power in ((0, 2), (1, 4))]
+        second, fourth = (sum_blocks(part, effects.blocks) for part in parts)
+        second = second / share + effects.sd**2 * (
+            np.square(sum_blocks(weights, effects.blocks)) - sum_blocks(weights**2, effects.blocks)
+        ).sum(axis=1)
+        total = np.maximum(second.sum(axis=1), 1e-300)
+        number = np.maximum(total**2 / np.maximum(np.square(second).sum(axis=1), 1e-300), 2.0)
+        return 2.0 / np.maximum(fourth.sum(axis=1) / share**3 / total**2 + 2.0 / (number - 1.0), 1e-6)
     items = (weights != 0).any(axis=1).sum(axis=1)
     second, fourth = (np.einsum("kgi,gi->k", weights**power, expectation.cumulants[at]) for at, power in ((0, 2), (1, 4)))
     excess = np.divide(fourth * items, second**2, out=np.zeros(len(weights)), where=second > 0)

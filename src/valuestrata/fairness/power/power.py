@@ -13,6 +13,10 @@ levels at Holm's first step, a conservative value.
 
 A model whose answers hardly differ between subgroups has less noise and finds smaller gaps; one that fails by topic has more. Answers
 sampled several times have less noise. Scores near 0 or 1 vary less than those near .5.
+
+**Blocks.** Where the survey names blocks of items, the audit resamples and permutes these, and a model that serves a subgroup better on
+one block than on another makes gaps harder to show. How much models differ by block is unknown before one is asked: `BLOCK_SD` is
+assumed, or the argument `block_sd`.
 """
 
 from __future__ import annotations
@@ -28,15 +32,19 @@ from numpy.typing import NDArray
 
 from valuestrata.dataset.tables import CROSSFIT, DISJOINT, Dataset, base_of
 from valuestrata.errors import InputDataError, UsageError, did_you_mean
-from valuestrata.fairness.power.expected_model import Expectation, covariances, expectation_of, freedom
+from valuestrata.fairness.power.expected_model import BlockEffects, Expectation, covariances, expectation_of, freedom
+from valuestrata.formatting import number
 from valuestrata.frames import Column, Schema
-from valuestrata.scores.layout import lay_out
+from valuestrata.scores.layout import Layout, lay_out
 from valuestrata.stats.arrays import Floats, generator
+from valuestrata.stats.blocks import ENOUGH_BLOCKS, effective_blocks
 
 # Default expected scores: near the worst case of an accuracy, and a usual NMAE.
 EXPECTED: Mapping[str, float] = {"accuracy": 0.6, "nmae": 0.2}
 # Probability with which the detectable gap is found.
 TARGET = 0.8
+# Assumed standard deviation of a subgroup's expected score between blocks of items.
+BLOCK_SD = 0.05
 # Joint draws behind a power: its standard error is at most .005.
 SIMULATIONS = 10_000
 
@@ -77,6 +85,7 @@ def power(
     alpha: float = 0.05,
     metric: str = "accuracy",
     expected: float | None = None,
+    block_sd: float = BLOCK_SD,
     seed: int = 0,
 ) -> pl.DataFrame:
     """Return the gaps between levels, and of subgroups to the rest, that an audit could detect.
@@ -89,6 +98,7 @@ def power(
         alpha: level of the claims.
         metric: accuracy or nmae.
         expected: mean score of the model, see EXPECTED.
+        block_sd: standard deviation of a subgroup's expected score between blocks of items, where the survey names these.
         seed: of the simulation.
 
     Returns:
@@ -104,6 +114,8 @@ def power(
         raise UsageError(f"effect={effect}; expected a gap between 0 and 1, such as 0.05.")
     if not 0 < alpha < 1:
         raise UsageError(f"alpha={alpha}; expected a level between 0 and 1, such as 0.05.")
+    if not 0 <= block_sd < 0.5:
+        raise UsageError(f"block_sd={block_sd}; expected a standard deviation of at least 0 and below 0.5, such as {BLOCK_SD}.")
     # Both directions of cross-fitting ask the same questions: the power of one is a lower bound.
     laid_out = base_of(split) + DISJOINT if split.endswith(CROSSFIT) and fold is None else split
     layout = lay_out(dataset, laid_out, part, fold, ("all",))
@@ -120,15 +132,31 @@ def power(
     subgroups = dataset.subgroups.join(pl.DataFrame({"subgroup": layout.subgroups}), on="subgroup", how="right", maintain_order="right")
     direction = -1.0 if metric == "accuracy" else 1.0
     about = {"scheme": split, "fold": fold, "part": part, "metric": metric, "expected": assumed, "effect": effect}
-    about["note"] = None if len(expectation.labels) > 1 else "no redraws: label noise is not included"
+    effects, of_blocks = _blocks_of(layout, present, block_sd)
+    about["note"] = of_blocks if len(expectation.labels) > 1 else f"{of_blocks}; no redraws: label noise is not included"
     # Additional variance, over answers and labels, of a score where the model is worse.
     low, high = expectation.range
     worse = min(max(assumed + effect * direction, low), high)
     more = expectation_of(layout, present, metric, worse).cumulants[0] - expectation.cumulants[0]
     rng = generator(seed)
-    rows = _level_rows(dataset.attributes, subgroups, present, expectation, more, share, effect * direction, alpha, rng)
-    rows += _subgroup_rows(subgroups, present, expectation, more, share, effect, alpha, rng)
+    rows = _level_rows(dataset.attributes, subgroups, present, expectation, effects, more, share, effect * direction, alpha, rng)
+    rows += _subgroup_rows(subgroups, present, expectation, effects, more, share, effect, alpha, rng)
     return POWER.frame([{**about, **row, "note": row.get("note", about["note"])} for row in rows])
+
+
+def _blocks_of(layout: Layout, present: NDArray[np.bool_], sd: float) -> tuple[BlockEffects | None, str]:
+    """Return the blocks that the audit would resample, None for single items, and a note on them."""
+    there = present.any(axis=0, keepdims=True)
+    effective = float(effective_blocks(there, layout.blocks)[0])
+    if not layout.blocks_named:
+        return None, "the survey names no blocks of items: items are taken as independent"
+    if effective < ENOUGH_BLOCKS:
+        return None, f"the items form {effective:.1f} effective blocks, too few to resample: other items of the same blocks"
+    blocks = np.unique(layout.blocks[there[0]])
+    what = f"{int(there.sum())} items in {len(blocks)} blocks, as good as {effective:.0f} of equal size"
+    return BlockEffects(
+        layout.blocks, sd
+    ), f"{what}; a subgroup's score is assumed to differ between blocks (standard deviation {number(sd)})"
 
 
 def level_contrasts(present: NDArray[np.bool_], labels: Sequence[str | None]) -> tuple[list[tuple[str, str]], Floats]:
@@ -167,8 +195,8 @@ def holm_rejects(z: Floats, alpha: float) -> NDArray[np.bool_]:
     """Return which of K two-sided tests Holm's procedure rejects, for each of S sets: z and result of shape (S, K)."""
     from scipy.special import ndtri
 
-    number = z.shape[1]
-    limits = -ndtri(alpha / 2 / np.arange(number, 0, -1))
+    tests = z.shape[1]
+    limits = -ndtri(alpha / 2 / np.arange(tests, 0, -1))
     size = np.abs(z)
     ordered = -np.sort(-size, axis=1)
     passed = np.logical_and.accumulate(ordered >= limits, axis=1).sum(axis=1)
@@ -181,6 +209,7 @@ def _level_rows(
     subgroups: pl.DataFrame,
     present: NDArray[np.bool_],
     expectation: Expectation,
+    effects: BlockEffects | None,
     more: Floats,
     share: float,
     shift: float,
@@ -194,11 +223,11 @@ def _level_rows(
     if not names:
         return []
     weights = np.concatenate([contrasts for _, contrasts in found.values()])
-    alike = covariances(weights, expectation).with_items(share)
+    alike = covariances(weights, expectation, effects).with_items(share)
     items = (weights != 0).any(axis=1).sum(axis=1) * share
-    se, draws = np.sqrt(np.diag(alike)), _Draws.of(freedom(weights, expectation, share), rng)
-    # The audit uses Student's t with items - 1 degrees of freedom: its quantiles, and their ratio to normal ones.
-    degrees = np.maximum(items - 1.0, 1.0)
+    se, draws = np.sqrt(np.diag(alike)), _Draws.of(freedom(weights, expectation, share, effects), rng)
+    # The audit uses Student's t with items (or blocks) - 1 degrees of freedom: its quantiles, and their ratio to normal ones.
+    degrees = np.maximum((items if effects is None else effects.units(weights, share)) - 1.0, 1.0)
     first, alone = (-stdtrit(degrees, alpha / 2 / number) for number in (len(names), 1))
     stretch = first / -ndtri(alpha / 2 / len(names))
     rows: list[dict[str, Any]] = []
@@ -235,6 +264,7 @@ def _subgroup_rows(
     subgroups: pl.DataFrame,
     present: NDArray[np.bool_],
     expectation: Expectation,
+    effects: BlockEffects | None,
     more: Floats,
     share: float,
     effect: float,
@@ -253,9 +283,9 @@ def _subgroup_rows(
     if not len(tested):
         return rows
     weights = weights[tested]
-    alike = covariances(weights, expectation).with_items(share)
+    alike = covariances(weights, expectation, effects).with_items(share)
     items = (weights != 0).any(axis=1).sum(axis=1) * share
-    se, draws = np.sqrt(np.diag(alike)), _Draws.of(freedom(weights, expectation, share), rng)
+    se, draws = np.sqrt(np.diag(alike)), _Draws.of(freedom(weights, expectation, share, effects), rng)
     # Permutations estimate the standard errors, as in the audit.
     critical = float(np.quantile((draws.scaled(alike)[1] / draws.estimated).max(axis=1), 1 - alpha))
     for at, place in enumerate(tested):

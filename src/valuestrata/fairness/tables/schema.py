@@ -35,7 +35,9 @@ DISPARITY = Schema(
         "measure": Column(pl.String, ", ".join(MEASURES)),
         "value": Column(pl.Float64, "the measure, null where undefined"),
         **_INTERVAL,
-        "alike_permuted": Column(pl.Float64, "mean if values are permuted within item, among the subgroups of a stratum or among levels"),
+        "alike_permuted": Column(
+            pl.Float64, "mean if values are permuted within block of items, among the subgroups of a stratum or among levels"
+        ),
         "alike_redrawn": Column(pl.Float64, "mean if all subgroups of a stratum have equal expected scores and labels are redrawn"),
         "alike": Column(pl.Float64, "mean under the wider of the two: what noise alone gives"),
         "alike_high": Column(pl.Float64, "95 % point under that null, the larger of the two"),

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from valuestrata.fairness.context import AuditContext, AuditPopulation
 from valuestrata.fairness.estimate.disparity import PLUG_IN, CorrectedVariance, corrected_interval, measures, tail, why_null
-from valuestrata.fairness.estimate.groups import FEW_PAIRS, shrunken, worst
+from valuestrata.fairness.estimate.groups import FEW_BLOCKS, FEW_PAIRS, shrunken, worst
 from valuestrata.fairness.estimate.national_pull import pull, row_means
 from valuestrata.fairness.estimate.nulls import PermutedSums
 from valuestrata.fairness.scores import MetricScores
@@ -18,6 +18,7 @@ from valuestrata.fairness.tables.schema import MEASURES
 from valuestrata.scores.aggregate import RANGES
 from valuestrata.scores.layout import RunGrid
 from valuestrata.stats.arrays import Floats
+from valuestrata.stats.blocks import effective_blocks
 from valuestrata.stats.intervals import interval
 
 # Columns of GROUPS that are means of a covariate of `difficulty`.
@@ -37,6 +38,7 @@ def disparity_rows(scores: MetricScores, metric: str, note: str | None) -> list[
             "spread_corrected": float(np.sqrt(max(corrected.value, 0.0))),
         }
         known = ~np.isnan(of_units)
+        few = _few_permutations(spread.distinct, context.alpha) if corrected.reason is None else None
         mask = ~np.isnan(scores.values.gold[members.any(axis=0)])
         for measure in MEASURES:
             null = nulls.wider(measure)
@@ -63,10 +65,19 @@ def disparity_rows(scores: MetricScores, metric: str, note: str | None) -> list[
                     "subgroups": int(known.sum()),
                     "items": int(mask.any(axis=0).sum()),
                     "pairs": int(mask.sum()),
-                    "note": joined(reason, population.note, note),
+                    "note": joined(reason, few, population.note, note),
                 }
             )
     return rows
+
+
+def _few_permutations(distinct: float, alpha: float) -> str | None:
+    """Return a note where too few permutations exist for any claim, else None."""
+    if distinct * alpha >= 1:
+        return None
+    if distinct < 1.5:
+        return "only one permutation: all pairs are in one block of items, so nothing can be claimed"
+    return f"only {distinct:.0f} permutations differ: p cannot be below {1 / distinct:.2f}, so nothing can be claimed"
 
 
 def _intervals(found: MetricScores, population: AuditPopulation, corrected: CorrectedVariance) -> dict[str, tuple[float, float]]:
@@ -105,11 +116,14 @@ def group_rows(scores: MetricScores, run: RunGrid, metric: str) -> list[Row]:
     toward, expected = pull(context.layout, run, context.nation)
     difficulty = _difficulty(context, scores.mask)
     means = {name: row_means(run.metrics[name].gold) for name in ("bias", *RATES)}
+    effective = effective_blocks(scores.mask, context.blocks)
     rows: list[Row] = []
     for g, subgroup in enumerate(context.layout.subgroups):
         reason = "no other subgroup of its stratum has its items" if np.isnan(test.rest[g]) else None
         if reason is None and scores.pairs[g] < FEW_PAIRS:
             reason = f"under {FEW_PAIRS} pairs: not tested"
+        elif reason is None and effective[g] < FEW_BLOCKS:
+            reason = f"pairs in {effective[g]:.1f} effective blocks of items, under {FEW_BLOCKS}: not tested"
         if np.isnan(estimate[g]):
             reason = "no pair scored"
         rows.append(

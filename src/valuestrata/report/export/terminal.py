@@ -183,6 +183,8 @@ def print_audit(
         f"Minimum cell: {minimum_cell(dataset, scored)}." + ("" if has_design(dataset) else f" {NO_DESIGN}"),
         console,
     )
+    for note in audit.notes:
+        print_line(note, console)
 
 
 def _audit_row(run: str, found: Mapping[tuple[str, str], Mapping[str, Any]]) -> list[str]:

@@ -74,7 +74,8 @@ def audit_sections(dataset: Dataset, runs: Sequence[RunLike], audit: Audit) -> l
     scored = dataset.scored_gold(scheme, part, audit.groups["fold"][0])
     section.sentences = [
         f"Minimum cell: {minimum_cell(dataset, scored)}.",
-        "Noise alone is the wider of two null distributions: scores permuted within item and stratum, and redrawn respondents.",
+        *audit.notes,
+        "Noise alone is the wider of two null distributions: scores permuted within block of items and stratum, and redrawn respondents.",
         "The audit describes a configured model under a persona, not the people.",
     ]
     if not is_published_setting(dataset) and audit.disparity["published"].is_not_null().any():

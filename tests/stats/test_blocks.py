@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from valuestrata.stats.blocks import block_numbers, draw_blocks, effective_blocks, sum_blocks, units_of
 from valuestrata.stats.bootstrap import shared_variance
+from valuestrata.survey.describe import blocks_text
 
 
 def test_items_without_a_name_are_blocks_of_their_own():
@@ -97,3 +98,14 @@ def test_shared_noise_of_blocks_by_loops():
     # Sizes 2, 2, 3: sums of squares of the blocks' noise, less the mean.
     assert by_blocks == pytest.approx(17 - 2 * 43 / 7 + 17 * 17 / 49, rel=0.2)
     assert by_items < by_blocks / 2
+
+
+def test_blocks_are_counted_with_their_effective_number():
+    none, one, several = (blocks_text(blocks) for blocks in ([None] * 4, ["a"] * 9 + [None], ["a", "a", "b", None]))
+    assert none == (
+        "No item has a `block` (battery of the questionnaire): intervals take 4 items as independent, and are too narrow if some "
+        "belong to one battery."
+    )
+    # 100 / (81 + 1), and 16 / (4 + 1 + 1).
+    assert one.startswith("10 items in 2 blocks (1 named), equivalent to 1.2 of equal size: most items are of one block")
+    assert several == "4 items in 3 blocks (2 named), equivalent to 2.7 of equal size: intervals resample blocks."

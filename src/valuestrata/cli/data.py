@@ -90,7 +90,7 @@ def build(
     from valuestrata.dataset.design import design_text
     from valuestrata.dataset.subgroups import merge_levels
     from valuestrata.dataset.tables import refuse_other_survey, write_dataset
-    from valuestrata.survey.describe import notices
+    from valuestrata.survey.describe import blocks_text, notices
 
     if preset not in (None, "paper"):
         raise UsageError(f"--preset {preset}: unknown preset. The only preset is 'paper'.")
@@ -130,6 +130,7 @@ def build(
     show(f"{output}: {counts['items']} items x {counts['subgroups']} subgroups, {counts['pairs']:,} pairs ({parts}).")
     show(f"Left out: {counts['subgroups_dropped']} subgroups and {counts['pairs_dropped']:,} pairs below the minimum.")
     show(_minimum(dataset))
+    show(blocks_text(dataset.items["block"].to_list()))
     show(design_text(dataset.meta["design"], dataset.meta["design_effect"]))
     for remark in dataset.remarks:
         show(remark)

@@ -43,7 +43,7 @@ def compare(
 ) -> pl.DataFrame:
     """Return the differences run - against of every metric, on the pairs that both have a value for.
 
-    All comparisons share the resampled items and redrawn respondents, so noise common to both runs cancels. Pairs that only one
+    All comparisons share the resampled blocks of items and redrawn respondents, so noise common to both runs cancels. Pairs that only one
     run has a value for are left out, metric by metric. p-values: see `stats.intervals`.
 
     Args:

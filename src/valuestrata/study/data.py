@@ -19,7 +19,7 @@ from valuestrata.files import canonical_hash, is_inside, sha256_of, write_json, 
 from valuestrata.respondents.models import check_model_spec
 from valuestrata.study.config import Study, SurveySection, with_paths
 from valuestrata.study.context import StudyContext
-from valuestrata.survey.describe import notices
+from valuestrata.survey.describe import blocks_text, notices
 from valuestrata.survey.read import problem_text, read_survey
 from valuestrata.survey.survey import Survey
 from valuestrata.yaml_files import Record, StrictModel, read_document
@@ -100,6 +100,7 @@ def build_or_load(study: Study, say: Callable[[str], None]) -> Dataset:
         say(f"left out, because labels are not in the codebook: {problem_text(problem)}. Assign them with `labels:`.")
     say(f"building the data set of {survey.respondents:,} respondents and {len(survey.items)} items")
     built = build(survey, study.settings)
+    say(blocks_text(built.items["block"].to_list()))
     say(design_text(built.meta["design"], built.meta["design_effect"]))
     write_dataset(built, folder)
     write_json(record, {"request": request})

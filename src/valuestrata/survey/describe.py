@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from valuestrata.measures import kish_n_eff
+from valuestrata.stats.blocks import ENOUGH_BLOCKS, block_numbers, effective_blocks
 from valuestrata.survey.codebook import Attribute, Missing
 from valuestrata.survey.levels import values_text
 from valuestrata.survey.read import problem_text
@@ -34,6 +35,7 @@ def describe(survey: Survey) -> str:
     lines += ["", f"Items: {len(survey.items)}"]
     for topic, ids in _topics(survey).items():
         lines += _listed(f"  {topic} ({len(ids)})", ids)
+    lines += wrap(blocks_text([item.block for item in survey.items]), WIDTH, initial_indent="  ", subsequent_indent="  ")
 
     lines += ["", f"Attributes: {len(survey.attributes)}"]
     without = {entry.attribute: entry for entry in findings.dropped}
@@ -65,6 +67,26 @@ def describe(survey: Survey) -> str:
         for note in findings.notes:
             lines += wrap(note, WIDTH, initial_indent="  - ", subsequent_indent="    ")
     return "\n".join(lines) + "\n"
+
+
+def blocks_text(blocks: Sequence[str | None]) -> str:
+    """Return how many blocks the items form, what intervals resample, and what follows from it.
+
+    Args:
+        blocks: the block of each item, None without one.
+    """
+    numbers, items = block_numbers(blocks), f"{len(blocks)} {'item' if len(blocks) == 1 else 'items'}"
+    named = len(set(blocks) - {None})
+    if not named:
+        return (
+            f"No item has a `block` (battery of the questionnaire): intervals take {items} as independent, and are too narrow if some "
+            "belong to one battery."
+        )
+    effective = float(effective_blocks(np.ones((1, len(numbers))), numbers)[0])
+    found = f"{items} in {int(numbers.max()) + 1} blocks ({named} named), equivalent to {effective:.1f} of equal size"
+    if effective < ENOUGH_BLOCKS:
+        return f"{found}: most items are of one block, so intervals resample items and refer to other questions of this battery."
+    return f"{found}: intervals resample blocks."
 
 
 def notices(survey: Survey) -> list[str]:
@@ -114,7 +136,14 @@ def describe_dict(survey: Survey) -> dict[str, Any]:
         "weight": _weight(survey),
         "pooling": survey.pooling,
         "items": [
-            {"item": item.id, "topic": item.topic, "level": item.level, "codes": list(item.codes), "answers": int(answered)}
+            {
+                "item": item.id,
+                "topic": item.topic,
+                "block": item.block,
+                "level": item.level,
+                "codes": list(item.codes),
+                "answers": int(answered),
+            }
             for item, answered in zip(survey.items, (survey.answers >= 0).sum(axis=0), strict=True)
         ],
         "attributes": [

@@ -103,6 +103,7 @@ def draft_codebook(path: Path, listed: Path | None = None, *, sheet: str | None 
         f"Drafted from {f'the labels of {path.name}' if listed is None else f'{path.name} and its variable list {listed.name}'}. "
         "Check each part:",
         "- topics: items without a topic have the topic Unsorted; assign your own topics",
+        "- blocks: give items of one battery the same `block`; intervals then do not take them as independent",
         "- levels: items with two codes are binary, others ordinal; write `nominal` if answers have no order, and put codes in scale order",
         "- questions: derived from the variable labels; replace them by the wording asked, or your own",
         "- missing answers: derived from the labels and the missing values declared; codes of one variable are listed there",

@@ -55,9 +55,10 @@ _READING = [
     "asked as another subgroup.",
     "Item mode and nearest parent are baselines without a language model. A tuned model below them has not learned everything that the "
     "training answers contain.",
-    "Gains are paired differences on the pairs that both runs answered; positive is better. Intervals resample items and respondents. "
-    "With several training seeds a gain is the mean over them, and its interval includes their variation, and that of option orders "
-    "and wordings if several were asked. With one seed the data do not show what the recipe does: other seeds may give another result.",
+    "Gains are paired differences on the pairs that both runs answered; positive is better. Intervals resample blocks of items and "
+    "respondents. With several training seeds a gain is the mean over them, and its interval includes their variation, and that of "
+    "option orders and wordings if several were asked. With one seed the data do not show what the recipe does: other seeds may give "
+    "another result.",
     "P-values are corrected by Holm over all gains of a metric, in all splits.",
 ]
 

@@ -97,7 +97,7 @@ def components_grid(rows: pl.DataFrame, confidence: float) -> Grid:
         )
         for row in plain
     ]
-    unit = f"{_UNIT} {percent(confidence)} intervals, from a bootstrap of items."
+    unit = f"{_UNIT} {percent(confidence)} intervals, from a bootstrap of blocks of items."
     return Grid(("Source", "Variance", "Share", "Levels", "Note"), tuple(made), (), (unit, sample_of(plain)))
 
 

@@ -14,6 +14,7 @@ from valuestrata.report.closed.heatmaps import landscape_cells
 from valuestrata.report.closed.published import published_facts, read_in
 from valuestrata.report.core.names import (
     PLUG_IN_BOUNDS,
+    blocks_note,
     chart_names,
     has_reachable_bounds,
     interval,
@@ -109,6 +110,7 @@ def headline_grid(frame: pl.DataFrame, view: View) -> Grid:
     notes.append(f"Minimum cell: {minimum_cell(view.dataset, view.gold)}.")
     if not has_reachable_bounds(view.dataset):
         notes.append(PLUG_IN_BOUNDS)
+    notes.append(blocks_note(view.dataset))
     headers = ("Run", "Elicitation", *(metric_title(metric) for metric in shown), "Pairs", "Coverage")
     return Grid(headers, tuple(made), (), tuple(notes))
 

@@ -11,6 +11,7 @@ import polars as pl
 from valuestrata.dataset.tables import Dataset
 from valuestrata.formatting import NONE, number
 from valuestrata.report.core.view import Cell, Entry
+from valuestrata.survey.describe import blocks_text
 
 
 def interval(cell: Cell, digits: int = 3) -> str:
@@ -62,6 +63,11 @@ PLUG_IN_BOUNDS = (
 def has_reachable_bounds(dataset: Dataset) -> bool:
     """Whether the ceilings and floors of a data set are those of someone who knows the population (`dataset.population`)."""
     return not dataset.small_area.is_empty()
+
+
+def blocks_note(dataset: Dataset) -> str:
+    """Return what intervals resample: blocks of items, or items."""
+    return blocks_text(dataset.items["block"].to_list())
 
 
 def has_design(dataset: Dataset) -> bool:

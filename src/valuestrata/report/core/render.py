@@ -274,6 +274,6 @@ FORMULAS = (
     ("W1", "Wasserstein distance between the distributions of the model and of the respondents; only if a model gives probabilities."),
     ("Signed bias", "Mean signed distance to the gold; missing answers are left out."),
     ("Missing answers", "Refused, invalid and failed answers score 0 on accuracies and 1 on NMAE."),
-    ("Intervals", "95 %, from a bootstrap of items and respondents."),
+    ("Intervals", "95 %, from a bootstrap of blocks of items (batteries of the questionnaire) and of respondents."),
     ("Coverage", "Share of the pairs of the part that were scored. Pairs that were not asked are not scored."),
 )

@@ -19,7 +19,15 @@ from valuestrata.errors import printable
 from valuestrata.fairness.assemble import Audit
 from valuestrata.fairness.tables.rows import RATES
 from valuestrata.formatting import count, metric_title, number, p_number, percent
-from valuestrata.report.core.names import PLUG_IN_BOUNDS, has_design, has_reachable_bounds, minimum_cell, subgroup_titles, with_interval
+from valuestrata.report.core.names import (
+    PLUG_IN_BOUNDS,
+    blocks_note,
+    has_design,
+    has_reachable_bounds,
+    minimum_cell,
+    subgroup_titles,
+    with_interval,
+)
 from valuestrata.report.core.tables import FULL_COVERAGE, HEADLINE, headline_table
 from valuestrata.report.core.view import RunLike, cell_of
 from valuestrata.responses.run.identity import run_identity
@@ -59,6 +67,7 @@ def print_headline(dataset: Dataset, runs: Sequence[RunLike], scores: pl.DataFra
         remarks += [f"{metric_title(metric)}: none." for metric in zero]
         scored = dataset.scored_gold(str(scheme), str(part), fold)
         remarks.append(f"Minimum cell: {minimum_cell(dataset, scored)}.")
+        remarks.append(blocks_note(dataset))
         remarks += [] if has_design(dataset) else [NO_DESIGN]
         remarks += [] if has_reachable_bounds(dataset) else [PLUG_IN_BOUNDS]
         print_line(" ".join(remarks), console)
@@ -180,7 +189,7 @@ def print_audit(
     scored = dataset.scored_gold(*audit.groups.select("scheme", "part", "fold").row(0)) if len(audit.groups) else None
     print_line(
         f"Noise alone: mean if all subgroups were served equally well, and [{share} quantile]. "
-        f"Minimum cell: {minimum_cell(dataset, scored)}." + ("" if has_design(dataset) else f" {NO_DESIGN}"),
+        f"Minimum cell: {minimum_cell(dataset, scored)}. {blocks_note(dataset)}" + ("" if has_design(dataset) else f" {NO_DESIGN}"),
         console,
     )
     for note in audit.notes:

@@ -13,9 +13,11 @@ from valuestrata.dataset.design import design_document
 from valuestrata.dataset.document import FORMAT, fingerprint_of
 from valuestrata.dataset.gold_tables import FLAG_BELOW, effective_answers, effective_respondents, tabulate
 from valuestrata.dataset.landscape import measure_landscape
+from valuestrata.dataset.landscape_null import permuted_landscape
 from valuestrata.dataset.subgroups import EVERYONE, Cells, Stratum, Subgroup, make_cells, make_strata
 from valuestrata.dataset.tables import ITEMS, Dataset
 from valuestrata.errors import InputDataError, Option, check_seed
+from valuestrata.progress import progress
 from valuestrata.splits import make_splits, measure_leakage
 from valuestrata.survey.codebook import Attribute
 from valuestrata.survey.sample.weights import pooling_needed
@@ -116,6 +118,8 @@ def build(survey: Survey, settings: BuildSettings | None = None) -> Dataset:
     pairs_of = [(in_cell.get(name, 0), in_halves.get(name, 0)) for name in ids]
     described = _strata_rows(survey, strata, cells, pairs_of, settings)
     meta = _meta(survey, cells, settings, gold, subgroups, (targets, halved), schemes, described)
+    with progress("permuting respondents", len(strata)) as advance:
+        permuted = permuted_landscape(survey, cells, gold, seed=settings.redraw_seed, advance=advance)
     meta = {**meta, "fingerprint": fingerprint_of(meta, items, subgroups, gold, splits)}
     return Dataset(
         meta=meta,
@@ -127,7 +131,7 @@ def build(survey: Survey, settings: BuildSettings | None = None) -> Dataset:
         mode_draws=draws,
         splits=splits,
         leakage=measure_leakage(splits, ids, cells.members, item_ids, valid_by_joint),
-        landscape=measure_landscape(gold, subgroups, items),
+        landscape=measure_landscape(gold, subgroups, items, draws, permuted),
     )
 
 

@@ -18,10 +18,11 @@ _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
 
 
 class Column(NamedTuple):
-    """Type and meaning of a column."""
+    """Type and meaning of a column. Files of older versions may lack an `optional` column; it is then null."""
 
     dtype: pl.DataType | type[pl.DataType]
     meaning: str
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,13 @@ class Schema:
             InputDataError: a column is missing or cannot be cast; names the file, the column and both types.
         """
         for name, column in self.columns.items():
-            if name not in frame.columns:
+            if name not in frame.columns and not column.optional:
                 raise InputDataError(f"{where}: the column {name!r} ({column.meaning}) is missing from {self.name}; found {frame.columns}.")
         try:
-            known = frame.select(pl.col(name).cast(column.dtype) for name, column in self.columns.items())
+            known = frame.select(
+                (pl.col(name).cast(column.dtype) if name in frame.columns else pl.lit(None, column.dtype)).alias(name)
+                for name, column in self.columns.items()
+            )
         except pl.exceptions.PolarsError as error:
             raise InputDataError(f"{where}: {self.name} holds a column of the wrong type: {str(error).splitlines()[0]}") from error
         return known.hstack([frame[name] for name in frame.columns if name not in self.columns])

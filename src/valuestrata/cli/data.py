@@ -183,17 +183,38 @@ def _print_published(counts: pl.DataFrame, *, same: bool) -> None:
 
 
 def landscape(dataset: DatasetFolder, as_json: AsJson = False) -> None:
-    """Print how much subgroups differ, by topic: Modal Diversity Score and mean pairwise Wasserstein distance."""
-    from valuestrata.dataset.landscape import by_topic
+    """Print how much subgroups differ, by topic, and how much they would differ by chance.
+
+    Modal Diversity Score and mean pairwise Wasserstein distance, each next to its value with respondents permuted among subgroups.
+    """
+    import polars as pl
+
+    from valuestrata.dataset.landscape import NO_NULL, by_topic, has_null, without_draws
     from valuestrata.dataset.tables import load_dataset
+    from valuestrata.formatting import number
 
     data = load_dataset(dataset)
     topics = by_topic(data.landscape, data.items)
     if as_json:
-        print_json({"topics": topics.to_dicts(), "items": data.landscape.to_dicts()})
+        print_json({"topics": topics.to_dicts(), "items": without_draws(data.landscape).to_dicts()})
+        return
+    show("0: all subgroups answer alike; Modal Diversity Score up to 1, Wasserstein distance as a share of the scale.")
+    columns = [pl.col("topic", "items")]
+    known = has_null(data.landscape)
+    for measure, title, digits in (("mds", "Modal Diversity Score", 2), ("wasserstein", "Wasserstein distance", 3)):
+        columns.append(pl.Series(title, [number(value, digits) for value in topics[measure]]))
+        if known:
+            ends = topics.select(f"{measure}_null", f"{measure}_null_low", f"{measure}_null_high").iter_rows()
+            by_chance = [f"{number(mean, digits)} [{number(low, digits)}–{number(high, digits)}]" for mean, low, high in ends]
+            columns.append(pl.Series(f"{title} by chance", by_chance))
+    print_table(topics.select(columns))
+    if known:
+        show(
+            "By chance: mean and 95 % range with respondents permuted among the subgroups of each stratum. A value within the range is no "
+            "evidence that subgroups differ. Topics are in order of the Modal Diversity Score minus its value by chance."
+        )
     else:
-        show("0: all subgroups answer alike; Modal Diversity Score up to 1, Wasserstein distance as a share of the scale.")
-        print_table(topics.rename({"mds": "Modal Diversity Score", "wasserstein": "Wasserstein distance"}))
+        show(NO_NULL)
 
 
 def leakage(dataset: DatasetFolder, as_json: AsJson = False) -> None:

@@ -133,7 +133,7 @@ def redraw(
     tallies = [_Tally.empty(items, k, len(respondents_of), draws, kept, gold_counts) for items, k in zip(groups, sizes, strict=True)]
     # Counts of respondents are whole numbers, which single precision holds exactly.
     precision = np.float32 if weight is None and design is None else np.float64
-    one_hot = np.hstack([_one_hot(answers[:, items], k) for items, k in zip(groups, sizes, strict=True)], dtype=precision)
+    one_hot = np.hstack([indicators(answers[:, items], k) for items, k in zip(groups, sizes, strict=True)], dtype=precision)
     ends = np.cumsum([len(items) * k for items, k in zip(groups, sizes, strict=True)])[:-1]
     # Only replicate weights can give a draw a negative count, of an option with very few answers.
     signed = design is not None and design.replicates is not None
@@ -155,7 +155,7 @@ def redraw(
     return [tally.result() for tally in tallies]
 
 
-def _one_hot(answers: NDArray[np.int8], options: int) -> NDArray[np.bool_]:
+def indicators(answers: NDArray[np.int8], options: int) -> NDArray[np.bool_]:
     """Return indicators of the answers, shape (respondents, options * items)."""
     hot = answers[:, None, :] == np.arange(options, dtype=np.int8)[:, None]
     return hot.reshape(len(answers), -1)

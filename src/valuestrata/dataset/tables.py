@@ -141,6 +141,18 @@ LANDSCAPE = Schema(
         "subgroups": Column(pl.Int64, "subgroups with gold"),
         "mds": Column(pl.Float64, "Modal Diversity Score, 0 to 1; null where undefined"),
         "wasserstein": Column(pl.Float64, "mean pairwise W1 over positions / (K-1); null for nominal items"),
+        **{
+            f"{measure}_{name}": Column(dtype, meaning, optional=True)
+            for measure in ("mds", "wasserstein")
+            for name, dtype, meaning in (
+                ("se", pl.Float64, "standard deviation over redraws of the respondents"),
+                ("null", pl.Float64, "mean with respondents permuted among the subgroups of the stratum"),
+                ("null_low", pl.Float64, "2.5 % quantile of the permutations"),
+                ("null_high", pl.Float64, "97.5 % quantile of the permutations"),
+                ("p", pl.Float64, "share of permutations (with the data themselves) that are at least as large"),
+                ("null_draws", pl.List(pl.Float32), "value in each permutation of the respondents, the same for all items and strata"),
+            )
+        },
     },
 )
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
+from valuestrata.dataset.landscape import MEASURES
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import UsageError, did_you_mean
 
@@ -24,6 +25,8 @@ _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 _OPEN_REQUEST = "Say in your own words what you think, and why."
 # A sentence that names this many options lists them; two are often the subject itself (favor or oppose).
 _OPTIONS_LISTED = 3
+# Below every excess, which is -1 to 1.
+_LAST = -2.0
 
 
 def drafted_open_question(question: str, labels: Sequence[str] = ()) -> str:
@@ -70,8 +73,10 @@ def chosen_items(
 
     Args:
         items, topics: only these, if given.
-        most_divided: of the remaining items, this many on which subgroups differ most: by the mean Modal Diversity Score over strata,
-            then by the mean pairwise Wasserstein distance, then in the order of the data set; items without either come last.
+        most_divided: of the remaining items, this many on which subgroups differ most beyond chance: by the mean over strata of the
+            Modal Diversity Score minus its value under no difference, then of the mean pairwise Wasserstein distance minus its own,
+            then in the order of the data set; items without either come last. In a data set of an older version, without values
+            under no difference, by the values themselves.
         strata: strata of these means; all if empty.
 
     Raises:
@@ -89,10 +94,12 @@ def chosen_items(
     if most_divided is None:
         return left
     landscape = dataset.landscape.filter(pl.col("stratum").is_in(list(strata))) if strata else dataset.landscape
-    # Rounded so that equal means computed from different sums tie.
-    means = landscape.group_by("item").agg(pl.col("mds").mean().round(12), pl.col("wasserstein").mean().round(12))
-    divided = {item: (-1.0 if mds is None else mds, -1.0 if w1 is None else w1) for item, mds, w1 in means.iter_rows()}
-    ranked = sorted(left, key=lambda item: divided.get(item, (-1.0, -1.0)), reverse=True)
+    # The excess is a size of difference. A p-value would rank large samples first, and 100 permutations cannot tell p-values apart
+    # after a correction for hundreds of items. Rounded so that equal means computed from different sums tie.
+    excess = [(pl.col(name) - pl.col(f"{name}_null").fill_null(0.0)).mean().round(12).alias(name) for name in MEASURES]
+    means = landscape.group_by("item").agg(excess)
+    divided = {item: (_LAST if mds is None else mds, _LAST if w1 is None else w1) for item, mds, w1 in means.iter_rows()}
+    ranked = sorted(left, key=lambda item: divided.get(item, (_LAST, _LAST)), reverse=True)
     first = set(ranked[:most_divided])
     return [item for item in left if item in first]
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from valuestrata.dataset.landscape import MEASURES, NO_NULL, averaged, has_null
 from valuestrata.dataset.tables import Dataset
 from valuestrata.formatting import count, number
 from valuestrata.report.closed.figures import COLUMN, Chart
@@ -16,7 +17,11 @@ from valuestrata.responses.run.halves import response_keys, scored_responses
 
 # Most items with a row of their own; beyond, rows are topics and items are shown in a table.
 MOST_ITEMS = 60
-MEASURES = (("mds", "Modal Diversity Score"), ("wasserstein", "Mean Wasserstein distance"))
+TITLES = (("mds", "Modal Diversity Score"), ("wasserstein", "Mean Wasserstein distance"))
+BY_CHANCE = (
+    "Small number below: the value by chance, with respondents permuted among the subgroups of the stratum. Bold: above 97.5 % of the "
+    "permutations. By chance alone, about 1 in 40 cells is bold."
+)
 # Narrowest cell for a number of two digits.
 SMALLEST_CELL = 28
 # Cells have the same colours in light and dark mode, so their text does too.
@@ -24,11 +29,19 @@ ON_PALE, ON_DEEP = "#1b1f23", "#ffffff"
 
 
 def landscape_cells(dataset: Dataset, by: str) -> pl.DataFrame:
-    """Return the landscape by `item` or `topic`: that column, stratum, mds, wasserstein (means over a topic's items)."""
+    """Return the landscape by `item` or `topic`: that column, stratum, and each measure (means over a topic's items).
+
+    Beside each measure its mean and 95 % range by chance: `_null`, `_null_low`, `_null_high`.
+    """
     frame = dataset.landscape.join(dataset.items.select("item", "topic"), on="item", how="left", maintain_order="left")
     if by == "topic":
-        frame = frame.group_by("topic", "stratum", maintain_order=True).agg(pl.col("mds", "wasserstein").mean())
-    return frame.select(by, "stratum", "mds", "wasserstein")
+        frame = averaged(frame, ["topic", "stratum"])
+    return frame.select(by, "stratum", *(f"{name}{part}" for name in MEASURES for part in ("", "_null", "_null_low", "_null_high")))
+
+
+def by_chance(null: float | None, low: float | None, high: float | None) -> str:
+    """Write the mean and the 95 % range by chance: `.20 [.09–.31]`; empty if unknown."""
+    return "" if null is None else f"{number(null, 2)} [{number(low, 2)}–{number(high, 2)}]"
 
 
 def _in_order(frame: pl.DataFrame, column: str) -> list[str]:
@@ -57,28 +70,40 @@ def landscape_chart(dataset: Dataset, name: str) -> Chart | None:
     columns = [strata.get(stratum, stratum) for stratum in _in_order(frame, "stratum")]
     rows = [labels.get(key, key) for key in _in_order(frame, by)]
     extent = min(340, max(90, round(6.3 * max(map(len, rows))) + 12))
-    measures = [(metric, title) for metric, title in MEASURES if frame[metric].is_not_null().any()]
+    measures = [(metric, title) for metric, title in TITLES if frame[metric].is_not_null().any()]
     # The last slanted heading extends beyond its panel.
     room = (COLUMN - extent) // len(measures) - 70
     beside = room >= SMALLEST_CELL * len(columns)
     cell = min(58, max(SMALLEST_CELL, (room if beside else COLUMN - extent - 70) // len(columns)))
+    known = has_null(dataset.landscape)
+    height = 32 if known else 22
     panels: list[Any] = []
     for metric, title in measures:
         values = [
-            {"row": labels.get(key, key), "column": strata.get(stratum, stratum), "value": value, "text": number(value, 2)}
-            for key, stratum, value in frame.select(by, "stratum", metric).iter_rows()
+            {
+                "row": labels.get(key, key),
+                "column": strata.get(stratum, stratum),
+                "value": value,
+                "text": number(value, 2),
+                "below": "" if null is None or value is None else number(null, 2),
+                "beyond": value is not None and high is not None and value > high,
+                "said": f"{labels.get(key, key)}, {strata.get(stratum, stratum)}: {number(value, 2)}"
+                + ("" if null is None else f", by chance {by_chance(null, low, high)}"),
+            }
+            for key, stratum, value, null, low, high in frame.select(
+                by, "stratum", metric, *(f"{metric}_null{end}" for end in ("", "_low", "_high"))
+            ).iter_rows()
         ]
-        for value in values:
-            value["said"] = f"{value['row']}, {value['column']}: {value['text']}"
         # Wasserstein distances between subgroups are small, so their scale ends at the largest.
         top = 1.0 if metric == "mds" else max(0.1, *frame[metric].drop_nulls().to_list())
-        panels.append(_grid(values, rows, columns, title, top=top, width=cell, height=22, extent=0 if beside and panels else extent))
+        panels.append(_grid(values, rows, columns, title, top=top, width=cell, height=height, extent=0 if beside and panels else extent))
     joined = alt.hconcat if beside else alt.vconcat
     svg = to_svg(joined(*panels, spacing=24).resolve_scale(color="independent"), name, f"How far subgroups differ, by {by} and stratum")
     caption = (
         "Modal Diversity Score: 0 where all subgroups of a stratum have the same commonest answer, 1 where commonest answers are spread "
-        "as evenly as can be. Wasserstein: mean distance between two subgroups' answer distributions, as a share of the scale."
+        "as evenly as can be. Wasserstein: mean distance between two subgroups' answer distributions, as a share of the scale. "
     )
+    caption += BY_CHANCE if known else NO_NULL
     return Chart(svg, caption)
 
 
@@ -113,10 +138,19 @@ def _grid(
     deep = f"isValid(datum.value) && datum.value > {0.6 * top}"
     # A cell without a value has no background, so its dash has the text colour of the page.
     ink = alt.condition("!isValid(datum.value)", alt.value(INK), alt.value(ON_PALE))
-    pale = base.transform_filter(f"!({deep})").mark_text(fontSize=11).encode(text="text:N", color=ink)
-    dark = base.transform_filter(deep).mark_text(fontSize=11, color=ON_DEEP).encode(text="text:N")
+    texts: list[Any] = []
+    below = any(value.get("below") for value in values)
+    for bold in (False, True) if any(value.get("beyond") for value in values) else (False,):
+        style = {"fontSize": 11, "fontWeight": "bold" if bold else "normal", "dy": -5 if below else 0}
+        here = base.transform_filter("datum.beyond === true" if bold else "datum.beyond !== true")
+        texts.append(here.transform_filter(f"!({deep})").mark_text(**style).encode(text="text:N", color=ink))
+        texts.append(here.transform_filter(deep).mark_text(**style, color=ON_DEEP).encode(text="text:N"))
+    if below:
+        small = {"fontSize": 9, "dy": 8}
+        texts.append(base.transform_filter(f"!({deep})").mark_text(**small, color=ON_PALE).encode(text="below:N"))
+        texts.append(base.transform_filter(deep).mark_text(**small, color=ON_DEEP).encode(text="below:N"))
     heading = alt.TitleParams(title, anchor="start", frame="group", fontSize=13, offset=8)
-    return alt.layer(cells, pale, dark).properties(width=alt.Step(width), height=alt.Step(height), title=heading)
+    return alt.layer(cells, *texts).properties(width=alt.Step(width), height=alt.Step(height), title=heading)
 
 
 def confusion_chart(view: View, run: RunLike, entry: Entry, name: str) -> Chart | None:

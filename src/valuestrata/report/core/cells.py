@@ -8,9 +8,10 @@ from typing import Any
 
 import polars as pl
 
+from valuestrata.dataset.landscape import NO_NULL, has_null
 from valuestrata.dataset.tables import Dataset
 from valuestrata.formatting import NONE, count, metric_title, number, percent
-from valuestrata.report.closed.heatmaps import landscape_cells
+from valuestrata.report.closed.heatmaps import by_chance, landscape_cells
 from valuestrata.report.closed.published import published_facts, read_in
 from valuestrata.report.core.names import (
     PLUG_IN_BOUNDS,
@@ -199,13 +200,18 @@ def landscape_grid(dataset: Dataset, metric: str) -> Grid | None:
     titles = stratum_titles(dataset)
     strata = frame["stratum"].unique(maintain_order=True).to_list()
     top = 1.0 if metric == "mds" else max(v for v in frame[metric].to_list() if v is not None) or 1.0
-    found = {(item, stratum): value for item, stratum, value in frame.select("item", "stratum", metric).iter_rows()}
+    columns = (metric, *(f"{metric}_null{end}" for end in ("", "_low", "_high")))
+    found = {(item, stratum): values for item, stratum, *values in frame.select("item", "stratum", *columns).iter_rows()}
     rows: list[Tr] = []
     for item, question in dataset.items.select("item", "question").iter_rows():
-        cells = [found.get((item, stratum)) for stratum in strata]
-        shades = [Td(number(v, 2), css="heat", shade=None if v is None else min(7, int(8 * v / top))) for v in cells]
+        cells = [found.get((item, stratum), [None] * 4) for stratum in strata]
+        shades = [
+            Td(number(v, 2), by_chance(*chance), css="heat", shade=None if v is None else min(7, int(8 * v / top))) for v, *chance in cells
+        ]
         rows.append(Tr((Td(item, css="text"), Td(question or "", css="long"), *shades)))
-    return Grid(("Item", "Question", *(titles.get(str(s), str(s)) for s in strata)), tuple(rows))
+    notes = ("In grey: mean and 95 % range by chance, with respondents permuted among the subgroups of the stratum.",)
+    headers = ("Item", "Question", *(titles.get(str(s), str(s)) for s in strata))
+    return Grid(headers, tuple(rows), (), notes if has_null(dataset.landscape) else (NO_NULL,))
 
 
 def published_grid(views: Sequence[View]) -> Grid:

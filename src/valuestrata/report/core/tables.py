@@ -11,6 +11,7 @@ import polars as pl
 from valuestrata.assessment import Assessment
 from valuestrata.claims.fairness.rules import audit_verdicts
 from valuestrata.claims.variance import variance_lines
+from valuestrata.dataset.landscape import without_draws
 from valuestrata.dataset.tables import Dataset
 from valuestrata.fairness.assemble import Audit
 from valuestrata.files import write_text
@@ -148,7 +149,7 @@ def write_tables(
         "by_subgroup": key_table(views, "subgroup").join(sizes, on="subgroup", how="left", maintain_order="left"),
         "by_topic": key_table(views, "topic"),
         "by_item": key_table(views, "item").join(items, on="item", how="left", maintain_order="left"),
-        "landscape": dataset.landscape.join(items.select("item", "topic"), on="item", how="left", maintain_order="left"),
+        "landscape": without_draws(dataset.landscape).join(items.select("item", "topic"), on="item", how="left", maintain_order="left"),
     }
     if not (usage := usage_table(runs)).is_empty():
         frames["usage"] = usage

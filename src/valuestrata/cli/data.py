@@ -199,7 +199,7 @@ def landscape(dataset: DatasetFolder, as_json: AsJson = False) -> None:
         print_json({"topics": topics.to_dicts(), "items": without_draws(data.landscape).to_dicts()})
         return
     show("0: all subgroups answer alike; Modal Diversity Score up to 1, Wasserstein distance as a share of the scale.")
-    columns = [pl.col("topic", "items")]
+    columns: list[pl.Expr | pl.Series] = [pl.col("topic", "items")]
     known = has_null(data.landscape)
     for measure, title, digits in (("mds", "Modal Diversity Score", 2), ("wasserstein", "Wasserstein distance", 3)):
         columns.append(pl.Series(title, [number(value, digits) for value in topics[measure]]))

@@ -141,14 +141,13 @@ def _grid(
     texts: list[Any] = []
     below = any(value.get("below") for value in values)
     for bold in (False, True) if any(value.get("beyond") for value in values) else (False,):
-        style = {"fontSize": 11, "fontWeight": "bold" if bold else "normal", "dy": -5 if below else 0}
+        weight, up = "bold" if bold else "normal", -5 if below else 0
         here = base.transform_filter("datum.beyond === true" if bold else "datum.beyond !== true")
-        texts.append(here.transform_filter(f"!({deep})").mark_text(**style).encode(text="text:N", color=ink))
-        texts.append(here.transform_filter(deep).mark_text(**style, color=ON_DEEP).encode(text="text:N"))
+        texts.append(here.transform_filter(f"!({deep})").mark_text(fontSize=11, fontWeight=weight, dy=up).encode(text="text:N", color=ink))
+        texts.append(here.transform_filter(deep).mark_text(fontSize=11, fontWeight=weight, dy=up, color=ON_DEEP).encode(text="text:N"))
     if below:
-        small = {"fontSize": 9, "dy": 8}
-        texts.append(base.transform_filter(f"!({deep})").mark_text(**small, color=ON_PALE).encode(text="below:N"))
-        texts.append(base.transform_filter(deep).mark_text(**small, color=ON_DEEP).encode(text="below:N"))
+        texts.append(base.transform_filter(f"!({deep})").mark_text(fontSize=9, dy=8, color=ON_PALE).encode(text="below:N"))
+        texts.append(base.transform_filter(deep).mark_text(fontSize=9, dy=8, color=ON_DEEP).encode(text="below:N"))
     heading = alt.TitleParams(title, anchor="start", frame="group", fontSize=13, offset=8)
     return alt.layer(cells, *texts).properties(width=alt.Step(width), height=alt.Step(height), title=heading)
 

@@ -17,8 +17,10 @@ from valuestrata.dataset.tables import Dataset, uses_halves
 from valuestrata.progress import progress
 from valuestrata.respondents.baselines import CHEAP
 from valuestrata.responses.reference_baselines import check_training
+from valuestrata.responses.run.halves import scored_responses
 from valuestrata.responses.run.identity import Answered, Identified, run_identity
 from valuestrata.scores.aggregate import PlacedRuns, calibration_placed, score_placed
+from valuestrata.scores.calibration.dont_know import DONT_KNOW, dont_know_rows, offers_dont_know
 from valuestrata.scores.calibration.error import CALIBRATION
 from valuestrata.scores.compare import SPREADS, adjust, checked_metrics, compare_placed
 from valuestrata.scores.layout import BY
@@ -45,6 +47,7 @@ class Assessment:
         leakage: overlap of train and test, by scheme (LEAKAGE_REPORT).
         plan: the declared plan, None without one.
         calibration: stated probabilities against gold shares, by bin (CALIBRATION).
+        dont_know: rates of "don't know" beside the share of people, of runs whose prompts offered it (DONT_KNOW).
         seeded: values and comparisons of recipes over their training seeds (SEED_COMPARISONS); empty without any.
     """
 
@@ -57,6 +60,7 @@ class Assessment:
     plan: Declared | None = None
     seeded: pl.DataFrame = dataclass_field(default_factory=SEED_COMPARISONS.empty)
     calibration: pl.DataFrame = dataclass_field(default_factory=CALIBRATION.empty)
+    dont_know: pl.DataFrame = dataclass_field(default_factory=DONT_KNOW.empty)
 
     @cached_property
     def verdicts(self) -> pl.DataFrame:
@@ -126,9 +130,26 @@ def assess(
             dataset, runs, bootstrap=bootstrap, permutations=bootstrap, seed=seed, confidence=confidence, advance=advance, **where
         )
     calibration = calibration_placed(placed, confidence)
+    labels = {"scheme": split, "fold": fold, "part": part}
+    offered = [
+        dont_know_rows(narrower.resampler, run, scored_responses(run, split, fold), labels, confidence)
+        for run in runs
+        if offers_dont_know(run)
+    ]
     overlap = training_overlap(dataset, runs, **where)
     claims = closed_claims(scores, compared, found, _leakage_of(dataset, split, fold), runs, thresholds, metric, overlap)
-    return Assessment(scores, compared, found, structures, tuple(claims), leakage_report(dataset), plan, seeded, calibration)
+    return Assessment(
+        scores,
+        compared,
+        found,
+        structures,
+        tuple(claims),
+        leakage_report(dataset),
+        plan,
+        seeded,
+        calibration,
+        pl.concat([DONT_KNOW.empty(), *offered]),
+    )
 
 
 def _adjusted(compared: pl.DataFrame, seeded: pl.DataFrame, family: Sequence[DeclaredComparison]) -> tuple[pl.DataFrame, pl.DataFrame]:

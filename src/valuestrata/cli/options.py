@@ -28,7 +28,7 @@ ShowPrompt = Annotated[
     typer.Option("--show-prompt", metavar="[N]", min=1, help="Only print the first N different prompts (default 1); no model or key."),
 ]
 TemplateName = Annotated[
-    str, typer.Option("--template", help="Persona template: default, second-person, third-person, item-first or a YAML file.")
+    str, typer.Option("--template", help="Persona template: default, second-person, third-person, item-first, dont-know or a YAML file.")
 ]
 Samples = Annotated[int, typer.Option("--samples", min=1, help="Answers per prompt.")]
 Items = Annotated[str | None, typer.Option("--items", help="Only these items, separated by commas.")]

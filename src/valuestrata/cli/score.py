@@ -71,7 +71,9 @@ def score_(
     names = {run.name for run in models}
     rows = found.scores.to_dicts()
     scores = {"scores": [row for row in rows if row["run"] in names], "baselines": [row for row in rows if row["run"] not in names]}
-    tables = {name: getattr(found, name).to_dicts() for name in ("relative", "comparisons", "structure", "calibration", "verdicts")}
+    tables = {
+        name: getattr(found, name).to_dicts() for name in ("relative", "comparisons", "structure", "calibration", "dont_know", "verdicts")
+    }
     claims = [claim for claim in found.claims if baseline_claims or claim.run in names]
     print_json(scores | tables | {"claims": claim_documents(claims, all_claims=all_claims)})
 

@@ -60,6 +60,7 @@ class Template:
         words: words for personas.
         open: the user message for open questions, or None.
         open_version: the version for open questions.
+        dont_know: whether its reply instructions offer "don't know" as an answer.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Template:
     words: Words
     open: Pattern | None = None
     open_version: str = ""
+    dont_know: bool = False
 
     @property
     def first(self) -> First:
@@ -183,6 +185,7 @@ class _TemplateFile(StrictModel):
     reply_reasoned: str = ""
     open: str = ""
     prefill: str = "Answer:"
+    dont_know: bool = False
     person: str = "person"
     articles: bool = True
     living_in: str = " living in {place}"
@@ -255,6 +258,7 @@ def _template(file: _TemplateFile, where: str) -> Template:
         ),
         open=openly,
         open_version=f"{file.version}+{canonical_hash(_seen(file) | {'open': file.open})[:6]}",
+        dont_know=file.dont_know,
     )
 
 
@@ -276,7 +280,7 @@ def _open_wording(file: _TemplateFile, where: str, first: First, system: Pattern
 def _seen(file: _TemplateFile) -> dict[str, object]:
     # Unused keys are left out, so templates without them keep the hash they had before these keys existed. Text for open
     # questions only does not change the hash for closed questions.
-    unused = {key for key in (*_REPLIES, "paraphrases") if not getattr(file, key)}
+    unused = {key for key in (*_REPLIES, "paraphrases", "dont_know") if not getattr(file, key)}
     return file.model_dump(exclude={"description", "open", *unused})
 
 

@@ -13,7 +13,7 @@ from valuestrata.report.core.cells import Grid, Td, Tr, scored
 from valuestrata.report.core.names import chart_names
 from valuestrata.report.core.section import Absent, Section
 from valuestrata.report.core.theme import GRID, INK, MUTED, colours_for, to_svg
-from valuestrata.report.core.view import Cell, View
+from valuestrata.report.core.view import Cell, View, cell_of
 
 # The baselines in the plot, beside the models.
 PLOTTED_BASELINES = ("item-mode", "nearest-parent")
@@ -35,6 +35,26 @@ def calibration_section(view: View, found: Assessment) -> Section | Absent:
     )
     section.figures.append(("", reliability_chart(view, rows, "reliability")))
     section.tables.append(("Expected calibration error", calibration_grid(view, rows)))
+    return section
+
+
+def dont_know_section(view: View, found: Assessment) -> Section | None:
+    """Return the section on answers of "don't know"; None if no run was offered it."""
+    rows = found.dont_know.filter((pl.col("scheme") == view.scheme) & (pl.col("part") == view.part) & pl.col("gap").is_not_null())
+    if rows.is_empty():
+        return None
+    section = Section("dont-know", "Answers of “don't know”")
+    section.intro = (
+        "How often a run says that it does not know, beside the share of people who do, on the items for which the survey recorded it. "
+        "Such answers count as missing in all other figures."
+    )
+    made: list[Tr] = []
+    for row in rows.filter(pl.col("by").is_in(["all", "attribute", "level"])).iter_rows(named=True):
+        where = "" if row["by"] == "all" else f"{row['by']} {row['key']}"
+        values = (Td(number(row["rate"])), Td(number(row["share"])), scored(cell_of(row, "gap", "gap")), Td(count(row["pairs"])))
+        made.append(Tr((Td(row["run"], where, "text"), *values)))
+    note = "The interval resamples items; shares of people are unweighted."
+    section.tables.append(("", Grid(("Run", "Run says so", "People say so", "Difference", "Pairs"), tuple(made), (), (note,))))
     return section
 
 

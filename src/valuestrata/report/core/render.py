@@ -18,7 +18,7 @@ from valuestrata.fairness.assemble import Audit
 from valuestrata.files import write_text
 from valuestrata.formatting import capital, number
 from valuestrata.report.closed import examples, figures, heatmaps, narrative
-from valuestrata.report.closed.calibration import calibration_section
+from valuestrata.report.closed.calibration import calibration_section, dont_know_section
 from valuestrata.report.closed.interpretation import comparison_section, structure_section
 from valuestrata.report.closed.published import is_published_setting, published_facts
 from valuestrata.report.closed.usage import usage_section
@@ -130,7 +130,9 @@ def sections_of(
         _by(view, "topic"),
         _landscape(dataset),
         _answers(view, runs),
-        *([] if assessment is None else [calibration_section(view, assessment), structure_section(view, assessment)]),
+        *([] if assessment is None else [calibration_section(view, assessment)]),
+        *([] if assessment is None or (said := dont_know_section(view, assessment)) is None else [said]),
+        *([] if assessment is None else [structure_section(view, assessment)]),
         _examples(view, runs),
         usage_section(runs),
         _published(dataset, views) if published else ("Published figures", "left out on request"),

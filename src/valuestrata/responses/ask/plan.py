@@ -216,6 +216,7 @@ def asked_meta(dataset: Dataset, respondent: Respondent, name: str, asking: Aski
         template=asking.template.name,
         template_version=asking.template.version_of(asking.elicitation),
         elicitation=asking.elicitation,
+        **({"dont_know": True} if asking.template.dont_know else {}),
         plan=asking.document,
     )
     if isinstance(respondent, SupportsVersions):

@@ -21,6 +21,7 @@ from valuestrata.responses.parse.patterns import (
     ALTERNATIVE,
     CHOICE,
     DENOMINATOR,
+    DONT_KNOW,
     JUNK,
     MARKER,
     NO_REFUSAL,
@@ -77,12 +78,17 @@ def parse_answer(text: str, prompt_options: Sequence[str], shown: Sequence[int],
     for found in (marked, _opening(clean, scale), _chosen(clean, scale)):
         if found is not None:
             return found
-    if REFUSAL.search(clean) or SHORT_REFUSAL.fullmatch(clean):
+    if REFUSAL.search(clean) or SHORT_REFUSAL.fullmatch(clean) or DONT_KNOW.search(clean):
         return Parsed(None, "refused")
     if stated:
         return Parsed(None, "unparsed", "shares of options, not an answer")
     found = _only_mention(clean, scale)
     return found or Parsed(None, "unparsed", "no answer in the text")
+
+
+def says_dont_know(text: str) -> bool:
+    """Whether a text answers "don't know": as the whole text, or marked at its end (`Answer: don't know`)."""
+    return DONT_KNOW.search(plain(without_thoughts(text))) is not None
 
 
 def is_marked(text: str, prompt_options: Sequence[str], shown: Sequence[int], labels: Mapping[int, str]) -> bool:

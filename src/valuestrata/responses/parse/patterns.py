@@ -123,6 +123,17 @@ NO_REFUSAL = re.compile(
 )
 # Another option after the label of the first: `1 (Yes) or 2 (No)`.
 OR_NUMBER = re.compile(r"[\s\"')\].]*(?:or|/)\s*(?:maybe |perhaps |possibly )?(?:option )?[\"'(\[]?(-?\d{1,9})(?![\w%])", re.IGNORECASE)
+# "Don't know" as the whole text, or as the marked answer at its end.
+DONT_KNOW = re.compile(
+    r"(?:^|\banswer\s*:)\W*"
+    + _any(
+        "(?:(?:i|he|she|they|this person|the person) )?(?:would )?(?:don't|do not|dont|doesn't|does not|not) know",
+        "dk",
+        "i(?:'m| am) not sure",
+    )
+    + r"\W*$",
+    re.IGNORECASE,
+)
 # Refusals only as the whole text; inside a longer text these words mean nothing.
 SHORT_REFUSAL = re.compile(
     r"\W*"

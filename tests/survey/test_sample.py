@@ -239,6 +239,13 @@ def test_wrong_choices_of_pooling_are_refused(tmp_path):
         share_of_yes(tmp_path, pooling="equal-per-country", weighted=False)
 
 
+def test_a_pooling_weight_of_text_is_refused(tmp_path):
+    path = tmp_path / "two.csv"
+    pl.DataFrame({**TWO, "pw": ["much", "much", "little", "little"]}).write_csv(path)
+    with pytest.raises(InputDataError, match="column 'pw': the pooling weight holds text"):
+        read_survey(path, codebook(tmp_path, "design: {pooling_weight: pw}"))
+
+
 def test_unweighted_countries_count_each_respondent_once(tmp_path):
     path = tmp_path / "two.csv"
     pl.DataFrame(TWO).write_csv(path)

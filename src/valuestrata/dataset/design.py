@@ -23,6 +23,8 @@ from valuestrata.survey.survey import ReplicateWeights, SampleDesign, Survey
 Floats = NDArray[np.float64]
 # Respondents x items processed at once by `cluster_sizes`, of 8 bytes each.
 _CELLS = 5_000_000
+# With fewer units beyond the strata, a standard error is itself uncertain by more than 13 %: 1 / sqrt(2 x 30).
+FEW_UNITS = 30
 # Pairs with fewer effective answers are left out of the design effect of replicate weights.
 _FEWEST_ANSWERS = 10.0
 
@@ -266,6 +268,8 @@ def design_text(design: Mapping[str, Any] | None, effect: Mapping[str, float] | 
         within = f" in {design['strata']:,} strata ({columns['strata']})" if "strata" in columns else ""
         units = f"{design['units']:,} sampling units ({columns['psu']})" if "psu" in columns else "respondents"
         text = f"Redraws follow {units}{within}"
+        if (free := design["units"] - design["strata"]) < FEW_UNITS:
+            text += f" (only {free} more units than strata, so intervals are approximate)"
     if not effect:
         return f"{text}."
     pairs = f" and {effect['pairs']:.2f} for pairs" if "pairs" in effect else ""

@@ -103,7 +103,9 @@ def _of_design(
     """Return effective answers, shape (items, subgroups), divided by the design effect of clusters or replicate weights."""
     if survey.design is None:
         return n_eff
-    return (n_eff / design_effects(survey, n_eff, _respondents_of(joint, joint_cells, members))).round(9)
+    effective = n_eff / design_effects(survey, n_eff, _respondents_of(joint, joint_cells, members))
+    # One answer is one effective answer, also with the common effect of replicate weights.
+    return np.maximum(effective, np.minimum(n_eff, 1.0)).round(9)
 
 
 def _respondents_of(joint: NDArray[np.intp], joint_cells: int, members: Sequence[NDArray[np.intp]]) -> list[NDArray[np.intp]]:

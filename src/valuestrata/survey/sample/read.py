@@ -14,7 +14,7 @@ from valuestrata.survey.detect import ColumnPlan
 from valuestrata.survey.formats.source import RawFile
 from valuestrata.survey.labels import MissingLabels
 from valuestrata.survey.sample.design import DesignColumns, read_design, without_missing
-from valuestrata.survey.sample.weights import choose_pooling, pool_countries, read_weight
+from valuestrata.survey.sample.weights import choose_pooling, pool_countries, read_pooling_weight, read_weight
 from valuestrata.survey.sample_selection import Selection
 from valuestrata.survey.survey import SampleDesign
 
@@ -72,6 +72,8 @@ def read_sample(
     notes.append(note)
     if pooling is not None and request.weighted and selection.country is not None:
         # A column that is also the weight, such as `anweight` of the ESS, already contains both.
-        other = None if plan.pooling == plan.weight or pooling_column is None else read_weight(pooling_column)[0]
+        other = None
+        if pooling == "weight" and pooling_column is not None and plan.pooling != plan.weight:
+            other = read_pooling_weight(pooling_column)
         weight = pool_countries(pooling, weight, selection.country, other)
     return RespondentSample(weight, design, pooling, (*(note for note in notes if note), *of_design))

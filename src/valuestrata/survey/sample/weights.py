@@ -58,6 +58,19 @@ def read_weight(series: pl.Series) -> tuple[NDArray[np.float64] | None, str | No
     return weight, None
 
 
+def read_pooling_weight(series: pl.Series) -> NDArray[np.float64] | None:
+    """Return a pooling weight; None if it is equal for all. InputDataError as for `read_weight`, and for a column of text."""
+    if series.dtype == pl.String and all(number(str(value)) is None for value, _ in distinct(series)):
+        raise InputDataError(
+            f"column {series.name!r}: the pooling weight holds text. Correct the column, or choose ",
+            Option("pooling", "equal-per-country"),
+            " or ",
+            Option("pooling", "equal-per-respondent"),
+            ".",
+        )
+    return read_weight(series)[0]
+
+
 def check_pooling(pooling: str | None) -> Pooling | None:
     """Return a way of pooling; UsageError if there is no such way."""
     return None if pooling is None else one_of(pooling, POOLINGS, "There is no way of pooling countries called")

@@ -293,3 +293,33 @@ def test_built_in_codebooks_name_the_designs_of_their_surveys():
     assert (wvs.psu, wvs.strata[0], wvs.pooling_weight) == (["I_PSU", "L_INTERVIEWER_NUMBER"], "N_REGION_WVS", ["PWGHT", "S018"])
     for name in ("gss2012", "gss2018"):
         assert (load_codebook(name).design.psu, load_codebook(name).design.strata) == (["vpsu"], ["vstrat"])
+
+
+def test_a_wvs_file_of_two_countries(tmp_path):
+    """Singapore has units; the United States (-4, not delivered) has interviewers. S018 makes both countries equal."""
+    people = 40
+    country = [702] * 10 + [840] * 30
+    frame = pl.DataFrame(
+        {
+            "B_COUNTRY": country,
+            "D_INTERVIEW": range(people),
+            "W_WEIGHT": [0.5, 1.5] * (people // 2),
+            "S018": [100.0 if code == 702 else 1000 / 30 for code in country],
+            "I_PSU": [n // 5 if code == 702 else -4 for n, code in enumerate(country)],
+            "L_INTERVIEWER_NUMBER": [(n - 10) // 3 for n in range(people)],
+            "N_REGION_WVS": [code * 1000 + 1 + n % 2 for n, code in enumerate(country)],
+            "Q260": [1, 2] * (people // 2),
+            "Q1": [1 if code == 702 else 2 for code in country],
+            "Q2": [2] * people,
+        }
+    )
+    frame.write_csv(tmp_path / "wvs.csv")
+    found = read_survey(tmp_path / "wvs.csv", "wvs7", items=["Q1", "Q2"], attributes=["sex"])
+    assert found.design.columns == {"psu": ("I_PSU", "L_INTERVIEWER_NUMBER"), "strata": ("N_REGION_WVS",)}
+    # Two units of five people in two regions; ten interviewers of three people, likewise.
+    assert len(found.design.stratum) == 2 * 2 + 10 * 2
+    assert len(set(found.design.stratum.tolist())) == 4
+    assert found.pooling == "weight"
+    assert any("'S018'" in note for note in found.findings.notes)
+    gold = build(found, BuildSettings(min_respondents=1, min_valid=1, draws=10)).gold
+    assert gold.filter(item="Q1", subgroup="all", half="all")["shares"][0].to_list() == pytest.approx([0.5, 0.5, 0, 0])

@@ -41,7 +41,7 @@ def without_missing(series: pl.Series, labels: ValueLabels, declared: Sequence[M
         label = shown if parsed is None else labels.get(shown) or labels.get(parsed) or ""
         if shown in NULL_WORDS or (parsed is not None and not parsed >= 0) or is_declared_missing(value, declared) or missing.find(label):
             lost.append(value)
-    return series.set(series.is_in(pl.Series(lost, dtype=series.dtype)), None) if lost else series
+    return series.set(series.is_in(lost), None) if lost else series
 
 
 def read_design(

@@ -13,7 +13,7 @@ from valuestrata.claims.templates_closed import CLOSED
 from valuestrata.claims.templates_judges import JUDGES, OPEN
 from valuestrata.claims.templates_tuning import TUNING
 from valuestrata.claims.templates_variance import VARIANCE
-from valuestrata.claims.wording import ClaimTemplate, Names, listed, standard_details
+from valuestrata.claims.wording import ELSEWHERE, TRAINED_THERE, ClaimTemplate, Names, listed, standard_details
 from valuestrata.formatting import title
 
 # Family of claims -> its kinds, each with its template.
@@ -46,6 +46,9 @@ def word(claim: Claim, names: Names = NO_NAMES) -> Wording:
     sentence = template.sentence(claim, names)
     if claim.also:
         sentence += f"; the same holds for {listed([title(figure.metric or '') for figure in claim.also])}"
+    if ELSEWHERE in claim.notes:
+        test = ", on which the run was trained" if TRAINED_THERE in claim.notes else ""
+        sentence = f"On the part {claim.part}{test}: {sentence}"
     if claim.fold is not None:
         sentence = f"Fold {claim.fold}: {sentence}"
     return Wording(

@@ -19,6 +19,8 @@ BASELINE_RULES: Mapping[str, str] = {
     "low-rank": "a low-rank model of items and subgroups",
     "item-text": "a regression on the wording of the question",
 }
+# Notes of claims on attributes that the audited part does not have: made on another part; of a run that was trained there.
+ELSEWHERE, TRAINED_THERE = "elsewhere", "trained-there"
 METHODS: Mapping[str, str] = {"holm": "Holm", "benjamini-hochberg": "Benjamini-Hochberg", "bonferroni": "Bonferroni"}
 
 

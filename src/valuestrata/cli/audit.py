@@ -61,7 +61,9 @@ def audit_(
     docs/auditing.md describes them.
     """
     from valuestrata.claims.fairness.rules import metrics_worth_auditing
-    from valuestrata.fairness import audit, check_mixed
+    from valuestrata.dataset.tables import load_dataset
+    from valuestrata.fairness import Adjusting, AuditedPart, Resampling, audit, check_mixed
+    from valuestrata.fairness.elsewhere import with_elsewhere
     from valuestrata.report import audit_frames, write_audit
 
     check_mixed(mixed)
@@ -81,7 +83,15 @@ def audit_(
         published=_published(published or []),
         mixed=mixed,
     )
+    of = AuditedPart(split, part, fold)
+    resampling = Resampling(bootstrap, permutations, seed)
+    trained = load_dataset(train_on) if train_on else None
+    found = with_elsewhere(
+        data, judged, found, of, resampling, adjusting=Adjusting(mixed), metrics=wanted, against=against, train_on=trained
+    )
     frames = audit_frames(data, judged, found)
+    for note in found.notes if as_json else ():
+        say(note)
     if output is not None:
         say(f"Audit: {write_audit(data, judged, found, output, verdicts=frames['verdicts'])}")
     if as_json:

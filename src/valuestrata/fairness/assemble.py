@@ -49,7 +49,7 @@ class Audit:
     Attributes:
         confidence: of the intervals; claims, tables and charts use the level 1 - confidence.
         margins: metric -> the margin that claims of equivalence use, for each audited metric.
-        notes: what holds for all tables, in sentences.
+        notes: what holds for all tables, and what could not be audited, in sentences.
     """
 
     disparity: pl.DataFrame

@@ -134,19 +134,25 @@ class AuditContext:
         return numbers
 
     @cached_property
+    def audited(self) -> Mapping[str, Mapping[str, NDArray[np.bool_]]]:
+        """The members of the attributes whose levels are compared."""
+        wanted = self.of.attributes
+        return {name: members for name, members in self.members.items() if wanted is None or name in wanted}
+
+    @cached_property
     def level_names(self) -> list[tuple[str, str]]:
         """(attribute, level) of each of the L levels."""
-        return [(attribute, level) for attribute, members in self.members.items() for level in members]
+        return [(attribute, level) for attribute, members in self.audited.items() for level in members]
 
     @cached_property
     def attribute_of(self) -> Indices:
-        """Number of each level's attribute, shape (L,)."""
-        return np.array([self.attributes.index(attribute) for attribute, _ in self.level_names], dtype=np.intp)
+        """Number of each level's attribute among the audited ones, shape (L,)."""
+        return np.array([list(self.audited).index(attribute) for attribute, _ in self.level_names], dtype=np.intp)
 
     @cached_property
     def pairs(self) -> LevelPairs:
         """All pairs of levels within their attributes."""
-        return level_pairs(self.members, len(self.stratum))
+        return level_pairs(self.audited, len(self.stratum))
 
     @cached_property
     def units(self) -> Floats:
@@ -177,7 +183,7 @@ class AuditContext:
 
         found = [AuditPopulation("all", "all", words(np.ones(groups, dtype=np.bool_)), np.arange(groups), list(self.layout.subgroups))]
         place = groups
-        for attribute, members in self.members.items():
+        for attribute, members in self.audited.items():
             where = np.any(list(members.values()), axis=0)
             text = f"{count(len(members), 'level')} of {attribute}, each over its pairs in {words(where)}"
             names = [f"{attribute}={level}" for level in members]

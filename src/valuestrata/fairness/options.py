@@ -10,11 +10,12 @@ from valuestrata.fairness.adjust.held_attributes import Sampling
 
 @dataclass(frozen=True)
 class AuditedPart:
-    """The pairs to audit, as for `score`."""
+    """The pairs to audit, as for `score`; `attributes` limits gaps and levels to some attributes."""
 
     split: str = "paper"
     part: str = "test"
     fold: int | None = None
+    attributes: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

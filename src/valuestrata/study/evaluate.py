@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from valuestrata.assessment import Assessment, assess
 from valuestrata.claims.fairness.rules import metrics_worth_auditing
-from valuestrata.fairness import Audit, audit
+from valuestrata.fairness import Adjusting, Audit, AuditedPart, Resampling, audit
+from valuestrata.fairness.elsewhere import with_elsewhere
 from valuestrata.files import write_parquet
 from valuestrata.report import write_audit, write_report
 from valuestrata.responses.reference_baselines import kinds_of, reference_baselines
@@ -152,5 +153,19 @@ def audited_runs(context: StudyContext, runs: Sequence[Run], against: str | Mapp
         mixed=section.mixed,
         **context.where,
     )
+    resampling = Resampling(study.score.bootstrap, section.permutations, study.seeds.bootstrap, margins=found.margins)
+    found = with_elsewhere(
+        context.dataset,
+        runs,
+        found,
+        AuditedPart(**context.where),
+        resampling,
+        adjusting=Adjusting(section.mixed),
+        metrics=metrics,
+        against=against if isinstance(against, str) else None,
+        train_on=context.train_on,
+    )
+    for note in found.notes:
+        context.say(note)
     write_audit(context.dataset, runs, found, context.folder / "audit")
     return found

@@ -17,7 +17,7 @@ from valuestrata.claims.fairness.subgroups import intersections, missing_by_subg
 from valuestrata.claims.fairness.subject import AuditSubject, Row
 from valuestrata.claims.select import ranked
 from valuestrata.claims.table import to_frame
-from valuestrata.claims.wording import Names
+from valuestrata.claims.wording import ELSEWHERE, TRAINED_THERE, Names
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.fairness.assemble import Audit
@@ -25,9 +25,11 @@ from valuestrata.fairness.estimate.groups import FEW_PAIRS
 from valuestrata.fairness.tables.rows import MANY_MISSING, RATES
 from valuestrata.fairness.tables.schema import CHANGES, DISPARITY, ERRS, EXCESS, GAPS, GROUPS
 from valuestrata.frames import Schema
-from valuestrata.responses.run.identity import Answered, Identified, run_identity
+from valuestrata.responses.run.identity import Answered, Identified, run_identity, trained_here
 from valuestrata.scores.plan import thresholds_with
 
+# Share of alpha of claims on attributes that are audited on another part.
+SHARE_ELSEWHERE = 1 / 3
 PART = ("scheme", "fold", "part")
 SCHEMAS: Mapping[str, Schema] = {
     "disparity": DISPARITY,
@@ -81,14 +83,22 @@ def audit_claims(
     if unknown:
         raise UsageError(f"the audit contains the run {unknown[0]!r}, which is not among the runs: {', '.join(kinds) or 'none'}.")
     found: list[Claim] = []
-    for scheme, fold, part in frames["groups"].select(PART).unique(maintain_order=True).rows():
+    trained = {run.name: trained_here(run_identity(run)) for run in runs}
+    also = set(frames["gaps"].join(frames["groups"], on=[*PART, "run"], how="anti", nulls_equal=True)["run"])
+    places = [frames[name].select(PART) for name in ("groups", "gaps")]
+    for scheme, fold, part in pl.concat(places).unique(maintain_order=True).rows():
         at = pl.col("fold").is_null() if fold is None else pl.col("fold") == fold
         here = {name: frame.filter((pl.col("scheme") == scheme) & (pl.col("part") == part) & at) for name, frame in frames.items()}
         pairs = None if dataset is None else dataset.part(scheme, part, fold)["pair_id"].n_unique()
         for run, kind in kinds.items():
             own = _AuditTables(here, run)
-            subject = AuditSubject(run, kind, scheme, fold, part, confidence, thresholds, _screen(own))
-            found += _varied(_claims(subject, own, pairs))
+            # Rows of gaps without rows of subgroups are of attributes that the audited part does not have (`fairness.elsewhere`).
+            added = here["groups"].is_empty()
+            share = 1.0 if run not in also else SHARE_ELSEWHERE if added else 1 - SHARE_ELSEWHERE
+            subject = AuditSubject(run, kind, scheme, fold, part, confidence, thresholds, _screen(own, share))
+            made = _varied(_claims_elsewhere(subject, own) if added else _claims(subject, own, pairs))
+            notes = (ELSEWHERE, *((TRAINED_THERE,) if trained[run] else ())) if added else ()
+            found += [replace(claim, notes=(*claim.notes, *notes)) for claim in made]
     return found
 
 
@@ -139,13 +149,32 @@ class _AuditTables:
         return self._frames[table].filter(*(pl.col(column) == value for column, value in where.items())).to_dicts()
 
 
-def _screen(tables: _AuditTables) -> Screen:
-    """Return the families of tests that the first screen of a run is corrected for."""
-    groups = tables.rows("groups")
-    metrics = list(dict.fromkeys(row["metric"] for row in groups))
+def _screen(tables: _AuditTables, total: float) -> Screen:
+    """Return the families of tests that the first screen of a run is corrected for; `total` is the share of alpha of all."""
+    groups, spread = tables.rows("groups"), tables.rows("disparity")
+    metrics = list(dict.fromkeys(row["metric"] for row in groups or spread))
     rates = [rate for rate in RATES if any(row["value"] for row in groups if row["metric"] == rate)]
     scored = [metric for metric in metrics if metric not in RATES]
-    return screen_of(scored, rates, tables.rows("disparity"), groups, tables.rows("gaps"), changed=bool(tables.rows("changes")))
+    return screen_of(scored, rates, spread, groups, tables.rows("gaps"), changed=bool(tables.rows("changes")), total=total)
+
+
+def _claims_elsewhere(subject: AuditSubject, tables: _AuditTables) -> Iterator[Claim]:
+    """Yield the claims about attributes that the audited part does not have: spread between their levels, gaps and changes."""
+    for metric in dict.fromkeys(row["metric"] for row in tables.rows("gaps")):
+        level_gaps = tables.rows("gaps", metric=metric)
+        if metric in RATES:
+            tests = sum(row["p_holm"] is not None for row in level_gaps)
+            yield from (claim for row in level_gaps if (claim := missing_by_level(subject, row, tests)) is not None)
+            continue
+        spread = list(spreads(subject, tables.rows("disparity", metric=metric), {}))
+        yield from spread
+        yield from gaps(
+            subject, level_gaps, sum(row["pairs"] or 0 for row in level_gaps), {one.key for one in spread if one.kind == "differ"}
+        )
+        yield from changes(subject, tables.rows("changes", metric=metric))
+    ratios = tables.rows("errs")
+    for row in ratios:
+        yield from answers.spread_ratio(subject, row, len(ratios))
 
 
 def _claims(subject: AuditSubject, tables: _AuditTables, of: int | None) -> Iterator[Claim]:

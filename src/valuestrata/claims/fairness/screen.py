@@ -84,16 +84,24 @@ class Screen:
 
 
 def screen_of(
-    metrics: Sequence[str], rates: Sequence[str], disparity: Iterable[Row], groups: Iterable[Row], gaps: Iterable[Row], *, changed: bool
+    metrics: Sequence[str],
+    rates: Sequence[str],
+    disparity: Iterable[Row],
+    groups: Iterable[Row],
+    gaps: Iterable[Row],
+    *,
+    changed: bool,
+    total: float = 1.0,
 ) -> Screen:
     """Return the families of one run from its tables.
 
     Args:
         metrics: those audited, without rates of missing answers. rates: those audited and not 0.
         disparity, groups, gaps: rows of the run. changed: whether it is compared with another run.
+        total: share of alpha of all families: less than 1 where another part is audited too.
     """
     branches = [bool(metrics), changed and bool(metrics), bool(rates)]
-    main = MAIN / max(sum(branches), 1)
+    main = total * MAIN / max(sum(branches), 1)
     spread = {(row["metric"], row["by"], row["key"]): row["p"] for row in disparity if row["measure"] == "spread_corrected"}
     worst: dict[str, list[float]] = {}
     for row in groups:
@@ -105,12 +113,16 @@ def screen_of(
     for metric in metrics:
         share = main / len(metrics)
         whole = [p for p in (spread.get((metric, "all", "all")), min(worst.get(metric, []), default=None)) if p is not None]
-        gate = ("alike", metric)
-        families[gate] = Family(share=share, p=min(1.0, len(whole) * min(whole)) if whole else None)
-        families["worst", metric] = Family(share=share / 2, above=gate)
+        gate, half = ("alike", metric), share / 2
+        if (metric, "all", "all") in spread or metric in worst:
+            families[gate] = Family(share=share, p=min(1.0, len(whole) * min(whole)) if whole else None)
+            families["worst", metric] = Family(share=half, above=gate)
+        else:
+            # Only levels are compared.
+            gate, half = None, share
         attributes = [key for of, by, key in spread if of == metric and by == "attribute"]
         for attribute in attributes:
-            part, levels = share / 2 / len(attributes), ("levels-differ", metric, attribute)
+            part, levels = half / len(attributes), ("levels-differ", metric, attribute)
             families[levels] = Family(share=part, above=gate, p=spread[metric, "attribute", attribute])
             families["gaps", metric, attribute] = Family(share=part, above=levels)
         if changed:
@@ -118,7 +130,7 @@ def screen_of(
     for rate in rates:
         families |= {(name, rate): Family(share=main / len(rates) * part) for name, part in MISSING.items()}
     others = [*((name, metric) for metric in metrics for name in OF_METRIC), *((name,) for name in OF_RUN)]
-    families |= {name: Family(share=(1 - MAIN) / len(others)) for name in others}
+    families |= {name: Family(share=total * (1 - MAIN) / len(others)) for name in others}
     within = {
         (metric, attribute, row["level"], row["against_level"]): p
         for (metric, attribute), rows in by_attribute.items()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from valuestrata.claims.claim import Claim, Strength
 from valuestrata.claims.fairness.phrases import amount, counted, gain, metric_of, signed, template
-from valuestrata.claims.wording import ClaimTemplate, Names, interval, listed, magnitude, margin_of, score_of
+from valuestrata.claims.wording import ELSEWHERE, TRAINED_THERE, ClaimTemplate, Names, interval, listed, magnitude, margin_of, score_of
 from valuestrata.formatting import count, percent
 
 # Kind -> what explains the gap, as the end of the sentence.
@@ -72,7 +72,8 @@ def _no_gap(claim: Claim, names: Names) -> str:
 
 
 def _no_gap_details(claim: Claim, names: Names) -> list[str]:
-    return [f"The levels of {listed(claim.notes)} differ taken together, but no single gap is significant"] if claim.notes else []
+    together = [note for note in claim.notes if note not in (ELSEWHERE, TRAINED_THERE)]
+    return [f"The levels of {listed(together)} differ taken together, but no single gap is significant"] if together else []
 
 
 def _underpowered(claim: Claim, names: Names) -> str:

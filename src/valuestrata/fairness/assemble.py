@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 
 import polars as pl
@@ -180,7 +180,7 @@ def _best_baseline(runs: Sequence[Answered], grids: Sequence[RunGrid], metric: s
 def _needed(grid: RunGrid, metrics: Sequence[str]) -> RunGrid:
     """Drop the metrics that no table needs: each may hold a hundred redrawn grids."""
     kept = {name: values for name, values in grid.metrics.items() if name in (*ALWAYS, *metrics)}
-    return RunGrid(grid.name, grid.asked, kept, grid.position, grid.elicitation, grid.template)
+    return replace(grid, metrics=kept)
 
 
 def _earlier(runs: Sequence[Answered], against: str | Mapping[str, str] | None) -> Mapping[str, str]:

@@ -382,12 +382,13 @@ attributes: [{name: sex, column: sex, levels: [{label: Male, code: 1}, {label: F
     (tmp_path / "mine.yaml").write_text(f"{text}design: {{psu: place}}\n")
     given = (tmp_path / "s.csv", "--survey", tmp_path / "mine.yaml", "--pooling", "equal-per-country")
     described = call("describe", *given)
-    assert "Design: Redraws follow 12 sampling units (place); design effect" in described.out
+    assert "Design: Redraws follow 12 sampling units (place) (only 10 more units than strata" in described.out
     found = json.loads(call("describe", *given, "--json").out)
     assert (found["design"]["units"], found["pooling"]) == (12, "equal-per-country")
     assert found["design_effect"]["nation"] >= 1
     built = call("build", *given, "-o", tmp_path / "data", "--draws", "10", "--min-valid", "5")
-    assert "Redraws follow 12 sampling units (place); design effect" in built.out
+    assert "Redraws follow 12 sampling units (place)" in built.out
+    assert "; design effect " in built.out
     assert "for pairs (medians, weights included)." in built.out
     plain = call(
         "build", tmp_path / "s.csv", "--survey", tmp_path / "plain.yaml", "--country", "AT", "-o", tmp_path / "one", "--draws", "10"

@@ -3,11 +3,14 @@
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from valuestrata.building import BuildSettings, build
 from valuestrata.dataset.design import design_document, design_text
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.survey import load_codebook, read_survey
+from valuestrata.survey.sample.design import DesignColumns, read_design
 from valuestrata.survey.sample.weights import pool_countries
 
 CODEBOOK = """
@@ -102,6 +105,29 @@ def test_single_units_are_never_combined_across_countries(tmp_path):
     assert len(read_survey(path, codebook(tmp_path, "design: {psu: p, strata: v}")).design.stratum) == 12
     path = table(tmp_path, cntry=["AT"] * 6 + ["CH"] * 6, v=[1, 1, 2, 2, 3, 3, 1, 1, 2, 2, 3, 3], p=[1, 1, 2, 2, 3, 3] * 2)
     assert read_survey(path, codebook(tmp_path, "design: {psu: p, strata: v}")).design.stratum.tolist() == [0, 0, 0, 1, 1, 1]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(-1, 4), st.integers(-1, 4)), min_size=2, max_size=40))
+def test_every_unit_lies_in_one_stratum_and_country(rows):
+    """Strata keep at least two units wherever the country has two."""
+    country, stratum, unit = (np.array(column) for column in zip(*rows, strict=True))
+    columns = DesignColumns([pl.Series("p", unit).replace(-1, None)], [pl.Series("v", stratum).replace(-1, None)])
+    design, _ = read_design(columns, None, len(rows), None, country.astype(np.int32))
+    if design is None:
+        return
+    units_in = {}
+    for u, h in enumerate(design.stratum.tolist()):
+        inside = design.unit == u
+        assert len(set(country[inside].tolist())) == 1
+        # A column with one value in a country does not stratify it.
+        values = set(stratum[country == country[inside][0]].tolist()) - {-1}
+        assert len(set(stratum[inside].tolist())) == 1 or len(values) < 2
+        units_in.setdefault((int(country[inside][0]), h), set()).add(u)
+    of_country = {c: set().union(*(found for (where, _), found in units_in.items() if where == c)) for c in set(country.tolist())}
+    for (c, _), found in units_in.items():
+        assert len(found) > 1 or len(of_country[c]) == 1
+    assert len({h for _, h in units_in}) == len(units_in)  # no stratum reaches into another country
 
 
 def test_a_design_without_values_is_none_and_the_build_says_so(tmp_path):

@@ -72,7 +72,7 @@ def build(
     order: Annotated[int, typer.Option("--order", min=1, max=3, help="Largest number of attributes crossed, 1 to 3.")] = 2,
     levels: Levels = None,
     min_respondents: Annotated[int, typer.Option("--min-respondents", min=1, help="Minimum respondents of a subgroup.")] = 30,
-    min_valid: Annotated[float, typer.Option("--min-valid", min=1, help="Minimum valid answers of a pair (effective if weighted).")] = 30,
+    min_valid: Annotated[float, typer.Option("--min-valid", min=1, help="Minimum (effective) valid answers of a pair.")] = 30,
     unweighted: Annotated[bool, typer.Option("--unweighted", help="Do not use the survey's weight.")] = False,
     draws: Annotated[int, typer.Option("--draws", min=10, help="Bootstrap draws of the respondents.")] = 1000,
     seed: Annotated[int, typer.Option("--seed", min=0, max=MOST_SEED, help="Seed of halves and bootstrap draws.")] = 0,
@@ -157,16 +157,18 @@ def _minimum(dataset: Dataset) -> str:
 
 def _preview(survey: Survey, settings: BuildSettings, as_json: bool) -> None:
     from valuestrata.building import preview
+    from valuestrata.dataset.design import design_document, design_text, national_effect
 
     frame = preview(survey, settings)
     if as_json:
         print_json({"strata": frame.to_dicts()})
         return
     print_table(frame)
-    weighted = "effective (weighted)" if survey.weight is not None and settings.weighted else "unweighted"
+    weighted = "effective (weighted)" if survey.weight is not None and settings.weighted else "effective" if survey.design else "unweighted"
     show(
         f"Kept: at least {settings.min_respondents} respondents per subgroup and {settings.min_valid:g} {weighted} valid answers per pair."
     )
+    show(design_text(design_document(survey.design), national_effect(survey)))
     show("pairs_in_both_halves: pairs with that many answers in each half of the respondents, which +disjoint and +crossfit use.")
     if settings.preset == "paper":
         from valuestrata.report.closed.published import beside_published_preview, is_published_survey

@@ -1,7 +1,7 @@
 """Codebooks, and the reader that turns a survey file into respondents x items.
 
-`read_survey` opens the file (`formats`), selects rows and the weight (`sample_selection`), and decodes values with the
-codebook (`decode`, `labels`). `describe` lists what was recognised.
+`read_survey` opens the file (`formats`), selects rows (`sample_selection`), reads weights and the sampling design (`sample`),
+and decodes values with the codebook (`decode`, `labels`). `describe` lists what was recognised.
 """
 
 from valuestrata.survey.codebook import Attribute, AttributeLevel, Codebook, Item, Missing, builtin_codebooks, load_codebook

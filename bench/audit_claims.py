@@ -24,7 +24,7 @@ REPLICATES = 500
 # Runs audited in one call share permutations and replicates. More runs need more memory.
 BATCH = 40
 GAPS = ("gap-remains", "gap-unclear", "gap-explained", "gap-composition", "gap-turned")
-WHO = ("better-for-all", "better-for-some", "mixed", "worse-for-some", "worse-for-all")
+WHO = ("better-for-all", "better-for-some", "losses-not-excluded", "mixed", "worse-for-some", "gains-not-excluded", "worse-for-all")
 # Family of claims -> its rules. The audit controls the error rate within each family. `who` covers subgroups, `levels` levels.
 FAMILIES: Mapping[str, Sequence[str]] = {
     "differ": ("differ",),

@@ -121,7 +121,9 @@ def _ceiling(tables: PartTables, run: Answered, tests: int) -> Iterator[Claim]:
         }
         value, low, high = row["relative"], row["relative_low"], row["relative_high"]
         if row["state"] == "saturated":
-            yield closed_claim("saturated", run, Figure(metric=metric, value=row["bound_value"], pairs=row["pairs"]), **fields)
+            # Room between baseline and bound is not shown; that is no proof of none.
+            figure = Figure(metric=metric, value=row["bound_value"], pairs=row["pairs"])
+            yield closed_claim("saturated", run, figure, strength=Strength.NOT_SHOWN, **fields)
         elif value is not None and low is not None and high is not None and high >= 1:
             kind, page = "cannot-be-placed", None
             for other, end in (("beyond-the-ceiling", 1.0), ("at-the-ceiling", AT_CEILING)):

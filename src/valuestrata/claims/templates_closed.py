@@ -252,7 +252,7 @@ CLOSED: Mapping[str, ClaimTemplate] = {
     "beyond-the-ceiling": _ceiling("Better than sampling noise allows, so the model may have seen the test answers"),
     "cannot-be-placed": _ceiling("Too imprecise to place between the best cheap baseline and the noise limit"),
     "taught-what-is-tested": ClaimTemplate(_taught),
-    "shared-respondents": _plain(_shared, "Score on a +disjoint split to exclude shared respondents"),
+    "shared-respondents": _plain(_shared, "Score on a +disjoint or +crossfit split to exclude shared respondents"),
     "not-a-test": ClaimTemplate(_not_a_test),
     "incomplete": ClaimTemplate(_incomplete),
     "unanswered": ClaimTemplate(_unanswered),

@@ -47,7 +47,9 @@ RunFolders = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run fo
 Split = Annotated[
     str,
     typer.Option(
-        "--split", help="paper, unseen-level, unseen-item, unseen-both or transfer; +disjoint keeps train and test respondents apart."
+        "--split",
+        help="paper, unseen-level, unseen-item, unseen-both or transfer; +disjoint keeps train and test respondents apart, +crossfit does "
+        "so in both directions.",
     ),
 ]
 Part = Annotated[str, typer.Option("--part", help="train, validation, test or all.")]

@@ -6,6 +6,7 @@ import pytest
 
 from tests.core.people import random_survey
 from valuestrata.building import BuildSettings, build
+from valuestrata.fairness import audit
 from valuestrata.responses.reference_baselines import reference_baselines
 from valuestrata.responses.run.folder import Run
 from valuestrata.responses.run.halves import scored_responses, with_half
@@ -101,3 +102,17 @@ def test_structure_compares_one_direction(data):
     )
     assert found.drop("scheme").equals(disjoint.drop("scheme"))
     assert set(found["scheme"]) == {"paper+crossfit"}
+
+
+def test_an_audit_means_both_directions_and_counts_pairs_and_items_once(data):
+    both, one, other = (
+        audit(data, baselines(data, fold)[1:], split="paper+crossfit", fold=fold, bootstrap=30, permutations=30) for fold in (None, 0, 1)
+    )
+    keys = ["run", "subgroup", "metric"]
+    joined = both.groups.join(one.groups, on=keys, suffix="_b").join(other.groups, on=keys, suffix="_a")
+    assert joined["value"].to_list() == pytest.approx(((joined["value_a"] + joined["value_b"]) / 2).to_list())
+    for name in ("disparity", "groups", "gaps", "excess"):
+        for count in {"pairs", "items"}.intersection(getattr(both, name).columns):
+            assert getattr(both, name)[count].to_list() == getattr(one, name)[count].to_list()
+    # Questions, not their two columns, are left out and resampled together: as many degrees of freedom as in one direction.
+    assert both.notes == one.notes

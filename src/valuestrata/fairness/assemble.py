@@ -163,7 +163,9 @@ def audit_runs(
                 parts["changes"] += [run | {"against": names[other]} | row for row in rows]
             advance(1)
     schemas: Mapping[str, Schema] = {"disparity": DISPARITY, "groups": GROUPS, "gaps": GAPS, "changes": CHANGES, "excess": EXCESS}
-    frames = {name: table(schema, parts[name]) for name, schema in schemas.items()}
+    # Under cross-fitting every pair is scored in both halves of the respondents.
+    counted = pl.col("^(pairs|items)$") // context.layout.halves
+    frames = {name: table(schema, parts[name]).with_columns(counted) for name, schema in schemas.items()}
     margins = {metric: context.margin(metric) for metric in metrics}
     notes = (context.block_note,)
     return Audit(errs=err_rows(context, grids), confidence=resampling.confidence, margins=margins, notes=notes, **frames)

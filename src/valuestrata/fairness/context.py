@@ -91,14 +91,14 @@ class AuditContext:
         """
         blocks = self.layout.blocks
         whole = effective_blocks(np.ones((1, len(blocks))), blocks)[0]
-        return blocks if whole >= ENOUGH_BLOCKS else np.arange(len(blocks))
+        return blocks if whole >= ENOUGH_BLOCKS else self.layout.questions
 
     @property
     def block_note(self) -> str:
         """What is taken as independent: blocks of items, or single items and why."""
         layout = self.layout
-        number, items = int(layout.blocks.max()) + 1, len(layout.blocks)
-        effective = float(effective_blocks(np.ones((1, items)), layout.blocks)[0])
+        number, items = int(layout.blocks.max()) + 1, int(layout.questions.max()) + 1
+        effective = float(effective_blocks(np.ones((1, len(layout.blocks))), layout.blocks)[0])
         if not layout.blocks_named:
             return (
                 "The survey names no blocks of items, so items are resampled and permuted one by one. If some belong to one battery, too "

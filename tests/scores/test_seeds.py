@@ -161,6 +161,19 @@ def test_pairs_that_a_seed_lacks_are_left_out():
     assert found["coverage"][0] == pytest.approx(4 / 6)
 
 
+def test_a_metric_without_values_and_no_replicates_leave_nulls():
+    runs = [answers("base", 1), answers("a", 2), answers("b", 4)]
+    recipe = [SeededRecipe("recipe", {1: "a", 2: "b"})]
+    placed = PlacedRuns(build(WORLD), runs, split="paper", part="test", fold=None, by=("all", "level"), bootstrap=0, seed=0)
+    found = SeededRuns(placed, recipe).rows([("recipe", "base")], ["accuracy", "w1"], 0.95)
+    rows = {(row["key"], row["metric"]): row for row in found.iter_rows(named=True)}
+    assert rows["all", "accuracy"]["difference"] == pytest.approx(1 / 3)
+    assert rows["sex=f", "accuracy"]["pairs"] == 3
+    for row in rows.values():
+        assert (row["ci_low"], row["ci_high"], row["p"]) == (None, None, None)
+        assert row["metric"] == "accuracy" or (row["difference"], row["seed_sd"], row["seed_low"], row["pairs"]) == (None, None, None, 0)
+
+
 @pytest.mark.slow
 def test_intervals_cover_the_gain_of_a_recipe_with_two_to_five_seeds():
     number = 100

@@ -134,6 +134,7 @@ class SeededRuns:
         factors, golds, complete = self._crossed(pairs, metric, common)
         sources = [sources_of_mean(factors, parts, weights) for parts, weights in self._parts(golds, complete)]
         of_seeds = np.array([parts.sum(axis=1) for parts, _ in self._parts([value.gold for value in values], common)]).T
+        of_seeds = np.where(np.isnan(found.estimate), np.nan, of_seeds)
         freedom = np.full_like(found.estimate, np.inf) if replicates.freedom is None else replicates.freedom
         return _Compared(
             interval=widened(found, freedom, _stacked(sources), confidence, low, high),

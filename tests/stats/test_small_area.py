@@ -138,3 +138,22 @@ def test_a_fresh_sample_has_the_mode_of_a_multinomial():
     tied = drawn == drawn.max(axis=1, keepdims=True)
     expected = (tied / tied.sum(axis=1, keepdims=True)).mean(axis=0)
     np.testing.assert_allclose(fresh_mode(shares, np.zeros(1), np.array([60.0]))[0], expected, atol=0.02)
+
+
+def test_variances_of_ordinal_items_are_those_of_positions():
+    """Subgroups that move along the scale: positions differ more than single shares, and the mean position is shrunk less."""
+    rng = np.random.default_rng(5)
+    groups, items, n = 30, 40, 50
+    shift = 0.4 * rng.normal(size=(groups, items))
+    cuts = special.ndtri(np.array([0.2, 0.4, 0.6, 0.8]))
+    below = special.ndtr(cuts - shift[..., None])
+    true = np.diff(np.concatenate([np.zeros((groups, items, 1)), below, np.ones((groups, items, 1))], axis=2), axis=2)
+    shares = np.array([[rng.multinomial(n, p / p.sum()) / n for p in row] for row in true])
+    number, nothing = np.full((groups, items), float(n)), np.zeros((0, groups))
+    ordinal, nominal = (small_area(shares, number, nothing, ordered=np.full(items, kind)) for kind in (True, False))
+    assert np.median(ordinal.between) > 1.5 * np.median(nominal.between)
+    places = np.arange(5)
+    planted = (true @ places).var(axis=0).mean() / 2.0
+    assert np.median(ordinal.between) == pytest.approx(planted, rel=0.25)
+    errors = [np.square((found.shares - true) @ places).mean() for found in (ordinal, nominal)]
+    assert errors[0] < errors[1]

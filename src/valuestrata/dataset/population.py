@@ -48,7 +48,8 @@ def estimate_shares(survey: Survey, cells: Cells, inside: NDArray[np.bool_], wei
         for attribute, level in zip(subgroup.stratum.attributes, subgroup.levels, strict=True):
             labels[attribute][place] = str(level)
     levels, _ = columns_of(labels)
-    return small_area(shares_of(weighted).swapaxes(0, 1), n_eff.T, levels, overlap_of(cells.members, in_joint))
+    ordered = np.array([item.level != "nominal" for item in survey.items])
+    return small_area(shares_of(weighted).swapaxes(0, 1), n_eff.T, levels, overlap_of(cells.members, in_joint), ordered)
 
 
 @dataclass(frozen=True)

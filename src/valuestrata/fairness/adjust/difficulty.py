@@ -109,7 +109,7 @@ def _estimates(dataset: Dataset, layout: Layout, shares: Floats, n_eff: Floats) 
     levels, _ = columns_of([rows[name].to_list() for name in dataset.attributes])
     cells, shape = gold["cell"].to_numpy(), layout.present.shape
     grids = layout.grid(cells, shares).reshape(*shape, width), layout.grid(cells, n_eff).reshape(shape)
-    found = small_area(*grids, levels)
+    found = small_area(*grids, levels, ordered=layout.ordered)
     calibrated = found.shares.reshape(-1, width)[cells]
     return calibrated, mode_chances(calibrated, found.variance.ravel()[cells])
 

@@ -11,7 +11,8 @@ Errors of two subgroups have the correlation R that shared respondents give (`ov
 
 linear in s: estimate = L s. For one item without levels it is the mean of a Dirichlet posterior. r and r_L are estimated by the method
 of moments for each item, pooled with those of all items (Fay and Herriot 1979, Journal of the American Statistical Association
-74:269-277; Ghosh and Rao 1994, Statistical Science 9:55-76).
+74:269-277; Ghosh and Rao 1994, Statistical Science 9:55-76). For ordinal items they are those of the mean position: what makes subgroups
+differ moves answers along the scale, so positions differ more than single shares do.
 
 **Mean squared error.** With E_gh = R_gh / sqrt(n_g n_h) and Z the levels of each subgroup, the error of option k is v V_k,
 
@@ -28,7 +29,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from valuestrata.stats.arrays import Floats
+from valuestrata.stats.arrays import Bools, Floats
 
 # Singular values below this share of the largest are no direction of their own.
 FLAT = 1e-9
@@ -59,19 +60,28 @@ class SmallArea:
         return self.variance[..., None] * self.shares * (1 - self.shares)
 
 
-def small_area(shares: Floats, number: Floats, levels: Floats, overlap: Floats | None = None) -> SmallArea:
+def small_area(shares: Floats, number: Floats, levels: Floats, overlap: Floats | None = None, ordered: Bools | None = None) -> SmallArea:
     """Estimate the shares of every cell.
 
     Args:
         shares: shape (G, I, K), 0 behind an item's last option. number: shape (G, I), effective answers; NaN or 0 without answers.
         levels: shape (P, G), 0/1 columns of levels (`columns_of`).
         overlap: shape (G, G), correlation of the sampling errors of subgroups; None for independent ones.
+        ordered: shape (I,), True for items with options in scale order; None for none.
     """
     z = levels.T
     shared = np.eye(len(z)) if overlap is None else overlap
     rows_of = [np.flatnonzero(column > 0) for column in number.T]
     cells = [
-        _ItemCells.of(shares[rows, item], number[rows, item], z[rows], shared[np.ix_(rows, rows)]) if len(rows) else None
+        _ItemCells.of(
+            shares[rows, item],
+            number[rows, item],
+            z[rows],
+            shared[np.ix_(rows, rows)],
+            along_scale=ordered is not None and bool(ordered[item]),
+        )
+        if len(rows)
+        else None
         for item, rows in enumerate(rows_of)
     ]
     known = [here.moments() for here in cells if here is not None]
@@ -127,7 +137,7 @@ class _ItemCells:
     """The cells of one item: shares (G, K), effective answers (G,), levels (G, P), overlap (G, G).
 
     `basis` holds orthonormal columns of the mean and, from the second on, of the levels, both times the roots of `number`.
-    `seen` is overlap @ basis.
+    `seen` is overlap @ basis. `along_scale`: variances are those of the mean position.
     """
 
     shares: Floats
@@ -136,9 +146,10 @@ class _ItemCells:
     overlap: Floats
     basis: Floats
     seen: Floats
+    along_scale: bool
 
     @classmethod
-    def of(cls, shares: Floats, number: Floats, levels: Floats, overlap: Floats) -> _ItemCells:
+    def of(cls, shares: Floats, number: Floats, levels: Floats, overlap: Floats, *, along_scale: bool) -> _ItemCells:
         root = np.sqrt(number)[:, None]
         mean = root / np.linalg.norm(root)
         columns = root * levels
@@ -146,7 +157,7 @@ class _ItemCells:
         found, sizes, _ = np.linalg.svd(columns, full_matrices=False)
         kept = sizes > FLAT * max(float(np.linalg.norm(root)), NOTHING)
         basis = np.concatenate([mean, found[:, kept]], axis=1)
-        return cls(shares, number, levels, overlap, basis, overlap @ basis)
+        return cls(shares, number, levels, overlap, basis, overlap @ basis, along_scale)
 
     @property
     def inflation(self) -> float:
@@ -157,9 +168,6 @@ class _ItemCells:
     def moments(self) -> tuple[_Moments, _Moments]:
         """Return the sums of squares of deviations from the levels, for r, and of the level effects, for r_L."""
         n, basis, seen = self.number, self.basis, self.seen
-        y = np.sqrt(n)[:, None] * self.shares
-        along = basis.T @ y
-        rest = np.square(y - basis @ along).sum(axis=1)
         mean = n @ self.shares / n.sum()
         squares = np.square(mean).sum()
         total, total_squared = 1 - squares, squares - 2 * (mean**3).sum() + squares**2
@@ -167,6 +175,14 @@ class _ItemCells:
             return _Moments(0.0, 0.0, 0.0, 0.0), _Moments(0.0, 0.0, 0.0, 0.0)
         # Independent directions in which the shares vary: (tr V)^2 / tr V^2 of the multinomial variance V.
         directions = total**2 / max(float(total_squared), NOTHING)
+        values = self.shares
+        if self.along_scale:
+            places = np.arange(len(mean)) - mean @ np.arange(len(mean))
+            values = (values @ places / np.sqrt(mean @ np.square(places)))[:, None]
+            total, directions = 1.0, 1.0
+        y = np.sqrt(n)[:, None] * values
+        along = basis.T @ y
+        rest = np.square(y - basis @ along).sum(axis=1)
         leverage, of_levels = np.square(basis).sum(axis=1), np.square(basis[:, 1:]).sum(axis=1)
         # n times the variances of s - fit from sampling and from u.
         noise = 1 - 2 * (basis * seen).sum(axis=1) + (basis @ (basis.T @ seen) * basis).sum(axis=1)

@@ -136,8 +136,8 @@ def assess(
         for run in runs
         if offers_dont_know(run)
     ]
-    overlap = training_overlap(dataset, runs, **where)
-    claims = closed_claims(scores, compared, found, _leakage_of(dataset, split, fold), runs, thresholds, metric, overlap)
+    overlaps = training_overlap(dataset, runs, **where)
+    claims = closed_claims(scores, compared, found, _leakage_of(dataset, split, fold), runs, thresholds, metric, overlaps)
     return Assessment(
         scores,
         compared,

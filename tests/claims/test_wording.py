@@ -103,6 +103,10 @@ CLOSED = {
         {"estimate": PLACE, "figures": ENDS},
         f"Too imprecise to place between the best cheap baseline and the noise limit: {WAY}",
     ),
+    "halves-not-disjoint": (
+        {"notes": ("all respondents, including those scored",)},
+        "Training and test respondents are not disjoint: the model was trained on all respondents, including those scored",
+    ),
     "taught-what-is-tested": (
         {"estimate": SHARE},
         "The model was trained on 34 % of the pairs it is scored on, so the score does not measure generalisation",

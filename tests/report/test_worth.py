@@ -105,9 +105,12 @@ def test_models_trained_on_another_survey_name_it(world):
     known = replace(one, name="known", meta={**one.meta, **taught, "training_data": {"fingerprint": "f" * 64, "survey": "WVS 7, Japan"}})
     old = replace(one, name="old", meta={**one.meta, **taught})
     here = replace(one, name="here", meta={**one.meta, "training_data": {"fingerprint": world.dataset.fingerprint, "survey": "this"}})
-    assert trained_elsewhere(world.dataset, [one, known, old, here]) == [
+    rebuilt = replace(known, name="rebuilt", meta={**known.meta, "training_data": {"survey": world.dataset.survey_and_place}})
+    imported = replace(one, name="imported", meta={**one.meta, "respondent": {"name": "x", "provider": "imported"}})
+    assert trained_elsewhere(world.dataset, [one, known, old, here, rebuilt, imported], "paper", "test", None) == [
         "WVS 7, Japan (data set ffffffffffff): known.",
         "a survey that is not recorded (data set ffffffffffff): old.",
+        "not recorded, so it cannot be compared with the test: imported.",
     ]
 
 

@@ -19,6 +19,7 @@ from valuestrata.claims.table import from_frame, to_frame
 from valuestrata.claims.templates import word
 from valuestrata.claims.templates_closed import CLOSED
 from valuestrata.dataset.tables import LEAKAGE
+from valuestrata.dataset.training_source import Overlap
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.scores.plan import Thresholds
@@ -66,12 +67,12 @@ def standing(relative, low, high, state="ok", **row):
 
 
 def claims_of(
-    comparisons=(), *, scores=None, relative=(), leakage=None, runs=RUNS, thresholds=None, metric="accuracy_expected", taught=None
+    comparisons=(), *, scores=None, relative=(), leakage=None, runs=RUNS, thresholds=None, metric="accuracy_expected", overlaps=None
 ) -> list[Claim]:
     scores = [score(one.name) for one in runs] if scores is None else scores
     frames = (SCORES.frame(list(scores)), COMPARISONS.frame(list(comparisons)), RELATIVE.frame(list(relative)))
     leaks = LEAKAGE.empty() if leakage is None else leakage
-    found = closed_claims(*frames, leaks, runs, thresholds, metric, taught)
+    found = closed_claims(*frames, leaks, runs, thresholds, metric, overlaps)
     # Every claim can be worded and stored.
     assert from_frame(to_frame(found)) == found
     return found
@@ -337,23 +338,17 @@ def leaks(*rows):
     )
 
 
-def trained_elsewhere_and_here():
-    tuned = {
-        where: run(f"tuned {where}", MODEL | {"adapter_hash": "a", "taught_on": {"dataset": where}}) for where in ("here", "elsewhere")
-    }
-    imported = run("imported", {"name": "imported", "provider": "imported"})
-    other = run("other survey", {"name": "baseline:item-mode", "provider": "baseline", "trained_on": {"data_set": {"survey": "wvs7"}}})
-    for one in tuned.values():
-        one.meta["dataset"] = {"fingerprint": "here"}
-    return [*tuned.values(), imported, other]
-
-
 def test_only_runs_trained_on_this_data_set_share_respondents():
-    found = claims_of(leakage=leaks(("paper", 0, 1.0), ("paper", 0, 0.5), ("other", 0, 0.1)), runs=[*RUNS, *trained_elsewhere_and_here()])
-    # An untuned model, an imported run and a control train nothing.
+    overlaps = {"tuned": Overlap("here"), "other survey": Overlap("elsewhere"), "imported": Overlap("unknown"), "m": Overlap("none")}
+    names = ("tuned", "other survey", "imported")
+    runs = [*RUNS, *(run(name, MODEL) for name in names), run("guess", {"name": "baseline:uniform", "provider": "baseline"})]
+    found = claims_of(leakage=leaks(("paper", 0, 1.0), ("paper", 0, 0.5), ("other", 0, 0.1)), runs=runs, overlaps=overlaps)
     assert [(one.run, one.kind, one.estimate.value, one.estimate.pairs) for one in found] == [
-        (name, "shared-respondents", 0.75, 2) for name in ("mode", "parent", "additive", "tuned here")
+        (name, "shared-respondents", 0.75, 2) for name in ("mode", "parent", "additive", "tuned")
     ]
+    # A control has the training of the model inside.
+    (claim,) = claims_of(leakage=leaks(("paper", 0, 0.5)), runs=[RUNS[1], *RUNS[2:3]], overlaps={"shuffled": Overlap("here")})[:1]
+    assert (claim.run, claim.kind) == ("shuffled", "shared-respondents")
     summary = pl.DataFrame({"scheme": ["paper", "paper"], "shared_respondents": [1.0, 0.0], "pairs": [30, 10]})
     figure = claims_of(leakage=summary)[0].estimate
     assert (figure.value, figure.pairs) == (0.75, 40)
@@ -363,14 +358,41 @@ def test_no_shared_respondents_under_disjoint_or_without_leakage():
     assert claims_of(leakage=leaks(("paper", 0, 0.0))) == []
     disjoint = [score(one.name, scheme="paper+disjoint") for one in RUNS]
     assert claims_of(scores=disjoint, leakage=leaks(("paper", 0, 1.0), ("paper+disjoint", 0, 0.4))) == []
-    trained = claims_of(scores=[score("m", part="train")], leakage=leaks(("paper", 0, 1.0)), runs=[RUNS[0], RUNS[2]])
-    assert kinds(trained) == ["no-baseline", "not-a-test"]
+
+
+def test_the_train_part_is_no_test_for_runs_that_were_trained_here():
+    for relation, expected in (("here", ["no-baseline", "not-a-test"]), ("none", ["no-baseline"]), ("unknown", ["no-baseline"])):
+        found = claims_of(
+            scores=[score("m", part="train")],
+            leakage=leaks(("paper", 0, 1.0)),
+            runs=[RUNS[0], RUNS[2]],
+            overlaps={"m": Overlap(relation)},
+        )
+        assert kinds(found) == expected
 
 
 def test_a_model_trained_on_the_pairs_it_is_scored_on():
-    claim = only(taught={"m": (0.25, 40), "shuffled": (0.0, 40)})
+    claim = only(overlaps={"m": Overlap("here", tested=0.25, pairs=40), "shuffled": Overlap("here", pairs=40)})
     assert (claim.kind, claim.estimate.value, claim.estimate.pairs) == ("taught-what-is-tested", 0.25, 40)
     assert claim.importance == 100
+
+
+@pytest.mark.parametrize("low", [-0.03, -0.005, 0.02])
+@pytest.mark.parametrize("voided", ["m", "shuffled"])
+@pytest.mark.parametrize("overlap", [Overlap("here", tested=0.1), Overlap("here", halves="all")])
+def test_comparisons_of_runs_trained_on_the_test_are_withheld(low, voided, overlap):
+    rows = [gap("mode", low + 0.005, low, low + 0.01), gap("shuffled", low + 0.005, low, low + 0.01, metric="accuracy")]
+    rows += [gap("shuffled", low + 0.005, low, low + 0.01)]
+    found = claims_of(rows, relative=[standing(0.9, 0.85, 1.1)], overlaps={voided: overlap})
+    flag = "taught-what-is-tested" if overlap.tested else "halves-not-disjoint"
+    assert flag in kinds(found, voided)
+    withheld = [claim for claim in found if claim.run == "m" and claim.kind == "cannot-be-judged"]
+    assert [claim.against for claim in withheld] == (["mode", "shuffled"] if voided == "m" else ["shuffled"])
+    for claim in withheld:
+        assert claim.notes[:2] == ("trained-on", voided)
+        assert (claim.estimate.value, claim.estimate.low, claim.strength) == (None, None, Strength.UNDETERMINED)
+    # Only the model that was trained on the test loses its place between baseline and ceiling.
+    assert ("at-the-ceiling" in kinds(found)) == (voided == "shuffled")
 
 
 def test_coverage_below_the_threshold():

@@ -14,14 +14,15 @@ from valuestrata.claims.compared.first_screen import tail_of
 from valuestrata.claims.compared.part_tables import PartTables, closed_claim
 from valuestrata.claims.templates_closed import CLOSED
 from valuestrata.dataset.tables import uses_halves
+from valuestrata.dataset.training_source import Overlap
 from valuestrata.errors import InputDataError, UsageError, did_you_mean
 from valuestrata.formatting import DIRECTED
-from valuestrata.respondents.baselines import TRAINS_ON_NOTHING
-from valuestrata.responses.run.identity import Answered, run_identity, trained_here
+from valuestrata.responses.run.identity import Answered, run_identity
 from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.scores.degenerate_answers import position_of, sameness_of
 from valuestrata.scores.plan import MEASURED_AGAINST, Thresholds
 from valuestrata.scores.schema import COMPARISONS, RELATIVE, SCORES
+from valuestrata.scores.train_test_overlap import reason_of
 
 CUT = ("scheme", "part", "fold")
 SAME_POSITION = 0.99
@@ -39,7 +40,7 @@ def closed_claims(
     runs: Sequence[Answered],
     thresholds: Thresholds | None = None,
     metric: str = "accuracy_expected",
-    taught: Mapping[str, tuple[float, int]] | None = None,
+    overlaps: Mapping[str, Overlap] | None = None,
 ) -> list[Claim]:
     """Return the claims that the rules support, for each split, part and run; within a run in the order of `CLOSED`.
 
@@ -51,7 +52,8 @@ def closed_claims(
             scheme with its mean and its number of `pairs`.
         runs: the runs in the frames. thresholds: those of the plan; defaults without one.
         metric: the primary metric; one in `DIRECTED`.
-        taught: name of a run -> share of its pairs that its model was trained on, and their number.
+        overlaps: name of a run -> what its training has in common with the scored pairs (`training_overlap`). Comparisons and
+            ceilings of a run that was trained on what is tested support no claim. Without it, only baselines count as trained.
 
     Raises:
         UsageError: a metric without a better direction. InputDataError: a frame lacks a column, or names a run not given.
@@ -71,15 +73,14 @@ def closed_claims(
     order, found = list(CLOSED), list[Claim]()
     for scheme, part, fold in _cuts(scores, comparisons, relative):
         figures = [_at(frame, scheme, part, fold) for frame in (scores, comparisons, relative)]
-        here = PartTables(figures[0], figures[1], figures[2], known, thresholds or Thresholds(), metric)
+        here = PartTables(figures[0], figures[1], figures[2], known, thresholds or Thresholds(), metric, overlaps or {})
         shared = _shared(leakage, scheme, fold) if part in ("test", "all") and not uses_halves(scheme) else Figure()
         for run in (run for run in runs if run.name in here.names):
-            share, pairs = (taught or {}).get(run.name, (0.0, 0))
             compared = compared_runs(here, run)
             tests = sum(is_main(here, one) and one.figure("margin") is not None for one in compared) + _is_placed(here, run)
             own = [*comparison_claims(here, compared, tests), *_ceiling(here, run, tests)]
             own += [*_coverage(here, run), *_answers(here, run)]
-            own += _training(run, part, Figure(value=share, pairs=pairs), shared)
+            own += _training(run, part, here.overlap(run.name), shared)
             for claim in sorted(own, key=lambda claim: order.index(claim.kind)):
                 found.append(
                     replace(
@@ -95,7 +96,9 @@ def closed_claims(
 
 
 def _placed(tables: PartTables, run: Answered) -> list[dict[str, Any]]:
-    """Return the relative score of a run in the primary metric, if it has a baseline and a bound."""
+    """Return the relative score of a run in the primary metric, if it has a baseline and a bound, and was not trained on the test."""
+    if tables.overlap(run.name).voids:
+        return []
     metric = "accuracy_expected" if tables.metric.startswith("accuracy") else tables.metric.removesuffix("_valid")
     rows = tables.relative.filter((pl.col("run") == run.name) & (pl.col("metric") == metric)).tail(1).to_dicts()
     return [row for row in rows if not (row["baseline"] in (None, run.name) or row["baseline_value"] is None or row["bound_value"] is None)]
@@ -178,13 +181,14 @@ def _answers(tables: PartTables, run: Answered) -> Iterator[Claim]:
         yield closed_claim("same-answer", run, Figure(metric="spread_ratio", value=0.0, items=same.items, pairs=same.pairs))
 
 
-def _training(run: Answered, part: str, taught: Figure, shared: Figure) -> Iterator[Claim]:
+def _training(run: Answered, part: str, overlap: Overlap, shared: Figure) -> Iterator[Claim]:
     """State that a run was scored on what it was trained on, or on respondents behind its training data."""
-    if taught.value:
-        yield closed_claim("taught-what-is-tested", run, taught)
-    identity = run_identity(run)
-    if identity.kind == "model" or (identity.is_baseline and identity.rule not in TRAINS_ON_NOTHING):
-        if shared.value and trained_here(identity):
+    if overlap.tested:
+        yield closed_claim("taught-what-is-tested", run, Figure(value=overlap.tested, pairs=overlap.pairs))
+    if overlap.halves is not None:
+        yield closed_claim("halves-not-disjoint", run, Figure(pairs=overlap.pairs), notes=(reason_of(replace(overlap, tested=0.0)),))
+    if overlap.relation == "here":
+        if shared.value:
             yield closed_claim("shared-respondents", run, shared)
         if part in ("train", "validation"):
             yield closed_claim("not-a-test", run, Figure())

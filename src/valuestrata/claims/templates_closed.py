@@ -143,6 +143,9 @@ def _largest(margin: Figure) -> float:
 
 def _cannot_be_judged(claim: Claim, names: Names) -> str:
     against, metric = f"{names.run(claim.against)}{place(claim, names)}", title(claim.metric or "")
+    if claim.notes[:1] == ("trained-on",):
+        _, run, reason = claim.notes
+        return f"Cannot be compared with {against}: {names.run(run)} was trained on {reason}"
     if claim.estimate.value is None:
         return f"Cannot be compared with {against}: no pair has a value of {metric} for both"
     return f"The comparison with {against} has no interval, so it is inconclusive: {difference(claim)}"
@@ -184,7 +187,12 @@ def _baselines_present(claim: Claim, names: Names) -> list[str]:
 
 def _taught(claim: Claim, names: Names) -> str:
     share = percent(claim.estimate.value)
-    return f"The model was trained on {share} of the pairs it is scored on, so the score does not measure generalisation"
+    who = "baseline" if claim.run_kind == "baseline" else "model"
+    return f"The {who} was trained on {share} of the pairs it is scored on, so the score does not measure generalisation"
+
+
+def _not_disjoint(claim: Claim, names: Names) -> str:
+    return f"Training and test respondents are not disjoint: the model was trained on {claim.notes[0]}"
 
 
 def _shared(claim: Claim, names: Names) -> str:
@@ -252,6 +260,7 @@ CLOSED: Mapping[str, ClaimTemplate] = {
     "beyond-the-ceiling": _ceiling("Better than sampling noise allows, so the model may have seen the test answers"),
     "cannot-be-placed": _ceiling("Too imprecise to place between the best cheap baseline and the noise limit"),
     "taught-what-is-tested": ClaimTemplate(_taught),
+    "halves-not-disjoint": _plain(_not_disjoint, "Train on the half that is not scored, or score on a split without halves"),
     "shared-respondents": _plain(_shared, "Score on a +disjoint or +crossfit split to exclude shared respondents"),
     "not-a-test": ClaimTemplate(_not_a_test),
     "incomplete": ClaimTemplate(_incomplete),

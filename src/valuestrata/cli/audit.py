@@ -95,7 +95,10 @@ def audit_(
     if output is not None:
         say(f"Audit: {write_audit(data, judged, found, output, verdicts=frames['verdicts'])}")
     if as_json:
-        print_json({name: frame.to_dicts() for name, frame in frames.items()})
+        from valuestrata.scores.train_test_overlap import warnings_about
+
+        warnings = {"warnings": warnings_about(data, judged, found.groups)}
+        print_json(warnings | {name: frame.to_dicts() for name, frame in frames.items()})
     else:
         from valuestrata.report import print_audit
 

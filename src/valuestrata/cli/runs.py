@@ -44,6 +44,14 @@ def import_(
     repeats: Annotated[
         str | None, typer.Option("--repeats", help="Meaning of several rows of a pair: samples of one prompt, or answers for people.")
     ] = None,
+    trained_on: Annotated[
+        str | None,
+        typer.Option(
+            "--trained-on",
+            metavar="WHAT",
+            help="What the model was trained on: none, SPLIT or SPLIT:FOLD of this data set, or a JSON or YAML file that describes it.",
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an imported run in the folder.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -53,7 +61,8 @@ def import_(
     from valuestrata.responses.import_runs import import_run
 
     if is_batch_run(output):
-        if (numbers, name, overwrite, ids, answer, people, repeats) != ("code", None, False, "custom_id", "response", None, None):
+        given = (numbers, name, overwrite, ids, answer, people, repeats, trained_on)
+        if given != ("code", None, False, "custom_id", "response", None, None, None):
             raise UsageError(f"{output} has batch files, which record what each output is; give only DATASET, FILE and -o.")
         from valuestrata.responses.batch.requests import collect_batch
 
@@ -77,7 +86,13 @@ def import_(
         answer=answer,
         people=people,
         repeats=repeats,
+        trained_on=trained_on,
     )
+    if trained_on is None:
+        say(
+            "What the model was trained on is not recorded, so `score` cannot tell whether it saw the test. State it with --trained-on: "
+            "none, a split, or a file (docs/files.md)."
+        )
     if result.repeated:
         say(
             f"{result.repeated:,} pairs have several rows. Say with --repeats whether these are samples of one prompt or answers for "

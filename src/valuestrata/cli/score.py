@@ -56,6 +56,7 @@ def score_(
     """
     from valuestrata.assessment import assess
     from valuestrata.report import print_claims, print_headline
+    from valuestrata.scores.train_test_overlap import warnings_about
 
     _check_table(output)
     data, all_runs = load_with_baselines(dataset, runs, split, part, fold, baselines, train_on)
@@ -70,12 +71,13 @@ def score_(
         return
     names = {run.name for run in models}
     rows = found.scores.to_dicts()
+    warnings = {"warnings": warnings_about(data, all_runs, found.scores)}
     scores = {"scores": [row for row in rows if row["run"] in names], "baselines": [row for row in rows if row["run"] not in names]}
     tables = {
         name: getattr(found, name).to_dicts() for name in ("relative", "comparisons", "structure", "calibration", "dont_know", "verdicts")
     }
     claims = [claim for claim in found.claims if baseline_claims or claim.run in names]
-    print_json(scores | tables | {"claims": claim_documents(claims, all_claims=all_claims)})
+    print_json(warnings | scores | tables | {"claims": claim_documents(claims, all_claims=all_claims)})
 
 
 def report(

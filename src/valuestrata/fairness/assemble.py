@@ -32,6 +32,7 @@ from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.scores.aggregate import check_call
 from valuestrata.scores.best_baseline import best_baseline
 from valuestrata.scores.layout import RunGrid, place
+from valuestrata.scores.train_test_overlap import training_notes, training_overlap
 
 METRICS = ("accuracy", "nmae")
 # Names of the tables, in the order of `Audit`.
@@ -132,7 +133,9 @@ def audit_runs(
         _needed(place(context.layout, run.name, RESPONSES.check(scored_responses(run, of.split, of.fold), run.name)), metrics)
         for run in runs
     ]
-    notes = [joined(run_note(context, grid), reading_note(run)) for run, grid in zip(runs, grids, strict=True)]
+    # Why scores are not a test, by run: first in the notes of every table.
+    untested = training_notes(training_overlap(dataset, runs, split=of.split, part=of.part, fold=of.fold))
+    notes = [joined(untested.get(run.name), run_note(context, grid), reading_note(run)) for run, grid in zip(runs, grids, strict=True)]
     names = [run.name for run in runs]
     baselines = {metric: _best_baseline(runs, grids, metric) for metric in metrics}
     reused = {(at, metric) for metric, at in baselines.items() if at is not None}
@@ -163,6 +166,8 @@ def audit_runs(
                 parts["changes"] += [run | {"against": names[other]} | row for row in rows]
             advance(1)
     schemas: Mapping[str, Schema] = {"disparity": DISPARITY, "groups": GROUPS, "gaps": GAPS, "changes": CHANGES, "excess": EXCESS}
+    for row in (row for name in ("groups", "gaps", "excess") for row in parts[name] if row["run"] in untested):
+        row["note"] = joined(untested[row["run"]], row["note"])
     # Under cross-fitting every pair is scored in both halves of the respondents.
     counted = pl.col("^(pairs|items)$") // context.layout.halves
     frames = {name: table(schema, parts[name]).with_columns(counted) for name, schema in schemas.items()}

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 
 from valuestrata.dataset.tables import Dataset
+from valuestrata.dataset.training_source import stated_source
 from valuestrata.errors import InputDataError, Option, OptionText, UsageError, did_you_mean
 from valuestrata.files import folder_written_beside, sha256_of, write_json
 from valuestrata.prompts import printed_numbers, questions_of
@@ -68,6 +69,7 @@ def import_run(
     answer: str = RESPONSE,
     people: str | Path | None = None,
     repeats: Repeats | None = None,
+    trained_on: str | Path | Mapping[str, Any] | None = None,
 ) -> ImportResult:
     """Import a file of outputs as a run with text elicitation.
 
@@ -81,6 +83,8 @@ def import_run(
         people: table that describes the people of a column of `ids`: the same column, and columns named like attributes of the
             data set with labels of their levels. The answers of a person then count for every subgroup of the person.
         repeats: meaning of several rows of one pair: `samples` of one prompt, or answers for different `people`; None if not known.
+        trained_on: what the model was trained on: `none`, a split, or a record (`training_source.stated_source`); None if not known.
+            Scores of a model that was trained on what is tested are marked, and support no claims.
 
     Raises:
         InputDataError: a file cannot be read or lacks a column, no id is known, or the folder is not an imported run.
@@ -90,6 +94,7 @@ def import_run(
     if not ids or len(set(ids)) < len(ids):
         raise UsageError(Option("ids", ",".join(ids)), ": give one or more different columns.")
     _check_folder(folder, overwrite=overwrite)
+    taught = {} if trained_on is None else {"taught_on": stated_source(trained_on, dataset)}
     rows = read_outputs(source, ids, answer).with_row_index("row")
     found = _by_people(dataset, rows, source, ids, Path(people)) if people is not None else _by_id(dataset, rows)
     known = found.filter(pl.col("pair_id").is_not_null())
@@ -105,7 +110,7 @@ def import_run(
         dataset,
         label,
         KIND,
-        respondent={"name": label, "provider": "imported"},
+        respondent={"name": label, "provider": "imported", **taught},
         template=TEMPLATE,
         template_version="1",
         elicitation="text",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import copy
+from functools import cached_property
 from hashlib import blake2b
 from typing import Any, Protocol
 
@@ -20,6 +21,7 @@ from valuestrata.scores.layout import BY, Layout, RunGrid, Values, count_pairs, 
 from valuestrata.scores.resampling import Resampler
 from valuestrata.scores.schema import METRICS, OF_ALL_PAIRS, SCORES
 from valuestrata.scores.spread import Spread
+from valuestrata.scores.train_test_overlap import training_notes, training_overlap
 from valuestrata.stats.arrays import Bools
 from valuestrata.stats.intervals import Interval, interval
 
@@ -66,7 +68,7 @@ class PlacedRuns:
     ) -> None:
         """Lay out the pairs; arguments and errors as for `score`. Runs are placed when they are needed."""
         check_call(runs, bootstrap)
-        self.split, self.part, self.fold = split, part, fold
+        self.dataset, self.split, self.part, self.fold = dataset, split, part, fold
         self.runs = tuple(runs)
         self.layout = lay_out(dataset, split, part, fold, by)
         self.resampler = Resampler(self.layout, bootstrap, seed)
@@ -74,6 +76,11 @@ class PlacedRuns:
         self._by_name = {run.name: run for run in runs}
         self._grids: dict[str, RunGrid] = {}
         self._calibrations: dict[tuple[str, float], dict[str, Calibration]] = {}
+
+    @cached_property
+    def notes(self) -> Mapping[str, str]:
+        """Name of a run -> why its scores are not a test, for runs where they are not."""
+        return training_notes(training_overlap(self.dataset, self.runs, split=self.split, part=self.part, fold=self.fold))
 
     def grid(self, name: str) -> RunGrid:
         """Return a run's place in the layout. Those used last are kept."""
@@ -150,7 +157,7 @@ def score_placed(placed: PlacedRuns, confidence: float, advance: Advance = no_pr
             columns[metric] = interval(found, confidence, *RANGES[metric])
         columns = {metric: columns[metric] for metric in METRICS if metric in columns}
         labels = {"run": grid.name, "scheme": placed.split, "fold": placed.fold, "part": placed.part, "against": None}
-        labels |= {"elicitation": grid.elicitation, "template": grid.template}
+        labels |= {"elicitation": grid.elicitation, "template": grid.template, "note": placed.notes.get(run.name)}
         frame = long_rows(
             layout, columns, {"value": "estimate", "ci_low": "low", "ci_high": "high", "blocks": "blocks"}, grid.asked, labels
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -81,8 +82,16 @@ def compare_placed(
         advance(0, " against ".join(names))
         run, against = (placed.grid(name) for name in names)
         columns = _differences(placed.resampler, placed.spread, run, against, wanted, confidence)
-        labels = {"run": run.name, "against": against.name, "scheme": placed.split, "fold": placed.fold, "part": placed.part}
-        frame = long_rows(layout, columns, FIELDS, run.asked & against.asked, {**labels, "adjustment": None, "status": "exploratory"})
+        labels: dict[str, Any] = {
+            "run": run.name,
+            "against": against.name,
+            "scheme": placed.split,
+            "fold": placed.fold,
+            "part": placed.part,
+        }
+        labels |= {"adjustment": None, "status": "exploratory"}
+        labels["note"] = "; ".join(f"{name}: {placed.notes[name]}" for name in names if name in placed.notes) or None
+        frame = long_rows(layout, columns, FIELDS, run.asked & against.asked, labels)
         frame = frame.with_columns(pl.lit(None, dtype=pl.Float64).alias("p_adjusted"))
         frames.append(COMPARISONS.check(frame, "comparisons").select(list(COMPARISONS.columns)))
         advance(1)

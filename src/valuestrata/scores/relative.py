@@ -105,7 +105,8 @@ def relative_placed(placed: PlacedRuns, baselines: Sequence[str], confidence: fl
             one = _relative_score(placed.resampler, metric, grid.metrics[metric], best[metric], cheap, bounds[metric], confidence, gaps)
             found.append(one.rows(layout, metric))
         order = pl.concat([frame.with_columns(pl.lit(m).alias("_m")).with_row_index("_k") for m, frame in enumerate(found)])
-        frames.append(order.sort("_k", "_m", maintain_order=True).with_columns(pl.lit(run.name).alias("run")))
+        labels = [pl.lit(run.name).alias("run"), pl.lit(placed.notes.get(run.name), dtype=pl.String).alias("note")]
+        frames.append(order.sort("_k", "_m", maintain_order=True).with_columns(labels))
         advance(1)
     if not frames:
         return RELATIVE.empty()

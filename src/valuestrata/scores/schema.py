@@ -30,6 +30,7 @@ SCORES = Schema(
         "elicitation": Column(pl.String, "readout"),
         "template": Column(pl.String, "template, or several joined by +"),
         "against": Column(pl.String, "run compared with, null for a plain score"),
+        "note": Column(pl.String, "why this is not a test of the run (see `train_test_overlap`), or null"),
     },
 )
 
@@ -52,6 +53,7 @@ COMPARISONS = Schema(
         "pairs": Column(pl.Int64, "pairs both have a value for"),
         "blocks": _BLOCKS,
         "coverage": Column(pl.Float64, "pairs both were asked / pairs of the part"),
+        "note": Column(pl.String, "why this is not a test of the run (see `train_test_overlap`), or null"),
     },
 )
 
@@ -76,6 +78,7 @@ RELATIVE = Schema(
             pl.String, "ok, saturated (bound - baseline is not above 0 beyond noise), no baseline, no common pairs or no interval"
         ),
         "pairs": Column(pl.Int64, "pairs common to run and baseline"),
+        "note": Column(pl.String, "why this is not a test of the run (see `train_test_overlap`), or null"),
     },
 )
 

@@ -18,6 +18,7 @@ import polars as pl
 from valuestrata.claims.claim import Claim
 from valuestrata.claims.tuning import tuning_claims
 from valuestrata.dataset.tables import Dataset
+from valuestrata.dataset.training_source import pooled_source
 from valuestrata.errors import RunFailedError, options_as
 from valuestrata.files import write_parquet, write_text
 from valuestrata.formatting import count
@@ -273,12 +274,14 @@ def _pooled(runs: Sequence[Run], folds: Sequence[SplitFold]) -> Run:
     if len(runs) == 1:
         return runs[0]
     responses = [with_half(run, fold.split.scheme, fold.fold) for run, fold in zip(runs, folds, strict=True)]
-    return replace(runs[0], meta=_without_fold(runs[0].meta), responses=pl.concat(responses))
+    return replace(runs[0], meta=_pooled_meta([run.meta for run in runs]), responses=pl.concat(responses))
 
 
-def _without_fold(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a run's metadata without the adapter's fold, which differs between folds."""
-    return {
-        key: {**value, "fold": None} if key == "taught_on" else _without_fold(value) if isinstance(value, Mapping) else value
-        for key, value in document.items()
-    }
+def _pooled_meta(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the metadata of the first run, with the training data of the adapters of all folds."""
+    pooled: dict[str, Any] = {}
+    for key, value in documents[0].items():
+        found = [document[key] for document in documents if isinstance(document.get(key), Mapping)]
+        inside = isinstance(value, Mapping)
+        pooled[key] = pooled_source(found) if inside and key == "taught_on" else _pooled_meta(found) if inside else value
+    return pooled

@@ -4,7 +4,7 @@ adapter_config.json, adapter_model.safetensors   the adapter, for PEFT, transfor
 recipe.resolved.yaml                             the recipe with every field
 training.json                                    base model, data, split, held-out pairs, seeds, versions, validation, curve
 loss.csv, loss.svg, loss.png                     the loss curve
-merged/                                          base and adapter as one model, on request
+merged/                                          base and adapter as one model, with training.json, on request
 """
 
 from __future__ import annotations
@@ -163,4 +163,6 @@ def write_merged(model: str, adapter: Path) -> Path:
     with _full_disk_reported(adapter), folder_written_beside(place) as folder:
         merged.save_pretrained(str(folder))
         loaded.tokenizer.save_pretrained(str(folder))
+        # The merged model must not lose the record of what it was trained on.
+        shutil.copyfile(adapter / TRAINING, folder / TRAINING)
     return place

@@ -95,6 +95,7 @@ class TrainingFile(Record):
     data: TrainingData
     control: dict[str, Any] | None = None
     held_out: HeldOut
+    trained_on: dict[str, Any] | None = None
     examples: ExampleCounts
     updates: UpdateCounts | None = None
     validation: ValidationRecord
@@ -131,6 +132,7 @@ def training_record(
         "request": dict(request),
         "base": {"word": request["model"], **identity},
         "data": {"survey": dataset.meta.get("survey"), "place": dataset.meta.get("place"), "fingerprint": dataset.fingerprint},
+        "trained_on": data.source,
         "control": None if data.control is None else dict(data.control),
         "held_out": dict(data.held_out),
         "examples": {"train": len(data.train), "validation": len(data.validation)},

@@ -16,6 +16,7 @@ from valuestrata.claims.compared.personas import AGAINST_NONE, WITH, persona_cla
 from valuestrata.formatting import DIRECTED, LOWER_IS_BETTER
 from valuestrata.responses.run.identity import Answered, RunIdentity, run_identity
 from valuestrata.scores.plan import PERSONA_CONTROL
+from valuestrata.scores.train_test_overlap import reason_of
 from valuestrata.stats.intervals import margin_test
 
 # z(.8): a difference this many standard errors past the end of its interval is detected in 80 % of samples.
@@ -105,6 +106,10 @@ def _comparison(tables: PartTables, run: Answered, other: Answered, compared: st
         "tests": _family_size(tables.comparisons, row),
         **({} if row["by"] == "all" else {"by": row["by"], "key": row["key"]}),
     }
+    for one in (run.name, other.name):
+        if (overlap := tables.overlap(one)).voids:
+            estimate, fields["notes"] = Figure(metric=row["metric"], pairs=row["pairs"] or 0), ("trained-on", one, reason_of(overlap))
+            gain = None
     if gain is None or low is None or high is None:
         kind = "cannot-be-judged"
         return closed_claim(kind, run, estimate, weight=kind, strength=Strength.UNDETERMINED, figures=figures, **fields)

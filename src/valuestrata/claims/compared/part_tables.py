@@ -10,12 +10,15 @@ from typing import Any
 import polars as pl
 
 from valuestrata.claims.claim import Claim, Figure, Strength, importance
+from valuestrata.dataset.training_source import Overlap
+from valuestrata.respondents.baselines import TRAINS_ON_NOTHING
 from valuestrata.responses.run.identity import Answered, RunIdentity, run_identity
 from valuestrata.scores.plan import Thresholds
 
 # Weights of kinds for `importance`; the outcomes of a comparison share one.
 WEIGHTS: Mapping[str, float] = {
     "taught-what-is-tested": 100,
+    "halves-not-disjoint": 100,
     "not-a-test": 98,
     "beyond-the-ceiling": 97,
     "no-baseline": 96,
@@ -46,6 +49,7 @@ class PartTables:
     runs: Mapping[str, Answered]
     thresholds: Thresholds
     metric: str
+    overlaps: Mapping[str, Overlap]
 
     @cached_property
     def identities(self) -> Mapping[str, RunIdentity]:
@@ -57,6 +61,12 @@ class PartTables:
         """Names of the runs in any table."""
         columns = (self.scores["run"], self.relative["run"], self.comparisons["run"], self.comparisons["against"])
         return {name for column in columns for name in column}
+
+    def overlap(self, run: str) -> Overlap:
+        """Return what the training of a run has in common with the scored pairs."""
+        identity = self.identities[run]
+        trained = identity.is_baseline and identity.rule not in TRAINS_ON_NOTHING
+        return self.overlaps.get(run, Overlap("here" if trained else "none"))
 
     def score(self, run: str, metric: str) -> dict[str, Any]:
         """Return the row of a score, empty without one."""

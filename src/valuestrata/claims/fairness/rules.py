@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from valuestrata.claims.claim import Claim
+from valuestrata.claims.claim import Claim, Figure
 from valuestrata.claims.fairness import answers
 from valuestrata.claims.fairness.changes import changes
 from valuestrata.claims.fairness.gaps import gaps, missing_by_level
@@ -27,6 +27,7 @@ from valuestrata.fairness.tables.schema import CHANGES, DISPARITY, ERRS, EXCESS,
 from valuestrata.frames import Schema
 from valuestrata.responses.run.identity import Answered, Identified, run_identity, trained_here
 from valuestrata.scores.plan import thresholds_with
+from valuestrata.scores.train_test_overlap import NOT_A_TEST
 
 # Share of alpha of claims on attributes that are audited on another part.
 SHARE_ELSEWHERE = 1 / 3
@@ -89,6 +90,8 @@ def audit_claims(
     for scheme, fold, part in pl.concat(places).unique(maintain_order=True).rows():
         at = pl.col("fold").is_null() if fold is None else pl.col("fold") == fold
         here = {name: frame.filter((pl.col("scheme") == scheme) & (pl.col("part") == part) & at) for name, frame in frames.items()}
+        reason = pl.col("note").str.extract(rf"^{NOT_A_TEST}: trained on ([^;]*)")
+        untested = dict(here["groups"].select("run", reason).drop_nulls().unique().iter_rows())
         pairs = None if dataset is None else dataset.part(scheme, part, fold)["pair_id"].n_unique()
         for run, kind in kinds.items():
             own = _AuditTables(here, run)
@@ -96,7 +99,7 @@ def audit_claims(
             added = here["groups"].is_empty()
             share = 1.0 if run not in also else SHARE_ELSEWHERE if added else 1 - SHARE_ELSEWHERE
             subject = AuditSubject(run, kind, scheme, fold, part, confidence, thresholds, _screen(own, share))
-            made = _varied(_claims_elsewhere(subject, own) if added else _claims(subject, own, pairs))
+            made = _varied(_claims_elsewhere(subject, own) if added else _claims(subject, own, pairs, untested))
             notes = (ELSEWHERE, *((TRAINED_THERE,) if trained[run] else ())) if added else ()
             found += [replace(claim, notes=(*claim.notes, *notes)) for claim in made]
     return found
@@ -177,12 +180,23 @@ def _claims_elsewhere(subject: AuditSubject, tables: _AuditTables) -> Iterator[C
         yield from answers.spread_ratio(subject, row, len(ratios))
 
 
-def _claims(subject: AuditSubject, tables: _AuditTables, of: int | None) -> Iterator[Claim]:
-    """Yield every claim about a run; `of` is the number of pairs of the part, None if unknown."""
+def _claims(subject: AuditSubject, tables: _AuditTables, of: int | None, untested: Mapping[str, str]) -> Iterator[Claim]:
+    """Yield every claim about a run.
+
+    Args:
+        subject, tables: the run and its rows. of: number of pairs of the part, None if unknown.
+        untested: run -> what it was trained on, where its scores are not a test; of such a run only missing answers are stated.
+    """
     groups = tables.rows("groups")
     metrics = list(dict.fromkeys(row["metric"] for row in groups))
     if metrics:
-        yield from _answers(subject, tables, groups, metrics, of)
+        about_answers = _answers(subject, tables, groups, metrics, of)
+        if subject.run in untested:
+            pairs = sum(row["pairs"] for row in groups if row["metric"] == metrics[0])
+            yield subject.claim("not-a-test", Figure(pairs=pairs), notes=(untested[subject.run],))
+            yield from (claim for claim in about_answers if claim.kind != "pulled-to-nation")
+            return
+        yield from about_answers
     for metric in metrics:
         mine = [row for row in groups if row["metric"] == metric]
         level_gaps = tables.rows("gaps", metric=metric)
@@ -202,7 +216,7 @@ def _claims(subject: AuditSubject, tables: _AuditTables, of: int | None) -> Iter
         yield from served_worse(subject, mine, {row["subgroup"]: row for row in its_groups})
         yield from gaps(subject, level_gaps, sum(row["pairs"] for row in mine), {one.key for one in spread if one.kind == "differ"})
         yield from intersections(subject, tables.rows("excess", metric=metric))
-        yield from changes(subject, tables.rows("changes", metric=metric))
+        yield from changes(subject, [row for row in tables.rows("changes", metric=metric) if row["against"] not in untested])
     ratios = tables.rows("errs")
     for row in ratios:
         yield from answers.spread_ratio(subject, row, len(ratios))

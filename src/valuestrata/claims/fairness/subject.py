@@ -17,6 +17,7 @@ from valuestrata.stats.intervals import MarginTest, margin_test
 
 # Kind -> strength and weight of its claims, in the order of the documentation.
 KINDS: Mapping[str, tuple[Strength, int]] = {
+    "not-a-test": (Strength.UNDETERMINED, 100),
     "mostly-missing": (Strength.SHOWN, 100),
     "many-missing": (Strength.SHOWN, 76),
     "incomplete": (Strength.SHOWN, 62),

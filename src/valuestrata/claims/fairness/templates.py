@@ -39,6 +39,10 @@ def _incomplete(claim: Claim, names: Names) -> str:
     return f"Only {percent(claim.estimate.value)} of the pairs were asked{pairs}; the others are not audited"
 
 
+def _not_a_test(claim: Claim, names: Names) -> str:
+    return f"Differences between subgroups are not tested: it was trained on {claim.notes[0]}"
+
+
 def _no_baseline(claim: Claim, names: Names) -> str:
     return f"No cheap baseline was scored; gaps in {metric_of(claim)} cannot be compared with those of a baseline"
 
@@ -158,6 +162,7 @@ RATIO = template(_ratio, _ratio_details, expected=False)
 SUBGROUP = template(_subgroup, _subgroup_details, score)
 
 FAIRNESS: Mapping[str, ClaimTemplate] = {
+    "not-a-test": template(_not_a_test),
     **dict.fromkeys(("mostly-missing", "many-missing"), MISSING),
     "incomplete": template(_incomplete),
     "no-baseline": template(_no_baseline),

@@ -105,8 +105,9 @@ def claim_sentences(claims: Sequence[Claim]) -> list[str]:
 def _section(dataset: Dataset, part: SplitPart, place: int, folder: Path, metric: str) -> Section:
     section = Section(f"split-{place}", f"Split {part.name}")
     section.opening = claim_sentences(part.claims)
-    section.intro = " ".join(f"Trained on {sentence}" for sentence in trained_elsewhere(dataset, part.runs))
     views = views_of(dataset, part.runs, part.scores)
+    elsewhere = trained_elsewhere(dataset, part.runs, views[0].scheme, views[0].part, views[0].fold) if views else []
+    section.intro = " ".join(f"Trained on {sentence}" for sentence in elsewhere)
     if views and (chart := overview_chart(views[0], f"generalisation-{place}")) is not None:
         section.figures.append(("", chart))
     heading = metric_title(metric).lower() if metric.startswith("acc") else metric_title(metric)

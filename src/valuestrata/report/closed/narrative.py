@@ -8,14 +8,15 @@ from typing import Any, cast
 
 from valuestrata.claims.wording import BASELINE_RULES
 from valuestrata.dataset.design import design_text
-from valuestrata.dataset.tables import Dataset, base_of, uses_halves
+from valuestrata.dataset.tables import Dataset, base_of, survey_and_place, uses_halves
+from valuestrata.dataset.training_source import LONG_KEYS
 from valuestrata.formatting import capital, count, percent
 from valuestrata.report.core.names import minimum_cell, plain, stratum_titles
 from valuestrata.report.core.names import short_label as name_of
 from valuestrata.report.core.view import Cell, Entry, RunLike, View
-from valuestrata.respondents.baselines import TRAINS_ON_NOTHING
 from valuestrata.responses.run.folder import EXAMPLES
 from valuestrata.responses.run.identity import run_identity
+from valuestrata.scores.train_test_overlap import training_overlap
 
 SPLITS: Mapping[str, str] = {
     "paper": "Trained on single attributes and on their crossings with sex (the first attribute where there is no sex); "
@@ -63,21 +64,28 @@ def facts(dataset: Dataset, views: Sequence[View], runs: Sequence[RunLike]) -> l
         fold = "" if view.fold is None else f" of fold {view.fold}"
         pairs = f"{count(view.gold['pair_id'].n_unique(), 'pair')} of an item and a subgroup in the {view.part} part{fold}."
         rows.append((f"Split {view.scheme}", f"{pairs} {rule}{disjoint}".strip()))
-    rows += [("Trained on", sentence) for sentence in trained_elsewhere(dataset, runs)]
+    for view in views[:1]:
+        rows += [("Trained on", sentence) for sentence in trained_elsewhere(dataset, runs, view.scheme, view.part, view.fold)]
     rows += _asking(runs)
     return rows
 
 
-def trained_elsewhere(dataset: Dataset, runs: Iterable[RunLike]) -> list[str]:
-    """Return a sentence for each other data set that baselines were fitted to or models trained on, with its survey if known."""
-    trained: dict[tuple[str, str], list[str]] = {}
+def trained_elsewhere(dataset: Dataset, runs: Sequence[RunLike], split: str, part: str, fold: int | None) -> list[str]:
+    """Return where runs were trained, if not on the data set: a sentence for each other survey, and one for runs without a record."""
+    overlaps = training_overlap(dataset, runs, split=split, part=part, fold=fold)
+    found: dict[str, list[str]] = {}
     for run in runs:
-        identity, source = run_identity(run), run.meta.get("training_data") or {}
-        fitted, taught = identity.respondent.trained_on, identity.model.taught_on
-        recorded = source.get("fingerprint") or (fitted.document.get("data_set") if fitted else taught.dataset if taught else None)
-        if recorded and recorded != dataset.fingerprint and identity.rule not in TRAINS_ON_NOTHING:
-            trained.setdefault((str(source.get("survey") or "a survey that is not recorded"), str(recorded)), []).append(name_of_run(run))
-    return [f"{survey} (data set {digest[:12]}): {', '.join(names)}." for (survey, digest), names in trained.items()]
+        overlap = overlaps[run.name]
+        if overlap.relation == "unknown":
+            found.setdefault("not recorded, so it cannot be compared with the test", []).append(name_of_run(run))
+        elif overlap.relation == "elsewhere":
+            source: Mapping[str, Any] = run.meta.get("training_data") or {}
+            stated = [survey_and_place(one.survey, one.place) for one in run_identity(run).sources if one.survey is not None]
+            survey = str(source.get("survey") or (stated[0] if stated else "a survey that is not recorded"))
+            digest = source.get("fingerprint") or next((one.dataset for one in run_identity(run).sources if one.dataset), None)
+            also = "; another file of the survey tested here, which may hold the same respondents" if overlap.same_survey else ""
+            found.setdefault(f"{survey}{f' (data set {digest[:12]})' if digest else ''}{also}", []).append(name_of_run(run))
+    return [f"{where}: {', '.join(names)}." for where, names in found.items()]
 
 
 def name_of_run(run: RunLike) -> str:
@@ -134,13 +142,22 @@ def models(runs: Sequence[RunLike]) -> list[tuple[str, str]]:
 
 def _without_hashes(identity: Mapping[str, Any]) -> dict[str, Any]:
     """Return the identity of a model without hashes, versions and unset fields."""
-    hidden = ("versions", "files", "libraries")
+    hidden = ("versions", "files", "libraries", *LONG_KEYS)
     kept: dict[str, Any] = {}
     for key, value in identity.items():
         if key in hidden or value is None or value in ([], {}, "") or re.fullmatch(r"[0-9a-f]{32,}", str(value)):
             continue
         kept[key] = _without_hashes(cast("Mapping[str, Any]", value)) if isinstance(value, Mapping) else value
     return kept
+
+
+def _short(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's document without its longest parts: example prompts, and lists of training pairs."""
+    return {
+        key: _short(cast("Mapping[str, Any]", value)) if isinstance(value, Mapping) else value
+        for key, value in document.items()
+        if key not in (EXAMPLES, *LONG_KEYS)
+    }
 
 
 def summary(view: View, entry: Entry) -> str:
@@ -193,9 +210,7 @@ def method(dataset: Dataset, runs: Sequence[RunLike], views: Sequence[View], com
         ("Versions", plain(meta.get("versions") or {}) or "not recorded"),
     ]
     for run in runs:
-        rows.append(
-            (f"Run {run.name}", plain({key: value for key, value in run.meta.items() if key != EXAMPLES and value not in (None, {}, [])}))
-        )
+        rows.append((f"Run {run.name}", plain({key: value for key, value in _short(run.meta).items() if value not in (None, {}, [])})))
     commands = [str(m["command"]) for m in (meta, *(run.meta for run in runs)) if m.get("command")]
     commands += [command] if command else []
     if commands:

@@ -30,6 +30,7 @@ from valuestrata.report.core.tables import headline_table, write_tables
 from valuestrata.report.core.theme import SEQUENTIAL
 from valuestrata.report.core.view import RunLike, View, views_of
 from valuestrata.report.fairness.section import audit_sections
+from valuestrata.scores.train_test_overlap import warnings_about
 
 # Models whose confusion charts and examples are shown.
 MOST_DETAILED = 4
@@ -79,13 +80,15 @@ def write_report(
     sections[0].pages = [*sections[0].pages, *pages]
     survey = dataset.meta.get("survey") or {}
     heading = title or str(survey.get("title") or survey.get("name") or "Subgroup answers")
-    write_text(page, render(heading, sections, absent))
+    write_text(page, render(heading, sections, absent, warnings=warnings_about(dataset, runs, scores)))
     write_tables(dataset, runs, scores, page.parent / "tables", published=published, **parts)
     return page
 
 
-def render(title: str, sections: Sequence[Section], absent: Sequence[tuple[str, str]], *, folder: str = "tables") -> str:
-    """Return the page as text."""
+def render(
+    title: str, sections: Sequence[Section], absent: Sequence[tuple[str, str]], *, folder: str = "tables", warnings: Sequence[str] = ()
+) -> str:
+    """Return the page as text; `warnings` come first."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -96,6 +99,7 @@ def render(title: str, sections: Sequence[Section], absent: Sequence[tuple[str, 
     # Only the package's style sheet and SVGs, which their renderer escaped, are passed as safe.
     page = environment.get_template("report.html.j2").render(
         title=title,
+        warnings=warnings,
         folder=folder,
         sections=sections,
         absent=absent,

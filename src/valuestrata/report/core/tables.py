@@ -42,12 +42,14 @@ def headline_table(dataset: Dataset, runs: Sequence[RunLike], scores: pl.DataFra
     """Return one row per run (models, controls, baselines) and the rows of ceilings and floors, for each part scored.
 
     Columns: row (the run's label or the bound's name), kind (model, control, baseline, ceiling, floor), scheme, part,
-    fold (null when folds are pooled), elicitation, template, pairs, coverage, then each of `HEADLINE` with `_low` and `_high`.
+    fold (null when folds are pooled), elicitation, template, pairs, coverage, then each of `HEADLINE` with `_low` and `_high`, and
+    note (why the score is not a test of the run, or null).
     """
     rows = [row for view in views_of(dataset, runs, scores) for row in _headline_rows(view)]
     values = {f"{metric}{end}": pl.Float64 for metric in HEADLINE for end in ("", "_low", "_high")}
     names = ("row", "kind", "scheme", "part", "elicitation", "template")
     schema: dict[str, Any] = {**dict.fromkeys(names, pl.String), "fold": pl.Int32, "pairs": pl.Int64, "coverage": pl.Float64, **values}
+    schema["note"] = pl.String
     order = (*names[:4], "fold", *names[4:])
     return pl.DataFrame(rows, schema=schema, orient="row").select(*order, pl.exclude(order))
 
@@ -55,10 +57,11 @@ def headline_table(dataset: Dataset, runs: Sequence[RunLike], scores: pl.DataFra
 def _headline_rows(view: View) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     where = {"scheme": view.scheme, "part": view.part, "fold": view.fold}
+    notes = dict(view.scores.filter(pl.col("note").is_not_null()).select("run", "note").unique().iter_rows())
     for entry in view.of_kind("model", "control", "baseline"):
         accuracy = view.overall(entry, "accuracy")
         known = {"row": entry.label, "kind": entry.kind, "elicitation": entry.elicitation, "template": entry.template}
-        known |= {"pairs": accuracy.pairs, "coverage": accuracy.coverage}
+        known |= {"pairs": accuracy.pairs, "coverage": accuracy.coverage, "note": notes.get(entry.run)}
         rows.append(known | where | spread_out({metric: view.overall(entry, metric) for metric in HEADLINE}))
     for kind, name, cells in BOUNDS:
         found = {metric: view.bound("all", view.all_key, bound) for metric, bound in cells}

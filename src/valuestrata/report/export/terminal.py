@@ -19,6 +19,7 @@ from valuestrata.errors import printable
 from valuestrata.fairness.assemble import Audit
 from valuestrata.fairness.tables.rows import RATES
 from valuestrata.formatting import count, metric_title, number, p_number, percent
+from valuestrata.report.closed.narrative import trained_elsewhere
 from valuestrata.report.core.names import (
     PLUG_IN_BOUNDS,
     blocks_note,
@@ -31,6 +32,7 @@ from valuestrata.report.core.names import (
 from valuestrata.report.core.tables import FULL_COVERAGE, HEADLINE, headline_table
 from valuestrata.report.core.view import RunLike, cell_of
 from valuestrata.responses.run.identity import run_identity
+from valuestrata.scores.train_test_overlap import warnings_about
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,6 +51,8 @@ def _stdout() -> Console:
 def print_headline(dataset: Dataset, runs: Sequence[RunLike], scores: pl.DataFrame, console: Console | None = None) -> None:
     """Print the headline table; plain text without colours or frames when the output is piped."""
     console = console or _stdout()
+    for line in warnings_about(dataset, runs, scores):
+        print_line(line, console)
     frame = headline_table(dataset, runs, scores)
     for (scheme, part, fold), rows in frame.group_by("scheme", "part", "fold", maintain_order=True):
         which = "" if fold is None else f", fold {fold}"
@@ -77,6 +81,8 @@ def print_headline(dataset: Dataset, runs: Sequence[RunLike], scores: pl.DataFra
         here = (pl.col("scheme") == scheme) & (pl.col("part") == part) & pl.col("fold").eq_missing(pl.lit(fold, dtype=pl.Int32))
         for line in _few_samples(scores.filter(here), runs):
             print_line(line, console)
+        for line in trained_elsewhere(dataset, runs, str(scheme), str(part), None if fold is None else int(str(fold))):
+            print_line(f"Trained on {line}", console)
 
 
 def _few_samples(scores: pl.DataFrame, runs: Sequence[RunLike]) -> list[str]:
@@ -175,6 +181,8 @@ def print_audit(
         verdicts: claims as `audit_verdicts` returns them. all_claims: print all claims with details. baseline_claims: also of baselines.
     """
     console = console or _stdout()
+    for line in warnings_about(dataset, runs, audit.groups):
+        print_line(line, console)
     names = Names(keys=subgroup_titles(dataset))
     print_claims(from_frame(verdicts), console, runs=runs, names=names, all_claims=all_claims, baseline_claims=baseline_claims)
     whole = audit.disparity.filter((pl.col("by") == "all") & ~pl.col("metric").is_in(RATES))

@@ -19,6 +19,7 @@ from valuestrata.report.core.view import RunLike
 from valuestrata.report.export.latex import audit_latex
 from valuestrata.report.fairness.section import audit_sections
 from valuestrata.responses.run.identity import run_identity
+from valuestrata.scores.train_test_overlap import warnings_about
 
 
 def write_audit(dataset: Dataset, runs: Sequence[RunLike], audit: Audit, folder: Path, *, verdicts: pl.DataFrame | None = None) -> Path:
@@ -44,5 +45,6 @@ def write_audit(dataset: Dataset, runs: Sequence[RunLike], audit: Audit, folder:
     survey = dataset.meta.get("survey") or {}
     title = f"Audit: {survey.get('title') or survey.get('name') or 'subgroup answers'}"
     page = folder / "audit.html"
-    write_text(page, render(title, sections, [section for section in found if not isinstance(section, Section)], folder=""))
+    absent = [section for section in found if not isinstance(section, Section)]
+    write_text(page, render(title, sections, absent, folder="", warnings=warnings_about(dataset, runs, audit.groups)))
     return page

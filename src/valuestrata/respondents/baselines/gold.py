@@ -55,6 +55,14 @@ class JointCells:
 
 
 @dataclass(frozen=True)
+class TrainedOn:
+    """A data set and a half of its respondents (`all`, `A` or `B`)."""
+
+    dataset: Dataset
+    half: str
+
+
+@dataclass(frozen=True)
 class TrainingGold:
     """Counts of the training pairs, with descriptions of all items, subgroups and joint cells.
 
@@ -70,6 +78,7 @@ class TrainingGold:
         joint: joint cells of the data set to predict.
         trained_joint: joint cells of the respondents behind `counts`; those of the other data set under transfer.
         scheme, fold: the split.
+        trained_on: the data set and half of the counts.
         disjoint: whether training and test gold have no respondents in common: `+disjoint`, `+crossfit` or transfer.
         source: fingerprint of the training data set under transfer, or None.
         source_survey: title and place of its survey, or None.
@@ -90,6 +99,7 @@ class TrainingGold:
     trained_joint: JointCells
     scheme: str
     fold: int | None
+    trained_on: TrainedOn | None = None
     disjoint: bool = False
     source: str | None = None
     source_survey: str | None = None
@@ -220,6 +230,7 @@ def _collected(dataset: Dataset, split: str, fold: int | None, train_on: Dataset
         trained_joint=joint if train_on is None else JointCells.of(train_on),
         scheme=split,
         fold=fold,
+        trained_on=TrainedOn(train_on or dataset, half),
         disjoint=half != "all" or train_on is not None,
         source=None if train_on is None else train_on.fingerprint,
         source_survey=None if train_on is None else train_on.survey_and_place,

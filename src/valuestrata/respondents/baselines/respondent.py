@@ -15,6 +15,7 @@ import polars as pl
 
 from valuestrata.dataset.gold import is_mode
 from valuestrata.dataset.tables import Dataset
+from valuestrata.dataset.training_source import source_of
 from valuestrata.errors import UsageError, did_you_mean
 from valuestrata.respondents.base import OPEN, Answer, Elicitation, Prompt
 from valuestrata.respondents.baselines.gold import GoldByFold, TrainingGold
@@ -73,6 +74,13 @@ class Baseline:
             "fold": first.fold if single else None,
             "pairs": pairs[0] if single else pairs,
         }
+        if (origin := first.trained_on) is not None and self.kind not in TRAINS_ON_NOTHING:
+            # Every run of the data set can find the pairs of its splits, so only their hash is kept.
+            listed = pl.DataFrame(list(first.counts), schema={"item": pl.String, "subgroup": pl.String}, orient="row") if single else pairs
+            halves = [fit.gold.trained_on.half for fit in self.fits if fit.gold.trained_on is not None]
+            where: dict[str, Any] = {"split": first.scheme, "fold": trained_on["fold"], "halves": halves, "method": self.name}
+            trained_on = source_of(origin.dataset, listed, **where)
+            trained_on.pop("pair_ids", None)
         if first.source is not None:
             trained_on["data_set"] = first.source
             trained_on["unmatched"] = {key: list(names) for key, names in first.unmatched.items()}

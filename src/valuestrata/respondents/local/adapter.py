@@ -18,6 +18,7 @@ from valuestrata.yaml_files import Record, read_document
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
+TRAINING = "training.json"
 
 # Prefix of module names in an adapter's file, and infixes where a whole layer is saved.
 _PREFIX = "base_model.model."
@@ -55,6 +56,7 @@ class AdapterTraining(Record):
 
     request: TaughtOn | None = None
     data: TaughtData | None = None
+    trained_on: dict[str, Any] | None = None
 
 
 def adapter_config(adapter: Path) -> Mapping[str, Any]:
@@ -81,28 +83,45 @@ def read_adapter(adapter: Path) -> Mapping[str, Any]:
     return config
 
 
-def adapter_identity(adapter: Path | None) -> dict[str, Any]:
-    """Return what identifies an adapter: `adapter_hash` (None without one) and, if it says so, what it was `taught_on`."""
-    if adapter is None:
-        return {"adapter_hash": None}
-    files = sorted(file for file in adapter.iterdir() if file.name.startswith("adapter_"))
-    identity: dict[str, Any] = {"adapter_hash": canonical_hash({file.name: sha256_of(file) for file in files})}
-    request = _training(adapter).get("request")
-    if request is not None:
-        identity["taught_on"] = {key: request.get(key) for key in ("dataset", "split", "fold", "control")}
-    return identity
+def adapter_identity(adapter: Path | None, model: Path | None = None) -> dict[str, Any]:
+    """Return what identifies an adapter: `adapter_hash` (None without one) and, if it says so, what it was `taught_on`.
+
+    Args:
+        adapter: its folder. model: folder of the model; that of a merged model has the training record of its adapter.
+    """
+    identity: dict[str, Any] = {"adapter_hash": None}
+    if adapter is not None:
+        files = sorted(file for file in adapter.iterdir() if file.name.startswith("adapter_"))
+        identity = {"adapter_hash": canonical_hash({file.name: sha256_of(file) for file in files})}
+    trained = [found for folder in (model, adapter) if folder is not None and (found := _taught_on(folder)) is not None]
+    # An adapter on a merged model: what the later training used.
+    return identity | ({"taught_on": trained[-1]} if trained else {})
 
 
-def adapter_training(adapter: Path | None) -> dict[str, str] | None:
-    """Return `fingerprint` and `survey` (title and place) of the data set that an adapter was trained on; None if it does not say."""
-    data = None if adapter is None else _training(adapter).get("data")
+def _taught_on(folder: Path) -> dict[str, Any] | None:
+    """Return the training data of an adapter's or merged model's folder; adapters of earlier versions record less."""
+    training = _training(folder)
+    request = training.get("request")
+    if request is None:
+        return None
+    return (training.get("trained_on") or {}) | {key: request.get(key) for key in ("dataset", "split", "fold", "control")}
+
+
+def adapter_training(adapter: Path | None, model: Path | None = None) -> dict[str, str] | None:
+    """Return `fingerprint` and `survey` (title and place) of the data set that an adapter was trained on; None if it does not say.
+
+    Args:
+        adapter, model: as for `adapter_identity`.
+    """
+    found = [data for folder in (adapter, model) if folder is not None and (data := _training(folder).get("data")) is not None]
+    data = found[0] if found else None
     if data is None or not data.get("fingerprint"):
         return None
     return {"fingerprint": str(data["fingerprint"]), "survey": survey_and_place(data.get("survey"), data.get("place"))}
 
 
 def _training(adapter: Path) -> dict[str, Any]:
-    file = adapter / "training.json"
+    file = adapter / TRAINING
     return read_document(file, AdapterTraining, "Copy the adapter again.") if file.is_file() else {}
 
 

@@ -45,6 +45,11 @@ class Spec:
         """Whether the place is an existing folder and not a name on the hub."""
         return Path(self.place).expanduser().is_dir()
 
+    @property
+    def model_folder(self) -> Path | None:
+        """The folder of the model, None for a file or a name on the hub."""
+        return Path(self.place).expanduser() if self.is_folder and self.kind != "embedded" else None
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -192,12 +197,12 @@ def _load(
         "base_url": None,
         **source,
         "revision": source["revision"] if weights or Path(folder).is_dir() else commit_hash(model.config) or spec.revision,
-        **adapter_identity(spec.adapter),
+        **adapter_identity(spec.adapter, spec.model_folder),
         "dtype": kind,
         "device": place.partition(":")[0],
         "versions": {library: version(library) for library in ("torch", "transformers", *(("gguf",) if weights else ()))},
     }
-    return Loaded(model, tokenizer, identity, adapter_training(spec.adapter))
+    return Loaded(model, tokenizer, identity, adapter_training(spec.adapter, spec.model_folder))
 
 
 def _from_gguf(file: Path, digest: str, dtype: str) -> tuple[Any, Any]:

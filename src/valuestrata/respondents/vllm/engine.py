@@ -145,7 +145,7 @@ def _engine(library: Any, llm: Any, spec: Spec, source: Mapping[str, Any], optio
         "base_url": None,
         **source,
         "revision": source["revision"] if spec.is_folder else _commit_hash(config) or spec.revision,
-        **adapter_identity(spec.adapter),
+        **adapter_identity(spec.adapter, spec.model_folder),
         "dtype": str(config.dtype).removeprefix("torch."),
         "device": str(platform.device_type),
         "versions": {name: version(name) for name in ("torch", "transformers")} | {"vllm": str(library.__version__)},
@@ -158,7 +158,7 @@ def _engine(library: Any, llm: Any, spec: Spec, source: Mapping[str, Any], optio
         lora=None if spec.adapter is None else request(spec.adapter.name, 1, str(spec.adapter.resolve())),
         longest=int(config.max_model_len),
         identity=identity | ({"engine": settings} if settings else {}),
-        training=adapter_training(spec.adapter),
+        training=adapter_training(spec.adapter, spec.model_folder),
     )
 
 

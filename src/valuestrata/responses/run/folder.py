@@ -35,6 +35,8 @@ HASH = "responses_sha256"
 # Keys of run.json that must not change between calls. Pairs, orders and samples may: each response records its own.
 IDENTITY = ("kind", "dataset", "respondent", "template", "template_version", "elicitation", "judged")
 _RESTORE = "Restore the file from a copy, or ask again in another folder."
+# Keys of a model's training data.
+_OF_TRAINING = {"trained_on", "taught_on"}
 # Key of run.json with one rendered prompt of each wording; runs of earlier versions lack it.
 EXAMPLES = "example_prompts"
 _STORE_SIZE = "valuestrata_store_bytes"
@@ -172,7 +174,9 @@ def check_same_identity(folder: Path, there: Mapping[str, Any], now_: Mapping[st
     """
     before = dict(_flat({key: there.get(key) for key in IDENTITY}))
     after = dict(_flat({key: now_.get(key) for key in IDENTITY}))
-    for key in [*after, *(key for key in before if key not in after)]:
+    # Runs of earlier versions record less of what a model was trained on.
+    added = {key for key in after.keys() - before.keys() if _OF_TRAINING.intersection(key.split("."))}
+    for key in [*(key for key in after if key not in added), *(key for key in before if key not in after)]:
         if before.get(key) != after.get(key):
             raise InputDataError(
                 f"{folder}: this run has {key} {before.get(key)!r}, and now it would be {after.get(key)!r}. "

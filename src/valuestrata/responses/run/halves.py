@@ -11,8 +11,9 @@ from typing import Protocol
 import polars as pl
 
 from valuestrata.dataset.tables import CROSSFIT, half_of, uses_halves
+from valuestrata.dataset.training_source import TrainingSource
 from valuestrata.respondents.baselines import TRAINS_ON_NOTHING
-from valuestrata.responses.run.identity import RunIdentity, TrainingSource
+from valuestrata.responses.run.identity import RunIdentity
 
 HALF = "half"
 

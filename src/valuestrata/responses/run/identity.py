@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
+from valuestrata.dataset.training_source import TrainingSource
 from valuestrata.yaml_files import checked
 
 if TYPE_CHECKING:
@@ -47,23 +48,10 @@ class _Record(BaseModel):
         return self.model_dump(exclude_unset=True)
 
 
-class TrainingSource(_Record):
-    """The pairs that a baseline was fitted to, or an adapter was trained on.
-
-    Attributes:
-        split, fold: where the pairs are from; `fold` is None for several folds.
-        dataset: fingerprint of the data set of an adapter.
-        unmatched: items and levels that the data set of a baseline lacks, by kind.
-    """
-
-    split: str | None = None
-    fold: int | None = None
-    dataset: str | None = None
-    unmatched: dict[str, list[str]] = {}
-
-
 class RespondentIdentity(_Record):
     """A language model, a control around one, or a baseline. Two are equal if everything recorded of them is.
+
+    What was fitted around a model, such as a calibration of its answers, has the model under `of` and its own `trained_on`.
 
     Attributes:
         name: the model as the user specified it, such as `embedded` or `baseline:item-mode`.
@@ -71,7 +59,8 @@ class RespondentIdentity(_Record):
         base_url: address of a hosted model. model, revision: which model. adapter_hash: of a LoRA adapter.
         decoding: settings of generation.
         control, of: of a control, its name and the model inside.
-        trained_on: of a baseline. taught_on: of an adapter.
+        trained_on: survey data that a baseline, or anything else around a model, was fitted to.
+        taught_on: survey data that a model was trained on: an adapter's own record, or what the user states of an imported run.
     """
 
     name: str | None = None
@@ -178,13 +167,23 @@ class RunIdentity:
         """Whether a baseline answered."""
         return self.kind == "baseline"
 
+    @property
+    def sources(self) -> tuple[TrainingSource, ...]:
+        """The survey data behind the answers: of the respondent, and of the models inside it. Empty if none is recorded."""
+        found: list[TrainingSource] = []
+        inside: RespondentIdentity | None = self.respondent
+        while inside is not None:
+            found += [source for source in (inside.trained_on, inside.taught_on) if source is not None]
+            inside = inside.of
+        return tuple(found)
+
     def same_model(self, other: RunIdentity) -> bool:
         """Whether the same model answered in both runs, alone or inside a control.
 
         Everything recorded must be equal (provider, revision, adapter, decoding, ...). A control that only names the model
         inside is compared by that name. Runs that record nothing are never the same.
         """
-        first, second = self.model.document, other.model.document
+        first, second = _of_weights(self.model), _of_weights(other.model)
         if not first or not second:
             return False
         if first.keys() == {"name"} or second.keys() == {"name"}:
@@ -194,7 +193,7 @@ class RunIdentity:
     def same_weights(self, other: RunIdentity) -> bool:
         """Whether the same model answered in both runs, whatever its name and decoding settings."""
         first, second = (
-            {key: value for key, value in run.model.document.items() if key not in ("decoding", "name")} for run in (self, other)
+            {key: value for key, value in _of_weights(run.model).items() if key not in ("decoding", "name")} for run in (self, other)
         )
         return first == second if first and second else self.same_model(other)
 
@@ -214,15 +213,16 @@ def run_identity(run: Identified) -> RunIdentity:
 
 
 def trained_here(identity: RunIdentity) -> bool:
-    """Whether a baseline was fitted, or an adapter trained, on pairs of the data set that the run was asked from.
-
-    A model that records no training is not: it was asked as it is, or its outputs were imported.
-    """
+    """Whether a run was trained on the data set that it was asked from; `training_overlap` also compares other builds of the survey."""
+    sources = [source for source in identity.sources if source.halves != ()]
     if identity.is_baseline:
-        source = identity.respondent.trained_on
-        return source is None or "data_set" not in source.document
-    source = identity.model.taught_on
-    return source is not None and source.dataset == identity.dataset.fingerprint
+        return all("data_set" not in source.document for source in sources)
+    return any(source.dataset is not None and source.dataset == identity.dataset.fingerprint for source in sources)
+
+
+def _of_weights(model: RespondentIdentity) -> dict[str, Any]:
+    """Return a model's document without the training data of an adapter: its hash identifies it, and older runs record less."""
+    return {key: value for key, value in model.document.items() if key != "taught_on" or model.adapter_hash is None}
 
 
 def _respondent(read: _RunDocument, where: str) -> RespondentIdentity:

@@ -99,7 +99,9 @@ class SeededRuns:
             found = {metric: self._compared(pairs, metric, confidence) for metric in metrics}
             asked: Bools = reduce(np.logical_and, [placed.grid(name).asked for pair in pairs for name in pair if name is not None])
             labels = {"run": run, "against": against, "scheme": placed.split, "fold": placed.fold, "part": placed.part}
-            labels |= {"adjustment": None, "status": "exploratory"}
+            untested = dict.fromkeys(name for pair in pairs for name in pair if name in placed.notes)
+            note = "; ".join(f"{name}: {placed.notes[name]}" for name in untested if name is not None) or None
+            labels |= {"adjustment": None, "status": "exploratory", "note": note}
             frame = long_rows(placed.layout, {metric: of.interval for metric, of in found.items()}, FIELDS, asked, labels)
             if against is None:
                 frame = frame.with_columns(pl.lit(None, dtype=pl.Float64).alias("p"))

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from valuestrata.dataset.tables import Dataset, base_of, half_of
+from valuestrata.dataset.training_source import source_of
 from valuestrata.errors import InputDataError, Option, UsageError, did_you_mean
 from valuestrata.prompts import Prompt, load_template, orders_from, paraphrases_from, render_prompts
 from valuestrata.prompts.persona import Persona
@@ -65,6 +66,7 @@ class TuningData:
         held_out: subgroups and items without a training or validation pair, the number of test pairs and the fold's label.
         control: the control and its settings, or None.
         first: what prompts with a common beginning share: `persona` or `item`.
+        source: the record of the training data (see `dataset.training_source`).
     """
 
     train: tuple[Example, ...]
@@ -73,6 +75,7 @@ class TuningData:
     held_out: Mapping[str, Any]
     control: Mapping[str, Any] | None
     first: str
+    source: Mapping[str, Any]
 
 
 def tuning_data(
@@ -109,6 +112,7 @@ def tuning_data(
     drawn = np.sort(np.random.default_rng([recipe.data_seed, 1]).choice(validation.height, size=count, replace=False))
     groups, group_of = _groups(dataset, recipe, train)
     weights = _weights(dataset, recipe, split, fold, train, [groups[at] for at in group_of])
+    trained = pl.DataFrame({name: [getattr(example.prompt, name) for example in train] for name in ("item", "subgroup")}).unique()
     return TuningData(
         train=tuple(replace(example, weight=weight, group=at) for example, weight, at in zip(train, weights, group_of, strict=True)),
         validation=tuple(_examples(dataset, recipe, template, half_of(split, "validation", fold), validation[drawn.tolist()], personas)),
@@ -116,6 +120,7 @@ def tuning_data(
         held_out=_held_out(dataset, split, fold),
         control=None if assignment is None else {"control": control, **assignment.identity},
         first=template.first,
+        source=source_of(dataset, trained, split=split, fold=fold, halves=(half_of(split, "train", fold),), method=f"tune:{recipe.name}"),
     )
 
 

@@ -187,6 +187,7 @@ def export_training(
         },
         "recipe": chosen.document,
         "data": {"survey": dataset.meta.get("survey"), "fingerprint": dataset.fingerprint, "place": dataset.meta.get("place")},
+        "trained_on": data.source,
         "held_out": dict(data.held_out),
         "control": None if data.control is None else dict(data.control),
         "pairs": {"train": len(data.train), "validation": len(data.validation)},

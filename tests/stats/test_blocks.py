@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import chi2, t
 
 from valuestrata.stats.blocks import block_numbers, draw_blocks, effective_blocks, sum_blocks, units_of
-from valuestrata.stats.bootstrap import shared_variance
+from valuestrata.stats.bootstrap import freedom_of, shared_variance
 from valuestrata.survey.describe import blocks_text
 
 
@@ -109,3 +110,20 @@ def test_blocks_are_counted_with_their_effective_number():
     # 100 / (81 + 1), and 16 / (4 + 1 + 1).
     assert one.startswith("10 items in 2 blocks (1 named), equivalent to 1.2 of equal size: most items are of one block")
     assert several == "4 items in 3 blocks (2 named), equivalent to 2.7 of equal size: intervals resample blocks."
+
+
+def test_degrees_of_freedom_of_few_blocks_use_the_upper_limit_of_their_variance():
+    n, between, people = np.array([3.0, 3.0]), np.array([0.1, 0.1]), np.array([0.1, 0.1])
+    limit = 0.1 * 2 / chi2.ppf(0.25, 2)
+    expected = 2 * ((limit + 0.1) / limit) ** 2
+    assert freedom_of(n, between, people, np.array([3.0, np.nan])) == pytest.approx([expected, 8.0])
+    assert freedom_of(n, between, people) == pytest.approx([8.0, 8.0])
+
+
+def test_intervals_of_few_blocks_cover_where_part_of_the_variance_is_known():
+    rng = np.random.default_rng(0)
+    between, x = 0.9 * rng.chisquare(2, 20_000) / 2, rng.normal(size=20_000)
+    three, known = np.full(20_000, 3.0), np.full(20_000, 0.1)
+    for blocks, low, high in ((three, 0.945, 0.955), (None, 0.91, 0.93)):
+        limits = t.ppf(0.975, freedom_of(three, between, known, blocks)) * np.sqrt(between + known)
+        assert low < np.mean(np.abs(x) <= limits) < high

@@ -52,6 +52,8 @@ from valuestrata.stats.blocks import Units, sum_blocks
 
 # The variance counted twice is a mean over items, for which few redraws are enough.
 SHARED_DRAWS = 100
+# Confidence of the one-sided limit of a variance between blocks in the degrees of freedom.
+LIMIT = 0.75
 # Fewer items than this with identical values have no interval.
 ENOUGH_ITEMS = 5
 
@@ -130,8 +132,8 @@ class ResampledMean(ResampledSum):
         # A few items that happen to be identical do not show how much items vary.
         identical = (self.items > 1) & (self.items < ENOUGH_ITEMS) & (between <= NEGLIGIBLE**2) & ~np.bool_(self.exact)
         known = (self.items > 1) | (self.people is not None) | self.exact
-        freedom = freedom_of(self.items, between, people)
-        blocks = None if self.units is None else self.units.behind(len(freedom))
+        blocks = None if self.units is None else self.units.behind(len(self.items))
+        freedom = freedom_of(self.items, between, people, blocks)
         return Replicates(self.estimate, values, self.pairs, known & ~identical, freedom, blocks)
 
 
@@ -214,12 +216,21 @@ def scale_of(items: Floats) -> Floats:
     return np.sqrt(np.where(items > 1, items / np.maximum(items - 1.0, 1.0), 0.0))
 
 
-def freedom_of(items: Floats, between: Floats, people: Floats) -> Floats:
+def freedom_of(items: Floats, between: Floats, people: Floats, blocks: Floats | None = None) -> Floats:
     """Return Satterthwaite's degrees of freedom of a sum of two variances, (n - 1) ((between + people) / between)^2; shape (N,).
+
+    Where blocks are resampled, the ratio contains the upper 75 % confidence limit of `between`: of three blocks it is often
+    far too small by chance, and intervals that take it as it is cover 92 %, against 95 % with the limit.
 
     Args:
         items: shape (N,). between: shape (N,), variance estimated from the items. people: shape (N,), variance taken as known.
+        blocks: shape (N,), effective number of blocks, NaN where items are resampled; None where every item is a block.
     """
+    if blocks is not None:
+        from scipy.special import chdtri
+
+        least = np.where(np.isnan(blocks), 1.0, blocks - 1.0)
+        between = np.where(np.isnan(blocks), between, between * least / chdtri(least, LIMIT))
     share = np.divide(between, between + people, out=np.zeros_like(between), where=between > NEGLIGIBLE**2)
     return np.where(share > 0, np.maximum(items - 1.0, 1.0) / np.maximum(share, 1e-6) ** 2, np.inf)
 

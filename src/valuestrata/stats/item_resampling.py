@@ -159,7 +159,7 @@ class ItemResamples:
         if (base <= NEGLIGIBLE).any():
             return None
         ratios, errors = top / base, np.sqrt(error**2 + of_people / base**2)
-        wider = scale * float(stretch(freedom_of(number, between, of_people), self._confidence)[0])
+        wider = scale * float(stretch(freedom_of(number, between, of_people, None if drawn.unit is None else number), self._confidence)[0])
         ends = list(percentile_ends(rho, ratios, wider, self._confidence))
         se = np.sqrt(float(between[0] + of_people[0])) / below.mean
         usable = errors > SMALLEST_ERROR * se

@@ -43,7 +43,7 @@ def ratio(above: ResampledSum, below: ResampledSum, items: Floats, pairs: Floats
     values[np.isnan(n) | np.isnan(m)] = np.nan
     blocks = None if units is None else units.behind(len(rho))
     # Where items are resampled, percentiles are used as they are.
-    freedom = None if blocks is None else np.where(np.isnan(blocks), np.inf, freedom_of(items, between, k**2 * of_people))
+    freedom = None if blocks is None else np.where(np.isnan(blocks), np.inf, freedom_of(items, between, k**2 * of_people, blocks))
     return Replicates(rho, values, pairs, (items > 1) | (people is not None), freedom, blocks)
 
 

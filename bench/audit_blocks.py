@@ -33,8 +33,8 @@ SLOWER = {"half": 5, "refusing": 2}
 REFUSED = 0.1
 
 
-FALSE = {"spread": pl.Float64, "method": pl.String, **CLAIMS}
-POWER = {**dict.fromkeys(("spread", "effect", "found", "predicted"), pl.Float64), **dict.fromkeys(("method", "target"), pl.String)}
+FALSE = {"sd": pl.Float64, "method": pl.String, **CLAIMS}
+POWER = {**dict.fromkeys(("sd", "effect", "found", "predicted"), pl.Float64), **dict.fromkeys(("method", "target"), pl.String)}
 
 TEXT = """## Blocks of items
 
@@ -104,7 +104,7 @@ def false_rows(
             answered = [condition.model(world, rng) for _ in range(min(BATCH, wanted - start))]
             for method in METHODS:
                 for row in audited_rows(condition, worlds[method], answered, permutations, seed):
-                    yield {"spread": spread, "method": method, **row}
+                    yield {"sd": spread, "method": method, **row}
 
 
 def power_rows(spread: float, seed: int, repetitions: int, permutations: int) -> Iterator[dict[str, Any]]:
@@ -132,7 +132,7 @@ def power_rows(spread: float, seed: int, repetitions: int, permutations: int) ->
                 of = "plain" if target == "level" else "none"
                 for claims in audit_runs(mine, runs, permutations if target == "subgroup" else 0, seed, gaps=of):
                     found = float(claims.worst[0]) if target == "subgroup" else _found(claims.gaps)
-                    yield {"spread": spread, "method": method, "target": target, "effect": effect, "found": found, "predicted": predicted}
+                    yield {"sd": spread, "method": method, "target": target, "effect": effect, "found": found, "predicted": predicted}
 
 
 def _found(gaps: pl.DataFrame) -> float:
@@ -151,7 +151,7 @@ def section(false: pl.DataFrame, power: pl.DataFrame) -> str:
 
 def _false(rows: pl.DataFrame) -> str:
     lines = []
-    for (spread, condition, method), part in rows.group_by("spread", "condition", "method", maintain_order=True):
+    for (spread, condition, method), part in rows.group_by("sd", "condition", "method", maintain_order=True):
         rates = ["–" if part[family].is_null().all() else f"{part[family].mean():.3f}" for family in (*FAMILIES, "any")]
         lines.append([f"{spread:.2f}", str(condition), str(method), f"{len(part):,}", *rates])
     return table(["sd", "run", "units", "runs", *FAMILIES, "any"], sorted(lines, key=lambda line: (line[0], line[1])))
@@ -159,7 +159,7 @@ def _false(rows: pl.DataFrame) -> str:
 
 def _power(rows: pl.DataFrame) -> str:
     lines = []
-    for (spread, target, effect), part in rows.group_by("spread", "target", "effect", maintain_order=True):
+    for (spread, target, effect), part in rows.group_by("sd", "target", "effect", maintain_order=True):
         of = {str(method): one for (method,), one in part.group_by("method")}
         error = 2 * float(of["block"]["found"].std() or 0.0) / len(of["block"]) ** 0.5
         found = [f"{of['item']['found'].mean():.3f}", f"{of['block']['found'].mean():.3f} ± {error:.3f}"]

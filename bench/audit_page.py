@@ -232,7 +232,7 @@ def _targets(arrays: pl.DataFrame, claims: pl.DataFrame, by_block: pl.DataFrame 
         false(f"False claims without a true gap, {subgroups} subgroups", part, FALSE)
     false("False claims of each family", claims.filter(pl.col("condition") != "company"), list(FAMILIES))
     if by_block is not None:
-        for (spread,), part in by_block.group_by("spread", maintain_order=True):
+        for (spread,), part in by_block.group_by("sd", maintain_order=True):
             false(f"False claims of each family, blocks differ by {spread:.2f}", part, list(FAMILIES))
     powers = [_found(part) for part in _of_power(arrays).partition_by("condition", "subgroups", "items", "effect", maintain_order=True)]
     planted = [one for one in powers if one.level and one.effect == LARGE[0] and one.pairs >= LARGE[1]]

@@ -311,7 +311,7 @@ def main() -> int:
     for part, found, took in results(given):
         rows["arrays" if part == "spread" else part] += found
         seconds += took
-        at = " ".join(str(found[0][name]) for name in ("condition", "target", "subgroups", "spread") if name in found[0])
+        at = " ".join(str(found[0][name]) for name in ("condition", "target", "subgroups", "sd") if name in found[0])
         at = f"{part} {at}"
         if at != last:
             print(f"{at} ({seconds:.0f} s so far)", file=sys.stderr, flush=True)

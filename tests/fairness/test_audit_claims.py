@@ -197,6 +197,10 @@ def test_pull_is_claimed_over_items_and_only_where_it_is_large(pull, items, show
         figure = claim.estimate
         assert (figure.value, figure.expected, figure.low, figure.high) == pytest.approx((0.5, 0.3, 0.5 - half, 0.5 + half))
         assert claim.figure("wrong").n == 108
+        # The same items in as many blocks as 40 of equal size have a wider interval; in 9, none is shown.
+        some, few = (claims_of(groups=groups, disparity=spreads(items=items, blocks=blocks)) for blocks in (40.0, 9.0))
+        assert one(some, "pulled-to-nation").estimate.low == pytest.approx(0.5 - 1.959964 * (0.25 / 40) ** 0.5)
+        assert "pulled-to-nation" not in kinds_of(few)
 
 
 @pytest.mark.parametrize("kind", ["flattened", "exaggerated", "indistinguishable from 1", "not known"])

@@ -39,21 +39,22 @@ def not_looked_at(subject: AuditSubject, rate: str, share: float, pairs: int) ->
     return subject.claim("missing-not-looked-at", Figure(metric=rate, value=share, pairs=pairs))
 
 
-def pulled(subject: AuditSubject, rows: Sequence[Row], items: int) -> Iterator[Claim]:
+def pulled(subject: AuditSubject, rows: Sequence[Row], items: int, blocks: float | None = None) -> Iterator[Claim]:
     """Yield that wrong answers are the national answer more often than those of people are.
 
-    The interval counts all errors on one item as one, the widest case: errors on an item tend to be similar in all subgroups.
+    The interval counts all errors on one block of items as one, the widest case: errors on an item tend to be similar in all subgroups.
 
     Args:
-        rows: of GROUPS, metric accuracy. items: behind them.
+        rows: of GROUPS, metric accuracy. items: behind them. blocks: effective number of their blocks; None for independent items.
     """
     known = [row for row in rows if None not in (row["pull"], row["pull_expected"], row["value"])]
     weights = [max(row["pairs"] * (1 - row["value"] - (row["refusal_rate"] or 0) - (row["invalid_rate"] or 0)), 0.0) for row in known]
     errors = sum(weights)
-    if items < 2 or errors < 1:
+    units = blocks or items
+    if units < 2 or errors < 1:
         return
     share, expected = (sum(row[name] * w for row, w in zip(known, weights, strict=True)) / errors for name in ("pull", "pull_expected"))
-    half = subject.quantile * sqrt(share * (1 - share) / items)
+    half = subject.quantile * sqrt(share * (1 - share) / units)
     low, high = max(0.0, share - half), min(1.0, share + half)
     if share - expected < SMALLEST_PULL or low <= expected:
         return

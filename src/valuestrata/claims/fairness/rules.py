@@ -237,7 +237,8 @@ def _answers(subject: AuditSubject, tables: _AuditTables, groups: Sequence[Row],
     if "accuracy" in metrics:
         everyone = tables.rows("disparity", by="all", metric="accuracy")
         accuracy = [row for row in groups if row["metric"] == "accuracy"]
-        yield from answers.pulled(subject, accuracy, everyone[0]["items"] if everyone else 0)
+        items, blocks = (everyone[0]["items"], everyone[0]["blocks"]) if everyone else (0, None)
+        yield from answers.pulled(subject, accuracy, items, blocks)
 
 
 def _varied(claims: Iterable[Claim]) -> list[Claim]:

@@ -44,6 +44,7 @@ DISPARITY = Schema(
         "p": Column(pl.Float64, "p-value under that null; large values are extreme"),
         "subgroups": Column(pl.Int64, "number of scores"),
         "items": Column(pl.Int64, "items behind it"),
+        "blocks": Column(pl.Float64, "effective number of their blocks, null where items are taken as independent", optional=True),
         "pairs": Column(pl.Int64, "pairs behind it"),
         "note": Column(pl.String, "reason for missing numbers, and caveats; or null"),
         "published": Column(pl.Float64, "published figure for this model, where requested"),

@@ -18,7 +18,7 @@ from valuestrata.fairness.tables.schema import MEASURES
 from valuestrata.scores.aggregate import RANGES
 from valuestrata.scores.layout import RunGrid
 from valuestrata.stats.arrays import Floats
-from valuestrata.stats.blocks import effective_blocks
+from valuestrata.stats.blocks import effective_blocks, is_single
 from valuestrata.stats.intervals import interval
 
 # Columns of GROUPS that are means of a covariate of `difficulty`.
@@ -28,6 +28,7 @@ COVARIATES = {"modal_share": "mode_share", "entropy": "entropy", "distance": "di
 def disparity_rows(scores: MetricScores, metric: str, note: str | None) -> list[Row]:
     """Return rows of DISPARITY: every measure of every population with its null distribution. `note` is about the run."""
     context = scores.context
+    single = is_single(context.blocks)
     rows: list[Row] = []
     for spread in scores.spreads:
         population, corrected, nulls = spread.population, spread.corrected, spread.nulls
@@ -64,6 +65,7 @@ def disparity_rows(scores: MetricScores, metric: str, note: str | None) -> list[
                     "p": tail(nulls.wider(tested).values, values[tested]),
                     "subgroups": int(known.sum()),
                     "items": int(mask.any(axis=0).sum()),
+                    "blocks": None if single else float(effective_blocks(mask.any(axis=0, keepdims=True), context.blocks)[0]),
                     "pairs": int(mask.sum()),
                     "note": joined(reason, few, population.note, note),
                 }

@@ -147,7 +147,7 @@ def power(
 def _blocks_of(layout: Layout, present: NDArray[np.bool_], sd: float) -> tuple[BlockEffects | None, str]:
     """Return the blocks that the audit would resample, None for single items, and a note on them."""
     there = present.any(axis=0, keepdims=True)
-    effective = float(effective_blocks(there, layout.blocks)[0])
+    effective = float(effective_blocks(there * 1.0, layout.blocks)[0])
     if not layout.blocks_named:
         return None, "the survey names no blocks of items: items are taken as independent"
     if effective < ENOUGH_BLOCKS:

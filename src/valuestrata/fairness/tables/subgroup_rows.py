@@ -65,7 +65,7 @@ def disparity_rows(scores: MetricScores, metric: str, note: str | None) -> list[
                     "p": tail(nulls.wider(tested).values, values[tested]),
                     "subgroups": int(known.sum()),
                     "items": int(mask.any(axis=0).sum()),
-                    "blocks": None if single else float(effective_blocks(mask.any(axis=0, keepdims=True), context.blocks)[0]),
+                    "blocks": None if single else float(effective_blocks(mask.any(axis=0, keepdims=True) * 1.0, context.blocks)[0]),
                     "pairs": int(mask.sum()),
                     "note": joined(reason, few, population.note, note),
                 }
@@ -118,7 +118,7 @@ def group_rows(scores: MetricScores, run: RunGrid, metric: str) -> list[Row]:
     toward, expected = pull(context.layout, run, context.nation)
     difficulty = _difficulty(context, scores.mask)
     means = {name: row_means(run.metrics[name].gold) for name in ("bias", *RATES)}
-    effective = effective_blocks(scores.mask, context.blocks)
+    effective = effective_blocks(scores.mask.astype(np.float64), context.blocks)
     rows: list[Row] = []
     for g, subgroup in enumerate(context.layout.subgroups):
         reason = "no other subgroup of its stratum has its items" if np.isnan(test.rest[g]) else None

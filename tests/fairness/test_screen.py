@@ -15,7 +15,14 @@ P_VALUES = ("p", "p_holm", "excess_p_holm", "adjusted_p_holm")
 
 def screen(*, changed=False, rates=(), p_all=0.001, p_worst=0.02, p_sex=0.001, p_gap=0.001):
     disparity = [spread(p=p_all), spread(p=p_sex, **LEVELS), spread(p=0.5, by="attribute", key="age")]
-    return screen_of(["accuracy"], rates, disparity, [group(p_worst=p_worst), quiet("s2")], [gap(p=p_gap)], changed=changed)
+    return screen_of(
+        ["accuracy"],
+        rates,
+        disparity,
+        [group(p_worst=p_worst), quiet("s2")],
+        [gap(p=p_gap)],
+        changes={"accuracy": 0.01} if changed else None,
+    )
 
 
 def test_families_by_hand():
@@ -32,6 +39,20 @@ def test_families_by_hand():
     # Changes and missing answers share the level.
     assert screen(changed=True).corrected(("overall", "accuracy"), 0.001) == pytest.approx(0.001 / (0.45 * 0.35))
     assert screen(changed=True, rates=["refusal_rate"]).corrected(("uneven", "refusal_rate"), 0.001) == pytest.approx(0.001 / 0.15)
+
+
+def test_a_second_metric_is_tested_below_the_first():
+    disparity = [one for metric in ("accuracy", "nmae") for one in (spread(p=0.01, metric=metric), spread(p=0.01, metric=metric, **LEVELS))]
+    groups = [group(p_worst=0.02), group(p_worst=0.02, metric="nmae")]
+    found = screen_of(["accuracy", "nmae"], [], disparity, groups, [], changes={"accuracy": 0.001, "nmae": 0.001})
+    assert found.corrected(("alike", "accuracy")) == pytest.approx(0.02 / 0.45)
+    assert found.corrected(("worst", "accuracy"), 0.01) == pytest.approx(0.01 / (0.45 * 0.4))
+    assert found.corrected(("alike", "nmae")) == pytest.approx(0.02 / (0.45 * 0.2))
+    assert found.corrected(("worst", "nmae"), 0.01) == pytest.approx(0.02 / 0.09)
+    assert found.corrected(("overall", "accuracy"), 0.001) == pytest.approx(0.001 / (0.45 * 0.35))
+    assert found.corrected(("overall", "nmae"), 0.001) == pytest.approx(0.001 / (0.45 * 0.35 * 0.35))
+    weak = screen_of(["accuracy", "nmae"], [], disparity, groups, [], changes={"accuracy": 0.5, "nmae": 0.001})
+    assert weak.corrected(("overall", "nmae"), 0.001) == 1.0
 
 
 def test_shares_sum_to_one():

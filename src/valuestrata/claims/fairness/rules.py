@@ -158,7 +158,9 @@ def _screen(tables: _AuditTables, total: float) -> Screen:
     metrics = list(dict.fromkeys(row["metric"] for row in groups or spread))
     rates = [rate for rate in RATES if any(row["value"] for row in groups if row["metric"] == rate)]
     scored = [metric for metric in metrics if metric not in RATES]
-    return screen_of(scored, rates, spread, groups, tables.rows("gaps"), changed=bool(tables.rows("changes")), total=total)
+    rows = tables.rows("changes")
+    changes_of = {row["metric"]: row["p"] for row in rows if row["by"] == "all" and row["measure"] == "score"} if rows else None
+    return screen_of(scored, rates, spread, groups, tables.rows("gaps"), changes=changes_of, total=total)
 
 
 def _claims_elsewhere(subject: AuditSubject, tables: _AuditTables) -> Iterator[Claim]:

@@ -1,12 +1,15 @@
 """Correction of an audit's claims over all that the first screen of a run may show: a tree of families of tests.
 
 Roots divide alpha: nine tenths among services (do subgroups differ?), changes (against another run) and missing answers, as far as they are
-audited; one tenth among all other claims. Within services each metric has an equal share:
+audited; one tenth among all other claims. Within services, of the first metric:
 
     all subgroups alike        share w: the spread, or the worst-served subgroup (twice the smaller p)
       who is served worse      w / 2, max-T over the subgroups
       levels of attribute j    w / 2J each, the spread between the levels
         gaps of attribute j    w / 2J, Holm over its pairs of levels
+
+With several metrics, the next one has w / 5 below the first (and the others there 4 / 5 of their shares), because metrics mostly show the
+same. Likewise the changes of the next metric are tested below the change of the first over all pairs.
 
 A family is tested only if all above it are significant, so a fair model faces one test, and a large share is left for details of a model
 that is not (`stats.multiple_testing.gated`).
@@ -24,6 +27,8 @@ Row = Mapping[str, Any]
 Name = tuple[str, ...]
 # Share of alpha of the main branches together; the rest is for other claims.
 MAIN = 0.9
+# Share of the gate of one metric that is left for the next metric.
+NEXT = 0.2
 # Parts of the changes of one metric.
 CHANGES: Mapping[str, float] = {
     "overall": 0.35,
@@ -90,17 +95,18 @@ def screen_of(
     groups: Iterable[Row],
     gaps: Iterable[Row],
     *,
-    changed: bool,
+    changes: Mapping[str, float | None] | None,
     total: float = 1.0,
 ) -> Screen:
     """Return the families of one run from its tables.
 
     Args:
         metrics: those audited, without rates of missing answers. rates: those audited and not 0.
-        disparity, groups, gaps: rows of the run. changed: whether it is compared with another run.
+        disparity, groups, gaps: rows of the run. changes: metric -> p-value of the change over all pairs; None if
+            it is not compared with another run.
         total: share of alpha of all families: less than 1 where another part is audited too.
     """
-    branches = [bool(metrics), changed and bool(metrics), bool(rates)]
+    branches = [bool(metrics), changes is not None and bool(metrics), bool(rates)]
     main = total * MAIN / max(sum(branches), 1)
     spread = {(row["metric"], row["by"], row["key"]): row["p"] for row in disparity if row["measure"] == "spread_corrected"}
     worst: dict[str, list[float]] = {}
@@ -110,23 +116,29 @@ def screen_of(
     for row in gaps:
         by_attribute.setdefault((row["metric"], row["attribute"]), []).append(row)
     families: dict[Name, Family] = {}
-    for metric in metrics:
-        share = main / len(metrics)
+    # Share, and the gates, of the metric at hand: later metrics are tested below the first one.
+    share, before, changes_share, overall = main, None, main, None
+    for place, metric in enumerate(metrics):
         whole = [p for p in (spread.get((metric, "all", "all")), min(worst.get(metric, []), default=None)) if p is not None]
-        gate, half = ("alike", metric), share / 2
+        last = place == len(metrics) - 1
+        gate, half = ("alike", metric), share * (0.5 if last else (1 - NEXT) / 2)
         if (metric, "all", "all") in spread or metric in worst:
-            families[gate] = Family(share=share, p=min(1.0, len(whole) * min(whole)) if whole else None)
+            families[gate] = Family(share=share, above=before, p=min(1.0, len(whole) * min(whole)) if whole else None)
             families["worst", metric] = Family(share=half, above=gate)
         else:
             # Only levels are compared.
-            gate, half = None, share
+            gate, half = None, main / len(metrics)
         attributes = [key for of, by, key in spread if of == metric and by == "attribute"]
         for attribute in attributes:
             part, levels = half / len(attributes), ("levels-differ", metric, attribute)
             families[levels] = Family(share=part, above=gate, p=spread[metric, "attribute", attribute])
             families["gaps", metric, attribute] = Family(share=part, above=levels)
-        if changed:
-            families |= {(name, metric): Family(share=share * part) for name, part in CHANGES.items()}
+        if changes is not None:
+            p = changes.get(metric)
+            families |= {(name, metric): Family(share=changes_share * part, above=overall, p=p) for name, part in CHANGES.items()}
+            changes_share, overall = changes_share * CHANGES["overall"], ("overall", metric)
+        if gate is not None:
+            share, before = share * NEXT, gate
     for rate in rates:
         families |= {(name, rate): Family(share=main / len(rates) * part) for name, part in MISSING.items()}
     others = [*((name, metric) for metric in metrics for name in OF_METRIC), *((name,) for name in OF_RUN)]

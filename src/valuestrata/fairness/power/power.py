@@ -146,13 +146,13 @@ def power(
 
 def _blocks_of(layout: Layout, present: NDArray[np.bool_], sd: float) -> tuple[BlockEffects | None, str]:
     """Return the blocks that the audit would resample, None for single items, and a note on them."""
-    there = present.any(axis=0, keepdims=True)
-    effective = float(effective_blocks(there * 1.0, layout.blocks)[0])
+    there = np.asarray(present.any(axis=0), dtype=np.float64)[None]
+    effective = float(effective_blocks(there, layout.blocks)[0])
     if not layout.blocks_named:
         return None, "the survey names no blocks of items: items are taken as independent"
     if effective < ENOUGH_BLOCKS:
         return None, f"the items form {effective:.1f} effective blocks, too few to resample: other items of the same blocks"
-    blocks = np.unique(layout.blocks[there[0]])
+    blocks = np.unique(layout.blocks[there[0] > 0])
     what = f"{int(there.sum())} items in {len(blocks)} blocks, as good as {effective:.0f} of equal size"
     return BlockEffects(
         layout.blocks, sd

@@ -65,7 +65,9 @@ def disparity_rows(scores: MetricScores, metric: str, note: str | None) -> list[
                     "p": tail(nulls.wider(tested).values, values[tested]),
                     "subgroups": int(known.sum()),
                     "items": int(mask.any(axis=0).sum()),
-                    "blocks": None if single else float(effective_blocks(mask.any(axis=0, keepdims=True) * 1.0, context.blocks)[0]),
+                    "blocks": None
+                    if single
+                    else float(effective_blocks(np.asarray(mask.any(axis=0), dtype=np.float64)[None], context.blocks)[0]),
                     "pairs": int(mask.sum()),
                     "note": joined(reason, few, population.note, note),
                 }

@@ -271,7 +271,9 @@ def test_import_names_columns_and_asks_what_repeats_are(call, built):
     assert taken.code == 0, taken.err
     assert "1 rows have a value of QUESTION_ID,PARTICIPANT_ID that is not in this data set (Q1, sex_Femal)." in taken.out
     assert "1 pairs have several rows. Say with --repeats" in taken.err
-    assert call(*how, "--answer", "SCORE", "-o", built / "runs" / "people", "--repeats", "people").err == ""
+    assert "State it with --trained-on" in taken.err
+    stated = ("--repeats", "people", "--trained-on", "none")
+    assert call(*how, "--answer", "SCORE", "-o", built / "runs" / "people", *stated).err == ""
     missing = call(*how, "--answer", "SCOR", "-o", built / "runs" / "other")
     assert (missing.code, "Did you mean 'SCORE'?" in missing.err) == (3, True)
     unnamed = call("import", built / "data", built / "scores.csv", "-o", built / "runs" / "other")

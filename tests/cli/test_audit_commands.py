@@ -63,7 +63,7 @@ def test_audit_json_is_one_document_of_all_tables(call, asked):
     words = ("audit", asked / "data", asked / "runs" / "base", "--metrics", "accuracy", "--json", *FEW)
     outcome = call(*words)
     document = json.loads(outcome.out)
-    assert set(document) == {"verdicts", "disparity", "groups", "gaps", "changes", "excess", "errs"}
+    assert set(document) == {"verdicts", "disparity", "groups", "gaps", "changes", "excess", "errs", "warnings"}
     assert list(document["verdicts"][0]) == list(CLAIMS.columns)
     assert {row["metric"] for row in document["disparity"]} == {"accuracy"}
     assert len([row for row in document["disparity"] if row["run"] == "base" and row["by"] == "all"]) == len(MEASURES)

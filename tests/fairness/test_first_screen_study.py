@@ -45,6 +45,8 @@ def test_fair_models_have_a_false_finding_on_the_first_screen_in_at_most_5_perce
 
 
 @pytest.mark.slow
-def test_large_effects_are_still_shown_first():
-    found = pl.DataFrame(list(screen_rows(20, 8, 1, ["better"])))
-    assert found["found after"].mean() >= 0.8 * found["found before"].mean()
+def test_a_subgroup_served_much_worse_is_often_shown_first():
+    """20 points worse: nearly always significant in its own family, and in about half of the samples over the whole first screen."""
+    found = pl.DataFrame(list(screen_rows(20, 8, 1, ["subgroup"])))
+    assert found["found before"].mean() > 0.8
+    assert binom.cdf(found["found after"].sum(), 20, 0.55) > 0.01

@@ -99,6 +99,7 @@ NOBODY = SimpleNamespace(
     attributes=[],
     subgroups=pl.DataFrame({"subgroup": [f"s{number}" for number in range(SUBGROUPS)], "stratum": "all"}),
     items=pl.DataFrame({"item": [f"i{number}" for number in range(ITEMS)], "topic": "one"}),
+    blocks_of=lambda items: np.asarray(items, dtype=np.str_),
 )
 
 

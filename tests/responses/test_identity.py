@@ -12,7 +12,7 @@ from valuestrata.errors import InputDataError
 from valuestrata.responses.ask.loop import ask
 from valuestrata.responses.import_runs import import_run
 from valuestrata.responses.run.folder import FORMAT, load_run, new_meta
-from valuestrata.responses.run.identity import RunIdentity
+from valuestrata.responses.run.identity import RunIdentity, trained_here
 
 MODEL = {"name": "embedded", "provider": "transformers", "revision": "a", "decoding": {"seed": 0}, "custom": [1, None]}
 DOCUMENT = {"format": FORMAT, "name": "run", "dataset": {"fingerprint": "f" * 64, "survey": "wvs7"}, "respondent": MODEL}
@@ -29,6 +29,11 @@ def test_the_identity_of_a_model():
     assert (found.dataset.fingerprint, found.dataset.survey) == ("f" * 64, "wvs7")
     assert found.model.provider == "transformers"
     assert found.model.document == MODEL
+
+
+@pytest.mark.parametrize(("kind", "trained"), [("uniform", False), ("midpoint", False), ("item-mode", True)])
+def test_baselines_that_need_no_gold_were_trained_on_nothing(kind, trained):
+    assert trained_here(identity({"name": f"baseline:{kind}", "provider": "baseline", "model": kind})) is trained
 
 
 def test_the_identity_of_a_baseline():

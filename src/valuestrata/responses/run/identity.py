@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from valuestrata.dataset.training_source import TrainingSource
+from valuestrata.respondents.baselines.kinds import TRAINS_ON_NOTHING
 from valuestrata.yaml_files import checked
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ def trained_here(identity: RunIdentity) -> bool:
     """Whether a run was trained on the data set that it was asked from; `training_overlap` also compares other builds of the survey."""
     sources = [source for source in identity.sources if source.halves != ()]
     if identity.is_baseline:
-        return all("data_set" not in source.document for source in sources)
+        return identity.rule not in TRAINS_ON_NOTHING and all("data_set" not in source.document for source in sources)
     return any(source.dataset is not None and source.dataset == identity.dataset.fingerprint for source in sources)
 
 

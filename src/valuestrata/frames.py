@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from valuestrata.errors import InputDataError, printable
 
@@ -78,3 +80,8 @@ def csv_text(frame: pl.DataFrame) -> str:
 
 def _cell(text: str) -> str:
     return text if _NUMBER.fullmatch(text) else escaped(printable(text))
+
+
+def list_column(values: NDArray[Any], dtype: pl.DataType | None = None) -> pl.Series:
+    """Return the rows of an array (n, K) as a column of n lists, of floats unless `dtype` says otherwise."""
+    return pl.Series(np.ascontiguousarray(values), dtype=pl.Array(dtype or pl.Float64(), values.shape[-1])).arr.to_list()

@@ -145,7 +145,7 @@ def _minimum(dataset: Dataset) -> str:
     import polars as pl
 
     from valuestrata.dataset.subgroups import EVERYONE
-    from valuestrata.report.core.names import fewest_answers
+    from valuestrata.dataset.tables import fewest_answers
 
     counts, least = dataset.meta["counts"], dataset.meta["settings"]["min_valid"]
     pairs = dataset.gold.filter((pl.col("half") == "all") & (pl.col("subgroup") != EVERYONE))

@@ -106,14 +106,19 @@ def design_effects(survey: Survey, n_eff: Floats, respondents_of: Sequence[NDArr
     return 1.0 + (cluster_sizes(answers >= 0, design, respondents_of, weight) - 1.0) * rho[:, None]
 
 
+def kish_answers(weight: Floats, valid: NDArray[np.bool_]) -> Floats:
+    """Return Kish's effective number of valid answers to each item, shape (I,); weight (people,), valid (people, I)."""
+    total, squares = weight @ valid, weight**2 @ valid
+    return np.divide(total**2, squares, out=np.zeros_like(squares), where=squares > 0)
+
+
 def national_effect(survey: Survey) -> dict[str, float] | None:
     """Return `nation`: the median over items of n / n_eff of the whole survey; None without items or respondents."""
     if not survey.items or survey.respondents == 0:
         return None
     valid = survey.answers >= 0
     weight = np.ones(survey.respondents) if survey.weight is None else survey.weight
-    total, squares = weight @ valid, weight**2 @ valid
-    kish = np.divide(total**2, squares, out=np.zeros_like(squares), where=squares > 0)
+    kish = kish_answers(weight, valid)
     n_eff = kish / design_effects(survey, kish[:, None], [np.arange(survey.respondents)])[:, 0]
     return {"nation": float(np.median(valid.sum(axis=0)[n_eff > 0] / n_eff[n_eff > 0]))} if (n_eff > 0).any() else None
 

@@ -17,6 +17,7 @@ from valuestrata.dataset.halves import halve
 from valuestrata.dataset.population import PopulationShares, estimate_shares
 from valuestrata.dataset.subgroups import Cells, pair_id
 from valuestrata.dataset.tables import GOLD, MISSING_CLASSES, MODE_DRAWS, SMALL_AREA
+from valuestrata.frames import list_column
 from valuestrata.measures import entropy
 from valuestrata.progress import progress
 from valuestrata.stats.small_area.shares import SmallArea
@@ -139,7 +140,7 @@ def tabulate(
     half, counts = _by_half(survey, cells, half_seed)
     joint_cells, subgroups = len(cells.joint_n), len(cells.kept)
 
-    respondents_of = [np.flatnonzero(np.isin(cells.joint_of_respondent, members)) for members in cells.members]
+    respondents_of = _respondents_of(cells.joint_of_respondent, joint_cells, cells.members)
     chunk = int(np.clip(RESAMPLE_CELLS // people, 10, 250))
     chunks = -(-draws // chunk)
     with progress("resampling respondents", subgroups * chunks) as advance:
@@ -258,13 +259,13 @@ def _gold_rows(
             "half": [half] * len(item),
             "n": counts.n,
             "n_eff": counts.n_eff,
-            "counts_raw": _lists(counts.raw),
-            "counts_weighted": _lists(counts.weighted),
-            "shares": _lists(shares),
+            "counts_raw": list_column(counts.raw),
+            "counts_weighted": list_column(counts.weighted),
+            "shares": list_column(shares),
             "mode": codes[np.arange(len(item)), mode],
             "modes": _lists_where(codes, tied),
             "mode_share": shares.max(axis=-1),
-            "p_mode": _lists(drawn.p_mode),
+            "p_mode": list_column(drawn.p_mode),
             "margin": top_two[:, 0] - top_two[:, 1],
             "entropy": entropy(shares),
             **bounds,
@@ -285,10 +286,6 @@ def _missing(counts: NDArray[np.float64]) -> pl.Series:
     # Class -1 is the last column of the counts (see `count_answers`) and the first field of the struct.
     ordered = counts[:, ::-1].astype(np.int64)
     return pl.DataFrame({name: ordered[:, c] for c, name in enumerate(MISSING_CLASSES)}).to_struct("missing")
-
-
-def _lists(values: NDArray[Any], dtype: pl.DataType | None = None) -> pl.Series:
-    return pl.Series(np.ascontiguousarray(values), dtype=pl.Array(dtype or pl.Float64(), values.shape[-1])).arr.to_list()
 
 
 def _lists_where(values: NDArray[Any], chosen: NDArray[np.bool_]) -> pl.Series:
@@ -312,9 +309,9 @@ def _draws_frame(
                     {
                         "pair_id": [pair_id(survey.items[group.items[a]].id, cells.kept[b].id) for a, b in zip(i, s, strict=True)],
                         "half": [name] * len(i),
-                        "draws": _lists(group.modes[h, i, s], pl.Int8()),
-                        "share_se": _lists(group.share_se[h, i, s]),
-                        "share_draws": _lists(flat[h, i, s], pl.Int8()),
+                        "draws": list_column(group.modes[h, i, s], pl.Int8()),
+                        "share_se": list_column(group.share_se[h, i, s]),
+                        "share_draws": list_column(flat[h, i, s], pl.Int8()),
                     }
                 )
             )

@@ -18,8 +18,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from valuestrata.dataset.design import kish_answers
 from valuestrata.dataset.gold import indicators
 from valuestrata.dataset.subgroups import EVERYONE, Cells
+from valuestrata.frames import list_column
 from valuestrata.survey.survey import Survey
 
 # Permutations: the standard error of the mean of the null is 10 % of its standard deviation.
@@ -103,7 +105,7 @@ def permuted_landscape(
         counts = _permuted_counts(matrix[here], label[_within(permutation, label >= 0)], len(places))
         by_group = np.split(counts, np.cumsum([answer.shape[1] for answer in answers])[:-1], axis=-1)
         pooled = np.split(matrix[here].sum(axis=0, dtype=np.float64), np.cumsum([answer.shape[1] for answer in answers])[:-1])
-        kish = _kish(weight[here], survey.answers[here] >= 0)
+        kish = kish_answers(weight[here], survey.answers[here] >= 0)
         for items, found, whole in zip(groups, by_group, pooled, strict=True):
             k = int(options[items[0]])
             kept = n_eff[places][:, items] > 0
@@ -168,12 +170,6 @@ def _permuted_counts(matrix: Singles, drawn: NDArray[np.intp], subgroups: int) -
     return counts
 
 
-def _kish(weight: NDArray[np.float64], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the effective number of valid answers of all people to each item, shape (I,); `valid` has shape (people, I)."""
-    total, squares = weight @ valid, np.square(weight) @ valid
-    return np.divide(total * total, squares, out=np.zeros_like(total), where=squares > 0)
-
-
 def _expected(label: NDArray[np.intp], subgroups: int, n_eff: NDArray[np.float64], people: int) -> NDArray[np.float64]:
     """Return the effective answers that permuted respondents give each subgroup on average, shape (subgroups, I)."""
     return np.bincount(label, minlength=subgroups)[:, None] * n_eff / people
@@ -204,15 +200,12 @@ def _rescaled(counts: Singles, pooled: NDArray[np.float64], ratio: NDArray[np.fl
 
 
 def _rows(survey: Survey, items: NDArray[np.intp], stratum: str, found: Diversity, ordered: NDArray[np.bool_]) -> pl.DataFrame:
-    def lists(values: Singles) -> pl.Series:
-        return pl.Series(np.ascontiguousarray(values.T), dtype=pl.Array(pl.Float32, len(values))).arr.to_list()
-
     draws = {"mds_null_draws": found.mds, "wasserstein_null_draws": np.where(ordered[items], found.wasserstein, np.nan)}
     frame = pl.DataFrame(
         {
             "item": [survey.items[item].id for item in items],
             "stratum": [stratum] * len(items),
-            **{name: lists(values.astype(np.float32)) for name, values in draws.items()},
+            **{name: list_column(values.astype(np.float32).T, pl.Float32()) for name, values in draws.items()},
         }
     )
     return frame.with_columns(pl.when(pl.col(name).list.first().is_not_nan()).then(pl.col(name)).alias(name) for name in draws)

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from valuestrata.dataset.gold import shares_of
 from valuestrata.dataset.subgroups import Cells
+from valuestrata.frames import list_column
 from valuestrata.stats.small_area.modes import fresh_mode, median_mode, mode_chances
 from valuestrata.stats.small_area.shares import SmallArea, columns_of, overlap_of, small_area
 from valuestrata.survey.survey import Survey
@@ -92,11 +93,7 @@ class PopulationShares:
 
     def rows(self, pair_id: Sequence[str], half: str) -> pl.DataFrame:
         """Return SMALL_AREA rows."""
-
-        def lists(values: Floats) -> pl.Series:
-            return pl.Series(np.ascontiguousarray(values), dtype=pl.Array(pl.Float64(), values.shape[1])).arr.to_list()
-
-        columns = {"shares_shrunken": lists(self.shares), "mse": lists(self.mse), "p_true": lists(self.p_true)}
+        columns = {"shares_shrunken": list_column(self.shares), "mse": list_column(self.mse), "p_true": list_column(self.p_true)}
         return pl.DataFrame({"pair_id": pair_id, "half": [half] * len(pair_id), **columns})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -360,6 +361,11 @@ class Dataset:
         # `transfer` also needs the data set to train on.
         usable = [name for name in built if name != "transfer"]
         return InputDataError(about, *((" Choose one with ", Option("split", usable[0]), ".") if usable else ()))
+
+
+def fewest_answers(gold: pl.DataFrame) -> str:
+    """Write the smallest effective number of answers of gold rows, rounded down: 29.96 answers are fewer than 30."""
+    return f"{math.floor(10 * float(gold['n_eff'].to_numpy().min())) / 10:g}"
 
 
 def base_of(split: str) -> str:

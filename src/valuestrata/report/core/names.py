@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
-from valuestrata.dataset.tables import Dataset
+from valuestrata.dataset.tables import Dataset, fewest_answers
 from valuestrata.formatting import NONE, number
 from valuestrata.report.core.view import Cell, Entry
 from valuestrata.survey.describe import blocks_text
@@ -47,11 +46,6 @@ def minimum_cell(dataset: Dataset, scored: pl.DataFrame | None = None) -> str:
     if scored is None or scored.is_empty():
         return rule
     return f"{rule}. The smallest pair scored here has {fewest_answers(scored)}"
-
-
-def fewest_answers(gold: pl.DataFrame) -> str:
-    """Write the smallest effective number of answers of gold rows, rounded down: 29.96 answers are fewer than 30."""
-    return f"{math.floor(10 * float(gold['n_eff'].to_numpy().min())) / 10:g}"
 
 
 # The note under scores of a data set of an older version.

@@ -11,17 +11,21 @@ mean width.
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench.population import four_option_survey
 from valuestrata.building import BuildSettings, build
 from valuestrata.dataset.tables import Dataset
 from valuestrata.responses.reference_baselines import reference_baselines
 from valuestrata.scores.aggregate import PlacedRuns, score_placed
 from valuestrata.scores.compare import compare_placed
-from valuestrata.survey.codebook import Attribute, AttributeLevel, Codebook, Item
-from valuestrata.survey.survey import Findings, Source, Survey
+from valuestrata.survey.survey import Survey
 
 ITEMS, PEOPLE = 24, 1000
 LEVELS = {"sex": 2, "age_group": 3, "religion": 3}
@@ -37,22 +41,7 @@ def simulated(seed: int) -> Survey:
     latent = rng.normal(size=(PEOPLE, 1)) * 0.7 + rng.normal(size=(PEOPLE, ITEMS))
     cuts = np.sort(rng.normal(size=(ITEMS, 3)), axis=1)
     answers = (latent[:, :, None] > cuts).sum(axis=-1)
-    items = tuple(Item(f"Q{i}", f"Topic {i % 6}", "ordinal", (1, 2, 3, 4), tuple("abcd"), f"Question {i}?", f"Q{i}") for i in range(ITEMS))
-    attributes = tuple(
-        Attribute(name, name.removesuffix("_group"), name, name, tuple(AttributeLevel(f"{name} {i}") for i in range(size)))
-        for name, size in LEVELS.items()
-    )
-    return Survey(
-        Codebook("made", "Made", "1", items, attributes, ()),
-        items,
-        attributes,
-        np.asfortranarray(answers.astype(np.int8)),
-        np.asfortranarray(levels.astype(np.int16)),
-        None,
-        (),
-        Source("made.csv", "csv", "0" * 64, PEOPLE, PEOPLE),
-        Findings(),
-    )
+    return four_option_survey(answers, levels, LEVELS, None)
 
 
 def results(dataset: Dataset, split: str, bootstrap: int) -> dict[tuple[str, str], tuple[float, float, float]]:

@@ -11,14 +11,18 @@ same with one of six age groups shifted (power).
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import numpy as np
 from scipy.stats import kstest
 
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench.population import four_option_survey
 from valuestrata.building import BuildSettings, build
 from valuestrata.dataset.landscape import averaged
-from valuestrata.survey.codebook import Attribute, AttributeLevel, Codebook, Item
-from valuestrata.survey.survey import Findings, Source, Survey
+from valuestrata.survey.survey import Survey
 
 ITEMS, PEOPLE = 12, 600
 LEVELS = {"sex": 2, "age_group": 6, "religion": 4}
@@ -33,21 +37,7 @@ def simulated(seed: int, shift: float = 0.0) -> Survey:
     answers = (latent[:, :, None] > cuts).sum(axis=-1)
     asked = 0.4 + 0.12 * levels[:, 1]
     answers[:, ::4] = np.where(rng.random((PEOPLE, len(range(0, ITEMS, 4)))) < asked[:, None], answers[:, ::4], -3)
-    items = tuple(Item(f"Q{i}", "Topic", "ordinal", (1, 2, 3, 4), tuple("abcd"), f"Question {i}?", f"Q{i}") for i in range(ITEMS))
-    attributes = tuple(
-        Attribute(name, name, name, name, tuple(AttributeLevel(f"{name} {i}") for i in range(size))) for name, size in LEVELS.items()
-    )
-    return Survey(
-        Codebook("made", "Made", "1", items, attributes, ()),
-        items,
-        attributes,
-        np.asfortranarray(answers.astype(np.int8)),
-        np.asfortranarray(levels.astype(np.int16)),
-        rng.uniform(0.4, 2.5, PEOPLE) if seed % 2 else None,
-        (),
-        Source("made.csv", "csv", "0" * 64, PEOPLE, PEOPLE),
-        Findings(),
-    )
+    return four_option_survey(answers, levels, LEVELS, rng.uniform(0.4, 2.5, PEOPLE) if seed % 2 else None)
 
 
 def study(surveys: int, shift: float = 0.0, seed: int = 0) -> dict[str, float]:

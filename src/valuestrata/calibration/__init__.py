@@ -1,0 +1,1 @@
+"""Calibration: runs improved by what the training pairs of a split show about a model."""

@@ -1,0 +1,1 @@
+"""Calibration methods: training gold and a model's answers -> predictor of shares."""

@@ -1,0 +1,1 @@
+"""Predicted answers to new questions, with a backtest on the survey's own questions."""

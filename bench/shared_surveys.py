@@ -1,0 +1,178 @@
+"""Data sets and runs from the two collections of model and human answers in `../shared/data`.
+
+Nothing of these files belongs in the repository, so they are read where they are. `Twin2k` is a survey of 799 people whose sex,
+age, ideology and party are known; three models answered as each of these people.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import yaml
+
+from valuestrata.building import BuildSettings, build
+from valuestrata.dataset.tables import Dataset, load_dataset, write_dataset
+from valuestrata.responses.import_runs import import_run
+from valuestrata.responses.run.folder import Run, load_run
+from valuestrata.survey.read import read_survey
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+TWIN2K = SHARED / "twin2k"
+MODELS = {
+    "demographics-gpt": "model_demographics_gpt-4.1-mini.csv",
+    "full-persona-gpt": "model_fullpersona_gpt-4.1-mini.csv",
+    "full-persona-gemini": "model_fullpersona_gemini-2.5-flash.csv",
+}
+PERSON = "TWIN_ID"
+_AGES = ((18, 34), (35, 49), (50, 64), (65, None))
+_ATTRIBUTES: list[dict[str, Any]] = [
+    {
+        "name": "sex",
+        "column": "sex",
+        "role": "noun",
+        "levels": [
+            {"label": "Male", "code": 1, "phrase": "man"},
+            {"label": "Female", "code": 2, "phrase": "woman"},
+            {"label": "Other", "code": 3, "phrase": "person"},
+        ],
+    },
+    {
+        "name": "age_group",
+        "short": "age",
+        "column": "age",
+        "levels": [
+            {
+                "label": f"{low}-{high} years" if high else f"{low} and over",
+                "band": [low, high],
+                "phrase": f"aged {low} to {high}" if high else f"aged {low} or over",
+            }
+            for low, high in _AGES
+        ],
+    },
+    {
+        "name": "ideology",
+        "column": "ideology",
+        "role": "adjective",
+        "levels": [
+            {"label": "Very liberal", "codes": [1, 2], "phrase": "very liberal"},
+            {"label": "Somewhat liberal", "code": 3, "phrase": "somewhat liberal"},
+            {"label": "Moderate", "code": 4, "phrase": "politically moderate"},
+            {"label": "Somewhat conservative", "code": 5, "phrase": "somewhat conservative"},
+            {"label": "Very conservative", "codes": [6, 7], "phrase": "very conservative"},
+        ],
+    },
+    {
+        "name": "party",
+        "column": "party",
+        "levels": [
+            {"label": "Democrat", "code": 1, "phrase": "who identifies as a Democrat"},
+            {"label": "Independent", "code": 2, "phrase": "who identifies as an Independent"},
+            {"label": "Republican", "code": 3, "phrase": "who identifies as a Republican"},
+            {"label": "Other", "code": 4, "phrase": "who supports another party"},
+        ],
+    },
+]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A data set and its runs. `files`: the codebook and the survey that were written for it."""
+
+    dataset: Dataset
+    runs: list[Run]
+    codebook: Path
+    survey: Path
+
+
+def twin2k_survey(folder: Path) -> tuple[Path, Path]:
+    """Write `twin2k.yaml` (codebook) and `twin2k.csv` (799 people with attributes and answers) to a folder; return their paths.
+
+    Raises:
+        FileNotFoundError: the shared data are not there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    items = pl.read_csv(TWIN2K / "items.csv")
+    entries = [
+        {
+            "id": column,
+            "topic": block.capitalize(),
+            "block": block,
+            "level": "binary" if len(labels := options.split("|")) == 2 else "ordinal",
+            "codes": list(range(1, len(labels) + 1)),
+            "labels": labels,
+            "question": question,
+        }
+        for column, block, question, options in items.iter_rows()
+    ]
+    document = {
+        "survey": "twin2k",
+        "title": "Twin-2K-500",
+        "citation": "Toubia et al. 2025, arXiv 2505.17479; mega study: arXiv 2509.19088",
+        "place": "the United States",
+        "respondent_id": PERSON,
+        "missing": {"not_asked": {"codes": [-9]}},
+        "items": entries,
+        "attributes": _ATTRIBUTES,
+    }
+    codebook, survey = folder / "twin2k.yaml", folder / "twin2k.csv"
+    codebook.write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    people = pl.read_csv(TWIN2K / "people.csv", infer_schema=False)
+    human = pl.read_csv(TWIN2K / "human.csv", infer_schema=False)
+    people.join(human.select(PERSON, *items["column"]), on=PERSON, how="inner", maintain_order="left").write_csv(survey)
+    return codebook, survey
+
+
+def twin2k_levels(folder: Path) -> Path:
+    """Write `people.csv`, the levels of the 799 people as labels of the codebook; return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "people.csv"
+    ideology = {code: level["label"] for level in _ATTRIBUTES[2]["levels"] for code in level.get("codes", [level.get("code")])}
+    bands = {age: level["label"] for level in _ATTRIBUTES[1]["levels"] for age in range(level["band"][0], (level["band"][1] or 120) + 1)}
+    people = pl.read_csv(TWIN2K / "people.csv").select(
+        PERSON, "sex", pl.col("age").replace_strict(bands).alias("age_group"), pl.col("ideology").replace_strict(ideology), "party"
+    )
+    people.write_csv(file)
+    return file
+
+
+def twin2k(folder: Path, settings: BuildSettings | None = None) -> Study:
+    """Build the data set of twin2k in `folder/twin2k` and import the three models to `folder/runs-twin2k`; reuse what is there."""
+    codebook, survey = twin2k_survey(folder)
+    place = folder / "twin2k"
+    if not place.exists():
+        write_dataset(build(read_survey(survey, codebook), settings), place)
+    dataset = load_dataset(place)
+    runs: list[Run] = []
+    for name, file in MODELS.items():
+        out = folder / "runs-twin2k" / name
+        if not out.exists():
+            _import_wide(dataset, TWIN2K / file, folder, out)
+        runs.append(load_run(out))
+    return Study(dataset, runs, codebook, survey)
+
+
+def _import_wide(dataset: Dataset, file: Path, folder: Path, out: Path) -> None:
+    people = twin2k_levels(folder)
+    answers = pl.read_csv(file, infer_schema=False).select(PERSON, *dataset.items["item"]).unpivot(index=PERSON, variable_name="item")
+    long = folder / f"{out.name}.parquet"
+    answers.join(pl.read_csv(people, infer_schema=False).select(PERSON), on=PERSON, how="semi").write_parquet(long)
+    import_run(dataset, long, out, ids=["item", PERSON], answer="value", people=people, trained_on="none")
+    long.unlink()
+
+
+def main() -> None:
+    """Write the data set and the runs to a folder."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="where to write")
+    study = twin2k(parser.parse_args().folder)
+    print(f"{study.dataset.path}: {study.dataset.meta['counts']}")
+    for run in study.runs:
+        print(f"{run.path}: {len(run.responses):,} responses")
+
+
+if __name__ == "__main__":
+    main()

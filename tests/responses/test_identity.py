@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import polars as pl
 import pytest
@@ -102,3 +103,37 @@ def test_the_name_of_a_run_has_no_control_character(handmade, name):
     with pytest.raises(InputDataError, match=r"cannot hold the character U\+"):
         new_meta(handmade, name, "asked")
     assert new_meta(handmade, "Größe 日本", "asked")["name"] == "Größe 日本"
+
+
+EMBEDDED = {"name": "embedded", "provider": "transformers", "model": "small", "revision": "1"}
+NO_PERSONA = {"name": "control:no-persona@embedded", "provider": "control", "control": "no-persona", "of": EMBEDDED}
+
+
+def calibrated(of: dict[str, Any], method: str = "hybrid", **more: Any) -> RunIdentity:
+    document = {"name": f"calibrated:{method}", "provider": "calibrated", "method": method, "of": of, **more}
+    return RunIdentity.from_document({"respondent": document}, "control:looks-like-one")
+
+
+def test_a_calibrated_run_has_the_kind_and_the_model_of_what_was_calibrated():
+    run, persona, shuffled = calibrated(EMBEDDED), calibrated(NO_PERSONA), calibrated(EMBEDDED, control="shuffled-answers")
+    assert [(one.kind, one.control, one.method, one.model.name) for one in (run, persona, shuffled)] == [
+        ("model", None, "hybrid", "embedded"),
+        ("control", "no-persona", "hybrid", "embedded"),
+        ("control", "shuffled-answers", "hybrid", "embedded"),
+    ]
+    assert calibrated({"name": "baseline:item-mode", "provider": "baseline"}).kind == "model"
+
+
+def test_calibrated_runs_are_paired_with_their_source_and_with_controls_of_the_same_method():
+    raw = RunIdentity.from_document({"respondent": EMBEDDED}, "raw")
+    run = calibrated(EMBEDDED)
+    assert run.is_calibrated_from(raw)
+    assert not raw.is_calibrated_from(run)
+    assert not calibrated(NO_PERSONA).is_calibrated_from(raw)
+    assert not calibrated(EMBEDDED, control="no-model").is_calibrated_from(raw)
+    assert not calibrated({**EMBEDDED, "revision": "2"}).is_calibrated_from(raw)
+    assert run.same_model(calibrated(NO_PERSONA))
+    assert not run.same_model(calibrated(NO_PERSONA, "shares"))
+    # A calibrated run is not the model as it answered.
+    assert not run.same_model(raw)
+    assert not run.same_weights(raw)

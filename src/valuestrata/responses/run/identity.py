@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Kind = Literal["model", "control", "baseline"]
 KINDS: tuple[Kind, ...] = ("model", "control", "baseline")
+# Provider of a calibrated run.
+CALIBRATED = "calibrated"
 # A run.json without `respondent` may describe the model with these keys of its own.
 _OWN_KEYS = ("provider", "base_url", "model", "revision", "adapter_hash", "decoding")
 
@@ -56,10 +58,11 @@ class RespondentIdentity(_Record):
 
     Attributes:
         name: the model as the user specified it, such as `embedded` or `baseline:item-mode`.
-        provider: of a hosted model; `transformers`, `vllm`, `control`, `baseline` or `imported` otherwise.
+        provider: of a hosted model; `transformers`, `vllm`, `control`, `baseline`, `calibrated` or `imported` otherwise.
         base_url: address of a hosted model. model, revision: which model. adapter_hash: of a LoRA adapter.
         decoding: settings of generation.
-        control, of: of a control, its name and the model inside.
+        control, of: of a control, its name and the model inside; of a calibrated run, its control and what was calibrated.
+        method: of a calibrated run, the method of calibration.
         trained_on: survey data that a baseline, or anything else around a model, was fitted to.
         taught_on: survey data that a model was trained on: an adapter's own record, or what the user states of an imported run.
     """
@@ -73,6 +76,7 @@ class RespondentIdentity(_Record):
     decoding: dict[str, Any] | None = None
     control: str | None = None
     of: RespondentIdentity | None = None
+    method: str | None = None
     trained_on: TrainingSource | None = None
     taught_on: TrainingSource | None = None
 
@@ -108,9 +112,11 @@ class RunIdentity:
         kind: `model`, `control` or `baseline`.
         rule: the kind of a baseline (`item-mode`), the specification of a control (`no-persona@embedded`), empty for a model.
         respondent: what answered: of a control the control itself.
-        model: the model that answered: of a control the model inside it. A control that does not describe the model
-            inside has only its name.
-        control: name of the control (`wrong-country`), else None.
+        model: the model that answered: of a control or a calibrated run the model inside it. A control that does not describe the
+            model inside has only its name.
+        control: name of the control (`wrong-country`), else None. Of a calibrated run the control of its calibration
+            (`shuffled-answers`, `no-model`), else that of the run that was calibrated.
+        method: method of calibration (`hybrid`) of a calibrated run, else None.
         dataset: the data set. None in a field means that the run does not record it.
         elicitation, template, template_version: how it was asked.
         plan: what was asked, as `run.json` has it.
@@ -123,6 +129,7 @@ class RunIdentity:
     respondent: RespondentIdentity
     model: RespondentIdentity
     control: str | None = None
+    method: str | None = None
     dataset: DatasetReference = field(default_factory=DatasetReference)
     elicitation: str | None = None
     template: str | None = None
@@ -142,12 +149,23 @@ class RunIdentity:
         """
         read = checked(_RunDocument, document, where)
         respondent = _respondent(read, where)
-        kind, rule = _kind_and_rule(read, respondent, name)
-        control, model = None, respondent
+        method: str | None = None
+        inner, inner_name = respondent, name
+        if respondent.provider == CALIBRATED:
+            method = respondent.method or respondent.model or ""
+            inner = respondent.of or RespondentIdentity()
+            read = read.model_copy(update={"respondent": inner, "model": None})
+            inner_name = inner.name or ""
+        kind, rule = _kind_and_rule(read, inner, inner_name)
+        control, model = None, inner
         if kind == "control":
             specification, _, inside = rule.partition("@")
-            control = respondent.control or specification.partition("=")[0]
-            model = respondent.of or RespondentIdentity(name=inside)
+            control = inner.control or specification.partition("=")[0]
+            model = inner.of or RespondentIdentity(name=inside)
+        if method is not None:
+            control = respondent.control or control
+            # A calibrated run is no baseline, whatever was calibrated, and its name says what it is.
+            kind, rule = "model" if control is None else "control", ""
         return cls(
             name=name,
             kind=kind,
@@ -155,6 +173,7 @@ class RunIdentity:
             respondent=respondent,
             model=model,
             control=control,
+            method=method,
             dataset=read.dataset or DatasetReference(),
             elicitation=read.elicitation,
             template=read.template,
@@ -179,11 +198,19 @@ class RunIdentity:
         return tuple(found)
 
     def same_model(self, other: RunIdentity) -> bool:
-        """Whether the same model answered in both runs, alone or inside a control.
+        """Whether the same model answered in both runs, alone or inside a control, calibrated by the same method or by none.
 
         Everything recorded must be equal (provider, revision, adapter, decoding, ...). A control that only names the model
         inside is compared by that name. Runs that record nothing are never the same.
         """
+        return self.method == other.method and self._same_model_inside(other)
+
+    def is_calibrated_from(self, other: RunIdentity) -> bool:
+        """Whether this run is a calibration, without a control of calibration, of the other run."""
+        uncalibrated = self.method is not None and other.method is None
+        return uncalibrated and self.control == other.control and self._same_model_inside(other)
+
+    def _same_model_inside(self, other: RunIdentity) -> bool:
         first, second = _of_weights(self.model), _of_weights(other.model)
         if not first or not second:
             return False
@@ -196,7 +223,7 @@ class RunIdentity:
         first, second = (
             {key: value for key, value in _of_weights(run.model).items() if key not in ("decoding", "name")} for run in (self, other)
         )
-        return first == second if first and second else self.same_model(other)
+        return (self.method == other.method and first == second) if first and second else self.same_model(other)
 
     def same_readout(self, other: RunIdentity) -> bool:
         """Whether elicitation and template are equal wherever both runs record them."""

@@ -24,6 +24,7 @@ from typing import Any
 from valuestrata.respondents.base import OPEN_TOKENS, Answer, CostEstimate, Elicitation, Prompt
 from valuestrata.respondents.local.chat import Chat
 from valuestrata.respondents.local.generate import Writer
+from valuestrata.respondents.local.hidden.reader import Floats32, StateReader
 from valuestrata.respondents.local.load import Loaded, load_model
 from valuestrata.respondents.local.runner import PlainRunner, Runner, TreeRunner, choose_runner
 from valuestrata.respondents.local.score import Scorer
@@ -127,6 +128,28 @@ class LocalRespondent:
                     if answer is None:
                         break
                     yield answer
+
+    @property
+    def layers(self) -> int:
+        """Number of layers of the model."""
+        return int(self._loaded.model.config.get_text_config().num_hidden_layers)
+
+    def hidden_states(self, prompts: Sequence[Prompt], layers: Sequence[int]) -> Floats32:
+        """Return the hidden states at the answer position of each prompt, shape (prompts, layers, size).
+
+        Args:
+            prompts: computed together, so their number bounds memory.
+            layers: 0 for the embedding, then 1 to `layers`; the last is normalised.
+
+        Raises:
+            UsageError: an elicitation without an answer position.
+            RunFailedError: a pass failed.
+        """
+        import torch
+
+        reader = StateReader(self._chat, prompts)
+        with torch.inference_mode():
+            return reader.run(self._runner(reader.longest), self._slice(), layers)
 
     def count_tokens(self, prompts: Sequence[Prompt]) -> TokenCount:
         """Return how many tokens asking `prompts` takes if memory suffices, without running the model."""

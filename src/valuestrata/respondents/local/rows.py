@@ -99,5 +99,16 @@ class PlainRows:
             self._meter.forwarded += len(self._ids[row])
         return torch.stack(found) if found else torch.empty((0, 1))
 
+    def states(self, layers: Sequence[int]) -> Any:
+        """Return the hidden states at the end of each row, shape (rows, layers, size)."""
+        import torch
+
+        found: list[Any] = []
+        for row in self._ids:
+            output = self._model(input_ids=torch.tensor([row], device=self._model.device), use_cache=False, output_hidden_states=True)
+            found.append(torch.stack([output.hidden_states[layer][0, -1] for layer in layers]))
+            self._meter.forwarded += len(row)
+        return torch.stack(found) if found else torch.empty((0, len(layers), 1))
+
 
 Rows = TreeRows | PlainRows

@@ -7,8 +7,9 @@ Between slices the cache is reduced to the path that the next slice continues.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from valuestrata.respondents.local.attention import (
     supports_segments,
     visible_keys,
 )
+from valuestrata.respondents.local.memory import failure_of, release_memory
 from valuestrata.respondents.local.rows import Meter, PlainRows, Rows, TreeRows
 from valuestrata.respondents.local.tree import TokenTree
 
@@ -78,6 +80,18 @@ class TreeRunner:
 
         After a failed pass the cache is inconsistent: call `reset`.
         """
+        return self._forward(tree, nodes, read).logits[0]
+
+    def states(self, tree: TokenTree, nodes: Sequence[int], read: Sequence[int], layers: Sequence[int]) -> Any:
+        """Run `nodes` as `logits` does and return the hidden states at each node of `read`, shape (read, layers, size)."""
+        import torch
+
+        output = self._forward(tree, nodes, [], output_hidden_states=True)
+        row = {node: row for row, node in enumerate(nodes)}
+        return torch.stack([output.hidden_states[layer][0, [row[node] for node in read]] for layer in layers], dim=1)
+
+    def _forward(self, tree: TokenTree, nodes: Sequence[int], read: Sequence[int], **options: Any) -> Any:
+        """Run `nodes` and return the model's output, with logits after the nodes of `read` only."""
         import torch
 
         device, start = self._model.device, len(self._visible)
@@ -95,13 +109,14 @@ class TreeRunner:
                 position_ids=torch.tensor([[tree.depths[node] for node in nodes]], device=device),
                 logits_to_keep=torch.tensor([position[node] - start for node in read], device=device, dtype=torch.long),
                 use_cache=True,
+                **options,
                 **attention_inputs(visible, bounds, self._model.dtype, device),
                 **{self._cache_argument: self._cache},
             )
         self._position = position
         self._visible.extend(visible[row, : start + row + 1] for row in range(len(nodes)))
         self.meter.forwarded += len(nodes)
-        return output.logits[0]
+        return output
 
     def branch(self, tree: TokenTree, ends: Sequence[int]) -> Rows:
         """Return the cached paths to `ends` as rows (an end listed twice gives two rows); the tree's cache is emptied."""
@@ -136,6 +151,10 @@ class PlainRunner:
         """Return the logits after each node of `read`, from its whole path."""
         return self._rows(tree, read).read(range(len(read)))
 
+    def states(self, tree: TokenTree, nodes: Sequence[int], read: Sequence[int], layers: Sequence[int]) -> Any:
+        """Return the hidden states at each node of `read`, from its whole path, shape (read, layers, size)."""
+        return self._rows(tree, read).states(layers)
+
     def branch(self, tree: TokenTree, ends: Sequence[int]) -> Rows:
         """Return the paths to `ends` as rows."""
         return self._rows(tree, ends)
@@ -145,6 +164,33 @@ class PlainRunner:
 
 
 Runner = TreeRunner | PlainRunner
+
+
+def in_slices(runner: Runner, tree: TokenTree, size: int, run: Callable[[range], None]) -> Iterator[tuple[range, str | None]]:
+    """Run a sorted tree slice by slice; yield each slice when it is done, with the error if it failed.
+
+    Args:
+        size: tokens per pass; halved whenever memory is exhausted.
+        run: runs the nodes of a slice and stores what is read.
+    """
+    begin = 0
+    while begin < len(tree):
+        nodes = range(begin, min(begin + size, len(tree)))
+        failure = failure_of(partial(_run_slice, runner, tree, nodes, size, run), runner.reset)
+        if failure is not None and failure.out_of_memory and len(nodes) > 1:
+            release_memory()
+            size = (len(nodes) + 1) // 2
+            continue
+        yield nodes, None if failure is None else failure.error
+        begin = nodes.stop
+
+
+def _run_slice(runner: Runner, tree: TokenTree, nodes: range, size: int, run: Callable[[range], None]) -> None:
+    missing = runner.resume(tree, tree.parents[nodes.start])
+    # After a failed pass a long path may be missing, and memory may not suffice for it in one pass.
+    for first in range(0, len(missing), size):
+        runner.logits(tree, missing[first : first + size], [])
+    run(nodes)
 
 
 @dataclass(frozen=True)

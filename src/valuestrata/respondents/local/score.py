@@ -10,9 +10,8 @@ from typing import Any
 
 from valuestrata.respondents.base import Answer, Prompt
 from valuestrata.respondents.local.chat import Chat, Forms
-from valuestrata.respondents.local.memory import failure_of, release_memory
 from valuestrata.respondents.local.options import OptionSteps, scored_forms
-from valuestrata.respondents.local.runner import Runner
+from valuestrata.respondents.local.runner import Runner, in_slices
 from valuestrata.respondents.local.tree import Ids, Step, TokenTree
 
 # Rows of logits reduced over the vocabulary at once; a row of a large vocabulary takes more than half a megabyte.
@@ -68,16 +67,10 @@ class Scorer:
             runner: runs the model. size: tokens per pass; halved whenever memory is exhausted.
             started: `time.perf_counter()` when planning began.
         """
-        begin = done = 0
-        while done < len(self._planned):
-            nodes = range(begin, min(begin + size, len(self._tree)))
-            failure = failure_of(partial(self._read, runner, nodes, size), runner.reset)
-            if failure is not None and failure.out_of_memory and len(nodes) > 1:
-                release_memory()
-                size = (len(nodes) + 1) // 2
-                continue
-            if failure is not None:
-                self._errors.append((nodes, failure.error))
+        done = 0
+        for nodes, error in in_slices(runner, self._tree, size, partial(self._read, runner)):
+            if error is not None:
+                self._errors.append((nodes, error))
             first = done
             while done < len(self._planned) and self._last[done] < nodes.stop:
                 done += 1
@@ -86,13 +79,8 @@ class Scorer:
                 yield self._answer(planned, (now - started) / (done - first))
             if done > first:
                 started = time.perf_counter()
-            begin = nodes.stop
 
-    def _read(self, runner: Runner, nodes: range, size: int) -> None:
-        missing = runner.resume(self._tree, self._tree.parents[nodes.start])
-        # After a failed pass a long path may be missing, and memory may not suffice for it in one pass.
-        for first in range(0, len(missing), size):
-            runner.logits(self._tree, missing[first : first + size], [])
+    def _read(self, runner: Runner, nodes: range) -> None:
         read = [node for node in nodes if node in self._wanted]
         logits = runner.logits(self._tree, nodes, read)
         for first in range(0, len(read), _ROWS):

@@ -1,0 +1,1 @@
+"""Hidden states of local models at the position where the answer begins."""

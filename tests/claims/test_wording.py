@@ -22,6 +22,8 @@ NEAR = "expected accuracy 0.4 points higher (95 % CI −1.0 to 1.8)"
 WAY = "93 % of the way between parent (55.0 %) and the noise ceiling (81.2 %) in expected accuracy (95 % CI 85 % to 101 %)"
 RATIO = "ratio of variances 3.00 (95 % CI 1.50 to 6.00)"
 
+CALIBRATED = (Figure(role="method", label="hybrid"), Figure(role="model", label="raw"))
+
 CLOSED = {
     "no-baseline": (
         {"estimate": Figure(metric="accuracy_expected", value=0.612)},
@@ -75,6 +77,25 @@ CLOSED = {
             ("worse", LOWER, "worse", "Worse than with no persona", AWAY),
             ("level", UNCLEAR, None, "Not shown to be better or worse than with no persona", NEAR),
             ("better", HIGHER, "better", "Better than with no persona", "NMAE .012 lower (95 % CI .004 to .020)"),
+        )
+    },
+    **{
+        kind: (
+            {"estimate": figure, "figures": (*CALIBRATED, Figure(role="rival", label="item-text=m2", low=0.001))},
+            f"Calibrated by hybrid, raw {words} item-text, the best method without a model: {difference}",
+        )
+        for kind, figure, words, difference in (
+            ("model-adds", HIGHER, "adds to", "NMAE .012 lower (95 % CI .004 to .020)"),
+            ("model-level", UNCLEAR, "is not shown to add to", NEAR),
+            ("model-below", LOWER, "is worse than", AWAY),
+        )
+    },
+    **{
+        f"calibration-{end}": ({"estimate": figure}, f"{words} the same answers before calibration: {difference}")
+        for end, figure, words, difference in (
+            ("worse", LOWER, "Less accurate than", AWAY),
+            ("level", UNCLEAR, "The data do not show a difference from", NEAR),
+            ("better", HIGHER, "Better than", "NMAE .012 lower (95 % CI .004 to .020)"),
         )
     },
     "below": (

@@ -9,8 +9,9 @@ from typing import Any
 import polars as pl
 
 from valuestrata.claims.claim import Claim, Figure, Strength
+from valuestrata.claims.compared.calibrated import added_claims
 from valuestrata.claims.compared.comparisons import compared_runs, comparison_claims, is_main
-from valuestrata.claims.compared.first_screen import tail_of
+from valuestrata.claims.compared.first_screen import corrected_over_screen, tail_of
 from valuestrata.claims.compared.part_tables import PartTables, closed_claim
 from valuestrata.claims.templates_closed import CLOSED
 from valuestrata.dataset.tables import uses_halves
@@ -76,9 +77,10 @@ def closed_claims(
         here = PartTables(figures[0], figures[1], figures[2], known, thresholds or Thresholds(), metric, overlaps or {})
         shared = _shared(leakage, scheme, fold) if part in ("test", "all") and not uses_halves(scheme) else Figure()
         for run in (run for run in runs if run.name in here.names):
-            compared = compared_runs(here, run)
-            tests = sum(is_main(here, one) and one.figure("margin") is not None for one in compared) + _is_placed(here, run)
-            own = [*comparison_claims(here, compared, tests), *_ceiling(here, run, tests)]
+            compared, added = compared_runs(here, run), added_claims(here, run)
+            tests = sum(is_main(here, one) and one.figure("margin") is not None for one in compared) + len(added) + _is_placed(here, run)
+            own = [corrected_over_screen(one, tests, 1 - here.thresholds.confidence) for one in added]
+            own += [*comparison_claims(here, compared, tests), *_ceiling(here, run, tests)]
             own += [*_coverage(here, run), *_answers(here, run)]
             own += _training(run, part, here.overlap(run.name), shared)
             for claim in sorted(own, key=lambda claim: order.index(claim.kind)):

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from valuestrata.calibration.controls import NO_MODEL, SHUFFLED_ANSWERS
 from valuestrata.claims.claim import Claim, Figure, Strength
+from valuestrata.claims.compared.calibrated import ADDS as MODEL_ADDS
+from valuestrata.claims.compared.calibrated import BELOW, LEVEL, NO_CONTROL
 from valuestrata.claims.compared.first_screen import NOT_OVER_SCREEN
 from valuestrata.claims.compared.personas import ADDS, AGAINST_NONE, PERSONA_KINDS, WITH, control_of, state_of, states
 from valuestrata.claims.wording import (
@@ -14,6 +17,7 @@ from valuestrata.claims.wording import (
     Names,
     difference,
     interval,
+    listed,
     magnitude,
     margin_of,
     p_value,
@@ -243,8 +247,63 @@ def _plain(sentence: Callable[[Claim, Names], str], *details: str) -> ClaimTempl
     return ClaimTemplate(sentence, lambda claim, names: list(details))
 
 
+def _model_adds(claim: Claim, names: Names) -> str:
+    """Word what the model of a calibrated run adds to the best method without a model."""
+    method, model = (figure.label if (figure := claim.figure(role)) else "" for role in ("method", "model"))
+    best = f"{_without_model(claim, claim.against, names)}, the best method without a model"
+    head = {
+        MODEL_ADDS: f"adds to {best}" if claim.strength is Strength.SHOWN else f"is not certain to add to {best}",
+        BELOW: f"is worse than {best}" if claim.strength is Strength.SHOWN else f"is not certain to be worse than {best}",
+        LEVEL: f"adds nothing beyond {best}, to within {margin_of(claim)}"
+        if claim.strength is Strength.WITHIN_MARGIN
+        else f"is not shown to add to {best}",
+    }[claim.kind]
+    text = f"Calibrated by {method}, {names.run(model)} {head}: {difference(claim)}{_limits(claim)}"
+    if NO_CONTROL in claim.notes:
+        return f"{text}; the control `no-model` was not scored, so the method may be as good without the model"
+    if claim.kind == LEVEL and (claim.estimate.low or 0.0) > 0:
+        level = [_without_model(claim, name, names) for name, gain in _methods(claim) if (gain.low or 0.0) <= 0]
+        return f"{text}; no difference is shown from {listed(level)}"
+    return text
+
+
+def _methods(claim: Claim) -> list[tuple[str, Figure]]:
+    """Return (run, gain over it) of the methods without a model."""
+    return [(str(figure.label).partition("=")[2], figure) for figure in claim.figures if figure.role == "rival"]
+
+
+def _without_model(claim: Claim, run: str | None, names: Names) -> str:
+    """Name a method without a model: the baseline by its kind, a control in words."""
+    labels = [str(figure.label).partition("=") for figure in claim.figures if figure.role == "rival"]
+    rule = next((rule for rule, _, name in labels if name == run), "")
+    return WITHOUT_MODEL_WORDS.get(rule, rule if rule in BASELINE_RULES else names.run(run))
+
+
+def _model_adds_details(claim: Claim, names: Names) -> list[str]:
+    gains = [f"{_without_model(claim, name, names)} {difference(claim, gain)}" for name, gain in _methods(claim)]
+    lines = [f"Compared with each method without a model: {'; '.join(gains)}"]
+    for figure in claim.figures:
+        if figure.role == "persona":
+            without = WITH.get(figure.label or "", "shuffled personas")
+            lines.append(f"Of this, what the personas contribute: {difference(claim, figure)} than the same calibration with {without}")
+    if NO_CONTROL in claim.notes:
+        lines.append("Calibrate the run again with the control `no-model`, and score both")
+    return [*lines, *_precision(claim)]
+
+
+# Controls of calibration as methods without a model.
+WITHOUT_MODEL_WORDS: Mapping[str, str] = {
+    NO_MODEL: "the same method without the model's answers",
+    SHUFFLED_ANSWERS: "the same method with the model's answers shuffled among items",
+}
+
 CLOSED: Mapping[str, ClaimTemplate] = {
     "no-baseline": ClaimTemplate(_no_baseline, _baselines_present),
+    **dict.fromkeys((MODEL_ADDS, LEVEL, BELOW), ClaimTemplate(_model_adds, _model_adds_details)),
+    **{
+        f"calibration-{kind}": _compared("the same answers before calibration", outcome)
+        for kind, outcome in (("better", "above"), ("level", "level"), ("worse", "below"))
+    },
     **{
         f"{kind}-{rule}": _compared(f"the {rule} baseline", outcome)
         for rule in ("item-mode", "nearest-parent")

@@ -251,8 +251,8 @@ def declared_rows(plan: Plan, runs: Sequence[Identified], scheme: str, part: str
 def standard_comparisons(runs: Sequence[Identified]) -> list[tuple[str, str]]:
     """Return the (run, against) pairs that are always compared, each pair of runs once.
 
-    These are: models against all baselines and their own controls (same model, readout and template), controls against item-mode,
-    and baselines against nearest-parent and item-mode.
+    These are: models against all baselines and their own controls (same model, readout and template), calibrated runs against the run
+    that was calibrated, controls against item-mode, and baselines against nearest-parent and item-mode.
     """
     baselines = [(run, run_identity(run).rule) for run in _of_kind(runs, "baseline")]
     item_modes = [run for run, rule in baselines if rule == "item-mode"]
@@ -261,6 +261,7 @@ def standard_comparisons(runs: Sequence[Identified]) -> list[tuple[str, str]]:
     for model in _of_kind(runs, "model"):
         found += [(model, baseline) for baseline, _ in baselines]
         found += [(model, control) for control in controls_of(model, runs)]
+        found += [(model, source) for source in runs if run_identity(model).is_calibrated_from(run_identity(source))]
     found += [(control, item_mode) for control in _of_kind(runs, "control") for item_mode in item_modes]
     for baseline, _ in baselines:
         found += [(baseline, other) for other in (*parents, *item_modes)]

@@ -4,37 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from statistics import NormalDist
 from typing import Any
 
 import polars as pl
 
 from valuestrata.claims.claim import Claim, Figure, Strength
 from valuestrata.claims.compared.first_screen import corrected_over_screen
-from valuestrata.claims.compared.part_tables import PartTables, closed_claim
-from valuestrata.claims.compared.personas import AGAINST_NONE, WITH, persona_claims
+from valuestrata.claims.compared.part_tables import PartTables, closed_claim, detectable_difference
+from valuestrata.claims.compared.personas import AGAINST_NONE, PERSONA_KINDS, WITH, persona_claims
 from valuestrata.formatting import DIRECTED, LOWER_IS_BETTER
 from valuestrata.responses.run.identity import Answered, RunIdentity, run_identity
 from valuestrata.scores.plan import PERSONA_CONTROL
 from valuestrata.scores.train_test_overlap import reason_of
 from valuestrata.stats.intervals import margin_test
 
-# z(.8): a difference this many standard errors past the end of its interval is detected in 80 % of samples.
-Z_POWER = 0.8416
 # Metrics that may show the same as the primary one.
 ALSO = ("accuracy_expected", "nmae")
+# The metric of the whole distribution, by which a calibrated run is also compared with its source and with other personas.
+OF_DISTRIBUTION = "w1"
 # What a run is compared with -> kinds of the outcomes worse, no difference shown, better.
 OUTCOMES: Mapping[str, tuple[str, str, str]] = {
     "item-mode": ("below-item-mode", "level-with-item-mode", "above-item-mode"),
     "nearest-parent": ("below-nearest-parent", "level-with-nearest-parent", "above-nearest-parent"),
     "right-persona": ("right-persona-worse", "right-persona-level", "right-persona-better"),
     "with-persona": ("with-persona-worse", "with-persona-level", "with-persona-better"),
+    "calibration": ("calibration-worse", "calibration-level", "calibration-better"),
     "": ("below", "level", "above"),
 }
 
 
 def compared_runs(tables: PartTables, run: Answered) -> list[Claim]:
     """Return a claim for each comparison of a run: its own rows, and those a baseline or control was given with it; each once."""
+    metrics = (tables.metric, *ALSO, *([OF_DISTRIBUTION] if tables.identities[run.name].method is not None else []))
     rank = {"model": 0, "control": 1, "baseline": 2}
     found: dict[tuple[str | None, ...], Claim] = {}
     for row in tables.comparisons.filter((pl.col("run") == run.name) | (pl.col("against") == run.name)).to_dicts():
@@ -42,7 +43,7 @@ def compared_runs(tables: PartTables, run: Answered) -> list[Claim]:
         swapped = rank[tables.identities[row["against"]].kind] < rank[tables.identities[row["run"]].kind]
         subject, other = (second, first) if swapped else (first, second)
         declared = row["status"] == "declared"
-        wanted = (row["by"] == "all" and row["metric"] in (tables.metric, *ALSO)) or declared
+        wanted = (row["by"] == "all" and row["metric"] in metrics) or declared
         if subject.name != run.name or row["metric"] not in DIRECTED or not wanted:
             continue
         compared = _compared_with(tables.identities[subject.name], tables.identities[other.name])
@@ -59,8 +60,15 @@ def compared_runs(tables: PartTables, run: Answered) -> list[Claim]:
 
 
 def is_main(tables: PartTables, claim: Claim) -> bool:
-    """Whether a comparison is by the primary metric or declared; others only add their metric to the same finding."""
-    return claim.metric == tables.metric or claim.status == "declared"
+    """Whether a comparison is by the primary metric or declared; others only add their metric to the same finding.
+
+    Of calibrated runs, W1 counts beside the primary metric in comparisons with the source and with controls of personas: calibration
+    changes the distribution more than its most common answer.
+    """
+    if claim.metric == tables.metric or claim.status == "declared":
+        return True
+    calibrated = tables.identities[claim.run].method is not None and claim.metric == OF_DISTRIBUTION
+    return calibrated and claim.kind in (*OUTCOMES["calibration"], *PERSONA_KINDS)
 
 
 def comparison_claims(tables: PartTables, compared: Sequence[Claim], tests: int) -> Iterator[Claim]:
@@ -85,6 +93,8 @@ def _compared_with(mine: RunIdentity, theirs: RunIdentity) -> str:
     """Return the key of `OUTCOMES` that the other run is for this one; empty for runs compared only where declared."""
     if theirs.is_baseline and theirs.rule in ("item-mode", "nearest-parent"):
         return theirs.rule
+    if mine.is_calibrated_from(theirs):
+        return "calibration"
     if mine.kind != "model" or theirs.control is None or not mine.same_model(theirs):
         return ""
     return "right-persona" if theirs.control == PERSONA_CONTROL else "with-persona" if theirs.control in WITH else ""
@@ -121,7 +131,7 @@ def _comparison(tables: PartTables, run: Answered, other: Answered, compared: st
     figures += (Figure(role="margin", metric=row["metric"], value=margin, low=test.low, high=test.high, p=test.within),)
     strength = Strength.SHOWN
     if outcome == 1:
-        detectable = _detectable(low, high, confidence)
+        detectable = detectable_difference(low, high, confidence)
         figures += (Figure(role="detectable", metric=row["metric"], value=detectable),)
         powerless = row["se"] is not None and detectable > margin
         strength = Strength.WITHIN_MARGIN if within else Strength.UNDERPOWERED if powerless else Strength.NOT_SHOWN
@@ -130,11 +140,6 @@ def _comparison(tables: PartTables, run: Answered, other: Answered, compared: st
     if compared == "with-persona":
         figures += (Figure(role="control", label=run_identity(other).control),)
     return closed_claim(OUTCOMES[compared][outcome], run, estimate, weight=compared, strength=strength, figures=figures, **fields)
-
-
-def _detectable(low: float, high: float, confidence: float) -> float:
-    """Return the difference that would be detected with 80 % power: half width times (z(1 - alpha / 2) + z(.8)) / z(1 - alpha / 2)."""
-    return 0.5 * (high - low) * (1 + Z_POWER / NormalDist().inv_cdf((1 + confidence) / 2))
 
 
 def _family_size(comparisons: pl.DataFrame, row: Mapping[str, Any]) -> int | None:

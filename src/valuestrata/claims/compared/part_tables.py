@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import NormalDist
 from typing import Any
 
 import polars as pl
@@ -15,6 +16,8 @@ from valuestrata.respondents.baselines import TRAINS_ON_NOTHING
 from valuestrata.responses.run.identity import Answered, RunIdentity, run_identity
 from valuestrata.scores.plan import Thresholds
 
+# z(.8): a difference this many standard errors past the end of its interval is detected in 80 % of samples.
+Z_POWER = 0.8416
 # Weights of kinds for `importance`; the outcomes of a comparison share one.
 WEIGHTS: Mapping[str, float] = {
     "taught-what-is-tested": 100,
@@ -22,12 +25,14 @@ WEIGHTS: Mapping[str, float] = {
     "not-a-test": 98,
     "beyond-the-ceiling": 97,
     "no-baseline": 96,
+    "without-model": 96,
     "same-position": 95,
     "same-answer": 94,
     "item-mode": 92,
     "nearest-parent": 90,
     "right-persona": 88,
     "with-persona": 87,
+    "calibration": 86,
     "": 85,
     "cannot-be-judged": 80,
     "incomplete": 78,
@@ -81,3 +86,8 @@ def closed_claim(kind: str, run: Answered, estimate: Figure, *, weight: str | No
     effect = None if weight is None else estimate.value or 0.0
     score = importance(WEIGHTS[kind if weight is None else weight], strength, effect)
     return Claim(family="closed", kind=kind, run=run.name, estimate=estimate, strength=strength, importance=score, **fields)
+
+
+def detectable_difference(low: float, high: float, confidence: float) -> float:
+    """Return the difference that would be detected with 80 % power: half width times (z(1 - alpha / 2) + z(.8)) / z(1 - alpha / 2)."""
+    return 0.5 * (high - low) * (1 + Z_POWER / NormalDist().inv_cdf((1 + confidence) / 2))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from valuestrata.assessment import Assessment, assess
     from valuestrata.building import BuildSettings, build, paper_preset
+    from valuestrata.calibration.calibrated import CalibrateResult, calibrate
     from valuestrata.claims.fairness.rules import audit_verdicts
     from valuestrata.dataset.tables import Dataset, load_dataset, write_dataset
     from valuestrata.errors import InputDataError, MissingExtraError, RunFailedError, UsageError, ValuestrataError
@@ -60,6 +61,8 @@ _HOME = {
     "BuildSettings": "building",
     "build": "building",
     "paper_preset": "building",
+    "CalibrateResult": "calibration.calibrated",
+    "calibrate": "calibration.calibrated",
     "Dataset": "dataset.tables",
     "load_dataset": "dataset.tables",
     "write_dataset": "dataset.tables",
@@ -115,6 +118,7 @@ __all__ = [
     "Assessment",
     "Audit",
     "BuildSettings",
+    "CalibrateResult",
     "Codebook",
     "Dataset",
     "InputDataError",
@@ -131,6 +135,7 @@ __all__ = [
     "audit_verdicts",
     "baselines_beside",
     "build",
+    "calibrate",
     "closed_against_open",
     "collect",
     "compare",

@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 
 from valuestrata.cli.ask import ask
 from valuestrata.cli.audit import audit_, power_
+from valuestrata.cli.calibrate import calibrate_
 from valuestrata.cli.data import build, codebook_draft, describe, landscape, leakage, simulate
 from valuestrata.cli.open import open_group
 from valuestrata.cli.output import say, show
@@ -57,6 +58,7 @@ def make_app() -> typer.Typer:
     app.command("tune-export", short_help="Export training files for other trainers.")(tune_export)
     app.add_typer(job_app(), name="tune-job")
     app.command(short_help="Join the shards of a run.")(collect)
+    app.command("calibrate", short_help="Correct a run by what the training pairs show about its model.")(calibrate_)
     app.command("score", short_help="Score runs and baselines, with intervals and claims.")(score_)
     app.command("variance", short_help="Estimate variance by persona, order, template and sampling.")(variance_)
     app.command("audit", short_help="Test whether subgroups are served worse, beyond noise.")(audit_)

@@ -11,7 +11,6 @@ training topics best (stacking, Wolpert 1992).
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,9 +21,8 @@ from valuestrata.respondents.baselines.gold import TrainingGold
 from valuestrata.respondents.baselines.item_models.item_average import average_shares, fit_item_average
 from valuestrata.respondents.baselines.item_models.kernel_regression import fit_variances, predict
 from valuestrata.respondents.baselines.item_models.kernels import ItemKernels, item_kernels
-from valuestrata.respondents.baselines.pooling import pooled
+from valuestrata.respondents.baselines.pooling import item_folds, pooled
 from valuestrata.respondents.baselines.predictor import Floats, Predictor, as_shares
-from valuestrata.splits.schemes import ITEM_FOLDS, deal
 
 __all__ = ["ItemText", "fit_item_average", "fit_item_text"]
 
@@ -127,7 +125,7 @@ def _deviations(gold: TrainingGold, national: Mapping[str, Floats]) -> tuple[lis
 def _trust(gold: TrainingGold, kernels: ItemKernels, national: Mapping[str, Floats]) -> float:
     """Return the weight in `TRUST` that predicts the national shares of held-out items best; the smallest wins a tie."""
     loss = np.zeros(len(TRUST))
-    for held_out in _folds(gold, list(national)):
+    for held_out in item_folds(gold, list(national)):
         kept = {item: shares for item, shares in national.items() if item not in held_out}
         if len(kept) < MIN_ITEMS:
             return TRUST[0]
@@ -142,14 +140,6 @@ def _trust(gold: TrainingGold, kernels: ItemKernels, national: Mapping[str, Floa
                 # Ranked probability score; Brier score for nominal items.
                 loss[i] += error @ error if gold.level[item] == "nominal" else np.square(np.cumsum(error)).sum() / (len(error) - 1)
     return TRUST[int(loss.argmin())]
-
-
-def _folds(gold: TrainingGold, items: Sequence[str]) -> list[list[str]]:
-    """Assign items to folds as the split `unseen-item` does: by topic, or individually if there are too few topics."""
-    topics = Counter(gold.topic[item] for item in items)
-    by_topic = len(topics) >= ITEM_FOLDS
-    groups = deal(topics if by_topic else dict.fromkeys(items, 1), ITEM_FOLDS, seed=SEED)
-    return [[item for item in items if (gold.topic[item] if by_topic else item) in group] for group in groups]
 
 
 def _predict_national(

@@ -1,0 +1,220 @@
+"""Calibrated runs: a run whose answers were corrected by what the training pairs of a split show about the model.
+
+Each fold is fitted to its training gold, and answers the pairs that it tests or validates on. Test gold is never used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from valuestrata.calibration.methods import METHODS
+from valuestrata.calibration.model_answers import ModelAnswers, model_answers
+from valuestrata.calibration.sources import check_source, missing_from_training, training_remarks
+from valuestrata.dataset.tables import Dataset
+from valuestrata.errors import InputDataError, Option, OptionText, UsageError, one_of
+from valuestrata.files import canonical_hash, folder_written_beside, write_json
+from valuestrata.progress import progress
+from valuestrata.respondents.baselines.by_fold import FittedByFold, fit_by_fold
+from valuestrata.respondents.baselines.gold import GoldByFold, TrainingGold
+from valuestrata.respondents.baselines.predictor import Predictor
+from valuestrata.responses.run.folder import (
+    RUN,
+    Run,
+    check_same_dataset,
+    counts_by_status,
+    load_run,
+    new_meta,
+    now,
+    read_meta,
+    with_hash,
+    write_table,
+)
+from valuestrata.responses.run.identity import run_identity
+from valuestrata.responses.run.schema import RESPONSES
+
+KIND = "calibrated"
+PROVIDER = "calibrated"
+
+
+@dataclass(frozen=True)
+class CalibrateResult:
+    """Result of a calibration.
+
+    Attributes:
+        run: the calibrated run.
+        method: name of the method. settings: what was fitted, one entry per fold.
+        folds: numbers of the folds.
+        pairs: pairs answered. absent: pairs of the folds that the model did not answer.
+        remarks: messages about pairs that were missing in training, and about fallbacks.
+        kept: whether the run was there already, made by the same call.
+    """
+
+    run: Run
+    method: str
+    settings: tuple[Mapping[str, Any], ...]
+    folds: tuple[int, ...]
+    pairs: int
+    absent: int
+    remarks: tuple[OptionText, ...]
+    kept: bool = False
+
+
+def calibrate(
+    dataset: Dataset,
+    run: Run,
+    out: str | Path,
+    *,
+    split: str = "unseen-item",
+    fold: int | None = None,
+    method: str = "shares",
+    overwrite: bool = False,
+) -> CalibrateResult:
+    """Write a calibrated run.
+
+    The answers of the run are averaged over option orders, wordings and samples first. A pair that the model did not answer has no
+    calibrated answer. If the folder has the result of the same call, it is returned as it is.
+
+    Args:
+        dataset: the data set of the run. run: a run that answered training and test pairs (`ask` with `part="all"`).
+        out: folder of the calibrated run. split, fold: whose training pairs are used and whose other pairs are answered; fold None
+            for each fold in turn. method: one of `calibration.methods.METHODS`.
+        overwrite: replace another calibrated run in the folder.
+
+    Raises:
+        InputDataError: a run of another data set, of a baseline, of a calibration, or of one model per fold; a run that answered no
+            training pair or no other pair of a fold; a folder that holds something else.
+        UsageError: an unknown method, split or fold; the folder holds another calibrated run, and `overwrite` is False.
+    """
+    name = one_of(method, tuple(METHODS), "There is no calibration method")
+    folder = Path(out)
+    check_same_dataset(run, dataset)
+    check_source(run)
+    answers = model_answers(dataset, run.responses)
+    key = _key(dataset, run, answers, split, fold, name)
+    if (kept := _kept(folder, key, overwrite=overwrite)) is not None:
+        return kept
+    every = dataset.part(split, "all", fold)
+    missing = missing_from_training(dataset, run, every, answers, split)
+    asked = every.filter(pl.col("part") != "train").select("pair_id", "item", "subgroup").unique(maintain_order=True)
+    there = [pair in answers.shares for pair in asked.select("item", "subgroup").iter_rows()]
+    pairs = asked.filter(pl.Series(there, dtype=pl.Boolean))
+    folds = tuple(every["fold"].unique().sort().to_list())
+    with progress(f"calibrating by {name}", len(folds)) as advance:
+
+        def fit(gold: TrainingGold) -> Predictor:
+            found = METHODS[name](gold, answers)
+            advance(1)
+            return found
+
+        fitted = fit_by_fold(fit, dataset, split, fold, GoldByFold(dataset, split))
+    settings = tuple(dict(one.predictor.settings) for one in fitted.fits)
+    remarks = (*missing, *training_remarks(dataset, run, every), *_fallbacks(settings))
+    responses = _responses(dataset, run, pairs, fitted)
+    document = {
+        **new_meta(dataset, folder.resolve().name, KIND),
+        "respondent": _respondent(run, name, fitted, settings),
+        "template": run.meta.get("template"),
+        "template_version": run.meta.get("template_version"),
+        "elicitation": run.meta.get("elicitation"),
+        "plan": {"split": split, "part": "test", "fold": fold},
+        "calibration": {
+            "key": key,
+            "run": run.name,
+            "method": name,
+            "split": split,
+            "folds": list(folds),
+            "pairs": len(pairs),
+            "absent": len(asked) - len(pairs),
+            "settings": list(settings),
+            "remarks": [str(remark) for remark in remarks],
+        },
+        "finished": now(),
+        "counts": counts_by_status(responses),
+    }
+    with folder_written_beside(folder) as temporary:
+        write_table(temporary, responses, None)
+        write_json(temporary / RUN, with_hash(temporary, document))
+    return CalibrateResult(load_run(folder), name, settings, folds, len(pairs), len(asked) - len(pairs), remarks)
+
+
+def _key(dataset: Dataset, run: Run, answers: ModelAnswers, split: str, fold: int | None, method: str) -> str:
+    """Return a hash of everything that the result depends on."""
+    given = [[*pair, answers.n[pair], *shares.tolist()] for pair, shares in sorted(answers.shares.items())]
+    versions = new_meta(dataset, run.name, KIND)["versions"]
+    return canonical_hash([dataset.fingerprint, run.meta.get("respondent"), given, split, fold, method, versions["valuestrata"]])
+
+
+def _kept(folder: Path, key: str, *, overwrite: bool) -> CalibrateResult | None:
+    """Return the result of the same call that is in the folder; None if the folder may be written."""
+    if not folder.exists():
+        return None
+    there = read_meta(folder) if folder.is_dir() else None
+    if there is None:
+        if not folder.is_dir() or any(folder.iterdir()):
+            raise InputDataError(f"{folder}: exists and is not a run; choose another place for it with -o.")
+        return None
+    if there.get("kind") != KIND:
+        raise InputDataError(f"{folder}: holds the run {there['name']!r}, which is not a calibrated run; choose another place with -o.")
+    found: Mapping[str, Any] = there.get("calibration") or {}
+    if overwrite:
+        return None
+    if found.get("key") != key:
+        raise UsageError(
+            f"{folder}: holds a calibrated run of {found.get('run')!r} (method {found.get('method')!r}, split {found.get('split')!r}) made "
+            "by another call; choose another place with -o, or replace it with ",
+            Option("overwrite"),
+            ".",
+        )
+    remarks = tuple(OptionText(remark) for remark in found["remarks"])
+    settings, folds = tuple(found["settings"]), tuple(found["folds"])
+    return CalibrateResult(load_run(folder), found["method"], settings, folds, found["pairs"], found["absent"], remarks, kept=True)
+
+
+def _respondent(run: Run, method: str, fitted: FittedByFold, settings: tuple[Mapping[str, Any], ...]) -> dict[str, Any]:
+    of = run_identity(run).respondent
+    return {
+        "name": f"calibrated:{method}@{of.name or run.name}",
+        "provider": PROVIDER,
+        "method": method,
+        "settings": settings[0] if len(settings) == 1 else list(settings),
+        "of": of.model_dump(mode="json", exclude_unset=True),
+        "trained_on": fitted.source(f"calibrate:{method}"),
+    }
+
+
+def _responses(dataset: Dataset, run: Run, pairs: pl.DataFrame, fitted: FittedByFold) -> pl.DataFrame:
+    """Return the calibrated answers to pairs, with elicitation and template of the run's first response to each."""
+    table = fitted.table(list(pairs.select("item", "subgroup").iter_rows()))
+    read = run.responses.select("pair_id", "elicitation", "template", "template_version").unique("pair_id", keep="first")
+    codes = pl.DataFrame({"item": list(dataset.codes_of), "shown": [list(codes) for codes in dataset.codes_of.values()]})
+    described = pairs.join(read, on="pair_id", how="left", maintain_order="left").join(codes, on="item", maintain_order="left")
+    rows = described[table["pair"]].hstack(table.select("sample", "answer", "option_probs"))
+    constants = {"paraphrase": 0, "order": "scale", "status": "answered", "attempts": 0}
+    missing = [name for name in RESPONSES.columns if name not in (*rows.columns, *constants)]
+    rows = rows.with_columns(
+        *(pl.lit(value).alias(name) for name, value in constants.items()), *(pl.lit(None).alias(name) for name in missing)
+    )
+    return RESPONSES.check(rows, KIND).select(list(RESPONSES.columns))
+
+
+def _fallbacks(settings: tuple[Mapping[str, Any], ...]) -> list[OptionText]:
+    """Return a message for each number of options with too few training items in some fold."""
+    fewest: dict[int, tuple[int, int]] = {}
+    for one in settings:
+        for scale in one.get("scales", ()):
+            if found := scale.get("fallback"):
+                options = int(scale["options"])
+                items = min(int(found["items"]), fewest.get(options, (int(found["items"]), 0))[0])
+                fewest[options] = (items, int(found["needed"]))
+    return [
+        OptionText(
+            f"Items with {options} options: {items} training items, {needed} are needed for a slope and offsets of their own. They use the "
+            "slope of all scales and offsets by relative position on the scale."
+        )
+        for options, (items, needed) in sorted(fewest.items())
+    ]

@@ -1,0 +1,54 @@
+"""The command `calibrate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from valuestrata.cli.options import AsJson, DatasetFolder, Fold, RunOutput, Split
+from valuestrata.cli.output import print_json, say, show
+
+if TYPE_CHECKING:
+    from valuestrata.calibration.calibrated import CalibrateResult
+
+
+def calibrate_(
+    dataset: DatasetFolder,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of a model that answered training and test pairs.")],
+    output: RunOutput,
+    split: Split = "unseen-item",
+    fold: Fold = None,
+    method: Annotated[str, typer.Option("--method", help="shares; docs/calibration.md describes the methods.")] = "shares",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another calibrated run in the folder.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Correct the answers of a run by what the training pairs of a split show about the model. The result is an ordinary run.
+
+    Ask the run with `ask --part all`, and with several option orders, which are averaged first. Test gold is never used.
+    """
+    from valuestrata.calibration.calibrated import calibrate
+    from valuestrata.cli.inputs import load_data_and_runs
+
+    data, (source,) = load_data_and_runs(dataset, [run])
+    result = calibrate(data, source, output, split=split, fold=fold, method=method, overwrite=overwrite)
+    for remark in result.remarks:
+        say(remark)
+    if as_json:
+        print_json(_document(result))
+        return
+    show(f"{output}: {result.pairs:,} pairs answered{', as before' if result.kept else ''}.")
+    if result.absent:
+        show(f"{result.absent:,} pairs have no answer, because the run {source.name!r} did not answer them.")
+
+
+def _document(result: CalibrateResult) -> dict[str, Any]:
+    return {
+        "run": str(result.run.path),
+        "method": result.method,
+        "pairs": result.pairs,
+        "absent": result.absent,
+        "folds": [{"fold": fold, **settings} for fold, settings in zip(result.folds, result.settings, strict=True)],
+        "remarks": [remark.render("cli") for remark in result.remarks],
+    }

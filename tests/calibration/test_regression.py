@@ -45,4 +45,7 @@ def test_overdispersion_is_recovered_from_shares_that_vary_more_than_samples():
     shares = np.array([rng.multinomial(200, rng.dirichlet(q * (1 / rho - 1))) / 200 for _ in range(3000)])
     block = ScaleBlock(np.log(q)[None, :, None].repeat(3000, 0), np.array([0]), shares, np.full(3000, 200.0), np.zeros(3000, dtype=np.intp))
     assert overdispersion([block], np.ones(1)) == pytest.approx(rho, rel=0.05)
-    assert overdispersion([ScaleBlock(block.design, block.columns, softmax(block.design[:, :, 0]), block.answers, block.group)], np.ones(1)) == 0
+    assert (
+        overdispersion([ScaleBlock(block.design, block.columns, softmax(block.design[:, :, 0]), block.answers, block.group)], np.ones(1))
+        == 0
+    )

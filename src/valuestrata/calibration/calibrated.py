@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from valuestrata.calibration.controls import CALIBRATION_CONTROLS, controlled_answers
 from valuestrata.calibration.methods import METHODS
 from valuestrata.calibration.model_answers import ModelAnswers, model_answers
 from valuestrata.calibration.sources import check_source, missing_from_training, training_remarks
@@ -34,11 +35,10 @@ from valuestrata.responses.run.folder import (
     with_hash,
     write_table,
 )
-from valuestrata.responses.run.identity import run_identity
+from valuestrata.responses.run.identity import CALIBRATED, run_identity
 from valuestrata.responses.run.schema import RESPONSES
 
 KIND = "calibrated"
-PROVIDER = "calibrated"
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,8 @@ def calibrate(
     split: str = "unseen-item",
     fold: int | None = None,
     method: str = "shares",
+    control: str | None = None,
+    seed: int = 0,
     overwrite: bool = False,
 ) -> CalibrateResult:
     """Write a calibrated run.
@@ -83,19 +85,21 @@ def calibrate(
         dataset: the data set of the run. run: a run that answered training and test pairs (`ask` with `part="all"`).
         out: folder of the calibrated run. split, fold: whose training pairs are used and whose other pairs are answered; fold None
             for each fold in turn. method: one of `calibration.methods.METHODS`.
+        control: one of `controls.CALIBRATION_CONTROLS`, whose answers replace the model's; None for none. seed: of the control.
         overwrite: replace another calibrated run in the folder.
 
     Raises:
         InputDataError: a run of another data set, of a baseline, of a calibration, or of one model per fold; a run that answered no
             training pair or no other pair of a fold; a folder that holds something else.
-        UsageError: an unknown method, split or fold; the folder holds another calibrated run, and `overwrite` is False.
+        UsageError: an unknown method, control, split or fold; the folder holds another calibrated run, and `overwrite` is False.
     """
     name = one_of(method, tuple(METHODS), "There is no calibration method")
+    kind = None if control is None else one_of(control, CALIBRATION_CONTROLS, "There is no control of calibration")
     folder = Path(out)
     check_same_dataset(run, dataset)
     check_source(run)
     answers = model_answers(dataset, run.responses)
-    key = _key(dataset, run, answers, split, fold, name)
+    key = _key(dataset, run, answers, [split, fold, name, *([] if kind is None else [kind, seed])])
     if (kept := _kept(folder, key, overwrite=overwrite)) is not None:
         return kept
     every = dataset.part(split, "all", fold)
@@ -107,7 +111,8 @@ def calibrate(
     with progress(f"calibrating by {name}", len(folds)) as advance:
 
         def fit(gold: TrainingGold) -> Predictor:
-            found = METHODS[name](gold, answers)
+            used = answers if kind is None else controlled_answers(kind, gold, answers, seed).answers
+            found = METHODS[name](gold, used)
             advance(1)
             return found
 
@@ -117,7 +122,7 @@ def calibrate(
     responses = _responses(dataset, run, pairs, fitted)
     document = {
         **new_meta(dataset, folder.resolve().name, KIND),
-        "respondent": _respondent(run, name, fitted, settings),
+        "respondent": _respondent(run, name, fitted, settings) | ({} if kind is None else {"control": kind, "seed": seed}),
         "template": run.meta.get("template"),
         "template_version": run.meta.get("template_version"),
         "elicitation": run.meta.get("elicitation"),
@@ -126,6 +131,7 @@ def calibrate(
             "key": key,
             "run": run.name,
             "method": name,
+            "control": kind,
             "split": split,
             "folds": list(folds),
             "pairs": len(pairs),
@@ -142,11 +148,11 @@ def calibrate(
     return CalibrateResult(load_run(folder), name, settings, folds, len(pairs), len(asked) - len(pairs), remarks)
 
 
-def _key(dataset: Dataset, run: Run, answers: ModelAnswers, split: str, fold: int | None, method: str) -> str:
+def _key(dataset: Dataset, run: Run, answers: ModelAnswers, asked: list[Any]) -> str:
     """Return a hash of everything that the result depends on."""
     given = [[*pair, answers.n[pair], *shares.tolist()] for pair, shares in sorted(answers.shares.items())]
     versions = new_meta(dataset, run.name, KIND)["versions"]
-    return canonical_hash([dataset.fingerprint, run.meta.get("respondent"), given, split, fold, method, versions["valuestrata"]])
+    return canonical_hash([dataset.fingerprint, run.meta.get("respondent"), given, *asked, versions["valuestrata"]])
 
 
 def _kept(folder: Path, key: str, *, overwrite: bool) -> CalibrateResult | None:
@@ -179,7 +185,7 @@ def _respondent(run: Run, method: str, fitted: FittedByFold, settings: tuple[Map
     of = run_identity(run).respondent
     return {
         "name": f"calibrated:{method}@{of.name or run.name}",
-        "provider": PROVIDER,
+        "provider": CALIBRATED,
         "method": method,
         "settings": settings[0] if len(settings) == 1 else list(settings),
         "of": of.model_dump(mode="json", exclude_unset=True),

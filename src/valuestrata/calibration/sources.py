@@ -11,8 +11,6 @@ from valuestrata.formatting import percent
 from valuestrata.responses.run.folder import Run
 from valuestrata.responses.run.identity import run_identity
 
-PROVIDER = "calibrated"
-
 
 def check_source(run: Run) -> None:
     """Refuse runs whose answers to training pairs are not like their answers to test pairs.
@@ -26,7 +24,7 @@ def check_source(run: Run) -> None:
             f"{run.path}: the run {run.name!r} is a baseline. It was fitted to the gold of the training pairs, so its answers to them do "
             "not show how it answers pairs that it has not seen. Calibrate the run of a model or a control."
         )
-    if identity.respondent.provider == PROVIDER:
+    if identity.method is not None:
         of = None if identity.respondent.of is None else identity.respondent.of.name
         raise InputDataError(
             f"{run.path}: the run {run.name!r} is calibrated, and its answers depend on gold that another fold or split tests. Calibrate "

@@ -9,6 +9,7 @@ import typer
 
 from valuestrata.cli.options import AsJson, DatasetFolder, Fold, RunOutput, Split
 from valuestrata.cli.output import print_json, say, show
+from valuestrata.errors import MOST_SEED
 
 if TYPE_CHECKING:
     from valuestrata.calibration.calibrated import CalibrateResult
@@ -21,6 +22,11 @@ def calibrate_(
     split: Split = "unseen-item",
     fold: Fold = None,
     method: Annotated[str, typer.Option("--method", help="shares; docs/calibration.md describes the methods.")] = "shares",
+    control: Annotated[
+        str | None,
+        typer.Option("--control", help="Replace the model's answers: shuffled-answers (among items) or no-model (equal shares)."),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=MOST_SEED, help="Seed of the control.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another calibrated run in the folder.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -32,7 +38,7 @@ def calibrate_(
     from valuestrata.cli.inputs import load_data_and_runs
 
     data, (source,) = load_data_and_runs(dataset, [run])
-    result = calibrate(data, source, output, split=split, fold=fold, method=method, overwrite=overwrite)
+    result = calibrate(data, source, output, split=split, fold=fold, method=method, control=control, seed=seed, overwrite=overwrite)
     for remark in result.remarks:
         say(remark)
     if as_json:

@@ -92,7 +92,9 @@ def pseudo_count_of(pairs: Mapping[ItemScale, AnsweredPairs]) -> tuple[float, fl
     return best, rho
 
 
-def settings_of(gold: TrainingGold, pairs: Mapping[ItemScale, AnsweredPairs], parameters: ScaleParameters, chosen: ChosenPenalties) -> dict[str, object]:
+def settings_of(
+    gold: TrainingGold, pairs: Mapping[ItemScale, AnsweredPairs], parameters: ScaleParameters, chosen: ChosenPenalties
+) -> dict[str, object]:
     """Return what was fitted, for the identity of a run.
 
     Returns:

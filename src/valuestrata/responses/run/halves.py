@@ -63,11 +63,14 @@ def _half(run: RunWithResponses) -> pl.Expr | None:
         return None
     identity = RunIdentity.from_document(meta, run.name, f"run.json of the run {run.name!r}")
     source: TrainingSource | None = identity.model.taught_on
-    if identity.is_baseline:
+    if identity.method is not None:
+        source = identity.respondent.trained_on
+    elif identity.is_baseline:
         source = None if identity.rule in TRAINS_ON_NOTHING else identity.respondent.trained_on
     if source is None or source.split is None or not uses_halves(source.split):
         return None
     if source.split.endswith(CROSSFIT) and source.fold is None:
-        # A baseline fitted in every fold gives one sample for each, in the order of the folds: even ones are trained on half A.
+        # A baseline or calibration fitted in every fold gives one sample for each, in the order of the folds. Even folds are trained
+        # on half A.
         return pl.when(pl.col("sample") % 2 == 0).then(pl.lit("B")).otherwise(pl.lit("A"))
     return pl.lit(half_of(source.split, "test", source.fold))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from valuestrata.assessment import Assessment, assess
-    from valuestrata.building import BuildSettings, build, paper_preset
+    from valuestrata.building import BuildSettings, build, build_counts, paper_preset
     from valuestrata.calibration.calibrated import CalibrateResult, calibrate
     from valuestrata.claims.fairness.rules import audit_verdicts
     from valuestrata.dataset.tables import Dataset, load_dataset, write_dataset
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from valuestrata.study.config import Study, load_study
     from valuestrata.study.tuning_study import run_generalisation
     from valuestrata.survey.codebook import Codebook, load_codebook
+    from valuestrata.survey.counts.read import read_counts
     from valuestrata.survey.read import read_survey
     from valuestrata.tuning import load_recipe
     from valuestrata.tuning.tune import tune
@@ -60,6 +61,7 @@ _HOME = {
     "power": "fairness.power.power",
     "BuildSettings": "building",
     "build": "building",
+    "build_counts": "building",
     "paper_preset": "building",
     "CalibrateResult": "calibration.calibrated",
     "calibrate": "calibration.calibrated",
@@ -109,6 +111,7 @@ _HOME = {
     "run_generalisation": "study.tuning_study",
     "Codebook": "survey.codebook",
     "load_codebook": "survey.codebook",
+    "read_counts": "survey.counts.read",
     "read_survey": "survey.read",
     "load_recipe": "tuning",
     "tune": "tuning.tune",
@@ -135,6 +138,7 @@ __all__ = [
     "audit_verdicts",
     "baselines_beside",
     "build",
+    "build_counts",
     "calibrate",
     "closed_against_open",
     "collect",
@@ -160,6 +164,7 @@ __all__ = [
     "plan_judging",
     "plan_stance",
     "power",
+    "read_counts",
     "read_survey",
     "run_generalisation",
     "run_study",

@@ -362,7 +362,7 @@ def test_a_user_who_asks_for_what_is_not_there_is_told_why(tmp_path):
     assert two.remarks == [
         f"Split paper is not available: {two.meta['splits']['paper']['refused']}",
         f"Split unseen-both is not available: {two.meta['splits']['unseen-both']['refused']}",
-        "Split unseen-item: Folds are by item, not by topic: the items with pairs have 1 topic, and five folds need five. "
+        "Split unseen-item: Folds are by item, not by topic: the items with pairs have 1 topic, and folds by topic need 5. "
         "Training includes other items of a test item's topic.",
     ]
     with pytest.raises(InputDataError, match=r"made\.csv: `preset='paper'`: The paper split needs at least three attributes"):

@@ -10,6 +10,9 @@ import typer
 from valuestrata.errors import MOST_SEED
 
 SurveyFile = Annotated[str, typer.Argument(metavar="FILE", help="Survey file (CSV, Excel, SPSS, Stata, R, Parquet, zip), or `embedded`.")]
+OptionalSurveyFile = Annotated[
+    str | None, typer.Argument(metavar="[FILE]", help="Survey file (CSV, Excel, SPSS, Stata, R, Parquet, zip), or `embedded`.")
+]
 SurveyName = Annotated[str | None, typer.Option("--survey", help="Codebook: wvs7, gss2018, gss2012 or a YAML file; detected by default.")]
 Countries = Annotated[
     list[str] | None, typer.Option("--country", help="Country by code, alpha-3 or name; repeatable, or separated by commas.")

@@ -17,6 +17,8 @@ from valuestrata.yaml_files import Record, read_document
 FORMAT = "valuestrata-dataset-2"
 NAME = "dataset.json"
 HASHES = "sha256"
+# Folds of the split `unseen-item`, unless a build asks for another number.
+ITEM_FOLDS = 5
 _REBUILD = "Restore the file from a copy, or build the data set again."
 # Keys that the fingerprint covers, besides the tables.
 _ASKED = ("survey", "source", "settings", "attributes", "countries")
@@ -57,6 +59,7 @@ class SettingsDocument(Record):
 
     min_respondents: int | None = None
     min_valid: float | None = None
+    item_folds: int | None = None
     preset: str | None = None
 
 
@@ -73,6 +76,23 @@ class CountryDocument(Record):
     code: int
     alpha: str
     name: str
+
+
+class PublishedDocument(Record):
+    """What is assumed about published counts.
+
+    Attributes:
+        redraws: `multinomial`. overlap: `independent`.
+        joint: sizes of the joint cells: `published`, `none` (the population only) or `raked` to the sizes of published cells.
+        everyone: where the counts of the whole population come from: `published` or `summed`.
+        counts: `answers`, `weighted answers` or `shares`.
+    """
+
+    redraws: str
+    overlap: str
+    joint: str
+    everyone: str
+    counts: str
 
 
 class StratumDocument(Record):
@@ -118,6 +138,7 @@ class DatasetDocument(Record):
     design: DesignDocument | None = None
     design_effect: dict[str, float] = Field(default_factory=dict[str, float])
     pooling: str | None = None
+    published: PublishedDocument | None = None
     counts: dict[str, int | dict[str, int]] = Field(default_factory=dict[str, int | dict[str, int]])
     strata: list[StratumDocument] = Field(default_factory=list[StratumDocument])
     splits: dict[str, SplitDocument] = Field(default_factory=dict[str, SplitDocument])
@@ -142,6 +163,26 @@ def with_hashes(meta: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     document = {key: value for key, value in meta.items() if key != HASHES}
     hashes = {file.name: sha256_of(file) for file in sorted(folder.glob("*.parquet"))}
     return {**document, HASHES: {**hashes, NAME: _hash_of_document(document)}}
+
+
+def published_text(published: Mapping[str, str]) -> str:
+    """Return sentences on what is assumed about published counts, from `dataset.json`."""
+    sentences = [
+        "Built from published counts, without respondents: redraws are multinomial for each question and subgroup, and independent also "
+        "where subgroups overlap or the same people answered several questions. There are no halves of the respondents, so +disjoint and "
+        "+crossfit are not available."
+    ]
+    if published["joint"] == "raked":
+        sentences.append("Sizes of combinations of all attributes were not published; they are raked to the sizes of the subgroups.")
+    if published["everyone"] == "summed":
+        sentences.append("The whole population was not published; it is the sum of the subgroups of the stratum with most answers.")
+    if published["counts"] == "shares":
+        sentences.append("Shares were published without counts; the number of answers behind them is the one stated.")
+    if published["counts"] == "weighted answers":
+        sentences.append(
+            "Counts are weighted; without n_eff, the effective number of answers is taken as their number, which is too large."
+        )
+    return " ".join(sentences)
 
 
 def check_files(folder: Path, document: Mapping[str, Any]) -> None:
@@ -192,11 +233,17 @@ def fingerprint_of(meta: Mapping[str, Any], items: pl.DataFrame, subgroups: pl.D
 
     Only the integers of the gold are hashed, because rounding differs between processors.
     """
-    # A data set without a design and pooling has the fingerprint of versions without these keys.
-    asked = [meta[key] for key in _ASKED] + [meta[key] for key in ("design", "pooling") if meta.get(key)]
+    # A data set without a design, pooling and item folds has the fingerprint of versions without these keys.
+    asked = [_settings_asked(meta[key]) if key == "settings" else meta[key] for key in _ASKED]
+    asked += [meta[key] for key in ("design", "pooling", "published") if meta.get(key)]
     counted = gold.select("pair_id", "half", "n", "counts_raw", "modes")
     frames = (items, subgroups.drop("n_eff"), counted, splits)
     return canonical_hash([asked, [frame.to_dict(as_series=False) for frame in frames]])
+
+
+def _settings_asked(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings without `item_folds` at its default, which older versions did not store."""
+    return {key: value for key, value in settings.items() if key != "item_folds" or value != ITEM_FOLDS}
 
 
 def _hash_of_document(document: Mapping[str, Any]) -> str:

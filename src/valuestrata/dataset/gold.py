@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,9 +71,10 @@ def count_answers(
 
 @dataclass(frozen=True)
 class Redraws:
-    """Results of joint redraws for the items with K options.
+    """Results of redraws for the items with K options.
 
-    The first axis is the whole survey, half A and half B. A draw uses the same bootstrap sample in all three.
+    The first axis is the whole survey, half A and half B. A draw uses the same bootstrap sample in all three. Published counts have
+    no halves.
 
     Attributes:
         items: indices of the items, shape (I,).
@@ -150,9 +152,40 @@ def redraw(
                 shape = (tally.options, len(tally.items), size)
                 if signed:
                     counts_a, counts_b = np.maximum(counts_a, 0.0), np.maximum(counts_b, 0.0)
-                tally.add(subgroup, start, counts_a.reshape(shape), counts_b.reshape(shape))
+                tally.add(subgroup, start, (counts_a.reshape(shape), counts_b.reshape(shape)))
             advance(1)
     return [tally.result() for tally in tallies]
+
+
+def redraw_counts(
+    shares: Floats, n_eff: Floats, options: NDArray[np.intp], *, draws: int, share_draws: int, rng: np.random.Generator, chunk: int = 100
+) -> list[Redraws]:
+    """Draw multinomial answers `draws` times for every pair of published counts, independently of other pairs.
+
+    Args:
+        shares: shape (items, subgroups, largest K), the gold shares; 0 without answers.
+        n_eff: effective answers, shape (items, subgroups). A draw rounds a broken number up with the probability of its fraction, so
+            the mean is kept.
+        options: number of options of each item. draws, share_draws, rng, chunk: as for `redraw`.
+
+    Returns:
+        As for `redraw`, without halves.
+    """
+    found: list[Redraws] = []
+    for k in np.unique(options):
+        items = np.flatnonzero(options == k)
+        tally = _Tally.empty(items, int(k), shares.shape[1], draws, min(share_draws, draws), shares[None])
+        for subgroup in range(shares.shape[1]):
+            number, chances = n_eff[items, subgroup, None], shares[items, subgroup, None, :k]
+            # The last chance is what is left, whatever rounding does to their sum.
+            chances = np.where(number[..., None] > 0, chances, 1.0 / k)
+            for start in range(0, draws, chunk):
+                size = (len(items), min(chunk, draws - start))
+                answers = np.floor(number + rng.random(size)).astype(np.int64)
+                counts = rng.multinomial(answers, chances, size=size)
+                tally.add(subgroup, start, (np.moveaxis(counts, -1, 0),))
+        found.append(tally.result())
+    return found
 
 
 def indicators(answers: NDArray[np.int8], options: int) -> NDArray[np.bool_]:
@@ -186,7 +219,8 @@ class _Tally:
 
     @classmethod
     def empty(cls, items: NDArray[np.intp], options: int, subgroups: int, draws: int, kept: int, gold_counts: Floats) -> _Tally:
-        shape = (3, len(items), subgroups)
+        halves = len(gold_counts)
+        shape = (halves, len(items), subgroups)
         return cls(
             items=items,
             options=options,
@@ -198,16 +232,16 @@ class _Tally:
             sum_shift=np.zeros((*shape, options)),
             sum_squares=np.zeros((*shape, options)),
             modes=np.zeros((*shape, draws), dtype=np.int8),
-            shifts=np.zeros((3, subgroups, options, len(items), kept), dtype=np.float32),
+            shifts=np.zeros((halves, subgroups, options, len(items), kept), dtype=np.float32),
         )
 
-    def add(self, subgroup: int, start: int, of_a: NDArray[np.floating], of_b: NDArray[np.floating]) -> None:
-        """Add the counts of a chunk, shape (options, items, draws), for both halves of a subgroup."""
-        block = max(1, BLOCK_NUMBERS // (self.options * of_a.shape[-1]))
+    def add(self, subgroup: int, start: int, parts: Sequence[NDArray[Any]]) -> None:
+        """Add the counts of a chunk for a subgroup: those of both halves, or of all its respondents; shape (options, items, draws)."""
+        block = max(1, BLOCK_NUMBERS // (self.options * parts[0].shape[-1]))
         for first in range(0, len(self.items), block):
             items = slice(first, first + block)
-            in_a, in_b = (counts[:, items].astype(np.float64) for counts in (of_a, of_b))
-            for half, counts in enumerate((in_a + in_b, in_a, in_b)):
+            counted = [counts[:, items].astype(np.float64) for counts in parts]
+            for half, counts in enumerate(counted if len(counted) == 1 else [sum(counted[1:], counted[0]), *counted]):
                 self._add(half, items, subgroup, start, counts)
 
     def _add(self, half: int, items: slice, subgroup: int, start: int, counts: Floats) -> None:

@@ -39,7 +39,7 @@ def effective_answers(survey: Survey, cells: Cells, half_seed: int) -> NDArray[n
     return np.stack([counts.n_eff for counts in _by_half(survey, cells, half_seed)[1]])
 
 
-def _by_half(survey: Survey, cells: Cells, half_seed: int) -> tuple[NDArray[np.bool_], list[_Counts]]:
+def _by_half(survey: Survey, cells: Cells, half_seed: int) -> tuple[NDArray[np.bool_], list[CountedPairs]]:
     """Halve the respondents and count their answers: who is in half A, and the counts in the order of `HALVES`."""
     unit = None if survey.design is None else survey.design.unit
     stratum = None if survey.design is None else survey.design.stratum
@@ -51,14 +51,14 @@ def _by_half(survey: Survey, cells: Cells, half_seed: int) -> tuple[NDArray[np.b
     of_a = list(cells.members)
     of_b = [members + joint_cells for members in cells.members]
     both = [np.concatenate(pair) for pair in zip(of_a, of_b, strict=True)]
-    every = _Counts.of(survey, doubled, 2 * joint_cells, [*both, *of_a, *of_b], widest)
+    every = CountedPairs.of(survey, doubled, 2 * joint_cells, [*both, *of_a, *of_b], widest)
     subgroups = len(cells.kept)
     return half, [_slice(every, slice(h * subgroups, (h + 1) * subgroups)) for h in range(len(HALVES))]
 
 
 @dataclass(frozen=True)
-class _Counts:
-    """Raw and weighted counts, shape (items, subgroups, options); missing classes; n and n_eff, shape (items, subgroups).
+class CountedPairs:
+    """Counts of every pair: raw and weighted, shape (items, subgroups, options); missing classes; n and n_eff, shape (items, subgroups).
 
     n_eff is Kish's number for the weights, divided by the design effect of clusters if the survey's design is known.
     """
@@ -70,7 +70,11 @@ class _Counts:
     n_eff: NDArray[np.float64]
 
     @classmethod
-    def of(cls, survey: Survey, joint: NDArray[np.intp], joint_cells: int, members: Sequence[NDArray[np.intp]], options: int) -> _Counts:
+    def of(
+        cls, survey: Survey, joint: NDArray[np.intp], joint_cells: int, members: Sequence[NDArray[np.intp]], options: int
+    ) -> CountedPairs:
+        """Count the answers of respondents; arguments as for `count_answers`."""
+
         def count(weight: NDArray[np.float64] | None) -> NDArray[np.float64]:
             return count_answers(survey.answers, joint, joint_cells, members, options, weight)
 
@@ -161,23 +165,27 @@ def tabulate(
     keep = counts[0].n_eff >= min_valid
     keep[:, 0] |= counts[0].n_eff[:, 0] > 0
     halves = (np.ones(people, dtype=np.bool_), half, ~half)
-    estimates = [estimate_shares(survey, cells, who, c.weighted, c.n_eff) for who, c in zip(halves, counts, strict=True)]
-    gold, small_area = _gold_frames(survey, cells, counts, estimates, redraws, keep)
-    mode_draws = _draws_frame(survey, cells, counts, redraws, keep)
+    squares = np.ones(people) if survey.weight is None else np.square(survey.weight)
+    in_joint = [np.bincount(cells.joint_of_respondent, weights=squares * who, minlength=joint_cells).astype(float) for who in halves]
+    estimates = [estimate_shares(survey, cells, of, c.weighted, c.n_eff) for of, c in zip(in_joint, counts, strict=True)]
+    gold, small_area = gold_frames(survey, cells, counts, estimates, redraws, keep)
+    mode_draws = draws_frame(survey, cells, counts, redraws, keep)
     singles: list[NDArray[np.intp]] = [np.array([cell], dtype=np.intp) for cell in range(joint_cells)]
     by_joint = count_answers(survey.answers, cells.joint_of_respondent, joint_cells, singles, widest)
     valid_by_joint = by_joint[..., len(MISSING_CLASSES) :].sum(axis=-1).T.astype(np.int64)
     return gold, small_area, mode_draws, valid_by_joint
 
 
-def _slice(counts: _Counts, which: slice) -> _Counts:
-    return _Counts(counts.raw[:, which], counts.weighted[:, which], counts.missing[:, which], counts.n[:, which], counts.n_eff[:, which])
+def _slice(counts: CountedPairs, which: slice) -> CountedPairs:
+    return CountedPairs(
+        counts.raw[:, which], counts.weighted[:, which], counts.missing[:, which], counts.n[:, which], counts.n_eff[:, which]
+    )
 
 
-def _gold_frames(
+def gold_frames(
     survey: Survey,
     cells: Cells,
-    counts: Sequence[_Counts],
+    counts: Sequence[CountedPairs],
     estimates: Sequence[SmallArea],
     redraws: Sequence[Redraws],
     keep: NDArray[np.bool_],
@@ -188,12 +196,12 @@ def _gold_frames(
     ids = np.array([s.id for s in cells.kept], dtype=object)
     for group in redraws:
         k = group.p_mode.shape[-1]
-        for h, name in enumerate(HALVES):
-            i, s = _with_gold(group, counts[h], keep)
+        for h, (name, counted) in enumerate(zip(HALVES, counts, strict=False)):
+            i, s = _with_gold(group, counted, keep)
             if not len(i):  # no valid answers in this half for items with k options
                 continue
             item = group.items[i]
-            here = _at(counts[h], item, s, k)
+            here = _at(counted, item, s, k)
             population = PopulationShares.at(estimates[h], item, s, k, here.n_eff)
             frames.append(_gold_rows(survey, item, ids[s], name, here, _Drawn.at(group, h, i, s), population))
             small.append(population.rows(frames[-1]["pair_id"].to_list(), name))
@@ -210,15 +218,17 @@ def _gold_frames(
     return GOLD.check(gold, "gold"), SMALL_AREA.check(sorted_rows, "small area")
 
 
-def _with_gold(group: Redraws, counts: _Counts, keep: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _with_gold(group: Redraws, counts: CountedPairs, keep: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return the pairs that have gold in a half: index of the item within the group, index of the subgroup."""
     # n_eff is 0 if all answers have weight 0.
     i, s = np.nonzero(keep[group.items] & (counts.n_eff[group.items] > 0))
     return i, s
 
 
-def _at(counts: _Counts, item: NDArray[np.intp], s: NDArray[np.intp], k: int) -> _Counts:
-    return _Counts(counts.raw[item, s, :k], counts.weighted[item, s, :k], counts.missing[item, s], counts.n[item, s], counts.n_eff[item, s])
+def _at(counts: CountedPairs, item: NDArray[np.intp], s: NDArray[np.intp], k: int) -> CountedPairs:
+    return CountedPairs(
+        counts.raw[item, s, :k], counts.weighted[item, s, :k], counts.missing[item, s], counts.n[item, s], counts.n_eff[item, s]
+    )
 
 
 @dataclass(frozen=True)
@@ -237,7 +247,7 @@ def _gold_rows(
     item: NDArray[np.intp],
     subgroup: NDArray[Any],
     half: str,
-    counts: _Counts,
+    counts: CountedPairs,
     drawn: _Drawn,
     population: PopulationShares,
 ) -> pl.DataFrame:
@@ -294,14 +304,15 @@ def _lists_where(values: NDArray[Any], chosen: NDArray[np.bool_]) -> pl.Series:
     return rows.group_by("row", maintain_order=True).agg("value")["value"]
 
 
-def _draws_frame(
-    survey: Survey, cells: Cells, counts: Sequence[_Counts], redraws: Sequence[Redraws], keep: NDArray[np.bool_]
+def draws_frame(
+    survey: Survey, cells: Cells, counts: Sequence[CountedPairs], redraws: Sequence[Redraws], keep: NDArray[np.bool_]
 ) -> pl.DataFrame:
+    """Return the mode draws of the kept pairs."""
     frames: list[pl.DataFrame] = []
     for group in redraws:
         flat = group.share_draws.reshape(*group.share_draws.shape[:3], math.prod(group.share_draws.shape[3:]))
-        for h, name in enumerate(HALVES):
-            i, s = _with_gold(group, counts[h], keep)
+        for h, (name, counted) in enumerate(zip(HALVES, counts, strict=False)):
+            i, s = _with_gold(group, counted, keep)
             if not len(i):
                 continue
             frames.append(

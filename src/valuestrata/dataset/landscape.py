@@ -57,7 +57,7 @@ def measure_landscape(
         for item, stratum, modes, shares in grouped.iter_rows()
     ]
     found = LANDSCAPE.frame(rows)
-    if mode_draws is not None and not mode_draws.is_empty():
+    if mode_draws is not None and not mode_draws.is_empty() and rows:
         found = _joined(found, _errors(pairs, mode_draws, options_of, level_of))
     return found if permuted is None else with_null(_joined(found, permuted))
 

@@ -35,20 +35,19 @@ Floats = NDArray[np.float64]
 LARGEST_CORRECTION = 2.0
 
 
-def estimate_shares(survey: Survey, cells: Cells, inside: NDArray[np.bool_], weighted: Floats, n_eff: Floats) -> SmallArea:
+def estimate_shares(survey: Survey, cells: Cells, in_joint: Floats, weighted: Floats, n_eff: Floats) -> SmallArea:
     """Estimate the shares of every pair from the answers of some respondents.
 
     Args:
-        survey: the microdata. cells: its subgroups. inside: shape (respondents,), whose answers are counted.
+        survey: its items and attributes. cells: its subgroups.
+        in_joint: shape (joint cells,), sum of the squared weights of the respondents whose answers are counted.
         weighted: shape (items, subgroups, options), weighted counts. n_eff: shape (items, subgroups).
     """
-    squares = np.where(inside, 1.0 if survey.weight is None else np.square(survey.weight), 0.0)
-    in_joint = np.bincount(cells.joint_of_respondent, weights=squares, minlength=len(cells.joint_n)).astype(np.float64)
     labels: list[list[str | None]] = [[None] * len(cells.kept) for _ in survey.attributes]
     for place, subgroup in enumerate(cells.kept):
         for attribute, level in zip(subgroup.stratum.attributes, subgroup.levels, strict=True):
             labels[attribute][place] = str(level)
-    levels, _ = columns_of(labels)
+    levels = columns_of(labels)[0] if labels else np.zeros((0, len(cells.kept)))
     ordered = np.array([item.level != "nominal" for item in survey.items])
     return small_area(shares_of(weighted).swapaxes(0, 1), n_eff.T, levels, overlap_of(cells.members, in_joint), ordered)
 

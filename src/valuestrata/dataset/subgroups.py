@@ -147,13 +147,13 @@ def make_cells(survey: Survey, strata: Sequence[Stratum], *, min_respondents: in
             n = int(joint_n[cells].sum())
             squares = float(joint_squares[cells].sum())
             n_eff = float(joint_weight[cells].sum()) ** 2 / squares if squares > 0 else 0.0
-            subgroup = Subgroup(_subgroup_id(survey.attributes, stratum, levels), stratum, levels, n, n_eff)
+            subgroup = Subgroup(subgroup_id(survey.attributes, stratum, levels), stratum, levels, n, n_eff)
             if n >= min_respondents or stratum.name == EVERYONE:
                 kept.append(subgroup)
                 members.append(cells)
             else:
                 dropped.append(subgroup)
-    _refuse_collisions([*kept, *dropped])
+    refuse_collisions([*kept, *dropped])
     return Cells(tuple(kept), tuple(dropped), unique.astype(np.int16), joint_of_respondent, joint_n, joint_weight, tuple(members))
 
 
@@ -186,7 +186,8 @@ def _cells_of(stratum: Stratum, joint_levels: NDArray[Any]) -> list[tuple[tuple[
     return [(tuple(int(level) for level in row), known[inverse == index].astype(np.intp)) for index, row in enumerate(found)]
 
 
-def _subgroup_id(attributes: Sequence[Attribute], stratum: Stratum, levels: Sequence[int]) -> str:
+def subgroup_id(attributes: Sequence[Attribute], stratum: Stratum, levels: Sequence[int]) -> str:
+    """Return the id of a subgroup, `{stratum}_{Level}[_{Level}]`."""
     labels = [attributes[a].levels[level].label for a, level in zip(stratum.attributes, levels, strict=True)]
     return "_".join([stratum.name, *labels]).replace(" ", "-")
 
@@ -196,7 +197,8 @@ def pair_id(item: str, subgroup: str) -> str:
     return f"{item}_{subgroup}".replace(" ", "-")
 
 
-def _refuse_collisions(subgroups: Sequence[Subgroup]) -> None:
+def refuse_collisions(subgroups: Sequence[Subgroup]) -> None:
+    """Raise InputDataError if two subgroups have the same id."""
     seen: dict[str, Subgroup] = {}
     for subgroup in subgroups:
         if (other := seen.setdefault(subgroup.id, subgroup)) is not subgroup:

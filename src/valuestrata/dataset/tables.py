@@ -14,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from valuestrata.dataset.document import FORMAT as FORMAT
-from valuestrata.dataset.document import NAME, check_files, check_fingerprint, read_dataset_document, with_hashes
+from valuestrata.dataset.document import NAME, check_files, check_fingerprint, published_text, read_dataset_document, with_hashes
 from valuestrata.errors import InputDataError, Option, UsageError, did_you_mean
 from valuestrata.files import folder_written_beside, read_parquet, write_json, write_parquet
 from valuestrata.frames import Column, Schema
@@ -237,8 +237,20 @@ class Dataset:
 
     @cached_property
     def strata(self) -> list[str]:
-        """The strata in order of construction, without `all`."""
-        return [s for s in self.subgroups["stratum"].unique(maintain_order=True).to_list() if s != "all"]
+        """The strata of the targets in order of construction: without `all`, unless there are no subgroups."""
+        found = self.subgroups["stratum"].unique(maintain_order=True).to_list()
+        return found if self.has_only_everyone else [s for s in found if s != "all"]
+
+    @property
+    def has_only_everyone(self) -> bool:
+        """Whether the whole population is the target, because counts were published without subgroups."""
+        return self.subgroups["subgroup"].to_list() == ["all"]
+
+    @property
+    def target_gold(self) -> pl.DataFrame:
+        """Gold of the targets from all respondents (GOLD schema): without the subgroup `all`, unless there is no other."""
+        is_target = pl.lit(value=True) if self.has_only_everyone else pl.col("subgroup") != "all"
+        return self.gold.filter((pl.col("half") == "all") & is_target)
 
     def part(self, scheme: str, part: str, fold: int | None = None) -> pl.DataFrame:
         """Return the pairs of one part of a split scheme (`all` for every part): pair_id, item, subgroup, fold, part.
@@ -306,6 +318,11 @@ class Dataset:
         needed, held = (frame.filter(pl.col("part") != "validation").select("fold", "part").unique() for frame in (rows, kept))
         lost = needed.join(held, on=["fold", "part"], how="anti")["fold"].unique()
         kept = kept.filter(~pl.col("fold").is_in(lost.implode()))
+        if kept.is_empty() and self.meta.get("published"):
+            raise InputDataError(
+                f"{self.path or 'the data set'}: the split {scheme!r} needs halves of the respondents, and published counts have none. Use "
+                f"{base_of(scheme)!r}, or build from a survey file with respondents."
+            )
         if kept.is_empty():
             least = (self.meta.get("settings") or {}).get("min_valid") or 0
             raise InputDataError(
@@ -342,10 +359,11 @@ class Dataset:
         for row in self.meta.get("strata", ()):
             if row["note"]:
                 noted.setdefault(row["note"], []).append(row["stratum"])
+        published = [published_text(self.meta["published"])] if self.meta.get("published") else []
         strata = [f"{'Strata' if len(names) > 1 else 'Stratum'} {', '.join(names)}: {note}." for note, names in noted.items()]
         about: Mapping[str, Mapping[str, Any]] = self.meta.get("splits", {})
         refused = [f"Split {name} is not available: {its['refused']}" for name, its in about.items() if "refused" in its]
-        return strata + refused + [f"Split {name}: {its['note']}" for name, its in about.items() if "note" in its]
+        return published + strata + refused + [f"Split {name}: {its['note']}" for name, its in about.items() if "note" in its]
 
     def _no_scheme(self, scheme: str) -> UsageError | InputDataError:
         """Return a UsageError for an unknown scheme, an InputDataError for one that this data set lacks."""

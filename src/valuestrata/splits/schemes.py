@@ -13,9 +13,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from valuestrata.dataset.document import ITEM_FOLDS as ITEM_FOLDS
 from valuestrata.survey.codebook import Attribute
 
-ITEM_FOLDS = 5
 # Messages list this many labels and count the rest: some codebooks have hundreds of levels.
 NAMED = 5
 
@@ -121,35 +121,45 @@ def unseen_level(pairs: pl.DataFrame, subgroups: pl.DataFrame, attributes: Seque
     return _admitted("unseen-level", folds, "an attribute needs two levels with pairs; add attributes or lower min_respondents", left_out)
 
 
-def unseen_item(pairs: pl.DataFrame, items: pl.DataFrame, *, seed: int) -> Scheme:
-    """Hold out items by topic, for all subgroups: five folds of about equal size.
+def unseen_item(pairs: pl.DataFrame, items: pl.DataFrame, *, seed: int, folds: int = ITEM_FOLDS) -> Scheme:
+    """Hold out items by topic, for all subgroups, in folds of about equal size.
 
-    With fewer than five topics, single items are assigned to folds, so training includes other items of a test item's topic.
+    With at least as many folds as topics, each topic is a fold. With fewer than five topics, and fewer than there are folds, single
+    items are assigned to folds, so training includes other items of a test item's topic.
 
     Args:
         pairs: pair_id, item, subgroup of every gold pair. items: ITEMS schema. seed: seed of the assignment to folds.
+        folds: the largest number of folds.
     """
-    dealt, note = _deal_items(pairs, items, seed)
-    folds = [Fold(label, held_out, ~test, test) for label, held_out, test in dealt]
-    return _admitted("unseen-item", folds, "at least two items need pairs; lower min_valid", note=note)
+    dealt, note = _deal_items(pairs, items, seed, folds)
+    made = [Fold(label, held_out, ~test, test) for label, held_out, test in dealt]
+    return _admitted("unseen-item", made, "at least two items need pairs; lower min_valid", note=note)
 
 
-def unseen_both(pairs: pl.DataFrame, subgroups: pl.DataFrame, attributes: Sequence[Attribute], items: pl.DataFrame, *, seed: int) -> Scheme:
+def unseen_both(
+    pairs: pl.DataFrame,
+    subgroups: pl.DataFrame,
+    attributes: Sequence[Attribute],
+    items: pl.DataFrame,
+    *,
+    seed: int,
+    folds: int = ITEM_FOLDS,
+) -> Scheme:
     """Hold out items and combinations: the test items of `unseen-item` in the test subgroups of `paper`.
 
     Train: the other items in the training subgroups of `paper`. The remaining pairs are not used.
 
     Args:
-        pairs, subgroups, attributes: as for `paper`. items, seed: as for `unseen_item`.
+        pairs, subgroups, attributes: as for `paper`. items, seed, folds: as for `unseen_item`.
     """
     of_paper = paper(pairs, subgroups, attributes)
     if of_paper.refused is not None:
         return Scheme("unseen-both", refused=f"It needs the subgroups of the paper split, which is not available. {of_paper.refused}")
     (by_subgroup,) = of_paper.folds
-    dealt, note = _deal_items(pairs, items, seed)
-    folds = [Fold(label, held_out, by_subgroup.train & ~test, by_subgroup.test & test) for label, held_out, test in dealt]
+    dealt, note = _deal_items(pairs, items, seed, folds)
+    made = [Fold(label, held_out, by_subgroup.train & ~test, by_subgroup.test & test) for label, held_out, test in dealt]
     notes = " ".join(sentences for sentences in (of_paper.note, note) if sentences) or None
-    return _admitted("unseen-both", folds, "at least two items need pairs on both sides of the paper split", note=notes)
+    return _admitted("unseen-both", made, "at least two items need pairs on both sides of the paper split", note=notes)
 
 
 def transfer(pairs: pl.DataFrame) -> Scheme:
@@ -191,21 +201,23 @@ def _first(labels: Sequence[str]) -> str:
     return f"{', '.join(labels[:NAMED])}{more}"
 
 
-def _deal_items(pairs: pl.DataFrame, items: pl.DataFrame, seed: int) -> tuple[list[tuple[str, dict[str, Any], Mask]], str | None]:
+def _deal_items(
+    pairs: pl.DataFrame, items: pl.DataFrame, seed: int, folds: int
+) -> tuple[list[tuple[str, dict[str, Any], Mask]], str | None]:
     """Return label, held_out and test mask of each fold, and a note if folds are by item instead of by topic."""
     asked = items.join(pairs.select("item").unique(), on="item", how="semi", maintain_order="left")
     topics = dict(asked.group_by("topic", maintain_order=True).len().iter_rows())
-    by_topic = len(topics) >= ITEM_FOLDS
+    by_topic = len(topics) >= min(folds, ITEM_FOLDS)
     sizes: dict[str, int] = topics if by_topic else dict.fromkeys(asked["item"], 1)
     count = "1 topic" if len(topics) == 1 else f"{len(topics)} topics"
     note = (
         None
         if by_topic
-        else f"Folds are by item, not by topic: the items with pairs have {count}, and five folds need five. "
+        else f"Folds are by item, not by topic: the items with pairs have {count}, and folds by topic need {min(folds, ITEM_FOLDS)}. "
         "Training includes other items of a test item's topic."
     )
     column = pairs.join(asked, on="item", how="left", maintain_order="left")["topic"] if by_topic else pairs["item"]
-    dealt = deal(sizes, ITEM_FOLDS, seed=seed)
+    dealt = deal(sizes, folds, seed=seed)
     kind = "topics" if by_topic else "items"
     return [("; ".join(hand), {kind: hand}, column.is_in(hand).to_numpy()) for hand in dealt], note
 

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from valuestrata.dataset.tables import PARTS, SPLITS
-from valuestrata.splits.schemes import Fold, Mask, Scheme, paper, transfer, unseen_both, unseen_item, unseen_level
+from valuestrata.splits.schemes import ITEM_FOLDS, Fold, Mask, Scheme, paper, transfer, unseen_both, unseen_item, unseen_level
 from valuestrata.survey.codebook import Attribute
 
 VALIDATION_PAIRS = 500
@@ -19,7 +19,13 @@ VALIDATION_SHARE = 0.1
 
 
 def make_splits(
-    pairs: pl.DataFrame, subgroups: pl.DataFrame, items: pl.DataFrame, attributes: Sequence[Attribute], *, seed: int
+    pairs: pl.DataFrame,
+    subgroups: pl.DataFrame,
+    items: pl.DataFrame,
+    attributes: Sequence[Attribute],
+    *,
+    seed: int,
+    item_folds: int = ITEM_FOLDS,
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
     """Return the rows of every available scheme, and a description of all schemes.
 
@@ -29,6 +35,7 @@ def make_splits(
         pairs: pair_id, item, subgroup of every gold pair. subgroups: SUBGROUPS schema with one column per attribute.
         items: ITEMS schema. attributes: the survey's attributes, in their order.
         seed: seed of the assignment of items to folds and of the validation pairs.
+        item_folds: folds of `unseen-item` and `unseen-both`.
 
     Returns:
         SPLITS rows, and scheme -> {folds (labels), held_out, pairs (counts by part and fold), left_out, note} or
@@ -37,8 +44,8 @@ def make_splits(
     schemes = (
         paper(pairs, subgroups, attributes),
         unseen_level(pairs, subgroups, attributes),
-        unseen_item(pairs, items, seed=seed),
-        unseen_both(pairs, subgroups, attributes, items, seed=seed),
+        unseen_item(pairs, items, seed=seed, folds=item_folds),
+        unseen_both(pairs, subgroups, attributes, items, seed=seed, folds=item_folds),
         transfer(pairs),
     )
     frames = [SPLITS.empty()]

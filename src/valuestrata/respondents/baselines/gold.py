@@ -38,9 +38,9 @@ class JointCells:
         """Return the joint cells of a data set."""
         names = tuple(dataset.attributes)
         frame = dataset.joint
-        return cls(
-            names, tuple(frame.select(names).iter_rows()), frame["n"].to_numpy().astype(float), frame["weight"].to_numpy().astype(float)
-        )
+        # A frame without columns has no rows.
+        levels = tuple(frame.select(names).iter_rows()) if names else ((),) * len(frame)
+        return cls(names, levels, frame["n"].to_numpy().astype(float), frame["weight"].to_numpy().astype(float))
 
     @cached_property
     def _columns(self) -> Mapping[str, NDArray[np.object_]]:

@@ -15,23 +15,15 @@ from valuestrata.cli.options import (
     DatasetFolder,
     Items,
     Labels,
-    Levels,
     Pooling,
     Sheet,
-    Strata,
-    Strict,
     SurveyFile,
     SurveyName,
-    Wording,
 )
 from valuestrata.cli.output import print_json, print_table, say, show
-from valuestrata.errors import MOST_SEED, UsageError
+from valuestrata.errors import MOST_SEED
 
 if TYPE_CHECKING:
-    import polars as pl
-
-    from valuestrata.building import BuildSettings
-    from valuestrata.dataset.tables import Dataset
     from valuestrata.survey.survey import Survey
 
 
@@ -51,137 +43,12 @@ def describe(
     from valuestrata.survey.describe import describe as describe_text
     from valuestrata.survey.describe import describe_dict
 
-    found = _read(file, survey, country, items, attributes, labels, sheet, pooling=pooling)
+    found = read(file, survey, country, items, attributes, labels, sheet, pooling=pooling)
     if as_json:
         print_json({**describe_dict(found), "design": design_document(found.design), "design_effect": national_effect(found)})
     else:
         show(describe_text(found))
         show(f"Design: {design_text(design_document(found.design), national_effect(found))}")
-
-
-def build(
-    file: SurveyFile,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder of the data set.")] = None,
-    survey: SurveyName = None,
-    country: Countries = None,
-    pooling: Pooling = None,
-    preset: Annotated[str | None, typer.Option("--preset", help="`paper`: unweighted, 30 respondents, 1 valid answer.")] = None,
-    items: Items = None,
-    attributes: Attributes = None,
-    strata: Strata = None,
-    order: Annotated[int, typer.Option("--order", min=1, max=3, help="Largest number of attributes crossed, 1 to 3.")] = 2,
-    levels: Levels = None,
-    min_respondents: Annotated[int, typer.Option("--min-respondents", min=1, help="Minimum respondents of a subgroup.")] = 30,
-    min_valid: Annotated[float, typer.Option("--min-valid", min=1, help="Minimum (effective) valid answers of a pair.")] = 30,
-    unweighted: Annotated[bool, typer.Option("--unweighted", help="Do not use the survey's weight.")] = False,
-    draws: Annotated[int, typer.Option("--draws", min=10, help="Bootstrap draws of the respondents.")] = 1000,
-    seed: Annotated[int, typer.Option("--seed", min=0, max=MOST_SEED, help="Seed of halves and bootstrap draws.")] = 0,
-    split_seed: Annotated[int, typer.Option("--split-seed", min=0, max=MOST_SEED, help="Seed of folds and validation pairs.")] = 42,
-    wording: Wording = None,
-    labels: Labels = None,
-    sheet: Sheet = None,
-    strict: Strict = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the subgroups kept and dropped by stratum; write nothing.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Build a data set, the answers of subgroups as ground truth, from a survey file."""
-    from valuestrata.building import BuildSettings, paper_preset
-    from valuestrata.building import build as build_dataset
-    from valuestrata.dataset.design import design_text
-    from valuestrata.dataset.subgroups import merge_levels
-    from valuestrata.dataset.tables import refuse_other_survey, write_dataset
-    from valuestrata.survey.describe import blocks_text, notices
-
-    if preset not in (None, "paper"):
-        raise UsageError(f"--preset {preset}: unknown preset. The only preset is 'paper'.")
-    if output is None and not dry_run:
-        raise UsageError("Give the folder of the data set with -o FOLDER, or use --dry-run.")
-    weighted = not unweighted and preset != "paper"
-    found = _read(
-        file, survey, country, items, attributes, labels, sheet, wording=wording, strict=strict, weighted=weighted, pooling=pooling
-    )
-    for line in notices(found):
-        say(line)
-    if levels:
-        found = merge_levels(found, levels)
-    settings = BuildSettings(
-        strata=tuple(split_list(strata)),
-        order=order,
-        min_respondents=min_respondents,
-        min_valid=min_valid,
-        weighted=weighted,
-        draws=draws,
-        half_seed=seed,
-        redraw_seed=seed,
-        split_seed=split_seed,
-    )
-    settings = paper_preset(settings) if preset == "paper" else settings
-    if dry_run or output is None:
-        _preview(found, settings, as_json)
-        return
-    refuse_other_survey(output, found.codebook.survey)
-    dataset = build_dataset(found, settings)
-    write_dataset(dataset, output)
-    if as_json:
-        print_json(dict(dataset.meta))
-        return
-    counts = dataset.meta["counts"]
-    parts = ", ".join(f"{number:,} {part}" for part, number in counts["parts"].items())
-    show(f"{output}: {counts['items']} items x {counts['subgroups']} subgroups, {counts['pairs']:,} pairs ({parts}).")
-    show(f"Left out: {counts['subgroups_dropped']} subgroups and {counts['pairs_dropped']:,} pairs below the minimum.")
-    show(_minimum(dataset))
-    show(blocks_text(dataset.items["block"].to_list()))
-    show(design_text(dataset.meta["design"], dataset.meta["design_effect"]))
-    for remark in dataset.remarks:
-        show(remark)
-    if preset == "paper":
-        from valuestrata.report.closed.published import beside_published_counts, is_published_setting
-
-        _print_published(beside_published_counts(dataset), same=is_published_setting(dataset))
-
-
-def _minimum(dataset: Dataset) -> str:
-    """Return the fewest answers behind any pair, and how many pairs splits with halves of the respondents can use."""
-    import polars as pl
-
-    from valuestrata.dataset.subgroups import EVERYONE
-    from valuestrata.dataset.tables import fewest_answers
-
-    counts, least = dataset.meta["counts"], dataset.meta["settings"]["min_valid"]
-    pairs = dataset.gold.filter((pl.col("half") == "all") & (pl.col("subgroup") != EVERYONE))
-    return (
-        f"The smallest pair has {fewest_answers(pairs)} valid answers. {counts['pairs_in_both_halves']:,} pairs have at least {least:g} in "
-        "each half of the respondents; splits with +disjoint or +crossfit use only these."
-    )
-
-
-def _preview(survey: Survey, settings: BuildSettings, as_json: bool) -> None:
-    from valuestrata.building import preview
-    from valuestrata.dataset.design import design_document, design_text, national_effect
-
-    frame = preview(survey, settings)
-    if as_json:
-        print_json({"strata": frame.to_dicts()})
-        return
-    print_table(frame)
-    weighted = "effective (weighted)" if survey.weight is not None and settings.weighted else "effective" if survey.design else "unweighted"
-    show(
-        f"Kept: at least {settings.min_respondents} respondents per subgroup and {settings.min_valid:g} {weighted} valid answers per pair."
-    )
-    show(design_text(design_document(survey.design), national_effect(survey)))
-    show("pairs_in_both_halves: pairs with that many answers in each half of the respondents, which +disjoint and +crossfit use.")
-    if settings.preset == "paper":
-        from valuestrata.report.closed.published import beside_published_preview, is_published_survey
-
-        _print_published(beside_published_preview(frame, survey), same=is_published_survey(survey))
-
-
-def _print_published(counts: pl.DataFrame, *, same: bool) -> None:
-    from valuestrata.report.closed.published import counts_beside_published
-
-    sentence, table = counts_beside_published(counts, same=same)
-    show(sentence)
-    print_table(table)
 
 
 def landscape(dataset: DatasetFolder, as_json: AsJson = False) -> None:
@@ -309,7 +176,7 @@ def codebook_draft(
         show(f"{output}: check the codebook before use; guesses are marked.")
 
 
-def _read(
+def read(
     file: str,
     survey: str | None,
     country: list[str] | None,
@@ -323,6 +190,7 @@ def _read(
     weighted: bool = True,
     pooling: str | None = None,
 ) -> Survey:
+    """Read a survey file with the options of a command, and report labels that match nothing."""
     from valuestrata.survey.read import problem_text, read_survey
 
     countries = [name for entry in country or [] for name in split_list(entry)]

@@ -1,4 +1,4 @@
-"""Build a data set from a survey: subgroups, gold, landscape and splits."""
+"""Put a data set together from its subgroups and gold: frames, splits, landscape and the document."""
 
 from __future__ import annotations
 
@@ -7,100 +7,63 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
+from valuestrata.building.settings import BuildSettings
 from valuestrata.dataset.design import design_document
 from valuestrata.dataset.document import FORMAT, fingerprint_of
-from valuestrata.dataset.gold_tables import FLAG_BELOW, effective_answers, effective_respondents, tabulate
+from valuestrata.dataset.gold_tables import FLAG_BELOW, effective_respondents
 from valuestrata.dataset.landscape import measure_landscape
-from valuestrata.dataset.landscape_null import permuted_landscape
-from valuestrata.dataset.subgroups import EVERYONE, Cells, Stratum, Subgroup, make_cells, make_strata
+from valuestrata.dataset.subgroups import EVERYONE, Cells, Stratum, Subgroup
 from valuestrata.dataset.tables import ITEMS, Dataset
-from valuestrata.errors import InputDataError, Option, check_seed
-from valuestrata.progress import progress
+from valuestrata.errors import InputDataError, Option
 from valuestrata.splits import make_splits, measure_leakage
 from valuestrata.survey.codebook import Attribute
-from valuestrata.survey.sample.weights import pooling_needed
 from valuestrata.survey.survey import Survey
 
 # Smaller published cells could identify respondents.
 SHAREABLE_FROM = 10
-# Redraws whose shares are stored. They give intervals of distances between distributions, for which 100 are enough: the
-# relative error of a standard error from S draws is 1 / sqrt(2 S), here 7 %.
-SHARE_DRAWS = 100
 
 
 @dataclass(frozen=True)
-class BuildSettings:
-    """Settings of a data set.
+class Tabulated:
+    """What was counted: gold, small-area estimates and mode draws (schemas of `dataset.tables`), valid answers (joint cells, items)."""
 
-    Attributes:
-        strata: names of the strata to build; empty for all.
-        order: largest number of attributes crossed (1 to 3).
-        min_respondents: fewest respondents of a subgroup.
-        min_valid: fewest valid answers of a pair, on n_eff when weighted.
-        weighted: use the survey's weight if it has one.
-        draws: joint redraws of the respondents.
-        share_draws: number of redraws whose shares are stored.
-        half_seed, redraw_seed, split_seed: seeds of the halves, the redraws and the splits.
-        preset: `paper`, or None.
-    """
-
-    strata: tuple[str, ...] = ()
-    order: int = 2
-    min_respondents: int = 30
-    min_valid: float = 30.0
-    weighted: bool = True
-    draws: int = 1000
-    share_draws: int = SHARE_DRAWS
-    half_seed: int = 0
-    redraw_seed: int = 0
-    split_seed: int = 42
-    preset: str | None = None
-
-    def __post_init__(self) -> None:
-        # 30 and 30.0 must give the same fingerprint.
-        object.__setattr__(self, "min_valid", float(self.min_valid))
-        for name in ("half_seed", "redraw_seed", "split_seed"):
-            check_seed(getattr(self, name), name)
+    gold: pl.DataFrame
+    small_area: pl.DataFrame
+    mode_draws: pl.DataFrame
+    valid_by_joint: NDArray[np.int64]
 
 
-def paper_preset(settings: BuildSettings) -> BuildSettings:
-    """Return the settings with the rules of arXiv 2604.12851: unweighted, 30 respondents, 1 valid answer."""
-    return replace(settings, weighted=False, min_respondents=30, min_valid=1, preset="paper")
+def assemble(
+    survey: Survey,
+    settings: BuildSettings,
+    strata: Sequence[Stratum],
+    cells: Cells,
+    tables: Tabulated,
+    *,
+    permuted: pl.DataFrame | None = None,
+    published: Mapping[str, Any] | None = None,
+) -> Dataset:
+    """Return the data set of counted subgroups.
 
+    Without subgroups, the whole population is the target.
 
-def build(survey: Survey, settings: BuildSettings | None = None) -> Dataset:
-    """Build the data set of a survey. It holds aggregates only.
+    Args:
+        survey: items, attributes and source; its respondents are not used.
+        settings: what was asked. strata, cells: the strata and subgroups. tables: their counts.
+        permuted: null of the landscape, or None. published: what is assumed about published counts; None for microdata.
 
     Raises:
-        InputDataError: no items, attributes or respondents, no subgroup or pair above the minimum, or several countries without a
-            pooling weight or a choice (`pooling` of `read_survey`).
-        UsageError: an unknown stratum.
+        InputDataError: no pair has the minimum of answers, two pairs have the same id, or the preset `paper` without its split.
     """
-    settings = settings or BuildSettings()
-    survey = _usable(survey, weighted=settings.weighted)
-    strata = make_strata(survey.attributes, order=settings.order, names=settings.strata)
-    cells = make_cells(survey, strata, min_respondents=settings.min_respondents)
-    if len(cells.kept) < 2:
-        largest = max((s.n for s in cells.dropped), default=0)
-        raise InputDataError(
-            f"{survey.source.file}: no subgroup has {settings.min_respondents} respondents (the largest has {largest}); lower ",
-            Option("min_respondents"),
-            " or select more respondents.",
-        )
-    gold, small_area, draws, valid_by_joint = tabulate(
-        survey,
-        cells,
-        min_valid=settings.min_valid,
-        draws=settings.draws,
-        share_draws=settings.share_draws,
-        half_seed=settings.half_seed,
-        redraw_seed=settings.redraw_seed,
-    )
+    gold = tables.gold
     items = _items_frame(survey)
     subgroups = _subgroups_frame(survey, cells)
-    targets = gold.filter((pl.col("half") == "all") & (pl.col("subgroup") != EVERYONE)).select("pair_id", "item", "subgroup")
+    is_target = (pl.col("subgroup") != EVERYONE) if len(cells.kept) > 1 else pl.lit(value=True)
+    targets = gold.filter((pl.col("half") == "all") & is_target).select("pair_id", "item", "subgroup")
     if targets.is_empty():
         raise InputDataError(f"{survey.source.file}: no pair has {settings.min_valid:g} valid answers; lower ", Option("min_valid"), ".")
     if targets["pair_id"].is_duplicated().any():
@@ -108,18 +71,20 @@ def build(survey: Survey, settings: BuildSettings | None = None) -> Dataset:
         raise InputDataError(f"{survey.source.file}: two pairs have the id {twice!r}; rename the item or the level.")
     ids = [s.id for s in cells.kept]
     item_ids = [item.id for item in survey.items]
-    splits, schemes = make_splits(targets, subgroups, items, _attributes_held(survey, cells), seed=settings.split_seed)
+    held = _attributes_held(survey, cells)
+    splits, schemes = make_splits(targets, subgroups, items, held, seed=settings.split_seed, item_folds=settings.item_folds)
     # A data set without the paper split is usable, unless the paper preset was requested.
     if settings.preset == "paper" and (reason := schemes["paper"].get("refused")):
         raise InputDataError(f"{survey.source.file}: ", Option("preset", "paper"), f": {reason}")
-    halved = gold.filter((pl.col("half") != "all") & (pl.col("subgroup") != EVERYONE) & (pl.col("n_eff") >= settings.min_valid))
+    halved = gold.filter((pl.col("half") != "all") & is_target & (pl.col("n_eff") >= settings.min_valid))
     halved = targets.join(halved.filter(pl.len().over("pair_id") == 2), on="pair_id", how="semi")
     in_cell, in_halves = (dict(pairs.group_by("subgroup").len().iter_rows()) for pairs in (targets, halved))
     pairs_of = [(in_cell.get(name, 0), in_halves.get(name, 0)) for name in ids]
-    described = _strata_rows(survey, strata, cells, pairs_of, settings)
-    meta = _meta(survey, cells, settings, gold, subgroups, (targets, halved), schemes, described)
-    with progress("permuting respondents", len(strata)) as advance:
-        permuted = permuted_landscape(survey, cells, gold, seed=settings.redraw_seed, advance=advance)
+    described = strata_rows(survey, strata, cells, pairs_of, settings)
+    meta = {
+        **_meta(survey, cells, settings, gold, subgroups, (targets, halved), schemes, described),
+        **({} if published is None else {"published": published}),
+    }
     meta = {**meta, "fingerprint": fingerprint_of(meta, items, subgroups, gold, splits)}
     return Dataset(
         meta=meta,
@@ -127,49 +92,15 @@ def build(survey: Survey, settings: BuildSettings | None = None) -> Dataset:
         subgroups=subgroups,
         joint=_joint_frame(survey, cells),
         gold=gold,
-        small_area=small_area,
-        mode_draws=draws,
+        small_area=tables.small_area,
+        mode_draws=tables.mode_draws,
         splits=splits,
-        leakage=measure_leakage(splits, ids, cells.members, item_ids, valid_by_joint),
-        landscape=measure_landscape(gold, subgroups, items, draws, permuted),
+        leakage=measure_leakage(splits, ids, cells.members, item_ids, tables.valid_by_joint),
+        landscape=measure_landscape(gold, subgroups, items, tables.mode_draws, permuted),
     )
 
 
-def _usable(survey: Survey, *, weighted: bool) -> Survey:
-    """Return the survey, without its weight if `weighted` is false; InputDataError if no data set can be built from it."""
-    if not survey.items or not survey.attributes or survey.respondents == 0:
-        lacks = "items" if not survey.items else "attributes" if not survey.attributes else "respondents"
-        raise InputDataError(f"{survey.source.file}: no {lacks} were recognised, so no data set can be built (see `valuestrata describe`).")
-    if not weighted:
-        # Unweighted answers count each respondent once, whatever the country.
-        return replace(survey, weight=None, pooling="equal-per-respondent" if len(survey.countries) > 1 else None)
-    if len(survey.countries) > 1 and survey.pooling is None:
-        raise InputDataError(f"{survey.source.file}: ", pooling_needed(len(survey.countries)))
-    return survey
-
-
-def preview(survey: Survey, settings: BuildSettings) -> pl.DataFrame:
-    """Return what a build would keep, one row per stratum.
-
-    Columns: stratum, cells_kept, cells_dropped (non-empty cells below the minimum), smallest_kept (respondents, or null),
-    pairs_kept, pairs_dropped, pairs_in_both_halves (those with the minimum in each half of the respondents, which `+disjoint`
-    and `+crossfit` use), note (why the stratum has no pairs, or that an attribute has a single level; or null).
-    `meta["strata"]` of a data set holds the same rows.
-
-    Raises:
-        InputDataError: no items, attributes or respondents, or several countries without a choice.
-        UsageError: an unknown stratum.
-    """
-    survey = _usable(survey, weighted=settings.weighted)
-    strata = make_strata(survey.attributes, order=settings.order, names=settings.strata)
-    cells = make_cells(survey, strata, min_respondents=settings.min_respondents)
-    whole, of_a, of_b = effective_answers(survey, cells, settings.half_seed) >= settings.min_valid
-    pairs_of = zip(whole.sum(axis=0).tolist(), (whole & of_a & of_b).sum(axis=0).tolist(), strict=True)
-    rows = _strata_rows(survey, strata, cells, list(pairs_of), settings)
-    return pl.DataFrame(rows, schema_overrides={"smallest_kept": pl.Int64, "note": pl.String})
-
-
-def _strata_rows(
+def strata_rows(
     survey: Survey, strata: Sequence[Stratum], cells: Cells, pairs_of: Sequence[tuple[int, int]], settings: BuildSettings
 ) -> list[dict[str, Any]]:
     """Return the rows of `preview`, without `all`. `pairs_of`: pairs of each kept subgroup, and those in both halves."""
@@ -258,9 +189,8 @@ def _joint_frame(survey: Survey, cells: Cells) -> pl.DataFrame:
     for a, attribute in enumerate(survey.attributes):
         labels = [level.label for level in attribute.levels]
         columns[attribute.name] = [labels[level] if level >= 0 else None for level in cells.joint_levels[:, a]]
-    schema = {attribute.name: pl.String for attribute in survey.attributes}
-    frame = pl.DataFrame(columns, schema=schema)
-    return frame.with_columns(pl.Series("n", cells.joint_n), pl.Series("weight", cells.joint_weight))
+    schema = {**{attribute.name: pl.String for attribute in survey.attributes}, "n": pl.Int64, "weight": pl.Float64}
+    return pl.DataFrame({**columns, "n": cells.joint_n, "weight": cells.joint_weight}, schema=schema)
 
 
 def _meta(
@@ -274,6 +204,7 @@ def _meta(
     strata: Sequence[Mapping[str, Any]],
 ) -> Mapping[str, Any]:
     targets, halved = pairs
+    groups = max(len(cells.kept) - 1, 1)
     codebook = survey.codebook
     findings = asdict(survey.findings)
     # There can be hundreds of unused columns; their number is enough here.
@@ -306,10 +237,10 @@ def _meta(
         "pooling": survey.pooling,
         "counts": {
             "items": len(survey.items),
-            "subgroups": len(cells.kept) - 1,
+            "subgroups": groups,
             "subgroups_dropped": len(cells.dropped),
             "pairs": len(targets),
-            "pairs_dropped": len(survey.items) * (len(cells.kept) - 1) - len(targets),
+            "pairs_dropped": len(survey.items) * groups - len(targets),
             "pairs_in_both_halves": len(halved),
             "parts": _parts(schemes),
         },

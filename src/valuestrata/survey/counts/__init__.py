@@ -1,0 +1,1 @@
+"""Published counts: answers per question and subgroup, without microdata."""

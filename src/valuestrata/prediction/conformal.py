@@ -53,8 +53,8 @@ class HeldOut:
 
     def rows(self, chosen: Bools) -> HeldOut:
         """Return some rows."""
-        parts = (self.found, self.unit, self.item, self.group, self.size)
-        return HeldOut(self.predicted.rows(chosen), *(part[chosen] for part in parts))
+        unit, item, group, size = (part[chosen] for part in (self.unit, self.item, self.group, self.size))
+        return HeldOut(self.predicted.rows(chosen), self.found[chosen], unit, item, group, size)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,10 @@ units are few.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from valuestrata.stats.arrays import Floats
 
@@ -40,7 +42,7 @@ class Predicted:
     options: Floats
     n: Floats
 
-    def rows(self, chosen: np.ndarray) -> Predicted:
+    def rows(self, chosen: NDArray[Any]) -> Predicted:
         """Return some rows, by mask or index."""
         return Predicted(self.value[chosen], self.unit[chosen], self.options[chosen], self.n[chosen])
 
@@ -65,7 +67,7 @@ class ErrorModel:
 
 def of_shares(shares: Floats, n: Floats) -> Predicted:
     """Return the rows of predicted shares (pairs, K), pair by pair; n is of shape (pairs,)."""
-    pairs, options = shares.shape
+    options = shares.shape[1]
     value = np.asarray(shares, dtype=np.float64).ravel()
     kept = np.clip(value, LEAST_SHARE, 1 - LEAST_SHARE)
     return Predicted(value, kept * (1 - kept), np.full(value.shape, float(options)), np.repeat(np.maximum(n, 1.0), options))

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -64,7 +65,9 @@ class _Entry(StrictModel):
     def _options_make_a_scale(self) -> _Entry:
         number = len(self.options)
         if number < 2:
-            raise refused(f"question {self.id!r} has {number or 'no'} option{'s'[: number != 1]}; list at least two, in scale order", "options")
+            raise refused(
+                f"question {self.id!r} has {number or 'no'} option{'s'[: number != 1]}; list at least two, in scale order", "options"
+            )
         folded = [_plain(option) for option in self.options]
         for place, option in enumerate(folded):
             if folded.index(option) != place:
@@ -196,7 +199,7 @@ def _check_direction(entry: _Entry, dataset: Dataset, at: str) -> None:
     """Refuse options in the opposite order of the same scale in the survey, or numbered downwards."""
     confirm = f"List the options in that order, or add `{CONFIRM}: true` if the order is intended."
     numbers = [int(found[1].replace("\u2212", "-")) for option in entry.options if (found := _NUMBER.match(option))]
-    if len(numbers) >= max(2, len(entry.options) - 2) and all(one > other for one, other in zip(numbers, numbers[1:], strict=False)):
+    if len(numbers) >= max(2, len(entry.options) - 2) and all(one > other for one, other in pairwise(numbers)):
         expected = ", ".join(repr(option) for option in reversed(entry.options))
         raise InputDataError(f"{at}: the scale of question {entry.id!r} runs downwards. Expected from low to high: {expected}. {confirm}")
     mine = {_plain(option): place for place, option in enumerate(entry.options)}

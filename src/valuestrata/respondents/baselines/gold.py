@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from valuestrata.dataset.subgroups import EVERYONE
 from valuestrata.dataset.tables import Dataset, base_of, half_of
 from valuestrata.errors import InputDataError, Option, UsageError
 
@@ -197,9 +198,7 @@ def _collected(dataset: Dataset, split: str, fold: int | None, train_on: Dataset
     if (folds := train["fold"].n_unique()) > 1:
         raise UsageError(f"Split {split!r} has {folds} folds; give the fold whose training gold is used.")
     half = half_of(split, "train", fold)
-    items = dataset.items
-    levels = _levels_of(dataset)
-    joint = JointCells.of(dataset)
+    levels: Mapping[str, dict[str, str]] = _levels_of(dataset)
     if train_on is None:
         rows = _answered(dataset, half).join(train.select("pair_id"), on="pair_id", how="semi")
         names: dict[str, str] = {}
@@ -210,6 +209,33 @@ def _collected(dataset: Dataset, split: str, fold: int | None, train_on: Dataset
             rows = rows.join(train_on.in_both_halves, on="pair_id", how="semi", maintain_order="left")
         names, levels = _matched(dataset, train_on, levels)
         rows = rows.filter(pl.col("subgroup").is_in(list(names)))
+    return _gold_of(dataset, rows, levels, names=names, scheme=split, fold=fold, half=half, train_on=train_on)
+
+
+def survey_gold(dataset: Dataset) -> TrainingGold:
+    """Return the gold of all pairs of a survey, for predictions of questions that it did not ask; `scheme` is `all`.
+
+    The stratum of all respondents is left out, unless it is the only one.
+    """
+    rows = _answered(dataset, "all")
+    if dataset.strata:
+        rows = rows.filter(pl.col("subgroup") != EVERYONE)
+    return _gold_of(dataset, rows, _levels_of(dataset), names={}, scheme="all", fold=None, half="all", train_on=None)
+
+
+def _gold_of(
+    dataset: Dataset,
+    rows: pl.DataFrame,
+    levels: Mapping[str, dict[str, str]],
+    *,
+    names: Mapping[str, str],
+    scheme: str,
+    fold: int | None,
+    half: str,
+    train_on: Dataset | None,
+) -> TrainingGold:
+    """Return training gold of rows of GOLD; `names` gives subgroups of another data set their ids in this one."""
+    items, joint = dataset.items, JointCells.of(dataset)
     pairs = [(str(item), names.get(subgroup) or str(subgroup)) for item, subgroup in rows.select("item", "subgroup").iter_rows()]
     singles: dict[str, list[str]] = {}
     for subgroup, own in levels.items():
@@ -228,7 +254,7 @@ def _collected(dataset: Dataset, split: str, fold: int | None, train_on: Dataset
         singles=singles,
         joint=joint,
         trained_joint=joint if train_on is None else JointCells.of(train_on),
-        scheme=split,
+        scheme=scheme,
         fold=fold,
         trained_on=TrainedOn(train_on or dataset, half),
         disjoint=half != "all" or train_on is not None,

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from valuestrata.prediction.conformal import (
-    HeldOut,
+    HeldOutRows,
     fit_conformal,
     hierarchical_quantile,
     units_of_items,
@@ -101,7 +101,7 @@ def test_mean_positions_run_from_zero_to_one():
     assert (found.unit > 0).all()
 
 
-def simulated(rng: np.random.Generator, blocks: int, block_effect: float, spread: float, options: int = 4) -> HeldOut:
+def simulated(rng: np.random.Generator, blocks: int, block_effect: float, spread: float, options: int = 4) -> HeldOutRows:
     """Return held-out predictions of a survey with `blocks` exchangeable blocks of one to six questions, in eight subgroups."""
     rows: list[tuple[np.ndarray, np.ndarray, float, int, int]] = []
     item = 0
@@ -118,7 +118,7 @@ def simulated(rng: np.random.Generator, blocks: int, block_effect: float, spread
     shares, found, n, block, item_of = (np.array(column) for column in zip(*rows, strict=True))
     unit = np.repeat(block, options).astype(np.intp)
     size_class = np.repeat(np.digitize(n, [60, 150]), options).astype(np.intp)
-    return HeldOut(of_shares(shares, n), found.ravel(), unit, np.repeat(item_of, options).astype(np.intp), unit % 8, size_class)
+    return HeldOutRows(of_shares(shares, n), found.ravel(), unit, np.repeat(item_of, options).astype(np.intp), unit % 8, size_class)
 
 
 def coverage_of_new_blocks(repetitions: int, blocks: int, block_effect: float, spread: float, seed: int) -> np.ndarray:

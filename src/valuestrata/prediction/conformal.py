@@ -30,7 +30,7 @@ _LEVELS = 60
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class HeldOutRows:
     """Held-out predictions, in rows, with what was found.
 
     Attributes:
@@ -51,10 +51,10 @@ class HeldOut:
         """Weight of each row, shape (rows,): units sum to 1, items of a unit are equal, and rows of an item."""
         return weights_within(self.unit, self.item)
 
-    def rows(self, chosen: Bools) -> HeldOut:
+    def rows(self, chosen: Bools) -> HeldOutRows:
         """Return some rows."""
         unit, item, group, size = (part[chosen] for part in (self.unit, self.item, self.group, self.size))
-        return HeldOut(self.predicted.rows(chosen), self.found[chosen], unit, item, group, size)
+        return HeldOutRows(self.predicted.rows(chosen), self.found[chosen], unit, item, group, size)
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Conformal:
         return np.clip(predicted.value - reach, 0.0, 1.0), np.clip(predicted.value + reach, 0.0, 1.0)
 
 
-def fit_conformal(held_out: HeldOut, classes: int, confidence: float = CONFIDENCE) -> Conformal:
+def fit_conformal(held_out: HeldOutRows, classes: int, confidence: float = CONFIDENCE) -> Conformal:
     """Return the conformal intervals that held-out predictions support.
 
     Args:

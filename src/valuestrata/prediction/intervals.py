@@ -20,7 +20,7 @@ import polars as pl
 
 from valuestrata.dataset.gold import is_mode
 from valuestrata.frames import list_column
-from valuestrata.prediction.conformal import CONFIDENCE, Conformal, HeldOut, fit_conformal, weights_within
+from valuestrata.prediction.conformal import CONFIDENCE, Conformal, HeldOutRows, fit_conformal, weights_within
 from valuestrata.prediction.error_model import Predicted, of_positions, of_shares, together
 from valuestrata.stats.arrays import Bools, Floats, Indices
 
@@ -162,7 +162,7 @@ def _sharpness(fitted: Intervals, pairs: pl.DataFrame) -> float:
     return float(found.x)
 
 
-def _held_out(pairs: pl.DataFrame, classes: SizeClasses, *, positions: bool) -> HeldOut:
+def _held_out(pairs: pl.DataFrame, classes: SizeClasses, *, positions: bool) -> HeldOutRows:
     predicted: list[Predicted] = []
     values: list[Floats] = []
     numbers: list[Indices] = []
@@ -175,7 +175,7 @@ def _held_out(pairs: pl.DataFrame, classes: SizeClasses, *, positions: bool) -> 
         own = [part[name].to_numpy().astype(np.intp) for name in ("unit", "item_number", "group")]
         numbers.append(np.repeat(np.stack([*own, size]), each, axis=1))
     unit, item, group, size = np.concatenate(numbers, axis=1)
-    return HeldOut(together(predicted), np.concatenate(values), unit, item, group, size)
+    return HeldOutRows(together(predicted), np.concatenate(values), unit, item, group, size)
 
 
 def _by_options(pairs: pl.DataFrame) -> Iterator[pl.DataFrame]:

@@ -13,7 +13,9 @@ from typing import Any
 import polars as pl
 
 from valuestrata.calibration.controls import CALIBRATION_CONTROLS, controlled_answers
-from valuestrata.calibration.methods import METHODS
+from valuestrata.calibration.hidden_states import pair_states
+from valuestrata.calibration.methods import METHODS, PROBE
+from valuestrata.calibration.methods.probe import StateComponents, fit_probe, probe_remarks
 from valuestrata.calibration.model_answers import ModelAnswers, model_answers
 from valuestrata.calibration.sources import check_source, missing_from_training, training_remarks
 from valuestrata.dataset.tables import Dataset
@@ -75,6 +77,8 @@ def calibrate(
     control: str | None = None,
     seed: int = 0,
     overwrite: bool = False,
+    device: str | None = None,
+    template: str | Path | None = None,
 ) -> CalibrateResult:
     """Write a calibrated run.
 
@@ -84,16 +88,19 @@ def calibrate(
     Args:
         dataset: the data set of the run. run: a run that answered training and test pairs (`ask` with `part="all"`).
         out: folder of the calibrated run. split, fold: whose training pairs are used and whose other pairs are answered; fold None
-            for each fold in turn. method: one of `calibration.methods.METHODS`.
+            for each fold in turn. method: one of `calibration.methods.METHODS`, or `probe`, which reads the hidden
+            states of the run's local model and keeps them in the run's folder (see `hidden_states.pair_states`).
         control: one of `controls.CALIBRATION_CONTROLS`, whose answers replace the model's; None for none. seed: of the control.
         overwrite: replace another calibrated run in the folder.
+        device, template: of `probe`: where the model runs, and the file of the run's template if it is not a built-in one.
 
     Raises:
         InputDataError: a run of another data set, of a baseline, of a calibration, or of one model per fold; a run that answered no
             training pair or no other pair of a fold; a folder that holds something else.
-        UsageError: an unknown method, control, split or fold; the folder holds another calibrated run, and `overwrite` is False.
+        UsageError: an unknown method, control, split or fold; the folder holds another calibrated run, and `overwrite` is False;
+            `probe` and a run that is not of a local model.
     """
-    name = one_of(method, tuple(METHODS), "There is no calibration method")
+    name = one_of(method, (*METHODS, PROBE), "There is no calibration method")
     kind = None if control is None else one_of(control, CALIBRATION_CONTROLS, "There is no control of calibration")
     folder = Path(out)
     check_same_dataset(run, dataset)
@@ -108,17 +115,22 @@ def calibrate(
     there = [pair in answers.shares for pair in asked.select("item", "subgroup").iter_rows()]
     pairs = asked.filter(pl.Series(there, dtype=pl.Boolean))
     folds = tuple(every["fold"].unique().sort().to_list())
+    states = StateComponents.of(pair_states(dataset, run, device=device, template=template)) if name == PROBE else None
     with progress(f"calibrating by {name}", len(folds)) as advance:
 
         def fit(gold: TrainingGold) -> Predictor:
-            used = answers if kind is None else controlled_answers(kind, gold, answers, seed).answers
-            found = METHODS[name](gold, used)
+            control = None if kind is None else controlled_answers(kind, gold, answers, seed)
+            used = answers if control is None else control.answers
+            if states is None:
+                found = METHODS[name](gold, used)
+            else:
+                found = fit_probe(gold, used, states if control is None else states.of_items(control.source))
             advance(1)
             return found
 
         fitted = fit_by_fold(fit, dataset, split, fold, GoldByFold(dataset, split))
     settings = tuple(dict(one.predictor.settings) for one in fitted.fits)
-    remarks = (*missing, *training_remarks(dataset, run, every), *_fallbacks(settings))
+    remarks = (*missing, *training_remarks(dataset, run, every), *_fallbacks(settings), *(probe_remarks(settings) if name == PROBE else ()))
     responses = _responses(dataset, run, pairs, fitted)
     document = {
         **new_meta(dataset, folder.resolve().name, KIND),

@@ -21,13 +21,15 @@ def calibrate_(
     output: RunOutput,
     split: Split = "unseen-item",
     fold: Fold = None,
-    method: Annotated[str, typer.Option("--method", help="shares; docs/calibration.md describes the methods.")] = "shares",
+    method: Annotated[str, typer.Option("--method", help="shares or probe; docs/calibration.md describes the methods.")] = "shares",
     control: Annotated[
         str | None,
         typer.Option("--control", help="Replace the model's answers: shuffled-answers (among items) or no-model (equal shares)."),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, max=MOST_SEED, help="Seed of the control.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another calibrated run in the folder.")] = False,
+    device: Annotated[str | None, typer.Option("--device", help="Device of the local model, for probe: cpu, cuda or mps.")] = None,
+    template: Annotated[str | None, typer.Option("--template", help="File of the run's template, for probe, if it is your own.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Correct the answers of a run by what the training pairs of a split show about the model. The result is an ordinary run.
@@ -38,7 +40,19 @@ def calibrate_(
     from valuestrata.cli.inputs import load_data_and_runs
 
     data, (source,) = load_data_and_runs(dataset, [run])
-    result = calibrate(data, source, output, split=split, fold=fold, method=method, control=control, seed=seed, overwrite=overwrite)
+    result = calibrate(
+        data,
+        source,
+        output,
+        split=split,
+        fold=fold,
+        method=method,
+        control=control,
+        seed=seed,
+        overwrite=overwrite,
+        device=device,
+        template=template,
+    )
     for remark in result.remarks:
         say(remark)
     if as_json:

@@ -8,3 +8,5 @@ from valuestrata.calibration.methods.shares import fit_shares
 from valuestrata.calibration.model_answers import CalibrationFit
 
 METHODS: Mapping[str, CalibrationFit] = {"shares": fit_shares}
+PROBE = "probe"
+"""The method that uses hidden states besides answers: see `probe.fit_probe`."""

@@ -80,7 +80,7 @@ def loss(blocks: Sequence[ScaleBlock], theta: Floats, rho: float, group: int | N
     for block in blocks:
         kept = slice(None) if group is None else np.flatnonzero(block.group == group)
         s, q = block.shares[kept], softmax(block.design[kept] @ theta[block.columns])
-        total += float(weights(block, rho)[kept] @ _divergence(s, q))
+        total += float(weights(block, rho)[kept] @ divergence(s, q))
     return total
 
 
@@ -130,7 +130,7 @@ def _derivatives(design: Floats, shares: Floats, weight: Floats, theta: Floats) 
     return gradient, scaled.T @ scaled - mean.T @ mean
 
 
-def _divergence(shares: Floats, predicted: Floats) -> Floats:
-    """Return the Kullback-Leibler divergence of each row, shape (n,)."""
+def divergence(shares: Floats, predicted: Floats) -> Floats:
+    """Return the Kullback-Leibler divergence along the last axis."""
     ratio = np.log(np.where(shares > 0, shares, 1.0)) - np.log(np.maximum(predicted, np.finfo(np.float64).tiny))
-    return (shares * ratio).sum(axis=1)
+    return (shares * ratio).sum(axis=-1)

@@ -35,7 +35,7 @@ class CalibratedShares:
 
     Attributes:
         gold, answers: what it was fitted to. parameters, theta: the regression. pseudo_count: see `pairs.log_shares`.
-        settings: see `settings_of`.
+        penalty: of each parameter. overdispersion: see `regression`. settings: see `settings_of`.
     """
 
     gold: TrainingGold
@@ -43,6 +43,8 @@ class CalibratedShares:
     parameters: ScaleParameters
     theta: Floats
     pseudo_count: float
+    penalty: Floats
+    overdispersion: float
     settings: Mapping[str, object]
 
     def shares(self, item: str, subgroup: str) -> Floats:
@@ -59,7 +61,8 @@ def fit_shares(gold: TrainingGold, answers: ModelAnswers) -> CalibratedShares:
     parameters = ScaleParameters.of(items_by_scale(pairs), 1)
     chosen = choose_penalties(parameters, blocks_of(pairs, parameters, count), rho, np.zeros(parameters.size))
     settings = settings_of(gold, pairs, parameters, chosen) | {"pseudo_count": count, "overdispersion": rho}
-    return CalibratedShares(gold, answers, parameters, chosen.theta, count, settings)
+    penalty = parameters.penalty(chosen.slopes, chosen.offsets)
+    return CalibratedShares(gold, answers, parameters, chosen.theta, count, penalty, rho, settings)
 
 
 def blocks_of(pairs: Mapping[ItemScale, AnsweredPairs], parameters: ScaleParameters, pseudo_count: float) -> list[ScaleBlock]:

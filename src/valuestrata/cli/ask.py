@@ -57,6 +57,14 @@ def ask(
         str, typer.Option("--orders", help="Orders of the options: scale, reversed, shuffled:SEED or balanced:N, separated by commas.")
     ] = "scale",
     samples: Samples = 1,
+    context: Annotated[
+        str | None,
+        typer.Option(
+            "--context",
+            metavar="gold:K",
+            help="Show K answers of the same group to the most similar training questions of the split; never test gold.",
+        ),
+    ] = None,
     shard: Annotated[
         str | None,
         typer.Option("--shard", metavar="I/N", help="Ask only shard I of N.", rich_help_panel=_MACHINES),
@@ -103,6 +111,7 @@ def ask(
         orders=orders,
         paraphrases=paraphrases,
         samples=samples,
+        context=context,
     )
     if show_prompt is not None:
         print_prompts(data, model, asking, show_prompt, settings, as_json=as_json)

@@ -145,6 +145,20 @@ def source_of(
     }
 
 
+def source_of_split(dataset: Dataset, split: str, fold: int | None, *, method: str) -> dict[str, Any] | None:
+    """Return the record of what used the training pairs of a split; None if it has none. Arguments as for `source_of`.
+
+    Without `fold`, under a split with several, each fold is a training of its own.
+    """
+    trained = dataset.part(split, "train", fold)
+    folds = trained.group_by("fold").len().sort("fold")["len"].to_list()
+    if not folds:
+        return None
+    pairs = trained if fold is not None or len(folds) == 1 else folds
+    halves = [half_of(split, "train", one) for one in trained["fold"].unique()]
+    return source_of(dataset, pairs, split=split, fold=fold, halves=halves, method=method)
+
+
 def pooled_source(sources: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return one record for the models of several folds, each of which answers the pairs that its fold holds out."""
     counted = [int(source["pairs"]) for source in sources if isinstance(source.get("pairs"), int)]
@@ -187,13 +201,10 @@ def stated_source(stated: str | Path | Mapping[str, Any], dataset: Dataset) -> d
     if number and not number.isdecimal():
         raise UsageError(Option("trained_on", str(stated)), f": {number!r} is not the number of a fold; write {split}:0.")
     fold = int(number) if number else None
-    trained = dataset.part(split, "train", fold)
-    folds = trained.group_by("fold").len().sort("fold")["len"].to_list()
-    if not folds:
+    source = source_of_split(dataset, split, fold, method="stated")
+    if source is None:
         raise UsageError(Option("trained_on", str(stated)), ": this split has no training pairs; describe the other survey in a file.")
-    pairs = trained if fold is not None or len(folds) == 1 else folds
-    halves = [half_of(split, "train", one) for one in trained["fold"].unique()]
-    return source_of(dataset, pairs, split=split, fold=fold, halves=halves, method="stated")
+    return source
 
 
 def _stated_record(document: Mapping[str, Any], where: str, dataset: Dataset) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, Option, UsageError
 from valuestrata.files import canonical_hash
 from valuestrata.prompts.prompt import OPEN, Prompt
-from valuestrata.respondents.base import Respondent, SupportsContextLimit
+from valuestrata.respondents.base import Respondent
 from valuestrata.respondents.controls.control import ReplacesPersonas
-from valuestrata.respondents.hosted.cost_estimate import tokens_about
+from valuestrata.responses.ask.length import check_length
 from valuestrata.responses.run.base_models import share_base
 from valuestrata.responses.run.folder import Run, check_same_dataset, load_run
 from valuestrata.responses.run.identity import RunIdentity, run_identity
@@ -23,8 +23,6 @@ from valuestrata.responses.run.identity import RunIdentity, run_identity
 # `truncate` counts tokens of this length for every judge, so all judges read the same text.
 CHARACTERS_PER_TOKEN = 4
 CUT = " [...]"
-# A text has at most one token per byte; a chat template adds some.
-_TEMPLATE_TOKENS = 256
 # Tokens reserved for the reply of a judge that does not report its own limit.
 _REPLY_TOKENS = 512
 _IDENTITY_KEYS = ("respondent", "template", "template_version")
@@ -123,9 +121,7 @@ def truncated(text: str, tokens: int | None) -> str:
 
 
 def check_fits(judge: Respondent, prompts: Callable[[], Iterator[Prompt]], context: int | None, truncate: int | None) -> None:
-    """Refuse prompts longer than the judge's context, before the first call.
-
-    Local models (`SupportsContextLimit`) count with their own tokenizer; for others a token is about 4 characters.
+    """Refuse prompts longer than the judge's context, before the first call; see `check_length`.
 
     Args:
         judge: the judge. prompts: renders its prompts.
@@ -135,26 +131,6 @@ def check_fits(judge: Respondent, prompts: Callable[[], Iterator[Prompt]], conte
     Raises:
         InputDataError: names the first pair that is too long, the number of such prompts, and the option to use.
     """
-    bounded = judge if isinstance(judge, SupportsContextLimit) else None
-    limit = context if context is not None else None if bounded is None else bounded.context
-    if limit is None:
-        return
-    too_long: list[tuple[str, int]] = []
-    reply: int | None = None
-    for prompt in prompts():
-        if reply is None:
-            reply = _REPLY_TOKENS if bounded is None else max(_REPLY_TOKENS, bounded.length_of(prompt))
-        size = sum(len(message.content.encode("utf-8", "replace")) for message in prompt.messages)
-        # Only prompts that could be too long are tokenized.
-        if size + _TEMPLATE_TOKENS + reply > limit:
-            length = tokens_about(prompt) + _REPLY_TOKENS if bounded is None else bounded.length_of(prompt)
-            if length > limit:
-                too_long.append((prompt.pair_id, length))
-    if too_long:
-        pair, length = too_long[0]
-        raise InputDataError(
-            f"{judge.name} has a context of {limit:,} tokens, but {len(too_long):,} prompts are longer, first that of pair "
-            f"{pair!r} with {length:,}. Nothing was asked. Shorten the answers with {'a smaller ' if truncate else ''}",
-            Option("truncate", truncate),
-            ", or use a judge with a longer context.",
-        )
+    smaller = "a smaller " if truncate else ""
+    remedy = (f"Shorten the answers with {smaller}", Option("truncate", truncate), ", or use a judge with a longer context.")
+    check_length(judge, prompts, remedy, context=context, reply=_REPLY_TOKENS)

@@ -14,6 +14,7 @@ import polars as pl
 
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, UsageError, did_you_mean
+from valuestrata.prompts.context import CONTEXT, ShownAnswers, ShowsAnswers, context_text
 from valuestrata.prompts.orders import arranged, check_order, seed_of
 from valuestrata.prompts.pattern import Pattern
 from valuestrata.prompts.persona import Persona, personas_of
@@ -22,8 +23,9 @@ from valuestrata.prompts.question import Question, printed_numbers, questions_of
 from valuestrata.prompts.template import OF_QUESTION, First, Template
 from valuestrata.prompts.values import open_values, persona_values, question_values
 
-# Bounds the cache: a long list of options has more shuffled orders than a run has pairs.
+# Bound the caches: a long list of options has more shuffled orders than a run has pairs, and texts with survey answers are long.
 _MOST_SHUFFLED = 20_000
+_MOST_WITH_ANSWERS = 1_000
 
 
 def render_prompts(
@@ -36,6 +38,7 @@ def render_prompts(
     samples: int = 1,
     paraphrases: Sequence[int] = (0,),
     personas: Mapping[str, Persona] | None = None,
+    context: ShowsAnswers | None = None,
 ) -> Iterator[Prompt]:
     """Render every pair in every wording, order and sample, with shared prefixes together.
 
@@ -52,6 +55,7 @@ def render_prompts(
         samples: number of times each prompt is asked.
         paraphrases: wordings of the template, from `paraphrases_from`.
         personas: subgroup -> persona, for controls; by default the subgroup's own.
+        context: chooses the survey answers that prompts show; `template` must be one that shows them.
 
     Raises:
         UsageError: an unknown order, elicitation or paraphrase, or samples below 1.
@@ -62,15 +66,16 @@ def render_prompts(
     if samples < 1:
         raise UsageError(f"samples is {samples}; it must be at least 1.")
     template.check_paraphrases(paraphrases)
-    wordings = [_Wording(template, elicitation, number) for number in paraphrases]
+    questions = questions_of(dataset)
+    wordings = [_Wording(template, elicitation, number, questions) for number in paraphrases]
     template.check_translations(dataset)
     names = [check_order(order) for order in orders]
-    questions = questions_of(dataset)
     subgroups = personas_of(dataset) if personas is None else personas
     _check_places(dataset, template, subgroups)
     groups = _in_prefix_order(pairs, list(questions), list(subgroups), template.first)
     together = _asked_together(groups, wordings, names, template.first)
-    return _rendered(together, _QuestionTexts(questions, openly=elicitation == OPEN), subgroups, template, elicitation, samples)
+    shown = _QuestionTexts(questions, openly=elicitation == OPEN)
+    return _rendered(together, shown, subgroups, context, template, elicitation, samples)
 
 
 def _check_places(dataset: Dataset, template: Template, personas: Mapping[str, Persona]) -> None:
@@ -168,20 +173,33 @@ class _QuestionTexts:
 class _Wording:
     """One wording of a template: its message patterns, and a cache of persona texts."""
 
-    def __init__(self, template: Template, elicitation: Elicitation, paraphrase: int) -> None:
+    def __init__(self, template: Template, elicitation: Elicitation, paraphrase: int, questions: Mapping[str, Question]) -> None:
         messages = template.messages(elicitation, paraphrase)
         halves = [pattern.in_halves(OF_QUESTION) for _, pattern in messages]
         self.paraphrase = paraphrase
         self._template = template
+        self._questions = questions
         self._roles: list[Role] = [role for role, _ in messages]
         self._of_question = [of_question for of_question, _ in halves]
         self._of_persona = [of_persona for _, of_persona in halves]
         self._said: dict[str, Texts] = {}
+        self._with_answers: dict[tuple[str, ShownAnswers], Texts] = {}
 
-    def persona_texts(self, subgroup: str, persona: Persona) -> Texts:
-        """Return the texts of a persona in the messages."""
+    def persona_texts(self, subgroup: str, persona: Persona, answers: ShownAnswers | None) -> Texts:
+        """Return the texts of a persona, and of the survey answers shown with it, in the messages."""
+        if answers is not None:
+            return self._texts_with_answers(subgroup, persona, answers)
         if (said := self._said.get(subgroup)) is None:
-            said = self._said[subgroup] = _filled(self._of_persona, persona_values(self._template, persona))
+            said = self._said[subgroup] = _filled(self._of_persona, {**persona_values(self._template, persona), CONTEXT: ""})
+        return said
+
+    def _texts_with_answers(self, subgroup: str, persona: Persona, answers: ShownAnswers) -> Texts:
+        if (said := self._with_answers.get((subgroup, answers))) is None:
+            if len(self._with_answers) >= _MOST_WITH_ANSWERS:
+                self._with_answers.clear()
+            text = context_text(self._template, self._questions, answers)
+            values = {**persona_values(self._template, persona), CONTEXT: text}
+            said = self._with_answers[subgroup, answers] = _filled(self._of_persona, values)
         return said
 
     def messages(self, said: Texts, shown: _Shown) -> tuple[Message, ...]:
@@ -199,13 +217,15 @@ def _rendered(
     together: Iterator[tuple[_Wording, Sequence[Pair], Sequence[str]]],
     questions: _QuestionTexts,
     personas: Mapping[str, Persona],
+    context: ShowsAnswers | None,
     template: Template,
     elicitation: Elicitation,
     samples: int,
 ) -> Iterator[Prompt]:
     for wording, pairs, orders in together:
         for pair_id, item, subgroup in pairs:
-            said = wording.persona_texts(subgroup, personas[subgroup])
+            answers = None if context is None else context.shown(item, subgroup)
+            said = wording.persona_texts(subgroup, personas[subgroup], answers)
             for order in orders:
                 shown = questions.shown(item, order, pair_id)
                 messages = wording.messages(said, shown)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Literal
@@ -19,6 +19,15 @@ from pydantic import ConfigDict, Field
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, UsageError, did_you_mean
 from valuestrata.files import canonical_hash
+from valuestrata.prompts.context import (
+    CONTEXT,
+    DEFAULT_ANSWER,
+    DEFAULT_CONTEXT,
+    OF_ANSWER,
+    OF_CONTEXT,
+    ContextWording,
+    with_place_for_context,
+)
 from valuestrata.prompts.pattern import Pattern, read_pattern
 from valuestrata.prompts.persona import Words
 from valuestrata.prompts.prompt import OPEN, Elicitation, Role
@@ -61,6 +70,7 @@ class Template:
         open: the user message for open questions, or None.
         open_version: the version for open questions.
         dont_know: whether its reply instructions offer "don't know" as an answer.
+        context: how it words survey answers. shows_context: whether its prompts show survey answers.
     """
 
     name: str
@@ -74,9 +84,11 @@ class Template:
     replies: Mapping[str, Pattern]
     prefill: str
     words: Words
+    context: ContextWording
     open: Pattern | None = None
     open_version: str = ""
     dont_know: bool = False
+    shows_context: bool = False
 
     @property
     def first(self) -> First:
@@ -99,11 +111,18 @@ class Template:
             user = self.open
         elif self.replies:
             user = user.with_pattern(REPLY, self.replies[REPLY_KEYS[elicitation]])
+        user = with_place_for_context(user) if self.shows_context else user.with_pattern(CONTEXT, Pattern(()))
         return (("user", user),) if self.system is None else (("system", self.system), ("user", user))
 
     def version_of(self, elicitation: Elicitation) -> str:
         """Return the version that responses store. Text used by open questions only does not change the version of the others."""
+        if self.shows_context:
+            return self.context.open_version if elicitation == OPEN else self.context.version
         return self.open_version if elicitation == OPEN else self.version
+
+    def showing_context(self) -> Template:
+        """Return the template for prompts that show survey answers; it has a version of its own."""
+        return replace(self, shows_context=True)
 
     def check_asks(self, elicitation: Elicitation) -> None:
         """Raise InputDataError, with the key to add, if the template has no reply instruction for this elicitation."""
@@ -183,6 +202,8 @@ class _TemplateFile(StrictModel):
     reply: str = ""
     reply_stated: str = ""
     reply_reasoned: str = ""
+    context: str = DEFAULT_CONTEXT
+    context_answer: str = DEFAULT_ANSWER
     open: str = ""
     prefill: str = "Answer:"
     dont_know: bool = False
@@ -225,7 +246,7 @@ def _template(file: _TemplateFile, where: str) -> Template:
     who, who_all = (read_pattern(getattr(file, key), f"{where}: {key}", OF_PERSONA) for key in ("who", "who_all"))
     system = None if file.system is None else read_pattern(file.system, f"{where}: system", PLACEHOLDERS)
     wordings = {"user": file.user} | {f"paraphrases: {number}": text for number, text in enumerate(file.paraphrases, start=1)}
-    patterns = {key: read_pattern(text, f"{where}: {key}", (*PLACEHOLDERS, REPLY)) for key, text in wordings.items()}
+    patterns = {key: read_pattern(text, f"{where}: {key}", (*PLACEHOLDERS, REPLY, CONTEXT)) for key, text in wordings.items()}
     replies = {key: read_pattern(text, f"{where}: {key}", PLACEHOLDERS) for key in _REPLIES if (text := getattr(file, key))}
     read_pattern(file.living_in, f"{where}: living_in", ("place",))
     read_pattern(file.whose, f"{where}: whose", ("title", "label"))
@@ -256,10 +277,23 @@ def _template(file: _TemplateFile, where: str) -> Template:
             phrases=file.phrases,
             places=file.places,
         ),
+        context=_context_wording(file, where),
         open=openly,
         open_version=f"{file.version}+{canonical_hash(_seen(file) | {'open': file.open})[:6]}",
         dont_know=file.dont_know,
     )
+
+
+def _context_wording(file: _TemplateFile, where: str) -> ContextWording:
+    """Return how the template words survey answers. The version covers these keys and the places of `{context}`."""
+    found: list[Pattern] = []
+    for key, known, needed in (("context", OF_CONTEXT, "answers"), ("context_answer", OF_ANSWER, "answer")):
+        found.append(read_pattern(getattr(file, key), f"{where}: {key}", known))
+        if needed not in found[-1].names:
+            raise InputDataError(f"{where}: {key}: {{{needed}}} is missing, so the model would not see the answers.")
+    seen = _seen(file) | {key: getattr(file, key) for key in ("user", "paraphrases", "context", "context_answer")}
+    versions = [f"{file.version}+{canonical_hash(own)[:6]}" for own in (seen, seen | {"open": file.open})]
+    return ContextWording(found[0], found[1], versions[0], versions[1])
 
 
 def _open_wording(file: _TemplateFile, where: str, first: First, system: Pattern | None) -> Pattern | None:
@@ -279,9 +313,14 @@ def _open_wording(file: _TemplateFile, where: str, first: First, system: Pattern
 
 def _seen(file: _TemplateFile) -> dict[str, object]:
     # Unused keys are left out, so templates without them keep the hash they had before these keys existed. Text for open
-    # questions only does not change the hash for closed questions.
+    # questions only does not change the hash for closed questions, and text about survey answers that of prompts without them.
     unused = {key for key in (*_REPLIES, "paraphrases", "dont_know") if not getattr(file, key)}
-    return file.model_dump(exclude={"description", "open", *unused})
+    seen: dict[str, object] = file.model_dump(exclude={"description", "open", "context", "context_answer", *unused})
+    place = f"{{{CONTEXT}}}"
+    seen["user"] = file.user.replace(place, "")
+    if file.paraphrases:
+        seen["paraphrases"] = [text.replace(place, "") for text in file.paraphrases]
+    return seen
 
 
 def _check_wordings(patterns: Mapping[str, Pattern], system: Pattern | None, replies: Mapping[str, Pattern], where: str) -> None:

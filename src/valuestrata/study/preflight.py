@@ -112,6 +112,8 @@ def _plan(context: StudyContext, model: ModelSection) -> Asking:
         paraphrases=model.paraphrases or section.paraphrases,
         orders=model.orders or section.orders,
         samples=model.samples or section.samples,
+        # Baselines read no prompts.
+        context=None if is_baseline(model.model) else model.context or section.context,
         **context.where,
     )
     control = parse_control(model.model) if model.model.startswith("control:") else None

@@ -22,7 +22,7 @@ ASKED = "asked.json"
 _MAX_HASHED_BYTES = 1 << 30
 # Keys of a model that do not change its answers, or that the plan of asking already covers.
 _NOT_HASHED = {
-    *("name", "template", "elicitation", "paraphrases", "orders", "samples"),
+    *("name", "template", "elicitation", "paraphrases", "orders", "samples", "context"),
     *("max_calls", "max_cost", "concurrency", "timeout", "attempts", "prices"),
 }
 

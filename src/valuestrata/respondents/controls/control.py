@@ -30,6 +30,7 @@ from valuestrata.respondents.base import (
     RecordsSpending,
     Respondent,
     SupportsBudget,
+    SupportsContextLimit,
     SupportsElicitationCheck,
     SupportsResume,
     SupportsStop,
@@ -129,6 +130,15 @@ class Control:
     def training_data(self) -> Mapping[str, str] | None:
         """Return the data set that the model inside was trained on."""
         return self._inner.training_data() if isinstance(self._inner, NamesTrainingData) else None
+
+    @property
+    def context(self) -> int | None:
+        """Context length of the model in tokens; None if it does not say."""
+        return self._inner.context if isinstance(self._inner, SupportsContextLimit) else None
+
+    def length_of(self, prompt: Prompt) -> int:
+        """Return the tokens of a prompt and its completion; 0 if the model does not count them."""
+        return self._inner.length_of(prompt) if isinstance(self._inner, SupportsContextLimit) else 0
 
     def versions(self) -> Mapping[str, str]:
         """Return the library versions that the model records."""

@@ -70,7 +70,9 @@ class RequestPlan:
 
 def too_long(prompt: Prompt, length: int, longest: int) -> Answer:
     """Return the answer to a prompt that exceeds the engine's context."""
-    return Answer(prompt, error=f"too long: {length} tokens, but the engine takes {longest}; raise max_model_len")
+    return Answer(
+        prompt, error=f"too long: {length} tokens, but the engine takes {longest}; raise max_model_len, or show fewer answers (context)"
+    )
 
 
 def _plan(chat: Chat, prompt: Prompt) -> OptionSteps[PathStep]:

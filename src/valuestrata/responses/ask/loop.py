@@ -21,6 +21,7 @@ from valuestrata.progress import Advance, progress
 from valuestrata.prompts.prompt import Elicitation, Prompt
 from valuestrata.respondents.base import Answer, RecordsSpending, Respondent, SupportsBudget, SupportsResume, SupportsStop
 from valuestrata.respondents.controls.control import ReusesAnswers
+from valuestrata.responses.ask.length import check_length
 from valuestrata.responses.ask.plan import Asking, asked_meta, labels_of, plan_asking, prompt_document
 from valuestrata.responses.ask.signals import stops_gently
 from valuestrata.responses.batch.folder import refuse_what_batches_hold
@@ -131,6 +132,7 @@ def ask(
     orders: str = "scale",
     paraphrases: str = "0",
     samples: int = 1,
+    context: str | None = None,
     max_calls: int | None = None,
     max_cost: float | None = None,
     ask_again: bool = False,
@@ -139,7 +141,7 @@ def ask(
 
     Args:
         out: folder of the run. An existing run of the same identity continues.
-        split, part, fold, items, strata, template, elicitation, orders, paraphrases, samples: see `plan_asking`.
+        split, part, fold, items, strata, template, elicitation, orders, paraphrases, samples, context: see `plan_asking`.
         max_calls, max_cost: see `ask_planned`.
         ask_again: ask prompts again whose stored answers are damaged, however many they are (see `allow_asking_again`).
 
@@ -158,6 +160,7 @@ def ask(
         orders=orders,
         paraphrases=paraphrases,
         samples=samples,
+        context=context,
     )
     removed = allow_asking_again(Path(out)) if ask_again else []
     result = ask_planned(dataset, respondent, out, asking, max_calls=max_calls, max_cost=max_cost)
@@ -182,12 +185,16 @@ def ask_planned(
 
     Raises:
         UsageError: another process is asking in this run, a limit is not valid, or the model has no known price for `max_cost`.
-        InputDataError: the folder is not a run, is a run of another identity, or has many damaged answers that were paid.
+        InputDataError: the folder is not a run, is a run of another identity, or has many damaged answers that were paid;
+            prompts with survey answers are longer than a local model's context.
         RunFailedError: nothing succeeded, the provider refuses every call, or the disk cannot be written.
     """
     folder = Path(out)
     # Rendered once before a folder is made, so that a template that does not fit is refused first.
     asking.prompts(dataset, respondent)
+    if asking.context is not None:
+        remedy = ("Show fewer answers with a smaller ", Option("context", f"gold:{asking.context.number}"), ".")
+        check_length(respondent, lambda: asking.prompts(dataset, respondent), remedy)
     labels = labels_of(dataset)
     job = AskJob(
         prompts=lambda: asking.prompts(dataset, respondent),

@@ -13,12 +13,14 @@ import polars as pl
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, Option, UsageError, did_you_mean
 from valuestrata.prompts import load_template, orders_from, paraphrases_from, questions_of, render_prompts
+from valuestrata.prompts.context import CONTEXT
 from valuestrata.prompts.orders import seed_of
 from valuestrata.prompts.persona import Persona
 from valuestrata.prompts.prompt import OPEN, Elicitation, Prompt
 from valuestrata.prompts.template import Template
 from valuestrata.respondents.base import NamesTrainingData, Respondent, SupportsElicitationCheck, SupportsVersions
 from valuestrata.respondents.controls.control import ReplacesPersonas, ReusesAnswers
+from valuestrata.responses.context.gold_context import GoldContext, plan_context, with_context
 from valuestrata.responses.run.folder import EXAMPLES, new_meta
 
 PARTS = ("train", "validation", "test", "all")
@@ -34,6 +36,7 @@ class Asking:
         orders: names of option orders, as responses record them. paraphrases: numbers of the template's paraphrases.
         samples: answers per prompt.
         split, part, fold, items, strata: source of the pairs. chosen: further selection criteria, as in `run.json`.
+        context: chooses the training gold that prompts show; None for prompts without.
     """
 
     pairs: pl.DataFrame
@@ -48,6 +51,7 @@ class Asking:
     items: tuple[str, ...] = ()
     strata: tuple[str, ...] = ()
     chosen: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    context: GoldContext | None = None
 
     @property
     def planned(self) -> int:
@@ -67,12 +71,13 @@ class Asking:
             "paraphrases": list(self.paraphrases),
             "seeds": [seed for seed in map(seed_of, self.orders) if seed is not None],
             "samples": self.samples,
+            **({} if self.context is None else {"context": f"gold:{self.context.number}"}),
             **self.chosen,
         }
 
     def prompts(self, dataset: Dataset, respondent: Respondent) -> Iterator[Prompt]:
         """Render the prompts in prefix order; a control replaces the personas."""
-        return self.prompts_with(dataset, respondent.personas_for(dataset) if isinstance(respondent, ReplacesPersonas) else None)
+        return self.prompts_with(dataset, personas_asked(dataset, respondent))
 
     def prompts_with(self, dataset: Dataset, personas: Mapping[str, Persona] | None) -> Iterator[Prompt]:
         """Render the prompts in prefix order with other personas; None for the subgroups' own."""
@@ -85,11 +90,17 @@ class Asking:
             paraphrases=self.paraphrases,
             samples=self.samples,
             personas=personas,
+            context=None if self.context is None else self.context.for_personas(personas),
         )
 
     def of_pairs(self, pairs: pl.DataFrame) -> Asking:
         """Return the same plan for other pairs."""
         return replace(self, pairs=pairs.select("pair_id", "item", "subgroup"))
+
+
+def personas_asked(dataset: Dataset, respondent: Respondent) -> Mapping[str, Persona] | None:
+    """Return the personas of a control; None for other respondents, which are asked with the subgroups' own."""
+    return respondent.personas_for(dataset) if isinstance(respondent, ReplacesPersonas) else None
 
 
 def example_prompts(dataset: Dataset, respondent: Respondent, asking: Asking) -> list[dict[str, Any]]:
@@ -123,6 +134,7 @@ def plan_asking(
     orders: str = "scale",
     paraphrases: str = "0",
     samples: int = 1,
+    context: str | None = None,
 ) -> Asking:
     """Return the plan of asking the pairs of a split.
 
@@ -133,17 +145,21 @@ def plan_asking(
         template: name or file of the persona template.
         orders: option orders (see `orders_from`). paraphrases: of the template (see `paraphrases_from`).
         samples: answers per prompt.
+        context: `gold:K` shows K answers of the same group to similar questions, from the training gold of the split (see
+            `plan_context`); None or `none` shows none.
 
     Raises:
-        UsageError: an unknown name or an invalid number.
-        InputDataError: no pairs to ask, or an invalid template file.
+        UsageError: an unknown name or an invalid number; a context whose fold must be given.
+        InputDataError: no pairs to ask, or an invalid template file; a context in a split without training pairs.
     """
     recipe = load_template(template)
     if elicitation == OPEN and orders.strip() != "scale":
         raise UsageError(Option("orders", orders), ": open questions show no options; leave it out.")
+    pairs = select_pairs(dataset, split, part, fold, items, strata)
+    shown = plan_context(dataset, context, pairs, split=split, fold=fold)
     return Asking(
-        pairs=select_pairs(dataset, split, part, fold, items, strata),
-        template=recipe,
+        pairs=pairs,
+        template=recipe if shown is None else recipe.showing_context(),
         elicitation=elicitation,
         orders=orders_from(orders),
         paraphrases=paraphrases_from(paraphrases, recipe),
@@ -153,6 +169,7 @@ def plan_asking(
         fold=fold,
         items=tuple(items),
         strata=tuple(strata),
+        context=shown,
     )
 
 
@@ -197,7 +214,8 @@ def asked_meta(dataset: Dataset, respondent: Respondent, name: str, asking: Aski
     """Return the document of `run.json` of a run called `name`.
 
     Raises:
-        UsageError: the respondent model does not support this elicitation, or a control does not support shards.
+        UsageError: the respondent model does not support this elicitation, a control does not support shards, or a baseline is to be
+            shown a context.
     """
     if isinstance(respondent, SupportsElicitationCheck):
         respondent.check(asking.elicitation)
@@ -208,11 +226,14 @@ def asked_meta(dataset: Dataset, respondent: Respondent, name: str, asking: Aski
             Option("shard"),
             ": it needs few calls.",
         )
+    answering: Mapping[str, Any] = {"name": respondent.name, **respondent.identity()}
+    if asking.context is not None:
+        answering = with_context(answering, asking.context)
     meta = new_meta(
         dataset,
         name,
         "asked",
-        respondent=_as_json({"name": respondent.name, **respondent.identity()}),
+        respondent=_as_json(answering),
         template=asking.template.name,
         template_version=asking.template.version_of(asking.elicitation),
         elicitation=asking.elicitation,
@@ -225,6 +246,8 @@ def asked_meta(dataset: Dataset, respondent: Respondent, name: str, asking: Aski
         meta["training_data"] = dict(source)
     if meta["respondent"].get("provider") != "baseline":
         meta[EXAMPLES] = example_prompts(dataset, respondent, asking)
+    if asking.context is not None:
+        meta[CONTEXT] = asking.context.for_personas(personas_asked(dataset, respondent)).document(asking.pairs)
     return meta
 
 

@@ -62,7 +62,8 @@ def _half(run: RunWithResponses) -> pl.Expr | None:
     if meta is None:
         return None
     identity = RunIdentity.from_document(meta, run.name, f"run.json of the run {run.name!r}")
-    source: TrainingSource | None = identity.model.taught_on
+    # Of a model that was shown gold in its prompts, the gold has its record.
+    source: TrainingSource | None = identity.model.taught_on or identity.model.trained_on
     if identity.method is not None:
         source = identity.respondent.trained_on
     elif identity.is_baseline:

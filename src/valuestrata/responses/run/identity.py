@@ -63,7 +63,8 @@ class RespondentIdentity(_Record):
         decoding: settings of generation.
         control, of: of a control, its name and the model inside; of a calibrated run, its control and what was calibrated.
         method: of a calibrated run, the method of calibration.
-        trained_on: survey data that a baseline, or anything else around a model, was fitted to.
+        trained_on: survey data that a baseline, or anything else around a model, was fitted to, or that its prompts show.
+        context: the training gold that its prompts show: number of answers, and embedding of the questions.
         taught_on: survey data that a model was trained on: an adapter's own record, or what the user states of an imported run.
     """
 
@@ -78,6 +79,7 @@ class RespondentIdentity(_Record):
     of: RespondentIdentity | None = None
     method: str | None = None
     trained_on: TrainingSource | None = None
+    context: dict[str, Any] | None = None
     taught_on: TrainingSource | None = None
 
 

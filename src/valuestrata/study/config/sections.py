@@ -13,6 +13,7 @@ from valuestrata.files import name_problem
 from valuestrata.formatting import DIRECTED
 from valuestrata.respondents.base import Elicitation
 from valuestrata.respondents.models import ModelSettings
+from valuestrata.responses.context.gold_context import answers_of
 from valuestrata.responses.reference_baselines import kinds_of
 from valuestrata.survey.sample.weights import Pooling
 from valuestrata.yaml_files import StrictModel, refused
@@ -61,6 +62,18 @@ class SplitSection(StrictModel):
     train_on: str | None = None
 
 
+def _known_context(value: str | None) -> str | None:
+    try:
+        answers_of(value)
+    except UsageError as error:
+        raise ValueError(error.render("study")) from error
+    return value
+
+
+Context = Annotated[str | None, AfterValidator(_known_context)]
+"""`gold:K`, or `none`; null for the default."""
+
+
 class AskSection(StrictModel):
     """How answers are obtained; a model may override each key."""
 
@@ -69,6 +82,7 @@ class AskSection(StrictModel):
     paraphrases: str = "0"
     orders: str = "scale"
     samples: int = Field(default=1, ge=1)
+    context: Context = None
     items: list[str] = Field(default_factory=list[str])
     strata: list[str] = Field(default_factory=list[str])
     max_calls: int | None = Field(default=None, ge=1)
@@ -130,6 +144,7 @@ class ModelSection(CalledSection):
     paraphrases: str | None = None
     orders: str | None = None
     samples: int | None = Field(default=None, ge=1)
+    context: Context = None
     constrain: bool = False
 
     @property

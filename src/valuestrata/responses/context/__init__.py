@@ -1,0 +1,1 @@
+"""Training gold shown in prompts."""

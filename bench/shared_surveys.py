@@ -16,7 +16,7 @@ import yaml
 
 from valuestrata.building import BuildSettings, build
 from valuestrata.dataset.tables import Dataset, load_dataset, write_dataset
-from valuestrata.responses.import_runs import import_run
+from valuestrata.responses.per_respondent.importing import import_respondents
 from valuestrata.responses.run.folder import Run, load_run
 from valuestrata.survey.read import read_survey
 
@@ -126,21 +126,11 @@ def twin2k_survey(folder: Path) -> tuple[Path, Path]:
     return codebook, survey
 
 
-def twin2k_levels(folder: Path) -> Path:
-    """Write `people.csv`, the levels of the 799 people as labels of the codebook; return its path."""
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "people.csv"
-    ideology = {code: level["label"] for level in _ATTRIBUTES[2]["levels"] for code in level.get("codes", [level.get("code")])}
-    bands = {age: level["label"] for level in _ATTRIBUTES[1]["levels"] for age in range(level["band"][0], (level["band"][1] or 120) + 1)}
-    people = pl.read_csv(TWIN2K / "people.csv").select(
-        PERSON, "sex", pl.col("age").replace_strict(bands).alias("age_group"), pl.col("ideology").replace_strict(ideology), "party"
-    )
-    people.write_csv(file)
-    return file
-
-
 def twin2k(folder: Path, settings: BuildSettings | None = None) -> Study:
-    """Build the data set of twin2k in `folder/twin2k` and import the three models to `folder/runs-twin2k`; reuse what is there."""
+    """Build the data set of twin2k in `folder/twin2k` and import the three models to `folder/runs-twin2k`; reuse what is there.
+
+    The models answered each question once as each person, so a pair has the shares of the people of its subgroup.
+    """
     codebook, survey = twin2k_survey(folder)
     place = folder / "twin2k"
     if not place.exists():
@@ -150,18 +140,10 @@ def twin2k(folder: Path, settings: BuildSettings | None = None) -> Study:
     for name, file in MODELS.items():
         out = folder / "runs-twin2k" / name
         if not out.exists():
-            _import_wide(dataset, TWIN2K / file, folder, out)
+            how: dict[str, Any] = {"people": survey, "survey": codebook, "truth": survey, "trained_on": "none"}
+            import_respondents(dataset, TWIN2K / file, out, ids=[PERSON], **how)
         runs.append(load_run(out))
     return Study(dataset, runs, codebook, survey)
-
-
-def _import_wide(dataset: Dataset, file: Path, folder: Path, out: Path) -> None:
-    people = twin2k_levels(folder)
-    answers = pl.read_csv(file, infer_schema=False).select(PERSON, *dataset.items["item"]).unpivot(index=PERSON, variable_name="item")
-    long = folder / f"{out.name}.parquet"
-    answers.join(pl.read_csv(people, infer_schema=False).select(PERSON), on=PERSON, how="semi").write_parquet(long)
-    import_run(dataset, long, out, ids=["item", PERSON], answer="value", people=people, trained_on="none")
-    long.unlink()
 
 
 def main() -> None:

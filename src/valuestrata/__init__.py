@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from valuestrata.responses.ask.plan import plan_asking
     from valuestrata.responses.distributed.collect import collect
     from valuestrata.responses.import_runs import import_run
+    from valuestrata.responses.import_shares import import_shares
     from valuestrata.responses.reference_baselines import baselines_beside
     from valuestrata.responses.run.folder import Run, load_run
     from valuestrata.scores import compare, score
@@ -95,7 +96,9 @@ _HOME = {
     "baselines_beside": "responses.reference_baselines",
     "collect": "responses.distributed.collect",
     "estimate_run": "responses.ask.estimate",
+    "import_respondents": "responses.per_respondent.importing",
     "import_run": "responses.import_runs",
+    "import_shares": "responses.import_shares",
     "plan_asking": "responses.ask.plan",
     "Run": "responses.run.folder",
     "load_run": "responses.run.folder",
@@ -144,7 +147,9 @@ __all__ = [
     "collect",
     "compare",
     "estimate_run",
+    "import_respondents",
     "import_run",
+    "import_shares",
     "judge_validity",
     "leakage_report",
     "load_codebook",

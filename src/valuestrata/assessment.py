@@ -16,6 +16,7 @@ from valuestrata.claims.table import to_frame
 from valuestrata.dataset.tables import Dataset, uses_halves
 from valuestrata.progress import progress
 from valuestrata.respondents.baselines import CHEAP
+from valuestrata.responses.per_respondent.person_scores import load_person_scores
 from valuestrata.responses.reference_baselines import check_training
 from valuestrata.responses.run.halves import scored_responses
 from valuestrata.responses.run.identity import Answered, Identified, run_identity
@@ -48,6 +49,7 @@ class Assessment:
         plan: the declared plan, None without one.
         calibration: stated probabilities against gold shares, by bin (CALIBRATION).
         dont_know: rates of "don't know" beside the share of people, of runs whose prompts offered it (DONT_KNOW).
+        persons: scores by person, of imported runs with an answer per respondent (`run` and PERSON_SCORES).
         seeded: values and comparisons of recipes over their training seeds (SEED_COMPARISONS); empty without any.
     """
 
@@ -61,6 +63,7 @@ class Assessment:
     seeded: pl.DataFrame = dataclass_field(default_factory=SEED_COMPARISONS.empty)
     calibration: pl.DataFrame = dataclass_field(default_factory=CALIBRATION.empty)
     dont_know: pl.DataFrame = dataclass_field(default_factory=DONT_KNOW.empty)
+    persons: pl.DataFrame = dataclass_field(default_factory=lambda: load_person_scores(()))
 
     @cached_property
     def verdicts(self) -> pl.DataFrame:
@@ -149,6 +152,7 @@ def assess(
         seeded,
         calibration,
         pl.concat([DONT_KNOW.empty(), *offered]),
+        load_person_scores(runs),
     )
 
 

@@ -281,6 +281,42 @@ def test_import_names_columns_and_asks_what_repeats_are(call, built):
     assert call(*how, "--answer", "SCORE", "-o", built / "runs" / "other", "--repeats", "sample").code == 2
 
 
+def test_import_of_answers_per_respondent_and_of_shares(call, built):
+    survey = pl.read_csv(built / "tiny.csv").with_row_index("person")
+    survey.write_csv(built / "people.csv")
+    items = pl.read_parquet(built / "data" / "items.parquet")["item"].to_list()
+    survey.select("person", *(name for name in survey.columns if name in items)).write_csv(built / "answers.csv")
+    how = ("import", built / "data", built / "answers.csv", "--id", "person", "--trained-on", "none")
+    from_survey = ("--survey", built / "tiny.yaml", "--truth", built / "people.csv", "--missing", "-1")
+    taken = call(*how, *from_survey, "-o", built / "runs" / "persons")
+    assert taken.code == 0, taken.err
+    assert f"answers of {len(survey)} respondents (refused" in taken.out
+    assert "Agreement minus that of the lookup" in taken.out
+    found = json.loads(call("score", built / "data", built / "runs" / "persons", "--bootstrap", 0, "--baselines", "none", "--json").out)
+    values = {row["metric"]: row["value"] for row in found["persons"] if row["by"] == "all"}
+    assert (values["agreement"], values["spread"]) == (1.0, pytest.approx(1.0))
+    assert values["agreement_over_lookup"] == pytest.approx(1.0 - values["agreement_lookup"])
+    assert "Agreement of a lookup" in call("score", built / "data", built / "runs" / "persons", "--bootstrap", 0, "--baselines", "none").out
+    assert (
+        call("report", built / "data", built / "runs" / "persons", "--bootstrap", 0, "--baselines", "none", "-o", built / "p.html").code
+        == 0
+    )
+    assert "Answers person by person" in (built / "p.html").read_text()
+    alone = call(*how, "--per-respondent", "-o", built / "runs" / "other")
+    assert (alone.code, "give it with --people" in alone.err or "with --people" in alone.err) == (2, True)
+    unused = call(*how, "--survey", built / "tiny.yaml", "-o", built / "runs" / "other")
+    assert (unused.code, "--survey describes answers per respondent" in unused.err) == (2, True)
+
+    pair = pl.read_parquet(built / "data" / "splits.parquet")["pair_id"][0]
+    (built / "shares.csv").write_text(f"custom_id,option,share\n{pair},1,0.7\n{pair},2,0.4\n")
+    shares = ("import", built / "data", built / "shares.csv", "--shares", "--trained-on", "none")
+    wrong = call(*shares, "-o", built / "runs" / "shares")
+    assert (wrong.code, "sum to 1.1, not to 1" in wrong.err) == (3, True)
+    assert call(*shares, "--answer", "x", "-o", built / "runs" / "shares").code == 2
+    (built / "shares.csv").write_text(f"custom_id,option,share\n{pair},1,0.6\n{pair},2,0.4\n")
+    assert call(*shares, "-o", built / "runs" / "shares").code == 0
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [

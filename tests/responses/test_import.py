@@ -300,52 +300,6 @@ def test_columns_must_be_named_once(handmade, tmp_path):
             import_run(handmade, named(tmp_path, "csv"), tmp_path / "run", ids=ids)
 
 
-def persons(folder, rows, columns=("PARTICIPANT_ID", "sex", "age_group")):
-    file = folder / "people.csv"
-    pl.DataFrame(rows, schema=list(columns), orient="row").write_csv(file)
-    return file
-
-
-def test_answers_of_people_count_for_each_of_their_subgroups(handmade, tmp_path):
-    rows = [("Q1", 7, 1), ("Q1", 8, 2), ("Q1", 9, 3), ("Q182", 7, 10), ("Q999", 7, 1), ("Q1", 77, 1)]
-    people = persons(tmp_path, [(7, "Female", "16-24 years"), (8, "Female", None), (9, "Male", "16-24 years")])
-    how = {"ids": ["PARTICIPANT_ID", "QUESTION_ID"], "answer": "SCORE", "people": people}
-    result = import_run(handmade, named(tmp_path, "csv", rows=rows), tmp_path / "run", **how)
-    run = load_run(tmp_path / "run")
-    found = run.responses.filter(item="Q1").group_by("subgroup").agg(pl.col("answer").sort()).sort("subgroup").rows()
-    known = set(handmade.gold.filter(item="Q1")["subgroup"])
-    expected = {
-        "age_group_16-24-years": [1, 3],
-        "sex_Female": [1, 2],
-        "sex_Male": [3],
-        "sex_x_age_Female_16-24-years": [1],
-        "sex_x_age_Male_16-24-years": [3],
-    }
-    assert dict(found) == {subgroup: answers for subgroup, answers in expected.items() if subgroup in known}
-    assert run.meta["repeats"] == "people"
-    assert (result.unknown, result.unknown_ids, result.repeated) == (2, ("7, Q999", "77, Q1"), 0)
-
-
-@pytest.mark.parametrize(
-    ("rows", "columns", "message"),
-    [
-        (
-            [(7, "f", "x")],
-            ("PARTICIPANT_ID", "sex", "age_group"),
-            "no person is in a subgroup .* Levels of sex in the data set: .*Female.*found: f",
-        ),
-        ([(7, "Female", "x")], ("PARTICIPANT_ID", "gender", "years"), "no column named like an attribute .*sex"),
-        ([(7, "Female", "x"), (7, "Male", "x")], ("PARTICIPANT_ID", "sex", "age_group"), "'7' is in several rows"),
-        ([(7, "Female", "x")], ("ID", "sex", "age_group"), "'PARTICIPANT_ID' is missing; found ID, sex, age_group"),
-    ],
-)
-def test_a_table_of_people_that_does_not_fit_is_refused(handmade, tmp_path, rows, columns, message):
-    file = named(tmp_path, "csv", rows=[("Q1", 7, 1)])
-    how = {"ids": ["QUESTION_ID", "PARTICIPANT_ID"], "answer": "SCORE", "people": persons(tmp_path, rows, columns)}
-    with pytest.raises(InputDataError, match=message):
-        import_run(handmade, file, tmp_path / "run", **how)
-
-
 def test_repeated_rows_are_counted_until_the_caller_says_what_they_are(handmade, tmp_path):
     file = jsonl(tmp_path, [plain(f"Q1_{FEMALE}", "1"), plain(f"Q1_{FEMALE}", "2"), plain("Q1_sex_Male", "1")])
     assert import_run(handmade, file, tmp_path / "unknown").repeated == 1

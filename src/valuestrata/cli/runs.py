@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from valuestrata.cli.inputs import split_list
 from valuestrata.cli.model_options import report_batch
-from valuestrata.cli.options import AsJson, DatasetFolder, RunOutput
+from valuestrata.cli.options import AsJson, DatasetFolder, Levels, RunOutput
 from valuestrata.cli.output import counts_text, exit_if_failed, print_collected, print_json, say, show
 from valuestrata.errors import RunFailedError, UsageError
+
+if TYPE_CHECKING:
+    from valuestrata.responses.per_respondent.importing import RespondentImport
 
 
 def import_(
@@ -28,19 +31,42 @@ def import_(
         typer.Option(
             "--numbers",
             help="Meaning of a number in a response: scale code, or position in the list of options (from 1). "
-            "Items with negative codes always use the position.",
+            "Items with negative codes always use the position, except with --per-respondent and --shares.",
         ),
     ] = "code",
     name: Annotated[str | None, typer.Option("--name", help="Name of the run; default the folder name.")] = None,
     ids: Annotated[
-        str,
-        typer.Option("--id", metavar="COLUMNS", help="Column of the pair_id, or of the item and the subgroup, separated by commas."),
-    ] = "custom_id",
-    answer: Annotated[str, typer.Option("--answer", metavar="COLUMN", help="Column of the answers.")] = "response",
+        str | None,
+        typer.Option(
+            "--id",
+            metavar="COLUMNS",
+            help="Column of the pair_id, or of the item and the subgroup, separated by commas; with --per-respondent of the respondent "
+            "and the item. Default custom_id, or respondent,item.",
+        ),
+    ] = None,
+    answer: Annotated[str | None, typer.Option("--answer", metavar="COLUMN", help="Column of the answers. Default response.")] = None,
+    per_respondent: Annotated[
+        bool, typer.Option("--per-respondent", help="FILE has an answer per respondent and item: as rows, or a table of both.")
+    ] = False,
     people: Annotated[
         Path | None,
-        typer.Option("--people", metavar="FILE", help="Table of the people in a column of --id: that column, and one for each attribute."),
+        typer.Option("--people", metavar="FILE", help="The respondents' attributes: a table of labels, or a survey file (--survey)."),
     ] = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option("--truth", metavar="FILE", help="The same respondents' own answers (survey file or table), for scores by person."),
+    ] = None,
+    survey: Annotated[
+        str | None, typer.Option("--survey", help="Codebook that reads --people and --truth as survey files: a name or a YAML file.")
+    ] = None,
+    levels: Levels = None,
+    weight: Annotated[str | None, typer.Option("--weight", metavar="COLUMN", help="Column of the weights in a table of people.")] = None,
+    missing: Annotated[
+        str | None, typer.Option("--missing", metavar="VALUES", help="Answers that stand for a refusal, separated by commas.")
+    ] = None,
+    shares: Annotated[
+        bool, typer.Option("--shares", help="FILE has shares of options: columns option and share, or a column per option.")
+    ] = False,
     repeats: Annotated[
         str | None, typer.Option("--repeats", help="Meaning of several rows of a pair: samples of one prompt, or answers for people.")
     ] = None,
@@ -58,11 +84,15 @@ def import_(
     """Import published or external outputs as a run, or a provider's outputs for the batch files of a run."""
     from valuestrata.dataset.tables import load_dataset
     from valuestrata.responses.batch.folder import is_batch_run
+    from valuestrata.responses.import_files import ANSWER, ID, ITEM, RESPONDENT, RESPONSE
     from valuestrata.responses.import_runs import import_run
+    from valuestrata.responses.import_shares import import_shares
+    from valuestrata.responses.per_respondent.importing import import_respondents
 
+    by_person = {"people": people, "truth": truth, "survey": survey, "levels": levels, "weight": weight, "missing": missing}
     if is_batch_run(output):
-        given = (numbers, name, overwrite, ids, answer, people, repeats, trained_on)
-        if given != ("code", None, False, "custom_id", "response", None, None, None):
+        given = (numbers, name, overwrite, ids, answer, repeats, trained_on, per_respondent, shares, *by_person.values())
+        if any(value not in (None, False, "code") for value in given):
             raise UsageError(f"{output} has batch files, which record what each output is; give only DATASET, FILE and -o.")
         from valuestrata.responses.batch.requests import collect_batch
 
@@ -75,24 +105,55 @@ def import_(
         raise UsageError(f"--numbers is 'code' or 'position', not {numbers!r}.")
     if repeats is not None and repeats not in ("samples", "people"):
         raise UsageError(f"--repeats is 'samples' or 'people', not {repeats!r}.")
-    result = import_run(
-        load_dataset(dataset),
-        file,
-        output,
-        numbers=numbers,
-        name=name,
-        overwrite=overwrite,
-        ids=split_list(ids),
-        answer=answer,
-        people=people,
-        repeats=repeats,
-        trained_on=trained_on,
-    )
-    if trained_on is None:
-        say(
-            "What the model was trained on is not recorded, so `score` cannot tell whether it saw the test. State it with --trained-on: "
-            "none, a split, or a file (docs/files.md)."
+    per_respondent = per_respondent or people is not None or truth is not None
+    if not per_respondent and (unused := [option for option, value in by_person.items() if value is not None]):
+        raise UsageError(f"--{unused[0]} describes answers per respondent; add --per-respondent.")
+    if shares and per_respondent:
+        raise UsageError("--shares: FILE has shares of options or answers per respondent, not both.")
+    if shares and (answer is not None or repeats is not None):
+        raise UsageError("--shares does not use --answer and --repeats.")
+    if per_respondent and repeats == "samples":
+        raise UsageError("--repeats samples: with answers per respondent, give one answer for each respondent and item.")
+    data = load_dataset(dataset)
+    if per_respondent:
+        columns = split_list(ids) or (RESPONDENT, ITEM)
+        result = import_respondents(
+            data,
+            file,
+            output,
+            ids=columns,
+            answer=answer or ANSWER,
+            people=people,
+            survey=survey,
+            levels=levels,
+            weight=weight,
+            truth=truth,
+            numbers=numbers,
+            missing=split_list(missing),
+            name=name,
+            overwrite=overwrite,
+            trained_on=trained_on,
         )
+        _say_trained_on(trained_on)
+        _report_respondents(result, as_json=as_json)
+        return
+    columns = split_list(ids) or (ID,)
+    if shares:
+        result = import_shares(data, file, output, ids=columns, numbers=numbers, name=name, overwrite=overwrite, trained_on=trained_on)
+    else:
+        result = import_run(
+            data,
+            file,
+            output,
+            numbers=numbers,
+            name=name,
+            overwrite=overwrite,
+            ids=columns,
+            answer=answer or RESPONSE,
+            repeats=repeats,
+            trained_on=trained_on,
+        )
+    _say_trained_on(trained_on)
     if result.repeated:
         say(
             f"{result.repeated:,} pairs have several rows. Say with --repeats whether these are samples of one prompt or answers for "
@@ -105,10 +166,41 @@ def import_(
     else:
         show(f"{output}: {counts_text(result.counts)}.")
         if result.unknown:
-            named = "a custom_id" if ids == "custom_id" else f"a value of {ids}"
+            named = "a custom_id" if ids is None else f"a value of {ids}"
             show(f"{result.unknown:,} rows have {named} that is not in this data set ({'; '.join(result.unknown_ids)}).")
     if result.counts["failed"] == sum(result.counts.values()):
         raise RunFailedError(f"{file}: all {result.counts['failed']:,} outputs come from failed calls.")
+
+
+def _say_trained_on(trained_on: str | None) -> None:
+    if trained_on is None:
+        say(
+            "What the model was trained on is not recorded, so `score` cannot tell whether it saw the test. State it with --trained-on: "
+            "none, a split, or a file (docs/files.md)."
+        )
+
+
+def _report_respondents(result: RespondentImport, *, as_json: bool) -> None:
+    """Print what an import of answers per respondent found."""
+    from valuestrata.report.closed.persons import print_persons
+    from valuestrata.responses.per_respondent.person_scores import with_run
+
+    for remark in result.remarks:
+        say(remark)
+    if as_json:
+        print_json({"run": str(result.run_dir), **result.counts, "persons": result.persons.to_dicts()})
+        return
+    show(
+        f"{result.run_dir}: {result.pairs:,} pairs from {result.answers:,} answers of {result.respondents:,} respondents (refused "
+        f"{result.refused:,}, not read {result.unread:,}, empty {result.empty:,})."
+    )
+    if result.below or result.without:
+        show(f"Left out: {result.below:,} pairs below the data set's minimum and {result.without:,} without an answer.")
+    if result.strangers:
+        show(f"{result.strangers:,} respondents are not among the people and were left out.")
+    if result.other_rows:
+        show(f"{result.other_rows:,} answers are to items that are not in this data set.")
+    print_persons(with_run(result.run_dir.name, result.persons))
 
 
 def collect(

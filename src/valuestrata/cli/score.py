@@ -56,6 +56,7 @@ def score_(
     """
     from valuestrata.assessment import assess
     from valuestrata.report import print_claims, print_headline
+    from valuestrata.report.closed.persons import print_persons
     from valuestrata.scores.train_test_overlap import warnings_about
 
     _check_table(output)
@@ -67,6 +68,7 @@ def score_(
         print_headline(data, all_runs, found.scores)
         if against is not None:
             _print_differences(found.comparisons, against)
+        print_persons(found.persons)
         print_claims(found.claims, runs=all_runs if baseline_claims else models, all_claims=all_claims, baseline_claims=baseline_claims)
         return
     names = {run.name for run in models}
@@ -74,7 +76,8 @@ def score_(
     warnings = {"warnings": warnings_about(data, all_runs, found.scores)}
     scores = {"scores": [row for row in rows if row["run"] in names], "baselines": [row for row in rows if row["run"] not in names]}
     tables = {
-        name: getattr(found, name).to_dicts() for name in ("relative", "comparisons", "structure", "calibration", "dont_know", "verdicts")
+        name: getattr(found, name).to_dicts()
+        for name in ("relative", "comparisons", "structure", "calibration", "dont_know", "persons", "verdicts")
     }
     claims = [claim for claim in found.claims if baseline_claims or claim.run in names]
     print_json(warnings | scores | tables | {"claims": claim_documents(claims, all_claims=all_claims)})

@@ -14,6 +14,10 @@ from valuestrata.files import check_file, read_parquet
 
 ID = "custom_id"
 RESPONSE = "response"
+# Columns of files with one answer per respondent and item, and with shares of options.
+RESPONDENT, ITEM, ANSWER = "respondent", "item", "answer"
+OPTION, SHARE = "option", "share"
+_DEFAULTS = (ID, RESPONSE, RESPONDENT, ITEM, ANSWER)
 # Prefix of the columns that hold the ids in the frame of `read_outputs`: `id0`, `id1`, ...
 KEY = "id"
 _TABLES = (".csv", ".tsv", ".parquet")
@@ -76,7 +80,7 @@ def check_column(where: str | Path, name: str, found: Sequence[str], lacks: str 
         return
     listed = f"; found {', '.join(found)}" if found else ""
     close = did_you_mean(name, found)
-    named = (" Name the columns with ", Option("ids"), " and ", Option("answer"), ".") if found and name in (ID, RESPONSE) else ()
+    named = (" Name the columns with ", Option("ids"), " and ", Option("answer"), ".") if found and name in _DEFAULTS else ()
     raise InputDataError(f"{where}: {lacks.format(repr(name))}{listed}.{close if 'mean' in close else ''}", *named)
 
 

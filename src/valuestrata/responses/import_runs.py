@@ -16,10 +16,10 @@ import polars as pl
 from valuestrata.dataset.tables import Dataset
 from valuestrata.dataset.training_source import stated_source
 from valuestrata.errors import InputDataError, Option, OptionText, UsageError, did_you_mean
-from valuestrata.files import folder_written_beside, sha256_of, write_json
+from valuestrata.files import folder_written_beside, sha256_of, write_json, write_parquet
 from valuestrata.prompts import printed_numbers, questions_of
 from valuestrata.prompts.question import Numbers
-from valuestrata.responses.import_files import ID, KEY, RESPONSE, as_text, check_column, read_outputs, read_table
+from valuestrata.responses.import_files import ID, KEY, RESPONSE, read_outputs
 from valuestrata.responses.parse.choice import parse_answer
 from valuestrata.responses.run.folder import RUN, counts_by_status, new_meta, now, read_meta, with_hash, write_table
 from valuestrata.responses.run.schema import RESPONSES, Status
@@ -67,7 +67,6 @@ def import_run(
     overwrite: bool = False,
     ids: Sequence[str] = (ID,),
     answer: str = RESPONSE,
-    people: str | Path | None = None,
     repeats: Repeats | None = None,
     trained_on: str | Path | Mapping[str, Any] | None = None,
 ) -> ImportResult:
@@ -80,8 +79,6 @@ def import_run(
         ids: columns that identify the pair: one with the pair_id, or several whose values are joined by `_` (the item, then the
             subgroup in one or more columns; the item's column may come in any place). Spaces become hyphens.
         answer: column of the answers, as text or numbers.
-        people: table that describes the people of a column of `ids`: the same column, and columns named like attributes of the
-            data set with labels of their levels. The answers of a person then count for every subgroup of the person.
         repeats: meaning of several rows of one pair: `samples` of one prompt, or answers for different `people`; None if not known.
         trained_on: what the model was trained on: `none`, a split, or a record (`training_source.stated_source`); None if not known.
             Scores of a model that was trained on what is tested are marked, and support no claims.
@@ -93,19 +90,63 @@ def import_run(
     source, folder = Path(file), Path(out)
     if not ids or len(set(ids)) < len(ids):
         raise UsageError(Option("ids", ",".join(ids)), ": give one or more different columns.")
-    _check_folder(folder, overwrite=overwrite)
-    taught = {} if trained_on is None else {"taught_on": stated_source(trained_on, dataset)}
+    check_import_folder(folder, overwrite=overwrite)
     rows = read_outputs(source, ids, answer).with_row_index("row")
-    found = _by_people(dataset, rows, source, ids, Path(people)) if people is not None else _by_id(dataset, rows)
-    known = found.filter(pl.col("pair_id").is_not_null())
+    known = pairs_by_id(dataset, rows).filter(pl.col("pair_id").is_not_null())
     if known.is_empty():
-        raise InputDataError(*_none_known(source, rows, ids, dataset, people=people is not None))
+        raise InputDataError(*none_known(source, rows, ids, dataset))
     strange = rows.join(known.select("row"), on="row", how="anti")
     table = _responses(dataset, known, numbers)
-    counts = counts_by_status(table)
-    said = repeats or ("people" if people is not None else None)
-    label = name or folder.resolve().name
     columns = {} if (tuple(ids), answer) == ((ID,), RESPONSE) else {"ids": list(ids), "answer": answer}
+    counts = write_imported(
+        dataset,
+        table,
+        source,
+        folder,
+        name=name,
+        trained_on=trained_on,
+        elicitation="text",
+        about={"rows": len(rows), "unknown": len(strange), **columns},
+        numbers=numbers,
+        repeats=repeats,
+    )
+    repeated = 0 if repeats is not None else int(table.filter(pl.col("sample") == 1).height)
+    return ImportResult(
+        run_dir=folder,
+        counts=counts,
+        pairs=table["pair_id"].n_unique(),
+        unknown=len(strange),
+        unknown_ids=shown_ids(strange),
+        remark=_doubt(counts, numbers),
+        repeated=repeated,
+    )
+
+
+def write_imported(
+    dataset: Dataset,
+    table: pl.DataFrame,
+    source: Path,
+    folder: Path,
+    *,
+    name: str | None,
+    trained_on: str | Path | Mapping[str, Any] | None,
+    elicitation: str,
+    about: Mapping[str, Any] | None = None,
+    repeats: Repeats | None = None,
+    tables: Mapping[str, pl.DataFrame] | None = None,
+    **fields: Any,
+) -> dict[str, int]:
+    """Write an imported run and return its responses by status.
+
+    Args:
+        dataset: the data set. table: RESPONSES schema. source: the file that was imported. folder: of the run.
+        name, trained_on: as for `import_run`. elicitation: of the run.
+        about: what `run.json` also records of the file. repeats: as for `import_run`. tables: other tables of the folder, by file name.
+        fields: other keys of `run.json`.
+    """
+    counts = counts_by_status(table)
+    label = name or folder.resolve().name
+    taught = {} if trained_on is None else {"taught_on": stated_source(trained_on, dataset)}
     meta = new_meta(
         dataset,
         label,
@@ -113,27 +154,20 @@ def import_run(
         respondent={"name": label, "provider": "imported", **taught},
         template=TEMPLATE,
         template_version="1",
-        elicitation="text",
-        numbers=numbers,
-        source={"file": source.name, "sha256": sha256_of(source), "rows": len(rows), "unknown": len(strange), **columns},
-        **({} if said is None else {"repeats": said}),
+        elicitation=elicitation,
+        source={"file": source.name, "sha256": sha256_of(source), **(about or {})},
+        **fields,
+        **({} if repeats is None else {"repeats": repeats}),
     )
     with folder_written_beside(folder) as temporary:
         write_table(temporary, table, None)
+        for file, other in (tables or {}).items():
+            write_parquet(temporary / file, other)
         write_json(temporary / RUN, with_hash(temporary, {**meta, "finished": now(), "counts": counts}))
-    repeated = 0 if said is not None else int(table.filter(pl.col("sample") == 1).height)
-    return ImportResult(
-        run_dir=folder,
-        counts=counts,
-        pairs=table["pair_id"].n_unique(),
-        unknown=len(strange),
-        unknown_ids=tuple(_shown(row) for row in strange.select(pl.col(f"^{KEY}\\d+$")).unique(maintain_order=True).head(_NAMED).rows()),
-        remark=_doubt(counts, numbers),
-        repeated=repeated,
-    )
+    return counts
 
 
-def _by_id(dataset: Dataset, rows: pl.DataFrame) -> pl.DataFrame:
+def pairs_by_id(dataset: Dataset, rows: pl.DataFrame) -> pl.DataFrame:
     """Add `pair_id`, `item` and `subgroup` to the rows, null where the ids are no pair's."""
     pairs = dataset.gold.select("pair_id", "item", "subgroup").unique("pair_id")
     best = rows
@@ -164,51 +198,6 @@ def _item_column(dataset: Dataset, rows: pl.DataFrame) -> str | None:
     counts = {name: int(rows[name].is_in(items.implode()).sum()) for name in columns}
     best = max(columns, key=lambda name: counts[name])
     return best if counts[best] else None
-
-
-def _by_people(dataset: Dataset, rows: pl.DataFrame, file: Path, ids: Sequence[str], people: Path) -> pl.DataFrame:
-    """Add `pair_id`, `item` and `subgroup` to the rows, one row for each subgroup of the person."""
-    if len(ids) != 2:
-        raise UsageError(Option("ids", ",".join(ids)), ": with ", Option("people"), " give the item's and the person's column.")
-    table = read_table(people)
-    item = _item_column(dataset, rows)
-    person = next((place for place in range(2) if f"{KEY}{place}" != item and ids[place] in table.columns), None)
-    if item is None or person is None:
-        column = ids[1] if item in (None, f"{KEY}0") else ids[0]
-        check_column(people, column, table.columns)
-        raise InputDataError(f"{file}: no value of {' or '.join(ids)} is an item of the data set.{_items_hint(dataset, rows)}")
-    memberships = _memberships(dataset, table, ids[person], people)
-    pairs = dataset.gold.select("pair_id", "item", "subgroup").unique("pair_id")
-    found = rows.join(memberships, left_on=f"{KEY}{person}", right_on="person", how="inner", maintain_order="left")
-    return found.join(pairs, left_on=[item, "subgroup"], right_on=["item", "subgroup"], how="inner", maintain_order="left").with_columns(
-        item=pl.col(item)
-    )
-
-
-def _memberships(dataset: Dataset, table: pl.DataFrame, person: str, file: Path) -> pl.DataFrame:
-    """Return `person` and `subgroup`, one row for each subgroup of each person."""
-    known = [name for name in dataset.attributes if name in table.columns]
-    if not known:
-        raise InputDataError(f"{file}: it has no column named like an attribute ({', '.join(dataset.attributes)}); found {table.columns}.")
-    texts = as_text(table, [person, *known], str(file)).rename({person: "person"})
-    if texts["person"].n_unique() < len(texts):
-        twice = texts.filter(pl.col("person").is_duplicated())["person"][0]
-        raise InputDataError(f"{file}: {person} {twice!r} is in several rows; give one row for each person.")
-    found: list[pl.DataFrame] = []
-    for stratum in dataset.subgroups.filter(pl.col("stratum") != "all").partition_by("stratum", maintain_order=True):
-        own = [name for name in dataset.attributes if stratum[name].null_count() == 0]
-        if own and set(own) <= set(known):
-            found.append(texts.join(stratum.select("subgroup", *own), on=own, how="inner").select("person", "subgroup"))
-    memberships = pl.concat(found) if found else pl.DataFrame(schema={"person": pl.String, "subgroup": pl.String})
-    if memberships.is_empty():
-        name = known[0]
-        levels = dataset.subgroups[name].drop_nulls().unique(maintain_order=True).to_list()
-        values = texts[name].drop_nulls().unique(maintain_order=True).head(_NAMED).to_list()
-        raise InputDataError(
-            f"{file}: no person is in a subgroup of the data set. Levels of {name} in the data set: {', '.join(levels)}; "
-            f"found: {', '.join(values)}. Write the labels of the data set."
-        )
-    return memberships
 
 
 def _responses(dataset: Dataset, known: pl.DataFrame, numbers: Numbers) -> pl.DataFrame:
@@ -252,7 +241,13 @@ def _doubt(counts: Mapping[str, int], numbers: Numbers) -> OptionText | None:
     return OptionText(doubt, Option("numbers", other), ".")
 
 
-def _check_folder(folder: Path, *, overwrite: bool) -> None:
+def check_import_folder(folder: Path, *, overwrite: bool) -> None:
+    """Raise an error unless an imported run may be written to `folder`.
+
+    Raises:
+        InputDataError: the folder is not empty and holds no imported run.
+        UsageError: it holds one, and `overwrite` is False.
+    """
     if not folder.exists():
         return
     there = read_meta(folder) if folder.is_dir() else None
@@ -269,13 +264,12 @@ def _check_folder(folder: Path, *, overwrite: bool) -> None:
         )
 
 
-def _none_known(file: Path, rows: pl.DataFrame, ids: Sequence[str], dataset: Dataset, *, people: bool) -> tuple[str | Option, ...]:
+def none_known(file: Path, rows: pl.DataFrame, ids: Sequence[str], dataset: Dataset) -> tuple[str | Option, ...]:
+    """Return the parts of an error: no row (`read_outputs`) belongs to a pair of the data set."""
     where = dataset.path or "the data set"
     if rows.is_empty():
         return (f"{file}: it holds no outputs.",)
     first = rows.select(pl.col(f"^{KEY}\\d+$")).row(0)
-    if people:
-        return (f"{file}: none of its {len(rows):,} rows is of a person and an item of {where}.{_items_hint(dataset, rows)}",)
     if len(ids) == 1:
         different = rows[f"{KEY}0"].n_unique()
         close = did_you_mean(first[0], dataset.gold["pair_id"].unique(maintain_order=True).head(20_000))
@@ -298,5 +292,7 @@ def _items_hint(dataset: Dataset, rows: pl.DataFrame) -> str:
     return f" The first is {rows[f'{KEY}0'][0]!r}.{did_you_mean(rows[f'{KEY}0'][0], dataset.codes_of)}" if len(rows) else ""
 
 
-def _shown(ids: tuple[str, ...]) -> str:
-    return ", ".join(ids)
+def shown_ids(rows: pl.DataFrame) -> tuple[str, ...]:
+    """Return the first different ids of rows of `read_outputs`, in words."""
+    ids = rows.select(pl.col(f"^{KEY}\\d+$")).unique(maintain_order=True)
+    return tuple(", ".join(row) for row in ids.head(_NAMED).rows())

@@ -35,6 +35,7 @@ one, it would be rewarded for giving the median of the gold shares, which is not
 The excess is at least 0 (Jensen's inequality) and at most the expected W1 of the samples to F (triangle inequality); it is this large
 for a model whose distribution equals the gold, and near 0 where the two are far apart. `w1_sampling` estimates the upper end by
 sum_k sqrt(2 / pi) sqrt(F_k (1 - F_k) / (n - 1)) / (K - 1), with F the observed cumulative shares, times the share of valid answers.
+The same holds for shares of n simulated respondents (`respondents`), which are counted without their weights.
 """
 
 from __future__ import annotations
@@ -188,8 +189,10 @@ def tabulate(gold: pl.DataFrame, responses: pl.DataFrame) -> PairTable:
         "option_mass": _mean_by(pair, rows["option_mass"].to_numpy().astype(np.float64), count),
         "w1_sampling": np.full(count, np.nan),
     }
-    several = np.zeros(count, dtype=np.bool_)
-    several[distributions.sampled] = valid[distributions.sampled] > 1
+    # Answers behind a distribution: sampled ones, or those of simulated respondents.
+    drawn_from, observed = _simulated(rows, pair, widest, count)
+    sampled = distributions.sampled
+    drawn_from[sampled], observed[sampled] = valid[sampled], share_valid[sampled]
     distance = np.full((count, widest), np.nan)
     distance_valid = np.full((count, widest), np.nan)
     position = np.full(count, np.nan)
@@ -202,15 +205,28 @@ def tabulate(gold: pl.DataFrame, responses: pl.DataFrame) -> PairTable:
         distance_valid[these, :k] = share_valid[these, :k] @ apart
         position[these] = share_valid[these, :k] @ steps / (k - 1)
         signed[these, :k] = position[these, None] - steps / (k - 1)
-        drawn = these[several[these]]
-        at_most = np.clip(np.cumsum(share_valid[drawn, : k - 1], axis=1), 0.0, 1.0)
-        apart = np.sqrt(2 / np.pi * at_most * (1 - at_most) / (valid[drawn, None] - 1)).sum(axis=1)
+        drawn = these[drawn_from[these] > 1]
+        at_most = np.clip(np.cumsum(observed[drawn, : k - 1], axis=1), 0.0, 1.0)
+        apart = np.sqrt(2 / np.pi * at_most * (1 - at_most) / (drawn_from[drawn, None] - 1)).sum(axis=1)
         fixed["w1_sampling"][drawn] = valid[drawn] / asked[drawn] * apart / (k - 1)
     by_mode = {"accuracy": share, "accuracy_valid": share_valid, "nmae": distance, "nmae_valid": distance_valid, "bias": signed}
     pairs = gold.select("pair_id", "item", "subgroup").with_columns(
         pl.Series("responses", asked.astype(np.int64)), pl.Series("valid", valid.astype(np.int64))
     )
     return PairTable(pairs=pairs, mode=mode_index(gold), fixed=fixed, by_mode=by_mode, position=position, distributions=distributions)
+
+
+def _simulated(rows: pl.DataFrame, pair: Indices, widest: int, count: int) -> tuple[Floats, Floats]:
+    """Return the simulated respondents behind each pair's distribution, shape (count,), 0 without, and the distribution, (count, K).
+
+    Of a pair with several responses, the last one with respondents counts.
+    """
+    number, shares = np.zeros(count), np.zeros((count, widest))
+    if "respondents" in rows.columns and len(rows) > (empty := rows["respondents"].null_count()) and empty < len(rows):
+        known = (rows["respondents"].is_not_null() & rows["option_probs"].is_not_null()).to_numpy()
+        number[pair[known]] = rows["respondents"].to_numpy()[known]
+        shares[pair[known]] = padded(rows.filter(pl.Series(known))["option_probs"], widest)
+    return number, shares
 
 
 def answered_gold(gold: pl.DataFrame, responses: pl.DataFrame) -> pl.DataFrame:

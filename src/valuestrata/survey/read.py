@@ -164,6 +164,7 @@ def _read(raw: RawFile, plan: ColumnPlan, codebook: Codebook, shown: Codebook, o
         ),
         design=drawn.design,
         pooling=drawn.pooling,
+        ids=ids,
     )
 
 

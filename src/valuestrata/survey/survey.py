@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from valuestrata.survey.codebook import Attribute, Codebook, Country, Item
@@ -134,6 +135,7 @@ class Survey:
         findings: what was not recognised.
         design: how the respondents were sampled; None if the file does not say, and respondents count as independent.
         pooling: how several countries are combined (`survey.sample.weights`); None for one country, or if nothing was chosen.
+        ids: the column of the respondents' ids, shape (respondents,); None if the file has none. Nothing writes it.
     """
 
     codebook: Codebook
@@ -147,6 +149,7 @@ class Survey:
     findings: Findings
     design: SampleDesign | None = None
     pooling: str | None = None
+    ids: pl.Series | None = None
 
     @property
     def respondents(self) -> int:

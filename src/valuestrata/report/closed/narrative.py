@@ -31,6 +31,8 @@ READOUTS: Mapping[str, str] = {
     "text": "the answer is parsed from the text of the model",
     "logprob": "the answer is the option with the most probable string",
     "first-token": "the answer is the option with the most probable first token",
+    "per-respondent": "shares of the answers given as single respondents; the answer is the largest",
+    "shares": "shares of the options, as imported; the answer is the largest",
     "stated-distribution": "the model states a percentage for each option; the answer is the largest",
     "reasoned": "the model writes its reasoning, then the answer, which is parsed",
 }

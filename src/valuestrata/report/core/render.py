@@ -21,6 +21,7 @@ from valuestrata.formatting import capital, number
 from valuestrata.report.closed import examples, figures, heatmaps, narrative
 from valuestrata.report.closed.calibration import calibration_section, dont_know_section
 from valuestrata.report.closed.interpretation import comparison_section, structure_section
+from valuestrata.report.closed.persons import persons_section
 from valuestrata.report.closed.published import is_published_setting, published_facts
 from valuestrata.report.closed.usage import usage_section
 from valuestrata.report.closed.variance import variance_section
@@ -137,6 +138,7 @@ def sections_of(
         _answers(view, runs),
         *([] if assessment is None else [calibration_section(view, assessment)]),
         *([] if assessment is None or (said := dont_know_section(view, assessment)) is None else [said]),
+        *([] if assessment is None or (by_person := persons_section(assessment.persons)) is None else [by_person]),
         *([] if assessment is None else [structure_section(view, assessment)]),
         _examples(view, runs),
         usage_section(runs),

@@ -140,9 +140,9 @@ def write_tables(
     """Write the tables as CSV into `folder` and return name -> path.
 
     headline, scores, by_subgroup, by_topic, by_item, landscape, usage (if a model was called) and published (unless False); with
-    an assessment also verdicts, relative, comparisons, calibration, structure, spread, leakage and dont_know (if a run was offered
-    it); with an audit audit_verdicts and its tables as audit_NAME; with a variance table also variance and variance_lines. Numbers are
-    not rounded.
+    an assessment also verdicts, relative, comparisons, calibration, structure, spread, leakage, dont_know (if a run was offered
+    it) and persons (if a run has scores by person); with an audit audit_verdicts and its tables as audit_NAME; with a variance
+    table also variance and variance_lines. Numbers are not rounded.
     """
     views = views_of(dataset, runs, scores)
     sizes = dataset.subgroups.select("subgroup", "stratum", respondents="n", respondents_effective="n_eff")
@@ -167,6 +167,7 @@ def write_tables(
             "structure": assessment.structure,
             "calibration": assessment.calibration,
             **({} if assessment.dont_know.is_empty() else {"dont_know": assessment.dont_know}),
+            **({} if assessment.persons.is_empty() else {"persons": assessment.persons}),
             "spread": spread_by_attribute(assessment.scores),
             "leakage": assessment.leakage,
         }

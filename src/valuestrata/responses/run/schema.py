@@ -17,7 +17,9 @@ RESPONSES = Schema(
         "pair_id": Column(pl.String, "{item}_{subgroup}"),
         "item": Column(pl.String, "item id"),
         "subgroup": Column(pl.String, "subgroup id"),
-        "elicitation": Column(pl.String, "readout: text, logprob, first-token, stated-distribution, reasoned or open"),
+        "elicitation": Column(
+            pl.String, "readout: text, logprob, first-token, stated-distribution, reasoned or open; per-respondent or shares if imported"
+        ),
         "template": Column(pl.String, "persona template"),
         "template_version": Column(pl.String, "its version"),
         "paraphrase": Column(pl.Int32, "paraphrase of the template, from 0"),
@@ -38,5 +40,6 @@ RESPONSES = Schema(
         "completion_tokens": Column(pl.Int64, "output tokens"),
         "cost": Column(pl.Float64, "US dollars"),
         "latency": Column(pl.Float64, "seconds"),
+        "respondents": Column(pl.Int64, "simulated respondents behind `option_probs`; null if it is one answer", optional=True),
     },
 )

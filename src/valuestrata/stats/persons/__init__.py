@@ -1,0 +1,1 @@
+"""Answers of a model compared with those of the same persons, person by person."""

@@ -1,7 +1,8 @@
 """Data sets and runs from the two collections of model and human answers in `../shared/data`.
 
-Nothing of these files belongs in the repository, so they are read where they are. `Twin2k` is a survey of 799 people whose sex,
-age, ideology and party are known; three models answered as each of these people.
+Nothing of these files belongs in the repository, so they are read where they are. `twin2k` is a survey of 799 people whose sex,
+age, ideology and party are known; three models answered as each of these people. `opinionqa` has counts of the whole population for
+298 questions, which one model answered as each of 2,058 people.
 """
 
 from __future__ import annotations
@@ -15,13 +16,18 @@ import polars as pl
 import yaml
 
 from valuestrata.building import BuildSettings, build
+from valuestrata.building.from_counts import build_counts
 from valuestrata.dataset.tables import Dataset, load_dataset, write_dataset
 from valuestrata.responses.per_respondent.importing import import_respondents
 from valuestrata.responses.run.folder import Run, load_run
+from valuestrata.survey.counts.read import read_counts
 from valuestrata.survey.read import read_survey
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 TWIN2K = SHARED / "twin2k"
+OPINIONQA = SHARED / "opinionqa"
+# What the model wrote instead of an option.
+REFUSED = "5"
 MODELS = {
     "demographics-gpt": "model_demographics_gpt-4.1-mini.csv",
     "full-persona-gpt": "model_fullpersona_gpt-4.1-mini.csv",
@@ -80,12 +86,10 @@ _ATTRIBUTES: list[dict[str, Any]] = [
 
 @dataclass(frozen=True)
 class Study:
-    """A data set and its runs. `files`: the codebook and the survey that were written for it."""
+    """A data set and its runs."""
 
     dataset: Dataset
     runs: list[Run]
-    codebook: Path
-    survey: Path
 
 
 def twin2k_survey(folder: Path) -> tuple[Path, Path]:
@@ -143,17 +147,30 @@ def twin2k(folder: Path, settings: BuildSettings | None = None) -> Study:
             how: dict[str, Any] = {"people": survey, "survey": codebook, "truth": survey, "trained_on": "none"}
             import_respondents(dataset, TWIN2K / file, out, ids=[PERSON], **how)
         runs.append(load_run(out))
-    return Study(dataset, runs, codebook, survey)
+    return Study(dataset, runs)
+
+
+def opinionqa(folder: Path, settings: BuildSettings | None = None) -> Study:
+    """Build the data set of opinionqa in `folder/opinionqa` and import the model to `folder/runs-opinionqa/personas`; reuse both."""
+    place, out = folder / "opinionqa", folder / "runs-opinionqa" / "personas"
+    if not place.exists():
+        write_dataset(build_counts(read_counts(OPINIONQA / "questions.json"), settings), place)
+    dataset = load_dataset(place)
+    if not out.exists():
+        answers = OPINIONQA / "persona_answers.csv"
+        import_respondents(dataset, answers, out, ids=["item"], missing=[REFUSED], trained_on="none")
+    return Study(dataset, [load_run(out)])
 
 
 def main() -> None:
-    """Write the data set and the runs to a folder."""
+    """Write the data sets and the runs to a folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="where to write")
-    study = twin2k(parser.parse_args().folder)
-    print(f"{study.dataset.path}: {study.dataset.meta['counts']}")
-    for run in study.runs:
-        print(f"{run.path}: {len(run.responses):,} responses")
+    folder = parser.parse_args().folder
+    for study in (twin2k(folder), opinionqa(folder)):
+        print(f"{study.dataset.path}: {study.dataset.meta['counts']}")
+        for run in study.runs:
+            print(f"{run.path}: {len(run.responses):,} responses")
 
 
 if __name__ == "__main__":

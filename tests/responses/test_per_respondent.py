@@ -10,7 +10,6 @@ from valuestrata.building import BuildSettings, build
 from valuestrata.dataset.tables import load_dataset, write_dataset
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.responses.per_respondent.importing import import_respondents
-from valuestrata.responses.per_respondent.pairs import targets
 from valuestrata.responses.run.folder import load_run
 from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.scores.pairs import pair_scores
@@ -120,7 +119,7 @@ def test_the_survey_s_own_respondents_give_its_gold(made, dataset, tmp_path, lay
     write, ids = LAYOUTS[layout]
     result = import_respondents(dataset, write(tmp_path, respondents()), tmp_path / "run", ids=ids, **from_survey(made))
     run = load_run(tmp_path / "run")
-    gold = dataset.gold.filter(half="all").join(targets(dataset), on="pair_id", how="semi")
+    gold = dataset.target_gold
     joined = gold.join(run.responses, on="pair_id", how="full", coalesce=True, maintain_order="left")
     assert len(joined) == len(gold) == result.pairs == 21
     assert joined["respondents"].to_list() == joined["n"].to_list()

@@ -91,7 +91,7 @@ def test_a_lookup_finds_the_attributes_that_matter_and_noise_costs_little():
     assert accuracy(found.lookup[:, :10], answers[:, :10]) == pytest.approx(0.7, abs=0.02)
     assert accuracy(found.mode[:, :10], answers[:, :10]) < 0.45
     assert accuracy(found.lookup[:, 10:], answers[:, 10:]) == pytest.approx(0.5, abs=0.03)
-    assert accuracy(found.mode[:, 10:], answers[:, 10:]) - accuracy(found.lookup[:, 10:], answers[:, 10:]) < 0.02
+    assert accuracy(found.mode[:, 10:], answers[:, 10:]) - accuracy(found.lookup[:, 10:], answers[:, 10:]) < 0.01
 
 
 def test_weights_decide_the_mode():
@@ -118,6 +118,6 @@ def test_an_item_that_nobody_else_answered_has_no_prediction():
 
 
 def test_many_attributes_are_crossed_at_most_three_at_a_time():
-    assert len(list(attribute_sets(4))) == 16
+    assert len(list(attribute_sets(4))) == 15
     assert max(map(len, attribute_sets(7))) == 3
-    assert list(attribute_sets(0)) == [()]
+    assert list(attribute_sets(0)) == []

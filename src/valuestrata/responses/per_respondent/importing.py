@@ -108,7 +108,7 @@ def import_respondents(
     """
     source, folder = Path(file), Path(out)
     check_import_folder(folder, overwrite=overwrite)
-    if people is None and truth is None and dataset.strata:
+    if people is None and truth is None and not dataset.has_only_everyone:
         raise UsageError(
             f"{source}: the subgroups of its respondents are not known. Give a table of the people, or the survey file, with ",
             Option("people"),
@@ -208,7 +208,7 @@ class _Files:
 def _people(readers: _Files, people: str | Path | None, truth: str | Path | None) -> People:
     if people is not None:
         return readers.people(Path(people))
-    if truth is not None and readers.dataset.strata:
+    if truth is not None and not readers.dataset.has_only_everyone:
         return readers.people(Path(truth))
     return People.alike(readers.answered.persons, readers.dataset)
 

@@ -9,7 +9,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from valuestrata.dataset.gold import MISSING_CLASSES, TIE_TOLERANCE, count_answers
-from valuestrata.dataset.subgroups import EVERYONE
 from valuestrata.dataset.tables import Dataset
 from valuestrata.frames import list_column
 from valuestrata.responses.per_respondent.people import People, level_labels
@@ -34,12 +33,6 @@ class RespondentPairs:
     without: int
     min_respondents: int
     min_valid: float
-
-
-def targets(dataset: Dataset) -> pl.DataFrame:
-    """Return the pairs that a run is about: pair_id, item, subgroup. The whole population counts only where it is the only subgroup."""
-    pairs = dataset.gold.filter(pl.col("half") == "all").select("pair_id", "item", "subgroup")
-    return pairs.filter(pl.col("subgroup") != EVERYONE) if dataset.strata else pairs
 
 
 def aggregate(dataset: Dataset, people: People, codes: NDArray[np.int8]) -> RespondentPairs:
@@ -73,7 +66,7 @@ def aggregate(dataset: Dataset, people: People, codes: NDArray[np.int8]) -> Resp
     large = np.array([size[cells].sum() >= min_respondents for cells in members])
     at_item = {item: place for place, item in enumerate(items)}
     at_group = {name: place for place, name in enumerate(groups)}
-    wanted = targets(dataset)
+    wanted = dataset.target_gold.select("pair_id", "item", "subgroup")
     rows = np.array([at_item[item] for item in wanted["item"]], dtype=np.intp)
     columns = np.array([at_group.get(name, -1) for name in wanted["subgroup"]], dtype=np.intp)
     there = columns >= 0

@@ -2,8 +2,11 @@
 
 Persons are divided into F folds at random, and those of a fold are predicted from the others, so no answer predicts itself. For a set
 of attributes, the prediction in a cell is the option with the largest weighted count plus m times the share among all others: small
-cells lean on the whole sample. Which attributes are used (none, some or all) and m are chosen for each item and fold by the agreement
-in the other folds, each of which is predicted from the rest. Ties go to fewer attributes and the larger m; tied options to the first.
+cells lean on the whole sample. Which attributes are used and m are chosen for each item and fold by the agreement in the other folds,
+each of which is predicted from the rest. No attribute is used, and the prediction is the mode, unless the gain over the mode exceeds
+its standard error, the root of the number of answers that one of both predictions hits (McNemar 1947, Psychometrika 12:153-157; one
+standard error as in Breiman et al. 1984, Classification and Regression Trees). Ties go to fewer attributes and the larger m; tied
+options to the first.
 """
 
 from __future__ import annotations
@@ -41,7 +44,7 @@ class PersonPredictions:
 
 def attribute_sets(attributes: int) -> Iterator[tuple[int, ...]]:
     """Yield the sets of attributes that may form cells, the smallest first."""
-    for size in range(min(attributes, attributes if attributes <= _MOST_CROSSED else 3) + 1):
+    for size in range(1, min(attributes, attributes if attributes <= _MOST_CROSSED else 3) + 1):
         yield from itertools.combinations(range(attributes), size)
 
 
@@ -75,32 +78,28 @@ def predict_from_others(
 
 def _predicted(answers: NDArray[np.int8], widest: int, levels: NDArray[np.int16], weight: Floats, fold: Indices) -> PersonPredictions:
     """Predict some items; `widest` is the largest number of options, and `fold` the fold of each person."""
-    persons, items = answers.shape
-    folds = int(fold.max()) + 1
-    none = np.full(answers.shape, _NONE, dtype=np.int8)
+    items, folds = answers.shape[1], int(fold.max()) + 1
     hot = (answers[:, :, None] == np.arange(widest, dtype=np.int8)) * weight[:, None, None]
     total = _by_cell(hot, fold, folds)
     # Row f: everyone but fold f.
     rest = total.sum(axis=0) - total
     shares = _shares(rest)
-    best = np.full((folds, items), -np.inf)
-    mode, lookup = none.copy(), none.copy()
+    best = np.zeros((folds, items))
+    mode = shares.argmax(axis=-1).astype(np.int8)[fold]
+    lookup = mode.copy()
     for attributes in attribute_sets(levels.shape[1]):
-        cell = np.unique(levels[:, attributes], axis=0, return_inverse=True)[1].reshape(-1) if attributes else np.zeros(persons, np.intp)
+        cell = np.unique(levels[:, attributes], axis=0, return_inverse=True)[1].reshape(-1)
         cells = int(cell.max()) + 1
         counts = _by_cell(hot, fold * cells + cell, folds * cells).reshape(folds, cells, items, widest)
         whole = counts.sum(axis=0)
-        for prior in PRIORS if attributes else PRIORS[:1]:
-            agreement = _inner_agreement(counts, whole, total, prior)
-            better = agreement > best + 1e-9
-            best = np.where(better, agreement, best)
-            for f in range(folds):
-                if better[f].any():
-                    inside = np.flatnonzero(fold == f)
-                    found = (whole - counts[f] + prior * shares[f]).argmax(axis=-1).astype(np.int8)[cell[inside]]
-                    lookup[inside] = np.where(better[f], found, lookup[inside])
-        if not attributes:
-            mode = lookup.copy()
+        for prior in PRIORS:
+            gain = _gain(counts, whole, total, prior)
+            better = gain > best + 1e-9
+            best = np.where(better, gain, best)
+            for f in np.flatnonzero(better.any(axis=1)):
+                inside = np.flatnonzero(fold == f)
+                found = (whole - counts[f] + prior * shares[f]).argmax(axis=-1).astype(np.int8)[cell[inside]]
+                lookup[inside] = np.where(better[f], found, lookup[inside])
     unanswered = (rest.sum(axis=-1) <= 0)[fold]
     return PersonPredictions(np.where(unanswered, _NONE, mode), np.where(unanswered, _NONE, lookup))
 
@@ -119,19 +118,22 @@ def _shares(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.divide(counts, total, out=np.zeros_like(counts), where=total > 0)
 
 
-def _inner_agreement(
-    counts: NDArray[np.float64], whole: NDArray[np.float64], total: NDArray[np.float64], prior: float
-) -> NDArray[np.float64]:
-    """Return, for each outer fold and item, the weight of answers in the other folds that the rest predicts, shape (F, I).
+def _gain(counts: NDArray[np.float64], whole: NDArray[np.float64], total: NDArray[np.float64], prior: float) -> NDArray[np.float64]:
+    """Return, for each outer fold and item, how many answers in the other folds the cells predict beyond the mode, shape (F, I).
+
+    0 where this is not more than its standard error.
 
     Args:
         counts: shape (F, cells, I, K). whole: their sum. total: shape (F, I, K). prior: m.
     """
     folds = len(counts)
-    found = np.zeros((folds, counts.shape[2]))
+    gain, either = (np.zeros((folds, counts.shape[2])) for _ in range(2))
     everyone = total.sum(axis=0)
     for outer, inner in itertools.permutations(range(folds), 2):
-        known = whole - counts[outer] - counts[inner] + prior * _shares(everyone - total[outer] - total[inner])
-        chosen = known.argmax(axis=-1)[..., None]
-        found[outer] += np.take_along_axis(counts[inner], chosen, axis=-1)[..., 0].sum(axis=0)
-    return found
+        rest = _shares(everyone - total[outer] - total[inner])
+        chosen = (whole - counts[outer] - counts[inner] + prior * rest).argmax(axis=-1)[..., None]
+        mode = np.broadcast_to(rest.argmax(axis=-1)[..., None], chosen.shape)
+        ours, theirs = (np.take_along_axis(counts[inner], option, axis=-1) for option in (chosen, mode))
+        gain[outer] += (ours - theirs)[..., 0].sum(axis=0)
+        either[outer] += np.where(chosen != mode, ours + theirs, 0.0)[..., 0].sum(axis=0)
+    return np.where(gain > np.sqrt(either), gain, 0.0)

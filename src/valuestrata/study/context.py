@@ -40,6 +40,11 @@ class StudyContext:
         section = self.study.split
         return {"split": section.scheme, "part": section.part, "fold": section.fold}
 
+    @property
+    def asked(self) -> dict[str, Any]:
+        """`split`, `part` and `fold` of the pairs to ask: every part where the answers are calibrated, else those scored."""
+        return self.where if self.study.calibrate is None else {**self.where, "part": "all"}
+
     def prefixed(self, prefix: str) -> StudyContext:
         """Return the context with `prefix: ` before every progress message."""
 

@@ -17,11 +17,12 @@ from valuestrata.responses.run.folder import Run, load_run
 from valuestrata.scores.layout import keys_of
 from valuestrata.scores.plan import Declared, declare, describe
 from valuestrata.study.ask import ModelResult, ask_model
+from valuestrata.study.calibrating import calibrate_runs, check_calibrations, planned_calibrations
 from valuestrata.study.config import ModelSection, ReportSection, Study, SurveySection
 from valuestrata.study.context import StudyContext
 from valuestrata.study.data import create_folder, open_study
 from valuestrata.study.evaluate import evaluate
-from valuestrata.study.open_answers import FOLDER, PAGE, OpenResult, prepare_open, run_open
+from valuestrata.study.open_questions.answers import FOLDER, PAGE, OpenResult, prepare_open, run_open
 from valuestrata.study.preflight import prepare_models
 
 if TYPE_CHECKING:
@@ -34,11 +35,12 @@ class StudyResult:
 
     Attributes:
         dataset: the ground truth.
-        runs: runs of the study's models that have responses to score, then the baselines.
+        runs: runs of the study's models that have responses to score, then the calibrated runs, then the baselines.
         assessment: scores, comparisons and claims, with the plan.
         report: file of the report.
         asked: result of asking each model, in the order of the study.
         audit: None without the section `audit`. open: None without the section `open`.
+        calibrated: the calibrated runs; empty without the section `calibrate`.
     """
 
     dataset: Dataset
@@ -48,6 +50,7 @@ class StudyResult:
     asked: tuple[ModelResult, ...]
     audit: Audit | None = None
     open: OpenResult | None = None
+    calibrated: tuple[Run, ...] = ()
 
     @property
     def scores(self) -> pl.DataFrame:
@@ -57,7 +60,7 @@ class StudyResult:
     @property
     def model_runs(self) -> tuple[Run, ...]:
         """The runs without the baselines."""
-        return self.runs[: sum(result.has_results for result in self.asked)]
+        return self.runs[: sum(result.has_results for result in self.asked) + len(self.calibrated)]
 
     @property
     def failed(self) -> int:
@@ -88,6 +91,7 @@ def run_study(study: Study, *, say: Callable[[str], None] = lambda _line: None) 
         raise UsageError(f"{study.name}: a study with a section `tune` is run with `valuestrata run` or `run_generalisation`.")
     create_folder(study)
     context = open_study(study, say)
+    check_calibrations(context)
     prepared = prepare_models(context)
     prepared_open = None if study.open is None else prepare_open(context, study.open)
     plan = _declare_plan(context)
@@ -95,12 +99,15 @@ def run_study(study: Study, *, say: Callable[[str], None] = lambda _line: None) 
     results = [ask_model(context, model) for model in prepared]
     runs = [load_run(model.run) for model, result in zip(prepared, results, strict=True) if result.has_results]
     _check_results(context, results)
+    calibrated = calibrate_runs(context, runs)
     opened = None if prepared_open is None else run_open(prepared_open, runs)
     pages = [("Open answers, judged and read", f"{FOLDER}/{PAGE}")] if opened is not None and opened.report is not None else []
     if opened is not None and opened.audit is not None:
         pages.append(("Audit of the stances read from open answers", opened.audit.relative_to(context.folder).as_posix()))
-    found = evaluate(context, runs, plan, pages=pages)
-    return StudyResult(context.dataset, found.runs, found.assessment, found.report, tuple(results), found.audit, opened)
+    found = evaluate(context, [*runs, *calibrated], plan, pages=pages)
+    return StudyResult(
+        context.dataset, found.runs, found.assessment, found.report, tuple(results), found.audit, opened, calibrated=tuple(calibrated)
+    )
 
 
 def demo_study(folder: Path, *, models: Sequence[str] = ()) -> Study:
@@ -142,7 +149,11 @@ def _declare_plan(context: StudyContext) -> Declared:
         if planned.by != "all" and planned.key not in keys[planned.by]:
             hint = did_you_mean(planned.key, sorted(keys[planned.by]))
             raise UsageError(f"plan.comparisons names the {planned.by} {planned.key!r}, which has no pair to ask.{hint}")
-    names = [model.run_name for model in study.models] + [baseline_name(kind) for kind in kinds_of(study.score.baselines)]
+    names = (
+        [model.run_name for model in study.models]
+        + [one.name for one in planned_calibrations(study)]
+        + [baseline_name(kind) for kind in kinds_of(study.score.baselines)]
+    )
     named = [("plan.comparisons", name) for planned in study.plan.comparisons for name in (planned.run, planned.against)]
     named += [("audit.against", study.audit.against)] if study.audit and study.audit.against else []
     named += [("score.against", study.score.against)] if study.score.against else []

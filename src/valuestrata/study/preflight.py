@@ -114,7 +114,7 @@ def _plan(context: StudyContext, model: ModelSection) -> Asking:
         samples=model.samples or section.samples,
         # Baselines read no prompts.
         context=None if is_baseline(model.model) else model.context or section.context,
-        **context.where,
+        **context.asked,
     )
     control = parse_control(model.model) if model.model.startswith("control:") else None
     # One pair suffices to check the template against the data set, the elicitation and the control's personas.

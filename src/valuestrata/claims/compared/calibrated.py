@@ -78,24 +78,29 @@ def _rule_without_model(mine: RunIdentity, other: RunIdentity) -> str:
     return other.control or "" if other.control in (NO_MODEL, SHUFFLED_ANSWERS) and mine.same_model(other) else ""
 
 
-def gains(tables: PartTables, run: Answered, metric: str) -> dict[str, tuple[Figure, int]]:
-    """Return other run -> (gain over it, common pairs) over all pairs, from its comparisons in either direction that have an interval."""
-    found: dict[str, tuple[Figure, int]] = {}
-    whole = tables.comparisons.filter((pl.col("by") == "all") & (pl.col("metric") == metric) & pl.col("ci_low").is_not_null())
-    for row in whole.filter((pl.col("run") == run.name) | (pl.col("against") == run.name)).iter_rows(named=True):
-        sign = -1.0 if (row["run"] != run.name) != (metric in LOWER_IS_BETTER) else 1.0
+def gains(comparisons: pl.DataFrame, run: str, metric: str) -> dict[str, Figure]:
+    """Return other run -> gain of a run over it, over all pairs, from the comparisons in either direction that have an interval.
+
+    Args:
+        comparisons: COMPARISONS, of one part of a split. run: name of the run. metric: a metric with a better direction.
+    """
+    found: dict[str, Figure] = {}
+    whole = comparisons.filter((pl.col("by") == "all") & (pl.col("metric") == metric) & pl.col("ci_low").is_not_null())
+    for row in whole.filter((pl.col("run") == run) | (pl.col("against") == run)).iter_rows(named=True):
+        sign = -1.0 if (row["run"] != run) != (metric in LOWER_IS_BETTER) else 1.0
         value, low, high = (sign * row[name] for name in ("difference", "ci_low", "ci_high"))
-        figure = Figure(metric=metric, value=value, low=min(low, high), high=max(low, high), se=row["se"], p=row["p"])
-        found[row["against"] if row["run"] == run.name else row["run"]] = (figure, row["pairs"] or 0)
+        ends = {"low": min(low, high), "high": max(low, high)}
+        figure = Figure(metric=metric, value=value, **ends, se=row["se"], p=row["p"], pairs=row["pairs"] or 0)
+        found[row["against"] if row["run"] == run else row["run"]] = figure
     return found
 
 
 def _rivals(tables: PartTables, run: Answered, metric: str, others: dict[str, str]) -> Iterator[Rival]:
     confidence, margin = tables.thresholds.confidence, tables.thresholds.margin(metric)
-    for name, (gain, pairs) in gains(tables, run, metric).items():
+    for name, gain in gains(tables.comparisons, run.name, metric).items():
         if name in others and gain.value is not None and gain.low is not None and gain.high is not None:
-            test = margin_test(gain.value, gain.low, gain.high, confidence, margin, pairs)
-            yield Rival(name, others[name], replace(gain, p=two_sided(gain, confidence), pairs=pairs), test)
+            test = margin_test(gain.value, gain.low, gain.high, confidence, margin, gain.pairs or 0)
+            yield Rival(name, others[name], replace(gain, p=two_sided(gain, confidence)), test)
 
 
 def _added(tables: PartTables, run: Answered, metric: str, rivals: Sequence[Rival]) -> Claim:
@@ -135,7 +140,7 @@ def _model_name(tables: PartTables, run: Answered) -> str:
 def _persona_gains(tables: PartTables, run: Answered, metric: str) -> Iterator[Figure]:
     """Yield the gain over the same method with each control of personas; the label is the control."""
     mine = tables.identities[run.name]
-    for name, (gain, _) in gains(tables, run, metric).items():
+    for name, gain in gains(tables.comparisons, run.name, metric).items():
         other = tables.identities[name]
         if other.control in PERSONAS and mine.same_model(other):
             yield replace(gain, role="persona", label=other.control)

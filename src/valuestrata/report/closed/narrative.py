@@ -144,7 +144,7 @@ def models(runs: Sequence[RunLike]) -> list[tuple[str, str]]:
 
 def _without_hashes(identity: Mapping[str, Any]) -> dict[str, Any]:
     """Return the identity of a model without hashes, versions and unset fields."""
-    hidden = ("versions", "files", "libraries", *LONG_KEYS)
+    hidden = ("versions", "files", "libraries", *_fitted(identity), *LONG_KEYS)
     kept: dict[str, Any] = {}
     for key, value in identity.items():
         if key in hidden or value is None or value in ([], {}, "") or re.fullmatch(r"[0-9a-f]{32,}", str(value)):
@@ -153,12 +153,17 @@ def _without_hashes(identity: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
+def _fitted(document: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the key of the parameters in the document of a calibrated run, which have a section of their own."""
+    return ("settings",) if "method" in document else ()
+
+
 def _short(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a run's document without its longest parts: example prompts, and lists of training pairs."""
+    """Return a run's document without its longest parts: example prompts, fitted parameters, and lists of training pairs."""
     return {
         key: _short(cast("Mapping[str, Any]", value)) if isinstance(value, Mapping) else value
         for key, value in document.items()
-        if key not in (EXAMPLES, *LONG_KEYS)
+        if key not in (EXAMPLES, *_fitted(document), *LONG_KEYS)
     }
 
 

@@ -19,6 +19,7 @@ from valuestrata.fairness.assemble import Audit
 from valuestrata.files import write_text
 from valuestrata.formatting import capital, number
 from valuestrata.report.closed import examples, figures, heatmaps, narrative
+from valuestrata.report.closed.calibrated import calibrated_section
 from valuestrata.report.closed.calibration import calibration_section, dont_know_section
 from valuestrata.report.closed.interpretation import comparison_section, structure_section
 from valuestrata.report.closed.persons import persons_section
@@ -129,6 +130,7 @@ def sections_of(
     made = [
         _headline(dataset, runs, scores, views, assessment),
         *([] if audit is None else audit_sections(dataset, runs, audit)),
+        *([] if assessment is None or (better := calibrated_section(view, runs, assessment)) is None else [better]),
         *([] if assessment is None else [comparison_section(view, assessment)]),
         *([] if variance is None else [variance_section(variance)]),
         _setup(dataset, runs, views),

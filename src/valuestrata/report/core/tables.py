@@ -97,12 +97,13 @@ def key_table(views: Iterable[View], by: str) -> pl.DataFrame:
 
 
 def usage_table(runs: Sequence[RunLike]) -> pl.DataFrame:
-    """Return the usage of each model and control: responses, calls, tokens, cost, seconds and failures.
+    """Return the usage of each model and control that was called: responses, calls, tokens, cost, seconds and failures.
 
     `calls` counts every attempt, `cost` is in US dollars, `seconds` is the sum of latencies. Null if no response of the run
     records it. `failures` lists the kinds with their counts.
     """
-    rows = [_usage_row(run) for run in runs if not run_identity(run).is_baseline]
+    called = [run for run in runs if not (run_identity(run).is_baseline or run_identity(run).method)]
+    rows = [_usage_row(run) for run in called]
     whole = dict.fromkeys(("responses", "calls", "prompt_tokens", "completion_tokens"), pl.Int64)
     schema: dict[str, Any] = {"run": pl.String, **whole, "cost": pl.Float64, "seconds": pl.Float64}
     return pl.DataFrame(rows, schema={**schema, "failed": pl.Int64, "failures": pl.String}, orient="row")

@@ -12,7 +12,7 @@ import polars as pl
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError
 from valuestrata.respondents.baselines import CHEAP
-from valuestrata.responses.run.identity import KINDS, Answered, Kind, run_identity
+from valuestrata.responses.run.identity import KINDS, Answered, Kind, RunIdentity, run_identity
 from valuestrata.scores.best_baseline import best_of
 from valuestrata.scores.schema import SCORES
 
@@ -64,6 +64,8 @@ class Entry:
 def entries_of(runs: Sequence[RunLike], scores: pl.DataFrame) -> list[Entry]:
     """Return the rows of the tables: models first, then controls, then baselines, each in the order of `runs`.
 
+    A calibrated run follows the run that was calibrated.
+
     Raises:
         InputDataError: the scores hold a run that is not among `runs`.
     """
@@ -71,13 +73,20 @@ def entries_of(runs: Sequence[RunLike], scores: pl.DataFrame) -> list[Entry]:
     if strangers := sorted(set(scores["run"].to_list()).difference(known)):
         raise InputDataError(f"the scores hold the run {strangers[0]!r}, which was not given; given: {', '.join(known) or 'none'}.")
     found = scores.select("run", "elicitation", "template").unique(maintain_order=True).rows()
-    order = {name: at for at, name in enumerate(known)}
+    order = {name: _place(identity, known) for name, identity in known.items()}
     repeated = {run for run, *_ in found if sum(other == run for other, *_ in found) > 1}
     made: list[Entry] = []
     for run, elicitation, template in found:
         label = f"{run} ({elicitation}, {template})" if run in repeated else run
         made.append(Entry(run, elicitation, template, label, known[run].kind, known[run].rule))
     return sorted(made, key=lambda entry: (KINDS.index(entry.kind), order[entry.run]))
+
+
+def _place(identity: RunIdentity, known: Mapping[str, RunIdentity]) -> tuple[int, int]:
+    """Return where a run stands among those of its kind: its own place, or that of the run it was calibrated from and then its own."""
+    names = list(known)
+    source = next((at for at, other in enumerate(known.values()) if identity.is_calibrated_from(other)), names.index(identity.name))
+    return source, names.index(identity.name)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The YAML of a study: sections, defaults and checks."""
 
+from valuestrata.study.config.calibrate import CalibrateSection
 from valuestrata.study.config.open_answers import JudgeSection, OpenSection, ReaderSection
 from valuestrata.study.config.sections import (
     AskSection,
@@ -20,6 +21,7 @@ __all__ = [
     "AskSection",
     "AuditSection",
     "BuildSection",
+    "CalibrateSection",
     "CalledSection",
     "JudgeSection",
     "ModelSection",

@@ -13,6 +13,7 @@ from valuestrata.building import BuildSettings, paper_preset
 from valuestrata.errors import Option, UsageError
 from valuestrata.files import is_inside, name_problem
 from valuestrata.scores.plan import Plan
+from valuestrata.study.config.calibrate import CalibrateSection
 from valuestrata.study.config.open_answers import OpenSection
 from valuestrata.study.config.sections import (
     AskSection,
@@ -42,13 +43,14 @@ class Study(StrictModel):
     models: list[ModelSection] = Field(min_length=1)
     plan: Plan = Field(default_factory=Plan)
     seeds: SeedsSection = Field(default_factory=SeedsSection)
+    calibrate: CalibrateSection | None = None
     score: ScoreSection = Field(default_factory=ScoreSection)
     audit: AuditSection | None = None
     tune: TuneSection | None = None
     open: OpenSection | None = None
     report: ReportSection = Field(default_factory=ReportSection)
 
-    @field_validator("audit", "open", mode="before")
+    @field_validator("audit", "calibrate", "open", mode="before")
     @classmethod
     def _true_means_defaults(cls, value: Any) -> Any:
         return {} if value is True else None if value is False else value
@@ -60,6 +62,11 @@ class Study(StrictModel):
 
     @model_validator(mode="after")
     def _tune_excludes_open(self) -> Self:
+        if self.tune is not None and self.calibrate is not None:
+            raise ValueError(
+                "`tune` and `calibrate` cannot be combined: tune first, then calibrate in a second study whose models are "
+                "`MODEL+OUTPUT/adapters/FOLD/JOB`, where OUTPUT is the folder of the first"
+            )
         if self.tune is not None and self.open is not None:
             raise ValueError(
                 "`tune` and `open` cannot be combined: tune first, then ask the open questions in a second study whose models are "

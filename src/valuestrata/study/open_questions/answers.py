@@ -22,7 +22,7 @@ from valuestrata.study.ask import ModelResult, ask_model
 from valuestrata.study.config import ModelSection, OpenSection, Study
 from valuestrata.study.context import StudyContext
 from valuestrata.study.evaluate import audited_runs
-from valuestrata.study.judging import check_judges, judge_pairs, read_stances
+from valuestrata.study.open_questions.judging import check_judges, judge_pairs, read_stances
 from valuestrata.study.preflight import PreparedModel, prepare_models
 
 FOLDER = "open"

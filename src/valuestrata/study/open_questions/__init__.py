@@ -1,0 +1,1 @@
+"""The section `open` of a study: its open questions, judges and readers."""

@@ -64,6 +64,8 @@ def call(monkeypatch, capsys) -> Call:
 
 CHARTS = {
     "closed.figures": ("score_chart", "overview_chart", "bias_chart"),
+    "closed.calibrated": ("reliability_chart",),
+    "closed.calibration": ("reliability_chart",),
     "closed.heatmaps": ("landscape_chart", "confusion_chart"),
     "fairness.figures": ("gap_chart", "slope_chart", "intersection_chart"),
     "open.win_rates": ("dot_chart",),

@@ -5,14 +5,14 @@ Each fold is fitted to its training gold, and answers the pairs that it tests or
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from valuestrata.calibration.controls import CALIBRATION_CONTROLS, controlled_answers
+from valuestrata.calibration.controls import CALIBRATION_CONTROLS, ShuffledAnswers, controlled_answers
 from valuestrata.calibration.hidden_states import pair_states
 from valuestrata.calibration.methods import METHODS, PROBE
 from valuestrata.calibration.methods.probe import StateComponents, fit_probe, probe_remarks
@@ -21,6 +21,7 @@ from valuestrata.calibration.sources import check_source, missing_from_training,
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, Option, OptionText, UsageError, one_of
 from valuestrata.files import canonical_hash, folder_written_beside, write_json
+from valuestrata.formatting import count
 from valuestrata.progress import progress
 from valuestrata.respondents.baselines.by_fold import FittedByFold, fit_by_fold
 from valuestrata.respondents.baselines.gold import GoldByFold, TrainingGold
@@ -116,11 +117,13 @@ def calibrate(
     pairs = asked.filter(pl.Series(there, dtype=pl.Boolean))
     folds = tuple(every["fold"].unique().sort().to_list())
     states = StateComponents.of(pair_states(dataset, run, device=device, template=template)) if name == PROBE else None
+    shuffled: list[ShuffledAnswers] = []
     with progress(f"calibrating by {name}", len(folds)) as advance:
 
         def fit(gold: TrainingGold) -> Predictor:
             control = None if kind is None else controlled_answers(kind, gold, answers, seed)
             used = answers if control is None else control.answers
+            shuffled.extend([] if control is None else [control])
             if states is None:
                 found = METHODS[name](gold, used)
             else:
@@ -130,7 +133,8 @@ def calibrate(
 
         fitted = fit_by_fold(fit, dataset, split, fold, GoldByFold(dataset, split))
     settings = tuple(dict(one.predictor.settings) for one in fitted.fits)
-    remarks = (*missing, *training_remarks(dataset, run, every), *_fallbacks(settings), *(probe_remarks(settings) if name == PROBE else ()))
+    remarks = (*missing, *training_remarks(dataset, run, every), *_fallbacks(settings), *_unmoved(shuffled))
+    remarks = (*remarks, *(probe_remarks(settings) if name == PROBE else ()))
     responses = _responses(dataset, run, pairs, fitted)
     document = {
         **new_meta(dataset, folder.resolve().name, KIND),
@@ -179,7 +183,7 @@ def _kept(folder: Path, key: str, *, overwrite: bool) -> CalibrateResult | None:
     if there.get("kind") != KIND:
         raise InputDataError(f"{folder}: holds the run {there['name']!r}, which is not a calibrated run; choose another place with -o.")
     found: Mapping[str, Any] = there.get("calibration") or {}
-    if overwrite:
+    if found.get("key") != key and overwrite:
         return None
     if found.get("key") != key:
         raise UsageError(
@@ -235,4 +239,18 @@ def _fallbacks(settings: tuple[Mapping[str, Any], ...]) -> list[OptionText]:
             "slope of all scales and offsets by relative position on the scale."
         )
         for options, (items, needed) in sorted(fewest.items())
+    ]
+
+
+def _unmoved(shuffled: Sequence[ShuffledAnswers]) -> list[OptionText]:
+    """Return a message about the items that kept their answers in some fold under `shuffled-answers`."""
+    fixed = sorted({item for one in shuffled for item in one.fixed})
+    if not fixed:
+        return []
+    items = {item for one in shuffled for item in one.source}
+    return [
+        OptionText(
+            f"{len(fixed):,} of {count(len(items), 'item')} keep their own answers, because no other item on the same side of the split "
+            f"has as many options and the same scale type: {', '.join(fixed)}."
+        )
     ]

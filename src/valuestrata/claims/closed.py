@@ -167,7 +167,8 @@ def _answers(tables: PartTables, run: Answered) -> Iterator[Claim]:
         estimate = Figure(value=sum(rates.values()), pairs=refused.get("pairs") or invalid.get("pairs") or 0)
         yield closed_claim("unanswered", run, estimate, figures=tuple(Figure(role=role, value=value) for role, value in rates.items()))
     responses = RESPONSES.check(run.responses, run.name)
-    position = position_of(responses)
+    # A calibrated run was shown no list.
+    position = None if run_identity(run).method is not None else position_of(responses)
     if position is not None and position.share >= SAME_POSITION and position.fewest != position.most:
         yield closed_claim(
             "same-position",

@@ -18,11 +18,12 @@ class CalibrateSection(StrictModel):
     @field_validator("methods")
     @classmethod
     def _methods_are_known(cls, value: list[str]) -> list[str]:
-        from valuestrata.calibration.methods import METHODS
+        from valuestrata.calibration.methods import METHODS, PROBE
 
+        known = (*METHODS, PROBE)
         for method in value:
-            if method not in METHODS:
-                raise ValueError(f"there is no calibration method {method!r}.{did_you_mean(method, METHODS)}")
+            if method not in known:
+                raise ValueError(f"there is no calibration method {method!r}.{did_you_mean(method, known)}")
             if value.count(method) > 1:
                 raise ValueError(f"the method {method!r} is listed twice")
         return value

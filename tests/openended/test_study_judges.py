@@ -12,9 +12,9 @@ from valuestrata.openended.pairwise.prompts import load_criteria
 from valuestrata.responses.run.folder import STORE
 from valuestrata.responses.run.store import FILE, spent_in
 from valuestrata.responses.run.unsettled import UnsettledCalls
-from valuestrata.study import judging
 from valuestrata.study.config import OpenSection, Study
 from valuestrata.study.context import StudyContext
+from valuestrata.study.open_questions import judging
 
 VALUE = load_criteria(["value"])
 

@@ -230,7 +230,7 @@ def _meta(
         "settings": asdict(settings),
         "flag_below": FLAG_BELOW,
         "weighted": survey.weight is not None,
-        "respondents": survey.respondents,
+        "respondents": survey.respondents or None,
         "n_eff": subgroups["n_eff"][0],
         "design": design_document(survey.design),
         "design_effect": _design_effect(gold),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from valuestrata.dataset.gold import unpack_share_draws
 from valuestrata.dataset.landscape_null import diversity
-from valuestrata.dataset.tables import LANDSCAPE
+from valuestrata.dataset.tables import LANDSCAPE, Dataset
 from valuestrata.measures import mean_pairwise_w1, modal_diversity
 
 MEASURES = ("mds", "wasserstein")
@@ -19,9 +19,13 @@ MOST_REDRAWS = 100
 # Differences from a permuted value that are rounding: those are of single precision.
 ROUNDING = 1e-6
 QUANTILES = {"low": 0.025, "high": 0.975}
-NO_NULL = (
+_NO_NULL = (
     "The data set was built by an older version, without the values that chance alone gives. Build it again to see which differences are "
     "beyond chance."
+)
+_PUBLISHED = (
+    "Published counts do not say who answered, so respondents cannot be permuted: the values that chance alone gives are not known. Small "
+    "subgroups differ by chance."
 )
 
 
@@ -88,6 +92,11 @@ def has_null(landscape: pl.DataFrame) -> bool:
 def without_draws(landscape: pl.DataFrame) -> pl.DataFrame:
     """Return a landscape without the columns of single permutations, as tables for readers have it."""
     return landscape.drop(f"{measure}_null_draws" for measure in MEASURES)
+
+
+def no_null(dataset: Dataset) -> str:
+    """Return why a data set has no values that chance alone gives."""
+    return _PUBLISHED if dataset.meta.get("published") else _NO_NULL
 
 
 def by_topic(landscape: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:

@@ -25,6 +25,7 @@ MISSING_CLASSES = tuple(kind.key for kind in Missing)
 # +disjoint: training gold from half A, test gold from half B. +crossfit: also the other way round, as folds of their own.
 DISJOINT = "+disjoint"
 CROSSFIT = "+crossfit"
+NO_SUBGROUPS = "Build it from counts of subgroups, or from a survey file with respondents."
 PARTS = ("train", "validation", "test")
 SCHEMES = ("paper", "unseen-level", "unseen-item", "unseen-both", "transfer")
 

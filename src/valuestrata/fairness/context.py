@@ -11,7 +11,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from valuestrata.dataset.subgroups import EVERYONE
-from valuestrata.dataset.tables import Dataset
+from valuestrata.dataset.tables import NO_SUBGROUPS, Dataset
+from valuestrata.errors import InputDataError
 from valuestrata.fairness.adjust.difficulty import Difficulty, difficulty_of
 from valuestrata.fairness.estimate.gaps import LevelPairs, level_pairs
 from valuestrata.fairness.estimate.national_pull import Nation, nation_of
@@ -193,8 +194,21 @@ class AuditContext:
         return found
 
 
+def refuse_without_subgroups(dataset: Dataset) -> None:
+    """Raise InputDataError if the whole population is the only target."""
+    if dataset.has_only_everyone:
+        raise InputDataError(
+            f"{dataset.path or 'The data set'}: it holds the whole population only, so there are no subgroups to compare. {NO_SUBGROUPS}"
+        )
+
+
 def context_of(dataset: Dataset, of: AuditedPart, resampling: Resampling) -> AuditContext:
-    """Lay out a part of a split and read what all runs share; errors as for `scores.layout.lay_out`."""
+    """Lay out a part of a split and read what all runs share.
+
+    Raises:
+        UsageError, InputDataError: as for `scores.layout.lay_out`; InputDataError also for a data set without subgroups.
+    """
+    refuse_without_subgroups(dataset)
     layout = lay_out(dataset, of.split, of.part, of.fold, ("attribute",))
     rows = pl.DataFrame({"subgroup": list(layout.subgroups)}).join(dataset.subgroups, on="subgroup", how="left", maintain_order="left")
     labels = {attribute: rows[attribute].to_list() for attribute in dataset.attributes if rows[attribute].is_not_null().any()}

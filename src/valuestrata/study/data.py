@@ -11,6 +11,7 @@ import yaml
 
 from valuestrata.building import build
 from valuestrata.dataset.design import design_text
+from valuestrata.dataset.document import ITEM_FOLDS
 from valuestrata.dataset.subgroups import merge_levels
 from valuestrata.dataset.tables import Dataset, load_dataset, write_dataset
 from valuestrata.errors import UsageError
@@ -130,7 +131,9 @@ def _request(study: Study) -> str:
     # Without a sheet and pooling the hash is that of earlier versions, which had no such keys.
     survey = section.model_dump(exclude={*_SURVEY_FILES, *(key for key in ("sheet", "pooling") if getattr(section, key) is None)})
     seeds = study.seeds.model_dump(include={"half", "redraw", "split"})
-    return canonical_hash([survey, files, study.build.model_dump(), seeds])
+    # The same holds for the default number of folds.
+    asked = study.build.model_dump(exclude={"item_folds"} if study.build.item_folds == ITEM_FOLDS else None)
+    return canonical_hash([survey, files, asked, seeds])
 
 
 def _document(section: StrictModel) -> dict[str, Any]:

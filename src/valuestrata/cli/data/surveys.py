@@ -21,7 +21,7 @@ from valuestrata.cli.options import (
     SurveyName,
 )
 from valuestrata.cli.output import print_json, print_table, say, show
-from valuestrata.errors import MOST_SEED
+from valuestrata.errors import MOST_SEED, InputDataError
 
 if TYPE_CHECKING:
     from valuestrata.survey.survey import Survey
@@ -58,11 +58,13 @@ def landscape(dataset: DatasetFolder, as_json: AsJson = False) -> None:
     """
     import polars as pl
 
-    from valuestrata.dataset.landscape import NO_NULL, by_topic, has_null, without_draws
-    from valuestrata.dataset.tables import load_dataset
+    from valuestrata.dataset.landscape import by_topic, has_null, no_null, without_draws
+    from valuestrata.dataset.tables import NO_SUBGROUPS, load_dataset
     from valuestrata.formatting import number
 
     data = load_dataset(dataset)
+    if data.has_only_everyone:
+        raise InputDataError(f"{dataset}: the data set has no subgroups, so there are no differences between them. {NO_SUBGROUPS}")
     topics = by_topic(data.landscape, data.items)
     if as_json:
         print_json({"topics": topics.to_dicts(), "items": without_draws(data.landscape).to_dicts()})
@@ -83,7 +85,7 @@ def landscape(dataset: DatasetFolder, as_json: AsJson = False) -> None:
             "evidence that subgroups differ. Topics are in order of the Modal Diversity Score minus its value by chance."
         )
     else:
-        show(NO_NULL)
+        show(no_null(data))
 
 
 def leakage(dataset: DatasetFolder, as_json: AsJson = False) -> None:

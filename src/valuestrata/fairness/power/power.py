@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 
 from valuestrata.dataset.tables import CROSSFIT, DISJOINT, Dataset, base_of
 from valuestrata.errors import InputDataError, UsageError, did_you_mean
+from valuestrata.fairness.context import refuse_without_subgroups
 from valuestrata.fairness.power.expected_model import BlockEffects, Expectation, covariances, expectation_of, freedom
 from valuestrata.formatting import number
 from valuestrata.frames import Column, Schema
@@ -116,6 +117,7 @@ def power(
         raise UsageError(f"alpha={alpha}; expected a level between 0 and 1, such as 0.05.")
     if not 0 <= block_sd < 0.5:
         raise UsageError(f"block_sd={block_sd}; expected a standard deviation of at least 0 and below 0.5, such as {BLOCK_SD}.")
+    refuse_without_subgroups(dataset)
     # Both directions of cross-fitting ask the same questions: the power of one is a lower bound.
     laid_out = base_of(split) + DISJOINT if split.endswith(CROSSFIT) and fold is None else split
     layout = lay_out(dataset, laid_out, part, fold, ("all",))

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from valuestrata.dataset.landscape import MEASURES, NO_NULL, averaged, has_null
+from valuestrata.dataset.landscape import MEASURES, averaged, has_null, no_null
 from valuestrata.dataset.tables import Dataset
 from valuestrata.formatting import count, number
 from valuestrata.report.closed.figures import COLUMN, Chart
@@ -103,7 +103,7 @@ def landscape_chart(dataset: Dataset, name: str) -> Chart | None:
         "Modal Diversity Score: 0 where all subgroups of a stratum have the same commonest answer, 1 where commonest answers are spread "
         "as evenly as can be. Wasserstein: mean distance between two subgroups' answer distributions, as a share of the scale. "
     )
-    caption += BY_CHANCE if known else NO_NULL
+    caption += BY_CHANCE if known else no_null(dataset)
     return Chart(svg, caption)
 
 

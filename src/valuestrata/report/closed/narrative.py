@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from valuestrata.claims.wording import BASELINE_RULES
 from valuestrata.dataset.design import design_text
+from valuestrata.dataset.document import published_text
 from valuestrata.dataset.tables import Dataset, base_of, survey_and_place, uses_halves
 from valuestrata.dataset.training_source import LONG_KEYS
 from valuestrata.formatting import capital, count, percent
@@ -48,12 +49,14 @@ def facts(dataset: Dataset, views: Sequence[View], runs: Sequence[RunLike]) -> l
     weight = "not weighted" if not weighted else f"weighted ({count(meta.get('n_eff'))} effective)" if meta.get("n_eff") else "weighted"
     if respondents is not None:
         rows.append(("Respondents", f"{count(int(respondents), 'respondent')}, {weight}."))
-    rows.append(("Sampling design", design_text(meta.get("design"), meta.get("design_effect"))))
+    published = meta.get("published")
+    design = published_text(published) if published else design_text(meta.get("design"), meta.get("design_effect"))
+    rows.append(("Published counts" if published else "Sampling design", design))
     topics = dataset.items["topic"].n_unique()
     levels = dict(dataset.items.group_by("level").len().sort("len", descending=True).iter_rows())
     kinds = ", ".join(f"{n} {level}" for level, n in levels.items())
     rows.append(("Questions", f"{count(len(dataset.items), 'item')} in {count(topics, 'topic')} ({kinds})."))
-    groups = dataset.subgroups.filter(dataset.subgroups["stratum"] != "all")
+    groups = dataset.subgroups.filter(dataset.subgroups["stratum"].is_in(dataset.strata))
     strata = stratum_titles(dataset)
     rows.append(("Subgroups", f"{count(len(groups), 'subgroup')}: {', '.join(strata[s] for s in dataset.strata)}."))
     rows.append(("Minimum cell", f"{capital(minimum_cell(dataset))}."))

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from valuestrata.dataset.landscape import NO_NULL, has_null
+from valuestrata.dataset.landscape import has_null, no_null
 from valuestrata.dataset.tables import Dataset
 from valuestrata.formatting import NONE, count, metric_title, number, percent
 from valuestrata.report.closed.heatmaps import by_chance, landscape_cells
@@ -211,7 +211,7 @@ def landscape_grid(dataset: Dataset, metric: str) -> Grid | None:
         rows.append(Tr((Td(item, css="text"), Td(question or "", css="long"), *shades)))
     notes = ("In grey: mean and 95 % range by chance, with respondents permuted among the subgroups of the stratum.",)
     headers = ("Item", "Question", *(titles.get(str(s), str(s)) for s in strata))
-    return Grid(headers, tuple(rows), (), notes if has_null(dataset.landscape) else (NO_NULL,))
+    return Grid(headers, tuple(rows), (), notes if has_null(dataset.landscape) else (no_null(dataset),))
 
 
 def published_grid(views: Sequence[View]) -> Grid:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from valuestrata.dataset.document import ITEM_FOLDS
 from valuestrata.errors import MOST_SEED, UsageError, did_you_mean
 from valuestrata.files import name_problem
 from valuestrata.formatting import DIRECTED
@@ -51,6 +52,7 @@ class BuildSection(StrictModel):
     min_valid: float = Field(default=30.0, ge=1)
     weighted: bool = True
     draws: int = Field(default=1000, ge=10)
+    item_folds: int = Field(default=ITEM_FOLDS, ge=2)
 
 
 class SplitSection(StrictModel):

@@ -93,6 +93,7 @@ class Study(StrictModel):
             half_seed=self.seeds.half,
             redraw_seed=self.seeds.redraw,
             split_seed=self.seeds.split,
+            item_folds=section.item_folds,
         )
         return paper_preset(settings) if section.preset == "paper" else settings
 

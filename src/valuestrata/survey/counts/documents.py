@@ -238,7 +238,7 @@ def _waves(file: WavesFile, name: str) -> QuestionsRead:
         found = _WAVE.search(item)
         topic = found[1] if found else NO_TOPIC
         questions.append({"item": item, "question": entry.question, "options": entry.options, "topic": topic, "block": found and topic})
-    made = checked(QuestionsFile, {"survey": "opinionqa", "title": "OpinionQA", "questions": questions}, name)
+    made = checked(QuestionsFile, {"survey": "opinionqa", "title": "OpinionQA", "place": "the United States", "questions": questions}, name)
     for question, entry in zip(made.questions, file.root.values(), strict=True):
         where = f"{name}, {question.item}.human_counts"
         missing = {Missing.NO_ANSWER: entry.refused}

@@ -91,7 +91,8 @@ class TrainingCells:
 
     def one_hot(self, joint: JointCells) -> Floats:
         """Return indicators of the training levels in joint cells, shape (cells, levels); an attribute may have no indicator set."""
-        return np.array([joint.within({name: label}) for name, label in self.levels], dtype=float).reshape(len(self.levels), -1).T
+        found = [joint.within({name: label}) for name, label in self.levels]
+        return np.array(found, dtype=float).reshape(len(self.levels), len(joint.levels)).T
 
     def centred(self, joint: JointCells) -> Floats:
         """Return `one_hot` minus its training mean; 0 for an attribute whose level in the cell is not in training."""

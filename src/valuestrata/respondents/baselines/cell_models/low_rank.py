@@ -73,6 +73,8 @@ def joint_shares(cells: TrainingCells, rank: int, penalty: float) -> Callable[[s
 
 def _truncate(effects: Floats, covariates: Floats, rank: int) -> Floats:
     """Return the closest matrix of a rank, in terms of the predictions for training cells."""
+    if not covariates.size:  # the population only
+        return effects
     metric = covariates.T @ covariates
     values, vectors = np.linalg.eigh(metric)
     values = np.sqrt(np.maximum(values, 1e-9 * max(values[-1], 1e-300)))

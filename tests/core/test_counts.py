@@ -98,3 +98,51 @@ def test_pairs_below_the_minimum_are_left_out(tmp_path):
     with pytest.raises(vs.InputDataError, match="no pair has 30 valid answers"):
         vs.build_counts(vs.read_counts(waves(tmp_path, counts=(5, 4, 3, 1))), BuildSettings(draws=20))
     assert isinstance(data.gold, pl.DataFrame)
+
+
+def test_countries_are_subgroups_and_their_sum_the_population(tmp_path):
+    file = tmp_path / "counts.yaml"
+    cells = "[{levels: {country: A}, counts: [60, 40]}, {levels: {country: B}, counts: [10, 40]}, {levels: {country: C}, counts: [5, 5]}]"
+    file.write_text(f"questions: [{{item: Q, question: Q?, options: [Yes, No], cells: {cells}}}]")
+    data = vs.build_counts(vs.read_counts(file), BuildSettings(draws=20))
+    whole = data.gold.filter(pl.col("subgroup") == "all").row(0, named=True)
+    assert (whole["counts_raw"], data.meta["published"]["everyone"]) == ([75, 85], "summed")
+    assert data.subgroups["subgroup"].to_list() == ["all", "country_A", "country_B"]
+    assert data.meta["counts"]["subgroups_dropped"] == 1
+    assert data.strata == ["country"]
+    assert any("no respondents" not in remark and "sum of the subgroups" in remark for remark in data.remarks)
+
+
+def test_small_published_cells_are_not_shareable(tmp_path):
+    settings = BuildSettings(draws=20, min_valid=5, min_respondents=5)
+    data = vs.build_counts(vs.read_counts(waves(tmp_path, counts=(5, 2, 1, 1))), settings)
+    assert data.meta["shareable"] is False
+
+
+def test_data_sets_without_subgroups_are_scored_with_baselines_but_not_audited(tmp_path):
+    vs.write_dataset(vs.build_counts(vs.read_counts(waves(tmp_path)), BuildSettings(draws=20, item_folds=6)), tmp_path / "data")
+    data = vs.load_dataset(tmp_path / "data")
+    kinds = ("uniform", "item-average", "item-mode", "nearest-parent", "additive", "multilevel", "low-rank", "ensemble")
+    runs = vs.baselines_beside(data, [], kinds=kinds, split="unseen-item")
+    assert [run.responses["subgroup"].unique().to_list() for run in runs] == [["all"]] * len(kinds)
+    scores = vs.score(data, runs, split="unseen-item", bootstrap=20, by=("all", "stratum", "topic"))
+    found = scores.filter((pl.col("by") == "stratum") & (pl.col("metric") == "w1") & pl.col("against").is_null())
+    assert found["key"].unique().to_list() == ["all"]
+    # Nothing but the average of other questions is known of an unseen question.
+    average = dict(found.select("run", "value").iter_rows())
+    assert average["baseline-additive"] == pytest.approx(average["baseline-item-average"])
+    with pytest.raises(vs.InputDataError, match="the whole population only, so there are no subgroups to compare"):
+        vs.audit(data, runs, split="unseen-item")
+    with pytest.raises(vs.InputDataError, match="no subgroups to compare"):
+        vs.power(data, split="unseen-item")
+
+
+def test_the_average_of_other_questions_is_that_of_training_topics(tmp_path):
+    data = vs.build_counts(vs.read_counts(waves(tmp_path)), BuildSettings(draws=20, item_folds=6))
+    (run,) = vs.baselines_beside(data, [], kinds=("item-average",), split="unseen-item")
+    row = run.responses.filter(pl.col("item") == "SAFE_W1").row(0, named=True)
+    fold = data.fold_labels("unseen-item").index("W1")
+    train = data.part("unseen-item", "train", fold)
+    assert not train["item"].str.ends_with("_W1").any()
+    others = data.gold.join(train, on="pair_id", how="semi")
+    assert row["option_probs"] == pytest.approx(np.stack(others["shares"].to_numpy()).mean(axis=0), abs=1e-6)

@@ -31,6 +31,8 @@ Floats = NDArray[np.float64]
 # More combinations of levels than this are not laid out.
 MOST_JOINT_CELLS = 100_000
 RAKING_ROUNDS = 200
+# Part of the population from which published cells of all attributes are taken as all joint cells; small cells may be left out.
+COMPLETE = 0.999
 # Largest relative difference from a published size at which raking ends.
 RAKED = 1e-9
 
@@ -146,7 +148,7 @@ def _joint(counts: PublishedCounts, size: Floats, everyone: int) -> tuple[NDArra
     if not attributes:
         return np.empty((1, 0), dtype=np.int16), np.array([float(everyone)]), "none"
     full = (counts.cells >= 0).all(axis=1)
-    if full.any():
+    if size[full].sum() >= COMPLETE * everyone:
         return counts.cells[full], size[full].astype(float), "published"
     levels = [np.unique(column[column >= 0]) for column in counts.cells.T]
     number = math.prod(map(len, levels))

@@ -163,7 +163,8 @@ def _write(dataset: Dataset, output: Path, as_json: bool) -> None:
         return
     counts = dataset.meta["counts"]
     parts = ", ".join(f"{number:,} {part}" for part, number in counts["parts"].items())
-    show(f"{output}: {counts['items']} items x {counts['subgroups']} subgroups, {counts['pairs']:,} pairs ({parts}).")
+    groups = "the whole population" if dataset.has_only_everyone else f"{counts['subgroups']} subgroups"
+    show(f"{output}: {counts['items']} items x {groups}, {counts['pairs']:,} pairs ({parts}).")
     show(f"Left out: {counts['subgroups_dropped']} subgroups and {counts['pairs_dropped']:,} pairs below the minimum.")
     show(_minimum(dataset))
     show(blocks_text(dataset.items["block"].to_list()))

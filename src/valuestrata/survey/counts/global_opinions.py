@@ -14,7 +14,7 @@ from typing import Any, cast
 from valuestrata.errors import InputDataError
 from valuestrata.survey.codebook import Missing, load_codebook
 from valuestrata.survey.codebook_schema import as_compared
-from valuestrata.survey.counts.documents import NO_TOPIC, PublishedAttribute, PublishedLevel, QuestionEntry, QuestionsFile, QuestionsRead
+from valuestrata.survey.counts.documents import NO_TOPIC, QuestionEntry, QuestionsFile, QuestionsRead
 from valuestrata.survey.counts.published import PublishedCell
 from valuestrata.yaml_files import checked
 
@@ -70,16 +70,16 @@ def read_global_opinions(columns: Mapping[str, Sequence[Any]], file: str) -> Que
                 empty += 1
     if not questions:
         raise InputDataError(f"{file}: no question has two options. Check the column 'options'.")
-    made = checked(QuestionsFile, {"survey": "global-opinions", "title": "GlobalOpinionQA", "questions": questions}, file)
     notes = ["All questions are taken as nominal, because the file does not say which options have an order; a file of questions can."]
     if left_out:
         notes.append(f"Questions left out because they have fewer than two options that are answers: {left_out:,}.")
     if empty:
         notes.append(f"Cells left out because all their shares are 0: {empty:,}.")
     countries = list(dict.fromkeys(cell.levels[COUNTRY] for cell in cells))
-    levels = [PublishedLevel(label=country, phrase=_phrase(country)) for country in countries]
-    described = [PublishedAttribute(name=COUNTRY, title="Country", levels=levels)] if levels else []
-    return QuestionsRead(made.model_copy(update={"attributes": described}), cells, tuple(notes))
+    levels = [{"label": country, "phrase": _phrase(country)} for country in countries]
+    described = [{"name": COUNTRY, "title": "Country", "levels": levels}] if levels else []
+    document = {"survey": "global-opinions", "title": "GlobalOpinionQA", "attributes": described, "questions": questions}
+    return QuestionsRead(checked(QuestionsFile, document, file), cells, tuple(notes))
 
 
 def _cell(item: str, country: str, labels: Sequence[str], shares: Any, where: str) -> PublishedCell:

@@ -118,7 +118,9 @@ def collect(
     whole = not shares and all(float(value).is_integer() for cell in cells for value in cell.counts.values())
     if answers_per_cell is not None and not shares:
         raise InputDataError(
-            f"{source.file}: ", Option("answers_per_cell", answers_per_cell), " is for shares, but the file holds counts. Leave it out."
+            f"{source.file}: ",
+            Option("answers_per_cell", f"{answers_per_cell:g}"),
+            " is for shares, but the file holds counts. Leave it out.",
         )
     used = codebook if declared else replace(codebook, attributes=attributes)
     people = round(float((n + missing.sum(axis=-1)).max()))

@@ -300,3 +300,18 @@ def test_variance_prints_and_writes_a_table(asked, call, data, tmp_path):
     assert pl.read_csv(tmp_path / "v.csv").height == len(document["variance"])
     wrong = call("variance", data, tmp_path / "run", "-o", tmp_path / "v.txt")
     assert wrong.code == 2
+
+
+def test_survey_answers_are_shown_in_printed_prompts_batch_files_and_runs(asked, call, data, server, tmp_path):
+    shown = call("ask", data, "--model", MODEL, "--elicitation", "text", "--context", "gold:2", "--show-prompt")
+    assert shown.code == 0, shown.err
+    assert "A survey asked similar questions." in shown.out
+    assert asked(tmp_path / "batch", "--context", "gold:2", "--batch-out").code == 0
+    lines = [line for file in files_of(tmp_path / "batch") if file.suffix == ".jsonl" for line in file.read_text().splitlines()]
+    assert any("A survey asked similar questions." in line for line in lines)
+    assert asked(tmp_path / "run", "--context", "gold:2").code == 0
+    assert all("A survey asked similar questions." in request.body["messages"][-1]["content"] for request in server.log)
+    wrong = asked(tmp_path / "run", "--context", "8")
+    assert (wrong.code, "--context 8: expected gold:K" in wrong.err) == (2, True)
+    audited = call("audit", data, tmp_path / "run", "--permutations", 0)
+    assert audited.code == 0, audited.err

@@ -268,3 +268,17 @@ def test_a_limit_of_calls_reports_what_is_left(call, write):
     (one,) = json.loads(done.out)["runs"]
     assert one["answered"] == 4
     assert f"openai-compatible-m: stopped, {one['left']:,} prompts left" in done.err
+
+
+def test_models_of_a_study_are_shown_survey_answers_unless_they_say_none(write, server, tiny):
+    plain = {**ONE, "model": "openai-compatible/plain", "context": "none"}
+    path = write(ONE, plain, "baseline:uniform", ask={"context": "gold:1", "items": ["Q1"]})
+    run(path)
+    sent = {request.body["model"]: request.body["messages"][-1]["content"] for request in server.log}
+    assert ("A survey asked similar questions." in sent["m"], "A survey asked similar questions." in sent["plain"]) == (True, False)
+    assert load_run(tiny / "out/runs/openai-compatible-m").meta["respondent"]["context"]["gold"] == 1
+    calls = len(server.log)
+    _, messages = run(path)
+    assert (len(server.log), sum("already complete, skipped" in line for line in messages)) == (calls, 3)
+    with pytest.raises(InputDataError, match=r"context: .*expected gold:K"):
+        load_study(write(ONE, ask={"context": "8"}))

@@ -338,6 +338,17 @@ def test_prompts_longer_than_the_context_of_the_model_are_refused_first(handmade
     assert not (tmp_path / "run").exists()
 
 
+def test_the_report_shows_the_prompt_with_its_answers(tmp_path):
+    from valuestrata.report.closed.examples import prompts_for
+
+    dataset = data()
+    ask(dataset, Writes(), tmp_path / "run", context="gold:2", elicitation="text", items=[dataset.items["item"][0]])
+    run = load_run(tmp_path / "run")
+    row = run.responses.row(0, named=True)
+    assert "Most frequent answer" in prompts_for(dataset, [row], run.meta["plan"])[row["pair_id"]]
+    assert not prompts_for(dataset, [row], {})
+
+
 # --- Templates --------------------------------------------------------------------------------------------------------
 
 MINE = """

@@ -73,7 +73,8 @@ def choose(view: View, entry: Entry, run: RunLike) -> list[PairExample]:
             if most and row["item"] not in {other["item"] for other in rows}:
                 rows.append(row)
                 most -= 1
-    prompts = prompts_for(view.dataset, rows)
+    meta: Mapping[str, Any] = getattr(run, "meta", {})
+    prompts = prompts_for(view.dataset, rows, meta.get("plan") or {})
     return [_example(view.dataset, entry, row, prompts.get(row["pair_id"])) for row in rows]
 
 
@@ -92,10 +93,13 @@ def _example(dataset: Dataset, entry: Entry, row: Mapping[str, Any], prompt: str
     return PairExample(entry.label, outcome, subgroup_titles(dataset)[row["subgroup"]], item["question"], row["n"], options, text, prompt)
 
 
-def prompts_for(dataset: Dataset, rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Return pair_id -> prompt, rendered again; only if its hash is the recorded one."""
+def prompts_for(dataset: Dataset, rows: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]) -> dict[str, str]:
+    """Return pair_id -> prompt, rendered again as the run's plan says; only if its hash is the recorded one."""
     from valuestrata.prompts import load_template, render_prompts
     from valuestrata.prompts.prompt import ELICITATIONS
+    from valuestrata.responses.context.gold_context import context_of_plan
+
+    context = context_of_plan(dataset, plan)
 
     found: dict[str, str] = {}
     for row in rows:
@@ -105,8 +109,10 @@ def prompts_for(dataset: Dataset, rows: Sequence[Mapping[str, Any]]) -> dict[str
         pair = pl.DataFrame({name: [row[name]] for name in ("pair_id", "item", "subgroup")})
         try:
             template = load_template(row["template"])
+            template = template if context is None else template.showing_context()
             orders, paraphrases = [row["order"] or "scale"], [row["paraphrase"] or 0]
-            prompts = render_prompts(dataset, pair, template=template, elicitation=readout, orders=orders, paraphrases=paraphrases)
+            asked: dict[str, Any] = {"orders": orders, "paraphrases": paraphrases, "context": context}
+            prompts = render_prompts(dataset, pair, template=template, elicitation=readout, **asked)
             prompt = next(iter(prompts))
         except ValuestrataError:
             # The template file of a user may be missing when the report is written.

@@ -174,6 +174,13 @@ def plan_context(dataset: Dataset, spec: str | None, pairs: pl.DataFrame, *, spl
     return context
 
 
+def context_of_plan(dataset: Dataset, plan: Mapping[str, Any]) -> PersonaContext | None:
+    """Return the answers that a run's prompts showed, by the plan in its `run.json`; None for a run without a context."""
+    none = dataset.splits.clear()
+    found = plan_context(dataset, plan.get("context"), none, split=str(plan.get("split")), fold=plan.get("fold"))
+    return None if found is None else found.for_personas(None)
+
+
 def with_context(respondent: Mapping[str, Any], context: GoldContext) -> dict[str, Any]:
     """Return the identity of a respondent whose prompts show survey answers: what is shown, and the record of the gold.
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from tests.hosted.prompts import hosted
 from tests.hosted.server import Server
@@ -336,6 +337,31 @@ def test_prompts_longer_than_the_context_of_the_model_are_refused_first(handmade
     with pytest.raises(InputDataError, match=r"context of 200 tokens.*Show fewer answers with a smaller `context='gold:2'`"):
         ask(handmade, Short(), tmp_path / "run", context="gold:2", elicitation="text")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_calibrated_run_of_one_fold_does_not_depend_on_gold_outside_training(tmp_path):
+    from valuestrata.calibration.calibrated import calibrate
+
+    dataset = data()
+    changed = poisoned(dataset, dataset.part("unseen-item", "train", 0), "all")
+    by_prompt = Writes(lambda prompt: f"Answer: {1 + int(prompt.hash[:6], 16) % len(prompt.options)}")
+    found = []
+    for name, gold in (("true", dataset), ("changed", changed)):
+        ask(gold, by_prompt, tmp_path / name, context="gold:3", elicitation="text", split="unseen-item", fold=0, part="all")
+        done = calibrate(gold, load_run(tmp_path / name), tmp_path / f"{name}-calibrated", split="unseen-item", fold=0)
+        found.append(done.run.responses.select("pair_id", "answer", "option_probs"))
+        assert not any("too confident" in str(remark) for remark in done.remarks)
+    assert_frame_equal(*found)
+    # The context counts as training of the calibrated run.
+    assert [source.method for source in run_identity(done.run).sources][-1] == "context:gold:3"
+
+
+def test_a_run_that_shows_the_gold_of_each_fold_cannot_be_calibrated(tmp_path):
+    from valuestrata.calibration.calibrated import calibrate
+
+    ask(data(), Writes(), tmp_path / "run", context="gold:3", elicitation="text", split="unseen-item", part="all")
+    with pytest.raises(InputDataError, match=r"context of its own.*`fold=`"):
+        calibrate(data(), load_run(tmp_path / "run"), tmp_path / "calibrated", split="unseen-item")
 
 
 def test_the_report_shows_the_prompt_with_its_answers(tmp_path):

@@ -16,7 +16,7 @@ def check_source(run: Run) -> None:
     """Refuse runs whose answers to training pairs are not like their answers to test pairs.
 
     Raises:
-        InputDataError: a baseline, a calibrated run, or a run with one model for each fold.
+        InputDataError: a baseline, a calibrated run, or a run with one model or context for each fold.
     """
     identity = run_identity(run)
     if identity.is_baseline:
@@ -32,8 +32,8 @@ def check_source(run: Run) -> None:
         )
     if any(source.by_fold and source.halves != () for source in identity.sources):
         raise InputDataError(
-            f"{run.path}: in the run {run.name!r} each fold has a model of its own, so its answers to training pairs depend on gold that "
-            "is tested. Calibrate the run of each fold's model with ",
+            f"{run.path}: in the run {run.name!r} each fold has a model or a context of its own, so its answers to training pairs depend "
+            "on gold that is tested. Ask each fold in a run of its own, and calibrate it, with ",
             Option("fold"),
             ".",
         )
@@ -84,7 +84,8 @@ def training_remarks(dataset: Dataset, run: Run, pairs: pl.DataFrame) -> list[Op
     from valuestrata.dataset.training_source import overlap_of
 
     train = pairs.filter(pl.col("part") == "train").select("pair_id", "item", "subgroup", half=pl.lit("all")).unique()
-    seen = max((overlap_of(source, dataset, train, "").tested for source in run_identity(run).sources), default=0.0)
+    sources = [source for source in run_identity(run).sources if not source.in_prompts]
+    seen = max((overlap_of(source, dataset, train, "").tested for source in sources), default=0.0)
     if not seen:
         return []
     return [

@@ -67,7 +67,7 @@ class TrainingSource(BaseModel):
         half_a: item -> checksum of the nation's answers in half A, which identifies the division into halves; None for `all`.
         pairs: number of training pairs, a list with one number for each fold. pairs_sha256: hash of their ids.
         pair_ids: the pairs; None for a baseline, whose pairs follow from the data set, and where each fold has a model.
-        method: what was done with the pairs, such as `tune:modal` or `baseline:additive`. control: of an adapter.
+        method: what was done with the pairs, such as `tune:modal`, `baseline:additive` or `context:gold:8`. control: of an adapter.
         unmatched: items and levels that the data set of a baseline lacks, by kind.
     """
 
@@ -105,6 +105,11 @@ class TrainingSource(BaseModel):
     def cross_fitted(self) -> bool:
         """Whether a model was trained on each half, and answers for the other."""
         return (self.split or "").endswith(CROSSFIT) and self.fold is None
+
+    @property
+    def in_prompts(self) -> bool:
+        """Whether prompts showed the gold. The prompt of a pair never shows gold of the pair itself."""
+        return (self.method or "").startswith("context:")
 
     @property
     def by_fold(self) -> bool:

@@ -216,7 +216,7 @@ def test_the_excess_of_w1_of_sampled_runs_is_printed(world):
     row = world.scores.filter((pl.col("run") == MODEL) & (pl.col("metric") == "accuracy") & (pl.col("by") == "all"))
     sampled = row.with_columns(metric=pl.lit("w1_sampling"), value=0.0234)
     text = printed_with(pl.concat([world.scores.filter(pl.col("metric") != "w1_sampling"), sampled]))
-    assert f"W1 of {MODEL} is too high by up to .023: its shares come from few answers to each pair, which scatter." in text
+    assert f"W1 of {MODEL} is too high by up to .023: its shares come from a limited number of answers to each pair, which scatter." in text
     assert text.count("too high") == 1
 
 

@@ -90,7 +90,8 @@ def _few_samples(scores: pl.DataFrame, runs: Sequence[RunLike]) -> list[str]:
     rows = scores.filter((pl.col("by") == "all") & (pl.col("metric") == "w1_sampling") & pl.col("value").is_not_null())
     excess = dict(rows.select("run", "value").iter_rows())
     return [
-        f"W1 of {run.name} is too high by up to {number(excess[run.name])}: its shares come from few answers to each pair, which scatter."
+        f"W1 of {run.name} is too high by up to {number(excess[run.name])}: its shares come from a limited number of answers to each "
+        "pair, which scatter."
         for run in runs
         if run.name in excess
     ]

@@ -179,6 +179,15 @@ def test_people_may_be_described_by_labels(made, dataset, tmp_path):
     assert not load_run(tmp_path / "alike").responses.equals(first)
 
 
+def test_ids_may_be_numbers_of_any_type(made, dataset, tmp_path):
+    frame = respondents().with_columns(id=pl.int_range(pl.len()))
+    frame.write_csv(tmp_path / "survey.csv")
+    answers = pl.read_csv(wide(tmp_path, frame)).with_columns(pl.col("id").cast(pl.Float64))
+    answers.write_parquet(tmp_path / "answers.parquet")
+    how = from_survey(made, people=tmp_path / "survey.csv")
+    assert import_respondents(dataset, tmp_path / "answers.parquet", tmp_path / "run", ids=["id"], **how).respondents == PEOPLE
+
+
 def test_the_minimum_is_that_of_the_data_set(made, dataset, tmp_path):
     frame = respondents().head(100)
     result = import_respondents(dataset, wide(tmp_path, frame), tmp_path / "run", ids=["id"], **from_survey(made))
@@ -218,7 +227,7 @@ def test_a_data_set_of_the_whole_population_needs_no_people(made, dataset, tmp_p
         dataset,
         subgroups=dataset.subgroups.filter(stratum="all"),
         gold=dataset.gold.filter(subgroup="all"),
-        meta={**dataset.meta, "weighted": False},
+        meta={**dataset.meta, "weighted": False, "attributes": []},
     )
     frame = respondents().rename({"third": "Q3"})
     table = pl.DataFrame({"item": ["Q1", "Q3"]} | {f"pid_{row['id']}": [row["Q1"], row["Q3"]] for row in frame.iter_rows(named=True)})
@@ -227,6 +236,14 @@ def test_a_data_set_of_the_whole_population_needs_no_people(made, dataset, tmp_p
     found = load_run(tmp_path / "run").responses
     assert (result.pairs, result.without, result.respondents) == (2, 1, PEOPLE)
     assert result.refused == int((frame["Q1"] == 8).sum() + (frame["Q3"] == 8).sum())
+    # A table of people may still weight them.
+    pl.DataFrame({"id": [f"pid_{name}" for name in frame["id"]], "wt": frame["wt"]}).write_csv(tmp_path / "weights.csv")
+    how = {"ids": ["item", "id"], "missing": ["8"], "people": tmp_path / "weights.csv", "weight": "wt"}
+    import_respondents(whole, tmp_path / "answers.csv", tmp_path / "weighted", **how)
+    answered = frame.filter(pl.col("Q1") != 8)
+    shares = [answered.filter(pl.col("Q1") == code)["wt"].sum() / answered["wt"].sum() for code in (1, 2, 3)]
+    weighted = load_run(tmp_path / "weighted").responses.filter(pair_id="Q1_all")["option_probs"][0].to_list()
+    assert weighted == pytest.approx(shares)
     valid = frame.filter(pl.col("Q1") != 8)["Q1"]
     assert found.filter(pair_id="Q1_all")["option_probs"][0].to_list() == pytest.approx([(valid == code).mean() for code in (1, 2, 3)])
 

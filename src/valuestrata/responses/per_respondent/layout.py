@@ -24,6 +24,11 @@ from valuestrata.responses.import_files import as_text, check_column, read_outpu
 _REPEATED_COLUMN = re.compile(r"(.*)_duplicated_\d+")
 
 
+def ids_of(column: pl.Expr) -> pl.Expr:
+    """Return ids of respondents as text that is the same in all files: a whole number may be stored as `12` or `12.0`."""
+    return column.cast(pl.String).str.strip_chars().str.replace(r"\.0$", "").fill_null("")
+
+
 class ItemNames:
     """Finds items by id, or by the column that a codebook names; regardless of case where that is unambiguous."""
 
@@ -107,9 +112,7 @@ def _from_long(file: Path, ids: Sequence[str], answer: str, names: ItemNames) ->
         first = str(rows[f"id{place}"][0]) if len(rows) else ""
         found = f" The first value of {ids[place]} is {first!r}.{names.hint(first)}" if first else " It has no rows."
         raise InputDataError(f"{file}: no value of {' or '.join(ids)} is an item of the data set.{found}")
-    shown = rows.select(
-        pl.col(f"id{1 - place}").str.strip_chars().alias("person"), pl.col(f"id{place}").alias("named"), pl.col("text", "error")
-    )
+    shown = rows.select(ids_of(pl.col(f"id{1 - place}")).alias("person"), pl.col(f"id{place}").alias("named"), pl.col("text", "error"))
     return _with_items(shown, known[place]), ids[1 - place]
 
 
@@ -118,7 +121,7 @@ def _from_wide(file: Path, table: pl.DataFrame, person: str, columns: Mapping[st
     _refuse_repeated(file, list(columns.values()), "columns")
     texts = as_text(table, [person, *columns], str(file))
     long = texts.unpivot(index=person, variable_name="named", value_name="text")
-    return _with_items(long.select(pl.col(person).str.strip_chars().alias("person"), "named", "text"), columns)
+    return _with_items(long.select(ids_of(pl.col(person)).alias("person"), "named", "text"), columns)
 
 
 def _from_columns(file: Path, table: pl.DataFrame, item: str, rows: Mapping[str, str]) -> pl.DataFrame:

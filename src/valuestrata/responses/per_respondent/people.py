@@ -18,6 +18,7 @@ from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, Option, UsageError
 from valuestrata.responses.import_files import as_text, check_column, read_table
 from valuestrata.responses.per_respondent.answers import EMPTY, RespondentAnswers
+from valuestrata.responses.per_respondent.layout import ids_of
 from valuestrata.stats.arrays import Floats
 from valuestrata.survey.codebook import Codebook, builtin_codebooks, load_codebook
 from valuestrata.survey.read import read_survey
@@ -69,14 +70,14 @@ def people_of_table(dataset: Dataset, file: Path, person: str, weight: str | Non
     table = read_table(file)
     check_column(file, person, table.columns)
     known = [name for name in dataset.attributes if name in table.columns]
-    if not known:
+    if not known and dataset.attributes:
         raise InputDataError(
             f"{file}: it has no column named like an attribute ({', '.join(dataset.attributes)}); found {table.columns}. To read a survey "
             "file, name its codebook with ",
             Option("survey"),
             ".",
         )
-    texts = as_text(table, [person, *known], str(file)).with_columns(pl.col(person).str.strip_chars())
+    texts = as_text(table, [person, *known], str(file)).with_columns(ids_of(pl.col(person)))
     if (twice := texts.filter(pl.col(person).is_duplicated())[person]).len():
         raise InputDataError(f"{file}: {person} {twice[0]!r} is in several rows; give one row for each person.")
     levels = np.full((len(texts), len(dataset.attributes)), -1, dtype=np.int16)
@@ -84,7 +85,7 @@ def people_of_table(dataset: Dataset, file: Path, person: str, weight: str | Non
         if name in known:
             numbers = {label: number for number, label in enumerate(labels)}
             levels[:, place] = [numbers.get((label or "").strip(), -1) for label in texts[name]]
-    if (levels < 0).all():
+    if known and (levels < 0).all():
         name = known[0]
         labels = level_labels(dataset)[dataset.attributes.index(name)]
         values = texts[name].drop_nulls().unique(maintain_order=True).head(_NAMED).to_list()
@@ -94,7 +95,7 @@ def people_of_table(dataset: Dataset, file: Path, person: str, weight: str | Non
             Option("survey"),
             ".",
         )
-    return People(tuple(texts[person].fill_null("")), levels, None if weight is None else _weights(file, table, weight), tuple(known))
+    return People(tuple(texts[person]), levels, None if weight is None else _weights(file, table, weight), tuple(known))
 
 
 def _weights(file: Path, table: pl.DataFrame, column: str) -> Floats:
@@ -149,7 +150,7 @@ def read_people(dataset: Dataset, file: Path, codebook: Codebook, person: str, l
     found = read_survey(file, wanted, countries=countries, weighted=weighted, pooling=dataset.meta.get("pooling"))
     if found.ids is None:
         raise InputDataError(f"{file}: the column {person!r} of the respondents is missing. Name it with ", Option("ids"), ".")
-    ids = tuple(found.ids.cast(pl.String).str.strip_chars().str.replace(r"\.0$", "").fill_null(""))
+    ids = tuple(found.ids.to_frame("id").select(ids_of(pl.col("id"))).to_series())
     found = found if levels is None else merge_levels(found, levels)
     known = tuple(attribute.name for attribute in found.attributes)
     people = People(ids, _levels_in(dataset, found), found.weight, known)

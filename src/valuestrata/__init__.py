@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     from valuestrata.openended.stance.read import open_stance, plan_stance
     from valuestrata.openended.stance.scores import score_stances
     from valuestrata.openended.validity.judge_validity import judge_validity
+    from valuestrata.prediction.predict import predict
     from valuestrata.report import write_audit, write_report
     from valuestrata.report.open.page import write_open_report
+    from valuestrata.report.prediction.page import write_prediction
     from valuestrata.respondents.models import ModelSettings, make_respondent
     from valuestrata.responses.ask.estimate import estimate_run
     from valuestrata.responses.ask.loop import ask
@@ -87,6 +89,8 @@ _HOME = {
     "judge_validity": "openended.validity.judge_validity",
     "win_differences": "openended.pairwise.win_rates",
     "winrates": "openended.pairwise.win_rates",
+    "predict": "prediction.predict",
+    "write_prediction": "report.prediction.page",
     "write_audit": "report",
     "write_report": "report",
     "write_open_report": "report.open.page",
@@ -169,6 +173,7 @@ __all__ = [
     "plan_judging",
     "plan_stance",
     "power",
+    "predict",
     "read_counts",
     "read_survey",
     "run_generalisation",
@@ -182,6 +187,7 @@ __all__ = [
     "write_audit",
     "write_dataset",
     "write_open_report",
+    "write_prediction",
     "write_report",
 ]
 

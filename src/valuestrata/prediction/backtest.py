@@ -2,7 +2,8 @@
 
 Each topic is left out once. The method is fitted again to the gold of the other topics and predicts every pair of this one; so do the
 baselines that need no model. The same held-out predictions give the errors in the report and the scores of the intervals. Intervals of
-a left-out topic in the backtest use the scores of the other topics only.
+a left-out topic in the backtest use the scores of the other topics only. These come from fits that contain this topic, as in CV+ (Barber,
+Candes, Ramdas and Tibshirani 2021, Predictive inference with the jackknife+, Annals of Statistics 49:486-507).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError
 from valuestrata.frames import Column, Schema
 from valuestrata.measures import w1
+from valuestrata.prediction.completion import completed
 from valuestrata.prediction.conformal import units_of_items
 from valuestrata.prediction.intervals import Intervals, SizeClasses, covered, fit_intervals
 from valuestrata.progress import Advance, no_progress
@@ -136,6 +138,7 @@ def run_backtest(
     method: str,
     fit: CalibrationFit,
     *,
+    subgroups: Sequence[str] = (),
     baselines: Sequence[str] = WITHOUT_MODEL,
     bootstrap: int = 1000,
     seed: int = 0,
@@ -146,17 +149,20 @@ def run_backtest(
     Args:
         dataset: the survey. answers: of the model to its questions; items that the model did not answer are not held out.
         method, fit: name and function of the calibration method.
-        baselines: predictors without a model to compare with.
+        subgroups: use only the gold of these; all if empty. baselines: predictors without a model to compare with.
         bootstrap, seed: of the intervals of errors. advance: called after each fold, of `len(held_out_folds(...).folds)`.
 
     Raises:
         InputDataError: too few items, or what the method raises.
     """
-    gold = survey_gold(dataset)
+    gold = gold_of_subgroups(dataset, subgroups)
+    known = {pair: shares for pair, shares in answers.shares.items() if pair[0] in gold.codes}
+    given = ModelAnswers(known, {pair: answers.n[pair] for pair in known})
+    answers = completed(dataset, given, subgroups or dataset.subgroups["subgroup"].to_list())
     answered = {item for item, _ in answers.shares}
     items = [item for item in gold.subgroups_of if item in answered]
     held = held_out_folds(items, gold.topic, dataset.block_names)
-    truth = _truth(dataset, items)
+    truth = _truth(dataset, items, subgroups)
     own = gold.of_items(items)
     rows: dict[str, list[tuple[int, str, str, Floats]]] = {}
     for number, fold in enumerate(held.folds):
@@ -182,6 +188,12 @@ def run_backtest(
     return Backtest(method, held, pairs, errors, coverage, best, intervals, int(unit.max()) + 1, by_block)
 
 
+def gold_of_subgroups(dataset: Dataset, subgroups: Sequence[str] = ()) -> TrainingGold:
+    """Return the gold of all pairs of some subgroups, all if none are named; see `survey_gold`."""
+    gold, wanted = survey_gold(dataset), set(subgroups)
+    return gold.without({pair for pair in gold.counts if pair[1] not in wanted}) if wanted else gold
+
+
 def _predictors(
     gold: TrainingGold,
     own: TrainingGold,
@@ -199,9 +211,11 @@ def _predictors(
     return found | {name: train.once(BASELINES[name]).shares for name in baselines}
 
 
-def _truth(dataset: Dataset, items: Sequence[str]) -> pl.DataFrame:
-    """Return the gold of some items with what the backtest needs of it."""
+def _truth(dataset: Dataset, items: Sequence[str], subgroups: Sequence[str]) -> pl.DataFrame:
+    """Return the gold of some items and subgroups (all if none are named) with what the backtest needs of it."""
     rows = dataset.gold.filter((pl.col("half") == "all") & pl.col("item").is_in(items) & (pl.col("counts_weighted").list.sum() > 0))
+    if subgroups:
+        rows = rows.filter(pl.col("subgroup").is_in(subgroups))
     population = (pl.col("subgroup") == EVERYONE) & bool(dataset.strata)
     joined = rows.join(dataset.items.select("item", "level", "codes"), on="item", how="left", maintain_order="left")
     return joined.select(

@@ -1,0 +1,1 @@
+"""The page of a prediction: the backtest, then each new question."""

@@ -2,8 +2,9 @@
 
 Each topic is left out once. The method is fitted again to the gold of the other topics and predicts every pair of this one; so do the
 baselines that need no model. The same held-out predictions give the errors in the report and the scores of the intervals. Intervals of
-a left-out topic in the backtest use the scores of the other topics only. These come from fits that contain this topic, as in CV+ (Barber,
-Candes, Ramdas and Tibshirani 2021, Predictive inference with the jackknife+, Annals of Statistics 49:486-507).
+a left-out topic in the backtest use the scores of other topics only, or of other items where these are the exchangeable units (see
+`conformal`). These scores come from fits that contain the topic, as in CV+ (Barber, Candes, Ramdas and Tibshirani 2021, Predictive
+inference with the jackknife+, Annals of Statistics 49:486-507).
 """
 
 from __future__ import annotations
@@ -53,9 +54,9 @@ BACKTEST = Schema(
         "n": Column(pl.Float64, "effective answers of the survey"),
         "found": Column(pl.List(pl.Float64), "shares found by the survey, scale order"),
         "predicted": Column(pl.List(pl.Float64), "predicted shares"),
-        "low": Column(pl.List(pl.Float64), "lower ends of the 90 % intervals, from other folds; null for other predictors than the method"),
+        "low": Column(pl.List(pl.Float64), "lower ends of the 90 % intervals, from other questions; null unless of the method"),
         "high": Column(pl.List(pl.Float64), "upper ends"),
-        "probability": Column(pl.List(pl.Float64), "probability of each option to be the most common answer, from other folds"),
+        "probability": Column(pl.List(pl.Float64), "probability of each option to be the most common answer, from other questions"),
         "covered": Column(pl.Float64, "share of the options whose found share is inside its interval"),
         "position_covered": Column(pl.Float64, "1 if the mean position is inside its interval, else 0; null for nominal items"),
         "size": Column(pl.Int32, "class of the number of answers: 0 the population, then subgroups from small to large"),
@@ -173,11 +174,11 @@ def run_backtest(
                     rows.setdefault(name, []).append((number, item, subgroup, shares))
         advance(1, held.labels[number])
     unit, by_block = units_of_items([dataset.block_names[item] for item in items])
-    numbers = pl.DataFrame({"item": items, "unit": unit, "item_number": np.arange(len(items))})
+    numbers = pl.DataFrame({"item": items, "unit": unit, "item_number": np.arange(len(items)), "group": _groups(items, held, by_block)})
     frames = {name: _scored(truth, found) for name, found in rows.items()}
     classes = SizeClasses.of(truth.filter(pl.col("target"))["n"].to_numpy())
-    mine = frames[method].join(numbers, on="item", how="left", maintain_order="left").with_columns(group=pl.col("fold"))
-    intervals, crossed = fit_intervals(mine, classes), _cross_fitted(mine, classes, len(held.folds))
+    mine = frames[method].join(numbers, on="item", how="left", maintain_order="left")
+    intervals, crossed = fit_intervals(mine, classes), _cross_fitted(mine, classes)
     labels = pl.DataFrame({"fold": range(len(held.folds)), "held_out": held.labels}, schema_overrides={"fold": pl.Int32})
     named = [(crossed if name == method else frame).with_columns(predictor=pl.lit(name)) for name, frame in frames.items()]
     whole = pl.concat(named, how="diagonal")
@@ -216,7 +217,7 @@ def _truth(dataset: Dataset, items: Sequence[str], subgroups: Sequence[str]) -> 
     rows = dataset.gold.filter((pl.col("half") == "all") & pl.col("item").is_in(items) & (pl.col("counts_weighted").list.sum() > 0))
     if subgroups:
         rows = rows.filter(pl.col("subgroup").is_in(subgroups))
-    population = (pl.col("subgroup") == EVERYONE) & bool(dataset.strata)
+    population = (pl.col("subgroup") == EVERYONE) & pl.lit(not dataset.has_only_everyone)
     joined = rows.join(dataset.items.select("item", "level", "codes"), on="item", how="left", maintain_order="left")
     return joined.select(
         "item",
@@ -245,11 +246,22 @@ def _scored(truth: pl.DataFrame, found: Sequence[tuple[int, str, str, Floats]]) 
     )
 
 
-def _cross_fitted(pairs: pl.DataFrame, classes: SizeClasses, folds: int) -> pl.DataFrame:
-    """Return the pairs with intervals and probabilities that were fitted without their own fold."""
+def _groups(items: Sequence[str], held: Held, by_block: bool) -> list[int]:
+    """Return the group of each item whose intervals use the other groups only.
+
+    It is the item's fold. Where items are the exchangeable units, items are dealt to groups whatever their fold: these intervals hold
+    for questions like those of the survey's blocks.
+    """
+    hands = held.folds if by_block else deal(dict.fromkeys(items, 1), MOST_FOLDS, seed=0)
+    number = {item: place for place, hand in enumerate(hands) for item in hand}
+    return [number[item] for item in items]
+
+
+def _cross_fitted(pairs: pl.DataFrame, classes: SizeClasses) -> pl.DataFrame:
+    """Return the pairs with intervals and probabilities that were fitted without their own group."""
     made: list[pl.DataFrame] = []
-    for fold in range(folds):
-        out, others = pairs.filter(pl.col("fold") == fold), pairs.filter(pl.col("fold") != fold)
+    for group in pairs["group"].unique().sort():
+        out, others = pairs.filter(pl.col("group") == group), pairs.filter(pl.col("group") != group)
         with_ends = fit_intervals(others, classes).add_to(out)
         found = with_ends["found"].to_list()
         position = [float(np.dot(one, np.linspace(0, 1, len(one)))) for one in found]

@@ -11,6 +11,9 @@ is exact where the scores of a block are all the same, and too wide where blocks
 1 - alpha up to this limit at which questions of a left-out group are covered 1 - alpha of the time on average, by the quantile of the
 other groups. Groups are the folds of the backtest.
 
+**Sizes of subgroups.** Each class of sizes has a quantile of its own, if it occurs in at least half of the units; others have that of all
+classes.
+
 **Few blocks.** Below (1 - alpha) / alpha blocks the limit is infinite: no number of questions of so few blocks shows how far another
 block may be. Items are the units then, and the intervals hold for questions that resemble those of the survey's blocks.
 """
@@ -62,7 +65,7 @@ class Conformal:
     """A fitted error model and the quantiles of its scores.
 
     Attributes:
-        error: the error model. quantile: class of subgroup sizes -> quantile, shape (classes,); infinite where nothing was held out.
+        error: the error model. quantile: class of subgroup sizes -> quantile, shape (classes,); infinite with too few units.
         level: class -> level of that quantile, shape (classes,).
         units: number of exchangeable units.
     """
@@ -87,14 +90,18 @@ def fit_conformal(held_out: HeldOutRows, classes: int, confidence: float = CONFI
     difference = held_out.found - held_out.predicted.value
     error = fit_error_model(held_out.predicted, difference, held_out.weight)
     score = np.abs(difference) / error.scale(held_out.predicted)
-    quantile, level = np.full(classes, np.inf), np.full(classes, np.nan)
-    for one in range(classes):
-        mine = held_out.size == one
-        if mine.any():
-            quantile[one], level[one] = hierarchical_quantile(
-                score[mine], held_out.unit[mine], held_out.item[mine], held_out.group[mine], confidence
-            )
-    return Conformal(error, quantile, level, len(np.unique(held_out.unit)))
+    units = len(np.unique(held_out.unit))
+    everything = np.ones(len(score), dtype=np.bool_)
+    masks = [everything, *(held_out.size == one for one in range(classes))]
+    found: list[tuple[float, float]] = []
+    for mask in masks:
+        # A class that is missing in most units has the quantile of all classes.
+        enough = 2 * len(np.unique(held_out.unit[mask])) >= units
+        parts = [column[mask] for column in (held_out.unit, held_out.item, held_out.group)]
+        own = hierarchical_quantile(score[mask], parts[0], parts[1], parts[2], confidence) if enough else found[0]
+        found.append(own if np.isfinite(own[0]) else found[0] if found else own)
+    quantile, level = np.array(found[1:]).T
+    return Conformal(error, quantile, level, units)
 
 
 def hierarchical_quantile(score: Floats, unit: Indices, item: Indices, group: Indices, confidence: float) -> tuple[float, float]:

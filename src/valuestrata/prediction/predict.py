@@ -210,7 +210,7 @@ def _table(
                     "code": list(one.codes),
                     "predicted": np.asarray(shares(one.id, subgroup), dtype=np.float64).tolist(),
                     "n": float(size["n"] or size["n_eff"] or 1.0),
-                    "population": subgroup == EVERYONE and bool(dataset.strata),
+                    "population": subgroup == EVERYONE and not dataset.has_only_everyone,
                     "ordered": one.scale != "nominal",
                 }
             )

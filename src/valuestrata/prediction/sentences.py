@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from valuestrata.formatting import count, ends, level, metric_title, percent, size
+from valuestrata.formatting import count, ends, level, metric_title, size
 from valuestrata.prediction.backtest import Backtest
 from valuestrata.prediction.predict import Prediction
 
@@ -22,8 +22,8 @@ def error_sentence(backtest: Backtest) -> str:
     held = f"{count(len(backtest.held.folds), backtest.held.unit if backtest.held.unit != 'item' else 'fold')} left out in turn"
     named = metric_title(metric) if metric == "w1" else metric_title(metric).lower()
     first = (
-        f"Backtest on the survey's own questions ({held}): {named} of {backtest.method} is {_with_ends(metric, own)}, of the best method "
-        f"without a model ({backtest.best}) {_with_ends(metric, other)}."
+        f"Backtest on the survey's own questions ({held}): {named} of the method {backtest.method} is {_with_ends(metric, own)}, of the "
+        f"best method without a model ({backtest.best}) {_with_ends(metric, other)}."
     )
     return f"{first} {_verdict(metric, other)}"
 
@@ -40,7 +40,7 @@ def mode_sentence(backtest: Backtest) -> str:
 def coverage_sentence(backtest: Backtest) -> str:
     """Write how many held-out shares the intervals contained, and what they are based on."""
     rows = backtest.coverage.filter(pl.col("size").is_null())
-    found = percent(rows["coverage"][0]) if rows.height else "none"
+    found = level("accuracy", rows["coverage"][0]) if rows.height else "none"
     unit = count(backtest.units, "block") if backtest.by_block else count(backtest.units, "question")
     said = f"The 90 % intervals contained {found} of the held-out shares; they rest on {unit}"
     if backtest.by_block:

@@ -95,7 +95,7 @@ def _coverage(prediction: Prediction) -> Grid:
     for row in prediction.backtest.coverage.iter_rows(named=True):
         shares, positions = (Td(percent(row[name])) for name in ("coverage", "position_coverage"))
         rows.append(Tr((Td(capital(row["title"]), css="text"), Td(count(row["pairs"])), shares, positions)))
-    note = "Each left-out question is judged by intervals that were fitted without its fold."
+    note = "Each question is judged by intervals that were fitted without it and the questions left out with it."
     return Grid(("Number of answers", "Pairs", "Shares covered", "Mean positions covered"), tuple(rows), (), (note,))
 
 

@@ -218,7 +218,7 @@ def survey_gold(dataset: Dataset) -> TrainingGold:
     The stratum of all respondents is left out, unless it is the only one.
     """
     rows = _answered(dataset, "all")
-    if dataset.strata:
+    if not dataset.has_only_everyone:
         rows = rows.filter(pl.col("subgroup") != EVERYONE)
     return _gold_of(dataset, rows, _levels_of(dataset), names={}, scheme="all", fold=None, half="all", train_on=None)
 

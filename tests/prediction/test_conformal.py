@@ -142,6 +142,16 @@ def test_intervals_stay_inside_zero_and_one():
     assert (high >= world.predicted.value).all()
 
 
+def test_a_class_that_few_units_have_uses_the_quantile_of_all():
+    world = simulated(np.random.default_rng(5), 20, 0.1, 0.0)
+    rare = HeldOutRows(world.predicted, world.found, world.unit, world.item, world.group, np.where(world.unit < 3, 1, 0).astype(np.intp))
+    fitted = fit_conformal(rare, 3)
+    score = np.abs(world.found - world.predicted.value) / fitted.error.scale(world.predicted)
+    pooled, _ = hierarchical_quantile(score, world.unit, world.item, world.group, 0.9)
+    assert fitted.quantile[1] == fitted.quantile[2] == pytest.approx(pooled)
+    assert fitted.quantile[0] != fitted.quantile[1]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("blocks", "block_effect", "spread"), [(30, 0.0, 0.0), (30, 0.1, 0.0), (30, 0.08, 0.6), (12, 0.08, 0.0)])
 def test_ninety_percent_intervals_cover_new_blocks_ninety_percent_of_the_time(blocks, block_effect, spread):

@@ -176,7 +176,8 @@ def run_backtest(
     unit, by_block = units_of_items([dataset.block_names[item] for item in items])
     numbers = pl.DataFrame({"item": items, "unit": unit, "item_number": np.arange(len(items)), "group": _groups(items, held, by_block)})
     frames = {name: _scored(truth, found) for name, found in rows.items()}
-    classes = SizeClasses.of(truth.filter(pl.col("target"))["n"].to_numpy())
+    # Sizes differ between questions only where the population is the only subgroup.
+    classes = SizeClasses(()) if dataset.has_only_everyone else SizeClasses.of(truth.filter(pl.col("target"))["n"].to_numpy())
     mine = frames[method].join(numbers, on="item", how="left", maintain_order="left")
     intervals, crossed = fit_intervals(mine, classes), _cross_fitted(mine, classes)
     labels = pl.DataFrame({"fold": range(len(held.folds)), "held_out": held.labels}, schema_overrides={"fold": pl.Int32})
@@ -313,7 +314,7 @@ def _best(errors: pl.DataFrame, baselines: Sequence[str]) -> str:
 def _coverage(pairs: pl.DataFrame, classes: SizeClasses) -> pl.DataFrame:
     """Return the coverage by class of numbers of answers, and over all subgroups (size null)."""
     made: list[dict[str, object]] = []
-    for size in (None, *range(1, classes.number), 0):
+    for size in (None, *(range(1, classes.number) if classes.edges else ()), 0):
         rows = pairs.filter(pl.col("target") if size is None else pl.col("size") == size)
         if rows.height:
             title = "all subgroups" if size is None else classes.title(size)

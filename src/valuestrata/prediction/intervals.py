@@ -65,8 +65,6 @@ class SizeClasses:
         if one == POPULATION:
             return "the population"
         low, high = (0.0, *self.edges)[one - 1], (*self.edges, np.inf)[one - 1]
-        if not self.edges:
-            return "all subgroups"
         return (
             f"under {high:g} answers" if low == 0 else f"{low:g} answers or more" if high == np.inf else f"{low:g} to {high - 1:g} answers"
         )

@@ -96,7 +96,7 @@ def _coverage(prediction: Prediction) -> Grid:
         shares, positions = (Td(percent(row[name])) for name in ("coverage", "position_coverage"))
         rows.append(Tr((Td(capital(row["title"]), css="text"), Td(count(row["pairs"])), shares, positions)))
     note = "Each question is judged by intervals that were fitted without it and the questions left out with it."
-    return Grid(("Number of answers", "Pairs", "Shares covered", "Mean positions covered"), tuple(rows), (), (note,))
+    return Grid(("Subgroups by number of answers", "Pairs", "Shares covered", "Mean positions covered"), tuple(rows), (), (note,))
 
 
 def _similarity(prediction: Prediction) -> Grid:

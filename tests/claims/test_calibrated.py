@@ -148,3 +148,9 @@ def test_controls_and_uncalibrated_runs_make_no_such_claim():
         own = rows.with_columns(run=pl.lit(name)).filter(pl.col("against") != name)
         found = closed_claims(SCORES.empty(), own, RELATIVE.empty(), LEAKAGE.empty(), RUNS, metric="w1")
         assert not [claim for claim in found if claim.kind.startswith("model-")]
+
+
+def test_the_claim_is_on_the_first_screen_whatever_it_finds():
+    rows = [gap(name, 0.0, 0.02) for name in (TEXT.name, "without", "scrambled")]
+    rows += [gap(MEAN.name, 0.001, 0.001), gap("raw", 0.1, 0.01), gap("no-one", 0.0, 0.001), gap("wrong-one", 0.0, 0.001)]
+    assert "model-level" in [claim.kind for claim in select(claims_of(*rows))[0].shown[:2]]

@@ -13,7 +13,6 @@ from scipy import stats
 
 from valuestrata.claims.claim import Claim, Strength
 from valuestrata.claims.closed import closed_claims
-from valuestrata.claims.compared.calibrated import WITHOUT_MODEL
 from valuestrata.claims.compared.comparisons import OUTCOMES
 from valuestrata.claims.compared.part_tables import WEIGHTS, Z_POWER
 from valuestrata.claims.table import from_frame, to_frame
@@ -515,5 +514,4 @@ def test_every_kind_has_a_weight_and_is_documented():
     text = (DOCS / "verdicts.md").read_text()
     assert [kind for kind in CLOSED if f"`{kind}`" not in text] == []
     compared = {kind for outcomes in OUTCOMES.values() for kind in outcomes} | {"persona-adds"}
-    compared |= {"model-adds", "model-level", "model-below"}
-    assert set(CLOSED) == compared | (set(WEIGHTS) - set(OUTCOMES) - {WITHOUT_MODEL})
+    assert set(CLOSED) == compared | (set(WEIGHTS) - set(OUTCOMES))

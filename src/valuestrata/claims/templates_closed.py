@@ -276,7 +276,7 @@ def _without_model(claim: Claim, run: str | None, names: Names) -> str:
     """Name a method without a model: the baseline by its kind, a control in words."""
     labels = [str(figure.label).partition("=") for figure in claim.figures if figure.role == "rival"]
     rule = next((rule for rule, _, name in labels if name == run), "")
-    return WITHOUT_MODEL_WORDS.get(rule, rule if rule in BASELINE_RULES else names.run(run))
+    return WITHOUT_MODEL_WORDS.get(rule, rule) or names.run(run)
 
 
 def _model_adds_details(claim: Claim, names: Names) -> list[str]:

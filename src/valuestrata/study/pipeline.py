@@ -18,7 +18,16 @@ from valuestrata.scores.layout import keys_of
 from valuestrata.scores.plan import Declared, declare, describe
 from valuestrata.study.ask import ModelResult, ask_model
 from valuestrata.study.calibrating import calibrate_runs, check_calibrations, planned_calibrations
-from valuestrata.study.config import ModelSection, ReportSection, Study, SurveySection
+from valuestrata.study.config import (
+    AskSection,
+    BuildSection,
+    CalibrateSection,
+    ModelSection,
+    ReportSection,
+    SplitSection,
+    Study,
+    SurveySection,
+)
 from valuestrata.study.context import StudyContext
 from valuestrata.study.data import create_folder, open_study
 from valuestrata.study.evaluate import evaluate
@@ -111,15 +120,23 @@ def run_study(study: Study, *, say: Callable[[str], None] = lambda _line: None) 
 
 
 def demo_study(folder: Path, *, models: Sequence[str] = ()) -> Study:
-    """Return the study of `valuestrata demo`: the embedded survey and the embedded model, with and without personas."""
-    # The control without personas needs one prompt per item; shuffled personas would double the prompts.
+    """Return the study of `valuestrata demo`: the embedded survey and the embedded model, on questions held out from calibration.
+
+    Every prompt is asked with the options in both directions, because small models give the last option whatever the question. The five
+    strata are chosen so that the demonstration takes a few minutes on two cores.
+    """
+    # The control without personas needs one prompt per item and order; shuffled personas would double the prompts.
     specs = models or ("embedded", "control:no-persona@embedded")
     return Study(
         name="demo",
         output=str(folder),
         survey=SurveySection(file="embedded", codebook="gss2018"),
+        build=BuildSection(strata=["sex", "age_group", "ethnicity", "education", "sex_x_age"]),
+        split=SplitSection(scheme="unseen-item"),
+        ask=AskSection(orders="balanced:2"),
         models=[ModelSection(model=spec) for spec in specs],
-        report=ReportSection(title="Demonstration: General Social Survey 2018", published=True),
+        calibrate=CalibrateSection(methods=["shares"]),
+        report=ReportSection(title="Demonstration: General Social Survey 2018", published=False),
     )
 
 

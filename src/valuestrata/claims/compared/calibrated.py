@@ -27,7 +27,6 @@ from valuestrata.responses.run.identity import Answered, RunIdentity
 from valuestrata.scores.plan import PERSONA_CONTROL
 from valuestrata.stats.intervals import MarginTest, margin_test
 
-WITHOUT_MODEL = "without-model"
 ADDS, LEVEL, BELOW = "model-adds", "model-level", "model-below"
 # Metrics of these claims beside the primary one: the whole distribution, and the most common answer.
 METRICS = ("w1", "accuracy_expected")
@@ -109,7 +108,7 @@ def _added(tables: PartTables, run: Answered, metric: str, rivals: Sequence[Riva
     estimate, low, high = best.gain, best.gain.low or 0.0, best.gain.high or 0.0
     within = max(*(rival.test.above for rival in rivals), min(1.0, len(rivals) * min(rival.test.below for rival in rivals)))
     below = min(1.0, len(rivals) * (estimate.p or 0.0))
-    fields: dict[str, Any] = {"against": best.name, "weight": WITHOUT_MODEL}
+    fields: dict[str, Any] = {"against": best.name}
     figures = [Figure(role="margin", metric=metric, value=margin, low=best.test.low, high=best.test.high, p=within)]
     if all((rival.gain.low or 0.0) > 0 for rival in rivals):
         kind, strength, fields["direction"] = ADDS, Strength.SHOWN, "better"

@@ -12,7 +12,7 @@ from valuestrata.yaml_files import StrictModel
 class CalibrateSection(StrictModel):
     """How each model's answers are calibrated on the training pairs of the study's split, and the controls of it."""
 
-    methods: list[str] = Field(default_factory=lambda: ["hybrid"], min_length=1)
+    methods: list[str] = Field(default_factory=lambda: ["shares"], min_length=1)
     controls: list[CalibrationControl] = Field(default_factory=lambda: list(CALIBRATION_CONTROLS))
 
     @field_validator("methods")

@@ -122,7 +122,7 @@ def test_small_published_cells_are_not_shareable(tmp_path):
 def test_data_sets_without_subgroups_are_scored_with_baselines_but_not_audited(tmp_path):
     vs.write_dataset(vs.build_counts(vs.read_counts(waves(tmp_path)), BuildSettings(draws=20, item_folds=6)), tmp_path / "data")
     data = vs.load_dataset(tmp_path / "data")
-    kinds = ("uniform", "item-average", "item-mode", "nearest-parent", "additive", "multilevel", "low-rank", "ensemble")
+    kinds = ("item-average", "item-mode", "nearest-parent", "additive", "low-rank")
     runs = vs.baselines_beside(data, [], kinds=kinds, split="unseen-item")
     assert [run.responses["subgroup"].unique().to_list() for run in runs] == [["all"]] * len(kinds)
     scores = vs.score(data, runs, split="unseen-item", bootstrap=20, by=("all", "stratum", "topic"))
@@ -146,3 +146,30 @@ def test_the_average_of_other_questions_is_that_of_training_topics(tmp_path):
     assert not train["item"].str.ends_with("_W1").any()
     others = data.gold.join(train, on="pair_id", how="semi")
     assert row["option_probs"] == pytest.approx(np.stack(others["shares"].to_numpy()).mean(axis=0), abs=1e-6)
+
+
+def test_the_report_says_what_is_assumed(tmp_path):
+    from valuestrata.report.closed.narrative import facts
+
+    data = vs.build_counts(vs.read_counts(waves(tmp_path)), BuildSettings(draws=20))
+    said = dict(facts(data, [], []))
+    assert "redraws are multinomial" in said["Published counts"]
+    assert "Sampling design" not in said
+    assert said["Subgroups"] == "1 subgroup: Everyone."
+
+
+def test_personas_of_the_population_have_no_traits(tmp_path):
+    from valuestrata.prompts import load_template, render_prompts
+
+    data = vs.build_counts(vs.read_counts(waves(tmp_path)), BuildSettings(draws=20))
+    pairs = data.part("unseen-item", "test").head(1)
+    (prompt,) = render_prompts(data, pairs, template=load_template("default"), elicitation="logprob")
+    assert "You are a person living in the United States." in prompt.messages[0].content
+
+
+def test_a_study_sets_the_folds_of_items(tmp_path):
+    file = tmp_path / "study.yaml"
+    file.write_text("name: a\nsurvey: {file: embedded}\nmodels: [embedded]\nbuild: {item_folds: 7}\n")
+    assert vs.load_study(file).settings.item_folds == 7
+    with pytest.raises(vs.UsageError, match="a split needs at least 2 folds"):
+        BuildSettings(item_folds=1)

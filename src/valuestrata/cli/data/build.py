@@ -105,8 +105,8 @@ def build(
     if counts is not None and output is not None:
         _refuse_for_counts(context)
         published = read_counts(counts, questions, survey=survey, answers_per_cell=answers_per_cell, sheet=sheet)
-        for note in published.survey.findings.notes:
-            say(note)
+        for line in notices(published.survey):
+            say(line)
         refuse_other_survey(output, published.survey.codebook.survey)
         _write(build_counts(published, settings), output, as_json)
         return
@@ -165,7 +165,8 @@ def _write(dataset: Dataset, output: Path, as_json: bool) -> None:
     parts = ", ".join(f"{number:,} {part}" for part, number in counts["parts"].items())
     groups = "the whole population" if dataset.has_only_everyone else f"{counts['subgroups']} subgroups"
     show(f"{output}: {counts['items']} items x {groups}, {counts['pairs']:,} pairs ({parts}).")
-    show(f"Left out: {counts['subgroups_dropped']} subgroups and {counts['pairs_dropped']:,} pairs below the minimum.")
+    why = "below the minimum or without counts" if "published" in dataset.meta else "below the minimum"
+    show(f"Left out: {counts['subgroups_dropped']} subgroups and {counts['pairs_dropped']:,} pairs {why}.")
     show(_minimum(dataset))
     show(blocks_text(dataset.items["block"].to_list()))
     if "published" not in dataset.meta:

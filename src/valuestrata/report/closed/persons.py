@@ -52,7 +52,7 @@ def persons_section(table: pl.DataFrame) -> Section | None:
 
 
 def _grid(rows: pl.DataFrame, by: str) -> Grid:
-    headers = ("Run", *([by] if by else []), "", "Value", "On these questions", "Items", "Persons")
+    headers = ("Run", *([by] if by else []), "Figure", "Value", "On these questions", "Items", "Persons")
     made: list[Tr] = []
     for row in rows.iter_rows(named=True):
         first = row["metric"] == next(iter(TITLES))

@@ -278,6 +278,15 @@ def test_scores_on_pairs_that_were_shown_are_not_a_test(handmade, tmp_path):
     assert training_notes(there) == {"run": f"not a test: trained on {percent(1.0)} of the pairs scored"}
 
 
+def test_gold_of_every_fold_counts_when_another_split_is_scored(tmp_path):
+    dataset = data()
+    ask(dataset, Writes(), tmp_path / "run", context="gold:2", elicitation="text", split="unseen-item")
+    run = load_run(tmp_path / "run")
+    assert run_identity(run).respondent.trained_on.by_fold
+    assert not training_notes(training_overlap(dataset, [run], split="unseen-item", part="test"))
+    assert training_overlap(dataset, [run], split="paper", part="test")["run"].tested == 1.0
+
+
 def test_half_of_the_respondents_is_recorded_and_the_other_is_scored(tmp_path):
     dataset = data()
     ask(dataset, Writes(), tmp_path / "odd", context="gold:2", elicitation="text", split="paper+crossfit", fold=1)

@@ -16,7 +16,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from valuestrata.dataset.subgroups import EVERYONE
-from valuestrata.dataset.tables import CROSSFIT, Dataset, half_of, uses_halves
+from valuestrata.dataset.tables import CROSSFIT, Dataset, base_of, half_of, uses_halves
 from valuestrata.errors import InputDataError, Option, UsageError, ValuestrataError, did_you_mean
 from valuestrata.files import canonical_hash, read_json, read_utf8
 from valuestrata.yaml_files import checked, parse_yaml
@@ -271,7 +271,7 @@ def overlap_of(source: TrainingSource, dataset: Dataset, scored: pl.DataFrame, s
     relation, same_survey = _relation(source, dataset, described)
     if relation != "here" or scored.is_empty():
         return Overlap(relation, same_survey=same_survey, pairs=scored["pair_id"].n_unique())
-    trained = _trained_pairs(source, dataset)
+    trained = _trained_pairs(source, dataset, split)
     tested = 0.0 if trained is None else scored.join(trained, on=["item", "subgroup"], how="semi").height / scored.height
     halves = _overlapping(source, dataset, set(scored["half"].unique()), split) if uses_halves(split) else None
     return Overlap("here", tested, halves, pairs=scored["pair_id"].n_unique())
@@ -297,9 +297,13 @@ def _relation(source: TrainingSource, dataset: Dataset, described: str | None) -
     return ("elsewhere" if source.dataset else "unknown"), False
 
 
-def _trained_pairs(source: TrainingSource, dataset: Dataset) -> pl.DataFrame | None:
-    """Return the training pairs as `item` and `subgroup`; None where each fold has its own model, or the pairs are not known."""
-    if source.by_fold:
+def _trained_pairs(source: TrainingSource, dataset: Dataset, split: str) -> pl.DataFrame | None:
+    """Return the training pairs as `item` and `subgroup`; None where each fold has its own model, or the pairs are not known.
+
+    Prompts that show the gold of each fold show pairs that another split tests; those of all folds are returned then.
+    """
+    elsewhere = source.in_prompts and base_of(source.split or "") != base_of(split)
+    if source.by_fold and not elsewhere:
         return None
     if source.pair_ids is not None:
         return source.pair_ids.frame()
@@ -308,7 +312,7 @@ def _trained_pairs(source: TrainingSource, dataset: Dataset) -> pl.DataFrame | N
     except ValuestrataError:
         return None  # The data set was built without this split.
     # An adapter of earlier versions without a fold, under a split with several, stands for one adapter for each fold.
-    return None if source.fold is None and train["fold"].n_unique() > 1 else train.select("item", "subgroup").unique()
+    return None if source.fold is None and train["fold"].n_unique() > 1 and not elsewhere else train.select("item", "subgroup").unique()
 
 
 def _overlapping(source: TrainingSource, dataset: Dataset, scored: set[str], split: str) -> Halves | None:

@@ -46,6 +46,6 @@ def test_overdispersion_is_recovered_from_shares_that_vary_more_than_samples():
     block = ScaleBlock(np.log(q)[None, :, None].repeat(3000, 0), np.array([0]), shares, np.full(3000, 200.0), np.zeros(3000, dtype=np.intp))
     assert overdispersion([block], np.ones(1)) == pytest.approx(rho, rel=0.05)
     assert (
-        overdispersion([ScaleBlock(block.design, block.columns, softmax(block.design[:, :, 0]), block.answers, block.group)], np.ones(1))
+        overdispersion([ScaleBlock(block.design, block.columns, softmax(block.design[:, :, 0]), block.answers, block.item)], np.ones(1))
         == 0
     )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from valuestrata.calibration.methods.by_subgroup import fit_by_subgroup
 from valuestrata.calibration.methods.shares import fit_shares
+from valuestrata.calibration.methods.shrunken_persona import fit_shrunken_persona
 from valuestrata.calibration.model_answers import CalibrationFit
 
-METHODS: Mapping[str, CalibrationFit] = {"shares": fit_shares}
+METHODS: Mapping[str, CalibrationFit] = {"shares": fit_shares, "shrunken-persona": fit_shrunken_persona, "by-subgroup": fit_by_subgroup}
 PROBE = "probe"
 """The method that uses hidden states besides answers: see `probe.fit_probe`."""

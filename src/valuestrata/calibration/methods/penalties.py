@@ -1,7 +1,11 @@
-"""Strength of the penalties of a calibration, chosen by cross-validation over items inside training.
+"""Strength of the penalties of a calibration, chosen inside training by the marginal likelihood (empirical Bayes, MacKay 1992).
 
-Groups of items (topics, as in the split `unseen-item`) are held out in turn. Each candidate is fitted to the other groups by one
-Newton step from a common starting point, at which the loss is close to quadratic, and judged by the loss of the held-out group.
+A penalty is the precision of a normal prior with mean 0. Around the fit theta with loss L and Hessian matrix H, both divided by the
+design effect, the marginal likelihood of penalties Lambda is (Laplace's approximation)
+
+    -L(theta) - 1/2 theta' Lambda theta + 1/2 log det Lambda - 1/2 log det (H + Lambda)
+
+Fits with other penalties are one Newton step from a common starting point, at which the loss is close to quadratic.
 """
 
 from __future__ import annotations
@@ -11,48 +15,42 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from valuestrata.calibration.methods.regression import ScaleBlock, fitted, loss, sums
+from valuestrata.calibration.methods.regression import ScaleBlock, derivatives, fitted
 from valuestrata.calibration.methods.scales import ScaleParameters
 from valuestrata.stats.arrays import Floats
 
-# Candidate penalties (precisions, relative to the weights of pairs), from weak to strong.
-CANDIDATES = tuple(float(10.0 ** (power / 2)) for power in range(-2, 11))
-# Penalties of the common starting point, and where training has too few groups of items to hold one out.
-START, STRONGEST = 10.0, CANDIDATES[-1]
+# Candidates, from strong to weak: standard deviations from .003 to 10.
+CANDIDATES = tuple(float(10.0 ** (power / 2)) for power in range(10, -5, -1))
+START = 1.0
 
 
 @dataclass(frozen=True)
 class ChosenPenalties:
-    """ChosenPenalties penalties of deviations, and the parameters fitted with them, shape (D,)."""
+    """Penalties of the deviations of slopes and of offsets, and the parameters fitted with them, shape (D,)."""
 
     slopes: float
     offsets: float
     theta: Floats
 
 
-def choose_penalties(parameters: ScaleParameters, blocks: Sequence[ScaleBlock], rho: float, start: Floats) -> ChosenPenalties:
-    """Return the penalties with the least loss in held-out groups of items, and the fit to all items.
+def choose_penalties(parameters: ScaleParameters, blocks: Sequence[ScaleBlock], rho: float, phi: float, start: Floats) -> ChosenPenalties:
+    """Return the penalties with the largest marginal likelihood, and the fit with them. The stronger penalty wins a tie.
 
     Args:
-        parameters, blocks, rho: the regression. start: starting point, shape (D,).
+        parameters, blocks, rho: the regression. phi: design effect. start: starting point, shape (D,).
     """
-    groups = 1 + max((int(block.group.max()) for block in blocks), default=0)
-    if groups < 2:
-        return ChosenPenalties(STRONGEST, STRONGEST, fitted(blocks, parameters.penalty(STRONGEST, STRONGEST), rho, start))
-    at = fitted(blocks, parameters.penalty(START, START), rho, start)
-    own = sums(blocks, at, rho, groups)
-    gradient, hessian = (np.sum([getattr(one, name) for one in own], axis=0) for name in ("gradient", "hessian"))
+    at = fitted(blocks, parameters.penalty(START, START) * phi, rho, start)
+    here = derivatives(blocks, at, rho)
+    gradient, hessian = here.gradient / phi, here.hessian / phi
 
-    def held_out(slopes: float, offsets: float) -> float:
-        penalty, total = parameters.penalty(slopes, offsets), 0.0
-        for group, one in enumerate(own):
-            slope = gradient - one.gradient + penalty * at
-            theta = at - np.linalg.solve(hessian - one.hessian + np.diag(penalty), slope)
-            total += loss(blocks, theta, rho, group)
-        return total
+    def evidence(slopes: float, offsets: float) -> float:
+        penalty = parameters.penalty(slopes, offsets)
+        precision = hessian + np.diag(penalty)
+        step = np.linalg.solve(precision, -(gradient + penalty * at))
+        theta = at + step
+        # The loss at the starting point is the same for all.
+        fit = float(gradient @ step + 0.5 * step @ hessian @ step + 0.5 * penalty @ theta**2)
+        return -fit + 0.5 * float(np.log(penalty).sum()) - 0.5 * float(np.linalg.slogdet(precision)[1])
 
-    # From strong to weak, so that the stronger penalty wins a tie. First one penalty for both, then that of the slopes alone.
-    ordered = CANDIDATES[::-1]
-    offsets = min(ordered, key=lambda one: held_out(one, one))
-    slopes = min(ordered, key=lambda one: held_out(one, offsets))
-    return ChosenPenalties(slopes, offsets, fitted(blocks, parameters.penalty(slopes, offsets), rho, at))
+    slopes, offsets = max(((s, o) for s in CANDIDATES for o in CANDIDATES), key=lambda pair: evidence(*pair))
+    return ChosenPenalties(slopes, offsets, fitted(blocks, parameters.penalty(slopes, offsets) * phi, rho, at))

@@ -203,7 +203,7 @@ class _Training:
         found: list[Floats] = []
         for group in range(self.groups):
             parts = [(block, np.flatnonzero(self.group[part] != group)) for block, part in zip(self.blocks, self.parts, strict=True)]
-            kept = [ScaleBlock(b.design[own], b.columns, b.shares[own], b.answers[own], b.group[own]) for b, own in parts if len(own)]
+            kept = [ScaleBlock(b.design[own], b.columns, b.shares[own], b.answers[own], b.item[own]) for b, own in parts if len(own)]
             found.append(fitted(kept, self.base.penalty, self.base.overdispersion, self.base.theta))
         return found
 

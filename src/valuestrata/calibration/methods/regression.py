@@ -6,6 +6,10 @@ The shares of pair i are modelled as q_i = softmax(X_i theta), X_i of shape (K, 
 
 which is convex. Weights w_i = n_i / (1 + (n_i - 1) rho) allow for variation beyond sampling (Williams 1982): the more the shares of
 pairs vary around the model (rho), the less an additional respondent adds.
+
+The answers of subgroups to one item deviate from the model in the same direction, so pairs carry less information than their weights
+say. The mean design effect phi (Rao and Scott 1981) divides the weights: tr(H^-1 M) / D, with H the Hessian matrix of the loss and
+M the sum over items of the outer products of their gradients.
 """
 
 from __future__ import annotations
@@ -29,14 +33,14 @@ class ScaleBlock:
     Attributes:
         design: features, shape (n, K, F). columns: parameter of each feature, shape (F,).
         shares: gold shares, shape (n, K). answers: effective number of answers, shape (n,).
-        group: number of the group of items that is held out together, shape (n,).
+        item: number of the item of each pair, shape (n,), from 0; different blocks have different items.
     """
 
     design: Floats
     columns: Indices
     shares: Floats
     answers: Floats
-    group: Indices
+    item: Indices
 
     def predicted(self, theta: Floats) -> Floats:
         """Return the predicted shares, shape (n, K)."""
@@ -44,8 +48,8 @@ class ScaleBlock:
 
 
 @dataclass(frozen=True)
-class Sums:
-    """Gradient (D,) and Hessian matrix (D, D) of the loss without penalty, summed over pairs."""
+class Derivatives:
+    """Gradient (D,) and Hessian matrix (D, D) of the loss without penalty."""
 
     gradient: Floats
     hessian: Floats
@@ -74,28 +78,50 @@ def overdispersion(blocks: Sequence[ScaleBlock], theta: Floats) -> float:
     return float(np.clip((squared - expected) / extra, 0.0, 1.0)) if extra > 0 else 0.0
 
 
-def loss(blocks: Sequence[ScaleBlock], theta: Floats, rho: float, group: int | None = None) -> float:
-    """Return the loss without penalty, of one group of items or of all."""
-    total = 0.0
-    for block in blocks:
-        kept = slice(None) if group is None else np.flatnonzero(block.group == group)
-        s, q = block.shares[kept], softmax(block.design[kept] @ theta[block.columns])
-        total += float(weights(block, rho)[kept] @ divergence(s, q))
-    return total
+def loss(blocks: Sequence[ScaleBlock], theta: Floats, rho: float) -> float:
+    """Return the loss without penalty."""
+    return sum(float(weights(block, rho) @ divergence(block.shares, block.predicted(theta))) for block in blocks)
 
 
-def sums(blocks: Sequence[ScaleBlock], theta: Floats, rho: float, groups: int) -> list[Sums]:
-    """Return the sums of each group of items at a point."""
-    found = [Sums(np.zeros(len(theta)), np.zeros((len(theta), len(theta)))) for _ in range(groups)]
+def derivatives(blocks: Sequence[ScaleBlock], theta: Floats, rho: float) -> Derivatives:
+    """Return gradient and Hessian matrix of the loss without penalty."""
+    found = Derivatives(np.zeros(len(theta)), np.zeros((len(theta), len(theta))))
     for block in blocks:
-        w = weights(block, rho)
-        for group, one in enumerate(found):
-            kept = np.flatnonzero(block.group == group)
-            if len(kept):
-                gradient, hessian = _derivatives(block.design[kept], block.shares[kept], w[kept], theta[block.columns])
-                one.gradient[block.columns] += gradient
-                one.hessian[np.ix_(block.columns, block.columns)] += hessian
+        w, q = weights(block, rho), block.predicted(theta)
+        flat = block.design.reshape(-1, block.design.shape[2])
+        found.gradient[block.columns] += flat.T @ (w[:, None] * (q - block.shares)).ravel()
+        scaled = flat * np.sqrt(w[:, None] * q).reshape(-1, 1)
+        mean = np.einsum("nk,nkf->nf", q, block.design) * np.sqrt(w)[:, None]
+        found.hessian[np.ix_(block.columns, block.columns)] += scaled.T @ scaled - mean.T @ mean
     return found
+
+
+def gradients_by_item(blocks: Sequence[ScaleBlock], theta: Floats, rho: float) -> Floats:
+    """Return the gradient of the loss without penalty from each item, shape (items, D)."""
+    found = np.zeros((1 + max((int(block.item.max()) for block in blocks), default=-1), len(theta)))
+    for block in blocks:
+        residual = weights(block, rho)[:, None] * (block.predicted(theta) - block.shares)
+        own = np.einsum("nk,nkf->nf", residual, block.design)
+        # The columns of a block are different, so each is added to once.
+        for place, column in enumerate(block.columns):
+            found[:, column] += np.bincount(block.item, weights=own[:, place], minlength=len(found))
+    return found
+
+
+def design_effect(blocks: Sequence[ScaleBlock], theta: Floats, penalty: Floats, rho: float) -> float:
+    """Return phi, at least 1, with the correction J / (J - D) for J items; at most the mean weight of an item.
+
+    Args:
+        blocks, rho: as for `fitted`; few parameters, because each takes part of the deviations of items. theta: the fit with `penalty`.
+    """
+    by_item = gradients_by_item(blocks, theta, rho)
+    items, size = by_item.shape
+    most = max(sum(float(weights(block, rho).sum()) for block in blocks) / max(items, 1), 1.0)
+    if items <= size:
+        return most
+    hessian = derivatives(blocks, theta, rho).hessian + np.diag(penalty)
+    found = float(np.trace(np.linalg.solve(hessian, by_item.T @ by_item))) / size * items / (items - size)
+    return float(np.clip(found, 1.0, most))
 
 
 def fitted(blocks: Sequence[ScaleBlock], penalty: Floats, rho: float, start: Floats) -> Floats:
@@ -108,26 +134,11 @@ def fitted(blocks: Sequence[ScaleBlock], penalty: Floats, rho: float, start: Flo
 
     def evaluate(points: Floats, _: Indices) -> tuple[Floats, Floats, Floats]:
         theta = points[0]
-        (one,) = sums([_together(block) for block in blocks], theta, rho, 1)
+        at = derivatives(blocks, theta, rho)
         value = loss(blocks, theta, rho) + 0.5 * float(penalty @ theta**2)
-        return np.array([value]), (one.gradient + penalty * theta)[None], (one.hessian + np.diag(penalty))[None]
+        return np.array([value]), (at.gradient + penalty * theta)[None], (at.hessian + np.diag(penalty))[None]
 
     return newton(evaluate, lambda hessian, _: hessian, lambda slope: slope, start[None], TOLERANCE * max(total, 1.0))[0]
-
-
-def _together(block: ScaleBlock) -> ScaleBlock:
-    return ScaleBlock(block.design, block.columns, block.shares, block.answers, np.zeros(len(block.group), dtype=np.intp))
-
-
-def _derivatives(design: Floats, shares: Floats, weight: Floats, theta: Floats) -> tuple[Floats, Floats]:
-    """Return gradient (F,) and Hessian matrix (F, F) of the loss of pairs."""
-    features = design.shape[2]
-    q = softmax(design @ theta)
-    flat = design.reshape(-1, features)
-    gradient = flat.T @ (weight[:, None] * (q - shares)).ravel()
-    scaled = flat * np.sqrt(weight[:, None] * q).reshape(-1, 1)
-    mean = np.einsum("nk,nkf->nf", q, design) * np.sqrt(weight)[:, None]
-    return gradient, scaled.T @ scaled - mean.T @ mean
 
 
 def divergence(shares: Floats, predicted: Floats) -> Floats:

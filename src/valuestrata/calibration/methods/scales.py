@@ -19,8 +19,8 @@ import numpy as np
 
 from valuestrata.stats.arrays import Floats, Indices
 
-# Precision of the weak prior of the common terms: standard deviation 10.
-WEAK = 0.01
+# Penalty of the common terms, a prior with standard deviation 1. It matters with few items only.
+COMMON = 1.0
 POSITION_TERMS = 2
 
 
@@ -90,7 +90,7 @@ class ScaleParameters:
     def penalty(self, slopes: float, offsets: float) -> Floats:
         """Return the penalty of each parameter, shape (D,), given those of deviations of slopes and of offsets."""
         found = np.full(self.size, offsets)
-        found[: self.features + POSITION_TERMS] = WEAK
+        found[: self.features + POSITION_TERMS] = COMMON
         found[[*self.of_options.values(), *self.of_scale.values()]] = slopes
         return found
 

@@ -10,10 +10,13 @@ import valuestrata as vs
 from tests.calibration.model_run import biased, written
 from tests.poison import data, poisoned
 from valuestrata.calibration.methods import METHODS
+from valuestrata.calibration.parameters import parameter_table, scale_table
+from valuestrata.calibration.reliability import reliability, reliability_table
 from valuestrata.dataset.tables import half_of
+from valuestrata.dataset.training_source import stated_source
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.responses.run.identity import run_identity
-from valuestrata.scores.train_test_overlap import training_overlap
+from valuestrata.scores.train_test_overlap import training_notes, training_overlap
 
 SPLITS = ("paper", "unseen-level", "unseen-item", "unseen-both", "unseen-item+disjoint", "paper+disjoint", "unseen-both+crossfit")
 
@@ -84,6 +87,66 @@ def test_under_crossfit_each_answer_is_scored_against_the_other_half(model, tmp_
     assert found.responses["sample"].unique().sort().to_list() == [0, 1]
     assert not training_overlap(data(), [found], split="unseen-item+crossfit", part="test")[found.name].voids
     assert w1(found, "unseen-item+crossfit") < w1(model, "unseen-item+crossfit")
+
+
+def overlap(run, split):
+    return training_overlap(data(), [run], split=split, part="test")[run.name]
+
+
+def test_scores_on_another_split_are_marked_if_its_test_pairs_were_used(model, tmp_path):
+    unseen_items, paper = (vs.calibrate(data(), model, tmp_path / split, split=split).run for split in ("unseen-item", "paper"))
+    # The folds of `unseen-both` hold out the same items.
+    for split in ("unseen-item", "unseen-both"):
+        assert not overlap(unseen_items, split).voids
+    for run, split in ((unseen_items, "paper"), (unseen_items, "unseen-level"), (paper, "unseen-item")):
+        found = overlap(run, split)
+        assert found.beside == 1.0
+        assert found.tested == 0.0
+    (note,) = training_notes({"run": overlap(paper, "unseen-item")}).values()
+    assert note == "not a test: trained on pairs that the same fold tests"
+    assert not overlap(paper, "paper").voids
+
+
+def test_the_training_of_the_model_inside_still_counts(tmp_path):
+    (tmp_path / "tuned").mkdir()
+    record = stated_source("paper", data())
+    tuned = written(data(), tmp_path / "tuned", biased(data()), {"name": "tuned", "adapter_hash": "a", "taught_on": record})
+    found = vs.calibrate(data(), tuned, tmp_path / "out", split="paper")
+    assert "was itself trained on 100\xa0% of the training pairs" in str(found.remarks[0])
+    assert not overlap(found.run, "paper").voids
+    elsewhere = vs.calibrate(data(), tuned, tmp_path / "items", split="unseen-item", fold=0).run
+    assert overlap(elsewhere, "unseen-item").tested > 0
+
+
+def test_reliability_is_better_after_calibration(model, tmp_path):
+    result = vs.calibrate(data(), model, tmp_path / "out", split="unseen-item")
+    found = reliability(data(), result)
+    before, after = (found.filter(pl.col("bin").is_null(), run=side, measure="ece")["error"].item() for side in ("before", "after"))
+    assert after < 0.5 * before
+    table = reliability_table(found)
+    pairs = data().part("unseen-item", "test").select("pair_id", "item").unique()
+    options = sum(len(data().codes_of[item]) for item in pairs["item"])
+    assert table["options, before"].sum() == table["options, after"].sum() == options
+
+
+def test_parameters_are_summed_up_over_folds():
+    scales = [{"options": 2, "level": "binary", "items": n, "pairs": 1, "slope": b, "offsets": [b, -b]} for n, b in ((4, 0.2), (6, 0.4))]
+    scales[0]["fallback"] = {"items": 1, "needed": 2}
+    settings = [
+        {"scales": [scale], "factor": f, "sd": {"slope": 0.5}, "levels": {"a": {"x": 1}}}
+        for scale, f in zip(scales, (0.0, 1.0), strict=True)
+    ]
+    assert scale_table(settings).row(0, named=True) == {
+        "options": 2,
+        "level": "binary",
+        "training items": "5 (4 to 6)",
+        "slope": "0.300 (0.200 to 0.400)",
+        "offsets (mean)": "0.30, -0.30",
+        "folds with a fallback": 1,
+    }
+    assert scale_table(settings[1:]).columns == ["options", "level", "training items", "slope", "offsets"]
+    assert parameter_table(settings).rows() == [("factor", 0.5, 0.0, 1.0), ("sd slope", 0.5, 0.5, 0.5)]
+    assert scale_table([{"gain": 1.0}]).is_empty()
 
 
 def test_runs_that_cannot_be_calibrated_are_refused(model, tmp_path):

@@ -23,7 +23,7 @@ from valuestrata.errors import InputDataError, Option, OptionText, UsageError, o
 from valuestrata.files import canonical_hash, folder_written_beside, write_json
 from valuestrata.formatting import count
 from valuestrata.progress import progress
-from valuestrata.respondents.baselines.by_fold import FittedByFold, fit_by_fold
+from valuestrata.respondents.baselines.by_fold import FittedByFold, answer_table, fit_by_fold
 from valuestrata.respondents.baselines.gold import GoldByFold, TrainingGold
 from valuestrata.respondents.baselines.predictor import Predictor
 from valuestrata.responses.run.folder import (
@@ -49,7 +49,7 @@ class CalibrateResult:
     """Result of a calibration.
 
     Attributes:
-        run: the calibrated run.
+        run: the calibrated run. before: the averaged answers to the same pairs, as a run that is not on disk.
         method: name of the method. settings: what was fitted, one entry per fold.
         folds: numbers of the folds.
         pairs: pairs answered. absent: pairs of the folds that the model did not answer.
@@ -58,6 +58,7 @@ class CalibrateResult:
     """
 
     run: Run
+    before: Run
     method: str
     settings: tuple[Mapping[str, Any], ...]
     folds: tuple[int, ...]
@@ -108,13 +109,14 @@ def calibrate(
     check_source(run)
     answers = model_answers(dataset, run.responses)
     key = _key(dataset, run, answers, [split, fold, name, *([] if kind is None else [kind, seed])])
-    if (kept := _kept(folder, key, overwrite=overwrite)) is not None:
-        return kept
     every = dataset.part(split, "all", fold)
     missing = missing_from_training(dataset, run, every, answers, split)
     asked = every.filter(pl.col("part") != "train").select("pair_id", "item", "subgroup").unique(maintain_order=True)
     there = [pair in answers.shares for pair in asked.select("item", "subgroup").iter_rows()]
     pairs = asked.filter(pl.Series(there, dtype=pl.Boolean))
+    before = _averaged(dataset, run, pairs, answers)
+    if (kept := _kept(folder, key, before, overwrite=overwrite)) is not None:
+        return kept
     folds = tuple(every["fold"].unique().sort().to_list())
     states = StateComponents.of(pair_states(dataset, run, device=device, template=template)) if name == PROBE else None
     shuffled: list[ShuffledAnswers] = []
@@ -135,7 +137,7 @@ def calibrate(
     settings = tuple(dict(one.predictor.settings) for one in fitted.fits)
     remarks = (*missing, *training_remarks(dataset, run, every), *_fallbacks(settings), *_unmoved(shuffled))
     remarks = (*remarks, *(probe_remarks(settings) if name == PROBE else ()))
-    responses = _responses(dataset, run, pairs, fitted)
+    responses = _responses(dataset, run, pairs, fitted.table(list(pairs.select("item", "subgroup").iter_rows())))
     document = {
         **new_meta(dataset, folder.resolve().name, KIND),
         "respondent": _respondent(run, name, fitted, settings) | ({} if kind is None else {"control": kind, "seed": seed}),
@@ -161,7 +163,7 @@ def calibrate(
     with folder_written_beside(folder) as temporary:
         write_table(temporary, responses, None)
         write_json(temporary / RUN, with_hash(temporary, document))
-    return CalibrateResult(load_run(folder), name, settings, folds, len(pairs), len(asked) - len(pairs), remarks)
+    return CalibrateResult(load_run(folder), before, name, settings, folds, len(pairs), len(asked) - len(pairs), remarks)
 
 
 def _key(dataset: Dataset, run: Run, answers: ModelAnswers, asked: list[Any]) -> str:
@@ -171,7 +173,7 @@ def _key(dataset: Dataset, run: Run, answers: ModelAnswers, asked: list[Any]) ->
     return canonical_hash([dataset.fingerprint, run.meta.get("respondent"), given, *asked, versions["valuestrata"]])
 
 
-def _kept(folder: Path, key: str, *, overwrite: bool) -> CalibrateResult | None:
+def _kept(folder: Path, key: str, before: Run, *, overwrite: bool) -> CalibrateResult | None:
     """Return the result of the same call that is in the folder; None if the folder may be written."""
     if not folder.exists():
         return None
@@ -194,7 +196,7 @@ def _kept(folder: Path, key: str, *, overwrite: bool) -> CalibrateResult | None:
         )
     remarks = tuple(OptionText(remark) for remark in found["remarks"])
     settings, folds = tuple(found["settings"]), tuple(found["folds"])
-    return CalibrateResult(load_run(folder), found["method"], settings, folds, found["pairs"], found["absent"], remarks, kept=True)
+    return CalibrateResult(load_run(folder), before, found["method"], settings, folds, found["pairs"], found["absent"], remarks, kept=True)
 
 
 def _respondent(run: Run, method: str, fitted: FittedByFold, settings: tuple[Mapping[str, Any], ...]) -> dict[str, Any]:
@@ -209,9 +211,16 @@ def _respondent(run: Run, method: str, fitted: FittedByFold, settings: tuple[Map
     }
 
 
-def _responses(dataset: Dataset, run: Run, pairs: pl.DataFrame, fitted: FittedByFold) -> pl.DataFrame:
-    """Return the calibrated answers to pairs, with elicitation and template of the run's first response to each."""
-    table = fitted.table(list(pairs.select("item", "subgroup").iter_rows()))
+def _averaged(dataset: Dataset, run: Run, pairs: pl.DataFrame, answers: ModelAnswers) -> Run:
+    """Return the averaged answers to pairs as a run."""
+    listed = list(pairs.select("item", "subgroup").iter_rows())
+    table = answer_table(listed, dataset.codes_of, lambda item, subgroup: (answers.shares[item, subgroup],))
+    # The name is that of no calibrated run, because a folder's name has no slash.
+    return Run(f"{run.name}/averaged", run.path, {}, _responses(dataset, run, pairs, table))
+
+
+def _responses(dataset: Dataset, run: Run, pairs: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
+    """Return answers to pairs (`answer_table`), with elicitation and template of the run's first response to each."""
     read = run.responses.select("pair_id", "elicitation", "template", "template_version").unique("pair_id", keep="first")
     codes = pl.DataFrame({"item": list(dataset.codes_of), "shown": [list(codes) for codes in dataset.codes_of.values()]})
     described = pairs.join(read, on="pair_id", how="left", maintain_order="left").join(codes, on="item", maintain_order="left")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from valuestrata.cli.options import AsJson, DatasetFolder, Fold, RunOutput, Split
-from valuestrata.cli.output import print_json, say, show
+from valuestrata.cli.output import print_json, print_table, say, show
 from valuestrata.errors import MOST_SEED
+from valuestrata.formatting import number
 
 if TYPE_CHECKING:
     from valuestrata.calibration.calibrated import CalibrateResult
@@ -21,7 +22,9 @@ def calibrate_(
     output: RunOutput,
     split: Split = "unseen-item",
     fold: Fold = None,
-    method: Annotated[str, typer.Option("--method", help="shares or probe; docs/calibration.md describes the methods.")] = "shares",
+    method: Annotated[
+        str, typer.Option("--method", help="shares, shrunken-persona, by-subgroup or probe; see docs/calibration.md.")
+    ] = "shares",
     control: Annotated[
         str | None,
         typer.Option("--control", help="Replace the model's answers: shuffled-answers (among items) or no-model (equal shares)."),
@@ -36,7 +39,11 @@ def calibrate_(
 
     Ask the run with `ask --part all`, and with several option orders, which are averaged first. Test gold is never used.
     """
+    import polars as pl
+
     from valuestrata.calibration.calibrated import calibrate
+    from valuestrata.calibration.parameters import parameter_table, scale_table
+    from valuestrata.calibration.reliability import reliability, reliability_table
     from valuestrata.cli.inputs import load_data_and_runs
 
     data, (source,) = load_data_and_runs(dataset, [run])
@@ -55,12 +62,24 @@ def calibrate_(
     )
     for remark in result.remarks:
         say(remark)
+    found = reliability(data, result)
     if as_json:
-        print_json(_document(result))
+        print_json({**_document(result), "reliability": found.to_dicts()})
         return
     show(f"{output}: {result.pairs:,} pairs answered{', as before' if result.kept else ''}.")
     if result.absent:
         show(f"{result.absent:,} pairs have no answer, because the run {source.name!r} did not answer them.")
+    over = "" if len(result.settings) == 1 else f": mean (range) over {len(result.settings)} folds"
+    if len(scales := scale_table(result.settings)):
+        show(f"\nSlope and offsets by scale{over}.")
+        print_table(scales)
+    if len(others := parameter_table(result.settings)):
+        show(f"\nOther parameters{over}.")
+        print_table(others.rename({"mean": "value"}).select("parameter", "value") if len(result.settings) == 1 else others)
+    show("\nReliability on the test pairs, which were not used to fit: mean stated probability, and mean share of people.")
+    print_table(reliability_table(found))
+    before, after = (found.filter(pl.col("bin").is_null(), run=side, measure="ece")["error"].item() for side in ("before", "after"))
+    show(f"Calibration error: {number(before, 3)} before, {number(after, 3)} after.")
 
 
 def _document(result: CalibrateResult) -> dict[str, Any]:

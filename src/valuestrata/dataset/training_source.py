@@ -246,6 +246,7 @@ class Overlap:
             splits.
         same_survey: trained on another file of the same survey and place, which may hold the same respondents.
         pairs: number of scored pairs.
+        beside: share of the scored pairs whose answers were fitted to other pairs that the same fold of the split tests.
     """
 
     relation: Relation
@@ -253,11 +254,12 @@ class Overlap:
     halves: Halves | None = None
     same_survey: bool = False
     pairs: int = 0
+    beside: float = 0.0
 
     @property
     def voids(self) -> bool:
-        """Whether the scores do not test the model: it was trained on scored pairs, or on respondents who were to be new."""
-        return self.tested > 0 or self.halves is not None
+        """Whether the scores do not test the model: it was trained on tested pairs, or on respondents who were to be new."""
+        return self.tested > 0 or self.beside > 0 or self.halves is not None
 
 
 def overlap_of(source: TrainingSource, dataset: Dataset, scored: pl.DataFrame, split: str, described: str | None = None) -> Overlap:
@@ -275,6 +277,31 @@ def overlap_of(source: TrainingSource, dataset: Dataset, scored: pl.DataFrame, s
     tested = 0.0 if trained is None else scored.join(trained, on=["item", "subgroup"], how="semi").height / scored.height
     halves = _overlapping(source, dataset, set(scored["half"].unique()), split) if uses_halves(split) else None
     return Overlap("here", tested, halves, pairs=scored["pair_id"].n_unique())
+
+
+def tested_beside(source: TrainingSource, dataset: Dataset, scored: pl.DataFrame, split: str, part: str, fold: int | None) -> float:
+    """Return the share of scored pairs whose answers were fitted to pairs that the same fold of the scored split tests.
+
+    A calibrated run answers only pairs that its own split holds out. Under another split the training pairs of these answers may be
+    tested together with them: those of `paper` include the items that `unseen-item` tests.
+
+    Args:
+        source: the record of a calibration on the data set, which answers the pairs that its folds hold out.
+        dataset: the ground truth. scored: the scored pairs that were answered: `pair_id`. split, part, fold: what is scored.
+    """
+    try:
+        fitted = dataset.part(source.split or "", "all", source.fold).select("pair_id", "part", trained=pl.col("fold"))
+    except ValuestrataError:
+        return 0.0  # The data set was built without this split.
+    tested = dataset.part(split, part, fold).select("pair_id", "fold").unique()
+    train = fitted.filter(pl.col("part") == "train")
+    both = tested.join(train, on="pair_id").select("fold", "trained").unique()
+    # A pair is answered by the folds that test it, or else by those that validate on it.
+    testing, validating = (fitted.filter(pl.col("part") == name) for name in ("test", "validation"))
+    answering = pl.concat([testing, validating.join(testing, on="pair_id", how="anti")])
+    answered = tested.join(scored, on="pair_id", how="semi").join(answering, on="pair_id")
+    beside = answered.join(both, on=("fold", "trained"), how="semi")
+    return beside["pair_id"].n_unique() / max(scored["pair_id"].n_unique(), 1)
 
 
 def _relation(source: TrainingSource, dataset: Dataset, described: str | None) -> tuple[Relation, bool]:

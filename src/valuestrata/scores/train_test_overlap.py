@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from valuestrata.dataset.tables import Dataset
-from valuestrata.dataset.training_source import Halves, Overlap, Relation, TrainingSource, overlap_of
+from valuestrata.dataset.training_source import Halves, Overlap, Relation, TrainingSource, overlap_of, tested_beside
 from valuestrata.formatting import percent
 from valuestrata.respondents.baselines import TRAINS_ON_NOTHING
 from valuestrata.responses.run.base_models import hosted_base
@@ -37,10 +37,10 @@ def training_overlap(
     an imported run, an adapter and a fine-tuned hosted model without a record, and `none` for other models without one.
     """
     scored = dataset.scored_pairs(split, part, fold)
-    return {run.name: _overlap(dataset, run, scored, split, fold) for run in runs}
+    return {run.name: _overlap(dataset, run, scored, split, part, fold) for run in runs}
 
 
-def _overlap(dataset: Dataset, run: RunWithResponses, scored: pl.DataFrame, split: str, fold: int | None) -> Overlap:
+def _overlap(dataset: Dataset, run: RunWithResponses, scored: pl.DataFrame, split: str, part: str, fold: int | None) -> Overlap:
     # Tables of scores accept runs without metadata.
     meta: Mapping[str, Any] = getattr(run, "meta", {})
     identity = RunIdentity.from_document(meta, run.name, f"run.json of the run {run.name!r}")
@@ -55,12 +55,17 @@ def _overlap(dataset: Dataset, run: RunWithResponses, scored: pl.DataFrame, spli
         relation: Relation = "here" if identity.is_baseline else "unknown" if _may_be_trained(identity) else "none"
         return Overlap(relation, pairs=own["pair_id"].n_unique())
     relations: list[Relation] = [one.relation for one in found]
+    beside = 0.0
+    # Part `all` holds training pairs, so it tests no fold.
+    if identity.method is not None and identity.respondent.trained_on is not None and found[0].relation == "here" and part != "all":
+        beside = tested_beside(identity.respondent.trained_on, dataset, own, split, part, fold)
     return Overlap(
         max(relations, key=_CLOSER.index),
         max(one.tested for one in found),
         next((one.halves for one in found if one.halves is not None), None),
         any(one.same_survey for one in found),
         own["pair_id"].n_unique(),
+        beside,
     )
 
 
@@ -104,4 +109,6 @@ def reason_of(overlap: Overlap) -> str:
     reasons = [] if overlap.halves is None else [HALVES[overlap.halves]]
     if overlap.tested:
         reasons.append(f"{percent(overlap.tested) if overlap.tested >= 0.01 else 'less than 1 %'} of the pairs scored")
+    if overlap.beside:
+        reasons.append("pairs that the same fold tests")
     return " and ".join(reasons)

@@ -56,14 +56,7 @@ class FittedByFold:
         Returns:
             pair (index of the pair), sample (0, 1, ... within a pair), answer (scale code), option_probs (scale order), by pair.
         """
-        codes = self.fits[0].gold.codes
-        rows: dict[int, list[tuple[int, tuple[int, ...], Floats]]] = {}
-        for place, (item, subgroup) in enumerate(pairs):
-            for shares in self.shares(item, subgroup):
-                rows.setdefault(len(shares), []).append((place, codes[item], shares))
-        frames = [_answers(*zip(*found, strict=True), each=each) for found in rows.values()]
-        table = pl.concat([ANSWERS, *frames]).sort("pair", maintain_order=True)
-        return table.select("pair", pl.int_range(pl.len()).over("pair").alias("sample"), "answer", "option_probs")
+        return answer_table(pairs, self.fits[0].gold.codes, self.shares, each=each)
 
     def source(self, method: str) -> dict[str, Any]:
         """Return the record of the training pairs for `run.json` (see `training_source`); `method` says what was fitted."""
@@ -81,6 +74,28 @@ class FittedByFold:
 
 
 ANSWERS = pl.DataFrame(schema={"pair": pl.Int64, "answer": pl.Int64, "option_probs": pl.List(pl.Float64)})
+
+
+def answer_table(
+    pairs: Sequence[Pair],
+    codes: Mapping[str, tuple[int, ...]],
+    shares_of: Callable[[str, str], Sequence[Floats]],
+    *,
+    each: bool = False,
+) -> pl.DataFrame:
+    """Return distributions of pairs with a chosen code, as `FittedByFold.table` does.
+
+    Args:
+        pairs: the pairs. codes: item -> scale codes. shares_of: item, subgroup -> one or more distributions, shape (K,).
+        each: give one answer for each code of positive share, not the lowest mode only.
+    """
+    rows: dict[int, list[tuple[int, tuple[int, ...], Floats]]] = {}
+    for place, (item, subgroup) in enumerate(pairs):
+        for shares in shares_of(item, subgroup):
+            rows.setdefault(len(shares), []).append((place, codes[item], shares))
+    frames = [_answers(*zip(*found, strict=True), each=each) for found in rows.values()]
+    table = pl.concat([ANSWERS, *frames]).sort("pair", maintain_order=True)
+    return table.select("pair", pl.int_range(pl.len()).over("pair").alias("sample"), "answer", "option_probs")
 
 
 def _answers(places: Sequence[int], codes: Sequence[tuple[int, ...]], shares: Sequence[Floats], *, each: bool) -> pl.DataFrame:

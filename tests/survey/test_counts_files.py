@@ -140,6 +140,9 @@ def changed(row, **values):
         ([{**row, "share": 0.5} for row in ROWS], "both count and share"),
         ([{"option": "Yes", "count": 1}], "the column 'item' is missing"),
         ([{"item": "TRUST", "option": o, "share": 0.2, "n": 50} for o in ("Yes", "Depends", "No")], r"the shares sum to 0.6; expected 1"),
+        (changed(0, count=1e300), "found 1e.300 answers; at most 1,000,000,000"),
+        (changed(0, count="inf"), "expected a finite number of at least 0"),
+        ([{**row, "subgroup": "x"} for row in ROWS], "an attribute cannot have the name 'subgroup'"),
         (changed(0, count="many"), r"row 1: the column 'count' has 'many'; expected a number"),
     ],
 )
@@ -185,6 +188,14 @@ def test_wrong_documents_are_refused(tmp_path, text, message):
     with pytest.raises(vs.InputDataError, match=message) as caught:
         vs.read_counts(file)
     assert "counts.yaml" in str(caught.value)
+
+
+def test_attributes_without_counts_are_left_out(tmp_path):
+    file = tmp_path / "counts.yaml"
+    file.write_text("attributes: [{name: sex, levels: [F, M]}]\nquestions: [{item: Q, question: Q?, options: [A, B], counts: [40, 60]}]")
+    found = vs.read_counts(file)
+    assert (found.survey.attributes, found.survey.findings.absent_attributes) == ((), ("sex",))
+    assert vs.build_counts(found, vs.BuildSettings(draws=20)).has_only_everyone
 
 
 def test_a_table_needs_its_questions(tmp_path):

@@ -19,6 +19,10 @@ CountKind = Literal["answers", "weighted answers", "shares"]
 # Published shares are rounded, so their sum may differ from 1 by this much.
 SUM_OF_SHARES = 0.05
 WHOLE = 1e-6
+# More answers to one question than this are a mistake in the file.
+MOST_ANSWERS = 1e9
+# Columns of a data set's tables, which no attribute can have as its name.
+RESERVED = ("", "item", "subgroup", "stratum", "n", "n_eff", "weight", "all")
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,8 @@ def collect(
         raise InputDataError(f"{source.file}: the file holds no counts.")
     items = {item.id: place for place, item in enumerate(codebook.items)}
     attributes = codebook.attributes if declared else _attributes_of(cells)
+    if wrong := [a.name for a in attributes if a.name.strip() in RESERVED]:
+        raise InputDataError(f"{source.file}: an attribute cannot have the name {wrong[0]!r}. Rename it, or remove its column.")
     levels = [{as_compared(level.label): place for place, level in enumerate(a.levels)} for a in attributes]
     places: dict[tuple[int, ...], int] = {}
     seen: dict[tuple[int, int], str] = {}
@@ -122,22 +128,24 @@ def collect(
             Option("answers_per_cell", f"{answers_per_cell:g}"),
             " is for shares, but the file holds counts. Leave it out.",
         )
-    used = codebook if declared else replace(codebook, attributes=attributes)
+    cells_of = np.array(list(places), dtype=np.int16).reshape(len(places), len(attributes))
+    in_use = (cells_of >= 0).any(axis=0)
+    absent = tuple(a.name for a, has_counts in zip(attributes, in_use, strict=True) if not has_counts)
+    attributes = tuple(a for a, has_counts in zip(attributes, in_use, strict=True) if has_counts)
     people = round(float((n + missing.sum(axis=-1)).max()))
     survey = Survey(
-        codebook=used,
+        codebook=replace(codebook, attributes=attributes),
         items=tuple(found),
-        attributes=tuple(attributes),
+        attributes=attributes,
         answers=np.empty((0, len(found)), dtype=np.int8),
         levels=np.empty((0, len(attributes)), dtype=np.int16),
         weight=None,
         countries=(),
         source=Source(source.file, source.format, source.sha256, len(cells), people),
-        findings=Findings(unanswered_items=tuple(lacking), notes=tuple(notes)),
+        findings=Findings(unanswered_items=tuple(lacking), absent_attributes=absent, notes=tuple(notes)),
     )
-    cells_of = np.array(list(places), dtype=np.int16).reshape(len(places), len(attributes))
     kind: CountKind = "answers" if whole else "shares" if shares else "weighted answers"
-    return PublishedCounts(survey, cells_of, counts[kept], n[kept], n_eff[kept], missing[kept], kind)
+    return PublishedCounts(survey, cells_of[:, in_use], counts[kept], n[kept], n_eff[kept], missing[kept], kind)
 
 
 def _attributes_of(cells: Sequence[PublishedCell]) -> tuple[Attribute, ...]:
@@ -202,8 +210,8 @@ def _checked(
     where = f"{cell.where}: {_named(cell)}"
     stated = [("n", cell.n), ("n_eff", cell.n_eff), *((kind.key, number) for kind, number in cell.missing.items())]
     for name, number in stated:
-        if number is not None and not (math.isfinite(number) and number >= 0):
-            raise InputDataError(f"{where} has {name} {number:g}; expected a finite number of at least 0. Correct the file.")
+        if number is not None and not 0 <= number <= MOST_ANSWERS:
+            raise InputDataError(f"{where} has {name} {number:g}; expected a number from 0 to {MOST_ANSWERS:,.0f}. Correct the file.")
     total = float(counts.sum())
     if cell.is_share:
         return _of_shares(cell, counts, where, answers_per_cell)
@@ -214,6 +222,8 @@ def _checked(
         )
     n = float(round(total if cell.n is None else cell.n))
     n_eff = (total if whole else n) if cell.n_eff is None else cell.n_eff
+    if max(n, total) > MOST_ANSWERS:
+        raise InputDataError(f"{where}: found {max(n, total):g} answers; at most {MOST_ANSWERS:,.0f} are possible. Correct the counts.")
     if n_eff > n + WHOLE:
         raise InputDataError(f"{where}: n_eff is {n_eff:g}, more than the {n:g} answers. Effective answers are at most the answers.")
     return counts, n, n_eff if total > 0 else 0.0, dict(cell.missing)
@@ -234,6 +244,8 @@ def _of_shares(
             Option("answers_per_cell"),
             ".",
         )
+    if not 0 < asked <= MOST_ANSWERS:
+        raise InputDataError(f"{where}: found {asked:g} answers; expected more than 0 and at most {MOST_ANSWERS:,.0f}.")
     counts = shares / everything * asked
     n = float(counts.sum())
     effective = n if cell.n_eff is None else cell.n_eff * n / asked

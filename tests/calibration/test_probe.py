@@ -140,6 +140,23 @@ def test_states_that_say_nothing_leave_the_answers_of_shares():
     assert max(changes) < 0.005
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("items", [24, 100])
+def test_rates_of_readouts_with_and_without_a_signal(items):
+    used, worst = 0, 0.0
+    for seed in range(20):
+        made = world(seed, items=items, signal=0.0)
+        found = fit_probe(made.gold, made.answers, StateComponents.of(made.states))
+        used += found.settings["probe"]["layer"] is not None
+        worst = max(worst, made.error(found) - made.error(found.base))
+        made = world(seed, items=items, signal=0.3)
+        found = fit_probe(made.gold, made.answers, StateComponents.of(made.states))
+        assert found.settings["probe"]["layer"] == 7
+        assert made.error(found) < made.error(found.base)
+    assert used <= 8
+    assert worst < 0.005
+
+
 @pytest.mark.parametrize(
     ("settings", "few"),
     [

@@ -35,7 +35,7 @@ def choose(
     subset = gold.of_items(sample_items(list(gold.subgroups_of), items))
     row = {subgroup: i for i, subgroup in enumerate(gold.levels)}
     loss = np.zeros(len(candidates))
-    for held_out in _folds(subset):
+    for held_out in held_out_strata(subset):
         pairs = {pair for pair in subset.counts if pair[1] in held_out}
         training = subset.without(pairs)
         cells = TrainingCells.of(training)
@@ -58,7 +58,8 @@ def sample_items(items: Sequence[str], limit: int) -> list[str]:
     return [items[int(i)] for i in np.sort(np.random.default_rng(SEED).choice(len(items), limit, replace=False))]
 
 
-def _folds(gold: TrainingGold) -> list[set[str]]:
+def held_out_strata(gold: TrainingGold) -> list[set[str]]:
+    """Return sets of subgroups to hold out in turn: strata of two or more attributes; single subgroups where there are none."""
     trained = list(dict.fromkeys(subgroup for _, subgroup in gold.counts))
     strata: dict[tuple[str, ...], list[str]] = {}
     for subgroup in trained:

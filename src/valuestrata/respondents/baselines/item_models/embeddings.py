@@ -48,7 +48,7 @@ def embed_texts(texts: Sequence[str]) -> Embedded:
     try:
         package = _wordllama()
     except ImportError:
-        return Embedded(f"tf-idf (scikit-learn {version('scikit-learn')})", _tf_idf(texts))
+        return Embedded(f"tf-idf (scikit-learn {version('scikit-learn')})", tf_idf(texts))
     return Embedded(f"wordllama {version('wordllama')} {MODEL}", _averaged_tokens(package, texts))
 
 
@@ -76,7 +76,8 @@ def _averaged_tokens(package: Any, texts: Sequence[str]) -> Floats:
     return _unit(np.asarray(model.embed(list(texts)), dtype=np.float64))
 
 
-def _tf_idf(texts: Sequence[str]) -> Floats:
+def tf_idf(texts: Sequence[str]) -> Floats:
+    """Return TF-IDF vectors over words and word pairs: unit vectors, zeros for a text without words."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     words = TfidfVectorizer(ngram_range=(1, 2), token_pattern=WORD, sublinear_tf=True)

@@ -12,7 +12,7 @@ training topics best (stacking, Wolpert 1992).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from valuestrata.respondents.baselines.item_models.item_average import average_s
 from valuestrata.respondents.baselines.item_models.kernel_regression import fit_variances, predict
 from valuestrata.respondents.baselines.item_models.kernels import ItemKernels, item_kernels
 from valuestrata.respondents.baselines.pooling import item_folds, pooled
-from valuestrata.respondents.baselines.predictor import Floats, Predictor, as_shares
+from valuestrata.respondents.baselines.predictor import Floats, as_shares
 
 __all__ = ["ItemText", "fit_item_average", "fit_item_text"]
 
@@ -53,6 +53,8 @@ class ItemText:
         of_subgroup: subgroup -> indicators of its levels, shape (levels,).
         settings: embedding method, draws, seed and mixture weight, part of the identity of a run.
         variances: regression -> estimated weight of each kernel and noise variance.
+        held_out: training item -> shares predicted while its fold was held out, shape (K,). Empty where no item is unseen, or
+            training has too few items.
     """
 
     national: Mapping[str, Floats]
@@ -61,23 +63,28 @@ class ItemText:
     of_subgroup: Mapping[str, Floats]
     settings: Mapping[str, object]
     variances: Mapping[str, Mapping[str, float]]
+    held_out: Mapping[str, Floats]
 
     def shares(self, item: str, subgroup: str) -> Floats:
         """Return the predicted shares of an item in a subgroup, shape (K,), scale order, sum 1."""
-        logits = self.national[item] + self.deviations[item] @ self.of_subgroup[subgroup]
+        return self.shifted(item, subgroup, 0.0)
+
+    def shifted(self, item: str, subgroup: str, shift: Floats | float) -> Floats:
+        """Return the shares with `shift`, shape (K,), added to the logits of a subgroup."""
+        logits = self.national[item] + self.deviations[item] @ self.of_subgroup[subgroup] + shift
         likely = np.exp(logits - logits.max(axis=1, keepdims=True))
         return self.weights[item] @ (likely / likely.sum(axis=1, keepdims=True))
 
 
-def fit_item_text(gold: TrainingGold) -> Predictor:
+def fit_item_text(gold: TrainingGold) -> ItemText:
     """Regress answers on item texts, as described in the module docstring.
 
     A training item keeps its pooled shares, and only its deviations are smoothed. With fewer than two training items, unseen
     items get the average of the items.
     """
-    national = {item: as_shares(counts) for item in gold.codes if (counts := pooled(gold, item)).sum() > 0}
+    national = trained_shares(gold)
     unseen = [item for item in gold.codes if item not in national]
-    kernels = item_kernels(gold)
+    kernels = gold.once(item_kernels)
     trained = kernels.rows_of(list(national))
     draws: dict[str, Floats] = {item: np.log(np.maximum(shares, 1e-9))[None] for item, shares in national.items()}
     variances: dict[str, Mapping[str, float]] = {}
@@ -85,8 +92,9 @@ def fit_item_text(gold: TrainingGold) -> Predictor:
     levels, level_gold = _deviations(gold, national)
     deviations = {item: np.zeros((len(rows), len(levels))) for item, rows in kernels.rows.items()}
     weights = {item: np.ones(1) for item in gold.codes}
+    held_out: dict[str, Floats] = {}
     if unseen:
-        trust = settings["trust"] = _trust(gold, kernels, national)
+        trust = settings["trust"] = _trust(gold, kernels, national, held_out)
         drawn: dict[str, Floats] = {}
         if trust > 0:
             variances["national"] = _predict_national(kernels, national, unseen, drawn)
@@ -100,11 +108,36 @@ def fit_item_text(gold: TrainingGold) -> Predictor:
     of_subgroup = {s: np.zeros(len(levels)) for s in gold.levels}
     for subgroup, own_levels in gold.levels.items():
         of_subgroup[subgroup][[column[level] for level in own_levels.items() if level in column]] = 1.0
-    return ItemText(draws, weights, deviations, of_subgroup, settings, variances)
+    return ItemText(draws, weights, deviations, of_subgroup, settings, variances, held_out)
 
 
-def _deviations(gold: TrainingGold, national: Mapping[str, Floats]) -> tuple[list[tuple[str, str]], Floats]:
-    """Return the training levels and their deviations: rows of the training items in order, one column per level."""
+def trained_shares(gold: TrainingGold) -> dict[str, Floats]:
+    """Return training item -> pooled shares, in the order of the data set."""
+    return {item: as_shares(counts) for item in gold.codes if (counts := pooled(gold, item)).sum() > 0}
+
+
+def with_departures(gold: TrainingGold, fitted: ItemText, departures: Mapping[tuple[str, str], Floats]) -> ItemText:
+    """Return a fit whose deviations are what is left of those in the gold after `departures` are subtracted.
+
+    Args:
+        gold: the training gold. fitted: its fit. departures: (item, subgroup) -> known part of the deviation, shape (K,).
+    """
+    national, kernels = trained_shares(gold), gold.once(item_kernels)
+    levels, level_gold = _deviations(gold, national, departures)
+    if not levels or len(national) < MIN_ITEMS:
+        return fitted
+    deviations: dict[str, Floats] = {}
+    found = _predict_deviations(kernels, level_gold, kernels.rows_of(list(national)), deviations)
+    return replace(fitted, deviations=deviations, variances={**fitted.variances, "deviations": found})
+
+
+def _deviations(
+    gold: TrainingGold, national: Mapping[str, Floats], known: Mapping[tuple[str, str], Floats] | None = None
+) -> tuple[list[tuple[str, str]], Floats]:
+    """Return the training levels and their deviations: rows of the training items in order, one column per level.
+
+    `known` deviations of pairs are subtracted.
+    """
     of_level = {next(iter(gold.levels[s].items())): s for subgroups in gold.singles.values() for s in subgroups}
     levels = {level: s for level, s in of_level.items() if any((item, s) in gold.counts for item in national)}
     columns: list[Floats] = []
@@ -117,14 +150,20 @@ def _deviations(gold: TrainingGold, national: Mapping[str, Floats]) -> tuple[lis
                 n = gold.n_eff[item, subgroup]
                 shrunk = (n * as_shares(counts) + LEVEL_PRIOR * pooled_shares) / (n + LEVEL_PRIOR)
                 deviation = np.log(shrunk + FLOOR) - np.log(pooled_shares + FLOOR)
+                if known is not None:
+                    deviation -= known.get((item, subgroup), 0.0)
             parts.append(deviation - deviation.mean())
         columns.append(np.concatenate(parts))
     return list(levels), np.stack(columns, axis=1) if columns else np.zeros((0, 0))
 
 
-def _trust(gold: TrainingGold, kernels: ItemKernels, national: Mapping[str, Floats]) -> float:
-    """Return the weight in `TRUST` that predicts the national shares of held-out items best; the smallest wins a tie."""
+def _trust(gold: TrainingGold, kernels: ItemKernels, national: Mapping[str, Floats], predicted: dict[str, Floats]) -> float:
+    """Return the weight in `TRUST` that predicts the national shares of held-out items best; the smallest wins a tie.
+
+    The shares predicted with this weight are added to `predicted`.
+    """
     loss = np.zeros(len(TRUST))
+    mixed: dict[str, list[Floats]] = {}
     for held_out in item_folds(gold, list(national)):
         kept = {item: shares for item, shares in national.items() if item not in held_out}
         if len(kept) < MIN_ITEMS:
@@ -135,11 +174,16 @@ def _trust(gold: TrainingGold, kernels: ItemKernels, national: Mapping[str, Floa
             likely = np.exp(drawn[item] - drawn[item].max(axis=1, keepdims=True))
             of_text = (likely / likely.sum(axis=1, keepdims=True)).mean(axis=0)
             average = average_shares(gold, item, kept)
-            for i, trust in enumerate(TRUST):
-                error = trust * of_text + (1.0 - trust) * average - national[item]
-                # Ranked probability score; Brier score for nominal items.
-                loss[i] += error @ error if gold.level[item] == "nominal" else np.square(np.cumsum(error)).sum() / (len(error) - 1)
-    return TRUST[int(loss.argmin())]
+            mixed[item] = [trust * of_text + (1.0 - trust) * average for trust in TRUST]
+            loss += [score_error(shares - national[item], nominal=gold.level[item] == "nominal") for shares in mixed[item]]
+    best = int(loss.argmin())
+    predicted |= {item: shares[best] for item, shares in mixed.items()}
+    return TRUST[best]
+
+
+def score_error(error: Floats, *, nominal: bool) -> float:
+    """Return the ranked probability score of an error of shares, shape (K,); the Brier score if the item is nominal."""
+    return float(error @ error) if nominal else float(np.square(np.cumsum(error)).sum() / (len(error) - 1))
 
 
 def _predict_national(

@@ -72,7 +72,7 @@ def item_kernels(gold: TrainingGold) -> ItemKernels:
     near = both * _gauss(position, POSITION_WIDTH) * _gauss(np.log(length), LENGTH_WIDTH)
     same_place = np.equal.outer(place, place).astype(np.float64)
     placed = np.where(np.outer(~ordered, ~ordered), same_place, near)
-    asked = _centred_directions(embedded.vectors[: len(items)])
+    asked = centred_directions(embedded.vectors[: len(items)])
     questions = np.exp((asked @ asked.T - 1.0) / QUESTION_WIDTH)[np.ix_(owner, owner)]
     label_vectors = embedded.vectors[len(items) :]
     label_index = np.array([distinct[label] for label in labels])
@@ -110,8 +110,8 @@ def _same(groups: Sequence[Hashable], owner: Indices) -> Floats:
     return np.equal.outer(group_of, group_of).astype(np.float64)
 
 
-def _centred_directions(vectors: Floats) -> Floats:
-    # Remove what all questions have in common, such as "do you think".
+def centred_directions(vectors: Floats) -> Floats:
+    """Return directions from the mean of vectors, shape (texts, dimensions): without what all texts have in common."""
     centred = vectors - vectors.mean(axis=0)
     size = np.linalg.norm(centred, axis=1, keepdims=True)
     return np.divide(centred, size, out=np.zeros_like(centred), where=size > 1e-9)

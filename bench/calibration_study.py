@@ -82,7 +82,10 @@ def study(dataset: Dataset, run: Run, work: Path, split: str, methods: Sequence[
     hybrid = f"{split}-hybrid-{run.name}"
     against = [(hybrid, other.name) for other in runs if other.name != hybrid]
     compared = vs.compare(dataset, runs, against, split=split, part="test", metrics=METRICS, bootstrap=bootstrap)
-    print(compared.filter(pl.col("by") == "all"))
+    print("\n| hybrid minus | metric | difference | low | high |\n| --- | --- | --- | --- | --- |")
+    shown = compared.filter(pl.col("by") == "all").select("against", "metric", "difference", "ci_low", "ci_high")
+    for other, metric, *values in shown.iter_rows():
+        print(f"| {other} | {metric} | {' | '.join('' if one is None else f'{one:+.4f}' for one in values)} |")
 
 
 def main() -> None:
@@ -101,9 +104,8 @@ def main() -> None:
         dataset, runs = made.dataset, made.runs
     else:
         dataset, runs = vs.load_dataset(given.paths[0]), [load_run(path) for path in given.paths[1:]]
-    with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=200):
-        for run in runs:
-            study(dataset, run, given.work, given.split, given.methods.split(","), given.bootstrap)
+    for run in runs:
+        study(dataset, run, given.work, given.split, given.methods.split(","), given.bootstrap)
 
 
 if __name__ == "__main__":

@@ -141,6 +141,9 @@ def random_effects(gradient: Floats, hessian: Floats, member: Floats) -> Subgrou
         gradient, hessian: the quadratic likelihood, as `quadratic` returns it. member: which subgroup has which level, shape (S, L).
     """
     (subgroups, size), levels = gradient.shape, member.shape[1]
+    # Rounding errors can make the information of a term that a subgroup does not have negative.
+    values, vectors = np.linalg.eigh(hessian)
+    hessian = (vectors * np.maximum(values, 0.0)[:, None, :]) @ vectors.transpose(0, 2, 1)
     information = np.einsum("sdd->sd", hessian)
     own_variance = _start(information)
     level_variance = _start(member.T @ information)
@@ -161,8 +164,8 @@ def random_effects(gradient: Floats, hessian: Floats, member: Floats) -> Subgrou
         own = np.einsum("sde,se->sd", covariance, gradient - np.einsum("sde,se->sd", hessian, member @ delta))
         moved = (covariance @ hessian @ spread).reshape(flat.shape)
         uncertain = ((moved @ posterior) * moved).sum(axis=1).reshape(subgroups, size)
-        after = (np.einsum("sdd->sd", covariance) + uncertain + own**2).mean(axis=0)
-        level_after = (np.diag(posterior).reshape(levels, size) + delta**2).mean(axis=0) if levels else level_variance
+        after = np.maximum((np.einsum("sdd->sd", covariance) + uncertain + own**2).mean(axis=0), 0.0)
+        level_after = np.maximum((np.diag(posterior).reshape(levels, size) + delta**2).mean(axis=0), 0.0) if levels else level_variance
         change = max(np.abs(after - own_variance).max(), np.abs(level_after - level_variance).max())
         own_variance, level_variance = after, level_after
         if change <= CONVERGED * max(own_variance.max(), level_variance.max()):

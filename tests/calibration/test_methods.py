@@ -146,7 +146,7 @@ def test_a_useless_model_is_not_followed(method):
     assert max(spread) < 0.03
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(st.data())
 @pytest.mark.parametrize("method", METHODS)
 def test_any_answers_give_shares(method, data):

@@ -107,7 +107,11 @@ def quadratic(fit: CalibratedShares, subgroups: Sequence[str]) -> tuple[Floats, 
         np.add.at(gradient, (rows, cluster_of[scale]), score)
         np.add.at(hessian, (rows, cluster_of[scale]), curvature)
     total, whole = gradient.sum(axis=1), hessian.sum(axis=1)
-    phi = _between_clusters(gradient, hessian, total, whole)
+    # Answers vary at least as much as samples of respondents do.
+    sampling = sum(float(weights(block, fit.overdispersion).sum()) for block in fit.blocks) / sum(
+        float(np.maximum(block.answers, 1.0).sum()) for block in fit.blocks
+    )
+    phi = max(_between_clusters(gradient, hessian, total, whole), sampling)
     return total / phi, whole / phi
 
 

@@ -129,9 +129,9 @@ def collect(
             " is for shares, but the file holds counts. Leave it out.",
         )
     cells_of = np.array(list(places), dtype=np.int16).reshape(len(places), len(attributes))
-    in_use = (cells_of >= 0).any(axis=0)
-    absent = tuple(a.name for a, has_counts in zip(attributes, in_use, strict=True) if not has_counts)
-    attributes = tuple(a for a, has_counts in zip(attributes, in_use, strict=True) if has_counts)
+    in_use = np.flatnonzero((cells_of >= 0).any(axis=0))
+    absent = tuple(a.name for place, a in enumerate(attributes) if place not in in_use)
+    attributes = tuple(attributes[place] for place in in_use)
     people = round(float((n + missing.sum(axis=-1)).max()))
     survey = Survey(
         codebook=replace(codebook, attributes=attributes),

@@ -60,11 +60,9 @@ def study(dataset: Dataset, run: Run, work: Path, split: str, methods: Sequence[
     runs = [run]
     for baseline in BASELINES.get(split.partition("+")[0], CELL_BASELINES):
         out = work / f"{split}-{baseline}"
-        runs.append(
+        if not out.exists():
             vs.ask(dataset, vs.make_respondent(f"baseline:{baseline}", dataset, split=split), out, split=split)
-            if not out.exists()
-            else load_run(out)
-        )
+        runs.append(load_run(out))
     for method in methods:
         found = vs.calibrate(dataset, run, work / f"{split}-{method}-{run.name}", split=split, method=method)
         runs.append(found.run)

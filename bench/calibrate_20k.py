@@ -58,7 +58,7 @@ def world(
         n=dict.fromkeys(counts, ANSWERS),
         n_eff=dict.fromkeys(counts, float(ANSWERS)),
         levels=levels,
-        singles={name: [f"{name}_{label}" for label in labels] for name, labels in attributes.items()},
+        singles={name: [one for label in labels if (one := f"{name}_{label}") in levels] for name, labels in attributes.items()},
         joint=cells,
         trained_joint=cells,
         scheme="unseen-item",

@@ -18,6 +18,9 @@ from valuestrata.calibration.methods.scales import ItemScale, ScaleParameters, n
 from valuestrata.calibration.model_answers import ModelAnswers
 from valuestrata.respondents.baselines import TrainingGold
 
+# The methods that regress the gold on the model's answers alone.
+REGRESSIONS = ("shares", "shrunken-persona", "by-subgroup")
+
 
 def slopes_of(predictor):
     return [scale["slope"] for scale in predictor.settings["scales"]]
@@ -137,7 +140,7 @@ def test_scales_with_too_few_items_use_the_common_terms():
     assert list(parameters.of_options) == [5]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", REGRESSIONS)
 def test_a_useless_model_is_not_followed(method):
     gold, answers = world(100, 6, slope=0.0, factor=0.0)
     fit = METHODS[method](gold, answers)
@@ -148,7 +151,7 @@ def test_a_useless_model_is_not_followed(method):
 
 @settings(max_examples=15)
 @given(st.data())
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [*REGRESSIONS, pytest.param("hybrid", marks=pytest.mark.slow)])
 def test_any_answers_give_shares(method, data):
     rng = np.random.default_rng(data.draw(st.integers(0, 10**6)))
     items = data.draw(st.integers(1, 5))
@@ -166,8 +169,10 @@ def test_any_answers_give_shares(method, data):
     changed: TrainingGold = replace(
         gold,
         codes=codes,
+        labels={item: tuple(map(str, own)) for item, own in codes.items()},
         level=level,
         levels=levels,
+        singles={} if levels is not gold.levels else gold.singles,
         counts={pair: counts[pair] for pair in trained},
         n=dict.fromkeys(trained, 40),
         n_eff=dict.fromkeys(trained, 40.0),
@@ -176,4 +181,5 @@ def test_any_answers_give_shares(method, data):
     for pair in pairs:
         found = fit.shares(*pair)
         assert found.sum() == pytest.approx(1.0)
-        assert (found > 0).all()
+        # The baselines of `hybrid` may give a share of 0 to an option that nobody chose.
+        assert (found >= 0).all() if method == "hybrid" else (found > 0).all()

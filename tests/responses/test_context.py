@@ -39,7 +39,7 @@ def _texts_are_embedded_by_words(monkeypatch):
     from valuestrata.respondents.baselines.item_models import embeddings
 
     monkeypatch.setattr(
-        "valuestrata.responses.context.choose.embed_texts", lambda texts: embeddings.Embedded("tf-idf", embeddings._tf_idf(texts))
+        "valuestrata.responses.context.choose.embed_texts", lambda texts: embeddings.Embedded("tf-idf", embeddings.tf_idf(texts))
     )
 
 

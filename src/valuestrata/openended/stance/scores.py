@@ -74,6 +74,7 @@ def responses_of(stances: pl.DataFrame) -> pl.DataFrame:
         pl.lit([], dtype=pl.List(pl.Int32)).alias("shown"),
         pl.col("rationale").alias("reasoning"),
         pl.lit(None, dtype=pl.Float64).alias("option_mass"),
+        pl.lit(None, dtype=pl.Int64).alias("respondents"),
     )
     return RESPONSES.check(made.select(list(RESPONSES.columns)), "stances")
 

@@ -33,7 +33,7 @@ def w1(run, split):
     return scores.filter((pl.col("by") == "all") & (pl.col("metric") == "w1"))["value"].item()
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [pytest.param(name, marks=pytest.mark.slow) if name == "hybrid" else name for name in METHODS])
 def test_a_calibrated_run_is_an_ordinary_run_that_scores_better(model, tmp_path, method):
     found = vs.calibrate(data(), model, tmp_path / "calibrated", split="unseen-item", method=method)
     run = vs.load_run(tmp_path / "calibrated")
@@ -53,8 +53,15 @@ def test_a_calibrated_run_is_an_ordinary_run_that_scores_better(model, tmp_path,
     assert not training_overlap(data(), [run], split="unseen-item", part="test")[run.name].voids
 
 
-@pytest.mark.parametrize("split", SPLITS)
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("method", "split"),
+    [
+        # Each fit of `hybrid` takes seconds, so all splits but one are slow tests.
+        pytest.param(method, split, marks=pytest.mark.slow if method == "hybrid" and split != "unseen-item" else ())
+        for method in METHODS
+        for split in SPLITS
+    ],
+)
 def test_gold_outside_training_changes_nothing(model, tmp_path, method, split):
     fold = None if split.startswith("paper") else 0
     wrong = poisoned(data(), data().part(split, "train", fold), half_of(split, "train", fold))

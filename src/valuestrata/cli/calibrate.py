@@ -23,7 +23,7 @@ def calibrate_(
     split: Split = "unseen-item",
     fold: Fold = None,
     method: Annotated[
-        str, typer.Option("--method", help="shares, shrunken-persona, by-subgroup or probe; see docs/calibration.md.")
+        str, typer.Option("--method", help="shares, shrunken-persona, by-subgroup, hybrid or probe; see docs/calibration.md.")
     ] = "shares",
     control: Annotated[
         str | None,

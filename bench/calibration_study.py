@@ -24,7 +24,7 @@ import polars as pl
 from shared_surveys import twin2k
 
 import valuestrata as vs
-from valuestrata.calibration.methods.hybrid.departures import population_answers
+from valuestrata.calibration.methods.hybrid.departures import population_shares
 from valuestrata.calibration.model_answers import ModelAnswers, model_answers
 from valuestrata.dataset.tables import Dataset
 from valuestrata.files import write_json
@@ -41,7 +41,7 @@ def flat(dataset: Dataset, run: Run, folder: Path, split: str) -> Run:
     if not folder.exists():
         answers: ModelAnswers = model_answers(dataset, run.responses)
         fold = int(dataset.part(split, "train", None)["fold"].min())  # pyright: ignore[reportArgumentType]
-        population = population_answers(GoldByFold(dataset, split).of(fold), answers)
+        population = population_shares(GoldByFold(dataset, split).of(fold), answers)
         one = run.responses.unique(["item", "subgroup"], keep="first", maintain_order=True)
         codes = dataset.codes_of
         given = [population[item].tolist() for item in one["item"]]

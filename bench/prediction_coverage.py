@@ -28,7 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--method", default="hybrid" if "hybrid" in METHODS else "shares", choices=list(METHODS))
+    parser.add_argument("--method", default="hybrid", choices=list(METHODS))
     parser.add_argument("--nested", action="store_true")
     chosen = parser.parse_args()
     dataset = load_dataset(chosen.dataset)

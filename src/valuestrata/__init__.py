@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from valuestrata.responses.distributed.collect import collect
     from valuestrata.responses.import_runs import import_run
     from valuestrata.responses.import_shares import import_shares
+    from valuestrata.responses.per_respondent.importing import import_respondents
     from valuestrata.responses.reference_baselines import baselines_beside
     from valuestrata.responses.run.folder import Run, load_run
     from valuestrata.scores import compare, score

@@ -11,7 +11,7 @@ from tests.respondents.test_item_text import AGREE, ARMY, GARDEN, make_gold, ove
 from valuestrata.calibration.methods import METHODS
 from valuestrata.calibration.methods.hybrid import fit_hybrid
 from valuestrata.calibration.methods.hybrid.cells import covariate, tilted
-from valuestrata.calibration.methods.hybrid.departures import fit_factors, model_departures, population_answers
+from valuestrata.calibration.methods.hybrid.departures import fit_factors, model_departures, population_shares
 from valuestrata.calibration.methods.hybrid.national import LEAST_SHARE, chosen, logs, polynomials, unfloored
 from valuestrata.calibration.model_answers import ModelAnswers
 from valuestrata.measures import w1
@@ -107,12 +107,12 @@ def test_the_factor_of_departures_is_recovered_and_zero_for_a_model_without_any(
     shares, answers = with_subgroups(0, 0.2, 0.6)
     cells = JointCells(("sex",), (("Female",), ("Male",)), np.full(2, 50.0), np.full(2, 50.0))
     gold = replace(make_gold(shares), joint=cells)
-    departures = model_departures(gold, answers, population_answers(gold, answers))
+    departures = model_departures(gold, answers, population_shares(gold, answers))
     found = fit_factors(gold, departures)
     assert found.factor(("sex",)) == pytest.approx(1 / 3, abs=0.1)
     assert found.gain > 0.3
     flat = ModelAnswers({pair: answers.shares[pair[0], "sex_Female"] for pair in answers.shares}, answers.n)
-    assert fit_factors(gold, model_departures(gold, flat, population_answers(gold, flat))).of == {}
+    assert fit_factors(gold, model_departures(gold, flat, population_shares(gold, flat))).of == {}
 
 
 def test_the_covariate_is_what_the_trained_levels_do_not_show():

@@ -74,7 +74,7 @@ def test_the_population_answer_is_weighted_by_size_unless_the_model_gave_one():
     gold, answers = world(5, 3)
     pair = [("q0", "a0_l0"), ("q0", "a0_l1")]
     two = ModelAnswers({one: answers.shares[one] for one in pair}, dict.fromkeys(pair, 2))
-    joint = replace(gold.joint, levels=(("l0", None, None, None), ("l1", None, None, None)), n=np.array([30.0, 10.0]), weight=np.ones(2))
+    joint = replace(gold.joint, levels=(("l0", None, None, None), ("l1", None, None, None)), n=np.ones(2), weight=np.array([30.0, 10.0]))
     found = population_answers(replace(gold, joint=joint), two)
     assert found.shares["q0", "all"] == pytest.approx(0.75 * answers.shares[pair[0]] + 0.25 * answers.shares[pair[1]])
     assert found.n["q0", "all"] == 4

@@ -169,7 +169,7 @@ def plan_prediction(
 def spread_over_topics(dataset: Dataset, items: Sequence[str], questions: Sequence[NewQuestion], most: int) -> list[str]:
     """Return at most `most` items, topics in turn; within a topic, items with as many options as a new question come first."""
     lengths = {len(one.options) for one in questions}
-    shuffled: list[str] = [items[at] for at in np.random.default_rng(0).permutation(len(items)).tolist()]
+    shuffled = [items[int(at)] for at in np.random.default_rng(0).permutation(len(items))]
     topic = dict(dataset.items.select("item", "topic").iter_rows())
     by_topic: dict[str, list[str]] = {}
     for item in sorted(shuffled, key=lambda item: len(dataset.codes_of[item]) not in lengths):

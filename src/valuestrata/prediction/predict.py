@@ -28,7 +28,7 @@ from valuestrata.respondents.models import ModelSettings, make_respondent
 from valuestrata.responses.run.folder import load_run
 from valuestrata.responses.run.identity import run_identity
 
-DEFAULT_METHOD = "hybrid" if "hybrid" in METHODS else "shares"
+DEFAULT_METHOD = "hybrid"
 
 PREDICTIONS = Schema(
     "predictions.parquet",

@@ -123,22 +123,29 @@ def answered_pairs(gold: TrainingGold, answers: ModelAnswers, population: ModelA
 
 
 def population_answers(gold: TrainingGold, answers: ModelAnswers) -> ModelAnswers:
-    """Return the model's answer to each item for the whole population.
+    """Return the model's answer to each item of the data set for the whole population, under `all`.
 
-    It is the answer for `all` if there is one, else the mean over subgroups, weighted by their number of respondents.
+    Without an answer for all respondents, it is the mean over the subgroups of the single-attribute stratum with most answered
+    subgroups, weighted by their size in the population; else the mean over all answered subgroups. Items without an answer are absent.
     """
-    size = {subgroup: float(gold.joint.n[gold.joint.within(levels)].sum()) for subgroup, levels in gold.levels.items()}
+    whole = gold.subgroup_with.get(frozenset(), EVERYONE)
+    singles = [[s for s in own if s in gold.levels] for own in gold.singles.values()]
+    size = {s: float(gold.joint.weight @ gold.joint.within(gold.levels[s])) for own in singles for s in own}
     of_item: dict[str, list[str]] = {}
     for item, subgroup in answers.shares:
         of_item.setdefault(item, []).append(subgroup)
     shares: dict[Pair, Floats] = {}
     n: dict[Pair, int] = {}
-    for item, subgroups in of_item.items():
-        used = [EVERYONE] if EVERYONE in subgroups else subgroups
-        weight = np.array([size.get(subgroup, 0.0) for subgroup in used])
-        weight = weight if weight.sum() > 0 else np.ones(len(used))
-        shares[item, EVERYONE] = weight @ np.array([answers.shares[item, subgroup] for subgroup in used]) / weight.sum()
-        n[item, EVERYONE] = sum(answers.n[item, subgroup] for subgroup in used)
+    for item in gold.codes:
+        answered = of_item.get(item, [])
+        if not answered:
+            continue
+        there = [[s for s in own if (item, s) in answers.shares and size[s] > 0] for own in singles]
+        stratum = max(there, key=len, default=[])
+        used = [whole] if whole in answered else stratum or answered
+        weight = np.array([size[s] for s in used]) if used is stratum else np.ones(len(used))
+        shares[item, EVERYONE] = as_shares(weight @ np.array([answers.shares[item, s] for s in used]))
+        n[item, EVERYONE] = sum(answers.n[item, s] for s in used)
     return ModelAnswers(shares, n)
 
 

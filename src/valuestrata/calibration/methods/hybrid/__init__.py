@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from valuestrata.calibration.methods.hybrid.cells import CellHybrid, fit_cells
-from valuestrata.calibration.methods.hybrid.departures import Factors, fit_factors, model_departures, population_answers
+from valuestrata.calibration.methods.hybrid.departures import Factors, fit_factors, model_departures, population_shares
 from valuestrata.calibration.methods.hybrid.few import FewItems, fit_few
 from valuestrata.calibration.methods.hybrid.national import NationalHybrid, fit_national, mixed
 from valuestrata.calibration.model_answers import ModelAnswers, Pair
@@ -64,7 +64,7 @@ class HybridPredictor:
 
 def fit_hybrid(gold: TrainingGold, answers: ModelAnswers) -> HybridPredictor:
     """Fit the baselines and choose the weights of the model in each."""
-    population = population_answers(gold, answers)
+    population = population_shares(gold, answers)
     departures = model_departures(gold, answers, population)
     trained = frozenset(trained_shares(gold))
     text = gold.once(fit_item_text)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from valuestrata.calibration.methods.hybrid.national import exceeds_error, logs
+from valuestrata.calibration.methods.pairs import population_answers
 from valuestrata.calibration.model_answers import ModelAnswers, Pair
 from valuestrata.respondents.baselines.gold import TrainingGold
 from valuestrata.respondents.baselines.item_models.item_text import FLOOR, trained_shares
@@ -39,34 +40,17 @@ class Factors:
         return self.of.get(stratum, self.common)
 
 
-def population_answers(gold: TrainingGold, answers: ModelAnswers) -> dict[str, Floats]:
-    """Return item -> the model's shares for the population, shape (K,); items without any answer are absent.
-
-    Without an answer for all respondents, they are the mean over the subgroups of the single-attribute stratum with most answered
-    subgroups, weighted by their size in the population; else the mean over all answered subgroups.
-    """
-    whole = gold.subgroup_with.get(frozenset())
-    size = {s: float(gold.joint.weight @ gold.joint.within(gold.levels[s])) for own in gold.singles.values() for s in own}
-    by_item: dict[str, list[str]] = {}
-    for item, subgroup in answers.shares:
-        by_item.setdefault(item, []).append(subgroup)
-    found: dict[str, Floats] = {}
-    for item in gold.codes:
-        answered = by_item.get(item, [])
-        if whole is not None and (item, whole) in answers.shares:
-            found[item] = answers.shares[item, whole]
-        elif answered:
-            there = [[s for s in own if (item, s) in answers.shares and size[s] > 0] for own in gold.singles.values()]
-            used = max(there, key=len, default=[])
-            weight = np.array([size[s] for s in used]) if used else np.ones(len(answered))
-            found[item] = as_shares(weight @ np.array([answers.shares[item, s] for s in used or answered]))
-    return found
+def population_shares(gold: TrainingGold, answers: ModelAnswers) -> dict[str, Floats]:
+    """Return item -> the model's shares for the population, shape (K,); see `population_answers`."""
+    return {item: shares for (item, _), shares in population_answers(gold, answers).shares.items()}
 
 
 def model_departures(gold: TrainingGold, answers: ModelAnswers, population: Mapping[str, Floats]) -> dict[Pair, Floats]:
     """Return (item, subgroup) -> log shares of the model minus those for the population, shape (K,), sum 0."""
     base = {item: logs(shares, FLOOR) for item, shares in population.items()}
-    return {(item, s): logs(shares, FLOOR) - base[item] for (item, s), shares in answers.shares.items() if gold.levels.get(s)}
+    return {
+        (item, s): logs(shares, FLOOR) - base[item] for (item, s), shares in answers.shares.items() if item in base and gold.levels.get(s)
+    }
 
 
 def fit_factors(gold: TrainingGold, departures: Mapping[Pair, Floats]) -> Factors:

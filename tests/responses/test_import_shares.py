@@ -73,7 +73,7 @@ BAD = {
     "number and label": ([("1", "0.5"), ("Very important", "0.5")], "is given twice"),
     "unknown option": (
         [("9", "0.5"), ("1", "0.5"), ("5", "0.5")],
-        "none of '9'|a share of '9', which is no option of Q1 .codes 1, 2, 3, 4",
+        "none of '9'|a share of '9', which is not an option of Q1 .codes 1, 2, 3, 4",
     ),
     "no option": ([("a", "0.5"), ("b", "0.5")], "none of 'a', 'b' is an option of Q1"),
 }

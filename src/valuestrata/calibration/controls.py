@@ -50,7 +50,7 @@ def controlled_answers(control: CalibrationControl, gold: TrainingGold, answers:
 
 
 def equal_shares(answers: ModelAnswers) -> ModelAnswers:
-    """Return answers of the same pairs that are equal shares of the options, so that only the survey's own data can be learned from."""
+    """Return answers of the same pairs that are equal shares of the options, so a fit can only use the survey's own data."""
     return ModelAnswers({pair: np.full(len(shares), 1 / len(shares)) for pair, shares in answers.shares.items()}, answers.n)
 
 

@@ -168,7 +168,7 @@ def _of_options(file: Path, rows: pl.DataFrame, dataset: Dataset, *, named: bool
     if not outside.is_empty():
         row = outside.row(0, named=True)
         raise InputDataError(
-            f"{file}: {row['pair_id']} has a share of {row['option']!r}, which is no option of {row['item']} (codes "
+            f"{file}: {row['pair_id']} has a share of {row['option']!r}, which is not an option of {row['item']} (codes "
             f"{', '.join(map(str, dataset.codes_of[row['item']]))}; {len(outside):,} such rows). Correct the option, or use ",
             Option("numbers"),
             ".",

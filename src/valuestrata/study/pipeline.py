@@ -123,7 +123,7 @@ def demo_study(folder: Path, *, models: Sequence[str] = ()) -> Study:
     """Return the study of `valuestrata demo`: the embedded survey and the embedded model, on questions held out from calibration.
 
     Every prompt is asked with the options in both directions, because small models give the last option whatever the question. The five
-    strata are chosen so that the demonstration takes a few minutes on two cores.
+    strata are few, and the demonstration takes a few minutes on two cores.
     """
     # The control without personas needs one prompt per item and order; shuffled personas would double the prompts.
     specs = models or ("embedded", "control:no-persona@embedded")

@@ -157,7 +157,7 @@ def random_effects(gradient: Floats, hessian: Floats, member: Floats) -> Subgrou
     flat = spread.reshape(subgroups * size, levels * size)
     for _ in range(MOST_ROUNDS):
         root, level_root = np.sqrt(own_variance), np.tile(np.sqrt(level_variance), levels)
-        # Covariance of u given delta: (H + T^-1)^-1, written so that variances of 0 are allowed.
+        # Covariance of u given delta: (H + T^-1)^-1, in a form that allows variances of 0.
         covariance = root[:, None] * np.linalg.inv(np.eye(size) + root[:, None] * hessian * root) * root
         rest = np.eye(size) - hessian @ covariance
         normal = flat.T @ (rest @ hessian @ spread).reshape(flat.shape)

@@ -55,7 +55,7 @@ class SimilarItems:
             inside = np.isin(np.arange(len(items)), members)
             total = cosine[members].sum(axis=0) - np.where(inside, cosine.diagonal(), 0.0)
             mean = total / np.maximum(len(members) - inside, 1)
-            # Rounded, so that equal texts are ties on every machine.
+            # Rounded, because equal texts must tie on every machine.
             order = np.argsort(-mean.round(9), kind="stable")
             nearest |= {items[i]: tuple(items[j] for j in order if j != i) for i in members}
         return cls(found.method, {item: nearest[item] for item in items})

@@ -3,8 +3,8 @@
 ====================== ==================================================================================================
 metric                 meaning
 ====================== ==================================================================================================
-agreement              share of the persons' answers that the model gives too; an answer that it refused or that could not be
-                       read is none of them
+agreement              share of the persons' answers that the model gives too; an answer that was refused or could not be read
+                       does not agree
 agreement_mode         the same for the item's most frequent answer among other persons
 agreement_lookup       the same for a lookup by demographics (`stats.persons.lookup`), also learned on other persons
 agreement_over_mode    agreement minus agreement_mode, on the same answers

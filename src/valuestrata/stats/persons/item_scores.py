@@ -6,7 +6,7 @@ With weights w_i over the persons who have both answers to an item, x_i the pers
 - correlation: Pearson's, over persons within the item;
 - spread: SD(y) / SD(x), standard deviations with the weights.
 
-Every function takes R sets of weights at once, so that redrawn persons need no loop.
+Every function takes R sets of weights at once, so redrawn persons need no loop.
 """
 
 from __future__ import annotations

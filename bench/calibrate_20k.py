@@ -14,6 +14,7 @@ import numpy as np
 from valuestrata.calibration.methods import METHODS
 from valuestrata.calibration.model_answers import ModelAnswers, Pair
 from valuestrata.respondents.baselines import JointCells, TrainingGold
+from valuestrata.stats.arrays import softmax
 
 ITEMS, OPTIONS, LEVELS = 250, (2, 3, 4, 5, 10), (2, 6, 4, 5)
 SLOPE, FACTOR = 0.5, 0.3
@@ -43,8 +44,8 @@ def world(
         nation, residual = rng.normal(0, 1.5, len(own)), rng.normal(0, 0.3, len(own))
         for subgroup in levels:
             departure = rng.normal(0, 0.5, len(own))
-            answers[item, subgroup] = _softmax(nation + departure)
-            truth = _softmax(slope * nation + factor * departure + residual)
+            answers[item, subgroup] = softmax(nation + departure)
+            truth = softmax(slope * nation + factor * departure + residual)
             counts[item, subgroup] = rng.multinomial(ANSWERS, truth).astype(float)
     cells = JointCells(tuple(names), ((None,) * len(names),), np.ones(1), np.ones(1))
     text = {item: item for item in codes}
@@ -89,11 +90,6 @@ def _timed(method: str, gold: TrainingGold, answers: ModelAnswers) -> dict[str, 
     assert took < LIMIT, f"{method} took {took:.1f} s"
     detail = f"{len(gold.counts):,} pairs: {fitted:.1f} s to fit, {took - fitted:.1f} s to predict (CPU)"
     return {"ours": took, "peer": None, "peer_name": None, "ratio": None, "unit": "seconds", "detail": f"{method}, {detail}"}
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    shifted = np.exp(logits - logits.max())
-    return shifted / shifted.sum()
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from valuestrata.calibration.methods import METHODS
 from valuestrata.calibration.methods.hybrid import fit_hybrid
 from valuestrata.calibration.methods.hybrid.cells import covariate, tilted
 from valuestrata.calibration.methods.hybrid.departures import fit_factors, model_departures, population_shares
-from valuestrata.calibration.methods.hybrid.national import LEAST_SHARE, chosen, logs, polynomials, unfloored
+from valuestrata.calibration.methods.hybrid.national import LEAST_SHARE, chosen, logs, unfloored
+from valuestrata.calibration.methods.scales import orthogonal_polynomials
 from valuestrata.calibration.model_answers import ModelAnswers
 from valuestrata.measures import w1
 from valuestrata.respondents.baselines.gold import JointCells
@@ -129,7 +130,7 @@ def test_the_covariate_is_what_the_trained_levels_do_not_show():
 
 @pytest.mark.parametrize("options", [2, 3, 5, 10])
 def test_polynomials_are_orthogonal_and_log_shares_are_inverted(options):
-    basis = polynomials(options)
+    basis = orthogonal_polynomials(options, 4)
     np.testing.assert_allclose(basis @ basis.T / options, np.eye(min(options - 1, 4)), atol=1e-9)
     np.testing.assert_allclose(basis.sum(axis=1), 0.0, atol=1e-9)
     shares = np.random.default_rng(0).dirichlet(np.full(options, 5.0))

@@ -13,10 +13,10 @@ from bench.calibrate_20k import FACTOR, SLOPE, world
 from valuestrata.calibration.methods import METHODS
 from valuestrata.calibration.methods.by_subgroup import NAMES, random_effects
 from valuestrata.calibration.methods.pairs import log_shares, population_answers
-from valuestrata.calibration.methods.regression import softmax
 from valuestrata.calibration.methods.scales import ItemScale, ScaleParameters, needed
 from valuestrata.calibration.model_answers import ModelAnswers
 from valuestrata.respondents.baselines import TrainingGold
+from valuestrata.stats.arrays import softmax
 
 # The methods that regress the gold on the model's answers alone.
 REGRESSIONS = ("shares", "shrunken-persona", "by-subgroup")

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from valuestrata.calibration.methods.regression import ScaleBlock, fitted, overdispersion, softmax, weights
+from valuestrata.calibration.methods.regression import ScaleBlock, fitted, overdispersion, weights
+from valuestrata.stats.arrays import softmax
 
 
 def made(rng, pairs, options, columns, answers, theta):

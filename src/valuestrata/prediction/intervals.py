@@ -22,7 +22,7 @@ from valuestrata.dataset.gold import is_mode
 from valuestrata.frames import list_column
 from valuestrata.prediction.conformal import CONFIDENCE, Conformal, HeldOutRows, fit_conformal, weights_within
 from valuestrata.prediction.error_model import Predicted, of_positions, of_shares, together
-from valuestrata.stats.arrays import Bools, Floats, Indices
+from valuestrata.stats.arrays import Bools, Floats, Indices, softmax
 
 # Class of the whole population in a data set with other subgroups.
 POPULATION = 0
@@ -101,7 +101,7 @@ class Intervals:
             columns = {
                 "low": list_column(low.reshape(shares.shape)),
                 "high": list_column(high.reshape(shares.shape)),
-                "probability": list_column(mode_probabilities(self.sharpness * self.contrast(shares, n))),
+                "probability": list_column(softmax(self.sharpness * self.contrast(shares, n))),
             }
             position = of_positions(shares, n)
             ends = (np.zeros(len(n)), np.ones(len(n))) if self.positions is None else self.positions.ends(position, pair_size)
@@ -129,12 +129,6 @@ def fit_intervals(pairs: pl.DataFrame, classes: SizeClasses, confidence: float =
     positions = None if ordered.is_empty() else fit_conformal(_held_out(ordered, classes, positions=True), classes.number, confidence)
     fitted = Intervals(fit_conformal(shares, classes.number, confidence), positions, 1.0, classes)
     return Intervals(fitted.shares, positions, _sharpness(fitted, pairs), classes)
-
-
-def mode_probabilities(utility: Floats) -> Floats:
-    """Return exp(utility) divided by its sum over options, shape (pairs, K)."""
-    likely = np.exp(utility - utility.max(axis=1, keepdims=True))
-    return likely / likely.sum(axis=1, keepdims=True)
 
 
 def _sharpness(fitted: Intervals, pairs: pl.DataFrame) -> float:

@@ -1,4 +1,4 @@
-"""Array types, the rounding threshold and the random numbers that the estimators share."""
+"""Array types, the rounding threshold, the softmax and the random numbers that the estimators share."""
 
 from __future__ import annotations
 
@@ -26,3 +26,9 @@ def generator(seed: int, *more: int) -> np.random.Generator:
         UsageError: the seed is negative or no whole number.
     """
     return np.random.default_rng([check_seed(seed), *more] if more else check_seed(seed))
+
+
+def softmax(logits: Floats) -> Floats:
+    """Return the softmax along the last axis."""
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return shifted / shifted.sum(axis=-1, keepdims=True)

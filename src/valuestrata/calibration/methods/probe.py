@@ -21,13 +21,13 @@ import numpy as np
 from valuestrata.calibration.hidden_states import PairStates
 from valuestrata.calibration.methods.pairs import AnsweredPairs, answered_pairs, scale_of
 from valuestrata.calibration.methods.readout import COEFFICIENTS, degrees_of, option_basis, principal_components, ridge
-from valuestrata.calibration.methods.regression import ScaleBlock, divergence, fitted, softmax, weights
+from valuestrata.calibration.methods.regression import ScaleBlock, divergence, fitted, weights
 from valuestrata.calibration.methods.scales import ItemScale
 from valuestrata.calibration.methods.shares import CalibratedShares, blocks_of, fit_shares
 from valuestrata.calibration.model_answers import ModelAnswers, Pair
 from valuestrata.errors import OptionText
 from valuestrata.respondents.baselines.gold import TrainingGold
-from valuestrata.stats.arrays import Bools, Floats, Indices
+from valuestrata.stats.arrays import Bools, Floats, Indices, softmax
 
 # Penalties relative to the trace of the weighted Gram matrix of the components, from strong to weak.
 PENALTIES = (np.inf, 10.0, 1.0, 0.1, 1e-2, 1e-3, 1e-4)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from valuestrata.calibration.methods.scales import ItemScale
+from valuestrata.calibration.methods.scales import ItemScale, orthogonal_polynomials
 from valuestrata.stats.arrays import NEGLIGIBLE, Floats, Indices, Singles
 
 # Largest number of principal components, and of pairs that they are computed from.
@@ -66,11 +66,8 @@ def option_basis(scale: ItemScale, logits: Floats) -> Floats:
         centred = logits - logits.mean(axis=1, keepdims=True)
         size = np.sqrt(np.mean(centred**2, axis=1, keepdims=True))
         return np.divide(centred, size, out=np.zeros_like(centred), where=size > NEGLIGIBLE)[:, :, None]
-    number = len(degrees_of(scale))
-    powers = np.vander(np.linspace(-1.0, 1.0, options) if options > 1 else np.zeros(1), number + 1, increasing=True)
-    orthogonal, triangle = np.linalg.qr(powers)
-    polynomials = (orthogonal * np.sign(np.diag(triangle)))[:, 1:] * np.sqrt(options)
-    return np.broadcast_to(polynomials, (n, options, number))
+    basis = orthogonal_polynomials(options, DEGREES).T
+    return np.broadcast_to(basis, (n, *basis.shape))
 
 
 def ridge(gram: Floats, moments: Floats, penalties: Sequence[float]) -> Floats:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from valuestrata.stats.arrays import Floats, Indices
+from valuestrata.stats.arrays import Floats, Indices, softmax
 from valuestrata.stats.newton import newton
 
 # Part of the total weight that a gradient may have at the minimum.
@@ -53,12 +53,6 @@ class Derivatives:
 
     gradient: Floats
     hessian: Floats
-
-
-def softmax(logits: Floats) -> Floats:
-    """Return the softmax along the last axis."""
-    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return shifted / shifted.sum(axis=-1, keepdims=True)
 
 
 def weights(block: ScaleBlock, overdispersion: float) -> Floats:

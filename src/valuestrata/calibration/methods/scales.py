@@ -116,6 +116,17 @@ def needed(options: int) -> int:
     return options
 
 
+def orthogonal_polynomials(options: int, degrees: int) -> Floats:
+    """Return polynomials of the position that are orthogonal to each other and to a constant, of mean square 1.
+
+    Returns:
+        Shape (min(degrees, options - 1), options), the lowest degree first.
+    """
+    powers = np.linspace(-1.0, 1.0, options)[:, None] ** np.arange(min(options - 1, degrees) + 1)
+    basis, triangle = np.linalg.qr(powers)
+    return (basis * np.sign(np.diag(triangle))).T[1:] * np.sqrt(options)
+
+
 def position_terms(scale: ItemScale) -> Floats:
     """Return u and u^2 of each option, centred, shape (K, 2); 0 for nominal items."""
     if scale.level == "nominal" or scale.options < 2:

@@ -23,11 +23,11 @@ from valuestrata.calibration.methods.pairs import (
     scale_of,
 )
 from valuestrata.calibration.methods.penalties import ChosenPenalties, choose_penalties
-from valuestrata.calibration.methods.regression import ScaleBlock, design_effect, fitted, loss, overdispersion, softmax
+from valuestrata.calibration.methods.regression import ScaleBlock, design_effect, fitted, loss, overdispersion
 from valuestrata.calibration.methods.scales import ItemScale, ScaleParameters, needed, position_terms
 from valuestrata.calibration.model_answers import ModelAnswers
 from valuestrata.respondents.baselines.gold import TrainingGold
-from valuestrata.stats.arrays import Floats
+from valuestrata.stats.arrays import Floats, softmax
 
 Features = Callable[[AnswerArrays, float], Floats]
 """Answers of the model and pseudo-count -> features with a slope, shape (n, K, F)."""

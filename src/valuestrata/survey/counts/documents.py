@@ -1,20 +1,22 @@
 """Files with questions, in YAML, JSON or as a table, and with the counts of their answers.
 
-survey: my-survey
-title: My survey 2024
-place: Norway
-attributes:
-- name: sex
-levels: [Female, Male]
-questions:
-- item: TRUST
-question: Can most people be trusted?
-options: ["Yes", "Depends", "No"]
-topic: Trust
-counts: [310, 120, 570]
-cells:
-- {levels: {sex: Female}, counts: [150, 60, 300]}
-- {levels: {sex: Male}, counts: [160, 60, 270]}
+    survey: my-survey
+    title: My survey 2024
+    place: Norway
+    attributes:
+      - name: sex
+        levels: [Female, Male]
+    questions:
+      - item: TRUST
+        question: Can most people be trusted?
+        options: ["Yes", "Depends", "No"]
+        topic: Trust
+        counts: [310, 120, 570]
+        cells:
+          - {levels: {sex: Female}, counts: [150, 60, 300]}
+          - {levels: {sex: Male}, counts: [160, 60, 270]}
+
+The counts of a question are those of the whole population; `cells` have those of subgroups.
 """
 
 from __future__ import annotations

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from valuestrata.calibration.methods.hybrid.national import exceeds_error
-from valuestrata.calibration.methods.regression import softmax
 from valuestrata.calibration.model_answers import Pair
 from valuestrata.respondents.baselines.cell_models.cells import TrainingCells
 from valuestrata.respondents.baselines.cell_models.ensemble import fit_ensemble
@@ -23,7 +22,7 @@ from valuestrata.respondents.baselines.cell_models.multilevel import fit_multile
 from valuestrata.respondents.baselines.cell_models.validation import SEED, VALIDATION_ITEMS, held_out_strata, sample_items
 from valuestrata.respondents.baselines.gold import TrainingGold
 from valuestrata.respondents.baselines.predictor import Predictor, as_shares
-from valuestrata.stats.arrays import Floats
+from valuestrata.stats.arrays import Floats, softmax
 
 COEFFICIENTS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
 # Largest number of levels held out in turn.

@@ -17,10 +17,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
-from valuestrata.calibration.methods.regression import softmax
+from valuestrata.calibration.methods.scales import orthogonal_polynomials
 from valuestrata.respondents.baselines.gold import TrainingGold
 from valuestrata.respondents.baselines.item_models.embeddings import embed_texts, tf_idf
 from valuestrata.respondents.baselines.item_models.item_text import FLOOR, SEED, ItemText, score_error, trained_shares
@@ -29,7 +30,7 @@ from valuestrata.respondents.baselines.item_models.kernels import QUESTION_WIDTH
 from valuestrata.respondents.baselines.pooling import item_folds
 from valuestrata.respondents.baselines.predictor import as_shares
 from valuestrata.splits.schemes import ITEM_FOLDS
-from valuestrata.stats.arrays import Floats, Indices
+from valuestrata.stats.arrays import Floats, Indices, softmax
 
 # Polynomials of higher degree are averages over items with as many options.
 DEGREES = 4
@@ -80,6 +81,34 @@ class Guess:
         return softmax(self.draws).mean(axis=0)
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """What the regression of one kind of items uses.
+
+    Attributes:
+        gold, text: the training gold, and `item-text` fitted to it.
+        national, model: item -> gold shares of the population, and those of the model, shape (K,).
+        trained, asked: items with gold, and items to predict.
+    """
+
+    gold: TrainingGold
+    text: ItemText
+    national: Mapping[str, Floats]
+    model: Mapping[str, Floats]
+    trained: Sequence[str]
+    asked: Sequence[str]
+
+    @cached_property
+    def of_text(self) -> dict[str, Floats]:
+        """Item -> shares that `item-text` predicts, shape (K,); those of training items from the other folds."""
+        return {item: self.text.held_out[item] for item in self.trained} | {item: _mean_shares(self.text, item) for item in self.asked}
+
+    @cached_property
+    def kernels_without_model(self) -> list[Floats]:
+        """The kernels that do not depend on the model (see `_kernels`)."""
+        return _kernels_without_model(self)
+
+
 def fit_national(gold: TrainingGold, text: ItemText, model: Mapping[str, Floats]) -> NationalHybrid:
     """Fit the regression and choose its weight.
 
@@ -101,9 +130,10 @@ def fit_national(gold: TrainingGold, text: ItemText, model: Mapping[str, Floats]
         if len(trained) < MIN_ITEMS:
             remarks[kind] = f"{len(trained)} training items with answers of the model; a regression needs {MIN_ITEMS}."
             continue
+        inputs = Inputs(gold, text, national, model, trained, asked)
         predict = _nominal if nominal else _scales
-        with_model, without = (predict(gold, text, national, model, trained, asked, used) for used in (True, False))
-        losses = _losses(gold, text, national, with_model, without, trained)
+        with_model, without = (predict(inputs, used) for used in (True, False))
+        losses = _losses(inputs, with_model, without)
         place = chosen(losses[:, :-1], losses[:, -1], _blocks(gold, trained))
         weight[kind] = WEIGHTS[place]
         if place > 0:
@@ -149,29 +179,14 @@ def _blocks(gold: TrainingGold, items: Sequence[str]) -> Indices:
     return np.array([numbers[gold.topic[item]] for item in items]) if len(numbers) >= ITEM_FOLDS else np.arange(len(items))
 
 
-def _losses(
-    gold: TrainingGold,
-    text: ItemText,
-    national: Mapping[str, Floats],
-    with_model: Mapping[str, Guess],
-    without: Mapping[str, Guess],
-    trained: Sequence[str],
-) -> Floats:
+def _losses(inputs: Inputs, with_model: Mapping[str, Guess], without: Mapping[str, Guess]) -> Floats:
     rows: list[list[float]] = []
-    for item in trained:
-        nominal, truth = gold.level[item] == "nominal", national[item]
-        own, base = with_model[item].shares, text.held_out[item]
+    for item in inputs.trained:
+        nominal, truth = inputs.gold.level[item] == "nominal", inputs.national[item]
+        own, base = with_model[item].shares, inputs.of_text[item]
         mixtures = [weight * own + (1.0 - weight) * base for weight in WEIGHTS]
         rows.append([score_error(shares - truth, nominal=nominal) for shares in (*mixtures, without[item].shares)])
     return np.array(rows)
-
-
-def polynomials(options: int) -> Floats:
-    """Return polynomials of the position that are orthogonal to each other and to a constant, of mean square 1: shape (degrees, K)."""
-    position = np.linspace(-1.0, 1.0, options)
-    powers = position[:, None] ** np.arange(min(options - 1, DEGREES) + 1)
-    basis, triangle = np.linalg.qr(powers)
-    return (basis * np.sign(np.diag(triangle))).T[1:] * np.sqrt(options)
 
 
 def logs(shares: Floats, floor: float) -> Floats:
@@ -190,27 +205,17 @@ def coefficients(shares: Sequence[Floats], floor: float) -> Floats:
     """Return the coefficients of the polynomials in the log shares of items, shape (items, DEGREES); 0 for missing degrees."""
     found = np.zeros((len(shares), DEGREES))
     for row, own in zip(found, shares, strict=True):
-        basis = polynomials(len(own))
+        basis = orthogonal_polynomials(len(own), DEGREES)
         row[: len(basis)] = basis @ logs(own, floor) / len(own)
     return found
 
 
-def _scales(
-    gold: TrainingGold,
-    text: ItemText,
-    national: Mapping[str, Floats],
-    model: Mapping[str, Floats],
-    trained: Sequence[str],
-    asked: Sequence[str],
-    use_model: bool,
-) -> dict[str, Guess]:
+def _scales(inputs: Inputs, use_model: bool) -> dict[str, Guess]:
     """Return the predictions for ordinal and binary items: those of training items from the other folds."""
-    items = [*trained, *asked]
+    gold, national, trained = inputs.gold, inputs.national, inputs.trained
+    items = [*trained, *inputs.asked]
     n, options = len(trained), np.array([len(gold.codes[item]) for item in items])
-    of_text = [text.held_out[item] for item in trained] + [_mean_shares(text, item) for item in asked]
-    kernels = _kernels(
-        gold, items, n, coefficients(of_text, FLOOR), coefficients([model[i] for i in items], MODEL_FLOOR) if use_model else None
-    )
+    kernels = _kernels(inputs, use_model)
     targets = coefficients([national[item] for item in trained], FLOOR)
     fold_of = {item: f for f, fold in enumerate(item_folds(gold, trained)) for item in fold}
     fold = np.array([fold_of[item] for item in trained])
@@ -227,7 +232,7 @@ def _scales(
     for row, item in enumerate(items):
         others = [details[i] for i in range(n) if len(details[i]) == options[row] and (row >= n or fold[i] != fold[row])]
         detail = np.sum(others, axis=0) / (len(others) + 1) if others and options[row] > DEGREES + 1 else 0.0
-        basis = polynomials(int(options[row]))
+        basis = orthogonal_polynomials(int(options[row]), DEGREES)
         drawn = (mean[row] + np.sqrt(variance[row]) * z)[:, : len(basis)] @ basis
         found[item] = Guess(row < n, unfloored(drawn + detail))
     return found
@@ -235,7 +240,7 @@ def _scales(
 
 def _detail(shares: Floats) -> Floats:
     """Return the part of the log shares that polynomials up to `DEGREES` leave, shape (K,)."""
-    values, basis = logs(shares, FLOOR), polynomials(len(shares))
+    values, basis = logs(shares, FLOOR), orthogonal_polynomials(len(shares), DEGREES)
     return values - (basis @ values / len(shares)) @ basis
 
 
@@ -243,19 +248,36 @@ def _mean_shares(text: ItemText, item: str) -> Floats:
     return text.weights[item] @ softmax(text.national[item])
 
 
-def _kernels(gold: TrainingGold, items: Sequence[str], n: int, of_text: Floats, of_model: Floats | None) -> Floats:
-    """Return the kernels over items, shape (kernels, items, items), each of mean diagonal 1 over the first `n` or left out."""
+def _kernels(inputs: Inputs, use_model: bool) -> Floats:
+    """Return the kernels over items, shape (kernels, items, items), each of mean diagonal 1 over the training items or left out."""
+    n, kernels = len(inputs.trained), list(inputs.kernels_without_model)
+    if use_model:
+        of_model = coefficients([inputs.model[item] for item in (*inputs.trained, *inputs.asked)], MODEL_FLOOR)
+        model = of_model - of_model[:n].mean(axis=0)
+        inner = model @ model.T
+        size = np.diag(inner)
+        distance = np.maximum(size[:, None] + size[None, :] - 2.0 * inner, 0.0)
+        typical = float(np.median(distance[:n, :n][~np.eye(n, dtype=bool)]))
+        kernels += [inner, np.exp(-distance / (2.0 * typical)) if typical > 0 else np.zeros_like(inner)]
+    sizes = [float(np.trace(kernel[:n, :n])) / n for kernel in kernels]
+    return np.array([kernel / size for kernel, size in zip(kernels, sizes, strict=True) if size > 1e-9])
+
+
+def _kernels_without_model(inputs: Inputs) -> list[Floats]:
+    """Return the kernels over items from scales, topics, texts and the predictions of `item-text`."""
 
     def same(groups: Sequence[object]) -> Floats:
         numbers = {group: i for i, group in enumerate(dict.fromkeys(groups))}
         of = np.array([numbers[group] for group in groups])
         return np.equal.outer(of, of).astype(np.float64)
 
+    gold, items = inputs.gold, [*inputs.trained, *inputs.asked]
     labels = [" | ".join(gold.labels[item]) for item in items]
     embedded = embed_texts([*(gold.question[item] for item in items), *labels]).vectors
     asked, meant, words = (centred_directions(v) for v in (embedded[: len(items)], embedded[len(items) :], tf_idf(labels)))
-    text = of_text - of_text[:n].mean(axis=0)
-    kernels = [
+    of_text = coefficients([inputs.of_text[item] for item in items], FLOOR)
+    text = of_text - of_text[: len(inputs.trained)].mean(axis=0)
+    return [
         np.ones((len(items), len(items))),
         same([len(gold.codes[item]) for item in items]),
         same([gold.labels[item] for item in items]),
@@ -265,15 +287,6 @@ def _kernels(gold: TrainingGold, items: Sequence[str], n: int, of_text: Floats, 
         words @ words.T,
         text @ text.T,
     ]
-    if of_model is not None:
-        model = of_model - of_model[:n].mean(axis=0)
-        inner = model @ model.T
-        size = np.diag(inner)
-        distance = np.maximum(size[:, None] + size[None, :] - 2.0 * inner, 0.0)
-        typical = float(np.median(distance[:n, :n][~np.eye(n, dtype=bool)]))
-        kernels += [inner, np.exp(-distance / (2.0 * typical)) if typical > 0 else np.zeros_like(inner)]
-    sizes = [float(np.trace(kernel[:n, :n])) / n for kernel in kernels]
-    return np.array([kernel / size for kernel, size in zip(kernels, sizes, strict=True) if size > 1e-9])
 
 
 def _regressed(kernels: Floats, targets: Floats, fold: Indices) -> tuple[Floats, Floats]:
@@ -302,23 +315,15 @@ def _regressed(kernels: Floats, targets: Floats, fold: Indices) -> tuple[Floats,
     return mean, np.maximum(variance, 0.0)
 
 
-def _nominal(
-    gold: TrainingGold,
-    text: ItemText,
-    national: Mapping[str, Floats],
-    model: Mapping[str, Floats],
-    trained: Sequence[str],
-    asked: Sequence[str],
-    use_model: bool,
-) -> dict[str, Guess]:
+def _nominal(inputs: Inputs, use_model: bool) -> dict[str, Guess]:
     """Return the predictions for nominal items: those of training items from the other folds."""
 
-    def inputs(item: str, of_text: Floats) -> Floats:
-        return np.stack([logs(of_text, FLOOR), *([logs(model[item], FLOOR)] if use_model else [])], axis=1)
+    def features(item: str) -> Floats:
+        return np.stack([logs(inputs.of_text[item], FLOOR), *([logs(inputs.model[item], FLOOR)] if use_model else [])], axis=1)
 
     products: dict[str, tuple[Floats, Floats]] = {}
-    for item in trained:
-        x, y = inputs(item, text.held_out[item]), logs(national[item], FLOOR)
+    for item in inputs.trained:
+        x, y = features(item), logs(inputs.national[item], FLOOR)
         products[item] = (x.T @ x / len(y), x.T @ y / len(y))
 
     def slopes(kept: Sequence[str]) -> Floats:
@@ -327,9 +332,9 @@ def _nominal(
         return np.linalg.solve(squares + penalty * np.eye(len(squares)), np.sum([products[item][1] for item in kept], axis=0))
 
     found: dict[str, Guess] = {}
-    for fold in item_folds(gold, trained):
-        kept = [item for item in trained if item not in fold]
-        found |= {item: Guess(True, unfloored((inputs(item, text.held_out[item]) @ slopes(kept))[None])) for item in fold if kept}
-    slope = slopes(trained)
-    found |= {item: Guess(False, unfloored((inputs(item, _mean_shares(text, item)) @ slope)[None])) for item in asked}
+    for fold in item_folds(inputs.gold, inputs.trained):
+        kept = [item for item in inputs.trained if item not in fold]
+        found |= {item: Guess(True, unfloored((features(item) @ slopes(kept))[None])) for item in fold if kept}
+    slope = slopes(inputs.trained)
+    found |= {item: Guess(False, unfloored((features(item) @ slope)[None])) for item in inputs.asked}
     return found

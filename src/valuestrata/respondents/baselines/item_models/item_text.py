@@ -23,6 +23,7 @@ from valuestrata.respondents.baselines.item_models.kernel_regression import fit_
 from valuestrata.respondents.baselines.item_models.kernels import ItemKernels, item_kernels
 from valuestrata.respondents.baselines.pooling import item_folds, pooled
 from valuestrata.respondents.baselines.predictor import Floats, as_shares
+from valuestrata.stats.arrays import softmax
 
 __all__ = ["ItemText", "fit_item_average", "fit_item_text"]
 
@@ -72,8 +73,7 @@ class ItemText:
     def shifted(self, item: str, subgroup: str, shift: Floats | float) -> Floats:
         """Return the shares with `shift`, shape (K,), added to the logits of a subgroup."""
         logits = self.national[item] + self.deviations[item] @ self.of_subgroup[subgroup] + shift
-        likely = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return self.weights[item] @ (likely / likely.sum(axis=1, keepdims=True))
+        return self.weights[item] @ softmax(logits)
 
 
 def fit_item_text(gold: TrainingGold) -> ItemText:

@@ -11,7 +11,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "valuestrata"
 # The order of packages: each imports only from those before it.
 TOOLS = ["errors", "files", "frames", "progress", "yaml_files", "formatting"]
 DATA = ["measures", "stats", "survey", "dataset", "splits", "building"]
-MODELS = ["prompts", "respondents", "responses", "scores", "fairness", "tuning", "openended", "calibration", "prediction"]
+MODELS = ["prompts", "respondents", "responses", "scores", "fairness", "tuning", "openended", "calibration", "prediction", "estimation"]
 RESULTS = ["claims", "assessment", "report", "study", "cli"]
 PACKAGES = TOOLS + DATA + MODELS + RESULTS
 # A folder with more modules than this is hard to navigate: make a sub-package.

@@ -119,9 +119,12 @@ def test_a_driver_is_killed_and_goes_on_when_it_is_run_again(cluster, handmade, 
         environment = {**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address}
         with (tmp_path / "stderr").open("w") as stderr:
             driver = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment, stderr=stderr)
-        until(lambda: len(list((run / "ray" / "done").glob("*.parquet"))) >= 3 or driver.poll() is not None)
-        driver.kill()
-        driver.wait()
+        try:
+            # The driver imports Ray and starts workers, which takes more than a minute on a busy machine.
+            until(lambda: len(list((run / "ray" / "done").glob("*.parquet"))) >= 3 or driver.poll() is not None, seconds=180)
+        finally:
+            driver.kill()
+            driver.wait()
         until(lambda: not busy_workers(run))
         before = {pid: server.calls_of(pid)[-1] for pid in {pid for _, pid in server.log}}
         asked_before = len(server.log)

@@ -1,0 +1,1 @@
+"""The five estimators, one module each."""

@@ -1,0 +1,1 @@
+"""Design-based estimates of domains: linearised variances and intervals."""

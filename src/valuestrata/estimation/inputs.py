@@ -153,6 +153,10 @@ class EstimationInput:
     sample: HumanSample
     models: Mapping[str, ModelValues] = field(default_factory=dict[str, ModelValues])
 
+    def of(self, rows: NDArray[np.intp], fraction: float | None = None) -> EstimationInput:
+        """Return the same items, population and models for the people at `rows`; `fraction` as for `HumanSample`."""
+        return replace(self, sample=self.sample.of(rows, fraction), models={name: model.of(rows) for name, model in self.models.items()})
+
     @cached_property
     def members(self) -> Bools:
         """Which people belong to which subgroup, shape (P, G)."""

@@ -20,6 +20,8 @@ import polars as pl
 from valuestrata.errors import InputDataError, Option, UsageError, did_you_mean
 from valuestrata.responses.import_files import as_text, check_column, read_outputs, read_table
 
+# The column of people without ids: the number of their row, from 1.
+ROW = "row number"
 # How polars renames a second column of one name.
 _REPEATED_COLUMN = re.compile(r"(.*)_duplicated_\d+")
 
@@ -27,6 +29,18 @@ _REPEATED_COLUMN = re.compile(r"(.*)_duplicated_\d+")
 def ids_of(column: pl.Expr) -> pl.Expr:
     """Return ids of respondents as text that is the same in all files: a whole number may be stored as `12` or `12.0`."""
     return column.cast(pl.String).str.strip_chars().str.replace(r"\.0$", "").fill_null("")
+
+
+def with_ids(file: Path, table: pl.DataFrame, person: str | None) -> pl.DataFrame:
+    """Return a table that has the column of the ids: `ROW`, the number of each row, if `person` is None.
+
+    Raises:
+        InputDataError: the column is absent.
+    """
+    if person is None:
+        return table.with_row_index(ROW, offset=1)
+    check_column(file, person, table.columns)
+    return table
 
 
 class ItemNames:
@@ -59,8 +73,8 @@ def read_long(file: Path, ids: Sequence[str], answer: str, names: ItemNames) -> 
     """Return the answers of a file of any layout as rows, and the name of the column of the respondents, None if it has none.
 
     Args:
-        file: the file. ids: the named columns, see the table above. answer: column of the answers, in the long layout.
-        names: finds the items.
+        file: the file. answer: column of the answers, in the long layout. names: finds the items.
+        ids: the named columns, see the table above; empty if each row is a respondent without an id, who gets the row's number.
 
     Returns:
         `person`, `item` (as in the data set, null if it has no such item), `named` (as in the file), `text` (null where empty) and
@@ -68,15 +82,19 @@ def read_long(file: Path, ids: Sequence[str], answer: str, names: ItemNames) -> 
 
     Raises:
         InputDataError: unreadable, a named column is absent, no item of the data set is in it, or a column or row occurs twice.
-        UsageError: not one or two different columns are named.
+        UsageError: more than two columns are named, or one twice.
     """
-    if not 1 <= len(set(ids)) == len(ids) <= 2:
+    if not len(set(ids)) == len(ids) <= 2:
         raise UsageError(Option("ids", ",".join(ids)), ": name the column of the respondents, of the items, or both.")
     if file.suffix.lower() in (".json", ".jsonl", ".ndjson"):
-        if len(ids) == 1:
-            raise UsageError(Option("ids", ids[0]), f": {file} has one answer per entry; name the keys of the respondent and the item.")
+        if len(ids) < 2:
+            raise UsageError(
+                Option("ids", ",".join(ids) or None), f": {file} has one answer per entry; name the keys of the respondent and the item."
+            )
         return _from_long(file, ids, answer, names)
     table = read_table(file)
+    if not ids:
+        table, ids = with_ids(file, table, None), (ROW,)
     present = [name for name in ids if name in table.columns]
     if not present:
         check_column(file, ids[0], table.columns)

@@ -18,7 +18,7 @@ from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, Option, UsageError
 from valuestrata.responses.import_files import as_text, check_column, read_table
 from valuestrata.responses.per_respondent.answers import EMPTY, RespondentAnswers
-from valuestrata.responses.per_respondent.layout import ids_of
+from valuestrata.responses.per_respondent.layout import ROW, ids_of, with_ids
 from valuestrata.stats.arrays import Floats
 from valuestrata.survey.codebook import Codebook, builtin_codebooks, load_codebook
 from valuestrata.survey.read import read_survey
@@ -58,17 +58,19 @@ def level_labels(dataset: Dataset) -> list[list[str]]:
     return [[level["label"] for level in attribute["levels"]] for attribute in dataset.meta["attributes"]]
 
 
-def people_of_table(dataset: Dataset, file: Path, person: str, weight: str | None = None) -> People:
+def people_of_table(dataset: Dataset, file: Path, person: str | None, weight: str | None = None, *, repeated: bool = False) -> People:
     """Read a table with a row per person, and columns named like attributes with labels of their levels.
 
     Args:
-        dataset: the data set. file: the table. person: the column of the ids. weight: the column of the weights.
+        dataset: the data set. file: the table. weight: the column of the weights.
+        person: the column of the ids; None if there is none, and people have the numbers of their rows from 1.
+        repeated: whether a person may have several rows, which must agree.
 
     Raises:
         InputDataError: a column is absent, a person occurs twice, no label is a level, or a weight is not a number of at least 0.
     """
-    table = read_table(file)
-    check_column(file, person, table.columns)
+    table = with_ids(file, read_table(file), person)
+    person = person or ROW
     known = [name for name in dataset.attributes if name in table.columns]
     if not known and dataset.attributes:
         raise InputDataError(
@@ -77,9 +79,14 @@ def people_of_table(dataset: Dataset, file: Path, person: str, weight: str | Non
             Option("survey"),
             ".",
         )
+    if weight is not None:
+        check_column(file, weight, table.columns)
+    if repeated:
+        table = table.unique([person, *known, *(() if weight is None else (weight,))], maintain_order=True)
     texts = as_text(table, [person, *known], str(file)).with_columns(ids_of(pl.col(person)))
     if (twice := texts.filter(pl.col(person).is_duplicated())[person]).len():
-        raise InputDataError(f"{file}: {person} {twice[0]!r} is in several rows; give one row for each person.")
+        why = ", with different levels or weights" if repeated else "; give one row for each person"
+        raise InputDataError(f"{file}: {person} {twice[0]!r} is in several rows{why}.")
     levels = np.full((len(texts), len(dataset.attributes)), -1, dtype=np.int16)
     for place, (name, labels) in enumerate(zip(dataset.attributes, level_labels(dataset), strict=True)):
         if name in known:
@@ -99,7 +106,6 @@ def people_of_table(dataset: Dataset, file: Path, person: str, weight: str | Non
 
 
 def _weights(file: Path, table: pl.DataFrame, column: str) -> Floats:
-    check_column(file, column, table.columns)
     values = table[column].cast(pl.Float64, strict=False).to_numpy()
     if not (np.isfinite(values) & (values >= 0)).all() or not values.any():
         raise InputDataError(f"{file}: the weights in {column!r} must be numbers of at least 0, and not all 0.")
@@ -139,40 +145,67 @@ def read_people(dataset: Dataset, file: Path, codebook: Codebook, person: str, l
     Raises:
         InputDataError: the file cannot be read, lacks the column of the ids or has an id twice, or its items have other codes.
     """
+    weighted = bool(dataset.meta.get("weighted"))
+    found = read_survey_for(dataset, file, replace(codebook, respondent_id=person), levels, weighted=weighted)
+    ids = survey_ids(found)
+    if ids is None:
+        raise InputDataError(f"{file}: the column {person!r} of the respondents is missing. Name it with ", Option("ids"), ".")
+    known = tuple(attribute.name for attribute in found.attributes)
+    people = People(ids, levels_in(dataset, found), found.weight, known)
+    return SurveyPeople(people, RespondentAnswers(file, person, ids, answers_in(dataset, found)))
+
+
+def read_survey_for(dataset: Dataset, file: str | Path, codebook: Codebook, levels: Path | None, *, weighted: bool) -> Survey:
+    """Read the items and attributes of a data set from a survey file, for its countries and with its pooling.
+
+    Args:
+        dataset: the data set. file: the survey file. codebook: its codebook. levels: merged levels. weighted: whether to read weights.
+
+    Raises:
+        InputDataError: as for `read_survey`.
+    """
     wanted = replace(
         codebook,
-        respondent_id=person,
         items=tuple(replace(item, default=True) for item in codebook.items if item.id in dataset.codes_of),
         attributes=tuple(replace(one, default=True) for one in codebook.attributes if one.name in dataset.attributes),
     )
     countries = [country["code"] for country in dataset.meta.get("countries") or ()]
-    weighted = bool(dataset.meta.get("weighted"))
     found = read_survey(file, wanted, countries=countries, weighted=weighted, pooling=dataset.meta.get("pooling"))
-    if found.ids is None:
-        raise InputDataError(f"{file}: the column {person!r} of the respondents is missing. Name it with ", Option("ids"), ".")
-    ids = tuple(found.ids.to_frame("id").select(ids_of(pl.col("id"))).to_series())
-    found = found if levels is None else merge_levels(found, levels)
-    known = tuple(attribute.name for attribute in found.attributes)
-    people = People(ids, _levels_in(dataset, found), found.weight, known)
-    return SurveyPeople(people, RespondentAnswers(file, person, ids, _answers_in(dataset, found)))
+    return found if levels is None else merge_levels(found, levels)
 
 
-def _levels_in(dataset: Dataset, survey: Survey) -> NDArray[np.int16]:
-    """Return the levels of the survey's respondents as levels of the data set."""
+def survey_ids(survey: Survey) -> tuple[str, ...] | None:
+    """Return the ids of a survey's respondents, None if it has none."""
+    return None if survey.ids is None else tuple(survey.ids.to_frame("id").select(ids_of(pl.col("id"))).to_series())
+
+
+def levels_in(dataset: Dataset, survey: Survey) -> NDArray[np.int16]:
+    """Return the levels of a survey's respondents as levels of the data set, shape (respondents, attributes of the data set).
+
+    Levels are matched by label; -1 if unknown or no level of the data set.
+    """
     found = np.full((survey.respondents, len(dataset.attributes)), -1, dtype=np.int16)
     of_name = dict(zip(dataset.attributes, level_labels(dataset), strict=True))
     for column, attribute in enumerate(survey.attributes):
-        labels = of_name[attribute.name]
+        if (labels := of_name.get(attribute.name)) is None:
+            continue
         # The last entry is for the unknown level, -1.
         table = [labels.index(level.label) if level.label in labels else -1 for level in attribute.levels] + [-1]
         found[:, dataset.attributes.index(attribute.name)] = np.array(table, dtype=np.int16)[survey.levels[:, column]]
     return found
 
 
-def _answers_in(dataset: Dataset, survey: Survey) -> NDArray[np.int8]:
+def answers_in(dataset: Dataset, survey: Survey) -> NDArray[np.int8]:
+    """Return the answers of a survey's respondents, shape (respondents, items of the data set); `EMPTY` for items it does not have.
+
+    Raises:
+        InputDataError: an item has other codes than in the data set.
+    """
     codes = np.full((survey.respondents, len(dataset.codes_of)), EMPTY, dtype=np.int8)
     places = {item: place for place, item in enumerate(dataset.codes_of)}
     for column, item in enumerate(survey.items):
+        if item.id not in places:
+            continue
         if item.codes != dataset.codes_of[item.id]:
             raise InputDataError(
                 f"{survey.source.file}: the codebook gives {item.id} the codes {item.codes}, and the data set has "

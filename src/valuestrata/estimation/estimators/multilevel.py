@@ -1,0 +1,258 @@
+"""Multilevel regression of the human answers on levels and pairs of levels, with poststratification to the population's cells (MRP).
+
+The model is in `stats.small_area.random_effects`: one linear predictor for all options of an item, from the shares in joint cells.
+It is best linear unbiased (Henderson 1975; with poststratification, Gelman and Little 1997, Survey Methodology 23:127-135).
+
+- **Variances** of effects are pooled over items. Those of an item are a multiple of them, with the prior `PRIOR` on `MULTIPLES`. The
+  predictor uses the posterior mean of the multiple. Its error is averaged over the multiples, so it includes their uncertainty.
+- **Means of codes** are the codes times the shares. What makes subgroups differ often moves answers along the scale, so the
+  multiple in the error of a mean comes from the mean codes of the cells.
+- **Weights** of people give the shares in a cell and its effective number of answers, (sum w)^2 / sum w^2 (Kish 1965). Sampling units
+  have an effect of their own, which is noise.
+- **Finite populations**: with a sampled fraction, the answers of sampled people are known and only the rest is predicted (Royall
+  1970, Biometrika 57:377-387).
+- **Intervals** of shares are Wilson intervals with the number of answers that would have the same variance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from valuestrata.estimation.estimates import MULTILEVEL, Estimates
+from valuestrata.estimation.estimators.cell_shares import CellShares, SamePeople
+from valuestrata.estimation.inputs import EstimationInput
+from valuestrata.stats.arrays import Floats
+from valuestrata.stats.small_area.poststratified import LinearPredictor, TargetCovariance, best_predictor, outside_predictor
+from valuestrata.stats.small_area.random_effects import (
+    UNIT,
+    EffectKernels,
+    ObservedCells,
+    Projection,
+    log_likelihoods,
+    restricted_variances,
+)
+
+# Multiples of the variances of effects that an item may have, and their prior probabilities.
+MULTIPLES = np.array([0.1, 0.3, 1.0, 3.0, 9.0])
+PRIOR = np.array([0.1, 0.2, 0.4, 0.2, 0.1])
+# Variances are estimated from at most this many items, and from fewer where items times squared cells would exceed the second number.
+MOST_ITEMS, MOST_ELEMENTS, FEWEST_ITEMS = 40, 1_500_000, 12
+SEED = 0
+# A variance below this is rounding.
+TINY = 1e-12
+# Normal quantile of 95 % intervals.
+QUANTILE = 1.959964
+
+
+@dataclass(frozen=True)
+class MultilevelFit:
+    """Estimates of multilevel regression and poststratification.
+
+    Attributes:
+        estimates: shares and means with intervals.
+        left_out: shape (G, I, K), the prediction of each subgroup from the people outside it; NaN where nobody outside answered,
+            as for `all`.
+        left_out_variance: shape (G, I), variance of the subgroup's true share minus `left_out`, divided by p_k (1 - p_k).
+        effects: names of the E effects: attributes, `pairs` of levels, `cell`, and the sampling `unit`.
+        variances: shape (E,), their variances relative to that within cells, pooled over items.
+        multiple: shape (I,), multiple of the variances that is estimated for each item.
+    """
+
+    estimates: Estimates
+    left_out: Floats
+    left_out_variance: Floats
+    effects: tuple[str, ...]
+    variances: Floats
+    multiple: Floats
+
+
+def multilevel(data: EstimationInput) -> MultilevelFit:
+    """Estimate shares and means of subgroups from the human answers alone.
+
+    Items that nobody answered, and subgroups without population and without people, are NaN.
+    """
+    answers = CellShares.of(data)
+    groups = SamePeople.all_of(data, answers)
+    effects = EffectKernels.of(data.population.levels, data.population.attributes)
+    clustered = bool(groups) and groups[0].units is not None
+    kinds = effects.kinds + ((UNIT,) if clustered else ())
+    variances = restricted_variances([_observed(answers, effects, group) for group in _chosen(groups)], kinds)
+    q, unit = (variances[:-1], float(variances[-1])) if clustered else (variances, 0.0)
+    model = _Model(data, answers, np.tensordot(q, effects.correlation, axes=1), float(q.sum()), unit)
+    shape = (len(data.population.subgroups), len(data.items.ids))
+    predicted = _Predicted.empty(*shape, data.items.codes.shape[1])
+    multiple = np.full(shape[1], np.nan)
+    for group in groups:
+        model.predict(group, predicted, multiple)
+    names = effects.names + ((UNIT,) if clustered else ())
+    return MultilevelFit(model.estimates(predicted), predicted.left_out, predicted.left_out_variance, names, variances, multiple)
+
+
+@dataclass(frozen=True)
+class _Predicted:
+    """Arrays to be filled.
+
+    Attributes:
+        shares, left_out: shape (G, I, K). variance, left_out_variance: shape (G, I), their variances over p (1 - p).
+        mean_variance: shape (G, I), variance of the mean code over that of an answer's code.
+    """
+
+    shares: Floats
+    left_out: Floats
+    variance: Floats
+    left_out_variance: Floats
+    mean_variance: Floats
+
+    @classmethod
+    def empty(cls, subgroups: int, items: int, options: int) -> _Predicted:
+        shares, pairs = np.full((subgroups, items, options), np.nan), np.full((subgroups, items), np.nan)
+        return cls(shares, shares.copy(), pairs, pairs.copy(), pairs.copy())
+
+
+@dataclass(frozen=True)
+class _Model:
+    """The model with given variances: K (J, J), the sum of the effects' q, and q of sampling units."""
+
+    data: EstimationInput
+    answers: CellShares
+    kernel: Floats
+    total: float
+    unit: float
+
+    @cached_property
+    def weights(self) -> Floats:
+        """Weights of joint cells in each subgroup, (G, J). A subgroup without population has those of its people."""
+        population, sample = self.data.population, self.data.sample
+        people = population.inside * np.bincount(sample.cell, sample.weight, len(population.share))
+        total = people.sum(axis=1, keepdims=True)
+        own = np.divide(people, total, out=np.zeros_like(people), where=total > 0)
+        return np.where(population.sizes[:, None] > 0, population.weights, own)
+
+    @cached_property
+    def target(self) -> TargetCovariance:
+        """Covariance of the subgroups with all cells."""
+        seen = self.weights @ self.kernel
+        return TargetCovariance(self.weights.sum(axis=1), (seen * self.weights).sum(axis=1), seen)
+
+    def predict(self, group: SamePeople, predicted: _Predicted, multiple: Floats) -> None:
+        """Fill the arrays for the items of a group."""
+        cells = group.cells
+        kernel = self.kernel[np.ix_(cells, cells)]
+        noise = np.diag(group.noise) + (self.unit * group.units if group.units is not None else 0.0)
+        scales = 1 / (1 + MULTIPLES * self.total + self.unit)
+        of_shares = self._posterior(group, kernel, noise, scales, along=False)
+        of_means = self._posterior(group, kernel, noise, scales, along=True)
+        inside = self.data.population.inside[:, cells]
+        known, unknown, all_unknown = self._finite(group)
+        target = self.target.of(cells)
+        rest = target.without(known, kernel)
+        for item, posterior, mean_posterior in zip(group.items.tolist(), of_shares, of_means, strict=True):
+            times = float(np.exp(posterior @ np.log(MULTIPLES)))
+            multiple[item] = times
+            projection = Projection.of(times * kernel + noise)
+            shares = self.answers.shares[item, cells]
+            best = LinearPredictor.of(best_predictor(projection, rest, times), rest, kernel, noise)
+            outside = LinearPredictor.of(outside_predictor(projection, target, times, inside), target, kernel, noise)
+            predicted.shares[:, item] = as_shares((best.weights + known) @ shares)
+            predicted.left_out[:, item] = as_shares(outside.weights @ shares)
+            errors = scales * (np.outer(best.between, MULTIPLES) + (best.within + unknown)[:, None])
+            predicted.variance[:, item], predicted.mean_variance[:, item] = errors @ posterior, errors @ mean_posterior
+            errors = scales * (np.outer(outside.between, MULTIPLES) + (outside.within + all_unknown)[:, None])
+            predicted.left_out_variance[:, item] = errors @ posterior
+
+    def estimates(self, predicted: _Predicted) -> Estimates:
+        """Return the estimates with intervals."""
+        items, sample = self.data.items, self.data.sample
+        shares, variance = predicted.shares, predicted.variance
+        # The estimate is worth 1 / variance answers; one more has the pooled shares, so no variance is 0.
+        worth = (1 / np.maximum(variance, TINY))[..., None]
+        moderate = (worth * shares + self.answers.pooled) / (worth + 1)
+        mse = variance[..., None] * moderate * (1 - moderate)
+        low, high = (np.where(items.used, end, shares) for end in wilson(shares, worth))
+        codes = np.where(items.used & items.ordered[:, None], items.codes, 0.0)
+        mean = np.where(items.ordered, (shares * codes).sum(axis=2), np.nan)
+        centre = (moderate * codes).sum(axis=2)
+        mean_mse = predicted.mean_variance * (moderate * (codes - centre[..., None]) ** 2).sum(axis=2)
+        mean_mse = np.where(items.ordered, mean_mse, np.nan)
+        reach = QUANTILE * np.sqrt(mean_mse)
+        least = np.min(np.where(items.used, items.codes, np.inf), axis=1)
+        most = np.max(np.where(items.used, items.codes, -np.inf), axis=1)
+        answered = (sample.answers >= 0).T.astype(np.float64) @ self.data.members
+        return Estimates(
+            MULTILEVEL,
+            None,
+            shares,
+            low,
+            high,
+            mse,
+            mean,
+            np.maximum(mean - reach, least),
+            np.minimum(mean + reach, most),
+            mean_mse,
+            answered.T == 0,
+            np.full(mean.shape, np.nan),
+        )
+
+    def _posterior(self, group: SamePeople, kernel: Floats, noise: Floats, scales: Floats, *, along: bool) -> Floats:
+        """Return the posterior probabilities of the multiples, (items, multiples); `along` the scale, or of shares."""
+        values, directions = self.answers.values(group.items, group.cells), self.answers.directions[group.items]
+        if along:
+            values = (self.answers.shares[np.ix_(group.items, group.cells)] @ self.answers.centred[group.items, :, None]).transpose(1, 0, 2)
+            directions = np.where(self.data.items.ordered[group.items], 1.0, 0.0)
+        pairs = zip(MULTIPLES.tolist(), scales.tolist(), strict=True)
+        found = [log_likelihoods(t * kernel + noise, scale, values, directions) for t, scale in pairs]
+        logs = np.log(PRIOR) + np.array(found).T
+        chance = np.exp(logs - logs.max(axis=1, keepdims=True))
+        return chance / chance.sum(axis=1, keepdims=True)
+
+    def _finite(self, group: SamePeople) -> tuple[Floats, Floats, Floats]:
+        """Return the weights of the known shares, (G, S), and the variance of the mean of the people who were not asked, (G,).
+
+        The last value is that variance if nobody of the subgroup had been asked.
+        """
+        population = self.data.population
+        share = population.share * group.answered / max(self.data.sample.fraction, TINY)
+        each = np.divide(self.weights**2, share, out=np.zeros_like(self.weights), where=share > 0)
+        if self.data.sample.fraction <= 0:
+            nothing = np.zeros(len(self.weights))
+            return np.zeros((len(nothing), len(group.cells))), nothing, nothing
+        cells = share[group.cells]
+        part = np.minimum(np.divide(1 / group.noise, cells, out=np.zeros(len(cells)), where=cells > 0), 1.0)
+        total = each.sum(axis=1)
+        return self.weights[:, group.cells] * part, np.maximum(total - each[:, group.cells] @ part, 0.0), total
+
+
+def _observed(answers: CellShares, effects: EffectKernels, group: SamePeople) -> ObservedCells:
+    parts = effects.correlation[:, group.cells[:, None], group.cells[None, :]]
+    if group.units is not None:
+        parts = np.concatenate([parts, group.units[None]])
+    values = answers.values(group.items, group.cells)
+    return ObservedCells(group.cells, group.noise, parts, values.reshape(len(values), -1), float(answers.directions[group.items].sum()))
+
+
+def _chosen(groups: Sequence[SamePeople]) -> list[SamePeople]:
+    """Return the groups, or a part of them drawn by seed where they have many cells."""
+    if not groups:
+        return []
+    cells = max(len(group.cells) for group in groups)
+    limit = min(max(MOST_ELEMENTS // cells**2, FEWEST_ITEMS), MOST_ITEMS)
+    rows = np.sort(np.random.default_rng(SEED).permutation(len(groups))[:limit])
+    return [groups[row] for row in rows]
+
+
+def as_shares(predicted: Floats) -> Floats:
+    """Return shares that are at least 0 with sum 1."""
+    found = np.maximum(predicted, 0.0)
+    return found / found.sum(axis=-1, keepdims=True)
+
+
+def wilson(shares: Floats, number: Floats) -> tuple[Floats, Floats]:
+    """Return Wilson's 95 % intervals of shares that `number` answers would give (Wilson 1927)."""
+    extra = QUANTILE**2 / number
+    centre = (shares + extra / 2) / (1 + extra)
+    reach = np.sqrt(extra * shares * (1 - shares) + extra**2 / 4) / (1 + extra)
+    return np.maximum(centre - reach, 0.0), np.minimum(centre + reach, 1.0)

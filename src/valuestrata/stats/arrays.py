@@ -32,3 +32,9 @@ def softmax(logits: Floats) -> Floats:
     """Return the softmax along the last axis."""
     shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return shifted / shifted.sum(axis=-1, keepdims=True)
+
+
+def divided(above: Floats, below: Floats, otherwise: float = np.nan) -> Floats:
+    """Return above / below, and `otherwise` where `below` is not above 0."""
+    above, below = np.broadcast_arrays(above, below)
+    return np.divide(above, below, out=np.full(above.shape, otherwise), where=below > 0)

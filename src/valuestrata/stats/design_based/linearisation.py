@@ -55,7 +55,7 @@ def variance_of_totals(scores: Floats, unit: Indices, stratum: Indices, fraction
     squares, sums = np.zeros((2, int(stratum.max(initial=-1)) + 1, scores.shape[1]))
     np.add.at(squares, stratum, centred**2)
     np.add.at(sums, stratum, centred)
-    of_squares, of_sums = _factors(stratum, fraction)
+    of_squares, of_sums = factors_of_strata(stratum, fraction)
     return np.maximum(of_squares @ squares - of_sums @ sums**2, 0.0)
 
 
@@ -123,7 +123,7 @@ class _Sums:
 
 def _unclustered(sums: _Sums, stratum: Indices) -> tuple[Floats, Floats, Floats]:
     """Return the variances (D, M), and for each domain and item (D, I) people and strata; `stratum` is that of each person."""
-    of_squares, of_sums = _factors(stratum, 0.0)
+    of_squares, of_sums = factors_of_strata(stratum, 0.0)
     variance = np.zeros_like(sums.mean)
     people, used = np.zeros_like(sums.total), np.zeros_like(sums.total)
     for h in range(len(of_squares)):
@@ -143,7 +143,7 @@ def _clustered(sums: _Sums, members: Bools, unit: Indices, stratum: Indices) -> 
     """
     variance = np.full(sums.mean.shape, np.nan)
     units, used, together = (np.zeros_like(sums.total) for _ in range(3))
-    of_squares, of_sums = _factors(stratum, 0.0)
+    of_squares, of_sums = factors_of_strata(stratum, 0.0)
     # Units of one stratum, and people of one unit, stand next to each other.
     order = np.lexsort((unit, stratum[unit]))
     for d in range(members.shape[1]):
@@ -165,7 +165,7 @@ def _clustered(sums: _Sums, members: Bools, unit: Indices, stratum: Indices) -> 
     return variance, units, used, together
 
 
-def _factors(stratum: Indices, fraction: float) -> tuple[Floats, Floats]:
+def factors_of_strata(stratum: Indices, fraction: float = 0.0) -> tuple[Floats, Floats]:
     """Return the factors of the sum of squares and of the squared sum of each stratum, each of shape (strata,)."""
     units = np.bincount(stratum).astype(np.float64)
     of_squares = (1 - fraction) * np.where(units > 1, units / np.maximum(units - 1, 1), 1.0)

@@ -347,14 +347,14 @@ def _overlapping(source: TrainingSource, dataset: Dataset, scored: set[str], spl
     used = set(source.used_halves)
     if "all" in used | scored:
         return "all"
-    if not _same_halves(source, dataset):
+    if not same_halves(source, dataset):
         return "other halves"
     if source.cross_fitted and split.endswith(CROSSFIT):
         return None  # Each response is scored against the half that its model was not trained on.
     return "same half" if used & scored else None
 
 
-def _same_halves(source: TrainingSource, dataset: Dataset) -> bool:
+def same_halves(source: TrainingSource, dataset: Dataset) -> bool:
     """Whether respondents were divided in the same way: most items have the same answers in half A of the nation.
 
     Not every item, because items may be recoded between builds.

@@ -2,39 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from valuestrata.dataset.tables import Dataset
-from valuestrata.errors import InputDataError, OptionText
+from valuestrata.errors import InputDataError, Option, OptionText, UsageError
 from valuestrata.estimation.inputs import EstimationInput, HumanSample, ItemOptions, ModelValues, PopulationCells
-from valuestrata.estimation.population import dataset_population, place_people, population_remarks
-from valuestrata.responses.per_respondent.people import answers_in, level_labels, levels_in, survey_ids
-from valuestrata.stats.arrays import Floats
-from valuestrata.survey.survey import SampleDesign, Survey
+from valuestrata.estimation.model_values import SimulatedPeople, pair_values, respondent_values
+from valuestrata.estimation.people_files import (
+    FileFormat,
+    InterviewedPeople,
+    people_of_survey,
+    read_answers_file,
+    read_levels_file,
+    read_people_file,
+)
+from valuestrata.estimation.population import dataset_population, place_people, population_of_table, population_remarks
+from valuestrata.estimation.taught import check_taught
+from valuestrata.files import sha256_of
+from valuestrata.prompts.question import Numbers
+from valuestrata.responses.import_files import ITEM, RESPONDENT
+from valuestrata.responses.per_respondent.answers import EMPTY
+from valuestrata.responses.per_respondent.people import People, level_labels
+from valuestrata.responses.run.folder import Run, check_same_dataset, load_run
+from valuestrata.survey.survey import Survey
 
 _NAMED = 5
-
-
-@dataclass(frozen=True)
-class InterviewedPeople:
-    """People of a file, as the items and levels of a data set. Nothing of it is written.
-
-    Attributes:
-        source: the file, for messages. levels: int16, shape (N, A), -1 if unknown.
-        answers: int8, shape (N, items of the data set): option index, negative if missing.
-        weight: shape (N,), at least 0, or None. design: sampling units and strata, or None. ids: of the people, or None.
-    """
-
-    source: str
-    levels: NDArray[np.int16]
-    answers: NDArray[np.int8]
-    weight: Floats | None
-    design: SampleDesign | None
-    ids: tuple[str, ...] | None
 
 
 @dataclass(frozen=True)
@@ -49,17 +46,6 @@ class SampleInput:
     data: EstimationInput
     kept: NDArray[np.bool_]
     remarks: tuple[OptionText, ...]
-
-
-def people_of_survey(dataset: Dataset, survey: Survey) -> InterviewedPeople:
-    """Return the respondents of a survey in the terms of a data set: items matched by id and codes, levels by label.
-
-    Raises:
-        InputDataError: an item has other codes than in the data set.
-    """
-    return InterviewedPeople(
-        survey.source.file, levels_in(dataset, survey), answers_in(dataset, survey), survey.weight, survey.design, survey_ids(survey)
-    )
 
 
 def input_of_survey(
@@ -143,3 +129,176 @@ def item_options(dataset: Dataset, used: NDArray[np.bool_] | None = None) -> Ite
     for place, own in enumerate(items["codes"]):
         codes[place, : len(own)] = own
     return ItemOptions(tuple(ids), options, codes, (items["level"] != "nominal").to_numpy(), dataset.blocks_of(ids))
+
+
+@dataclass(frozen=True)
+class ReadEstimation:
+    """The input of the estimators, and messages for the user."""
+
+    data: EstimationInput
+    remarks: tuple[OptionText, ...]
+
+
+def estimation_input(
+    dataset: Dataset,
+    people_file: str | Path,
+    *,
+    runs: Sequence[Run | str | Path] = (),
+    answers: Sequence[str | Path] | Mapping[str, str | Path] = (),
+    simulated: str | Path | None = None,
+    survey: str | Path | None = None,
+    ids: str | Sequence[str] | None = None,
+    weight: str | None = None,
+    psu: str | None = None,
+    strata: str | None = None,
+    levels: str | Path | None = None,
+    population: str | Path | None = None,
+    fraction: float = 0.0,
+    numbers: Numbers = "code",
+    missing: Sequence[str] = (),
+) -> ReadEstimation:
+    """Read the people who were interviewed, the population and what models answered. Nothing of a person is written.
+
+    Args:
+        dataset: the data set, with items and subgroups.
+        people_file: the people: a survey file, which is read with a codebook that brings weights and design; or a table with columns
+            named like attributes (labels of levels) and the answers, by column or as rows of person and item.
+        runs: runs of the data set, with answers by pair.
+        answers: files of a model's answers as single people, as for `import_respondents`; or name -> file. Their ids are those of the
+            people. A file from which one of `runs` was imported gives that run's answers by person.
+        simulated: the people as whom the models of `answers` answered, with ids, levels and weights; None for those of `people_file`.
+        survey: codebook of survey files: a name or a file; None for that of the data set, if it is built in and the file is no table.
+        ids: column of the ids of people; for rows by person and item also that of the items.
+        weight: column of the weights. psu, strata: columns of sampling units and strata, if the codebook does not name them.
+        levels: merged levels, as for `build`. population: table of the population's sizes, see `population_of_table`; None for the
+            weights of the data set.
+        fraction: share of a finite population that was sampled, from 0 to below 1. If there are as many simulated people as this
+            population has, they count as the population itself.
+        numbers, missing: as for `import_respondents`.
+
+    Raises:
+        InputDataError: a file cannot be read or used; names the file, the column and the remedy.
+        UsageError: a wrong call, or a run was taught on answers of these people (see `taught.check_taught`).
+    """
+    if not 0 <= fraction < 1:
+        raise UsageError(Option("fraction", fraction), ": the share of the population that was sampled is from 0 to below 1.")
+    columns = (ids,) if isinstance(ids, str) else tuple(ids or ())
+    how = FileFormat(dataset, survey, columns, weight, psu, strata, Path(levels) if levels else None, numbers, tuple(missing))
+    source = Path(people_file)
+    read = read_people_file(how, source)
+    found = sample_input(
+        dataset, read.people, dataset_population(dataset) if population is None else population_of_table(dataset, population), fraction
+    )
+    loaded = [run if isinstance(run, Run) else load_run(run) for run in runs]
+    for run in loaded:
+        check_same_dataset(run, dataset)
+    files = _named_answers(answers, loaded)
+    if twice := [run.name for place, run in enumerate(loaded) if run.name in [other.name for other in loaded[:place]]]:
+        raise UsageError(f"Two runs have the name {twice[0]!r}. Give one of them, or import it under another name.")
+    remarks = [*read.remarks, *found.remarks, *check_taught(dataset, loaded, read.people)]
+    models = {run.name: pair_values(dataset, run, found.data) for run in loaded if run.name not in files}
+    data = found.data
+    if files:
+        who = read_levels_file(how, Path(simulated)) if simulated is not None else _people_of(read.people, source)
+        placed = place_people(dataset, data.population, who.levels)
+        data = replace(data, population=placed.population)
+        models = {run.name: pair_values(dataset, run, data) for run in loaded if run.name not in files}
+        persons = _Persons(who, placed.cell, [name for name, kept in zip(read.people.ids or (), found.kept, strict=True) if kept], source)
+        for name, file in files.items():
+            values = _person_values(how, name, file, persons, data)
+            models[name] = values.values
+            remarks += values.remarks
+            if name not in {run.name for run in loaded}:
+                remarks.append(
+                    OptionText(
+                        f"It is not recorded what the model of {file} was taught on. If it was taught on the answers of these people, its "
+                        "estimates are too good. To record it, import the file as a run with ",
+                        Option("trained_on"),
+                        ".",
+                    )
+                )
+    return ReadEstimation(replace(data, models=models), tuple(remarks))
+
+
+def _named_answers(answers: Sequence[str | Path] | Mapping[str, str | Path], runs: Sequence[Run]) -> dict[str, Path]:
+    """Return name -> file: of the run that was imported from the file, or else the file's name without its ending."""
+    if isinstance(answers, Mapping):
+        return {name: Path(file) for name, file in answers.items()}
+    imported = {str((run.meta.get("source") or {}).get("sha256")): run.name for run in runs}
+    named: dict[str, Path] = {}
+    for file in map(Path, answers):
+        name = imported.get(sha256_of(file), file.stem)
+        if name in named:
+            raise UsageError(f"{named[name]} and {file} would have the same name {name!r}; rename one of the files.")
+        named[name] = file
+    return named
+
+
+def _people_of(people: InterviewedPeople, file: Path) -> People:
+    if people.ids is None:
+        raise InputDataError(
+            f"{file}: its people have no ids, so the model's answers cannot be matched to them. Name the column with ", Option("ids"), "."
+        )
+    return People(people.ids, people.levels, people.weight, ())
+
+
+@dataclass(frozen=True)
+class _Persons:
+    """Simulated people, their cells, and the ids of the people of the sample, which come from `file`."""
+
+    who: People
+    cell: NDArray[np.intp]
+    sample: Sequence[str]
+    file: Path
+
+
+@dataclass(frozen=True)
+class _PersonValues:
+    values: ModelValues
+    remarks: list[OptionText]
+
+
+def _person_values(how: FileFormat, name: str, file: Path, persons: _Persons, data: EstimationInput) -> _PersonValues:
+    """Read a model's answers as single people and match them to the sample."""
+    person = how.codebook.respondent_id if how.codebook is not None else None
+    answers = read_answers_file(how, file, how.ids or how.ids_in(file) or (person or RESPONDENT, ITEM))
+    place = {one: row for row, one in enumerate(answers.persons)}
+    own = np.array([place.get(one, -1) for one in persons.sample], dtype=np.intp)
+    rows = np.array([place.get(one, -1) for one in persons.who.ids], dtype=np.intp)
+    if not (own >= 0).any():
+        raise InputDataError(
+            f"{file}: none of its {len(answers.persons):,} people is in {persons.file} (the first is {answers.persons[0]!r}, there "
+            f"{(persons.sample or ['nobody'])[0]!r}). Give the column that both files share with ",
+            Option("ids"),
+            ".",
+        )
+    used = np.isin(list(how.dataset.codes_of), data.items.ids)
+    codes = answers.codes[:, used]
+    known = rows >= 0
+    fraction = data.sample.fraction
+    everyone = fraction > 0 and int(known.sum()) == round(data.sample.people / fraction)
+    weight = None if persons.who.weight is None else persons.who.weight[known]
+    simulated = SimulatedPeople(codes[rows[known]], persons.cell[known], weight, everyone)
+    values = respondent_values(name, data, np.where((own >= 0)[:, None], codes[own], EMPTY).astype(np.int8), simulated)
+    remarks: list[OptionText] = []
+    if lost := int((own < 0).sum()):
+        remarks.append(OptionText(f"{file} has no answers for {lost:,} of {len(own):,} people of the sample."))
+    if strangers := len(answers.persons) - int(known.sum()):
+        remarks.append(
+            OptionText(
+                f"{file}: the levels of {strangers:,} of its {len(answers.persons):,} people are not known, so they are not used. Give a "
+                "table or survey file of all people as whom the model answered with ",
+                Option("simulated"),
+                ".",
+            )
+        )
+    if int(known.sum()) == int((own >= 0).sum()):
+        remarks.append(
+            OptionText(
+                f"{name} answered only as people of the sample. To make estimates better it must also answer as people who were not "
+                "interviewed; give these with ",
+                Option("simulated"),
+                ".",
+            )
+        )
+    return _PersonValues(values, remarks)

@@ -49,10 +49,10 @@ def _overlap(dataset: Dataset, run: RunWithResponses, scored: pl.DataFrame, spli
     responses = scored_responses(run, split, fold)
     own = scored.join(responses, on=response_keys(responses), how="semi")
     described = (meta.get("training_data") or {}).get("survey")
-    sources = [_completed(source, identity) for source in identity.sources]
+    sources = [completed_source(source, identity) for source in identity.sources]
     found = [overlap_of(source, dataset, own, split, described) for source in sources]
     if not found:
-        relation: Relation = "here" if identity.is_baseline else "unknown" if _may_be_trained(identity) else "none"
+        relation: Relation = "here" if identity.is_baseline else "unknown" if may_be_trained(identity) else "none"
         return Overlap(relation, pairs=own["pair_id"].n_unique())
     relations: list[Relation] = [one.relation for one in found]
     beside = 0.0
@@ -69,7 +69,7 @@ def _overlap(dataset: Dataset, run: RunWithResponses, scored: pl.DataFrame, spli
     )
 
 
-def _completed(source: TrainingSource, identity: RunIdentity) -> TrainingSource:
+def completed_source(source: TrainingSource, identity: RunIdentity) -> TrainingSource:
     """Return the record of a baseline with the data set, which earlier versions left out: that of the run unless it names another."""
     other = source.document.get("data_set")
     if not identity.is_baseline or source.dataset is not None:
@@ -77,7 +77,7 @@ def _completed(source: TrainingSource, identity: RunIdentity) -> TrainingSource:
     return source.model_copy(update={"dataset": str(other) if other is not None else identity.dataset.fingerprint})
 
 
-def _may_be_trained(identity: RunIdentity) -> bool:
+def may_be_trained(identity: RunIdentity) -> bool:
     """Whether a model without a record may have been trained on survey data: imported, with an adapter, or fine-tuned at a provider."""
     model = identity.model
     return model.provider == "imported" or model.adapter_hash is not None or hosted_base(model.model or "") is not None

@@ -23,7 +23,7 @@ from valuestrata.responses.per_respondent.person_scores import FEWEST_PERSONS, F
 from valuestrata.survey.codebook import Codebook
 
 # Endings of tables that may hold labels of levels; other files are survey files.
-_TABLES = (".csv", ".tsv", ".parquet")
+TABLES = (".csv", ".tsv", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ class _Files:
 
     def survey(self, file: Path) -> SurveyPeople | None:
         """Return what a survey file has; None if the file is a table to be read without a codebook."""
-        codebook = self.named or (self.codebook if file.suffix.lower() not in _TABLES else None)
+        codebook = self.named or (self.codebook if file.suffix.lower() not in TABLES else None)
         if codebook is None:
             return None
         if self.read is None or self.read_from != file:

@@ -38,6 +38,11 @@ class RespondentSample:
     notes: tuple[str, ...]
 
 
+def no_weight_column(name: str) -> str:
+    """Return the message that a file lacks the column of the weights."""
+    return f"The file has no weight column {name!r}, so the answers are unweighted."
+
+
 def read_sample(
     raw: RawFile,
     plan: ColumnPlan,
@@ -53,7 +58,7 @@ def read_sample(
         weight, note = read_weight(loaded[plan.weight])
         notes.append(note)
     elif codebook.weight is not None:
-        notes.append(f"The file has no weight column {codebook.weight!r}, so the answers are unweighted.")
+        notes.append(no_weight_column(codebook.weight))
 
     def units(places: Sequence[int]) -> list[pl.Series]:
         return [without_missing(loaded[p], raw.value_labels(p), raw.declared_missing(p), missing) for p in places]

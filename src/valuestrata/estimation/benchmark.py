@@ -141,7 +141,8 @@ def _tilted(start: Floats, size: Floats, speed: Floats, target: Floats) -> tuple
         found, height = shares_at(b, items)
         miss = (size[:, items, None] * found).sum(axis=0) - target[items]
         loss = (inverse[:, items] * height).sum(axis=0) + ((fixed[items] - target[items]) * b).sum(axis=1)
-        return loss, np.where(chosen[items], miss, 0.0), np.moveaxis(found, 0, 1)
+        # Losses are near 0 where little changes; `newton` compares rounding errors with the loss, so it gets one near 1.
+        return 1.0 + loss, np.where(chosen[items], miss, 0.0), np.moveaxis(found, 0, 1)
 
     def curvature(found: Floats, items: Indices) -> Floats:
         heavy = (size * speed)[:, items].T[..., None] * found

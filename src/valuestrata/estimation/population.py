@@ -169,13 +169,16 @@ def population_remarks(population: PopulationCells, sample: HumanSample) -> list
         unknown = of_cell[sample.cell] < 0
         if unknown.any():
             found.append(
-                OptionText(f"The {name} of {unknown.sum():,} of {sample.people:,} people is not known; they are in no subgroup of {name}.")
+                OptionText(
+                    f"The {name} of {unknown.sum():,} of {sample.people:,} people is not known, or is no level of the data set; they are "
+                    f"in no subgroup of {name}."
+                )
             )
         there = _level_shares(of_cell, population.share, len(labels))
         here = _level_shares(of_cell[sample.cell], sample.weight, len(labels))
         expected = np.sqrt(2 * there * (1 - there) / (np.pi * effective)).sum() / 2
         if np.abs(there - here).sum() / 2 > max(DIFFERENT, 2 * expected):
-            order = np.argsort(-np.abs(there - here), kind="stable")[:_NAMED]
+            order = np.sort(np.argsort(-np.abs(there - here), kind="stable")[:_NAMED])
             levels = "; ".join(
                 f"{labels[k]}: {percent(float(here[k]))} of the sample, {percent(float(there[k]))} of the population" for k in order
             )

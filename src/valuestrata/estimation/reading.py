@@ -12,21 +12,19 @@ from numpy.typing import NDArray
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, Option, OptionText, UsageError
 from valuestrata.estimation.inputs import EstimationInput, HumanSample, ItemOptions, ModelValues, PopulationCells
-from valuestrata.estimation.model_values import SimulatedPeople, pair_values, respondent_values
-from valuestrata.estimation.people_files import (
+from valuestrata.estimation.model_values import pair_values
+from valuestrata.estimation.people.interviewed import (
     FileFormat,
     InterviewedPeople,
     people_of_survey,
-    read_answers_file,
     read_levels_file,
     read_people_file,
 )
+from valuestrata.estimation.people.simulated import SampleIds, with_simulated
+from valuestrata.estimation.people.taught import check_taught
 from valuestrata.estimation.population import dataset_population, place_people, population_of_table, population_remarks
-from valuestrata.estimation.taught import check_taught
 from valuestrata.files import sha256_of
 from valuestrata.prompts.question import Numbers
-from valuestrata.responses.import_files import ITEM, RESPONDENT
-from valuestrata.responses.per_respondent.answers import EMPTY
 from valuestrata.responses.per_respondent.people import People, level_labels
 from valuestrata.responses.run.folder import Run, check_same_dataset, load_run
 from valuestrata.survey.survey import Survey
@@ -190,34 +188,32 @@ def estimation_input(
         dataset, read.people, dataset_population(dataset) if population is None else population_of_table(dataset, population), fraction
     )
     loaded = [run if isinstance(run, Run) else load_run(run) for run in runs]
-    for run in loaded:
+    for place, run in enumerate(loaded):
         check_same_dataset(run, dataset)
-    files = _named_answers(answers, loaded)
-    if twice := [run.name for place, run in enumerate(loaded) if run.name in [other.name for other in loaded[:place]]]:
-        raise UsageError(f"Two runs have the name {twice[0]!r}. Give one of them, or import it under another name.")
+        if run.name in [other.name for other in loaded[:place]]:
+            raise UsageError(f"Two runs have the name {run.name!r}. Give one of them, or make one again with another name.")
     remarks = [*read.remarks, *found.remarks, *check_taught(dataset, loaded, read.people)]
-    models = {run.name: pair_values(dataset, run, found.data) for run in loaded if run.name not in files}
+    files = _named_answers(answers, loaded)
     data = found.data
     if files:
-        who = read_levels_file(how, Path(simulated)) if simulated is not None else _people_of(read.people, source)
-        placed = place_people(dataset, data.population, who.levels)
-        data = replace(data, population=placed.population)
-        models = {run.name: pair_values(dataset, run, data) for run in loaded if run.name not in files}
-        persons = _Persons(who, placed.cell, [name for name, kept in zip(read.people.ids or (), found.kept, strict=True) if kept], source)
-        for name, file in files.items():
-            values = _person_values(how, name, file, persons, data)
-            models[name] = values.values
-            remarks += values.remarks
-            if name not in {run.name for run in loaded}:
-                remarks.append(
-                    OptionText(
-                        f"It is not recorded what the model of {file} was taught on. If it was taught on the answers of these people, its "
-                        "estimates are too good. To record it, import the file as a run with ",
-                        Option("trained_on"),
-                        ".",
-                    )
-                )
+        who = _people_of(read.people, source) if simulated is None else read_levels_file(how, Path(simulated))
+        kept = [person for person, is_kept in zip(read.people.ids or (), found.kept, strict=False) if is_kept]
+        made = with_simulated(how, files, data, SampleIds(kept, source), who, source if simulated is None else Path(simulated))
+        data = made.data
+        remarks += [*made.remarks, *(_untold(files[name]) for name in files if name not in [run.name for run in loaded])]
+    pairs = {run.name: pair_values(dataset, run, data) for run in loaded if run.name not in files}
+    # In the order of the runs.
+    models = {run.name: pairs.get(run.name) or data.models[run.name] for run in loaded} | dict(data.models)
     return ReadEstimation(replace(data, models=models), tuple(remarks))
+
+
+def _untold(file: Path) -> OptionText:
+    return OptionText(
+        f"It is not recorded what the model of {file} was taught on. If it was taught on the answers of these people, its estimates are "
+        "too good and their intervals too short. To record it, import the file as a run with ",
+        Option("trained_on"),
+        ", and give the run as well.",
+    )
 
 
 def _named_answers(answers: Sequence[str | Path] | Mapping[str, str | Path], runs: Sequence[Run]) -> dict[str, Path]:
@@ -240,65 +236,3 @@ def _people_of(people: InterviewedPeople, file: Path) -> People:
             f"{file}: its people have no ids, so the model's answers cannot be matched to them. Name the column with ", Option("ids"), "."
         )
     return People(people.ids, people.levels, people.weight, ())
-
-
-@dataclass(frozen=True)
-class _Persons:
-    """Simulated people, their cells, and the ids of the people of the sample, which come from `file`."""
-
-    who: People
-    cell: NDArray[np.intp]
-    sample: Sequence[str]
-    file: Path
-
-
-@dataclass(frozen=True)
-class _PersonValues:
-    values: ModelValues
-    remarks: list[OptionText]
-
-
-def _person_values(how: FileFormat, name: str, file: Path, persons: _Persons, data: EstimationInput) -> _PersonValues:
-    """Read a model's answers as single people and match them to the sample."""
-    person = how.codebook.respondent_id if how.codebook is not None else None
-    answers = read_answers_file(how, file, how.ids or how.ids_in(file) or (person or RESPONDENT, ITEM))
-    place = {one: row for row, one in enumerate(answers.persons)}
-    own = np.array([place.get(one, -1) for one in persons.sample], dtype=np.intp)
-    rows = np.array([place.get(one, -1) for one in persons.who.ids], dtype=np.intp)
-    if not (own >= 0).any():
-        raise InputDataError(
-            f"{file}: none of its {len(answers.persons):,} people is in {persons.file} (the first is {answers.persons[0]!r}, there "
-            f"{(persons.sample or ['nobody'])[0]!r}). Give the column that both files share with ",
-            Option("ids"),
-            ".",
-        )
-    used = np.isin(list(how.dataset.codes_of), data.items.ids)
-    codes = answers.codes[:, used]
-    known = rows >= 0
-    fraction = data.sample.fraction
-    everyone = fraction > 0 and int(known.sum()) == round(data.sample.people / fraction)
-    weight = None if persons.who.weight is None else persons.who.weight[known]
-    simulated = SimulatedPeople(codes[rows[known]], persons.cell[known], weight, everyone)
-    values = respondent_values(name, data, np.where((own >= 0)[:, None], codes[own], EMPTY).astype(np.int8), simulated)
-    remarks: list[OptionText] = []
-    if lost := int((own < 0).sum()):
-        remarks.append(OptionText(f"{file} has no answers for {lost:,} of {len(own):,} people of the sample."))
-    if strangers := len(answers.persons) - int(known.sum()):
-        remarks.append(
-            OptionText(
-                f"{file}: the levels of {strangers:,} of its {len(answers.persons):,} people are not known, so they are not used. Give a "
-                "table or survey file of all people as whom the model answered with ",
-                Option("simulated"),
-                ".",
-            )
-        )
-    if int(known.sum()) == int((own >= 0).sum()):
-        remarks.append(
-            OptionText(
-                f"{name} answered only as people of the sample. To make estimates better it must also answer as people who were not "
-                "interviewed; give these with ",
-                Option("simulated"),
-                ".",
-            )
-        )
-    return _PersonValues(values, remarks)

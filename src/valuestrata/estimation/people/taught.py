@@ -11,7 +11,7 @@ from valuestrata.dataset.subgroups import EVERYONE
 from valuestrata.dataset.tables import Dataset
 from valuestrata.dataset.training_source import TrainingSource, same_halves
 from valuestrata.errors import OptionText, UsageError
-from valuestrata.estimation.people_files import InterviewedPeople
+from valuestrata.estimation.people.interviewed import InterviewedPeople
 from valuestrata.respondents.baselines.kinds import TRAINS_ON_NOTHING
 from valuestrata.responses.run.identity import Identified, run_identity
 from valuestrata.scores.train_test_overlap import completed_source, may_be_trained

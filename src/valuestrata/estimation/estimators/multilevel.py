@@ -30,9 +30,9 @@ from valuestrata.stats.small_area.poststratified import LinearPredictor, TargetC
 from valuestrata.stats.small_area.random_effects import (
     UNIT,
     EffectKernels,
+    LikelihoodColumns,
     ObservedCells,
     Projection,
-    log_likelihoods,
     restricted_variances,
 )
 
@@ -144,8 +144,7 @@ class _Model:
         kernel = self.kernel[np.ix_(cells, cells)]
         noise = np.diag(group.noise) + (self.unit * group.units if group.units is not None else 0.0)
         scales = 1 / (1 + MULTIPLES * self.total + self.unit)
-        of_shares = self._posterior(group, kernel, noise, scales, along=False)
-        of_means = self._posterior(group, kernel, noise, scales, along=True)
+        of_shares, of_means = self._posteriors(group, kernel, noise, scales)
         inside = self.data.population.inside[:, cells]
         known, unknown, all_unknown = self._finite(group)
         target = self.target.of(cells)
@@ -197,17 +196,19 @@ class _Model:
             np.full(mean.shape, np.nan),
         )
 
-    def _posterior(self, group: SamePeople, kernel: Floats, noise: Floats, scales: Floats, *, along: bool) -> Floats:
-        """Return the posterior probabilities of the multiples, (items, multiples); `along` the scale, or of shares."""
-        values, directions = self.answers.values(group.items, group.cells), self.answers.directions[group.items]
-        if along:
-            values = (self.answers.shares[np.ix_(group.items, group.cells)] @ self.answers.centred[group.items, :, None]).transpose(1, 0, 2)
-            directions = np.where(self.data.items.ordered[group.items], 1.0, 0.0)
+    def _posteriors(self, group: SamePeople, kernel: Floats, noise: Floats, scales: Floats) -> tuple[Floats, Floats]:
+        """Return the posterior probabilities of the multiples for shares, and for mean codes, each (items, multiples)."""
+        items, options = len(group.items), self.answers.shares.shape[2]
+        shares = self.answers.values(group.items, group.cells).reshape(len(group.cells), -1)
+        means = np.einsum("isk,ik->si", self.answers.shares[np.ix_(group.items, group.cells)], self.answers.centred[group.items])
+        owner = np.concatenate([np.repeat(np.arange(items), options), items + np.arange(items)])
+        directions = np.concatenate([self.answers.directions[group.items], np.where(self.data.items.ordered[group.items], 1.0, 0.0)])
+        columns = LikelihoodColumns(np.hstack([shares, means]), owner, directions)
         pairs = zip(MULTIPLES.tolist(), scales.tolist(), strict=True)
-        found = [log_likelihoods(t * kernel + noise, scale, values, directions) for t, scale in pairs]
-        logs = np.log(PRIOR) + np.array(found).T
-        chance = np.exp(logs - logs.max(axis=1, keepdims=True))
-        return chance / chance.sum(axis=1, keepdims=True)
+        logs = np.log(PRIOR)[:, None] + np.array([columns.log_likelihood(t * kernel + noise, scale) for t, scale in pairs])
+        chance = np.exp(logs - logs.max(axis=0))
+        chance /= chance.sum(axis=0)
+        return chance[:, :items].T, chance[:, items:].T
 
     def _finite(self, group: SamePeople) -> tuple[Floats, Floats, Floats]:
         """Return the weights of the known shares, (G, S), and the variance of the mean of the people who were not asked, (G,).

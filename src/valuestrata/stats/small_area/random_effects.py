@@ -102,8 +102,12 @@ class Projection:
     @classmethod
     def of(cls, covariance: Floats) -> Projection:
         """Return the projection of a positive definite N."""
-        root = np.linalg.cholesky(covariance)
-        inverse: Floats = np.asarray(np.linalg.inv(covariance), dtype=np.float64)
+        root = _root(covariance)
+        from scipy.linalg.lapack import dpotri
+
+        lower: Floats = dpotri(root, lower=1)[0]
+        inverse = np.tril(lower)
+        inverse += np.tril(lower, -1).T
         ones = inverse.sum(axis=1)
         return cls(inverse, ones, float(2 * np.log(root.diagonal()).sum() + np.log(ones.sum())))
 
@@ -141,19 +145,41 @@ def restricted_variances(groups: Sequence[ObservedCells], kinds: Sequence[str]) 
     return np.exp(found.x)
 
 
-def log_likelihoods(covariance: Floats, scale: float, values: Floats, directions: Floats) -> Floats:
-    """Return the restricted log-likelihood of items with one covariance N, up to a constant: shape (I,).
+@dataclass(frozen=True)
+class LikelihoodColumns:
+    """Columns of shares whose likelihoods are computed together.
 
-    Args:
-        covariance: N, shape (S, S). scale: 1 / (1 + sum of q). values: shape (S, I, K), as in `ObservedCells`. directions: shape (I,).
+    Attributes:
+        values: shape (S, M), as in `ObservedCells`. owner: shape (M,), the variable 0..N-1 of each. directions: shape (N,), c of each variable.
     """
-    from scipy.linalg import solve_triangular
 
-    root = np.linalg.cholesky(covariance)
-    columns = np.column_stack([np.ones(len(values)), values.reshape(len(values), -1)])
-    solved = solve_triangular(root, columns, lower=True, check_finite=False)
-    ones, rest = solved[:, 0], solved[:, 1:]
-    precision = float(ones @ ones)
-    square = ((rest**2).sum(axis=0) - (ones @ rest) ** 2 / precision).reshape(values.shape[1:]).sum(axis=1)
-    log_determinant = 2 * np.log(root.diagonal()).sum() + np.log(precision)
-    return -0.5 * (directions * (log_determinant + (len(values) - 1) * np.log(scale)) + square / scale)
+    values: Floats
+    owner: Indices
+    directions: Floats
+
+    def log_likelihood(self, covariance: Floats, scale: float) -> Floats:
+        """Return the restricted log-likelihood of each variable, up to a constant: shape (N,).
+
+        Args:
+            covariance: N, shape (S, S). scale: 1 / (1 + sum of q).
+        """
+        from scipy.linalg.lapack import dtrtrs
+
+        root = _root(covariance)
+        columns = np.column_stack([np.ones(len(self.values)), self.values])
+        solved: Floats = dtrtrs(root, columns, lower=1)[0]
+        ones, rest = solved[:, 0], solved[:, 1:]
+        precision = float(ones @ ones)
+        square = np.bincount(self.owner, (rest**2).sum(axis=0) - (ones @ rest) ** 2 / precision, len(self.directions))
+        log_determinant = 2 * np.log(root.diagonal()).sum() + np.log(precision)
+        return -0.5 * (self.directions * (log_determinant + (len(ones) - 1) * np.log(scale)) + square / scale)
+
+
+def _root(covariance: Floats) -> Floats:
+    """Return the lower Cholesky factor; what is above the diagonal has no meaning."""
+    from scipy.linalg.lapack import dpotrf
+
+    root, failed = dpotrf(covariance, lower=1, clean=0)
+    if failed:
+        raise np.linalg.LinAlgError("The covariance of the cells is not positive definite.")
+    return root

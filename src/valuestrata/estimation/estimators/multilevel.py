@@ -42,6 +42,8 @@ PRIOR = np.array([0.1, 0.2, 0.4, 0.2, 0.1])
 # Variances are estimated from at most this many items, and from fewer where items times squared cells would exceed the second number.
 MOST_ITEMS, MOST_ELEMENTS, FEWEST_ITEMS = 40, 1_500_000, 12
 SEED = 0
+# Largest part of the variance of answers that subgroups explain.
+MOST_EXPLAINED = 0.8
 # A variance below this is rounding.
 TINY = 1e-12
 # Normal quantile of 95 % intervals.
@@ -77,12 +79,13 @@ def multilevel(data: EstimationInput) -> MultilevelFit:
     """
     answers = CellShares.of(data)
     groups = SamePeople.all_of(data, answers)
-    effects = EffectKernels.of(data.population.levels, data.population.attributes)
+    effects = EffectKernels.of(data.population.levels, data.population.attributes, data.population.share)
     clustered = bool(groups) and groups[0].units is not None
     kinds = effects.kinds + ((UNIT,) if clustered else ())
-    variances = restricted_variances([_observed(answers, effects, group) for group in _chosen(groups)], kinds)
+    spread = np.append(effects.spread, [1.0] * clustered)
+    variances = restricted_variances([_observed(answers, effects, group) for group in _chosen(groups)], kinds, spread)
     q, unit = (variances[:-1], float(variances[-1])) if clustered else (variances, 0.0)
-    model = _Model(data, answers, np.tensordot(q, effects.correlation, axes=1), float(q.sum()), unit)
+    model = _Model(data, answers, np.tensordot(q, effects.correlation, axes=1), float(q @ effects.spread), unit)
     shape = (len(data.population.subgroups), len(data.items.ids))
     predicted = _Predicted.empty(*shape, data.items.codes.shape[1])
     multiple = np.full(shape[1], np.nan)
@@ -98,6 +101,7 @@ class _Predicted:
 
     Attributes:
         shares, left_out: shape (G, I, K). variance, left_out_variance: shape (G, I), their variances over p (1 - p).
+        explained: shape (G, I), variance of the predicted departure from the population's share over p (1 - p).
         mean_variance: shape (G, I), variance of the mean code over that of an answer's code.
     """
 
@@ -106,16 +110,17 @@ class _Predicted:
     variance: Floats
     left_out_variance: Floats
     mean_variance: Floats
+    explained: Floats
 
     @classmethod
     def empty(cls, subgroups: int, items: int, options: int) -> _Predicted:
         shares, pairs = np.full((subgroups, items, options), np.nan), np.full((subgroups, items), np.nan)
-        return cls(shares, shares.copy(), pairs, pairs.copy(), pairs.copy())
+        return cls(shares, shares.copy(), pairs, pairs.copy(), pairs.copy(), pairs.copy())
 
 
 @dataclass(frozen=True)
 class _Model:
-    """The model with given variances: K (J, J), the sum of the effects' q, and q of sampling units."""
+    """The model with given variances: K (J, J), the sum of the effects' q d, and q of sampling units."""
 
     data: EstimationInput
     answers: CellShares
@@ -137,6 +142,12 @@ class _Model:
         """Covariance of the subgroups with all cells."""
         seen = self.weights @ self.kernel
         return TargetCovariance(self.weights.sum(axis=1), (seen * self.weights).sum(axis=1), seen)
+
+    @cached_property
+    def departure(self) -> Floats:
+        """Variance of each subgroup's departure from the population, (G,)."""
+        apart = self.weights - self.data.population.share
+        return ((apart @ self.kernel) * apart).sum(axis=1)
 
     def predict(self, group: SamePeople, predicted: _Predicted, multiple: Floats) -> None:
         """Fill the arrays for the items of a group."""
@@ -160,6 +171,8 @@ class _Model:
             predicted.left_out[:, item] = as_shares(outside.weights @ shares)
             errors = scales * (np.outer(best.between, MULTIPLES) + (best.within + unknown)[:, None])
             predicted.variance[:, item], predicted.mean_variance[:, item] = errors @ posterior, errors @ mean_posterior
+            departure = np.outer(self.departure, MULTIPLES * scales) @ posterior
+            predicted.explained[:, item] = np.clip(departure - predicted.variance[:, item], 0.0, MOST_EXPLAINED)
             errors = scales * (np.outer(outside.between, MULTIPLES) + (outside.within + all_unknown)[:, None])
             predicted.left_out_variance[:, item] = errors @ posterior
 
@@ -170,12 +183,14 @@ class _Model:
         # The estimate is worth 1 / variance answers; one more has the pooled shares, so no variance is 0.
         worth = (1 / np.maximum(variance, TINY))[..., None]
         moderate = (worth * shares + self.answers.pooled) / (worth + 1)
-        mse = variance[..., None] * moderate * (1 - moderate)
-        low, high = (np.where(items.used, end, shares) for end in wilson(shares, worth))
+        # The mean of p (1 - p) over subgroups is below that of the population by the variance between them.
+        correction = 1 / (1 - predicted.explained)
+        mse = (variance * correction)[..., None] * moderate * (1 - moderate)
+        low, high = (np.where(items.used, end, shares) for end in wilson(shares, worth * (1 - predicted.explained[..., None])))
         codes = np.where(items.used & items.ordered[:, None], items.codes, 0.0)
         mean = np.where(items.ordered, (shares * codes).sum(axis=2), np.nan)
         centre = (moderate * codes).sum(axis=2)
-        mean_mse = predicted.mean_variance * (moderate * (codes - centre[..., None]) ** 2).sum(axis=2)
+        mean_mse = predicted.mean_variance * correction * (moderate * (codes - centre[..., None]) ** 2).sum(axis=2)
         mean_mse = np.where(items.ordered, mean_mse, np.nan)
         reach = QUANTILE * np.sqrt(mean_mse)
         least = np.min(np.where(items.used, items.codes, np.inf), axis=1)

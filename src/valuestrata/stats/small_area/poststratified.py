@@ -5,7 +5,7 @@ With the model of `random_effects`, the predictor of a subgroup with weights a_j
 
     L = H N^-1 + (a 1 - H N^-1 1) 1' N^-1 / (1' N^-1 1),   H = a K.
 
-Its error has variance V (t between + within) / (1 + sum of q) where the effects' variances are t K, whatever t gave L.
+Its error has variance V (t between + within) / (1 + sum of q d) where the effects' variances are t K, whatever t gave L.
 """
 
 from __future__ import annotations

@@ -4,11 +4,12 @@
 
     p_j = m + effects of its levels + effect of its pairs of levels + effect of the cell,
 
-and its variance between cells is V R, with V = m (1 - m) and R the sum of the relative variances of the effects. An answer has variance V
-in all, and V (1 - R) within a cell. With D the diagonal matrix of 1 / n_j (n_j effective answers), K = sum_e q_e B_e, B_e the
-correlation that an effect gives to cells, and q_e = r_e / (1 - R) its variance over that within cells, observed shares have covariance
+and an answer has variance V = m (1 - m) in all. B_e is the correlation that effect e gives to cells, q_e its variance over that
+within cells, and d_e = 1 - a B_e a' the part of q_e that is between the cells of the population, which have shares a. So the variance
+within cells is V / (1 + sum_e q_e d_e). With D the diagonal matrix of 1 / n_j (n_j effective answers) and K = sum_e q_e B_e,
+observed shares have covariance
 
-    V C,   C = (D + K) / (1 + sum_e q_e).
+    V C,   C = (D + K) / (1 + sum_e q_e d_e).
 
 An effect of the sampling unit is one more B_e, which belongs to the noise. C does not depend on the option, so its linear predictor
 is the same for all options, and predicted shares sum to 1.
@@ -44,16 +45,19 @@ class EffectKernels:
 
     Attributes:
         names: name of each effect: that of an attribute, or its kind. kinds: the kind of each, a key of `PRIOR_MEDIAN`.
-        correlation: shape (E, J, J), the correlation B_e that each gives to cells, diagonal 1.
+        correlation: shape (E, J, J), the correlation B_e that each gives to cells, diagonal 1. spread: shape (E,), d_e.
     """
 
     names: tuple[str, ...]
     kinds: tuple[str, ...]
     correlation: Floats
+    spread: Floats
 
     @classmethod
-    def of(cls, levels: Indices, attributes: Sequence[str]) -> EffectKernels:
-        """Return the effects of cells with `levels`, shape (J, A), of A attributes. An unknown level (-1) is a level of its own.
+    def of(cls, levels: Indices, attributes: Sequence[str], share: Floats) -> EffectKernels:
+        """Return the effects of cells with `levels`, shape (J, A), of A attributes, and shares (J,) of the population.
+
+        An unknown level (-1) is a level of its own.
 
         Effects that all cells share, and effects that equal an earlier one, are left out: they cannot be told apart.
         """
@@ -68,7 +72,8 @@ class EffectKernels:
             if part.min() < 1 and not any(np.array_equal(part, found[other]) for other in kept):
                 kept.append(place)
         correlation = np.array([found[place] for place in kept]).reshape(len(kept), cells, cells)
-        return cls(tuple(names[place] for place in kept), tuple(kinds[place] for place in kept), correlation)
+        spread = 1 - np.einsum("ejk,j,k->e", correlation, share, share, optimize=True)
+        return cls(tuple(names[place] for place in kept), tuple(kinds[place] for place in kept), correlation, spread)
 
 
 @dataclass(frozen=True)
@@ -117,8 +122,8 @@ class Projection:
         return self.inverse @ values - removed
 
 
-def restricted_variances(groups: Sequence[ObservedCells], kinds: Sequence[str]) -> Floats:
-    """Return q of each effect, shape (E,), pooled over items."""
+def restricted_variances(groups: Sequence[ObservedCells], kinds: Sequence[str], spread: Floats) -> Floats:
+    """Return q of each effect, shape (E,), pooled over items, for effects of given kinds and d_e = `spread`, shape (E,)."""
     if not kinds:
         return np.zeros(0)
     from scipy.optimize import minimize
@@ -127,7 +132,7 @@ def restricted_variances(groups: Sequence[ObservedCells], kinds: Sequence[str]) 
 
     def negative(logs: Floats) -> tuple[float, Floats]:
         q = np.exp(logs)
-        scale = 1 / (1 + q.sum())
+        scale = 1 / (1 + q @ spread)
         offset = (logs - centre) / PRIOR_SPREAD
         value, slope = 0.5 * float(offset @ offset), np.zeros(len(q))
         for group in groups:
@@ -137,7 +142,7 @@ def restricted_variances(groups: Sequence[ObservedCells], kinds: Sequence[str]) 
             square = float((solved * group.values).sum())
             value += 0.5 * (group.directions * (found.log_determinant + free * np.log(scale)) + square / scale)
             inner = group.directions * (found.inverse - np.outer(found.ones, found.ones / found.ones.sum())) - solved @ solved.T / scale
-            slope += 0.5 * (group.parts.reshape(len(q), -1) @ inner.reshape(-1) - group.directions * free * scale + square)
+            slope += 0.5 * (group.parts.reshape(len(q), -1) @ inner.reshape(-1) + (square - group.directions * free * scale) * spread)
         return value, slope * q + offset / PRIOR_SPREAD
 
     bounds = [(np.log(BOUNDS[0]), np.log(BOUNDS[1]))] * len(kinds)
@@ -150,7 +155,8 @@ class LikelihoodColumns:
     """Columns of shares whose likelihoods are computed together.
 
     Attributes:
-        values: shape (S, M), as in `ObservedCells`. owner: shape (M,), the variable 0..N-1 of each. directions: shape (N,), c of each variable.
+        values: shape (S, M), as in `ObservedCells`. owner: shape (M,), the variable 0..N-1 of each.
+        directions: shape (N,), c of each variable.
     """
 
     values: Floats
@@ -161,7 +167,7 @@ class LikelihoodColumns:
         """Return the restricted log-likelihood of each variable, up to a constant: shape (N,).
 
         Args:
-            covariance: N, shape (S, S). scale: 1 / (1 + sum of q).
+            covariance: N, shape (S, S). scale: 1 / (1 + sum of q d).
         """
         from scipy.linalg.lapack import dtrtrs
 

@@ -11,7 +11,9 @@ It is best linear unbiased (Henderson 1975; with poststratification, Gelman and 
   have an effect of their own, which is noise.
 - **Finite populations**: with a sampled fraction, the answers of sampled people are known and only the rest is predicted (Royall
   1970, Biometrika 57:377-387).
-- **Intervals** of shares are Wilson intervals with the number of answers that would have the same variance.
+- **Shares** are means of normal distributions truncated to [0, 1]: a linear prediction can be negative.
+- **Mean squared errors** are the variance of the model times the average of p (1 - p) of the subgroup and of the item.
+- **Intervals** are 1.96 standard errors on both sides, cut at 0 and 1 or at the ends of the scale.
 """
 
 from __future__ import annotations
@@ -26,7 +28,13 @@ from valuestrata.estimation.estimates import MULTILEVEL, Estimates
 from valuestrata.estimation.estimators.cell_shares import CellShares, SamePeople
 from valuestrata.estimation.inputs import EstimationInput
 from valuestrata.stats.arrays import Floats
-from valuestrata.stats.small_area.poststratified import LinearPredictor, TargetCovariance, best_predictor, outside_predictor
+from valuestrata.stats.small_area.poststratified import (
+    LinearPredictor,
+    TargetCovariance,
+    best_predictor,
+    outside_predictor,
+    within_zero_and_one,
+)
 from valuestrata.stats.small_area.random_effects import (
     UNIT,
     EffectKernels,
@@ -92,7 +100,7 @@ def multilevel(data: EstimationInput) -> MultilevelFit:
     for group in groups:
         model.predict(group, predicted, multiple)
     names = effects.names + ((UNIT,) if clustered else ())
-    return MultilevelFit(model.estimates(predicted), predicted.left_out, predicted.left_out_variance, names, variances, multiple)
+    return MultilevelFit(*model.result(predicted), names, variances, multiple)
 
 
 @dataclass(frozen=True)
@@ -100,7 +108,7 @@ class _Predicted:
     """Arrays to be filled.
 
     Attributes:
-        shares, left_out: shape (G, I, K). variance, left_out_variance: shape (G, I), their variances over p (1 - p).
+        shares, left_out: shape (G, I, K), linear predictions. variance, left_out_variance: shape (G, I), their variances over p (1 - p).
         explained: shape (G, I), variance of the predicted departure from the population's share over p (1 - p).
         mean_variance: shape (G, I), variance of the mean code over that of an answer's code.
     """
@@ -167,8 +175,8 @@ class _Model:
             shares = self.answers.shares[item, cells]
             best = LinearPredictor.of(best_predictor(projection, rest, times), rest, kernel, noise)
             outside = LinearPredictor.of(outside_predictor(projection, target, times, inside), target, kernel, noise)
-            predicted.shares[:, item] = as_shares((best.weights + known) @ shares)
-            predicted.left_out[:, item] = as_shares(outside.weights @ shares)
+            predicted.shares[:, item] = (best.weights + known) @ shares
+            predicted.left_out[:, item] = outside.weights @ shares
             errors = scales * (np.outer(best.between, MULTIPLES) + (best.within + unknown)[:, None])
             predicted.variance[:, item], predicted.mean_variance[:, item] = errors @ posterior, errors @ mean_posterior
             departure = np.outer(self.departure, MULTIPLES * scales) @ posterior
@@ -176,40 +184,47 @@ class _Model:
             errors = scales * (np.outer(outside.between, MULTIPLES) + (outside.within + all_unknown)[:, None])
             predicted.left_out_variance[:, item] = errors @ posterior
 
-    def estimates(self, predicted: _Predicted) -> Estimates:
-        """Return the estimates with intervals."""
-        items, sample = self.data.items, self.data.sample
-        shares, variance = predicted.shares, predicted.variance
-        # The estimate is worth 1 / variance answers; one more has the pooled shares, so no variance is 0.
-        worth = (1 / np.maximum(variance, TINY))[..., None]
-        moderate = (worth * shares + self.answers.pooled) / (worth + 1)
+    def result(self, predicted: _Predicted) -> tuple[Estimates, Floats, Floats]:
+        """Return the estimates with intervals, `left_out` and its variance."""
+        items, sample, pooled = self.data.items, self.data.sample, self.answers.pooled
+        of_item = pooled * (1 - pooled)
         # The mean of p (1 - p) over subgroups is below that of the population by the variance between them.
-        correction = 1 / (1 - predicted.explained)
-        mse = (variance * correction)[..., None] * moderate * (1 - moderate)
-        low, high = (np.where(items.used, end, shares) for end in wilson(shares, worth * (1 - predicted.explained[..., None])))
+        correction = (1 / (1 - predicted.explained))[..., None]
+        known = (self.weights.sum(axis=1) > 0)[:, None]
+        variance = np.where(known, predicted.variance, np.nan)[..., None]
+
+        def mse(shares: Floats) -> Floats:
+            return variance * (of_item + correction * shares * (1 - shares)) / 2
+
+        shares = within_zero_and_one(predicted.shares, mse(np.clip(predicted.shares, 0.0, 1.0)))
+        left_out_variance = np.where(known, predicted.left_out_variance, np.nan)
+        left_out = within_zero_and_one(predicted.left_out, left_out_variance[..., None] * of_item)
+        squares = mse(shares)
+        reach = np.where(items.used, QUANTILE * np.sqrt(squares), 0.0)
         codes = np.where(items.used & items.ordered[:, None], items.codes, 0.0)
-        mean = np.where(items.ordered, (shares * codes).sum(axis=2), np.nan)
-        centre = (moderate * codes).sum(axis=2)
-        mean_mse = predicted.mean_variance * correction * (moderate * (codes - centre[..., None]) ** 2).sum(axis=2)
-        mean_mse = np.where(items.ordered, mean_mse, np.nan)
-        reach = QUANTILE * np.sqrt(mean_mse)
+        mean = np.where(items.ordered & known, (shares * codes).sum(axis=2), np.nan)
+        spread = (pooled * codes**2).sum(axis=1) - (pooled * codes).sum(axis=1) ** 2
+        own = correction[..., 0] * ((shares * codes**2).sum(axis=2) - (shares * codes).sum(axis=2) ** 2)
+        mean_mse = np.where(items.ordered & known, predicted.mean_variance * (spread + own) / 2, np.nan)
+        mean_reach = QUANTILE * np.sqrt(mean_mse)
         least = np.min(np.where(items.used, items.codes, np.inf), axis=1)
         most = np.max(np.where(items.used, items.codes, -np.inf), axis=1)
         answered = (sample.answers >= 0).T.astype(np.float64) @ self.data.members
-        return Estimates(
+        found = Estimates(
             MULTILEVEL,
             None,
             shares,
-            low,
-            high,
-            mse,
+            np.maximum(shares - reach, 0.0),
+            np.minimum(shares + reach, 1.0),
+            squares,
             mean,
-            np.maximum(mean - reach, least),
-            np.minimum(mean + reach, most),
+            np.maximum(mean - mean_reach, least),
+            np.minimum(mean + mean_reach, most),
             mean_mse,
             answered.T == 0,
             np.full(mean.shape, np.nan),
         )
+        return found, left_out, left_out_variance
 
     def _posteriors(self, group: SamePeople, kernel: Floats, noise: Floats, scales: Floats) -> tuple[Floats, Floats]:
         """Return the posterior probabilities of the multiples for shares, and for mean codes, each (items, multiples)."""
@@ -258,17 +273,3 @@ def _chosen(groups: Sequence[SamePeople]) -> list[SamePeople]:
     limit = min(max(MOST_ELEMENTS // cells**2, FEWEST_ITEMS), MOST_ITEMS)
     rows = np.sort(np.random.default_rng(SEED).permutation(len(groups))[:limit])
     return [groups[row] for row in rows]
-
-
-def as_shares(predicted: Floats) -> Floats:
-    """Return shares that are at least 0 with sum 1."""
-    found = np.maximum(predicted, 0.0)
-    return found / found.sum(axis=-1, keepdims=True)
-
-
-def wilson(shares: Floats, number: Floats) -> tuple[Floats, Floats]:
-    """Return Wilson's 95 % intervals of shares that `number` answers would give (Wilson 1927)."""
-    extra = QUANTILE**2 / number
-    centre = (shares + extra / 2) / (1 + extra)
-    reach = np.sqrt(extra * shares * (1 - shares) + extra**2 / 4) / (1 + extra)
-    return np.maximum(centre - reach, 0.0), np.minimum(centre + reach, 1.0)

@@ -14,8 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from valuestrata.stats.arrays import Bools, Floats, Indices
+from valuestrata.stats.arrays import NEGLIGIBLE, Bools, Floats, Indices
 from valuestrata.stats.small_area.random_effects import Projection
+
+# A truncated normal distribution with less of its mass inside has its mean at the end.
+LEAST_MASS = 1e-9
 
 
 @dataclass(frozen=True)
@@ -109,3 +112,22 @@ def _similar(number: Indices, cells: int) -> list[Indices]:
     size = np.ceil(2 * np.log2(np.maximum(number, 1)))
     usable = number < cells
     return [np.flatnonzero(usable & (size == one)) for one in np.unique(size[usable])]
+
+
+def within_zero_and_one(predicted: Floats, variance: Floats) -> Floats:
+    """Return the means of normal distributions truncated to [0, 1], scaled to sum 1 along the last axis.
+
+    A linear prediction can be negative. Given that a share is not, its mean is that of the truncated normal distribution.
+
+    Args:
+        predicted: shape (..., K), shares before truncation. variance: shape (..., K), their variances.
+    """
+    from scipy.special import ndtr
+
+    se = np.sqrt(np.maximum(variance, NEGLIGIBLE**2))
+    low, high = -predicted / se, (1 - predicted) / se
+    mass = ndtr(high) - ndtr(low)
+    moved = se * (np.exp(-0.5 * low**2) - np.exp(-0.5 * high**2)) / np.sqrt(2 * np.pi)
+    inside = predicted + np.divide(moved, mass, out=np.zeros_like(mass), where=mass > LEAST_MASS)
+    found = np.clip(inside, 0.0, 1.0)
+    return found / found.sum(axis=-1, keepdims=True)

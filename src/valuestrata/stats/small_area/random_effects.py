@@ -108,9 +108,7 @@ class Projection:
     def of(cls, covariance: Floats) -> Projection:
         """Return the projection of a positive definite N."""
         root = _root(covariance)
-        from scipy.linalg.lapack import dpotri
-
-        lower: Floats = dpotri(root, lower=1)[0]
+        lower: Floats = _lapack("potri")(root, lower=1)[0]
         inverse = np.tril(lower)
         inverse += np.tril(lower, -1).T
         ones = inverse.sum(axis=1)
@@ -132,18 +130,20 @@ def restricted_variances(groups: Sequence[ObservedCells], kinds: Sequence[str], 
 
     def negative(logs: Floats) -> tuple[float, Floats]:
         q = np.exp(logs)
-        scale = 1 / (1 + q @ spread)
+        scale = 1 / (1 + float(q @ spread))
         offset = (logs - centre) / PRIOR_SPREAD
-        value, slope = 0.5 * float(offset @ offset), np.zeros(len(q))
+        value = 0.5 * float(offset @ offset)
+        slope: Floats = np.zeros(len(q))
         for group in groups:
             free = len(group.cells) - 1
             found = Projection.of(np.diag(group.noise) + np.tensordot(q, group.parts, axes=1))
             solved = found.apply(group.values)
             square = float((solved * group.values).sum())
             value += 0.5 * (group.directions * (found.log_determinant + free * np.log(scale)) + square / scale)
-            inner = group.directions * (found.inverse - np.outer(found.ones, found.ones / found.ones.sum())) - solved @ solved.T / scale
+            projection = found.inverse - found.ones[:, None] * (found.ones / found.ones.sum())
+            inner = group.directions * projection - solved @ solved.T / scale
             slope += 0.5 * (group.parts.reshape(len(q), -1) @ inner.reshape(-1) + (square - group.directions * free * scale) * spread)
-        return value, slope * q + offset / PRIOR_SPREAD
+        return float(value), np.asarray(slope * q + offset / PRIOR_SPREAD, dtype=np.float64)
 
     bounds = [(np.log(BOUNDS[0]), np.log(BOUNDS[1]))] * len(kinds)
     found: Any = minimize(negative, centre, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-6})
@@ -169,11 +169,9 @@ class LikelihoodColumns:
         Args:
             covariance: N, shape (S, S). scale: 1 / (1 + sum of q d).
         """
-        from scipy.linalg.lapack import dtrtrs
-
         root = _root(covariance)
         columns = np.column_stack([np.ones(len(self.values)), self.values])
-        solved: Floats = dtrtrs(root, columns, lower=1)[0]
+        solved: Floats = _lapack("trtrs")(root, columns, lower=1)[0]
         ones, rest = solved[:, 0], solved[:, 1:]
         precision = float(ones @ ones)
         square = np.bincount(self.owner, (rest**2).sum(axis=0) - (ones @ rest) ** 2 / precision, len(self.directions))
@@ -183,9 +181,14 @@ class LikelihoodColumns:
 
 def _root(covariance: Floats) -> Floats:
     """Return the lower Cholesky factor; what is above the diagonal has no meaning."""
-    from scipy.linalg.lapack import dpotrf
-
-    root, failed = dpotrf(covariance, lower=1, clean=0)
+    root, failed = _lapack("potrf")(covariance, lower=1, clean=0)
     if failed:
         raise np.linalg.LinAlgError("The covariance of the cells is not positive definite.")
     return root
+
+
+def _lapack(name: str) -> Any:
+    """Return a LAPACK function for double precision."""
+    from scipy.linalg import get_lapack_funcs
+
+    return get_lapack_funcs(name, dtype=np.float64)

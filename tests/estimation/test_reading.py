@@ -38,7 +38,7 @@ def said(found):
 
 
 def test_people_of_the_embedded_survey_give_the_counts_of_its_gold():
-    survey = read_survey("embedded", items=["natheal", "natfare", "polviews"], attributes=["sex", "ethnicity", "education"])
+    survey = read_survey("embedded")
     dataset = build(survey, BuildSettings(draws=2))
     data = input_of_survey(dataset, survey)
     group = {name: place for place, name in enumerate(data.population.subgroups)}
@@ -142,7 +142,7 @@ def test_a_sav_file_of_a_simulation_with_units_and_weights(tmp_path):
     sexes = [found.data.population.subgroups.index(name) for name in ("sex_Male", "sex_Female")]
     assert found.data.members[:, sexes].argmax(axis=1).tolist() == (columns["Q260"].iloc[:300] - 1).tolist()
     survey = read_survey(file, "wvs7")
-    assert (np.maximum(sample.answers, -1) == np.maximum(survey.answers[:300], -1)).all()
+    assert (sample.answers == survey.answers[:300]).all()
     assert found.data.items.ids == tuple(item.id for item in survey.items)
 
 
@@ -231,8 +231,6 @@ def test_survey_files_that_cannot_be_used(made, change, message):
     ("how", "error", "message"),
     [
         ({"weight": "wgt"}, InputDataError, "the column 'wgt' of the weights is missing"),
-        ({"psu": "cluster"}, InputDataError, "the column 'cluster' is missing or has fewer than two different values.*`psu=`"),
-        ({"strata": "wave"}, InputDataError, "the column 'wave' is missing or has fewer"),
         ({"ids": "person"}, InputDataError, "the column 'person' of the respondents is missing"),
         ({"fraction": 1.0}, UsageError, "from 0 to below 1"),
         ({"runs": ["nowhere"]}, InputDataError, "no run here"),
@@ -256,8 +254,7 @@ def test_a_weighted_data_set_needs_weights_of_the_people(made):
     [
         (lambda f: f.drop("Q1", "Q2", "third"), "no column is an item of the data set"),
         (lambda f: f.with_columns(Q1=pl.lit(7)), "150 answers are outside the codes of their item: Q1: '7'"),
-        (lambda f: f.with_columns(wt=pl.lit("heavy")), "the weights in 'wt' must be numbers of at least 0; found 'heavy'"),
-        (lambda f: f.with_columns(wt=pl.lit("0")), "the weights in 'wt' are all 0"),
+        (lambda f: f.with_columns(wt=pl.lit("heavy")), "the weights in 'wt' must be numbers of at least 0"),
         (lambda f: f.with_columns(sex=pl.lit("1"), age_group=pl.lit("x"), faith=pl.lit("y")), "no person is in a subgroup of the data set"),
         (lambda f: f.with_columns(id=pl.lit("a")), "id 'a' is in several rows"),
         (lambda f: f.drop("sex", "age_group", "faith"), "no column named like an attribute"),

@@ -26,6 +26,7 @@ import numpy as np
 
 from valuestrata.estimation.estimates import MULTILEVEL, Estimates
 from valuestrata.estimation.estimators.cell_shares import CellShares, SamePeople
+from valuestrata.estimation.estimators.left_out import OutsidePredictor
 from valuestrata.estimation.inputs import EstimationInput
 from valuestrata.stats.arrays import Floats
 from valuestrata.stats.small_area.poststratified import (
@@ -70,6 +71,7 @@ class MultilevelFit:
         effects: names of the E effects: attributes, `pairs` of levels, `cell`, and the sampling `unit`.
         variances: shape (E,), their variances relative to that within cells, pooled over items.
         multiple: shape (I,), multiple of the variances that is estimated for each item.
+        outside: the predictors that gave `left_out`, one for each item with answers.
     """
 
     estimates: Estimates
@@ -78,6 +80,7 @@ class MultilevelFit:
     effects: tuple[str, ...]
     variances: Floats
     multiple: Floats
+    outside: tuple[OutsidePredictor, ...] = ()
 
 
 def multilevel(data: EstimationInput) -> MultilevelFit:
@@ -100,7 +103,7 @@ def multilevel(data: EstimationInput) -> MultilevelFit:
     for group in groups:
         model.predict(group, predicted, multiple)
     names = effects.names + ((UNIT,) if clustered else ())
-    return MultilevelFit(*model.result(predicted), names, variances, multiple)
+    return MultilevelFit(*model.result(predicted), names, variances, multiple, tuple(predicted.outside))
 
 
 @dataclass(frozen=True)
@@ -119,11 +122,12 @@ class _Predicted:
     left_out_variance: Floats
     mean_variance: Floats
     explained: Floats
+    outside: list[OutsidePredictor]
 
     @classmethod
     def empty(cls, subgroups: int, items: int, options: int) -> _Predicted:
         shares, pairs = np.full((subgroups, items, options), np.nan), np.full((subgroups, items), np.nan)
-        return cls(shares, shares.copy(), pairs, pairs.copy(), pairs.copy(), pairs.copy())
+        return cls(shares, shares.copy(), pairs, pairs.copy(), pairs.copy(), pairs.copy(), [])
 
 
 @dataclass(frozen=True)
@@ -177,6 +181,7 @@ class _Model:
             outside = LinearPredictor.of(outside_predictor(projection, target, times, inside), target, kernel, noise)
             predicted.shares[:, item] = (best.weights + known) @ shares
             predicted.left_out[:, item] = outside.weights @ shares
+            predicted.outside.append(OutsidePredictor.of(item, cells, outside.weights))
             errors = scales * (np.outer(best.between, MULTIPLES) + (best.within + unknown)[:, None])
             predicted.variance[:, item], predicted.mean_variance[:, item] = errors @ posterior, errors @ mean_posterior
             departure = np.outer(self.departure, MULTIPLES * scales) @ posterior

@@ -140,20 +140,7 @@ class FileFormat:
             raise InputDataError(f"{file}: the column {self.weight!r} of the weights is missing.")
         if self.ids and found.ids is None:
             raise InputDataError(f"{file}: the column {self.ids[0]!r} of the respondents is missing. Name it with ", Option("ids"), ".")
-        self.check_design(file, found.design)
         return found
-
-    def check_design(self, file: Path, design: SampleDesign | None) -> None:
-        """Raise InputDataError if a named column of sampling units or strata was not used."""
-        for key, name in (("psu", self.psu), ("strata", self.strata)):
-            used = () if design is None else design.columns.get(key, ())
-            if name is not None and name.casefold() not in [column.casefold() for column in used]:
-                raise InputDataError(
-                    f"{file}: the column {name!r} is missing or has fewer than two different values, so it does not describe the sample. "
-                    "Name another one with ",
-                    Option("psu" if key == "psu" else "sampling_strata"),
-                    ", or leave it out.",
-                )
 
 
 @dataclass(frozen=True)
@@ -220,9 +207,7 @@ def _design(how: FileFormat, file: Path, person: str | None, who: People) -> Sam
     if person is not None:
         table = table.unique(ids_of(pl.col(person)), keep="first", maintain_order=True)
     columns = {key: [table[name].cast(pl.String)] for key, name in names.items()}
-    design, _ = read_design(DesignColumns(**columns), None, len(who.ids), who.weight, None)
-    how.check_design(file, design)
-    return design
+    return read_design(DesignColumns(**columns), None, len(who.ids), who.weight, None)[0]
 
 
 def read_answers_file(how: FileFormat, file: Path, ids: Sequence[str]) -> RespondentAnswers:

@@ -107,13 +107,8 @@ def people_of_table(dataset: Dataset, file: Path, person: str | None, weight: st
 
 def _weights(file: Path, table: pl.DataFrame, column: str) -> Floats:
     values = table[column].cast(pl.Float64, strict=False).to_numpy()
-    if (wrong := np.flatnonzero(~(np.isfinite(values) & (values >= 0)))).size:
-        found = table[column][int(wrong[0])]
-        raise InputDataError(
-            f"{file}: the weights in {column!r} must be numbers of at least 0; found {found!r} ({len(wrong):,} of {len(values):,} people)."
-        )
-    if not values.any():
-        raise InputDataError(f"{file}: the weights in {column!r} are all 0. Correct the column, or leave it out.")
+    if not (np.isfinite(values) & (values >= 0)).all() or not values.any():
+        raise InputDataError(f"{file}: the weights in {column!r} must be numbers of at least 0, and not all 0.")
     return values.astype(np.float64)
 
 

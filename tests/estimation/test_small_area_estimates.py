@@ -1,0 +1,119 @@
+"""Small-area estimates: shares, intervals, models and their absence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+
+from tests.estimation.simulated import World, world
+from valuestrata.estimation.estimates import Estimates
+from valuestrata.estimation.estimators.human import human_only
+from valuestrata.estimation.estimators.multilevel import multilevel
+from valuestrata.estimation.estimators.small_area import SmallAreaFit, small_area_fit
+from valuestrata.estimation.inputs import EstimationInput, ModelValues
+from valuestrata.stats.arrays import Floats
+
+
+@cache
+def population() -> World:
+    return world(3, people=3000, items=24)
+
+
+@cache
+def sample(n: int = 200, seed: int = 1) -> EstimationInput:
+    return population().draw(n, seed)
+
+
+def fitted(data: EstimationInput, runs: tuple[str, ...] = (), earlier: tuple[ModelValues, ...] = ()) -> SmallAreaFit:
+    return small_area_fit(data, runs, multilevel(data), human_only(data), earlier=earlier)
+
+
+@cache
+def fit(*runs: str) -> SmallAreaFit:
+    return fitted(sample(), runs)
+
+
+def error(estimates: Estimates, truth: Floats, rows: Floats | None = None) -> float:
+    """Return the root mean square error of the shares, of all subgroups but the first."""
+    square = ((estimates.shares - truth) ** 2).sum(axis=2)[1:]
+    return float(np.sqrt(square.mean() if rows is None else square[rows[1:]].mean()))
+
+
+@pytest.mark.parametrize("runs", [(), ("model",)], ids=["without model", "with model"])
+def test_estimates_are_shares_with_intervals(runs: tuple[str, ...]) -> None:
+    found, used = fit(*runs).estimates, sample().items.used
+    assert found.estimator == "small-area"
+    assert found.run == (runs[0] if runs else None)
+    assert found.shares.sum(axis=2) == pytest.approx(1)
+    for ends in (found.low, found.high, found.mse):
+        assert np.isnan(ends[:, ~used]).all()
+        assert np.isfinite(ends[:, used]).all()
+    inside = found.shares[:, used]
+    assert ((found.low[:, used] >= 0) & (found.low[:, used] <= inside) & (inside <= found.high[:, used]) & (found.high[:, used] <= 1)).all()
+    codes = np.nan_to_num(sample().items.codes)
+    assert found.mean == pytest.approx((found.shares * codes).sum(axis=2), abs=1e-9)
+    assert ((found.mean_low <= found.mean) & (found.mean <= found.mean_high)).all()
+
+
+def test_subgroups_add_up_to_the_population() -> None:
+    found, cells = fit("model").estimates, sample().population
+    rows = np.array(cells.strata) == "region"
+    total = np.tensordot(cells.sizes[rows], found.shares[rows], axes=1)
+    assert total == pytest.approx(found.shares[0], abs=1e-6)
+
+
+def test_small_cells_gain_much_over_the_sample_alone() -> None:
+    data, truth = sample(), population().truth
+    number = np.einsum("pg,pi->gi", data.members.astype(float), data.sample.answers >= 0)
+    few = (number > 0) & (number < 50)
+    human = human_only(data)
+    assert error(fit().estimates, truth, few) < 0.7 * error(human, truth, few)
+    assert error(fit("model").estimates, truth, few) < error(fit().estimates, truth, few)
+
+
+def test_a_useless_model_gets_almost_no_slope() -> None:
+    """A model whose answers are those to other items changes estimates and intervals by less than 2 %."""
+    data, truth = sample(), population().truth
+    values = data.models["model"]
+    same = [np.flatnonzero(data.items.options == number) for number in np.unique(data.items.options)]
+    order = np.arange(len(data.items.ids))
+    for some in same:
+        order[some] = np.roll(some, 1)
+    moved = replace(values, pairs=values.pairs[:, order], people=values.people[:, order], population=values.population[:, order])
+    useless = fitted(replace(data, models={"model": moved}), ("model",))
+    assert error(useless.estimates, truth) < 1.02 * error(fit().estimates, truth)
+    assert np.nanmean(useless.estimates.high - useless.estimates.low) < 1.02 * np.nanmean(fit().estimates.high - fit().estimates.low)
+    assert useless.predictors[2] == "model"
+    assert abs(useless.slopes[2]) < 0.3 * fit("model").slopes[2]
+
+
+def test_an_earlier_wave_is_used_like_a_model() -> None:
+    truth = population().truth
+    noisy = np.clip(truth + np.random.default_rng(1).normal(0, 0.01, truth.shape), 0, 1) * sample().items.used
+    noisy /= noisy.sum(axis=2, keepdims=True)
+    people = np.full((sample().sample.people, *truth.shape[1:]), np.nan)
+    wave = ModelValues("first wave", noisy, people, noisy, np.full(truth.shape[:2], np.inf))
+    found = fitted(sample(), (), (wave,))
+    assert found.predictors[2] == "first wave"
+    assert error(found.estimates, truth) < 0.6 * error(fit().estimates, truth)
+
+
+def test_a_subgroup_without_people_is_synthetic_and_uncertain() -> None:
+    data = sample()
+    empty = np.flatnonzero(np.array(data.population.subgroups) == "region_4")[0]
+    rows = np.flatnonzero(~data.members[:, empty])
+    some = replace(data, sample=data.sample.of(rows), models={"model": data.models["model"].of(rows)})
+    found = fitted(some, ("model",)).estimates
+    assert found.synthetic[empty].all()
+    assert np.isfinite(found.shares[empty]).all()
+    assert (found.mse[empty] > found.mse[0])[some.items.used].mean() > 0.95
+    truth, low, high = population().truth[empty], found.low[empty], found.high[empty]
+    assert ((truth >= low) & (truth <= high))[some.items.used].mean() > 0.8
+
+
+def test_an_unknown_run_is_an_error() -> None:
+    with pytest.raises(KeyError):
+        fitted(sample(), ("nothing",))

@@ -73,10 +73,11 @@ def _of_stratum(shares: Floats, mse: Floats, sizes: Floats, total: Floats, used:
     before = np.where(used, shares, 0.0)
     target = np.where(used, total, 0.0)
     sums = target.sum(axis=1, keepdims=True)
-    known = ~np.isnan(before).any(axis=2)
+    known: Bools = ~np.isnan(before).any(axis=2)
     size = np.where(known, sizes[:, None], 0.0)
-    covered = size.sum(axis=0)
-    chosen = np.flatnonzero((covered >= COVERED) & (np.nan_to_num(sums[:, 0]) > 0))
+    covered: Floats = size.sum(axis=0)
+    enough = np.where(np.nan_to_num(sums[:, 0]) > 0, covered, 0.0)
+    chosen = np.flatnonzero(enough >= COVERED)
     if not len(chosen):
         return shares
     known, size = known[:, chosen], size[:, chosen] / covered[chosen]

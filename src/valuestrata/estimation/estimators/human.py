@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from valuestrata.estimation.estimates import HUMAN, Estimates
-from valuestrata.estimation.inputs import EstimationInput, HumanSample, ItemOptions
-from valuestrata.stats.arrays import NEGLIGIBLE, Floats
+from valuestrata.estimation.estimators.values import with_codes
+from valuestrata.estimation.inputs import EstimationInput, HumanSample
+from valuestrata.stats.arrays import NEGLIGIBLE, Floats, divided
 from valuestrata.stats.design_based.intervals import design_effects, quantile_of_t, wilson
 from valuestrata.stats.design_based.linearisation import Domains, domain_means
 
@@ -21,65 +24,94 @@ def human_only(data: EstimationInput) -> Estimates:
     rest is NaN.
     """
     items, sample = data.items, data.sample
-    count, most = items.codes.shape
-    answered = sample.answers >= 0
-    values = np.zeros((sample.people, count, most + 1))
-    values[:, :, :most] = sample.answers[:, :, None] == np.arange(most)
-    values[:, :, most] = np.where(answered, np.nan_to_num(items.codes)[np.arange(count), np.maximum(sample.answers, 0)], 0.0)
-    item = np.repeat(np.arange(count), most + 1)
-    found = domain_means(values.reshape(sample.people, -1), answered, item, data.members, sample.weight, sample.unit, sample.stratum)
-    shape = (data.members.shape[1], count, most + 1)
-    estimate, variance = found.mean.reshape(shape), found.variance.reshape(shape)
+    most = items.codes.shape[1]
+    found = _SampleMeans.of(data)
     left = 1 - sample.fraction
-    none = found.people == 0
     unused = ~items.used
-    shares = np.where(unused & ~none[..., None], 0.0, np.clip(estimate[..., :most], 0.0, 1.0))
-    spread = (shares * (1 - shares)).sum(axis=2)
-    effect = design_effects(_ratio(variance[..., :most].sum(axis=2) * found.effective, spread) * _bias(sample), found, items.options - 1)
     with np.errstate(divide="ignore"):
-        low, high = wilson(shares, (found.effective / effect / left)[..., None], float(quantile_of_t(np.inf)))
+        low, high = wilson(found.shares, (found.effective / left)[..., None], float(quantile_of_t(np.inf)))
     low[:, unused] = high[:, unused] = np.nan
-    mean = np.where(items.ordered, estimate[..., most], np.nan)
-    half = _half_width(items, found, shares, mean, variance[..., most] * _bias(sample)) * np.sqrt(left)
+    half = _half_width(data, found) * np.sqrt(left)
+    mean = np.where(items.ordered, found.estimate[..., most], np.nan)
     return Estimates(
         estimator=HUMAN,
         run=None,
-        shares=shares,
+        shares=found.shares,
         low=low,
         high=high,
-        mse=np.where(unused, np.nan, left * variance[..., :most]),
+        mse=np.where(unused, np.nan, left * found.variance[..., :most]),
         mean=mean,
         mean_low=np.maximum(mean - half, np.nanmin(items.codes, axis=1)),
         mean_high=np.minimum(mean + half, np.nanmax(items.codes, axis=1)),
-        mean_mse=np.where(items.ordered, left * variance[..., most], np.nan),
-        synthetic=none,
-        weight=np.full(none.shape, np.nan),
+        mean_mse=np.where(items.ordered, left * found.variance[..., most], np.nan),
+        synthetic=found.domains.people == 0,
+        weight=np.full(mean.shape, np.nan),
     )
 
 
-def _half_width(items: ItemOptions, found: Domains, shares: Floats, mean: Floats, variance: Floats) -> Floats:
+def effective_answers(data: EstimationInput) -> Floats:
+    """Return how many independent answers with equal weights would show the shares as precisely, shape (G, I); NaN without answers.
+
+    This is Kish's effective number for the weights over a smoothed design effect (see `stats.design_based.intervals`). It has no
+    finite-population correction.
+    """
+    return _SampleMeans.of(data).effective
+
+
+@dataclass(frozen=True)
+class _SampleMeans:
+    """Means of options and codes in the sample.
+
+    Attributes:
+        domains: as estimated. estimate, variance: shape (G, I, K + 1), the last being the mean code; without finite-population
+            correction. shares: shape (G, I, K). effective: shape (G, I), effective number of answers for shares.
+    """
+
+    domains: Domains
+    estimate: Floats
+    variance: Floats
+    shares: Floats
+    effective: Floats
+
+    @classmethod
+    def of(cls, data: EstimationInput) -> _SampleMeans:
+        """Estimate all subgroups and items."""
+        items, sample = data.items, data.sample
+        count, most = items.codes.shape
+        answered = sample.answers >= 0
+        values = with_codes((sample.answers[:, :, None] == np.arange(most)).astype(np.float64), items).reshape(sample.people, -1)
+        item = np.repeat(np.arange(count), most + 1)
+        found = domain_means(values, answered, item, data.members, sample.weight, sample.unit, sample.stratum)
+        shape = (data.members.shape[1], count, most + 1)
+        estimate, variance = found.mean.reshape(shape), found.variance.reshape(shape)
+        known = found.people[..., None] > 0
+        shares = np.where(~items.used & known, 0.0, np.clip(estimate[..., :most], 0.0, 1.0))
+        spread = (shares * (1 - shares)).sum(axis=2)
+        spread[spread < NEGLIGIBLE] = 0.0
+        ratio = divided(variance[..., :most].sum(axis=2) * found.effective, spread) * _bias(sample)
+        return cls(found, estimate, variance, shares, found.effective / design_effects(ratio, found, items.options - 1))
+
+
+def _half_width(data: EstimationInput, means: _SampleMeans) -> Floats:
     """Return half the width of the intervals of means without finite-population correction; infinite from one answer."""
+    items, found, shares = data.items, means.domains, means.shares
     codes = np.nan_to_num(items.codes)
     within = np.maximum((shares * codes**2).sum(axis=2) - (shares * codes).sum(axis=2) ** 2, 0.0)
     within[within < NEGLIGIBLE] = 0.0
-    effect = design_effects(_ratio(variance * found.effective, within), found, np.ones_like(items.options))
+    ratio = divided(means.variance[..., -1] * found.effective, within) * _bias(data.sample)
+    effect = design_effects(ratio, found, np.ones_like(items.options))
     # Equal answers do not show how people differ; the spread within all subgroups stands in.
     known = np.nan_to_num(found.people)
-    pooled = _ratio((known * np.nan_to_num(within)).sum(axis=0), known.sum(axis=0))
+    pooled = divided((known * np.nan_to_num(within)).sum(axis=0), known.sum(axis=0))
     freedom = found.effective - 1
     several = freedom > NEGLIGIBLE
     safe = np.where(several, freedom, 1.0)
     spread = np.where(within > 0, within * found.effective / safe, pooled)
     half = quantile_of_t(safe) * np.sqrt(spread * effect / found.effective)
-    return np.where(np.isnan(mean), np.nan, np.where(several, half, np.inf))
+    return np.where(found.people == 0, np.nan, np.where(several, half, np.inf))
 
 
 def _bias(sample: HumanSample) -> float:
     """Return the factor that takes n / (n - 1) out of a variance, so that independent answers with equal weights have the effect 1."""
     units, strata = len(sample.stratum), int(sample.stratum.max(initial=-1)) + 1
     return max(units - strata, 1) / max(units, 1)
-
-
-def _ratio(above: Floats, below: Floats) -> Floats:
-    """Return above / below, NaN where `below` is 0."""
-    return np.divide(above, below, out=np.full_like(above, np.nan), where=below > NEGLIGIBLE)

@@ -132,7 +132,7 @@ class _Correction:
         domains = paired_domains(y, f, answered, data.members, sample.weight, sample.unit, sample.stratum)
         correction = with_codes(np.where(items.used, model.population, 0.0), items) - domains.mean
         known = np.asarray(~np.isnan(correction).any(axis=2))
-        use = known * _use(domains.paired, model.simulated, sample.fraction)
+        use = known * part_of_gain(domains.paired, model.simulated, sample.fraction)
         # The variance of a mean is the sum of squares over people^2, so these sums weight a subgroup by its people.
         yf, ff = ((sums[..., :-1].sum(axis=2) * use) for sums in (domains.yf, domains.ff))
         lambdas = tuned_weight(yf, ff) if weight is None else np.full(len(items.ids), weight)
@@ -152,7 +152,7 @@ def _pooled(sums: Floats, people: Floats) -> Floats:
     return divided(sums.sum(axis=0), people.sum(axis=0)[:, None], 0.0)
 
 
-def _use(paired: Floats, simulated: Floats, fraction: float) -> Floats:
+def part_of_gain(paired: Floats, simulated: Floats, fraction: float) -> Floats:
     """Return (1 - n / M) / (1 - fraction), within 0..1, and 1 where M is infinite; shape (G, I)."""
     left = 1 - divided(paired, simulated, 1.0)
     return np.where(np.isinf(simulated), 1.0, np.clip(left / max(1 - fraction, np.finfo(np.float64).tiny), 0.0, 1.0))

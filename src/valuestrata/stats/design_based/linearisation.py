@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from valuestrata.stats.arrays import Bools, Floats, Indices
+from valuestrata.stats.arrays import Bools, Floats, Indices, divided
 
 
 @dataclass(frozen=True)
@@ -72,18 +72,18 @@ def domain_means(
     # Only relative weights matter; huge and tiny ones lose no digits after this. So do values far from 0 after centring.
     weight = weight / weight.mean()
     known = answered.astype(np.float64)
-    centre = np.nan_to_num(_ratio(weight @ values, (weight @ known)[item]))
+    centre = np.nan_to_num(divided(weight @ values, (weight @ known)[item]))
     sums = _Sums.of((values - centre) * known[:, item], known, item, members, weight)
     people = sums.inside @ known
     heavy = (sums.inside * weight**2) @ known
     per_unit = np.where(people > 0, 1.0, np.nan)
     if len(stratum) < len(weight):
         variance, units, used, together = _clustered(sums, members, unit, stratum)
-        per_unit = _ratio(together, heavy)
+        per_unit = divided(together, heavy)
     else:
         variance, units, used = _unclustered(sums, stratum[unit])
     freedom = np.where(people > 0, units - used, -1.0)
-    return Domains(sums.mean + centre, np.maximum(variance, 0.0), people, _ratio(sums.total**2, heavy), per_unit, freedom)
+    return Domains(sums.mean + centre, np.maximum(variance, 0.0), people, divided(sums.total**2, heavy), per_unit, freedom)
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class _Sums:
         inside = members.astype(np.float64).T
         weighted = inside * weight
         total = weighted @ known
-        return cls(values, known, item, weight, inside, total, _ratio(weighted @ values, total[:, item]))
+        return cls(values, known, item, weight, inside, total, divided(weighted @ values, total[:, item]))
 
     def of_scores(self, rows: slice | Indices) -> tuple[Floats, Floats]:
         """Return the sums of scores and of squared scores of the people at `rows`, each of shape (D, M), by matrix products."""
@@ -118,7 +118,7 @@ class _Sums:
         heavy = weighted * self.weight[rows]
         sums = weighted @ values - self.mean * (weighted @ known)[:, self.item]
         squares = heavy @ values**2 - 2 * self.mean * (heavy @ values) + self.mean**2 * (heavy @ known)[:, self.item]
-        return _ratio(sums, total), _ratio(squares, total**2)
+        return divided(sums, total), divided(squares, total**2)
 
 
 def _unclustered(sums: _Sums, stratum: Indices) -> tuple[Floats, Floats, Floats]:
@@ -170,8 +170,3 @@ def factors_of_strata(stratum: Indices, fraction: float = 0.0) -> tuple[Floats, 
     units = np.bincount(stratum).astype(np.float64)
     of_squares = (1 - fraction) * np.where(units > 1, units / np.maximum(units - 1, 1), 1.0)
     return of_squares, np.where(units > 1, of_squares / np.maximum(units, 1), 0.0)
-
-
-def _ratio(above: Floats, below: Floats) -> Floats:
-    """Return above / below, NaN where `below` is 0."""
-    return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)

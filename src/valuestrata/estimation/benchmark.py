@@ -120,8 +120,9 @@ def _speeds(shares: Floats, mse: Floats, size: Floats, known: Bools) -> Floats:
 def _tilted(start: Floats, size: Floats, speed: Floats, target: Floats) -> tuple[Floats, Bools]:
     """Solve for b; return shares (G, I, K) and whether they agree with the target (I,)."""
     least, most = (np.einsum("gi,gik->ik", size, part) for part in (start >= 1, start > 0))
-    possible = np.flatnonzero(((least <= target + ROUNDING) & (target <= most + ROUNDING)).all(axis=1))
     chosen = target > 0
+    differs = (np.abs(np.einsum("gi,gik->ik", size, start) - target) > AGREES).any(axis=1)
+    possible = np.flatnonzero(((least <= target + ROUNDING) & (target <= most + ROUNDING)).all(axis=1) & differs)
     with np.errstate(divide="ignore"):
         logs = np.log(start)
     inverse = np.divide(size, speed, out=np.zeros_like(size), where=speed > 0)

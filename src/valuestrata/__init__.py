@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from valuestrata.claims.fairness.rules import audit_verdicts
     from valuestrata.dataset.tables import Dataset, load_dataset, write_dataset
     from valuestrata.errors import InputDataError, MissingExtraError, RunFailedError, UsageError, ValuestrataError
+    from valuestrata.estimation.plan.plan_sample import plan_sample
     from valuestrata.fairness import Audit, audit
     from valuestrata.fairness.power.power import power
     from valuestrata.openended.ask import open_ask
@@ -90,6 +91,7 @@ _HOME = {
     "judge_validity": "openended.validity.judge_validity",
     "win_differences": "openended.pairwise.win_rates",
     "winrates": "openended.pairwise.win_rates",
+    "plan_sample": "estimation.plan.plan_sample",
     "predict": "prediction.predict",
     "write_prediction": "report.prediction.page",
     "write_audit": "report",
@@ -172,6 +174,7 @@ __all__ = [
     "paper_preset",
     "plan_asking",
     "plan_judging",
+    "plan_sample",
     "plan_stance",
     "power",
     "predict",

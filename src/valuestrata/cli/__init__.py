@@ -21,6 +21,7 @@ from valuestrata.cli.calibrate import calibrate_
 from valuestrata.cli.data import build, codebook_draft, describe, landscape, leakage, simulate
 from valuestrata.cli.open import open_group
 from valuestrata.cli.output import say, show
+from valuestrata.cli.plan_sample import plan_sample_
 from valuestrata.cli.predict import predict_
 from valuestrata.cli.runs import collect, import_
 from valuestrata.cli.score import report, score_, variance_
@@ -61,6 +62,7 @@ def make_app() -> typer.Typer:
     app.command(short_help="Join the shards of a run.")(collect)
     app.command("calibrate", short_help="Correct a run by what the training pairs show about its model.")(calibrate_)
     app.command("predict", short_help="Predict answers to new questions, with a backtest.")(predict_)
+    app.command("plan-sample", short_help="Plan how many people to interview, and which questions to ask whom.")(plan_sample_)
     app.command("score", short_help="Score runs and baselines, with intervals and claims.")(score_)
     app.command("variance", short_help="Estimate variance by persona, order, template and sampling.")(variance_)
     app.command("audit", short_help="Test whether subgroups are served worse, beyond noise.")(audit_)

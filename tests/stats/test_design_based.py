@@ -83,3 +83,20 @@ def test_wilson_by_hand_and_at_the_ends():
     assert np.isnan(low[3])
     assert low[4] == high[4] == pytest.approx(0.3)
     assert [low[5], high[5]] == [0.0, 1.0]
+
+
+def test_a_textbook_cluster_sample():
+    # Grade point averages of four students in each of 5 of 100 suites (Lohr 2010, Sampling: Design and Analysis, 2nd ed., example 5.2).
+    suites = [
+        [3.08, 2.60, 3.44, 3.04],
+        [2.36, 3.04, 3.28, 2.68],
+        [2.00, 2.56, 2.52, 1.88],
+        [3.00, 2.88, 3.44, 3.64],
+        [2.68, 1.92, 3.28, 3.20],
+    ]
+    values = np.array(suites).reshape(-1, 1)
+    everyone, one_item = np.ones((20, 1), dtype=bool), np.array([0])
+    found = domain_means(values, everyone, one_item, everyone, np.ones(20), np.repeat(np.arange(5), 4), np.zeros(5, dtype=np.intp))
+    assert found.mean[0, 0] == pytest.approx(2.826)
+    assert np.sqrt(0.95 * found.variance[0, 0]) == pytest.approx(0.164, abs=5e-4)
+    assert found.freedom[0, 0] == 4

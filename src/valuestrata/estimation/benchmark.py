@@ -73,7 +73,7 @@ def _of_stratum(shares: Floats, mse: Floats, sizes: Floats, total: Floats, used:
     before = np.where(used, shares, 0.0)
     target = np.where(used, total, 0.0)
     sums = target.sum(axis=1, keepdims=True)
-    known: Bools = ~np.isnan(before).any(axis=2)
+    known = np.asarray(~np.isnan(before).any(axis=2))
     size = np.where(known, sizes[:, None], 0.0)
     covered: Floats = size.sum(axis=0)
     enough = np.where(np.nan_to_num(sums[:, 0]) > 0, covered, 0.0)

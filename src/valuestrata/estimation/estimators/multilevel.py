@@ -201,9 +201,10 @@ class _Model:
         def mse(shares: Floats) -> Floats:
             return variance * (of_item + correction * shares * (1 - shares)) / 2
 
-        shares = within_zero_and_one(predicted.shares, mse(np.clip(predicted.shares, 0.0, 1.0)))
+        linear = np.where(known[..., None], predicted.shares, np.nan)
+        shares = within_zero_and_one(linear, mse(np.clip(predicted.shares, 0.0, 1.0)))
         left_out_variance = np.where(known, predicted.left_out_variance, np.nan)
-        left_out = within_zero_and_one(predicted.left_out, left_out_variance[..., None] * of_item)
+        left_out = within_zero_and_one(np.where(known[..., None], predicted.left_out, np.nan), left_out_variance[..., None] * of_item)
         squares = mse(shares)
         reach = np.where(items.used, QUANTILE * np.sqrt(squares), 0.0)
         codes = np.where(items.used & items.ordered[:, None], items.codes, 0.0)

@@ -19,6 +19,8 @@ from valuestrata.stats.small_area.random_effects import Projection
 
 # A truncated normal distribution with less of its mass inside has its mean at the end.
 LEAST_MASS = 1e-9
+# With fewer cells, the number of calls takes longer than the padding of the systems.
+FEW_CELLS = 150
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,8 @@ def outside_predictor(found: Projection, target: TargetCovariance, multiple: flo
 
 def _similar(number: Indices, cells: int) -> list[Indices]:
     """Return rows with about the same number of cells; rows with all cells are left out."""
-    size = np.ceil(2 * np.log2(np.maximum(number, 1)))
+    steps = 1 if cells < FEW_CELLS else 2
+    size = np.ceil(steps * np.log2(np.maximum(number, 1)))
     usable = number < cells
     return [np.flatnonzero(usable & (size == one)) for one in np.unique(size[usable])]
 
@@ -124,10 +127,11 @@ def within_zero_and_one(predicted: Floats, variance: Floats) -> Floats:
     """
     from scipy.special import ndtr
 
-    se = np.sqrt(np.maximum(variance, NEGLIGIBLE**2))
-    low, high = -predicted / se, (1 - predicted) / se
+    se = np.sqrt(variance)
+    varies = se > NEGLIGIBLE
+    low, high = (np.divide(end - predicted, se, out=np.zeros_like(se), where=varies) for end in (0.0, 1.0))
     mass = ndtr(high) - ndtr(low)
     moved = se * (np.exp(-0.5 * low**2) - np.exp(-0.5 * high**2)) / np.sqrt(2 * np.pi)
-    inside = predicted + np.divide(moved, mass, out=np.zeros_like(mass), where=mass > LEAST_MASS)
+    inside = predicted + np.divide(moved, mass, out=np.zeros_like(mass), where=varies & (mass > LEAST_MASS))
     found = np.clip(inside, 0.0, 1.0)
     return found / found.sum(axis=-1, keepdims=True)

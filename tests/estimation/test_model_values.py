@@ -134,6 +134,9 @@ def test_simulated_people_stand_for_their_cell():
     assert found.simulated[5, 0] == pytest.approx(3)
     assert found.simulated[6, 1] == 0
     assert np.isnan(found.population[6, 1]).all()
+    # A missing answer has the value of the cell.
+    own = np.array([[-1, 2], [0, 0], [0, -1]], dtype=np.int8)
+    assert_allclose(respondent_values("model", data, own, SimulatedPeople(answers, cell)).people[0, 0], [2 / 3, 1 / 3, 0])
     # The model's own shares are not poststratified.
     assert_allclose(found.pairs[0, 0], [4 / 7, 3 / 7, 0])
 

@@ -121,7 +121,8 @@ def respondent_values(name: str, data: EstimationInput, own: NDArray[np.int8], s
     without a simulated person who answers an item are left out of its mean, and the other cells of the subgroup stand for them.
     `simulated` of the result is the effective number of simulated people: the number of a simple random sample of a subgroup whose mean
     has the same variance, if answers vary equally in all cells, 1 / sum_j (w_j^2 / n_j) with w_j the share of cell j in the subgroup and
-    n_j its (effective) number of answers (Kish 1965).
+    n_j its (effective) number of answers (Kish 1965). A person whose simulated answer is missing has the value of their cell, whose mean
+    over the population is the same.
 
     Args:
         name: of the model. data: items, population and people; its `models` are not used.
@@ -148,7 +149,7 @@ def respondent_values(name: str, data: EstimationInput, own: NDArray[np.int8], s
     return ModelValues(
         name,
         pairs,
-        one_hot(own, data.items),
+        np.where(own[..., None] < 0, cells[data.sample.cell], one_hot(own, data.items)),
         means,
         np.where(effective > 0, np.inf, 0.0) if simulated.everyone else effective,
         respondent_level=True,

@@ -14,7 +14,8 @@ options and subgroups (each subgroup counts by its number of people), and lies w
 increase the variance gets lambda = 0.
 
 **Variance.** Few people do not show how much a model helps in their subgroup. Sums of squares of each subgroup, option and mean are
-combined with `PRIOR_PEOPLE` people of the item's pooled sums before the ratio to the human variance is taken.
+combined with `PRIOR_PEOPLE` people of the item's pooled sums before the ratio to the human variance is taken. Intervals use a ratio that is
+a little larger (`PRIOR_EVENTS`), because errors of a good model are rare and a small sample may show none.
 
 **Intervals** are those of the human estimate, as if there were 1 / ratio times as many answers, placed at the new estimate. They are never
 longer than the human ones.
@@ -35,10 +36,13 @@ from valuestrata.estimation.estimators.values import with_codes
 from valuestrata.estimation.inputs import EstimationInput, ModelValues
 from valuestrata.stats.arrays import Floats, divided
 from valuestrata.stats.design_based.intervals import wilson
-from valuestrata.stats.design_based.rectified import PairedDomains, on_simplex, paired_domains, tuned_weight
+from valuestrata.stats.design_based.rectified import PairedDomains, on_simplex, paired_domains, part_of_gain, tuned_weight
 
 # Pooled people who are added to a subgroup when the gain of its variance is estimated.
-PRIOR_PEOPLE = 20.0
+PRIOR_PEOPLE = 10.0
+# People for whom the model helps nothing who are added to the whole sample for intervals: without them, a few people whom the model fits
+# perfectly would leave an interval of length 0.
+PRIOR_EVENTS = 0.25
 
 
 @dataclass(frozen=True)
@@ -69,10 +73,10 @@ def rectified(data: EstimationInput, run: str, human: Estimates, *, weight: floa
     moved = with_codes(human.shares, data.items) + fit.weight[..., None] * fit.correction
     shares = on_simplex(np.where(data.items.used, moved[..., :most], 0.0))
     shares = np.where(fit.weight[..., None] > 0, np.where(data.items.used, shares, 0.0), human.shares)
-    ratio = 1 - fit.gain
-    low, high = _moved(human, shares, ratio[..., :most])
+    ratio, careful = 1 - fit.gain, 1 - fit.careful
+    low, high = _moved(human, shares, careful[..., :most])
     mean = np.where(data.items.ordered, np.where(fit.weight > 0, with_codes(shares, data.items)[..., -1], human.mean), np.nan)
-    mean_low, mean_high = _moved_means(data, human, mean, ratio[..., most])
+    mean_low, mean_high = _moved_means(data, human, mean, careful[..., most])
     return replace(
         human,
         estimator=RECTIFIED,
@@ -94,10 +98,10 @@ def variance_ratio(data: EstimationInput, run: str, *, weight: float | None = No
     fit = _Correction.of(data, data.models[run], weight)
     used = fit.weight > 0
     more = PRIOR_PEOPLE * _pooled(fit.domains.yy, fit.domains.people)[..., :-1].sum(axis=-1)
-    ratio = np.where(used, 1 - fit.total, 1.0)
-    variance = fit.domains.log_ratio_variance(fit.weight, 1 - fit.total_before_use, more)
-    # The gain is `use` times that of an exact population mean.
-    scale = divided(fit.use * (1 - fit.total_before_use), ratio, 0.0)
+    ratio = np.where(used, 1 - fit.use * fit.total, 1.0)
+    variance = fit.domains.log_ratio_variance(fit.weight, 1 - fit.total, more)
+    # The gain is `use` times that of an exact mean over the population.
+    scale = divided(fit.use * (1 - fit.total), ratio, 0.0)
     log_se = np.where(used, np.sqrt(variance) * scale, 0.0)
     unknown = fit.domains.people == 0
     return VarianceRatio(np.where(unknown, np.nan, ratio), np.where(unknown, np.nan, log_se))
@@ -111,7 +115,8 @@ class _Correction:
         weight: shape (G, I), lambda. correction: shape (G, I, K + 1), model in the population minus in the sample; 0 where unknown.
         use: shape (G, I), share of the best possible gain that the number of simulated people leaves.
         gain: shape (G, I, K + 1), relative reduction of the variance of each share, and of the mean of the codes.
-        total, total_before_use: shape (G, I), the same for the sum over options, and as if the population's share were exact.
+        careful: shape (G, I, K + 1), the smaller reduction that intervals count on.
+        total: shape (G, I), gain of the sum over options if the model's mean over the population were exact.
     """
 
     domains: PairedDomains
@@ -119,8 +124,8 @@ class _Correction:
     correction: Floats
     use: Floats
     gain: Floats
+    careful: Floats
     total: Floats
-    total_before_use: Floats
 
     @classmethod
     def of(cls, data: EstimationInput, model: ModelValues, weight: float | None) -> _Correction:
@@ -139,12 +144,16 @@ class _Correction:
         change = 2 * lambdas[:, None] * domains.yf - lambdas[:, None] ** 2 * domains.ff
         more = PRIOR_PEOPLE * _pooled(change, domains.people), PRIOR_PEOPLE * _pooled(domains.yy, domains.people)
         above, below = change + more[0], domains.yy + more[1]
-        gain = divided(above, below, 0.0) * use[..., None]
+        chance = divided(domains.people + PRIOR_PEOPLE, domains.people.max(axis=0), 0.0)
+        careful = below + PRIOR_EVENTS * chance[..., None] * _units(more[1])
         before = divided(above[..., :-1].sum(axis=2), below[..., :-1].sum(axis=2), 0.0)
-        total = before * use
-        helps = known & ((total > 0) if weight is None else True)
-        gain = np.where(helps[..., None], gain if weight is not None else np.clip(gain, 0.0, 1.0), 0.0)
-        return cls(domains, np.where(helps, lambdas, 0.0), np.nan_to_num(correction), use, gain, total, before)
+        helps = known & ((before > 0) if weight is None else True)
+
+        def gain_over(sums: Floats) -> Floats:
+            gain = helps[..., None] * use[..., None] * divided(above, sums, 0.0)
+            return gain if weight is not None else np.clip(gain, 0.0, 1.0)
+
+        return cls(domains, np.where(helps, lambdas, 0.0), np.nan_to_num(correction), use, gain_over(below), gain_over(careful), before)
 
 
 def _pooled(sums: Floats, people: Floats) -> Floats:
@@ -152,10 +161,11 @@ def _pooled(sums: Floats, people: Floats) -> Floats:
     return divided(sums.sum(axis=0), people.sum(axis=0)[:, None], 0.0)
 
 
-def part_of_gain(paired: Floats, simulated: Floats, fraction: float) -> Floats:
-    """Return (1 - n / M) / (1 - fraction), within 0..1, and 1 where M is infinite; shape (G, I)."""
-    left = 1 - divided(paired, simulated, 1.0)
-    return np.where(np.isinf(simulated), 1.0, np.clip(left / max(1 - fraction, np.finfo(np.float64).tiny), 0.0, 1.0))
+def _units(pooled: Floats) -> Floats:
+    """Return what one person's change of option adds to each sum of squares, shape (I, V): 1 for shares, in proportion for means."""
+    units = np.ones_like(pooled)
+    units[:, -1] = 2 * divided(pooled[:, -1], pooled[:, :-1].sum(axis=1), 0.0)
+    return units
 
 
 def _moved(human: Estimates, shares: Floats, ratio: Floats) -> tuple[Floats, Floats]:

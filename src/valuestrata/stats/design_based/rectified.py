@@ -135,6 +135,17 @@ def tuned_weight(yf: Floats, ff: Floats) -> Floats:
     return np.clip(divided(yf.sum(axis=0), ff.sum(axis=0), 0.0), 0.0, 1.0)
 
 
+def part_of_gain(paired: Floats, simulated: Floats, fraction: float) -> Floats:
+    """Return `use`, the share of the gain of an exact population mean: (1 - n / M) / (1 - fraction), within 0..1.
+
+    Args:
+        paired: n, people of the sample with a value of f. simulated: M, simulated people; infinite for an exact mean (1 is returned).
+        fraction: share of the population that was sampled.
+    """
+    left = 1 - divided(paired, simulated, 1.0)
+    return np.where(np.isinf(simulated), 1.0, np.clip(left / max(1 - fraction, np.finfo(np.float64).tiny), 0.0, 1.0))
+
+
 def on_simplex(shares: Floats) -> Floats:
     """Return the shares nearest to `shares` that are at least 0, with the same sum (1), along the last axis.
 

@@ -1,7 +1,6 @@
 """People of survey files, tables and microdata in memory as the sample of an estimation, and bad input."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -9,18 +8,10 @@ import pytest
 from numpy.testing import assert_allclose
 
 from valuestrata.building import BuildSettings, build
-from valuestrata.dataset.halves import halve
-from valuestrata.dataset.subgroups import make_cells, make_strata
-from valuestrata.dataset.training_source import source_of_split
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.estimation.estimators.human import human_only
-from valuestrata.estimation.people.interviewed import people_of_survey
-from valuestrata.estimation.people.taught import check_taught
 from valuestrata.estimation.reading import estimation_input, input_of_survey
-from valuestrata.respondents.models import make_respondent
-from valuestrata.responses.ask.loop import ask
 from valuestrata.responses.per_respondent.importing import import_respondents
-from valuestrata.responses.run.folder import Run, load_run
 from valuestrata.survey import read_survey
 from valuestrata.survey.simulation.population import SimulationSettings, plant
 from valuestrata.survey.simulation.sav_file import write_simulated
@@ -38,7 +29,7 @@ def said(found):
 
 
 def test_people_of_the_embedded_survey_give_the_counts_of_its_gold():
-    survey = read_survey("embedded")
+    survey = read_survey("embedded", items=["natheal", "natfare", "polviews"], attributes=["sex", "ethnicity", "education"])
     dataset = build(survey, BuildSettings(draws=2))
     data = input_of_survey(dataset, survey)
     group = {name: place for place, name in enumerate(data.population.subgroups)}
@@ -116,11 +107,26 @@ def test_a_table_by_column_or_by_row_gives_the_same_people(made):
     assert said(found) == said(rows) == ""
 
 
+def test_people_without_a_sampling_unit_are_units_of_their_own(made):
+    table = pl.read_csv(made.table(), infer_schema=False).with_columns(psu=pl.when(pl.int_range(pl.len()) >= 3).then("psu"))
+    table.write_csv(made.folder / "blank.csv")
+    found = estimation_input(made.dataset, made.folder / "blank.csv", weight="wt", psu="psu", strata="region")
+    assert "3 of 150 respondents have no sampling unit (psu); each counts as a unit of its own." in said(found)
+    assert np.bincount(found.data.sample.unit)[found.data.sample.unit[:3]].tolist() == [1, 1, 1]
+
+
+def test_other_files_than_tables_need_a_codebook(made):
+    file = made.folder / "people.json"
+    file.write_text("[]")
+    with pytest.raises(InputDataError, match=r"people.json: people are read from a survey file with its codebook, or from a table \(.csv"):
+        estimation_input(made.dataset, file)
+
+
 def test_a_table_without_ids_is_one_person_a_row(made):
     found = estimation_input(made.dataset, made.table(drop=("id", "third")), weight="wt")
     assert found.data.sample.people == 150
     assert found.data.items.ids == ("Q1", "Q2")
-    assert "1 items of the data set were not answered by anyone and are left out: Q3." in said(found)
+    assert "Items of the data set that nobody answered are left out: Q3 (1)." in said(found)
 
 
 def test_a_sav_file_of_a_simulation_with_units_and_weights(tmp_path):
@@ -142,7 +148,7 @@ def test_a_sav_file_of_a_simulation_with_units_and_weights(tmp_path):
     sexes = [found.data.population.subgroups.index(name) for name in ("sex_Male", "sex_Female")]
     assert found.data.members[:, sexes].argmax(axis=1).tolist() == (columns["Q260"].iloc[:300] - 1).tolist()
     survey = read_survey(file, "wvs7")
-    assert (sample.answers == survey.answers[:300]).all()
+    assert (np.maximum(sample.answers, -1) == np.maximum(survey.answers[:300], -1)).all()
     assert found.data.items.ids == tuple(item.id for item in survey.items)
 
 
@@ -231,6 +237,8 @@ def test_survey_files_that_cannot_be_used(made, change, message):
     ("how", "error", "message"),
     [
         ({"weight": "wgt"}, InputDataError, "the column 'wgt' of the weights is missing"),
+        ({"psu": "cluster"}, InputDataError, "the column 'cluster' is missing or has fewer than two different values.*`psu=`"),
+        ({"strata": "wave"}, InputDataError, "the column 'wave' is missing or has fewer"),
         ({"ids": "person"}, InputDataError, "the column 'person' of the respondents is missing"),
         ({"fraction": 1.0}, UsageError, "from 0 to below 1"),
         ({"runs": ["nowhere"]}, InputDataError, "no run here"),
@@ -254,7 +262,13 @@ def test_a_weighted_data_set_needs_weights_of_the_people(made):
     [
         (lambda f: f.drop("Q1", "Q2", "third"), "no column is an item of the data set"),
         (lambda f: f.with_columns(Q1=pl.lit(7)), "150 answers are outside the codes of their item: Q1: '7'"),
-        (lambda f: f.with_columns(wt=pl.lit("heavy")), "the weights in 'wt' must be numbers of at least 0"),
+        (
+            lambda f: f.with_columns(wt=pl.lit("heavy")),
+            "must be numbers of at least 0 and at most 1e.100; found 'heavy'",
+        ),
+        (lambda f: f.with_columns(wt=pl.lit("1e300")), "found '1e300'"),
+        (lambda f: f.head(0), "it has no rows"),
+        (lambda f: f.with_columns(wt=pl.lit("0")), "the weights in 'wt' are all 0"),
         (lambda f: f.with_columns(sex=pl.lit("1"), age_group=pl.lit("x"), faith=pl.lit("y")), "no person is in a subgroup of the data set"),
         (lambda f: f.with_columns(id=pl.lit("a")), "id 'a' is in several rows"),
         (lambda f: f.drop("sex", "age_group", "faith"), "no column named like an attribute"),
@@ -280,85 +294,3 @@ def test_people_of_an_attribute_that_is_not_in_the_file(made):
     assert "does not have faith, so its people are in no subgroup of it" in said(found)
     groups = [place for place, name in enumerate(found.data.population.strata) if "faith" in name]
     assert not found.data.members[:, groups].any()
-
-
-# What runs were taught on.
-
-
-def half_b(made):
-    """The respondents of half B, as the build divides them."""
-    survey = read_survey(made.file, made.codebook)
-    cells = make_cells(survey, make_strata(survey.attributes), min_respondents=10)
-    design = survey.design
-    in_a = halve(cells.joint_of_respondent, cells.members, seed=0, weight=survey.weight, unit=design.unit, stratum=design.stratum)
-    return ~in_a
-
-
-@pytest.fixture(scope="module")
-def baselines(made):
-    """A baseline that was fitted to all respondents, and one that was fitted to half A."""
-    runs = {}
-    for name, split in (("everybody", "paper"), ("half-a", "paper+disjoint")):
-        ask(made.dataset, make_respondent("baseline:item-mode", made.dataset, split=split), made.folder / name, split=split)
-        runs[name] = load_run(made.folder / name)
-    return runs
-
-
-def test_people_of_the_gold_that_a_run_was_taught_on_are_refused(made, baselines):
-    with pytest.raises(UsageError, match=r"The run 'everybody' was .* answers of the people in .*survey.csv.*\+disjoint"):
-        read(made, made.file, runs=[baselines["everybody"]])
-    # Half A is in the file too.
-    with pytest.raises(UsageError, match=r"'half-a' .*\(half A of the respondents\)"):
-        read(made, made.file, runs=[baselines["half-a"]])
-
-
-def test_a_copy_of_the_gold_in_another_file_is_recognised_by_its_counts(made, baselines):
-    copy = made.sample("copy.csv", rows=made.rows.reverse())
-    with pytest.raises(UsageError, match="'everybody'"):
-        read(made, copy, runs=[baselines["everybody"]])
-
-
-def test_the_other_half_of_the_respondents_is_accepted(made, baselines):
-    b = made.sample("half_b.csv", rows=made.rows.filter(pl.Series(half_b(made))))
-    assert said(read(made, b, runs=[baselines["half-a"]])) == ""
-    a = made.sample("half_a.csv", rows=made.rows.filter(pl.Series(~half_b(made))))
-    with pytest.raises(UsageError, match="'half-a'"):
-        read(made, a, runs=[baselines["half-a"]])
-    with pytest.raises(UsageError, match="'everybody'"):
-        read(made, b, runs=[baselines["everybody"]])
-
-
-def test_other_people_of_the_survey_are_flagged_because_it_cannot_be_known(made, baselines):
-    found = read(made, made.sample(), runs=[baselines["everybody"]])
-    assert "everybody was taught on answers to the same survey (survey.csv)" in said(found)
-    assert "their intervals are too short" in said(found)
-
-
-def fake(made, name, **respondent):
-    document = {"name": name, "kind": "asked", "dataset": {"fingerprint": made.dataset.fingerprint, "survey": "small"}}
-    return Run(name, Path(name), document | {"respondent": {"name": name, **respondent}}, pl.DataFrame())
-
-
-def test_gold_in_prompts_counts_as_teaching_and_an_untaught_model_is_accepted(made):
-    people = people_of_survey(made.dataset, read_survey(made.file, made.codebook))
-    shown = source_of_split(made.dataset, "paper", None, method="context:gold:4")
-    with pytest.raises(UsageError, match="'prompted' was shown answers"):
-        check_taught(made.dataset, [fake(made, "prompted", provider="openai", model="m", trained_on=shown)], people)
-    tuned = source_of_split(made.dataset, "paper", None, method="tune:modal")
-    inside = {"provider": "transformers", "model": "m", "adapter_hash": "x", "taught_on": tuned}
-    calibrated = fake(made, "calibrated", provider="calibrated", method="shares", of=inside)
-    with pytest.raises(UsageError, match="'calibrated' was tuned on answers"):
-        check_taught(made.dataset, [calibrated], people)
-    assert check_taught(made.dataset, [fake(made, "plain", provider="openai", model="m")], people) == []
-    assert check_taught(made.dataset, [fake(made, "b", provider="baseline", model="baseline:uniform")], people) == []
-
-
-def test_runs_of_unknown_training_are_flagged_and_other_surveys_accepted(made):
-    people = people_of_survey(made.dataset, read_survey(made.file, made.codebook))
-    (remark,) = check_taught(made.dataset, [fake(made, "foreign", provider="imported")], people)
-    assert "not recorded what foreign was taught on" in str(remark)
-    taught = source_of_split(made.dataset, "paper", None, method="tune:modal")
-    elsewhere = taught | {"survey": "wvs7", "file": "1" * 64, "dataset": "other"}
-    assert check_taught(made.dataset, [fake(made, "w", provider="openai", model="m", taught_on=elsewhere)], people) == []
-    (remark,) = check_taught(made.dataset, [fake(made, "w", provider="x", taught_on=elsewhere | {"survey": "small"})], people)
-    assert "w was taught on answers to the same survey (another file)" in str(remark)

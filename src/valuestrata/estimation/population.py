@@ -174,6 +174,8 @@ def population_remarks(population: PopulationCells, sample: HumanSample) -> list
                     f"in no subgroup of {name}."
                 )
             )
+        if unknown.all():
+            continue
         there = _level_shares(of_cell, population.share, len(labels))
         here = _level_shares(of_cell[sample.cell], sample.weight, len(labels))
         expected = np.sqrt(2 * there * (1 - there) / (np.pi * effective)).sum() / 2

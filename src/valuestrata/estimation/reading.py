@@ -110,7 +110,7 @@ def sample_input(dataset: Dataset, people: InterviewedPeople, population: Popula
         remarks.append(OptionText(f"{lost:,} of {number:,} people have the weight 0 and are left out."))
     if absent := [item for item, found in zip(dataset.codes_of, answered, strict=True) if not found]:
         named = ", ".join(absent[:_NAMED]) + (", ..." if len(absent) > _NAMED else "")
-        remarks.append(OptionText(f"{len(absent):,} items of the data set were not answered by anyone and are left out: {named}."))
+        remarks.append(OptionText(f"Items of the data set that nobody answered are left out: {named} ({len(absent):,})."))
     if design is not None and design.replicates is not None:
         units = "the sampling units and strata" if design.clustered or sample.stratum.any() else "independent people"
         remarks.append(OptionText(f"The replicate weights of {people.source} are not used; standard errors are those of {units}."))

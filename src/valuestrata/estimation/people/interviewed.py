@@ -140,7 +140,20 @@ class FileFormat:
             raise InputDataError(f"{file}: the column {self.weight!r} of the weights is missing.")
         if self.ids and found.ids is None:
             raise InputDataError(f"{file}: the column {self.ids[0]!r} of the respondents is missing. Name it with ", Option("ids"), ".")
+        self.check_design(file, found.design)
         return found
+
+    def check_design(self, file: Path, design: SampleDesign | None) -> None:
+        """Raise InputDataError if a named column of sampling units or strata was not used."""
+        for key, name in (("psu", self.psu), ("strata", self.strata)):
+            used = () if design is None else design.columns.get(key, ())
+            if name is not None and name.casefold() not in [column.casefold() for column in used]:
+                raise InputDataError(
+                    f"{file}: the column {name!r} is missing or has fewer than two different values, so it does not describe the sample. "
+                    "Name another one with ",
+                    Option("psu" if key == "psu" else "sampling_strata"),
+                    ", or leave it out.",
+                )
 
 
 @dataclass(frozen=True)
@@ -166,9 +179,9 @@ def read_people_file(how: FileFormat, file: Path) -> PeopleFile:
         ]
         absent = [name for name in how.dataset.attributes if name not in {attribute.name for attribute in survey.attributes}]
     else:
-        people, who = _table(how, file)
-        notes = []
-        absent = [name for name in how.dataset.attributes if name not in who.known]
+        table = _table(how, file)
+        people, notes = table.people, [OptionText(note) for note in table.notes]
+        absent = [name for name in how.dataset.attributes if name not in table.known]
     if absent:
         notes.append(OptionText(f"{file} does not have {', '.join(absent)}, so its people are in no subgroup of it."))
     if how.dataset.meta.get("weighted") and people.weight is None:
@@ -182,32 +195,42 @@ def read_people_file(how: FileFormat, file: Path) -> PeopleFile:
     return PeopleFile(people, tuple(notes))
 
 
-def _table(how: FileFormat, file: Path) -> tuple[InterviewedPeople, People]:
+@dataclass(frozen=True)
+class _Table:
+    """People of a table, the attributes that it has, and notes on the design."""
+
+    people: InterviewedPeople
+    known: Sequence[str]
+    notes: Sequence[str]
+
+
+def _table(how: FileFormat, file: Path) -> _Table:
+    if file.suffix.lower() not in TABLES:
+        raise InputDataError(
+            f"{file}: people are read from a survey file with its codebook, or from a table ({', '.join(TABLES)}). Name the codebook with ",
+            Option("survey"),
+            ", or convert the file to a table.",
+        )
     ids = how.ids_in(file)
     person = ids[0] if ids else None
-    long = len(ids) == 2 and {*ids} <= {*read_table(file).columns}
-    who = people_of_table(how.dataset, file, person, how.weight, repeated=long)
+    table = read_table(file)
+    who = people_of_table(how.dataset, file, person, how.weight, repeated=len(ids) == 2 and {*ids} <= {*table.columns})
     answers = read_answers_file(how, file, ids)
     place = {name: row for row, name in enumerate(answers.persons)}
     rows = np.array([place.get(name, -1) for name in who.ids], dtype=np.intp)
     codes = np.where((rows >= 0)[:, None], answers.codes[rows], EMPTY).astype(np.int8)
-    design = _design(how, file, person, who)
-    found = InterviewedPeople(str(file), who.levels, codes, who.weight, design, who.ids if ids else None, sha256_of(file))
-    return found, who
-
-
-def _design(how: FileFormat, file: Path, person: str | None, who: People) -> SampleDesign | None:
-    """Return sampling units and strata from the columns of a table, None if no column is named."""
-    names = {key: name for key in ("psu", "strata") if (name := getattr(how, key)) is not None}
-    if not names:
-        return None
-    table = read_table(file)
-    for name in names.values():
-        check_column(file, name, table.columns)
-    if person is not None:
-        table = table.unique(ids_of(pl.col(person)), keep="first", maintain_order=True)
-    columns = {key: [table[name].cast(pl.String)] for key, name in names.items()}
-    return read_design(DesignColumns(**columns), None, len(who.ids), who.weight, None)[0]
+    design: SampleDesign | None = None
+    notes: tuple[str, ...] = ()
+    if columns := {key: name for key in ("psu", "strata") if (name := getattr(how, key)) is not None}:
+        for name in columns.values():
+            check_column(file, name, table.columns)
+        if person is not None:
+            table = table.unique(ids_of(pl.col(person)), keep="first", maintain_order=True)
+        found = DesignColumns(**{key: [table[name].cast(pl.String)] for key, name in columns.items()})
+        design, notes = read_design(found, None, len(who.ids), who.weight, None)
+        how.check_design(file, design)
+    people = InterviewedPeople(str(file), who.levels, codes, who.weight, design, who.ids if ids else None, sha256_of(file))
+    return _Table(people, who.known, notes)
 
 
 def read_answers_file(how: FileFormat, file: Path, ids: Sequence[str]) -> RespondentAnswers:

@@ -22,6 +22,7 @@ from valuestrata.responses.per_respondent.layout import ROW, ids_of, with_ids
 from valuestrata.stats.arrays import Floats
 from valuestrata.survey.codebook import Codebook, builtin_codebooks, load_codebook
 from valuestrata.survey.read import read_survey
+from valuestrata.survey.sample.weights import MOST_WEIGHT
 from valuestrata.survey.survey import Survey
 
 _NAMED = 5
@@ -70,6 +71,8 @@ def people_of_table(dataset: Dataset, file: Path, person: str | None, weight: st
         InputDataError: a column is absent, a person occurs twice, no label is a level, or a weight is not a number of at least 0.
     """
     table = with_ids(file, read_table(file), person)
+    if table.is_empty():
+        raise InputDataError(f"{file}: it has no rows.")
     person = person or ROW
     known = [name for name in dataset.attributes if name in table.columns]
     if not known and dataset.attributes:
@@ -107,8 +110,14 @@ def people_of_table(dataset: Dataset, file: Path, person: str | None, weight: st
 
 def _weights(file: Path, table: pl.DataFrame, column: str) -> Floats:
     values = table[column].cast(pl.Float64, strict=False).to_numpy()
-    if not (np.isfinite(values) & (values >= 0)).all() or not values.any():
-        raise InputDataError(f"{file}: the weights in {column!r} must be numbers of at least 0, and not all 0.")
+    if (wrong := np.flatnonzero(~((values >= 0) & (values <= MOST_WEIGHT)))).size:
+        found = table[column][int(wrong[0])]
+        raise InputDataError(
+            f"{file}: the weights in {column!r} must be numbers of at least 0 and at most {MOST_WEIGHT:g}; found {found!r} "
+            f"({len(wrong):,} of {len(values):,} people)."
+        )
+    if not values.any():
+        raise InputDataError(f"{file}: the weights in {column!r} are all 0. Correct the column, or leave it out.")
     return values.astype(np.float64)
 
 

@@ -106,10 +106,8 @@ def read_long(file: Path, ids: Sequence[str], answer: str, names: ItemNames) -> 
     rows = names.among(keys.unique())
     if not columns and not rows:
         others = next((name for name in table.columns if name != present[0]), "")
-        raise InputDataError(
-            f"{file}: no column is an item of the data set (the first is {others!r}), and {present[0]} holds none either."
-            f"{names.hint(others)}"
-        )
+        either = "" if present[0] == ROW else f", and {present[0]} holds none either"
+        raise InputDataError(f"{file}: no column is an item of the data set (the first is {others!r}){either}.{names.hint(others)}")
     if len(columns) >= len(rows):
         return _from_wide(file, table, present[0], columns), present[0]
     other = next((name for name in ids if name != present[0]), None)

@@ -5,6 +5,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from tests.responses.asked import Writes
+from valuestrata.calibration.calibrated import calibrate
 from valuestrata.dataset.halves import halve
 from valuestrata.dataset.subgroups import make_cells, make_strata
 from valuestrata.dataset.training_source import source_of_split
@@ -80,17 +82,23 @@ def fake(made, name, **respondent):
     return Run(name, Path(name), document | {"respondent": {"name": name, **respondent}}, pl.DataFrame())
 
 
-def test_gold_in_prompts_counts_as_teaching_and_an_untaught_model_is_accepted(made):
+def test_gold_in_prompts_and_calibration_count_as_teaching_and_an_untaught_model_is_accepted(made):
+    ask(made.dataset, Writes("Answer: 2"), made.folder / "plain", part="all", elicitation="text")
+    ask(made.dataset, Writes("Answer: 2"), made.folder / "prompted", elicitation="text", context="gold:2")
+    calibrate(made.dataset, load_run(made.folder / "plain"), made.folder / "calibrated", split="paper")
+    assert said(read(made, made.file, runs=[made.folder / "plain"])) == ""
+    with pytest.raises(UsageError, match="'prompted' was shown answers of the people in"):
+        read(made, made.file, runs=[made.folder / "prompted"])
+    with pytest.raises(UsageError, match="'calibrated' was calibrated with answers of the people in"):
+        read(made, made.file, runs=[made.folder / "plain", made.folder / "calibrated"])
+
+
+def test_what_the_model_inside_was_tuned_on_counts(made):
     people = people_of_survey(made.dataset, read_survey(made.file, made.codebook))
-    shown = source_of_split(made.dataset, "paper", None, method="context:gold:4")
-    with pytest.raises(UsageError, match="'prompted' was shown answers"):
-        check_taught(made.dataset, [fake(made, "prompted", provider="openai", model="m", trained_on=shown)], people)
     tuned = source_of_split(made.dataset, "paper", None, method="tune:modal")
     inside = {"provider": "transformers", "model": "m", "adapter_hash": "x", "taught_on": tuned}
-    calibrated = fake(made, "calibrated", provider="calibrated", method="shares", of=inside)
-    with pytest.raises(UsageError, match="'calibrated' was tuned on answers"):
-        check_taught(made.dataset, [calibrated], people)
-    assert check_taught(made.dataset, [fake(made, "plain", provider="openai", model="m")], people) == []
+    with pytest.raises(UsageError, match="'control' was tuned on answers"):
+        check_taught(made.dataset, [fake(made, "control", provider="control", control="no-persona", of=inside)], people)
     assert check_taught(made.dataset, [fake(made, "b", provider="baseline", model="baseline:uniform")], people) == []
 
 

@@ -196,7 +196,7 @@ def read_people_file(how: FileFormat, file: Path) -> PeopleFile:
 
 
 @dataclass(frozen=True)
-class _Table:
+class _PeopleTable:
     """People of a table, the attributes that it has, and notes on the design."""
 
     people: InterviewedPeople
@@ -204,7 +204,7 @@ class _Table:
     notes: Sequence[str]
 
 
-def _table(how: FileFormat, file: Path) -> _Table:
+def _table(how: FileFormat, file: Path) -> _PeopleTable:
     if file.suffix.lower() not in TABLES:
         raise InputDataError(
             f"{file}: people are read from a survey file with its codebook, or from a table ({', '.join(TABLES)}). Name the codebook with ",
@@ -230,7 +230,7 @@ def _table(how: FileFormat, file: Path) -> _Table:
         design, notes = read_design(found, None, len(who.ids), who.weight, None)
         how.check_design(file, design)
     people = InterviewedPeople(str(file), who.levels, codes, who.weight, design, who.ids if ids else None, sha256_of(file))
-    return _Table(people, who.known, notes)
+    return _PeopleTable(people, who.known, notes)
 
 
 def read_answers_file(how: FileFormat, file: Path, ids: Sequence[str]) -> RespondentAnswers:

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from valuestrata.claims.fairness.rules import audit_verdicts
     from valuestrata.dataset.tables import Dataset, load_dataset, write_dataset
     from valuestrata.errors import InputDataError, MissingExtraError, RunFailedError, UsageError, ValuestrataError
+    from valuestrata.estimation.estimate import EstimateResult, estimate
     from valuestrata.estimation.plan.plan_sample import plan_sample
+    from valuestrata.estimation.results.files import load_estimates
     from valuestrata.fairness import Audit, audit
     from valuestrata.fairness.power.power import power
     from valuestrata.openended.ask import open_ask
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from valuestrata.openended.validity.judge_validity import judge_validity
     from valuestrata.prediction.predict import predict
     from valuestrata.report import write_audit, write_report
+    from valuestrata.report.estimation.page import write_estimates
     from valuestrata.report.open.page import write_open_report
     from valuestrata.report.prediction.page import write_prediction
     from valuestrata.respondents.models import ModelSettings, make_respondent
@@ -78,6 +81,9 @@ _HOME = {
     "RunFailedError": "errors",
     "UsageError": "errors",
     "ValuestrataError": "errors",
+    "EstimateResult": "estimation.estimate",
+    "estimate": "estimation.estimate",
+    "load_estimates": "estimation.results.files",
     "closed_against_open": "openended.stance.closed_vs_open",
     "open_ask": "openended.ask",
     "load_open_run": "openended.open_runs",
@@ -94,6 +100,7 @@ _HOME = {
     "plan_sample": "estimation.plan.plan_sample",
     "predict": "prediction.predict",
     "write_prediction": "report.prediction.page",
+    "write_estimates": "report.estimation.page",
     "write_audit": "report",
     "write_report": "report",
     "write_open_report": "report.open.page",
@@ -134,6 +141,7 @@ __all__ = [
     "CalibrateResult",
     "Codebook",
     "Dataset",
+    "EstimateResult",
     "InputDataError",
     "MissingExtraError",
     "ModelSettings",
@@ -153,6 +161,7 @@ __all__ = [
     "closed_against_open",
     "collect",
     "compare",
+    "estimate",
     "estimate_run",
     "import_respondents",
     "import_run",
@@ -161,6 +170,7 @@ __all__ = [
     "leakage_report",
     "load_codebook",
     "load_dataset",
+    "load_estimates",
     "load_judgements",
     "load_open_run",
     "load_recipe",
@@ -190,6 +200,7 @@ __all__ = [
     "winrates",
     "write_audit",
     "write_dataset",
+    "write_estimates",
     "write_open_report",
     "write_prediction",
     "write_report",

@@ -68,6 +68,7 @@ CHARTS = {
     "closed.calibration": ("reliability_chart",),
     "closed.heatmaps": ("landscape_chart", "confusion_chart"),
     "fairness.figures": ("gap_chart", "slope_chart", "intersection_chart"),
+    "estimation.page": ("item_chart", "saved_chart"),
     "open.win_rates": ("dot_chart",),
     "open.texts": ("dot_chart",),
     "open.stances": ("dot_chart",),

@@ -19,6 +19,7 @@ from valuestrata.cli.ask import ask
 from valuestrata.cli.audit import audit_, power_
 from valuestrata.cli.calibrate import calibrate_
 from valuestrata.cli.data import build, codebook_draft, describe, landscape, leakage, simulate
+from valuestrata.cli.estimation.estimate import estimate_
 from valuestrata.cli.open import open_group
 from valuestrata.cli.output import say, show
 from valuestrata.cli.plan_sample import plan_sample_
@@ -62,6 +63,7 @@ def make_app() -> typer.Typer:
     app.command(short_help="Join the shards of a run.")(collect)
     app.command("calibrate", short_help="Correct a run by what the training pairs show about its model.")(calibrate_)
     app.command("predict", short_help="Predict answers to new questions, with a backtest.")(predict_)
+    app.command("estimate", short_help="Estimate subgroups from a few interviews and models.")(estimate_)
     app.command("plan-sample", short_help="Plan how many people to interview, and which questions to ask whom.")(plan_sample_)
     app.command("score", short_help="Score runs and baselines, with intervals and claims.")(score_)
     app.command("variance", short_help="Estimate variance by persona, order, template and sampling.")(variance_)
@@ -105,12 +107,19 @@ def _root(
 
 # Options whose value may be left out, with that value.
 _OPTIONAL_VALUES = {"--show-prompt": "1"}
+# Commands and those of their options that take several values: `--runs A B` is `--runs A --runs B`.
+_SEVERAL_VALUES = {"estimate": ("--runs", "--answers"), "plan-sample": ("--runs",)}
 
 
 def _with_values(words: Sequence[str]) -> list[str]:
-    """Return the words of a command with the values of `_OPTIONAL_VALUES` that were left out."""
+    """Return the words of a command with the values of `_OPTIONAL_VALUES` that were left out, and one value for each option."""
     found: list[str] = []
+    several, last = _SEVERAL_VALUES.get(words[0] if words else "", ()), ""
     for place, word in enumerate(words):
+        if last and not word.startswith("-") and words[place - 1] != last:
+            found.append(last)
+        elif word.startswith("-"):
+            last = word if word in several else ""
         found.append(word)
         following = words[place + 1] if place + 1 < len(words) else ""
         if word in _OPTIONAL_VALUES and not following.isdigit():

@@ -50,18 +50,27 @@ def level_dots(dataset: Dataset, rows: pl.DataFrame, describe: Callable[[Row], s
 
 
 def dot_chart(
-    dots: Sequence[Dot], *, name: str, axis: str, described: str, caption: str, form: str = ".0%", at: float | None = None
+    dots: Sequence[Dot],
+    *,
+    name: str,
+    axis: str,
+    described: str,
+    caption: str,
+    form: str = ".0%",
+    at: float | None = None,
+    most: int = MOST_MODELS,
 ) -> Chart | None:
     """Chart dots with their intervals.
 
     Args:
         dots: in the order of rows, groups and series. name: unique within the page. axis: title of the axis.
         described: text alternative of the chart. caption: text below it. form: number format of the axis. at: position of a line.
+        most: only so many series are drawn.
 
     Returns:
-        None without dots. Only the first few series are drawn.
+        None without dots.
     """
-    series = list(dict.fromkeys(dot.series for dot in dots))[:MOST_MODELS]
+    series = list(dict.fromkeys(dot.series for dot in dots))[:most]
     shown = [dot for dot in dots if dot.series in series]
     if not shown:
         return None

@@ -99,7 +99,6 @@ def _of(fixed: pl.DataFrame, one: Estimates, at: NDArray[np.intp]) -> pl.DataFra
     def both(shares: Floats, means: Floats) -> Floats:
         return np.concatenate([shares, means[..., None]], axis=2)[at[:, 0], at[:, 1], at[:, 2]]
 
-    synthetic = pl.Series(one.synthetic[at[:, 0], at[:, 1]])
     return fixed.with_columns(
         pl.lit(one.estimator).alias("estimator"),
         pl.lit(one.run, pl.String).alias("run"),
@@ -108,7 +107,7 @@ def _of(fixed: pl.DataFrame, one: Estimates, at: NDArray[np.intp]) -> pl.DataFra
         pl.Series("high", both(one.high, one.mean_high)),
         pl.Series("se", np.sqrt(both(one.mse, one.mean_mse))),
         pl.Series("weight", one.weight[at[:, 0], at[:, 1]]),
-        flag=pl.when(synthetic).then(pl.lit(SYNTHETIC)).when(pl.col("n") < FEW_ANSWERS).then(pl.lit(FEW)),
+        flag=pl.when(pl.col("n") == 0).then(pl.lit(SYNTHETIC)).when(pl.col("n") < FEW_ANSWERS).then(pl.lit(FEW)),
     )
 
 

@@ -1,0 +1,1 @@
+"""The command that estimates subgroups from a sample and models."""

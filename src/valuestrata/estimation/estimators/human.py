@@ -10,7 +10,7 @@ from valuestrata.estimation.estimates import HUMAN, Estimates
 from valuestrata.estimation.estimators.values import with_codes
 from valuestrata.estimation.inputs import EstimationInput, HumanSample
 from valuestrata.stats.arrays import NEGLIGIBLE, Floats, divided
-from valuestrata.stats.design_based.intervals import design_effects, quantile_of_t, wilson
+from valuestrata.stats.design_based.intervals import design_effects, freedom_of_effects, quantile_of_t, wilson
 from valuestrata.stats.design_based.linearisation import Domains, domain_means
 
 
@@ -19,6 +19,10 @@ def human_only(data: EstimationInput) -> Estimates:
 
     `mse` and `mean_mse` are linearised variances with sampling units, strata and finite-population correction, as survey packages give
     them (see `stats.design_based.linearisation`). They are 0 where all answers are equal.
+
+    Intervals of shares are Wilson's, with Kish's effective number of answers over a smoothed design effect, so equal answers have one too.
+    Intervals of means use the spread of the subgroup's answers and Student's t; equal answers get the spread within all subgroups. In
+    `bench/share_intervals.py` they cover in 95 to 96 % of subgroups with 10 to 50 people, with weights, clusters and as few as 10 units.
 
     Where nobody in a subgroup answered, everything is NaN and `synthetic` is True. Behind an item's last option, shares are 0 and the
     rest is NaN.
@@ -29,7 +33,8 @@ def human_only(data: EstimationInput) -> Estimates:
     left = 1 - sample.fraction
     unused = ~items.used
     with np.errstate(divide="ignore"):
-        low, high = wilson(found.shares, (found.effective / left)[..., None], float(quantile_of_t(np.inf)))
+        quantile = quantile_of_t(freedom_of_effects(found.domains, found.effects))
+        low, high = wilson(found.shares, (found.effective / left)[..., None], quantile[..., None])
     low[:, unused] = high[:, unused] = np.nan
     half = _half_width(data, found) * np.sqrt(left)
     mean = np.where(items.ordered, found.estimate[..., most], np.nan)
@@ -64,14 +69,19 @@ class _SampleMeans:
 
     Attributes:
         domains: as estimated. estimate, variance: shape (G, I, K + 1), the last being the mean code; without finite-population
-            correction. shares: shape (G, I, K). effective: shape (G, I), effective number of answers for shares.
+            correction. shares: shape (G, I, K). effects: shape (G, I), design effects of shares.
     """
 
     domains: Domains
     estimate: Floats
     variance: Floats
     shares: Floats
-    effective: Floats
+    effects: Floats
+
+    @property
+    def effective(self) -> Floats:
+        """Effective number of answers for shares, shape (G, I)."""
+        return self.domains.effective / self.effects
 
     @classmethod
     def of(cls, data: EstimationInput) -> _SampleMeans:
@@ -88,8 +98,12 @@ class _SampleMeans:
         shares = np.where(~items.used & known, 0.0, np.clip(estimate[..., :most], 0.0, 1.0))
         spread = (shares * (1 - shares)).sum(axis=2)
         spread[spread < NEGLIGIBLE] = 0.0
-        ratio = divided(variance[..., :most].sum(axis=2) * found.effective, spread) * _bias(sample)
-        return cls(found, estimate, variance, shares, found.effective / design_effects(ratio, found, items.options - 1))
+        # A 0/1 variable has the excess kurtosis 1 / (p (1 - p)) - 6, which adds to the 2 of a normal one; 2 / spread is 1 / (p (1 - p)).
+        pooled = divided((found.people * np.nan_to_num(spread)).sum(axis=0), found.people.sum(axis=0), 0.0)
+        noise = 2 + np.maximum(divided(np.full(count, 2.0), pooled, 4.0) - 4, 0.0)
+        total = variance[..., :most].sum(axis=2) * found.effective * _bias(sample)
+        effect = design_effects(total, np.nan_to_num(spread), found, noise / np.maximum(items.options - 1, 1))
+        return cls(found, estimate, variance, shares, effect)
 
 
 def _half_width(data: EstimationInput, means: _SampleMeans) -> Floats:
@@ -98,15 +112,15 @@ def _half_width(data: EstimationInput, means: _SampleMeans) -> Floats:
     codes = np.nan_to_num(items.codes)
     within = np.maximum((shares * codes**2).sum(axis=2) - (shares * codes).sum(axis=2) ** 2, 0.0)
     within[within < NEGLIGIBLE] = 0.0
-    ratio = divided(means.variance[..., -1] * found.effective, within) * _bias(data.sample)
-    effect = design_effects(ratio, found, np.ones_like(items.options))
+    total = means.variance[..., -1] * found.effective * _bias(data.sample)
+    effect = design_effects(total, np.nan_to_num(within), found, np.full(len(codes), 2.0))
     # Equal answers do not show how people differ; the spread within all subgroups stands in.
     known = np.nan_to_num(found.people)
     pooled = divided((known * np.nan_to_num(within)).sum(axis=0), known.sum(axis=0))
-    freedom = found.effective - 1
+    freedom = np.minimum(found.effective - 1, freedom_of_effects(found, effect))
     several = freedom > NEGLIGIBLE
     safe = np.where(several, freedom, 1.0)
-    spread = np.where(within > 0, within * found.effective / safe, pooled)
+    spread = np.where(within > 0, within * divided(found.effective, found.effective - 1, 0.0), pooled)
     half = quantile_of_t(safe) * np.sqrt(spread * effect / found.effective)
     return np.where(found.people == 0, np.nan, np.where(several, half, np.inf))
 

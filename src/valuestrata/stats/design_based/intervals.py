@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from valuestrata.stats.arrays import Floats, Indices
+from valuestrata.stats.arrays import NEGLIGIBLE, Floats, divided
 from valuestrata.stats.design_based.linearisation import Domains
 
 CONFIDENCE = 0.95
@@ -23,34 +23,58 @@ def quantile_of_t(freedom: Floats | float) -> Floats:
     return np.where(infinite, ndtri((1 + CONFIDENCE) / 2), stdtrit(np.where(infinite, 1.0, freedom), (1 + CONFIDENCE) / 2))
 
 
-def design_effects(ratio: Floats, domains: Domains, degrees: Indices) -> Floats:
-    """Return smoothed design effects: the variance of an estimate over that of independent answers with the same weights.
+def design_effects(variance: Floats, simple: Floats, domains: Domains, noise: Floats) -> Floats:
+    """Return smoothed design effects: the variance of an estimate over that of independent answers with the same weights, shape (D, I).
 
-    Ratios of few units vary much. They are smoothed in two steps. For each item, a line in the mean number of members per unit,
-    r = 1 + a + b (m - 1), is fitted to the ratios of all domains, weighted by degrees of freedom; b is the intraclass correlation (Kish
-    1965, Survey Sampling, section 5.4). Then each ratio is combined with the line, in proportion to degrees of freedom and the
-    2 / (degrees * tau^2) that the variance tau^2 of true ratios around their line is worth, estimated by moments over all items.
+    Ratios of few units vary much. They are smoothed in three steps, with degrees of freedom as weights:
+
+    1. A line in the mean number of members per unit, 1 + a + b (m - 1), is fitted to all ratios; b is the intraclass correlation (Kish
+       1965, Survey Sampling, section 5.4). Ratios are weighted by `simple` too, because a small one comes with a small ratio.
+    2. The line is multiplied by a factor for each item,
+    3. and then by one for each domain and item.
+
+    A factor is the ratio of both variances, shrunken toward 1 by t^2 / (t^2 + noise / freedom), with t^2 the variance of true factors,
+    estimated by moments.
 
     Args:
-        ratio: shape (D, I), estimated variance over the variance of `domains.effective` independent answers; NaN where unknown.
-        domains: people, units and degrees of freedom. degrees: shape (I,), free shares of an item, over which `ratio` pools.
+        variance: shape (D, I), estimated variances. simple: those of independent answers with Kish's effective number; 0 where unknown.
+        domains: people, units and degrees of freedom. noise: shape (I,), variance of a ratio times its degrees of freedom; 2 for normal
+            answers.
     """
-    # A few people with large weights do not show a variance either.
-    freedom = np.where(np.isfinite(ratio), np.clip(domains.freedom, 0.0, np.maximum(domains.effective - 1, 0.0)), 0.0)
+    known = np.isfinite(variance) & (simple > 0)
+    # A few people with large weights do not show a variance.
+    freedom = np.where(known, np.clip(domains.freedom, 0.0, np.maximum(domains.effective - 1, 0.0)), 0.0)
+    above, below = np.where(known, variance, 0.0), np.where(known, simple, 0.0)
+    weight = freedom * divided(below, below.sum(axis=0), 0.0)
     more = np.nan_to_num(domains.per_unit - 1)
-    line = np.ones_like(ratio)
-    excess = np.nan_to_num(ratio - 1)
-    for i in range(ratio.shape[1]):
-        design = np.stack([np.ones(len(ratio)), more[:, i]], axis=1)
-        root = np.sqrt(freedom[:, i, None])
-        line[:, i] += design @ np.linalg.lstsq(design * root, excess[:, i] * root[:, 0], rcond=1e-9)[0]
-    line = np.maximum(line, SMALLEST_EFFECT)
-    chance = 2 / np.maximum(freedom * np.maximum(degrees, 1), 1.0)
-    weight = freedom * (freedom >= ENOUGH_FREEDOM)
-    away = weight * (np.square(np.nan_to_num(ratio) / line - 1) - chance)
-    between = max(float(away.sum() / weight.sum()), 0.0) if weight.any() else 0.0
-    own = freedom * np.maximum(degrees, 1) * between / 2
-    return (own * np.nan_to_num(ratio) + line) / (own + 1)
+    root = np.sqrt(weight).ravel()
+    design = np.stack([root, root * more.ravel()], axis=1)
+    ratio = divided(above, below, 1.0)
+    fitted = np.linalg.lstsq(design, root * (ratio - 1).ravel(), rcond=1e-9)[0]
+    line = np.maximum(1 + fitted[0] + fitted[1] * more, SMALLEST_EFFECT)
+    of_items = divided((freedom * above).sum(axis=0), (freedom * below * line).sum(axis=0), 1.0)
+    line = line * _shrunken(of_items, freedom.max(axis=0, initial=0.0), noise)
+    return np.maximum(line * _shrunken(ratio / line, freedom, noise), SMALLEST_EFFECT)
+
+
+def freedom_of_effects(domains: Domains, effects: Floats) -> Floats:
+    """Return degrees of freedom of variances with smoothed design effects e, shape (D, I).
+
+    Of the variance, 1 / e is that of independent answers, which is known. The rest has the degrees of freedom d of the largest domain,
+    as the line is shared, so Satterthwaite's number is d / (1 - 1 / e)^2; it is at least d.
+    """
+    largest = np.maximum(domains.freedom.max(axis=0, initial=0.0), 1.0)
+    unknown = np.minimum(np.square(1 - 1 / effects), 1.0)
+    return divided(largest, np.where(unknown > NEGLIGIBLE, unknown, 0.0), np.inf)
+
+
+def _shrunken(factor: Floats, freedom: Floats, noise: Floats) -> Floats:
+    """Shrink factors toward 1."""
+    chance = noise / np.maximum(freedom, 1.0)
+    weight = np.where(freedom >= ENOUGH_FREEDOM, freedom, 0.0)
+    total = float(weight.sum())
+    between = max(float((weight * (np.square(factor - 1) - chance)).sum()) / total, 0.0) if total > 0 else 0.0
+    return 1 + (factor - 1) * np.where(freedom > 0, between / (between + chance), 0.0)
 
 
 def wilson(share: Floats, effective: Floats, quantile: Floats | float) -> tuple[Floats, Floats]:

@@ -63,7 +63,7 @@ def test_model_only_gives_the_models_shares_without_intervals():
 
 
 def test_intervals_are_never_longer_and_shares_sum_to_one():
-    place = world(3, items=6)
+    place = world(3, items=3)
     for n in (3, 20, 200):
         data = place.draw(n, seed=n)
         human = human_only(data)
@@ -102,3 +102,146 @@ def test_model_runs_are_named():
     data = small([0, 1], [0, 1], [0.5, 0.5, 0])
     with pytest.raises(KeyError):
         rectified(replace(data, models={}), "m", human_only(data))
+
+
+def shuffled(place):
+    """Return the world with the model's answers shuffled among items of as many options."""
+    simulated = place.simulated.copy()
+    for number in np.unique(place.items.options):
+        same = np.flatnonzero(place.items.options == number)
+        simulated[:, same] = place.simulated[:, np.roll(same, 1)]
+    return replace(place, simulated=simulated)
+
+
+def outcomes(place, n, seeds, draw=None):
+    """Return coverage, mean length, mean squared error and weight of human and rectified estimates in cells of at least 10 people."""
+    rows = []
+    for seed in range(seeds):
+        data = place.draw(n, seed) if draw is None else draw(place, n, seed)
+        human = human_only(data)
+        found = rectified(data, "model", human)
+        enough = (data.members.T.astype(float) @ (data.sample.answers >= 0) >= 10)[..., None] & place.items.used
+        row = [found.weight[enough.any(axis=2)].mean()]
+        for one in (human, found):
+            covered = (one.low <= place.truth + 1e-9) & (place.truth <= one.high + 1e-9)
+            row += [part[enough].mean() for part in (covered, one.high - one.low, (one.shares - place.truth) ** 2)]
+        rows.append(row)
+    weight, *both = np.mean(rows, axis=0)
+    return both[:3], both[3:], weight
+
+
+def test_a_useless_model_costs_nothing():
+    human, found, weight = outcomes(shuffled(world(2, items=9)), 100, 12)
+    assert weight < 0.05
+    assert 0.98 < found[1] / human[1] <= 1
+    assert found[2] / human[2] < 1.02
+    assert 0.93 < found[0] < 0.97
+
+
+@pytest.mark.parametrize("skill", [0.4, 0.7])
+def test_a_good_model_reduces_the_variance_by_the_squared_correlation(skill):
+    # With the person's own answer in a share `skill` of cases, answers and model correlate by `skill`.
+    place = world(2, items=6, skill=skill)
+    human, found, weight = outcomes(place, 200, 8)
+    assert weight == pytest.approx(skill, abs=0.08)
+    assert found[2] / human[2] == pytest.approx(1 - skill**2, abs=0.06)
+    assert found[1] / human[1] == pytest.approx(np.sqrt(1 - skill**2), abs=0.05)
+    assert 0.93 < found[0] < 0.97
+    ratio = variance_ratio(place.draw(200, 1), "model")
+    assert np.nanmean(ratio.ratio[0]) == pytest.approx(1 - skill**2, abs=0.07)
+    assert (ratio.log_se[0] > 0).all()
+
+
+def test_a_perfect_model_gives_the_truth_with_short_intervals():
+    human, found, weight = outcomes(world(2, items=3, skill=1.0), 200, 2)
+    assert weight == 1
+    assert found[2] == pytest.approx(0, abs=1e-12)
+    assert found[1] < 0.2 * human[1]
+    assert found[0] == 1
+
+
+def test_few_simulated_people_gain_little():
+    place = world(2, items=3, skill=0.8)
+    data = replace(place.draw(100, 1), sample=replace(place.draw(100, 1).sample, fraction=0.0))
+    ratios = []
+    for people in (np.inf, 400.0, 100.0):
+        model = replace(data.models["model"], simulated=np.full((len(place.population.subgroups), 3), people))
+        ratios.append(variance_ratio(replace(data, models={"model": model}), "model").ratio[0])
+    np.testing.assert_allclose(1 - ratios[1], 0.75 * (1 - ratios[0]), rtol=0.01)
+    np.testing.assert_allclose(ratios[2], 1)
+
+
+def test_a_person_without_a_simulated_answer_stays_in_the_human_mean():
+    # Model in the sample: (1/2, 0, 1/2) of the two people with a value.
+    data = small([0, 0, 1, 2], [0, -1, -1, 2], [0.7, 0.1, 0.2])
+    found = rectified(data, "m", human_only(data), weight=1.0)
+    np.testing.assert_allclose(found.shares[0, 0], [0.5 + 0.2, 0.25 + 0.1, 0.25 - 0.3 + 0.05], atol=0.04)
+    assert found.shares[0, 0].sum() == pytest.approx(1)
+
+
+def test_people_who_did_not_answer_are_out_of_both_means():
+    answers, simulated = [0, 0, 1, 2, -1, -1], [0, 0, 0, 2, 1, 1]
+    some = rectified(one := small(answers, simulated, [0.7, 0.1, 0.2]), "m", human_only(one), weight=0.5)
+    rest = rectified(one := small(answers[:4], simulated[:4], [0.7, 0.1, 0.2]), "m", human_only(one), weight=0.5)
+    np.testing.assert_allclose(some.shares[0], rest.shares[0])
+
+
+@pytest.mark.parametrize(("answers", "simulated"), [([1], [0]), ([1, 1], [1, 0]), ([0, 0, 0, 0], [0, 1, 2, 0]), ([2, 2], [2, 2])])
+def test_tiny_samples_and_equal_answers(answers, simulated):
+    data = small(answers, simulated, [0.6, 0.2, 0.2])
+    human = human_only(data)
+    found = rectified(data, "m", human)
+    assert found.shares[0, 0].sum() == pytest.approx(1)
+    assert (found.low[0] <= found.shares[0]).all()
+    assert (found.shares[0] <= found.high[0]).all()
+    assert (found.high - found.low <= human.high - human.low + 1e-12)[0].all()
+
+
+def test_shares_outside_0_and_1_are_moved_to_the_nearest_shares():
+    data = small([1, 1, 1, 2], [0, 0, 0, 2], [0.2, 0.3, 0.5])
+    found = rectified(data, "m", human_only(data), weight=1.0)
+    # 0 + .2 - .75 < 0; .75 + .3 - 0 and .25 + .5 - .25 share the excess of .55.
+    np.testing.assert_allclose(found.shares[0, 0], [0, 0.775, 0.225])
+    assert found.low[0, 0].min() >= 0
+    assert found.high[0, 0].max() <= 1
+
+
+def test_pair_level_values_explain_differences_between_cells_only():
+    # People of cell a answer 0, those of b answer 2 or 1; the sample has too many of a.
+    cell = [0, 0, 0, 1]
+    data = small([0, 0, 0, 2], [0, 0, 0, 2], [0.5, 0.0, 0.5], cell=cell)
+    data = replace(data, models={"m": replace(data.models["m"], respondent_level=False)})
+    found = rectified(data, "m", human_only(data))
+    np.testing.assert_allclose(found.shares[0, 0], [0.5, 0, 0.5])
+    assert (found.weight[1:, 0] == 0).all()
+
+
+def test_a_nominal_item_has_no_mean():
+    data = small([0, 0, 1, 2], [0, 0, 0, 2], [0.7, 0.1, 0.2])
+    data = replace(data, items=replace(data.items, ordered=np.array([False])))
+    assert np.isnan(rectified(data, "m", human_only(data)).mean).all()
+    assert np.isnan(model_only(data, "m").mean).all()
+
+
+def clustered(place, n, seed):
+    """Draw clusters of five people who answer alike, with weights that depend on answers."""
+    rng = np.random.default_rng(seed)
+    order = np.argsort(place.answers[:, :3].sum(axis=1) + np.random.default_rng(5).normal(0, 2.5, len(place.cell)), kind="stable")
+    clusters = np.array_split(order, len(order) // 10)
+    chance = np.array([np.exp(0.1 * place.answers[one, 0].mean()) for one in clusters])
+    picked = rng.choice(len(clusters), n // 5, p=chance / chance.sum())
+    rows = np.concatenate([rng.choice(clusters[one], 5, replace=False) for one in picked])
+    unit = np.repeat(np.arange(len(picked)), 5)
+    sample = HumanSample(
+        place.answers[rows], place.cell[rows], np.repeat(1 / chance[picked], 5), unit, np.zeros(len(picked), dtype=np.intp)
+    )
+    return EstimationInput(place.items, place.population, sample, {"model": place.respondent_level(rows)})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [100, 400])
+@pytest.mark.parametrize("draw", [None, clustered])
+def test_intervals_cover_the_truth(n, draw):
+    human, found, _ = outcomes(world(2, people=3000, items=9, skill=0.6), n, 60, draw)
+    assert 0.93 < found[0] < 0.97
+    assert found[1] / human[1] == pytest.approx(0.81, abs=0.04)

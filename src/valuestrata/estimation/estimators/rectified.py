@@ -14,7 +14,8 @@ options and subgroups (each subgroup counts by its number of people), and lies w
 increase the variance gets lambda = 0.
 
 **Variance.** Few people do not show how much a model helps in their subgroup. Sums of squares of each subgroup, option and mean are
-combined with `PRIOR_PEOPLE` people of the item's pooled sums before the ratio to the human variance is taken. Intervals use a ratio that is
+combined with `PRIOR_PEOPLE` people of the item's pooled sums before the ratio to the human variance is taken. The pooled gain counts in
+proportion to the variance of the model's values in the subgroup: values that do not vary explain nothing. Intervals use a ratio that is
 a little larger (`PRIOR_EVENTS`), because errors of a good model are rare and a small sample may show none.
 
 **Intervals** are those of the human estimate, as if there were 1 / ratio times as many answers, placed at the new estimate. They are never
@@ -142,7 +143,8 @@ class _Correction:
         yf, ff = ((sums[..., :-1].sum(axis=2) * use) for sums in (domains.yf, domains.ff))
         lambdas = tuned_weight(yf, ff) if weight is None else np.full(len(items.ids), weight)
         change = 2 * lambdas[:, None] * domains.yf - lambdas[:, None] ** 2 * domains.ff
-        more = PRIOR_PEOPLE * _pooled(change, domains.people), PRIOR_PEOPLE * _pooled(domains.yy, domains.people)
+        varies = _relative(_spread(model, data, domains), domains.people)
+        more = PRIOR_PEOPLE * _pooled(change, domains.people) * varies, PRIOR_PEOPLE * _pooled(domains.yy, domains.people)
         above, below = change + more[0], domains.yy + more[1]
         chance = divided(domains.people + PRIOR_PEOPLE, domains.people.max(axis=0), 0.0)
         careful = below + PRIOR_EVENTS * chance[..., None] * _units(more[1])
@@ -159,6 +161,21 @@ class _Correction:
 def _pooled(sums: Floats, people: Floats) -> Floats:
     """Return the sums (G, I, V) of one person, pooled over subgroups; shape (I, V)."""
     return divided(sums.sum(axis=0), people.sum(axis=0)[:, None], 0.0)
+
+
+def _spread(model: ModelValues, data: EstimationInput, domains: PairedDomains) -> Floats:
+    """Return the variance of f within each subgroup, shape (G, I, K + 1): of 0/1 values from their mean, else that of the sample."""
+    if not model.respondent_level:
+        return divided(domains.ff, domains.people[..., None], 0.0)
+    shares = np.where(data.items.used, np.nan_to_num(model.population), 0.0)
+    codes = np.nan_to_num(data.items.codes)
+    of_mean = (shares * codes**2).sum(axis=2) - (shares * codes).sum(axis=2) ** 2
+    return np.concatenate([shares * (1 - shares), of_mean[..., None]], axis=2)
+
+
+def _relative(spread: Floats, people: Floats) -> Floats:
+    """Return the variances of f (G, I, V) over their mean, weighted by people: the model can gain only where its values vary."""
+    return divided(spread, divided((spread * people[..., None]).sum(axis=0), people.sum(axis=0)[:, None], 0.0), 0.0)
 
 
 def _units(pooled: Floats) -> Floats:

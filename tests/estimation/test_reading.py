@@ -1,5 +1,6 @@
 """People of survey files, tables and microdata in memory as the sample of an estimation, and bad input."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -8,13 +9,18 @@ import pytest
 from numpy.testing import assert_allclose
 
 from valuestrata.building import BuildSettings, build
+from valuestrata.building.from_counts import build_counts
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.estimation.estimators.human import human_only
-from valuestrata.estimation.reading import estimation_input, input_of_survey
+from valuestrata.estimation.people.interviewed import people_of_survey
+from valuestrata.estimation.population import dataset_population
+from valuestrata.estimation.reading import estimation_input, input_of_survey, sample_input
 from valuestrata.responses.per_respondent.importing import import_respondents
 from valuestrata.survey import read_survey
+from valuestrata.survey.counts.read import read_counts
 from valuestrata.survey.simulation.population import SimulationSettings, plant
 from valuestrata.survey.simulation.sav_file import write_simulated
+from valuestrata.survey.survey import ReplicateWeights
 
 
 def read(made, file, **how):
@@ -179,9 +185,13 @@ def test_answers_by_person_are_matched_by_id(made):
     found = read(made, made.sample(), answers=[made.folder / "model.csv"], simulated=made.file, missing=("8",))
     model = found.data.models["model"]
     human = found.data.sample.answers
-    chosen = np.where(np.isnan(model.people[..., 0]), -1, model.people.argmax(axis=2))
-    assert (chosen[1] == -1).all()
-    assert (np.delete(chosen, 1, axis=0) == np.delete(np.where(human < 0, -1, human), 1, axis=0)).all()
+    known = (human >= 0) & (np.arange(150) != 1)[:, None]
+    assert (model.people.argmax(axis=2)[known] == human[known]).all()
+    assert (model.people.max(axis=2)[known] == 1).all()
+    # Without an answer a person has the value of their cell.
+    alike = found.data.sample.cell == found.data.sample.cell[1]
+    assert (model.people[1] < 1).all()
+    assert alike.sum() > 5
     assert "has no answers for 1 of 150 people of the sample" in said(found)
     assert "It is not recorded what the model of" in said(found)
     assert np.isfinite(model.simulated[0, 0])
@@ -213,6 +223,28 @@ def test_a_model_that_only_answered_as_the_sample_is_named(made):
     found = read(made, made.sample(), answers=[made.folder / "few.csv"], missing=("8",))
     assert "450 of its 600 people are not in" in said(found)
     assert "few answered only as people of the sample" in said(found)
+
+
+def test_without_subgroups_everybody_as_whom_a_model_answered_counts(tmp_path):
+    questions = {name: {"question": f"{name}?", "options": ["Yes", "No"], "human_counts": [30, 10], "refused": 0} for name in ("Q1", "Q2")}
+    (tmp_path / "questions.json").write_text(json.dumps(questions))
+    dataset = build_counts(read_counts(tmp_path / "questions.json"), BuildSettings(draws=2))
+    model = pl.DataFrame({"respondent": range(50), "Q1": ["Yes"] * 20 + ["No"] * 30, "Q2": ["Yes"] * 50})
+    model.write_csv(tmp_path / "model.csv")
+    model.head(10).write_csv(tmp_path / "people.csv")
+    found = estimation_input(dataset, tmp_path / "people.csv", answers=[tmp_path / "model.csv"]).data
+    assert found.population.subgroups == ("all",)
+    assert found.models["model"].population[0, :, 0].tolist() == [0.4, 1.0]
+    assert found.models["model"].simulated.tolist() == [[50, 50]]
+    assert_allclose(human_only(found).shares[0, :, 0], 1)
+
+
+def test_replicate_weights_are_named_as_unused(made):
+    survey = read_survey(made.file, made.codebook)
+    replicates = ReplicateWeights(np.ones((600, 4)), np.full(4, 0.25), "bootstrap")
+    people = people_of_survey(made.dataset, replace(survey, design=replace(survey.design, replicates=replicates)))
+    found = sample_input(made.dataset, people, dataset_population(made.dataset))
+    assert said(found) == "The replicate weights of survey.csv are not used; standard errors are those of the sampling units and strata."
 
 
 # Bad input.

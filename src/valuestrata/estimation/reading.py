@@ -164,7 +164,8 @@ def estimation_input(
         runs: runs of the data set, with answers by pair.
         answers: files of a model's answers as single people, as for `import_respondents`; or name -> file. Their ids are those of the
             people. A file from which one of `runs` was imported gives that run's answers by person.
-        simulated: the people as whom the models of `answers` answered, with ids, levels and weights; None for those of `people_file`.
+        simulated: the people as whom the models of `answers` answered, with ids, levels and weights; None for those of `people_file`, or
+            for all people of each file if the data set has no subgroups.
         survey: codebook of survey files: a name or a file; None for that of the data set, if it is built in and the file is no table.
         ids: column of the ids of people; for rows by person and item also that of the items.
         weight: column of the weights. psu, strata: columns of sampling units and strata, if the codebook does not name them.
@@ -196,7 +197,7 @@ def estimation_input(
     files = _named_answers(answers, loaded)
     data = found.data
     if files:
-        who = _people_of(read.people, source) if simulated is None else read_levels_file(how, Path(simulated))
+        who = _people_of(dataset, read.people, source) if simulated is None else read_levels_file(how, Path(simulated))
         kept = [person for person, is_kept in zip(read.people.ids or (), found.kept, strict=False) if is_kept]
         made = with_simulated(how, files, data, SampleIds(kept, source), who, source if simulated is None else Path(simulated))
         data = made.data
@@ -230,9 +231,10 @@ def _named_answers(answers: Sequence[str | Path] | Mapping[str, str | Path], run
     return named
 
 
-def _people_of(people: InterviewedPeople, file: Path) -> People:
+def _people_of(dataset: Dataset, people: InterviewedPeople, file: Path) -> People | None:
+    """Return the people of the sample as those as whom a model answered; None if there are no subgroups, and all its people count."""
     if people.ids is None:
         raise InputDataError(
             f"{file}: its people have no ids, so the model's answers cannot be matched to them. Name the column with ", Option("ids"), "."
         )
-    return People(people.ids, people.levels, people.weight, ())
+    return None if dataset.has_only_everyone else People(people.ids, people.levels, people.weight, ())

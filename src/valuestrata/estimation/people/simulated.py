@@ -41,24 +41,26 @@ class SimulatedModels:
 
 
 def with_simulated(
-    how: FileFormat, files: Mapping[str, Path], data: EstimationInput, sample: SampleIds, who: People, people_file: Path
+    how: FileFormat, files: Mapping[str, Path], data: EstimationInput, sample: SampleIds, who: People | None, people_file: Path
 ) -> SimulatedModels:
     """Read the answers of models as single people.
 
     Args:
         how: how files are read. files: name of a model -> file of its answers. data: the people who were interviewed.
-        sample: their ids. who: all people as whom the models answered, with their levels and weights, from `people_file`.
+        sample: their ids. who: all people as whom the models answered, with their levels and weights, from `people_file`; None if there
+            are no subgroups and all people of a file of answers count alike.
 
     Raises:
         InputDataError: a file cannot be read, or has no answer for anyone in the sample.
     """
-    placed = place_people(how.dataset, data.population, who.levels)
-    data = replace(data, population=placed.population)
+    if who is not None:
+        data = replace(data, population=place_people(how.dataset, data.population, who.levels).population)
     models: dict[str, ModelValues] = {}
     remarks: list[OptionText] = []
     for name, file in files.items():
         answers = read_answers_file(how, file, _ids(how, file))
-        own, rows = _rows(answers, sample.ids), _rows(answers, who.ids)
+        people = People.alike(answers.persons, how.dataset) if who is None else who
+        own, rows = _rows(answers, sample.ids), _rows(answers, people.ids)
         if not (own >= 0).any():
             raise InputDataError(
                 f"{file}: none of its {len(answers.persons):,} people is in {sample.file} (the first is {answers.persons[0]!r}, there "
@@ -70,8 +72,9 @@ def with_simulated(
         codes = answers.codes[:, np.isin(list(how.dataset.codes_of), data.items.ids)]
         fraction, number = data.sample.fraction, int(known.sum())
         everyone = fraction > 0 and number == round(data.sample.people / fraction)
-        weight = None if who.weight is None else who.weight[known]
-        simulated = SimulatedPeople(codes[rows[known]], placed.cell[known], weight, everyone)
+        weight = None if people.weight is None else people.weight[known]
+        cell = place_people(how.dataset, data.population, people.levels).cell[known]
+        simulated = SimulatedPeople(codes[rows[known]], cell, weight, everyone)
         models[name] = respondent_values(name, data, np.where((own >= 0)[:, None], codes[own], EMPTY).astype(np.int8), simulated)
         remarks += _remarks(name, answers, sample, own, number, people_file)
     return SimulatedModels(replace(data, models={**data.models, **models}), tuple(remarks))

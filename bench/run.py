@@ -17,6 +17,7 @@ import audit_10x20k
 import baseline_ladder
 import bootstrap_10x20k
 import calibrate_20k
+import estimate_20k
 import gold_counts_vs_pandas
 import hosted_vs_inspect
 import local_forward
@@ -39,6 +40,7 @@ BENCHMARKS = {
     "bootstrap_10x20k": bootstrap_10x20k.run,
     "audit_10x20k": audit_10x20k.run,
     "calibrate_20k": calibrate_20k.run,
+    "estimate_20k": estimate_20k.run,
     "tune_vs_trl": tune_vs_trl.run,
 }
 # Comparisons that share a loaded model; each can be requested by name.

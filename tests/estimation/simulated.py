@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
+from itertools import combinations, product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,8 +51,18 @@ def one_hot(answers: NDArray[np.int8], scale: ItemOptions) -> NDArray[np.float64
     return found
 
 
+SEX, AGE, REGION = (0.5, 0.5), (0.3, 0.3, 0.25, 0.15), (0.5, 0.25, 0.15, 0.07, 0.03)
+
+
 def world(
-    seed: int, *, people: int = 2000, items: int = 12, options: tuple[int, ...] = (2, 4, 5), spread: float = 0.5, skill: float = 0.6
+    seed: int,
+    *,
+    people: int = 2000,
+    items: int = 12,
+    options: tuple[int, ...] = (2, 4, 5),
+    spread: float = 0.5,
+    skill: float = 0.6,
+    more: tuple[tuple[float, ...], ...] = (),
 ) -> World:
     """Simulate a population with attributes `sex` (2), `age` (4) and `region` (5, of unequal size), all singles and pairs.
 
@@ -60,15 +70,17 @@ def world(
         seed: of the population. people: N. items: I, with the numbers of `options` in turn.
         spread: standard deviation of the level effects on the log odds; effects of pairs have half of it, cells a quarter.
         skill: share of people for whom the model gives their own answer; otherwise it draws one from the item's shares.
+        more: sizes of the levels of further attributes.
     """
     rng = np.random.default_rng([seed, 5])
-    sizes = (np.array([0.5, 0.5]), np.array([0.3, 0.3, 0.25, 0.15]), np.array([0.5, 0.25, 0.15, 0.07, 0.03]))
+    sizes = tuple(np.array(one) for one in (SEX, AGE, REGION, *more))
+    pairs = list(combinations(range(len(sizes)), 2))
     levels = np.array(list(product(*(range(len(size)) for size in sizes))), dtype=np.intp)
     chance = np.prod([size[levels[:, a]] for a, size in enumerate(sizes)], axis=0)
     cell = rng.choice(len(levels), size=people, p=chance / chance.sum())
-    names = ("sex", "age", "region")
+    names = ("sex", "age", "region", *(f"attribute{a}" for a in range(3, len(sizes))))
     inside, ids, strata = [np.ones(len(levels), dtype=bool)], ["all"], ["all"]
-    for a, b in [(0, None), (1, None), (2, None), (0, 1), (0, 2), (1, 2)]:
+    for a, b in [*((a, None) for a in range(len(sizes))), *pairs]:
         for first in range(len(sizes[a])):
             for second in range(len(sizes[b])) if b is not None else (None,):
                 stratum = names[a] if b is None else f"{names[a]}_x_{names[b]}"
@@ -90,7 +102,7 @@ def world(
         logits = np.tile(rng.normal(0, 0.8, k), (len(levels), 1))
         for a, size in enumerate(sizes):
             logits += rng.normal(0, spread, (len(size), k))[levels[:, a]]
-        for a, b in ((0, 1), (0, 2), (1, 2)):
+        for a, b in pairs:
             logits += rng.normal(0, spread / 2, (len(sizes[a]), len(sizes[b]), k))[levels[:, a], levels[:, b]]
         logits += rng.normal(0, spread / 4, logits.shape)
         shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)

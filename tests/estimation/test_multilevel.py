@@ -192,8 +192,6 @@ def test_an_item_without_answers_is_undefined_and_does_not_disturb_others():
     assert np.isnan(found.shares[:, 2]).all()
     assert found.synthetic[:, 2].all()
     assert np.isfinite(found.shares[:, [0, 1, 3, 4, 5]]).all()
-    nothing = multilevel(replace(data, sample=replace(data.sample, answers=np.full_like(answers, -1)))).estimates
-    assert np.isnan(nothing.shares).all()
 
 
 def test_a_subgroup_without_population_has_the_weights_of_its_people_and_without_people_is_undefined():

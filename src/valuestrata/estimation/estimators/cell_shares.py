@@ -36,8 +36,8 @@ class CellShares:
         people, asked = np.nonzero(sample.answers >= 0)
         given, weight = sample.answers[people, asked], sample.weight[people]
         cell = asked * cells + sample.cell[people]
-        sums = np.bincount(cell * most + given, weight, len(items.ids) * cells * most).reshape(-1, cells, most).astype(np.float64)
-        squares = np.bincount(cell, weight**2, len(items.ids) * cells).reshape(-1, cells).astype(np.float64)
+        sums = np.bincount(cell * most + given, weight, len(items.ids) * cells * most).reshape(-1, cells, most)
+        squares = np.bincount(cell, weight**2, len(items.ids) * cells).reshape(-1, cells)
         total = sums.sum(axis=2)
         number = np.divide(total**2, squares, out=np.zeros_like(total), where=squares > 0)
         shares = np.divide(sums, total[..., None], out=np.zeros_like(sums), where=total[..., None] > 0)

@@ -49,7 +49,7 @@ from valuestrata.stats.small_area.random_effects import (
 MULTIPLES = np.array([0.1, 0.3, 1.0, 3.0, 9.0])
 PRIOR = np.array([0.1, 0.2, 0.4, 0.2, 0.1])
 # Variances are estimated from at most this many items, and from fewer where items times squared cells would exceed the second number.
-MOST_ITEMS, MOST_ELEMENTS, FEWEST_ITEMS = 30, 1_500_000, 12
+MOST_ITEMS, MOST_ELEMENTS, FEWEST_ITEMS = 40, 1_500_000, 12
 SEED = 0
 # Largest part of the variance of answers that subgroups explain.
 MOST_EXPLAINED = 0.8

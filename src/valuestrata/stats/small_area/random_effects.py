@@ -109,8 +109,8 @@ class Projection:
         """Return the projection of a positive definite N."""
         root = _root(covariance)
         lower: Floats = _lapack("potri")(root, lower=1)[0]
-        inverse = lower + lower.T
-        np.fill_diagonal(inverse, lower.diagonal())
+        inverse = np.tril(lower)
+        inverse += np.tril(lower, -1).T
         ones = inverse.sum(axis=1)
         return cls(inverse, ones, float(2 * np.log(root.diagonal()).sum() + np.log(ones.sum())))
 
@@ -146,7 +146,7 @@ def restricted_variances(groups: Sequence[ObservedCells], kinds: Sequence[str], 
         return float(value), np.asarray(slope * q + offset / PRIOR_SPREAD, dtype=np.float64)
 
     bounds = [(np.log(BOUNDS[0]), np.log(BOUNDS[1]))] * len(kinds)
-    found: Any = minimize(negative, centre, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-5})
+    found: Any = minimize(negative, centre, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-6})
     return np.exp(found.x)
 
 
@@ -180,8 +180,8 @@ class LikelihoodColumns:
 
 
 def _root(covariance: Floats) -> Floats:
-    """Return the lower Cholesky factor."""
-    root, failed = _lapack("potrf")(covariance, lower=1)
+    """Return the lower Cholesky factor; what is above the diagonal has no meaning."""
+    root, failed = _lapack("potrf")(covariance, lower=1, clean=0)
     if failed:
         raise np.linalg.LinAlgError("The covariance of the cells is not positive definite.")
     return root

@@ -46,8 +46,8 @@ from valuestrata.stats.small_area.random_effects import (
 )
 
 # Multiples of the variances of effects that an item may have, and their prior probabilities.
-MULTIPLES = np.array([0.1, 0.3, 1.0, 3.0, 9.0])
-PRIOR = np.array([0.1, 0.2, 0.4, 0.2, 0.1])
+MULTIPLES = np.array([0.1, 0.3, 1.0, 3.0, 9.0, 27.0])
+PRIOR = np.array([0.1, 0.2, 0.4, 0.2, 0.08, 0.02])
 # Variances are estimated from at most this many items, and from fewer where items times squared cells would exceed the second number.
 MOST_ITEMS, MOST_ELEMENTS, FEWEST_ITEMS = 40, 1_500_000, 12
 SEED = 0

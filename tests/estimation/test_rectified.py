@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from bench.rectified_coverage import by_region, clustered, drawn, one_sided, outcome, shuffled
 from tests.estimation.simulated import one_hot, world
 from valuestrata.estimation.estimators.human import human_only
 from valuestrata.estimation.estimators.model_only import model_only
@@ -104,60 +105,34 @@ def test_model_runs_are_named():
         rectified(replace(data, models={}), "m", human_only(data))
 
 
-def shuffled(place):
-    """Return the world with the model's answers shuffled among items of as many options."""
-    simulated = place.simulated.copy()
-    for number in np.unique(place.items.options):
-        same = np.flatnonzero(place.items.options == number)
-        simulated[:, same] = place.simulated[:, np.roll(same, 1)]
-    return replace(place, simulated=simulated)
-
-
-def outcomes(place, n, seeds, draw=None):
-    """Return coverage, mean length, mean squared error and weight of human and rectified estimates in cells of at least 10 people."""
-    rows = []
-    for seed in range(seeds):
-        data = place.draw(n, seed) if draw is None else draw(place, n, seed)
-        human = human_only(data)
-        found = rectified(data, "model", human)
-        enough = (data.members.T.astype(float) @ (data.sample.answers >= 0) >= 10)[..., None] & place.items.used
-        row = [found.weight[enough.any(axis=2)].mean()]
-        for one in (human, found):
-            covered = (one.low <= place.truth + 1e-9) & (place.truth <= one.high + 1e-9)
-            row += [part[enough].mean() for part in (covered, one.high - one.low, (one.shares - place.truth) ** 2)]
-        rows.append(row)
-    weight, *both = np.mean(rows, axis=0)
-    return both[:3], both[3:], weight
-
-
 def test_a_useless_model_costs_nothing():
-    human, found, weight = outcomes(shuffled(world(2, items=9)), 100, 12)
-    assert weight < 0.05
-    assert 0.98 < found[1] / human[1] <= 1
-    assert found[2] / human[2] < 1.02
-    assert 0.93 < found[0] < 0.97
+    found = outcome(shuffled(world(2, items=6)), 100, 6)
+    assert found.weight < 0.05
+    assert 0.98 < found.length <= 1
+    assert found.error < 1.02
+    assert 0.93 < found.found < 0.97
 
 
 @pytest.mark.parametrize("skill", [0.4, 0.7])
 def test_a_good_model_reduces_the_variance_by_the_squared_correlation(skill):
     # With the person's own answer in a share `skill` of cases, answers and model correlate by `skill`.
     place = world(2, items=6, skill=skill)
-    human, found, weight = outcomes(place, 200, 8)
-    assert weight == pytest.approx(skill, abs=0.08)
-    assert found[2] / human[2] == pytest.approx(1 - skill**2, abs=0.06)
-    assert found[1] / human[1] == pytest.approx(np.sqrt(1 - skill**2), abs=0.05)
-    assert 0.93 < found[0] < 0.97
+    found = outcome(place, 200, 8)
+    assert found.weight == pytest.approx(skill, abs=0.08)
+    assert found.error == pytest.approx(1 - skill**2, abs=0.06)
+    assert found.length == pytest.approx(np.sqrt(1 - skill**2), abs=0.05)
+    assert 0.93 < found.found < 0.97
     ratio = variance_ratio(place.draw(200, 1), "model")
     assert np.nanmean(ratio.ratio[0]) == pytest.approx(1 - skill**2, abs=0.07)
     assert (ratio.log_se[0] > 0).all()
 
 
 def test_a_perfect_model_gives_the_truth_with_short_intervals():
-    human, found, weight = outcomes(world(2, items=3, skill=1.0), 200, 2)
-    assert weight == 1
-    assert found[2] == pytest.approx(0, abs=1e-12)
-    assert found[1] < 0.2 * human[1]
-    assert found[0] == 1
+    found = outcome(world(2, items=3, skill=1.0), 200, 2)
+    assert found.weight == 1
+    assert found.error == pytest.approx(0, abs=1e-12)
+    assert found.length < 0.2
+    assert found.found == 1
 
 
 def test_few_simulated_people_gain_little():
@@ -223,25 +198,19 @@ def test_a_nominal_item_has_no_mean():
     assert np.isnan(model_only(data, "m").mean).all()
 
 
-def clustered(place, n, seed):
-    """Draw clusters of five people who answer alike, with weights that depend on answers."""
-    rng = np.random.default_rng(seed)
-    order = np.argsort(place.answers[:, :3].sum(axis=1) + np.random.default_rng(5).normal(0, 2.5, len(place.cell)), kind="stable")
-    clusters = np.array_split(order, len(order) // 10)
-    chance = np.array([np.exp(0.1 * place.answers[one, 0].mean()) for one in clusters])
-    picked = rng.choice(len(clusters), n // 5, p=chance / chance.sum())
-    rows = np.concatenate([rng.choice(clusters[one], 5, replace=False) for one in picked])
-    unit = np.repeat(np.arange(len(picked)), 5)
-    sample = HumanSample(
-        place.answers[rows], place.cell[rows], np.repeat(1 / chance[picked], 5), unit, np.zeros(len(picked), dtype=np.intp)
-    )
-    return EstimationInput(place.items, place.population, sample, {"model": place.respondent_level(rows)})
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [100, 400])
+@pytest.mark.parametrize("draw", [drawn, clustered])
+def test_intervals_cover_the_truth(n, draw):
+    found = outcome(world(2, people=3000, items=9, skill=0.6), n, 60, draw)
+    assert 0.93 < found.found < 0.97
+    assert 0.93 < found.means < 0.97
+    assert found.length == pytest.approx(0.81, abs=0.04)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n", [100, 400])
-@pytest.mark.parametrize("draw", [None, clustered])
-def test_intervals_cover_the_truth(n, draw):
-    human, found, _ = outcomes(world(2, people=3000, items=9, skill=0.6), n, 60, draw)
-    assert 0.93 < found[0] < 0.97
-    assert found[1] / human[1] == pytest.approx(0.81, abs=0.04)
+@pytest.mark.parametrize("change", [by_region, one_sided])
+def test_intervals_cover_the_truth_of_uneven_models(change):
+    found = outcome(change(world(2, people=3000, items=9)), 200, 60)
+    assert 0.93 < found.found < 0.97
+    assert found.length < 0.9

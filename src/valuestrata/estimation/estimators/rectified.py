@@ -43,7 +43,7 @@ from valuestrata.stats.design_based.rectified import PairedDomains, on_simplex, 
 PRIOR_PEOPLE = 10.0
 # People for whom the model helps nothing who are added to the whole sample for intervals: without them, a few people whom the model fits
 # perfectly would leave an interval of length 0.
-PRIOR_EVENTS = 0.25
+PRIOR_EVENTS = 0.5
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,8 @@ def test_pairs_share_one_adjusted_p_value_and_no_change_is_not_shown(made):
     found = with_change(table, known(simulated), data.items, data.population)
     assert found.group_by("subgroup", "item").agg(pl.col("p_change").n_unique())["p_change"].unique().to_list() == [1]
     assert found["p_change"].min() > 0.05
+    # Fewer than ten answers show no change.
+    assert found.filter(pl.col("n") < 10)["p_change"].null_count() == found.filter(pl.col("n") < 10).height > 0
     # Everybody moved by 40 points: the population's change is shown in every item.
     moved = with_change(table, known(simulated, 0.4), data.items, data.population).filter(subgroup="all")
     large = moved.filter(pl.col("code").is_null() & (pl.col("change").abs() > 0.3))

@@ -71,6 +71,7 @@ def test_figures_show_the_values_of_the_table(found):
         "the model alone (model)",
         "rectified with model",
         "multilevel",
+        "small-area without a model",
         "small-area with model",
     ]
     row = rows.filter(subgroup="sex_1", estimator="rectified", run="model").row(0, named=True)

@@ -88,11 +88,12 @@ def choice_of(result: EstimateResult) -> BestChoice:
 
 
 def side_by_side(result: EstimateResult) -> list[EstimatorChoice]:
-    """Return the five estimators, with the run that is recommended or else the first; three without a run."""
+    """Return the five estimators, with the run that is recommended or else the first, and small-area estimates also without a model."""
     chosen = choice_of(result)
     run = chosen.population.run or chosen.subgroups.run or next(iter(result.runs), None)
     model = [] if run is None else [EstimatorChoice(MODEL, run), EstimatorChoice(RECTIFIED, run)]
-    return [ALONE, *model, EstimatorChoice(MULTILEVEL, None), EstimatorChoice(SMALL_AREA, run)]
+    small = [EstimatorChoice(SMALL_AREA, one) for one in dict.fromkeys((None, run))]
+    return [ALONE, *model, EstimatorChoice(MULTILEVEL, None), *small]
 
 
 def savings(result: EstimateResult, estimator: str) -> list[SavedSubgroups]:
@@ -147,7 +148,7 @@ def advice(result: EstimateResult) -> list[str]:
     few = result.table.filter(estimator=HUMAN, flag=FEW).select("subgroup", "item").n_unique()
     if few:
         said.append(
-            f"{count(few, 'pair')} have fewer than {FEW_ANSWERS} answers (flag `{FEW}`). Do not publish their estimates from the sample "
+            f"{count(few, 'pair')} have fewer than {FEW_ANSWERS} answers (flag {FEW}). Do not publish their estimates from the sample "
             "alone, which may show what single people answered."
         )
     units = result.document["people"]["sampling_units"]

@@ -11,9 +11,11 @@ import polars as pl
 
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, OptionText
+from valuestrata.estimation.estimates import HUMAN, RECTIFIED
 from valuestrata.estimation.inputs import ItemOptions, PopulationCells
+from valuestrata.estimation.results.table import FEW_ANSWERS
 from valuestrata.stats.arrays import NEGLIGIBLE, Floats
-from valuestrata.stats.design_based.intervals import wilson
+from valuestrata.stats.design_based.intervals import quantile_of_t, wilson
 from valuestrata.stats.multiple_testing import benjamini_hochberg
 
 # Name of the first wave among the models.
@@ -123,8 +125,10 @@ def with_change(table: pl.DataFrame, wave: FirstWave, items: ItemOptions, popula
     in Medicine 27:1693-1702). Where an estimate uses the first wave as a predictor, its error and that of the first wave are positively
     correlated, so this interval is too wide rather than too narrow.
 
-    p is that at which this interval, with normal tails, would end at 0. A pair is tested by its mean, a nominal item by the smallest p of
-    its options times their number; p is adjusted over all pairs of an estimator (Benjamini and Hochberg 1995).
+    p is that at which this interval would end at 0, with tails of Student's t with n_eff - 1 degrees of freedom for estimates of the sample
+    (`human`, `rectified`) and normal ones for others. Estimates of the sample from few answers are not tested. A pair is tested by its
+    mean, a nominal item by the smallest p of its options times their number. p is adjusted over all pairs of an estimator (Benjamini and
+    Hochberg 1995).
     """
     keys = ["subgroup", "item", "code"]
     joined = table.drop("first", "change", "change_low", "change_high", "p_change").join(
@@ -137,7 +141,12 @@ def with_change(table: pl.DataFrame, wave: FirstWave, items: ItemOptions, popula
     )
     above = pl.col("change") > 0
     towards = pl.when(above).then(pl.col("change") - pl.col("change_low")).otherwise(pl.col("change_high") - pl.col("change"))
-    scored = moved.with_columns(p=_two_sided(moved.select(z=_Z * pl.col("change").abs() / towards)["z"].to_numpy()))
+    # The sample's own estimates have the degrees of freedom of the people; few people show no change.
+    own = pl.col("estimator").is_in([HUMAN, RECTIFIED])
+    freedom = pl.when(own).then(pl.max_horizontal(pl.col("n_eff") - 1, 1.0)).otherwise(float("inf"))
+    placed = moved.select(place=pl.col("change").abs() / towards, freedom=freedom)
+    tails = pl.Series("p", _two_sided(placed["place"].to_numpy(), placed["freedom"].to_numpy())).fill_nan(None)
+    scored = moved.with_columns(tails).with_columns(p=pl.when(~own | (pl.col("n") >= FEW_ANSWERS)).then("p"))
     pair = ["estimator", "run", "subgroup", "item"]
     means = pl.col("p").filter(pl.col("code").is_null()).first()
     options = (pl.col("p").filter(pl.col("code").is_not_null()).min() * pl.col("code").count()).clip(upper_bound=1.0)
@@ -150,10 +159,13 @@ def with_change(table: pl.DataFrame, wave: FirstWave, items: ItemOptions, popula
     return scored.join(tested, on=pair, how="left", nulls_equal=True, maintain_order="left").select(table.columns)
 
 
-def _two_sided(z: Floats) -> pl.Series:
-    from scipy.special import ndtr
+def _two_sided(place: Floats, freedom: Floats) -> Floats:
+    """Return the p-value of a change that is `place` times as long as its interval reaches towards 0."""
+    from scipy.special import ndtr, stdtr
 
-    return pl.Series(2 * ndtr(-np.asarray(z, dtype=np.float64))).fill_nan(None)
+    at = -quantile_of_t(freedom) * place
+    infinite = np.isinf(freedom)
+    return 2 * np.where(infinite, ndtr(at), stdtr(np.where(infinite, 1.0, freedom), at))
 
 
 def _first_table(wave: FirstWave, items: ItemOptions, population: PopulationCells) -> pl.DataFrame:

@@ -29,9 +29,19 @@ CHANGED = 0.05
 
 def opening(result: EstimateResult) -> list[str]:
     """Return at most five sentences, the answer first."""
-    change = [change_sentence(result)] if result.has_change else []
-    model = [saving_sentence(result), nothing_sentence(result)] if result.runs else [_NO_MODEL]
-    return [sentence for sentence in (use_sentence(result), *change, *model, synthetic_sentence(result)) if sentence]
+    return list(titled(result).values())
+
+
+def titled(result: EstimateResult) -> dict[str, str]:
+    """Return the sentences of `opening`, each under a title."""
+    found = {"What to use": use_sentence(result)}
+    if result.has_change:
+        found["Change"] = change_sentence(result)
+    found["The model"] = saving_sentence(result) if result.runs else _NO_MODEL
+    if result.runs:
+        found["Where it saves nothing"] = nothing_sentence(result)
+    found["Synthetic estimates"] = synthetic_sentence(result)
+    return {title: sentence for title, sentence in found.items() if sentence}
 
 
 _NO_MODEL = "No model was given, so the estimates rest on the interviews alone."

@@ -15,6 +15,9 @@ from valuestrata.report.closed.figures import Chart
 from valuestrata.report.core.names import attribute_titles, subgroup_titles
 from valuestrata.report.open.figures import Dot, dot_chart
 
+# Interviews saved are drawn within this range, as a part of those made: intervals of small subgroups reach far beyond.
+DRAWN = (-1.0, 2.0)
+
 
 @dataclass(frozen=True)
 class ShownSubgroup:
@@ -67,8 +70,13 @@ def item_chart(
             dots.append(Dot(label, subgroup.group, one.name, row["value"], row["low"], row["high"], said))
     caption = "Lines: 95 % intervals; the model alone has none, because its error is unknown. In brackets: people who answered."
     return dot_chart(
-        dots, name=name, axis=what, described=f"{what} by subgroup and estimator", caption=caption, form=".0%" if share else ".1f", most=5
+        dots, name=name, axis=what, described=f"{what} by subgroup and estimator", caption=caption, form=".0%" if share else ".1f", most=6
     )
+
+
+def _part(value: float | None, n: float) -> float | None:
+    """Return interviews as a part of n, within the range that is drawn."""
+    return None if value is None else min(max(value / n, DRAWN[0]), DRAWN[1])
 
 
 def saved_chart(interviews: pl.DataFrame, subgroups: Sequence[ShownSubgroup], name: str) -> Chart | None:
@@ -82,7 +90,7 @@ def saved_chart(interviews: pl.DataFrame, subgroups: Sequence[ShownSubgroup], na
             if row is None or row["estimated"] is None or not row["n"]:
                 continue
             title = EstimatorChoice(estimator, run).name
-            saved, low, high = (None if row[name] is None else row[name] / row["n"] for name in ("estimated", "low", "high"))
+            saved, low, high = (_part(row[name], row["n"]) for name in ("estimated", "low", "high"))
             said = f"{subgroup.label}, {title}: {number(row['estimated'], 1)} of {number(row['n'], 0)} interviews"
             if row["low"] is not None:
                 said += f", 95 % interval {number(row['low'], 1)} to {number(row['high'], 1)}"
@@ -90,7 +98,7 @@ def saved_chart(interviews: pl.DataFrame, subgroups: Sequence[ShownSubgroup], na
             dots.append(Dot(label, subgroup.group, title, saved or 0.0, low, high, said))
     caption = (
         "Interviews that the model replaces, as a share of those that were made (in brackets), averaged over items. Lines: 95 % intervals. "
-        "A line that reaches 0 means that no saving is shown."
+        "A line that reaches 0 means that no saving is shown. Values beyond −100 % and 200 % are drawn there."
     )
     return dot_chart(
         dots, name=name, axis="Interviews saved, share of those made", described="Interviews saved by subgroup", caption=caption, at=0.0

@@ -12,7 +12,7 @@ from valuestrata.dataset.subgroups import EVERYONE
 from valuestrata.estimation.estimate import EstimateResult
 from valuestrata.estimation.results.advice import EstimatorChoice, advice, side_by_side
 from valuestrata.estimation.results.files import write_estimate_tables
-from valuestrata.estimation.results.sentences import CHANGED, change_choice, opening, width_table
+from valuestrata.estimation.results.sentences import CHANGED, change_choice, titled, width_table
 from valuestrata.estimation.results.table import FEW_ANSWERS
 from valuestrata.files import folder_written_beside, write_text
 from valuestrata.formatting import NONE, count, number, p_number, percent, points
@@ -78,10 +78,10 @@ def estimates_page(result: EstimateResult, *, title: str | None = None) -> str:
 
 
 def _opening(result: EstimateResult) -> Section:
-    first, *others = opening(result)
-    section = Section("answer", "What to use")
+    (title, first), *others = titled(result).items()
+    section = Section("answer", title)
     section.opening = [first]
-    section.facts = [("", sentence) for sentence in others]
+    section.facts = others
     told = advice(result)
     section.facts += [("When not to use the model" if place == 0 else "", sentence) for place, sentence in enumerate(told)]
     widths = width_table(result)

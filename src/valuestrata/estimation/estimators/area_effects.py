@@ -11,7 +11,7 @@ from valuestrata.estimation.inputs import EstimationInput
 from valuestrata.stats.arrays import Bools, Floats, Indices
 from valuestrata.stats.blocks import block_numbers
 from valuestrata.stats.small_area.fay_herriot import Areas, FayHerriotFit, fay_herriot
-from valuestrata.stats.small_area.slopes import contrasts, independent_columns, shrunken
+from valuestrata.stats.small_area.slopes import contrasts, independent_columns, shrunken, truncated_mean
 
 # Candidates of r: how much of the variance of area effects is proportional to that of the multilevel prediction.
 MIXES = (0.0, 0.5, 1.0)
@@ -84,7 +84,7 @@ def area_effects(
     if len(rows.group) <= size + 1:
         none = np.zeros(size)
         return _combine(data, direct, base, predictors, scales[1.0] + finite, 1.0, _Learned(none, np.zeros((size, size)), none, 1.0, 0.0))
-    kept = independent_columns(rows.predictors, np.sqrt(rows.variance))
+    kept = independent_columns(rows.predictors, np.sqrt(rows.variance + average))
     mix, found = _best(rows, kept, scales, finite)
     learned = _learned(data, direct, rows, kept, found, scales[mix], finite, base, predictors)
     return _combine(data, direct, base, predictors, learned.sigma2 * scales[mix] + finite, mix, learned, scales[mix])
@@ -170,15 +170,20 @@ def _learned(
     pair[at] = 1 / total
     loads = np.concatenate([predictors[kept] * pair[..., None], residual[None] * (scale * pair**2)[..., None]])
     meat = _by_blocks(data, rows.item, scores) + _by_people(data, direct, loads, synthetic)
-    information = np.append(np.zeros(len(kept)), 0.5 * float(((scale[at] / total) ** 2).sum()))
+    information = 0.5 * float(((scale[at] / total) ** 2).sum())
     covariance = fit.covariance @ meat[:-1, :-1] @ fit.covariance
     family = np.minimum(kept, 2)
     posterior = shrunken(fit.coefficients, covariance, np.unique(family, return_inverse=True)[1].reshape(-1))
     found, se, spread = np.zeros(size), np.zeros(size), np.zeros((size, size))
     found[kept], se[kept], spread[np.ix_(kept, kept)] = posterior.mean, np.sqrt(np.diag(covariance)), posterior.covariance
-    left = rows.direct - rows.predictors @ found
+    # The fitted slopes follow errors that people share, which takes more from the residuals than independent errors would.
+    taken = posterior.gain @ covariance
+    taken = 2 * taken - taken @ posterior.gain.T
+    x = rows.predictors[:, kept]
+    left = np.sqrt((rows.direct - rows.predictors @ found) ** 2 + np.maximum(np.einsum("mq,qr,mr->m", x, taken, x), 0.0))
     again = fay_herriot(rows.areas(np.zeros((len(left), 0)), scale, known, left), tolerance=TOLERANCE)
-    return _Learned(found, spread, se, again.sigma2, float(meat[-1, -1]) / max(information[-1], TINY) ** 2)
+    variance = float(meat[-1, -1]) / max(information, TINY) ** 2
+    return _Learned(found, spread, se, truncated_mean(again.sigma2, variance), variance)
 
 
 def _by_blocks(data: EstimationInput, item: Indices, scores: Floats) -> Floats:

@@ -77,7 +77,7 @@ def item_levels(items: ItemOptions, direct: Floats, variance: Floats, spread: Fl
         shares[own] += np.einsum("mik,m->ik", features[:, own], _slopes(products[~own], moments[~own], blocks[~own]))
     shares = np.where(used, np.maximum(shares + flat, 0.0), 0.0)
     shares /= shares.sum(axis=1, keepdims=True)
-    away = np.where(used, direct, 0.0) - shares
+    away = np.where(known[:, None] & used, direct - shares, 0.0)
     error = _error(away, variance, spread, known, _groups(kind, np.asarray(answered.any(axis=0), dtype=np.bool_)), expected)
     return ItemLevels(shares, error, _slopes(products, moments, blocks))
 

@@ -22,11 +22,6 @@ class OutsidePredictor:
     cells: Indices
     weights: Singles
 
-    @classmethod
-    def of(cls, item: int, cells: Indices, weights: Floats) -> OutsidePredictor:
-        """Keep the weights in single precision."""
-        return cls(item, cells, weights.astype(np.float32))
-
 
 def predicted_from_outside(predictors: Sequence[OutsidePredictor], values: Floats, subgroups: int) -> Floats:
     """Return what the predictors make of other values of the cells, shape (G, I, K); NaN for items without a predictor.

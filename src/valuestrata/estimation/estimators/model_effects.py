@@ -12,6 +12,7 @@ from valuestrata.stats.small_area.slopes import shrunken
 
 # Ridge penalty of the effects of subgroups, relative to their size.
 RIDGE = 0.05
+TINY = 1e-300
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,6 @@ def personal_answers(data: EstimationInput, values: ModelValues, effects: ModelE
     noise = np.divide((residual**2).sum(axis=0), size**2, out=np.full_like(size, np.inf), where=usable)
     spread = ((own - pooled) ** 2 - noise)[usable]
     between = max(float((size[usable] * spread).sum() / size[usable].sum()), 0.0)
-    found = np.clip(np.where(usable, common + between / (between + noise) * (own - common), 0.0), 0.0, 1.0)
+    found = np.clip(np.where(usable, common + between / np.maximum(between + noise, TINY) * (own - common), 0.0), 0.0, 1.0)
     kept = 1 - (2 * found * moment - found**2 * size) / total
     return PersonalAnswers(found, np.clip(kept, 0.1, 1.0), found[:, None] * away)

@@ -4,7 +4,8 @@ The model is in `stats.small_area.random_effects`: one linear predictor for all 
 It is best linear unbiased (Henderson 1975; with poststratification, Gelman and Little 1997, Survey Methodology 23:127-135).
 
 - **Variances** of effects are pooled over items. Those of an item are a multiple of them, with the prior `PRIOR` on `MULTIPLES`. The
-  predictor uses the posterior mean of the multiple. Its error is averaged over the multiples, so it includes their uncertainty.
+  predictor uses the posterior mean of the multiple. Its error is averaged over the multiples, so it includes their uncertainty. The
+  prediction from outside a subgroup uses the multiple 1, because a multiple depends on the answers inside.
 - **Means of codes** are the codes times the shares. What makes subgroups differ often moves answers along the scale, so the
   multiple in the error of a mean comes from the mean codes of the cells.
 - **Weights** of people give the shares in a cell and its effective number of answers, (sum w)^2 / sum w^2 (Kish 1965). Sampling units
@@ -172,16 +173,18 @@ class _Model:
         known, unknown, all_unknown = self._finite(group)
         target = self.target.of(cells)
         rest = target.without(known, kernel)
+        # One multiple for all items: that of an item would depend on the answers that are to be predicted.
+        outside = LinearPredictor.of(outside_predictor(Projection.of(kernel + noise), target, 1.0, inside), target, kernel, noise)
+        outside_weights = outside.weights.astype(np.float32)
         for item, posterior, mean_posterior in zip(group.items.tolist(), of_shares, of_means, strict=True):
             times = float(np.exp(posterior @ np.log(MULTIPLES)))
             multiple[item] = times
             projection = Projection.of(times * kernel + noise)
             shares = self.answers.shares[item, cells]
             best = LinearPredictor.of(best_predictor(projection, rest, times), rest, kernel, noise)
-            outside = LinearPredictor.of(outside_predictor(projection, target, times, inside), target, kernel, noise)
             predicted.shares[:, item] = (best.weights + known) @ shares
             predicted.left_out[:, item] = outside.weights @ shares
-            predicted.outside.append(OutsidePredictor.of(item, cells, outside.weights))
+            predicted.outside.append(OutsidePredictor(item, cells, outside_weights))
             errors = scales * (np.outer(best.between, MULTIPLES) + (best.within + unknown)[:, None])
             predicted.variance[:, item], predicted.mean_variance[:, item] = errors @ posterior, errors @ mean_posterior
             departure = np.outer(self.departure, MULTIPLES * scales) @ posterior

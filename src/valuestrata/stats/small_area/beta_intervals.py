@@ -27,8 +27,11 @@ def beta_interval(shares: Floats, mse: Floats, people: Floats) -> tuple[Floats, 
     spread = shares * (1 - shares)
     inner = (spread > 0) & (mse > 0)
     worth = np.maximum(np.divide(spread, mse, out=np.ones_like(spread), where=inner) - 1, LEAST_WORTH)
-    first, second = np.where(inner, shares * worth, 1.0), np.where(inner, (1 - shares) * worth, 1.0)
-    ends = [np.where(inner, betaincinv(first, second, tail), shares) for tail in (TAIL, 1 - TAIL)]
+    ends: list[Floats] = []
+    for tail in (TAIL, 1 - TAIL):
+        end = shares.copy()
+        end[inner] = betaincinv((shares * worth)[inner], ((1 - shares) * worth)[inner], tail)
+        ends.append(end)
     finite = np.isfinite(people)
     number = np.where(finite, people, 1.0)
     low, high = (np.where(finite, np.clip(np.floor(number * end + 0.5) / number, 0.0, 1.0), end) for end in ends)

@@ -24,10 +24,16 @@ DEPENDENT = 1e-6
 
 @dataclass(frozen=True)
 class Slopes:
-    """Posterior means of Q slopes, shape (Q,), and their posterior covariance, shape (Q, Q)."""
+    """Shrunken slopes.
+
+    Attributes:
+        mean: posterior means of Q slopes, shape (Q,). covariance: posterior covariance, shape (Q, Q).
+        gain: matrix that gives the means from the estimates, shape (Q, Q).
+    """
 
     mean: Floats
     covariance: Floats
+    gain: Floats
 
 
 def shrunken(estimate: Floats, covariance: Floats, family: Indices) -> Slopes:
@@ -39,7 +45,7 @@ def shrunken(estimate: Floats, covariance: Floats, family: Indices) -> Slopes:
     """
     size = len(estimate)
     if not size:
-        return Slopes(estimate, covariance)
+        return Slopes(estimate, covariance, covariance)
     own = np.maximum(np.diag(covariance), np.finfo(float).tiny)
     number = int(family.max()) + 1
     members = np.arange(number)[:, None] == family
@@ -58,8 +64,8 @@ def shrunken(estimate: Floats, covariance: Floats, family: Indices) -> Slopes:
         prior = new
     spread = np.where(prior < NONE * typical, 0.0, prior)[family]
     inner = np.linalg.inv(covariance + np.diag(spread))
-    gain = spread[:, None] * inner
-    return Slopes(gain @ estimate, np.asarray(np.diag(spread) - gain * spread[None, :], dtype=np.float64))
+    gain = np.asarray(spread[:, None] * inner, dtype=np.float64)
+    return Slopes(gain @ estimate, np.asarray(np.diag(spread) - gain * spread[None, :], dtype=np.float64), gain)
 
 
 def contrasts(options: Indices, most: int) -> Floats:
@@ -93,3 +99,18 @@ def independent_columns(predictors: Floats, scale: Floats) -> Indices:
         if rest > DEPENDENT * size:
             kept.append(column)
     return np.array(kept, dtype=np.intp)
+
+
+def truncated_mean(estimate: float, variance: float) -> float:
+    """Return the mean of a normal distribution with this mean and variance, given that it is positive.
+
+    It is the posterior mean of a variance with a flat prior, and never 0: an estimate of 0 would make predictions certain (Morris 1983,
+    Journal of the American Statistical Association 78:47-55).
+    """
+    if variance <= 0:
+        return max(estimate, 0.0)
+    from scipy.special import log_ndtr
+
+    error = float(np.sqrt(variance))
+    at = estimate / error
+    return estimate + error * float(np.exp(-0.5 * at**2 - 0.5 * np.log(2 * np.pi) - log_ndtr(at)))

@@ -97,14 +97,10 @@ def _remarks(name: str, answers: RespondentAnswers, sample: SampleIds, own: Indi
     if lost := int((own < 0).sum()):
         found.append(OptionText(f"{answers.file} has no answers for {lost:,} of {len(own):,} people of the sample."))
     if strangers := len(answers.persons) - number:
-        found.append(
-            OptionText(
-                f"{answers.file}: {strangers:,} of its {len(answers.persons):,} people are not in {people_file}, so their levels are not "
-                "known and their answers are not used. Give a table or survey file of all people as whom the model answered with ",
-                Option("simulated"),
-                ".",
-            )
-        )
+        among = f"{strangers:,} of its {len(answers.persons):,} people are not in {people_file}"
+        give = (" Give a table or survey file of all people as whom the model answered with ", Option("simulated"), ".")
+        unknown = f"{answers.file}: {among}, so their levels are not known and their answers are not used."
+        found.append(OptionText(unknown, *(give if people_file == sample.file else ())))
     if number == len(own) - lost:
         found.append(
             OptionText(

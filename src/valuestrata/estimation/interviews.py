@@ -11,13 +11,13 @@ small-area estimate without a model for `small-area`, which borrows strength amo
 **Intervals** come from gains that a useless model does not have (`estimation.gains`), with sampling units and blocks of items both
 resampled (`stats.design_based.two_way`), and contain the estimate.
 
-- Subgroup, all items: the subgroup's gain, the sum over items divided by the spread of each item's answers.
-- Subgroup and item: the few people there do not show a gain. The gain that the estimator claims is multiplied by the interval of (estimated
-  gain / claimed gain) over all pairs of the item for `rectified`, which has one weight for each item, and over all pairs for other
-  estimators, which have a few slopes for all pairs.
+- Subgroup, all items, `rectified`: the gain of the subgroup's people, summed over items after division by the spread of their answers.
+- Everything else: few people do not show a gain. The logarithm of the error ratio that the estimator claims is multiplied by the interval
+  of (estimated gain / claimed gain): over all pairs of the item for `rectified`, which has one weight for each item, and over all pairs for
+  other estimators, which have a few slopes for all. Where a subgroup's own gain has an interval below this one, that is taken.
 
-**Shown.** A saving is shown if the interval's lower end is above 0 after adjustment: Holm over subgroups (the population is not
-adjusted), Benjamini-Hochberg over pairs. Otherwise `saved` is 0, the usual result.
+**Shown.** A saving is shown if the interval's lower end is above 0, for `rectified` after adjustment: Holm over subgroups (the population
+is not adjusted), Benjamini-Hochberg over pairs. Otherwise `saved` is 0, the usual result.
 """
 
 from __future__ import annotations
@@ -61,6 +61,8 @@ INTERVIEWS = Schema(
 MOST = 1000.0
 # Of fewer units, or units times items, all may agree with a useless model by chance: no interval.
 FEWEST_UNITS, FEWEST_ANSWERS = 5, 50
+# Bounds the logarithm of a ratio of errors.
+MOST_LOG = 50.0
 
 
 def interviews(data: EstimationInput, human: Estimates, estimates: Estimates, without: Estimates | None = None) -> pl.DataFrame:
@@ -73,22 +75,30 @@ def interviews(data: EstimationInput, human: Estimates, estimates: Estimates, wi
     without = human if without is None else without
     effective = np.nan_to_num(effective_answers(data))
     error, other = (np.where(data.items.used, one.mse, 0.0).sum(axis=2) for one in (estimates, without))
-    if estimates.estimator == RECTIFIED and estimates.run is not None:
-        gains = list(gains_of_rectified(data, estimates.run, human))
-        worth = effective * other
-        pairs = _Savings.of_pairs(data, gains, other - error, effective**2, np.arange(len(data.items.ids)))
-    else:
-        gains = list(gains_of_estimates(data, human, estimates, without))
-        shares = np.where(data.items.used, estimates.shares, 0.0)
-        worth = (1 - data.sample.fraction) * (shares * (1 - shares)).sum(axis=2)
-        pairs = _Savings.of_pairs(data, gains, other - error, effective, np.zeros(len(data.items.ids), dtype=np.intp))
+    corrected = estimates.estimator == RECTIFIED and estimates.run is not None
+    shares = np.where(data.items.used, estimates.shares, 0.0)
+    worth = effective * other if corrected else (1 - data.sample.fraction) * (shares * (1 - shares)).sum(axis=2)
     scale = _scale(data, human)
-    groups = _Savings.of_subgroups(data, gains, other - error, scale)
     known = np.isfinite(worth) & np.isfinite(other) & np.isfinite(error)
     whole = [np.where(known, part, 0.0) @ scale for part in (worth, other, error)]
+    if corrected and estimates.run is not None:
+        gains = list(gains_of_rectified(data, estimates.run, human))
+        together = np.arange(len(data.items.ids))
+        pairs = _Savings.multiplied(_ratios(data, gains, other - error, effective**2, together), other - error, other, together)
+        groups = _Savings.of_subgroups(data, gains, other - error, other, scale)
+        of_pairs, of_groups = _by_pairs(pairs), _by_subgroups(groups)
+    else:
+        gains = list(gains_of_estimates(data, human, estimates, without))
+        together = np.zeros(len(data.items.ids), dtype=np.intp)
+        ratio = _ratios(data, gains, other - error, effective, together)
+        pairs = _Savings.multiplied(ratio, other - error, other, together)
+        shared = _Savings.multiplied(ratio, whole[1] - whole[2], whole[1], np.zeros(len(error), dtype=np.intp))
+        groups = shared.unless_below(_Savings.of_subgroups(data, gains, other - error, other, scale))
+        # One test for all.
+        of_pairs, of_groups = pairs.p, groups.p
     n = data.members.astype(np.float64).T @ (data.sample.answers >= 0)
-    each = _rows(pairs, worth, other, error, n, effective, adjusted=_by_pairs(pairs))
-    all_items = _rows(groups, whole[0], whole[1], whole[2], n.mean(axis=1), effective.mean(axis=1), adjusted=_by_subgroups(groups))
+    each = _rows(pairs, worth, other, error, n, effective, adjusted=of_pairs)
+    all_items = _rows(groups, whole[0], whole[1], whole[2], n.mean(axis=1), effective.mean(axis=1), adjusted=of_groups)
     subgroups, strata = (np.array(names, dtype=object) for names in (data.population.subgroups, data.population.strata))
     count = len(data.items.ids)
     frames = [
@@ -117,8 +127,8 @@ class _Savings:
     p: Floats
 
     @classmethod
-    def of(cls, claimed: Floats, gain: Floats, variance: Floats, freedom: Floats) -> _Savings:
-        """Make intervals around `gain` that contain the claimed one."""
+    def of(cls, claimed: Floats, gain: Floats, variance: Floats, freedom: Floats, other: Floats | None = None) -> _Savings:
+        """Make intervals around `gain` that contain the claimed one, symmetric for log(other - gain) if `other` is given."""
         from scipy.special import stdtr
 
         known = (freedom > 0) & (variance >= 0) & np.isfinite(gain)
@@ -128,54 +138,75 @@ class _Savings:
         # Contributions of a model that is never used, or always right, have no variance.
         place = divided(np.abs(gain), se, np.inf)
         p = np.where((gain > 0) & (claimed > 0), 2 * stdtr(safe, -place), 1.0)
-        low, high = np.fmin(gain - reach, claimed), np.fmax(gain + reach, claimed)
+        low, high = gain - reach, gain + reach
+        if other is not None:
+            rest = np.maximum(other - np.minimum(gain, claimed), 0.0)
+            factor = np.exp(np.minimum(divided(reach, rest, 0.0), MOST_LOG))
+            low, high = other - rest * factor, other - rest / factor
+        low, high = np.fmin(low, claimed), np.fmax(high, claimed)
         return cls(claimed, np.where(known, low, np.nan), np.where(known, high, np.nan), np.where(known, p, np.nan))
 
     @classmethod
-    def of_subgroups(cls, data: EstimationInput, gains: list[UnitGains], claimed: Floats, scale: Floats) -> _Savings:
-        """All items of a subgroup together, times `scale`."""
+    def of_subgroups(cls, data: EstimationInput, gains: list[UnitGains], claimed: Floats, other: Floats, scale: Floats) -> _Savings:
+        """All items of a subgroup together, times `scale`; each subgroup by its own units. `claimed` and `other` have the shape (G, I)."""
         blocks = block_numbers(data.items.blocks.tolist())
-        found = np.full((4, len(gains)), np.nan)
+        found = np.full((5, len(gains)), np.nan)
         found[3] = 0.0
         for g, one in enumerate(gains):
             items = np.flatnonzero(one.known & (scale > 0) & np.isfinite(claimed[g]))
+            if len(items):
+                found[[0, 4], g] = [float(part[g, items] @ scale[items]) for part in (claimed, other)]
             if len(one.units) < FEWEST_UNITS or len(one.units) * len(items) < FEWEST_ANSWERS:
-                found[0, g] = float(np.where(one.known, np.nan_to_num(claimed[g]), 0.0) @ scale) if one.known.any() else np.nan
                 continue
             gain, error = (part[:, items] * scale[items] for part in (one.gain, one.error))
-            rest = gain - gain.sum() / error.sum() * error if error.sum() > 0 else gain
-            found[:3, g] = float(claimed[g, items] @ scale[items]), gain.sum(), np.nan
-            found[2:, g] = two_way(rest, blocks[items])
-        return cls.of(found[0], found[1], found[2], found[3])
+            found[1, g] = gain.sum()
+            found[2:4, g] = two_way(gain - gain.sum() / error.sum() * error if error.sum() > 0 else gain, blocks[items])
+        return cls.of(found[0], found[1], found[2], found[3], found[4])
 
     @classmethod
-    def of_pairs(cls, data: EstimationInput, gains: list[UnitGains], claimed: Floats, weight: Floats, together: Indices) -> _Savings:
-        """Claimed gains times the interval of the estimated over the claimed gain of several pairs.
+    def multiplied(cls, ratio: _Savings, claimed: Floats, other: Floats, together: Indices) -> _Savings:
+        """Multiply the logarithm of the claimed gain by the intervals of ratios (see `_ratios`).
 
         Args:
-            data: the input. gains: of the subgroups. claimed: shape (G, I). weight: shape (G, I), of each pair in the two sums.
-            together: shape (I,), items with the same number share one ratio, over all subgroups.
+            ratio: estimated over claimed gain. claimed, other: shape (..., I). together: shape (I,), the ratio of each.
         """
-        blocks = block_numbers(data.items.blocks.tolist())
-        known = np.array([one.known for one in gains]) & np.isfinite(claimed)
-        said = np.where(known, claimed * weight, 0.0)
-        shown = np.array([one.gain.sum(axis=0) for one in gains]) * np.where(known, weight, 0.0)
-        groups = int(together.max()) + 1
-        above, below = (np.bincount(together, part.sum(axis=0), groups).astype(np.float64) for part in (shown, said))
-        ratio = divided(above, below)
-        rest = np.zeros((len(data.sample.stratum), len(together)))
-        for g, one in enumerate(gains):
-            mean = np.nan_to_num(ratio)[together] * said[g] / max(len(one.units), 1)
-            rest[one.units] += np.where(known[g], weight[g] * one.gain - mean, 0.0)
-        enough = len(rest) * np.bincount(together, known.any(axis=0)) >= FEWEST_ANSWERS
-        spread = [two_way(rest[:, together == k], blocks[together == k]) for k in range(groups)]
-        variance, freedom = (np.array(part) for part in zip(*spread, strict=True))
-        part = cls.of(np.ones(groups), ratio, divided(variance, below**2), np.where(enough & (below > 0), freedom, 0.0))
-        # Without a claim in any pair there is nothing to multiply: the model is not used.
-        ends = np.stack([claimed * np.where(below > 0, end, 0.0)[together] for end in (part.low, part.high)])
-        p = np.where(claimed > 0, np.where(below > 0, part.p, 1.0)[together], 1.0)
-        low, high = np.minimum(ends.min(axis=0), claimed), np.maximum(ends.max(axis=0), claimed)
-        return cls(claimed, low, high, np.where(np.isfinite(claimed), p, np.nan))
+        base = np.clip(divided(other - claimed, other, 1.0), 1 / MOST, MOST)
+        ends = np.stack([other * (1 - base ** end[together]) for end in (ratio.low, ratio.high)])
+        p = np.where(np.isfinite(claimed), np.where(claimed > 0, ratio.p[together], 1.0), np.nan)
+        return cls(claimed, np.minimum(ends.min(axis=0), claimed), np.maximum(ends.max(axis=0), claimed), p)
+
+    def unless_below(self, own: _Savings) -> _Savings:
+        """Take `own` where its interval is below this one."""
+        below = own.high < self.low
+        low, high, p = (np.where(below, getattr(own, name), getattr(self, name)) for name in ("low", "high", "p"))
+        return _Savings(self.gain, low, np.maximum(high, self.gain), p)
+
+
+def _ratios(data: EstimationInput, gains: list[UnitGains], claimed: Floats, weight: Floats, together: Indices) -> _Savings:
+    """Return the estimated over the claimed gain of several pairs, with intervals that contain 1; 0 where nothing is claimed.
+
+    Args:
+        data: the input. gains: of the subgroups. claimed: shape (G, I). weight: shape (G, I), of each pair in the two sums.
+        together: shape (I,), items with the same number share one ratio, over all subgroups.
+    """
+    blocks = block_numbers(data.items.blocks.tolist())
+    known = np.array([one.known for one in gains]) & np.isfinite(claimed)
+    said = np.where(known, claimed * weight, 0.0)
+    seen = np.array([one.gain.sum(axis=0) for one in gains]) * np.where(known, weight, 0.0)
+    groups = int(together.max()) + 1
+    above, below = (np.bincount(together, part.sum(axis=0), groups).astype(np.float64) for part in (seen, said))
+    ratio = divided(above, below)
+    rest = np.zeros((len(data.sample.stratum), len(together)))
+    for g, one in enumerate(gains):
+        mean = np.nan_to_num(ratio)[together] * said[g] / max(len(one.units), 1)
+        rest[one.units] += np.where(known[g], weight[g] * one.gain - mean, 0.0)
+    enough = len(rest) * np.bincount(together, known.any(axis=0)) >= FEWEST_ANSWERS
+    spread = [two_way(rest[:, together == k], blocks[together == k]) for k in range(groups)]
+    variance, freedom = (np.array(part) for part in zip(*spread, strict=True))
+    found = _Savings.of(np.ones(groups), ratio, divided(variance, below**2), np.where(enough, freedom, 0.0))
+    nothing = (below <= 0) & enough
+    low, high = (np.where(nothing, 0.0, end) for end in (found.low, found.high))
+    return _Savings(found.gain, low, high, np.where(nothing, 1.0, found.p))
 
 
 def _scale(data: EstimationInput, human: Estimates) -> Floats:

@@ -24,7 +24,7 @@ def test_it_says_first_whether_the_budget_reaches_the_goal_and_writes_the_plan(c
     outcome = call(*words)
     assert outcome.code == 0, outcome.err
     lines = outcome.out.splitlines()
-    assert lines[0].startswith("300 interviews reach the goal with the interviews alone, which needs ")
+    assert lines[0].startswith("300 interviews reach the goal with the interviews alone. It needs ")
     assert lines[1].startswith("Interviews: sex_Male ")
     assert "Based on the gold of 400 people" in lines[2]
     cells = rows(tmp_path / "plan/plan.csv")

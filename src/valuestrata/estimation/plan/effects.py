@@ -70,8 +70,10 @@ class CellEffects:
         noise = evidence.noise[np.ix_(used, used)]
         scale = max(float(np.trace(noise)) / max(len(used), 1), NEGLIGIBLE)
         solved = np.linalg.solve(contrast @ covariance + noise + RIDGE * scale * np.eye(len(used)), deviation)
-        found = evidence.shares[0] + (covariance @ solved).reshape(len(self.columns), *evidence.shares.shape[1:])
-        return np.clip(found, 0.0, 1.0)
+        moved = covariance @ solved
+        found = evidence.shares[0] + (moved - weights[0] @ moved).reshape(len(self.columns), *evidence.shares.shape[1:])
+        kept = np.clip(found, 0.0, 1.0)
+        return kept / np.maximum(kept.sum(axis=2, keepdims=True), NEGLIGIBLE)
 
     def outside_variance(self, population: PopulationCells, number: Floats, subgroups: Indices) -> Floats:
         """Return the error variance of the prediction of `subgroups` from the people outside, over V, shape (len(subgroups),).

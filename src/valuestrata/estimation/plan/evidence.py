@@ -87,7 +87,8 @@ class Evidence:
     @cached_property
     def uncertainty(self) -> Floats:
         """Variance p (1 - p) of the most uncertain option, shape (G, I)."""
-        return (self.smoothed * (1 - self.smoothed)).max(axis=2)
+        # Without any answer, the largest one.
+        return np.where(self.number[0] > 0, (self.smoothed * (1 - self.smoothed)).max(axis=2), 0.25)
 
 
 def _only_level(levels: Indices) -> str | None:
@@ -115,7 +116,7 @@ def evidence_of_wave(dataset: Dataset, items: ItemOptions | None = None, populat
         people,
         shares,
         number,
-        np.clip(answers[0] / max(people, 1), NEGLIGIBLE, 1.0),
+        np.where(answers[0] > 0, np.clip(answers[0] / max(people, 1), NEGLIGIBLE, 1.0), 1.0),
         population.share * people,
         _wave_effect(population, number, answers),
     )

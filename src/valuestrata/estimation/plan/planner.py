@@ -51,7 +51,8 @@ class Planner:
 
     Attributes:
         evidence: of the pilot or wave. effects: of its cells. rows: the goal. cells: the planning cells.
-        saving, gain: of the model; None without one. simulated: shape (G, I), see `Precision`.
+        saving, gain: of the model; None without one. personal: whether it answers as single people.
+        simulated: shape (G, I), see `Precision`.
         design_effect: of weights and clusters. least, most, cost: shape (C,), bounds and cost of interviews.
     """
 
@@ -61,6 +62,7 @@ class Planner:
     cells: PlanningCells
     saving: VarianceSaving | None
     gain: SmallAreaGain | None
+    personal: bool
     simulated: Floats
     design_effect: float
     most: Floats
@@ -85,15 +87,17 @@ class Planner:
         evidence = self.evidence
         shape = evidence.uncertainty.shape
         outside = np.full(shape[0], np.inf)
+        # Small-area estimates use the answers of a model as single people like rectified ones.
+        used = estimator == RECTIFIED or (estimator == SMALL_AREA_MODEL and self.personal)
+        saving = self.saving.of_pairs if used and self.saving is not None else np.zeros(shape)
         if estimator in (SMALL_AREA, SMALL_AREA_MODEL):
             gain = self.gain.counted if estimator == SMALL_AREA_MODEL and self.gain is not None else 0.0
             effects = self.effects.scaled(1 - gain)
             share = np.where(self.cells.cell_of >= 0, evidence.population.share, 0.0)
             per_share = np.append(interviews / self.cells.share, 0.0)[self.cells.cell_of]
-            effective = per_share * share * float((fraction * evidence.rate).mean()) / self.design_effect
+            effective = per_share * share * float((fraction * evidence.rate / (1 - saving[0])).mean()) / self.design_effect
             borrow = subgroups[subgroups > 0]
             outside[borrow] = effects.outside_variance(evidence.population, effective, borrow)
-        saving = self.saving.of_pairs if estimator == RECTIFIED and self.saving is not None else np.zeros(shape)
         return Precision(evidence.uncertainty, self.design_effect / evidence.rate, saving, outside, self.simulated)
 
     def needed(self, estimator: str, fraction: Floats) -> Needed | None:
@@ -260,6 +264,7 @@ def plan_from(
         cells,
         _saving_of(evidence, effects, pilot, model, seed),
         None if model is None else small_area_gain(evidence, effects, model, seed),
+        model is not None and pilot is not None and model.respondent_level,
         np.full(evidence.number.shape, np.inf) if model is None else np.nan_to_num(model.simulated, nan=1.0, posinf=np.inf),
         evidence.design_effect if design_effect is None else design_effect,
         most,

@@ -10,7 +10,8 @@ joint cells, and lambda is fitted to the items of other blocks.
 explain. Their slope is fitted to the items of other blocks.
 
 The savings of subgroups are shrunk toward their mean (empirical Bayes), as are those of items. Intervals are from the jackknife over
-the parts that were held out. A saving counts only where its 95 % interval is above 0.
+the parts that were held out. A saving counts only where its 95 % interval is above 0; of the gain, the lower end
+counts.
 """
 
 from __future__ import annotations
@@ -127,8 +128,8 @@ def wave_saving(evidence: Evidence, effects: CellEffects, cells: Floats, seed: i
     return _saving(spread * held, covariance * size * held, of_model * size * held, slope[:, None, None], evidence.number)
 
 
-def _slope(covariance: Floats, of_model: Floats) -> Floats:
-    return np.clip(np.divide(covariance, of_model, out=np.zeros_like(of_model), where=of_model > NEGLIGIBLE), 0.0, 1.0)
+def _slope(covariance: Floats, of_model: Floats, most: float = 1.0) -> Floats:
+    return np.clip(np.divide(covariance, of_model, out=np.zeros_like(of_model), where=of_model > NEGLIGIBLE), 0.0, most)
 
 
 def _block_parts(evidence: Evidence, seed: int) -> Indices:
@@ -186,7 +187,7 @@ def _quantile(parts: int) -> float:
 
 @dataclass(frozen=True)
 class SmallAreaGain:
-    """Share of the variance between subgroups that a model explains, with its 95 % interval; `counted` is 0 unless that is above 0."""
+    """Share of the variance between subgroups that a model explains, with its 95 % interval."""
 
     value: float
     low: float
@@ -194,8 +195,8 @@ class SmallAreaGain:
 
     @property
     def counted(self) -> float:
-        """The gain that a plan counts on."""
-        return float(np.clip(self.value, 0.0, MOST_SAVED)) if self.low > 0 else 0.0
+        """The gain that a plan counts on: the lower end of the interval, because a small sample learns less of it than a pilot shows."""
+        return float(np.clip(self.low, 0.0, MOST_SAVED))
 
 
 def small_area_gain(evidence: Evidence, effects: CellEffects, model: ModelValues, seed: int = 0) -> SmallAreaGain:
@@ -213,7 +214,8 @@ def small_area_gain(evidence: Evidence, effects: CellEffects, model: ModelValues
     true = (precision * known * between[:, None]).sum(axis=0) * evidence.spread_of_items
     part = _block_parts(evidence, seed)
     held = part[None, :] == np.unique(part)[:, None]
-    slope = np.array([_slope(products[part != u].sum(), squares[part != u].sum()) for u in np.unique(part)])[:, None]
+    # A model that flattens subgroups has a slope above 1.
+    slope = np.array([_slope(products[part != u].sum(), squares[part != u].sum(), np.inf) for u in np.unique(part)])[:, None]
     if not known.any() or true.sum() <= NEGLIGIBLE:
         return SmallAreaGain(0.0, 0.0, 0.0)
     saved = (2 * slope * products - slope**2 * squares) * held

@@ -30,8 +30,8 @@ def _goal_sentence(plan: SamplePlan) -> str:
     budget = f"{count(plan.budget, 'interview')}"
     if plan.reaches and needed is not None:
         rest = plan.budget - int(plan.least.sum())
-        more = f"; the other {rest:,} make other half-widths smaller" if rest else ""
-        return f"{budget} reach the goal with {name}, which needs {int(plan.least.sum()):,}{more}."
+        more = f", and the other {rest:,} make half-widths smaller" if rest else ""
+        return f"{budget} reach the goal with {name}. It needs {int(plan.least.sum()):,}{more}."
     widths = sorted({one.half_width for one in plan.planner.rows.clauses})
     if not np.isfinite(plan.scale):
         reached = "some half-width of the goal is not defined, because nobody is asked the question"
@@ -75,7 +75,7 @@ def _model_sentence(plan: SamplePlan) -> str:
     interval = f"[{percent(gain.low)}, {percent(gain.high)}]"
     if not gain.counted:
         return f"{said}, and nothing with small-area estimates, because it is not shown to explain how subgroups differ."
-    return f"{said}; it explains {percent(gain.counted)} {interval} of the variance between subgroups, which small-area estimates use."
+    return f"{said}; it explains {percent(gain.value)} {interval} of the variance between subgroups, of which small-area estimates count the lower end."
 
 
 def _questions_sentence(plan: SamplePlan) -> str:

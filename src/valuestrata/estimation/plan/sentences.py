@@ -75,7 +75,7 @@ def _model_sentence(plan: SamplePlan) -> str:
     interval = f"[{percent(gain.low)}, {percent(gain.high)}]"
     if not gain.counted:
         return f"{said}, and nothing with small-area estimates, because it is not shown to explain how subgroups differ."
-    return f"{said}; it explains {percent(gain.value)} {interval} of the variance between subgroups, of which small-area estimates count the lower end."
+    return f"{said}; it explains {percent(gain.value)} {interval} of what subgroups differ; small-area plans count the lower end."
 
 
 def _questions_sentence(plan: SamplePlan) -> str:

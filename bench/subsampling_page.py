@@ -13,7 +13,15 @@ import numpy as np
 import polars as pl
 
 BEST = {"gss2012": "embedded", "gss2018": "embedded", "twin2k": "full-persona-gemini", "simulated": "model"}
+TEXTS, COUNTS = ("survey", "estimator", "run", "quantity", "answers"), ("n", "repetitions")
 Row = dict[str, Any]
+
+
+def read(files: list[Path]) -> pl.DataFrame:
+    """Return the rows of tables; figures that a table does not have are null."""
+    tables = [pl.read_csv(file, infer_schema_length=None) for file in files]
+    figures = [one.with_columns(pl.exclude(*TEXTS, *COUNTS).cast(pl.Float64)) for one in tables]
+    return pl.concat(figures, how="diagonal_relaxed")
 
 
 def cell(table: pl.DataFrame, survey: str, n: int, estimator: str, run: str | None = None, answers: str = "1-49") -> Row:
@@ -99,7 +107,7 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tables", nargs="+", type=Path)
-    table = pl.concat([pl.read_csv(file, infer_schema_length=None) for file in parser.parse_args().tables], how="diagonal_relaxed")
+    table = read(parser.parse_args().tables)
     for title, lines in (
         ("Cells with 1 to 49 answers", overview(table, "1-49")),
         ("All cells with answers", overview(table, "all")),

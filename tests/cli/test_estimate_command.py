@@ -198,5 +198,5 @@ def test_people_without_answers_are_refused_and_empty_items_are_said(call, data)
     partly = first_rows(data.parent, "partly.csv", 30, Q1=lambda _: "")
     outcome = call("estimate", data, "--people", partly, *common)
     assert outcome.code == 0, outcome.err
-    assert "1 items of the data set were not answered" in outcome.err
+    assert "nobody answered are left out: Q1" in outcome.err
     assert set(pl.read_parquet(data.parent / "o/estimates.parquet")["item"]) == {"Q2", "Q3"}

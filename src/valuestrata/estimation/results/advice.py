@@ -65,6 +65,20 @@ class SavedSubgroups:
     population: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class RunWorth:
+    """What a run saves: `rectified` for the population, and `small_area` for subgroups, each beside the same estimator without it."""
+
+    run: str
+    rectified: SavedSubgroups
+    small_area: SavedSubgroups
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether it is shown to save an interview anywhere."""
+        return any(one.shown or one.population["shown"] for one in (self.rectified, self.small_area))
+
+
 ALONE = EstimatorChoice(HUMAN, None)
 
 
@@ -110,6 +124,13 @@ def savings(result: EstimateResult, estimator: str) -> list[SavedSubgroups]:
     return found
 
 
+def worth_of_runs(result: EstimateResult) -> list[RunWorth]:
+    """Return what each run is worth, in the order of the runs."""
+    small = {one.choice.run: one for one in savings(result, SMALL_AREA)}
+    found = [(one.choice.run, one) for one in savings(result, RECTIFIED)]
+    return [RunWorth(run, one, small[run]) for run, one in found if run is not None]
+
+
 def half_width(result: EstimateResult, choice: EstimatorChoice, *, population: bool = False) -> float | None:
     """Return the average half-width of the intervals of shares, for the population or over all subgroups; None without intervals."""
     rows = half_widths(result.table).filter(
@@ -121,19 +142,19 @@ def half_width(result: EstimateResult, choice: EstimatorChoice, *, population: b
 def advice(result: EstimateResult) -> list[str]:
     """Return when not to use the model, or to be careful, from these results: one sentence for each rule that applies."""
     said: list[str] = []
-    for one in savings(result, RECTIFIED):
-        run = one.choice.run
-        if not one.shown and not one.population["shown"]:
+    for one in worth_of_runs(result):
+        run = one.run
+        if not one.is_shown:
             said.append(f"Do not count on {run}: it is not shown to save an interview in the population or in any subgroup.")
-        if one.costs:
-            said.append(f"{run} makes estimates worse in {count(len(one.costs), 'subgroup')}; use the sample alone there.")
+        if costs := {*one.rectified.costs, *one.small_area.costs}:
+            said.append(f"{run} is shown to make estimates worse in {count(len(costs), 'subgroup')}; use estimates without a model there.")
         low = _share(result, RECTIFIED, run, pl.col("weight") <= NO_WEIGHT)
         if low is not None and low > 0.5:
             said.append(
                 f"The weight of {run} is {number(NO_WEIGHT, 2)} or less in {percent(low)} of the pairs, where the rectified estimate is "
                 "that of the sample alone."
             )
-        outside = outside_human(result, str(run))
+        outside = outside_human(result, run)
         if outside is not None and outside > MOST_OUTSIDE:
             said.append(
                 f"Do not report the answers of {run} as they are: they are outside the 95 % interval of the sample in {percent(outside)} "

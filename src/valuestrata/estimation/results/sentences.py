@@ -10,12 +10,12 @@ from valuestrata.estimation.estimates import MODEL, RECTIFIED
 from valuestrata.estimation.results.advice import (
     ALONE,
     EstimatorChoice,
-    SavedSubgroups,
+    RunWorth,
     choice_of,
     half_width,
-    savings,
     side_by_side,
     synthetic_pairs,
+    worth_of_runs,
 )
 from valuestrata.estimation.results.table import half_widths
 from valuestrata.formatting import MINUS, NONE, count, points
@@ -66,17 +66,13 @@ def _width(result: EstimateResult, choice: EstimatorChoice, *, population: bool 
 def saving_sentence(result: EstimateResult) -> str:
     """Write how many interviews the best model saves in the population, and in how many subgroups it is shown to save some."""
     one = _best(result)
-    row = one.population
-    run = one.choice.run
+    row, small = one.rectified.population, one.small_area
     low, high, saved, n = (row[name] for name in ("low", "high", "estimated", "n"))
-    groups = f"{len(one.shown):,} of {len(one.shown) + len(one.other):,} subgroups"
-    if saved is None:
-        return f"What {run} saves in the population is unknown; it is shown to save interviews in {groups}."
     ends = "" if low is None or high is None else f" [{_interviews(low)} to {_interviews(high)}]"
     found = f"{_interviews(saved)}{ends} of {_interviews(n, 0)}"
-    if row["shown"]:
-        return f"{run} saves {found} interviews in the population, and is shown to save some in {groups}."
-    return f"{run} is not shown to save interviews in the population ({found}); it is in {groups}."
+    whole = f"{one.run} saves {found} interviews" if row["shown"] else f"{one.run} is not shown to save interviews ({found})"
+    groups = f"{len(small.shown):,} of {count(len(small.shown) + len(small.other), 'subgroup')}"
+    return f"{whole} in the population; with small-area estimates it is shown to save some in {groups}."
 
 
 def _interviews(value: float | None, digits: int = 1) -> str:
@@ -85,7 +81,7 @@ def _interviews(value: float | None, digits: int = 1) -> str:
 
 def nothing_sentence(result: EstimateResult) -> str:
     """Write for whom the model saves nothing."""
-    one = _best(result)
+    one = _best(result).small_area
     if not one.other:
         return ""
     sizes = _sizes(result)
@@ -95,10 +91,14 @@ def nothing_sentence(result: EstimateResult) -> str:
     return f"No saving is shown in {count(len(one.other), 'subgroup')} (the largest: {listed}); do not use the model there.{more}"
 
 
-def _best(result: EstimateResult) -> SavedSubgroups:
-    """Return the run with the largest saving in the population, by `rectified`."""
-    found = [one for one in savings(result, RECTIFIED) if one.choice.run in result.runs]
-    return max(found, key=lambda one: (one.population["estimated"] or 0.0, len(one.shown)))
+def _best(result: EstimateResult) -> RunWorth:
+    """Return the run with the largest saving in the population; runs for which one is shown come first."""
+
+    def rank(one: RunWorth) -> tuple[bool, float]:
+        row = one.rectified.population
+        return bool(row["shown"]), row["estimated"] or 0.0
+
+    return max(worth_of_runs(result), key=rank)
 
 
 def synthetic_sentence(result: EstimateResult) -> str:

@@ -97,27 +97,6 @@ def test_people_without_a_value_are_out_of_the_models_mean_only():
     np.testing.assert_allclose(found.yy, whole.yy)
 
 
-def test_the_delta_method_agrees_with_a_jackknife():
-    y, f, answered, members, *_ = sample(6, n=300)
-    answered[:] = True
-    members = members[:, :1]
-
-    def log_ratio(rows):
-        n = len(rows)
-        one = paired_domains(
-            y[rows], f[rows], answered[rows], members[rows], np.ones(n), np.arange(n, dtype=np.intp), np.zeros(n, dtype=np.intp)
-        )
-        return np.log(1 - (2 * 0.5 * one.yf - 0.25 * one.ff)[0, :, 0] / one.yy[0, :, 0])
-
-    n = len(y)
-    whole = paired_domains(y, f, answered, members, np.ones(n), np.arange(n, dtype=np.intp), np.zeros(n, dtype=np.intp))
-    ratio = 1 - (2 * 0.5 * whole.yf - 0.25 * whole.ff)[..., :-1].sum(axis=2) / whole.yy[..., :-1].sum(axis=2)
-    found = whole.log_ratio_variance(np.full((1, 3), 0.5), ratio, np.zeros((1, 3)))[0]
-    left = np.array([log_ratio(np.delete(np.arange(n), p)) for p in range(n)])
-    jackknife = (n - 1) / n * ((left - left.mean(axis=0)) ** 2).sum(axis=0)
-    np.testing.assert_allclose(found, jackknife, rtol=0.05)
-
-
 def test_the_weight_is_the_slope_within_0_and_1():
     yf, ff = np.array([[1.0, 3.0, -1.0, 0.0], [2.0, 3.0, 0.0, 0.0]]), np.array([[4.0, 2.0, 1.0, 0.0], [2.0, 2.0, 1.0, 0.0]])
     np.testing.assert_allclose(tuned_weight(yf, ff), [0.5, 1, 0, 0])

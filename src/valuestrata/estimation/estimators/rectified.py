@@ -14,16 +14,21 @@ options and subgroups (each subgroup counts by its number of people), and lies w
 increase the variance gets lambda = 0.
 
 **Variance.** Few people do not show how much a model helps in their subgroup. Sums of squares of each subgroup, option and mean are
-combined with `PRIOR_PEOPLE` people of the item's pooled sums before the ratio to the human variance is taken. The pooled gain counts in
-proportion to the variance of the model's values in the subgroup: values that do not vary explain nothing. Intervals use a ratio that is
-a little larger (`PRIOR_EVENTS`), because errors of a good model are rare and a small sample may show none.
+combined with `PRIOR_PEOPLE` people of the item's pooled sums before the ratio to the human variance is taken. In pair-level runs the
+pooled gain counts in proportion to the variance of the model's values in the subgroup: values that do not vary explain nothing.
+Intervals use a ratio that is a little larger (`PRIOR_EVENTS`), because errors of a good model are rare and a small sample may show none.
+
+In simulations (`bench/rectified_coverage.py`) 94 to 96 % of the intervals contain the truth, in subgroups with at least 10 people, in
+samples of 50 to 400 people, with and without clusters and weights, and with models that are useless or fail in some subgroups. Of a perfect
+model all do.
 
 **Intervals** are those of the human estimate, as if there were 1 / ratio times as many answers, placed at the new estimate. They are never
 longer than the human ones.
 
 **Missing values.** People who did not answer an item are out of both means. This assumes what the human estimate assumes: in a
-subgroup, people with and without an answer are alike. A person whose simulated answer is missing stays in the human mean and is out of
-the model's; the model's population share must leave out such people too, as `ModelValues.population` does.
+subgroup, people with and without an answer are alike. A person whose simulated answer is missing has the value of their cell
+(see `model_values`); if there is none, they stay in the human mean and are out of the model's, as such people are out of
+`ModelValues.population`.
 """
 
 from __future__ import annotations
@@ -44,19 +49,6 @@ PRIOR_PEOPLE = 10.0
 # People for whom the model helps nothing who are added to the whole sample for intervals: without them, a few people whom the model fits
 # perfectly would leave an interval of length 0.
 PRIOR_EVENTS = 0.5
-
-
-@dataclass(frozen=True)
-class VarianceRatio:
-    """Variance of the rectified shares over that of the human shares, both summed over options.
-
-    Attributes:
-        ratio: shape (G, I), 0..1; 1 where the model is not used, NaN where nobody answered.
-        log_se: shape (G, I), standard error of log(ratio) by the delta method; 0 where the model is not used.
-    """
-
-    ratio: Floats
-    log_se: Floats
 
 
 def rectified(data: EstimationInput, run: str, human: Estimates, *, weight: float | None = None) -> Estimates:
@@ -94,39 +86,20 @@ def rectified(data: EstimationInput, run: str, human: Estimates, *, weight: floa
     )
 
 
-def variance_ratio(data: EstimationInput, run: str, *, weight: float | None = None) -> VarianceRatio:
-    """Return how far a model reduces the variance of the shares of each subgroup and item; arguments as in `rectified`."""
-    fit = _Correction.of(data, data.models[run], weight)
-    used = fit.weight > 0
-    more = PRIOR_PEOPLE * _pooled(fit.domains.yy, fit.domains.people)[..., :-1].sum(axis=-1)
-    ratio = np.where(used, 1 - fit.use * fit.total, 1.0)
-    variance = fit.domains.log_ratio_variance(fit.weight, 1 - fit.total, more)
-    # The gain is `use` times that of an exact mean over the population.
-    scale = divided(fit.use * (1 - fit.total), ratio, 0.0)
-    log_se = np.where(used, np.sqrt(variance) * scale, 0.0)
-    unknown = fit.domains.people == 0
-    return VarianceRatio(np.where(unknown, np.nan, ratio), np.where(unknown, np.nan, log_se))
-
-
 @dataclass(frozen=True)
 class _Correction:
     """The weights of a model and what they gain.
 
     Attributes:
         weight: shape (G, I), lambda. correction: shape (G, I, K + 1), model in the population minus in the sample; 0 where unknown.
-        use: shape (G, I), share of the best possible gain that the number of simulated people leaves.
         gain: shape (G, I, K + 1), relative reduction of the variance of each share, and of the mean of the codes.
         careful: shape (G, I, K + 1), the smaller reduction that intervals count on.
-        total: shape (G, I), gain of the sum over options if the model's mean over the population were exact.
     """
 
-    domains: PairedDomains
     weight: Floats
     correction: Floats
-    use: Floats
     gain: Floats
     careful: Floats
-    total: Floats
 
     @classmethod
     def of(cls, data: EstimationInput, model: ModelValues, weight: float | None) -> _Correction:
@@ -143,19 +116,18 @@ class _Correction:
         yf, ff = ((sums[..., :-1].sum(axis=2) * use) for sums in (domains.yf, domains.ff))
         lambdas = tuned_weight(yf, ff) if weight is None else np.full(len(items.ids), weight)
         change = 2 * lambdas[:, None] * domains.yf - lambdas[:, None] ** 2 * domains.ff
-        varies = _relative(_spread(model, data, domains), domains.people)
+        varies = np.ones_like(change) if model.respondent_level else _relative_spread(domains)
         more = PRIOR_PEOPLE * _pooled(change, domains.people) * varies, PRIOR_PEOPLE * _pooled(domains.yy, domains.people)
         above, below = change + more[0], domains.yy + more[1]
         chance = divided(domains.people + PRIOR_PEOPLE, domains.people.max(axis=0), 0.0)
         careful = below + PRIOR_EVENTS * chance[..., None] * _units(more[1])
-        before = divided(above[..., :-1].sum(axis=2), below[..., :-1].sum(axis=2), 0.0)
-        helps = known & ((before > 0) if weight is None else True)
+        helps = known & ((use * above[..., :-1].sum(axis=2) > 0) if weight is None else True)
 
         def gain_over(sums: Floats) -> Floats:
-            gain = helps[..., None] * use[..., None] * divided(above, sums, 0.0)
-            return gain if weight is not None else np.clip(gain, 0.0, 1.0)
+            gain = divided(above, sums, 0.0)
+            return helps[..., None] * use[..., None] * (gain if weight is not None else np.clip(gain, 0.0, 1.0))
 
-        return cls(domains, np.where(helps, lambdas, 0.0), np.nan_to_num(correction), use, gain_over(below), gain_over(careful), before)
+        return cls(np.where(helps, lambdas, 0.0), np.nan_to_num(correction), gain_over(below), gain_over(careful))
 
 
 def _pooled(sums: Floats, people: Floats) -> Floats:
@@ -163,19 +135,9 @@ def _pooled(sums: Floats, people: Floats) -> Floats:
     return divided(sums.sum(axis=0), people.sum(axis=0)[:, None], 0.0)
 
 
-def _spread(model: ModelValues, data: EstimationInput, domains: PairedDomains) -> Floats:
-    """Return the variance of f within each subgroup, shape (G, I, K + 1): of 0/1 values from their mean, else that of the sample."""
-    if not model.respondent_level:
-        return divided(domains.ff, domains.people[..., None], 0.0)
-    shares = np.where(data.items.used, np.nan_to_num(model.population), 0.0)
-    codes = np.nan_to_num(data.items.codes)
-    of_mean = (shares * codes**2).sum(axis=2) - (shares * codes).sum(axis=2) ** 2
-    return np.concatenate([shares * (1 - shares), of_mean[..., None]], axis=2)
-
-
-def _relative(spread: Floats, people: Floats) -> Floats:
-    """Return the variances of f (G, I, V) over their mean, weighted by people: the model can gain only where its values vary."""
-    return divided(spread, divided((spread * people[..., None]).sum(axis=0), people.sum(axis=0)[:, None], 0.0), 0.0)
+def _relative_spread(domains: PairedDomains) -> Floats:
+    """Return the variance of f within each subgroup over its mean over subgroups, weighted by people; shape (G, I, V)."""
+    return divided(divided(domains.ff, domains.people[..., None], 0.0), _pooled(domains.ff, domains.people), 0.0)
 
 
 def _units(pooled: Floats) -> Floats:

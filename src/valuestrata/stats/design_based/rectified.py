@@ -37,9 +37,6 @@ import numpy as np
 from valuestrata.stats.arrays import Bools, Floats, Indices, divided
 from valuestrata.stats.design_based.linearisation import factors_of_strata
 
-# The scores that `PairedDomains.products` multiplies.
-_PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
-
 
 @dataclass(frozen=True)
 class PairedDomains:
@@ -51,8 +48,6 @@ class PairedDomains:
         mean: shape (D, I, V), weighted mean of f over the people who answered and have a value; NaN without any.
         yy, yf, ff: shape (D, I, V), sums of squares and products of the scores.
         people: shape (D, I), Kish's effective number of people who answered. paired: shape (D, I), number of those with a value of f.
-        products: shape (6, D, I), sums over units of products of their contributions to (yy, yf, ff), summed over the first V - 1
-            variables: of yy and yy, yf and yf, ff and ff, yy and yf, yy and ff, yf and ff.
     """
 
     mean: Floats
@@ -61,21 +56,6 @@ class PairedDomains:
     ff: Floats
     people: Floats
     paired: Floats
-    products: Floats
-
-    def log_ratio_variance(self, weight: Floats, ratio: Floats, more: Floats) -> Floats:
-        """Return the variance of log(1 - gain) of each domain and item by the delta method, shape (D, I).
-
-        The gain is sum(2 lambda yf - lambda^2 ff) / (sum yy + more), with sums over units. Units are taken as independent, lambda and
-        `more` as known.
-
-        Args:
-            weight: lambda. ratio: 1 - gain. more: what is added to the sum of yy. All of shape (D, I).
-        """
-        above = np.stack([-(1 - ratio), 2 * weight, -(weight**2)])
-        square = sum((1 if a == b else 2) * above[a] * above[b] * one for (a, b), one in zip(_PAIRS, self.products, strict=True))
-        below = (self.yy[..., :-1].sum(axis=2) + more) * ratio
-        return divided(np.maximum(square, 0.0), below**2)
 
 
 def paired_domains(y: Floats, f: Floats, answered: Bools, members: Bools, weight: Floats, unit: Indices, stratum: Indices) -> PairedDomains:
@@ -99,7 +79,6 @@ def paired_domains(y: Floats, f: Floats, answered: Bools, members: Bools, weight
     mean = np.full((domains, count, variables), np.nan)
     squares = np.zeros((3, domains, count, variables))
     people, pairs = np.zeros((2, domains, count))
-    products = np.zeros((6, domains, count))
     for d in range(domains):
         rows = order[members[order, d]]
         if not len(rows):
@@ -119,15 +98,11 @@ def paired_domains(y: Floats, f: Floats, answered: Bools, members: Bools, weight
         found = stratum[unit[rows[starts]]]
         first = np.flatnonzero(np.diff(found, prepend=-1))
         scale = np.square(divided(people[d], total, 0.0))
-        parts: list[Floats] = []
         for m, (a, b) in enumerate(((u, u), (u, v), (v, v))):
-            own = a * b * (of_squares[found, None] * scale)[..., None]
             of_stratum = np.add.reduceat(a, first) * np.add.reduceat(b, first)
-            squares[m, d] = own.sum(axis=0) - scale[:, None] * np.einsum("h,hiv->iv", of_sums[found[first]], of_stratum)
-            parts.append(own[..., :-1].sum(axis=2))
-        for m, (a, b) in enumerate(_PAIRS):
-            products[m, d] = (parts[a] * parts[b]).sum(axis=0)
-    return PairedDomains(mean, squares[0], squares[1], squares[2], people, pairs, products)
+            sums = np.einsum("u,uiv,uiv->iv", of_squares[found], a, b) - np.einsum("h,hiv->iv", of_sums[found[first]], of_stratum)
+            squares[m, d] = sums * scale[:, None]
+    return PairedDomains(mean, squares[0], squares[1], squares[2], people, pairs)
 
 
 def tuned_weight(yf: Floats, ff: Floats) -> Floats:

@@ -19,7 +19,7 @@ from valuestrata.stats.arrays import Floats
 
 @cache
 def population() -> World:
-    return world(3, people=3000, items=24)
+    return world(3, people=2000, items=18)
 
 
 @cache
@@ -117,3 +117,79 @@ def test_a_subgroup_without_people_is_synthetic_and_uncertain() -> None:
 def test_an_unknown_run_is_an_error() -> None:
     with pytest.raises(KeyError):
         fitted(sample(), ("nothing",))
+
+
+@cache
+def short() -> EstimationInput:
+    return world(1, people=600, items=6).draw(60, 1)
+
+
+def answers_of(change: str) -> EstimationInput:
+    """Return a small sample with something unusual."""
+    data = short()
+    answers, n = data.sample.answers.copy(), data.sample.people
+    rng = np.random.default_rng(0)
+    if change == "nobody answered an item":
+        answers[:, 3] = -1
+    elif change == "everybody gave one answer":
+        answers[:, 0] = 0
+    elif change == "half of the answers are missing":
+        answers[rng.random(answers.shape) < 0.5] = -1
+    elif change == "weights":
+        return replace(data, sample=replace(data.sample, weight=rng.lognormal(0, 1, n)))
+    elif change == "clusters":
+        unit, stratum = rng.permutation(np.arange(n) % 10).astype(np.intp), np.repeat([0, 1], 5).astype(np.intp)
+        return replace(data, sample=replace(data.sample, unit=unit, stratum=stratum))
+    elif change == "nominal items":
+        return replace(data, items=replace(data.items, ordered=np.zeros(len(data.items.ids), dtype=bool)))
+    elif change == "an unknown population":
+        return replace(data, sample=replace(data.sample, fraction=0.0))
+    elif change == "one block":
+        return replace(data, items=replace(data.items, blocks=np.array(["one"] * len(data.items.ids))))
+    elif change == "the same model twice":
+        return replace(data, models=data.models | {"again": data.models["model"]})
+    elif change == "a model without answers":
+        model = data.models["model"]
+        nothing = {name: np.full_like(getattr(model, name), np.nan) for name in ("pairs", "people", "population")}
+        return replace(data, models={"model": replace(model, **nothing)})
+    return replace(data, sample=replace(data.sample, answers=answers))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "nobody answered an item",
+        "everybody gave one answer",
+        "half of the answers are missing",
+        "weights",
+        "clusters",
+        "nominal items",
+        "an unknown population",
+        "one block",
+        "the same model twice",
+        "a model without answers",
+    ],
+)
+def test_unusual_samples_have_estimates(change: str) -> None:
+    data = answers_of(change)
+    found = fitted(data, tuple(data.models)).estimates
+    used = data.items.used
+    assert found.shares.sum(axis=2) == pytest.approx(1)
+    assert (found.low[:, used] <= found.shares[:, used]).all()
+    assert (found.shares[:, used] <= found.high[:, used]).all()
+    assert (found.mse[:, used] > 0).all()
+    assert np.isnan(found.mean).all() if change == "nominal items" else np.isfinite(found.mean).all()
+
+
+@pytest.mark.parametrize("n", [1, 3, 600])
+def test_tiny_and_complete_samples_have_estimates(n: int) -> None:
+    population = world(1, people=600, items=6)
+    data = population.draw(n, 1)
+    found, used = fitted(data, ("model",)).estimates, data.items.used
+    assert found.shares.sum(axis=2) == pytest.approx(1)
+    length = np.nanmean((found.high - found.low)[:, used])
+    if n == 600:
+        assert found.shares == pytest.approx(population.truth, abs=0.01)
+        assert length < 0.01
+    else:
+        assert length > 0.5

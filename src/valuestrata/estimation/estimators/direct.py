@@ -73,11 +73,13 @@ def direct_estimates(
     several = np.maximum(overall, 2.0)
     spread = (pooled * (1 - pooled)).sum(axis=1) * several / (several - 1)
     factor = _within(data, human, effective, spread) * _design_effects(data, human, effective)
-    moved = np.zeros_like(answers)
+    moved, rest_of_cells = np.zeros_like(answers), np.zeros((len(total), *answers.shape[1:]))
     for values, own in zip(models, effects, strict=True):
         if values.respondent_level and np.isfinite(values.people).any():
             found = personal_answers(data, values, own, np.where(answered[..., None], answers - moved, np.nan))
             moved += found.people
+            # The mean of the adjustment over a subgroup is 0 in the population.
+            rest_of_cells += found.weight[:, None] * own.rest
             factor = factor * found.variance
     weighted = ((answers - moved) * known[..., None]).reshape(len(answers), -1)
     sums = (members.T @ weighted).reshape(len(total), -1, options)
@@ -90,7 +92,7 @@ def direct_estimates(
         np.add.at(cells, sample.cell, moved * known[..., None])
         np.add.at(number, sample.cell, known)
     return DirectEstimates(
-        shares=_ratio(sums, total[..., None], np.nan),
+        shares=_ratio(sums, total[..., None], np.nan) + rest_of_cells,
         variance=(1 - sample.fraction) * factor * _ratio(1.0, effective, np.inf),
         pooled=pooled,
         spread=spread,

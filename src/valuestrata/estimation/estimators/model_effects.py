@@ -22,12 +22,13 @@ class ModelEffects:
     Attributes:
         level: shape (I, K), answer for the population; NaN without any answer to the item.
         subgroups: shape (G, I, K), answer for each subgroup minus the level; 0 without any answer to the item.
-        cells: shape (J, I, K), the same for joint cells.
+        cells: shape (J, I, K), the same for joint cells. rest: shape (G, I, K), `subgroups` minus the mean of their cells.
     """
 
     level: Floats
     subgroups: Floats
     cells: Floats
+    rest: Floats
 
 
 def model_effects(values: ModelValues, population: PopulationCells) -> ModelEffects:
@@ -61,7 +62,8 @@ def model_effects(values: ModelValues, population: PopulationCells) -> ModelEffe
     fitted = (population.weights @ cells.reshape(len(cells), -1)).reshape(answers.shape)
     found = np.where(asked[..., None] & ~np.isnan(level[..., :1]), answers - level, fitted)
     found[0] = 0.0
-    return ModelEffects(level, np.nan_to_num(found), cells)
+    found = np.nan_to_num(found)
+    return ModelEffects(level, found, cells, found - fitted)
 
 
 @dataclass(frozen=True)

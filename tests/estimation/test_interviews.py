@@ -66,12 +66,12 @@ def test_a_model_that_knows_some_people_saves_what_theory_predicts():
 
 def test_a_useless_model_is_not_shown_to_save_interviews():
     shown, pairs = 0, 0
-    for seed in range(40):
+    for seed in range(15):
         found = of_rectified(USELESS.draw(60, seed))
         shown += bool(over_items(found)["shown"].any())
         pairs += bool(found["shown"].any())
-    assert shown <= 2
-    assert pairs <= 4
+    assert shown <= 1
+    assert pairs <= 2
 
 
 def test_a_perfect_model_is_worth_its_simulated_people():
@@ -98,7 +98,7 @@ def test_a_model_without_values_saves_nothing():
 @pytest.mark.parametrize(("people", "items"), [(1, 3), (2, 1), (12, 1), (3, 2)])
 def test_tiny_samples_give_no_error_and_no_certainty(people, items):
     one = world(8, items=items, skill=0.0)
-    for seed in range(20):
+    for seed in range(8):
         found = of_rectified(one.draw(people, seed))
         assert found.drop_nulls("saved").height > 0
         assert not over_items(found)["shown"].any()
@@ -135,7 +135,7 @@ def test_gains_of_other_estimates_are_unbiased():
     inside = one.population.sizes > 0.05
     error = [((part - truth) ** 2).sum(axis=2) / np.where(spread > 0, spread, 1) for part in (everybody, noisy)]
     real, estimated = [], []
-    for seed in range(40):
+    for seed in range(24):
         data = one.draw(150, seed, model=False)
         human = human_only(data)
         without, model = (shrunken(data, human, part, bad, spread) for part, bad in zip((everybody, noisy), error, strict=True))
@@ -144,7 +144,7 @@ def test_gains_of_other_estimates_are_unbiased():
         real.append((((without.shares - truth) ** 2).sum(axis=2) - ((model.shares - truth) ** 2).sum(axis=2))[inside].sum())
     difference = np.subtract(estimated, real)
     assert np.mean(real) > 0
-    assert abs(difference.mean()) < 3 * difference.std() / np.sqrt(40)
+    assert abs(difference.mean()) < 3 * difference.std() / np.sqrt(24)
     assert abs(difference.mean()) < 0.35 * np.mean(real)
 
 
@@ -157,6 +157,24 @@ def test_small_area_estimates_without_a_difference_save_nothing():
     assert found.drop_nulls("saved")["saved"].sum() == 0.0
     assert not found["shown"].any()
     assert over_items(found)["interviews"][1] > over_items(found)["n_eff"][1]
+
+
+def test_a_model_that_predicts_subgroups_is_shown_and_noise_is_not():
+    one = world(9, spread=0.6)
+    truth = np.where(one.items.used, np.nan_to_num(one.truth), 0.0)
+    spread = np.maximum((truth * (1 - truth)).sum(axis=2), 1e-9)
+    everybody = np.broadcast_to(truth[0], truth.shape)
+    data = one.draw(200, 9, model=False)
+    human = human_only(data)
+    noise = np.clip(everybody + np.where(one.items.used, np.random.default_rng(9).normal(0, 0.03, truth.shape), 0.0), 0.001, 1)
+    error = ((everybody - truth) ** 2).sum(axis=2) / spread
+    without = shrunken(data, human, everybody, error, spread)
+    good = interviews(data, human, shrunken(data, human, 0.8 * truth + 0.2 * everybody, error / 25, spread), without)
+    useless = interviews(data, human, shrunken(data, human, noise / noise.sum(axis=2, keepdims=True), error, spread), without)
+    assert over_items(good)["shown"][1:9].all()
+    assert over_items(good)["saved"][1:9].min() > 0
+    assert not useless["shown"].any()
+    assert useless.drop_nulls("saved")["saved"].sum() == 0.0
 
 
 def test_held_out_gains_of_a_useless_model_are_not_above_zero():

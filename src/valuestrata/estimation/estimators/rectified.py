@@ -18,7 +18,7 @@ combined with `PRIOR_PEOPLE` people of the item's pooled sums before the ratio t
 pooled gain counts in proportion to the variance of the model's values in the subgroup: values that do not vary explain nothing.
 Intervals use a ratio that is a little larger (`PRIOR_EVENTS`), because errors of a good model are rare and a small sample may show none.
 
-In simulations (`bench/rectified_coverage.py`) 94 to 96 % of the intervals contain the truth, in subgroups with at least 10 people, in
+In simulations (`bench/rectified_coverage.py`) 94 to 97 % of the intervals contain the truth, in subgroups with at least 10 people, in
 samples of 50 to 400 people, with and without clusters and weights, and with models that are useless or fail in some subgroups. Of a perfect
 model all do.
 

@@ -51,7 +51,7 @@ def full_data(survey: str, runs: Mapping[str, str], strata: Sequence[str], items
         return replace(data, models={**data.models, **_known(data, next(iter(MODELS)), seed, perfect=perfect_people(data, seed))})
     if not runs:
         raise SystemExit(f"Name a model for {survey}: NAME=RUN, the folder of a run.")
-    models = {name: replace(pair_values(dataset, vs.load_run(folder), data), name=name) for name, folder in runs.items()}
+    models = {name: _of_pairs(name, vs.load_run(folder), dataset, data) for name, folder in runs.items()}
     data = replace(data, models=models)
     return replace(data, models=models | _known(data, next(iter(runs)), seed, perfect=values_of_pairs("perfect", shares_of(data), data)))
 
@@ -76,6 +76,12 @@ def _of_items(survey: Survey, items: Sequence[str]) -> Survey:
         raise SystemExit(f"The survey has no item {unknown[0]!r}.")
     kept = [at for at, item in enumerate(ids) if item in items]
     return replace(survey, items=tuple(survey.items[at] for at in kept), answers=np.asfortranarray(survey.answers[:, kept]))
+
+
+def _of_pairs(name: str, run: vs.Run, dataset: vs.Dataset, data: EstimationInput) -> ModelValues:
+    """Return the values of a run, which may have more items than are studied."""
+    studied = run.responses.filter(pl.col("item").is_in(list(data.items.ids)))
+    return replace(pair_values(dataset, replace(run, responses=studied), data), name=name)
 
 
 def _of_people(name: str, file: Path, data: EstimationInput, survey: Survey) -> ModelValues:

@@ -53,7 +53,7 @@ def shrunken(estimate: Floats, covariance: Floats, family: Indices) -> Slopes:
     prior = np.maximum((members @ estimate**2) / members.sum(axis=1) - typical, typical)
     for _ in range(STEPS):
         # Newton-like update of MacKay: t^2 = sum of squares over the effective number of slopes.
-        inner = np.linalg.inv(covariance + np.diag(prior[family]))
+        inner = np.linalg.pinv(covariance + np.diag(prior[family]), hermitian=True)
         spread = prior[family]
         mean = spread * (inner @ estimate)
         settled = spread * np.diag(inner)
@@ -63,7 +63,7 @@ def shrunken(estimate: Floats, covariance: Floats, family: Indices) -> Slopes:
             break
         prior = new
     spread = np.where(prior < NONE * typical, 0.0, prior)[family]
-    inner = np.linalg.inv(covariance + np.diag(spread))
+    inner = np.linalg.pinv(covariance + np.diag(spread), hermitian=True)
     gain = np.asarray(spread[:, None] * inner, dtype=np.float64)
     return Slopes(gain @ estimate, np.asarray(np.diag(spread) - gain * spread[None, :], dtype=np.float64), gain)
 

@@ -22,7 +22,7 @@ def human_only(data: EstimationInput) -> Estimates:
 
     Intervals of shares are Wilson's, with Kish's effective number of answers over a smoothed design effect, so equal answers have one too.
     Intervals of means use the spread of the subgroup's answers and Student's t; equal answers get the spread within all subgroups. In
-    `bench/share_intervals.py` they cover in 95 to 96 % of subgroups with 10 to 50 people, with weights, clusters and as few as 10 units.
+    `bench/share_intervals.py` they cover in 94 to 96 % of subgroups with 10 to 50 people, with weights, clusters and as few as 10 units.
 
     Where nobody in a subgroup answered, everything is NaN and `synthetic` is True. Behind an item's last option, shares are 0 and the
     rest is NaN.

@@ -1,6 +1,6 @@
 """The Fay-Herriot model beside the package samplics: expenditure on milk, and simulated areas.
 
-    pip install samplics "valuestrata"
+    pip install samplics "valuestrata[dev]"
     python bench/fay_herriot_vs_samplics.py
 
 Prints the largest difference of estimates and of mean squared errors for each method; samplics stops its iteration at the given relative
@@ -42,10 +42,11 @@ def main() -> None:
             model = EblupAreaModel(method=theirs)
             model.fit(areas.direct, areas.predictors, number, np.sqrt(areas.variance), intercept=False, tol=ACCURACY, maxiter=1000)
             model.predict(areas.predictors, number, intercept=False)
-            estimate, mse = (np.array(list(found.values())) for found in (model.area_est, model.area_mse))
+            estimate, mse = (np.array([float(np.ravel(one)[0]) for one in found.values()]) for found in (model.area_est, model.area_mse))
             ours = fay_herriot(areas, method)
             away, of_mse = np.abs(ours.estimate - estimate).max(), np.abs(ours.mse - mse).max()
-            print(f"{name}, {method}: s {ours.sigma2:.8f} and {model.re_std**2:.8f}; estimates differ by {away:.1e}, mse by {of_mse:.1e}")
+            their_s = float(np.ravel(model.re_std)[0]) ** 2
+            print(f"{name}, {method}: s {ours.sigma2:.8f} and {their_s:.8f}; estimates differ by {away:.1e}, mse by {of_mse:.1e}")
 
 
 if __name__ == "__main__":

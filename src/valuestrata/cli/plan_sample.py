@@ -61,7 +61,7 @@ def plan_sample_(
     from valuestrata.estimation.plan.files import plan_document, write_sample_plan
     from valuestrata.estimation.plan.plan_sample import plan_sample
     from valuestrata.estimation.plan.sentences import opening
-    from valuestrata.estimation.plan.tables import levels_table
+    from valuestrata.estimation.plan.tables import printed_table
 
     data, loaded = load_data_and_runs(dataset, [] if run is None else [run])
     reading = {
@@ -94,4 +94,4 @@ def plan_sample_(
     for sentence in opening(found):
         show(sentence)
     show(f"Files: {output}/plan.csv, forms.csv, expected.csv, plan.json")
-    print_table(levels_table(found))
+    print_table(printed_table(found))

@@ -100,10 +100,10 @@ def estimate_(
     if found is None:
         found = estimate(data, people, loaded, **options)
         write_estimates(found, output)
+        for remark in found.remarks:
+            say(remark)
     else:
-        say(f"{output}: these estimates are there already; nothing was computed.")
-    for remark in found.remarks:
-        say(remark)
+        say(f"{output}: these estimates are there already; nothing was computed. Messages about the files are in estimate.json.")
     _print(found, output, as_json=as_json)
 
 

@@ -84,9 +84,10 @@ def _questions_sentence(plan: SamplePlan) -> str:
     if len(asked) == 1 and asked.all():
         return ""
     fraction = plan.forms.fraction
+    ends = dict.fromkeys(percent(float(end)) for end in (fraction.min(), fraction.max()))
     said = (
         f"Each person answers {int(asked.sum(axis=1).max())} of {len(items)} questions, from one of {count(len(asked), 'form')}; a "
-        f"question goes to {percent(float(fraction.min()))} to {percent(float(fraction.max()))} of the people"
+        f"question goes to {' to '.join(ends)} of the people"
     )
     none = [item for item, share in zip(items, fraction, strict=True) if share <= 0]
     return f"{said}, and {count(len(none), 'question')} to nobody ({', '.join(none[:_NAMED])})." if none else f"{said}."

@@ -7,6 +7,7 @@ import polars as pl
 
 from valuestrata.estimation.plan.goal import GoalClause
 from valuestrata.estimation.plan.planner import SamplePlan
+from valuestrata.formatting import percent
 from valuestrata.frames import Column, Schema
 
 _WIDTHS = {
@@ -109,6 +110,15 @@ def levels_table(plan: SamplePlan) -> pl.DataFrame:
         found["saving"] = saving.of_pairs.mean(axis=1)[rows.subgroup]
         found["saving_low"], found["saving_high"] = (np.nan_to_num(one[rows.subgroup]) for one in (saving.low, saving.high))
     return LEVELS.check(_with_nulls(pl.DataFrame(found), LEVELS), "plan")
+
+
+def printed_table(plan: SamplePlan) -> pl.DataFrame:
+    """Return the table of levels for a terminal: whole interviews, and the saving in percent."""
+    found = levels_table(plan).drop("saving_low", "saving_high")
+    whole = found.with_columns(pl.col("interviews", "effective").round().cast(pl.Int64))
+    saving = [None if share is None else percent(share) for share in found["saving"]]
+    kept = whole.with_columns(saving=pl.Series(saving, dtype=pl.String))
+    return kept.select(one for one in kept if one.null_count() < len(one))
 
 
 def _items_of(clause: GoalClause, items: tuple[str, ...]) -> str:

@@ -1,6 +1,6 @@
 """Compare the half-widths that plans of samples promise with those that the estimators reach, in simulated populations.
 
-    python bench/plan_promises.py [--repetitions 6]
+    python bench/plan_promises.py [--repetitions 6] [--seed 1]
 
 Each line: a population of 60,000 people, a pilot, a plan from it, and samples drawn by the plan. `ratio` is the mean half-width of the most
 uncertain option (its true share is closest to one half) over that promised; `error` is 1.96 times the root mean squared error over it.
@@ -77,10 +77,10 @@ def estimates_of(data: EstimationInput) -> dict[str, Estimates]:
     }
 
 
-def show(case: Case, repetitions: int) -> None:
+def show(case: Case, repetitions: int, seed: int) -> None:
     """Print promised and reached half-widths of a case."""
-    simulated = world(1, people=60_000, items=case.items, skill=case.skill)
-    pilot = with_model(simulated, simulated.draw(case.pilot, 7), case.model)
+    simulated = world(seed, people=60_000, items=case.items, skill=case.skill)
+    pilot = with_model(simulated, simulated.draw(case.pilot, seed + 6), case.model)
     pilot = replace(pilot, sample=replace(pilot.sample, fraction=0.0))
     evidence = evidence_of_pilot(pilot)
     clauses = read_goal(case.goal, evidence.population, evidence.items.ids)
@@ -90,8 +90,9 @@ def show(case: Case, repetitions: int) -> None:
     print(f"{case}\n    scale {plan.scale:.2f}, needed {dict(plan.needed)}")
     widths: dict[str, list[float]] = {}
     errors: dict[str, list[float]] = {}
-    for seed in range(repetitions):
-        for name, one in estimates_of(with_model(simulated, drawn(simulated, plan, 100 + seed), case.model)).items():
+    for repetition in range(repetitions):
+        sample = drawn(simulated, plan, 99 + seed + repetition)
+        for name, one in estimates_of(with_model(simulated, sample, case.model)).items():
             widths.setdefault(name, []).append(float(np.take_along_axis((one.high - one.low)[groups] / 2, option, 2).mean()))
             errors.setdefault(name, []).append(
                 float(np.square(np.take_along_axis((one.shares - simulated.truth)[groups], option, 2)).mean())
@@ -105,6 +106,7 @@ def show(case: Case, repetitions: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=6)
-    repetitions = parser.parse_args().repetitions
+    parser.add_argument("--seed", type=int, default=1)
+    asked = parser.parse_args()
     for one in CASES:
-        show(one, repetitions)
+        show(one, asked.repetitions, asked.seed)

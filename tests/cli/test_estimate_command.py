@@ -102,6 +102,15 @@ def test_a_model_may_answer_as_the_people_themselves(call, words, data):
     assert "p1" not in {str(value) for row in document["estimates"] for value in row.values()}
 
 
+def test_answers_of_a_model_may_be_refusals(call, words, data):
+    answers = first_rows(data.parent, "simulated.csv", 60, Q1=lambda row: "88" if row["Q1"] == "-1" else row["Q1"])
+    given = [*words, "--id", "id", "--answers", answers, "-o", data.parent / "estimates"]
+    refused = call(*given)
+    assert refused.code == 3
+    assert "88" in refused.err
+    assert call(*given, "--missing", "88").code == 0
+
+
 def test_the_population_correction_shortens_intervals(call, words, data):
     lengths = []
     for place, more in enumerate(([], ["--population-size", 80], ["--sampling-fraction", 0.75])):
@@ -152,6 +161,7 @@ def test_a_run_that_was_taught_on_these_people_is_refused(call, data):
         (["--population-size", 80, "--sampling-fraction", 0.1], 2, "not both"),
         (["--items", "Q9"], 2, "has no item 'Q9'"),
         (["--strata", "sx"], 2, "has no stratum 'sx'"),
+        (["--numbers", "rank"], 2, "no meaning of numbers 'rank'"),
         (["--runs", "nowhere"], 3, "nowhere: no run here"),
         (["--population", "none.csv"], 3, "none.csv"),
         (["--people", "none.csv"], 3, "none.csv"),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import polars as pl
@@ -24,6 +24,7 @@ from valuestrata.estimation.results.table import FEW_ANSWERS, answers_of, estima
 from valuestrata.estimation.results.together import AllEstimates, all_estimates, steps
 from valuestrata.files import sha256_of
 from valuestrata.progress import progress
+from valuestrata.prompts.question import Numbers
 from valuestrata.responses.run.folder import Run, check_same_dataset, new_meta
 from valuestrata.stats.arrays import Bools
 from valuestrata.stats.design_based.intervals import CONFIDENCE
@@ -85,8 +86,8 @@ def estimate(
             finite-population correction. Without either there is none.
         first_wave: data set of an earlier wave, whose gold is used: the estimates get the change since.
         items, strata: only these are returned; the estimates use all. Empty for all.
-        files: survey, ids, weight, psu, sampling_strata, levels, population, answers and simulated: how people and population are
-            read, and files of a model's answers as single people (see `request_of`).
+        files: survey, ids, weight, psu, sampling_strata, levels, population, answers, simulated, numbers and missing: how people and
+            population are read, and files of a model's answers as single people (see `request_of`).
 
     Raises:
         UsageError: see `request_of`; a run was taught on answers of these people.
@@ -141,6 +142,7 @@ def _read(
     """Read the input; with the size of the population twice, because the number of people is known only then."""
     how: dict[str, Any] = {name: files.get(name) for name in ("survey", "ids", "weight", "psu", "levels", "population")}
     how |= {"answers": files.get("answers") or (), "simulated": files.get("simulated"), "strata": files.get("sampling_strata")}
+    how |= {"numbers": files.get("numbers") or "code", "missing": files.get("missing") or ()}
     size, fraction = sizes["population_size"], sizes["sampling_fraction"]
     read = estimation_input(dataset, people, runs=runs, fraction=fraction or 0.0, **how)
     if size is None:
@@ -221,6 +223,8 @@ def request_of(
     sampling_fraction: float | None = None,
     answers: Sequence[str | Path] = (),
     simulated: str | Path | None = None,
+    numbers: Numbers = "code",
+    missing: Sequence[str] = (),
     first_wave: Dataset | None = None,
     items: Sequence[str] = (),
     strata: Sequence[str] = (),
@@ -234,6 +238,7 @@ def request_of(
         population: table of the sizes of the combinations of attributes; None for the weights of the data set.
         answers: files of a model's answers as single people, as for `import_respondents`; simulated: attributes of these people, if
             they are not those of `people`.
+        numbers, missing: meaning of a number in tables of answers, and answers that stand for a refusal, as for `import_respondents`.
 
     Raises:
         UsageError: duplicate names of runs, an unknown item or stratum, a size or a fraction out of range.
@@ -253,6 +258,7 @@ def request_of(
             Option("population_size"),
             ".",
         )
+    one_of(numbers, get_args(Numbers), "There is no meaning of numbers")
     where = str(dataset.path or "The data set")
     for item in items:
         one_of(item, list(dataset.codes_of), f"{where} has no item")
@@ -273,6 +279,8 @@ def request_of(
             "sampling_strata": sampling_strata,
             "population_size": population_size,
             "sampling_fraction": sampling_fraction,
+            "numbers": numbers,
+            "missing": list(missing),
             "items": list(items),
             "strata": list(strata),
         },

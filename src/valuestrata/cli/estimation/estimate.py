@@ -61,6 +61,12 @@ def estimate_(
         Path | None,
         typer.Option("--answers-people", "--simulated", metavar="FILE", help="The people in --answers, if they are not those of --people."),
     ] = None,
+    numbers: Annotated[
+        str, typer.Option("--numbers", help="Meaning of a number in tables of answers: scale code, or position in the list (from 1).")
+    ] = "code",
+    missing: Annotated[
+        str | None, typer.Option("--missing", metavar="VALUES", help="Answers that stand for a refusal, separated by commas.")
+    ] = None,
     first_wave: Annotated[
         Path | None, typer.Option("--first-wave", metavar="DATASET", help="Data set of an earlier wave: also estimate the change since.")
     ] = None,
@@ -92,6 +98,8 @@ def estimate_(
         "sampling_fraction": sampling_fraction,
         "answers": answers or [],
         "simulated": simulated,
+        "numbers": numbers,
+        "missing": split_list(missing),
         "first_wave": None if first_wave is None else load_dataset(first_wave),
         "items": split_list(items),
         "strata": split_list(strata),

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-BEST = {"gss2012": "embedded", "gss2018": "embedded", "twin2k": "full-persona-gemini", "simulated": "model"}
+BEST = {"gss2012": "no-persona", "gss2018": "embedded", "twin2k": "full-persona-gemini", "simulated": "model"}
 TEXTS, COUNTS = ("survey", "estimator", "run", "quantity", "answers"), ("n", "repetitions")
 Row = dict[str, Any]
 

@@ -81,6 +81,9 @@ def test_subgroups_agree_with_the_population(found, data):
         part = sums.filter(stratum=stratum).join(whole, on=["item", "code"])
         np.testing.assert_allclose(part["total"], part["whole"], atol=1e-6)
     assert set(found.benchmark["estimator"]) == {RECTIFIED, MULTILEVEL, SMALL_AREA}
+    # A second adjustment would find nothing left to move.
+    moved = found.benchmark.group_by("estimator").agg(pl.col("most_moved").max())
+    assert (moved["most_moved"] > 1e-4).all()
 
 
 def test_answers_are_counted_and_few_are_flagged(found, data):

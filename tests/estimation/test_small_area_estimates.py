@@ -12,7 +12,7 @@ from tests.estimation.simulated import World, world
 from valuestrata.estimation.estimates import Estimates
 from valuestrata.estimation.estimators.human import human_only
 from valuestrata.estimation.estimators.multilevel import multilevel
-from valuestrata.estimation.estimators.small_area import SmallAreaFit, small_area_fit
+from valuestrata.estimation.estimators.small_area import SmallAreaFit, small_area_estimates, small_area_fit
 from valuestrata.estimation.inputs import EstimationInput, ModelValues
 from valuestrata.stats.arrays import Floats
 
@@ -59,7 +59,8 @@ def test_estimates_are_shares_with_intervals(runs: tuple[str, ...]) -> None:
 
 
 def test_subgroups_add_up_to_the_population() -> None:
-    found, cells = fit("model").estimates, sample().population
+    data = sample()
+    found, cells = small_area_estimates(data, ["model"], multilevel(data), human_only(data)), data.population
     rows = np.array(cells.strata) == "region"
     total = np.tensordot(cells.sizes[rows], found.shares[rows], axes=1)
     assert total == pytest.approx(found.shares[0], abs=1e-6)

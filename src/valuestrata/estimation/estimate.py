@@ -139,19 +139,12 @@ def estimate_from_input(
 def _read(
     dataset: Dataset, people: str | Path, runs: Sequence[Run], sizes: Mapping[str, float | None], files: Mapping[str, Any]
 ) -> ReadEstimation:
-    """Read the input; with the size of the population twice, because the number of people is known only then."""
+    """Read the input."""
     how: dict[str, Any] = {name: files.get(name) for name in ("survey", "ids", "weight", "psu", "levels", "population")}
     how |= {"answers": files.get("answers") or (), "simulated": files.get("simulated"), "strata": files.get("sampling_strata")}
     how |= {"numbers": files.get("numbers") or "code", "missing": files.get("missing") or ()}
-    size, fraction = sizes["population_size"], sizes["sampling_fraction"]
-    read = estimation_input(dataset, people, runs=runs, fraction=fraction or 0.0, **how)
-    if size is None:
-        return read
-    interviewed = read.data.sample.people
-    if interviewed > size:
-        raise UsageError(Option("population_size", size), f": {people} has more people, {interviewed:,}.")
-    # A census has no sampling error; the fraction stays below 1, for which variances are defined.
-    return estimation_input(dataset, people, runs=runs, fraction=min(interviewed / size, 1 - 1e-9), **how)
+    how |= {"fraction": sizes["sampling_fraction"] or 0.0, "population_size": sizes["population_size"]}
+    return estimation_input(dataset, people, runs=runs, **how)
 
 
 def _interviews(data: EstimationInput, found: AllEstimates) -> pl.DataFrame:

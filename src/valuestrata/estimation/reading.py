@@ -152,6 +152,7 @@ def estimation_input(
     levels: str | Path | None = None,
     population: str | Path | None = None,
     fraction: float = 0.0,
+    population_size: int | None = None,
     numbers: Numbers = "code",
     missing: Sequence[str] = (),
 ) -> ReadEstimation:
@@ -172,7 +173,7 @@ def estimation_input(
         levels: merged levels, as for `build`. population: table of the population's sizes, see `population_of_table`; None for the
             weights of the data set.
         fraction: share of a finite population that was sampled, from 0 to below 1. If there are as many simulated people as this
-            population has, they count as the population itself.
+            population has, they count as the population itself. population_size: number of its people, which gives the fraction.
         numbers, missing: as for `import_respondents`.
 
     Raises:
@@ -188,6 +189,13 @@ def estimation_input(
     found = sample_input(
         dataset, read.people, dataset_population(dataset) if population is None else population_of_table(dataset, population), fraction
     )
+    sampled = found.data
+    if population_size is not None:
+        if sampled.sample.people > population_size:
+            raise UsageError(Option("population_size", population_size), f": {source} has more people, {sampled.sample.people:,}.")
+        # A census has no sampling error; the fraction stays below 1, for which variances are defined.
+        part = min(sampled.sample.people / population_size, 1 - 1e-9)
+        sampled = replace(sampled, sample=replace(sampled.sample, fraction=part))
     loaded = [run if isinstance(run, Run) else load_run(run) for run in runs]
     for place, run in enumerate(loaded):
         check_same_dataset(run, dataset)
@@ -195,7 +203,7 @@ def estimation_input(
             raise UsageError(f"Two runs have the name {run.name!r}. Give one of them, or make one again with another name.")
     remarks = [*read.remarks, *found.remarks, *check_taught(dataset, loaded, read.people)]
     files = _named_answers(answers, loaded)
-    data = found.data
+    data = sampled
     if files:
         who = _people_of(dataset, read.people, source) if simulated is None else read_levels_file(how, Path(simulated))
         kept = [person for person, is_kept in zip(read.people.ids or (), found.kept, strict=False) if is_kept]

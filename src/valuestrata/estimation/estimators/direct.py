@@ -10,7 +10,7 @@ import numpy as np
 from valuestrata.estimation.estimates import Estimates
 from valuestrata.estimation.estimators.model_effects import ModelEffects, personal_answers
 from valuestrata.estimation.inputs import EstimationInput, ModelValues
-from valuestrata.stats.arrays import NEGLIGIBLE, Bools, Floats
+from valuestrata.stats.arrays import NEGLIGIBLE, Bools, Floats, divided
 
 # Range of the spread within subgroups relative to that of the sample.
 WITHIN = (0.1, 1.0)
@@ -67,8 +67,8 @@ def direct_estimates(
     members = data.members.astype(np.float64)
     total, squares = members.T @ known, members.T @ (known * weight[:, None])
     every, heavy = known.sum(axis=0), (known * weight[:, None]).sum(axis=0)
-    effective, overall = _ratio(total**2, squares, 0.0), _ratio(every**2, heavy, 0.0)
-    counts = _ratio(np.einsum("pi,pik->ik", known, answers), every[:, None], 0.0) * overall[:, None]
+    effective, overall = divided(total**2, squares, 0.0), divided(every**2, heavy, 0.0)
+    counts = divided(np.einsum("pi,pik->ik", known, answers), every[:, None], 0.0) * overall[:, None]
     pooled = np.where(items.used, (counts + 1 / items.options[:, None]) / (overall[:, None] + 1), 0.0)
     several = np.maximum(overall, 2.0)
     spread = (pooled * (1 - pooled)).sum(axis=1) * several / (several - 1)
@@ -92,14 +92,14 @@ def direct_estimates(
         np.add.at(cells, sample.cell, moved * known[..., None])
         np.add.at(number, sample.cell, known)
     return DirectEstimates(
-        shares=_ratio(sums, total[..., None], np.nan) + rest_of_cells,
-        variance=(1 - sample.fraction) * factor * _ratio(1.0, effective, np.inf),
+        shares=divided(sums, total[..., None]) + rest_of_cells,
+        variance=(1 - sample.fraction) * factor * divided(np.ones_like(effective), effective, np.inf),
         pooled=pooled,
         spread=spread,
-        outside=_ratio(of_rest, rest[..., None], np.nan),
-        outside_variance=factor * _ratio(heavy - squares, rest**2, np.inf),
+        outside=divided(of_rest, rest[..., None]),
+        outside_variance=factor * divided(heavy - squares, rest**2, np.inf),
         total=total,
-        moved=_ratio(cells, number[..., None], 0.0).transpose(1, 0, 2),
+        moved=divided(cells, number[..., None], 0.0).transpose(1, 0, 2),
         people=_people(data),
     )
 
@@ -111,7 +111,7 @@ def _within(data: EstimationInput, human: Estimates, effective: Floats, spread: 
     within, expected = np.where(freedom > NEGLIGIBLE, spreads, 0.0).sum(axis=1), freedom @ spread
     stratum = np.unique(np.array(data.population.strata), return_inverse=True)[1].reshape(-1)
     of_stratum = [np.bincount(stratum, sums).astype(np.float64) for sums in (within, expected)]
-    return np.clip(_ratio(of_stratum[0], of_stratum[1], 1.0), *WITHIN)[stratum][:, None]
+    return np.clip(divided(of_stratum[0], of_stratum[1], 1.0), *WITHIN)[stratum][:, None]
 
 
 def _design_effects(data: EstimationInput, human: Estimates, effective: Floats) -> Floats:
@@ -123,7 +123,7 @@ def _design_effects(data: EstimationInput, human: Estimates, effective: Floats) 
     variance = np.where(data.items.used, human.mse, 0.0).sum(axis=2) / max(1 - sample.fraction, NEGLIGIBLE)
     use = np.isfinite(spread) & np.isfinite(variance) & (effective > 1)
     above, below = np.where(use, variance * effective, 0.0), np.where(use, spread, 0.0)
-    overall = max(float(_ratio(above.sum(), below.sum(), 1.0)), 1.0)
+    overall = max(float(divided(above.sum(), below.sum(), 1.0)), 1.0)
     return np.maximum((above.sum(axis=1) + overall) / (below.sum(axis=1) + 1), 1.0)[:, None]
 
 
@@ -134,9 +134,3 @@ def _people(data: EstimationInput) -> Floats:
         return np.full((len(data.population.subgroups), len(data.items.ids)), np.inf)
     answering = sample.weight @ (sample.answers >= 0) / sample.weight.sum()
     return np.maximum(np.outer(data.population.sizes * sample.people / sample.fraction, answering), 1.0)
-
-
-def _ratio(above: Floats | float, below: Floats, otherwise: float) -> Floats:
-    """Return above / below, `otherwise` where `below` is not positive."""
-    shape = np.broadcast_shapes(np.shape(above), np.shape(below))
-    return np.divide(above, below, out=np.full(shape, otherwise), where=np.broadcast_to(below, shape) > 0)

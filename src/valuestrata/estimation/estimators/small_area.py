@@ -21,8 +21,6 @@ sum to 1. For the population itself, and where nobody outside g answered, L is r
 **Mean squared error** to second order (Prasad and Rao 1990): t v / (t + v) V, plus the error of the slopes, plus twice that of s. The
 errors of slopes and of s allow for subgroups that share people and people who answer many items (two-way clustering). **Intervals** are
 those of beta distributions with these means and variances; in a finite population their ends are shares that it can have.
-
-The estimates are benchmarked to the estimate for the population (`estimation.benchmark`).
 """
 
 from __future__ import annotations
@@ -76,7 +74,7 @@ class SmallAreaFit:
 def small_area_estimates(
     data: EstimationInput, runs: Sequence[str], fit: MultilevelFit, human: Estimates, *, earlier: Sequence[ModelValues] = ()
 ) -> Estimates:
-    """Return small-area estimates of all subgroups and items.
+    """Return small-area estimates of all subgroups and items, benchmarked to their estimate for the population.
 
     Args:
         data: the sample and the models. runs: names of the models to use; empty for the same estimator without a model.
@@ -86,13 +84,14 @@ def small_area_estimates(
     Raises:
         KeyError: a run is not in `data.models`.
     """
-    return small_area_fit(data, runs, fit, human, earlier=earlier).estimates
+    found = small_area_fit(data, runs, fit, human, earlier=earlier).estimates
+    return benchmarked(found, data.population, found.shares[0], data.items)
 
 
 def small_area_fit(
     data: EstimationInput, runs: Sequence[str], fit: MultilevelFit, human: Estimates, *, earlier: Sequence[ModelValues] = ()
 ) -> SmallAreaFit:
-    """Return the estimates together with what was learned; see `small_area_estimates`."""
+    """Return the estimates before benchmarking, with what was learned; see `small_area_estimates`."""
     models = [data.models[run] for run in runs] + list(earlier)
     said = [model_effects(one, data.population) for one in models]
     direct = direct_estimates(data, human, models, said)
@@ -101,7 +100,7 @@ def small_area_fit(
     rows = _predictors(data, fit, direct, levels, said)
     found = area_effects(data, direct, rows.base, rows.predictors, rows.uncertainty, rows.usable)
     found = found.without_outside(_without_outside(data, fit, levels, rows.usable), direct)
-    estimates = benchmarked(_estimates(data, "+".join(runs) or None, direct, found), data.population, found.shares[0], data.items)
+    estimates = _estimates(data, "+".join(runs) or None, direct, found)
     names = (LEVEL, MULTILEVEL_DEPARTURE, *(one.name for one in models))
     return SmallAreaFit(estimates, names, found.slopes, found.slopes_se, levels.slopes, levels, direct, found)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 import polars as pl
@@ -17,10 +16,10 @@ from valuestrata.estimation.results.table import FEW_ANSWERS
 from valuestrata.stats.arrays import NEGLIGIBLE, Floats
 from valuestrata.stats.design_based.intervals import quantile_of_t, wilson
 from valuestrata.stats.multiple_testing import benjamini_hochberg
+from valuestrata.stats.small_area.beta_intervals import NORMAL_QUANTILE
 
 # Name of the first wave among the models.
 FIRST_WAVE = "first-wave"
-_Z = NormalDist().inv_cdf(0.975)
 
 
 @dataclass(frozen=True)
@@ -170,10 +169,10 @@ def _two_sided(place: Floats, freedom: Floats) -> Floats:
 
 def _first_table(wave: FirstWave, items: ItemOptions, population: PopulationCells) -> pl.DataFrame:
     """Return subgroup, item, code (null for the mean), first, first_low and first_high of the pairs that the first wave has."""
-    low, high = wilson(wave.shares, wave.effective[..., None], _Z)
+    low, high = wilson(wave.shares, wave.effective[..., None], NORMAL_QUANTILE)
     codes = np.nan_to_num(items.codes)
     mean = np.where(items.ordered, (wave.shares * codes).sum(axis=2), np.nan)
-    half = _Z * np.sqrt(np.maximum((wave.shares * codes**2).sum(axis=2) - mean**2, 0.0) / wave.effective)
+    half = NORMAL_QUANTILE * np.sqrt(np.maximum((wave.shares * codes**2).sum(axis=2) - mean**2, 0.0) / wave.effective)
     triple = (
         np.concatenate([shares, means[..., None]], axis=2)
         for shares, means in ((wave.shares, mean), (low, mean - half), (high, mean + half))

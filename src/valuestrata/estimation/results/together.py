@@ -14,7 +14,7 @@ from valuestrata.estimation.estimators.human import human_only
 from valuestrata.estimation.estimators.model_only import model_only
 from valuestrata.estimation.estimators.multilevel import multilevel
 from valuestrata.estimation.estimators.rectified import rectified
-from valuestrata.estimation.estimators.small_area import small_area_estimates
+from valuestrata.estimation.estimators.small_area import small_area_fit
 from valuestrata.estimation.inputs import EstimationInput, ModelValues, PopulationCells
 from valuestrata.frames import Column, Schema
 from valuestrata.progress import Advance, no_progress
@@ -92,7 +92,7 @@ def all_estimates(
         advance(1)
     for run in (*runs, None):
         advance(0, "small-area" if run is None else f"small-area, {run}")
-        found = small_area_estimates(data, () if run is None else (run,), fit, human, earlier=earlier)
+        found = small_area_fit(data, () if run is None else (run,), fit, human, earlier=earlier).estimates
         small[run] = agreeing(found, found)
         if run is not None:
             of_model[run] = model_only(data, run)

@@ -11,12 +11,13 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from tests.report.test_page import ATTACK, Page
+from tests.report.test_page import ATTACK, Page as ParsedPage
 from valuestrata.claims.select import ranked
 from valuestrata.claims.templates import word
 from valuestrata.claims.variance import variance_claims
 from valuestrata.formatting import number
 from valuestrata.report.closed.variance import TITLES, components_grid, print_variance, shares_grid, variance_section
+from valuestrata.report.core.page import Page
 from valuestrata.report.core.render import render
 from valuestrata.report.core.section import Section
 from valuestrata.responses.run.schema import RESPONSES
@@ -58,8 +59,8 @@ def whole(table: pl.DataFrame) -> pl.DataFrame:
 def test_the_section_shows_lines_first_and_every_component(found):
     section = variance_section(found.table)
     assert isinstance(section, Section)
-    text = render("Title", [section], [])
-    page = Page(text)
+    text = render(Page("Title", [section]))
+    page = ParsedPage(text)
     assert list(page.sections) == ["variance"]
     assert [one.heading for one in section.claims] == ["model, text"]
     worded = [word(claim).sentence for claim in ranked(variance_claims(found.table))]
@@ -140,6 +141,6 @@ def test_runs_that_tell_nothing_apart_have_no_section(found):
 
 def test_names_from_outside_are_escaped(found):
     hostile = found.table.with_columns(run=pl.lit(ATTACK), note=pl.lit(ATTACK))
-    text = render("Title", [variance_section(hostile)], [])
+    text = render(Page("Title", [variance_section(hostile)]))
     assert ATTACK not in text
-    assert "script" not in Page(text).tags
+    assert "script" not in ParsedPage(text).tags

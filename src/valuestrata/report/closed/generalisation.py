@@ -20,6 +20,7 @@ from valuestrata.report.closed.figures import overview_chart
 from valuestrata.report.closed.narrative import trained_elsewhere
 from valuestrata.report.core.cells import BOUND_WORDS, Grid, Td, Tr, scored
 from valuestrata.report.core.names import interval, minimum_cell
+from valuestrata.report.core.page import Page
 from valuestrata.report.core.render import render
 from valuestrata.report.core.section import Section
 from valuestrata.report.core.view import RunLike, cell_of, views_of
@@ -93,7 +94,7 @@ def write_generalisation(dataset: Dataset, parts: Sequence[SplitPart], page: Pat
     reading = Section("reading", "How to read this")
     reading.sentences = list(_READING)
     sections = [_section(dataset, part, place, page.parent, metric) for place, part in enumerate(parts)]
-    write_text(page, render(f"Generalisation: {title}", [reading, *sections], [], folder=""))
+    write_text(page, render(Page(f"Generalisation: {title}", [reading, *sections])))
     return page
 
 

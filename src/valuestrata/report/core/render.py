@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shlex
 import sys
+from base64 import b64encode
 from collections.abc import Sequence
+from hashlib import sha256
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from valuestrata.report.closed.usage import usage_section
 from valuestrata.report.closed.variance import variance_section
 from valuestrata.report.core import cells
 from valuestrata.report.core.names import small_bound
+from valuestrata.report.core.page import Page, warning_lines
 from valuestrata.report.core.section import Absent, Section, claim_lists
 from valuestrata.report.core.tables import headline_table, write_tables
 from valuestrata.report.core.theme import SEQUENTIAL
@@ -83,15 +86,14 @@ def write_report(
     sections[0].pages = [*sections[0].pages, *pages]
     survey = dataset.meta.get("survey") or {}
     heading = title or str(survey.get("title") or survey.get("name") or "Subgroup answers")
-    write_text(page, render(heading, sections, absent, warnings=warnings_about(dataset, runs, scores)))
+    status = warning_lines(warnings_about(dataset, runs, scores))
+    write_text(page, render(Page(heading, sections, absent, status=status, folder="tables")))
     write_tables(dataset, runs, scores, page.parent / "tables", published=published, **parts)
     return page
 
 
-def render(
-    title: str, sections: Sequence[Section], absent: Sequence[tuple[str, str]], *, folder: str = "tables", warnings: Sequence[str] = ()
-) -> str:
-    """Return the page as text; `warnings` come first."""
+def render(page: Page) -> str:
+    """Return a page as the text of one HTML file."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -99,18 +101,25 @@ def render(
         loader=PackageLoader("valuestrata.report.core"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     css = resources.files("valuestrata.report.core").joinpath("templates", "report.css").read_text(encoding="utf-8")
-    # Only the package's style sheet and SVGs, which their renderer escaped, are passed as safe.
-    page = environment.get_template("report.html.j2").render(
-        title=title,
-        warnings=warnings,
-        folder=folder,
-        sections=sections,
-        absent=absent,
-        css=Markup(css),  # noqa: S704
+    scripts = [printable(script) for script in page.scripts]
+    # Only style sheets and scripts of the package and its libraries, SVGs, and bodies that were escaped are passed as safe.
+    text = environment.get_template("report.html.j2").render(
+        page=page,
+        css=Markup("\n".join([css, *page.styles])),  # noqa: S704
+        policy=_policy(scripts),
+        scripts=scripts,
         markup=Markup,
         shades=SEQUENTIAL,
     )
-    return printable(page)
+    return printable(text)
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    """Return the content security policy: nothing is loaded, and only these scripts run."""
+    if not scripts:
+        return "default-src 'none'; style-src 'unsafe-inline'"
+    hashes = " ".join(f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'" for script in scripts)
+    return f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src {hashes}"
 
 
 def sections_of(

@@ -28,7 +28,10 @@ class ClaimList:
 
 @dataclass
 class Section:
-    """One section of the page; its fields are rendered in this order."""
+    """One section of the page; its fields are rendered in this order.
+
+    The title is the question that the section answers. `body` is HTML made by the package, in which all text is escaped.
+    """
 
     id: str
     title: str
@@ -41,6 +44,7 @@ class Section:
     facts: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     models: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     figures: list[tuple[str, Chart]] = field(default_factory=list[tuple[str, Chart]])
+    body: str = ""
     tables: list[tuple[str, Grid]] = field(default_factory=list[tuple[str, Grid]])
     claims: list[ClaimList] = field(default_factory=list[ClaimList])
     examples: list[PairExample] = field(default_factory=list[PairExample])

@@ -18,6 +18,7 @@ from valuestrata.files import folder_written_beside, write_text
 from valuestrata.formatting import NONE, count, number, p_number, percent, points
 from valuestrata.report.core.cells import Grid, Td, Tr, pairs_of
 from valuestrata.report.core.names import plain, subgroup_titles
+from valuestrata.report.core.page import Page
 from valuestrata.report.core.render import render
 from valuestrata.report.core.section import Section
 from valuestrata.report.estimation.figures import ShownSubgroup, item_chart, saved_chart, shown_subgroups, two_digits
@@ -74,7 +75,7 @@ def estimates_page(result: EstimateResult, *, title: str | None = None) -> str:
     )
     shown = shown_subgroups(result.dataset, result.table["subgroup"].unique().to_list())
     sections = [_opening(result), *_saved(result, shown), *_change(result), *_items(result, shown), _method(result)]
-    return render(heading, sections, [], folder="")
+    return render(Page(heading, sections))
 
 
 def _opening(result: EstimateResult) -> Section:

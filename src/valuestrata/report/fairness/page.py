@@ -13,6 +13,7 @@ from valuestrata.fairness.assemble import Audit
 from valuestrata.files import write_parquet, write_text
 from valuestrata.frames import csv_text
 from valuestrata.report.core.names import subgroup_titles
+from valuestrata.report.core.page import Page, warning_lines
 from valuestrata.report.core.render import render
 from valuestrata.report.core.section import Section
 from valuestrata.report.core.view import RunLike
@@ -46,5 +47,5 @@ def write_audit(dataset: Dataset, runs: Sequence[RunLike], audit: Audit, folder:
     title = f"Audit: {survey.get('title') or survey.get('name') or 'subgroup answers'}"
     page = folder / "audit.html"
     absent = [section for section in found if not isinstance(section, Section)]
-    write_text(page, render(title, sections, absent, folder="", warnings=warnings_about(dataset, runs, audit.groups)))
+    write_text(page, render(Page(title, sections, absent, status=warning_lines(warnings_about(dataset, runs, audit.groups)))))
     return page

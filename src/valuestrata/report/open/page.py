@@ -31,6 +31,7 @@ from valuestrata.openended.sources import Sources
 from valuestrata.openended.validity.judge_validity import Codings
 from valuestrata.report.core.cells import Grid, Td, Tr, pairs_of
 from valuestrata.report.core.names import attribute_titles, plain
+from valuestrata.report.core.page import Page
 from valuestrata.report.core.render import render
 from valuestrata.report.core.section import Section
 from valuestrata.report.open.examples import choose_example, examples_section
@@ -107,7 +108,7 @@ def write_open_report(
     absent = [section for section in made if not isinstance(section, Section)]
     survey: Mapping[str, Any] = dataset.meta.get("survey") or {}
     heading = title or f"Open answers: {survey.get('title') or survey.get('name') or 'subgroups'}"
-    write_text(page, render(heading, sections, absent, folder=folder))
+    write_text(page, render(Page(heading, sections, absent, folder=folder)))
     for name, frame in found.tables().items():
         write_text(page.parent / folder / f"{name}.csv", csv_text(frame))
     return page

@@ -16,6 +16,7 @@ from valuestrata.prediction.questions import NewQuestion
 from valuestrata.prediction.sentences import coverage_sentence, error_sentence, mode_sentence, range_sentence
 from valuestrata.report.core.cells import Grid, Td, Tr, pairs_of, scored
 from valuestrata.report.core.names import attribute_titles, plain, subgroup_titles
+from valuestrata.report.core.page import Page
 from valuestrata.report.core.render import render
 from valuestrata.report.core.section import Section
 from valuestrata.report.core.view import cell_of
@@ -52,7 +53,7 @@ def write_prediction(prediction: Prediction, out: str | Path, *, title: str | No
     sections = [_opening(prediction), *questions, _method(prediction)]
     write_prediction_tables(prediction, folder)
     page = folder / "report.html"
-    write_text(page, render(heading, sections, [], folder=""))
+    write_text(page, render(Page(heading, sections)))
     return page
 
 

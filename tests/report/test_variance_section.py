@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from tests.report.test_page import ATTACK, Page as ParsedPage
+from tests.report.test_page import ATTACK
+from tests.report.test_page import Page as ParsedPage
 from valuestrata.claims.select import ranked
 from valuestrata.claims.templates import word
 from valuestrata.claims.variance import variance_claims

@@ -1,7 +1,7 @@
 """The report: one page and its tables, from a data set, runs and their scores; an audit with a page and tables of its own."""
 
+from valuestrata.report.closed.page import report_page, write_report
 from valuestrata.report.closed.variance import print_variance
-from valuestrata.report.core.render import write_report
 from valuestrata.report.core.tables import audit_frames, headline_table, write_tables
 from valuestrata.report.core.view import RunLike
 from valuestrata.report.export.terminal import print_audit, print_claims, print_headline, print_power
@@ -16,6 +16,7 @@ __all__ = [
     "print_headline",
     "print_power",
     "print_variance",
+    "report_page",
     "write_audit",
     "write_report",
     "write_tables",

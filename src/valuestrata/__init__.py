@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from valuestrata.estimation.estimate import EstimateResult, estimate
     from valuestrata.estimation.plan.plan_sample import plan_sample
     from valuestrata.estimation.results.files import load_estimates
+    from valuestrata.export.export import export_dataset
     from valuestrata.fairness import Audit, audit
     from valuestrata.fairness.power.power import power
     from valuestrata.openended.ask import open_ask
@@ -84,6 +85,7 @@ _HOME = {
     "EstimateResult": "estimation.estimate",
     "estimate": "estimation.estimate",
     "load_estimates": "estimation.results.files",
+    "export_dataset": "export.export",
     "closed_against_open": "openended.stance.closed_vs_open",
     "open_ask": "openended.ask",
     "load_open_run": "openended.open_runs",
@@ -163,6 +165,7 @@ __all__ = [
     "compare",
     "estimate",
     "estimate_run",
+    "export_dataset",
     "import_respondents",
     "import_run",
     "import_shares",

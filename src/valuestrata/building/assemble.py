@@ -16,15 +16,13 @@ from valuestrata.dataset.design import design_document
 from valuestrata.dataset.document import FORMAT, fingerprint_of
 from valuestrata.dataset.gold_tables import FLAG_BELOW, effective_respondents
 from valuestrata.dataset.landscape import measure_landscape
+from valuestrata.dataset.sharing import SHAREABLE_FROM
 from valuestrata.dataset.subgroups import EVERYONE, Cells, Stratum, Subgroup
 from valuestrata.dataset.tables import ITEMS, Dataset
 from valuestrata.errors import InputDataError, Option
 from valuestrata.splits import make_splits, measure_leakage
 from valuestrata.survey.codebook import Attribute
 from valuestrata.survey.survey import Survey
-
-# Smaller published cells could identify respondents.
-SHAREABLE_FROM = 10
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ from valuestrata.cli.audit import audit_, power_
 from valuestrata.cli.calibrate import calibrate_
 from valuestrata.cli.data import build, codebook_draft, describe, landscape, leakage, simulate
 from valuestrata.cli.estimation.estimate import estimate_
+from valuestrata.cli.exports.export import export_
+from valuestrata.cli.exports.tune_export import job_app, tune_export
 from valuestrata.cli.open import open_group
 from valuestrata.cli.output import say, show
 from valuestrata.cli.plan_sample import plan_sample_
@@ -28,7 +30,6 @@ from valuestrata.cli.runs import collect, import_
 from valuestrata.cli.score import report, score_, variance_
 from valuestrata.cli.study import demo, run
 from valuestrata.cli.tune import card_, forgetting_, tune_
-from valuestrata.cli.tune_export import job_app, tune_export
 from valuestrata.errors import ValuestrataError, options_as, printable
 
 _ABOUT = "Test how closely language models, prompted with personas, match the survey answers of subgroups."
@@ -70,6 +71,7 @@ def make_app() -> typer.Typer:
     app.command("audit", short_help="Test whether subgroups are served worse, beyond noise.")(audit_)
     app.command("power", short_help="Compute which gaps an audit could detect.")(power_)
     app.command(short_help="Write a report and its tables.")(report)
+    app.command("export", short_help="Write a data set for Hugging Face and other tools.")(export_)
     app.command(short_help="Simulate a survey with planted effects.")(simulate)
     codebook.command("draft", short_help="Draft a codebook from a labelled file or a variable list.")(codebook_draft)
     app.add_typer(codebook, name="codebook")
@@ -108,7 +110,7 @@ def _root(
 # Options whose value may be left out, with that value.
 _OPTIONAL_VALUES = {"--show-prompt": "1"}
 # Commands and those of their options that take several values: `--runs A B` is `--runs A --runs B`.
-_SEVERAL_VALUES = {"estimate": ("--runs", "--answers"), "plan-sample": ("--runs",)}
+_SEVERAL_VALUES = {"estimate": ("--runs", "--answers"), "plan-sample": ("--runs",), "export": ("--runs",)}
 
 
 def _with_values(words: Sequence[str]) -> list[str]:

@@ -1,22 +1,18 @@
-"""Model cards of adapters: README.md in the format of the Hub.
-
-Text from data, recipes and file names is escaped: a label may contain a pipe, a bracket or a tag.
-"""
+"""Model cards of adapters: README.md in the format of the Hub."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-import yaml
-from jinja2 import Environment, PackageLoader
 
-from valuestrata.errors import InputDataError, printable
+from valuestrata.errors import InputDataError
 from valuestrata.files import write_text
 from valuestrata.formatting import NONE, number, title
+from valuestrata.markdown import Markdown, escaped_markdown, fenced_yaml, markdown_table, markdown_template, yaml_text
 from valuestrata.scores.schema import SCORES
 from valuestrata.tuning.evaluate.forgetting import FORGETTING, read_forgetting
 from valuestrata.tuning.record import TRAINING, TrainingFile, read_training
@@ -30,15 +26,7 @@ _ABOUT_VALIDATION = ("loss", "loss_answer", "accuracy_expected", "accuracy", "di
 # Maximum number of listed names; training.json has all of them.
 _LISTED = 40
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-# Markdown markup. An underscore inside a word is not markup, and ids often contain it.
-_MARKUP = re.compile(r"[\\`*\[\]#|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
-# What would become a tag, an entity or, in some renderers, a link.
-_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "://": "&#58;//", "www.": "www&#46;"}
 _TAGS = ("valuestrata", "lora", "survey", "personas", "subgroup-values")
-
-
-class _Markdown(str):
-    """Markdown that is already escaped."""
 
 
 def write_card(
@@ -88,29 +76,24 @@ def card_text(
     recipe: Mapping[str, Any] = training["request"]["recipe"]
     survey: Mapping[str, Any] = training["data"].get("survey") or {}
     seen: Mapping[str, Any] = training["validation"]
-    environment = Environment(  # noqa: S701
-        loader=PackageLoader("valuestrata.tuning", "texts"), finalize=_escaped, trim_blocks=True, keep_trailing_newline=True
-    )
-    environment.filters["plain"] = _Markdown
-    return environment.get_template("model_card.md.jinja").render(
+    return markdown_template("valuestrata.tuning", "texts", "model_card.md.jinja").render(
         {"updates": None, "control": None, **training, "held_out": {"subgroups": None, "items": None, **training["held_out"]}},
         head=_head(training),
         survey=survey,
         survey_name=survey.get("title") or survey.get("name"),
         recipe=recipe,
         # Only the name of a template file: its path is private.
-        recipe_yaml=_fenced(_yaml({**recipe, "template": Path(str(recipe.get("template"))).name}, width=100).rstrip()),
+        recipe_yaml=fenced_yaml(yaml_text({**recipe, "template": Path(str(recipe.get("template"))).name}, width=100).rstrip()),
         specification=_specification(training),
         validation_table=_validation(seen.get("before") or {}, seen.get("after") or {}),
         score_tables=None if scores is None or scores.is_empty() else _score_tables(scores),
         forgetting_table=None if forgetting is None or forgetting.is_empty() else _forgetting(forgetting),
         seeds=", ".join(str(seed) for seed in seeds) or None,
-        facts=_facts,
         listed=_listed,
     )
 
 
-def _head(training: Mapping[str, Any]) -> _Markdown:
+def _head(training: Mapping[str, Any]) -> Markdown:
     hub = _hub_name(training)
     recipe = re.sub(r"[^a-z0-9]+", "-", str(training["request"]["recipe"]["name"]).lower()).strip("-") or "own"
     head: dict[str, Any] = {
@@ -119,7 +102,7 @@ def _head(training: Mapping[str, Any]) -> _Markdown:
         "pipeline_tag": "text-generation",
         "tags": [*_TAGS, f"recipe-{recipe}"],
     }
-    return _Markdown(_yaml(head))
+    return Markdown(yaml_text(head))
 
 
 def _hub_name(training: Mapping[str, Any]) -> str | None:
@@ -136,18 +119,20 @@ def _specification(training: Mapping[str, Any]) -> str:
     return base if _hub_name(training) or base == "embedded" else f"{kind}:{'FILE' if kind == 'gguf' else 'FOLDER'}"
 
 
-def _validation(before: Mapping[str, Any], after: Mapping[str, Any]) -> _Markdown:
+def _validation(before: Mapping[str, Any], after: Mapping[str, Any]) -> Markdown:
     known = [name for name in _ABOUT_VALIDATION if before.get(name) is not None and after.get(name) is not None]
-    return _table(("validation pairs", "before", "after"), [(title(name), number(before[name]), number(after[name])) for name in known])
+    return markdown_table(
+        ("validation pairs", "before", "after"), [(title(name), number(before[name]), number(after[name])) for name in known]
+    )
 
 
-def _score_tables(scores: pl.DataFrame) -> Iterator[tuple[tuple[Any, ...], _Markdown]]:
+def _score_tables(scores: pl.DataFrame) -> Iterator[tuple[tuple[Any, ...], Markdown]]:
     """Yield (run, scheme, fold, part, elicitation) and the table of its scores."""
     table = SCORES.check(scores, "scores of the card").filter(pl.col("against").is_null() & pl.col("by").is_in(_BY))
     for place, rows in table.group_by(["run", "scheme", "fold", "part", "elicitation"], maintain_order=True):
         metrics = [metric for metric in _METRICS if rows.filter((pl.col("metric") == metric) & pl.col("value").is_not_null()).height]
         if metrics:
-            yield place, _table(("", *[title(metric) for metric in metrics], "pairs"), _score_rows(rows, metrics))
+            yield place, markdown_table(("", *[title(metric) for metric in metrics], "pairs"), _score_rows(rows, metrics))
 
 
 def _score_rows(rows: pl.DataFrame, metrics: Sequence[str]) -> Iterator[tuple[str, ...]]:
@@ -164,45 +149,14 @@ def _with_interval(row: Mapping[str, Any]) -> str:
     return number(row["value"]) + ("" if None in (row["value"], low, high) else f" ({number(low)} to {number(high)})")
 
 
-def _forgetting(forgetting: pl.DataFrame) -> _Markdown:
+def _forgetting(forgetting: pl.DataFrame) -> Markdown:
     rows = FORGETTING.check(forgetting, "forgetting of the card").with_columns(pl.col("measure").str.replace_all("_", " "))
     columns = ("measure", "before", "after", "difference", "better")
     written = [[value if isinstance(value, str) else number(value) for value in row] for row in rows.select(columns).iter_rows()]
-    return _table(("", *columns[1:]), written)
+    return markdown_table(("", *columns[1:]), written)
 
 
-def _escaped(value: Any) -> str:
-    """Return a value as escaped Markdown on one line; _Markdown is left as is."""
-    if isinstance(value, _Markdown):
-        return value
-    line = _MARKUP.sub(lambda mark: "\\" + mark[0], " ".join(printable(str(value)).split()))
-    for mark, entity in _ENTITIES.items():
-        line = line.replace(mark, entity)
-    return _Markdown(line)
-
-
-def _facts(values: Mapping[str, Any]) -> _Markdown:
-    """Return a table of names and values without the values that are None."""
-    return _table(("", ""), [(name, value) for name, value in values.items() if value is not None])
-
-
-def _listed(names: Sequence[str]) -> _Markdown:
+def _listed(names: Sequence[str]) -> Markdown:
     rest = len(names) - _LISTED
     more = f", and {rest:,} more (training.json)" if rest > 0 else ""
-    return _Markdown((", ".join(_escaped(name) for name in names[:_LISTED]) or "none") + more + ".")
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> _Markdown:
-    lines = [heads, ["---"] * len(heads), *([_escaped(cell) for cell in row] for row in rows)]
-    return _Markdown("\n".join("| " + " | ".join(cells) + " |" for cells in lines))
-
-
-def _yaml(document: Mapping[str, Any], **settings: Any) -> str:
-    return yaml.safe_dump(dict(document), sort_keys=False, allow_unicode=True, **settings)
-
-
-def _fenced(text: str) -> _Markdown:
-    """Return YAML as a code block with a fence longer than any in the text."""
-    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return _Markdown(f"{fence}yaml\n{text}\n{fence}")
+    return Markdown((", ".join(escaped_markdown(name) for name in names[:_LISTED]) or "none") + more + ".")

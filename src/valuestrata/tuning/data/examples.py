@@ -1,6 +1,6 @@
 """Training and validation examples of one split and fold: prompts with gold targets.
 
-Gold of test pairs is never read. The national distribution is pooled from training cells, as in the baselines.
+`tuning_data` never reads gold of test pairs. The national distribution is pooled from training cells, as in the baselines.
 """
 
 from __future__ import annotations
@@ -122,6 +122,21 @@ def tuning_data(
         first=template.first,
         source=source_of(dataset, trained, split=split, fold=fold, halves=(half_of(split, "train", fold),), method=f"tune:{recipe.name}"),
     )
+
+
+def examples_of_part(dataset: Dataset, recipe: Recipe, part: str, *, split: str = "paper", fold: int | None = None) -> list[Example]:
+    """Return all examples of one part of a split, with weight 1.
+
+    Unlike `tuning_data` it also returns test examples: for data sets that are published with them, never for training.
+
+    Args:
+        dataset: the data set. recipe: template and orders. part: `train`, `validation` or `test`. split, fold: as for `tuning_data`.
+
+    Raises:
+        UsageError, InputDataError: as for `tuning_data`; a part may be empty.
+    """
+    pairs = _pairs_of(dataset, split, part, fold)
+    return _examples(dataset, recipe, load_template(recipe.template), half_of(split, part, fold), pairs, None)
 
 
 def _pairs_of(dataset: Dataset, split: str, part: str, fold: int | None) -> pl.DataFrame:

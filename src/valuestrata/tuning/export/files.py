@@ -22,6 +22,7 @@ from typing import Any, Literal, Self, get_args
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from valuestrata.dataset.sharing import check_shareable
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, Option, UsageError, did_you_mean
 from valuestrata.files import folder_written_beside, sha256_of, write_json, write_text
@@ -161,7 +162,7 @@ def export_training(
         raise UsageError(f"answers is {answers}; it must be at least 1.")
     if format in _NEEDS_MODEL and model is None:
         raise UsageError(f"The settings of {format} name the base model; give it with ", Option("model", "hf:ORG/NAME"), ".")
-    _check_shareable(dataset)
+    check_shareable(dataset, "tune on this machine")
     place = Path(out)
     _check_place(place)
     chosen = recipe_of(recipe, seed=seed)
@@ -227,17 +228,6 @@ def load_export(folder: str | Path) -> Exported:
 def read_job(folder: Path) -> dict[str, Any]:
     """Return the document of an export's `job.json`; InputDataError if it is absent or invalid."""
     return read_document(folder / JOB, JobFile, "Restore the file from a copy: it is the only record of a job that may have been paid for.")
-
-
-def _check_shareable(dataset: Dataset) -> None:
-    if not dataset.meta.get("shareable"):
-        where = dataset.path or "The data set"
-        raise InputDataError(
-            f"{where} may not be shared: some of its cells have fewer than 10 answers, or it was built with the paper's preset, "
-            "which allows such cells. Build it with at least 10 answers per pair (",
-            Option("min_valid", 10),
-            "), or tune on this machine.",
-        )
 
 
 def _check_place(place: Path) -> None:

@@ -1,0 +1,1 @@
+"""A folder that can be uploaded as a data set of the Hugging Face Hub."""

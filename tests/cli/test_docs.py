@@ -76,6 +76,12 @@ def keys_under(heading: str, page: str = "study.md") -> dict[str, str]:
     return dict(re.findall(r"^\| `([a-z_.]+)` \| ([^|]+) \|", text_under(heading, page), flags=re.MULTILINE))
 
 
+def meanings_under(heading: str) -> dict[str, str]:
+    """Return key -> meaning in the table under a heading, with the names of linked pages instead of links."""
+    rows = re.findall(r"^\| `([a-z_.]+)` \| [^|]+ \| ?([^|]*?) ?\|$", text_under(heading), flags=re.MULTILINE)
+    return {key: re.sub(r"\[([^\]]+)\]\([^)]+\)", lambda link: re.sub(r"^(\S+\.md)$", r"docs/\1", link[1]), text) for key, text in rows}
+
+
 def defaults_of(model) -> dict[str, object]:
     """Return key -> default of a section; PydanticUndefined if required."""
     return {key: field.get_default(call_default_factory=True) for key, field in model.model_fields.items()}
@@ -96,6 +102,15 @@ def test_every_key_is_documented_with_its_default(name):
         else:
             # No value, or a section: the table describes it in words.
             assert "`" not in written[key] or written[key].startswith(("of `", "from `")), key
+
+
+@pytest.mark.parametrize("name", ["", *SECTIONS])
+def test_the_meaning_of_every_key_is_its_description(name):
+    model = SECTIONS[name] if name else Study
+    described = {key: field.description or "" for key, field in model.model_fields.items()}
+    if name == "plan":
+        described |= {f"thresholds.{key}": field.description for key, field in Thresholds.model_fields.items()}
+    assert meanings_under(f"### {name}" if name else "## Keys") == described
 
 
 @pytest.mark.parametrize("name", CODEBOOK)

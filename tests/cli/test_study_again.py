@@ -90,27 +90,27 @@ def test_model_files_are_compared_by_content(tmp_path):
     assert local_files("hf:ORG/NAME") == local_files("openai/gpt-4.1-mini") == local_files("baseline:uniform") == []
 
     files = local_files(f"hf:{model}")
-    before = file_states(files, {})
+    before = file_states(files, {}, tmp_path / "elsewhere")
     weights = model / "model.safetensors"
     os.utime(weights, ns=(0, 0))
-    assert changed_files(before, file_states(files, before)) == ([], [])
+    assert changed_files(before, file_states(files, before, tmp_path / "elsewhere")) == ([], [])
     weights.write_text("1235")
-    assert changed_files(before, file_states(files, before)) == ([str(weights)], [])
+    assert changed_files(before, file_states(files, before, tmp_path / "elsewhere")) == ([str(weights)], [])
     # A complete run does not need its model files.
-    assert changed_files(before, file_states(files[:1], before)) == ([], [])
+    assert changed_files(before, file_states(files[:1], before, tmp_path / "elsewhere")) == ([], [])
 
 
 def test_large_files_are_compared_by_size_and_time(tmp_path, monkeypatch):
     monkeypatch.setattr(resume, "_MAX_HASHED_BYTES", 3)
     file = tmp_path / "weights"
     file.write_text("1234")
-    before = file_states([file], {})
+    before = file_states([file], {}, tmp_path / "elsewhere")
     assert before[str(file)] == FileState(4, file.stat().st_mtime_ns, None)
-    assert changed_files(before, file_states([file], before)) == ([], [])
+    assert changed_files(before, file_states([file], before, tmp_path / "elsewhere")) == ([], [])
     os.utime(file, ns=(0, 0))
-    assert changed_files(before, file_states([file], before)) == ([], [str(file)])
+    assert changed_files(before, file_states([file], before, tmp_path / "elsewhere")) == ([], [str(file)])
     file.write_text("12345")
-    assert changed_files(before, file_states([file], before)) == ([str(file)], [])
+    assert changed_files(before, file_states([file], before, tmp_path / "elsewhere")) == ([str(file)], [])
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ class Judged:
         study = Study.model_validate(
             {"name": "s", "output": str(self.folder), "survey": {"file": "x.csv"}, "models": ["openai-compatible/m"]}
         )
-        context = StudyContext(study, self.dataset, None, self.messages.append)
+        context = StudyContext(study, self.dataset, None, self.messages.append, study.folder)
         opened = OpenSection.model_validate({"reference": "beta", **section})
         judging.check_judges(context, opened)
         return (

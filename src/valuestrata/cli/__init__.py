@@ -28,7 +28,7 @@ from valuestrata.cli.plan_sample import plan_sample_
 from valuestrata.cli.predict import predict_
 from valuestrata.cli.runs import collect, import_
 from valuestrata.cli.score import report, score_, variance_
-from valuestrata.cli.study import demo, run
+from valuestrata.cli.study import demo, init_, run
 from valuestrata.cli.tune import card_, forgetting_, tune_
 from valuestrata.errors import ValuestrataError, options_as, printable
 
@@ -48,6 +48,7 @@ def make_app() -> typer.Typer:
     codebook = typer.Typer(help="Codebooks of surveys.", no_args_is_help=True)
     app.callback()(_root)
     app.command(short_help="Run a small study of the embedded survey and model.")(demo)
+    app.command("init", short_help="Write a commented study file to start from.")(init_)
     app.command(short_help="Run a whole study from a YAML file; resumable.")(run)
     app.command(short_help="Print what was recognised in a survey file.")(describe)
     app.command(short_help="Build subgroup ground truth from a survey.")(build)

@@ -25,6 +25,22 @@ def demo(
     _run(demo_study(output), as_json)
 
 
+def init_(
+    study_file: Annotated[Path, typer.Argument(metavar="[FILE]", help="Study YAML to write.")] = Path("study.yaml"),
+    survey: Annotated[
+        str, typer.Option("--survey", metavar="FILE", help="Survey file (CSV, Excel, SPSS, Stata, R, Parquet, zip), or `embedded`.")
+    ] = "embedded",
+    models: Annotated[list[str] | None, typer.Option("--model", help="Model to ask, as for `valuestrata ask --model`; repeatable.")] = None,
+    open_questions: Annotated[bool, typer.Option("--open", help="Add the section for open questions.")] = False,
+    tune: Annotated[bool, typer.Option("--tune", help="Add the section for tuning.")] = False,
+) -> None:
+    """Write a study file that lists every key with its default and a comment. `valuestrata run` accepts it as it is."""
+    from valuestrata.study.config.starting import write_starting_study
+
+    write_starting_study(study_file, survey=survey, models=models or (), open_questions=open_questions, tune=tune)
+    show(f"Study: {study_file}. Run it with: valuestrata run {study_file}")
+
+
 def run(
     study_file: Annotated[Path, typer.Argument(metavar="STUDY", help="Study YAML.")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder of the results, instead of the one in STUDY.")] = None,

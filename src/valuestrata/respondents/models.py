@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from valuestrata.dataset.tables import Dataset
@@ -41,6 +41,7 @@ class ModelSettings:
         concurrency: maximum number of concurrent calls. timeout: seconds per call. attempts: tries before a prompt fails.
         prices: US dollars per million tokens read and written, instead of the known prices.
         extra: JSON sent with every call to a hosted model; or settings of vLLM's engine.
+        known_as: the specification that runs record as the model's name, if it is not the one that is loaded.
     """
 
     device: str | None = None
@@ -55,6 +56,7 @@ class ModelSettings:
     attempts: int = 6
     prices: tuple[float, float] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    known_as: str | None = None
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
@@ -148,7 +150,9 @@ def make_respondent(
     if train_on is not None:
         raise UsageError(f"MODEL {model!r} is not fitted to gold; only a baseline takes `train_on`.")
     if kind == "control":
-        return make_control(model, dataset, lambda inner: language_model(inner, how, calls=calls), seed=how.persona_seed)
+        shown = how.known_as or model
+        inside = replace(how, known_as=parse_control(shown).model)
+        return make_control(model, dataset, lambda inner: language_model(inner, inside, calls=calls), seed=how.persona_seed, known_as=shown)
     return language_model(model, how, calls=calls)
 
 
@@ -164,11 +168,12 @@ def language_model(spec: str, settings: ModelSettings, *, calls: bool = True) ->
     if kind == "vllm":
         from valuestrata.respondents.vllm.respondent import load_vllm
 
-        return load_vllm(spec, temperature=settings.temperature or 0.0, engine=settings.extra, **writing)
+        return load_vllm(spec, temperature=settings.temperature or 0.0, engine=settings.extra, known_as=settings.known_as, **writing)
     if _is_local(spec):
         from valuestrata.respondents.local.respondent import load_local
 
-        return load_local(spec, device=settings.device, temperature=settings.temperature or 0.0, **writing)
+        temperature = settings.temperature or 0.0
+        return load_local(spec, device=settings.device, temperature=temperature, known_as=settings.known_as, **writing)
     from valuestrata.respondents.hosted.prices import Prices
     from valuestrata.respondents.hosted.respondent import make_hosted
     from valuestrata.respondents.hosted.settings import HostedSettings

@@ -54,10 +54,12 @@ class Thresholds(StrictModel):
         confidence: of all intervals.
     """
 
-    coverage: float = Field(default=0.95, gt=0, le=1)
-    smallest_gap: float = Field(default=0.02, gt=0)
-    margins: dict[str, float] = Field(default_factory=dict[str, float])
-    confidence: float = Field(default=0.95, gt=0, lt=1)
+    coverage: float = Field(default=0.95, gt=0, le=1, description="coverage below which a run is incomplete")
+    smallest_gap: float = Field(default=0.02, gt=0, description="margin of accuracies and rates: the smallest relevant difference")
+    margins: dict[str, float] = Field(
+        default_factory=dict[str, float], description="margins of single metrics, such as `{nmae: 0.02}`; the defaults suit each metric"
+    )
+    confidence: float = Field(default=0.95, gt=0, lt=1, description="of all intervals")
 
     @field_validator("margins")
     @classmethod
@@ -127,12 +129,16 @@ class Plan(StrictModel):
         thresholds: for verdicts and intervals.
     """
 
-    metric: str = "accuracy_expected"
-    split: str | None = None
-    part: Literal["train", "validation", "test", "all"] | None = None
-    fold: int | None = Field(default=None, ge=0)
-    comparisons: list[PlannedComparison] = Field(default_factory=list[PlannedComparison])
-    thresholds: Thresholds = Field(default_factory=Thresholds)
+    metric: str = Field(default="accuracy_expected", description="the primary metric")
+    split: str | None = Field(default=None, description="split of the declared comparisons")
+    part: Literal["train", "validation", "test", "all"] | None = Field(default=None, description="part of the declared comparisons")
+    fold: int | None = Field(default=None, ge=0, description="fold of the declared comparisons")
+    comparisons: list[PlannedComparison] = Field(
+        default_factory=list[PlannedComparison],
+        description="list of `{run, against, metric, by, key}`; if empty, each model against item-mode, nearest-parent and its "
+        "shuffled-persona control",
+    )
+    thresholds: Thresholds = Field(default_factory=Thresholds, description="thresholds of claims")
 
     @field_validator("metric")
     @classmethod

@@ -10,7 +10,7 @@ from typing import Any
 from valuestrata.dataset.tables import Dataset
 from valuestrata.respondents.base import Respondent
 from valuestrata.respondents.models import make_respondent
-from valuestrata.study.config import ModelSection, Study
+from valuestrata.study.config import ModelSection, Study, model_seen_from
 from valuestrata.study.model_spec import is_baseline
 
 
@@ -22,12 +22,14 @@ class StudyContext:
         study: the study. dataset: its data set.
         train_on: data set that baselines are fitted to under `transfer`, None for the same data set.
         say: takes a line about progress.
+        root: folder of the whole study, also where `study` is a part of it. Names of models are relative to it.
     """
 
     study: Study
     dataset: Dataset
     train_on: Dataset | None
     say: Callable[[str], None]
+    root: Path
 
     @property
     def folder(self) -> Path:
@@ -53,6 +55,10 @@ class StudyContext:
 
         return replace(self, say=say)
 
+    def known_as(self, spec: str) -> str:
+        """Return a model's specification as runs record it: the same from every working directory."""
+        return model_seen_from(spec, self.root)
+
     def respondent(self, model: ModelSection, *, calls: bool = True) -> Respondent:
         """Return the respondent of one of the study's models; errors and `calls` as in `make_respondent`."""
         return make_respondent(
@@ -61,6 +67,6 @@ class StudyContext:
             split=self.study.split.scheme,
             fold=self.study.split.fold,
             train_on=self.train_on if is_baseline(model.model) else None,
-            settings=model.settings(self.study.seeds),
+            settings=model.settings(self.study.seeds, self.known_as(model.model)),
             calls=calls,
         )

@@ -18,7 +18,7 @@ from valuestrata.errors import UsageError
 from valuestrata.fairness import check_mixed
 from valuestrata.files import canonical_hash, is_inside, sha256_of, write_json, write_text
 from valuestrata.respondents.models import check_model_spec
-from valuestrata.study.config import Study, SurveySection, with_paths
+from valuestrata.study.config import Study, SurveySection, model_seen_from, with_paths
 from valuestrata.study.context import StudyContext
 from valuestrata.survey.describe import blocks_text, notices
 from valuestrata.survey.read import problem_text, read_survey
@@ -50,7 +50,7 @@ def create_folder(study: Study) -> None:
 def open_study(study: Study, say: Callable[[str], None]) -> StudyContext:
     """Build or load the data sets of a study."""
     dataset = build_or_load(study, say)
-    return StudyContext(study, dataset, load_dataset(study.split.train_on) if study.split.train_on else None, say)
+    return StudyContext(study, dataset, load_dataset(study.split.train_on) if study.split.train_on else None, say, study.folder)
 
 
 def write_resolved(study: Study) -> None:
@@ -63,7 +63,7 @@ def write_resolved(study: Study) -> None:
         except ValueError:
             return os.path.realpath(path)  # on another drive, where no relative path exists
 
-    document = _document(with_paths(study, ".", relative, lambda path: Path(path).is_file()))
+    document = _document(with_paths(study, ".", relative, lambda spec: model_seen_from(spec, study.folder), Path()))
     write_text(study.folder / "study.yaml", yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
 
 

@@ -80,9 +80,9 @@ def _prepare(context: StudyContext, model: ModelSection, only: pl.DataFrame | No
     before = read_record(context.folder, name)
     trained_on = context.train_on.fingerprint if context.train_on and is_baseline(spec) else None
     record = AskedRecord(
-        request_hash(context.dataset, asking, model, context.study.seeds, trained_on),
+        request_hash(context.dataset, asking, model, context.known_as(spec), context.study.seeds, trained_on),
         _identity_hash(context, model) if hosted else None,
-        file_states(local_files(spec), before.files if before else {}),
+        file_states(local_files(spec), before.files if before else {}, context.root),
     )
     if before is not None and before.completes(record) and (run / TABLE).is_file():
         return PreparedModel(model, asking, run, before, complete=True)
@@ -91,7 +91,7 @@ def _prepare(context: StudyContext, model: ModelSection, only: pl.DataFrame | No
     refuse_what_batches_hold(run)
     if not hosted:
         check_local_files(spec)
-        _check_run(context, run, asking, spec)
+        _check_run(context, run, asking, context.known_as(spec))
         return PreparedModel(model, asking, run, record, complete=False)
     respondent = context.respondent(model)
     _check_run(context, run, asking, respondent)

@@ -14,7 +14,7 @@ from typing import Any
 from valuestrata.dataset.tables import Dataset
 from valuestrata.files import canonical_hash, sha256_of, write_json
 from valuestrata.responses.ask.plan import Asking
-from valuestrata.study.config import ModelSection, SeedsSection
+from valuestrata.study.config import ModelSection, SeedsSection, file_seen_from
 from valuestrata.yaml_files import Record, checked, read_document
 
 ASKED = "asked.json"
@@ -90,26 +90,32 @@ def changed_files(before: Mapping[str, FileState], now: Mapping[str, FileState])
     return changed, unclear
 
 
-def request_hash(dataset: Dataset, asking: Asking, model: ModelSection, seeds: SeedsSection, trained_on: str | None) -> str:
-    """Return a hash of what a model is asked; `trained_on` is the fingerprint of a baseline's other training data set."""
+def request_hash(dataset: Dataset, asking: Asking, model: ModelSection, known_as: str, seeds: SeedsSection, trained_on: str | None) -> str:
+    """Return a hash of what a model is asked.
+
+    Args:
+        dataset: the data set. asking: the plan. model: its section. known_as: its specification as runs record it. seeds: of the study.
+        trained_on: the fingerprint of a baseline's other training data set.
+    """
     template = [asking.template.name, asking.template.version_of(asking.elicitation), asking.elicitation]
-    own = model.model_dump(exclude=_NOT_HASHED)
+    own = model.model_dump(exclude=_NOT_HASHED) | {"model": known_as}
     # The plan's document does not identify pairs that were sampled.
     pairs = canonical_hash(sorted(asking.pairs["pair_id"]))
     return canonical_hash([dataset.fingerprint, asking.document, pairs, template, own, seeds.sampling, seeds.persona, trained_on])
 
 
-def file_states(files: Sequence[Path], before: Mapping[str, FileState]) -> dict[str, FileState]:
-    """Return path -> state; a file with the same size and time as `before` is not hashed again."""
+def file_states(files: Sequence[Path], before: Mapping[str, FileState], folder: Path) -> dict[str, FileState]:
+    """Return path, as seen from `folder` -> state; a file with the same size and time as `before` is not hashed again."""
     found: dict[str, FileState] = {}
     for file in files:
         stat = file.stat()
-        known = before.get(str(file))
+        path = file_seen_from(file, folder)
+        known = before.get(path)
         if known is not None and (known.size, known.changed) == (stat.st_size, stat.st_mtime_ns):
-            found[str(file)] = known
+            found[path] = known
         else:
             hash_ = sha256_of(file) if stat.st_size <= _MAX_HASHED_BYTES else None
-            found[str(file)] = FileState(stat.st_size, stat.st_mtime_ns, hash_)
+            found[path] = FileState(stat.st_size, stat.st_mtime_ns, hash_)
     return found
 
 

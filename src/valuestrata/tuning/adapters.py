@@ -21,6 +21,7 @@ from valuestrata.errors import RunFailedError, UsageError
 from valuestrata.files import folder_written_beside, read_json, write_json, write_text
 from valuestrata.respondents.local.load import load_model
 from valuestrata.respondents.local.loading.dequantize import plain_model
+from valuestrata.respondents.model_paths import same_but_for_folders
 from valuestrata.tuning.loss_curve import draw_curve, write_curve
 from valuestrata.tuning.record import TRAINING, read_training
 from valuestrata.yaml_files import Record, read_document
@@ -99,8 +100,17 @@ def _differences(one: Any, other: Any, place: str) -> Generator[tuple[str, Any, 
         keys: list[Any] = list(dict.fromkeys([*one, *other]))
         for key in keys:
             yield from _differences(one.get(key), other.get(key), f"{place}.{key}" if place else str(key))
-    elif one != other:
+    elif one != other and not _in_another_folder(place, one, other):
         yield place, one, other
+
+
+def _in_another_folder(place: str, one: Any, other: Any) -> bool:
+    """Whether two values are paths of the same model or template, seen from different folders."""
+    if not isinstance(one, str) or not isinstance(other, str):
+        return False
+    if place.endswith("template"):
+        return Path(one).name == Path(other).name
+    return place.endswith("model") and same_but_for_folders(one, other)
 
 
 def save_weights(trainer: AnswerTrainer, folder: Path) -> Path:

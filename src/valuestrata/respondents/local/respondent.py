@@ -229,13 +229,16 @@ class LocalRespondent:
             yield answer
 
 
-def load_local(spec: str, *, device: str | None = None, dtype: str | None = None, **settings: Any) -> LocalRespondent:
+def load_local(
+    spec: str, *, device: str | None = None, dtype: str | None = None, known_as: str | None = None, **settings: Any
+) -> LocalRespondent:
     """Load a local model.
 
     Args:
         spec: `hf:ORG/NAME[@REVISION]`, `hf:FOLDER`, `gguf:FILE` or `embedded`, each with `+ADAPTER` (a folder).
         device: `cuda`, `mps` or `cpu`; by default the first that is available.
         dtype: number type; by default bfloat16 on CUDA and float32 elsewhere.
+        known_as: the name that its runs record; by default `spec`.
         settings: of `LocalRespondent`. `batch_tokens`: maximum number of tokens per pass (fewer once memory is exhausted).
             `max_new_tokens`: maximum number of tokens written (None: 32 for text, 256 for a stated distribution, 512 for
             reasoning, 400 for an open answer). `constrain`: restrict `text` to the options. `seed`, `temperature`: of
@@ -246,7 +249,7 @@ def load_local(spec: str, *, device: str | None = None, dtype: str | None = None
         InputDataError: the model or adapter is missing or broken, or the adapter was made for another model.
         UsageError: the specification, device or number type is invalid.
     """
-    return LocalRespondent(spec, load_model(spec, device=device, dtype=dtype), **settings)
+    return LocalRespondent(known_as or spec, load_model(spec, device=device, dtype=dtype), **settings)
 
 
 def decoding_of(max_new_tokens: int | None, temperature: float, seed: int, constrain: bool) -> dict[str, Any]:

@@ -143,7 +143,13 @@ class VllmRespondent:
 
 
 def load_vllm(
-    spec: str, *, temperature: float = 0.0, seed: int = 0, engine: Mapping[str, Any] | None = None, **settings: Any
+    spec: str,
+    *,
+    temperature: float = 0.0,
+    seed: int = 0,
+    engine: Mapping[str, Any] | None = None,
+    known_as: str | None = None,
+    **settings: Any,
 ) -> VllmRespondent:
     """Load a model into vLLM's engine.
 
@@ -151,6 +157,7 @@ def load_vllm(
         spec: `vllm:ORG/NAME[@REVISION]` or `vllm:FOLDER`, each with `+ADAPTER` (a folder).
         temperature: of written text; 0 takes the most likely token. seed: of sampling; each prompt's seed is derived from it.
         engine: further settings of the engine, as for `vllm.LLM` (`tensor_parallel_size`, `quantization`, ...).
+        known_as: the name that its runs record; by default `spec`.
         settings: `max_new_tokens` and `constrain`, as for `load_local`.
 
     Raises:
@@ -161,7 +168,7 @@ def load_vllm(
     if not 0 <= temperature <= _MOST_TEMPERATURE:
         raise UsageError(f"{spec}: temperature {temperature:g}; vLLM takes 0 to {_MOST_TEMPERATURE:g}.")
     loaded = load_engine(spec, seed=seed, options=engine or {})
-    return VllmRespondent(spec, loaded, temperature=temperature, seed=seed, **settings)
+    return VllmRespondent(known_as or spec, loaded, temperature=temperature, seed=seed, **settings)
 
 
 def _computed(sequences: Sequence[Ids]) -> int:

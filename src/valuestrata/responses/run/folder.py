@@ -22,6 +22,7 @@ from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, unprintable_in
 from valuestrata.files import read_json, read_parquet, sha256_of, write_parquet
 from valuestrata.prompts.prompt import OPEN
+from valuestrata.respondents.model_paths import same_but_for_folders
 from valuestrata.responses.run.damage import STORE, damage_of
 from valuestrata.responses.run.identity import RunIdentity, run_identity
 from valuestrata.responses.run.schema import RESPONSES, STATUSES
@@ -34,6 +35,7 @@ TABLE = "responses.parquet"
 HASH = "responses_sha256"
 # Keys of run.json that must not change between calls. Pairs, orders and samples may: each response records its own.
 IDENTITY = ("kind", "dataset", "respondent", "template", "template_version", "elicitation", "judged")
+_NAMES_OF_MODELS = ("respondent.name", "respondent.of.name")
 _RESTORE = "Restore the file from a copy, or ask again in another folder."
 # Keys of a model's training data.
 _OF_TRAINING = {"trained_on", "taught_on"}
@@ -177,7 +179,9 @@ def check_same_identity(folder: Path, there: Mapping[str, Any], now_: Mapping[st
     # Runs of earlier versions record less of what a model was trained on.
     added = {key for key in after.keys() - before.keys() if _OF_TRAINING.intersection(key.split("."))}
     for key in [*(key for key in after if key not in added), *(key for key in before if key not in after)]:
-        if before.get(key) != after.get(key):
+        # Hashes identify what a folder holds; where it is does not matter.
+        is_name = key in _NAMES_OF_MODELS and before.get(key) and after.get(key)
+        if before.get(key) != after.get(key) and not (is_name and same_but_for_folders(str(before[key]), str(after[key]))):
             raise InputDataError(
                 f"{folder}: this run has {key} {before.get(key)!r}, and now it would be {after.get(key)!r}. "
                 "A run has one identity; choose another folder with -o."

@@ -2,6 +2,7 @@
 
 from valuestrata.study.config.calibrate import CalibrateSection
 from valuestrata.study.config.open_answers import JudgeSection, OpenSection, ReaderSection
+from valuestrata.study.config.paths import file_seen_from, model_seen_from, with_paths
 from valuestrata.study.config.sections import (
     AskSection,
     AuditSection,
@@ -14,7 +15,7 @@ from valuestrata.study.config.sections import (
     SplitSection,
     SurveySection,
 )
-from valuestrata.study.config.study import Study, load_study, with_paths
+from valuestrata.study.config.study import Study, load_study
 from valuestrata.study.config.tune import RecipeEntry, SplitEntry, TuneSection, TuningControl, split_name
 
 __all__ = [
@@ -37,7 +38,9 @@ __all__ = [
     "SurveySection",
     "TuneSection",
     "TuningControl",
+    "file_seen_from",
     "load_study",
+    "model_seen_from",
     "split_name",
     "with_paths",
 ]

@@ -12,8 +12,13 @@ from valuestrata.yaml_files import StrictModel
 class CalibrateSection(StrictModel):
     """How each model's answers are calibrated on the training pairs of the study's split, and the controls of it."""
 
-    methods: list[str] = Field(default_factory=lambda: ["shares"], min_length=1)
-    controls: list[CalibrationControl] = Field(default_factory=lambda: list(CALIBRATION_CONTROLS))
+    methods: list[str] = Field(
+        default_factory=lambda: ["shares"], min_length=1, description="methods, as for `valuestrata calibrate --method`"
+    )
+    controls: list[CalibrationControl] = Field(
+        default_factory=lambda: list(CALIBRATION_CONTROLS),
+        description="the same methods with the model's answers shuffled among items (seed: `seeds.persona`), or replaced by equal shares",
+    )
 
     @field_validator("methods")
     @classmethod

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from valuestrata.files import name_problem
 from valuestrata.openended.pairwise.prompts import JudgeElicitation
 from valuestrata.openended.stance.prompts import StanceElicitation
-from valuestrata.study.config.sections import CalledSection, folder_name, strings_as
+from valuestrata.study.config.sections import CalledSection, FolderName, folder_name, strings_as
 from valuestrata.yaml_files import StrictModel, refused
 
 
@@ -17,16 +17,17 @@ class JudgeSection(CalledSection):
     """A judge that compares open answers with those of the reference."""
 
     elicitation: JudgeElicitation = "reasoned"
+    name: FolderName | None = Field(default=None, description="folder of its verdicts")
 
     @property
     def folder_name(self) -> str:
-        """Folder name of its verdicts."""
-        return folder_name(self.model)
+        """Folder name of its verdicts: `name`, else the specification as a folder name."""
+        return self.name or folder_name(self.model)
 
     @model_validator(mode="after")
     def _folder_has_a_name(self) -> Self:
         if problem := name_problem(self.folder_name):
-            raise refused(f"{self.model!r} does not give the judge's folder a name: {problem}.", "model")
+            raise refused(f"{self.model!r} does not give the judge's folder a name: {problem}. Add a `name`.", "model")
         return self
 
 
@@ -39,24 +40,36 @@ class ReaderSection(CalledSection):
 class OpenSection(StrictModel):
     """Open questions: models, items and pairs to ask, judges and readers."""
 
-    models: list[str] = Field(default_factory=list[str])
-    items: list[str] = Field(default_factory=list[str])
-    topics: list[str] = Field(default_factory=list[str])
-    most_divided: int | None = Field(default=10, ge=1)
-    strata: list[str] = Field(default_factory=list[str])
-    pairs_per_item: int | None = Field(default=6, ge=1)
-    template: str = "default"
-    samples: int = Field(default=1, ge=1)
-    max_new_tokens: int | None = Field(default=None, ge=1)
-    reference: str | None = None
-    judges: list[JudgeSection] = Field(default_factory=list[JudgeSection])
-    criteria: list[str] = Field(default_factory=list[str])
-    criteria_file: str | None = None
-    readers: list[ReaderSection] = Field(default_factory=list[ReaderSection])
-    truncate: int | None = Field(default=None, ge=1)
-    context: int | None = Field(default=None, ge=1)
-    max_cost: float | None = Field(default=None, gt=0)
-    example: tuple[str, str, str] | None = None
+    models: list[str] = Field(
+        default_factory=list[str], description="names of the models to ask; by default all except baselines and controls"
+    )
+    items: list[str] = Field(default_factory=list[str], description="only these items")
+    topics: list[str] = Field(default_factory=list[str], description="only items of these topics")
+    most_divided: int | None = Field(default=10, ge=1, description="number of items on which subgroups differ most; `null` for all")
+    strata: list[str] = Field(default_factory=list[str], description="only subgroups of these strata")
+    pairs_per_item: int | None = Field(
+        default=6, ge=1, description="pairs sampled per item, spread over strata, with `seeds.split`; `null` for all"
+    )
+    template: str = Field(default="default", description="as in `ask`; it needs the key `open`")
+    samples: int = Field(default=1, ge=1, description="answers to each question")
+    max_new_tokens: int | None = Field(default=None, ge=1, description="maximum tokens of an answer")
+    reference: str | None = Field(default=None, description="run that judges compare the others with; required for judges")
+    judges: list[JudgeSection] = Field(default_factory=list[JudgeSection], description="list of models that compare pairs, in both orders")
+    criteria: list[str] = Field(
+        default_factory=list[str], description="names of criteria: `value`, `persona`, `overall` and those of the file"
+    )
+    criteria_file: str | None = Field(default=None, description="YAML that adds or replaces criteria")
+    readers: list[ReaderSection] = Field(
+        default_factory=list[ReaderSection], description="list of models that read the stance of each answer"
+    )
+    truncate: int | None = Field(default=None, ge=1, description="shorten answers to about this many tokens before judging")
+    context: int | None = Field(default=None, ge=1, description="context length of judges that do not state theirs")
+    max_cost: float | None = Field(
+        default=None,
+        gt=0,
+        description="stop before all paid judges and readers together cost more than this many US dollars, earlier calls included",
+    )
+    example: tuple[str, str, str] | None = Field(default=None, description="`[ITEM, SUBGROUP, SUBGROUP]` of the example in the report")
 
     @field_validator("judges", "readers", mode="before")
     @classmethod

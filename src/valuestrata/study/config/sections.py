@@ -23,17 +23,20 @@ from valuestrata.yaml_files import StrictModel, refused
 class SurveySection(StrictModel):
     """The survey file and how to read it."""
 
-    file: str
-    sheet: str | None = None
-    codebook: str | None = None
-    countries: list[str] = Field(default_factory=list[str])
-    pooling: Pooling | None = None
-    items: list[str] = Field(default_factory=list[str])
-    attributes: list[str] = Field(default_factory=list[str])
-    labels: str | None = None
-    levels: str | None = None
-    wording: str | None = None
-    strict: bool = False
+    file: str = Field(description="survey file, or `embedded`; formats are in docs/surveys.md")
+    sheet: str | None = Field(default=None, description="sheet of an Excel workbook")
+    codebook: str | None = Field(default=None, description="`wvs7`, `gss2018`, `gss2012` or a YAML file of your own")
+    countries: list[str] = Field(default_factory=list[str], description="codes, alpha-3 or names of countries")
+    pooling: Pooling | None = Field(
+        default=None,
+        description="how several countries are combined: `equal-per-country`, `equal-per-respondent` or `weight` (docs/surveys.md)",
+    )
+    items: list[str] = Field(default_factory=list[str], description="only these items")
+    attributes: list[str] = Field(default_factory=list[str], description="only these attributes")
+    labels: str | None = Field(default=None, description="YAML that assigns unmatched labels of items and attributes")
+    levels: str | None = Field(default=None, description="YAML that merges levels of attributes")
+    wording: str | None = Field(default=None, description="YAML that replaces the wording of questions and options")
+    strict: bool = Field(default=False, description="refuse a file with unmatched labels")
 
     @field_validator("countries", mode="before")
     @classmethod
@@ -45,23 +48,33 @@ class SurveySection(StrictModel):
 class BuildSection(StrictModel):
     """Subgroups and minimum sizes."""
 
-    preset: Literal["paper"] | None = None
-    strata: list[str] = Field(default_factory=list[str])
-    order: int = Field(default=2, ge=1, le=3)
-    min_respondents: int = Field(default=30, ge=1)
-    min_valid: float = Field(default=30.0, ge=1)
-    weighted: bool = True
-    draws: int = Field(default=1000, ge=10)
-    item_folds: int = Field(default=ITEM_FOLDS, ge=2)
+    preset: Literal["paper"] | None = Field(
+        default=None, description="`paper`: unweighted, 30 respondents, 1 valid answer; overrides `weighted` and both minima"
+    )
+    strata: list[str] = Field(default_factory=list[str], description="only these strata")
+    order: int = Field(default=2, ge=1, le=3, description="largest number of attributes crossed, 1 to 3")
+    min_respondents: int = Field(default=30, ge=1, description="minimum respondents of a subgroup")
+    min_valid: float = Field(default=30.0, ge=1, description="minimum valid answers of a pair (effective if weighted or clustered)")
+    weighted: bool = Field(default=True, description="use the survey's weight, if there is one")
+    draws: int = Field(default=1000, ge=10, description="bootstrap draws of the respondents, at least 10")
+    item_folds: int = Field(
+        default=ITEM_FOLDS,
+        ge=2,
+        description="folds of `unseen-item`, at least 2; with at least as many as topics, each fold leaves one topic out",
+    )
 
 
 class SplitSection(StrictModel):
     """Pairs to ask and score."""
 
-    scheme: str = "paper"
-    part: Literal["train", "validation", "test", "all"] = "test"
-    fold: int | None = Field(default=None, ge=0)
-    train_on: str | None = None
+    scheme: str = Field(
+        default="paper",
+        description="`paper`, `unseen-level`, `unseen-item`, `unseen-both` or `transfer`, each also with the suffix `+disjoint` or "
+        "`+crossfit`",
+    )
+    part: Literal["train", "validation", "test", "all"] = Field(default="test", description="`train`, `validation`, `test` or `all`")
+    fold: int | None = Field(default=None, ge=0, description="only this fold, from 0")
+    train_on: str | None = Field(default=None, description="data set folder that baselines are fitted to under `transfer`")
 
 
 def _known_context(value: str | None) -> str | None:
@@ -79,16 +92,29 @@ Context = Annotated[str | None, AfterValidator(_known_context)]
 class AskSection(StrictModel):
     """How answers are obtained; a model may override each key."""
 
-    elicitation: Elicitation = "logprob"
-    template: str = "default"
-    paraphrases: str = "0"
-    orders: str = "scale"
-    samples: int = Field(default=1, ge=1)
-    context: Context = None
-    items: list[str] = Field(default_factory=list[str])
-    strata: list[str] = Field(default_factory=list[str])
-    max_calls: int | None = Field(default=None, ge=1)
-    max_cost: float | None = Field(default=None, gt=0)
+    elicitation: Elicitation = Field(
+        default="logprob", description="`logprob`, `first-token`, `text`, `stated-distribution` or `reasoned` (docs/eliciting.md)"
+    )
+    template: str = Field(
+        default="default", description="`default`, `second-person`, `third-person`, `item-first`, `dont-know` or a YAML file"
+    )
+    paraphrases: str = Field(default="0", description="wordings of the template: numbers from 0, separated by commas, or `all`")
+    orders: str = Field(
+        default="scale", description="orders of the options: `scale`, `reversed`, `shuffled:SEED`, `balanced:N`, separated by commas"
+    )
+    samples: int = Field(default=1, ge=1, description="answers to each prompt")
+    context: Context = Field(
+        default=None,
+        description="`gold:K` shows K answers of the same subgroup to similar training questions (docs/eliciting.md); baselines ignore it",
+    )
+    items: list[str] = Field(default_factory=list[str], description="ask only these items")
+    strata: list[str] = Field(default_factory=list[str], description="ask only subgroups of these strata")
+    max_calls: int | None = Field(default=None, ge=1, description="stop each model after this many prompts; the next run continues")
+    max_cost: float | None = Field(
+        default=None,
+        gt=0,
+        description="stop each paid model before its run costs more than this many US dollars in total; free models are not limited",
+    )
 
 
 Seed = Annotated[int, Field(ge=0, le=MOST_SEED)]
@@ -97,12 +123,12 @@ Seed = Annotated[int, Field(ge=0, le=MOST_SEED)]
 class SeedsSection(StrictModel):
     """Random seeds."""
 
-    half: Seed = 0
-    redraw: Seed = 0
-    split: Seed = 42
-    sampling: Seed = 0
-    persona: Seed = 0
-    bootstrap: Seed = 0
+    half: Seed = Field(default=0, description="the two halves of the respondents")
+    redraw: Seed = Field(default=0, description="redraws of the respondents")
+    split: Seed = Field(default=42, description="folds and validation pairs")
+    sampling: Seed = Field(default=0, description="text sampled at a temperature")
+    persona: Seed = Field(default=0, description="shuffled personas and wrong countries")
+    bootstrap: Seed = Field(default=0, description="bootstrap and permutations")
 
 
 def _plain(name: str) -> str:
@@ -118,36 +144,45 @@ FolderName = Annotated[str, AfterValidator(_plain)]
 class CalledSection(StrictModel):
     """How a model is loaded or called, and its limits."""
 
-    model: str
-    device: str | None = None
+    model: str = Field(
+        description="`embedded`, `hf:ORG/NAME`, `gguf:FILE`, `vllm:ORG/NAME`, `PROVIDER/MODEL`, `baseline:KIND` or `control:KIND@MODEL`, as"
+        " for `valuestrata ask --model`"
+    )
+    device: str | None = Field(default=None, description="`cpu`, `cuda` or `mps`")
     max_calls: int | None = Field(default=None, ge=1)
-    max_cost: float | None = Field(default=None, gt=0)
-    temperature: float | None = Field(default=0.0, ge=0)
-    max_new_tokens: int | None = Field(default=None, ge=1)
-    base_url: str | None = None
-    concurrency: int = Field(default=64, ge=1)
-    timeout: float = Field(default=120.0, gt=0)
-    attempts: int = Field(default=6, ge=1)
-    prices: tuple[float, float] | None = None
-    extra: dict[str, Any] = Field(default_factory=dict[str, Any])
+    max_cost: float | None = Field(default=None, gt=0, description="only for hosted models with a known price")
+    temperature: float | None = Field(
+        default=0.0, ge=0, description="of generated text; 0 is greedy decoding; `null` omits it, for hosted models that refuse one"
+    )
+    max_new_tokens: int | None = Field(
+        default=None, ge=1, description="maximum new tokens: 32 for `text`, 256 for `stated-distribution`, 512 for `reasoned`"
+    )
+    base_url: str | None = Field(default=None, description="base URL of a hosted model")
+    concurrency: int = Field(default=64, ge=1, description="maximum concurrent calls to a hosted model")
+    timeout: float = Field(default=120.0, gt=0, description="timeout of one call in seconds")
+    attempts: int = Field(default=6, ge=1, description="attempts before a prompt is recorded as failed")
+    prices: tuple[float, float] | None = Field(default=None, description="US dollars per million input and output tokens: `[2.0, 8.0]`")
+    extra: dict[str, Any] = Field(
+        default_factory=dict[str, Any], description="extra request fields of a hosted model, or arguments of vLLM's engine"
+    )
 
-    def settings(self, seeds: SeedsSection) -> ModelSettings:
-        """Return the settings of the model, with the study's seeds."""
+    def settings(self, seeds: SeedsSection, known_as: str) -> ModelSettings:
+        """Return the settings of the model, with the study's seeds and the name that its runs record."""
         own = self.model_dump(include={field.name for field in fields(ModelSettings)})
-        return ModelSettings(**own, seed=seeds.sampling, persona_seed=seeds.persona)
+        return ModelSettings(**own, seed=seeds.sampling, persona_seed=seeds.persona, known_as=known_as)
 
 
 class ModelSection(CalledSection):
     """A model of the study; keys that are null default to the section `ask`."""
 
-    name: FolderName | None = None
+    name: FolderName | None = Field(default=None, description="name of the run and its folder; needed if two would be equal")
     elicitation: Elicitation | None = None
     template: str | None = None
     paraphrases: str | None = None
     orders: str | None = None
     samples: int | None = Field(default=None, ge=1)
-    context: Context = None
-    constrain: bool = False
+    context: Context = Field(default=None, description="`none` shows no answers to this model")
+    constrain: bool = Field(default=False, description="restrict text to the options, if the model supports it")
 
     @property
     def run_name(self) -> str:
@@ -164,9 +199,11 @@ class ModelSection(CalledSection):
 class ScoreSection(StrictModel):
     """Intervals of scores, and baselines to add (`all`, `cheap`, `none` or kinds)."""
 
-    bootstrap: int = Field(default=1000, ge=0)
-    baselines: str = "all"
-    against: str | None = None
+    bootstrap: int = Field(default=1000, ge=0, description="bootstrap replicates of intervals; 0 for none")
+    baselines: str = Field(
+        default="all", description="baselines to add: `all`, `cheap`, `none` or kinds separated by commas (docs/baselines.md)"
+    )
+    against: str | None = Field(default=None, description="also compare every run with this one")
 
     @field_validator("baselines")
     @classmethod
@@ -182,10 +219,13 @@ class ScoreSection(StrictModel):
 class AuditSection(StrictModel):
     """Fairness audit: metrics, and the run to compare the others with."""
 
-    against: str | None = None
-    metrics: list[str] = Field(default_factory=lambda: ["accuracy", "nmae"])
-    permutations: int = Field(default=2000, ge=0)
-    mixed: Literal["penalised", "bayes"] = "penalised"
+    against: str | None = Field(default=None, description="run that the others are compared with")
+    metrics: list[str] = Field(default_factory=lambda: ["accuracy", "nmae"], description="metrics of the comparison")
+    permutations: int = Field(default=2000, ge=0, description="draws of the permutation null; 0 omits it")
+    mixed: Literal["penalised", "bayes"] = Field(
+        default="penalised",
+        description="estimator of gaps at equal difficulty: `penalised`, or `bayes` (minutes per metric; needs the extra `bayes`)",
+    )
 
     @field_validator("metrics")
     @classmethod
@@ -199,8 +239,8 @@ class AuditSection(StrictModel):
 class ReportSection(StrictModel):
     """Title and published figures of the report."""
 
-    title: str | None = None
-    published: bool = True
+    title: str | None = Field(default=None, description="title of the page")
+    published: bool = Field(default=True, description="show the paper's figures, with a warning if the setting differs")
 
 
 def strings_as(value: Any, key: str) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,6 +14,7 @@ from valuestrata.files import is_inside, name_problem
 from valuestrata.scores.plan import Plan
 from valuestrata.study.config.calibrate import CalibrateSection
 from valuestrata.study.config.open_answers import OpenSection
+from valuestrata.study.config.paths import located_model, with_paths
 from valuestrata.study.config.sections import (
     AskSection,
     AuditSection,
@@ -34,21 +34,24 @@ from valuestrata.yaml_files import StrictModel, Yaml, read_yaml
 class Study(StrictModel):
     """A study; docs/study.md describes its keys."""
 
-    name: str
-    output: str | None = None
-    survey: SurveySection
-    build: BuildSection = Field(default_factory=BuildSection)
-    split: SplitSection = Field(default_factory=SplitSection)
-    ask: AskSection = Field(default_factory=AskSection)
-    models: list[ModelSection] = Field(min_length=1)
-    plan: Plan = Field(default_factory=Plan)
-    seeds: SeedsSection = Field(default_factory=SeedsSection)
-    calibrate: CalibrateSection | None = None
-    score: ScoreSection = Field(default_factory=ScoreSection)
-    audit: AuditSection | None = None
-    tune: TuneSection | None = None
-    open: OpenSection | None = None
-    report: ReportSection = Field(default_factory=ReportSection)
+    name: str = Field(description="name of the study, and title of its report")
+    output: str | None = Field(
+        default=None,
+        description="folder of the results, inside the folder of the YAML file; `valuestrata run STUDY -o FOLDER` chooses any other",
+    )
+    survey: SurveySection = Field(description="the survey file and how to read it")
+    build: BuildSection = Field(default_factory=BuildSection, description="subgroups and minimum sizes")
+    split: SplitSection = Field(default_factory=SplitSection, description="pairs to ask and score")
+    ask: AskSection = Field(default_factory=AskSection, description="how answers are obtained, for all models")
+    models: list[ModelSection] = Field(min_length=1, description="one or more models; a plain string means `{model: STRING}`")
+    plan: Plan = Field(default_factory=Plan, description="what is declared before the first answer")
+    seeds: SeedsSection = Field(default_factory=SeedsSection, description="random seeds")
+    calibrate: CalibrateSection | None = Field(default=None, description="calibrated runs of each model: `true`, or a section")
+    score: ScoreSection = Field(default_factory=ScoreSection, description="intervals and baselines")
+    audit: AuditSection | None = Field(default=None, description="fairness audit: `true`, or a section")
+    tune: TuneSection | None = Field(default=None, description="tuning: recipes, controls and splits")
+    open: OpenSection | None = Field(default=None, description="open questions and their judges: `true`, or a section")
+    report: ReportSection = Field(default_factory=ReportSection, description="title and published figures")
 
     @field_validator("audit", "calibrate", "open", mode="before")
     @classmethod
@@ -117,7 +120,7 @@ def load_study(file: str | Path, output: str | Path | None = None) -> Study:
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise UsageError(f"{path}: two models would both write the run {repeated[0]!r}; give one of them a `name`.")
     place = str(folder / study.folder if output is None else output)
-    return with_paths(study, place, lambda value: str(folder / value), lambda value: (folder / value).is_file())
+    return with_paths(study, place, lambda value: str(folder / value), lambda spec: located_model(spec, path), folder)
 
 
 def _check_output(source: Yaml, study: Study, folder: Path) -> None:
@@ -136,38 +139,3 @@ def _check_output(source: Yaml, study: Study, folder: Path) -> None:
             Option("output"),
             ".",
         )
-
-
-def with_paths(study: Study, output: str, change: Callable[[str], str], is_file: Callable[[str], bool]) -> Study:
-    """Return a study with another output folder and changed paths.
-
-    Args:
-        study: the study. output: its folder. change: returns the changed path.
-        is_file: whether a codebook, template or recipe is a file; other values are names of built-in ones and are kept.
-    """
-
-    def path(value: str | None) -> str | None:
-        return None if value is None else change(value)
-
-    def name_or_path(value: str | None) -> str | None:
-        return change(value) if value and is_file(value) else value
-
-    survey, tune, open_ = study.survey, study.tune, study.open
-    files = {key: path(getattr(survey, key)) for key in ("labels", "levels", "wording")}
-    files |= {"file": survey.file if survey.file == "embedded" else change(survey.file), "codebook": name_or_path(survey.codebook)}
-    if tune is not None:
-        recipes = [entry.model_copy(update={"recipe": name_or_path(entry.recipe)}) for entry in tune.recipes]
-        tune = tune.model_copy(update={"recipes": recipes})
-    if open_ is not None:
-        open_ = open_.model_copy(update={"template": name_or_path(open_.template), "criteria_file": path(open_.criteria_file)})
-    return study.model_copy(
-        update={
-            "output": output,
-            "survey": survey.model_copy(update=files),
-            "tune": tune,
-            "open": open_,
-            "split": study.split.model_copy(update={"train_on": path(study.split.train_on)}),
-            "ask": study.ask.model_copy(update={"template": name_or_path(study.ask.template)}),
-            "models": [model.model_copy(update={"template": name_or_path(model.template)}) for model in study.models],
-        }
-    )

@@ -38,17 +38,33 @@ class SplitEntry(StrictModel):
 class TuneSection(StrictModel):
     """Models to tune, recipes, controls, and splits to train and test in."""
 
-    recipes: list[RecipeEntry] = Field(min_length=1)
-    seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(default_factory=list[int])
-    vary: list[Literal["order", "paraphrase", "template"]] = Field(
-        default_factory=lambda: cast('list[Literal["order", "paraphrase", "template"]]', ["order", "paraphrase", "template"])
+    recipes: list[RecipeEntry] = Field(
+        min_length=1,
+        description="list of names or YAML files of recipes (docs/tuning.md), or of mappings: `recipe`, `name`, `change` (fields that "
+        "replace the recipe's), `controls` (replaces the section's)",
     )
-    models: list[str] = Field(default_factory=list[str])
-    controls: list[TuningControl] = Field(default_factory=lambda: cast("list[TuningControl]", ["no-persona"]))
-    swapped: bool = True
-    splits: list[SplitEntry] = Field(default_factory=list[SplitEntry])
-    test_pairs: int | None = Field(default=None, ge=1)
-    forgetting: bool = True
+    seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(
+        default_factory=list[int],
+        description="list of training seeds, each for weights and data; every recipe and control is trained with each. Two or more are "
+        "needed to show a gain; three to five are better",
+    )
+    vary: list[Literal["order", "paraphrase", "template"]] = Field(
+        description="which of these the intervals of gains include, if there are several; the seed is always included. A study asks one "
+        "template, so only `orders` and `paraphrases` of `ask` add to it",
+        default_factory=lambda: cast('list[Literal["order", "paraphrase", "template"]]', ["order", "paraphrase", "template"]),
+    )
+    models: list[str] = Field(default_factory=list[str], description="names of the models to tune; all models of the study are asked")
+    controls: list[TuningControl] = Field(
+        default_factory=lambda: cast("list[TuningControl]", ["no-persona"]),
+        description="each recipe is also trained under these: `no-persona`, `country-only`, `shuffled-persona`",
+    )
+    swapped: bool = Field(default=True, description="also ask each tuned model with shuffled personas (`control:shuffled-persona@`)")
+    splits: list[SplitEntry] = Field(
+        default_factory=list[SplitEntry],
+        description="list of schemes, or of `{scheme, fold}`; without `fold`, every fold is trained separately and all are scored together",
+    )
+    test_pairs: int | None = Field(default=None, ge=1, description="maximum test pairs per split or fold, sampled with `seeds.split`")
+    forgetting: bool = Field(default=True, description="run the forgetting check on each adapter, for its model card")
 
     @field_validator("recipes", mode="before")
     @classmethod

@@ -35,7 +35,7 @@ from valuestrata.study.resume import AskedRecord, file_states, read_record, writ
 
 STANCES_FOLDER = "stances"
 # Keys of a judge that do not change its verdicts.
-_NOT_HASHED = {"max_calls", "max_cost", "concurrency", "timeout", "attempts", "prices"}
+_NOT_HASHED = {"name", "max_calls", "max_cost", "concurrency", "timeout", "attempts", "prices"}
 
 
 class _Plan(Protocol):
@@ -141,11 +141,11 @@ def read_stances(context: StudyContext, section: OpenSection, runs: Sequence[Run
         known = judges_of(folder) if (folder / STANCES.name).is_file() else []
         names = [meta["respondent"]["name"] for run, meta in known if _is_intact(run)]
         work = _Work(
-            f"{STANCES_FOLDER}/{reader.model}",
+            f"{STANCES_FOLDER}/{context.known_as(reader.model)}",
             f"reading stances with {reader.model}",
             reader,
             texts,
-            reader.model in names,
+            context.known_as(reader.model) in names,
             planned,
             asked,
         )
@@ -197,7 +197,7 @@ def _done(context: StudyContext, section: OpenSection, work: _Work, problems: li
 
 def _record(context: StudyContext, section: OpenSection, work: _Work, before: AskedRecord | None) -> AskedRecord:
     """Return what determines the verdicts of a judge, as far as it is known without loading the judge."""
-    own = work.judge.model_dump(exclude=_NOT_HASHED)
+    own = work.judge.model_dump(exclude=_NOT_HASHED) | {"model": context.known_as(work.judge.model)}
     sampling = context.study.seeds.sampling
     request = canonical_hash([context.dataset.fingerprint, list(work.request), own, section.truncate, section.context, sampling])
     identity = None
@@ -206,7 +206,7 @@ def _record(context: StudyContext, section: OpenSection, work: _Work, before: As
             identity = canonical_hash(dict(_respondent(context, work.judge, calls=False).identity()))
         except MissingExtraError:
             identity = None  # complete verdicts can be reported without the judge's library
-    return AskedRecord(request, identity, file_states(local_files(work.judge.model), before.files if before else {}))
+    return AskedRecord(request, identity, file_states(local_files(work.judge.model), before.files if before else {}, context.root))
 
 
 def _within(context: StudyContext, judge: CalledSection, folder: Path, limit: float | None) -> float | None:
@@ -225,4 +225,5 @@ def _judges_runs(context: StudyContext) -> Iterator[Path]:
 
 
 def _respondent(context: StudyContext, judge: CalledSection, *, calls: bool = True) -> Respondent:
-    return make_respondent(judge.model, context.dataset, settings=judge.settings(context.study.seeds), calls=calls)
+    settings = judge.settings(context.study.seeds, context.known_as(judge.model))
+    return make_respondent(judge.model, context.dataset, settings=settings, calls=calls)

@@ -1,6 +1,7 @@
 # make demo       a report from real survey answers and a real language model
 # make test       linter, type checker, fast tests (under 5 minutes on two cores)
 # make test-slow  the other tests: simulations, trainings, exhaustive checks
+# make docs       the documentation site, in site/ (opens without a server)
 # make bench      benchmarks as ratios (BENCH=name for one)
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 PARALLEL := -n 2 --dist worksteal
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-slow lint types unit bench clean
+.PHONY: demo docs test test-slow lint types unit bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/valuestrata demo -o runs/demo
@@ -32,6 +33,9 @@ unit: $(VENV)/.dev $(VENV)/.demo
 test-slow: $(VENV)/.dev $(VENV)/.demo
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m slow
 
+docs: $(VENV)/.docs
+	$(BIN)/python -m tools.docs
+
 bench: $(VENV)/.bench $(VENV)/.demo
 	$(BIN)/python bench/run.py $(BENCH)
 
@@ -52,9 +56,14 @@ $(VENV)/.dev: $(VENV)/.created pyproject.toml
 	$(PIP) -e ".[dev,text]"
 	@touch $@
 
+$(VENV)/.docs: $(VENV)/.created pyproject.toml
+	@echo "Installing the tools of the documentation site ..."
+	$(PIP) -e ".[docs]"
+	@touch $@
+
 $(VENV)/.bench: $(VENV)/.created pyproject.toml
 	$(PIP) -e ".[bench]"
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site .cache .pytest_cache .ruff_cache .hypothesis

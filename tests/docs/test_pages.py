@@ -11,7 +11,7 @@ from tools.docs.__main__ import pages_of, wrong_navigation
 from tools.docs.commands import commands_page, escaped
 from tools.docs.names import grouped, python_page
 from tools.docs.notebooks import notebook_page
-from tools.docs.stage import root_links
+from tools.docs.stage import root_links, site_links
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,6 +41,12 @@ def test_every_public_name_is_in_one_group():
 def test_links_of_root_pages_fit_the_site():
     text = "[guide](docs/tuning.md#recipes), [readme](README.md), [code](src/valuestrata/building), [web](https://example.org)"
     assert root_links(text) == "[guide](tuning.md#recipes), [readme](index.md), code, [web](https://example.org)"
+
+
+def test_links_to_pages_show_their_titles(tmp_path):
+    (tmp_path / "tuning.md").write_text("# Tuning\n\n# not this")
+    text = "[tuning.md](tuning.md#recipes), [how to](tuning.md), [cases/a.ipynb](cases/a.ipynb)"
+    assert site_links(text, tmp_path) == "[Tuning](tuning.md#recipes), [how to](tuning.md), [cases/a.ipynb](cases/a.md)"
 
 
 def test_every_page_is_in_the_navigation():

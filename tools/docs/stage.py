@@ -23,15 +23,37 @@ def stage(root: Path, target: Path) -> None:
     """
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(root / "docs", target)
-    for name, page in ROOT_PAGES.items():
-        if (root / name).exists():
-            (target / page).write_text(root_links((root / name).read_text()))
     for notebook in sorted(target.rglob("*.ipynb")):
         notebook_page(notebook)
         notebook.unlink()
+    for name, page in ROOT_PAGES.items():
+        if (root / name).exists():
+            (target / page).write_text(root_links((root / name).read_text()))
+    for page in sorted(target.rglob("*.md")):
+        page.write_text(site_links(page.read_text(), page.parent))
     (target / "reference").mkdir(exist_ok=True)
     (target / "reference" / "commands.md").write_text(commands_page())
     (target / "reference" / "python.md").write_text(python_page())
+
+
+def site_links(text: str, folder: Path) -> str:
+    """Return the Markdown of a page with its links as the site needs them.
+
+    Links to notebooks lead to their pages, and the name of a file as the text of a link becomes the title of its page.
+
+    Args:
+        text: the page.
+        folder: folder of the page, which holds the pages it links to.
+    """
+
+    def titled(found: re.Match[str]) -> str:
+        label, path, anchor = found[1], found[2], found[3] or ""
+        page = folder / path.replace(".ipynb", ".md")
+        if label == path and page.is_file() and (title := re.search(r"^# (.+)$", page.read_text(), re.MULTILINE)):
+            label = title[1]
+        return f"[{label}]({path.replace('.ipynb', '.md')}{anchor})"
+
+    return re.sub(r"(?<!!)\[([^\]]+)\]\(([\w./-]+\.(?:md|ipynb))(#[^)\s]+)?\)", titled, text)
 
 
 def root_links(text: str) -> str:

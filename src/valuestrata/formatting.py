@@ -101,3 +101,8 @@ def count(value: float | None, noun: str | None = None) -> str:
     """Write a count, with a noun if given: `10,177`, `1 item`, `10,177 pairs`; a dash for None."""
     text = NONE if value is None else f"{value:,.0f}"
     return text if noun is None else f"{text} {noun}{'' if value == 1 else 's'}"
+
+
+def dollars(cost: float) -> str:
+    """Write an amount with at least two significant digits: $12.30, $0.0042."""
+    return f"${cost:,.2f}" if cost >= 1 or cost == 0 else f"${cost:.2g}"

@@ -24,12 +24,13 @@ from valuestrata.cli.exports.export import export_
 from valuestrata.cli.exports.tune_export import job_app, tune_export
 from valuestrata.cli.open import open_group
 from valuestrata.cli.output import say, show
-from valuestrata.cli.plan_sample import plan_sample_
+from valuestrata.cli.estimation.plan_sample import plan_sample_
 from valuestrata.cli.predict import predict_
 from valuestrata.cli.runs import collect, import_
 from valuestrata.cli.score import report, score_, variance_
 from valuestrata.cli.study import demo, init_, run
 from valuestrata.cli.tune import card_, forgetting_, tune_
+from valuestrata.cli.view import view_
 from valuestrata.errors import ValuestrataError, options_as, printable
 
 _ABOUT = "Test how closely language models, prompted with personas, match the survey answers of subgroups."
@@ -73,6 +74,7 @@ def make_app() -> typer.Typer:
     app.command("power", short_help="Compute which gaps an audit could detect.")(power_)
     app.command(short_help="Write a report and its tables.")(report)
     app.command("export", short_help="Write a data set for Hugging Face and other tools.")(export_)
+    app.command("view", short_help="Show a folder of runs and studies in the browser.")(view_)
     app.command(short_help="Simulate a survey with planted effects.")(simulate)
     codebook.command("draft", short_help="Draft a codebook from a labelled file or a variable list.")(codebook_draft)
     app.add_typer(codebook, name="codebook")

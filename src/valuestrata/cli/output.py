@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from valuestrata.errors import Option, OptionText, RunFailedError, printable
+from valuestrata.formatting import dollars
 
 if TYPE_CHECKING:
     import polars as pl
@@ -148,11 +149,6 @@ def say_unmatched(unmatched: Mapping[str, Sequence[str]]) -> None:
 def counts_text(counts: Mapping[str, int]) -> str:
     """Return counts by status as text: `10 answered, 2 refused`."""
     return ", ".join(f"{number:,} {status}" for status, number in counts.items())
-
-
-def dollars(cost: float) -> str:
-    """Return an amount with at least two significant digits: $12.30, $0.0042."""
-    return f"${cost:,.2f}" if cost >= 1 or cost == 0 else f"${cost:.2g}"
 
 
 def _print_usage(usage: Mapping[str, Any]) -> None:

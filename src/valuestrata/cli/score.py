@@ -100,8 +100,11 @@ def report(
     """Write report.html, one file that needs no network, with its tables as CSV in a folder next to it."""
     from valuestrata.assessment import assess
     from valuestrata.report import write_report
+    from valuestrata.report.core.runs import check_number
     from valuestrata.scores.variance.by_model import variation
 
+    # Checked before the runs are scored, which may take minutes.
+    check_number(len(runs))
     data, all_runs = load_with_baselines(dataset, runs, split, part, fold, baselines, train_on)
     found = assess(data, all_runs, split=split, part=part, fold=fold, against=against, bootstrap=bootstrap, seed=seed)
     variance = variation(data, all_runs[: len(runs)], bootstrap=bootstrap, seed=seed)

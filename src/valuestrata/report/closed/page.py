@@ -30,10 +30,12 @@ from valuestrata.report.core import cells
 from valuestrata.report.core.names import small_bound
 from valuestrata.report.core.page import Page, warning_lines
 from valuestrata.report.core.render import render
+from valuestrata.report.core.runs import check_number
 from valuestrata.report.core.section import Absent, Section, claim_lists
 from valuestrata.report.core.tables import headline_table, write_tables
 from valuestrata.report.core.view import RunLike, View, views_of
 from valuestrata.report.fairness.section import audit_sections
+from valuestrata.responses.run.identity import run_identity
 from valuestrata.scores.train_test_overlap import warnings_about
 
 # Models whose confusion charts and examples are shown.
@@ -73,6 +75,7 @@ def write_report(
         Path of the page.
 
     Raises:
+        UsageError: more than MOST_RUNS runs.
         InputDataError: the scores lack a column, or hold no plain score.
     """
     page = out if out.suffix else out / "report.html"
@@ -97,6 +100,7 @@ def report_page(
     pages: Sequence[tuple[str, str]] = (),
 ) -> Page:
     """Return the page of `write_report` without writing any file; `render` makes text of it. Arguments and errors are the same."""
+    check_number(sum(not run_identity(run).is_baseline for run in runs))
     views = views_of(dataset, runs, scores)
     if not views:
         raise InputDataError("The scores are empty, so there is nothing to report. Score at least one run.")

@@ -220,6 +220,7 @@ def ask_prompts(
     """
     budgeted = _check_limits(respondent, max_calls, max_cost)
     refuse_what_batches_hold(folder)
+    meta = {"planned": job.planned, **meta}
     if EXAMPLES not in meta and meta["respondent"].get("provider") != "baseline":
         meta = {**meta, EXAMPLES: [prompt_document(prompt) for prompt in islice(job.prompts(), 1)]}
     state = _Progress()

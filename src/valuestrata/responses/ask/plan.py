@@ -239,6 +239,7 @@ def asked_meta(dataset: Dataset, respondent: Respondent, name: str, asking: Aski
         elicitation=asking.elicitation,
         **({"dont_know": True} if asking.template.dont_know else {}),
         plan=asking.document,
+        planned=asking.planned,
     )
     if isinstance(respondent, SupportsVersions):
         meta["versions"] |= respondent.versions()

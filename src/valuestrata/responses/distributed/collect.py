@@ -256,7 +256,8 @@ def _joined(folder: Path, parts: Sequence[_Part]) -> dict[str, Any]:
         for one in (meta["versions"], *meta.get("earlier_versions", ())):
             if one not in versions:
                 versions.append(one)
-    document = {key: value for key, value in metas[0].items() if key not in ("counts", "usage", "earlier_plan", "earlier_versions")}
+    of_a_shard = ("planned", "counts", "usage", "earlier_plan", "earlier_versions")
+    document = {key: value for key, value in metas[0].items() if key not in of_a_shard}
     document |= {
         "name": folder.resolve().name,
         "plan": plan,

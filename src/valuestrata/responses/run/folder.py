@@ -59,6 +59,7 @@ class RunFile(Record):
     started: str | None = None
     finished: str | None = None
     plan: dict[str, Any] | None = None
+    planned: int | None = None
     versions: dict[str, str | None] | None = None
     responses_sha256: str | None = None
     counts: dict[str, int] | None = None

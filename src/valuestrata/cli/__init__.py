@@ -20,11 +20,11 @@ from valuestrata.cli.audit import audit_, power_
 from valuestrata.cli.calibrate import calibrate_
 from valuestrata.cli.data import build, codebook_draft, describe, landscape, leakage, simulate
 from valuestrata.cli.estimation.estimate import estimate_
+from valuestrata.cli.estimation.plan_sample import plan_sample_
 from valuestrata.cli.exports.export import export_
 from valuestrata.cli.exports.tune_export import job_app, tune_export
 from valuestrata.cli.open import open_group
 from valuestrata.cli.output import say, show
-from valuestrata.cli.estimation.plan_sample import plan_sample_
 from valuestrata.cli.predict import predict_
 from valuestrata.cli.runs import collect, import_
 from valuestrata.cli.score import report, score_, variance_

@@ -22,7 +22,7 @@ _MOST_KEPT = 8
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredPart:
     """The pairs on which runs are compared: split, part and fold (None for all)."""
 
     split: str
@@ -36,12 +36,12 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenRuns:
     """Runs to compare, all of one data set, and the pairs on which they can be compared: several if different ones were asked."""
 
     dataset: DatasetRow
     runs: tuple[RunRow, ...]
-    scored: tuple[Scored, ...]
+    scored: tuple[ScoredPart, ...]
 
 
 @dataclass
@@ -78,7 +78,7 @@ class Reports:
     _lock: Lock = field(default_factory=Lock)
     _working: Lock = field(default_factory=Lock)
 
-    def job(self, chosen: Chosen, scored: Scored) -> Job:
+    def job(self, chosen: ChosenRuns, scored: ScoredPart) -> Job:
         """Return the report on runs as their files are now; it is started if it was not computed before."""
         key = self._key(chosen, scored)
         with self._lock:
@@ -93,13 +93,13 @@ class Reports:
         Thread(target=self._compute, args=(job, chosen, scored), daemon=True).start()
         return job
 
-    def _key(self, chosen: Chosen, scored: Scored) -> tuple[object, ...]:
+    def _key(self, chosen: ChosenRuns, scored: ScoredPart) -> tuple[object, ...]:
         folders = [self.root / run.id for run in chosen.runs]
         states = [(_stamp(folder / RUN), _stamp(folder / TABLE), store_size(folder / STORE)) for folder in folders]
         dataset = _stamp(self.root / chosen.dataset.id / "dataset.json")
         return (chosen.dataset.id, dataset, tuple(run.id for run in chosen.runs), tuple(states), scored)
 
-    def _compute(self, job: Job, chosen: Chosen, scored: Scored) -> None:
+    def _compute(self, job: Job, chosen: ChosenRuns, scored: ScoredPart) -> None:
         with self._working, reported_to(job.advance):
             try:
                 job.stage = "reading the runs"
@@ -111,7 +111,7 @@ class Reports:
                 job.error = "The report could not be computed because of a defect of valuestrata. The terminal shows the details."
 
 
-def choose(listing: Listing, ids: Sequence[str]) -> Chosen:
+def choose(listing: Listing, ids: Sequence[str]) -> ChosenRuns:
     """Return the runs with these ids, ready to be compared.
 
     Raises:
@@ -147,10 +147,10 @@ def choose(listing: Listing, ids: Sequence[str]) -> Chosen:
             f"The data set of these runs ({_about(runs[0])}) is not in this folder. Put it into the folder, or start "
             "`valuestrata view` with a folder that holds both."
         )
-    return Chosen(dataset, tuple(runs), _scored(dataset, runs))
+    return ChosenRuns(dataset, tuple(runs), _scored(dataset, runs))
 
 
-def report_text(root: Path, chosen: Chosen, scored: Scored, *, bootstrap: int, job: Job) -> str:
+def report_text(root: Path, chosen: ChosenRuns, scored: ScoredPart, *, bootstrap: int, job: Job) -> str:
     """Return the report on runs, with baselines, as HTML: the page of `valuestrata report`.
 
     Raises:
@@ -189,16 +189,16 @@ def shown_error(error: ValuestrataError, root: Path) -> str:
     return error.render("cli").replace(f"{root}/", "")
 
 
-def _scored(dataset: DatasetRow, runs: Sequence[RunRow]) -> tuple[Scored, ...]:
+def _scored(dataset: DatasetRow, runs: Sequence[RunRow]) -> tuple[ScoredPart, ...]:
     """Return the pairs that the runs were asked, the most frequent first; a run that was asked every part is scored on the test part."""
-    asked: dict[Scored, int] = {}
+    asked: dict[ScoredPart, int] = {}
     for run in runs:
         if run.split is not None:
-            place = Scored(run.split, run.part if run.part not in (None, "all") else "test", run.fold)
+            place = ScoredPart(run.split, run.part if run.part not in (None, "all") else "test", run.fold)
             asked[place] = asked.get(place, 0) + 1
     if not asked:
         usable = [name for name in dataset.splits if name != "transfer"] or list(dataset.splits)
-        return (Scored(usable[0] if usable else "paper", "test"),)
+        return (ScoredPart(usable[0] if usable else "paper", "test"),)
     return tuple(sorted(asked, key=lambda place: -asked[place]))
 
 

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 
 from valuestrata.errors import printable
 from valuestrata.formatting import NONE, count, dollars
-from valuestrata.view.comparison import Job, Scored
+from valuestrata.view.comparison import Job, ScoredPart
 from valuestrata.view.listing import Listing, RunRow
 
 # Runs on one page of the index.
@@ -99,12 +99,12 @@ def index_page(listing: Listing, query: Query, *, folder: str, now: float) -> st
     )
 
 
-def waiting_page(job: Job, scored: Scored, names: Sequence[str]) -> str:
+def waiting_page(job: Job, scored: ScoredPart, names: Sequence[str]) -> str:
     """Return the page that is shown while a report is computed; it asks for the report again every two seconds."""
     return _rendered("waiting.html.j2", title="The report is being computed", job=job, scored=scored, names=names, refresh=2)
 
 
-def choice_page(scored: Sequence[Scored], ids: Sequence[str]) -> str:
+def choice_page(scored: Sequence[ScoredPart], ids: Sequence[str]) -> str:
     """Return the page on which a reader chooses the pairs to compare runs on."""
     links = [(place.text, compare_address(ids, place)) for place in scored]
     return _rendered("choice.html.j2", title="On which questions and subgroups?", links=links)
@@ -115,7 +115,7 @@ def message_page(title: str, message: str) -> str:
     return _rendered("message.html.j2", title=title, message=message)
 
 
-def compare_address(ids: Sequence[str], scored: Scored | None = None) -> str:
+def compare_address(ids: Sequence[str], scored: ScoredPart | None = None) -> str:
     """Return the address of the report on runs."""
     asked = [] if scored is None else [("split", scored.split), ("part", scored.part)]
     asked += [] if scored is None or scored.fold is None else [("fold", str(scored.fold))]

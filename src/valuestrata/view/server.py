@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from valuestrata.errors import Option, UsageError, ValuestrataError
-from valuestrata.view.comparison import Chosen, Reports, Scored, choose, shown_error
+from valuestrata.view.comparison import ChosenRuns, Reports, ScoredPart, choose, shown_error
 from valuestrata.view.folders import served_file
 from valuestrata.view.listing import Catalogue, Clock
 from valuestrata.view.pages import Query, choice_page, index_page, message_page, policy, run_cells, waiting_page
@@ -168,7 +168,7 @@ def serve(site: FolderSite, opened: socket.socket) -> None:
     uvicorn.Server(config).run(sockets=[opened])
 
 
-def _scored(asked: Mapping[str, str], chosen: Chosen) -> Scored:
+def _scored(asked: Mapping[str, str], chosen: ChosenRuns) -> ScoredPart:
     """Return the pairs that a request names, else those that the runs were asked."""
     default = chosen.scored[0]
     fold = asked.get("fold")
@@ -176,7 +176,7 @@ def _scored(asked: Mapping[str, str], chosen: Chosen) -> Scored:
         raise UsageError(f"There is no fold {fold!r}; a fold is a whole number.")
     if "split" not in asked:
         return default
-    return Scored(asked["split"], asked.get("part", default.part), None if fold is None else int(fold))
+    return ScoredPart(asked["split"], asked.get("part", default.part), None if fold is None else int(fold))
 
 
 def _html(text: str, status: int = 200) -> Response:

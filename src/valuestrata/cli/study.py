@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,12 +46,24 @@ def init_(
 def run(
     study_file: Annotated[Path, typer.Argument(metavar="STUDY", help="Study YAML.")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder of the results, instead of the one in STUDY.")] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            "--until",
+            metavar="STAGE",
+            help="Stop after build, plan, tune, ask, calibrate, open, score, audit or report; run again to go on.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a whole study: build, tune if requested, ask, score and report. An interrupted study continues. See docs/study.md."""
     from valuestrata.study.config import load_study
 
-    _run(load_study(study_file, output), as_json)
+    study = load_study(study_file, output)
+    if until is None:
+        _run(study, as_json)
+    else:
+        _run_until(study, until, ["valuestrata", "run", str(study_file), *([] if output is None else ["-o", str(output)])], as_json)
 
 
 def _run(study: Study, as_json: bool) -> None:
@@ -57,6 +71,26 @@ def _run(study: Study, as_json: bool) -> None:
         problems = _run_plain(study, as_json) if study.tune is None else _run_tuning(study, as_json)
     if problems:
         raise RunFailedError(f"{'; '.join(problems)}. Run the same command again to do only what is left.")
+
+
+def _run_until(study: Study, stage: str, command: list[str], as_json: bool) -> None:
+    """Run a study until a stage, and say what remains; `command` continues it."""
+    from valuestrata.study import run_study_until
+
+    with reports_interrupt(study.folder):
+        if study.tune is None:
+            found = run_study_until(study, stage, say=say)
+        else:
+            from valuestrata.study.tuning_study import run_generalisation_until
+
+            found = run_generalisation_until(study, stage, say=say)
+    if as_json:
+        print_json(asdict(found))
+    else:
+        show(f"Done: {', '.join(found.done)}." + (f" {found.left:,} prompts have no answer yet." if found.left else ""))
+        show(f"Remaining: {', '.join(found.remaining)}. Continue with: {shlex.join(command)}" if found.remaining else "Nothing remains.")
+    if found.problems:
+        raise RunFailedError(f"{'; '.join(found.problems)}. Run the same command again to do only what is left.")
 
 
 def _run_plain(study: Study, as_json: bool) -> list[str]:

@@ -1,4 +1,4 @@
-"""Score, compare and audit the runs of a study, and write its tables and report."""
+"""Score, audit and report the runs of a study: three stages, each with its files."""
 
 from __future__ import annotations
 
@@ -44,33 +44,49 @@ class Evaluation:
     audit: Audit | None
 
 
-def evaluate(
+@dataclass(frozen=True)
+class Scored:
+    """The scored runs of a study, or of one split of a tuning study.
+
+    Attributes:
+        context: the study. models: the models' runs. runs: the same and the baselines.
+        assessment: scores, comparisons and claims.
+    """
+
+    context: StudyContext
+    models: tuple[Run, ...]
+    runs: tuple[Run, ...]
+    assessment: Assessment
+
+
+def score_runs(
     context: StudyContext,
     runs: Sequence[Run],
     plan: Declared,
     *,
     also: Sequence[tuple[str, str]] = (),
     only: pl.DataFrame | None = None,
-    pages: Sequence[tuple[str, str]] = (),
     recipes: Sequence[SeededRecipe] = (),
     vary: Sequence[str] = (),
-) -> Evaluation:
-    """Score, compare and audit runs with the study's baselines; write tables and report into the study's folder.
+) -> Scored:
+    """Score and compare runs with the study's baselines, and write the tables into the study's folder.
 
     Args:
-        context: the study. runs: the models' runs. plan: the declared plan.
+        context: the study.
+        runs: the models' runs.
+        plan: the declared plan.
         also: further comparisons (run, against).
         only: pairs (`pair_id`) to evaluate baselines on, if only a sample of the pairs was asked.
-        pages: title and address of pages that the report links to.
-        recipes, vary: recipes trained with several seeds, and what their intervals include (see `assess`).
+        recipes: recipes trained with several seeds (see `assess`).
+        vary: what the intervals of these recipes include (see `assess`).
     """
-    study, dataset, say = context.study, context.dataset, context.say
-    folder, section, seed = context.folder, study.score, study.seeds.bootstrap
+    study, dataset = context.study, context.dataset
+    section = study.score
     baselines = reference_baselines(dataset, runs, kinds=kinds_of(section.baselines), train_on=context.train_on, **context.where)
     if only is not None:
         baselines = [replace(run, responses=run.responses.join(only, on="pair_id", how="semi")) for run in baselines]
     all_runs = [*runs, *baselines]
-    say("scoring")
+    context.say("scoring")
     found = assess(
         dataset,
         all_runs,
@@ -80,29 +96,40 @@ def evaluate(
         recipes=recipes,
         vary=vary,
         bootstrap=section.bootstrap,
-        seed=seed,
+        seed=study.seeds.bootstrap,
         **context.where,
     )
     for name in TABLES:
-        write_parquet(folder / f"{name}.parquet", getattr(found, name), metadata={"valuestrata_plan": plan.hash})
-    audited = None
-    if study.audit is not None:
-        say("auditing")
-        audited = audited_runs(context, all_runs, _existing_run(context, study.audit.against, "audit.against", all_runs))
-    say("writing the report")
+        write_parquet(context.folder / f"{name}.parquet", getattr(found, name), metadata={"valuestrata_plan": plan.hash})
+    return Scored(context, tuple(runs), tuple(all_runs), found)
+
+
+def audit_runs(scored: Scored) -> Audit | None:
+    """Audit scored runs and write the folder `audit`; None without the section `audit`."""
+    context, section = scored.context, scored.context.study.audit
+    if section is None:
+        return None
+    context.say("auditing")
+    return audited_runs(context, scored.runs, _existing_run(context, section.against, "audit.against", scored.runs))
+
+
+def report_runs(scored: Scored, audited: Audit | None, *, pages: Sequence[tuple[str, str]] = ()) -> Evaluation:
+    """Write the report of scored and audited runs; it links to `pages`, each a title and an address."""
+    context, study = scored.context, scored.context.study
+    context.say("writing the report")
     report = write_report(
-        dataset,
-        all_runs,
-        found.scores,
-        folder / "report.html",
+        context.dataset,
+        scored.runs,
+        scored.assessment.scores,
+        context.folder / "report.html",
         title=study.report.title or study.name,
         published=study.report.published,
-        assessment=found,
+        assessment=scored.assessment,
         audit=audited,
-        variance=variation(dataset, runs, bootstrap=section.bootstrap, seed=seed),
+        variance=variation(context.dataset, scored.models, bootstrap=study.score.bootstrap, seed=study.seeds.bootstrap),
         pages=pages,
     )
-    return Evaluation(tuple(all_runs), found, report, audited)
+    return Evaluation(scored.runs, scored.assessment, report, audited)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,9 +30,10 @@ from valuestrata.study.config import (
 )
 from valuestrata.study.context import StudyContext
 from valuestrata.study.data import create_folder, open_study
-from valuestrata.study.evaluate import evaluate
+from valuestrata.study.evaluate import audit_runs, report_runs, score_runs
 from valuestrata.study.open_questions.answers import FOLDER, PAGE, OpenResult, prepare_open, run_open
 from valuestrata.study.preflight import prepare_models
+from valuestrata.study.stages import Reached, StudyProgress, check_stage, finished, stopped_after
 
 if TYPE_CHECKING:
     import polars as pl
@@ -96,24 +97,61 @@ def run_study(study: Study, *, say: Callable[[str], None] = lambda _line: None) 
             first call.
         RunFailedError: no model has an answer, or the answers cannot be written to disk.
     """
+    return finished(_steps(study, say))
+
+
+@options_as("study")
+def run_study_until(study: Study, stage: str, *, say: Callable[[str], None] = lambda _line: None) -> StudyProgress:
+    """Run a study until a stage has ended; the next call of this function or of `run_study` continues.
+
+    Args:
+        study: the study.
+        stage: one of `stages_of(study)`.
+        say: takes a line about every stage.
+
+    Raises:
+        UsageError: the study has no such stage; and the errors of `run_study`.
+    """
+    check_stage(study, stage)
+    return stopped_after(study, _steps(study, say), stage)
+
+
+def _steps(study: Study, say: Callable[[str], None]) -> Generator[Reached, None, StudyResult]:
+    """Run the stages of a study one after the other."""
     if study.tune is not None:
         raise UsageError(f"{study.name}: a study with a section `tune` is run with `valuestrata run` or `run_generalisation`.")
     create_folder(study)
     context = open_study(study, say)
+    yield Reached("build")
     check_calibrations(context)
     prepared = prepare_models(context)
     prepared_open = None if study.open is None else prepare_open(context, study.open)
     plan = _declare_plan(context)
     say(describe(plan))
+    yield Reached("plan")
     results = [ask_model(context, model) for model in prepared]
+    problems = tuple(result.problem for result in results if result.problem)
+    left = sum(result.left for result in results)
+    yield Reached("ask", problems, left)
     runs = [load_run(model.run) for model, result in zip(prepared, results, strict=True) if result.has_results]
     _check_results(context, results)
     calibrated = calibrate_runs(context, runs)
+    if study.calibrate is not None:
+        yield Reached("calibrate", problems, left)
     opened = None if prepared_open is None else run_open(prepared_open, runs)
+    if opened is not None:
+        problems, left = (*problems, *opened.problems), left + sum(result.left for result in opened.asked)
+        yield Reached("open", problems, left)
+    scored = score_runs(context, [*runs, *calibrated], plan)
+    yield Reached("score", problems, left)
+    audited = audit_runs(scored)
+    if audited is not None:
+        yield Reached("audit", problems, left)
     pages = [("Open answers, judged and read", f"{FOLDER}/{PAGE}")] if opened is not None and opened.report is not None else []
     if opened is not None and opened.audit is not None:
         pages.append(("Audit of the stances read from open answers", opened.audit.relative_to(context.folder).as_posix()))
-    found = evaluate(context, [*runs, *calibrated], plan, pages=pages)
+    found = report_runs(scored, audited, pages=pages)
+    yield Reached("report", problems, left)
     return StudyResult(
         context.dataset, found.runs, found.assessment, found.report, tuple(results), found.audit, opened, calibrated=tuple(calibrated)
     )

@@ -7,7 +7,7 @@ and `generalisation.html`. Finished adapters and answered prompts are kept; inte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,10 @@ from valuestrata.study.ask import ask_model
 from valuestrata.study.config import SplitEntry, Study, split_name
 from valuestrata.study.context import StudyContext
 from valuestrata.study.data import create_folder, open_study
-from valuestrata.study.evaluate import Evaluation, evaluate
+from valuestrata.study.evaluate import Evaluation, Scored, audit_runs, report_runs, score_runs
 from valuestrata.study.model_cards import write_cards
 from valuestrata.study.preflight import prepare_models
+from valuestrata.study.stages import Reached, StudyProgress, check_stage, finished, stopped_after
 from valuestrata.study.tuning_grid import (
     SplitFold,
     TrainingJob,
@@ -118,23 +119,53 @@ def run_generalisation(study: Study, *, say: Callable[[str], None] = lambda _lin
             the first training.
         RunFailedError: no answers in some split, or a file cannot be written.
     """
+    return finished(_steps(study, say))
+
+
+@options_as("study")
+def run_generalisation_until(study: Study, stage: str, *, say: Callable[[str], None] = lambda _line: None) -> StudyProgress:
+    """Run a tuning study until a stage has ended; the next call of this function or of `run_generalisation` continues.
+
+    Args:
+        study: the study.
+        stage: one of `stages_of(study)`.
+        say: takes a line about every stage.
+
+    Raises:
+        UsageError: the study has no such stage; and the errors of `run_generalisation`.
+    """
+    check_stage(study, stage)
+    return stopped_after(study, _steps(study, say), stage)
+
+
+def _steps(study: Study, say: Callable[[str], None]) -> Generator[Reached, None, Generalisation]:
+    """Run the stages of a tuning study one after the other, each in all splits and folds."""
     section = tune_section(study)
     create_folder(study)
     jobs = training_jobs(study)
     work = _TuningStudy(open_study(study, say), jobs)
+    yield Reached("build")
     splits = [work.open(split) for split in splits_of(study)]
     folds = sum(len(split.folds) for split in splits)
     say(f"to train: {folds * len(jobs)} adapters ({len(jobs)} in each of {count(folds, 'fold')}; {count(len(section.seeds) or 1, 'seed')})")
-    adapters: list[Path] = []
-    for split in splits:
-        for fold in split.folds:
-            trained = work.train(fold)
-            adapters += [study.folder / "adapters" / fold.name / job.name for job in trained]
-            work.ask(split, fold, trained)
-    evaluated = [(split, work.evaluate(split)) for split in splits]
+    yield Reached("plan")
+    trained = [(split, fold, work.train(fold)) for split in splits for fold in split.folds]
+    yield work.reached("tune")
+    for split, fold, done in trained:
+        work.ask(split, fold, done)
+    yield work.reached("ask")
+    scored = [(split, work.score(split)) for split in splits]
+    yield work.reached("score")
+    audits = [audit_runs(found) for _, found in scored]
+    if study.audit is not None:
+        yield work.reached("audit")
+    evaluated = [(split, report_runs(found, audit)) for (split, found), audit in zip(scored, audits, strict=True)]
     for split in splits:
         write_cards(study, work.dataset, split.folds, jobs, split.runs, forgetting=section.forgetting, say=say)
-    return work.write(evaluated, adapters)
+    adapters = [study.folder / "adapters" / fold.name / job.name for _, fold, done in trained for job in done]
+    result = work.write(evaluated, adapters)
+    yield work.reached("report")
+    return result
 
 
 class _TuningStudy:
@@ -144,7 +175,12 @@ class _TuningStudy:
         self.context, self.jobs = context, jobs
         self.study, self.dataset, self.say = context.study, context.dataset, context.say
         self.problems: list[str] = []
+        self.left = 0
         self.baselines = {baseline_name(kind): kind for kind in kinds_of(self.study.score.baselines)}
+
+    def reached(self, stage: str) -> Reached:
+        """Return that a stage has ended."""
+        return Reached(stage, tuple(self.problems), self.left)
 
     def open(self, split: SplitEntry) -> _SplitWork:
         """Check a split before any training: its folds, its training pairs and its plan."""
@@ -201,6 +237,7 @@ class _TuningStudy:
         context = replace(self.context, study=here)
         for prepared in prepare_models(context, only=pairs):
             result = ask_model(context.prefixed(fold.name), prepared)
+            self.left += result.left
             if result.problem:
                 self.problems.append(f"{fold.name}: {result.problem}")
             if result.has_results:
@@ -215,8 +252,8 @@ class _TuningStudy:
         chosen = np.random.default_rng([self.study.seeds.split, 1]).choice(pairs.height, size=most, replace=False)
         return pairs[np.sort(chosen).tolist()]
 
-    def evaluate(self, split: _SplitWork) -> Evaluation:
-        """Evaluate a split: the pooled runs of its folds, and the baselines."""
+    def score(self, split: _SplitWork) -> Scored:
+        """Score a split: the pooled runs of its folds, and the baselines."""
         self.say(f"{split.name}: evaluating")
         pooled = [_pooled(runs, split.folds) for runs in split.runs.values() if len(runs) == len(split.folds)]
         if not pooled:
@@ -232,7 +269,7 @@ class _TuningStudy:
         also = [pair for pair in dict.fromkeys((gain.run, gain.against) for gain in possible_gains(variants, {})) if set(pair) <= known]
         only = None if tune_section(self.study).test_pairs is None else pl.concat(split.pairs.values()).select("pair_id").unique()
         context = replace(self.context, study=split.study)
-        return evaluate(context, pooled, split.plan, also=also, only=only, recipes=recipes, vary=section.vary)
+        return score_runs(context, pooled, split.plan, also=also, only=only, recipes=recipes, vary=section.vary)
 
     def write(self, evaluated: Sequence[tuple[_SplitWork, Evaluation]], adapters: Sequence[Path]) -> Generalisation:
         """Write the tables and the page over all splits."""

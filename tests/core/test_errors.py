@@ -15,7 +15,7 @@ SOURCE = Path(valuestrata.__file__).parent
 _FLAG = re.compile(r"(?<![\w-])--[a-z]")
 # Modules that write for the command line only.
 _TERMINAL = ("terminal.py", "errors.py")
-_COMMANDS = re.compile(r"valuestrata |pip install|ray start|--array")
+_COMMANDS = re.compile(r"valuestrata |pip install|ray start|--array|lm_eval run|inspect eval")
 
 
 @pytest.mark.parametrize(

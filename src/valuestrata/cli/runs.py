@@ -22,7 +22,9 @@ def import_(
     file: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", help="Outputs with custom_id and response, or columns named by --id and --answer (CSV, JSONL, JSON, Parquet)."
+            metavar="FILE",
+            help="Outputs with custom_id and response, or columns named by --id and --answer (CSV, JSONL, JSON, Parquet); or a log of an "
+            "exported data set: of Inspect (.eval, .json) or lm-evaluation-harness (its output folder, results or samples file).",
         ),
     ],
     output: RunOutput,
@@ -64,6 +66,7 @@ def import_(
     missing: Annotated[
         str | None, typer.Option("--missing", metavar="VALUES", help="Answers that stand for a refusal, separated by commas.")
     ] = None,
+    log_format: Annotated[str | None, typer.Option("--format", help="FILE is a log of inspect or lm-eval; recognised by default.")] = None,
     shares: Annotated[
         bool, typer.Option("--shares", help="FILE has shares of options: columns option and share, or a column per option.")
     ] = False,
@@ -83,6 +86,7 @@ def import_(
 ) -> None:
     """Import published or external outputs as a run, or a provider's outputs for the batch files of a run."""
     from valuestrata.dataset.tables import load_dataset
+    from valuestrata.export.harness.harness_log import import_log, log_format_of
     from valuestrata.responses.batch.folder import is_batch_run
     from valuestrata.responses.import_files import ANSWER, ID, ITEM, RESPONDENT, RESPONSE
     from valuestrata.responses.import_runs import import_run
@@ -91,7 +95,7 @@ def import_(
 
     by_person = {"people": people, "truth": truth, "survey": survey, "levels": levels, "weight": weight, "missing": missing}
     if is_batch_run(output):
-        given = (numbers, name, overwrite, ids, answer, repeats, trained_on, per_respondent, shares, *by_person.values())
+        given = (numbers, name, overwrite, ids, answer, repeats, trained_on, log_format, per_respondent, shares, *by_person.values())
         if any(value not in (None, False, "code") for value in given):
             raise UsageError(f"{output} has batch files, which record what each output is; give only DATASET, FILE and -o.")
         from valuestrata.responses.batch.requests import collect_batch
@@ -114,6 +118,9 @@ def import_(
         raise UsageError("--shares does not use --answer and --repeats.")
     if per_respondent and repeats == "samples":
         raise UsageError("--repeats samples: with answers per respondent, give one answer for each respondent and item.")
+    as_table = numbers != "code" or per_respondent or shares or any(value is not None for value in (ids, answer, repeats))
+    if log_format is not None and as_table:
+        raise UsageError("--format: a log states its pairs and options; leave out the other options that describe FILE.")
     data = load_dataset(dataset)
     if per_respondent:
         columns = split_list(ids) or (RESPONDENT, ITEM)
@@ -138,7 +145,9 @@ def import_(
         _report_respondents(result, as_json=as_json)
         return
     columns = split_list(ids) or (ID,)
-    if shares:
+    if log_format is not None or (not as_table and log_format_of(file) is not None):
+        result = import_log(data, file, output, format=log_format, name=name, overwrite=overwrite, trained_on=trained_on)
+    elif shares:
         result = import_shares(data, file, output, ids=columns, numbers=numbers, name=name, overwrite=overwrite, trained_on=trained_on)
     else:
         result = import_run(

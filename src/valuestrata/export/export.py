@@ -23,6 +23,7 @@ class ExportOptions:
         template: persona template of prompts, by name or file.
         runs: runs of the data set whose answers are exported too. raw_texts: whether with the texts that the models wrote.
         license: licence of the exported data, as the user states it; None for a note that it has to be chosen.
+        part: part of the split that a harness asks; None for `test`. elicitation: how it asks; None for the harness's default.
         today: date of the export; None for the current date.
     """
 
@@ -32,6 +33,8 @@ class ExportOptions:
     runs: tuple[Run, ...] = ()
     raw_texts: bool = False
     license: str | None = None
+    part: str | None = None
+    elicitation: str | None = None
     today: date | None = None
 
 
@@ -73,9 +76,23 @@ def _hugging_face(dataset: Dataset, folder: Path, options: ExportOptions) -> Exp
     return write_hugging_face(dataset, folder, options)
 
 
+def _lm_eval(dataset: Dataset, folder: Path, options: ExportOptions) -> ExportedFolder:
+    from valuestrata.export.harness.lm_eval_folder import write_lm_eval
+
+    return write_lm_eval(dataset, folder, options)
+
+
+def _inspect(dataset: Dataset, folder: Path, options: ExportOptions) -> ExportedFolder:
+    from valuestrata.export.harness.inspect_folder import write_inspect
+
+    return write_inspect(dataset, folder, options)
+
+
 # Each `write` imports its tool when it is called.
 TARGETS: Mapping[str, Target] = {
     "hf": Target("Hugging Face", frozenset({"runs", "raw_texts", "license"}), _hugging_face),
+    "lm-eval": Target("lm-evaluation-harness", frozenset({"part", "elicitation"}), _lm_eval),
+    "inspect": Target("Inspect AI", frozenset({"part", "elicitation"}), _inspect),
 }
 
 
@@ -90,6 +107,8 @@ def export_dataset(
     runs: Sequence[Run] = (),
     raw_texts: bool = False,
     license: str | None = None,
+    part: str | None = None,
+    elicitation: str | None = None,
     today: date | None = None,
 ) -> ExportedFolder:
     """Write a data set into a new folder, in the format of another tool.
@@ -106,7 +125,7 @@ def export_dataset(
         InputDataError: the data set may not be shared or lacks the split, or a run belongs to another data set.
     """
     target = TARGETS[one_of(to, list(TARGETS), "A data set cannot be exported to")]
-    given: dict[str, Any] = {"runs": tuple(runs), "raw_texts": raw_texts, "license": license}
+    given: dict[str, Any] = {"runs": tuple(runs), "raw_texts": raw_texts, "license": license, "part": part, "elicitation": elicitation}
     for name, value in given.items():
         if value and name not in target.takes:
             raise UsageError(Option(name), f" does not apply to an export to {target.title}; leave it out.")

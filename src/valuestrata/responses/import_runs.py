@@ -16,7 +16,7 @@ import polars as pl
 from valuestrata.dataset.tables import Dataset
 from valuestrata.dataset.training_source import stated_source
 from valuestrata.errors import InputDataError, Option, OptionText, UsageError, did_you_mean
-from valuestrata.files import folder_written_beside, sha256_of, write_json, write_parquet
+from valuestrata.files import canonical_hash, folder_written_beside, sha256_of, write_json, write_parquet
 from valuestrata.prompts import printed_numbers, questions_of
 from valuestrata.prompts.question import Numbers
 from valuestrata.responses.import_files import ID, KEY, RESPONSE, read_outputs
@@ -131,6 +131,9 @@ def write_imported(
     name: str | None,
     trained_on: str | Path | Mapping[str, Any] | None,
     elicitation: str,
+    template: str = TEMPLATE,
+    template_version: str = "1",
+    model: Mapping[str, Any] | None = None,
     about: Mapping[str, Any] | None = None,
     repeats: Repeats | None = None,
     tables: Mapping[str, pl.DataFrame] | None = None,
@@ -140,7 +143,8 @@ def write_imported(
 
     Args:
         dataset: the data set. table: RESPONSES schema. source: the file that was imported. folder: of the run.
-        name, trained_on: as for `import_run`. elicitation: of the run.
+        name, trained_on: as for `import_run`. elicitation, template, template_version: of the run.
+        model: what is known of the model, as `run.json` describes a respondent.
         about: what `run.json` also records of the file. repeats: as for `import_run`. tables: other tables of the folder, by file name.
         fields: other keys of `run.json`.
     """
@@ -151,11 +155,11 @@ def write_imported(
         dataset,
         label,
         KIND,
-        respondent={"name": label, "provider": "imported", **taught},
-        template=TEMPLATE,
-        template_version="1",
+        respondent={"name": label, **(model or {}), "provider": "imported", **taught},
+        template=template,
+        template_version=template_version,
         elicitation=elicitation,
-        source={"file": source.name, "sha256": sha256_of(source), **(about or {})},
+        source={"file": source.name, "sha256": _sha256(source), **(about or {})},
         **fields,
         **({} if repeats is None else {"repeats": repeats}),
     )
@@ -165,6 +169,13 @@ def write_imported(
             write_parquet(temporary / file, other)
         write_json(temporary / RUN, with_hash(temporary, {**meta, "finished": now(), "counts": counts}))
     return counts
+
+
+def _sha256(source: Path) -> str:
+    """Return the hash of a file, or of the files in a folder."""
+    if source.is_file():
+        return sha256_of(source)
+    return canonical_hash({str(file.relative_to(source)): sha256_of(file) for file in sorted(source.rglob("*")) if file.is_file()})
 
 
 def pairs_by_id(dataset: Dataset, rows: pl.DataFrame) -> pl.DataFrame:

@@ -1,0 +1,1 @@
+"""Pairs as tasks of evaluation harnesses, and logs of harnesses as runs."""

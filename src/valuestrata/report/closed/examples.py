@@ -9,10 +9,11 @@ from typing import Any
 import polars as pl
 
 from valuestrata.dataset.tables import Dataset
-from valuestrata.errors import ValuestrataError
 from valuestrata.report.core.names import clipped, subgroup_titles
 from valuestrata.report.core.view import Entry, RunLike, View
+from valuestrata.report.explore.prompts import prompt_text, prompts_again
 from valuestrata.responses.run.halves import response_keys, scored_responses
+from valuestrata.responses.run.schema import RESPONSES
 
 # Longest text of a model that is shown, in characters.
 LONGEST_TEXT = 400
@@ -73,8 +74,7 @@ def choose(view: View, entry: Entry, run: RunLike) -> list[PairExample]:
             if most and row["item"] not in {other["item"] for other in rows}:
                 rows.append(row)
                 most -= 1
-    meta: Mapping[str, Any] = getattr(run, "meta", {})
-    prompts = prompts_for(view.dataset, rows, meta.get("plan") or {})
+    prompts = prompts_for(view.dataset, rows, getattr(run, "meta", {}))
     return [_example(view.dataset, entry, row, prompts.get(row["pair_id"])) for row in rows]
 
 
@@ -93,30 +93,9 @@ def _example(dataset: Dataset, entry: Entry, row: Mapping[str, Any], prompt: str
     return PairExample(entry.label, outcome, subgroup_titles(dataset)[row["subgroup"]], item["question"], row["n"], options, text, prompt)
 
 
-def prompts_for(dataset: Dataset, rows: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]) -> dict[str, str]:
-    """Return pair_id -> prompt, rendered again as the run's plan says; only if its hash is the recorded one."""
-    from valuestrata.prompts import load_template, render_prompts
-    from valuestrata.prompts.prompt import ELICITATIONS
-    from valuestrata.responses.context.gold_context import context_of_plan
-
-    context = context_of_plan(dataset, plan)
-
-    found: dict[str, str] = {}
-    for row in rows:
-        readout = row["elicitation"]
-        if not row["prompt_hash"] or not row["template"] or readout not in ELICITATIONS:
-            continue
-        pair = pl.DataFrame({name: [row[name]] for name in ("pair_id", "item", "subgroup")})
-        try:
-            template = load_template(row["template"])
-            template = template if context is None else template.showing_context()
-            orders, paraphrases = [row["order"] or "scale"], [row["paraphrase"] or 0]
-            asked: dict[str, Any] = {"orders": orders, "paraphrases": paraphrases, "context": context}
-            prompts = render_prompts(dataset, pair, template=template, elicitation=readout, **asked)
-            prompt = next(iter(prompts))
-        except ValuestrataError:
-            # The template file of a user may be missing when the report is written.
-            continue
-        if prompt.hash == row["prompt_hash"]:
-            found[row["pair_id"]] = "\n\n".join(message.content for message in prompt.messages)
-    return found
+def prompts_for(dataset: Dataset, rows: Sequence[Mapping[str, Any]], meta: Mapping[str, Any]) -> dict[str, str]:
+    """Return pair_id -> prompt of responses (rows of RESPONSES), rendered again as the run says; only if its hash is the recorded one."""
+    columns = ("pair_id", "item", "subgroup", "elicitation", "template", "order", "paraphrase", "prompt_hash")
+    asked = RESPONSES.frame([{name: row[name] for name in columns} for row in rows])
+    found = prompts_again(dataset, asked, meta)
+    return {row["pair_id"]: prompt_text(found[row["prompt_hash"]]) for row in rows if row["prompt_hash"] in found}

@@ -174,11 +174,17 @@ def plan_context(dataset: Dataset, spec: str | None, pairs: pl.DataFrame, *, spl
     return context
 
 
-def context_of_plan(dataset: Dataset, plan: Mapping[str, Any]) -> PersonaContext | None:
-    """Return the answers that a run's prompts showed, by the plan in its `run.json`; None for a run without a context."""
+def context_of_plan(
+    dataset: Dataset, plan: Mapping[str, Any], personas: Mapping[str, Persona] | None = None
+) -> PersonaContext | None:
+    """Return the answers that a run's prompts showed, by the plan in its `run.json`; None for a run without a context.
+
+    Args:
+        dataset: the data set. plan: of the run. personas: of a control (subgroup -> persona); None for the subgroups' own.
+    """
     none = dataset.splits.clear()
     found = plan_context(dataset, plan.get("context"), none, split=str(plan.get("split")), fold=plan.get("fold"))
-    return None if found is None else found.for_personas(None)
+    return None if found is None else found.for_personas(personas)
 
 
 def with_context(respondent: Mapping[str, Any], context: GoldContext) -> dict[str, Any]:

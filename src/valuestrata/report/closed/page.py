@@ -34,6 +34,7 @@ from valuestrata.report.core.runs import check_number
 from valuestrata.report.core.section import Absent, Section, claim_lists
 from valuestrata.report.core.tables import headline_table, write_tables
 from valuestrata.report.core.view import RunLike, View, views_of
+from valuestrata.report.explore.section import add_explorer, explored_view
 from valuestrata.report.fairness.section import audit_sections
 from valuestrata.responses.run.identity import run_identity
 from valuestrata.scores.train_test_overlap import warnings_about
@@ -55,6 +56,7 @@ def write_report(
     audit: Audit | None = None,
     variance: pl.DataFrame | None = None,
     pages: Sequence[tuple[str, str]] = (),
+    explore: bool = True,
 ) -> Path:
     """Write the page, and its tables as CSV in the folder `tables` next to it.
 
@@ -70,6 +72,7 @@ def write_report(
         audit: of the same part, for some or all of the runs; without it the page has no fairness section.
         variance: VARIANCE; without it the page has no variance section.
         pages: (title, address) of other pages to link to.
+        explore: whether the page has the explorer, with the answers to every pair of the first split and part.
 
     Returns:
         Path of the page.
@@ -80,7 +83,7 @@ def write_report(
     """
     page = out if out.suffix else out / "report.html"
     parts: dict[str, Any] = {"published": published, "assessment": assessment, "audit": audit, "variance": variance}
-    made = report_page(dataset, runs, scores, title=title, notes=notes, pages=pages, **parts)
+    made = report_page(dataset, runs, scores, title=title, notes=notes, pages=pages, explore=explore, **parts)
     write_text(page, render(replace(made, folder="tables")))
     write_tables(dataset, runs, scores, page.parent / "tables", **parts)
     return page
@@ -98,6 +101,7 @@ def report_page(
     audit: Audit | None = None,
     variance: pl.DataFrame | None = None,
     pages: Sequence[tuple[str, str]] = (),
+    explore: bool = True,
 ) -> Page:
     """Return the page of `write_report` without writing any file; `render` makes text of it. Arguments and errors are the same."""
     check_number(sum(not run_identity(run).is_baseline for run in runs))
@@ -109,7 +113,10 @@ def report_page(
     sections[0].pages = [*sections[0].pages, *pages]
     survey = dataset.meta.get("survey") or {}
     heading = title or str(survey.get("title") or survey.get("name") or "Subgroup answers")
-    return Page(heading, sections, absent, status=warning_lines(warnings_about(dataset, runs, scores)))
+    page = Page(heading, sections, absent, status=warning_lines(warnings_about(dataset, runs, scores)))
+    if explore:
+        add_explorer(page, explored_view(views[0], runs))
+    return page
 
 
 def sections_of(

@@ -49,6 +49,7 @@ class Page:
         folder: name of the folder with the tables as CSV; empty without one.
         styles: style sheets of the package. scripts: JavaScript of the package or of a library, run in order; the page's content
             security policy allows these and no others.
+        loaded: JavaScript that the policy allows too: the scripts take it from the data, such as a compressed library.
         data: read by the scripts.
     """
 
@@ -59,6 +60,7 @@ class Page:
     folder: str = ""
     styles: list[str] = field(default_factory=list[str])
     scripts: list[str] = field(default_factory=list[str])
+    loaded: list[str] = field(default_factory=list[str])
     data: list[PageData] = field(default_factory=list[PageData])
 
 

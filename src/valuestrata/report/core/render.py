@@ -8,6 +8,7 @@ from hashlib import sha256
 from importlib import resources
 
 from valuestrata.errors import printable
+from valuestrata.report.core.links import EXPLORE, without_links
 from valuestrata.report.core.page import Page
 from valuestrata.report.core.theme import SEQUENTIAL
 
@@ -26,12 +27,13 @@ def render(page: Page) -> str:
     text = environment.get_template("report.html.j2").render(
         page=page,
         css=Markup("\n".join([css, *page.styles])),  # noqa: S704
-        policy=_policy(scripts),
+        policy=_policy([*scripts, *page.loaded]),
         scripts=scripts,
         markup=Markup,
         shades=SEQUENTIAL,
     )
-    return printable(text)
+    text = printable(text)
+    return text if any(section.id == EXPLORE for section in page.sections) else without_links(text)
 
 
 def _policy(scripts: Sequence[str]) -> str:

@@ -69,7 +69,10 @@ def theme() -> dict[str, Any]:
 _DESCRIBED = re.compile(r'<(path|rect|text|line)( aria-label="([^"]*)") role="graphics-symbol" aria-roledescription="[^"]*"([^>]*?)/>')
 _ROLES = re.compile(r' role="graphics-(?:object|symbol)"| aria-roledescription="[^"]*"| aria-hidden="true"| pointer-events="none"')
 _EMPTY = re.compile(r'<path class="(?:background|foreground)"[^>]*?(?:d="M0,0h0v0h0Z"|display="none")[^>]*?/>')
-_NUMBER = re.compile(r"(?<=[\d])\.(\d{2})\d+")
+# An address keeps its digits.
+_NUMBER = re.compile(r'(href="[^"]*")|(?<=[\d])\.(\d{2})\d+')
+# A mark with a link, whose address the renderer completes.
+_LINKED = re.compile(r'<a xlink:href="[^"#]*(#[^"]*)"><(\w+)( aria-label="[^"]*")?')
 _FAMILY = re.compile(rf' font-family="{re.escape(FONT)}"')
 
 
@@ -123,13 +126,16 @@ def tidy_svg(svg: str, name: str, description: str) -> str:
     """Prepare a Vega SVG for a page with others: a title, unique ids, tooltips, no fixed font, fewer bytes."""
     from markupsafe import escape
 
+    svg = _LINKED.sub(r'<a href="\1"\3><\2\3', svg)
     svg = _DESCRIBED.sub(_with_title, svg)
-    svg = _FAMILY.sub("", _NUMBER.sub(r".\1", _EMPTY.sub("", _ROLES.sub("", svg))))
+    svg = _FAMILY.sub("", _NUMBER.sub(lambda found: found[1] or f".{found[2]}", _EMPTY.sub("", _ROLES.sub("", svg))))
     # An SVG inside a page needs no namespace, and without it the page contains no address.
     svg = re.sub(r' xmlns(?::xlink)?="[^"]*"', "", svg, count=2)
     svg = re.sub(r'id="(clip|gradient)', rf'id="{name}-\1', svg)
     svg = re.sub(r"url\(#(clip|gradient)", rf"url(#{name}-\1", svg)
-    head = f'<svg role="img" aria-labelledby="{name}-title"'
+    # The parts of an image cannot be reached, so a chart with links is a group.
+    role = "group" if "<a href=" in svg else "img"
+    head = f'<svg role="{role}" aria-labelledby="{name}-title"'
     return svg.replace("<svg", head, 1).replace(">", f'><title id="{name}-title">{escape(description)}</title>', 1)
 
 

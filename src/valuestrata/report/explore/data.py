@@ -17,7 +17,6 @@ from valuestrata.report.explore.columns import Block, shares, whole
 from valuestrata.report.explore.prompts import Messages, prompts_again, prompts_block
 from valuestrata.responses.run.halves import response_keys, scored_responses
 from valuestrata.responses.run.schema import RESPONSES, STATUSES
-from valuestrata.scores.distances import padded
 from valuestrata.scores.pairs import PairTable, answered_gold, gold_of, mode_index, tabulate
 from valuestrata.stats.arrays import Floats, Indices
 
@@ -260,8 +259,3 @@ def _places(values: pl.Series, known: pl.Series) -> NDArray[Any]:
 
 def _nullable(values: pl.Series) -> NDArray[Any]:
     return whole(values.cast(pl.Float64).fill_null(-1.0).to_numpy())
-
-
-def padded_shares(gold: pl.DataFrame) -> Floats:
-    """Return the shares of gold rows with the same width."""
-    return padded(gold["shares"], int(gold["options"].to_numpy().max(initial=2)))

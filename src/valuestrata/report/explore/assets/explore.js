@@ -1,7 +1,9 @@
 // The explorer: reads its filters from the address, shows the pairs that match in a table, and one of them in a panel.
 const at = (id) => document.getElementById(id);
 const form = at("explore-filters"), summary = at("explore-summary"), table = at("explore-table"), note = at("explore-note");
-const MOST_ANSWER_COLUMNS = ["answer2", "expected2"];
+// Not a property of the form: a field may be named like one of its methods.
+const control = (name) => form.elements.namedItem(name);
+const COLUMNS_OF_SECOND = ["answer2", "expected2"];
 
 // The script of DataTables, allowed by its hash in the page's policy, puts its exports into `valuestrataTables`.
 async function loadTables() {
@@ -24,19 +26,19 @@ function fillFilters(pairs) {
   const kinds = [["Models", "model"], ["Controls", "control"], ["Baselines", "baseline"]];
   const runs = kinds.map(([title, kind]) => [title, pairs.runs.filter((run) => run.kind === kind).map((run) => [run.key, run.label])])
     .filter(([, options]) => options.length);
-  fill(form.elements.run, null, runs);
-  fill(form.elements.versus, "none", runs);
-  fill(form.elements.topic, "all topics", [["", pairs.topics.map((topic) => [topic, topic])]]);
-  fill(form.elements.attribute, "all attributes", [
+  fill(control("run"), null, runs);
+  fill(control("versus"), "none", runs);
+  fill(control("topic"), "all topics", [["", pairs.topics.map((topic) => [topic, topic])]]);
+  fill(control("attribute"), "all attributes", [
     ["Attributes and their combinations", pairs.strata.map((one) => [one.key, one.title])],
     ["Levels", pairs.levels.map((one) => [one.key, one.title])],
   ]);
   const groups = pairs.strata.map((stratum, place) => [stratum.title,
     pairs.subgroups.filter((one) => one.stratum === place).map((one) => [one.key, one.title])]);
-  fill(form.elements.subgroup, "all subgroups", groups);
+  fill(control("subgroup"), "all subgroups", groups);
   const items = pairs.topics.map((topic, place) => [topic,
     pairs.items.filter((one) => one.topic === place).map((one) => [one.key, clipped(`${one.key}: ${one.question}`, 90)])]);
-  fill(form.elements.item, "all items", items);
+  fill(control("item"), "all items", items);
 }
 
 class Explorer {
@@ -138,14 +140,14 @@ class Explorer {
   show() {
     const { pairs, chosen } = this;
     for (const name of ["run", "versus", "topic", "attribute", "subgroup", "item", "outcome", "search"]) {
-      const control = form.elements[name];
-      if (document.activeElement !== control || name !== "search") control.value = this.filters[name];
+      const field = control(name);
+      if (document.activeElement !== field || name !== "search") field.value = this.filters[name];
     }
-    for (const option of form.elements.outcome.querySelectorAll("[data-two] option")) option.disabled = chosen.versus === null;
+    for (const option of control("outcome").querySelectorAll("[data-two] option")) option.disabled = chosen.versus === null;
     this.rows = pairs.matching(chosen);
     this.title("answer", `Answer of ${pairs.runs[chosen.run].label}`);
     this.title("answer2", chosen.versus === null ? "" : `Answer of ${pairs.runs[chosen.versus].label}`);
-    for (const name of MOST_ANSWER_COLUMNS) this.table.column(`${name}:name`).visible(chosen.versus !== null, false);
+    for (const name of COLUMNS_OF_SECOND) this.table.column(`${name}:name`).visible(chosen.versus !== null, false);
     this.table.order(this.orderOf(this.names)).draw();
     this.showSummary();
     this.showNote();
@@ -178,7 +180,7 @@ class Explorer {
   showNote() {
     const { codes, gold, answer } = this.filters, parts = [];
     const known = { run: this.places.has(this.filters.run), versus: !this.filters.versus || this.places.has(this.filters.versus) };
-    for (const name of ["topic", "attribute", "subgroup", "item"]) known[name] = !this.filters[name] || form.elements[name].value === this.filters[name];
+    for (const name of ["topic", "attribute", "subgroup", "item"]) known[name] = !this.filters[name] || control(name).value === this.filters[name];
     for (const [name, found] of Object.entries(known)) if (!found) parts.push(`This page has no ${name === "versus" ? "run" : name} “${this.filters[name]}”.`);
     if (this.filters.pair && !this.pairOf.has(this.filters.pair)) parts.push(`This page has no pair “${this.filters.pair}”.`);
     if (codes) parts.push(`Only items with the codes ${codes.split(".").join(", ")}.`);
@@ -202,7 +204,7 @@ class Explorer {
     const { pair } = this.filters;
     this.change({ pair: "" });
     const link = Array.from(table.querySelectorAll("a")).find((one) => new URLSearchParams(one.hash.split("?")[1]).get("pair") === pair);
-    (link || form.elements.run).focus();
+    (link || control("run")).focus();
   }
 
   // Change filters from within the page. `quietly` keeps the number of steps of the back button, as while typing.
@@ -237,7 +239,7 @@ async function start() {
   form.addEventListener("change", ({ target }) => {
     if (target.name !== "search") explorer.change({ [target.name]: target.value, pair: "" });
   });
-  form.elements.search.addEventListener("input", ({ target }) => explorer.change({ search: target.value, pair: "" }, true));
+  control("search").addEventListener("input", ({ target }) => explorer.change({ search: target.value, pair: "" }, true));
   at("explore-clear").addEventListener("click", () => explorer.change(
     Object.fromEntries(NAMES.filter((name) => name !== "run").map((name) => [name, ""]))));
   addEventListener("popstate", () => explorer.follow());

@@ -1,0 +1,131 @@
+"""The explorer as a section of a page, with its script, style and data."""
+
+from __future__ import annotations
+
+import gzip
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from importlib import resources
+
+import polars as pl
+
+from valuestrata.dataset.tables import Dataset
+from valuestrata.formatting import count
+from valuestrata.report.core.links import EXPLORE, links_in
+from valuestrata.report.core.page import Page, PageData
+from valuestrata.report.core.render import render
+from valuestrata.report.core.section import Section
+from valuestrata.report.core.view import RunLike, View
+from valuestrata.report.explore.columns import pack
+from valuestrata.report.explore.data import Explored, ExploredRun, explorer_blocks
+from valuestrata.report.explore.library import datatables
+from valuestrata.respondents.baselines import CHEAP
+from valuestrata.responses.run.identity import KINDS, run_identity
+from valuestrata.scores.best_baseline import best_of
+
+TITLE = "Which answers lie behind these scores?"
+# Largest page, in bytes.
+MOST_BYTES = 10_000_000
+# What is left out of a page that would be larger, in this order: beginnings of block names, and the blocks in words.
+LEFT_OUT = (("prompts", "prompts"), ("texts", "texts of models"), ("probabilities", "probabilities of options"))
+# In this order, in one function, so that no name is global.
+SCRIPTS = ("elements.js", "unpack.js", "address.js", "pairs.js", "detail.js", "explore.js", "charts.js")
+# Sections whose scores have intervals, and those before which the explorer is placed.
+WITH_INTERVALS = ("results", "audit", "by-subgroup", "by-topic")
+FOLLOWING = ("examples", "usage", "published", "method")
+
+
+def explored_view(view: View, runs: Sequence[RunLike]) -> Explored:
+    """Return what the explorer of a report shows: the pairs and runs of a view, in the order of its tables."""
+    by_name = {run.name: run for run in runs}
+    entries = {entry.run: entry for entry in reversed(view.of_kind("model", "control", "baseline"))}
+    shown = [ExploredRun(by_name[entry.run], entry.run, entry.kind) for entry in reversed(entries.values())]
+    best = view.best_cheap(view.accuracy_metric)
+    return Explored(view.dataset, shown, view.scheme, view.part, view.fold, None if best is None else best.run)
+
+
+def explored_groups(dataset: Dataset, runs: Sequence[RunLike], groups: pl.DataFrame) -> Explored | None:
+    """Return what the explorer of an audit shows: the pairs and runs of its table GROUPS; None if that is empty."""
+    if groups.is_empty():
+        return None
+    kinds = {run.name: run_identity(run) for run in runs}
+    shown = sorted(runs, key=lambda run: KINDS.index(kinds[run.name].kind))
+    first = groups.row(0, named=True)
+    cheap = groups.filter((pl.col("metric") == first["metric"]) & pl.col("value").is_not_null())
+    cheap = cheap.filter(pl.col("run").is_in([name for name, found in kinds.items() if found.is_baseline and found.rule in CHEAP]))
+    weighed = cheap.group_by("run", maintain_order=True).agg((pl.col("value") * pl.col("pairs")).sum() / pl.col("pairs").sum())
+    best = best_of(str(first["metric"]), dict(weighed.iter_rows()))
+    return Explored(
+        dataset, [ExploredRun(run, run.name, kinds[run.name].kind) for run in shown], first["scheme"], first["part"], first["fold"], best
+    )
+
+
+def add_explorer(page: Page, what: Explored, *, most_bytes: int = MOST_BYTES) -> None:
+    """Add the explorer to a page whose other sections are complete.
+
+    Args:
+        page: gets a section, a style sheet, a script and data. what: the pairs and runs.
+        most_bytes: largest size of the whole page. Prompts, then texts, then probabilities are left out of a larger one, and the
+            section says so. If that is not enough, the page has no explorer, and says why.
+    """
+    library, style = datatables()
+    css = _asset("explore.css")
+    script = '(() => {\n"use strict";\n' + "\n".join(_asset(name) for name in SCRIPTS) + "})();\n"
+    shelf = b64encode(gzip.compress(library.encode(), mtime=0)).decode()
+    addresses = sorted({link for section in page.sections for _, chart in section.figures for link in links_in(chart.svg)})
+    rest = len(render(page).encode()) + sum(map(len, (style, css, script, shelf))) + sum(map(len, addresses)) + 20_000
+    packed = {name: b64encode(pack(block)).decode() for name, block in explorer_blocks(what).items()}
+    kept, left_out = fitting(packed, most_bytes - rest)
+    if not kept:
+        size = f"{most_bytes / 1e6:g} MB"
+        pairs = count(what.dataset.scored_gold(what.split, what.part, what.fold).height, "pair")
+        page.absent = [*page.absent, (TITLE, f"{pairs} and {count(len(what.runs), 'run')} do not fit into a page of {size}")]
+        return
+    page.styles += [style, css]
+    page.loaded.append(library)
+    page.scripts.append(script)
+    page.data += [PageData("explore-library", shelf), PageData("explore-data", "\n".join(f"{name}:{text}" for name, text in kept.items()))]
+    section = Section(EXPLORE, TITLE)
+    section.intro = (
+        "Every pair of a question and a subgroup, with the answers of people and runs. Choose one run or two, filter, and select a question "
+        "to see the distributions, what the model was shown and what it wrote. Marks in the figures lead here."
+    )
+    with_intervals = [(other.title, other.id) for other in page.sections if other.id in WITH_INTERVALS]
+    section.body = _body(addresses, left_out, f"{most_bytes / 1e6:g} MB", with_intervals)
+    ids = [other.id for other in page.sections]
+    place = min([ids.index(name) for name in FOLLOWING if name in ids], default=len(ids))
+    page.sections = [*page.sections[:place], section, *page.sections[place:]]
+
+
+def fitting(packed: Mapping[str, str], most: int) -> tuple[dict[str, str], list[str]]:
+    """Return the blocks that fit and, in words, what was left out.
+
+    Args:
+        packed: name -> block. most: characters of all blocks together.
+
+    Returns:
+        No block at all if those that are always needed do not fit.
+    """
+    kept, left_out = dict(packed), list[str]()
+    for beginning, words in LEFT_OUT:
+        if sum(map(len, kept.values())) <= most:
+            break
+        if lost := [name for name in kept if name.startswith(beginning)]:
+            kept = {name: text for name, text in kept.items() if name not in lost}
+            left_out.append(words)
+    return (kept, left_out) if sum(map(len, kept.values())) <= most else ({}, left_out)
+
+
+def _asset(name: str) -> str:
+    return resources.files("valuestrata.report.explore").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def _body(addresses: Sequence[str], left_out: Sequence[str], most: str, with_intervals: Sequence[tuple[str, str]]) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    loader = PackageLoader("valuestrata.report.explore", "assets")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    anchors = [address.removeprefix("#") for address in addresses]
+    return environment.get_template("explore.html.j2").render(
+        addresses=anchors, left_out=left_out, most=most, with_intervals=with_intervals
+    )

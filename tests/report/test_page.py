@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -16,8 +17,11 @@ import pytest
 from valuestrata.errors import InputDataError
 from valuestrata.formatting import number
 from valuestrata.prompts import load_template, render_prompts
-from valuestrata.report import headline_table, write_report
+from valuestrata.report import headline_table
+from valuestrata.report import write_report as write_whole_report
 
+# The explorer has tests of its own.
+write_report = partial(write_whole_report, explore=False)
 ATTACK = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
 
 

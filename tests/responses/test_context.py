@@ -380,7 +380,7 @@ def test_the_report_shows_the_prompt_with_its_answers(tmp_path):
     ask(dataset, Writes(), tmp_path / "run", context="gold:2", elicitation="text", items=[dataset.items["item"][0]])
     run = load_run(tmp_path / "run")
     row = run.responses.row(0, named=True)
-    assert "Most frequent answer" in prompts_for(dataset, [row], run.meta["plan"])[row["pair_id"]]
+    assert "Most frequent answer" in prompts_for(dataset, [row], run.meta)[row["pair_id"]]
     assert not prompts_for(dataset, [row], {})
 
 

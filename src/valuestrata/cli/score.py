@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -96,6 +96,7 @@ def report(
     bootstrap: Bootstrap = 1000,
     seed: BootstrapSeed = 0,
     title: Annotated[str | None, typer.Option("--title", help="Title of the report.")] = None,
+    explore: Annotated[bool, typer.Option("--explore/--no-explore", help="Include every pair with its answers, to filter and read.")] = True,
 ) -> None:
     """Write report.html, one file that needs no network, with its tables as CSV in a folder next to it."""
     from valuestrata.assessment import assess
@@ -108,7 +109,8 @@ def report(
     data, all_runs = load_with_baselines(dataset, runs, split, part, fold, baselines, train_on)
     found = assess(data, all_runs, split=split, part=part, fold=fold, against=against, bootstrap=bootstrap, seed=seed)
     variance = variation(data, all_runs[: len(runs)], bootstrap=bootstrap, seed=seed)
-    show(f"Report: {write_report(data, all_runs, found.scores, output, title=title, assessment=found, variance=variance)}")
+    how: dict[str, Any] = {"title": title, "assessment": found, "variance": variance, "explore": explore}
+    show(f"Report: {write_report(data, all_runs, found.scores, output, **how)}")
 
 
 def variance_(

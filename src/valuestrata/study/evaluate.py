@@ -124,6 +124,7 @@ def report_runs(scored: Scored, audited: Audit | None, *, pages: Sequence[tuple[
         context.folder / "report.html",
         title=study.report.title or study.name,
         published=study.report.published,
+        explore=study.report.explore,
         assessment=scored.assessment,
         audit=audited,
         variance=variation(context.dataset, scored.models, bootstrap=study.score.bootstrap, seed=study.seeds.bootstrap),

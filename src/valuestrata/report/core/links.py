@@ -37,8 +37,9 @@ def explore_link(
         Such as `#explore?run=gpt&subgroup=sex%3Dfemale`.
     """
     filters = {"run": run, "versus": versus, "subgroup": subgroup, "item": item, "topic": topic, "attribute": attribute}
-    of_answers = {"codes": ".".join(map(str, codes)), "gold": "" if gold is None else str(gold), "answer": "" if answer is None else str(answer)}
-    chosen = {name: value for name, value in (filters | of_answers).items() if value}
+    filters |= {"codes": ".".join(map(str, codes))}
+    filters |= {name: "" if code is None else str(code) for name, code in (("gold", gold), ("answer", answer))}
+    chosen = {name: value for name, value in filters.items() if value}
     return f"#{EXPLORE}" + (f"?{urlencode(chosen)}" if chosen else "")
 
 

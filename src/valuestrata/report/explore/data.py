@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -191,17 +191,18 @@ def _stated(found: _AnsweredPairs, gold: pl.DataFrame) -> NDArray[Any] | None:
     several = table.pairs["responses"].to_numpy() > 1
     if not len(given.pair) and not several.any():
         return None
-    stated = np.full(table.by_mode["accuracy"].shape, np.nan)
-    stated[several] = table.by_mode["accuracy"][several]
+    chosen = table.by_mode["accuracy"]
+    stated = np.where(several[:, None], chosen, np.nan)
     total = np.zeros_like(stated)
     weight = np.zeros(len(stated))
     np.add.at(total, given.pair, given.weight[:, None] * given.probs)
     np.add.at(weight, given.pair, given.weight)
     named = weight > 0
     stated[named] = total[named] / weight[named, None]
-    everything = np.full((len(gold), stated.shape[1]), np.nan)
+    widest = chosen.shape[1]
+    everything = np.full((len(gold), widest), np.nan)
     everything[found.rows] = stated
-    legal = np.arange(stated.shape[1]) < gold["options"].to_numpy()[:, None]
+    legal = np.arange(widest) < gold["options"].to_numpy()[:, None]
     return shares(everything[legal])
 
 

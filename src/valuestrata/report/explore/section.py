@@ -9,7 +9,9 @@ from importlib import resources
 
 import polars as pl
 
+from valuestrata.dataset.sharing import check_shareable
 from valuestrata.dataset.tables import Dataset
+from valuestrata.errors import InputDataError
 from valuestrata.formatting import count
 from valuestrata.report.core.links import EXPLORE, links_in
 from valuestrata.report.core.page import Page, PageData
@@ -87,10 +89,14 @@ def add_explorer(page: Page, what: Explored, *, most_bytes: int = MOST_BYTES) ->
     page.data += [PageData("explore-library", shelf), PageData("explore-data", "\n".join(f"{name}:{text}" for name, text in kept.items()))]
     section = Section(EXPLORE, TITLE)
     section.intro = (
-        "Every pair of a question and a subgroup, with the answers of people and runs. Choose one run or two, filter, and select a question "
-        "to see the distributions, what the model was shown and what it wrote. Marks in the figures lead here."
+        "Every pair of a question and a subgroup, with the answers of people and runs. Choose one run or two, filter, and select a "
+        "question to see the distributions, what the model was shown and what it wrote. Marks in the figures lead here."
     )
     with_intervals = [(other.title, other.id) for other in page.sections if other.id in WITH_INTERVALS]
+    try:
+        check_shareable(what.dataset, "share a page without the explorer (--no-explore)")
+    except InputDataError as error:
+        section.warning = f"This page holds the shares of every pair. {error}"
     section.body = _body(addresses, left_out, f"{most_bytes / 1e6:g} MB", with_intervals)
     ids = [other.id for other in page.sections]
     place = min([ids.index(name) for name in FOLLOWING if name in ids], default=len(ids))

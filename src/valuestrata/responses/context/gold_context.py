@@ -174,9 +174,7 @@ def plan_context(dataset: Dataset, spec: str | None, pairs: pl.DataFrame, *, spl
     return context
 
 
-def context_of_plan(
-    dataset: Dataset, plan: Mapping[str, Any], personas: Mapping[str, Persona] | None = None
-) -> PersonaContext | None:
+def context_of_plan(dataset: Dataset, plan: Mapping[str, Any], personas: Mapping[str, Persona] | None = None) -> PersonaContext | None:
     """Return the answers that a run's prompts showed, by the plan in its `run.json`; None for a run without a context.
 
     Args:

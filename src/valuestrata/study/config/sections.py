@@ -237,10 +237,11 @@ class AuditSection(StrictModel):
 
 
 class ReportSection(StrictModel):
-    """Title and published figures of the report."""
+    """Title of the report, and whether it shows published figures and the explorer of all answers."""
 
     title: str | None = Field(default=None, description="title of the page")
     published: bool = Field(default=True, description="show the paper's figures, with a warning if the setting differs")
+    explore: bool = Field(default=True, description="include every pair with its answers, to filter and read")
 
 
 def strings_as(value: Any, key: str) -> Any:

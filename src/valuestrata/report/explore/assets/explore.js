@@ -3,6 +3,7 @@ const at = (id) => document.getElementById(id);
 const form = at("explore-filters"), summary = at("explore-summary"), table = at("explore-table"), note = at("explore-note");
 // Not a property of the form: a field may be named like one of its methods.
 const control = (name) => form.elements.namedItem(name);
+const NUMBERS = ["expected", "expected2", "margin", "ceiling"];
 const COLUMNS_OF_SECOND = ["answer2", "expected2"];
 
 // The script of DataTables, allowed by its hash in the page's policy, puts its exports into `valuestrataTables`.
@@ -70,7 +71,7 @@ class Explorer {
       serverSide: true,
       ajax: (request, give) => give(this.page(request, names)),
       columns: names.map((name) => ({
-        data: null, name, orderSequence: name === "question" || name === "subgroup" ? ["asc", "desc", ""] : ["desc", "asc", ""],
+        data: null, name, className: NUMBERS.includes(name) ? "num" : "text", orderSequence: name === "question" || name === "subgroup" ? ["asc", "desc", ""] : ["desc", "asc", ""],
         render: (_, kind, pair) => (kind === "display" ? this.cell(name, pair) : pair),
       })),
       order: this.orderOf(names), searching: false, autoWidth: false, pageLength: 10, lengthMenu: [10, 25, 50, 100],
@@ -118,7 +119,7 @@ class Explorer {
     const number = (value) => element("span", { text: written(value) });
     switch (name) {
       case "question": return element("a", {
-        href: addressOf({ ...this.filters, pair: pairs.id(pair) }), text: clipped(item.question || item.key, 110), title: item.key,
+        href: addressOf({ ...this.filters, pair: pairs.id(pair) }), text: clipped(item.question || item.key, 90),
       });
       case "subgroup": return element("span", { text: pairs.subgroup(pair).title });
       case "people": {
@@ -167,7 +168,7 @@ class Explorer {
         if (which === null || which < 0) continue;
         const found = pairs.means(which, rows);
         const some = found.asked < rows.length ? ` on the ${count(found.asked)} pairs that it was asked` : "";
-        const best = which === this.best ? "Best baseline " : "";
+        const best = which === this.best ? "Best baseline, " : "";
         sentences.push(found.asked === 0 ? `${best}${pairs.runs[which].label} was not asked.`
           : `${best}${pairs.runs[which].label}: accuracy ${written(found.accuracy)}, expected accuracy ${written(found.expected)}${some}.`);
       }

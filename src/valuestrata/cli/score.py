@@ -96,7 +96,9 @@ def report(
     bootstrap: Bootstrap = 1000,
     seed: BootstrapSeed = 0,
     title: Annotated[str | None, typer.Option("--title", help="Title of the report.")] = None,
-    explore: Annotated[bool, typer.Option("--explore/--no-explore", help="Include every pair with its answers, to filter and read.")] = True,
+    explore: Annotated[
+        bool, typer.Option("--explore/--no-explore", help="Include every pair with its answers, to filter and read.")
+    ] = True,
 ) -> None:
     """Write report.html, one file that needs no network, with its tables as CSV in a folder next to it."""
     from valuestrata.assessment import assess

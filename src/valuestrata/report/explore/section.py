@@ -18,9 +18,9 @@ from valuestrata.report.core.page import Page, PageData
 from valuestrata.report.core.render import render
 from valuestrata.report.core.section import Section
 from valuestrata.report.core.view import RunLike, View
+from valuestrata.report.explore.bundle import datatables
 from valuestrata.report.explore.columns import pack
 from valuestrata.report.explore.data import Explored, ExploredRun, explorer_blocks
-from valuestrata.report.explore.library import datatables
 from valuestrata.respondents.baselines import CHEAP
 from valuestrata.responses.run.identity import KINDS, run_identity
 from valuestrata.scores.best_baseline import best_of

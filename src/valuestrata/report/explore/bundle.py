@@ -6,7 +6,7 @@ import re
 from importlib import metadata, util
 from pathlib import Path
 
-from valuestrata.errors import MissingExtraError, Option, UsageError
+from valuestrata.errors import MissingExtraError, UsageError
 
 # Name of the global object that holds what the module exports.
 EXPORTS = "valuestrataTables"
@@ -57,7 +57,5 @@ def _other_version(reason: str) -> UsageError:
     version = metadata.version("itables")
     return UsageError(
         f"The explorer of a report cannot use itables {version}: {reason}. Install a version that is known to work, "
-        'pip install "itables==2.9.1", or leave the explorer out with ',
-        Option("explore", value=False),
-        ".",
+        'pip install "itables==2.9.1", or make the report without its explorer.'
     )

@@ -94,7 +94,7 @@ def add_explorer(page: Page, what: Explored, *, most_bytes: int = MOST_BYTES) ->
     )
     with_intervals = [(other.title, other.id) for other in page.sections if other.id in WITH_INTERVALS]
     try:
-        check_shareable(what.dataset, "share a page without the explorer (--no-explore)")
+        check_shareable(what.dataset, "share a page without the explorer")
     except InputDataError as error:
         section.warning = f"This page holds the shares of every pair. {error}"
     section.body = _body(addresses, left_out, f"{most_bytes / 1e6:g} MB", with_intervals)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 # Markdown markup. An underscore inside a word is not markup, and ids often contain it.
 _MARKUP = re.compile(r"[\\`*\[\]#|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+_CODE = re.compile(r"(`[\w .,:+*=-]+`)")
 # What would become a tag, an entity or, in some renderers, a link.
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "://": "&#58;//", "www.": "www&#46;"}
 
@@ -23,12 +24,24 @@ class Markdown(str):
 
 def escaped_markdown(value: Any) -> Markdown:
     """Return a value as escaped Markdown on one line; `Markdown` is left as it is."""
-    if isinstance(value, Markdown):
-        return value
-    line = _MARKUP.sub(lambda mark: "\\" + mark[0], " ".join(printable(str(value)).split()))
+    return value if isinstance(value, Markdown) else Markdown(_escaped(_one_line(value)))
+
+
+def with_code(value: Any) -> Markdown:
+    """Return a value as escaped Markdown on one line that keeps `code` of letters, digits and a few signs."""
+    parts = _CODE.split(_one_line(value))
+    return Markdown("".join(part if place % 2 else _escaped(part) for place, part in enumerate(parts)))
+
+
+def _one_line(value: Any) -> str:
+    return " ".join(printable(str(value)).split())
+
+
+def _escaped(line: str) -> str:
+    marked = _MARKUP.sub(lambda mark: "\\" + mark[0], line)
     for mark, entity in _ENTITIES.items():
-        line = line.replace(mark, entity)
-    return Markdown(line)
+        marked = marked.replace(mark, entity)
+    return marked
 
 
 def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> Markdown:
@@ -64,5 +77,6 @@ def markdown_template(package: str, folder: str, name: str) -> Template:
         loader=PackageLoader(package, folder), finalize=escaped_markdown, trim_blocks=True, keep_trailing_newline=True
     )
     environment.filters["plain"] = Markdown
+    environment.filters["inline"] = with_code
     environment.filters["facts"] = facts_table
     return environment.get_template(name)

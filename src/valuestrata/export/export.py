@@ -10,7 +10,7 @@ from typing import Any
 
 from valuestrata.dataset.sharing import check_shareable
 from valuestrata.dataset.tables import Dataset
-from valuestrata.errors import Option, UsageError, one_of
+from valuestrata.errors import Option, OptionText, UsageError, one_of
 from valuestrata.responses.run.folder import Run, check_same_dataset
 
 
@@ -23,6 +23,7 @@ class ExportOptions:
         template: persona template of prompts, by name or file.
         runs: runs of the data set whose answers are exported too. raw_texts: whether with the texts that the models wrote.
         license: licence of the exported data, as the user states it; None for a note that it has to be chosen.
+        language: language of the questions, as a code such as `en`.
         part: part of the split that a harness asks; None for `test`. elicitation: how it asks; None for the harness's default.
         today: date of the export; None for the current date.
     """
@@ -33,6 +34,7 @@ class ExportOptions:
     runs: tuple[Run, ...] = ()
     raw_texts: bool = False
     license: str | None = None
+    language: str = "en"
     part: str | None = None
     elicitation: str | None = None
     today: date | None = None
@@ -45,13 +47,13 @@ class ExportedFolder:
     Attributes:
         folder: the folder.
         summary: one sentence on what it holds.
-        remarks: what the user should know before sharing it, one sentence each.
+        remarks: what the user should know before sharing it.
         document: facts about it, as a JSON-like document.
     """
 
     folder: Path
     summary: str
-    remarks: Sequence[str] = ()
+    remarks: Sequence[OptionText] = ()
     document: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
@@ -90,7 +92,7 @@ def _inspect(dataset: Dataset, folder: Path, options: ExportOptions) -> Exported
 
 # Each `write` imports its tool when it is called.
 TARGETS: Mapping[str, Target] = {
-    "hf": Target("Hugging Face", frozenset({"runs", "raw_texts", "license"}), _hugging_face),
+    "hf": Target("Hugging Face", frozenset({"runs", "raw_texts", "license", "language"}), _hugging_face),
     "lm-eval": Target("lm-evaluation-harness", frozenset({"part", "elicitation"}), _lm_eval),
     "inspect": Target("Inspect AI", frozenset({"part", "elicitation"}), _inspect),
 }
@@ -107,6 +109,7 @@ def export_dataset(
     runs: Sequence[Run] = (),
     raw_texts: bool = False,
     license: str | None = None,
+    language: str | None = None,
     part: str | None = None,
     elicitation: str | None = None,
     today: date | None = None,
@@ -117,7 +120,19 @@ def export_dataset(
         dataset: the data set; it must be shareable.
         out: the folder; it must not exist, or be empty.
         to: the tool: a key of `TARGETS`.
-        split, fold, template, runs, raw_texts, license, today: as for `ExportOptions`.
+        split: split scheme whose parts are exported.
+        fold: its fold; None if it has only one.
+        template: persona template of prompts, by name or file.
+        runs: runs of the data set whose answers are exported too.
+        raw_texts: whether with the texts that the models wrote.
+        license: licence of the exported data; None for a note that it has to be chosen.
+        language: language of the questions, as a code; None for `en`.
+        part: part of the split that a harness asks; None for `test`.
+        elicitation: how a harness asks; None for its default.
+        today: date of the export; None for the current date.
+
+    Returns:
+        The folder, with what to know before sharing it.
 
     Raises:
         UsageError: an unknown tool, split, fold or template, an option that the tool does not use, or a folder with files.
@@ -125,7 +140,14 @@ def export_dataset(
         InputDataError: the data set may not be shared or lacks the split, or a run belongs to another data set.
     """
     target = TARGETS[one_of(to, list(TARGETS), "A data set cannot be exported to")]
-    given: dict[str, Any] = {"runs": tuple(runs), "raw_texts": raw_texts, "license": license, "part": part, "elicitation": elicitation}
+    given: dict[str, Any] = {
+        "runs": tuple(runs),
+        "raw_texts": raw_texts,
+        "license": license,
+        "language": language,
+        "part": part,
+        "elicitation": elicitation,
+    }
     for name, value in given.items():
         if value and name not in target.takes:
             raise UsageError(Option(name), f" does not apply to an export to {target.title}; leave it out.")
@@ -137,4 +159,5 @@ def export_dataset(
     place = Path(out)
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
         raise UsageError(f"{place} exists; choose another folder with ", Option("output"), ", or remove it first.")
-    return target.write(dataset, place, ExportOptions(split=split, fold=fold, template=template, today=today, **given))
+    chosen = {name: value for name, value in given.items() if value}
+    return target.write(dataset, place, ExportOptions(split=split, fold=fold, template=template, today=today, **chosen))

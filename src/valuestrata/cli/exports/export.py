@@ -27,6 +27,7 @@ def export_(
     ] = None,
     raw_texts: Annotated[bool, typer.Option("--raw-texts", help="With --runs: also the texts that the models wrote.")] = False,
     license: Annotated[str | None, typer.Option("--license", help="Licence of the exported data, such as cc-by-4.0 (hf).")] = None,
+    language: Annotated[str | None, typer.Option("--language", help="Language of the questions, as a code; default en (hf).")] = None,
     part: Annotated[
         str | None, typer.Option("--part", help="Pairs that a harness asks: train, validation, test (default) or all (lm-eval, inspect).")
     ] = None,
@@ -54,11 +55,12 @@ def export_(
         runs=loaded,
         raw_texts=raw_texts,
         license=license,
+        language=language,
         part=part,
         elicitation=elicitation,
     )
     if as_json:
-        print_json({"export": str(made.folder), **made.document, "remarks": list(made.remarks)})
+        print_json({"export": str(made.folder), **made.document, "remarks": [remark.render("cli") for remark in made.remarks]})
         return
     show(f"{made.folder}: {made.summary}")
     for remark in made.remarks:

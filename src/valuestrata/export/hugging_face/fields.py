@@ -11,6 +11,13 @@ from valuestrata.dataset.tables import GOLD, ITEMS, SPLITS, SUBGROUPS
 from valuestrata.frames import Column, Schema
 from valuestrata.responses.run.schema import RESPONSES
 
+CLASSES: Mapping[str, str] = {
+    "dont_know": "the respondent did not know",
+    "no_answer": "the respondent refused or gave no answer",
+    "not_applicable": "the question did not apply to the respondent",
+    "not_asked": "the respondent was not asked, for example in another form of the questionnaire",
+    "other_missing": "missing for another or an unknown reason",
+}
 # Struct of the gold whose fields become columns of their own.
 MISSING = "missing"
 # Not published: with the sums of weights, the weights of single respondents could be worked out.
@@ -60,7 +67,7 @@ def gold_fields(attributes: list[Mapping[str, Any]]) -> Schema:
             **attribute_columns(attributes),
             **numbers,
             "mode_label": Column(pl.String, "label of the mode"),
-            **{f"missing_{one.name}": Column(pl.Int64, f"{structure.meaning}: {one.name.replace('_', ' ')}") for one in classes},
+            **{f"missing_{one.name}": Column(pl.Int64, f"{structure.meaning}: {CLASSES[one.name]}") for one in classes},
         },
     )
 

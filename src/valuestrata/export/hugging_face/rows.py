@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import polars as pl
 
@@ -51,7 +52,8 @@ def _with_texts(dataset: Dataset) -> pl.DataFrame:
     groups = dataset.subgroups.select("subgroup", "stratum", *dataset.attributes)
     joined = gold.join(items, on="item", how="left", maintain_order="left").join(groups, on="subgroup", how="left", maintain_order="left")
     place = pl.struct("codes", "mode").map_elements(lambda row: row["codes"].index(row["mode"]), return_dtype=pl.Int64)
-    return rounded(joined.with_columns(pl.col("labels").list.get(place).alias("mode_label")))
+    made = rounded(joined.with_columns(pl.col("labels").list.get(place).alias("mode_label")))
+    return made.with_columns(pl.col("shares").list.get(place).alias("mode_share"))
 
 
 def rounded(frame: pl.DataFrame) -> pl.DataFrame:
@@ -86,7 +88,7 @@ def split_rows(dataset: Dataset) -> pl.DataFrame:
     return dataset.splits.select(list(SPLITS.columns))
 
 
-def chat_rows(dataset: Dataset, split: str, fold: int | None, template: str) -> Iterator[tuple[str, list[dict[str, object]]]]:
+def chat_rows(dataset: Dataset, split: str, fold: int | None, template: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Yield the parts of a split and their chats (`chat_fields`), in random order: persona and question, then the mode as the answer.
 
     They are the rows that `export_training` writes with the recipe `modal`, here also of the test pairs.

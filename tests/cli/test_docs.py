@@ -159,6 +159,6 @@ def test_every_section_and_every_key_of_a_comparison_is_named():
 
 
 def test_the_smallest_study_is_valid():
-    lines = (DOCS / "study.md").read_text().split("must be given:\n")[1].split("\nPaths")[0]
+    lines = (DOCS / "study.md").read_text().split("must be given:\n")[1].split("\n`")[0]
     study = Study.model_validate(yaml.safe_load(lines))
     assert (study.name, [model.run_name for model in study.models]) == ("first", ["baseline-item-mode"])

@@ -36,7 +36,7 @@ def test_a_new_study_of_the_embedded_survey_runs_without_a_change(call, tmp_path
     assert (tmp_path / "runs/mine/report.html").is_file()
 
 
-@pytest.mark.parametrize("options", [{}, {"open_questions": True}, {"tune": True}])
+@pytest.mark.parametrize("options", [{}, {"open_questions": True}, {"tune": True}, {"open_questions": True, "tune": True}])
 def test_every_choice_of_sections_is_a_valid_study(tmp_path, options):
     (tmp_path / "study.yaml").write_text(starting_study("mine", models=["embedded"], **options))
     study = load_study(tmp_path / "study.yaml")

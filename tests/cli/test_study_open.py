@@ -153,7 +153,6 @@ def test_unknown_names_are_refused_before_the_first_call(study, server, openly, 
         ({"open": {"judges": ["embedded"]}}, "name one of the study's runs under `reference`"),
         ({"open": {"reference": "base"}}, "name a model under `judges`"),
         ({"open": {"readers": ["embedded", "embedded"]}}, "`readers` names 'embedded' more than once"),
-        ({"tune": {"recipes": ["modal"]}}, "`tune` and `open` cannot be combined"),
     ],
 )
 def test_contradictions_are_refused_on_reading(study, sections, message):

@@ -19,6 +19,7 @@ build: {draws: 20}
 models: [baseline:item-mode, baseline:nearest-parent]
 score: {bootstrap: 20, baselines: cheap}
 audit: {permutations: 20}
+plan: {comparisons: [{run: baseline-nearest-parent, against: baseline-item-mode}]}
 """
 # Each stage, and a file that it writes first.
 FILES = {

@@ -116,10 +116,14 @@ def _run_tuning(study: Study, as_json: bool) -> list[str]:
     from valuestrata.study.tuning_study import run_generalisation
 
     result = run_generalisation(study, say=say)
+    pages = {name: found.report for name, found in result.open.items() if found.report is not None}
     if as_json:
+        opened = {"open": {name: str(page) for name, page in pages.items()}} if study.open is not None else {}
         tables = {"generalisation": result.table.to_dicts(), "gains": result.gains.to_dicts(), "lessons": dict(result.sentences)}
-        print_json({"report": str(result.report), "adapters": [str(adapter) for adapter in result.adapters], **tables})
+        print_json({"report": str(result.report), "adapters": [str(adapter) for adapter in result.adapters], **opened, **tables})
     else:
         print_generalisation(result.sentences, result.table, study.plan.metric, Console())
         show(f"\nReport: {result.report}")
+        for name, page in pages.items():
+            show(f"Open answers, {name}: {page}")
     return list(result.problems)

@@ -1,12 +1,13 @@
 """Run a study with a section `tune`: train, ask and evaluate every model by recipe and control in each split.
 
-Folders of a study: `data/`; for every fold `adapters/FOLD/JOB` and `asked/FOLD/runs/RUN`; for every split `splits/SPLIT/` with
-the report, tables, plan and audit of a plain study; and over all splits `generalisation.parquet` and `gains.parquet` (also as CSV)
-and `generalisation.html`. Finished adapters and answered prompts are kept; interrupted trainings continue.
+Folders of a study: `data/`; for every fold `adapters/FOLD/JOB`, `asked/FOLD/runs/RUN` and, with open questions, `asked/FOLD/open/`; for
+every split `splits/SPLIT/` with the report, tables, plan and audit of a plain study; and over all splits `generalisation.parquet` and
+`gains.parquet` (also as CSV) and `generalisation.html`. Finished adapters and answered prompts are kept; interrupted trainings continue.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,11 +31,12 @@ from valuestrata.responses.run.folder import Run, load_run
 from valuestrata.responses.run.halves import with_half
 from valuestrata.scores.plan import Declared, declare, describe
 from valuestrata.study.ask import ask_model
-from valuestrata.study.config import SplitEntry, Study, split_name
+from valuestrata.study.config import OpenSection, SplitEntry, Study, split_name
 from valuestrata.study.context import StudyContext
 from valuestrata.study.data import create_folder, open_study
 from valuestrata.study.evaluate import Evaluation, Scored, audit_runs, report_runs, score_runs
 from valuestrata.study.model_cards import write_cards
+from valuestrata.study.open_questions.answers import OpenResult, check_open, prepare_open, run_open
 from valuestrata.study.preflight import prepare_models
 from valuestrata.study.stages import Reached, StudyProgress, check_stage, finished, stopped_after
 from valuestrata.study.tuning_grid import (
@@ -74,6 +76,7 @@ class Generalisation:
         evaluations: name of the split -> its runs, assessment, audit and report.
         adapters: folders of the adapters. report: the page over all splits.
         problems: errors of single trainings and runs, one line each.
+        open: name of the fold -> its open questions; empty without the section `open`.
     """
 
     dataset: Dataset
@@ -84,6 +87,7 @@ class Generalisation:
     adapters: tuple[Path, ...]
     report: Path
     problems: tuple[str, ...]
+    open: Mapping[str, OpenResult] = field(default_factory=dict[str, OpenResult])
 
     @property
     def sentences(self) -> dict[str, list[str]]:
@@ -93,7 +97,7 @@ class Generalisation:
 
 @dataclass
 class _SplitWork:
-    """One split in progress: its study, folds, plan and variants, and the pairs and runs of its folds."""
+    """One split in progress: its study, folds, plan and variants; the pairs of its folds; and the runs by name and by fold."""
 
     split: SplitEntry
     study: Study
@@ -102,6 +106,7 @@ class _SplitWork:
     variants: list[TunedVariant]
     pairs: dict[str, pl.DataFrame] = field(default_factory=dict[str, pl.DataFrame])
     runs: dict[str, list[Run]] = field(default_factory=dict[str, list[Run]])
+    closed: dict[str, list[Run]] = field(default_factory=dict[str, list[Run]])
 
     @property
     def name(self) -> str:
@@ -145,7 +150,7 @@ def _steps(study: Study, say: Callable[[str], None]) -> Generator[Reached, None,
     jobs = training_jobs(study)
     work = _TuningStudy(open_study(study, say), jobs)
     yield Reached("build")
-    splits = [work.open(split) for split in splits_of(study)]
+    splits = [work.declared(split) for split in splits_of(study)]
     folds = sum(len(split.folds) for split in splits)
     say(f"to train: {folds * len(jobs)} adapters ({len(jobs)} in each of {count(folds, 'fold')}; {count(len(section.seeds) or 1, 'seed')})")
     yield Reached("plan")
@@ -154,16 +159,23 @@ def _steps(study: Study, say: Callable[[str], None]) -> Generator[Reached, None,
     for split, fold, done in trained:
         work.ask(split, fold, done)
     yield work.reached("ask")
+    opened: dict[str, OpenResult] = {}
+    if study.open is not None:
+        every = ((fold, work.ask_open(split, fold, done, study.open)) for split, fold, done in trained)
+        opened = {fold.name: found for fold, found in every if found is not None}
+        yield work.reached("open")
     scored = [(split, work.score(split)) for split in splits]
     yield work.reached("score")
     audits = [audit_runs(found) for _, found in scored]
     if study.audit is not None:
         yield work.reached("audit")
-    evaluated = [(split, report_runs(found, audit)) for (split, found), audit in zip(scored, audits, strict=True)]
+    evaluated = [
+        (split, report_runs(found, audit, pages=_pages(split, opened))) for (split, found), audit in zip(scored, audits, strict=True)
+    ]
     for split in splits:
         write_cards(study, work.dataset, split.folds, jobs, split.runs, forgetting=section.forgetting, say=say)
     adapters = [study.folder / "adapters" / fold.name / job.name for _, fold, done in trained for job in done]
-    result = work.write(evaluated, adapters)
+    result = work.write(evaluated, adapters, opened)
     yield work.reached("report")
     return result
 
@@ -182,8 +194,8 @@ class _TuningStudy:
         """Return that a stage has ended."""
         return Reached(stage, tuple(self.problems), self.left)
 
-    def open(self, split: SplitEntry) -> _SplitWork:
-        """Check a split before any training: its folds, its training pairs and its plan."""
+    def declared(self, split: SplitEntry) -> _SplitWork:
+        """Check a split before any training: its folds, its training pairs, its plan and its open questions."""
         study = self.study
         folds = folds_of(self.dataset, split)
         for fold in folds:
@@ -201,7 +213,11 @@ class _TuningStudy:
         changed = study_in(study, folder, split.scheme, split.fold, report=report, plan=plan)
         if study.audit is not None and study.audit.against is None:
             changed = changed.model_copy(update={"audit": study.audit.model_copy(update={"against": variants[0].model})})
-        return _SplitWork(split, changed, folds, declared, variants)
+        work = _SplitWork(split, changed, folds, declared, variants)
+        if study.open is not None:
+            for fold in folds:
+                check_open(self._of_fold(work, fold, self.jobs), study.open)
+        return work
 
     def train(self, fold: SplitFold) -> list[TrainingJob]:
         """Train every job of a fold and return those that finished."""
@@ -230,18 +246,45 @@ class _TuningStudy:
 
     def ask(self, split: _SplitWork, fold: SplitFold, trained: Sequence[TrainingJob]) -> None:
         """Ask every model of a fold and add the answers to the runs of its split."""
-        study = self.study
-        models = [model for model, _ in runs_of(study, study.folder / "adapters" / fold.name, trained)]
-        here = study_in(study, study.folder / "asked" / fold.name, fold.split.scheme, fold.fold, models=models)
-        pairs = split.pairs[fold.name] = self._sampled_pairs(here)
-        context = replace(self.context, study=here)
+        context = self._of_fold(split, fold, trained)
+        pairs = split.pairs[fold.name] = self._sampled_pairs(context.study)
         for prepared in prepare_models(context, only=pairs):
             result = ask_model(context.prefixed(fold.name), prepared)
             self.left += result.left
             if result.problem:
                 self.problems.append(f"{fold.name}: {result.problem}")
             if result.has_results:
-                split.runs.setdefault(prepared.name, []).append(load_run(prepared.run))
+                run = load_run(prepared.run)
+                split.runs.setdefault(prepared.name, []).append(run)
+                split.closed.setdefault(fold.name, []).append(run)
+
+    def ask_open(self, split: _SplitWork, fold: SplitFold, trained: Sequence[TrainingJob], section: OpenSection) -> OpenResult | None:
+        """Ask the base and tuned models of a fold open questions, judge and report them; None if no model is left to ask.
+
+        A run whose training failed is left out. Without the reference, nothing is judged.
+        """
+        context = self._of_fold(split, fold, trained).prefixed(fold.name)
+        names = [model.run_name for model in context.study.models]
+        models = [name for name in section.models if name in names]
+        if section.models and not models:
+            self.problems.append(f"{fold.name}: no model of open.models was trained; no open question was asked")
+            return None
+        here = section.model_copy(update={"models": models})
+        if section.reference is not None and section.reference not in names:
+            self.problems.append(f"{fold.name}: the open answers were not judged, because {section.reference} was not trained")
+            here = here.model_copy(update={"reference": None, "judges": []})
+        found = run_open(prepare_open(context, here), split.closed.get(fold.name, []))
+        self.left += sum(result.left for result in found.asked)
+        self.problems += [f"{fold.name}: {problem}" for problem in found.problems]
+        return found
+
+    def _of_fold(self, split: _SplitWork, fold: SplitFold, jobs: Sequence[TrainingJob]) -> StudyContext:
+        """Return the study in a fold, with its own folder; its models are the base models and those tuned in `jobs`."""
+        study = self.study
+        models = [model for model, _ in runs_of(study, study.folder / "adapters" / fold.name, jobs)]
+        report = study.report.model_copy(update={"title": f"{study.report.title or study.name}: {fold.name}"})
+        changes: dict[str, Any] = {"models": models, "report": report, "audit": split.study.audit}
+        return replace(self.context, study=study_in(study, study.folder / "asked" / fold.name, fold.split.scheme, fold.fold, **changes))
 
     def _sampled_pairs(self, here: Study) -> pl.DataFrame:
         """Return the pairs to ask in a fold: all, or `test_pairs` of them, drawn by `seeds.split`."""
@@ -271,7 +314,9 @@ class _TuningStudy:
         context = replace(self.context, study=split.study)
         return score_runs(context, pooled, split.plan, also=also, only=only, recipes=recipes, vary=section.vary)
 
-    def write(self, evaluated: Sequence[tuple[_SplitWork, Evaluation]], adapters: Sequence[Path]) -> Generalisation:
+    def write(
+        self, evaluated: Sequence[tuple[_SplitWork, Evaluation]], adapters: Sequence[Path], opened: Mapping[str, OpenResult]
+    ) -> Generalisation:
         """Write the tables and the page over all splits."""
         study, metric = self.study, self.study.plan.metric
         pages: list[SplitPart] = []
@@ -299,11 +344,26 @@ class _TuningStudy:
             adapters=tuple(adapters),
             report=page,
             problems=tuple(self.problems),
+            open=opened,
         )
 
     def _gains(self, split: _SplitWork, found: Evaluation) -> pl.DataFrame:
         compared = pl.concat([found.assessment.comparisons, found.assessment.seeded], how="diagonal")
         return gains_of(compared, split.variants, self.baselines)
+
+
+def _pages(split: _SplitWork, opened: Mapping[str, OpenResult]) -> list[tuple[str, str]]:
+    """Return title and address of the pages on the open answers of a split, for its report."""
+    several = len(split.folds) > 1
+    found: list[tuple[str, str]] = []
+    for fold in split.folds:
+        result, which = opened.get(fold.name), f" ({fold.name})" if several else ""
+        pages = [
+            (f"Open answers, judged and read{which}", result.report if result else None),
+            (f"Audit of the stances read from open answers{which}", result.audit if result else None),
+        ]
+        found += [(title, os.path.relpath(page, split.study.folder)) for title, page in pages if page is not None]
+    return found
 
 
 def _pooled(runs: Sequence[Run], folds: Sequence[SplitFold]) -> Run:

@@ -64,15 +64,10 @@ class Study(StrictModel):
         return strings_as(value, "model")
 
     @model_validator(mode="after")
-    def _tune_excludes_open(self) -> Self:
+    def _tune_excludes_calibrate(self) -> Self:
         if self.tune is not None and self.calibrate is not None:
             raise ValueError(
                 "`tune` and `calibrate` cannot be combined: tune first, then calibrate in a second study whose models are "
-                "`MODEL+OUTPUT/adapters/FOLD/JOB`, where OUTPUT is the folder of the first"
-            )
-        if self.tune is not None and self.open is not None:
-            raise ValueError(
-                "`tune` and `open` cannot be combined: tune first, then ask the open questions in a second study whose models are "
                 "`MODEL+OUTPUT/adapters/FOLD/JOB`, where OUTPUT is the folder of the first"
             )
         return self

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from valuestrata.errors import UsageError, did_you_mean
-from valuestrata.openended.ask import plan_open
+from valuestrata.openended.ask import OpenAsking, plan_open
 from valuestrata.openended.files import load_stances
 from valuestrata.openended.open_runs import load_open_run
 from valuestrata.openended.pairwise.prompts import Criterion, load_criteria
@@ -64,6 +64,34 @@ class OpenResult:
     audit: Path | None = None
 
 
+def check_open(context: StudyContext, section: OpenSection) -> OpenAsking:
+    """Check the names, criteria and judges of a study's open questions, and return what is asked; the models need not exist yet.
+
+    Raises:
+        UsageError: an unknown run, criterion, item or topic, or a judge that cannot be called.
+        InputDataError: nothing to ask, or an unusable template file.
+    """
+    names = [model.run_name for model in _models(context.study, section)]
+    if section.reference is not None and section.reference not in names:
+        hint = did_you_mean(section.reference, names)
+        raise UsageError(f"open.reference names the run {section.reference!r}, which is not asked open questions.{hint}")
+    load_criteria(section.criteria, section.criteria_file)
+    # A missing key or address is found before the answers are paid for.
+    check_judges(context, section)
+    return plan_open(
+        context.dataset,
+        items=section.items,
+        topics=section.topics,
+        most_divided=section.most_divided,
+        strata=section.strata,
+        pairs_per_item=section.pairs_per_item,
+        seed=context.study.seeds.split,
+        template=section.template,
+        samples=section.samples,
+        **context.where,
+    )
+
+
 def prepare_open(context: StudyContext, section: OpenSection) -> PreparedOpen:
     """Plan and check the open questions of a study. Nothing is called, loaded or written.
 
@@ -72,30 +100,12 @@ def prepare_open(context: StudyContext, section: OpenSection) -> PreparedOpen:
         InputDataError, MissingExtraError: as for `prepare_models`.
     """
     study = context.study
-    inner = study.model_copy(update={"output": str(study.folder / FOLDER), "models": _models(study, section), "open": None})
-    names = [model.run_name for model in inner.models]
-    if section.reference is not None and section.reference not in names:
-        hint = did_you_mean(section.reference, names)
-        raise UsageError(f"open.reference names the run {section.reference!r}, which is not asked open questions.{hint}")
-    criteria = load_criteria(section.criteria, section.criteria_file)
-    opened = replace(context, study=inner, train_on=None)
-    # A missing key or address is found before the answers are paid for.
-    check_judges(opened, section)
-    plan = plan_open(
-        context.dataset,
-        items=section.items,
-        topics=section.topics,
-        most_divided=section.most_divided,
-        strata=section.strata,
-        pairs_per_item=section.pairs_per_item,
-        seed=study.seeds.split,
-        template=section.template,
-        samples=section.samples,
-        **context.where,
-    )
+    plan = check_open(context, section)
     for note in plan.notes:
         context.say(note.render("study"))
-    opened = replace(opened, dataset=plan.dataset)
+    inner = study.model_copy(update={"output": str(study.folder / FOLDER), "models": _models(study, section), "open": None})
+    opened = replace(context, study=inner, train_on=None, dataset=plan.dataset)
+    criteria = load_criteria(section.criteria, section.criteria_file)
     return PreparedOpen(opened, section, tuple(criteria), tuple(prepare_models(opened, asking=plan.asking)))
 
 

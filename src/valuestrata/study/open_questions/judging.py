@@ -218,10 +218,11 @@ def _within(context: StudyContext, judge: CalledSection, folder: Path, limit: fl
 
 
 def _judges_runs(context: StudyContext) -> Iterator[Path]:
-    """Yield the folders of all judges' and readers' runs."""
-    for within in (context.folder / JUDGED, context.folder / STANCES_FOLDER / JUDGES):
-        if within.is_dir():
-            yield from within.iterdir()
+    """Yield the folders of all judges' and readers' runs; those of a tuning study are in the folders of its folds."""
+    for folder in dict.fromkeys((context.folder, *sorted(context.root.glob("asked/*/open")))):
+        for within in (folder / JUDGED, folder / STANCES_FOLDER / JUDGES):
+            if within.is_dir():
+                yield from within.iterdir()
 
 
 def _respondent(context: StudyContext, judge: CalledSection, *, calls: bool = True) -> Respondent:

@@ -9,9 +9,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Two workers with one thread each use two cores.
 PARALLEL := -n 2 --dist worksteal
+# Tests of the core, which need no extra.
+OLDEST := tests/core tests/survey tests/scores tests/stats tests/fairness tests/claims tests/report
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo docs test test-slow lint types unit bench clean
+.PHONY: demo docs test test-slow test-oldest lint types unit bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/valuestrata demo -o runs/demo
@@ -35,6 +37,14 @@ test-slow: $(VENV)/.dev $(VENV)/.demo
 
 docs: $(VENV)/.docs
 	$(BIN)/python -m tools.docs
+
+# The core with the oldest versions that pyproject.toml allows; needs uv.
+test-oldest:
+	@command -v uv >/dev/null || { echo "This needs uv (https://docs.astral.sh/uv/), which resolves the oldest versions."; exit 1; }
+	uv venv --quiet --clear --python $(PYTHON) .venv-oldest
+	VIRTUAL_ENV=$(CURDIR)/.venv-oldest uv pip install --quiet --resolution lowest-direct -e .
+	VIRTUAL_ENV=$(CURDIR)/.venv-oldest uv pip install --quiet pytest pytest-xdist hypothesis xlsxwriter
+	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest $(PARALLEL) -m "not slow and not model" $(OLDEST)
 
 bench: $(VENV)/.bench $(VENV)/.demo
 	$(BIN)/python bench/run.py $(BENCH)

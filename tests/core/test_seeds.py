@@ -73,12 +73,13 @@ def commands(group, name="valuestrata"):
 
 
 def test_every_seed_of_the_command_line_has_bounds():
-    found = [
-        (name, parameter.name, parameter.min, parameter.max)
-        for name, command in commands(typer.main.get_command(make_app()))
-        for parameter in command.params
-        if parameter.name.endswith("seed")
-    ]
+    found = []
+    for name, command in commands(typer.main.get_command(make_app())):
+        for parameter in command.params:
+            if parameter.name.endswith("seed"):
+                # Typer before 0.27 keeps the bounds in the type of the parameter.
+                bounds = parameter if hasattr(parameter, "min") else parameter.type
+                found.append((name, parameter.name, bounds.min, bounds.max))
     assert len(found) >= 15
     assert {least for *_, least, _ in found} == {0}
     assert {most for *_, most in found} == {MOST_SEED, 2**32 - 1}

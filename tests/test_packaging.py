@@ -67,7 +67,7 @@ def test_the_wheel_works_in_an_environment_that_holds_nothing_else(distributions
     valuestrata = program / "valuestrata"
     assert PROJECT["version"] in run(valuestrata, "--version")
     run(valuestrata, "simulate", "-o", "survey.sav", "--respondents", "400", "--items", "6", "--seed", "1", cwd=tmp_path)
-    run(valuestrata, "build", "survey.sav", "-o", "data", cwd=tmp_path)
+    run(valuestrata, "build", "survey.sav", "--survey", "wvs7", "-o", "data", cwd=tmp_path)
     run(valuestrata, "ask", "data", "--model", "baseline:item-mode", "-o", "runs/mode", cwd=tmp_path)
     found = json.loads(run(valuestrata, "score", "data", "runs/mode", "--baselines", "none", "--json", cwd=tmp_path))
     assert found

@@ -86,11 +86,17 @@ def test_small_groups_that_follow_by_subtraction_are_counted():
     made = survey([item("Q1", 2), item("Q2", 2)], [attribute("sex", ["m", "f"]), attribute("age", ["a", "b"])], [[0, 1]] * 94, levels)
     data = build(made, BuildSettings(min_respondents=10, min_valid=10, draws=10))
     assert "sex_x_age_f_b" not in data.subgroups["subgroup"].to_list()
-    found = small_remainders(data)
+    found = remainders_of(data, "transfer")
     # The whole population, the women, and the people of age b, each without the three published crossings; for two questions.
     assert (found.rests, found.pairs) == (3, 6)
     assert found.example == ("age_b", "sex_x_age", 4)
 
 
 def test_nothing_follows_by_subtraction_from_complete_strata(people):
-    assert small_remainders(people[2]).example is None
+    assert remainders_of(people[2], "paper").example is None
+    # Half of a subgroup is divided too, but never subtracted from the whole.
+    assert remainders_of(people[2], "paper+disjoint").example is None
+
+
+def remainders_of(data, split):
+    return small_remainders(pl.concat([rows for _, rows in gold_rows(data, split, None)]), data.attributes)

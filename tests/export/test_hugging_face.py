@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from valuestrata.dataset.tables import GOLD, ITEMS, SUBGROUPS
-from valuestrata.errors import MissingExtraError
+from valuestrata.errors import InputDataError, MissingExtraError
 from valuestrata.export.export import ExportOptions, export_dataset
 from valuestrata.export.hugging_face.about import describe
 from valuestrata.export.hugging_face.card import card_header, card_text, size_category
@@ -19,6 +19,7 @@ from valuestrata.export.hugging_face.contents import PARQUET, ExportedFile, type
 from valuestrata.export.hugging_face.fields import answer_fields, chat_fields, gold_fields, subgroup_fields
 from valuestrata.export.hugging_face.rows import chat_rows, gold_rows, rounded
 from valuestrata.export.hugging_face.runs import without_folders
+from valuestrata.export.hugging_face.subtraction import Remainders
 from valuestrata.markdown import with_code
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,8 +28,8 @@ FILES += [ExportedFile("chat", "train", "chat/train.parquet", 600, 1, "0" * 64, 
 FILES += [ExportedFile(None, "train", "chat/train.jsonl", 600, 1, "0" * 64, "application/jsonlines")]
 
 
-def options(**changes) -> ExportOptions:
-    return ExportOptions(today=date(2026, 11, 28), **changes)
+def described(dataset, **changes):
+    return describe(dataset, ExportOptions(today=date(2026, 11, 28), **changes), Remainders(0, 0, None))
 
 
 def header_of(text: str):
@@ -89,6 +90,11 @@ def test_meanings_are_those_of_the_data_set(handmade):
     assert "Ethnic group" in subgroup_fields(handmade.meta["attributes"]).columns["ethnicity"].meaning
 
 
+def test_an_attribute_cannot_have_the_name_of_a_column():
+    with pytest.raises(InputDataError, match="'level' has the name of another column"):
+        gold_fields([{"name": "sex"}, {"name": "level"}])
+
+
 def test_answers_have_no_costs_errors_or_texts_unless_asked():
     columns = set(answer_fields(raw_texts=False).columns)
     assert not {"text", "reasoning", "error", "cost", "latency", "prompt_tokens"} & columns
@@ -107,7 +113,7 @@ def test_types_in_words():
 
 
 def test_the_header_names_the_files_of_each_configuration(handmade):
-    header = yaml.safe_load(card_header(describe(handmade, options()), FILES, "en"))
+    header = yaml.safe_load(card_header(described(handmade), FILES, "en"))
     assert header["configs"] == [
         {
             "config_name": "gold",
@@ -121,18 +127,18 @@ def test_the_header_names_the_files_of_each_configuration(handmade):
 
 
 def test_a_licence_is_left_to_the_user(handmade):
-    text = card_header(describe(handmade, options()), FILES, "en")
+    text = card_header(described(handmade), FILES, "en")
     assert "license" not in yaml.safe_load(text)
     assert "# license:" in text
-    known = yaml.safe_load(card_header(describe(handmade, options(license="cc-by-4.0")), FILES, "en"))
+    known = yaml.safe_load(card_header(described(handmade, license="cc-by-4.0"), FILES, "en"))
     assert known["license"] == "cc-by-4.0"
-    other = yaml.safe_load(card_header(describe(handmade, options(license="Terms of my survey")), FILES, "en"))
+    other = yaml.safe_load(card_header(described(handmade, license="Terms of my survey"), FILES, "en"))
     assert (other["license"], other["license_name"]) == ("other", "Terms of my survey")
 
 
 def test_the_card_has_every_section_and_every_field(handmade):
     fields = {"gold": gold_fields(handmade.meta["attributes"]), "chat": chat_fields()}
-    card = card_text(describe(handmade, options()), FILES, fields, "en")
+    card = card_text(described(handmade), FILES, fields, "en")
     assert header_of(card)["pretty_name"] == "Handmade, Singapore: answers of subgroups"
     headings = re.findall(r"^## (.+)$", card, re.MULTILINE)
     for wanted in (
@@ -160,7 +166,7 @@ def test_the_card_has_every_section_and_every_field(handmade):
 def test_the_card_cites_what_the_citation_file_cites(handmade):
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     paper = cited["references"][0]
-    about = describe(handmade, options())
+    about = described(handmade)
     assert about.paper == paper["url"]
     assert paper["title"].split("?")[0] in about.citations[-1]
     assert paper["authors"][0]["family-names"] in about.citations[-1]
@@ -169,7 +175,7 @@ def test_the_card_cites_what_the_citation_file_cites(handmade):
 
 def test_texts_of_a_data_set_cannot_change_the_card(handmade):
     survey = {**handmade.meta["survey"], "title": "A\n---\n# Title | <script>alert(1)</script>", "citation": "[me](javascript:x)"}
-    card = card_text(describe(replace(handmade, meta={**handmade.meta, "survey": survey}), options()), FILES, {}, "en")
+    card = card_text(described(replace(handmade, meta={**handmade.meta, "survey": survey})), FILES, {}, "en")
     assert header_of(card)["pretty_name"].startswith("A --- # Title")
     body = card.split("\n---\n", 2)[-1]
     assert "<script>" not in body

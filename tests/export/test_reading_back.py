@@ -104,6 +104,14 @@ def test_the_gold_is_that_of_the_data_set(loaded, gss, part):
         assert got[f"missing_{name}"].to_list() == missing[name].to_list()
 
 
+def test_the_hub_reads_the_header_of_the_card(folder):
+    hub = pytest.importorskip("huggingface_hub")
+    data = hub.DatasetCard.load(folder / "README.md").data.to_dict()
+    assert data["language"] == ["en"]
+    assert data["size_categories"] == ["1K<n<10K"]
+    assert "license" not in data
+
+
 def test_parts_do_not_overlap_and_hold_every_pair(loaded, gss):
     ids = [pair for part in loaded["gold"].values() for pair in part["pair_id"]]
     assert len(ids) == len(set(ids)) == gss.gold["pair_id"].n_unique()

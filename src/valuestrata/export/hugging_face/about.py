@@ -17,7 +17,8 @@ from valuestrata.errors import one_line
 from valuestrata.export.export import ExportOptions
 from valuestrata.export.hugging_face.fields import CLASSES
 from valuestrata.export.hugging_face.rows import DECIMALS
-from valuestrata.export.hugging_face.subtraction import Remainders, small_remainders
+from valuestrata.export.hugging_face.subtraction import Remainders
+from valuestrata.formatting import count
 from valuestrata.report.closed.narrative import SPLITS, facts
 from valuestrata.report.core.names import stratum_titles
 
@@ -79,8 +80,8 @@ class About:
     versions: tuple[tuple[str, str], ...]
 
 
-def describe(dataset: Dataset, options: ExportOptions) -> About:
-    """Return what is known about a data set and its export."""
+def describe(dataset: Dataset, options: ExportOptions, remainders: Remainders) -> About:
+    """Return what is known about a data set and its export; `remainders` are those of its exported gold."""
     meta = dataset.meta
     survey: Mapping[str, Any] = meta["survey"]
     known = facts(dataset, [], [])
@@ -99,7 +100,7 @@ def describe(dataset: Dataset, options: ExportOptions) -> About:
         attributes=tuple(
             (str(one.get("title") or one["name"]), ", ".join(level["label"] for level in one["levels"])) for one in meta["attributes"]
         ),
-        minimum=_minimum(dict(known)["Minimum cell"], small_remainders(dataset), weighted=bool(meta.get("weighted"))),
+        minimum=_minimum(dict(known)["Minimum cell"], remainders, weighted=bool(meta.get("weighted"))),
         missing=_missing(dataset),
         splits=tuple(_scheme(dataset, name, found) for name, found in (meta.get("splits") or {}).items() if "folds" in found),
         split=_exported_split(dataset, options),
@@ -146,8 +147,8 @@ def _minimum(rule: str, remainders: Remainders, *, weighted: bool) -> tuple[str,
     if remainders.rests:
         exactly = "roughly, because shares are weighted" if weighted else "exactly, because shares are not weighted"
         found.append(
-            f"{remainders.rests:,} groups of fewer than {SHAREABLE_FROM} answers follow from subtracting the subgroups of one stratum from "
-            f"a larger subgroup, {exactly}: for example respondents without a level of an attribute."
+            f"{count(remainders.rests, 'group')} of fewer than {SHAREABLE_FROM} answers can be worked out by subtracting the subgroups of one "
+            f"stratum from a larger subgroup, {exactly}: for example respondents without a level of an attribute."
         )
     return tuple(found)
 

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from valuestrata.dataset.tables import GOLD, ITEMS, SPLITS, SUBGROUPS
+from valuestrata.errors import InputDataError
 from valuestrata.frames import Column, Schema
 from valuestrata.responses.run.schema import RESPONSES
 
@@ -52,8 +53,16 @@ def attribute_columns(attributes: list[Mapping[str, Any]]) -> dict[str, Column]:
 
 
 def gold_fields(attributes: list[Mapping[str, Any]]) -> Schema:
-    """Return the columns of the configuration `gold`, one row per pair."""
+    """Return the columns of the configuration `gold`, one row per pair.
+
+    Raises:
+        InputDataError: an attribute has the name of another column.
+    """
     numbers = {name: column for name, column in GOLD.columns.items() if name not in (*_IDS, *NOT_PUBLISHED, MISSING)}
+    texts = {name: ITEMS.columns[name] for name in ("topic", "level", "question", "codes", "labels")}
+    own = attribute_columns(attributes)
+    if taken := own.keys() & {*GOLD.columns, *SUBGROUPS.columns, *texts, "scheme", "fold", "mode_label"}:
+        raise InputDataError(f"The attribute {min(taken)!r} has the name of another column; rename it in the codebook and build again.")
     structure = GOLD.columns[MISSING]
     classes = structure.dtype.fields if isinstance(structure.dtype, pl.Struct) else []
     return Schema(
@@ -62,9 +71,9 @@ def gold_fields(attributes: list[Mapping[str, Any]]) -> Schema:
             **{name: GOLD.columns[name] for name in _IDS},
             "scheme": Column(pl.String, "split that the parts belong to"),
             "fold": SPLITS.columns["fold"],
-            **{name: ITEMS.columns[name] for name in ("topic", "level", "question", "codes", "labels")},
+            **texts,
             "stratum": SUBGROUPS.columns["stratum"],
-            **attribute_columns(attributes),
+            **own,
             **numbers,
             "mode_label": Column(pl.String, "label of the mode"),
             **{f"missing_{one.name}": Column(pl.Int64, f"{structure.meaning}: {CLASSES[one.name]}") for one in classes},

@@ -19,6 +19,7 @@ from valuestrata.export.hugging_face.rows import WHOLE, answer_rows, chat_rows, 
 from valuestrata.export.hugging_face.runs import run_facts
 from valuestrata.export.hugging_face.subtraction import Remainders, small_remainders
 from valuestrata.files import folder_written_beside, write_text
+from valuestrata.formatting import count
 from valuestrata.frames import Schema
 
 
@@ -39,7 +40,8 @@ def write_hugging_face(dataset: Dataset, place: Path, options: ExportOptions) ->
     if options.runs:
         whole["answers"] = answer_rows(options.runs, raw_texts=options.raw_texts)
         fields["answers"] = answer_fields(raw_texts=options.raw_texts)
-    about = describe(dataset, options)
+    remainders = small_remainders(pl.concat([rows for (config, _), rows in tables.items() if config == "gold"]), dataset.attributes)
+    about = describe(dataset, options, remainders)
     with folder_written_beside(place) as folder:
         files = [write_table(folder, config, split, frame) for (config, split), frame in tables.items()]
         files += [write_table(folder, "chat", part, fields["chat"].frame(rows)) for part, rows in chats.items()]
@@ -51,7 +53,7 @@ def write_hugging_face(dataset: Dataset, place: Path, options: ExportOptions) ->
     pairs = sum(file.rows for file in files if file.config == "gold")
     summary = f"{pairs:,} pairs and {len(files)} data files; read {CARD} before you share the folder."
     document = {"configs": {file.path: file.rows for file in files}, "fingerprint": dataset.fingerprint, "version": about.version}
-    return ExportedFolder(place, summary, _remarks(options, small_remainders(dataset)), document)
+    return ExportedFolder(place, summary, _remarks(options, remainders), document)
 
 
 def _remarks(options: ExportOptions, remainders: Remainders) -> list[OptionText]:
@@ -63,8 +65,8 @@ def _remarks(options: ExportOptions, remainders: Remainders) -> list[OptionText]
         whole, inner, left = remainders.example
         remarks.append(
             OptionText(
-                f"{remainders.rests:,} groups of fewer than {SHAREABLE_FROM} answers follow from subtracting published subgroups, such as "
-                f"{left} answers of {whole} outside the subgroups of {inner}. If the survey's terms forbid that, merge levels or build "
+                f"By subtracting published subgroups, {count(remainders.rests, 'group')} of fewer than {SHAREABLE_FROM} answers can be worked "
+                f"out, such as {count(left, 'answer')} of {whole} outside the subgroups of {inner}. If the survey's terms forbid that, merge levels or build "
                 "fewer strata."
             )
         )

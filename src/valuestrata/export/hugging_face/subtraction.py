@@ -6,12 +6,12 @@ subgroup minus those of the others: exactly in a survey without weights, roughly
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
 from valuestrata.dataset.sharing import SHAREABLE_FROM
-from valuestrata.dataset.tables import Dataset
 
 
 @dataclass(frozen=True)
@@ -29,27 +29,29 @@ class Remainders:
     example: tuple[str, str, int] | None
 
 
-def small_remainders(dataset: Dataset) -> Remainders:
+def small_remainders(rows: pl.DataFrame, attributes: Sequence[str]) -> Remainders:
     """Return the rests that are too small, over all items and the strata that divide another stratum or the whole population.
 
     Only one stratum is subtracted at a time. Combinations of several strata can isolate further groups.
+
+    Args:
+        rows: exported gold: item, subgroup, stratum, half, n and a column for each attribute. Rows of different halves of the
+            respondents are not subtracted from each other.
+        attributes: names of the attributes.
     """
-    names = dataset.attributes
-    gold = dataset.gold.filter(pl.col("half") == "all").select("item", "subgroup", "n")
-    cells = gold.join(dataset.subgroups.select("subgroup", "stratum", *names), on="subgroup")
     used = {
-        stratum: frozenset(name for name in names if rows[name].null_count() < rows.height)
-        for (stratum,), rows in cells.group_by(["stratum"], maintain_order=True)
+        stratum: frozenset(name for name in attributes if of_stratum[name].null_count() < of_stratum.height)
+        for (stratum,), of_stratum in rows.group_by(["stratum"], maintain_order=True)
     }
     found: list[pl.DataFrame] = []
     for outer, of_outer in used.items():
         for inner, of_inner in used.items():
             if not of_outer < of_inner:
                 continue
-            keys = ["item", *sorted(of_outer)]
-            parts = cells.filter(pl.col("stratum") == inner).group_by(keys).agg(pl.col("n").sum().alias("parts"))
-            whole = cells.filter(pl.col("stratum") == outer).join(parts, on=keys, how="inner")
-            left = whole.select("item", "subgroup", pl.lit(inner).alias("divided_by"), (pl.col("n") - pl.col("parts")).alias("left"))
+            keys = ["item", "half", *sorted(of_outer)]
+            parts = rows.filter(pl.col("stratum") == inner).group_by(keys).agg(pl.col("n").sum().alias("parts"))
+            whole = rows.filter(pl.col("stratum") == outer).join(parts, on=keys, how="inner")
+            left = whole.select("subgroup", pl.lit(inner).alias("divided_by"), (pl.col("n") - pl.col("parts")).alias("left"))
             found.append(left.filter(pl.col("left").is_between(1, SHAREABLE_FROM - 1)))
     small = pl.concat(found) if found else pl.DataFrame(schema={"subgroup": pl.String, "divided_by": pl.String, "left": pl.Int64})
     if small.is_empty():

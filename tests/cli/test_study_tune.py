@@ -216,6 +216,21 @@ def test_a_failed_training_does_not_end_the_others(place):
     assert any("declared comparison of tiny-distribution" in line for line in messages)
 
 
+def test_changes_of_the_section_apply_to_every_recipe_and_those_of_a_recipe_win(place):
+    from valuestrata.study.tuning_grid import training_jobs
+
+    study = study_of(
+        place,
+        change=("tune:\n", "tune:\n  change: {learning_rate: 0.5, batch: 4, validation: {every: 3, samples: 9}}\n"),
+        rate=("{recipe: distribution, change: *quick,", "{recipe: distribution, change: {validation: {samples: 4}},"),
+    )
+    modal, distribution = (
+        next(job.recipe for job in training_jobs(study) if job.recipe_name == name) for name in ("modal", "distribution")
+    )
+    assert (modal.learning_rate, modal.batch, modal.validation.samples) == (0.02, 4, 4)
+    assert (distribution.learning_rate, distribution.validation.every, distribution.validation.samples) == (0.5, 3, 4)
+
+
 @pytest.mark.parametrize(
     ("before", "after", "error", "message"),
     [

@@ -26,7 +26,8 @@ STUDY = {
     "ask": {"template": "short.yaml", "items": ["natheal", "natarms"]},
     "models": [{"model": "hf:model", "name": "tiny"}],
     "tune": {
-        "recipes": [{"recipe": "modal", "change": {"learning_rate": 0.02, "max_steps": 2, "template": "short.yaml"}}],
+        "recipes": ["modal"],
+        "change": {"learning_rate": 0.02, "max_steps": 2, "template": "short.yaml"},
         "controls": ["no-persona", "shuffled-persona"],
         "swapped": False,
         "forgetting": False,

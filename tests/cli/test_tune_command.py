@@ -28,8 +28,14 @@ def test_one_process_writes_an_adapter_with_its_card(call, data, tmp_path, monke
     wrong = call(*words[:5], "distributoin", *words[6:])
     assert wrong.code == 2
     assert "Did you mean 'distribution'" in wrong.err
+    words += ["--set", "learning_rate=1e-3", "--set", "lora.r=2"]
+    misspelt = call(*words, "--set", "lora.alfa=2")
+    assert (misspelt.code, "Did you mean 'alpha'?" in misspelt.err) == (2, True)
     done = call(*words, "--json")
     assert done.code == 0, done.err
+    recipe = json.loads((adapter / "training.json").read_text())["request"]["recipe"]
+    assert (recipe["learning_rate"], recipe["lora"]["r"], recipe["max_steps"]) == (1e-3, 2, 1)
+    assert json.loads((adapter / "adapter_config.json").read_text())["r"] == 2
     assert document(done.out, "adapter")["adapter"] == str(adapter)
     assert {"adapter_config.json", "training.json", "README.md"} <= {file.name for file in adapter.iterdir()}
     (adapter / "README.md").write_text("mine")

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.tuning import Recipe, builtin_recipes, load_recipe
-from valuestrata.tuning.recipe import EarlyStopping, Lora, PairWeights, Preference, Validation
+from valuestrata.tuning.recipe import EarlyStopping, Lora, PairWeights, Preference, Validation, recipe_with
 
 BUILT_IN = ["distribution", "dpo", "fair", "modal", "ordinal", "paper", "shift"]
 
@@ -131,3 +131,27 @@ def test_the_documented_table_has_every_field_with_its_default():
     for name, value in expected.items():
         shown = "none" if value in (None, "") else str(value).lower() if isinstance(value, bool) else str(value)
         assert written[name] == shown, name
+
+
+def test_settings_are_read_as_the_type_of_their_field():
+    settings = ["learning_rate=1e-3", "lora.r=16", "early_stopping=null", "max_steps=7", "paraphrases=0", "gradient_checkpointing=true"]
+    read = recipe_with("modal", [*settings, "lora.target_modules=[q_proj, v_proj]"])
+    changes = {"learning_rate": 1e-3, "early_stopping": None, "max_steps": 7, "gradient_checkpointing": True}
+    assert read == load_recipe("modal", **changes, lora={"r": 16, "target_modules": ["q_proj", "v_proj"]})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["learning_rat=1"], "no field 'learning_rat'. Did you mean 'learning_rate'?"),
+        (["name_or_file=1"], "no field 'name_or_file'"),
+        (["lora.rank=1"], "no field 'lora.rank'"),
+        (["learning_rate=fast"], "learning_rate: .*found 'fast'"),
+        (["batch=7.5"], "batch: .*found '7.5'"),
+        (["learning_rate"], "expected FIELD=VALUE"),
+        (["lora.r=1", "lora.r=2"], "'lora.r' is set twice"),
+    ],
+)
+def test_wrong_settings_are_refused(settings, message):
+    with pytest.raises(UsageError, match=message):
+        recipe_with("modal", settings)

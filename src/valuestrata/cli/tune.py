@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     import polars as pl
 
 Recipe = Annotated[str, typer.Option("--recipe", help="modal, distribution, ordinal, shift, fair, dpo, paper or a YAML file.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the recipe, such as learning_rate=1e-3 or lora.r=16; repeatable."),
+]
 Control = Annotated[str | None, typer.Option("--control", help="Train with other personas: no-persona, country-only or shuffled-persona.")]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, max=2**32 - 1, help="Overrides the seeds of the recipe.")]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or mps; by default the best available.")]
@@ -26,6 +30,7 @@ def tune_(
     model: Annotated[str, typer.Option("--model", help="Model to tune: embedded, hf:ORG/NAME or gguf:FILE.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the adapter.")],
     recipe: Recipe = "modal",
+    settings: Settings = None,
     control: Control = None,
     split: Split = "paper",
     fold: Fold = None,
@@ -40,6 +45,7 @@ def tune_(
 ) -> None:
     """Train an adapter on the training gold of a split, or continue an interrupted training. See docs/tuning.md."""
     from valuestrata.dataset.tables import load_dataset
+    from valuestrata.tuning.recipe import recipe_with
     from valuestrata.tuning.train.processes import is_main
     from valuestrata.tuning.tune import tune
 
@@ -47,7 +53,7 @@ def tune_(
         load_dataset(dataset),
         model,
         output,
-        recipe=recipe,
+        recipe=recipe_with(recipe, settings or ()),
         control=control,
         split=split,
         fold=fold,

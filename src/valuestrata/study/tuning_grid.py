@@ -22,7 +22,7 @@ from valuestrata.tuning.evaluate.generalisation import (
     possible_gains,
     seeded_recipes,
 )
-from valuestrata.tuning.recipe import Recipe, load_recipe, recipe_of
+from valuestrata.tuning.recipe import Recipe, load_recipe, merged_fields, recipe_of
 
 # A model tuned under one of these controls is asked under the same control.
 _ASKED_AS_TUNED = ("no-persona", "country-only")
@@ -121,7 +121,7 @@ def training_jobs(study: Study) -> list[TrainingJob]:
         UsageError, InputDataError: as `tunable_models` and `load_recipe`; or two adapters would have the same name.
     """
     section = tune_section(study)
-    recipes = [(entry, load_recipe(entry.recipe, **entry.change)) for entry in section.recipes]
+    recipes = [(entry, load_recipe(entry.recipe, **merged_fields(section.change, entry.change))) for entry in section.recipes]
     jobs = [
         TrainingJob(model, recipe if seed is None else recipe_of(recipe, seed=seed), entry.known_as, control, seed)
         for model in tunable_models(study)

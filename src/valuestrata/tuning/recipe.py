@@ -5,7 +5,7 @@ A recipe does not depend on the machine: an update sees the same examples on one
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import BaseModel, Field, model_validator
 
-from valuestrata.errors import InputDataError, UsageError, did_you_mean
+from valuestrata.errors import InputDataError, Option, UsageError, did_you_mean
 from valuestrata.prompts.orders import orders_from
 from valuestrata.yaml_files import StrictModel, Yaml, checked, parse_yaml, read_yaml
 
@@ -154,7 +154,7 @@ def builtin_recipes() -> list[str]:
     return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
 
-def load_recipe(name_or_file: str | Path, **overrides: Any) -> Recipe:
+def load_recipe(name_or_file: str | Path, /, **overrides: Any) -> Recipe:
     """Read a recipe and change some of its fields.
 
     Args:
@@ -173,12 +173,35 @@ def load_recipe(name_or_file: str | Path, **overrides: Any) -> Recipe:
         return recipe
     changes: dict[str, Any] = {}
     for key, value in overrides.items():
-        changes = _merged(changes, _nested(key, value))
+        changes = merged_fields(changes, _nested(key, value))
     _check_fields(Recipe, changes, "")
     try:
-        return checked(Recipe, _merged(document, changes), f"recipe {recipe.name}")
+        return checked(Recipe, merged_fields(document, changes), f"recipe {recipe.name}")
     except InputDataError as error:
         raise UsageError(error.message) from error
+
+
+def recipe_with(name_or_file: str | Path, settings: Sequence[str]) -> Recipe:
+    """Read a recipe and change fields that are given as `FIELD=VALUE`, such as `learning_rate=1e-3` or `lora.r=16`.
+
+    A value is a number, a text, `true`, `false`, `null`, or a YAML list or mapping on one line. The type of the field decides how it is
+    read.
+
+    Raises:
+        UsageError: a setting without an equals sign, or given twice; and the errors of `load_recipe`.
+        InputDataError: a value that is not YAML; and the errors of `load_recipe`.
+    """
+    changes: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise UsageError(Option("set", setting), ": expected FIELD=VALUE, such as learning_rate=1e-3.")
+        if key in changes:
+            raise UsageError(Option("set", setting), f": the field {key!r} is set twice. Set it once.")
+        value = parse_yaml(text, f"set {key}", scalars="text").document
+        changes[key] = None if value == "null" else value
+    return load_recipe(name_or_file, **changes)
 
 
 def recipe_of(recipe: Recipe | str | Path, *, seed: int | None = None, max_steps: int | None = None) -> Recipe:
@@ -214,14 +237,15 @@ def _read(name_or_file: str | Path, seen: tuple[str, ...]) -> tuple[Yaml, dict[s
         raise InputDataError(f"{source.place(_BASE)}: `base` refers back to the recipe itself: {' -> '.join((*seen, text))}.")
     beside = Path(text).parent / base
     _, below = _read(base if base in names or not beside.is_file() else beside, (*seen, text))
-    return source, _merged(below, found)
+    return source, merged_fields(below, found)
 
 
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def merged_fields(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields of a recipe with some replaced; sections keep the fields that are not named."""
     merged = dict(below)
     for key, value in above.items():
         section = merged.get(key)
-        merged[key] = _merged(section, value) if isinstance(section, dict) and isinstance(value, dict) else value
+        merged[key] = merged_fields(section, value) if isinstance(section, dict) and isinstance(value, dict) else value
     return merged
 
 

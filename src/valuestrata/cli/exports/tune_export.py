@@ -9,7 +9,7 @@ import typer
 
 from valuestrata.cli.options import AsJson, DatasetFolder, Fold, Split
 from valuestrata.cli.output import print_json, show
-from valuestrata.cli.tune import Control, Recipe, Seed
+from valuestrata.cli.tune import Control, Recipe, Seed, Settings
 
 if TYPE_CHECKING:
     from valuestrata.tuning.export.jobs import TuningJob
@@ -28,6 +28,7 @@ def tune_export(
     to: Annotated[str, typer.Option("--to", help="Format: chat, together, tinker, llama-factory or axolotl.")] = "chat",
     model: Annotated[str | None, typer.Option("--model", help="Base model hf:ORG/NAME; required for llama-factory and axolotl.")] = None,
     recipe: Recipe = "modal",
+    settings: Settings = None,
     control: Control = None,
     split: Split = "paper",
     fold: Fold = None,
@@ -38,11 +39,12 @@ def tune_export(
     """Export the training gold of a split for another trainer. See docs/tuning-elsewhere.md."""
     from valuestrata.dataset.tables import load_dataset
     from valuestrata.tuning.export.files import export_training
+    from valuestrata.tuning.recipe import recipe_with
 
     made = export_training(
         load_dataset(dataset),
         output,
-        recipe=recipe,
+        recipe=recipe_with(recipe, settings or ()),
         format=to,
         model=model,
         split=split,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from valuestrata.errors import UsageError
 from valuestrata.respondents.model_paths import hub_name, with_model_paths
@@ -97,16 +97,18 @@ def with_paths(study: Study, output: str, change: Callable[[str], str], model: C
         made = model(section.model)
         return section.model_copy(update={"model": made, "name": section.folder_name if made != section.model else section.name})
 
+    def changes(fields: dict[str, Any]) -> dict[str, Any]:
+        template = fields.get("template")
+        return {**fields, "template": name_or_path(template)} if isinstance(template, str) else fields
+
     def recipe(entry: RecipeEntry) -> RecipeEntry:
-        template = entry.change.get("template")
-        changed = {**entry.change, "template": name_or_path(template)} if isinstance(template, str) else entry.change
-        return entry.model_copy(update={"recipe": name_or_path(entry.recipe), "change": changed})
+        return entry.model_copy(update={"recipe": name_or_path(entry.recipe), "change": changes(entry.change)})
 
     survey, tune, opened = study.survey, study.tune, study.open
     files = {key: path(getattr(survey, key)) for key in ("labels", "levels", "wording")}
     files |= {"file": survey.file if survey.file == "embedded" else change(survey.file), "codebook": name_or_path(survey.codebook)}
     if tune is not None:
-        tune = tune.model_copy(update={"recipes": [recipe(entry) for entry in tune.recipes]})
+        tune = tune.model_copy(update={"recipes": [recipe(entry) for entry in tune.recipes], "change": changes(tune.change)})
     if opened is not None:
         opened = opened.model_copy(
             update={

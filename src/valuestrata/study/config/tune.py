@@ -43,6 +43,10 @@ class TuneSection(StrictModel):
         description="list of names or YAML files of recipes (docs/tuning.md), or of mappings: `recipe`, `name`, `change` (fields that "
         "replace the recipe's), `controls` (replaces the section's)",
     )
+    change: dict[str, Any] = Field(
+        default_factory=dict[str, Any],
+        description="fields that replace those of every recipe, such as `{learning_rate: 1.0e-3, max_steps: 120}`",
+    )
     seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(
         default_factory=list[int],
         description="list of training seeds, each for weights and data; every recipe and control is trained with each. Two or more are "
@@ -89,7 +93,7 @@ class TuneSection(StrictModel):
         if repeated := sorted({seed for seed in self.seeds if self.seeds.count(seed) > 1}):
             raise ValueError(f"the seed {repeated[0]} is listed twice")
         for entry in self.recipes:
-            if self.seeds and (fixed := sorted({"seed", "data_seed"} & set(entry.change))):
+            if self.seeds and (fixed := sorted({"seed", "data_seed"} & {*self.change, *entry.change})):
                 raise ValueError(f"the recipe {entry.known_as!r} changes `{fixed[0]}`, which `seeds` sets; remove one of them")
         return self
 

@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "valuestrata"
 # The order of packages: each imports only from those before it.
-TOOLS = ["errors", "files", "frames", "progress", "yaml_files", "formatting", "markdown"]
+TOOLS = ["errors", "files", "frames", "progress", "yaml_files", "formatting", "markdown", "overview"]
 DATA = ["measures", "stats", "survey", "dataset", "splits", "building"]
 MODELS = ["prompts", "respondents", "responses", "scores", "fairness", "tuning", "openended", "calibration", "prediction", "estimation"]
 RESULTS = ["claims", "assessment", "report", "export", "view", "study", "cli"]

@@ -12,8 +12,12 @@ import polars as pl
 
 from valuestrata.claims.claim import Claim
 from valuestrata.claims.closed import closed_claims
+from valuestrata.claims.select import select
 from valuestrata.claims.table import to_frame
+from valuestrata.claims.templates import word
 from valuestrata.dataset.tables import Dataset, uses_halves
+from valuestrata.formatting import metric_title, number, percent
+from valuestrata.overview import HasOverview, Overview
 from valuestrata.progress import progress
 from valuestrata.respondents.baselines import CHEAP
 from valuestrata.responses.per_respondent.person_scores import load_person_scores
@@ -35,11 +39,14 @@ from valuestrata.stats.variance_components import PRESENTATION
 
 # Groupings of the comparisons. Single items are left out, because they would add thousands of tests.
 GROUPINGS = ("all", "stratum", "attribute", "level", "subgroup", "topic")
+# Of the overview.
+_SHOWN_METRICS = ("accuracy_expected", "nmae", "w1")
+_MOST_CLAIMS = 3
 COMPARED_METRICS = ("accuracy", "accuracy_expected", "nmae", "w1", "rps")
 
 
-@dataclass(frozen=True)
-class Assessment:
+@dataclass(frozen=True, repr=False)
+class Assessment(HasOverview):
     """The results of `assess`.
 
     Attributes:
@@ -64,6 +71,20 @@ class Assessment:
     calibration: pl.DataFrame = dataclass_field(default_factory=CALIBRATION.empty)
     dont_know: pl.DataFrame = dataclass_field(default_factory=DONT_KNOW.empty)
     persons: pl.DataFrame = dataclass_field(default_factory=lambda: load_person_scores(()))
+
+    def overview(self) -> Overview:
+        """Return the most important claim of each model, and the scores of each run over all pairs."""
+        claims = [f"{found.run}: {word(found.shown[0]).sentence}" for found in select(self.claims) if found.shown]
+        rows = self.scores.filter((pl.col("by") == "all") & pl.col("against").is_null() & pl.col("fold").is_null())
+        rows = self.scores.filter((pl.col("by") == "all") & pl.col("against").is_null()) if rows.is_empty() else rows
+        where = "no pairs" if rows.is_empty() else f"split {rows['scheme'][0]}, part {rows['part'][0]}"
+        own = rows.filter(pl.col("metric").is_in(list(_SHOWN_METRICS)))
+        table = [
+            (str(run), *(_with_interval(scores, metric) for metric in _SHOWN_METRICS), percent(scores["coverage"][0]))
+            for (run, *_), scores in own.group_by("run", "elicitation", "template", "fold", maintain_order=True)
+        ]
+        heads = ("Run", *(metric_title(metric) for metric in _SHOWN_METRICS), "Coverage")
+        return Overview(f"Scores: {where}", claims[:_MOST_CLAIMS], heads, table, "95 % confidence intervals in brackets.")
 
     @cached_property
     def verdicts(self) -> pl.DataFrame:
@@ -162,6 +183,13 @@ def _adjusted(compared: pl.DataFrame, seeded: pl.DataFrame, family: Sequence[Dec
     found = adjust(pl.concat([compared, tested.select(compared.columns)]), family)
     own = found.slice(compared.height).select("p_adjusted", "adjustment", "status")
     return found.head(compared.height), pl.concat([tested.with_columns(own), seeded.filter(pl.col("against").is_null())])
+
+
+def _with_interval(scores: pl.DataFrame, metric: str) -> str:
+    """Return the value of a metric with its interval, in one run's scores."""
+    row = scores.row(by_predicate=pl.col("metric") == metric, named=True) if metric in scores["metric"] else {}
+    low, high = row.get("ci_low"), row.get("ci_high")
+    return number(row.get("value")) + ("" if low is None or high is None else f" [{number(low)}, {number(high)}]")
 
 
 def _with(runs: Sequence[Identified], against: str | None) -> list[tuple[str, str]]:

@@ -21,7 +21,8 @@ from valuestrata.calibration.sources import check_source, missing_from_training,
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, Option, OptionText, UsageError, one_of
 from valuestrata.files import canonical_hash, folder_written_beside, write_json
-from valuestrata.formatting import count
+from valuestrata.formatting import NONE, count
+from valuestrata.overview import HasOverview, Overview
 from valuestrata.progress import progress
 from valuestrata.respondents.baselines.by_fold import FittedByFold, answer_table, fit_by_fold
 from valuestrata.respondents.baselines.gold import GoldByFold, TrainingGold
@@ -42,10 +43,12 @@ from valuestrata.responses.run.identity import CALIBRATED, run_identity
 from valuestrata.responses.run.schema import RESPONSES
 
 KIND = "calibrated"
+# Pairs in the overview of a result.
+_SHOWN = 5
 
 
-@dataclass(frozen=True)
-class CalibrateResult:
+@dataclass(frozen=True, repr=False)
+class CalibrateResult(HasOverview):
     """Result of a calibration.
 
     Attributes:
@@ -66,6 +69,20 @@ class CalibrateResult:
     absent: int
     remarks: tuple[OptionText, ...]
     kept: bool = False
+
+    def overview(self) -> Overview:
+        """Return what was calibrated, how many pairs, and the first answers before and after."""
+        answered = f"{count(self.pairs, 'pair')} answered in {count(len(self.folds), 'fold')}"
+        absent = f"; the model did not answer {count(self.absent, 'pair')}" if self.absent else ""
+        both = self.before.responses.select("pair_id", "item", "subgroup", before="answer")
+        both = both.join(self.run.responses.select("pair_id", after="answer"), on="pair_id", maintain_order="left").head(_SHOWN)
+        return Overview(
+            f"Calibrated run {self.run.name}: method {self.method}",
+            (f"{answered}{absent}.", *(str(remark) for remark in self.remarks)),
+            ("Item", "Subgroup", "Answer before", "Answer after"),
+            [tuple(NONE if value is None else str(value) for value in row) for row in both.drop("pair_id").iter_rows()],
+            f"The first {count(both.height, 'pair')}. Folder {self.run.path}.",
+        )
 
 
 def calibrate(

@@ -18,6 +18,7 @@ from valuestrata.dataset.document import NAME, check_files, check_fingerprint, p
 from valuestrata.errors import InputDataError, Option, UsageError, did_you_mean
 from valuestrata.files import folder_written_beside, read_parquet, write_json, write_parquet
 from valuestrata.frames import Column, Schema
+from valuestrata.overview import HasOverview, Overview
 from valuestrata.survey.codebook import Missing
 
 MISSING_CLASSES = tuple(kind.key for kind in Missing)
@@ -179,8 +180,8 @@ def survey_and_place(survey: Any, place: Any) -> str:
     return f"{title}, {place}" if place else title
 
 
-@dataclass(frozen=True)
-class Dataset:
+@dataclass(frozen=True, repr=False)
+class Dataset(HasOverview):
     """Subgroup ground truth of one survey.
 
     Attributes:
@@ -204,6 +205,12 @@ class Dataset:
     landscape: pl.DataFrame
     small_area: pl.DataFrame = field(default_factory=SMALL_AREA.empty)
     path: Path | None = None
+
+    def overview(self) -> Overview:
+        """Return survey, sizes, strata and splits."""
+        from valuestrata.dataset.summary import overview_of
+
+        return overview_of(self)
 
     @property
     def attributes(self) -> list[str]:

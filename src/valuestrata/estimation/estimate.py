@@ -23,6 +23,7 @@ from valuestrata.estimation.results.change import first_wave as first_wave_of
 from valuestrata.estimation.results.table import FEW_ANSWERS, answers_of, estimates_table
 from valuestrata.estimation.results.together import AllEstimates, all_estimates, steps
 from valuestrata.files import sha256_of
+from valuestrata.overview import HasOverview, Overview
 from valuestrata.progress import progress
 from valuestrata.prompts.question import Numbers
 from valuestrata.responses.run.folder import Run, check_same_dataset, new_meta
@@ -33,8 +34,8 @@ from valuestrata.survey.formats.embedded import EMBEDDED
 FORMAT = "valuestrata-estimate-1"
 
 
-@dataclass(frozen=True)
-class EstimateResult:
+@dataclass(frozen=True, repr=False)
+class EstimateResult(HasOverview):
     """Estimates for every subgroup and item. It holds no answer of a person.
 
     Attributes:
@@ -52,6 +53,16 @@ class EstimateResult:
     benchmark: pl.DataFrame
     remarks: tuple[OptionText, ...]
     document: Mapping[str, Any]
+
+    def overview(self) -> Overview:
+        """Return which estimator to use, what the models save, and average half-widths of intervals."""
+        from valuestrata.estimation.results.sentences import opening, width_table
+
+        widths = width_table(self)
+        rows = [tuple(str(value) for value in row) for row in widths.iter_rows()]
+        heads = ("Subgroup", "Answers", *widths.columns[2:])
+        note = "Half-widths of 95 % intervals in points, mean over items."
+        return Overview(f"Estimates: {self.dataset.survey_and_place}", opening(self), heads, rows, note)
 
     @property
     def runs(self) -> list[str]:

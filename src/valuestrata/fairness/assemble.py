@@ -21,8 +21,9 @@ from valuestrata.fairness.tables.rows import RATES, Row, joined, reading_note, r
 from valuestrata.fairness.tables.schema import CHANGES, DISPARITY, EXCESS, GAPS, GROUPS
 from valuestrata.fairness.tables.spread_ratio_rows import err_rows
 from valuestrata.fairness.tables.subgroup_rows import disparity_rows, group_rows
-from valuestrata.formatting import DIRECTED
+from valuestrata.formatting import DIRECTED, count, number, p_number, title
 from valuestrata.frames import Schema
+from valuestrata.overview import HasOverview, Overview
 from valuestrata.progress import progress
 from valuestrata.respondents.baselines import CHEAP
 from valuestrata.responses.reference_baselines import check_training
@@ -39,12 +40,14 @@ METRICS = ("accuracy", "nmae")
 TABLES = ("disparity", "groups", "gaps", "changes", "excess", "errs")
 # Estimates of gaps at equal difficulty.
 MIXED = ("penalised", "bayes")
+# Runs in the sentences of the overview.
+_MOST_NAMED = 4
 # Metrics that the tables need in addition to those audited.
 ALWAYS = ("accuracy", "bias", *RATES)
 
 
-@dataclass(frozen=True)
-class Audit:
+@dataclass(frozen=True, repr=False)
+class Audit(HasOverview):
     """Tables of an audit, with the schemas of the same names in `fairness.tables.schema`.
 
     Attributes:
@@ -62,6 +65,26 @@ class Audit:
     confidence: float = 0.95
     margins: Mapping[str, float] = field(default_factory=dict[str, float])
     notes: tuple[str, ...] = ()
+
+    def overview(self) -> Overview:
+        """Return how many subgroups of each run are served worse, and how far its subgroups differ beside noise."""
+        metric = self.groups["metric"][0] if self.groups.height else "accuracy"
+        own = self.groups.filter((pl.col("metric") == metric) & pl.col("value").is_not_null())
+        served = own.group_by("run", maintain_order=True).agg(pl.col("worst").sum(), tested=pl.col("worst").count())
+        sentences = [
+            f"{run}: {worst} of {count(tested, 'subgroup')} have a worse {title(metric)} than the rest of their stratum, beyond noise."
+            if tested
+            else f"{run}: no subgroup could be tested."
+            for run, worst, tested in served.head(_MOST_NAMED).iter_rows()
+        ]
+        spread = self.disparity.filter((pl.col("by") == "all") & (pl.col("metric") == metric) & (pl.col("measure") == "max_min"))
+        columns = ("run", "value", "ci_low", "ci_high", "alike", "alike_high", "p")
+        rows = [
+            (str(run), number(value), f"{number(low)} to {number(high)}", number(alike), number(most), p_number(p))
+            for run, value, low, high, alike, most, p in spread.select(columns).iter_rows()
+        ]
+        heads = ("Run", "Best minus worst", "95 % interval", "From noise alone", "At most (95 %)", "p")
+        return Overview(f"Audit of {title(metric)} by subgroup", sentences, heads, rows, " ".join(self.notes[:1]))
 
     def tables(self) -> dict[str, pl.DataFrame]:
         """Return name -> frame."""

@@ -16,7 +16,9 @@ from valuestrata.calibration.sources import check_source
 from valuestrata.dataset.subgroups import EVERYONE
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, Option, RunFailedError, UsageError, one_of
+from valuestrata.formatting import percent
 from valuestrata.frames import Column, Schema
+from valuestrata.overview import HasOverview, Overview
 from valuestrata.prediction.asking import PredictionPlan, plan_prediction
 from valuestrata.prediction.backtest import Backtest, gold_of_subgroups, held_out_folds, run_backtest
 from valuestrata.prediction.completion import completed
@@ -55,8 +57,8 @@ PREDICTIONS = Schema(
 )
 
 
-@dataclass(frozen=True)
-class Prediction:
+@dataclass(frozen=True, repr=False)
+class Prediction(HasOverview):
     """Predicted answers to new questions.
 
     Attributes:
@@ -74,6 +76,22 @@ class Prediction:
     similarity: pl.DataFrame
     settings: Mapping[str, Any]
     runs: Mapping[str, Any]
+
+    def overview(self) -> Overview:
+        """Return the backtest in sentences, and the likeliest most common answer of the population to each question."""
+        from valuestrata.prediction.sentences import opening
+
+        mode = self.table.filter((pl.col("subgroup") == EVERYONE) & (pl.col("option") == pl.col("mode")))
+        rows = [
+            (str(question), str(option), f"{percent(share)} [{percent(low)}, {percent(high)}]", percent(probability))
+            for question, option, share, low, high, probability in mode.select(
+                "question", "option", "share", "low", "high", "mode_probability"
+            ).iter_rows()
+        ]
+        heads = ("Question", "Most common answer of the population", "Its share", "Probability that it is the most common")
+        return Overview(
+            f"Prediction by {self.model}, method {self.method}", opening(self), heads, rows, "90 % intervals of shares in brackets."
+        )
 
 
 def predict(

@@ -21,6 +21,8 @@ from pydantic import Field
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import InputDataError, unprintable_in
 from valuestrata.files import read_json, read_parquet, sha256_of, write_parquet
+from valuestrata.formatting import NONE, dollars
+from valuestrata.overview import HasOverview, Overview
 from valuestrata.prompts.prompt import OPEN
 from valuestrata.respondents.model_paths import same_but_for_folders
 from valuestrata.responses.run.damage import STORE, damage_of
@@ -42,6 +44,8 @@ _OF_TRAINING = {"trained_on", "taught_on"}
 # Key of run.json with one rendered prompt of each wording; runs of earlier versions lack it.
 EXAMPLES = "example_prompts"
 _STORE_SIZE = "valuestrata_store_bytes"
+# Responses in the overview of a run.
+_SHOWN = 5
 
 
 class JudgedRuns(Record):
@@ -69,8 +73,8 @@ class RunFile(Record):
     judged: JudgedRuns | None = None
 
 
-@dataclass(frozen=True)
-class Run:
+@dataclass(frozen=True, repr=False)
+class Run(HasOverview):
     """A run: its identity and its responses.
 
     Attributes:
@@ -85,6 +89,23 @@ class Run:
     meta: Mapping[str, Any]
     responses: pl.DataFrame
     remark: str | None = None
+
+    def overview(self) -> Overview:
+        """Return model, data set, what was asked, counts by status, and the first responses."""
+        identity = run_identity(self)
+        plan = [str(identity.plan[key]) for key in ("split", "part") if identity.plan.get(key) is not None]
+        counts = ", ".join(f"{number:,} {status}" for status, number in counts_by_status(self.responses).items() if number)
+        asked = [f"elicitation {identity.elicitation}" if identity.elicitation else "", *plan]
+        usage = usage_of(self.responses)
+        cost = [] if usage["cost"] is None else [f"Cost: {dollars(usage['cost'])}."]
+        shown = self.responses.head(_SHOWN).select("item", "subgroup", "status", pl.col("answer").cast(pl.String), "text")
+        return Overview(
+            f"Run {self.name}: {identity.respondent.name or identity.respondent.model or identity.rule or identity.kind}",
+            (f"{counts or 'no responses'}.", f"Asked: {', '.join([str(identity.dataset.survey), *filter(None, asked)])}.", *cost),
+            ("Item", "Subgroup", "Status", "Answer", "Text"),
+            [tuple(value or NONE for value in row) for row in shown.iter_rows()],
+            " ".join(filter(None, (f"The first {shown.height} responses." if shown.height else "", f"Folder {self.path}.", self.remark))),
+        )
 
 
 def load_run(path: str | Path, *, closed: bool = True) -> Run:

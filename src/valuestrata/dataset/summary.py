@@ -18,7 +18,8 @@ def overview_of(dataset: Dataset) -> Overview:
     people = dataset.meta.get("respondents")
     gold = dataset.target_gold
     sizes = [
-        "built from published counts" if people is None else count(people, "respondent"),
+        *([] if people is None else [count(people, "respondent")]),
+        *(["built from published counts"] if dataset.meta.get("published") else []),
         f"{count(dataset.items.height, 'item')} in {count(dataset.items['topic'].n_unique(), 'topic')}",
         count(gold["subgroup"].n_unique(), "subgroup"),
         count(gold.height, "pair"),

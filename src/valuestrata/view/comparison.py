@@ -154,34 +154,23 @@ def report_text(root: Path, chosen: ChosenRuns, scored: ScoredPart, *, bootstrap
     """Return the report on runs, with baselines, as HTML: the page of `valuestrata report`.
 
     Raises:
-        UsageError, InputDataError: as for `load_run`, `reference_baselines` and `assess`.
+        UsageError, InputDataError: as for `load_run` and `report`.
     """
-    from valuestrata.assessment import assess
     from valuestrata.dataset.tables import load_dataset
-    from valuestrata.report.closed.page import report_page
     from valuestrata.report.core.render import render
-    from valuestrata.responses.reference_baselines import check_training, reference_baselines
-    from valuestrata.responses.run.folder import check_same_dataset, load_run
-    from valuestrata.scores.variance.by_model import variation
+    from valuestrata.report.notebook.inline import report
+    from valuestrata.responses.run.folder import load_run
 
     data = load_dataset(root / chosen.dataset.id)
-    runs = [load_run(root / run.id) for run in chosen.runs]
-    for run in runs:
-        check_same_dataset(run, data)
     names = _unique_names(chosen.runs)
-    runs = [replace(run, name=name) for run, name in zip(runs, names, strict=True)]
-    check_training(data, runs, scored.split, scored.fold)
-    every = [*runs, *reference_baselines(data, runs, split=scored.split, part=scored.part, fold=scored.fold)]
+    runs = [replace(load_run(root / run.id), name=name) for run, name in zip(chosen.runs, names, strict=True)]
     against = names[-1] if len(names) > 1 else None
-    found = assess(data, every, split=scored.split, part=scored.part, fold=scored.fold, against=against, bootstrap=bootstrap)
+    made = report(data, runs, split=scored.split, part=scored.part, fold=scored.fold, against=against, bootstrap=bootstrap)
     job.stage, job.share = "writing the page", 0.0
-    varied = variation(data, runs, bootstrap=bootstrap, seed=0)
     remarks = [run.remark for run in runs if run.remark is not None]
     unfinished = [run for run in chosen.runs if run.progress.state != "finished"]
     remarks += [f"The run {run.id} is not complete: {run.progress.done:,} prompts were answered." for run in unfinished]
-    pages = [("All runs", "/")]
-    page = report_page(data, every, found.scores, assessment=found, variance=varied, notes=remarks, pages=pages)
-    return render(page)
+    return render(made.page(notes=remarks, pages=[("All runs", "/")]))
 
 
 def shown_error(error: ValuestrataError, root: Path) -> str:

@@ -147,8 +147,8 @@ def _minimum(rule: str, remainders: Remainders, *, weighted: bool) -> tuple[str,
     if remainders.rests:
         exactly = "roughly, because shares are weighted" if weighted else "exactly, because shares are not weighted"
         found.append(
-            f"{count(remainders.rests, 'group')} of fewer than {SHAREABLE_FROM} answers can be worked out by subtracting the subgroups of one "
-            f"stratum from a larger subgroup, {exactly}: for example respondents without a level of an attribute."
+            f"{count(remainders.rests, 'group')} of fewer than {SHAREABLE_FROM} answers can be worked out by subtracting the subgroups "
+            f"of one stratum from a larger subgroup, {exactly}: for example respondents without a level of an attribute."
         )
     return tuple(found)
 

@@ -65,9 +65,9 @@ def _remarks(options: ExportOptions, remainders: Remainders) -> list[OptionText]
         whole, inner, left = remainders.example
         remarks.append(
             OptionText(
-                f"By subtracting published subgroups, {count(remainders.rests, 'group')} of fewer than {SHAREABLE_FROM} answers can be worked "
-                f"out, such as {count(left, 'answer')} of {whole} outside the subgroups of {inner}. If the survey's terms forbid that, merge levels or build "
-                "fewer strata."
+                f"By subtracting published subgroups, {count(remainders.rests, 'group')} of fewer than {SHAREABLE_FROM} answers can be "
+                f"worked out, such as {count(left, 'answer')} of {whole} outside the subgroups of {inner}. If the survey's terms forbid "
+                "that, merge levels or build fewer strata."
             )
         )
     return remarks

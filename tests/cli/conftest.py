@@ -63,10 +63,11 @@ def call(monkeypatch, capsys) -> Call:
 
 
 CHARTS = {
-    "closed.figures": ("score_chart", "overview_chart", "bias_chart"),
+    "closed.figures": ("score_charts", "overview_chart", "bias_chart"),
     "closed.calibrated": ("reliability_chart",),
     "closed.calibration": ("reliability_chart",),
     "closed.heatmaps": ("landscape_chart", "confusion_chart"),
+    "fairness.section": ("subgroup_chart",),
     "fairness.figures": ("gap_chart", "slope_chart", "intersection_chart"),
     "estimation.page": ("item_chart", "saved_chart"),
     "open.win_rates": ("dot_chart",),
@@ -87,7 +88,9 @@ def _no_charts(request, monkeypatch):
         return
     for module, names in CHARTS.items():
         for name in names:
-            monkeypatch.setattr(f"valuestrata.report.{module}.{name}", lambda *_args, **_options: Chart("<svg></svg>", "A chart."))
+            chart = Chart("<svg></svg>", "A chart.")
+            drawn = [("", chart)] if name == "score_charts" else chart
+            monkeypatch.setattr(f"valuestrata.report.{module}.{name}", lambda *_args, drawn=drawn, **_options: drawn)
 
 
 def write_survey(folder: Path, **columns: Callable[[int], object]) -> Path:

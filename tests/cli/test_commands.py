@@ -301,7 +301,7 @@ def test_import_of_answers_per_respondent_and_of_shares(call, built):
         call("report", built / "data", built / "runs" / "persons", "--bootstrap", 0, "--baselines", "none", "-o", built / "p.html").code
         == 0
     )
-    assert "Answers person by person" in (built / "p.html").read_text()
+    assert "Does it answer as each person did?" in (built / "p.html").read_text()
     alone = call(*how, "--per-respondent", "-o", built / "runs" / "other")
     assert (alone.code, "give it with --people" in alone.err or "with --people" in alone.err) == (2, True)
     unused = call(*how, "--survey", built / "tiny.yaml", "-o", built / "runs" / "other")

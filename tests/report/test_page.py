@@ -95,12 +95,12 @@ def test_every_chart_says_what_it_is(page):
 def test_sections_stand_in_their_order(page):
     assert list(page.sections) == [
         "results",
-        "setup",
         "by-subgroup",
         "by-topic",
-        "landscape",
         "answers",
         "examples",
+        "landscape",
+        "setup",
         "usage",
         "published",
         "method",
@@ -208,7 +208,7 @@ def test_scores_without_topics_or_subgroups_lose_those_sections(world, tmp_path)
     scores = world.scores.filter(pl.col("by") == "all")
     text = write_report(world.dataset, world.runs, scores, tmp_path / "r.html").read_text(encoding="utf-8")
     assert not {"by-subgroup", "by-topic"} & set(Page(text).sections)
-    assert "Not shown: By topic (no run was scored by topic)" in text
+    assert "Not shown: Scores by topic (no run was scored by topic)" in text
 
 
 @pytest.mark.usefixtures("no_charts")
@@ -239,8 +239,8 @@ def test_every_part_scored_gets_its_table(world, tmp_path):
     frame = headline_table(both, world.runs, scores)
     assert frame["scheme"].unique(maintain_order=True).to_list() == ["paper", "unseen-item"]
     text = write_report(both, world.runs, scores, tmp_path / "r.html").read_text(encoding="utf-8")
-    assert 'aria-label="Split paper, part test"' in text
-    assert "<summary>Split unseen-item, part test</summary>" in text
+    assert "<summary>All metrics: split paper, part test</summary>" in text
+    assert "<summary>All metrics: split unseen-item, part test</summary>" in text
 
 
 @pytest.mark.usefixtures("no_charts")

@@ -136,18 +136,20 @@ def test_terminal_headline_takes_markup_for_text(world):
 def test_a_summary_has_the_scores_of_model_baselines_and_ceiling(world):
     rows = {
         "HuggingFaceTB/SmolLM2-135M-Instruct": {"accuracy": 0.31, "accuracy_expected": 0.30, "ceiling_oracle": 0.92},
-        "baseline-item-mode": {"accuracy": 0.79},
-        "baseline-nearest-parent": {"accuracy": 0.85},
+        "baseline-item-mode": {"accuracy": 0.9, "accuracy_expected": 0.79},
+        "baseline-nearest-parent": {"accuracy": 0.9, "accuracy_expected": 0.85},
     }
     made = world.scores.filter(pl.col("by") == "all").with_columns(
         value=pl.struct("run", "metric").map_elements(lambda s: rows.get(s["run"], {}).get(s["metric"]), return_dtype=pl.Float64)
     )
     view = views_of(world.dataset, world.runs, made.filter(pl.col("run").is_in(list(rows))))[0]
     text = summary(view, view.entries[0]).replace("\u00a0", " ")
-    assert "gives the most common answer of the subgroup for 31 % of 324 pairs" in text
+    assert "has an expected accuracy of 30 % over 324 pairs" in text
     assert "The item-mode baseline (always the most common answer of the whole population) scores 79 %." in text
     assert "The nearest-parent baseline (the answer of the smallest larger group that contains the subgroup) scores 85 %." in text
-    assert "Sampling noise limits expected accuracy to 92 %." in text
+    assert "The ceiling is 92 %." in text
+    # Accuracy, which this ceiling does not bound, is not named.
+    assert "31 %" not in text
     alone = views_of(world.dataset, world.runs[2:3], made.filter(pl.col("run") == view.entries[0].run))[0]
     assert "No baseline was scored" in summary(alone, alone.entries[0])
     # Scores on other pairs are not comparable; .997 is not 100 %.

@@ -43,7 +43,7 @@ def test_the_section_has_a_row_per_called_run_and_the_total_cost():
     section = usage_section([run_of("paid", PAID), run_of("item-mode", [row()], provider="baseline")])
     assert isinstance(section, Section)
     assert section.sentences == ["Total cost: $0.003."]
-    ((_, grid),) = section.tables
+    ((_, grid),) = section.folded
     assert [line.cells[0].text for line in grid.rows] == ["paid"]
     assert grid.rows[0].cells[-1].small == "2 timeout, 1 rate limit"
 

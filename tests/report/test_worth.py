@@ -161,14 +161,16 @@ def test_the_page_starts_with_results_and_five_claims_of_each_model(world, tmp_p
     of_baseline = claims("baseline-item-mode", 1, "baseline")
     found = assessed(world.scores, claims(MODEL, 7) + of_baseline, comparisons=compared)
     text = write_report(world.dataset, world.runs, world.scores, tmp_path / "r.html", assessment=found).read_text(encoding="utf-8")
-    assert list(Page(text).sections)[:3] == ["results", "comparison", "setup"]
+    assert list(Page(text).sections)[:3] == ["results", "comparison", "by-subgroup"]
     results = text[text.index('<section id="results"') : text.index("</section>")]
     before, fold, after = results.partition("<summary>2 more</summary>")
     assert fold
     assert [f"Less accurate than b{place}:" in before for place in range(7)] == [True] * 5 + [False] * 2
     assert "Less accurate than b6:" in after
     assert results.count("Less accurate than") == 7
-    assert results.index("Less accurate than b0") > results.index("<table>")
+    # The most important claim is the sentence of the run, before the figure; the others follow it, and the tables come last.
+    assert results.index("Less accurate than b0") < results.index("<figure>") < results.index("Less accurate than b1")
+    assert results.index("Less accurate than b6") < results.index("<table>")
     verdicts = pl.read_csv(tmp_path / "tables" / "verdicts.csv")
     assert verdicts["run"].to_list() == [MODEL] * 7 + ["baseline-item-mode"]
     # Without models, baselines have their claims on the page.
@@ -277,7 +279,7 @@ def test_the_reliability_plot_and_its_errors_are_of_runs_with_probabilities(worl
     [(_, chart)] = section.figures
     assert "stated .340, share .210, 30 options" in chart.svg
     assert len(chart.legend) == 2
-    [(_, grid)] = section.tables
+    [(_, grid)] = section.folded
     assert [[cell.text for cell in row.cells[1:]] for row in grid.rows] == [[".123", ".020", "–", "–"], [".045", ".020", "–", "–"]]
     without = calibration_section(view, assessed(world.scores, calibration=CALIBRATION.frame(rows(baseline.run, 0.045))))
     assert isinstance(without, tuple)

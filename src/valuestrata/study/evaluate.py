@@ -110,7 +110,7 @@ def audit_runs(scored: Scored) -> Audit | None:
     if section is None:
         return None
     context.say("auditing")
-    return audited_runs(context, scored.runs, _existing_run(context, section.against, "audit.against", scored.runs))
+    return audited_runs(context, scored.runs, _existing_run(context, section.against, "audit.against", scored.runs), scored.assessment.plan)
 
 
 def report_runs(scored: Scored, audited: Audit | None, *, pages: Sequence[tuple[str, str]] = ()) -> Evaluation:
@@ -164,8 +164,10 @@ def _existing_run(context: StudyContext, name: str | None, key: str, runs: Seque
     return None
 
 
-def audited_runs(context: StudyContext, runs: Sequence[Run], against: str | Mapping[str, str] | None) -> Audit:
-    """Audit runs as the section `audit` of the study says, and write the folder `audit`; `against` as for `audit`."""
+def audited_runs(
+    context: StudyContext, runs: Sequence[Run], against: str | Mapping[str, str] | None, plan: Declared | None = None
+) -> Audit:
+    """Audit runs as the section `audit` of the study says, and write the folder `audit`; arguments as for `audit` and `write_audit`."""
     study = context.study
     section = study.audit or AuditSection()
     metrics = metrics_worth_auditing(runs, section.metrics)
@@ -195,5 +197,5 @@ def audited_runs(context: StudyContext, runs: Sequence[Run], against: str | Mapp
     )
     for note in found.notes:
         context.say(note)
-    write_audit(context.dataset, runs, found, context.folder / "audit")
+    write_audit(context.dataset, runs, found, context.folder / "audit", plan=plan)
     return found

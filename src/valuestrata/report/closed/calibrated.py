@@ -38,7 +38,7 @@ def calibrated_section(view: View, runs: Sequence[RunLike], found: Assessment) -
     calibrated = [entry for entry in view.of_kind("model") if identities[entry.run].method is not None]
     if not calibrated:
         return None
-    section = Section("calibrated", "Calibrated runs")
+    section = Section("calibrated", "What does the model add to the calibrated run?", nav="Calibrated")
     section.intro = (
         "A calibrated run has learned from the survey's training pairs as well as from the model. The model is of use only where the "
         "calibrated run is better than the same method without the model's answers and better than every baseline. The gains are those "
@@ -49,7 +49,7 @@ def calibrated_section(view: View, runs: Sequence[RunLike], found: Assessment) -
     for number_, entry in enumerate(calibrated):
         identity = identities[entry.run]
         title = f"{entry.label}: calibrated by {identity.method}"
-        section.tables.append((title, calibrated_grid(view, entry, identities, comparisons, reliability)))
+        section.folded.append((title, calibrated_grid(view, entry, identities, comparisons, reliability)))
         both = [entry.run, *(name for name, other in identities.items() if identity.is_calibrated_from(other))]
         own = reliability.filter(pl.col("run").is_in(both))
         if own["run"].n_unique() > 1:
@@ -79,8 +79,8 @@ def calibrated_grid(
         rows.append(Tr(tuple(cells), "own" if other is entry else other.kind))
     groups = (("", 1), *((metric_title(metric), 2) for metric in metrics), ("", 1))
     note = (
-        "Gain: how much better the calibrated run is, with the paired interval. The calibration error is explained under “Calibration of "
-        "option probabilities”."
+        "Gain: how much better the calibrated run is, with the paired interval. The calibration error is explained under “Can its "
+        "probabilities be trusted?”."
     )
     return Grid(("Run", *("Score", "Gain over it") * len(metrics), "Calibration error"), tuple(rows), groups, (note,))
 

@@ -27,14 +27,14 @@ def calibration_section(view: View, found: Assessment) -> Section | Absent:
     shown = {entry.run for entry in view.of_kind("model", "control")}
     if rows.filter(pl.col("run").is_in(shown)).is_empty():
         return title, "no language model gave probabilities or enough samples"
-    section = Section("calibration", title)
+    section = Section("calibration", "Can its probabilities be trusted?", nav="Calibration")
     section.intro = (
         "Whether an option to which a run gives a probability of .3 is chosen by 30\u00a0% of the people. Points below the diagonal are "
         "options that the run overstates. The error is the mean distance from the diagonal, weighted by the number of options. A run "
         "that gives all options the same probability is calibrated too, so read the error together with the accuracy."
     )
     section.figures.append(("", reliability_chart(view, rows, "reliability")))
-    section.tables.append(("Expected calibration error", calibration_grid(view, rows)))
+    section.folded.append(("Expected calibration error", calibration_grid(view, rows)))
     return section
 
 
@@ -43,7 +43,7 @@ def dont_know_section(view: View, found: Assessment) -> Section | None:
     rows = found.dont_know.filter((pl.col("scheme") == view.scheme) & (pl.col("part") == view.part) & pl.col("gap").is_not_null())
     if rows.is_empty():
         return None
-    section = Section("dont-know", "Answers of “don't know”")
+    section = Section("dont-know", "Does it say “don't know” as often as people do?", nav="Don't know")
     section.intro = (
         "How often a run says that it does not know, beside the share of people who do, on the items for which the survey recorded it. "
         "Such answers count as missing in all other figures."
@@ -54,7 +54,9 @@ def dont_know_section(view: View, found: Assessment) -> Section | None:
         values = (Td(number(row["rate"])), Td(number(row["share"])), scored(cell_of(row, "gap", "gap")), Td(count(row["pairs"])))
         made.append(Tr((Td(row["run"], where, "text"), *values)))
     note = "The interval resamples items; shares of people are unweighted."
-    section.tables.append(("", Grid(("Run", "Run says so", "People say so", "Difference", "Pairs"), tuple(made), (), (note,))))
+    section.folded.append(
+        ("Table by attribute", Grid(("Run", "Run says so", "People say so", "Difference", "Pairs"), tuple(made), (), (note,)))
+    )
     return section
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from valuestrata.formatting import metric_title, number
-from valuestrata.report.core.names import attribute_titles, chart_names, interval, stratum_titles, subgroup_titles
+from valuestrata.report.core.names import attribute_titles, chart_names, interval, stratum_titles, subgroup_titles, with_interval
 from valuestrata.report.core.theme import CEILING, GRID, INK, MUTED, colours_for, to_svg
 from valuestrata.report.core.view import Entry, View
 from valuestrata.respondents.baselines import CHEAP, LADDER
@@ -22,9 +23,27 @@ COLUMN = 1060
 PANEL = (260, 420)
 
 
+# Shape of the swatch -> Vega's name of it. Runs differ in shape as well as in colour, so that figures can be read without colour.
+SHAPES: Mapping[str, str] = {"dot": "circle", "square": "square", "triangle": "triangle-up", "wedge": "triangle-down", "gem": "diamond"}
+
+
+@dataclass(frozen=True)
+class Series:
+    """The marks of a run or of a kind of runs: its name, colour and shape."""
+
+    name: str
+    colour: str
+    shape: str = "dot"
+
+    @property
+    def legend(self) -> LegendEntry:
+        """Its entry in the legend."""
+        return LegendEntry(self.name, self.colour, self.shape)
+
+
 @dataclass(frozen=True)
 class LegendEntry:
-    """One entry of a legend: name, colour and shape (dot, tick, dash, diamond, gem or square)."""
+    """One entry of a legend: name, colour and shape (a key of `SHAPES`, or tick, dash, diamond, ring or band)."""
 
     name: str
     colour: str
@@ -98,14 +117,14 @@ def _values(view: View, by: str, rows: Sequence[Row], entries: Sequence[Entry], 
     return made
 
 
-def _others(view: View, by: str, rows: Sequence[Row], metric: str, best: Entry | None, bound: str) -> list[dict[str, Any]]:
+def _others(view: View, by: str, rows: Sequence[Row], metric: str, best: Entry | None, bound: str | None) -> list[dict[str, Any]]:
     names = chart_names(view.entries)
     made: list[dict[str, Any]] = []
     for row in rows:
         known = {"label": row.label, "group": row.group}
         if best is not None and (value := view.cell(best, by, row.key, metric).value) is not None:
             made.append({**known, "mark": "baseline", "value": value, "said": f"{row.label}: {names[best]} {number(value)}"})
-        if (value := view.bound(by, row.key, bound).value) is not None:
+        if bound is not None and (value := view.bound(by, row.key, bound).value) is not None:
             made.append({**known, "mark": "bound", "value": value, "said": f"{row.label}: {bound} {number(value)}"})
     return made
 
@@ -114,7 +133,7 @@ def _dots(
     rows: Sequence[Row],
     values: list[dict[str, Any]],
     others: list[dict[str, Any]],
-    people: Sequence[tuple[str, str]],
+    people: Sequence[Series],
     *,
     title: str,
     domain: tuple[float, float],
@@ -127,22 +146,24 @@ def _dots(
     """Return one panel: one row per key, dots with intervals for runs, ticks and diamonds for baseline and bound.
 
     Args:
-        people: (name, colour) of each run. lines: (position, colour, dash) of lines across all rows.
+        people: the runs. lines: (position, colour, dash) of lines across all rows.
         aside: whether the runs of a row are drawn below each other.
     """
     import altair as alt
 
     order = [row.label for row in rows]
-    names = [name for name, _ in people]
+    names = [one.name for one in people]
     # Shifted by pixels, not by a scale, so adjacent panels have the same rows.
     shifts = {name: 10 * place - 5 * (len(names) - 1) for place, name in enumerate(names)} if aside else {}
     step = max(22, 10 + 10 * len(names)) if aside else 22
     labels = alt.Axis(title=None, labels=extent > 0, minExtent=extent, maxExtent=extent, grid=True, gridColor=GRID)
     y = alt.Y("label:N", sort=order, axis=labels, scale=alt.Scale(domain=order, paddingInner=0.2, paddingOuter=0.1))
-    ticks = alt.Axis(title=axis_title or None, format=".1f", tickCount=5)
+    ticks = alt.Axis(title=axis_title or None, format=".1f" if domain[1] - domain[0] > 0.5 else ".2f", tickCount=5)
     x = alt.X("value:Q", scale=alt.Scale(domain=list(domain), nice=False, clamp=True), axis=ticks)
     data = alt.Data(values=values)
-    runs = alt.Chart(data).encode(y=y, color=alt.Color("who:N", scale=alt.Scale(domain=names, range=[c for _, c in people]), legend=None))
+    colours, shapes = [one.colour for one in people], [SHAPES[one.shape] for one in people]
+    runs = alt.Chart(data).encode(y=y, color=alt.Color("who:N", scale=alt.Scale(domain=names, range=colours), legend=None))
+    shape = alt.Shape("who:N", scale=alt.Scale(domain=names, range=shapes), legend=None)
     layers: list[Any] = []
     for at, colour, dash in lines:
         line = alt.Chart(alt.Data(values=[{"at": at}])).mark_rule(color=colour, strokeDash=dash, strokeWidth=1.6)
@@ -155,7 +176,7 @@ def _dots(
         if bars:
             layers.append(mine.mark_rule(strokeWidth=2, opacity=0.55, yOffset=shift).encode(x=alt.X("low:Q", axis=ticks), x2="high:Q"))
         dots = mine.mark_point(filled=True, size=52, opacity=1, aria=True, yOffset=shift)
-        layers.append(dots.encode(x=x, description="said:N"))
+        layers.append(dots.encode(x=x, shape=shape, description="said:N"))
     heading = alt.TitleParams(title, anchor="start", frame="bounds" if extent else "group", fontSize=13)
     panel = alt.layer(*layers).properties(width=width, height=alt.Step(step))
     return panel.properties(title=heading) if title else panel
@@ -174,44 +195,43 @@ def _extent(rows: Sequence[Row]) -> int:
     return min(340, max(90, round(6.9 * max(len(row.label) for row in rows)) + 12))
 
 
-def score_chart(view: View, by: str, rows: Sequence[Row], name: str) -> Chart | None:
+def score_charts(view: View, by: str, rows: Sequence[Row], name: str) -> list[tuple[str, Chart]]:
     """Chart accuracy and NMAE by subgroup or topic: models with intervals, the best cheap baseline, ceiling and floor.
 
     Returns:
-        None if nothing was scored in this grouping.
+        (heading, chart) of each group of rows; none if nothing was scored in this grouping.
     """
     import altair as alt
 
     entries = shown_models(view)
     metrics = [metric for metric in (view.accuracy_metric, "nmae") if view.has(metric, by)]
     if not rows or not entries or not metrics:
-        return None
+        return []
     people = _people(view, entries)
-    bounds = {"nmae": "floor_nmae", "accuracy_expected": "ceiling_oracle", "accuracy": "ceiling_oracle"}
+    bounds = {"nmae": "floor_nmae", "accuracy_expected": "ceiling_oracle"}
     best = {metric: view.best_cheap(metric) for metric in metrics}
     # A baseline that is drawn as dots needs no tick.
     best = {metric: None if entry in entries else entry for metric, entry in best.items()}
     values = {metric: _values(view, by, rows, entries, metric) for metric in metrics}
-    others = {metric: _others(view, by, rows, metric, best[metric], bounds[metric]) for metric in metrics}
+    others = {metric: _others(view, by, rows, metric, best[metric], bounds.get(metric)) for metric in metrics}
     ends = {metric: _domain(metric, values[metric] + others[metric]) for metric in metrics}
     extent = _extent(rows)
     width = min(PANEL[1], max(PANEL[0], (COLUMN - extent) // len(metrics) - 24))
     what = " and ".join(metric_title(metric) for metric in metrics)
-    # One drawing per group, so a printed page can break between them.
-    drawings: list[str] = []
+    legend, caption = _legend(view, people, best), _caption(best, metrics)
+    charts: list[tuple[str, Chart]] = []
     for place, group in enumerate(dict.fromkeys(row.group for row in rows)):
         members = [row for row in rows if row.group == group]
         sides: list[Any] = []
         for metric in metrics:
             first = metric == metrics[0]
-            heading = group if first else ""
             sides.append(
                 _dots(
                     members,
                     [value for value in values[metric] if value["group"] == group],
                     [value for value in others[metric] if value["group"] == group],
                     people,
-                    title=heading or (" " if group else ""),
+                    title="",
                     domain=ends[metric],
                     width=width,
                     extent=extent if first else 0,
@@ -219,9 +239,8 @@ def score_chart(view: View, by: str, rows: Sequence[Row], name: str) -> Chart | 
                 )
             )
         said = f"{what} by {by}, {view.title}" + (f", {group}" if group else "")
-        drawings.append(to_svg(alt.hconcat(*sides, spacing=24), f"{name}-{place}", said))
-    legend = _legend(view, people, best)
-    return Chart("".join(drawings), _caption(best, metrics), legend)
+        charts.append((group, Chart(to_svg(alt.hconcat(*sides, spacing=24), f"{name}-{place}", said), caption, legend)))
+    return charts
 
 
 def _axis_title(metric: str) -> str:
@@ -235,20 +254,21 @@ def _domain(metric: str, values: Sequence[Mapping[str, Any]]) -> tuple[float, fl
     return 0.0, min(1.0, max(0.3, round(largest + 0.05, 1)))
 
 
-def _people(view: View, entries: Sequence[Entry]) -> list[tuple[str, str]]:
-    """Return the (name, colour) of each entry."""
-    names = [chart_names(view.entries)[entry] for entry in entries]
-    return list(zip(names, colours_for(names), strict=True))
+def _people(view: View, entries: Sequence[Entry]) -> list[Series]:
+    """Return the marks of each entry."""
+    names, shapes = [chart_names(view.entries)[entry] for entry in entries], list(SHAPES)
+    return [Series(name, colour, shapes[at % len(shapes)]) for at, (name, colour) in enumerate(zip(names, colours_for(names), strict=True))]
 
 
-def _legend(view: View, people: Sequence[tuple[str, str]], best: Mapping[str, Entry | None]) -> tuple[LegendEntry, ...]:
+def _legend(view: View, people: Sequence[Series], best: Mapping[str, Entry | None]) -> tuple[LegendEntry, ...]:
     names = dict.fromkeys(chart_names(view.entries)[entry] for entry in best.values() if entry is not None)
-    bound = "ceiling (left) and floor (right) from sampling noise" if len(best) > 1 else "ceiling from sampling noise"
+    words = {"accuracy_expected": "ceiling", "nmae": "floor"}
+    bounds = [f"{words[metric]} of {metric_title(metric)}" for metric in best if metric in words]
     ticks = [LegendEntry(f"best cheap baseline: {' / '.join(names)}", INK, "tick")] if names else []
     return (
-        *(LegendEntry(n, c, "dot") for n, c in people),
+        *(one.legend for one in people),
         *ticks,
-        LegendEntry(bound, CEILING, "diamond"),
+        *([LegendEntry(f"{' and '.join(bounds)}, from sampling noise", CEILING, "diamond")] if bounds else []),
     )
 
 
@@ -262,7 +282,7 @@ def _caption(best: Mapping[str, Entry | None], metrics: Sequence[str]) -> str:
 
 
 def overview_chart(view: View, name: str) -> Chart | None:
-    """Chart the accuracy of each run, with the ceilings as vertical lines."""
+    """Chart every run by the metric that the ceiling bounds, with ceiling and reference as vertical lines; None without a score."""
     entries = view.of_kind("model", "control", "baseline")
     metric = view.accuracy_metric
     names = chart_names(view.entries)
@@ -271,28 +291,40 @@ def overview_chart(view: View, name: str) -> Chart | None:
     for row, entry in zip(rows, entries, strict=True):
         cell = view.overall(entry, metric)
         if cell.value is not None:
-            said = f"{row.label} {number(cell.value)}"
+            ends = interval(cell)
+            said = f"{row.label}: {number(cell.value)}" + (f" ({ends})" if ends else "")
             values.append({"label": row.label, "who": entry.kind, "value": cell.value, "low": cell.low, "high": cell.high, "said": said})
     if not values:
         return None
-    kinds = [(kind, colour) for kind, colour in _KINDS if any(entry.kind == kind for entry in entries)]
+    kinds = [kind for kind in _KINDS if any(entry.kind == kind.name for entry in entries)]
     lines: list[tuple[float, str, list[int]]] = []
-    legend = [LegendEntry(kind, colour, "dot") for kind, colour in kinds]
-    for bound, dash, said in (
-        ("ceiling_oracle", [1, 0], "ceiling: knows the population"),
-        ("ceiling_human", [4, 3], "another survey of this size"),
-    ):
-        value = view.bound("all", view.all_key, bound).value
-        if value is not None:
-            lines.append((value, CEILING, dash))
-            legend.append(LegendEntry(f"{said} {number(value)}", CEILING, "dash" if dash[1] else "tick"))
-    size = {"width": 620, "extent": _extent(rows)}
-    chart = _dots(rows, values, [], kinds, title="", domain=(0.0, 1.0), lines=lines, aside=False, axis_title=metric_title(metric), **size)
+    for bound, dash, said in _BOUNDS if metric == "accuracy_expected" else ():
+        cell = view.bound("all", view.all_key, bound)
+        if cell.value is None:
+            continue
+        rows.append(Row(bound, said))
+        lines.append((cell.value, CEILING, dash))
+        known = {"label": said, "who": _BOUND.name, "value": cell.value, "low": cell.low, "high": cell.high}
+        values.append({**known, "said": f"{said}: {with_interval(cell)}"})
+    kinds = [*kinds, _BOUND] if lines else kinds
+    ends = [v for value in values for v in (value["value"], value["low"], value["high"]) if v is not None]
+    # Wide enough for every interval; positions, not lengths, are compared, so the axis need not start at 0.
+    domain = (max(0.0, math.floor(min(ends) * 20 - 0.2) / 20), min(1.0, math.ceil(max(ends) * 20 + 0.2) / 20))
+    size = {"width": OVERVIEW - _extent(rows), "extent": _extent(rows)}
+    chart = _dots(rows, values, [], kinds, title="", domain=domain, lines=lines, aside=False, axis_title=_axis_title(metric), **size)
     svg = to_svg(chart, name, f"{metric_title(metric)} of every run with ceilings, {view.title}")
-    return Chart(svg, "Bars are 95 % intervals.", tuple(legend))
+    caption = "Bars are 95 % intervals. The ceiling is the expected score of someone who knows the population but not this sample."
+    return Chart(svg, caption if lines else "Bars are 95 % intervals.", tuple(kind.legend for kind in kinds))
 
 
-_KINDS = (("model", "#0072B2"), ("control", "#E69F00"), ("baseline", MUTED))
+# Width of the chart of all runs with its labels, in pixels.
+OVERVIEW = 640
+_KINDS = (Series("model", "#0072B2", "dot"), Series("control", "#E69F00", "square"), Series("baseline", MUTED, "triangle"))
+_BOUND = Series("ceiling and reference", CEILING, "gem")
+_BOUNDS: tuple[tuple[str, list[int], str], ...] = (
+    ("ceiling_oracle", [1, 0], "ceiling"),
+    ("ceiling_human", [4, 3], "another survey this size"),
+)
 
 
 def bias_chart(view: View, name: str) -> Chart | None:
@@ -337,4 +369,4 @@ def bias_chart(view: View, name: str) -> Chart | None:
         )
     svg = to_svg(alt.vconcat(*panels, spacing=12), name, f"Signed bias by attribute level, {view.title}")
     caption = "Left of 0 the model answers lower on the scale than the subgroup, right of 0 higher. Bars are 95 % intervals."
-    return Chart(svg, caption, tuple(LegendEntry(n, c, "dot") for n, c in people))
+    return Chart(svg, caption, tuple(one.legend for one in people))

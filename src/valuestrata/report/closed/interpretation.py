@@ -35,13 +35,13 @@ def comparison_section(view: View, found: Assessment) -> Section | Absent:
     comparisons = _here(found.comparisons, view)
     if relative.is_empty() and comparisons.is_empty():
         return title, "no run was compared with a baseline or another run"
-    section = Section("comparison", title)
+    section = Section("comparison", "Is it better than the baselines, and how far from the ceiling?", nav="Baselines")
     section.intro = (
         "Each score on a scale from the best cheap baseline (0) to the limit that sampling noise sets (1). "
         "Negative values are worse than the baseline."
     )
     if not relative.is_empty():
-        section.tables.append(("From the best cheap baseline to the ceiling", relative_grid(view, relative)))
+        section.folded.append(("From the best cheap baseline to the ceiling", relative_grid(view, relative)))
     whole = comparisons.filter(pl.col("by") == "all")
     if not whole.is_empty():
         section.folded.append(("Paired differences", comparison_grid(whole)))
@@ -65,19 +65,19 @@ def structure_section(view: View, found: Assessment) -> Section | Absent:
     spread = spread_by_attribute(view.scores)
     if structure.is_empty() and spread.is_empty():
         return title, "no stratum has enough subgroups and items"
-    section = Section("structure", title)
+    section = Section("structure", "Are the answers related as those of people are?", nav="Structure")
     section.intro = (
         "Models of equal accuracy may differ in structure: whether items correlate across subgroups as they do among people, and whether "
         "subgroups differ as much and in the right direction. The last columns give the agreement of two halves of the respondents and "
         "the agreement by chance."
     )
     if not structure.is_empty():
-        section.tables.append(("Agreement of structure", structure_grid(view, structure.filter(pl.col("stratum") == "pooled"))))
+        section.folded.append(("Agreement of structure", structure_grid(view, structure.filter(pl.col("stratum") == "pooled"))))
         by_stratum = structure.filter(pl.col("stratum") != "pooled")
         if not by_stratum.is_empty():
             section.folded.append(("By stratum", structure_grid(view, by_stratum)))
     if not spread.is_empty():
-        section.tables.append(("Spread between subgroups, by attribute", spread_grid(view, spread)))
+        section.folded.append(("Spread between subgroups, by attribute", spread_grid(view, spread)))
     return section
 
 

@@ -11,10 +11,10 @@ from valuestrata.dataset.design import design_text
 from valuestrata.dataset.document import published_text
 from valuestrata.dataset.tables import Dataset, base_of, survey_and_place, uses_halves
 from valuestrata.dataset.training_source import LONG_KEYS
-from valuestrata.formatting import capital, count, percent
+from valuestrata.formatting import capital, count, percent, title
 from valuestrata.report.core.names import minimum_cell, plain, stratum_titles
 from valuestrata.report.core.names import short_label as name_of
-from valuestrata.report.core.view import Cell, Entry, RunLike, View
+from valuestrata.report.core.view import EMPTY, Cell, Entry, RunLike, View
 from valuestrata.responses.run.folder import EXAMPLES
 from valuestrata.responses.run.identity import run_identity
 from valuestrata.scores.train_test_overlap import training_overlap
@@ -121,11 +121,11 @@ def _asking(runs: Iterable[RunLike]) -> list[tuple[str, str]]:
         rows.append(("Elicitation", "; ".join(texts) + "."))
     if templates:
         rows.append(("Persona", f"template {', '.join(templates)}."))
-    return rows + _examples(runs)
+    return rows
 
 
-def _examples(runs: Iterable[RunLike]) -> list[tuple[str, str]]:
-    """Return one rendered prompt of each template and elicitation, from the runs that keep one."""
+def example_prompts(runs: Iterable[RunLike]) -> list[tuple[str, str]]:
+    """Return (heading, prompt): one rendered prompt of each template and elicitation, from the runs that keep one."""
     found: dict[tuple[str, str], str] = {}
     for run in runs:
         for prompt in run.meta.get(EXAMPLES) or ():
@@ -171,32 +171,42 @@ def _short(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def summary(view: View, entry: Entry) -> str:
-    """Return one model's accuracy in words, next to those of the baselines and the ceiling.
+    """Return one model's score in words, next to those of the baselines and the ceiling, all in the metric that the ceiling bounds.
 
     Baselines are named only where model and baselines were scored on every pair: scores on different pairs are not comparable.
     """
-    score = view.overall(entry, "accuracy")
+    metric = view.accuracy_metric
+    score = view.overall(entry, metric)
     if score.value is None:
         return f"{entry.label} has no score on this part."
     ends = "" if score.low is None or score.high is None else f" (95\u00a0% CI {percent(score.low)} to {percent(score.high)})"
-    text = [f"{entry.label} gives the most common answer of the subgroup for {percent(score.value)} of {count(score.pairs, 'pair')}{ends}."]
+    text = [f"{entry.label} has an {title(metric)} of {percent(score.value)} over {count(score.pairs, 'pair')}{ends}."]
     baselines = [one for one in view.of_kind("baseline") if one.rule == "item-mode"]
-    best = view.best_cheap("accuracy")
+    best = view.best_cheap(metric)
     baselines = baselines[:1] + [one for one in (best,) if one is not None and one not in baselines[:1]]
     if not baselines:
         text.append("No baseline was scored, so this number cannot be judged. Run baseline:item-mode.")
-    elif all(_complete(view.overall(one, "accuracy")) for one in (entry, *baselines)):
-        text += [f"{capital(_rule(one))} scores {percent(view.overall(one, 'accuracy').value)}." for one in baselines]
-    # A run that skipped pairs is bounded by the ceiling of the pairs that it answered.
-    ceiling = view.bound("all", view.all_key, "ceiling_oracle") if _complete(score) else view.overall(entry, "ceiling_oracle")
+    elif all(is_complete(view.overall(one, metric)) for one in (entry, *baselines)):
+        text += [f"{capital(_rule(one))} scores {percent(view.overall(one, metric).value)}." for one in baselines]
+    ceiling = ceiling_of(view, entry)
     if ceiling.value is not None:
-        text.append(f"Sampling noise limits expected accuracy to {percent(ceiling.value)}.")
-    if not _complete(score):
+        text.append(f"The ceiling is {percent(ceiling.value)}.")
+    if not is_complete(score):
         text.append(f"It was asked {percent(score.coverage)} of the pairs; the rest is not scored.")
     return " ".join(text)
 
 
-def _complete(score: Cell) -> bool:
+def ceiling_of(view: View, entry: Entry) -> Cell:
+    """Return the ceiling of the score of a run: of a run that skipped pairs, that of the pairs it answered. Empty without one."""
+    metric = view.accuracy_metric
+    if metric != "accuracy_expected":
+        return EMPTY
+    complete = is_complete(view.overall(entry, metric))
+    return view.bound("all", view.all_key, "ceiling_oracle") if complete else view.overall(entry, "ceiling_oracle")
+
+
+def is_complete(score: Cell) -> bool:
+    """Whether a run was scored on every pair."""
     return score.coverage is None or score.coverage >= 0.9999
 
 

@@ -21,18 +21,21 @@ from valuestrata.formatting import capital, number
 from valuestrata.report.closed import examples, figures, heatmaps, narrative
 from valuestrata.report.closed.calibrated import calibrated_section
 from valuestrata.report.closed.calibration import calibration_section, dont_know_section
+from valuestrata.report.closed.first import first_section
 from valuestrata.report.closed.interpretation import comparison_section, structure_section
 from valuestrata.report.closed.persons import persons_section
 from valuestrata.report.closed.published import is_published_setting, published_facts
 from valuestrata.report.closed.usage import usage_section
 from valuestrata.report.closed.variance import variance_section
 from valuestrata.report.core import cells
+from valuestrata.report.core.checklist import Evidence, checklist, corrected_tests
 from valuestrata.report.core.names import small_bound
-from valuestrata.report.core.page import Page, warning_lines
+from valuestrata.report.core.page import Check, Page, StatusLine
 from valuestrata.report.core.render import render
 from valuestrata.report.core.runs import check_number
-from valuestrata.report.core.section import Absent, Section, claim_lists
-from valuestrata.report.core.tables import headline_table, write_tables
+from valuestrata.report.core.section import Absent, Section
+from valuestrata.report.core.status import coverage_lines, coverage_of, in_order, overlap_lines, plan_line, repetition_lines
+from valuestrata.report.core.tables import FULL_COVERAGE, write_tables
 from valuestrata.report.core.view import RunLike, View, views_of
 from valuestrata.report.explore.section import add_explorer, explored_view
 from valuestrata.report.fairness.section import audit_sections
@@ -113,10 +116,35 @@ def report_page(
     sections[0].pages = [*sections[0].pages, *pages]
     survey = dataset.meta.get("survey") or {}
     heading = title or str(survey.get("title") or survey.get("name") or "Subgroup answers")
-    page = Page(heading, sections, absent, status=warning_lines(warnings_about(dataset, runs, scores)))
+    status, checks = _status(dataset, runs, scores, views[0], assessment)
+    page = Page(heading, sections, absent, status, checks)
     if explore:
         add_explorer(page, explored_view(views[0], runs))
     return page
+
+
+def _status(
+    dataset: Dataset, runs: Sequence[RunLike], scores: pl.DataFrame, view: View, assessment: Assessment | None
+) -> tuple[list[StatusLine], list[Check]]:
+    """Return the banner about all parts that were scored, and the checklist about the first one."""
+    plan = None if assessment is None else assessment.plan
+    seeds: dict[str, int] = {}
+    tests = 0, list[str]()
+    if assessment is not None:
+        seeds = dict(assessment.seeded.group_by("run", maintain_order=True).agg(pl.col("seeds").min()).iter_rows())
+        tests = corrected_tests(assessment.comparisons, "p_adjusted", "adjustment")
+    asked = [run for run in runs if not run_identity(run).is_baseline]
+    least = FULL_COVERAGE if plan is None else plan.plan.thresholds.coverage
+    lines = [
+        plan_line(plan),
+        *overlap_lines(warnings_about(dataset, runs, scores)),
+        *coverage_lines(coverage_of(dataset, asked or runs, scores), least),
+        *repetition_lines(runs, seeds),
+    ]
+    has_intervals = any(view.overall(entry, view.accuracy_metric).low is not None for entry in view.entries)
+    has_ceiling = view.accuracy_metric == "accuracy_expected" and view.bound("all", view.all_key, "ceiling_oracle").value is not None
+    evidence = Evidence(dataset, runs, view.scheme, has_ceiling, has_intervals, *tests, plan=plan, seeds=tuple(seeds.values()))
+    return in_order(lines), checklist(evidence)
 
 
 def sections_of(
@@ -134,21 +162,21 @@ def sections_of(
     """Return the sections that have something to show, and (title, reason) of those that do not."""
     view = views[0]
     made = [
-        _headline(dataset, runs, scores, views, assessment),
-        *([] if audit is None else audit_sections(dataset, runs, audit)),
-        *([] if assessment is None or (better := calibrated_section(view, runs, assessment)) is None else [better]),
+        first_section(dataset, runs, scores, views, assessment),
         *([] if assessment is None else [comparison_section(view, assessment)]),
-        *([] if variance is None else [variance_section(variance)]),
-        _setup(dataset, runs, views),
         _by(view, "subgroup"),
         _by(view, "topic"),
-        _landscape(dataset),
         _answers(view, runs),
+        _examples(view, runs),
+        *([] if audit is None else audit_sections(dataset, runs, audit)),
+        *([] if assessment is None or (better := calibrated_section(view, runs, assessment)) is None else [better]),
+        *([] if variance is None else [variance_section(variance)]),
         *([] if assessment is None else [calibration_section(view, assessment)]),
         *([] if assessment is None or (said := dont_know_section(view, assessment)) is None else [said]),
         *([] if assessment is None or (by_person := persons_section(assessment.persons)) is None else [by_person]),
         *([] if assessment is None else [structure_section(view, assessment)]),
-        _examples(view, runs),
+        _landscape(dataset),
+        _setup(dataset, runs, views),
         usage_section(runs),
         _published(dataset, views) if published else ("Published figures", "left out on request"),
         _method(dataset, runs, views, notes),
@@ -157,47 +185,29 @@ def sections_of(
     return sections, [section for section in made if not isinstance(section, Section)]
 
 
-def _headline(
-    dataset: Dataset, runs: Sequence[RunLike], scores: pl.DataFrame, views: Sequence[View], assessment: Assessment | None
-) -> Section:
-    frame, first = headline_table(dataset, runs, scores), views[0]
-    models = first.of_kind("model", "control")
-    section = Section("results", "Results")
-    section.opening = [narrative.summary(first, entry) for entry in first.of_kind("model") or models]
-    if not models:
-        section.opening = ["No language model was scored; all rows are baselines."]
-    section.tables = [(capital(first.title), cells.headline_grid(frame, first))]
-    if assessment is not None:
-        # Without models, the claims of baselines are shown.
-        shown = dict.fromkeys(entry.run for entry in models or first.of_kind("baseline"))
-        here = [claim for claim in assessment.claims if (claim.scheme, claim.part) == (first.scheme, first.part)]
-        section.claims = claim_lists(here, runs=list(shown), baselines=not models)
-    section.folded = [(capital(view.title), cells.headline_grid(frame, view)) for view in views[1:]]
-    return section
-
-
 def _setup(dataset: Dataset, runs: Sequence[RunLike], views: Sequence[View]) -> Section:
-    section = Section("setup", "Survey, split and models", facts=narrative.facts(dataset, views, runs), models=narrative.models(runs))
-    if chart := figures.overview_chart(views[0], "overview"):
-        section.figures.append(("", chart))
+    section = Section("setup", "What was asked, and of whom?", nav="Setup", facts=narrative.facts(dataset, views, runs))
+    if models := narrative.models(runs):
+        section.folded.append(("Models and their settings", cells.pairs_of(models)))
+    if prompts := narrative.example_prompts(runs):
+        section.folded.append(("One prompt of each template", cells.pairs_of(prompts)))
     return section
 
 
 def _by(view: View, by: str) -> Section | Absent:
-    title = f"By {by}"
     rows = figures.subgroup_rows(view) if by == "subgroup" else figures.topic_rows(view)
-    chart = figures.score_chart(view, by, rows, f"by-{by}")
+    charts = figures.score_charts(view, by, rows, f"by-{by}")
     grid = cells.score_grid(view, by)
-    if chart is None or grid is None:
-        return title, f"no run was scored by {by}"
-    section = Section(f"by-{by}", title, figures=[("", chart)], folded=[(f"Table by {by}", grid)])
+    if not charts or grid is None:
+        return f"Scores by {by}", f"no run was scored by {by}"
+    section = Section(f"by-{by}", f"For which {by}s does it fail?", nav=f"{capital(by)}s", folded=[(f"Table by {by}", grid)])
+    (heading, chart), *others = charts
+    section.figures = [(heading, chart)]
+    section.more = others
     if by == "subgroup":
-        section.intro = (
-            f"{capital(view.title)}. Respondents in brackets; "
-            f"† marks subgroups with pairs of fewer than {small_bound(view.dataset)} valid answers."
-        )
+        section.intro = f"Respondents in brackets; † marks subgroups with pairs of fewer than {small_bound(view.dataset)} valid answers."
         return section
-    section.intro = f"{capital(view.title)}. Number of items in brackets."
+    section.intro = "Number of items in brackets."
     if (items := cells.score_grid(view, "item")) is not None:
         section.folded.append(("Table by item", items))
     return section
@@ -207,7 +217,7 @@ def _landscape(dataset: Dataset) -> Section | Absent:
     chart = heatmaps.landscape_chart(dataset, "landscape")
     if chart is None:
         return "Landscape", "the data set holds no item and stratum for which a diversity score is defined"
-    section = Section("landscape", "Landscape: how far subgroups differ", figures=[("", chart)])
+    section = Section("landscape", "How far do the subgroups differ at all?", nav="Landscape", figures=[("", chart)])
     section.intro = (
         "How much answers differ between subgroups, and how much they would differ by chance. Where all subgroups agree, knowing the "
         "subgroup does not help."
@@ -222,18 +232,19 @@ def _landscape(dataset: Dataset) -> Section | Absent:
 
 def _answers(view: View, runs: Sequence[RunLike]) -> Section | Absent:
     title = "Answers compared with those of the subgroups"
-    section = Section("answers", title)
+    section = Section("answers", "Which answers does it give instead?", nav="Answers")
     by_name = {run.name: run for run in runs}
     for place, entry in enumerate(view.of_kind("model", "control")[:MOST_DETAILED]):
         if (chart := heatmaps.confusion_chart(view, by_name[entry.run], entry, f"confusion-{place}")) is not None:
             section.figures.append((f"Which answer: {entry.label}", chart))
     if (chart := figures.bias_chart(view, "bias")) is not None:
         section.figures.append(("Signed bias by attribute level", chart))
+    section.figures, section.more = section.figures[:1], section.figures[1:]
     return section if section.figures else (title, "no language model answered here")
 
 
 def _examples(view: View, runs: Sequence[RunLike]) -> Section | Absent:
-    section = Section("examples", "Examples")
+    section = Section("examples", "What do single answers look like?", nav="Examples")
     by_name = {run.name: run for run in runs}
     for entry in view.of_kind("model", "control")[:MOST_DETAILED]:
         section.examples += examples.choose(view, entry, by_name[entry.run])
@@ -246,7 +257,8 @@ def _examples(view: View, runs: Sequence[RunLike]) -> Section | Absent:
 
 def _published(dataset: Dataset, views: Sequence[View]) -> Section:
     published = published_facts()
-    section = Section("published", "Published figures", tables=[("", cells.published_grid(views))])
+    section = Section("published", "What did the published study find?", nav="Published")
+    section.folded = [("Published figures beside these runs", cells.published_grid(views))]
     section.intro = f"Rows marked “published”: {published['label']}. They are quoted, not computed here."
     section.link = "https://arxiv.org/abs/2604.12851"
     if not is_published_setting(dataset):
@@ -269,12 +281,15 @@ def _published(dataset: Dataset, views: Sequence[View]) -> Section:
 
 def _method(dataset: Dataset, runs: Sequence[RunLike], views: Sequence[View], notes: Sequence[str]) -> Section:
     command = shlex.join(["valuestrata", *sys.argv[1:]]) if Path(sys.argv[0]).stem == "valuestrata" else None
-    section = Section("method", "Method notes", facts=list(FORMULAS), sentences=list(notes))
+    section = Section("method", "How were the numbers made?", nav="Method", sentences=list(notes))
     section.warning = (
         "Scores describe one configured model with these personas, prompts and elicitations. They do not describe people, "
         "and a high score does not mean that a model can replace respondents."
     )
-    section.folded = [("Settings, seeds, versions and hashes", cells.pairs_of(narrative.method(dataset, runs, views, command)))]
+    section.folded = [
+        ("Definitions", cells.pairs_of(FORMULAS)),
+        ("Settings, seeds, versions and hashes", cells.pairs_of(narrative.method(dataset, runs, views, command))),
+    ]
     return section
 
 

@@ -42,9 +42,8 @@ def persons_section(table: pl.DataFrame) -> Section | None:
     """
     if table.is_empty():
         return None
-    section = Section("persons", "Answers person by person")
-    section.intro = _READING
-    section.tables.append(("", _grid(table.filter(pl.col("by") == "all"), "")))
+    section = Section("persons", "Does it answer as each person did?", nav="Persons", method=[_READING])
+    section.folded.append(("Over all items", _grid(table.filter(pl.col("by") == "all"), "")))
     for by in ("topic", "item"):
         rows = table.filter(pl.col("by") == by)
         section.folded.append((f"By {by}", _grid(rows, capital(by))))

@@ -20,7 +20,7 @@ def usage_section(runs: Sequence[RunLike]) -> Section | Absent:
     table = usage_table(runs)
     if table.is_empty():
         return _TITLE, "no language model was called here"
-    section = Section("usage", _TITLE, tables=[("", _grid(table))])
+    section = Section("usage", "What did it cost?", nav="Cost", folded=[(_TITLE, _grid(table))])
     section.intro = (
         "Over all responses of each run. An answer copied from another pair costs nothing. Seconds are summed over responses, so "
         "parallel calls count separately."

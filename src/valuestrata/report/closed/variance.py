@@ -52,7 +52,7 @@ def variance_section(table: pl.DataFrame, confidence: float = 0.95) -> Section |
     table = VARIANCE.check(table, "variance")
     if not _has_comparison(table):
         return title, "needs runs with several orders, templates or samples"
-    section = Section("variance", title)
+    section = Section("variance", "What do its answers depend on besides the persona?", nav="Variance")
     section.intro = (
         "How much of the variance between answers of the same model to the same question comes from the persona, the order of the options, "
         "the template or wording, and repetition; and how much real subgroups differ. Sources that the runs cannot separate are joined."
@@ -61,7 +61,7 @@ def variance_section(table: pl.DataFrame, confidence: float = 0.95) -> Section |
         name = f"{run}, {elicitation}"
         claims = variance_claims(rows, confidence)
         section.claims += [replace(one, heading=name) for one in claim_lists(claims)]
-        section.tables.append((f"Components: {name}", components_grid(rows.filter(pl.col("by") == "all"), confidence)))
+        section.folded.append((f"Components: {name}", components_grid(rows.filter(pl.col("by") == "all"), confidence)))
         for by in ("topic", "item"):
             if (grid := shares_grid(rows.filter(pl.col("by") == by), by)) is not None:
                 section.folded.append((f"Shares by {by}: {name}", grid))

@@ -26,6 +26,24 @@ class StatusLine:
     details: str = ""
 
 
+# Answer to a question of the checklist.
+CheckState = Literal["yes", "no", "not applicable"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question of the checklist from a raw score to a claim.
+
+    Attributes:
+        question: what was asked. state: the answer. found: what was found, in a sentence. todo: what to do where the answer is no.
+    """
+
+    question: str
+    state: CheckState
+    found: str
+    todo: str = ""
+
+
 @dataclass(frozen=True)
 class PageData:
     """Text that a page carries for its scripts, such as compressed tables in base64.
@@ -45,7 +63,7 @@ class Page:
     Attributes:
         title: heading of the page.
         sections: in order; the first one is the first screen. absent: (title, reason) of sections that have nothing to show.
-        status: lines of the banner, the most serious first.
+        status: lines of the banner, the most serious first. checks: the checklist, folded under the banner.
         folder: name of the folder with the tables as CSV; empty without one.
         styles: style sheets of the package. scripts: JavaScript of the package or of a library, run in order; the page's content
             security policy allows these and no others.
@@ -57,13 +75,9 @@ class Page:
     sections: Sequence[Section]
     absent: Sequence[Absent] = ()
     status: Sequence[StatusLine] = ()
+    checks: Sequence[Check] = ()
     folder: str = ""
     styles: list[str] = field(default_factory=list[str])
     scripts: list[str] = field(default_factory=list[str])
     loaded: list[str] = field(default_factory=list[str])
     data: list[PageData] = field(default_factory=list[PageData])
-
-
-def warning_lines(warnings: Sequence[str]) -> list[StatusLine]:
-    """Return warnings as lines of the banner."""
-    return [StatusLine("warning", text) for text in warnings]

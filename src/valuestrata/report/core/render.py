@@ -6,6 +6,7 @@ from base64 import b64encode
 from collections.abc import Sequence
 from hashlib import sha256
 from importlib import resources
+from typing import Any
 
 from valuestrata.errors import printable
 from valuestrata.report.core.links import EXPLORE, without_links
@@ -21,6 +22,7 @@ def render(page: Page) -> str:
     environment = Environment(
         loader=PackageLoader("valuestrata.report.core"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["code"] = _with_code
     css = resources.files("valuestrata.report.core").joinpath("templates", "report.css").read_text(encoding="utf-8")
     scripts = [printable(script) for script in page.scripts]
     # Only style sheets and scripts of the package and its libraries, SVGs, and bodies that were escaped are passed as safe.
@@ -34,6 +36,14 @@ def render(page: Page) -> str:
     )
     text = printable(text)
     return text if any(section.id == EXPLORE for section in page.sections) else without_links(text)
+
+
+def _with_code(text: str) -> Any:
+    """Return a text with what stands between backticks as code, everything escaped."""
+    from markupsafe import Markup, escape
+
+    parts = [escape(part) for part in text.split("`")]
+    return Markup("").join(Markup("<code>{}</code>").format(part) if place % 2 else part for place, part in enumerate(parts))
 
 
 def _policy(scripts: Sequence[str]) -> str:

@@ -26,16 +26,38 @@ class ClaimList:
     rest: tuple[Wording, ...] = ()
 
 
+@dataclass(frozen=True)
+class KeyNumber:
+    """One of the few numbers that a reader needs first: what it is, its value, and its interval or what it belongs to."""
+
+    label: str
+    value: str
+    details: str = ""
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """A run on the first screen: its name, its most important claim, and its numbers."""
+
+    name: str
+    lead: Wording
+    numbers: tuple[KeyNumber, ...] = ()
+
+
 @dataclass
 class Section:
     """One section of the page; its fields are rendered in this order.
 
-    The title is the question that the section answers. `body` is HTML made by the package, in which all text is escaped.
+    The title is the question that the section answers, `nav` its short form in the table of contents (the title if empty). `body` is
+    HTML made by the package, in which all text is escaped. `more` are figures, `folded` are tables and `method` are sentences on how
+    the numbers were made, all of which are folded.
     """
 
     id: str
     title: str
+    nav: str = ""
     opening: list[str] = field(default_factory=list[str])
+    runs: list[RunSummary] = field(default_factory=list[RunSummary])
     intro: str = ""
     link: str = ""
     warning: str = ""
@@ -49,7 +71,9 @@ class Section:
     claims: list[ClaimList] = field(default_factory=list[ClaimList])
     examples: list[PairExample] = field(default_factory=list[PairExample])
     sentences: list[str] = field(default_factory=list[str])
+    more: list[tuple[str, Chart]] = field(default_factory=list[tuple[str, Chart]])
     folded: list[tuple[str, Grid]] = field(default_factory=list[tuple[str, Grid]])
+    method: list[str] = field(default_factory=list[str])
 
 
 def claim_lists(

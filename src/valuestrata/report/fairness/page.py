@@ -12,25 +12,36 @@ from valuestrata.dataset.tables import Dataset
 from valuestrata.fairness.assemble import Audit
 from valuestrata.files import write_parquet, write_text
 from valuestrata.frames import csv_text
+from valuestrata.report.core.checklist import Evidence, checklist
 from valuestrata.report.core.names import subgroup_titles
-from valuestrata.report.core.page import Page, warning_lines
+from valuestrata.report.core.page import Page
 from valuestrata.report.core.render import render
 from valuestrata.report.core.section import Section
+from valuestrata.report.core.status import coverage_lines, coverage_of, in_order, overlap_lines, plan_line, repetition_lines
 from valuestrata.report.core.view import RunLike
 from valuestrata.report.export.latex import audit_latex
 from valuestrata.report.fairness.section import audit_sections
 from valuestrata.responses.run.identity import run_identity
+from valuestrata.scores.plan import Declared
 from valuestrata.scores.train_test_overlap import warnings_about
 
 
-def write_audit(dataset: Dataset, runs: Sequence[RunLike], audit: Audit, folder: Path, *, verdicts: pl.DataFrame | None = None) -> Path:
+def write_audit(
+    dataset: Dataset,
+    runs: Sequence[RunLike],
+    audit: Audit,
+    folder: Path,
+    *,
+    verdicts: pl.DataFrame | None = None,
+    plan: Declared | None = None,
+) -> Path:
     """Write an audit into a folder and return the page.
 
     Writes `verdicts` and every table as CSV and Parquet, LaTeX tables in `tex/`, and the self-contained `audit.html`.
 
     Args:
         dataset: the ground truth. runs: those audited. audit: its tables. folder: created if missing.
-        verdicts: the claims as `audit_verdicts` returns them; computed if None.
+        verdicts: the claims as `audit_verdicts` returns them; computed if None. plan: the declared plan of the study.
     """
     if verdicts is None:
         verdicts = audit_verdicts(audit, runs, dataset, names=subgroup_titles(dataset))
@@ -41,11 +52,36 @@ def write_audit(dataset: Dataset, runs: Sequence[RunLike], audit: Audit, folder:
     judged = [run.name for run in runs if not run_identity(run).is_baseline] or [run.name for run in runs]
     for name, text in audit_latex(dataset, audit, judged).items():
         write_text(folder / "tex" / f"{name}.tex", text)
+    page = folder / "audit.html"
+    write_text(page, render(audit_page(dataset, runs, audit, plan=plan)))
+    return page
+
+
+def audit_page(dataset: Dataset, runs: Sequence[RunLike], audit: Audit, *, plan: Declared | None = None) -> Page:
+    """Return the page of `write_audit` without writing any file."""
     found = audit_sections(dataset, runs, audit)
-    sections = [section for section in found if isinstance(section, Section)]
     survey = dataset.meta.get("survey") or {}
     title = f"Audit: {survey.get('title') or survey.get('name') or 'subgroup answers'}"
-    page = folder / "audit.html"
+    sections = [section for section in found if isinstance(section, Section)]
     absent = [section for section in found if not isinstance(section, Section)]
-    write_text(page, render(Page(title, sections, absent, status=warning_lines(warnings_about(dataset, runs, audit.groups)))))
-    return page
+    if not sections:
+        return Page(title, sections, absent)
+    asked = [run for run in runs if not run_identity(run).is_baseline]
+    lines = [
+        plan_line(plan, declares=False),
+        *overlap_lines(warnings_about(dataset, runs, audit.groups)),
+        *coverage_lines(coverage_of(dataset, asked or runs, audit.groups)),
+        *repetition_lines(runs),
+    ]
+    evidence = Evidence(
+        dataset,
+        runs,
+        audit.groups["scheme"][0],
+        has_ceiling=None,
+        has_intervals=audit.groups["ci_low"].is_not_null().any(),
+        tests=audit.gaps["p_holm"].count() + audit.groups["p_worst"].count(),
+        methods=("Holm over gaps", "max-T over subgroups"),
+        plan=plan,
+        declares=False,
+    )
+    return Page(title, sections, absent, in_order(lines), checklist(evidence))

@@ -1,4 +1,4 @@
-"""Report sections of an audit: the claims, how far subgroups differ, gaps, changes and intersections."""
+"""Report sections of an audit: every subgroup beside noise, the claims, gaps, changes and intersections."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from valuestrata.claims.claim import Claim
 from valuestrata.claims.fairness.rules import audit_claims
 from valuestrata.claims.select import select
 from valuestrata.claims.templates import word
@@ -18,9 +19,10 @@ from valuestrata.formatting import NONE, count, metric_title, number, p_number, 
 from valuestrata.report.closed.published import is_published_setting
 from valuestrata.report.core.cells import Grid, Td, Tr, scored
 from valuestrata.report.core.names import minimum_cell, subgroup_titles
-from valuestrata.report.core.section import Absent, Section
+from valuestrata.report.core.section import Absent, Section, claim_lists
 from valuestrata.report.core.view import RunLike, cell_of
 from valuestrata.report.fairness import figures as auditfigures
+from valuestrata.report.fairness.subgroup_figure import subgroup_chart
 from valuestrata.responses.run.identity import KINDS, run_identity
 
 SCREEN_NOTE = (
@@ -40,70 +42,71 @@ SHOWN_MEASURES: Mapping[str, str] = {
 
 
 def audit_sections(dataset: Dataset, runs: Sequence[RunLike], audit: Audit) -> list[Section] | list[Absent]:
-    """Return the sections: claims and spread, then charts and the long tables.
+    """Return the sections: subgroups with what noise alone gives and the claims, then gaps, changes and intersections.
 
     Args:
         dataset: the ground truth. runs: those audited, each with `name`, `meta` and `responses`. audit: its tables.
     """
-    title = "Audit: who is served worse?"
     if audit.groups.is_empty():
-        return [(title, "no run was audited")]
+        return [("Audit", "no run was audited")]
     kinds = {run.name: run_identity(run).kind for run in runs}
     order = sorted(kinds, key=lambda name: KINDS.index(kinds[name]))
     judged = [name for name in order if kinds[name] != "baseline"] or order
-    scheme, part = audit.groups["scheme"][0], audit.groups["part"][0]
-    section = Section("audit", title)
-    section.intro = (
-        f"Split {scheme}, part {part}. Equal subgroups never score exactly alike: sixty equal subgroups with 90 questions each show a "
-        "gap of .24 between best and worst by noise alone. Figures are therefore shown with what noise alone gives. The main findings of "
-        f"a model are corrected together: the chance of any false one is at most {percent(1 - audit.confidence)}. What was not detected "
-        "may still exist."
-    )
-    names = Names(keys=subgroup_titles(dataset))
-    shown, rest = claim_grids(dataset, runs, audit, judged, names)
-    section.tables.append(("Main findings", shown))
     charted = [metric for metric in dict.fromkeys(audit.groups["metric"]) if metric in CHARTED]
-    for metric in charted[:1]:
-        spread = disparity_grid(dataset, audit, judged, metric, whole=True)
-        section.tables.append((f"Spread between subgroups: {metric_title(metric)}", spread))
-    if rest.rows:
-        screen = Grid(rest.headers, rest.rows, (), (SCREEN_NOTE,))
-        section.folded.append(("All other findings, with baselines", screen))
-    for metric in charted:
-        section.folded.append((f"Spread in all populations: {metric_title(metric)}", disparity_grid(dataset, audit, order, metric)))
-    scored = dataset.scored_gold(scheme, part, audit.groups["fold"][0])
-    section.sentences = [
-        f"Minimum cell: {minimum_cell(dataset, scored)}.",
-        *audit.notes,
-        "Noise alone is the wider of two null distributions: scores permuted within block of items and stratum, and redrawn respondents.",
-        "The audit describes a configured model under a persona, not the people.",
+    section = Section("audit", "Which subgroups are served worse?", nav="Audit")
+    charts = [
+        (f"{run}: {metric_title(metric)}", chart)
+        for at, run in enumerate(judged[:MOST_CHARTED])
+        for metric in charted
+        if (chart := subgroup_chart(dataset, audit, run, metric, f"audit-subgroups-{at}-{metric.replace('_', '-')}")) is not None
     ]
+    section.figures, section.more = charts[:1], [(f"Every subgroup, {name}", chart) for name, chart in charts[1:]]
+    names = Names(keys=subgroup_titles(dataset))
+    found = audit_claims(audit, runs, dataset)
+    section.claims = claim_lists(found, names, runs=judged, baselines=True)
+    if (rest := claim_grid(found, [name for name in order if name not in judged], names)).rows:
+        section.folded.append(("Findings about baselines", rest))
+    section.folded += [
+        (f"Spread between subgroups: {metric_title(metric)}", disparity_grid(dataset, audit, order, metric)) for metric in charted
+    ]
+    section.folded.append(("All subgroups", group_grid(dataset, audit, judged)))
+    section.method = _method(dataset, audit)
     if not is_published_setting(dataset) and audit.disparity["published"].is_not_null().any():
         section.warning = "The published figures are of another data set and cannot be compared with these."
-    return [section, _charts(dataset, audit, judged, charted)]
+    return [section, _gaps(dataset, audit, judged, charted)]
 
 
-def claim_grids(dataset: Dataset, runs: Sequence[RunLike], audit: Audit, judged: Sequence[str], names: Names) -> tuple[Grid, Grid]:
-    """Return the claims shown of each run, and all others; `judged` are the runs with claims shown, first."""
-    found = {one.run: one for one in select(audit_claims(audit, runs, dataset), baselines=True)}
-    tables: list[list[Tr]] = [[], []]
-    for run in [*judged, *(run for run in found if run not in judged)]:
-        if run not in found:
-            continue
-        shown, rest = found[run].shown, found[run].rest
-        parts = (shown, rest) if run in judged else ((), (*shown, *rest))
-        for rows, claims in zip(tables, parts, strict=True):
-            for at, claim in enumerate(claims):
-                worded = word(claim, names)
-                cells = (Td("" if at else names.run(run), css="text"), Td(worded.sentence, " ".join(worded.details), "long"))
-                rows.append(Tr(cells, "" if at else "first"))
-    shown_grid, rest_grid = (Grid(("Respondent model", "Finding"), tuple(rows)) for rows in tables)
-    return shown_grid, rest_grid
+def _method(dataset: Dataset, audit: Audit) -> list[str]:
+    """Return how the numbers of the audit were made, in sentences."""
+    scheme, part = audit.groups["scheme"][0], audit.groups["part"][0]
+    scored = dataset.scored_gold(scheme, part, audit.groups["fold"][0])
+    return [
+        f"Split {scheme}, part {part}. Minimum cell: {minimum_cell(dataset, scored)}.",
+        "Equal subgroups never score exactly alike: sixty equal subgroups with 90 questions each show a gap of .24 between best and worst "
+        "by noise alone. Figures are therefore shown with what noise alone gives.",
+        "Noise alone is the wider of two null distributions: scores permuted within block of items and stratum, and redrawn respondents.",
+        "The claims shown of a model are corrected together: the chance of any false one is at most "
+        f"{percent(1 - audit.confidence)}. What was not detected may still exist. {SCREEN_NOTE}",
+        *audit.notes,
+        "The audit describes a configured model under a persona, not the people.",
+    ]
 
 
-def _charts(dataset: Dataset, audit: Audit, judged: Sequence[str], metrics: Sequence[str]) -> Section:
-    """Return the charts of models, with the long tables folded below."""
-    section = Section("audit-charts", "Audit: gaps, changes, intersections")
+def claim_grid(claims: Sequence[Claim], runs: Sequence[str], names: Names) -> Grid:
+    """Return all claims about some runs as a table."""
+    found = {one.run: one for one in select(claims, baselines=True)}
+    rows: list[Tr] = []
+    for run in (run for run in runs if run in found):
+        for at, claim in enumerate((*found[run].shown, *found[run].rest)):
+            worded = word(claim, names)
+            cells = (Td("" if at else names.run(run), css="text"), Td(worded.sentence, " ".join(worded.details), "long"))
+            rows.append(Tr(cells, "" if at else "first"))
+    return Grid(("Run", "Finding"), tuple(rows))
+
+
+def _gaps(dataset: Dataset, audit: Audit, judged: Sequence[str], metrics: Sequence[str]) -> Section:
+    """Return the section of gaps between levels, changes and intersections; the charts after the first one are folded."""
+    section = Section("audit-gaps", "Which levels differ, and what explains it?", nav="Gaps")
     for place, run in enumerate(judged[:MOST_CHARTED]):
         for metric in metrics:
             of = f"{metric_title(metric)}, {run}"
@@ -114,10 +117,10 @@ def _charts(dataset: Dataset, audit: Audit, judged: Sequence[str], metrics: Sequ
                 ("Intersections", auditfigures.intersection_chart(dataset, audit, run, metric, f"{name}-cells")),
             ):
                 if chart is not None:
-                    section.figures.append((f"{heading}: {of}", chart))
+                    section.more.append((f"{heading}: {of}", chart))
+    section.figures, section.more = section.more[:1], section.more[1:]
     for heading, grid in (
         ("All gaps between levels, with what explains them", gap_grid(dataset, audit.gaps, judged)),
-        ("All subgroups", group_grid(dataset, audit, judged)),
         ("Before and after: spreads", spread_grid(dataset, audit.changes.filter(pl.col("run").is_in(list(judged))))),
     ):
         if grid.rows:
@@ -127,12 +130,12 @@ def _charts(dataset: Dataset, audit: Audit, judged: Sequence[str], metrics: Sequ
     return section
 
 
-def disparity_grid(dataset: Dataset, audit: Audit, runs: Sequence[str], metric: str, *, whole: bool = False) -> Grid:
-    """Return the measures of every population with what noise alone gives, a row per run and population; `whole`: of all subgroups only."""
+def disparity_grid(dataset: Dataset, audit: Audit, runs: Sequence[str], metric: str) -> Grid:
+    """Return the measures of every population with what noise alone gives, a row per run and population."""
     titles = auditfigures.attribute_headings(dataset)
     of_metric = audit.disparity.filter(pl.col("metric") == metric).to_dicts()
     found = {(row["run"], row["by"], row["key"], row["measure"]): row for row in of_metric}
-    populations = [place for place in dict.fromkeys((by, key) for _, by, key, _ in found) if not whole or place[0] == "all"]
+    populations = list(dict.fromkeys((by, key) for _, by, key, _ in found))
     alpha = 1 - audit.confidence
     published = any(row["published"] is not None for row in found.values())
     rows: list[Tr] = []

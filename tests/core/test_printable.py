@@ -16,7 +16,7 @@ from rich.console import Console
 from valuestrata.cli.output import print_json, say, show
 from valuestrata.errors import InputDataError, UsageError, printable, unprintable_in
 from valuestrata.frames import csv_text, unescaped
-from valuestrata.report.core.page import Page
+from valuestrata.report.core.page import Page, StatusLine
 from valuestrata.report.core.render import render
 from valuestrata.report.core.section import Section
 from valuestrata.report.export.terminal import print_frame, print_line
@@ -86,7 +86,7 @@ def test_names_with_control_characters_are_refused():
 
 def test_a_page_has_no_unprintable_character():
     section = Section("one", f"Results {ATTACK}", sentences=[ATTACK])
-    page = render(Page(f"Survey {ATTACK}\ud800", [section], [("Absent", ATTACK)]))
+    page = render(Page(f"Survey {ATTACK}\ud800", [section], [("Absent", ATTACK)], [StatusLine("warning", ATTACK, ATTACK)]))
     assert page == printable(page)
     assert page.count("owned") >= 4
     page.encode()

@@ -74,7 +74,8 @@ def add_explorer(page: Page, what: Explored, *, most_bytes: int = MOST_BYTES) ->
     css = _asset("explore.css")
     script = '(() => {\n"use strict";\n' + "\n".join(_asset(name) for name in SCRIPTS) + "})();\n"
     shelf = b64encode(gzip.compress(library.encode(), mtime=0)).decode()
-    addresses = sorted({link for section in page.sections for _, chart in section.figures for link in links_in(chart.svg)})
+    charts = [chart for section in page.sections for _, chart in (*section.figures, *section.more)]
+    addresses = sorted({link for chart in charts for link in links_in(chart.svg)})
     rest = len(render(page).encode()) + sum(map(len, (style, css, script, shelf))) + sum(map(len, addresses)) + 20_000
     packed = {name: b64encode(pack(block)).decode() for name, block in explorer_blocks(what).items()}
     kept, left_out = fitting(packed, most_bytes - rest)
@@ -87,7 +88,7 @@ def add_explorer(page: Page, what: Explored, *, most_bytes: int = MOST_BYTES) ->
     page.loaded.append(library)
     page.scripts.append(script)
     page.data += [PageData("explore-library", shelf), PageData("explore-data", "\n".join(f"{name}:{text}" for name, text in kept.items()))]
-    section = Section(EXPLORE, TITLE)
+    section = Section(EXPLORE, TITLE, nav="Explore")
     section.intro = (
         "Every pair of a question and a subgroup, with the answers of people and runs. Choose one run or two, filter, and select a "
         "question to see the distributions, what the model was shown and what it wrote. Marks in the figures lead here."

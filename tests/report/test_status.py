@@ -12,7 +12,7 @@ from tests.report.test_worth import MODEL, assessed, claims, difference
 from valuestrata.dataset.tables import LEAKAGE
 from valuestrata.openended.validity.decision_rule import NOT_USABLE, NOT_VALIDATED, TOO_FEW, USABLE
 from valuestrata.report import report_page
-from valuestrata.report.core.checklist import Evidence, checklist, corrected_tests
+from valuestrata.report.core.checklist import CheckedResults, checklist, corrected_tests
 from valuestrata.report.core.page import Check, Page, StatusLine
 from valuestrata.report.core.render import render
 from valuestrata.report.core.section import Section
@@ -40,9 +40,9 @@ def model_of(world):
     return next(run for run in world.runs if run.name == MODEL)
 
 
-def evidence(world, **other) -> Evidence:
+def evidence(world, **other) -> CheckedResults:
     known = {"has_ceiling": True, "has_intervals": True, "tests": 3, "methods": ("holm",)}
-    return Evidence(world.dataset, world.runs, "paper", **known | other)
+    return CheckedResults(world.dataset, world.runs, "paper", **known | other)
 
 
 def state(checks: list[Check], words: str) -> Check:

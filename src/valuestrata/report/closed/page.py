@@ -28,7 +28,7 @@ from valuestrata.report.closed.published import is_published_setting, published_
 from valuestrata.report.closed.usage import usage_section
 from valuestrata.report.closed.variance import variance_section
 from valuestrata.report.core import cells
-from valuestrata.report.core.checklist import Evidence, checklist, corrected_tests
+from valuestrata.report.core.checklist import CheckedResults, checklist, corrected_tests
 from valuestrata.report.core.names import small_bound
 from valuestrata.report.core.page import Check, Page, StatusLine
 from valuestrata.report.core.render import render
@@ -143,7 +143,7 @@ def _status(
     ]
     has_intervals = any(view.overall(entry, view.accuracy_metric).low is not None for entry in view.entries)
     has_ceiling = view.accuracy_metric == "accuracy_expected" and view.bound("all", view.all_key, "ceiling_oracle").value is not None
-    evidence = Evidence(dataset, runs, view.scheme, has_ceiling, has_intervals, *tests, plan=plan, seeds=tuple(seeds.values()))
+    evidence = CheckedResults(dataset, runs, view.scheme, has_ceiling, has_intervals, *tests, plan=plan, seeds=tuple(seeds.values()))
     return in_order(lines), checklist(evidence)
 
 

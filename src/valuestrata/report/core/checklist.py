@@ -19,7 +19,7 @@ from valuestrata.scores.plan import Declared, controls_of
 
 
 @dataclass(frozen=True)
-class Evidence:
+class CheckedResults:
     """What the checklist looks at.
 
     Attributes:
@@ -43,17 +43,17 @@ class Evidence:
     seeds: Sequence[int] = ()
 
 
-def checklist(evidence: Evidence) -> list[Check]:
+def checklist(results: CheckedResults) -> list[Check]:
     """Return the questions in the order in which a raw score becomes a claim."""
     return [
-        _baselines(evidence.runs),
-        _ceiling(evidence.has_ceiling),
-        _intervals(evidence),
-        _controls(evidence.runs),
-        _declared(evidence),
-        _corrected(evidence),
-        _repeated(evidence),
-        _disjoint(evidence),
+        _baselines(results.runs),
+        _ceiling(results.has_ceiling),
+        _intervals(results),
+        _controls(results.runs),
+        _declared(results),
+        _corrected(results),
+        _repeated(results),
+        _disjoint(results),
     ]
 
 
@@ -76,7 +76,7 @@ def _baselines(runs: Iterable[RunLike]) -> Check:
     names = [found.rule for found in map(run_identity, runs) if found.is_baseline]
     if not [name for name in names if name not in TRAINS_ON_NOTHING]:
         said = "No baseline that knows the training answers was scored."
-        return Check(question, "no", said, "Leave out `--baselines`, or give `--baselines all`.")
+        return Check(question, "no", said, "`valuestrata report DATASET RUN --baselines all`.")
     return Check(question, "yes", f"{count(len(names), 'baseline')}: {', '.join(dict.fromkeys(names))}.")
 
 
@@ -89,11 +89,11 @@ def _ceiling(has_ceiling: bool | None) -> Check:
     return Check(question, "yes", "Expected accuracy stands beside the ceiling that bounds it.")
 
 
-def _intervals(evidence: Evidence) -> Check:
+def _intervals(results: CheckedResults) -> Check:
     question = "Do intervals resample blocks of items?"
-    note = blocks_note(evidence.dataset)
-    if not evidence.has_intervals:
-        return Check(question, "no", "The scores have no intervals.", "Leave out `--bootstrap`, or give `--bootstrap 1000`.")
+    note = blocks_note(results.dataset)
+    if not results.has_intervals:
+        return Check(question, "no", "The scores have no intervals.", "`valuestrata report DATASET RUN --bootstrap 1000`.")
     if not note.endswith("intervals resample blocks."):
         return Check(question, "no", note, "Name the batteries of the questionnaire as `block` in the codebook (docs/surveys.md).")
     return Check(question, "yes", note)
@@ -114,52 +114,52 @@ def _controls(runs: Sequence[RunLike]) -> Check:
     return Check(question, "yes", f"Asked: {asked}.")
 
 
-def _declared(evidence: Evidence) -> Check:
-    question, plan = "Were the comparisons declared before the first answer?", evidence.plan
+def _declared(results: CheckedResults) -> Check:
+    question, plan = "Were the comparisons declared before the first answer?", results.plan
     todo = "Name them under `plan` in a study, then `valuestrata run STUDY.yaml` (docs/study.md)."
     if plan is None:
         return Check(question, "no", "There is no plan.", todo)
     named = f"Plan {plan.hash}"
-    if not evidence.declares:
+    if not results.declares:
         return Check(question, "not applicable", f"{named} declares comparisons of runs, not the findings of this page.")
     if plan.status != "declared":
         return Check(question, "no", f"{named} was made or changed at {plan.declared}, after answers existed.", todo)
     return Check(question, "yes", f"{named}, declared at {plan.declared}.")
 
 
-def _corrected(evidence: Evidence) -> Check:
+def _corrected(results: CheckedResults) -> Check:
     question = "Are p-values corrected for the number of comparisons?"
-    if not evidence.tests:
+    if not results.tests:
         return Check(question, "not applicable", "Nothing was tested.")
-    methods = f" ({', '.join(evidence.methods)})" if evidence.methods else ""
-    return Check(question, "yes", f"{count(evidence.tests, 'corrected p-value')}{methods}.")
+    methods = f" ({', '.join(results.methods)})" if results.methods else ""
+    return Check(question, "yes", f"{count(results.tests, 'corrected p-value')}{methods}.")
 
 
-def _repeated(evidence: Evidence) -> Check:
+def _repeated(results: CheckedResults) -> Check:
     question = "Does the result hold over several orders or samples, and training seeds?"
-    models = _models(evidence.runs)
+    models = _models(results.runs)
     once = [run.name for run in models if asked_once(run)]
     tuned = [run.name for run in models if is_tuned(run)]
     if not models:
         return Check(question, "not applicable", "No language model was scored.")
     if once:
-        todo = "Ask with `--orders balanced:2` or more `--samples`; `valuestrata variance` says how much they change."
+        todo = "`valuestrata ask DATASET --model MODEL --orders balanced:2 -o RUN`; `valuestrata variance` says how much this changes."
         return Check(question, "no", f"{', '.join(once)}: one response to each pair.", todo)
-    if tuned and min(evidence.seeds, default=1) < 2:
+    if tuned and min(results.seeds, default=1) < 2:
         return Check(question, "no", f"{', '.join(tuned)}: one training seed.", "Train with several `seeds` (docs/tuning.md).")
-    seeds = f"; {count(min(evidence.seeds), 'training seed')}" if evidence.seeds else ""
+    seeds = f"; {count(min(results.seeds), 'training seed')}" if results.seeds else ""
     return Check(question, "yes", f"Several responses to each pair{seeds}.")
 
 
-def _disjoint(evidence: Evidence) -> Check:
-    question, scheme = "Are the respondents of a test pair kept out of its training answers?", evidence.scheme
+def _disjoint(results: CheckedResults) -> Check:
+    question, scheme = "Are the respondents of a test pair kept out of its training answers?", results.scheme
     if uses_halves(scheme):
         return Check(question, "yes", f"The split {scheme} trains and tests on different halves of the respondents.")
     if base_of(scheme) in ("transfer", "none"):
         return Check(question, "not applicable", "Nothing is trained on this data set.")
-    shared = evidence.dataset.leakage.filter(pl.col("scheme") == scheme)["shared_respondents"].mean()
+    shared = results.dataset.leakage.filter(pl.col("scheme") == scheme)["shared_respondents"].mean()
     if shared == 0:
         return Check(question, "yes", f"Under the split {scheme}, no answer to a tested question is in training. The people are the same.")
     many = percent(shared) if isinstance(shared, float) else "an unknown share"
     said = f"Under the split {scheme}, {many} of the respondents of a test pair are in training, on average."
-    return Check(question, "no", said, f"Score with `--split {scheme}+disjoint` (docs/reading-a-score.md).")
+    return Check(question, "no", said, f"`valuestrata report DATASET RUN --split {scheme}+disjoint` (docs/reading-a-score.md).")

@@ -105,8 +105,8 @@ def repetition_lines(runs: Iterable[RunLike], seeds: Mapping[str, int] | None = 
             StatusLine(
                 "note",
                 f"Single sample: {_listed(once)} answered each pair once, in one order of the options.",
-                "Another order or sample can give another answer, and the intervals do not include this. Ask with several orders "
-                "(`--orders balanced:2`) or samples; docs/variance.md says how much they change.",
+                "Another order or sample can give another answer, and the intervals do not include this. Ask with several orders or "
+                "samples (docs/variance.md).",
             )
         )
     single = [recipe for recipe, number in seeds.items() if number < 2] if seeds else [run.name for run in models if is_tuned(run)]

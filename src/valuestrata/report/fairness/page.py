@@ -12,7 +12,7 @@ from valuestrata.dataset.tables import Dataset
 from valuestrata.fairness.assemble import Audit
 from valuestrata.files import write_parquet, write_text
 from valuestrata.frames import csv_text
-from valuestrata.report.core.checklist import Evidence, checklist
+from valuestrata.report.core.checklist import CheckedResults, checklist
 from valuestrata.report.core.names import subgroup_titles
 from valuestrata.report.core.page import Page
 from valuestrata.report.core.render import render
@@ -73,7 +73,7 @@ def audit_page(dataset: Dataset, runs: Sequence[RunLike], audit: Audit, *, plan:
         *coverage_lines(coverage_of(dataset, asked or runs, audit.groups)),
         *repetition_lines(runs),
     ]
-    evidence = Evidence(
+    evidence = CheckedResults(
         dataset,
         runs,
         audit.groups["scheme"][0],

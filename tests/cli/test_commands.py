@@ -6,8 +6,10 @@ import sys
 
 import polars as pl
 import pytest
+from typer.main import get_command
 
 from tests.cli.conftest import write_survey
+from valuestrata.cli import HEADINGS, make_app
 from valuestrata.respondents.baselines import LADDER
 
 CHEAP = ("--baselines", "cheap")
@@ -30,7 +32,7 @@ def test_help_names_every_command(call):
         (("codebook", "drft"), "codebook draft'?"),
         (("open", "jugde"), "open judge'?"),
         (("tune-job", "statsu"), "tune-job status'?"),
-        (("foo",), "Commands: demo, run, describe, build, "),
+        (("foo",), "Commands: demo, init, run, describe, build, "),
         (("codebook", "foo", "bar"), "Commands: draft."),
     ],
 )
@@ -445,3 +447,18 @@ def test_several_countries_need_a_choice(call, tiny):
     assert call("build", tiny / "two.csv", "--survey", tiny / "two.yaml", "-o", tiny / "two", "--pooling", "equal").code == 2
     chosen = call("build", tiny / "two.csv", "--survey", tiny / "two.yaml", "-o", tiny / "two", "--pooling", "equal-per-country", "--json")
     assert json.loads(chosen.out)["pooling"] == "equal-per-country"
+
+
+def test_the_help_lists_every_command_under_its_heading(call):
+    shown = call("--help").out
+    sections = {part.split(":\n")[0]: part.split(":\n", 1)[1] for part in shown.split("\n\n") if ":\n" in part}
+    assert [heading for heading in sections if heading != "Options"] == list(HEADINGS)
+    first = {heading: section.split()[0] for heading, section in sections.items()}
+    assert (first["Start"], first["Data"], first["Open answers"], first["Share"]) == ("demo", "describe", "open", "export")
+    listed = [
+        line.split()[0] for heading in HEADINGS for line in sections[heading].splitlines() if line.startswith("  ") and line[2] != " "
+    ]
+    assert sorted(listed) == sorted(get_command(make_app()).commands)
+    assert max(map(len, shown.splitlines())) <= 100
+    # Groups have no headings.
+    assert "\n\nCommands:\n  ask " in call("open", "--help").out

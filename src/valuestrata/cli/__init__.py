@@ -33,6 +33,8 @@ from valuestrata.cli.tune import card_, forgetting_, tune_
 from valuestrata.cli.view import view_
 from valuestrata.errors import ValuestrataError, options_as, printable
 
+# Headings of the commands in the help, in order.
+HEADINGS = ("Start", "Data", "Ask", "Score and report", "Use the answers", "Tune", "Open answers", "Share")
 _ABOUT = "Test how closely language models, prompted with personas, match the survey answers of subgroups."
 
 
@@ -45,39 +47,60 @@ def make_app() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
+        context_settings={"max_content_width": 100},
     )
     codebook = typer.Typer(help="Codebooks of surveys.", no_args_is_help=True)
-    app.callback()(_root)
-    app.command(short_help="Run a small study of the embedded survey and model.")(demo)
-    app.command("init", short_help="Write a commented study file to start from.")(init_)
-    app.command(short_help="Run a whole study from a YAML file; resumable.")(run)
-    app.command(short_help="Print what was recognised in a survey file.")(describe)
-    app.command(short_help="Build subgroup ground truth from a survey.")(build)
-    app.command(short_help="Print how much subgroups differ, by topic.")(landscape)
-    app.command(short_help="Print sizes and overlap of train and test, by split.")(leakage)
-    app.command(short_help="Ask a model closed questions in persona; resumable.")(ask)
-    app.add_typer(open_group(), name="open")
-    app.command("import", short_help="Import published outputs as a run.")(import_)
-    app.command("tune", short_help="Train an adapter on the training gold.")(tune_)
-    app.command("forgetting", short_help="Check what tuning changed outside the survey.")(forgetting_)
-    app.command("card", short_help="Write the model card of an adapter, with scores.")(card_)
-    app.command("tune-export", short_help="Export training files for other trainers.")(tune_export)
-    app.add_typer(job_app(), name="tune-job")
-    app.command(short_help="Join the shards of a run.")(collect)
-    app.command("calibrate", short_help="Correct a run by what the training pairs show about its model.")(calibrate_)
-    app.command("predict", short_help="Predict answers to new questions, with a backtest.")(predict_)
-    app.command("estimate", short_help="Estimate subgroups from a few interviews and models.")(estimate_)
-    app.command("plan-sample", short_help="Plan how many people to interview, and which questions to ask whom.")(plan_sample_)
-    app.command("score", short_help="Score runs and baselines, with intervals and claims.")(score_)
-    app.command("variance", short_help="Estimate variance by persona, order, template and sampling.")(variance_)
-    app.command("audit", short_help="Test whether subgroups are served worse, beyond noise.")(audit_)
-    app.command("power", short_help="Compute which gaps an audit could detect.")(power_)
-    app.command(short_help="Write a report and its tables.")(report)
-    app.command("export", short_help="Write a data set for Hugging Face and other tools.")(export_)
-    app.command("view", short_help="Show a folder of runs and studies in the browser.")(view_)
-    app.command(short_help="Simulate a survey with planted effects.")(simulate)
     codebook.command("draft", short_help="Draft a codebook from a labelled file or a variable list.")(codebook_draft)
-    app.add_typer(codebook, name="codebook")
+    app.callback()(_root)
+    # Each heading of the help, with its commands: name, function and summary, or a group of commands.
+    for heading, commands in {
+        "Start": (
+            ("demo", demo, "Run a small study of the embedded survey and model."),
+            ("init", init_, "Write a commented study file to start from."),
+            ("run", run, "Run a whole study from a YAML file; resumable."),
+        ),
+        "Data": (
+            ("describe", describe, "Print what was recognised in a survey file."),
+            ("build", build, "Build subgroup ground truth from a survey."),
+            ("landscape", landscape, "Print how much subgroups differ, by topic."),
+            ("leakage", leakage, "Print sizes and overlap of train and test, by split."),
+            ("simulate", simulate, "Simulate a survey with planted effects."),
+            ("codebook", codebook, ""),
+        ),
+        "Ask": (
+            ("ask", ask, "Ask a model closed questions in persona; resumable."),
+            ("collect", collect, "Join the shards of a run."),
+            ("import", import_, "Import published outputs as a run."),
+        ),
+        "Score and report": (
+            ("score", score_, "Score runs and baselines, with intervals and claims."),
+            ("variance", variance_, "Estimate variance by persona, order, template and sampling."),
+            ("audit", audit_, "Test whether subgroups are served worse, beyond noise."),
+            ("power", power_, "Compute which gaps an audit could detect."),
+            ("report", report, "Write a report and its tables."),
+            ("view", view_, "Show a folder of runs and studies in the browser."),
+        ),
+        "Use the answers": (
+            ("calibrate", calibrate_, "Correct a run by what the training pairs show about its model."),
+            ("predict", predict_, "Predict answers to new questions, with a backtest."),
+            ("estimate", estimate_, "Estimate subgroups from a few interviews and models."),
+            ("plan-sample", plan_sample_, "Plan how many people to interview, and which questions to ask whom."),
+        ),
+        "Tune": (
+            ("tune", tune_, "Train an adapter on the training gold."),
+            ("forgetting", forgetting_, "Check what tuning changed outside the survey."),
+            ("card", card_, "Write the model card of an adapter, with scores."),
+            ("tune-export", tune_export, "Export training files for other trainers."),
+            ("tune-job", job_app(), ""),
+        ),
+        "Open answers": (("open", open_group(), ""),),
+        "Share": (("export", export_, "Write a data set for Hugging Face and other tools."),),
+    }.items():
+        for name, command, summary in commands:
+            if isinstance(command, typer.Typer):
+                app.add_typer(command, name=name, rich_help_panel=heading)
+            else:
+                app.command(name, short_help=summary, rich_help_panel=heading)(command)
     for group in (app, *(entry.typer_instance for entry in app.registered_groups)):
         if group is not None:
             group.info.cls = CommandGroup
@@ -85,7 +108,21 @@ def make_app() -> typer.Typer:
 
 
 class CommandGroup(TyperGroup):
-    """Commands of which one is suggested for an unknown name: the closest, or all if none is close."""
+    """Commands under headings; for an unknown name, the closest is suggested, or all if none is close."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands, those of each heading together."""
+        sections: dict[str, list[tuple[str, Any]]] = {}
+        for name, command in self.commands.items():
+            heading = getattr(command, "rich_help_panel", None)
+            sections.setdefault(heading if heading in HEADINGS else "Commands", []).append((name, command))
+        widest = max(map(len, self.commands), default=0)
+        for heading in [name for name in (*HEADINGS, "Commands") if name in sections]:
+            rows = [(name, command.get_short_help_str(formatter.width)) for name, command in sections[heading]]
+            # The summaries of all sections begin in one column.
+            spacing = 2 + widest - max(len(name) for name, _ in rows)
+            with formatter.section(heading):
+                formatter.write_dl(rows, col_spacing=spacing)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the command that the arguments name."""

@@ -24,11 +24,16 @@ METRICS = ("accuracy", "accuracy_expected")
 TEXTS = ["Answer: 1", "Answer: 2", "2", "Answer: 4", "I'm sorry, but I can't answer that.", "Answer: 77", "It depends."]
 
 
-def run_harness(module: str, *words: object, **environment: str) -> str:
-    """Run a harness's command offline and return what it printed."""
+def run_harness(module: str, *words: object, folder: Path | None = None, **environment: str) -> str:
+    """Run a harness's command offline, in a folder, and return what it printed."""
     offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", **environment}
     done = subprocess.run(
-        [sys.executable, "-m", module, *map(str, words)], capture_output=True, text=True, check=False, env={**os.environ, **offline}
+        [sys.executable, "-m", module, *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+        env={**os.environ, **offline},
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout
@@ -40,9 +45,9 @@ def scored_by_pair(data: Path, run: Path) -> dict[str, dict[str, float]]:
     return {row["pair_id"]: {metric: row[metric] for metric in (*METRICS, "nmae")} for row in rows.iter_rows(named=True)}
 
 
-def scored_overall(data: Path, run: Path) -> dict[str, float]:
+def scored_overall(data: Path, run: Path, part: str) -> dict[str, float]:
     """Return our metrics over all pairs of a run."""
-    found = score(load_dataset(data), [load_run(run)], split="unseen-item", part="test", bootstrap=0).filter(pl.col("by") == "all")
+    found = score(load_dataset(data), [load_run(run)], split="unseen-item", part=part, bootstrap=0).filter(pl.col("by") == "all")
     return dict(found.select("metric", "value").iter_rows())
 
 
@@ -73,7 +78,7 @@ def check_lm_eval(call, data: Path, model: str, arguments: str, elicitation: str
     assert by_pair == {pair: {metric: values[metric] for metric in METRICS} for pair, values in ours.items()}
     assert len({values["accuracy_expected"] for values in by_pair.values()}) > 2
     assert scored_by_pair(data, folder / "imported") == ours
-    for metric, value in scored_overall(data, folder / "asked").items():
+    for metric, value in scored_overall(data, folder / "asked", "test").items():
         if metric in METRICS:
             # The harness adds the pairs of each topic first, so the last bits of the sum may differ.
             assert overall[metric] == pytest.approx(value, rel=1e-14)
@@ -134,17 +139,29 @@ def test_inspect_scores_a_server_as_we_do(call, data, template):
     with Server(answers) as server:
         environment = {"PLANTED_BASE_URL": server.url, "PLANTED_API_KEY": "none"}
         given = ["--model", "openai-api/planted/planted", "--display", "none", "--no-log-realtime"]
-        words = ["-T", f"dataset={data}", "-T", "split=unseen-item", "-T", f"template={template}", "--log-dir", folder / "logs"]
+        words = [
+            "-T",
+            f"dataset={data}",
+            "-T",
+            "split=unseen-item",
+            "-T",
+            "part=all",
+            "-T",
+            f"template={template}",
+            "--log-dir",
+            folder / "logs",
+        ]
         run_harness("inspect_ai", "eval", "valuestrata/survey", *words, *given, **environment)
-        exported = call("export", data, "--to", "inspect", "-o", folder / "task", "--split", "unseen-item", "--template", template)
+        pairs = ["--split", "unseen-item", "--part", "all", "--template", template]
+        exported = call("export", data, "--to", "inspect", "-o", folder / "task", *pairs)
         assert exported.code == 0, exported.err
-        words = [folder / "task" / "survey.py", "--log-dir", folder / "json", "--log-format", "json"]
-        run_harness("inspect_ai", "eval", *words, *given, **environment)
-        words = ["--model", "openai-compatible/planted", "--base-url", server.url, "--elicitation", "text", "--template", template]
-        asked = call("ask", data, *words, "--split", "unseen-item", "-o", folder / "asked")
+        words = ["survey.py", "--log-dir", folder / "json", "--log-format", "json"]
+        run_harness("inspect_ai", "eval", *words, *given, folder=folder / "task", **environment)
+        words = ["--model", "openai-compatible/planted", "--base-url", server.url, "--elicitation", "text"]
+        asked = call("ask", data, *words, *pairs, "-o", folder / "asked")
         assert asked.code == 0, asked.err
     ours = scored_by_pair(data, folder / "asked")
-    overall = scored_overall(data, folder / "asked")
+    overall = scored_overall(data, folder / "asked", "all")
     here = load_run(folder / "asked").responses.sort("pair_id")
     assert set(here["status"]) == {"answered", "refused", "invalid_code", "unparsed"}
     for log in (*(folder / "logs").glob("*.eval"), *(folder / "json").glob("*.json")):
@@ -154,7 +171,7 @@ def test_inspect_scores_a_server_as_we_do(call, data, template):
         there = load_run(folder / "imported").responses.sort("pair_id")
         for column in ("pair_id", "prompt_hash", "template_version", "answer", "status", "text", "prompt_tokens"):
             assert there[column].to_list() == here[column].to_list(), column
-        assert scored_overall(data, folder / "imported") == overall
+        assert scored_overall(data, folder / "imported", "all") == overall
 
 
 def check_inspect_log(file: Path, ours: dict[str, dict[str, float]], overall: dict[str, float]) -> None:

@@ -47,6 +47,6 @@ def write_inspect(dataset: Dataset, place: Path, options: ExportOptions) -> Expo
         write_text(folder / TASK_FILE, _TASK)
     return ExportedFolder(
         place,
-        f"{len(documents):,} pairs. Run: inspect eval {place / TASK_FILE} --model PROVIDER/MODEL",
+        f"{len(documents):,} pairs. Run in this folder: inspect eval {TASK_FILE} --model PROVIDER/MODEL",
         document={"task": str(place / TASK_FILE), "pairs": len(documents)},
     )

@@ -142,12 +142,13 @@ def _dots(
     lines: Sequence[tuple[float, str, list[int]]] = (),
     aside: bool = True,
     axis_title: str = "",
+    step: int | None = None,
 ) -> Any:
     """Return one panel: one row per key, dots with intervals for runs, ticks and diamonds for baseline and bound.
 
     Args:
         people: the runs. lines: (position, colour, dash) of lines across all rows.
-        aside: whether the runs of a row are drawn below each other.
+        aside: whether the runs of a row are drawn below each other. step: height of a row in pixels; None for what the runs need.
     """
     import altair as alt
 
@@ -155,7 +156,7 @@ def _dots(
     names = [one.name for one in people]
     # Shifted by pixels, not by a scale, so adjacent panels have the same rows.
     shifts = {name: 10 * place - 5 * (len(names) - 1) for place, name in enumerate(names)} if aside else {}
-    step = max(22, 10 + 10 * len(names)) if aside else 22
+    step = step or (max(22, 10 + 10 * len(names)) if aside else 22)
     labels = alt.Axis(title=None, labels=extent > 0, minExtent=extent, maxExtent=extent, grid=True, gridColor=GRID)
     y = alt.Y("label:N", sort=order, axis=labels, scale=alt.Scale(domain=order, paddingInner=0.2, paddingOuter=0.1))
     ticks = alt.Axis(title=axis_title or None, format=".1f" if domain[1] - domain[0] > 0.5 else ".2f", tickCount=5)
@@ -310,15 +311,17 @@ def overview_chart(view: View, name: str) -> Chart | None:
     ends = [v for value in values for v in (value["value"], value["low"], value["high"]) if v is not None]
     # Wide enough for every interval; positions, not lengths, are compared, so the axis need not start at 0.
     domain = (max(0.0, math.floor(min(ends) * 20 - 0.2) / 20), min(1.0, math.ceil(max(ends) * 20 + 0.2) / 20))
-    size = {"width": OVERVIEW - _extent(rows), "extent": _extent(rows)}
+    # Of many rows, all should be seen at once.
+    step = min(22, max(14, OVERVIEW_HEIGHT // len(rows)))
+    size = {"width": OVERVIEW - _extent(rows), "extent": _extent(rows), "step": step}
     chart = _dots(rows, values, [], kinds, title="", domain=domain, lines=lines, aside=False, axis_title=_axis_title(metric), **size)
     svg = to_svg(chart, name, f"{metric_title(metric)} of every run with ceilings, {view.title}")
-    caption = "Bars are 95 % intervals. The ceiling is the expected score of someone who knows the population but not this sample."
+    caption = "Bars are 95 % intervals. Ceiling: someone who knows the population but not this sample."
     return Chart(svg, caption if lines else "Bars are 95 % intervals.", tuple(kind.legend for kind in kinds))
 
 
-# Width of the chart of all runs with its labels, in pixels.
-OVERVIEW = 640
+# Width of the chart of all runs with its labels, and height of its rows, in pixels.
+OVERVIEW, OVERVIEW_HEIGHT = 640, 300
 _KINDS = (Series("model", "#0072B2", "dot"), Series("control", "#E69F00", "square"), Series("baseline", MUTED, "triangle"))
 _BOUND = Series("ceiling and reference", CEILING, "gem")
 _BOUNDS: tuple[tuple[str, list[int], str], ...] = (

@@ -48,14 +48,15 @@ class RunSummary:
 class Section:
     """One section of the page; its fields are rendered in this order.
 
-    The title is the question that the section answers, `nav` its short form in the table of contents (the title if empty). `body` is
+    The title is the question that the section answers, `nav` its short form in the table of contents: the title if None, and if
+    empty the section is left out of it. `body` is
     HTML made by the package, in which all text is escaped. `more` are figures, `folded` are tables and `method` are sentences on how
     the numbers were made, all of which are folded.
     """
 
     id: str
     title: str
-    nav: str = ""
+    nav: str | None = None
     opening: list[str] = field(default_factory=list[str])
     runs: list[RunSummary] = field(default_factory=list[RunSummary])
     intro: str = ""

@@ -106,7 +106,7 @@ def claim_grid(claims: Sequence[Claim], runs: Sequence[str], names: Names) -> Gr
 
 def _gaps(dataset: Dataset, audit: Audit, judged: Sequence[str], metrics: Sequence[str]) -> Section:
     """Return the section of gaps between levels, changes and intersections; the charts after the first one are folded."""
-    section = Section("audit-gaps", "Which levels differ, and what explains it?", nav="Gaps")
+    section = Section("audit-gaps", "Which levels differ, and what explains it?", nav="")
     for place, run in enumerate(judged[:MOST_CHARTED]):
         for metric in metrics:
             of = f"{metric_title(metric)}, {run}"

@@ -32,7 +32,6 @@ from valuestrata.report.core.checklist import CheckedResults, checklist, correct
 from valuestrata.report.core.names import small_bound
 from valuestrata.report.core.page import Check, Page, StatusLine
 from valuestrata.report.core.render import render
-from valuestrata.report.core.runs import check_number
 from valuestrata.report.core.section import Absent, Section
 from valuestrata.report.core.status import coverage_lines, coverage_of, in_order, overlap_lines, plan_line, repetition_lines
 from valuestrata.report.core.tables import FULL_COVERAGE, write_tables
@@ -81,7 +80,6 @@ def write_report(
         Path of the page.
 
     Raises:
-        UsageError: more than MOST_RUNS runs.
         InputDataError: the scores lack a column, or hold no plain score.
     """
     page = out if out.suffix else out / "report.html"
@@ -107,7 +105,6 @@ def report_page(
     explore: bool = True,
 ) -> Page:
     """Return the page of `write_report` without writing any file; `render` makes text of it. Arguments and errors are the same."""
-    check_number(sum(not run_identity(run).is_baseline for run in runs))
     views = views_of(dataset, runs, scores)
     if not views:
         raise InputDataError("The scores are empty, so there is nothing to report. Score at least one run.")

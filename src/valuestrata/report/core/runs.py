@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from valuestrata.errors import UsageError
 
-# A reader compares no more, and the tables by subgroup have a column for each of them.
+# A reader compares no more, and the tables by subgroup have a column for each of them. Studies are not refused: their runs are paid
+# for before the report is written.
 MOST_RUNS = 50
 
 

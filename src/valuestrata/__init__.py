@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from valuestrata.openended.stance.scores import score_stances
     from valuestrata.openended.validity.judge_validity import judge_validity
     from valuestrata.prediction.predict import predict
-    from valuestrata.report import report, write_audit, write_report
+    from valuestrata.report import plot_scores, report, write_audit, write_report
     from valuestrata.report.estimation.page import write_estimates
     from valuestrata.report.open.page import write_open_report
     from valuestrata.report.prediction.page import write_prediction
@@ -103,6 +103,7 @@ _HOME = {
     "predict": "prediction.predict",
     "write_prediction": "report.prediction.page",
     "write_estimates": "report.estimation.page",
+    "plot_scores": "report",
     "report": "report",
     "write_audit": "report",
     "write_report": "report",
@@ -190,6 +191,7 @@ __all__ = [
     "plan_judging",
     "plan_sample",
     "plan_stance",
+    "plot_scores",
     "power",
     "predict",
     "read_counts",

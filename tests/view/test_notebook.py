@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 import sys
 
@@ -83,15 +84,18 @@ def test_a_notebook_runs_and_its_outputs_are_readable(folder, tmp_path):
     from nbconvert import HTMLExporter
 
     cells = [
-        f"import valuestrata as vs\ndataset = vs.load_dataset({str(folder / 'data')!r})\ndataset",
+        f"import altair\nimport valuestrata as vs\naltair.renderers.enable('svg')\ndataset = vs.load_dataset({str(folder / 'data')!r})\ndataset",
         f"runs = [vs.load_run(folder) for folder in ({str(folder / 'runs' / 'twos')!r}, {str(folder / 'runs' / 'mode')!r})]\nruns[0]",
         "report = vs.report(dataset, runs, baselines='cheap', bootstrap=20, height=500)\nreport",
         "report.assessment",
+        "vs.plot_scores(dataset, report.runs, report.assessment.scores)",
+        "vs.plot_scores(dataset, report.runs, report.assessment.scores, by='subgroup')",
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
     outputs = [cell.outputs[-1]["data"] for cell in notebook.cells]
     assert all("text/html" in output for output in outputs[:4])
+    assert all("item-mode" in output["image/svg+xml"] for output in outputs[4:])
     page = tmp_path / "notebook.html"
     page.write_text(HTMLExporter(theme="dark").from_notebook_node(notebook)[0], encoding="utf-8")
     with browser(tmp_path) as tab:
@@ -102,3 +106,22 @@ def test_a_notebook_runs_and_its_outputs_are_readable(folder, tmp_path):
         colours = "(one => [getComputedStyle(one).color, getComputedStyle(one.closest('.jp-OutputArea')).color])"
         own, around = tab.js(f"{colours}(document.querySelector('td'))")
         assert own == around
+
+
+@pytest.mark.slow
+def test_figures_of_scores(dataset, runs):
+    scores = vs.score(dataset, runs, bootstrap=0)
+    for by, words in (("all", "Scores of all runs"), ("subgroup", "Scores by subgroup"), ("topic", "Scores by topic")):
+        chart = vs.plot_scores(dataset, runs, scores, by=by)
+        document = json.dumps(chart.to_dict())
+        assert words in document
+        assert '"twos' in document
+        assert '"href"' not in document
+
+
+def test_figures_that_cannot_be_drawn(dataset, runs):
+    scores = vs.score(dataset, runs, bootstrap=0)
+    with pytest.raises(UsageError, match=r"by='topics': there is no such figure\. Did you mean 'topic'"):
+        vs.plot_scores(dataset, runs, scores, by="topics")
+    with pytest.raises(InputDataError, match="The scores hold no score by topic"):
+        vs.plot_scores(dataset, runs, scores.filter(scores["by"] != "topic"), by="topic")

@@ -10,6 +10,7 @@ from valuestrata.report.core.tables import audit_frames, headline_table, write_t
 from valuestrata.report.core.view import RunLike
 from valuestrata.report.export.terminal import print_audit, print_claims, print_headline, print_power
 from valuestrata.report.fairness.page import write_audit
+from valuestrata.report.notebook.charts import plot_scores
 from valuestrata.report.notebook.inline import InlineReport, report
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "RunLike",
     "audit_frames",
     "headline_table",
+    "plot_scores",
     "print_audit",
     "print_claims",
     "print_headline",

@@ -58,11 +58,13 @@ class Chart:
         svg: the SVG element, or several, safe to put into a page.
         caption: one or two sentences under it.
         legend: of the marks.
+        source: the Altair chart that was rendered; None for charts that are not offered to notebooks.
     """
 
     svg: str
     caption: str
     legend: tuple[LegendEntry, ...] = ()
+    source: Any = None
 
 
 @dataclass(frozen=True)
@@ -240,7 +242,8 @@ def score_charts(view: View, by: str, rows: Sequence[Row], name: str) -> list[tu
                 )
             )
         said = f"{what} by {by}, {view.title}" + (f", {group}" if group else "")
-        charts.append((group, Chart(to_svg(alt.hconcat(*sides, spacing=24), f"{name}-{place}", said), caption, legend)))
+        chart = alt.hconcat(*sides, spacing=24)
+        charts.append((group, Chart(to_svg(chart, f"{name}-{place}", said), caption, legend, chart)))
     return charts
 
 
@@ -317,7 +320,7 @@ def overview_chart(view: View, name: str) -> Chart | None:
     chart = _dots(rows, values, [], kinds, title="", domain=domain, lines=lines, aside=False, axis_title=_axis_title(metric), **size)
     svg = to_svg(chart, name, f"{metric_title(metric)} of every run with ceilings, {view.title}")
     caption = "Bars are 95 % intervals. Ceiling: someone who knows the population but not this sample."
-    return Chart(svg, caption if lines else "Bars are 95 % intervals.", tuple(kind.legend for kind in kinds))
+    return Chart(svg, caption if lines else "Bars are 95 % intervals.", tuple(kind.legend for kind in kinds), chart)
 
 
 # Width of the chart of all runs with its labels, and height of its rows, in pixels.

@@ -50,7 +50,10 @@ class Assessment(HasOverview):
     """The results of `assess`.
 
     Attributes:
-        scores, comparisons, relative, structure: frames of the schemas in `scores.schema`.
+        scores: scores of every run, metric and key (SCORES).
+        comparisons: differences between runs, with corrected p-values (COMPARISONS).
+        relative: how far scores are on the way from a baseline to a bound (RELATIVE).
+        structure: agreement with the gold on correlations between items across subgroups (STRUCTURE).
         claims: the claims that the tables support, by run.
         leakage: overlap of train and test, by scheme (LEAKAGE_REPORT).
         plan: the declared plan, None without one.
@@ -112,11 +115,14 @@ def assess(
     Args:
         dataset: the ground truth.
         runs: models, with their baselines and controls (`responses.reference_baselines` answers the baselines).
-        split, part, fold: which pairs, as for `score`.
+        split: split scheme, such as `paper` or `unseen-item`.
+        part: `train`, `validation`, `test` or `all`.
+        fold: only this fold of the split; None for all folds, each pair once.
         against: name of a run to compare all others with, in addition to the standard comparisons.
         also: further comparisons (run, against), by name.
         plan: declared plan. Its comparisons form the declared family; its thresholds and primary metric are used for claims.
-        bootstrap: bootstrap replicates; 0 for no intervals and no comparisons. seed: of the bootstrap.
+        bootstrap: bootstrap replicates; 0 for no intervals and no comparisons.
+        seed: seed of the bootstrap.
         recipes: recipes trained with several seeds; `plan` and `also` may name them like runs.
         vary: which of order, paraphrase and template their intervals include besides the seed, if several were asked.
 

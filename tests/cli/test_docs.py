@@ -8,6 +8,7 @@ import pytest
 import yaml
 from pydantic_core import PydanticUndefined
 
+from tests.docs.blocks import read_page
 from valuestrata.scores.plan import Plan, PlannedComparison, Thresholds
 from valuestrata.study.config import (
     AskSection,
@@ -159,6 +160,6 @@ def test_every_section_and_every_key_of_a_comparison_is_named():
 
 
 def test_the_smallest_study_is_valid():
-    lines = (DOCS / "study.md").read_text().split("must be given:\n")[1].split("\n`")[0]
-    study = Study.model_validate(yaml.safe_load(lines))
+    (block,) = [block for block in read_page(DOCS / "study.md").blocks if block.file == "study.yaml"]
+    study = Study.model_validate(yaml.safe_load(block.text))
     assert (study.name, [model.run_name for model in study.models]) == ("first", ["baseline-item-mode"])

@@ -1,5 +1,7 @@
 """The pages that are generated or collected for the site."""
 
+import inspect
+import re
 import tomllib
 from pathlib import Path
 
@@ -36,6 +38,17 @@ def test_every_public_name_is_in_one_group():
     assert sorted(names) == sorted(valuestrata.__all__)
     assert grouped()["Errors"][0] == "InputDataError"
     assert all(f"::: valuestrata.{name}\n" in python_page() for name in names)
+
+
+@pytest.mark.parametrize("name", valuestrata.__all__)
+def test_docstrings_describe_every_parameter_on_its_own_line(name):
+    found = getattr(valuestrata, name)
+    assert inspect.getdoc(found)
+    if inspect.isfunction(found):
+        text = inspect.getdoc(found) or ""
+        section = re.search(r"^Args:\n((?:    .*\n?)+)", text, re.MULTILINE)
+        described = re.findall(r"^    \*{0,2}(\w+):", section[1] if section else "", re.MULTILINE)
+        assert sorted(described) == sorted(inspect.signature(found).parameters)
 
 
 def test_links_of_root_pages_fit_the_site():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -22,7 +23,9 @@ def main() -> int:
     sources, site = ROOT / config["docs_dir"], ROOT / config["site_dir"]
     stage(ROOT, sources)
     problems = wrong_navigation(list(pages_of(config["nav"])), sources)
+    logging.getLogger().addHandler(listener := Listener(logging.WARNING))
     cli(["build", "--clean", "--config-file", str(ROOT / "zensical.toml")], standalone_mode=False)
+    problems += [f"{warning}. Correct the docstring: one line for each parameter." for warning in listener.warnings]
     problems += broken_in_site(site)
     problems += broken_in_markdown(ROOT, sorted(ROOT.glob("*.md")))
     for problem in problems:
@@ -30,6 +33,22 @@ def main() -> int:
     if not problems:
         print(f"Open {site.relative_to(ROOT)}/index.html")
     return 1 if problems else 0
+
+
+class Listener(logging.Handler):
+    """Keeps the warnings of a build, such as those about docstrings that cannot be read.
+
+    Attributes:
+        warnings: their texts.
+    """
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self.warnings: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a warning."""
+        self.warnings.append(record.getMessage())
 
 
 def pages_of(nav: Any) -> Iterator[str]:

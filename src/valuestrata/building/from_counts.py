@@ -20,10 +20,12 @@ def build_counts(counts: PublishedCounts, settings: BuildSettings | None = None)
     population only, the population is the target.
 
     Args:
-        counts: the counts. settings: as for `build`; `order`, `weighted` and `half_seed` are not used, and there is no preset.
+        counts: the counts.
+        settings: as for `build`; `order`, `weighted` and `half_seed` are not used, and there is no preset.
 
     Raises:
-        InputDataError: no subgroup or pair is above the minimum. UsageError: an unknown stratum.
+        InputDataError: no subgroup or pair is above the minimum.
+        UsageError: an unknown stratum.
     """
     settings = replace(settings or BuildSettings(), weighted=counts.kind == "weighted answers", preset=None)
     found = make_published_cells(counts, settings.strata, min_respondents=settings.min_respondents)

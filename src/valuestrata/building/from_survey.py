@@ -21,6 +21,10 @@ from valuestrata.survey.survey import Survey
 def build(survey: Survey, settings: BuildSettings | None = None) -> Dataset:
     """Build the data set of a survey. It holds aggregates only.
 
+    Args:
+        survey: the survey, from `read_survey`.
+        settings: minimums, strata, seeds and redraws; None for the defaults.
+
     Raises:
         InputDataError: no items, attributes or respondents, no subgroup or pair above the minimum, or several countries without a
             pooling weight or a choice (`pooling` of `read_survey`).

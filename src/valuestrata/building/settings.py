@@ -24,7 +24,9 @@ class BuildSettings:
         weighted: use the survey's weight if it has one.
         draws: joint redraws of the respondents.
         share_draws: number of redraws whose shares are stored.
-        half_seed, redraw_seed, split_seed: seeds of the halves, the redraws and the splits.
+        half_seed: seed of the halves of the respondents.
+        redraw_seed: seed of the redraws.
+        split_seed: seed of the splits.
         item_folds: folds of the split `unseen-item`, at least 2. With as many as there are topics, each fold leaves one topic out.
         preset: `paper`, or None.
     """
@@ -52,5 +54,9 @@ class BuildSettings:
 
 
 def paper_preset(settings: BuildSettings) -> BuildSettings:
-    """Return the settings with the rules of arXiv 2604.12851: unweighted, 30 respondents, 1 valid answer."""
+    """Return the settings with the rules of arXiv 2604.12851: unweighted, 30 respondents, 1 valid answer.
+
+    Args:
+        settings: settings whose other values are kept; None for the defaults.
+    """
     return replace(settings, weighted=False, min_respondents=30, min_valid=1, preset="paper")

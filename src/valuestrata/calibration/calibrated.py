@@ -52,10 +52,13 @@ class CalibrateResult(HasOverview):
     """Result of a calibration.
 
     Attributes:
-        run: the calibrated run. before: the averaged answers to the same pairs, as a run that is not on disk.
-        method: name of the method. settings: what was fitted, one entry per fold.
+        run: the calibrated run.
+        before: the averaged answers to the same pairs, as a run that is not on disk.
+        method: name of the method.
+        settings: what was fitted, one entry per fold.
         folds: numbers of the folds.
-        pairs: pairs answered. absent: pairs of the folds that the model did not answer.
+        pairs: pairs answered.
+        absent: pairs of the folds that the model did not answer.
         remarks: messages about pairs that were missing in training, and about fallbacks.
         kept: whether the run was there already, made by the same call.
     """
@@ -105,13 +108,18 @@ def calibrate(
     calibrated answer. If the folder has the result of the same call, it is returned as it is.
 
     Args:
-        dataset: the data set of the run. run: a run that answered training and test pairs (`ask` with `part="all"`).
-        out: folder of the calibrated run. split, fold: whose training pairs are used and whose other pairs are answered; fold None
-            for each fold in turn. method: one of `calibration.methods.METHODS`, or `probe`, which reads the hidden
-            states of the run's local model and keeps them in the run's folder (see `hidden_states.pair_states`).
-        control: one of `controls.CALIBRATION_CONTROLS`, whose answers replace the model's; None for none. seed: of the control.
+        dataset: the data set of the run.
+        run: a run that answered training and test pairs (`ask` with `part="all"`).
+        out: folder of the calibrated run.
+        split: scheme of the split whose training pairs are used and whose other pairs are answered.
+        fold: its fold; None for each fold in turn.
+        method: one of `calibration.methods.METHODS`, or `probe`, which reads the hidden states of the run's local model and keeps
+            them in the run's folder (see `hidden_states.pair_states`).
+        control: one of `controls.CALIBRATION_CONTROLS`, whose answers replace the model's; None for none.
+        seed: seed of the control.
         overwrite: replace another calibrated run in the folder.
-        device, template: of `probe`: where the model runs, and the file of the run's template if it is not a built-in one.
+        device: for `probe`: where the model runs.
+        template: for `probe`: file of the run's template, if it is not a built-in one.
 
     Raises:
         InputDataError: a run of another data set, of a baseline, of a calibration, or of one model per fold; a run that answered no

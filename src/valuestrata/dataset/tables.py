@@ -187,7 +187,13 @@ class Dataset(HasOverview):
     Attributes:
         meta: the document of `dataset.json`: survey, codebook, source, settings, seeds, counts, place, attributes
             (each with name, short, title, role and levels: label, phrase, role), shareable, versions.
-        items, subgroups, gold, mode_draws, splits, leakage, landscape: frames of the schemas above.
+        items: one row per item: its topic, codes, labels and question (ITEMS).
+        subgroups: one row per subgroup: its levels and its number of respondents (SUBGROUPS).
+        gold: one row per pair and half: counts, shares, mode and ceilings (GOLD).
+        mode_draws: modes under joint redraws of the respondents (MODE_DRAWS).
+        splits: the part of each pair in each scheme and fold (SPLITS).
+        leakage: what each test pair shares with training, by scheme and fold (LEAKAGE).
+        landscape: how much subgroups differ, by item and stratum (LANDSCAPE).
         joint: one row per combination of all attributes: a column per attribute, `n`, `weight` (no answers).
         small_area: SMALL_AREA schema, rows as in `gold`; empty in data sets of older versions. A pair's estimate uses the answers to
             other pairs, so it is no training data for them.
@@ -429,7 +435,12 @@ def half_of(split: str, part: str, fold: int | None = None) -> Literal["all", "A
 
 
 def write_dataset(dataset: Dataset, path: Path) -> None:
-    """Write a data set folder atomically. It replaces an existing data set; any other non-empty folder is refused."""
+    """Write a data set folder atomically. It replaces an existing data set; any other non-empty folder is refused.
+
+    Args:
+        dataset: the data set.
+        path: the folder.
+    """
     if path.exists() and not (path / NAME).is_file() and (not path.is_dir() or any(path.iterdir())):
         raise InputDataError(f"{path}: exists and is not a valuestrata data set; choose another folder with -o.")
     with folder_written_beside(path) as folder:
@@ -441,6 +452,9 @@ def write_dataset(dataset: Dataset, path: Path) -> None:
 
 def load_dataset(path: str | Path) -> Dataset:
     """Read a data set folder.
+
+    Args:
+        path: the folder.
 
     Raises:
         InputDataError: no data set, another format, a missing or damaged table, or a file that was changed after the build.

@@ -93,12 +93,13 @@ def estimate(
         dataset: subgroups, items and sizes of the population. Its gold is not used.
         people: the people who were interviewed: a survey file, or a table.
         runs: runs of models that answered pairs of this data set.
-        population_size: number of people in the population, or sampling_fraction: share that was interviewed, 0 to below 1, for the
-            finite-population correction. Without either there is none.
+        population_size: number of people in the population, for the finite-population correction; None for no correction.
+        sampling_fraction: share of the population that was interviewed, 0 to below 1; an alternative to `population_size`.
         first_wave: data set of an earlier wave, whose gold is used: the estimates get the change since.
-        items, strata: only these are returned; the estimates use all. Empty for all.
-        files: survey, ids, weight, psu, sampling_strata, levels, population, answers, simulated, numbers and missing: how people and
-            population are read, and files of a model's answers as single people (see `request_of`).
+        items: only these items are returned; the estimates use all. Empty for all.
+        strata: only these strata are returned; the estimates use all. Empty for all.
+        files: survey, ids, weight, psu, sampling_strata, levels, population, answers, simulated, numbers and missing: how people
+            and population are read, and files of a model's answers as single people (see `request_of`).
 
     Raises:
         UsageError: see `request_of`; a run was taught on answers of these people.

@@ -51,6 +51,12 @@ class Audit(HasOverview):
     """Tables of an audit, with the schemas of the same names in `fairness.tables.schema`.
 
     Attributes:
+        disparity: spread between the subgroups of a run, and what noise alone gives (DISPARITY).
+        groups: subgroups that are served worse (GROUPS).
+        gaps: differences between two levels of an attribute, on the items that both were asked (GAPS).
+        changes: a run against another, on the pairs that both answered (CHANGES).
+        excess: subgroups of two attributes against what their levels predict (EXCESS).
+        errs: spread of answers between the levels of an attribute, relative to people (ERRS).
         confidence: of the intervals; claims, tables and charts use the level 1 - confidence.
         margins: metric -> the margin that claims of equivalence use, for each audited metric.
         notes: what holds for all tables, and what could not be audited, in sentences.
@@ -117,9 +123,16 @@ def audit(
         against: a run that every other run is compared with, pair by pair; or a mapping from a run to the run it is compared with.
         metrics: any of `formatting.DIRECTED`, such as accuracy, accuracy_expected, nmae, w1.
         published: run -> the published model whose figures are shown next to it (`fairness.published`).
-        split, part, fold: see `AuditedPart`. bootstrap, permutations, seed, confidence: see `Resampling`.
+        split: split scheme, such as `paper` or `unseen-item`.
+        part: `train`, `validation`, `test` or `all`.
+        fold: only this fold of the split; None for all folds, each pair once.
+        bootstrap: replicates behind every interval; 0 for none, and then gaps and changes have no p-values.
+        permutations: permutations behind the permuted null and max-T; 0 for neither.
+        seed: seed of bootstrap and permutations.
+        confidence: of intervals; claims are made at level 1 - confidence.
         margins: metric -> smallest difference that matters; for others see `scores.plan.Thresholds.margin`.
-        mixed, sampling: see `Adjusting`.
+        mixed: `penalised` (a fraction of a second) or `bayes` (minutes for each metric of a model; needs the extra `bayes`).
+        sampling: how the posterior of `bayes` is drawn; None for the defaults with the audit's seed.
 
     Returns:
         The tables, rows in the order of the runs. A run without any pair of the part has rows with nulls and a note.

@@ -108,11 +108,17 @@ def open_ask(
     """Ask a model open questions in persona and store its answers in a run folder; an interrupted run is continued.
 
     Args:
-        dataset: the data set. respondent: a model that writes text. out: folder of the run.
-        max_calls, max_cost: as for `ask_planned`. which: what is asked, as for `plan_open`.
+        dataset: the data set.
+        respondent: a model that writes text.
+        out: folder of the run.
+        max_calls: stop after this many prompts; the same call continues.
+        max_cost: stop before the whole run costs more than this, in US dollars.
+        which: what is asked, as for `plan_open`.
 
     Raises:
-        UsageError, InputDataError, RunFailedError: as for `plan_open` and `ask_planned`.
+        UsageError: as for `plan_open` and `ask_planned`.
+        InputDataError: as for `plan_open` and `ask_planned`.
+        RunFailedError: as for `plan_open` and `ask_planned`.
     """
     plan = plan_open(dataset, **which)
     return ask_planned(plan.dataset, respondent, out, plan.asking, max_calls=max_calls, max_cost=max_cost)

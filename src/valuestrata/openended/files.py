@@ -89,6 +89,9 @@ class Stances:
 def load_judgements(path: str | Path) -> Judgements:
     """Read a folder of verdicts, complete or not.
 
+    Args:
+        path: a folder that `open_judge` wrote.
+
     Raises:
         InputDataError: there is no such folder, or it holds something else; names the command that makes one.
     """
@@ -102,6 +105,9 @@ def load_judgements(path: str | Path) -> Judgements:
 
 def load_stances(path: str | Path) -> Stances:
     """Read a folder of stances, complete or not.
+
+    Args:
+        path: a folder that `open_stance` wrote.
 
     Raises:
         InputDataError: there is no such folder, or it holds something else; names the command that makes one.

@@ -58,6 +58,9 @@ class Contestant:
 def load_open_run(path: str | Path) -> Run:
     """Read a run of open answers.
 
+    Args:
+        path: folder of the run.
+
     Raises:
         InputDataError: there is no run, or one that holds something else.
     """

@@ -112,14 +112,22 @@ def predict(
     """Ask a model the questions and predict every subgroup's answers, with a backtest on the survey's own questions.
 
     Args:
-        dataset: the survey whose gold calibrates the model. questions: a YAML file (`read_questions`), or questions.
-        model: who answers (`make_respondent`); with `run` by default its model. out: folder for the runs.
+        dataset: the survey whose gold calibrates the model.
+        questions: a YAML file (`read_questions`), or questions.
+        model: who answers (`make_respondent`); with `run` by default its model.
+        out: folder for the runs.
         run: a run of the survey's own questions (`ask` with `part="all"`) to reuse.
-        method: one of `calibration.methods.METHODS`. settings: of the model. max_calls, max_cost: as for `ask`.
-        bootstrap, seed: of the intervals of errors. how: template, elicitation, orders, strata and own_items of `plan_prediction`.
+        method: one of `calibration.methods.METHODS`.
+        settings: settings of the model.
+        max_calls: stop after this many prompts; the same call continues.
+        max_cost: stop before the whole run costs more than this, in US dollars.
+        bootstrap: number of bootstrap replicates of the intervals of errors.
+        seed: their seed.
+        how: template, elicitation, orders, strata and own_items of `plan_prediction`.
 
     Raises:
-        UsageError, InputDataError: see `read_questions` and `plan_prediction`.
+        UsageError: see `read_questions` and `plan_prediction`.
+        InputDataError: see `read_questions` and `plan_prediction`.
         RunFailedError: a call failed, or a limit left questions unanswered. The same call continues.
     """
     check_method(method)

@@ -36,9 +36,12 @@ class ModelSettings:
         temperature: of written text; 0 takes the most likely token; None leaves it to the hosted model.
         max_new_tokens: maximum number of tokens written; None: as many as the elicitation needs.
         constrain: restrict `text` to the options.
-        seed: of sampling. persona_seed: of shuffled personas, and of the wrong country if none is named.
+        seed: of sampling.
+        persona_seed: of shuffled personas, and of the wrong country if none is named.
         base_url: address of a hosted model, instead of the provider's own.
-        concurrency: maximum number of concurrent calls. timeout: seconds per call. attempts: tries before a prompt fails.
+        concurrency: maximum number of concurrent calls.
+        timeout: seconds per call.
+        attempts: tries before a prompt fails.
         prices: US dollars per million tokens read and written, instead of the known prices.
         extra: JSON sent with every call to a hosted model; or settings of vLLM's engine.
         known_as: the specification that runs record as the model's name, if it is not the one that is loaded.
@@ -132,7 +135,8 @@ def make_respondent(
             `PROVIDER/MODEL` (hosted); or `control:KIND@MODEL` around a local or hosted model.
         dataset: the data set a baseline is fitted to (training gold of `split` and `fold` only), or whose personas a control
             changes.
-        split: split scheme. fold: its fold, None for all.
+        split: split scheme.
+        fold: its fold, None for all.
         train_on: another data set to fit a baseline to, for schemes without training pairs of their own (`transfer`).
         settings: how a language model is loaded or called, and how it writes.
         calls: whether it will be called; a hosted model that only writes batch files or estimates needs no key.

@@ -73,15 +73,19 @@ def import_run(
     """Import a file of outputs as a run with text elicitation.
 
     Args:
-        numbers: meaning of a number in a response: the scale `code` (the position for items with negative codes), or the
-            `position` in the list of options in scale order, 1..K.
+        dataset: the data set.
+        file: the outputs: CSV, TSV, JSON, JSONL or Parquet.
+        out: folder of the run.
+        numbers: meaning of a number in a response: the scale `code` (the position for items with negative codes), or the `position`
+            in the list of options in scale order, 1..K.
+        name: name of the run; None for the name of its folder.
         overwrite: replace an imported run at `out`. A run that was asked is never replaced.
         ids: columns that identify the pair: one with the pair_id, or several whose values are joined by `_` (the item, then the
             subgroup in one or more columns; the item's column may come in any place). Spaces become hyphens.
         answer: column of the answers, as text or numbers.
         repeats: meaning of several rows of one pair: `samples` of one prompt, or answers for different `people`; None if not known.
-        trained_on: what the model was trained on: `none`, a split, or a record (`training_source.stated_source`); None if not known.
-            Scores of a model that was trained on what is tested are marked, and support no claims.
+        trained_on: what the model was trained on: `none`, a split, or a record (`training_source.stated_source`); None if not
+            known. Scores of a model that was trained on what is tested are marked, and support no claims.
 
     Raises:
         InputDataError: a file cannot be read or lacks a column, no id is known, or the folder is not an imported run.

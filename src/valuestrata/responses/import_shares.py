@@ -64,12 +64,17 @@ def import_shares(
     """Import shares of options as a run.
 
     Args:
-        dataset: the data set. file: CSV, TSV or Parquet. out: folder of the run.
+        dataset: the data set.
+        file: CSV, TSV or Parquet.
+        out: folder of the run.
         ids: columns that identify the pair, as for `import_run`.
-        option, share: columns of the option (its number or label) and of its share. Without them, columns named after options
-            (`1`, `share_1`, a label) hold the shares.
+        option: column of the option: its number or label.
+        share: column of its share. Without `option` and `share`, columns named after options (`1`, `share_1`, a label) hold the
+            shares.
         numbers: meaning of a number of an option: the scale `code`, or the `position` in the list of options from 1.
-        name, overwrite, trained_on: as for `import_run`.
+        name: name of the run; None for the name of its folder.
+        overwrite: replace an imported run in the folder. A run that was asked is never replaced.
+        trained_on: what the model was trained on, as for `import_run`; None if not known.
 
     The shares of a pair must sum to 1, or those of all pairs to 100, within .005 (or .5) for each option; they are then divided by
     their sum. An option that is not listed has share 0.

@@ -76,7 +76,7 @@ def check_training(dataset: Dataset, runs: Iterable[Identified], split: str, fol
             )
 
 
-def reference_baselines(
+def baselines_beside(
     dataset: Dataset,
     runs: Iterable[Answered],
     *,
@@ -89,8 +89,12 @@ def reference_baselines(
     """Return runs of the reference baselines that are not among `runs`.
 
     Args:
-        dataset: the data set. runs: a baseline among them that answered the whole part is not fitted again.
-        kinds: the baselines. split, part, fold: the pairs, and the training gold.
+        dataset: the data set.
+        runs: the runs that the baselines are added to. A baseline among them that answered the whole part is not fitted again.
+        kinds: the baselines.
+        split: split scheme of the pairs and of the training gold, such as `paper`.
+        part: `train`, `validation`, `test` or `all`.
+        fold: only this fold of the split; None for all folds.
         train_on: training data set under `transfer`.
 
     Returns:
@@ -112,8 +116,8 @@ def reference_baselines(
     return found
 
 
-# The public name of earlier versions.
-baselines_beside = reference_baselines
+# The name that the package uses.
+reference_baselines = baselines_beside
 
 
 def _is_present(run: Answered, rule: str, pairs: pl.DataFrame) -> bool:

@@ -128,9 +128,13 @@ def score(
     Args:
         dataset: the ground truth.
         runs: what to score, in the order of the rows. All runs share the resamples.
-        split, part, fold: which pairs. `part` may be `all`; without `fold` all folds are pooled, each pair once.
+        split: split scheme, such as `paper` or `unseen-item`.
+        part: `train`, `validation`, `test` or `all`.
+        fold: only this fold of the split; None for all folds, each pair once.
         by: groupings, any of `layout.BY`.
-        bootstrap: number of replicates, 0 for no intervals. seed: of the resamples. confidence: of the intervals.
+        bootstrap: number of replicates, 0 for no intervals.
+        seed: seed of the resamples.
+        confidence: of the intervals.
 
     Returns:
         SCORES schema. Intervals: see `resampling`.

@@ -48,10 +48,17 @@ def compare(
     run has a value for are left out, metric by metric. p-values: see `stats.intervals`.
 
     Args:
-        dataset: the ground truth. runs: all runs named in `pairs`.
+        dataset: the ground truth.
+        runs: all runs named in `pairs`.
         pairs: (run, against) by name, in the order of the rows.
         metrics: any of `COMPARED`, None for all. Ceilings and floors do not depend on the run and are not compared.
-        split, part, fold, by, bootstrap, seed, confidence: as for `score`.
+        split: split scheme, such as `paper` or `unseen-item`.
+        part: `train`, `validation`, `test` or `all`.
+        fold: only this fold of the split; None for all folds, each pair once.
+        by: groupings, as for `score`.
+        bootstrap: number of replicates, 0 for no intervals.
+        seed: seed of the resamples.
+        confidence: confidence of the intervals, between 0 and 1.
 
     Returns:
         COMPARISONS schema, every row exploratory and without p_adjusted (see `adjust`). `coverage` is the share of the key's pairs

@@ -80,6 +80,9 @@ def leakage_report(dataset: Dataset) -> pl.DataFrame:
     Under `+disjoint`, training gold comes from half A of the respondents and test gold from half B, so nothing is shared. It uses
     only pairs with the minimum of answers in both halves. `+crossfit` uses the same pairs in both directions.
 
+    Args:
+        dataset: the data set.
+
     Returns:
         LEAKAGE_REPORT schema. A scheme that is not available has a row with the reason.
     """

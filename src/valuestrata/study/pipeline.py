@@ -90,11 +90,13 @@ def run_study(study: Study, *, say: Callable[[str], None] = lambda _line: None) 
     If a model cannot be reached, the others are asked and scored, and `problems` of the result names it.
 
     Args:
-        study: the study. say: takes a line about every stage.
+        study: the study.
+        say: takes a line about every stage.
 
     Raises:
-        UsageError, InputDataError, MissingExtraError: an invalid setting, file or key. All models are checked before the
-            first call.
+        UsageError: an invalid setting, file or key. All models are checked before the first call.
+        InputDataError: an invalid setting, file or key. All models are checked before the first call.
+        MissingExtraError: an invalid setting, file or key. All models are checked before the first call.
         RunFailedError: no model has an answer, or the answers cannot be written to disk.
     """
     return finished(_steps(study, say))

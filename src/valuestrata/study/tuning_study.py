@@ -119,9 +119,14 @@ def run_generalisation(study: Study, *, say: Callable[[str], None] = lambda _lin
 
     If a training fails (its loss is not finite, or memory does not suffice), the others continue and `problems` names it.
 
+    Args:
+        study: a study with a section `tune`.
+        say: takes a line about every stage.
+
     Raises:
-        UsageError, InputDataError, MissingExtraError: an invalid setting; names, recipes, splits and plans are checked before
-            the first training.
+        UsageError: an invalid setting; names, recipes, splits and plans are checked before the first training.
+        InputDataError: an invalid setting; names, recipes, splits and plans are checked before the first training.
+        MissingExtraError: an invalid setting; names, recipes, splits and plans are checked before the first training.
         RunFailedError: no answers in some split, or a file cannot be written.
     """
     return finished(_steps(study, say))

@@ -207,6 +207,9 @@ class Codebook:
 def load_codebook(name_or_path: str | Path) -> Codebook:
     """Read a codebook by built-in name (`wvs7`, `gss2018`, `gss2012`) or path of a YAML file.
 
+    Args:
+        name_or_path: name of a built-in codebook, or path of a YAML file.
+
     Raises:
         UsageError: neither a built-in name nor a file.
         InputDataError: the file is not YAML, has an unknown key, or defines an invalid item or attribute.

@@ -83,13 +83,16 @@ def tune(
     every process makes the same call.
 
     Args:
+        dataset: the data set whose training gold is used.
         model: `embedded`, `hf:ORG/NAME[@REVISION]`, `hf:FOLDER` or `gguf:FILE`.
         out: folder of the adapter. During training its files are in `OUT.unfinished`.
         recipe: a recipe, or the name or file of one.
         control: `no-persona`, `country-only` or `shuffled-persona`: train on the same gold with other personas.
-        split: split scheme. fold: its fold, needed if the split has several.
+        split: split scheme.
+        fold: its fold, needed if the split has several.
         device: `cpu`, `cuda` or `mps`; by default the best available one.
-        max_steps: maximum number of updates, overrides the recipe. seed: overrides the recipe's `seed` and `data_seed`.
+        max_steps: maximum number of updates, overrides the recipe.
+        seed: overrides the recipe's `seed` and `data_seed`.
         merge: also write base and adapter as one model, into `OUT/merged`.
 
     Raises:

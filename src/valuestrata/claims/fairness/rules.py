@@ -116,7 +116,11 @@ def audit_verdicts(
     """Return the claims of an audit as CLAIMS: run by run, most important first, merged where they differ only in metric.
 
     Args:
-        audit, runs, dataset, confidence: as for `audit_claims`. names: subgroup -> name shown to readers.
+        audit: an audit, or its tables as `Audit.tables` returns them.
+        runs: the runs that were audited.
+        dataset: the ground truth; without it, pairs that were never asked are not counted.
+        confidence: of the audit whose tables are given, .95 by default; an `Audit` has its own.
+        names: subgroup -> name shown to readers.
     """
     by_run: dict[str, list[Claim]] = {}
     for claim in audit_claims(audit, runs, dataset, confidence=confidence):

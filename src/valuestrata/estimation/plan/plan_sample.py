@@ -41,10 +41,12 @@ def plan_sample(
 
     Args:
         dataset: items, subgroups and population. Without `people` its gold is the earlier wave.
-        goal: see `goal`; for example `half-width .05 in every level of ethnicity`. budget: number of interviews.
+        goal: see `goal`; for example `half-width .05 in every level of ethnicity`.
+        budget: number of interviews.
         run: a run of the data set, whose savings count; None to plan without a model.
         people: file of a pilot, read as by `estimate`; None to plan from the gold.
-        estimator: the estimates that must reach the goal: human, rectified (the default with a run), small-area, or small-area-model.
+        estimator: the estimates that must reach the goal: human, rectified (the default with a run), small-area, or
+            small-area-model.
         questions_per_person: most questions that a person answers; None for all.
         population_size: people in the population, an upper bound of the interviews in each cell.
         design_effect: of weights and clusters; None to estimate it. It does not include the weights that the plan itself makes.

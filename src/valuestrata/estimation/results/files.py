@@ -45,7 +45,8 @@ def load_estimates(folder: str | Path, dataset: Dataset) -> EstimateResult:
     """Read the estimates in a folder.
 
     Args:
-        folder: of `estimate -o`. dataset: the data set that they belong to.
+        folder: of `estimate -o`.
+        dataset: the data set that they belong to.
 
     Raises:
         InputDataError: no estimates, a damaged or changed table, or another data set.

@@ -95,7 +95,9 @@ def power(
         dataset: the ground truth; no run is needed.
         items: how many items will be asked, drawn at random from those of the part; None for all.
         effect: gap asked about, in units of the metric.
-        split, part, fold: which pairs, as for `score`.
+        split: split scheme, such as `paper` or `unseen-item`.
+        part: `train`, `validation`, `test` or `all`.
+        fold: only this fold of the split; None for all folds, each pair once.
         alpha: level of the claims.
         metric: accuracy or nmae.
         expected: mean score of the model, see EXPECTED.

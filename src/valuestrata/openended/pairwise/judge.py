@@ -120,11 +120,15 @@ def plan_judging(
     """Plan what a judge is asked.
 
     Args:
-        dataset: data set of the answers. runs: runs to judge. reference: run they are compared with.
-        judge: any language model. criteria: from `load_criteria`.
+        dataset: data set of the answers.
+        runs: runs to judge.
+        reference: run they are compared with.
+        judge: any language model.
+        criteria: from `load_criteria`.
         elicitation: `reasoned` (a rationale, then the verdict) or `logprob` (the most likely of the three verdicts).
         common: judge only pairs that the reference has; without it, missing pairs are an error.
-        truncate: cut answers to about this many tokens. context: context length of the judge in tokens, if it does not report one.
+        truncate: cut answers to about this many tokens.
+        context: context length of the judge in tokens, if it does not report one.
 
     Raises:
         UsageError: the judge is no language model or does not support the elicitation, two runs have one name, the reference is among
@@ -205,13 +209,18 @@ def open_judge(plan: JudgingPlan, out: str | Path, *, max_calls: int | None = No
     A folder can be continued after answers were added to the runs, but not after answers changed.
 
     Args:
-        plan: from `plan_judging`. out: the folder. max_calls, max_cost: as for `ask_planned`.
+        plan: from `plan_judging`.
+        out: the folder.
+        max_calls: stop after this many prompts; the same call continues.
+        max_cost: stop before the whole run costs more than this, in US dollars.
 
     Returns:
         The result of asking; the folder contains `verdicts.parquet` (VERDICTS).
 
     Raises:
-        UsageError, InputDataError, RunFailedError: as for `ask_planned`.
+        UsageError: as for `ask_planned`.
+        InputDataError: as for `ask_planned`.
+        RunFailedError: as for `ask_planned`.
     """
     folder = Path(out)
     meta = named(plan.meta, folder)

@@ -72,8 +72,11 @@ def winrates(dataset: Dataset, verdicts: pl.DataFrame, *, by: Sequence[str] = BY
     """Return all metrics of every run, reference, judge and criterion, a frame of WINRATES.
 
     Args:
-        dataset: describes strata, levels and topics. verdicts: a frame of VERDICTS, of any number of folders.
-        by: groupings. bootstrap, seed: number of replicates and their seed.
+        dataset: describes strata, levels and topics.
+        verdicts: a frame of VERDICTS, of any number of folders.
+        by: groupings.
+        bootstrap: number of bootstrap replicates.
+        seed: their seed.
 
     Raises:
         UsageError: an unknown grouping.
@@ -101,7 +104,12 @@ def win_differences(
     The bootstrap draws blocks of items with the verdicts of both runs.
 
     Args:
-        dataset, verdicts, by, bootstrap, seed: as in `winrates`. pairs: (run, run to subtract), for example (tuned, base).
+        dataset: describes strata, levels and topics.
+        verdicts: a frame of VERDICTS, of any number of folders.
+        pairs: (run, run to subtract), for example (tuned, base).
+        by: groupings.
+        bootstrap: number of bootstrap replicates.
+        seed: their seed.
 
     Raises:
         UsageError: a run without verdicts, or an unknown grouping.

@@ -82,9 +82,12 @@ def closed_against_open(
     """Return the agreement of closed answers with stances by run, judge and key, a frame of AGREEMENT.
 
     Args:
-        dataset: describes the scales. stances: a frame of STANCES.
+        dataset: describes the scales.
+        stances: a frame of STANCES.
         runs: (name of the open run, closed run of the same model), from `closed_runs_of`.
-        by: groupings. bootstrap, seed: number of replicates and their seed.
+        by: groupings.
+        bootstrap: number of bootstrap replicates.
+        seed: their seed.
     """
     rows: list[dict[str, object]] = []
     for name, closed in runs:

@@ -104,9 +104,12 @@ def plan_stance(
     """Plan what a judge is asked.
 
     Args:
-        dataset: data set of the answers. runs: runs of open answers. judge: any language model.
+        dataset: data set of the answers.
+        runs: runs of open answers.
+        judge: any language model.
         elicitation: `logprob`, `text` or `reasoned`; None: `text` for paid models, `logprob` for others.
-        truncate: cut answers to about this many tokens. context: context length of the judge in tokens, if it does not report one.
+        truncate: cut answers to about this many tokens.
+        context: context length of the judge in tokens, if it does not report one.
 
     Raises:
         UsageError: the judge is no language model or does not support the elicitation, or two runs have one name.
@@ -150,13 +153,17 @@ def open_stance(plan: StancePlan, out: str | Path, *, max_calls: int | None = No
     """Ask one judge for the planned stances and store them in a folder, which may hold other judges of the same answers.
 
     Args:
-        plan: from `plan_stance`. out: the folder. max_calls, max_cost: as for `ask_planned`.
+        plan: from `plan_stance`.
+        out: the folder.
+        max_calls: stop after this many prompts; the same call continues.
+        max_cost: stop before the whole run costs more than this, in US dollars.
 
     Returns:
         The result of asking; the folder contains `stances.parquet` (STANCES) of all judges.
 
     Raises:
-        UsageError, RunFailedError: as for `ask_planned`.
+        UsageError: as for `ask_planned`.
+        RunFailedError: as for `ask_planned`.
         InputDataError: the folder holds something else, stances of other answers, or stances of this judge asked in another way.
     """
     folder = Path(out)

@@ -83,10 +83,13 @@ def score_stances(dataset: Dataset, stances: Stances, **how: Any) -> pl.DataFram
     """Return the scores of every run as read by every judge (SCORES), with the additional columns `answers_of` and `judge`.
 
     Args:
-        dataset: the ground truth. stances: the readings. how: split, part, fold, by, bootstrap, seed, confidence, as for `score`.
+        dataset: the ground truth.
+        stances: the readings.
+        how: split, part, fold, by, bootstrap, seed, confidence, as for `score`.
 
     Raises:
-        UsageError, InputDataError: as for `score`.
+        UsageError: as for `score`.
+        InputDataError: as for `score`.
     """
     scores = score(dataset, stance_runs(stances), **how)
     names = stances.stances.select("run", "judge").unique(maintain_order=True)

@@ -114,11 +114,15 @@ def judge_validity(
     """Assess judges, for every criterion.
 
     Args:
-        dataset: the ground truth. verdicts, stances: frames of VERDICTS and STANCES, of any number of judges; either may be empty.
+        dataset: the ground truth.
+        verdicts: frame of VERDICTS, of any number of judges; may be empty.
+        stances: frame of STANCES, of any number of judges; may be empty.
         answers: run, pair_id, sample, text, for the check of length.
         codings: codings of a sample of the same answers.
-        pairs: (run, run to subtract) of corrected differences of win rates; by default all pairs of runs, the later minus the earlier one.
-        bootstrap, seed: number of replicates and their seed; intervals are clustered by block of items.
+        pairs: (run, run to subtract) of corrected differences of win rates; by default all pairs of runs, the later minus the
+            earlier one.
+        bootstrap: number of bootstrap replicates; intervals are clustered by block of items.
+        seed: their seed.
 
     Raises:
         InputDataError: coders saw other answers than those given, under the same names.

@@ -57,7 +57,9 @@ def write_estimates(result: EstimateResult, out: str | Path, *, title: str | Non
     """Write report.html and the tables of estimates into a folder, which is complete or absent; return the page.
 
     Args:
-        result: from `estimate`. out: the folder; estimates that it holds are replaced. title: of the page.
+        result: from `estimate`.
+        out: the folder; estimates that it holds are replaced.
+        title: title of the page.
     """
     folder = Path(out)
     with folder_written_beside(folder) as temporary:

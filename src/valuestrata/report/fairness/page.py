@@ -40,8 +40,12 @@ def write_audit(
     Writes `verdicts` and every table as CSV and Parquet, LaTeX tables in `tex/`, and the self-contained `audit.html`.
 
     Args:
-        dataset: the ground truth. runs: those audited. audit: its tables. folder: created if missing.
-        verdicts: the claims as `audit_verdicts` returns them; computed if None. plan: the declared plan of the study.
+        dataset: the ground truth.
+        runs: the runs that were audited.
+        audit: the tables of the audit.
+        folder: the folder; created if missing.
+        verdicts: the claims as `audit_verdicts` returns them; computed if None.
+        plan: the declared plan of the study.
     """
     if verdicts is None:
         verdicts = audit_verdicts(audit, runs, dataset, names=subgroup_titles(dataset))

@@ -76,18 +76,24 @@ def write_open_report(
     """Write the report on open answers and, in a folder next to it, its tables as CSV.
 
     Args:
-        dataset: the ground truth. runs: open runs, the reference among them.
+        dataset: the ground truth.
+        runs: open runs, the reference among them.
         out: the HTML file, or a folder for `open.html`. The tables are in the folder `STEM-tables`.
-        sources: judgements (`openended.sources.load_sources`). stances: the folders of stances among them.
-        closed: closed runs of the same models. codings: codings of a sample.
+        sources: judgements (`openended.sources.load_sources`).
+        stances: the folders of stances among them.
+        closed: closed runs of the same models.
+        codings: codings of a sample.
         example: item and two subgroups to show side by side; chosen by rule if empty.
-        title: title of the page. published: show the published win rates. how: further arguments of `open_findings`.
+        title: title of the page.
+        published: show the published win rates.
+        how: further arguments of `open_findings`.
 
     Returns:
         Path of the page.
 
     Raises:
-        UsageError, InputDataError: as for `open_findings` and `choose_example`.
+        UsageError: as for `open_findings` and `choose_example`.
+        InputDataError: as for `open_findings` and `choose_example`.
     """
     found = open_findings(dataset, runs, sources=sources, stances=stances, closed=closed, codings=codings, **how)
     chosen = choose_example(dataset, found, example)

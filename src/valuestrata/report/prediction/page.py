@@ -44,7 +44,9 @@ def write_prediction(prediction: Prediction, out: str | Path, *, title: str | No
     """Write report.html and the tables of a prediction into a folder (see `write_prediction_tables`); return the page.
 
     Args:
-        prediction: from `predict`. out: the folder. title: of the page.
+        prediction: from `predict`.
+        out: the folder.
+        title: title of the page.
     """
     folder = Path(out)
     survey = prediction.dataset.meta.get("survey") or {}

@@ -35,6 +35,12 @@ class DryRun:
 def estimate_run(dataset: Dataset, respondent: Respondent, out: str | Path, asking: Asking) -> DryRun:
     """Estimate `ask_planned`, in a run that may have answers already. Nothing is asked or written.
 
+    Args:
+        dataset: the data set.
+        respondent: the model, from `make_respondent`.
+        out: folder of the run.
+        asking: what would be asked, from `plan_asking`.
+
     Raises:
         InputDataError: the folder is not a run, or is a run of another identity.
     """

@@ -140,13 +140,29 @@ def ask(
     """Ask a respondent model the pairs of a split and keep its responses in a run folder.
 
     Args:
+        dataset: the data set whose pairs are asked.
+        respondent: the model, from `make_respondent`.
         out: folder of the run. An existing run of the same identity continues.
-        split, part, fold, items, strata, template, elicitation, orders, paraphrases, samples, context: see `plan_asking`.
-        max_calls, max_cost: see `ask_planned`.
+        split: split scheme, such as `paper` or `unseen-item`.
+        part: `train`, `validation`, `test` or `all`.
+        fold: only this fold of the split; None for all folds, each pair once.
+        items: only these items; empty for all.
+        strata: only these strata; empty for all.
+        template: name or file of the persona template.
+        elicitation: how answers are obtained: `logprob`, `first-token`, `text`, `stated-distribution` or `reasoned`.
+        orders: orders of the options: `scale`, `reversed`, `shuffled:SEED` or `balanced:N`, separated by commas.
+        paraphrases: wordings of the template, by number, separated by commas, or `all`.
+        samples: answers per prompt.
+        context: `gold:K` shows K answers of the same group to similar questions, from the training gold of the split; None shows
+            none.
+        max_calls: stop after this many prompts; the same call continues.
+        max_cost: stop before the whole run costs more than this, in US dollars.
         ask_again: ask prompts again whose stored answers are damaged, however many they are (see `allow_asking_again`).
 
     Raises:
-        UsageError, InputDataError, RunFailedError: see `plan_asking` and `ask_planned`.
+        UsageError: see `plan_asking` and `ask_planned`.
+        InputDataError: see `plan_asking` and `ask_planned`.
+        RunFailedError: see `plan_asking` and `ask_planned`.
     """
     asking = plan_asking(
         dataset,

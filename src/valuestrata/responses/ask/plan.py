@@ -139,11 +139,16 @@ def plan_asking(
     """Return the plan of asking the pairs of a split.
 
     Args:
-        split, part, fold: source of the pairs. `part` may be `all`; fold None means all folds. A pair of several folds is
-            asked once.
-        items, strata: only these, if given.
+        dataset: the data set whose pairs are asked.
+        split: split scheme, such as `paper` or `unseen-item`.
+        part: `train`, `validation`, `test` or `all`.
+        fold: only this fold of the split; None for all folds, each pair once.
+        items: only these, if given.
+        strata: only these, if given.
         template: name or file of the persona template.
-        orders: option orders (see `orders_from`). paraphrases: of the template (see `paraphrases_from`).
+        elicitation: how answers are obtained: `logprob`, `first-token`, `text`, `stated-distribution` or `reasoned`.
+        orders: option orders (see `orders_from`).
+        paraphrases: wordings of the template (see `paraphrases_from`).
         samples: answers per prompt.
         context: `gold:K` shows K answers of the same group to similar questions, from the training gold of the split (see
             `plan_context`); None or `none` shows none.

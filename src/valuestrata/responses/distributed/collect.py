@@ -111,6 +111,9 @@ def collect(out: str | Path) -> CollectedShards:
 
     Failures are counted and do not prevent joining; a shard that was asked again can be collected again.
 
+    Args:
+        out: folder of the run whose shards are joined.
+
     Raises:
         UsageError: another process writes the run.
         InputDataError: no shards, a missing or unfinished shard, shards of different numbers, plans or identities, or a pair

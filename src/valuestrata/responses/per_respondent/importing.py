@@ -93,13 +93,17 @@ def import_respondents(
         answer: the column of the answers, in the first layout. Answers are codes, labels or texts that name one.
         people: the people: a table with the column of the respondents and columns named like attributes of the data set, with the
             labels of their levels; or a survey file. Not needed if the data set only has the whole population.
-        survey: codebook that reads `people` and `truth` as survey files: name of a built-in codebook, or a file. None for the one of
-            the data set, if it is built in and the file is not a table of text.
-        levels: merged levels, as for `build`. weight: column of the weights in a table of people.
+        survey: codebook that reads `people` and `truth` as survey files: name of a built-in codebook, or a file. None for the one
+            of the data set, if it is built in and the file is not a table of text.
+        levels: merged levels, as for `build`.
+        weight: column of the weights in a table of people.
         truth: the same persons' own answers: the survey file, or a table like `file`. Adds scores by person.
         numbers: meaning of a number: the scale `code`, or the `position` in the list of options from 1.
         missing: values that stand for a refusal or no answer.
-        name, overwrite, trained_on: as for `import_run`. seed: of the scores by person.
+        name: name of the run; None for the name of its folder.
+        overwrite: replace an imported run in the folder. A run that was asked is never replaced.
+        trained_on: what the model was trained on, as for `import_run`; None if not known.
+        seed: seed of the scores by person.
 
     Raises:
         InputDataError: a file cannot be read, a respondent answers an item twice, an answer is outside the codes, the respondents match

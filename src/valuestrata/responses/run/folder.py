@@ -78,7 +78,8 @@ class Run(HasOverview):
     """A run: its identity and its responses.
 
     Attributes:
-        name: name of the run. path: its folder.
+        name: name of the run.
+        path: its folder.
         meta: the document of `run.json`; `run_identity` returns it as a typed record.
         responses: RESPONSES schema.
         remark: a message for the user about damaged lines of the store, or None.
@@ -112,7 +113,8 @@ def load_run(path: str | Path, *, closed: bool = True) -> Run:
     """Read a run folder, from its store if the table is not up to date.
 
     Args:
-        path: the folder. closed: refuse open answers and judges' readings, which have no scale codes.
+        path: the folder.
+        closed: refuse open answers and judges' readings, which have no scale codes.
 
     Raises:
         InputDataError: no run, another format, a damaged file, a table that was changed, or a run that is not closed.

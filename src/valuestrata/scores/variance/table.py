@@ -108,9 +108,12 @@ def variance(
     """Return the variance components of one model's answers.
 
     Args:
-        dataset: the ground truth. runs: of the same model; all their responses are used.
-        bootstrap: resamples of the items in blocks, 0 for no intervals. seed: of the resamples. confidence: of the intervals.
+        dataset: the ground truth.
+        runs: of the same model; all their responses are used.
+        bootstrap: resamples of the items in blocks, 0 for no intervals.
+        seed: seed of the resamples.
         by: any of `all`, `topic` and `item`; single items have no interval.
+        confidence: confidence of the intervals, between 0 and 1.
 
     Returns:
         VARIANCE schema, one table for each readout.

@@ -100,7 +100,8 @@ def load_study(file: str | Path, output: str | Path | None = None) -> Study:
     """Read a study file; its paths are relative to the folder of the file.
 
     Args:
-        file: the YAML file. output: another folder for the results than the file names; relative to the working directory.
+        file: the YAML file.
+        output: another folder for the results than the file names; relative to the working directory.
 
     Raises:
         InputDataError: not YAML, an unknown key (with a suggestion), or an invalid value.

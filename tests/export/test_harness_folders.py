@@ -32,7 +32,7 @@ def test_documents_hold_the_prompts_that_ask_would_send(handmade):
     gold = {row["pair_id"]: row for row in handmade.gold.iter_rows(named=True)}
     for document in documents:
         row = gold[document.pair_id]
-        assert (document.mode, document.p_mode, document.shares) == (row["mode"], row["p_mode"], row["shares"])
+        assert (document.mode, document.p_mode, document.shares) == (row["mode"], row["p_mode"], [])
         assert document.block == document.item
         assert list(document.label_of) == list(document.shown)
 
@@ -82,6 +82,14 @@ def test_metrics_of_an_answer_by_hand(handmade):
     assert metrics_of(q1, {"status": "answered", "answer": 1}) == {"accuracy": 1.0, "accuracy_expected": 1.0, "distance": 0.0}
     assert metrics_of(q1, {"status": "answered", "answer": 4}) == {"accuracy": 0.0, "accuracy_expected": 0.0, "distance": 1.0}
     assert metrics_of(q1, {"status": "refused", "answer": None}) == {"accuracy": 0.0, "accuracy_expected": 0.0, "distance": 1.0}
+
+
+def test_stated_shares_are_scored_against_the_gold_shares(handmade):
+    q1 = next(document for document in documents_of(handmade, ("text", "stated-distribution"), elicitation="stated-distribution"))
+    assert (q1.item, q1.shares) == ("Q1", [40 / 60, 20 / 60, 0.0, 0.0])
+    # The first option has a third too little, which the last has: over the whole scale.
+    row = {"status": "answered", "answer": 1, "option_probs": [1 / 3, 1 / 3, 0.0, 1 / 3]}
+    assert metrics_of(q1, row)["distance"] == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,8 @@ class HarnessDocument(Record):
         messages, prefill: the chat, and the start of the model's turn.
         options: answer strings. shown: their scale codes. labels: their labels.
         level: ordinal, nominal or binary.
-        mode: scale code of the gold mode. p_mode: probability of each option to be the mode. shares: gold shares.
+        mode: scale code of the gold mode. p_mode: probability of each option to be the mode.
+        shares: gold shares; empty unless the elicitation states a distribution.
     """
 
     dataset: str
@@ -154,7 +155,7 @@ def _document(fingerprint: str, prompt: Prompt, gold: Mapping[str, Any], item: M
         level=item["level"],
         mode=gold["mode"],
         p_mode=list(gold["p_mode"]),
-        shares=list(gold["shares"]),
+        shares=list(gold["shares"]) if prompt.elicitation == "stated-distribution" else [],
     )
 
 

@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 # Two workers with one thread each use two cores.
 PARALLEL := -n 2 --dist worksteal
 # Tests of the core, which need no extra.
-OLDEST := tests/core tests/survey tests/scores tests/stats tests/fairness tests/claims tests/report
+OLDEST := tests/core tests/survey tests/scores tests/stats tests/claims
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo docs test test-slow test-oldest lint types unit bench clean

@@ -200,7 +200,7 @@ def test_position_means_by_hand(kit):
             {"item": "Q0", "subgroup": "g0", "answer": 2},
             {"item": "Q0", "subgroup": "g0", "answer": 5, "sample": 1},
             {"item": "Q0", "subgroup": "g0", "answer": None, "sample": 2},
-            {"item": "Q1", "subgroup": "g0", "answer": 1, "option_probs": [0.5, 0, 0, 0, 0.5]},
+            {"item": "Q1", "subgroup": "g0", "answer": 1, "option_probs": [0.5, 0.0, 0.0, 0.0, 0.5]},
             {"item": "Q1", "subgroup": "g1", "answer": None},
         ],
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -26,6 +27,9 @@ from valuestrata.report.core.status import (
     plan_line,
     repetition_lines,
 )
+from valuestrata.report.estimation.page import model_coverage
+from valuestrata.report.open.page import judged_share
+from valuestrata.report.prediction.page import range_lines
 from valuestrata.scores.plan import Declared, Plan
 from valuestrata.scores.schema import COMPARISONS
 
@@ -98,9 +102,7 @@ def test_a_single_sample_and_a_single_seed_are_noted(world):
     assert not asked_once(replace(run, meta={**run.meta, "respondent": {"name": "x", "provider": "imported"}}))
     calibrated = {"provider": "calibrated", "method": "shares", "model": "shares", "of": {"name": "x", "provider": "hf"}}
     assert not asked_once(replace(run, meta={**run.meta, "respondent": calibrated}))
-    assert [line.text for line in repetition_lines([run, twice])] == [
-        f"Single sample: {MODEL} answered each pair once, in one order of the options."
-    ]
+    assert [line.text for line in repetition_lines([run, twice])] == [f"Single sample: {MODEL} answered each pair once."]
     tuned = replace(twice, name="tuned", meta={**run.meta, "respondent": {"name": "x", "provider": "hf", "adapter_hash": "a1"}})
     assert [line.text for line in repetition_lines([tuned])] == ["Single seed: tuned was trained with one seed."]
     assert repetition_lines([tuned], {"recipe": 3}) == []
@@ -219,3 +221,32 @@ def test_the_first_screen_shows_each_score_with_its_own_ceiling(world):
     assert first.tables == []
     assert [line.level for line in page.status][:1] == ["note"]
     assert page.checks
+
+
+def test_the_page_of_predictions_warns_of_questions_outside_the_validated_range():
+    rows = {"question": ["a", "b"], "outside": [True, False], "reason": ["no question has three options", None]}
+    outside = SimpleNamespace(similarity=pl.DataFrame(rows))
+    (line,) = range_lines(outside)  # pyright: ignore[reportArgumentType]
+    assert (line.level, line.details) == ("warning", "No question has three options.")
+    assert line.text.startswith("a is outside the validated range")
+    inside = SimpleNamespace(similarity=pl.DataFrame(rows).filter(~pl.col("outside")))
+    assert [line.level for line in range_lines(inside)] == ["ok"]  # pyright: ignore[reportArgumentType]
+
+
+def test_the_page_of_open_answers_counts_the_pairs_that_a_judge_read(world):
+    run = replace(model_of(world), name="open")
+    pairs = run.responses["pair_id"].unique(maintain_order=True)
+    verdicts = pl.DataFrame({"run": ["open"] * 2, "pair_id": [pairs[0]] * 2})
+    stances = pl.DataFrame({"run": ["open"], "pair_id": [pairs[1]]})
+    found = SimpleNamespace(runs=[run], verdicts=verdicts, stances=stances)
+    assert judged_share(found) == {"open": pytest.approx(2 / len(pairs))}  # pyright: ignore[reportArgumentType]
+    nothing = SimpleNamespace(runs=[run], verdicts=verdicts.clear(), stances=stances.clear())
+    assert judged_share(nothing) == {}  # pyright: ignore[reportArgumentType]
+
+
+def test_the_page_of_estimates_counts_the_pairs_that_a_model_answered():
+    rows = [("m", "a", 0.2), ("m", "a", 0.8), ("m", "b", None), ("n", "a", 0.1), ("n", "b", 0.2)]
+    table = pl.DataFrame([("model", run, subgroup, "Q1", value) for run, subgroup, value in rows], orient="row")
+    table.columns = ["estimator", "run", "subgroup", "item", "value"]
+    result = SimpleNamespace(table=table, runs=["m", "n"])
+    assert model_coverage(result) == {"m": 0.5, "n": 1.0}  # pyright: ignore[reportArgumentType]

@@ -330,7 +330,9 @@ class _TuningStudy:
             scores = found.assessment.scores
             table = generalisation_table(scores, split.variants, found.runs, found.assessment.seeded)
             claims = tuning_claims(table, own, metric, study.plan.thresholds.confidence, tests=family_size(gains, metric))
-            pages.append(SplitPart(split.name, found.runs, scores, table, own, claims, found.report, found.audit is not None))
+            pages.append(
+                SplitPart(split.name, found.runs, scores, table, own, claims, found.report, found.audit is not None, found.assessment.plan)
+            )
         tables = {
             "generalisation": pl.concat([GENERALISATION.empty(), *(part.table for part in pages)]),
             "gains": pl.concat([GAINS.empty(), *gains]),

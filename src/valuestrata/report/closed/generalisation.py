@@ -20,11 +20,15 @@ from valuestrata.report.closed.figures import overview_chart
 from valuestrata.report.closed.narrative import trained_elsewhere
 from valuestrata.report.core.cells import BOUND_WORDS, Grid, Td, Tr, scored
 from valuestrata.report.core.names import interval, minimum_cell
-from valuestrata.report.core.page import Page
+from valuestrata.report.core.page import Page, StatusLine
 from valuestrata.report.core.render import render
 from valuestrata.report.core.section import Section
+from valuestrata.report.core.status import coverage_lines, coverage_of, in_order, overlap_lines, plan_line, repetition_lines
 from valuestrata.report.core.view import RunLike, cell_of, views_of
 from valuestrata.report.export.terminal import print_frame
+from valuestrata.responses.run.identity import run_identity
+from valuestrata.scores.plan import Declared
+from valuestrata.scores.train_test_overlap import warnings_about
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -71,7 +75,7 @@ class SplitPart:
     Attributes:
         name: name of the split. runs, scores: all of its runs, and their scores.
         table: rows of GENERALISATION. gains: rows of GAINS. claims: claims about its tuned models.
-        report: the split's own report. audited: whether there is an audit next to it.
+        report: the split's own report. audited: whether there is an audit next to it. plan: the declared plan.
     """
 
     name: str
@@ -82,6 +86,7 @@ class SplitPart:
     claims: Sequence[Claim]
     report: Path
     audited: bool
+    plan: Declared | None = None
 
 
 def write_generalisation(dataset: Dataset, parts: Sequence[SplitPart], page: Path, *, title: str, metric: str) -> Path:
@@ -91,11 +96,24 @@ def write_generalisation(dataset: Dataset, parts: Sequence[SplitPart], page: Pat
         dataset: the ground truth. parts: the splits, in order. page: the HTML file.
         title: title of the page. metric: the primary metric.
     """
-    reading = Section("reading", "How to read this")
+    reading = Section("reading", "How is this page read?", nav="Reading")
     reading.sentences = list(_READING)
     sections = [_section(dataset, part, place, page.parent, metric) for place, part in enumerate(parts)]
-    write_text(page, render(Page(f"Generalisation: {title}", [reading, *sections])))
+    lines = [line for part in parts for line in _status(dataset, part)]
+    write_text(page, render(Page(f"Generalisation: {title}", [*sections, reading], status=in_order(lines))))
     return page
+
+
+def _status(dataset: Dataset, part: SplitPart) -> list[StatusLine]:
+    """Return what a reader must know about one split."""
+    seeds = part.gains.filter(pl.col("seeds").is_not_null()).group_by("recipe", maintain_order=True).agg(pl.col("seeds").min())
+    models = [run for run in part.runs if not run_identity(run).is_baseline]
+    return [
+        plan_line(part.plan),
+        *overlap_lines(warnings_about(dataset, part.runs, part.scores)),
+        *coverage_lines(coverage_of(dataset, models, part.scores)),
+        *repetition_lines(part.runs, dict(seeds.iter_rows())),
+    ]
 
 
 def claim_sentences(claims: Sequence[Claim]) -> list[str]:
@@ -104,7 +122,7 @@ def claim_sentences(claims: Sequence[Claim]) -> list[str]:
 
 
 def _section(dataset: Dataset, part: SplitPart, place: int, folder: Path, metric: str) -> Section:
-    section = Section(f"split-{place}", f"Split {part.name}")
+    section = Section(f"split-{place}", f"Did tuning teach people or questions, under the split {part.name}?", nav=part.name)
     section.opening = claim_sentences(part.claims)
     views = views_of(dataset, part.runs, part.scores)
     elsewhere = trained_elsewhere(dataset, part.runs, views[0].scheme, views[0].part, views[0].fold) if views else []
@@ -113,9 +131,9 @@ def _section(dataset: Dataset, part: SplitPart, place: int, folder: Path, metric
         section.figures.append(("", chart))
     heading = metric_title(metric).lower() if metric.startswith("acc") else metric_title(metric)
     section.tables.append((f"Gains in {heading}", gains_grid(part.gains, metric)))
-    section.tables.append(("Every run", table_grid(part.table, minimum_cell(dataset, views[0].gold if views else None))))
+    section.folded.append(("Every run", table_grid(part.table, minimum_cell(dataset, views[0].gold if views else None))))
     others = [name for name in _COLUMNS if name != metric and not part.gains.filter(pl.col("metric") == name).is_empty()]
-    section.folded = [(f"Gains in {metric_title(name)}", gains_grid(part.gains, name)) for name in others]
+    section.folded += [(f"Gains in {metric_title(name)}", gains_grid(part.gains, name)) for name in others]
     pages = {"Full report of this split": part.report}
     if part.audited:
         pages["Audit, before and after"] = part.report.parent / "audit" / "audit.html"

@@ -22,8 +22,8 @@ _NOT_A_TEST = "These scores do not measure how the run does on new data. Score a
 
 
 def in_order(lines: Iterable[StatusLine]) -> list[StatusLine]:
-    """Return the lines with the most serious first; lines of one level keep their order."""
-    return sorted(lines, key=lambda line: LEVELS.index(line.level))
+    """Return the lines with the most serious first and each once; lines of one level keep their order."""
+    return sorted(dict.fromkeys(lines), key=lambda line: LEVELS.index(line.level))
 
 
 def plan_line(plan: Declared | None, *, declares: bool = True) -> StatusLine:
@@ -104,9 +104,9 @@ def repetition_lines(runs: Iterable[RunLike], seeds: Mapping[str, int] | None = 
         lines.append(
             StatusLine(
                 "note",
-                f"Single sample: {_listed(once)} answered each pair once, in one order of the options.",
-                "Another order or sample can give another answer, and the intervals do not include this. Ask with several orders or "
-                "samples (docs/variance.md).",
+                f"Single sample: {_listed(once)} answered each pair once.",
+                "Another sample, or another order of the options, can give another answer, and the intervals do not include this. Ask "
+                "with several orders or samples (docs/variance.md).",
             )
         )
     single = [recipe for recipe, number in seeds.items() if number < 2] if seeds else [run.name for run in models if is_tuned(run)]

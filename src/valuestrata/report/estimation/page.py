@@ -10,6 +10,7 @@ import polars as pl
 
 from valuestrata.dataset.subgroups import EVERYONE
 from valuestrata.estimation.estimate import EstimateResult
+from valuestrata.estimation.estimates import MODEL
 from valuestrata.estimation.results.advice import EstimatorChoice, advice, side_by_side
 from valuestrata.estimation.results.files import write_estimate_tables
 from valuestrata.estimation.results.sentences import CHANGED, change_choice, titled, width_table
@@ -18,9 +19,10 @@ from valuestrata.files import folder_written_beside, write_text
 from valuestrata.formatting import NONE, count, number, p_number, percent, points
 from valuestrata.report.core.cells import Grid, Td, Tr, pairs_of
 from valuestrata.report.core.names import plain, subgroup_titles
-from valuestrata.report.core.page import Page
+from valuestrata.report.core.page import Page, StatusLine
 from valuestrata.report.core.render import render
 from valuestrata.report.core.section import Section
+from valuestrata.report.core.status import coverage_lines, in_order, plan_line
 from valuestrata.report.estimation.figures import ShownSubgroup, item_chart, saved_chart, shown_subgroups, two_digits
 
 PAGE = "report.html"
@@ -77,7 +79,15 @@ def estimates_page(result: EstimateResult, *, title: str | None = None) -> str:
     )
     shown = shown_subgroups(result.dataset, result.table["subgroup"].unique().to_list())
     sections = [_opening(result), *_saved(result, shown), *_change(result), *_items(result, shown), _method(result)]
-    return render(Page(heading, sections))
+    lines = [plan_line(None), *coverage_lines(model_coverage(result)), *(StatusLine("note", said) for said in advice(result))]
+    return render(Page(heading, sections, status=in_order(lines)))
+
+
+def model_coverage(result: EstimateResult) -> dict[str, float | None]:
+    """Return run -> the share of the pairs of a subgroup and an item that it answered."""
+    answers = result.table.filter(estimator=MODEL).group_by("run", "subgroup", "item").agg(pl.col("value").is_not_null().any())
+    shares = dict(answers.group_by("run").agg(pl.col("value").mean()).iter_rows())
+    return {run: shares.get(run) for run in result.runs}
 
 
 def _opening(result: EstimateResult) -> Section:
@@ -102,7 +112,7 @@ def _saved(result: EstimateResult, shown: Sequence[ShownSubgroup]) -> list[Secti
     if not result.runs:
         return []
     rows = result.interviews.filter(pl.col("item").is_null())
-    section = Section("saved", "Interviews saved by the model")
+    section = Section("saved", "How many interviews does the model save?", nav="Interviews saved")
     section.intro = (
         "How many interviews the model replaces in each subgroup. An interval that reaches 0 means that no saving is shown; that is the "
         "usual result for a general model."
@@ -133,7 +143,7 @@ def _change(result: EstimateResult) -> list[Section]:
     rows = result.table.filter(
         pl.col("estimator") == chosen.estimator, pl.col("run").eq_missing(chosen.run), pl.col("p_change") < CHANGED
     ).sort("p_change", maintain_order=True)
-    section = Section("change", "Change since the first wave")
+    section = Section("change", "What changed since the first wave?", nav="Change")
     section.intro = (
         f"Pairs that are shown to have changed, by {chosen.name}; false discovery rate 5 % over all pairs. The estimates of all others, "
         "with intervals of their change, are in estimates.csv."
@@ -182,7 +192,7 @@ def _items(result: EstimateResult, shown: Sequence[ShownSubgroup]) -> list[Secti
             first.append(row)
     charted = [*first, *(row for row in items if row not in first)][:MOST_CHARTS]
     estimators = side_by_side(result)
-    section = Section("estimates", "Estimates side by side")
+    section = Section("estimates", "What are the estimates?", nav="Estimates")
     section.intro = (
         "One item of each of the first topics. All items, subgroups and options are in estimates.csv."
         if len(items) > len(charted)
@@ -228,7 +238,7 @@ def _table(result: EstimateResult, item: dict[str, Any], shown: Sequence[ShownSu
 
 
 def _method(result: EstimateResult) -> Section:
-    section = Section("method", "Method notes")
+    section = Section("method", "How were the numbers made?", nav="Method")
     document = result.document
     described: list[tuple[str, Any]] = [
         ("Data set", f"{result.dataset.survey_and_place}, fingerprint {result.dataset.fingerprint[:12]}"),

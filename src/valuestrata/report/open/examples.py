@@ -105,7 +105,7 @@ def examples_section(dataset: Dataset, found: OpenFindings, chosen: Chosen | Non
     for run in found.runs:
         cells = [_answer(found, run.name, run.responses, item, subgroup) for subgroup in sides]
         rows.append(Tr((Td(run.name, css="text"), *cells)))
-    section = Section("examples", title)
+    section = Section("examples", "What do two answers look like side by side?", nav="Side by side")
     worded, drafted = with_open_questions(dataset)
     question = worded.items.row(by_predicate=pl.col("item") == chosen.item, named=True)["open_question"]
     section.intro = f"{chosen.item}{' (drafted by rule)' if chosen.item in drafted else ''}: {question}"

@@ -80,7 +80,7 @@ def judges_section(dataset: Dataset, found: OpenFindings, *, published: bool = T
     usable = found.validity.usable
     if usable.is_empty():
         return title, "no verdicts or stances were given"
-    section = Section("judges", title, tables=[("", _judge_grid(found))])
+    section = Section("judges", "Can the judges be trusted?", nav="Judges", tables=[("", _judge_grid(found))])
     section.intro = (
         f"A judge is not usable for a criterion if it fails a check: fewer than {percent(MIN_CONSISTENCY)} of pairs with the same verdict "
         f"in both orders, more than {percent(0.5 + MAX_POSITION_BIAS)} or less than {percent(0.5 - MAX_POSITION_BIAS)} of decided verdicts "

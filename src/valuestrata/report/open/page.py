@@ -31,9 +31,10 @@ from valuestrata.openended.sources import Sources
 from valuestrata.openended.validity.judge_validity import Codings
 from valuestrata.report.core.cells import Grid, Td, Tr, pairs_of
 from valuestrata.report.core.names import attribute_titles, plain
-from valuestrata.report.core.page import Page
+from valuestrata.report.core.page import Page, StatusLine
 from valuestrata.report.core.render import render
 from valuestrata.report.core.section import Section
+from valuestrata.report.core.status import coverage_lines, in_order, judge_lines, overlap_lines, plan_line, repetition_lines
 from valuestrata.report.open.examples import choose_example, examples_section
 from valuestrata.report.open.findings import OpenFindings, open_findings
 from valuestrata.report.open.judges import judge_names, judges_section, own_answers, shared_bases
@@ -42,6 +43,7 @@ from valuestrata.report.open.texts import texts_section
 from valuestrata.report.open.win_rates import win_levels_section, wins_section
 from valuestrata.responses.run.folder import Run
 from valuestrata.responses.run.identity import run_identity
+from valuestrata.scores.train_test_overlap import training_overlap, training_warnings
 
 _METHOD = (
     ("Open answers", "The open question of each pair is asked in persona, without options or numbers."),
@@ -114,15 +116,41 @@ def write_open_report(
     absent = [section for section in made if not isinstance(section, Section)]
     survey: Mapping[str, Any] = dataset.meta.get("survey") or {}
     heading = title or f"Open answers: {survey.get('title') or survey.get('name') or 'subgroups'}"
-    write_text(page, render(Page(heading, sections, absent, folder=folder)))
+    write_text(page, render(Page(heading, sections, absent, open_status(dataset, found), folder=folder)))
     for name, frame in found.tables().items():
         write_text(page.parent / folder / f"{name}.csv", csv_text(frame))
     return page
 
 
+def open_status(dataset: Dataset, found: OpenFindings) -> list[StatusLine]:
+    """Return the banner: judges, what the models were trained on, and how often they were asked."""
+    overlaps = training_overlap(dataset, found.runs, split=found.split, part=found.part, fold=found.fold)
+    return in_order(
+        [
+            plan_line(None),
+            *judge_lines(found.validity.usable),
+            *overlap_lines(training_warnings(overlaps, found.split, found.part)),
+            *coverage_lines(judged_share(found)),
+            *repetition_lines(found.runs),
+        ]
+    )
+
+
+def judged_share(found: OpenFindings) -> dict[str, float | None]:
+    """Return run -> the share of the pairs it answered that a judge read; runs that no judge read are left out."""
+    read = {frame["run"][0]: frame["pair_id"].n_unique() for frame in _by_run(found)}
+    answered = {run.name: run.responses["pair_id"].n_unique() for run in found.runs}
+    return {run: pairs / max(answered[run], 1) for run, pairs in read.items() if run in answered}
+
+
+def _by_run(found: OpenFindings) -> list[pl.DataFrame]:
+    read = [frame.select("run", "pair_id") for frame in (found.verdicts, found.stances) if not frame.is_empty()]
+    return pl.concat(read).partition_by("run", maintain_order=True) if read else []
+
+
 def _short_section(dataset: Dataset, found: OpenFindings) -> Section:
     """Return the summary: the most important claims about each judge and run; the other claims are folded."""
-    section = Section("what", "Summary")
+    section = Section("what", "What do the open answers show?", nav="Summary")
     names = Names(keys={**judge_names(found).keys, **{key: title.lower() for key, title in attribute_titles(dataset).items()}})
     rest: list[Tr] = []
     for selection in select(_claims(found)):
@@ -173,7 +201,7 @@ def _identity(run: Run) -> Mapping[str, Any]:
 
 
 def _method_section(found: OpenFindings) -> Section:
-    section = Section("method", "Method notes", facts=list(_METHOD))
+    section = Section("method", "How were the numbers made?", nav="Method")
     section.warning = (
         "A judge's preference is not that of people. Win rates and stances describe configured models with these personas and prompts. "
         "They do not describe people, and models cannot replace them."
@@ -181,5 +209,5 @@ def _method_section(found: OpenFindings) -> Section:
     settings = [
         (run.name, plain({key: run.meta.get(key) for key in ("respondent", "template", "template_version", "plan")})) for run in found.runs
     ]
-    section.folded = [("Runs in full", pairs_of(settings))]
+    section.folded = [("Definitions", pairs_of(_METHOD)), ("Runs in full", pairs_of(settings))]
     return section

@@ -30,7 +30,7 @@ def stance_section(dataset: Dataset, found: OpenFindings) -> Section | Absent:
     if found.scores.is_empty():
         return title, "no stances were given"
     pairs = found.stances["pair_id"].n_unique()
-    section = Section("stances", title, tables=[("Scores", _stance_grid(found))])
+    section = Section("stances", "Which positions do the open answers express?", nav="Stances", tables=[("Scores", _stance_grid(found))])
     section.intro = (
         "A judge, blind to persona and gold, places each open answer on the scale of its question; it is then scored as a closed answer. "
         f"All rows use the {count(pairs, 'pair')} with readings. An answer without a stance is missing, as a refusal is: it scores 0 on "
@@ -131,7 +131,12 @@ def agreement_section(dataset: Dataset, found: OpenFindings) -> Section | Absent
     title = "Closed against open answers"
     if found.agreement.is_empty():
         return title, "no closed run of the same models was given"
-    section = Section("agreement", title, tables=[("Per model", _agreement_grid(dataset, found, "all"))])
+    section = Section(
+        "agreement",
+        "Do open and closed answers agree?",
+        nav="Closed and open",
+        tables=[("Per model", _agreement_grid(dataset, found, "all"))],
+    )
     section.intro = (
         "Does a model choose what it writes? For each pair, the chosen option is compared with the option that the open answer expresses. "
         "Same: equal options. Distance: distance as a share of the scale. Kappa: quadratically weighted; 0 is chance. Errors of the judge "

@@ -29,7 +29,7 @@ _ALL = "all"
 def texts_section(dataset: Dataset, found: TextChecks) -> Section:
     """Return the section of the checks."""
     section = Section(
-        "texts", "The texts themselves", tables=[("Over all answers", _rates_grid(dataset, found.rates, "all", folded=False))]
+        "texts", "What is in the texts?", nav="Texts", tables=[("Over all answers", _rates_grid(dataset, found.rates, "all", folded=False))]
     )
     section.intro = (
         "Computed without a judge. Restates the persona: the answer names a level of the persona in the first person (“As a Catholic, I "

@@ -29,7 +29,7 @@ def wins_section(dataset: Dataset, found: OpenFindings, *, published: bool = Tru
     rates = found.winrates.filter(pl.col("metric") == "win_rate")
     if rates.is_empty():
         return title, "no verdicts of a judge were given"
-    section = Section("wins", title)
+    section = Section("wins", "Whose answers do the judges prefer?", nav="Win rates")
     section.intro = (
         "How often a run's answer is preferred to that of the reference, in percent: win 1, tie .5, loss 0, mean of both orders. "
         "50 is as good as the reference. 95 % intervals (in small type) are clustered by question; there is none under five questions."
@@ -64,7 +64,7 @@ def win_levels_section(dataset: Dataset, found: OpenFindings) -> Section | Absen
     rates = found.winrates.filter(pl.col("metric") == "win_rate")
     if rates.is_empty():
         return title, "no verdicts of a judge were given"
-    section = Section("wins-by-level", title)
+    section = Section("wins-by-level", "For which groups do the judges prefer them?", nav="By level")
     criteria = _in_order(rates)
     for place, (judge, reference) in enumerate(rates.select("judge", "reference").unique(maintain_order=True).rows()):
         chart = _chart(dataset, found, rates, judge, reference, criteria, f"wins-{place}")

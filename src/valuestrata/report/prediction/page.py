@@ -16,9 +16,10 @@ from valuestrata.prediction.questions import NewQuestion
 from valuestrata.prediction.sentences import coverage_sentence, error_sentence, mode_sentence, range_sentence
 from valuestrata.report.core.cells import Grid, Td, Tr, pairs_of, scored
 from valuestrata.report.core.names import attribute_titles, plain, subgroup_titles
-from valuestrata.report.core.page import Page
+from valuestrata.report.core.page import Page, StatusLine
 from valuestrata.report.core.render import render
 from valuestrata.report.core.section import Section
+from valuestrata.report.core.status import in_order, plan_line
 from valuestrata.report.core.view import cell_of
 from valuestrata.report.prediction.figures import question_chart
 
@@ -55,13 +56,22 @@ def write_prediction(prediction: Prediction, out: str | Path, *, title: str | No
     sections = [_opening(prediction), *questions, _method(prediction)]
     write_prediction_tables(prediction, folder)
     page = folder / "report.html"
-    write_text(page, render(Page(heading, sections)))
+    write_text(page, render(Page(heading, sections, status=in_order([plan_line(None), *range_lines(prediction)]))))
     return page
+
+
+def range_lines(prediction: Prediction) -> list[StatusLine]:
+    """Return a warning for each question outside the range that the backtest validates, or one line that says that there is none."""
+    lines = [
+        StatusLine("warning", f"{question} is outside the validated range, so its intervals may not hold.", f"{capital(str(reason))}.")
+        for question, reason in prediction.similarity.filter("outside").select("question", "reason").iter_rows()
+    ]
+    return lines or [StatusLine("ok", "Every question is within the range that the backtest validates.")]
 
 
 def _opening(prediction: Prediction) -> Section:
     backtest = prediction.backtest
-    section = Section("backtest", "How far to trust these predictions")
+    section = Section("backtest", "How far can these predictions be trusted?", nav="Backtest")
     section.opening = [error_sentence(backtest)]
     section.facts = [
         ("Most common answer", mode_sentence(backtest)),
@@ -176,7 +186,7 @@ def _table(prediction: Prediction, question: NewQuestion, rows: pl.DataFrame) ->
 
 
 def _method(prediction: Prediction) -> Section:
-    section = Section("method", "Method notes", facts=list(_METHOD))
+    section = Section("method", "How were the numbers made?", nav="Method")
     section.warning = "Predictions are not answers of people. Ask people before a decision that the backtest does not support."
     described: list[tuple[str, Any]] = [
         ("Data set", f"{prediction.dataset.survey_and_place}, fingerprint {prediction.dataset.fingerprint[:12]}"),
@@ -185,5 +195,5 @@ def _method(prediction: Prediction) -> Section:
         ("What the method fitted", plain(prediction.settings)),
         ("Left out together", " | ".join(prediction.backtest.held.labels)),
     ]
-    section.folded = [("Settings and runs", pairs_of(described))]
+    section.folded = [("Definitions", pairs_of(_METHOD)), ("Settings and runs", pairs_of(described))]
     return section

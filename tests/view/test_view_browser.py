@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from importlib import resources
 
@@ -45,6 +46,9 @@ def growing(folder, name):
     dataset = load_dataset(folder / "data")
     work = threading.Thread(target=ask, args=(dataset, Writes(text, name="slow"), folder / "runs" / name), kwargs={"elicitation": "text"})
     work.start()
+    while not (folder / "runs" / name / "run.json").is_file():
+        assert work.is_alive()
+        time.sleep(0.02)
 
     def allow(number):
         for _ in range(number):

@@ -35,9 +35,9 @@ def plan_line(plan: Declared | None, *, declares: bool = True) -> StatusLine:
     if plan is None:
         return StatusLine(
             "note",
-            "Exploratory: no plan was declared before the answers.",
+            "Exploratory: this page uses no plan that was declared before the answers.",
             "Treat the findings as hypotheses and test them on new data. To declare comparisons, name them under `plan` in a study before "
-            "you run it (docs/study.md).",
+            "you run it (docs/study.md). The report of a study uses its plan.",
         )
     named = f"plan {plan.hash[:12]}"
     if plan.status != "declared":

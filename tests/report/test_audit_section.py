@@ -47,7 +47,7 @@ def audited(world, fake_run):
 @pytest.fixture(scope="module")
 def page(audited, tmp_path_factory):
     folder = tmp_path_factory.mktemp("audit")
-    return write_audit(audited.dataset, audited.runs, audited.audit, folder)
+    return write_audit(audited.dataset, audited.runs, audited.audit, folder, explore=False)
 
 
 @pytest.fixture
@@ -116,10 +116,12 @@ def test_published_figures_stand_beside_and_a_warning_says_where_they_do_not_bel
 def test_the_report_holds_the_audit_only_where_it_is_given(world, audited, tmp_path, no_charts):
     runs = world.runs
     found = audit(world.dataset, runs, permutations=20, bootstrap=20)
-    text = write_report(world.dataset, runs, world.scores, tmp_path / "with.html", audit=found).read_text()
+    text = write_report(world.dataset, runs, world.scores, tmp_path / "with.html", audit=found, explore=False).read_text()
     assert '<section id="audit"' in text
     assert (tmp_path / "tables" / "audit_verdicts.csv").is_file()
-    assert '<section id="audit"' not in write_report(world.dataset, runs, world.scores, tmp_path / "without.html").read_text()
+    assert (
+        '<section id="audit"' not in write_report(world.dataset, runs, world.scores, tmp_path / "without.html", explore=False).read_text()
+    )
     names = write_tables(world.dataset, runs, world.scores, tmp_path / "t").keys()
     assert not [name for name in names if name.startswith("audit")]
 
@@ -134,7 +136,7 @@ def test_hostile_names_are_escaped_everywhere(audited, tmp_path):
     tables["disparity"] = tables["disparity"].with_columns(note=pl.lit(ATTACK), population=pl.lit(ATTACK))
     tables["gaps"] = tables["gaps"].with_columns(note=pl.lit(ATTACK), remains=pl.lit(ATTACK))
     runs = [replace(run, name=ATTACK) if run.name == "org/tuned" else run for run in audited.runs]
-    text = write_audit(audited.dataset, runs, Audit(**tables), tmp_path).read_text()
+    text = write_audit(audited.dataset, runs, Audit(**tables), tmp_path, explore=False).read_text()
     assert "script" not in Page(text).tags
     assert "<img" not in text
     assert not [name for _, name, _ in Page(text).attributes if name.startswith("on")]
@@ -166,7 +168,7 @@ def test_what_was_not_adjusted_for_stands_under_the_gaps(audited, tmp_path, no_c
     column = list(grid.headers).index("What remains")
     said = [row.cells[column].text for row in grid.rows]
     assert sorted(said) == sorted(gaps.filter(run="org/tuned")["remains"])
-    text = write_audit(audited.dataset, audited.runs, replace(audited.audit, gaps=gaps), tmp_path).read_text()
+    text = write_audit(audited.dataset, audited.runs, replace(audited.audit, gaps=gaps), tmp_path, explore=False).read_text()
     assert "remains: significant relative to the baseline" in text
     assert note in text
     assert escaped(note) in (tmp_path / "tex" / "gaps-org-tuned-accuracy.tex").read_text()
@@ -174,7 +176,7 @@ def test_what_was_not_adjusted_for_stands_under_the_gaps(audited, tmp_path, no_c
 
 def test_the_page_speaks_at_the_confidence_of_the_audit(audited, tmp_path):
     found = audit(audited.dataset, audited.runs, permutations=40, bootstrap=40, confidence=0.8, metrics=("accuracy",), against=audited.base)
-    page = write_audit(audited.dataset, audited.runs, found, tmp_path)
+    page = write_audit(audited.dataset, audited.runs, found, tmp_path, explore=False)
     text = page.read_text()
     assert "80\u00a0% CI" in text
     assert "at most .200" in text
@@ -249,7 +251,7 @@ def test_labels_do_not_lie_on_each_other(values):
 
 def test_without_anything_audited_the_page_says_so(audited, tmp_path):
     empty = Audit(DISPARITY.empty(), GROUPS.empty(), GAPS.empty(), CHANGES.empty(), EXCESS.empty(), ERRS.empty())
-    text = write_audit(audited.dataset, audited.runs, empty, tmp_path).read_text()
+    text = write_audit(audited.dataset, audited.runs, empty, tmp_path, explore=False).read_text()
     assert "no run was audited" in text
 
 

@@ -160,7 +160,9 @@ def test_the_page_starts_with_results_and_five_claims_of_each_model(world, tmp_p
     compared = COMPARISONS.frame([difference(MODEL, "baseline-nearest-parent", -0.5, -0.6, -0.4, pairs=324)])
     of_baseline = claims("baseline-item-mode", 1, "baseline")
     found = assessed(world.scores, claims(MODEL, 7) + of_baseline, comparisons=compared)
-    text = write_report(world.dataset, world.runs, world.scores, tmp_path / "r.html", assessment=found).read_text(encoding="utf-8")
+    text = write_report(world.dataset, world.runs, world.scores, tmp_path / "r.html", assessment=found, explore=False).read_text(
+        encoding="utf-8"
+    )
     assert list(Page(text).sections)[:3] == ["results", "comparison", "by-subgroup"]
     results = text[text.index('<section id="results"') : text.index("</section>")]
     before, fold, after = results.partition("<summary>2 more</summary>")
@@ -176,7 +178,9 @@ def test_the_page_starts_with_results_and_five_claims_of_each_model(world, tmp_p
     # Without models, baselines have their claims on the page.
     runs = [run for run in world.runs if run.name != MODEL]
     scores = world.scores.filter(pl.col("run") != MODEL)
-    text = write_report(world.dataset, runs, scores, tmp_path / "b.html", assessment=assessed(scores, of_baseline)).read_text("utf-8")
+    text = write_report(
+        world.dataset, runs, scores, tmp_path / "b.html", assessment=assessed(scores, of_baseline), explore=False
+    ).read_text("utf-8")
     assert "Less accurate than b0:" in text
 
 

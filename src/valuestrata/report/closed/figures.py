@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from valuestrata.formatting import metric_title, number
+from valuestrata.report.core.links import explore_link
 from valuestrata.report.core.names import attribute_titles, chart_names, interval, stratum_titles, subgroup_titles, with_interval
 from valuestrata.report.core.theme import CEILING, GRID, INK, MUTED, colours_for, to_svg
 from valuestrata.report.core.view import Entry, View
@@ -114,7 +115,7 @@ def _values(view: View, by: str, rows: Sequence[Row], entries: Sequence[Entry], 
                 continue
             ends = interval(cell)
             said = f"{row.label}: {names[entry]} {number(cell.value)}" + (f" ({ends})" if ends else "")
-            values = {"value": cell.value, "low": cell.low, "high": cell.high}
+            values = {"value": cell.value, "low": cell.low, "high": cell.high, "go": _address(by, row.key, entry.run)}
             made.append({"label": row.label, "group": row.group, "who": names[entry], "said": said, **values})
     return made
 
@@ -125,10 +126,17 @@ def _others(view: View, by: str, rows: Sequence[Row], metric: str, best: Entry |
     for row in rows:
         known = {"label": row.label, "group": row.group}
         if best is not None and (value := view.cell(best, by, row.key, metric).value) is not None:
-            made.append({**known, "mark": "baseline", "value": value, "said": f"{row.label}: {names[best]} {number(value)}"})
+            said, go = f"{row.label}: {names[best]} {number(value)}", _address(by, row.key, best.run)
+            made.append({**known, "mark": "baseline", "value": value, "said": said, "go": go})
         if bound is not None and (value := view.bound(by, row.key, bound).value) is not None:
-            made.append({**known, "mark": "bound", "value": value, "said": f"{row.label}: {bound} {number(value)}"})
+            said = f"{row.label}: {bound} {number(value)}"
+            made.append({**known, "mark": "bound", "value": value, "said": said, "go": _address(by, row.key)})
     return made
+
+
+def _address(by: str, key: str, run: str = "") -> str:
+    """Return the address of the explorer with the pairs behind a row of a chart."""
+    return explore_link(run=run, **{"attribute" if by == "level" else by: key})
 
 
 def _dots(
@@ -172,14 +180,14 @@ def _dots(
         line = alt.Chart(alt.Data(values=[{"at": at}])).mark_rule(color=colour, strokeDash=dash, strokeWidth=1.6)
         layers.append(line.encode(x=alt.X("at:Q")))
     if others:
-        layers += _reference_marks(alt.Chart(alt.Data(values=others)).encode(x=x, y=y, description="said:N"), step)
+        layers += _reference_marks(alt.Chart(alt.Data(values=others)).encode(x=x, y=y, description="said:N", href="go:N"), step)
     bars = any(value["low"] is not None for value in values)
     for who, shift in (shifts or {"": 0}).items():
         mine = runs.transform_filter(alt.datum.who == who) if who else runs
         if bars:
             layers.append(mine.mark_rule(strokeWidth=2, opacity=0.55, yOffset=shift).encode(x=alt.X("low:Q", axis=ticks), x2="high:Q"))
         dots = mine.mark_point(filled=True, size=52, opacity=1, aria=True, yOffset=shift)
-        layers.append(dots.encode(x=x, shape=shape, description="said:N"))
+        layers.append(dots.encode(x=x, shape=shape, description="said:N", href="go:N"))
     heading = alt.TitleParams(title, anchor="start", frame="bounds" if extent else "group", fontSize=13)
     panel = alt.layer(*layers).properties(width=width, height=alt.Step(step))
     return panel.properties(title=heading) if title else panel
@@ -297,7 +305,8 @@ def overview_chart(view: View, name: str) -> Chart | None:
         if cell.value is not None:
             ends = interval(cell)
             said = f"{row.label}: {number(cell.value)}" + (f" ({ends})" if ends else "")
-            values.append({"label": row.label, "who": entry.kind, "value": cell.value, "low": cell.low, "high": cell.high, "said": said})
+            known = {"label": row.label, "who": entry.kind, "value": cell.value, "low": cell.low, "high": cell.high}
+            values.append({**known, "said": said, "go": explore_link(run=entry.run)})
     if not values:
         return None
     kinds = [kind for kind in _KINDS if any(entry.kind == kind.name for entry in entries)]

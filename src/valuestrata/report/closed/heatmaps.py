@@ -10,6 +10,7 @@ from valuestrata.dataset.landscape import MEASURES, averaged, has_null, no_null
 from valuestrata.dataset.tables import Dataset
 from valuestrata.formatting import count, number
 from valuestrata.report.closed.figures import COLUMN, Chart
+from valuestrata.report.core.links import explore_link
 from valuestrata.report.core.names import clipped, stratum_titles
 from valuestrata.report.core.theme import INK, SEQUENTIAL, to_svg
 from valuestrata.report.core.view import Entry, RunLike, View
@@ -58,8 +59,13 @@ def item_labels(dataset: Dataset) -> dict[str, str]:
     return {item: f"{item}  {clipped(question or '', 44)}" for item, question in dataset.items.select("item", "question").iter_rows()}
 
 
-def landscape_chart(dataset: Dataset, name: str) -> Chart | None:
-    """Draw heat maps of the Modal Diversity Score and of the mean Wasserstein distance."""
+def landscape_chart(dataset: Dataset, name: str, scored: pl.DataFrame | None = None) -> Chart | None:
+    """Draw heat maps of the Modal Diversity Score and of the mean Wasserstein distance.
+
+    Args:
+        dataset: the ground truth. name: unique within the page.
+        scored: pairs (item, subgroup) that the explorer of the page has; cells with any of them lead there.
+    """
     import altair as alt
 
     by = landscape_by(dataset)
@@ -75,6 +81,7 @@ def landscape_chart(dataset: Dataset, name: str) -> Chart | None:
     room = (COLUMN - extent) // len(measures) - 70
     beside = room >= SMALLEST_CELL * len(columns)
     cell = min(58, max(SMALLEST_CELL, (room if beside else COLUMN - extent - 70) // len(columns)))
+    linked = _linked(dataset, by, scored)
     known = has_null(dataset.landscape)
     height = 32 if known else 22
     panels: list[Any] = []
@@ -89,6 +96,7 @@ def landscape_chart(dataset: Dataset, name: str) -> Chart | None:
                 "beyond": value is not None and high is not None and value > high,
                 "said": f"{labels.get(key, key)}, {strata.get(stratum, stratum)}: {number(value, 2)}"
                 + ("" if null is None else f", by chance {by_chance(null, low, high)}"),
+                "go": explore_link(**{by: key}, attribute=stratum) if (key, stratum) in linked else None,
             }
             for key, stratum, value, null, low, high in frame.select(
                 by, "stratum", metric, *(f"{metric}_null{end}" for end in ("", "_low", "_high"))
@@ -105,6 +113,14 @@ def landscape_chart(dataset: Dataset, name: str) -> Chart | None:
     )
     caption += BY_CHANCE if known else no_null(dataset)
     return Chart(svg, caption)
+
+
+def _linked(dataset: Dataset, by: str, scored: pl.DataFrame | None) -> set[tuple[str, str]]:
+    """Return the (item or topic, stratum) of scored pairs."""
+    if scored is None:
+        return set()
+    pairs = scored.select("item", "subgroup").join(dataset.items.select("item", "topic"), on="item")
+    return set(pairs.join(dataset.subgroups.select("subgroup", "stratum"), on="subgroup").select(by, "stratum").iter_rows())
 
 
 def _grid(
@@ -134,7 +150,7 @@ def _grid(
     )
     scale = alt.Scale(domain=[0, top], range=list(SEQUENTIAL), clamp=True)
     cells = base.transform_filter("isValid(datum.value)").mark_rect(stroke="white", strokeWidth=1, aria=True)
-    cells = cells.encode(color=alt.Color("value:Q", scale=scale, legend=None), description="said:N")
+    cells = cells.encode(color=alt.Color("value:Q", scale=scale, legend=None), description="said:N", href="go:N")
     deep = f"isValid(datum.value) && datum.value > {0.6 * top}"
     # A cell without a value has no background, so its dash has the text colour of the page.
     ink = alt.condition("!isValid(datum.value)", alt.value(INK), alt.value(ON_PALE))
@@ -176,7 +192,8 @@ def confusion_chart(view: View, run: RunLike, entry: Entry, name: str) -> Chart 
             for said in codes:
                 value = shares.get((gold, said), 0.0) / totals[gold]
                 text = number(value, 2)
-                values.append({"row": row, "column": names[said], "value": value, "text": text, "said": f"{row} → {names[said]}: {text}"})
+                place = {"row": row, "column": names[said], "go": explore_link(run=entry.run, codes=codes, gold=gold, answer=said)}
+                values.append({**place, "value": value, "text": text, "said": f"{row} → {names[said]}: {text}"})
         slanted = max(map(len, names.values())) > 3
         cell = 34 if len(codes) > 5 else 52
         extent = round(6.3 * max(map(len, rows.values()))) + 14

@@ -172,7 +172,7 @@ def sections_of(
         *([] if assessment is None or (said := dont_know_section(view, assessment)) is None else [said]),
         *([] if assessment is None or (by_person := persons_section(assessment.persons)) is None else [by_person]),
         *([] if assessment is None else [structure_section(view, assessment)]),
-        _landscape(dataset),
+        _landscape(view),
         _setup(dataset, runs, views),
         usage_section(runs),
         _published(dataset, views) if published else ("Published figures", "left out on request"),
@@ -210,8 +210,9 @@ def _by(view: View, by: str) -> Section | Absent:
     return section
 
 
-def _landscape(dataset: Dataset) -> Section | Absent:
-    chart = heatmaps.landscape_chart(dataset, "landscape")
+def _landscape(view: View) -> Section | Absent:
+    dataset = view.dataset
+    chart = heatmaps.landscape_chart(dataset, "landscape", view.gold)
     if chart is None:
         return "Landscape", "the data set holds no item and stratum for which a diversity score is defined"
     section = Section("landscape", "How far do the subgroups differ at all?", nav="Landscape", figures=[("", chart)])

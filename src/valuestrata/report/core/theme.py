@@ -74,6 +74,8 @@ _NUMBER = re.compile(r'(href="[^"]*")|(?<=[\d])\.(\d{2})\d+')
 # A mark with a link, whose address the renderer completes.
 _LINKED = re.compile(r'<a xlink:href="[^"#]*(#[^"]*)"><(\w+)( aria-label="[^"]*")?')
 _FAMILY = re.compile(rf' font-family="{re.escape(FONT)}"')
+# A mark of a linked chart without an address of its own.
+_UNLINKED = re.compile(r'<a xlink:href="[^"]*">(.*?)</a>', re.DOTALL)
 
 
 def combined(how: str, charts: Sequence[Any], **properties: Any) -> dict[str, Any]:
@@ -126,7 +128,7 @@ def tidy_svg(svg: str, name: str, description: str) -> str:
     """Prepare a Vega SVG for a page with others: a title, unique ids, tooltips, no fixed font, fewer bytes."""
     from markupsafe import escape
 
-    svg = _LINKED.sub(r'<a href="\1"\3><\2\3', svg)
+    svg = _UNLINKED.sub(r"\1", _LINKED.sub(r'<a href="\1"\3><\2\3', svg))
     svg = _DESCRIBED.sub(_with_title, svg)
     svg = _FAMILY.sub("", _NUMBER.sub(lambda found: found[1] or f".{found[2]}", _EMPTY.sub("", _ROLES.sub("", svg))))
     # An SVG inside a page needs no namespace, and without it the page contains no address.

@@ -14,6 +14,7 @@ from valuestrata.fairness.assemble import Audit
 from valuestrata.formatting import LOWER_IS_BETTER, metric_title, number, percent
 from valuestrata.formatting import title as title_of
 from valuestrata.report.closed.figures import COLUMN, Chart, LegendEntry
+from valuestrata.report.core.links import explore_link
 from valuestrata.report.core.names import attribute_titles, clipped, stratum_titles
 from valuestrata.report.core.theme import GRID, INK, MUTED, combined, to_svg
 
@@ -84,7 +85,9 @@ def _gap_values(row: dict[str, Any], reference: str, better: float, width: float
         said = f"{label} against {reference}, {side}: {number(value)}"
         said += f" ({number(inside[0])} to {number(inside[1])})" if inside[0] is not None else ""
         noise = None if row["se"] is None else width * row["se"]
-        made.append({"label": label, "side": side, "value": value, "low": inside[0], "high": inside[1], "noise": noise, "said": said})
+        go = explore_link(run=row["run"], attribute=f"{row['attribute']}={label}")
+        ends = {"low": inside[0], "high": inside[1], "noise": noise}
+        made.append({"label": label, "side": side, "value": value, **ends, "said": said, "go": go})
     return made
 
 
@@ -114,7 +117,7 @@ def _gap_panel(values: list[dict[str, Any]], title: str, reach: float, extent: i
         bars = mine.transform_filter("isValid(datum.low)").mark_rule(color=colour, strokeWidth=2, opacity=0.6, yOffset=shift)
         layers.append(bars.encode(x=alt.X("low:Q", scale=scale, axis=ticks), x2="high:Q", y=y))
         dots = mine.mark_point(filled=True, color=colour, shape=shape, size=56, opacity=1, aria=True, yOffset=shift)
-        layers.append(dots.encode(x=alt.X("value:Q", scale=scale, axis=ticks), y=y, description="said:N"))
+        layers.append(dots.encode(x=alt.X("value:Q", scale=scale, axis=ticks), y=y, description="said:N", href="go:N"))
     heading = alt.TitleParams(title, anchor="start", frame="bounds", fontSize=13)
     return combined("layer", layers, width=560, height=alt.Step(44), title=heading)
 
@@ -170,7 +173,8 @@ def _slope_panel(rows: list[dict[str, Any]], title: str, domain: list[float], me
         said = f"{level}: {number(row['before'])} before, {number(row['after'])} after, change {number(row['change'])}"
         said += f" ({number(row['ci_low'])} to {number(row['ci_high'])})" if row["ci_low"] is not None else ""
         shared = {"level": level, "outcome": row["outcome"] or "not shown", "said": said}
-        points += [{**shared, "time": "before", "value": row["before"]}, {**shared, "time": "after", "value": row["after"]}]
+        go = explore_link(run=row["run"], versus=row["against"], attribute=row["key"])
+        points += [{**shared, "time": time, "value": row[time], "go": go} for time in ("before", "after")]
         names.append({**shared, "time": "after", "value": at})
     colour = alt.Color("outcome:N", scale=alt.Scale(domain=[w for w, _ in OUTCOMES], range=[c for _, c in OUTCOMES]), legend=None)
     across = alt.X("time:N", sort=["before", "after"], axis=alt.Axis(title=None, labelAngle=0, orient="top"), scale=alt.Scale(padding=0.35))
@@ -178,7 +182,7 @@ def _slope_panel(rows: list[dict[str, Any]], title: str, domain: list[float], me
     y = alt.Y("value:Q", scale=alt.Scale(domain=domain, nice=False, zero=False), axis=up)
     base = alt.Chart(alt.Data(values=points)).encode(x=across, y=y, color=colour)
     lines = base.mark_line(strokeWidth=2, opacity=0.75).encode(detail="level:N")
-    dots = base.mark_point(filled=True, size=46, opacity=1, aria=True).encode(description="said:N")
+    dots = base.mark_point(filled=True, size=46, opacity=1, aria=True).encode(description="said:N", href="go:N")
     words = alt.Chart(alt.Data(values=names)).mark_text(align="left", dx=9, fontSize=11, color=INK, limit=170)
     text = words.encode(x=across, y=y, text="level:N")
     heading = alt.TitleParams(title, anchor="start", fontSize=13)
@@ -278,7 +282,8 @@ def _matrix(
             sure = row["p_holm"] is not None and row["p_holm"] <= alpha
             text = f"{number(value, 2)}*" if sure else number(value, 2) if screened else f"({number(value, 2)})"
             said = f"{one}, {other}: {number(value)}" + ("" if row["p_holm"] is None else f", p {number(row['p_holm'])} (Holm)")
-            values.append({**place, "value": value, "text": text, "shown": screened, "said": said})
+            go = explore_link(run=row["run"], subgroup=row["subgroup"])
+            values.append({**place, "value": value, "text": text, "shown": screened, "said": said, "go": go})
     columns, lines = [clipped(level, 30) for level in side[across]], [clipped(level, 30) for level in side[down]]
     extent = min(220, max(60, round(6.3 * max(map(len, lines))) + 12))
     x = alt.X(
@@ -292,11 +297,11 @@ def _matrix(
     frames = (
         base.transform_filter("isValid(datum.value)")
         .mark_rect(fill=None, stroke=GRID, strokeWidth=1, aria=True)
-        .encode(description="said:N")
+        .encode(description="said:N", href="go:N")
     )
     scale = alt.Scale(domain=[-top, top], range=list(DIVERGING), clamp=True)
     cells = base.transform_filter("datum.shown").mark_rect(stroke="white", strokeWidth=1, aria=True)
-    cells = cells.encode(color=alt.Color("value:Q", scale=scale, legend=None), description="said:N")
+    cells = cells.encode(color=alt.Color("value:Q", scale=scale, legend=None), description="said:N", href="go:N")
     deep = f"datum.shown && abs(datum.value) > {0.6 * top}"
     muted = base.transform_filter("!datum.shown").mark_text(fontSize=11, color=MUTED).encode(text="text:N")
     pale = (

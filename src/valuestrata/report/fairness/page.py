@@ -19,6 +19,7 @@ from valuestrata.report.core.render import render
 from valuestrata.report.core.section import Section
 from valuestrata.report.core.status import coverage_lines, coverage_of, in_order, overlap_lines, plan_line, repetition_lines
 from valuestrata.report.core.view import RunLike
+from valuestrata.report.explore.section import add_explorer, explored_groups
 from valuestrata.report.export.latex import audit_latex
 from valuestrata.report.fairness.section import audit_sections
 from valuestrata.responses.run.identity import run_identity
@@ -34,6 +35,7 @@ def write_audit(
     *,
     verdicts: pl.DataFrame | None = None,
     plan: Declared | None = None,
+    explore: bool = True,
 ) -> Path:
     """Write an audit into a folder and return the page.
 
@@ -46,6 +48,7 @@ def write_audit(
         folder: the folder; created if missing.
         verdicts: the claims as `audit_verdicts` returns them; computed if None.
         plan: the declared plan of the study.
+        explore: whether the page has the explorer, with the answers to every pair of the audit.
     """
     if verdicts is None:
         verdicts = audit_verdicts(audit, runs, dataset, names=subgroup_titles(dataset))
@@ -57,11 +60,13 @@ def write_audit(
     for name, text in audit_latex(dataset, audit, judged).items():
         write_text(folder / "tex" / f"{name}.tex", text)
     page = folder / "audit.html"
-    write_text(page, render(audit_page(dataset, runs, audit, plan=plan)))
+    write_text(page, render(audit_page(dataset, runs, audit, plan=plan, explore=explore)))
     return page
 
 
-def audit_page(dataset: Dataset, runs: Sequence[RunLike], audit: Audit, *, plan: Declared | None = None) -> Page:
+def audit_page(
+    dataset: Dataset, runs: Sequence[RunLike], audit: Audit, *, plan: Declared | None = None, explore: bool = True
+) -> Page:
     """Return the page of `write_audit` without writing any file."""
     found = audit_sections(dataset, runs, audit)
     survey = dataset.meta.get("survey") or {}
@@ -88,4 +93,7 @@ def audit_page(dataset: Dataset, runs: Sequence[RunLike], audit: Audit, *, plan:
         plan=plan,
         declares=False,
     )
-    return Page(title, sections, absent, in_order(lines), checklist(evidence))
+    page = Page(title, sections, absent, in_order(lines), checklist(evidence))
+    if explore and (what := explored_groups(dataset, runs, audit.groups)) is not None:
+        add_explorer(page, what)
+    return page

@@ -15,7 +15,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.openended.browser import browser
+from tests.browser import browser
 from tests.openended.judged import sample_of
 from valuestrata.errors import UsageError
 from valuestrata.openended.annotation.files import Task, append_codings, coder_file, read_codings

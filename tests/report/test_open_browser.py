@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.openended.browser import browser
+from tests.browser import browser
 from tests.report.test_open_page import Study
 
 EVIL = "<script>document.title = 'broken'</script><img src=x onerror=\"document.title = 'broken'\">"

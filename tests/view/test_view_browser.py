@@ -14,7 +14,7 @@ from importlib import resources
 
 import pytest
 
-from tests.openended.browser import browser
+from tests.browser import browser
 from tests.responses.asked import Writes
 from valuestrata.dataset.tables import load_dataset
 from valuestrata.responses.ask.loop import ask

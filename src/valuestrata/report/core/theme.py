@@ -68,6 +68,8 @@ def theme() -> dict[str, Any]:
 # The description of a mark becomes a title element, which browsers show as a tooltip.
 _DESCRIBED = re.compile(r'<(path|rect|text|line)( aria-label="([^"]*)") role="graphics-symbol" aria-roledescription="[^"]*"([^>]*?)/>')
 _ROLES = re.compile(r' role="graphics-(?:object|symbol)"| aria-roledescription="[^"]*"| aria-hidden="true"| pointer-events="none"')
+# A group without a role has no name.
+_GROUP_NAME = re.compile(r'(<g\b[^>]*?) aria-label="[^"]*"')
 _EMPTY = re.compile(r'<path class="(?:background|foreground)"[^>]*?(?:d="M0,0h0v0h0Z"|display="none")[^>]*?/>')
 # An address keeps its digits.
 _NUMBER = re.compile(r'(href="[^"]*")|(?<=[\d])\.(\d{2})\d+')
@@ -130,7 +132,9 @@ def tidy_svg(svg: str, name: str, description: str) -> str:
 
     svg = _UNLINKED.sub(r"\1", _LINKED.sub(r'<a href="\1"\3><\2\3', svg))
     svg = _DESCRIBED.sub(_with_title, svg)
-    svg = _FAMILY.sub("", _NUMBER.sub(lambda found: found[1] or f".{found[2]}", _EMPTY.sub("", _ROLES.sub("", svg))))
+    svg = _FAMILY.sub(
+        "", _NUMBER.sub(lambda found: found[1] or f".{found[2]}", _EMPTY.sub("", _GROUP_NAME.sub(r"\1", _ROLES.sub("", svg))))
+    )
     # An SVG inside a page needs no namespace, and without it the page contains no address.
     svg = re.sub(r' xmlns(?::xlink)?="[^"]*"', "", svg, count=2)
     svg = re.sub(r'id="(clip|gradient)', rf'id="{name}-\1', svg)

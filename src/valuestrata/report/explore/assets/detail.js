@@ -71,11 +71,11 @@ class Detail {
       element("th", { scope: "row", class: "text", text: label }),
       ...columns.map((column) => this.share(column, option)),
     ] }));
-    const table = element("table", { class: "shares", children: [
-      element("caption", { text: "● most common answer of people, ▸ answer of the run. Shares of a run are the probabilities that it states, or the shares of its answers if it was asked several times." }),
-      element("thead", { children: [head] }), element("tbody", { children: rows }),
-    ] });
-    return element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Distributions of answers", children: [table] });
+    const table = element("table", { class: "shares", children: [element("thead", { children: [head] }), element("tbody", { children: rows })] });
+    const frame = element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Distributions of answers", children: [table] });
+    const reading = "● most common answer of people, ▸ answer of the run. Shares of a run are the probabilities that it states, or the "
+      + "shares of its answers if it was asked several times.";
+    return element("div", { children: [element("p", { class: "quiet", text: reading }), frame] });
   }
 
   share(column, option) {
@@ -87,7 +87,7 @@ class Detail {
       element("span", { class: "mark", "aria-hidden": "true", text: marked ? column.mark : "" }),
       element("span", { class: "share", text: percent(share) }),
       ...(marked ? [element("span", { class: "hidden", text: ` ${column.said}` })] : []),
-      element("span", { class: "track", "aria-hidden": "true", children: share === null ? [] : [bar] }),
+      ...(share === null ? [] : [element("span", { class: "track", "aria-hidden": "true", children: [bar] })]),
     ] });
   }
 
@@ -148,17 +148,20 @@ class Detail {
     const score = asked ? `${pairs.said(run, pair)}, expected accuracy ${written(pairs.share(`expected${run}`, pair))}` : "not asked";
     const children = [element("h4", { text: pairs.runs[run].label }), element("p", { text: `Outcome: ${score}.` })];
     if (asked > responses.length) children.push(element("p", { class: "quiet", text: `The first ${responses.length} of ${count(asked)} responses:` }));
-    for (const one of responses) children.push(...this.told(one, this.pairs.item(pair)));
+    for (const one of responses) children.push(...this.told(one, pairs.item(pair), pairs.runs[run].kind));
     return element("section", { class: "one-run", "aria-label": pairs.runs[run].label, children });
   }
 
-  told(response, item) {
+  told(response, item, kind) {
     const label = response.code === null ? "" : item.labels[item.codes.indexOf(response.code)];
     const status = response.status === "answered" ? `Answered: ${label || "no option"}` : `Status: ${STATUSES[response.status]}`;
     const made = [element("p", { children: [element("b", { text: status }), element("span", { class: "quiet", text: ` ${response.facts}` })] })];
     if (response.error) made.push(element("p", { class: "quiet", text: `Reason: ${response.error}` }));
     if (response.reasoning) made.push(element("blockquote", { "data-raw": "reasoning", text: response.reasoning }));
     if (response.text) made.push(element("blockquote", { "data-raw": "text", text: response.text }));
+    if (response.prompt === null && kind !== "baseline") {
+      made.push(element("p", { class: "quiet", text: "The prompt is not shown: it cannot be rendered as it was, or none was recorded." }));
+    }
     if (response.prompt) {
       const messages = response.prompt.map((message) => element("pre", { "data-role": message.role, text: response.prompt.length > 1 ? `${message.role}:\n${message.text}` : message.text }));
       made.push(element("details", { children: [element("summary", { text: "What the model was shown" }), ...messages] }));

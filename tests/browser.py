@@ -32,7 +32,7 @@ class Browser:
         number = next(self._numbers)
         self._socket.send(json.dumps({"id": number, "method": method, "params": params}))
         while True:
-            told = json.loads(self._socket.recv(timeout=30))
+            told = json.loads(self._socket.recv(timeout=120))
             if told.get("method") == "Runtime.exceptionThrown":
                 self.errors.append(told["params"]["exceptionDetails"])
             elif told.get("method") == "Log.entryAdded" and told["params"]["entry"]["level"] == "error":

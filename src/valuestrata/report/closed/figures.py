@@ -136,7 +136,8 @@ def _others(view: View, by: str, rows: Sequence[Row], metric: str, best: Entry |
 
 def _address(by: str, key: str, run: str = "") -> str:
     """Return the address of the explorer with the pairs behind a row of a chart."""
-    return explore_link(run=run, **{"attribute" if by == "level" else by: key})
+    filters: dict[str, Any] = {"attribute" if by == "level" else by: key}
+    return explore_link(run=run, **filters)
 
 
 def _dots(

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from valuestrata.errors import printable
 from valuestrata.stats.arrays import Floats
 
-# Shares, probabilities and scores are stored as whole numbers of 1 / STEPS.
-STEPS = 10_000
+# Shares, probabilities and scores are whole numbers of 1 / STEPS, which has small divisors: shares of 1,000 redraws are exact.
+STEPS = 60_000
 # Stands for null in a column of shares; in other columns it is the largest number of the type.
 NO_SHARE = 0xFFFF
 # Element type -> name of the typed array that holds it in a browser.

@@ -59,7 +59,7 @@ def explorer_blocks(what: Explored) -> Blocks:
 
     Returns:
         `pairs`: items, subgroups, gold and the scores of every pair and run. For run 0, 1, ...: `responses0` (status, tokens, cost),
-        `texts0` (what the model wrote), `probabilities0` (its distribution of answers, in steps of 1 / 10,000; without the block, the
+        `texts0` (what the model wrote), `probabilities0` (its distribution of answers, in steps of 1 / STEPS; without the block, the
         run stated none). `prompts`: what the models were shown.
     """
     gold = gold_of(what.dataset, what.dataset.scored_pairs(what.split, what.part, what.fold).select("pair_id", "half"))

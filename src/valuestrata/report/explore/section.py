@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import resources
 
 import polars as pl
@@ -28,6 +29,8 @@ from valuestrata.scores.best_baseline import best_of
 TITLE = "Which answers lie behind these scores?"
 # Largest page, in bytes.
 MOST_BYTES = 10_000_000
+# Bytes of the data's own element, and of the sentence about what was left out.
+AROUND = 500
 # What is left out of a page that would be larger, in this order: beginnings of block names, and the blocks in words.
 LEFT_OUT = (("prompts", "prompts"), ("texts", "texts of models"), ("probabilities", "probabilities of options"))
 # In this order, in one function, so that no name is global.
@@ -71,68 +74,82 @@ def add_explorer(page: Page, what: Explored, *, most_bytes: int = MOST_BYTES) ->
             section says so. If that is not enough, the page has no explorer, and says why.
     """
     library, style = datatables()
-    css = _asset("explore.css")
     script = '(() => {\n"use strict";\n' + "\n".join(_asset(name) for name in SCRIPTS) + "})();\n"
-    shelf = b64encode(gzip.compress(library.encode(), mtime=0)).decode()
+    shelf = PageData("explore-library", b64encode(gzip.compress(library.encode(), mtime=0)).decode())
     charts = [chart for section in page.sections for _, chart in (*section.figures, *section.more)]
     addresses = sorted({link for chart in charts for link in links_in(chart.svg)})
-    rest = len(render(page).encode()) + sum(map(len, (style, css, script, shelf))) + sum(map(len, addresses)) + 20_000
-    packed = {name: b64encode(pack(block)).decode() for name, block in explorer_blocks(what).items()}
-    kept, left_out = fitting(packed, most_bytes - rest)
-    if not kept:
-        size = f"{most_bytes / 1e6:g} MB"
-        pairs = count(what.dataset.scored_gold(what.split, what.part, what.fold).height, "pair")
-        page.absent = [*page.absent, (TITLE, f"{pairs} and {count(len(what.runs), 'run')} do not fit into a page of {size}")]
-        return
-    page.styles += [style, css]
-    page.loaded.append(library)
-    page.scripts.append(script)
-    page.data += [PageData("explore-library", shelf), PageData("explore-data", "\n".join(f"{name}:{text}" for name, text in kept.items()))]
+    with_intervals = [(other.title, other.id) for other in page.sections if other.id in WITH_INTERVALS]
     section = Section(EXPLORE, TITLE, nav="Explore")
     section.intro = (
         "Every pair of a question and a subgroup, with the answers of people and runs. Choose one run or two, filter, and select a "
         "question to see the distributions, what the model was shown and what it wrote. Marks in the figures lead here."
     )
-    with_intervals = [(other.title, other.id) for other in page.sections if other.id in WITH_INTERVALS]
     try:
         check_shareable(what.dataset, "share a page without the explorer")
     except InputDataError as error:
         section.warning = f"This page holds the shares of every pair. {error}"
-    section.body = _body(addresses, left_out, f"{most_bytes / 1e6:g} MB", with_intervals)
+    section.body = _body(addresses, [], most_bytes, with_intervals)
     ids = [other.id for other in page.sections]
     place = min([ids.index(name) for name in FOLLOWING if name in ids], default=len(ids))
-    page.sections = [*page.sections[:place], section, *page.sections[place:]]
+    empty = replace(
+        page,
+        sections=[*page.sections[:place], section, *page.sections[place:]],
+        styles=[*page.styles, style, _asset("explore.css")],
+        scripts=[*page.scripts, script],
+        loaded=[*page.loaded, library],
+        data=[*page.data, shelf],
+    )
+    packed = {name: b64encode(pack(block)).decode() for name, block in explorer_blocks(what).items()}
+    kept, left_out = fitting(packed, most_bytes - len(render(empty).encode()) - AROUND)
+    if not kept:
+        pairs = count(what.dataset.scored_gold(what.split, what.part, what.fold).height, "pair")
+        reason = f"{pairs} and {count(len(what.runs), 'run')} do not fit into a page of {megabytes(most_bytes)}"
+        page.absent = [*page.absent, (TITLE, reason)]
+        return
+    section.body = _body(addresses, left_out, most_bytes, with_intervals)
+    data = PageData("explore-data", "\n".join(f"{name}:{text}" for name, text in kept.items()))
+    page.sections, page.styles, page.scripts, page.loaded = empty.sections, empty.styles, empty.scripts, empty.loaded
+    page.data = [*empty.data, data]
 
 
 def fitting(packed: Mapping[str, str], most: int) -> tuple[dict[str, str], list[str]]:
     """Return the blocks that fit and, in words, what was left out.
 
     Args:
-        packed: name -> block. most: characters of all blocks together.
+        packed: name -> block. most: characters of all blocks together, each on a line with its name.
 
     Returns:
         No block at all if those that are always needed do not fit.
     """
     kept, left_out = dict(packed), list[str]()
     for beginning, words in LEFT_OUT:
-        if sum(map(len, kept.values())) <= most:
+        if _lines(kept) <= most:
             break
         if lost := [name for name in kept if name.startswith(beginning)]:
             kept = {name: text for name, text in kept.items() if name not in lost}
             left_out.append(words)
-    return (kept, left_out) if sum(map(len, kept.values())) <= most else ({}, left_out)
+    return (kept, left_out) if _lines(kept) <= most else ({}, left_out)
+
+
+def _lines(packed: Mapping[str, str]) -> int:
+    return sum(len(name) + len(text) + 2 for name, text in packed.items())
+
+
+def megabytes(size: int) -> str:
+    """Write a number of bytes: `10 MB`."""
+    return f"{size / 1e6:.3g} MB"
 
 
 def _asset(name: str) -> str:
     return resources.files("valuestrata.report.explore").joinpath("assets", name).read_text(encoding="utf-8")
 
 
-def _body(addresses: Sequence[str], left_out: Sequence[str], most: str, with_intervals: Sequence[tuple[str, str]]) -> str:
+def _body(addresses: Sequence[str], left_out: Sequence[str], most: int, with_intervals: Sequence[tuple[str, str]]) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     loader = PackageLoader("valuestrata.report.explore", "assets")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     anchors = [address.removeprefix("#") for address in addresses]
     return environment.get_template("explore.html.j2").render(
-        addresses=anchors, left_out=left_out, most=most, with_intervals=with_intervals
+        addresses=anchors, left_out=left_out, most=megabytes(most), with_intervals=with_intervals
     )

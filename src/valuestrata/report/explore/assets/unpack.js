@@ -1,5 +1,5 @@
 // Blocks of the page's data: typed columns and a document, compressed (see columns.py). Each is unpacked when it is first needed.
-const STEPS = 10000;
+const STEPS = 60000;
 const NO_SHARE = 65535;
 const ARRAYS = { Uint8Array, Uint16Array, Uint32Array, Float32Array };
 

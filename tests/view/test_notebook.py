@@ -10,7 +10,7 @@ import sys
 import pytest
 
 import valuestrata as vs
-from tests.openended.browser import browser
+from tests.browser import browser
 from valuestrata.errors import InputDataError, MissingExtraError, UsageError
 
 

@@ -64,9 +64,7 @@ def write_audit(
     return page
 
 
-def audit_page(
-    dataset: Dataset, runs: Sequence[RunLike], audit: Audit, *, plan: Declared | None = None, explore: bool = True
-) -> Page:
+def audit_page(dataset: Dataset, runs: Sequence[RunLike], audit: Audit, *, plan: Declared | None = None, explore: bool = True) -> Page:
     """Return the page of `write_audit` without writing any file."""
     found = audit_sections(dataset, runs, audit)
     survey = dataset.meta.get("survey") or {}

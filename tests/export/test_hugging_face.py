@@ -18,9 +18,9 @@ from valuestrata.export.hugging_face.card import card_header, card_text, size_ca
 from valuestrata.export.hugging_face.contents import PARQUET, ExportedFile, type_name
 from valuestrata.export.hugging_face.fields import answer_fields, chat_fields, gold_fields, subgroup_fields
 from valuestrata.export.hugging_face.rows import chat_rows, gold_rows, rounded
-from valuestrata.export.hugging_face.runs import without_folders
 from valuestrata.export.hugging_face.subtraction import Remainders
 from valuestrata.markdown import with_code
+from valuestrata.respondents.model_paths import without_folders
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = [ExportedFile("gold", part, f"gold/{part}.parquet", rows, 1, "0" * 64, PARQUET) for part, rows in (("train", 600), ("test", 500))]

@@ -23,7 +23,7 @@ from valuestrata.cli.options import (
     Split,
     TrainOn,
 )
-from valuestrata.cli.output import claim_documents, print_json, print_table, show
+from valuestrata.cli.output import claim_documents, print_json, print_table, say, show
 from valuestrata.errors import UsageError
 from valuestrata.frames import csv_text
 
@@ -31,6 +31,13 @@ if TYPE_CHECKING:
     import polars as pl
 
 TableFile = Annotated[Path | None, typer.Option("-o", "--output", help="Also write the table to this file (.csv or .parquet).")]
+
+Track = Annotated[
+    str | None, typer.Option("--track", metavar="TRACKER", help="Also log the scores of RUN... to mlflow or wandb (docs/tracking.md).")
+]
+TrackTo = Annotated[
+    str | None, typer.Option("--track-to", metavar="NAME", help="Experiment (MLflow) or project (Weights & Biases); default valuestrata.")
+]
 
 
 def score_(
@@ -45,6 +52,8 @@ def score_(
     bootstrap: Bootstrap = 1000,
     seed: BootstrapSeed = 0,
     output: TableFile = None,
+    track: Track = None,
+    track_to: TrackTo = None,
     all_claims: AllClaims = False,
     baseline_claims: BaselineClaims = False,
     as_json: AsJson = False,
@@ -57,13 +66,17 @@ def score_(
     from valuestrata.assessment import assess
     from valuestrata.report import print_claims, print_headline
     from valuestrata.report.closed.persons import print_persons
+    from valuestrata.report.export.tracking.track import check_tracker, log_scores
     from valuestrata.scores.train_test_overlap import warnings_about
 
     _check_table(output)
+    tracker = check_tracker(track, track_to)
     data, all_runs = load_with_baselines(dataset, runs, split, part, fold, baselines, train_on)
     found = assess(data, all_runs, split=split, part=part, fold=fold, against=against, bootstrap=bootstrap, seed=seed)
     _write_table(found.scores, output)
     models = all_runs[: len(runs)]
+    if tracker is not None:
+        say(log_scores(models, found, tracker, to=track_to))
     if not as_json:
         print_headline(data, all_runs, found.scores)
         if against is not None:

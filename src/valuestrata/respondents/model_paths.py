@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 # A place that begins with one of these cannot be a name on the hub.
 _OF_PATHS = (".", "/", "~")
+# What stands between the parts of a model's name, as in `control:no-persona@hf:ORG/NAME+ADAPTER`.
+_BETWEEN = re.compile(r"([:@+=])")
+_DRIVE = re.compile(r"\b[A-Za-z]:(?=\\)")
 
 
 def with_model_paths(spec: str, change: Callable[[str], str], exists: Callable[[str], bool]) -> str:
@@ -63,12 +67,23 @@ def is_path(place: str) -> bool:
 
 def same_but_for_folders(one: str, other: str) -> bool:
     """Whether two specifications are equal apart from the folders that hold their files; other keys of a run identify the content."""
-    return one == other or _without_folders(one) == _without_folders(other)
+    return one == other or _file_names_only(one) == _file_names_only(other)
 
 
-def _without_folders(spec: str) -> str:
+def _file_names_only(spec: str) -> str:
     def last(path: str) -> str:
         return Path(path).name
 
     # Without looking at the disk: a relative path of one or two parts looks like a name on the hub, and keeps all its parts.
     return with_model_paths(spec, last, lambda _path: False).replace(":./", ":")
+
+
+def without_folders(text: str) -> str:
+    """Return a model's name without the folders of paths in it: `hf:/home/me/models/mine` becomes `hf:mine`."""
+    return "".join(_last(part) for part in _BETWEEN.split(_DRIVE.sub("", text)))
+
+
+def _last(part: str) -> str:
+    """Return the last name of a path; a name on the Hub (one slash) is kept."""
+    is_path = "\\" in part or part.startswith(("/", "~", ".")) or part.count("/") > 1
+    return re.split(r"[/\\]", part.rstrip("/\\"))[-1] if is_path else part

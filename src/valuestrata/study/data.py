@@ -17,6 +17,7 @@ from valuestrata.dataset.tables import Dataset, load_dataset, write_dataset
 from valuestrata.errors import UsageError
 from valuestrata.fairness import check_mixed
 from valuestrata.files import canonical_hash, is_inside, sha256_of, write_json, write_text
+from valuestrata.report.export.tracking.track import check_tracker
 from valuestrata.respondents.models import check_model_spec
 from valuestrata.study.config import Study, SurveySection, model_seen_from, with_paths
 from valuestrata.study.context import StudyContext
@@ -33,7 +34,7 @@ def create_folder(study: Study) -> None:
 
     Raises:
         UsageError: a name is not known, or a run would be outside the folder.
-        MissingExtraError: the audit's method needs a library that is not installed.
+        MissingExtraError: the audit's method or the tracker needs a library that is not installed.
     """
     study.folder.mkdir(parents=True, exist_ok=True)
     for name in (model.run_name for model in study.models):
@@ -45,6 +46,7 @@ def create_folder(study: Study) -> None:
         check_model_spec(model.model)
     if study.audit is not None:
         check_mixed(study.audit.mixed)
+    check_tracker(study.score.track, study.score.track_to)
 
 
 def open_study(study: Study, say: Callable[[str], None]) -> StudyContext:

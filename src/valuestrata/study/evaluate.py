@@ -13,6 +13,7 @@ from valuestrata.fairness import Adjusting, Audit, AuditedPart, Resampling, audi
 from valuestrata.fairness.elsewhere import with_elsewhere
 from valuestrata.files import write_parquet
 from valuestrata.report import write_audit, write_report
+from valuestrata.report.export.tracking.track import log_scores
 from valuestrata.responses.reference_baselines import kinds_of, reference_baselines
 from valuestrata.responses.run.folder import Run
 from valuestrata.responses.run.identity import Identified
@@ -101,6 +102,8 @@ def score_runs(
     )
     for name in TABLES:
         write_parquet(context.folder / f"{name}.parquet", getattr(found, name), metadata={"valuestrata_plan": plan.hash})
+    if section.track is not None:
+        context.say(log_scores(runs, found, section.track, to=section.track_to))
     return Scored(context, tuple(runs), tuple(all_runs), found)
 
 

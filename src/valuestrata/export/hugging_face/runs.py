@@ -5,12 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from valuestrata.respondents.model_paths import without_folders
 from valuestrata.responses.run.folder import Run
 from valuestrata.responses.run.identity import run_identity
-
-# What stands between the parts of a model's name, as in `control:no-persona@hf:ORG/NAME+ADAPTER`.
-_BETWEEN = re.compile(r"([:@+=])")
-_DRIVE = re.compile(r"\b[A-Za-z]:(?=\\)")
 
 
 @dataclass(frozen=True)
@@ -32,14 +29,3 @@ def run_facts(run: Run) -> RunFacts:
     method = f", calibrated: {identity.method}" if identity.method else ""
     asked = ", ".join(without_folders(text) for text in (identity.elicitation, identity.template) if text)
     return RunFacts(run.name, f"{word}{revision}{method}", asked, run.responses.height)
-
-
-def without_folders(text: str) -> str:
-    """Return a model's name without the folders of paths in it: `hf:/home/me/models/mine` becomes `hf:mine`."""
-    return "".join(_last(part) for part in _BETWEEN.split(_DRIVE.sub("", text)))
-
-
-def _last(part: str) -> str:
-    """Return the last name of a path; a name on the Hub (one slash) is kept."""
-    is_path = "\\" in part or part.startswith(("/", "~", ".")) or part.count("/") > 1
-    return re.split(r"[/\\]", part.rstrip("/\\"))[-1] if is_path else part

@@ -204,6 +204,10 @@ class ScoreSection(StrictModel):
         default="all", description="baselines to add: `all`, `cheap`, `none` or kinds separated by commas (docs/baselines.md)"
     )
     against: str | None = Field(default=None, description="also compare every run with this one")
+    track: Literal["mlflow", "wandb"] | None = Field(
+        default=None, description="also log the scores of the models to MLflow (`mlflow`) or Weights & Biases (`wandb`); docs/tracking.md"
+    )
+    track_to: str | None = Field(default=None, description="experiment (MLflow) or project (Weights & Biases) to log to")
 
     @field_validator("baselines")
     @classmethod

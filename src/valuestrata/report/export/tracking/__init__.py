@@ -1,0 +1,1 @@
+"""Scores in an experiment tracker: MLflow or Weights & Biases."""

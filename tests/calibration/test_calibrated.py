@@ -76,6 +76,8 @@ def test_gold_outside_training_changes_nothing(model, tmp_path, method, split):
 
 def test_the_same_call_returns_the_run_that_is_there(model, tmp_path):
     first = vs.calibrate(data(), model, tmp_path / "out", split="paper")
+    assert repr(first).startswith(f"Calibrated run out: method {first.method}\n  {first.pairs} pairs answered in 1 fold.")
+    assert "Answer before" in first._repr_html_()
     written_at = (tmp_path / "out/run.json").stat().st_mtime_ns
     again = vs.calibrate(data(), model, tmp_path / "out", split="paper")
     assert again.kept

@@ -114,6 +114,8 @@ def test_a_subgroup_without_people_is_synthetic(simulated, data):
 
 def test_the_answer_comes_first_and_is_short(found):
     said = opening(found)
+    assert repr(found).splitlines()[1:] == [f"  {sentence}" for sentence in said]
+    assert "<th" in found._repr_html_()
     assert 3 <= len(said) <= 5
     assert said[0].startswith("From 150 interviews: use ")
     assert "for subgroups" in said[0]

@@ -107,6 +107,8 @@ def test_a_question_on_an_unknown_scale_is_marked_everywhere(tmp_path):
     assert found.table.filter(question="kind")["outside"].all()
     assert "no question of the survey has 7 nominal options" in found.table.filter(question="kind")["reason"][0]
     assert "kind: no question" in opening(found)[3]
+    assert repr(found).splitlines()[1:] == [f"  {sentence}" for sentence in opening(found)]
+    assert "Probability that it is the most common" in found._repr_html_()
     page = write_prediction(found, tmp_path / "out").read_text()
     assert "Outside the validated range" in page
     assert page.index("Backtest on the survey") < page.index('id="question-0"')

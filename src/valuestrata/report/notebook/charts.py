@@ -29,7 +29,8 @@ def plot_scores(dataset: Dataset, runs: Sequence[RunLike], scores: pl.DataFrame,
     """Return a figure of the report as an Altair chart, which can be changed and saved.
 
     Args:
-        dataset: the ground truth. runs: the scored runs, baselines included.
+        dataset: the ground truth.
+        runs: the scored runs, baselines included.
         scores: SCORES, such as `assess(...).scores`; the first split and part are shown.
         by: `all` for one row per run with ceilings; `subgroup` or `topic` for accuracy and NMAE of up to four models in each of them.
 

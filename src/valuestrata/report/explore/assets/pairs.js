@@ -39,6 +39,10 @@ class Pairs {
   // The outcome in words; an answer that is missing names its reason.
   said(run, pair) {
     const outcome = this.outcome(run, pair);
+    if (outcome === "partly") {
+      const asked = this.block.columns[`asked${run}`][pair];
+      return `${Math.round(asked * this.share(`accuracy${run}`, pair))} of ${asked} answers correct`;
+    }
     const status = outcome === "none" ? this.statuses[this.block.at(`status${run}`, pair)] : "";
     return STATUSES[status] || OUTCOMES[outcome];
   }

@@ -11,7 +11,7 @@ import pytest
 import valuestrata
 from tools.docs.__main__ import pages_of, wrong_navigation
 from tools.docs.commands import commands_page, escaped
-from tools.docs.names import grouped, python_page
+from tools.docs.names import grouped, path_of, python_page
 from tools.docs.notebooks import notebook_page
 from tools.docs.stage import root_links, site_links
 
@@ -37,12 +37,13 @@ def test_every_public_name_is_in_one_group():
     names = [name for group in grouped().values() for name in group]
     assert sorted(names) == sorted(valuestrata.__all__)
     assert grouped()["Errors"][0] == "InputDataError"
-    assert all(f"::: valuestrata.{name}\n" in python_page() for name in names)
+    assert all(f"::: {path_of(name)}\n" in python_page() for name in names)
 
 
 @pytest.mark.parametrize("name", valuestrata.__all__)
 def test_docstrings_describe_every_parameter_on_its_own_line(name):
     found = getattr(valuestrata, name)
+    found = getattr(found, name) if inspect.ismodule(found) else found
     assert inspect.getdoc(found)
     if inspect.isfunction(found):
         text = inspect.getdoc(found) or ""

@@ -34,7 +34,7 @@ def python_page() -> str:
     groups = grouped()
     text = _INTRODUCTION
     for title, names in groups.items():
-        links = ", ".join(f"[`{name}`](#valuestrata.{name})" for name in names)
+        links = ", ".join(f"[`{name}`](#{path_of(name)})" for name in names)
         text += f"**{title}**: {links}\n\n"
     for title, names in groups.items():
         text += f"## {title}\n\n" + "".join(_entry(name) for name in names)
@@ -51,8 +51,13 @@ def grouped() -> dict[str, list[str]]:
     return {title: names for title, names in groups.items() if names}
 
 
+def path_of(name: str) -> str:
+    """Return the path of a public name. A function that shares its name with a package is found inside the package."""
+    return f"valuestrata.{name}.{name}" if inspect.ismodule(getattr(valuestrata, name)) else f"valuestrata.{name}"
+
+
 def _entry(name: str) -> str:
     """Return the entry of a name; classes with their documented members."""
     found = getattr(valuestrata, name)
     members = inspect.isclass(found) and not issubclass(found, Exception)
-    return f"::: valuestrata.{name}\n" + ("    options:\n      members: null\n" if members else "") + "\n"
+    return f"::: {path_of(name)}\n" + ("    options:\n      members: null\n" if members else "") + "\n"

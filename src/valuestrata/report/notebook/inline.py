@@ -104,10 +104,18 @@ def report(
     """Score runs beside the reference baselines and return the report of `valuestrata report`.
 
     Args:
-        dataset: the data set of the runs. runs: at most MOST_RUNS runs with answers to closed questions.
-        split, part, fold, against, bootstrap, seed: as for `assess`.
-        baselines: `all`, `cheap`, `none` or kinds separated by commas. train_on: training data set of baselines under `transfer`.
-        title: of the page. height: in a notebook, in pixels.
+        dataset: the data set of the runs.
+        runs: at most 50 runs with answers to closed questions.
+        split: split scheme.
+        part: train, validation, test or all.
+        fold: only this fold; None for all folds.
+        baselines: `all`, `cheap`, `none` or kinds separated by commas.
+        train_on: training data set of the baselines under `transfer`.
+        against: name of a run to compare all others with.
+        bootstrap: replicates of the intervals; 0 for no intervals and no comparisons.
+        seed: of the bootstrap.
+        title: of the page; None for the survey's title.
+        height: in a notebook, in pixels.
 
     Returns:
         The report: the last value of a cell is shown inline.

@@ -8,7 +8,11 @@ import yaml
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.export.export import export_dataset
 from valuestrata.export.harness.documents import DOCUMENTS, documents_of, metrics_of, read_documents
+from valuestrata.respondents.base import Answer
 from valuestrata.responses.ask.plan import plan_asking
+from valuestrata.responses.parse.read import row_of
+from valuestrata.responses.run.schema import RESPONSES
+from valuestrata.scores.pairs import pair_scores
 
 TEST_PAIRS = 9
 
@@ -82,6 +86,22 @@ def test_metrics_of_an_answer_by_hand(handmade):
     assert metrics_of(q1, {"status": "answered", "answer": 1}) == {"accuracy": 1.0, "accuracy_expected": 1.0, "distance": 0.0}
     assert metrics_of(q1, {"status": "answered", "answer": 4}) == {"accuracy": 0.0, "accuracy_expected": 0.0, "distance": 1.0}
     assert metrics_of(q1, {"status": "refused", "answer": None}) == {"accuracy": 0.0, "accuracy_expected": 0.0, "distance": 1.0}
+
+
+@pytest.mark.parametrize(("elicitation", "distance"), [("text", "nmae"), ("stated-distribution", "w1")])
+def test_metrics_are_those_of_score(handmade, elicitation, distance):
+    texts = ["Answer: 2", "1", "I cannot answer that.", "Answer: 77", ""]
+    if elicitation == "stated-distribution":
+        texts = ["1: 20%\n2: 70%\n3: 10%", '{"1": 0.1, "2": 0.6, "3": 0.3}', "1: 50%\n2: 20%\n3: 20%\n4: 10%", "I cannot say."]
+    documents = documents_of(handmade, ("text", "stated-distribution"), elicitation=elicitation)
+    answers = [Answer(document.prompt(), text=texts[place % len(texts)]) for place, document in enumerate(documents)]
+    rows = [row_of(answer, document.label_of) for answer, document in zip(answers, documents, strict=True)]
+    assert len({row["status"] for row in rows}) > 1
+    ours = {row["pair_id"]: row for row in pair_scores(handmade, RESPONSES.frame(rows)).iter_rows(named=True)}
+    for document, row in zip(documents, rows, strict=True):
+        found, expected = metrics_of(document, row), ours[document.pair_id]
+        assert (found["accuracy"], found["accuracy_expected"]) == (expected["accuracy"], expected["accuracy_expected"])
+        assert found["distance"] == pytest.approx(expected[distance], rel=1e-15)
 
 
 def test_stated_shares_are_scored_against_the_gold_shares(handmade):

@@ -8,11 +8,11 @@ import polars as pl
 
 from valuestrata.assessment import Assessment
 from valuestrata.formatting import NONE, count, number
-from valuestrata.report.closed.figures import Chart, LegendEntry, shown_models
+from valuestrata.report.closed.figures import SHAPES, Chart, Series, series_of, shown_models
 from valuestrata.report.core.cells import Grid, Td, Tr, scored
 from valuestrata.report.core.names import chart_names
 from valuestrata.report.core.section import Absent, Section
-from valuestrata.report.core.theme import GRID, INK, MUTED, colours_for, to_svg
+from valuestrata.report.core.theme import GRID, INK, MUTED, to_svg
 from valuestrata.report.core.view import Cell, View, cell_of
 
 # The baselines in the plot, beside the models.
@@ -68,8 +68,8 @@ def reliability_chart(view: View, rows: pl.DataFrame, name: str) -> Chart:
     models = [entry for entry in shown_models(view) if entry.kind != "baseline" and entry.run in known]
     baselines = [entry for rule in PLOTTED_BASELINES for entry in view.of_kind("baseline") if entry.rule == rule and entry.run in known]
     names = chart_names(view.entries)
-    people = dict(zip([names[entry] for entry in models], colours_for([names[entry] for entry in models]), strict=True))
-    people |= dict(zip([names[entry] for entry in baselines], (INK, MUTED), strict=False))
+    people = series_of([names[entry] for entry in models])
+    people += [Series(names[entry], colour, "gem") for entry, colour in zip(baselines, (INK, MUTED), strict=False)]
     values: list[dict[str, Any]] = []
     for entry in (*models, *baselines):
         own = rows.filter((pl.col("run") == entry.run) & (pl.col("measure") == "ece") & pl.col("bin").is_not_null())
@@ -83,18 +83,20 @@ def reliability_chart(view: View, rows: pl.DataFrame, name: str) -> Chart:
     axis: dict[str, Any] = {"grid": True, "gridColor": GRID, "tickCount": 5, "format": ".1f"}
     x = alt.X("stated:Q", scale=scale, axis=alt.Axis(title="Stated probability of an option", **axis))
     y = alt.Y("share:Q", scale=scale, axis=alt.Axis(title="Share of people who chose it", **axis))
-    colour = alt.Color("who:N", scale=alt.Scale(domain=list(people), range=list(people.values())), legend=None)
+    shown = [one.name for one in people]
+    colour = alt.Color("who:N", scale=alt.Scale(domain=shown, range=[one.colour for one in people]), legend=None)
+    shape = alt.Shape("who:N", scale=alt.Scale(domain=shown, range=[SHAPES[one.shape] for one in people]), legend=None)
     base = alt.Chart(alt.Data(values=values)).encode(x=x, color=colour)
     ends = alt.Chart(alt.Data(values=[{"stated": 0, "share": 0}, {"stated": 1, "share": 1}]))
     chart = alt.layer(
         ends.mark_line(color=MUTED, strokeDash=[4, 3]).encode(x=x, y=y),
         base.mark_rule(strokeWidth=2, opacity=0.45).encode(y=alt.Y("low:Q", scale=scale), y2="high:Q"),
         base.mark_line(strokeWidth=1.6).encode(y=y),
-        base.mark_point(filled=True, opacity=1, size=44, aria=True).encode(y=y, description="said:N"),
+        base.mark_point(filled=True, opacity=1, size=44, aria=True).encode(y=y, shape=shape, description="said:N"),
     ).properties(width=SIDE, height=SIDE)
     svg = to_svg(chart, name, f"Shares of people by stated probability, {view.title}")
     caption = "Options of all pairs in ten bins of their stated probability. Bars are 95 % intervals; the dashed line is calibration."
-    return Chart(svg, caption, tuple(LegendEntry(who, colour, "dot") for who, colour in people.items()))
+    return Chart(svg, caption, tuple(one.legend for one in people))
 
 
 def calibration_grid(view: View, rows: pl.DataFrame) -> Grid:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from valuestrata.formatting import metric_title, number
+from valuestrata.formatting import title as name_of
 from valuestrata.report.core.links import explore_link
-from valuestrata.report.core.names import attribute_titles, chart_names, interval, stratum_titles, subgroup_titles, with_interval
+from valuestrata.report.core.names import attribute_titles, chart_names, clipped, interval, stratum_titles, subgroup_titles, with_interval
 from valuestrata.report.core.theme import CEILING, GRID, INK, MUTED, colours_for, to_svg
 from valuestrata.report.core.view import Entry, View
 from valuestrata.respondents.baselines import CHEAP, LADDER
@@ -269,14 +270,22 @@ def _domain(metric: str, values: Sequence[Mapping[str, Any]]) -> tuple[float, fl
 
 def _people(view: View, entries: Sequence[Entry]) -> list[Series]:
     """Return the marks of each entry."""
-    names, shapes = [chart_names(view.entries)[entry] for entry in entries], list(SHAPES)
-    return [Series(name, colour, shapes[at % len(shapes)]) for at, (name, colour) in enumerate(zip(names, colours_for(names), strict=True))]
+    return series_of([chart_names(view.entries)[entry] for entry in entries])
+
+
+def series_of(names: Sequence[str]) -> list[Series]:
+    """Return the marks of runs of these names, each with a colour and a shape of its own; both repeat."""
+    shapes = [shape for shape in SHAPES if shape != "gem"]
+    return [
+        Series(name, colour, shapes[at % len(shapes)])
+        for at, (name, colour) in enumerate(zip(names, colours_for(list(names)), strict=True))
+    ]
 
 
 def _legend(view: View, people: Sequence[Series], best: Mapping[str, Entry | None]) -> tuple[LegendEntry, ...]:
     names = dict.fromkeys(chart_names(view.entries)[entry] for entry in best.values() if entry is not None)
     words = {"accuracy_expected": "ceiling", "nmae": "floor"}
-    bounds = [f"{words[metric]} of {metric_title(metric)}" for metric in best if metric in words]
+    bounds = [f"{words[metric]} of {name_of(metric)}" for metric in best if metric in words]
     ticks = [LegendEntry(f"best cheap baseline: {' / '.join(names)}", INK, "tick")] if names else []
     return (
         *(one.legend for one in people),
@@ -299,13 +308,15 @@ def overview_chart(view: View, name: str) -> Chart | None:
     entries = view.of_kind("model", "control", "baseline")
     metric = view.accuracy_metric
     names = chart_names(view.entries)
-    rows = [Row(entry.label, names[entry]) for entry in entries]
+    short = {entry: clipped(names[entry], SHORT) for entry in entries}
+    shown = list(short.values())
+    rows = [Row(entry.label, short[entry] if shown.count(short[entry]) == 1 else names[entry]) for entry in entries]
     values: list[dict[str, Any]] = []
     for row, entry in zip(rows, entries, strict=True):
         cell = view.overall(entry, metric)
         if cell.value is not None:
             ends = interval(cell)
-            said = f"{row.label}: {number(cell.value)}" + (f" ({ends})" if ends else "")
+            said = f"{names[entry]}: {number(cell.value)}" + (f" ({ends})" if ends else "")
             known = {"label": row.label, "who": entry.kind, "value": cell.value, "low": cell.low, "high": cell.high}
             values.append({**known, "said": said, "go": explore_link(run=entry.run)})
     if not values:
@@ -333,8 +344,8 @@ def overview_chart(view: View, name: str) -> Chart | None:
     return Chart(svg, caption if lines else "Bars are 95 % intervals.", tuple(kind.legend for kind in kinds), chart)
 
 
-# Width of the chart of all runs with its labels, and height of its rows, in pixels.
-OVERVIEW, OVERVIEW_HEIGHT = 640, 300
+# Width of the chart of all runs with its labels, and height of its rows, in pixels; longest label, in characters.
+OVERVIEW, OVERVIEW_HEIGHT, SHORT = 640, 300, 26
 _KINDS = (Series("model", "#0072B2", "dot"), Series("control", "#E69F00", "square"), Series("baseline", MUTED, "triangle"))
 _BOUND = Series("ceiling and reference", CEILING, "gem")
 _BOUNDS: tuple[tuple[str, list[int], str], ...] = (

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from valuestrata.assessment import Assessment
-from valuestrata.formatting import NONE, count, metric_title, number, p_number, percent
+from valuestrata.formatting import NONE, count, ends, metric_title, number, p_number, percent, size
 from valuestrata.report.core.cells import Grid, Td, Tr, scored
 from valuestrata.report.core.names import attribute_titles, stratum_titles
 from valuestrata.report.core.section import Absent, Section
@@ -41,6 +41,7 @@ def comparison_section(view: View, found: Assessment) -> Section | Absent:
         "Negative values are worse than the baseline."
     )
     if not relative.is_empty():
+        section.facts = _placed(view, relative)
         section.folded.append(("From the best cheap baseline to the ceiling", relative_grid(view, relative)))
     whole = comparisons.filter(pl.col("by") == "all")
     if not whole.is_empty():
@@ -56,6 +57,27 @@ def comparison_section(view: View, found: Assessment) -> Section | Absent:
         section.folded.append(("Overlap of train and test, by split", leakage_grid(found.leakage)))
     section.sentences.append(describe(found.plan))
     return section
+
+
+def _placed(view: View, relative: pl.DataFrame) -> list[tuple[str, str]]:
+    """Return (run, where it is between the best cheap baseline and the ceiling) of each model, in the metric that the ceiling bounds."""
+    metric = view.accuracy_metric
+    rows = {row["run"]: row for row in relative.filter(metric=metric).iter_rows(named=True) if row["gain"] is not None}
+    found: list[tuple[str, str]] = []
+    for entry in view.of_kind("model"):
+        if (row := rows.get(entry.run)) is None or row["baseline"] == entry.run:
+            continue
+        gain = "" if row["gain_low"] is None else f" (95\u00a0% CI {ends(metric, row['gain_low'], row['gain_high'])})"
+        said = f"{metric_title(metric)} minus that of {row['baseline']}: {size(metric, row['gain'])}{gain}."
+        if row["state"] == "ok":
+            low_high = (
+                "" if row["relative_low"] is None else f" (95\u00a0% CI {percent(row['relative_low'])} to {percent(row['relative_high'])})"
+            )
+            said += f" On the way from this baseline to the ceiling it is at {percent(row['relative'])}{low_high}."
+        else:
+            said += f" Its place between baseline and ceiling is not known: {row['state']}."
+        found.append((entry.label, said))
+    return found
 
 
 def structure_section(view: View, found: Assessment) -> Section | Absent:

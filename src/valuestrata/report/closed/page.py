@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +42,8 @@ from valuestrata.report.fairness.section import audit_sections
 from valuestrata.responses.run.identity import run_identity
 from valuestrata.scores.train_test_overlap import warnings_about
 
+# Subgroups or topics in charts that are open.
+MOST_OPEN = 12
 # Models whose confusion charts and examples are shown.
 MOST_DETAILED = 4
 
@@ -198,9 +201,13 @@ def _by(view: View, by: str) -> Section | Absent:
     if not charts or grid is None:
         return f"Scores by {by}", f"no run was scored by {by}"
     section = Section(f"by-{by}", f"For which {by}s does it fail?", nav=f"{capital(by)}s", folded=[(f"Table by {by}", grid)])
-    (heading, chart), *others = charts
-    section.figures = [(heading, chart)]
-    section.more = others
+    sizes = Counter(row.group for row in rows)
+    for heading, chart in charts:
+        # As many groups as fit on a screen are open; they share the legend of the first one.
+        fits = not section.figures or (not section.more and sum(sizes[name] for name, _ in section.figures) + sizes[heading] <= MOST_OPEN)
+        if fits and section.figures:
+            chart = replace(chart, legend=(), caption="")
+        (section.figures if fits else section.more).append((heading, chart))
     if by == "subgroup":
         section.intro = f"Respondents in brackets; † marks subgroups with pairs of fewer than {small_bound(view.dataset)} valid answers."
         return section

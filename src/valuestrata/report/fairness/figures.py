@@ -13,7 +13,7 @@ from valuestrata.dataset.tables import Dataset
 from valuestrata.fairness.assemble import Audit
 from valuestrata.formatting import LOWER_IS_BETTER, metric_title, number, percent
 from valuestrata.formatting import title as title_of
-from valuestrata.report.closed.figures import COLUMN, Chart, LegendEntry
+from valuestrata.report.closed.figures import COLUMN, SHAPES, Chart, LegendEntry
 from valuestrata.report.core.links import explore_link
 from valuestrata.report.core.names import attribute_titles, clipped, stratum_titles
 from valuestrata.report.core.theme import GRID, INK, MUTED, combined, to_svg
@@ -27,7 +27,7 @@ SIDES = (
 # Names of these shapes on the page.
 SWATCHES = {"circle": "dot", "diamond": "gem", "square": "square"}
 BAND = "#c9d1d9"
-OUTCOMES = (("better", "#0072B2"), ("worse", "#D55E00"), ("not shown", MUTED))
+OUTCOMES = (("better", "#0072B2", "triangle"), ("worse", "#D55E00", "wedge"), ("not shown", MUTED, "dot"))
 # One hue on each side of a pale middle.
 DIVERGING = ("#b35806", "#e08214", "#fdb863", "#fee0b6", "#f7f7f7", "#d8daeb", "#b2abd2", "#8073ac", "#542788")
 
@@ -151,8 +151,8 @@ def slope_chart(dataset: Dataset, audit: Audit, run: str, metric: str, name: str
     )
     found = {row["outcome"] or "not shown" for row in rows}
     legend = tuple(
-        LegendEntry(f"{word}" if word == "not shown" else f"{word} beyond noise", colour, "dot")
-        for word, colour in OUTCOMES
+        LegendEntry(word if word == "not shown" else f"{word} beyond noise", colour, shape)
+        for word, colour, shape in OUTCOMES
         if word in found
     )
     way = "Lower" if metric in LOWER_IS_BETTER else "Higher"
@@ -176,13 +176,15 @@ def _slope_panel(rows: list[dict[str, Any]], title: str, domain: list[float], me
         go = explore_link(run=row["run"], versus=row["against"], attribute=row["key"])
         points += [{**shared, "time": time, "value": row[time], "go": go} for time in ("before", "after")]
         names.append({**shared, "time": "after", "value": at})
-    colour = alt.Color("outcome:N", scale=alt.Scale(domain=[w for w, _ in OUTCOMES], range=[c for _, c in OUTCOMES]), legend=None)
+    colour = alt.Color("outcome:N", scale=alt.Scale(domain=[w for w, *_ in OUTCOMES], range=[c for _, c, _ in OUTCOMES]), legend=None)
+    shapes = alt.Scale(domain=[w for w, *_ in OUTCOMES], range=[SHAPES[s] for *_, s in OUTCOMES])
+    shape = alt.Shape("outcome:N", scale=shapes, legend=None)
     across = alt.X("time:N", sort=["before", "after"], axis=alt.Axis(title=None, labelAngle=0, orient="top"), scale=alt.Scale(padding=0.35))
     up = alt.Axis(title=metric_title(metric) if first else None, grid=True, gridColor=GRID, format=".2f", tickCount=5)
     y = alt.Y("value:Q", scale=alt.Scale(domain=domain, nice=False, zero=False), axis=up)
     base = alt.Chart(alt.Data(values=points)).encode(x=across, y=y, color=colour)
     lines = base.mark_line(strokeWidth=2, opacity=0.75).encode(detail="level:N")
-    dots = base.mark_point(filled=True, size=46, opacity=1, aria=True).encode(description="said:N", href="go:N")
+    dots = base.mark_point(filled=True, size=46, opacity=1, aria=True).encode(shape=shape, description="said:N", href="go:N")
     words = alt.Chart(alt.Data(values=names)).mark_text(align="left", dx=9, fontSize=11, color=INK, limit=170)
     text = words.encode(x=across, y=y, text="level:N")
     heading = alt.TitleParams(title, anchor="start", fontSize=13)

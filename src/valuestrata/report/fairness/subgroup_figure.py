@@ -59,7 +59,10 @@ def subgroup_chart(dataset: Dataset, audit: Audit, run: str, metric: str, name: 
     ]
     said = f"{metric_title(metric)} of every subgroup above or below equal service, {run}"
     svg = to_svg(combined("hconcat", drawn, spacing=30), name, said)
-    legend = [LegendEntry("within noise", MODEL, "ring"), LegendEntry("served worse, corrected over all subgroups", WORSE, "dot")]
+    legend = [
+        LegendEntry("within noise", MODEL, "ring"),
+        LegendEntry("served worse, corrected over the subgroups of the run", WORSE, "dot"),
+    ]
     if beside:
         legend.append(LegendEntry(f"best cheap baseline: {str(baseline).removeprefix('baseline-')}", INK, "tick"))
     legend.append(LegendEntry("range from noise alone", BAND, "band"))
@@ -69,9 +72,10 @@ def subgroup_chart(dataset: Dataset, audit: Audit, run: str, metric: str, name: 
 def _caption(audit: Audit, metric: str, *, with_baseline: bool) -> str:
     said = (
         f"{metric_title(metric)} minus what the subgroup would score if all subgroups of its stratum were served alike; right of the line "
-        f"is better. Bars are {percent(audit.confidence)} intervals."
+        f"is better. Bars are {percent(audit.confidence)} intervals. The claims are corrected over all main findings, so they may name "
+        "fewer subgroups."
     )
-    same = " Where the baseline, which is the same for everyone, shows the same difference, the questions explain it and not the model."
+    same = " Where the baseline shows the same difference, the questions explain it and not the model."
     return said + (same if with_baseline else "")
 
 

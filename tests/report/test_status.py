@@ -57,7 +57,7 @@ def state(checks: list[Check], words: str) -> Check:
 @pytest.mark.parametrize(
     ("plan", "declares", "level", "words"),
     [
-        (None, True, "note", "Exploratory: no plan"),
+        (None, True, "note", "Exploratory: this page uses no plan"),
         (declared(), True, "ok", "Declared in the plan 686faa03a669"),
         (declared(), False, "note", "declares comparisons of runs"),
         (declared("late"), True, "warning", "after answers existed"),

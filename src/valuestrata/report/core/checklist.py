@@ -95,7 +95,9 @@ def _intervals(results: CheckedResults) -> Check:
     if not results.has_intervals:
         return Check(question, "no", "The scores have no intervals.", "`valuestrata report DATASET RUN --bootstrap 1000`.")
     if not note.endswith("intervals resample blocks."):
-        return Check(question, "no", note, "Name the batteries of the questionnaire as `block` in the codebook (docs/surveys.md).")
+        named = results.dataset.items["block"].null_count() < results.dataset.items.height
+        todo = "Ask questions of several batteries" if named else "Name the batteries of the questionnaire as `block` in the codebook"
+        return Check(question, "no", note, f"{todo} (docs/surveys.md).")
     return Check(question, "yes", note)
 
 

@@ -11,6 +11,7 @@ from valuestrata.dataset.tables import Dataset
 from valuestrata.fairness.assemble import Audit
 from valuestrata.formatting import LOWER_IS_BETTER, metric_title, number, percent
 from valuestrata.report.closed.figures import Chart, LegendEntry
+from valuestrata.report.core.links import explore_link
 from valuestrata.report.core.names import clipped, stratum_titles, subgroup_titles
 from valuestrata.report.core.theme import GRID, INK, combined, to_svg
 
@@ -102,6 +103,7 @@ def _mark(row: Mapping[str, Any], better: float, beside: Mapping[str, float], ti
         "noise_high": half,
         "baseline": beside.get(row["subgroup"]),
         "worse": worse,
+        "go": explore_link(run=row["run"], subgroup=row["subgroup"]),
         "said": said + ("; served worse" if worse else ""),
     }
 
@@ -132,7 +134,7 @@ def _panel(values: list[dict[str, Any]], title: str, reach: float, extent: int, 
         x = {"field": field, "type": "quantitative", "axis": axis, "scale": {"domain": [-reach, reach], "nice": False, "clamp": True}}
         return {"mark": mark, "encoding": {"x": x, "y": y, **encoding}, "transform": [{"filter": only}] if only else []}
 
-    said = {"field": "said", "type": "nominal"}
+    told = {"description": {"field": "said", "type": "nominal"}, "href": {"field": "go", "type": "nominal"}}
     colour = {"field": "worse", "type": "nominal", "scale": {"domain": [False, True], "range": [MODEL, WORSE]}, "legend": None}
     dot = {"type": "point", "filled": True, "opacity": 1, "aria": True}
     zero = layer({"type": "rule", "color": INK, "strokeWidth": 1.2}, "at")
@@ -142,8 +144,8 @@ def _panel(values: list[dict[str, Any]], title: str, reach: float, extent: int, 
         zero,
         layer({"type": "rule", "strokeWidth": 2, "opacity": 0.6}, "low", "isValid(datum.low)", x2={"field": "high"}, color=colour),
         layer({"type": "tick", "color": INK, "thickness": 2, "size": ROW - 5}, "baseline", "isValid(datum.baseline)"),
-        layer({**dot, "fill": "white", "stroke": MODEL, "strokeWidth": 1.6, "size": 44}, "value", "!datum.worse", description=said),
-        layer({**dot, "color": WORSE, "size": 60}, "value", "datum.worse", description=said),
+        layer({**dot, "fill": "white", "stroke": MODEL, "strokeWidth": 1.6, "size": 44}, "value", "!datum.worse", **told),
+        layer({**dot, "color": WORSE, "size": 60}, "value", "datum.worse", **told),
     ]
     heading = {"text": title, "anchor": "start", "frame": "bounds", "fontSize": 12}
     return {"data": {"values": values}, "layer": layers, "width": width, "height": {"step": ROW}, "title": heading}

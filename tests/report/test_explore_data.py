@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from bench.explore_20k import world as small_world
 from tests.report.conftest import make_dataset, make_run
 from valuestrata.errors import UsageError, printable
 from valuestrata.prompts import load_template, render_prompts
@@ -288,3 +289,19 @@ def test_links_of_charts_lead_to_the_explorer():
     assert "<a " not in bare
     assert 'role="img"' in bare
     assert bare.count("<title>") == svg.count("<title>")
+
+
+@pytest.mark.slow
+def test_cross_fitting_shows_each_pair_against_both_halves():
+    made = small_world(respondents=900, items=12)
+    runs = made.runs[:2]
+    shown = [ExploredRun(run, run.name, "model") for run in runs]
+    block = explorer_blocks(Explored(made.dataset, shown, "paper+crossfit", "test"))["pairs"]
+    expected = score(made.dataset, runs, split="paper+crossfit", by=("all",), bootstrap=0)
+    assert block.document["view"]["halves"]
+    pairs = pl.DataFrame({name: block.columns[name] for name in ("item", "subgroup", "half")})
+    assert pairs.is_unique().all()
+    assert set(pairs.group_by("item", "subgroup").len()["len"]) == {2}
+    for number, run in enumerate(runs):
+        (value,) = expected.filter((pl.col("run") == run.name) & (pl.col("metric") == "accuracy_expected"))["value"]
+        assert block.columns[f"expected{number}"].mean() / STEPS == pytest.approx(value, abs=1e-5)

@@ -71,6 +71,8 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Callable[[tuple[str, .
     return make
 
 
+# Readers see warnings of libraries as warnings.
+@pytest.mark.filterwarnings("default")
 @pytest.mark.slow
 @needs_survey
 @pytest.mark.parametrize("page", RUN, ids=lambda page: page.path.stem)

@@ -12,13 +12,14 @@ import polars as pl
 import valuestrata as vs
 
 # The embedded survey with few subgroups, questions and redraws, so that a model on one core answers it in seconds.
-SMALL = "--strata sex,ethnicity,ethnicity_x_education --draws 50 --items natheal,natfare,natrace,natcrime,natenvir,natsci,partyid,polviews"
+SMALL = "--strata sex,ethnicity,ethnicity_x_education --draws 50 --items natheal,natfare,natrace,natcrime,natenvir,natsci"
 # What pages call the reader's own models, and sizes that take minutes.
 SHORTER = {
     "control:no-persona@MODEL": "control:no-persona@embedded",
     " MODEL ": " embedded ",
     " FILE ": " WVS_Cross-National_Wave_7.zip ",
     "hf:ORG/NAME": "embedded",
+    "--context gold:8": "--context gold:8 --strata sex",
     "--items 40": "--items 8",
     "items=40": "items=8",
     "--recipe distribution": "--recipe distribution --max-steps 2",

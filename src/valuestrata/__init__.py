@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from valuestrata.estimation.plan.plan_sample import plan_sample
     from valuestrata.estimation.results.files import load_estimates
     from valuestrata.export.export import export_dataset
+    from valuestrata.export.harness.harness_log import import_log
     from valuestrata.fairness import Audit, audit
     from valuestrata.fairness.power.power import power
     from valuestrata.openended.ask import open_ask
@@ -115,6 +116,7 @@ _HOME = {
     "collect": "responses.distributed.collect",
     "estimate_run": "responses.ask.estimate",
     "import_respondents": "responses.per_respondent.importing",
+    "import_log": "export.harness.harness_log",
     "import_run": "responses.import_runs",
     "import_shares": "responses.import_shares",
     "plan_asking": "responses.ask.plan",
@@ -168,6 +170,7 @@ __all__ = [
     "estimate",
     "estimate_run",
     "export_dataset",
+    "import_log",
     "import_respondents",
     "import_run",
     "import_shares",

@@ -269,4 +269,7 @@ def _joined(folder: Path, parts: Sequence[_Part]) -> dict[str, Any]:
         "started": min(meta["started"] for meta in metas),
         "finished": max(meta.get("finished", meta["started"]) for meta in metas),
     }
+    planned = [int(meta["planned"]) for meta in metas if "planned" in meta]
+    if len(planned) == len(metas):
+        document["planned"] = sum(planned)
     return document | ({"earlier_versions": versions[1:]} if len(versions) > 1 else {})

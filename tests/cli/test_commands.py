@@ -208,7 +208,8 @@ def test_leakage_is_printed(call, built):
     rows = {row["scheme"]: row for row in json.loads(call("leakage", built / "data", "--json").out)["leakage"]}
     assert rows["paper"]["shared_mean"] == 1
     assert rows["paper+disjoint"]["shared_mean"] == 0
-    shown = call("leakage", built / "data").out
+    assert max(len(line) for line in call("leakage", built / "data").out.splitlines() if line.startswith("unseen")) <= 100
+    shown = call("leakage", built / "data", "--wide").out
     assert "unseen-both" in shown
     assert " ".join(shown.split()).startswith("scheme folds train per fold validation per fold test per fold test pairs")
 
@@ -462,3 +463,30 @@ def test_the_help_lists_every_command_under_its_heading(call):
     assert max(map(len, shown.splitlines())) <= 100
     # Groups have no headings.
     assert "\n\nCommands:\n  ask " in call("open", "--help").out
+
+
+def test_tables_can_be_printed_for_other_documents(call, built):
+    csv = call("landscape", built / "data", "--table-format", "csv")
+    assert pl.read_csv(csv.out.encode())["topic"].to_list() == sorted({"Work", "Trust", "Ethics"}, key=csv.out.index)
+    # Only the table is on stdout.
+    assert "By chance" in csv.err
+    assert "By chance" not in csv.out.splitlines()[-1]
+    markdown = call("landscape", built / "data", "--table-format", "markdown").out
+    assert "| topic | items |" in markdown
+    latex = call("leakage", built / "data", "--table-format", "latex").out
+    assert latex.count("\\toprule") == 1
+    assert all(line.startswith("% ") for line in latex.split("\\end{table}")[1].splitlines() if line.strip())
+    wrong = call("landscape", built / "data", "--table-format", "cvs")
+    assert (wrong.code, "Did you mean 'csv'?" in wrong.err) == (2, True)
+    both = call("leakage", built / "data", "--table-format", "csv", "--json")
+    assert (both.code, "--json prints one document without tables; leave out --table-format" in both.err) == (2, True)
+
+
+def test_every_command_that_prints_tables_has_the_options():
+    root = get_command(make_app())
+    commands = {**root.commands, **{f"open {name}": command for name, command in root.commands["open"].commands.items()}}
+    with_options = {name for name, command in commands.items() if {"table_format", "wide"} <= {option.name for option in command.params}}
+    assert with_options == {
+        *("demo", "run", "describe", "build", "landscape", "leakage", "score", "variance", "audit", "power", "calibrate", "predict"),
+        *("estimate", "plan-sample", "tune", "forgetting", "open judge", "open stance", "open validity", "open texts", "open report"),
+    }

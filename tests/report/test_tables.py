@@ -27,6 +27,7 @@ from valuestrata.report.closed.published import (
 )
 from valuestrata.report.core.names import chart_names, clipped, interval
 from valuestrata.report.core.view import Cell, views_of
+from valuestrata.report.export.screen import Screen
 from valuestrata.report.export.terminal import print_frame
 from valuestrata.responses.run.identity import run_identity
 
@@ -114,15 +115,21 @@ def test_tables_round_trip_through_csv(world, tmp_path):
     assert published.filter(pl.col("model") == "Sailor2-8B")["accuracy"].to_list() == [0.356, 0.72]
 
 
-def test_piped_headline_is_plain_and_uncut(world):
-    out = io.StringIO()
-    print_headline(world.dataset, world.runs, world.scores, Console(file=out, width=40))
-    text = out.getvalue()
-    assert "\x1b" not in text
-    line = next(line for line in text.splitlines() if line.startswith("HuggingFaceTB/SmolLM2-135M-Instruct"))
+def test_a_piped_headline_is_plain_and_has_100_columns_or_all(world):
     value = world.scores.filter(pl.col("run").str.contains("SmolLM2"), pl.col("by") == "all", pl.col("metric") == "accuracy")["value"][0]
-    assert f"{number(value)} [" in line
-    assert line.endswith("1.000")
+    for wide in (False, True):
+        out = io.StringIO()
+        print_headline(world.dataset, world.runs, world.scores, Screen(Console(file=out, width=40), wide=wide))
+        text = out.getvalue()
+        assert "\x1b" not in text
+        lines = text.splitlines()
+        row = next(place for place, line in enumerate(lines) if line.startswith("HuggingFaceTB/SmolLM2-135M-Instruct"))
+        if wide:
+            assert f"{number(value)} [" in lines[row]
+            assert lines[row].endswith("1.000")
+        else:
+            assert number(value) in lines[row]
+            assert max(map(len, lines[row - 3 : row + 3])) <= 100
 
 
 def test_terminal_headline_takes_markup_for_text(world):

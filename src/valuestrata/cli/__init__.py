@@ -24,7 +24,7 @@ from valuestrata.cli.estimation.plan_sample import plan_sample_
 from valuestrata.cli.exports.export import export_
 from valuestrata.cli.exports.tune_export import job_app, tune_export
 from valuestrata.cli.open import open_group
-from valuestrata.cli.output import say, show
+from valuestrata.cli.output import prints_tables, say, show
 from valuestrata.cli.predict import predict_
 from valuestrata.cli.runs import collect, import_
 from valuestrata.cli.score import report, score_, variance_
@@ -35,6 +35,11 @@ from valuestrata.errors import ValuestrataError, options_as, printable
 
 # Headings of the commands in the help, in order.
 HEADINGS = ("Start", "Data", "Ask", "Score and report", "Use the answers", "Tune", "Open answers", "Share")
+# Commands with the options `--table-format` and `--wide`.
+_PRINT_TABLES = (
+    *("demo", "run", "describe", "build", "landscape", "leakage", "score", "variance", "audit", "power"),
+    *("calibrate", "predict", "estimate", "plan-sample", "tune", "forgetting"),
+)
 _ABOUT = "Test how closely language models, prompted with personas, match the survey answers of subgroups."
 
 
@@ -100,7 +105,8 @@ def make_app() -> typer.Typer:
             if isinstance(command, typer.Typer):
                 app.add_typer(command, name=name, rich_help_panel=heading)
             else:
-                app.command(name, short_help=summary, rich_help_panel=heading)(command)
+                made = prints_tables(command) if name in _PRINT_TABLES else command
+                app.command(name, short_help=summary, rich_help_panel=heading)(made)
     for group in (app, *(entry.typer_instance for entry in app.registered_groups)):
         if group is not None:
             group.info.cls = CommandGroup

@@ -45,6 +45,10 @@ Levels = Annotated[Path | None, typer.Option("--levels", help="YAML file that me
 Sheet = Annotated[str | None, typer.Option("--sheet", help="Sheet of an Excel workbook; by default the visible one with most columns.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse a file with unmatched labels.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+TableFormatOption = Annotated[
+    str, typer.Option("--table-format", metavar="FORMAT", help="Print tables as text, markdown, csv (unrounded) or latex (booktabs).")
+]
+Wide = Annotated[bool, typer.Option("--wide", help="Print every column of a table, however wide.")]
 DatasetFolder = Annotated[Path, typer.Argument(metavar="DATASET", help="Data set folder made by `build`.")]
 RunFolders = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders made by `ask` or `import`.")]
 Split = Annotated[

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
 import json
 import sys
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from valuestrata.errors import Option, OptionText, RunFailedError, printable
+from valuestrata.cli.options import TableFormatOption, Wide
+from valuestrata.errors import Option, OptionText, RunFailedError, UsageError, one_of, printable
 from valuestrata.formatting import dollars
 
 if TYPE_CHECKING:
     import polars as pl
 
     from valuestrata.claims.claim import Claim
+    from valuestrata.report.export.screen import Screen
     from valuestrata.responses.ask.estimate import DryRun
     from valuestrata.responses.ask.loop import AskResult
     from valuestrata.responses.batch.requests import CollectedBatch
     from valuestrata.responses.distributed.collect import CollectedShards
+
+# As in `report.export.screen`, which needs libraries that most commands do not.
+TableFormat = Literal["text", "markdown", "csv", "latex"]
+TABLE_FORMATS: tuple[TableFormat, ...] = ("text", "markdown", "csv", "latex")
 
 
 def say(line: str | OptionText) -> None:
@@ -29,8 +38,66 @@ def say(line: str | OptionText) -> None:
 
 
 def show(line: str = "", *, end: str = "\n") -> None:
-    """Print a line on stdout; no name, label or server can send commands to the terminal."""
-    print(printable(line), end=end)
+    """Print a line on stdout; no name, label or server can send commands to the terminal.
+
+    With `--table-format` it is Markdown, a LaTeX comment, or, with CSV, on stderr.
+    """
+    if _tables_as().form == "text":
+        print(printable(line), end=end)
+    else:
+        screen().line(line)
+
+
+@dataclass
+class _TablesAs:
+    """How the running command prints its tables, and where, once it has printed."""
+
+    form: TableFormat = "text"
+    wide: bool = False
+    screen: Screen | None = None
+
+
+# Has a value while a command runs: printing functions are called far from the options.
+_TABLES_AS: ContextVar[_TablesAs] = ContextVar("tables_as")
+
+
+def _tables_as() -> _TablesAs:
+    return _TABLES_AS.get(_TablesAs())
+
+
+def screen() -> Screen:
+    """Return where the tables of the running command are printed, in the format that its options choose."""
+    from rich.console import Console
+
+    from valuestrata.report.export.screen import Screen
+
+    how = _tables_as()
+    how.screen = how.screen or Screen(Console(), how.form, how.wide)
+    return how.screen
+
+
+def prints_tables(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command with the options `--table-format` and `--wide`, which `print_table`, `show` and `screen` follow."""
+
+    @functools.wraps(command)
+    def with_options(*arguments: Any, table_format: str = "text", wide: bool = False, **options: Any) -> None:
+        form = one_of(table_format, TABLE_FORMATS, "There is no format of tables")
+        if options.get("as_json") and form != "text":
+            raise UsageError(Option("json"), " prints one document without tables; leave out ", Option("table_format"), ".")
+        token = _TABLES_AS.set(_TablesAs(form, wide))
+        try:
+            command(*arguments, **options)
+        finally:
+            _TABLES_AS.reset(token)
+
+    signature, kind = inspect.signature(command, eval_str=True), inspect.Parameter.KEYWORD_ONLY
+    more = [
+        inspect.Parameter("table_format", kind, default="text", annotation=TableFormatOption),
+        inspect.Parameter("wide", kind, default=False, annotation=Wide),
+    ]
+    vars(with_options)["__signature__"] = signature.replace(parameters=[*signature.parameters.values(), *more])
+    with_options.__annotations__ = {**command.__annotations__, "table_format": TableFormatOption, "wide": Wide}
+    return with_options
 
 
 def print_json(document: Any) -> None:
@@ -41,11 +108,16 @@ def print_json(document: Any) -> None:
     print(text.translate(escaped) if escaped else text)
 
 
-def print_table(frame: pl.DataFrame) -> None:
-    """Print a frame as a table."""
+def print_table(frame: pl.DataFrame, minor: Sequence[str] = ()) -> None:
+    """Print a frame as a table, in the format that the command's options choose.
+
+    Args:
+        frame: the table.
+        minor: columns that are left out first where the table is too wide, least important first.
+    """
     from valuestrata.report.export.terminal import print_frame
 
-    print_frame(frame)
+    print_frame(frame, screen(), minor)
 
 
 def claim_documents(claims: Iterable[Claim], *, all_claims: bool = False) -> list[dict[str, Any]]:

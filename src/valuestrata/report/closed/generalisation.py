@@ -25,13 +25,15 @@ from valuestrata.report.core.render import render
 from valuestrata.report.core.section import Section
 from valuestrata.report.core.status import coverage_lines, coverage_of, in_order, overlap_lines, plan_line, repetition_lines
 from valuestrata.report.core.view import RunLike, cell_of, views_of
-from valuestrata.report.export.terminal import print_frame
+from valuestrata.report.export.terminal import print_frame, print_line
 from valuestrata.responses.run.identity import run_identity
 from valuestrata.scores.plan import Declared
 from valuestrata.scores.train_test_overlap import warnings_about
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from valuestrata.report.export.screen import Screen
 
 ALPHA = 0.05
 _COLUMNS = ("accuracy", "accuracy_expected", "nmae", "w1")
@@ -195,7 +197,9 @@ def table_grid(table: pl.DataFrame, minimum: str) -> Grid:
     return Grid(headers, tuple(made), (), (f"Minimum cell: {minimum}.",))
 
 
-def print_generalisation(parts: Mapping[str, Sequence[str]], table: pl.DataFrame, metric: str, console: Console) -> None:
+def print_generalisation(
+    parts: Mapping[str, Sequence[str]], table: pl.DataFrame, metric: str, console: Console | Screen | None = None
+) -> None:
     """Print the runs and claims of each split.
 
     Args:
@@ -203,7 +207,8 @@ def print_generalisation(parts: Mapping[str, Sequence[str]], table: pl.DataFrame
     """
     by_split = table.filter(pl.col("metric") == metric).partition_by("scheme", "fold", maintain_order=True)
     for (name, sentences), rows in zip(parts.items(), by_split, strict=True):
-        console.print(f"\n{name}: {metric_title(metric)}")
+        print_line("", console)
+        print_line(f"{name}: {metric_title(metric)}", console)
         print_frame(rows.select("run", "role", "recipe", "control", "asked_as", "value", "ci_low", "ci_high", "pairs"), console)
         for sentence in sentences:
-            console.print(f"  - {sentence}", highlight=False, markup=False, soft_wrap=True)
+            print_line(f"  - {sentence}", console)

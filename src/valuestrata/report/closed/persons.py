@@ -17,6 +17,8 @@ from valuestrata.report.export.terminal import print_frame, print_line
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from valuestrata.report.export.screen import Screen
+
 TITLES: Mapping[str, str] = {
     "agreement": "Agreement",
     "agreement_mode": "Agreement of the item's mode",
@@ -65,7 +67,7 @@ def _interval(row: Mapping[str, Any]) -> str:
     return interval(cell_of(row, ends="these"), 3)
 
 
-def print_persons(table: pl.DataFrame, console: Console | None = None) -> None:
+def print_persons(table: pl.DataFrame, console: Console | Screen | None = None) -> None:
     """Print the scores by person over all items; nothing without any.
 
     Args:

@@ -20,6 +20,8 @@ from valuestrata.scores.variance.table import GOLD, TOTAL, VARIANCE
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from valuestrata.report.export.screen import Screen
+
 # Variances of answers on 0 to 1 need more digits than scores.
 DIGITS = 4
 TITLES: Mapping[str, str] = {
@@ -120,7 +122,9 @@ def shares_grid(rows: pl.DataFrame, by: str) -> Grid | None:
     return Grid((capital(by), "Items", "Variance", *(title_of(name) for name in names)), tuple(made))
 
 
-def print_variance(table: pl.DataFrame, console: Console | None = None, *, confidence: float = 0.95, all_claims: bool = False) -> None:
+def print_variance(
+    table: pl.DataFrame, console: Console | Screen | None = None, *, confidence: float = 0.95, all_claims: bool = False
+) -> None:
     """Print the components of each elicitation over all items, then the claims.
 
     Args:

@@ -32,8 +32,9 @@ def latex_table(
     headers: Sequence[str],
     rows: Sequence[Sequence[str]],
     *,
-    caption: str,
-    label: str,
+    caption: str | None,
+    label: str | None = None,
+    align: str | None = None,
     groups: Sequence[tuple[str, int]] = (),
     notes: Sequence[str] = (),
     wrapped: float | None = None,
@@ -41,7 +42,9 @@ def latex_table(
     """Return a `table` environment with booktabs rules, in small type; all text is escaped.
 
     Args:
-        headers, rows: texts; line breaks in a cell are kept, and a row of one text is a heading. caption, label: of the table.
+        headers, rows: texts; line breaks in a cell are kept, and a row of one text is a heading.
+        caption, label: of the table; the label defaults to the caption in plain letters. Without a caption there are none.
+        align: alignment of the columns, such as `lrr`; by default all but the first are flush right.
         groups: (title, columns) of an upper row of headers; empty titles have no rule.
         notes: lines under the table. wrapped: width of the first column as a share of the line; None for its natural width.
     """
@@ -50,9 +53,8 @@ def latex_table(
         LETTER,
         r"\begin{table}[tp]",
         r"\centering\footnotesize\setlength{\tabcolsep}{2.5pt}",
-        rf"\caption{{{escaped(caption)}}}",
-        rf"\label{{{label}}}",
-        rf"\begin{{tabular}}{{{first}{'r' * (len(headers) - 1)}}}",
+        *([] if not caption else [rf"\caption{{{escaped(caption)}}}", rf"\label{{{label or f'tab:{_slug(caption)}'}}}"]),
+        rf"\begin{{tabular}}{{{align or first + 'r' * (len(headers) - 1)}}}",
     ]
     lines.append(r"\toprule")
     if groups:

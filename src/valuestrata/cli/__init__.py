@@ -37,7 +37,7 @@ from valuestrata.errors import ValuestrataError, options_as, printable
 HEADINGS = ("Start", "Data", "Ask", "Score and report", "Use the answers", "Tune", "Open answers", "Share")
 # Commands with the options `--table-format` and `--wide`.
 _PRINT_TABLES = (
-    *("demo", "run", "describe", "build", "landscape", "leakage", "score", "variance", "audit", "power"),
+    *("demo", "run", "build", "landscape", "leakage", "score", "variance", "audit", "power"),
     *("calibrate", "predict", "estimate", "plan-sample", "tune", "forgetting"),
 )
 _ABOUT = "Test how closely language models, prompted with personas, match the survey answers of subgroups."

@@ -46,7 +46,8 @@ Sheet = Annotated[str | None, typer.Option("--sheet", help="Sheet of an Excel wo
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse a file with unmatched labels.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 TableFormatOption = Annotated[
-    str, typer.Option("--table-format", metavar="FORMAT", help="Print tables as text, markdown, csv (unrounded) or latex (booktabs).")
+    str,
+    typer.Option("--table-format", metavar="FORMAT", help="Print tables as text, markdown, csv (without rounding) or latex (booktabs)."),
 ]
 Wide = Annotated[bool, typer.Option("--wide", help="Print every column of a table, however wide.")]
 DatasetFolder = Annotated[Path, typer.Argument(metavar="DATASET", help="Data set folder made by `build`.")]

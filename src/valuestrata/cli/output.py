@@ -108,16 +108,17 @@ def print_json(document: Any) -> None:
     print(text.translate(escaped) if escaped else text)
 
 
-def print_table(frame: pl.DataFrame, minor: Sequence[str] = ()) -> None:
+def print_table(frame: pl.DataFrame, minor: Sequence[str] = (), values: pl.DataFrame | None = None) -> None:
     """Print a frame as a table, in the format that the command's options choose.
 
     Args:
         frame: the table.
         minor: columns that are left out first where the table is too wide, least important first.
+        values: what CSV has instead, if the frame holds texts of several figures.
     """
     from valuestrata.report.export.terminal import print_frame
 
-    print_frame(frame, screen(), minor)
+    print_frame(frame, screen(), minor, values)
 
 
 def claim_documents(claims: Iterable[Claim], *, all_claims: bool = False) -> list[dict[str, Any]]:

@@ -78,7 +78,7 @@ def landscape(dataset: DatasetFolder, as_json: AsJson = False) -> None:
             ends = topics.select(f"{measure}_null", f"{measure}_null_low", f"{measure}_null_high").iter_rows()
             by_chance = [f"{number(mean, digits)} [{number(low, digits)}–{number(high, digits)}]" for mean, low, high in ends]
             columns.append(pl.Series(f"{title} by chance", by_chance))
-    print_table(topics.select(columns))
+    print_table(topics.select(columns), values=topics)
     if known:
         show(
             "By chance: mean and 95 % range with respondents permuted among the subgroups of each stratum. A value within the range is no "

@@ -87,5 +87,5 @@ def print_persons(table: pl.DataFrame, console: Console | Screen | None = None) 
         }
         for row in rows
     ]
-    print_frame(pl.DataFrame(printed), console)
+    print_frame(pl.DataFrame(printed), console, values=table.filter(pl.col("by") == "all"))
     print_line(_READING, console)

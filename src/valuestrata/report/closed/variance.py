@@ -135,7 +135,7 @@ def print_variance(
     for run, elicitation, rows in _tables(table):
         plain = rows.filter((pl.col("by") == "all") & pl.col("against").is_null()).to_dicts()
         print_line(f"{run}, {elicitation}. {sample_of(plain)}", console)
-        print_frame(pl.DataFrame([_printed(row) for row in plain]), console)
+        print_frame(pl.DataFrame([_printed(row) for row in plain]), console, values=pl.DataFrame(plain, schema=rows.schema))
         for row in plain:
             if row["note"]:
                 print_line(f"{title_of(row['component'])}: {row['note']}.", console)

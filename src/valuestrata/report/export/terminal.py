@@ -270,19 +270,22 @@ def _power_cells(row: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def print_frame(frame: pl.DataFrame, console: Console | Screen | None = None, minor: Sequence[str] = ()) -> None:
+def print_frame(
+    frame: pl.DataFrame, console: Console | Screen | None = None, minor: Sequence[str] = (), values: pl.DataFrame | None = None
+) -> None:
     """Print any frame with rounded numbers, its columns as headings.
 
     Args:
         frame: the table.
         console: where to print; standard output if left out.
         minor: columns that are left out first where the table is too wide, least important first.
+        values: what CSV has instead, if the frame holds texts of several figures.
     """
     numeric = [dtype.is_numeric() for dtype in frame.dtypes]
     rows = [[_plain_value(value) for value in row] for row in frame.iter_rows()]
     heads = [name.replace("_", " ") for name in frame.columns]
     places = [frame.columns.index(name) for name in minor] or None
-    screen_of(console).table(heads, rows, numeric=numeric, minor=places, frame=frame)
+    screen_of(console).table(heads, rows, numeric=numeric, minor=places, frame=frame if values is None else values)
 
 
 def _plain_value(value: Any) -> str:

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from tests.report.test_page import ATTACK, Page
 from valuestrata.claims.select import select
@@ -24,6 +25,7 @@ from valuestrata.formatting import number
 from valuestrata.report import audit_frames, print_audit, write_audit, write_report, write_tables
 from valuestrata.report.core.names import subgroup_titles
 from valuestrata.report.export.latex_text import escaped
+from valuestrata.report.export.screen import Screen
 from valuestrata.report.fairness.figures import apart, gap_chart, intersection_chart, slope_chart
 from valuestrata.report.fairness.section import audit_sections, disparity_grid, gap_grid
 
@@ -258,7 +260,11 @@ def test_without_anything_audited_the_page_says_so(audited, tmp_path):
 def test_the_terminal_prints_main_findings_then_measures(audited, capsys):
     verdicts = audit_frames(audited.dataset, audited.runs, audited.audit)["verdicts"]
     print_audit(audited.dataset, audited.runs, audited.audit, verdicts)
+    narrow = capsys.readouterr().out
+    print_audit(audited.dataset, audited.runs, audited.audit, verdicts, Screen(Console(), wide=True))
     out = capsys.readouterr().out
+    table = narrow.split("Split paper", 1)[1].split("\n\n")[0].splitlines()[1:]
+    assert max(map(len, table)) <= 100
     where = (pl.col("run") == "org/tuned") & (pl.col("measure") == "cv") & (pl.col("by") == "all")
     row = audited.audit.disparity.filter(where).row(0, named=True)
     line = next(line for line in out.splitlines() if line.startswith("org/tuned "))

@@ -25,7 +25,7 @@ from valuestrata.formatting import number
 from valuestrata.report import audit_frames, print_audit, write_audit, write_report, write_tables
 from valuestrata.report.core.names import subgroup_titles
 from valuestrata.report.export.latex_text import escaped
-from valuestrata.report.export.screen import Screen
+from valuestrata.report.export.printer import Printer
 from valuestrata.report.fairness.figures import apart, gap_chart, intersection_chart, slope_chart
 from valuestrata.report.fairness.section import audit_sections, disparity_grid, gap_grid
 
@@ -261,7 +261,7 @@ def test_the_terminal_prints_main_findings_then_measures(audited, capsys):
     verdicts = audit_frames(audited.dataset, audited.runs, audited.audit)["verdicts"]
     print_audit(audited.dataset, audited.runs, audited.audit, verdicts)
     narrow = capsys.readouterr().out
-    print_audit(audited.dataset, audited.runs, audited.audit, verdicts, Screen(Console(), wide=True))
+    print_audit(audited.dataset, audited.runs, audited.audit, verdicts, Printer(Console(), wide=True))
     out = capsys.readouterr().out
     table = narrow.split("Split paper", 1)[1].split("\n\n")[0].splitlines()[1:]
     assert max(map(len, table)) <= 100

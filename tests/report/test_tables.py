@@ -27,7 +27,7 @@ from valuestrata.report.closed.published import (
 )
 from valuestrata.report.core.names import chart_names, clipped, interval
 from valuestrata.report.core.view import Cell, views_of
-from valuestrata.report.export.screen import Screen
+from valuestrata.report.export.printer import Printer
 from valuestrata.report.export.terminal import print_frame
 from valuestrata.responses.run.identity import run_identity
 
@@ -119,7 +119,7 @@ def test_a_piped_headline_is_plain_and_has_100_columns_or_all(world):
     value = world.scores.filter(pl.col("run").str.contains("SmolLM2"), pl.col("by") == "all", pl.col("metric") == "accuracy")["value"][0]
     for wide in (False, True):
         out = io.StringIO()
-        print_headline(world.dataset, world.runs, world.scores, Screen(Console(file=out, width=40), wide=wide))
+        print_headline(world.dataset, world.runs, world.scores, Printer(Console(file=out, width=40), wide=wide))
         text = out.getvalue()
         assert "\x1b" not in text
         lines = text.splitlines()

@@ -25,7 +25,7 @@ from valuestrata.cli.options import (
     Split,
     TrainOn,
 )
-from valuestrata.cli.output import print_json, say, screen
+from valuestrata.cli.output import print_json, printer, say
 from valuestrata.errors import MOST_SEED, UsageError
 
 
@@ -102,7 +102,7 @@ def audit_(
     else:
         from valuestrata.report import print_audit
 
-        print_audit(data, judged, found, frames["verdicts"], screen(), all_claims=all_claims, baseline_claims=baseline_claims)
+        print_audit(data, judged, found, frames["verdicts"], printer(), all_claims=all_claims, baseline_claims=baseline_claims)
 
 
 def power_(
@@ -145,7 +145,7 @@ def power_(
         return
     from valuestrata.report import print_power
 
-    print_power(found, screen())
+    print_power(found, printer())
 
 
 def _published(entries: list[str]) -> dict[str, str]:

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     import polars as pl
 
     from valuestrata.claims.claim import Claim
-    from valuestrata.report.export.screen import Screen
+    from valuestrata.report.export.printer import Printer
     from valuestrata.responses.ask.estimate import DryRun
     from valuestrata.responses.ask.loop import AskResult
     from valuestrata.responses.batch.requests import CollectedBatch
     from valuestrata.responses.distributed.collect import CollectedShards
 
-# As in `report.export.screen`, which needs libraries that most commands do not.
+# As in `report.export.printer`, which needs libraries that most commands do not.
 TableFormat = Literal["text", "markdown", "csv", "latex"]
 TABLE_FORMATS: tuple[TableFormat, ...] = ("text", "markdown", "csv", "latex")
 
@@ -45,7 +45,7 @@ def show(line: str = "", *, end: str = "\n") -> None:
     if _tables_as().form == "text":
         print(printable(line), end=end)
     else:
-        screen().line(line)
+        printer().line(line)
 
 
 @dataclass
@@ -54,7 +54,7 @@ class _TablesAs:
 
     form: TableFormat = "text"
     wide: bool = False
-    screen: Screen | None = None
+    printer: Printer | None = None
 
 
 # Has a value while a command runs: printing functions are called far from the options.
@@ -65,19 +65,19 @@ def _tables_as() -> _TablesAs:
     return _TABLES_AS.get(_TablesAs())
 
 
-def screen() -> Screen:
+def printer() -> Printer:
     """Return where the tables of the running command are printed, in the format that its options choose."""
     from rich.console import Console
 
-    from valuestrata.report.export.screen import Screen
+    from valuestrata.report.export.printer import Printer
 
     how = _tables_as()
-    how.screen = how.screen or Screen(Console(), how.form, how.wide)
-    return how.screen
+    how.printer = how.printer or Printer(Console(), how.form, how.wide)
+    return how.printer
 
 
 def prints_tables(command: Callable[..., None]) -> Callable[..., None]:
-    """Return a command with the options `--table-format` and `--wide`, which `print_table`, `show` and `screen` follow."""
+    """Return a command with the options `--table-format` and `--wide`, which `print_table`, `show` and `printer` follow."""
 
     @functools.wraps(command)
     def with_options(*arguments: Any, table_format: str = "text", wide: bool = False, **options: Any) -> None:
@@ -118,7 +118,7 @@ def print_table(frame: pl.DataFrame, minor: Sequence[str] = (), values: pl.DataF
     """
     from valuestrata.report.export.terminal import print_frame
 
-    print_frame(frame, screen(), minor, values)
+    print_frame(frame, printer(), minor, values)
 
 
 def claim_documents(claims: Iterable[Claim], *, all_claims: bool = False) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ from valuestrata.cli.options import (
     Split,
     TrainOn,
 )
-from valuestrata.cli.output import claim_documents, print_json, print_table, say, screen, show
+from valuestrata.cli.output import claim_documents, print_json, print_table, printer, say, show
 from valuestrata.errors import UsageError
 from valuestrata.frames import csv_text
 
@@ -78,12 +78,12 @@ def score_(
     if tracker is not None:
         say(log_scores(models, found, tracker, to=track_to))
     if not as_json:
-        print_headline(data, all_runs, found.scores, screen())
+        print_headline(data, all_runs, found.scores, printer())
         if against is not None:
             _print_differences(found.comparisons, against)
-        print_persons(found.persons, screen())
+        print_persons(found.persons, printer())
         print_claims(
-            found.claims, screen(), runs=all_runs if baseline_claims else models, all_claims=all_claims, baseline_claims=baseline_claims
+            found.claims, printer(), runs=all_runs if baseline_claims else models, all_claims=all_claims, baseline_claims=baseline_claims
         )
         return
     names = {run.name for run in models}
@@ -156,7 +156,7 @@ def variance_(
     if as_json:
         print_json({"variance": table.to_dicts(), "lines": variance_lines(table).to_dicts()})
     else:
-        print_variance(table, screen(), all_claims=all_claims)
+        print_variance(table, printer(), all_claims=all_claims)
 
 
 def _print_differences(comparisons: pl.DataFrame, against: str) -> None:

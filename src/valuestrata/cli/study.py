@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from valuestrata.cli.options import AsJson
-from valuestrata.cli.output import claim_documents, print_json, reports_interrupt, say, screen, show
+from valuestrata.cli.output import claim_documents, print_json, printer, reports_interrupt, say, show
 from valuestrata.errors import RunFailedError
 
 if TYPE_CHECKING:
@@ -103,8 +103,8 @@ def _run_plain(study: Study, as_json: bool) -> list[str]:
         claims = claim_documents(claim for claim in result.assessment.claims if claim.run_kind != "baseline")
         print_json({"report": str(result.report), "runs": [one.document for one in result.asked], **tables, "claims": claims})
     else:
-        print_headline(result.dataset, result.runs, result.scores, screen())
-        print_claims(result.assessment.claims, screen(), runs=result.model_runs)
+        print_headline(result.dataset, result.runs, result.scores, printer())
+        print_claims(result.assessment.claims, printer(), runs=result.model_runs)
         show(f"\nReport: {result.report}")
     return result.problems
 
@@ -120,7 +120,7 @@ def _run_tuning(study: Study, as_json: bool) -> list[str]:
         tables = {"generalisation": result.table.to_dicts(), "gains": result.gains.to_dicts(), "lessons": dict(result.sentences)}
         print_json({"report": str(result.report), "adapters": [str(adapter) for adapter in result.adapters], **opened, **tables})
     else:
-        print_generalisation(result.sentences, result.table, study.plan.metric, screen())
+        print_generalisation(result.sentences, result.table, study.plan.metric, printer())
         show(f"\nReport: {result.report}")
         for name, page in pages.items():
             show(f"Open answers, {name}: {page}")

@@ -33,7 +33,7 @@ from valuestrata.scores.train_test_overlap import warnings_about
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from valuestrata.report.export.screen import Screen
+    from valuestrata.report.export.printer import Printer
 
 ALPHA = 0.05
 _COLUMNS = ("accuracy", "accuracy_expected", "nmae", "w1")
@@ -198,7 +198,7 @@ def table_grid(table: pl.DataFrame, minimum: str) -> Grid:
 
 
 def print_generalisation(
-    parts: Mapping[str, Sequence[str]], table: pl.DataFrame, metric: str, console: Console | Screen | None = None
+    parts: Mapping[str, Sequence[str]], table: pl.DataFrame, metric: str, console: Console | Printer | None = None
 ) -> None:
     """Print the runs and claims of each split.
 

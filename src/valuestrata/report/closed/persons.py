@@ -17,7 +17,7 @@ from valuestrata.report.export.terminal import print_frame, print_line
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from valuestrata.report.export.screen import Screen
+    from valuestrata.report.export.printer import Printer
 
 TITLES: Mapping[str, str] = {
     "agreement": "Agreement",
@@ -67,7 +67,7 @@ def _interval(row: Mapping[str, Any]) -> str:
     return interval(cell_of(row, ends="these"), 3)
 
 
-def print_persons(table: pl.DataFrame, console: Console | Screen | None = None) -> None:
+def print_persons(table: pl.DataFrame, console: Console | Printer | None = None) -> None:
     """Print the scores by person over all items; nothing without any.
 
     Args:

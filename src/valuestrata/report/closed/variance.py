@@ -20,7 +20,7 @@ from valuestrata.scores.variance.table import GOLD, TOTAL, VARIANCE
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from valuestrata.report.export.screen import Screen
+    from valuestrata.report.export.printer import Printer
 
 # Variances of answers on 0 to 1 need more digits than scores.
 DIGITS = 4
@@ -123,7 +123,7 @@ def shares_grid(rows: pl.DataFrame, by: str) -> Grid | None:
 
 
 def print_variance(
-    table: pl.DataFrame, console: Console | Screen | None = None, *, confidence: float = 0.95, all_claims: bool = False
+    table: pl.DataFrame, console: Console | Printer | None = None, *, confidence: float = 0.95, all_claims: bool = False
 ) -> None:
     """Print the components of each elicitation over all items, then the claims.
 

@@ -28,7 +28,7 @@ from valuestrata.report.core.names import (
 )
 from valuestrata.report.core.tables import FULL_COVERAGE, HEADLINE, headline_table
 from valuestrata.report.core.view import RunLike, cell_of
-from valuestrata.report.export.screen import Screen, screen_of
+from valuestrata.report.export.printer import Printer, printer_of
 from valuestrata.responses.run.identity import run_identity
 from valuestrata.scores.train_test_overlap import warnings_about
 
@@ -40,28 +40,28 @@ if TYPE_CHECKING:
 NO_DESIGN = "Intervals treat respondents as independent: the data set has no sampling units or strata."
 
 
-def print_headline(dataset: Dataset, runs: Sequence[RunLike], scores: pl.DataFrame, console: Console | Screen | None = None) -> None:
+def print_headline(dataset: Dataset, runs: Sequence[RunLike], scores: pl.DataFrame, console: Console | Printer | None = None) -> None:
     """Print the headline table."""
-    screen = screen_of(console)
+    printer = printer_of(console)
     for line in warnings_about(dataset, runs, scores):
-        print_line(line, screen)
+        print_line(line, printer)
     frame = headline_table(dataset, runs, scores)
     for (scheme, part, fold), rows in frame.group_by("scheme", "part", "fold", maintain_order=True):
         which = "" if fold is None else f", fold {fold}"
         shown = [metric for metric in HEADLINE if rows[metric].is_not_null().any()]
         # Columns of zeros are left out to save width.
         rates = [metric for metric in shown if metric in ("refusal_rate", "invalid_rate")]
-        zero = [metric for metric in rates if not screen.is_complete and rows[metric].max() == 0]
+        zero = [metric for metric in rates if not printer.is_complete and rows[metric].max() == 0]
         shown = [metric for metric in shown if metric not in zero]
-        complete = not screen.is_complete and rows["coverage"].drop_nulls().min() == 1
+        complete = not printer.is_complete and rows["coverage"].drop_nulls().min() == 1
         cells = [_terminal_row(row, shown, complete=complete) for row in rows.iter_rows(named=True)]
         headers = ["", *(metric_title(metric) for metric in shown), "Pairs", *([] if complete else ["Coverage"])]
         title = f"Split {scheme}, part {part}{which}. 95 % confidence intervals in brackets."
         # The first two metrics and the rates stay; pairs and coverage are left out first, then the distances.
         distances = [place for place in range(len(shown), 2, -1) if shown[place - 1] not in ("refusal_rate", "invalid_rate")]
-        screen.table(headers, cells, title=title, minor=[*range(len(headers) - 1, len(shown), -1), *distances], frame=rows)
+        printer.table(headers, cells, title=title, minor=[*range(len(headers) - 1, len(shown), -1), *distances], frame=rows)
         for line in _reading(shown, bounds=not set(rows["kind"]).isdisjoint(("ceiling", "floor"))):
-            print_line(line, screen)
+            print_line(line, printer)
         remarks = ["All pairs were answered."] if complete else []
         remarks += [f"{metric_title(metric)}: none." for metric in zero]
         scored = dataset.scored_gold(str(scheme), str(part), fold)
@@ -69,15 +69,15 @@ def print_headline(dataset: Dataset, runs: Sequence[RunLike], scores: pl.DataFra
         remarks.append(blocks_note(dataset))
         remarks += [] if has_design(dataset) else [NO_DESIGN]
         remarks += [] if has_reachable_bounds(dataset) else [PLUG_IN_BOUNDS]
-        print_line(" ".join(remarks), screen)
+        print_line(" ".join(remarks), printer)
         for row in rows.iter_rows(named=True):
             if row["coverage"] is not None and row["coverage"] < FULL_COVERAGE:
-                print_line(f"{row['row']} answered only {percent(row['coverage'])} of the pairs; its scores cover only those.", screen)
+                print_line(f"{row['row']} answered only {percent(row['coverage'])} of the pairs; its scores cover only those.", printer)
         here = (pl.col("scheme") == scheme) & (pl.col("part") == part) & pl.col("fold").eq_missing(pl.lit(fold, dtype=pl.Int32))
         for line in _few_samples(scores.filter(here), runs):
-            print_line(line, screen)
+            print_line(line, printer)
         for line in trained_elsewhere(dataset, runs, str(scheme), str(part), None if fold is None else int(str(fold))):
-            print_line(f"Trained on {line}", screen)
+            print_line(f"Trained on {line}", printer)
 
 
 def _few_samples(scores: pl.DataFrame, runs: Sequence[RunLike]) -> list[str]:
@@ -126,7 +126,7 @@ def _terminal_row(row: dict[str, Any], shown: Sequence[str], *, complete: bool) 
 
 def print_claims(
     claims: Iterable[Claim],
-    console: Console | Screen | None = None,
+    console: Console | Printer | None = None,
     *,
     runs: Sequence[RunLike] = (),
     names: Names = NO_NAMES,
@@ -166,7 +166,7 @@ def print_audit(
     runs: Sequence[RunLike],
     audit: Audit,
     verdicts: pl.DataFrame,
-    console: Console | Screen | None = None,
+    console: Console | Printer | None = None,
     *,
     all_claims: bool = False,
     baseline_claims: bool = False,
@@ -176,29 +176,29 @@ def print_audit(
     Args:
         verdicts: claims as `audit_verdicts` returns them. all_claims: print all claims with details. baseline_claims: also of baselines.
     """
-    screen = screen_of(console)
+    printer = printer_of(console)
     for line in warnings_about(dataset, runs, audit.groups):
-        print_line(line, screen)
+        print_line(line, printer)
     names = Names(keys=subgroup_titles(dataset))
-    print_claims(from_frame(verdicts), screen, runs=runs, names=names, all_claims=all_claims, baseline_claims=baseline_claims)
+    print_claims(from_frame(verdicts), printer, runs=runs, names=names, all_claims=all_claims, baseline_claims=baseline_claims)
     whole = audit.disparity.filter((pl.col("by") == "all") & ~pl.col("metric").is_in(RATES))
     headers = ["", "Norm. range", "Noise alone", "CV", "Noise alone", "SD without noise", "Noise alone", "p", "Subgroups", "Pairs"]
     for (metric,), rows in whole.group_by("metric", maintain_order=True):
         found = {(row["run"], row["measure"]): row for row in rows.iter_rows(named=True)}
         lines = [_audit_row(run, found) for run in rows["run"].unique(maintain_order=True)]
         where = f"Split {rows['scheme'][0]}, part {rows['part'][0]}: {metric_title(str(metric))} over {rows['population'][0]}"
-        print_line("", screen)
+        print_line("", printer)
         # Pairs and subgroups are left out first, then the coefficient of variation.
-        screen.table(headers, lines, title=where, minor=[9, 8, 4, 3], frame=rows)
+        printer.table(headers, lines, title=where, minor=[9, 8, 4, 3], frame=rows)
     share = f"{100 * audit.confidence:g} %"
     scored = dataset.scored_gold(*audit.groups.select("scheme", "part", "fold").row(0)) if len(audit.groups) else None
     print_line(
         f"Noise alone: mean if all subgroups were served equally well, and [{share} quantile]. "
         f"Minimum cell: {minimum_cell(dataset, scored)}. {blocks_note(dataset)}" + ("" if has_design(dataset) else f" {NO_DESIGN}"),
-        screen,
+        printer,
     )
     for note in audit.notes:
-        print_line(note, screen)
+        print_line(note, printer)
 
 
 def _audit_row(run: str, found: Mapping[tuple[str, str], Mapping[str, Any]]) -> list[str]:
@@ -211,13 +211,13 @@ def _audit_row(run: str, found: Mapping[tuple[str, str], Mapping[str, Any]]) -> 
     return [*cells, p_number(last["p"]), count(last["subgroups"]), count(last["pairs"])]
 
 
-def print_power(frame: pl.DataFrame, console: Console | Screen | None = None) -> None:
+def print_power(frame: pl.DataFrame, console: Console | Printer | None = None) -> None:
     """Print which gaps an audit could detect: between levels, then of the subgroups with the smallest and largest detectable gap."""
-    screen = screen_of(console)
+    printer = printer_of(console)
     first = frame.row(0, named=True)
     effect, metric = number(first["effect"]), metric_title(first["metric"])
     where = f"split {first['scheme']}, part {first['part']}"
-    print_line(f"Assumed {metric.lower()} {number(first['expected'])}; {where}. Computed from the survey; no model was asked.", screen)
+    print_line(f"Assumed {metric.lower()} {number(first['expected'])}; {where}. Computed from the survey; no model was asked.", printer)
     levels = frame.filter(pl.col("by") == "level")
     headers = ["Items", "Pairs", f"Power for {effect}", "Power if declared", "Detectable gap", "Noise alone"]
     numeric = [False] * 2 + [True] * 6
@@ -232,7 +232,7 @@ def print_power(frame: pl.DataFrame, console: Console | Screen | None = None) ->
     if pairs:
         rows = [[row["attribute"], f"{row['level']}, {row['against']}", *_power_cells(row)] for row in pairs.values()]
         title = f"Gaps between levels, corrected for {count(levels['family'][0], 'test')} (Holm)"
-        screen.table(["Attribute", "Levels", *headers], rows, title=title, numeric=numeric, minor=minor, frame=levels)
+        printer.table(["Attribute", "Levels", *headers], rows, title=title, numeric=numeric, minor=minor, frame=levels)
     groups = frame.filter(pl.col("by") == "subgroup")
     rows: list[list[str]] = []
     for (stratum,), part in groups.group_by("attribute", maintain_order=True):
@@ -246,15 +246,15 @@ def print_power(frame: pl.DataFrame, console: Console | Screen | None = None) ->
     if rows:
         family = groups.select(pl.col("family").max()).item()
         title = f"Subgroups served worse than the rest of their stratum, corrected for {count(family, 'test')} (max-T)"
-        screen.table(["Stratum", "Subgroup", *headers], rows, title=title, numeric=numeric, minor=minor, frame=groups)
+        printer.table(["Stratum", "Subgroup", *headers], rows, title=title, numeric=numeric, minor=minor, frame=groups)
     print_line(
         f"Power for {effect}: probability of detecting a gap of that size, with correction for all tests. Power if declared: the same if "
         "the comparison is the only one declared. Detectable gap: found with 80 % power. "
         "Noise alone: mean size of the gap when both are served equally well.",
-        screen,
+        printer,
     )
     for note in frame["note"].drop_nulls().unique(maintain_order=True):
-        print_line(f"{frame.filter(pl.col('note') == note).height} rows: {note}.", screen)
+        print_line(f"{frame.filter(pl.col('note') == note).height} rows: {note}.", printer)
 
 
 def _power_cells(row: Mapping[str, Any]) -> list[str]:
@@ -271,7 +271,7 @@ def _power_cells(row: Mapping[str, Any]) -> list[str]:
 
 
 def print_frame(
-    frame: pl.DataFrame, console: Console | Screen | None = None, minor: Sequence[str] = (), values: pl.DataFrame | None = None
+    frame: pl.DataFrame, console: Console | Printer | None = None, minor: Sequence[str] = (), values: pl.DataFrame | None = None
 ) -> None:
     """Print any frame with rounded numbers, its columns as headings.
 
@@ -285,7 +285,7 @@ def print_frame(
     rows = [[_plain_value(value) for value in row] for row in frame.iter_rows()]
     heads = [name.replace("_", " ") for name in frame.columns]
     places = [frame.columns.index(name) for name in minor] or None
-    screen_of(console).table(heads, rows, numeric=numeric, minor=places, frame=frame if values is None else values)
+    printer_of(console).table(heads, rows, numeric=numeric, minor=places, frame=frame if values is None else values)
 
 
 def _plain_value(value: Any) -> str:
@@ -296,6 +296,6 @@ def _plain_value(value: Any) -> str:
     return count(value) if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def print_line(line: str, console: Console | Screen | None = None) -> None:
+def print_line(line: str, console: Console | Printer | None = None) -> None:
     """Print one line without markup and without wrapping."""
-    screen_of(console).line(line)
+    printer_of(console).line(line)

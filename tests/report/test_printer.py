@@ -10,7 +10,7 @@ from polars.testing import assert_frame_equal
 from rich.console import Console
 
 from valuestrata.report.export.layout import fitted
-from valuestrata.report.export.screen import Screen
+from valuestrata.report.export.printer import Printer
 from valuestrata.report.export.terminal import print_frame, print_line
 
 HEADERS = ["run", "Accuracy", "A header of several words", "note", "pairs"]
@@ -24,7 +24,7 @@ EVIL = "50 % of a|b_c & {d} $e$ #f ~g^h \\i <script> `x` *y* [z](w)"
 
 def printed(frame: pl.DataFrame, form="text", **settings) -> str:
     out = io.StringIO()
-    print_frame(frame, Screen(Console(file=out, width=300), form, **settings))
+    print_frame(frame, Printer(Console(file=out, width=300), form, **settings))
     return out.getvalue()
 
 
@@ -87,7 +87,7 @@ def test_csv_read_back_is_the_frame():
 
 def test_csv_keeps_text_off_stdout(capsys):
     out = io.StringIO()
-    print_line("A remark.", Screen(Console(file=out), "csv"))
+    print_line("A remark.", Printer(Console(file=out), "csv"))
     assert out.getvalue() == ""
     assert capsys.readouterr().err == "A remark.\n"
 
@@ -98,9 +98,9 @@ def test_lists_are_one_cell_of_csv():
 
 def test_an_empty_line_separates_tables_of_csv():
     out = io.StringIO()
-    screen = Screen(Console(file=out, width=300), "csv")
+    printer = Printer(Console(file=out, width=300), "csv")
     for name in ("a", "b"):
-        print_frame(pl.DataFrame({name: [1]}), screen)
+        print_frame(pl.DataFrame({name: [1]}), printer)
     assert out.getvalue() == "a\n1\n\nb\n1\n"
 
 
@@ -121,13 +121,13 @@ def test_latex_escapes_text_and_uses_booktabs():
         assert part in text
     assert r"50 \% of a\textbar{}b\_c \& \{d\} \$e\$ \#f \textasciitilde{}g\textasciicircum{}h \textbackslash{}i \textless{}script" in text
     out = io.StringIO()
-    print_line("100 % of all.\nNext.", Screen(Console(file=out, width=300), "latex"))
+    print_line("100 % of all.\nNext.", Printer(Console(file=out, width=300), "latex"))
     assert out.getvalue() == "% 100 % of all.\n% Next.\n"
 
 
 def test_titles_are_captions_of_latex():
     out = io.StringIO()
-    Screen(Console(file=out, width=300), "latex").table(["run", "x"], [["a_b", ".5 [.4–.6]"]], title="Gaps & more")
+    Printer(Console(file=out, width=300), "latex").table(["run", "x"], [["a_b", ".5 [.4–.6]"]], title="Gaps & more")
     text = out.getvalue()
     assert r"\caption{Gaps \& more}" in text
     assert r"\label{tab:gaps---more}" in text

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import polars as pl
 
-from valuestrata.errors import printable
+from valuestrata.errors import Option, printable
 from valuestrata.frames import csv_text
 from valuestrata.markdown import escaped_markdown, markdown_table
 from valuestrata.report.export.latex import latex_table
@@ -25,7 +25,7 @@ PIPED = 100
 
 
 @dataclass
-class Screen:
+class Printer:
     """Prints the output of commands.
 
     Attributes:
@@ -109,21 +109,22 @@ class Screen:
         for line in [*header, *body]:
             self._plain(line)
         if found.left_out:
-            self._plain(f"Left out to fit {self.width} columns: {', '.join(dict.fromkeys(found.left_out))}. --wide shows everything.")
+            names = ", ".join(dict.fromkeys(found.left_out))
+            self._plain(f"Left out to fit {self.width} columns: {names}. {Option('wide').render('cli')} shows everything.")
 
     def _plain(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def screen_of(where: Console | Screen | None) -> Screen:
-    """Return a screen for a console; standard output if there is none."""
-    if isinstance(where, Screen):
+def printer_of(where: Console | Printer | None) -> Printer:
+    """Return a printer for a console; standard output if there is none."""
+    if isinstance(where, Printer):
         return where
     if where is None:
         from rich.console import Console
 
         where = Console()
-    return Screen(where)
+    return Printer(where)
 
 
 def _unique(names: Sequence[str]) -> list[str]:

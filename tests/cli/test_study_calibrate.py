@@ -63,7 +63,7 @@ def test_each_model_is_calibrated_with_its_controls_and_kept(study, tiny, server
     found = pl.read_parquet(tiny / "out" / "verdicts.parquet").filter(pl.col("run") == "m-shares")["rule"].to_list()
     assert any(rule.startswith("model-") for rule in found)
     assert any(rule.startswith("calibration-") for rule in found)
-    assert "Calibrated runs" in result.report.read_text()
+    assert "What does the model add to the calibrated run?" in result.report.read_text()
 
     asked = len(server.log)
     messages.clear()

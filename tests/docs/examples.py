@@ -20,6 +20,8 @@ SHORTER = {
     " FILE ": " WVS_Cross-National_Wave_7.zip ",
     "hf:ORG/NAME": "embedded",
     "--context gold:8": "--context gold:8 --strata sex",
+    "survey: {file: embedded}\n": "survey: {file: embedded}\n"
+    "build: {strata: [sex, ethnicity, ethnicity_x_education], draws: 50}\nscore: {baselines: cheap, bootstrap: 50}\n",
     "--items 40": "--items 8",
     "items=40": "items=8",
     "--recipe distribution": "--recipe distribution --max-steps 2",

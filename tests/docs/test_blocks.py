@@ -84,7 +84,7 @@ def test_the_code_of_a_page_runs(
     monkeypatch.chdir(tmp_path)
     for block in page.blocks:
         if block.file:
-            Path(block.file).write_text(block.text)
+            Path(block.file).write_text(shorter(block.text))
     names: dict[str, Any] = {}
     for block in page.blocks:
         if block.reason:

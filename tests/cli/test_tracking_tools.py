@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 import yaml
 
+from tests.tuning.planted import tiny_folder
 from valuestrata.assessment import COMPARED_METRICS
 
 SCORE = ("--bootstrap", 50, "--baselines", "cheap")
@@ -53,6 +54,17 @@ def check_metrics(logged, run, scores, relative):
     assert logged["best_baseline/nmae"] == relative[run, "nmae"]["baseline_value"]
     assert logged.get("gain/nmae_ci_low") == relative[run, "nmae"]["gain_low"]
     assert logged["coverage"] == overall["coverage"][0]
+
+
+def trained(call, tracker):
+    """Train a tiny model twice with the same call, the second time from its files; return its curve."""
+    words = ("tune", "data", "--model", tiny_folder(Path("model")), "--recipe", "distribution", "--device", "cpu", "--max-steps", 3)
+    for _ in range(2):
+        done = call(*words, "-o", "adapter", "--track", tracker)
+        assert done.code == 0, done.err
+    losses = pl.read_csv("adapter/loss.csv").filter(pl.col("part") == "train").select("step", "loss").rows()
+    assert len(losses) == 3
+    return losses
 
 
 # --- MLflow ---------------------------------------------------------------------------------------------------------
@@ -142,6 +154,14 @@ class TestMLflow:
         )
         assert run.data.metrics["w1"] == row["value"]
 
+    @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+    def test_the_losses_of_a_training_are_logged_once(self, call, asked, store):
+        losses = trained(call, "mlflow")
+        (run,) = self.logged(store).values()
+        assert run.info.run_name == "adapter"
+        assert run.data.params["recipe.name"] == "distribution"
+        assert [(point.step, point.value) for point in store.get_metric_history(run.info.run_id, "train/loss")] == losses
+
     def test_a_store_that_refuses_is_one_message(self, call, asked, store, monkeypatch):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -192,18 +212,24 @@ def offline(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
     for name in ("WANDB_PROJECT", "WANDB_DIR", "WANDB_API_KEY"):
         monkeypatch.delenv(name, raising=False)
-    yield lambda: {stored(path)[0].display_name: (path, *stored(path)) for path in sorted(tmp_path.glob("wandb/offline-run-*/*.wandb"))}
     import wandb
 
+    def files():
+        # Its process may still hold the end of a file.
+        wandb.teardown()
+        return sorted(tmp_path.glob("wandb/offline-run-*/*.wandb"))
+
+    yield files
     wandb.teardown()
 
 
 def test_what_wandb_stored_are_the_scores(call, asked, offline):
     scores, relative, said = scored(call, "--track", "wandb")
     assert f"Weights & Biases: 2 runs in project 'valuestrata': {asked / 'wandb'}, to send with `wandb sync`" in said
-    found = offline()
-    assert set(found) == {"item-mode", "uniform"}
-    for name, (path, run, config, summary) in found.items():
+    found = {path: stored(path) for path in offline()}
+    assert {run.display_name for run, _, _ in found.values()} == {"item-mode", "uniform"}
+    for path, (run, config, summary) in found.items():
+        name = run.display_name
         check_metrics(summary, name, scores, relative)
         assert (run.project, run.resume, run.host) == ("valuestrata", True, "")
         assert run.run_id == config["valuestrata.key"][:32]
@@ -219,9 +245,21 @@ def test_scoring_again_continues_the_run_of_wandb(call, asked, offline, monkeypa
     monkeypatch.setenv("WANDB_PROJECT", "mine")
     for _ in range(2):
         scored(call, "--track", "wandb")
-    runs = [stored(path) for path in asked.glob("wandb/offline-run-*/*.wandb")]
+    runs = [stored(path) for path in offline()]
     assert len({run.run_id for run, _, _ in runs}) == 2
     assert {run.project for run, _, _ in runs} == {"mine"}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_the_losses_of_a_training_are_in_the_file_of_wandb(call, asked, offline):
+    losses = trained(call, "wandb")
+    paths = offline()
+    assert len({stored(path)[0].run_id for path in paths}) == 1
+    rows = []
+    for record in records(paths[0]):
+        values = {item.nested_key[0] if item.nested_key else item.key: json.loads(item.value_json) for item in record.history.item}
+        rows += [(values["_step"], values["train/loss"])] if "train/loss" in values else []
+    assert rows == losses
 
 
 def test_without_a_key_wandb_is_one_message(call, asked, offline, monkeypatch):

@@ -1,5 +1,6 @@
 """What is logged to an experiment tracker, from tables made by hand."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -9,8 +10,11 @@ from valuestrata.errors import MissingExtraError, UsageError
 from valuestrata.report.export.tracking.mlflow_tracker import without_credentials
 from valuestrata.report.export.tracking.track import check_tracker
 from valuestrata.report.export.tracking.tracked_run import tracked_runs
+from valuestrata.report.export.tracking.tracked_training import tracked_training
 from valuestrata.scores.schema import COMPARISONS, RELATIVE, SCORES, STRUCTURE
 from valuestrata.splits.leakage import LEAKAGE_REPORT
+from valuestrata.tuning.loss_curve import CURVE
+from valuestrata.tuning.tune import TuneResult
 
 PLACE = {"run": "mine", "scheme": "paper", "fold": None, "part": "test"}
 KEY = "sk-" + "a1b2c3d4" * 4
@@ -131,6 +135,43 @@ def test_the_files_hold_the_scores_of_this_run_only():
     assert len(lines) == 2
     assert lines[1].startswith("mine,paper,")
     assert found.files["claims.txt"] == "No claims.\n"
+
+
+def test_a_training_is_its_recipe_its_curve_and_its_validation():
+    recipe = {"name": "mine", "learning_rate": 0.001, "lora": {"r": 8}, "template": "/home/me/persona.yaml"}
+    request = {"dataset": "f" * 64, "model": "hf:/home/me/models/tiny", "split": "paper", "fold": None, "control": None, "recipe": recipe}
+    curve = CURVE.frame(
+        [
+            {"step": 0, "epoch": 0.0, "part": "validation", "loss": 2.0},
+            {"step": 1, "epoch": 0.5, "part": "train", "loss": 1.5, "learning_rate": 0.001},
+            {"step": 1, "epoch": 0.5, "part": "validation", "loss": 1.0, "accuracy": 0.5},
+        ]
+    )
+    validation = {"before": {"step": 0, "epoch": 0.0, "loss": 2.0, "loss_prefill": None}, "after": None}
+    found = tracked_training(TuneResult(Path("/home/me/adapters/mine"), None, {"request": request, "validation": validation}, curve))
+    assert found.name == "mine"
+    assert found.params == {
+        "kind": "training",
+        "model": "hf:tiny",
+        "split": "paper",
+        "dataset": "f" * 64,
+        "recipe.name": "mine",
+        "recipe.learning_rate": "0.001",
+        "recipe.lora.r": "8",
+        "recipe.template": "persona.yaml",
+    }
+    assert found.metrics == {"before/loss": 2.0}
+    assert found.steps == {
+        0: {"validation/epoch": 0.0, "validation/loss": 2.0},
+        1: {
+            "train/epoch": 0.5,
+            "train/loss": 1.5,
+            "train/learning_rate": 0.001,
+            "validation/epoch": 0.5,
+            "validation/loss": 1.0,
+            "validation/accuracy": 0.5,
+        },
+    }
 
 
 def test_a_tracker_is_checked_before_anything_is_scored(monkeypatch):

@@ -96,3 +96,9 @@ Published = Annotated[
 AuditFolder = Annotated[
     Path | None, typer.Option("-o", "--output", help="Also write tables (CSV, Parquet, LaTeX) and audit.html into this folder.")
 ]
+Track = Annotated[
+    str | None, typer.Option("--track", metavar="TRACKER", help="Also log the results to mlflow or wandb (docs/tracking.md).")
+]
+TrackTo = Annotated[
+    str | None, typer.Option("--track-to", metavar="NAME", help="Experiment (MLflow) or project (Weights & Biases); default valuestrata.")
+]

@@ -21,6 +21,8 @@ from valuestrata.cli.options import (
     Part,
     RunFolders,
     Split,
+    Track,
+    TrackTo,
     TrainOn,
 )
 from valuestrata.cli.output import claim_documents, print_json, print_table, printer, say, show
@@ -31,13 +33,6 @@ if TYPE_CHECKING:
     import polars as pl
 
 TableFile = Annotated[Path | None, typer.Option("-o", "--output", help="Also write the table to this file (.csv or .parquet).")]
-
-Track = Annotated[
-    str | None, typer.Option("--track", metavar="TRACKER", help="Also log the scores of RUN... to mlflow or wandb (docs/tracking.md).")
-]
-TrackTo = Annotated[
-    str | None, typer.Option("--track-to", metavar="NAME", help="Experiment (MLflow) or project (Weights & Biases); default valuestrata.")
-]
 
 
 def score_(

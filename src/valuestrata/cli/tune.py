@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from valuestrata.cli.inputs import load_data_and_runs
-from valuestrata.cli.options import AsJson, Bootstrap, BootstrapSeed, DatasetFolder, Fold, Part, Split
-from valuestrata.cli.output import print_json, print_table, show
+from valuestrata.cli.options import AsJson, Bootstrap, BootstrapSeed, DatasetFolder, Fold, Part, Split, Track, TrackTo
+from valuestrata.cli.output import print_json, print_table, say, show
 from valuestrata.errors import Option, UsageError
 
 if TYPE_CHECKING:
@@ -41,14 +41,18 @@ def tune_(
     forgetting: Annotated[
         bool, typer.Option("--forgetting", help="Also check forgetting: a fixed text and twenty questions, before and after.")
     ] = False,
+    track: Track = None,
+    track_to: TrackTo = None,
     as_json: AsJson = False,
 ) -> None:
     """Train an adapter on the training gold of a split, or continue an interrupted training. See docs/tuning.md."""
     from valuestrata.dataset.tables import load_dataset
+    from valuestrata.report.export.tracking.track import check_tracker, log_training
     from valuestrata.tuning.recipe import recipe_with
     from valuestrata.tuning.train.processes import is_main
     from valuestrata.tuning.tune import tune
 
+    tracker = check_tracker(track, track_to)
     result = tune(
         load_dataset(dataset),
         model,
@@ -66,6 +70,8 @@ def tune_(
         # Only one of several processes writes and prints.
         return
     lost = _write_card(result.adapter, model, device, check=forgetting)
+    if tracker is not None:
+        say(log_training(result, tracker, to=track_to))
     if as_json:
         more = {} if lost is None else {"forgetting": lost.to_dicts()}
         print_json({"adapter": str(result.adapter), "before": result.before, "after": result.after, **more})

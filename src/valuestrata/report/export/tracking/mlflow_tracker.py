@@ -1,4 +1,4 @@
-"""Log scored runs to MLflow, through the client and without its global state."""
+"""Log runs to MLflow, through the client and without its global state."""
 
 from __future__ import annotations
 
@@ -49,18 +49,21 @@ def _log(client: MlflowClient, experiment: str, run: TrackedRun) -> None:
 
     known = client.search_runs([experiment], f"tags.`{KEY}` = '{run.key}'", max_results=1)
     logged = known[0] if known else client.create_run(experiment, run_name=run.name, tags=dict(run.tags))
-    before, identifier = logged.data.metrics, logged.info.run_id
+    identifier, of_steps = logged.info.run_id, {name for values in run.steps.values() for name in values}
+    before = {name: value for name, value in logged.data.metrics.items() if name not in of_steps}
     # MLflow cannot delete a metric; NaN says that it has no value any more.
     now = {**dict.fromkeys(before, math.nan), **run.metrics}
     changed = [(metric, value) for metric, value in now.items() if not _same(before.get(metric), value)]
     # The latest value is that of the highest step, whatever the clock says.
     updates = int(logged.data.tags.get(_UPDATES, -1)) + 1
     at = time.time_ns() // 1_000_000
-    for first in range(0, len(changed), _MOST):
-        batch = [Metric(metric, value, at, updates) for metric, value in changed[first : first + _MOST]]
-        client.log_batch(identifier, metrics=batch)
+    metrics = [Metric(metric, value, at, updates) for metric, value in changed]
+    if updates == 0:
+        metrics += [Metric(metric, value, at, step) for step, values in run.steps.items() for metric, value in values.items()]
+    for first in range(0, len(metrics), _MOST):
+        client.log_batch(identifier, metrics=metrics[first : first + _MOST])
     params = [Param(name, value) for name, value in run.params.items()]
-    tags = {**run.tags, _UPDATES: str(updates)} if changed else run.tags
+    tags = {**run.tags, _UPDATES: str(updates)} if metrics else run.tags
     client.log_batch(identifier, params=params, tags=[RunTag(name, value) for name, value in tags.items()])
     for name, text in run.files.items():
         client.log_text(identifier, text, name)

@@ -1,15 +1,18 @@
-"""Log scored runs to the tracker that the user chose."""
+"""Log scores and trainings to the tracker that the user chose."""
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping, Sequence
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from valuestrata.assessment import Assessment
 from valuestrata.errors import MissingExtraError, Option, UsageError, one_of
-from valuestrata.report.export.tracking.tracked_run import tracked_runs
+from valuestrata.report.export.tracking.tracked_run import TrackedRun, tracked_runs
 from valuestrata.responses.run.identity import Identified
+
+if TYPE_CHECKING:
+    from valuestrata.tuning.tune import TuneResult
 
 Tracker = Literal["mlflow", "wandb"]
 _LIBRARIES: Mapping[Tracker, str] = {"mlflow": "mlflow-skinny", "wandb": "wandb"}
@@ -54,8 +57,21 @@ def log_scores(runs: Sequence[Identified], found: Assessment, tracker: str, *, t
         UsageError: an unknown tracker, or the tracker refuses.
         MissingExtraError: its library is not installed.
     """
+    return _log(tracked_runs(runs, found), tracker, to)
+
+
+def log_training(result: TuneResult, tracker: str, *, to: str | None = None) -> str:
+    """Log a training as one run of the tracker: recipe, loss by update, and validation before and after.
+
+    `tracker`, `to`, what is returned and errors as for `log_scores`. A training that was logged before is not logged again.
+    """
+    from valuestrata.report.export.tracking.tracked_training import tracked_training
+
+    return _log([tracked_training(result)], tracker, to)
+
+
+def _log(tracked: Sequence[TrackedRun], tracker: str, to: str | None) -> str:
     name = check_tracker(tracker, to)
-    tracked = tracked_runs(runs, found)
     if name == "mlflow":
         from valuestrata.report.export.tracking.mlflow_tracker import log_to_mlflow
 

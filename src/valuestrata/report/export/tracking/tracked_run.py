@@ -1,10 +1,10 @@
-"""What is logged about a scored run: parameters, metrics, tags and files, without paths, addresses and keys."""
+"""What is logged about a run: parameters, metrics, tags and files, without paths, addresses and keys."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
@@ -25,7 +25,7 @@ _HASH = re.compile(r"[0-9a-f]{12,}")
 
 @dataclass(frozen=True, kw_only=True)
 class TrackedRun:
-    """A scored run as a tracker gets it.
+    """A scored run, or a training, as a tracker gets it.
 
     Attributes:
         name: name of the run.
@@ -35,6 +35,7 @@ class TrackedRun:
             with `topic/TOPIC/`; `best_baseline/`, `gain/` and `relative/` are as in the table `relative`.
         tags: key, name of the run, fingerprint of the data set, and the best baseline by metric.
         files: name -> text: all scores of the run, and its claims.
+        steps: of a training, the values after each update.
     """
 
     name: str
@@ -43,6 +44,7 @@ class TrackedRun:
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
     files: Mapping[str, str]
+    steps: Mapping[int, Mapping[str, float]] = field(default_factory=dict[int, Mapping[str, float]])
 
 
 def tracked_runs(runs: Sequence[Identified], found: Assessment) -> list[TrackedRun]:
@@ -68,7 +70,7 @@ def _tracked(identity: RunIdentity, found: Assessment) -> TrackedRun:
         key=key,
         params=params,
         metrics=dict(_metrics(scores, relative)),
-        tags=_texts(tags | best),
+        tags=known_texts(tags | best),
         files={"scores.csv": csv_text(scores), "claims.txt": "".join(f"{line}\n" for line in lines) or "No claims.\n"},
     )
 
@@ -76,7 +78,7 @@ def _tracked(identity: RunIdentity, found: Assessment) -> TrackedRun:
 def _params(identity: RunIdentity, scores: pl.DataFrame) -> dict[str, str]:
     model, place = identity.model, scores.row(0, named=True)
     weights = {"revision": model.revision, "adapter": model.adapter_hash}
-    return _texts(
+    return known_texts(
         {
             "model": without_folders(model.model or model.name or identity.name),
             "specification": without_folders(identity.respondent.name or ""),
@@ -99,7 +101,7 @@ def _params(identity: RunIdentity, scores: pl.DataFrame) -> dict[str, str]:
     )
 
 
-def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+def known_texts(values: Mapping[str, Any]) -> dict[str, str]:
     """Return the values that are known as texts."""
     return {name: str(value) for name, value in values.items() if value is not None and value != ""}
 

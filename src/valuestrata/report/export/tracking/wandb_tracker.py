@@ -1,4 +1,4 @@
-"""Log scored runs to Weights & Biases."""
+"""Log runs to Weights & Biases."""
 
 from __future__ import annotations
 
@@ -50,6 +50,8 @@ def _log(wandb: Any, settings: Any, project: str, run: TrackedRun) -> str:
     start = {"project": project, "id": run.key[:_ID], "name": run.name, "config": dict(run.params), "resume": "allow"}
     with wandb.init(**start, settings=settings, reinit="create_new") as logged:
         logged.config.update(dict(run.tags), allow_val_change=True)
+        for step, values in () if logged.resumed else run.steps.items():
+            logged.log(dict(values), step=step)
         logged.summary.update(dict(run.metrics))
         for file, text in run.files.items():
             path = Path(logged.dir) / file

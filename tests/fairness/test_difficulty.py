@@ -295,3 +295,12 @@ def test_a_level_that_only_one_block_contains_has_no_standard_error():
     assert np.isfinite(value)
     assert np.isnan(se)
     assert np.isfinite(found.contrast(np.array([0, 1.0, -1.0, 0, 0]))[1])
+
+
+def test_without_an_item_that_tells_two_columns_apart_the_standard_error_is_not_known():
+    # Item 0 gives a + b = 2 and item 1 gives a - b = 1, so a = 1.5; neither item alone tells a from b.
+    values = np.array([[2, np.nan], [0, np.nan], [np.nan, 1], [np.nan, 0]])
+    fitted = fit(values, np.array([[1.0, 0, 1, 0], [1, 0, 0, 1]]), np.empty((0, 4, 2)))
+    value, error, _ = fitted.contrast(np.array([1.0, 0]))
+    assert value == pytest.approx(1.5)
+    assert np.isnan(error)

@@ -55,7 +55,7 @@ class CrossedEffectsFit:
 
     Attributes:
         coefficients: shape (P + C,); only contrasts that are `identified` have a meaning.
-        left_out: shape (B, P + C), the coefficients without each block of items in turn.
+        left_out: shape (B, P + C), the coefficients without each block of items in turn; NaN where the other blocks do not determine them.
         alone: shape (P + C,), True for columns that differ between the subgroups of an item in one block only: without it they are unknown.
         through: shape (P + C, G), effect of a shift of each subgroup.
         people: shape (P + C, P + C), covariance from redrawn people beyond that within blocks; zeros without redraws.
@@ -272,8 +272,20 @@ def _without_each(
         if number < items:
             starts = ends[start:stop] - ends[start]
             parts, rights = np.add.reduceat(parts, starts, axis=0), np.add.reduceat(rights, starts, axis=0)
-        found[start:stop] = np.linalg.solve(system - parts, (right - rights)[..., None])[:, :beside, 0]
+        found[start:stop] = _solved(system - parts, right - rights)[:, :beside]
         start = stop
+    return found
+
+
+def _solved(systems: Floats, rights: Floats) -> Floats:
+    """Return the solution of each system (B, Q, Q) for its right side (B, Q); NaN where a system is singular."""
+    try:
+        return np.linalg.solve(systems, rights[..., None])[..., 0]
+    except np.linalg.LinAlgError:
+        # Ranks take longer than solving, so they are computed only if some system is singular.
+        regular = np.linalg.matrix_rank(systems, hermitian=True) == systems.shape[-1]
+    found = np.full(rights.shape, np.nan)
+    found[regular] = np.linalg.solve(systems[regular], rights[regular, :, None])[..., 0]
     return found
 
 

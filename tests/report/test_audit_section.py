@@ -28,6 +28,7 @@ from valuestrata.report.export.latex_text import escaped
 from valuestrata.report.export.printer import Printer
 from valuestrata.report.fairness.figures import apart, gap_chart, intersection_chart, slope_chart
 from valuestrata.report.fairness.section import audit_sections, disparity_grid, gap_grid
+from valuestrata.report.fairness.subgroup_figure import subgroup_chart
 
 
 def first_screen(verdicts, dataset):
@@ -282,3 +283,27 @@ def test_the_terminal_prints_main_findings_then_measures(audited, capsys):
     out = capsys.readouterr().out
     assert all(f". {one}\n" in out for one in sentences)
     assert "baseline-uniform:" in out
+
+
+def test_the_first_figure_draws_every_subgroup_against_equal_service(audited):
+    where = (pl.col("run") == "org/tuned") & (pl.col("metric") == "nmae")
+    rows = audited.audit.groups.filter(where & pl.col("value").is_not_null() & pl.col("alike_low").is_not_null())
+    chosen = rows["subgroup"][0]
+    groups = audited.audit.groups.with_columns(worst=pl.col("subgroup") == chosen)
+    chart = subgroup_chart(audited.dataset, replace(audited.audit, groups=groups), "org/tuned", "nmae", "x")
+    assert chart is not None
+    lines = said_in(chart.svg)
+    assert len(lines) == len(rows) > 10
+    titles = subgroup_titles(audited.dataset)
+    row = rows.row(0, named=True)
+    # A distance is turned: right of the line, which is the middle of equal service, is better.
+    above = (row["alike_low"] + row["alike_high"]) / 2 - row["value"]
+    half = (row["alike_high"] - row["alike_low"]) / 2
+    (worse,) = [line for line in lines if line.endswith("served worse")]
+    assert worse.startswith(
+        f"{titles[chosen]}: {number(row['value'])}, {number(above)} from equal service; noise alone up to {number(half)}"
+    )
+    baseline = audited.audit.gaps.filter(where)["baseline"].drop_nulls()[0]
+    assert f"best cheap baseline: {baseline.removeprefix('baseline-')}" in [one.name for one in chart.legend]
+    empty = replace(audited.audit, groups=groups.with_columns(alike_low=pl.lit(None, pl.Float64)))
+    assert subgroup_chart(audited.dataset, empty, "org/tuned", "nmae", "x") is None

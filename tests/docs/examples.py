@@ -22,8 +22,10 @@ SHORTER = {
     "--context gold:8": "--context gold:8 --strata sex",
     "survey: {file: embedded}\n": "survey: {file: embedded}\n"
     "build: {strata: [sex, ethnicity, ethnicity_x_education], draws: 50}\nscore: {baselines: cheap, bootstrap: 50}\n",
+    "--part all --orders": "--part all --strata sex,ethnicity --orders",
+    "predict data/gss": "predict data/gss --strata sex,ethnicity",
     "--items 40": "--items 8",
-    "items=40": "items=8",
+    "power(dataset, items=40": "power(dataset, items=8",
     "--recipe distribution": "--recipe distribution --max-steps 2",
     "--recipe modal": "--recipe modal --max-steps 2",
 }

@@ -73,6 +73,8 @@ def trained(call, tracker):
 @pytest.fixture(params=["sqlite", "file"])
 def store(request, tmp_path, monkeypatch):
     """A client of a tracking store that does not exist yet."""
+    # Without a server, files of runs go into the working directory.
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)

@@ -14,6 +14,7 @@ import polars as pl
 from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import UsageError
 from valuestrata.progress import Advance, no_progress
+from valuestrata.responses.reference_baselines import check_training
 from valuestrata.responses.run.halves import scored_responses
 from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.scores.calibration.error import CALIBRATION, Calibration, calibration_of, calibration_rows
@@ -140,10 +141,12 @@ def score(
         SCORES schema. Intervals: see `resampling`.
 
     Raises:
-        UsageError: an unknown grouping, two runs with the same name, or a confidence outside 0..1.
+        UsageError: an unknown grouping, two runs with the same name, a baseline that was fitted to another split, or a confidence
+            outside 0..1.
         InputDataError: no such pairs in the data set, or responses that do not fit it.
     """
     check_call(runs, bootstrap, confidence)
+    check_training(dataset, [run for run in runs if hasattr(run, "meta")], split, fold)
     placed = PlacedRuns(dataset, runs, split=split, part=part, fold=fold, by=by, bootstrap=bootstrap, seed=seed)
     return score_placed(placed, confidence)
 

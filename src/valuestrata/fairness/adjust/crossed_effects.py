@@ -280,7 +280,7 @@ def _without_each(
 def _solved(systems: Floats, rights: Floats) -> Floats:
     """Return the solution of each system (B, Q, Q) for its right side (B, Q); NaN where a system is singular."""
     try:
-        return np.linalg.solve(systems, rights[..., None])[..., 0]
+        return np.asarray(np.linalg.solve(systems, rights[..., None])[..., 0], dtype=np.float64)
     except np.linalg.LinAlgError:
         # Ranks take longer than solving, so they are computed only if some system is singular.
         regular = np.linalg.matrix_rank(systems, hermitian=True) == systems.shape[-1]

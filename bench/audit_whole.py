@@ -27,7 +27,7 @@ from valuestrata.fairness import audit
 from valuestrata.fairness.context import AuditContext, context_of
 from valuestrata.fairness.options import AuditedPart, Resampling
 from valuestrata.fairness.scores import family_weights
-from valuestrata.report.core.names import subgroup_titles
+from valuestrata.reports.core.names import subgroup_titles
 from valuestrata.responses.reference_baselines import reference_baselines
 from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.survey.simulation.population import SimulationSettings, draw_survey, plant

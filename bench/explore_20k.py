@@ -113,7 +113,7 @@ def answers(dataset: Dataset, name: str, seed: int) -> MadeRun:
 
 def make_page(made: ExploredWorld, file: Path) -> tuple[float, float]:
     """Write the report with and without the explorer; return the seconds that each took."""
-    from valuestrata.report import write_report
+    from valuestrata.reports import write_report
     from valuestrata.scores import score
 
     scores = score(made.dataset, made.runs, bootstrap=0, **WHERE)

@@ -12,7 +12,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "valuestrata"
 TOOLS = ["errors", "files", "frames", "progress", "yaml_files", "formatting", "markdown", "overview"]
 DATA = ["measures", "stats", "survey", "dataset", "splits", "building"]
 MODELS = ["prompts", "respondents", "responses", "scores", "fairness", "tuning", "openended", "calibration", "prediction", "estimation"]
-RESULTS = ["claims", "assessment", "report", "export", "view", "study", "cli"]
+RESULTS = ["claims", "assessment", "reports", "export", "view", "study", "cli"]
 PACKAGES = TOOLS + DATA + MODELS + RESULTS
 # A folder with more modules than this is hard to navigate: make a sub-package.
 MOST_MODULES = 14

@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from valuestrata.openended.stance.scores import score_stances
     from valuestrata.openended.validity.judge_validity import judge_validity
     from valuestrata.prediction.predict import predict
-    from valuestrata.report import plot_scores, report, write_audit, write_report
-    from valuestrata.report.estimation.page import write_estimates
-    from valuestrata.report.open.page import write_open_report
-    from valuestrata.report.prediction.page import write_prediction
+    from valuestrata.reports import plot_scores, report, write_audit, write_report
+    from valuestrata.reports.estimation.page import write_estimates
+    from valuestrata.reports.open.page import write_open_report
+    from valuestrata.reports.prediction.page import write_prediction
     from valuestrata.respondents.models import ModelSettings, make_respondent
     from valuestrata.responses.ask.estimate import estimate_run
     from valuestrata.responses.ask.loop import ask
@@ -102,13 +102,13 @@ _HOME = {
     "winrates": "openended.pairwise.win_rates",
     "plan_sample": "estimation.plan.plan_sample",
     "predict": "prediction.predict",
-    "write_prediction": "report.prediction.page",
-    "write_estimates": "report.estimation.page",
-    "plot_scores": "report",
-    "report": "report",
-    "write_audit": "report",
-    "write_report": "report",
-    "write_open_report": "report.open.page",
+    "write_prediction": "reports.prediction.page",
+    "write_estimates": "reports.estimation.page",
+    "plot_scores": "reports",
+    "report": "reports",
+    "write_audit": "reports",
+    "write_report": "reports",
+    "write_open_report": "reports.open.page",
     "ModelSettings": "respondents.models",
     "make_respondent": "respondents.models",
     "ask": "responses.ask.loop",

@@ -9,7 +9,7 @@ import valuestrata as vs
 from tests.calibration.model_run import biased, written
 from tests.poison import data
 from valuestrata.assessment import assess
-from valuestrata.report.core.view import entries_of
+from valuestrata.reports.core.view import entries_of
 from valuestrata.responses.run.identity import run_identity
 
 SPLIT = "paper"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from valuestrata import cli
-from valuestrata.report.closed.figures import Chart
+from valuestrata.reports.closed.figures import Chart
 
 CODEBOOK = """
 survey: tiny
@@ -90,7 +90,7 @@ def _no_charts(request, monkeypatch):
         for name in names:
             chart = Chart("<svg></svg>", "A chart.")
             drawn = [("", chart)] if name == "score_charts" else chart
-            monkeypatch.setattr(f"valuestrata.report.{module}.{name}", lambda *_args, drawn=drawn, **_options: drawn)
+            monkeypatch.setattr(f"valuestrata.reports.{module}.{name}", lambda *_args, drawn=drawn, **_options: drawn)
 
 
 def write_survey(folder: Path, **columns: Callable[[int], object]) -> Path:

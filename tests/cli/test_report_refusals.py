@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from valuestrata.report.core.runs import MOST_RUNS
+from valuestrata.reports.core.runs import MOST_RUNS
 
 
 def test_too_many_runs_and_runs_of_two_data_sets(call, built):

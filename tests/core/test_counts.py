@@ -149,7 +149,7 @@ def test_the_average_of_other_questions_is_that_of_training_topics(tmp_path):
 
 
 def test_the_report_says_what_is_assumed(tmp_path):
-    from valuestrata.report.closed.narrative import facts
+    from valuestrata.reports.closed.narrative import facts
 
     data = vs.build_counts(vs.read_counts(waves(tmp_path)), BuildSettings(draws=20))
     said = dict(facts(data, [], []))

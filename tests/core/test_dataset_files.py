@@ -106,7 +106,7 @@ def test_what_is_no_document_is_refused(data, text):
 def test_a_data_set_without_small_area_estimates_is_read_and_scored_with_its_own_ceilings(tmp_path):
     """Older versions wrote no such table: reading works, and the scores say that the ceilings are too high."""
     from valuestrata.dataset.document import with_hashes
-    from valuestrata.report.core.names import has_reachable_bounds
+    from valuestrata.reports.core.names import has_reachable_bounds
 
     made = build(random_survey(400, 2), BuildSettings(min_respondents=30, min_valid=10, draws=20))
     folder = tmp_path / "data"

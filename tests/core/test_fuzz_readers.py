@@ -28,8 +28,8 @@ from valuestrata.openended.sources import load_sources
 from valuestrata.openended.validity.judge_validity import load_codings
 from valuestrata.prompts.persona import personas_of
 from valuestrata.prompts.template import load_template
-from valuestrata.report.closed.narrative import method
-from valuestrata.report.core.names import attribute_titles, minimum_cell
+from valuestrata.reports.closed.narrative import method
+from valuestrata.reports.core.names import attribute_titles, minimum_cell
 from valuestrata.respondents.hosted.batch.answers import respondent_from_identity
 from valuestrata.respondents.local.adapter import CONFIG, adapter_identity, check_base, read_adapter
 from valuestrata.respondents.models import ModelSettings, make_respondent

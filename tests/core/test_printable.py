@@ -16,10 +16,10 @@ from rich.console import Console
 from valuestrata.cli.output import print_json, say, show
 from valuestrata.errors import InputDataError, UsageError, printable, unprintable_in
 from valuestrata.frames import csv_text, unescaped
-from valuestrata.report.core.page import Page, StatusLine
-from valuestrata.report.core.render import render
-from valuestrata.report.core.section import Section
-from valuestrata.report.export.terminal import print_frame, print_line
+from valuestrata.reports.core.page import Page, StatusLine
+from valuestrata.reports.core.render import render
+from valuestrata.reports.core.section import Section
+from valuestrata.reports.export.terminal import print_frame, print_line
 from valuestrata.respondents.models import check_model_spec
 
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "valuestrata"
@@ -95,7 +95,7 @@ def test_a_page_has_no_unprintable_character():
 @pytest.mark.slow
 def test_charts_with_any_character_are_drawn():
     code = (
-        "from valuestrata.report.core.theme import to_svg\n"
+        "from valuestrata.reports.core.theme import to_svg\n"
         f"bad = ''.join(map(chr, {[*range(0x20), *UNSAFE, 0x2028, 0x2029, 0x1FFFF]}))\n"
         "y = {'field': 'y', 'type': 'nominal', 'title': bad, 'sort': [bad]}\n"
         "spec = {'mark': 'bar', 'data': {'values': [{'x': 1, 'y': bad, bad: bad}]}, 'title': bad,\n"

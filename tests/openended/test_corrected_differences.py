@@ -18,7 +18,7 @@ from valuestrata.openended.schema import STANCES
 from valuestrata.openended.validity.corrected_differences import corrected_differences
 from valuestrata.openended.validity.judge_validity import Codings, judge_validity
 from valuestrata.openended.validity.units import coded_places, judged_pairs
-from valuestrata.report.open.judges import judges_section
+from valuestrata.reports.open.judges import judges_section
 from valuestrata.stats.ppi import JudgedAnswers, corrected_difference, corrected_ratio
 
 DATASET = made_up()

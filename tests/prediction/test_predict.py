@@ -23,7 +23,7 @@ from valuestrata.prediction.predict import predict_from_answers
 from valuestrata.prediction.questions import NewQuestion
 from valuestrata.prediction.sentences import error_sentence, opening
 from valuestrata.prediction.similarity import held_out_quantile, similarity_of
-from valuestrata.report.prediction.page import write_prediction
+from valuestrata.reports.prediction.page import write_prediction
 from valuestrata.respondents.base import Answer
 from valuestrata.survey.simulation.population import SimulationSettings, draw_survey, plant
 

@@ -314,4 +314,4 @@ def scored():
 def no_charts(monkeypatch):
     """Skip the rendering of charts, which takes most of the time of a page."""
     for module in ("figures", "heatmaps"):
-        monkeypatch.setattr(f"valuestrata.report.closed.{module}.to_svg", lambda chart, name, description: "<svg></svg>")
+        monkeypatch.setattr(f"valuestrata.reports.closed.{module}.to_svg", lambda chart, name, description: "<svg></svg>")

@@ -22,13 +22,13 @@ from valuestrata.claims.wording import Names
 from valuestrata.fairness import Audit, audit
 from valuestrata.fairness.tables.schema import CHANGES, DISPARITY, ERRS, EXCESS, GAPS, GROUPS
 from valuestrata.formatting import number
-from valuestrata.report import audit_frames, print_audit, write_audit, write_report, write_tables
-from valuestrata.report.core.names import subgroup_titles
-from valuestrata.report.export.latex_text import escaped
-from valuestrata.report.export.printer import Printer
-from valuestrata.report.fairness.figures import apart, gap_chart, intersection_chart, slope_chart
-from valuestrata.report.fairness.section import audit_sections, disparity_grid, gap_grid
-from valuestrata.report.fairness.subgroup_figure import subgroup_chart
+from valuestrata.reports import audit_frames, print_audit, write_audit, write_report, write_tables
+from valuestrata.reports.core.names import subgroup_titles
+from valuestrata.reports.export.latex_text import escaped
+from valuestrata.reports.export.printer import Printer
+from valuestrata.reports.fairness.figures import apart, gap_chart, intersection_chart, slope_chart
+from valuestrata.reports.fairness.section import audit_sections, disparity_grid, gap_grid
+from valuestrata.reports.fairness.subgroup_figure import subgroup_chart
 
 
 def first_screen(verdicts, dataset):
@@ -56,9 +56,9 @@ def page(audited, tmp_path_factory):
 @pytest.fixture
 def no_charts(monkeypatch):
     """Leave out the charts of the audit, which take most of the time of a page."""
-    monkeypatch.setattr("valuestrata.report.fairness.section.subgroup_chart", lambda *_: None)
+    monkeypatch.setattr("valuestrata.reports.fairness.section.subgroup_chart", lambda *_: None)
     for name in ("gap_chart", "slope_chart", "intersection_chart"):
-        monkeypatch.setattr(f"valuestrata.report.fairness.figures.{name}", lambda *_: None)
+        monkeypatch.setattr(f"valuestrata.reports.fairness.figures.{name}", lambda *_: None)
 
 
 def test_every_table_lies_on_disk_twice_and_is_the_same(audited, page):

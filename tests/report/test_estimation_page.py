@@ -14,9 +14,9 @@ from tests.estimation.simulated import world
 from tests.estimation.simulated_dataset import NASTY, dataset_of, estimated
 from valuestrata.estimation.results.advice import advice, side_by_side
 from valuestrata.estimation.results.sentences import opening
-from valuestrata.report.estimation import page as pages
-from valuestrata.report.estimation.figures import item_chart, saved_chart, shown_subgroups
-from valuestrata.report.estimation.page import estimates_page, write_estimates
+from valuestrata.reports.estimation import page as pages
+from valuestrata.reports.estimation.figures import item_chart, saved_chart, shown_subgroups
+from valuestrata.reports.estimation.page import estimates_page, write_estimates
 
 
 @pytest.fixture(scope="module")

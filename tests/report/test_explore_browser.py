@@ -20,7 +20,7 @@ from tests.report.conftest import FakeRun, make_dataset, make_run, score
 from valuestrata.dataset.tables import Dataset
 from valuestrata.fairness import audit
 from valuestrata.prompts import load_template, render_prompts
-from valuestrata.report import write_report
+from valuestrata.reports import write_report
 
 pytestmark = pytest.mark.slow
 EVIL = "<script>document.title = 'broken'</script><img src=x onerror=\"document.title = 'broken'\">"

@@ -17,18 +17,18 @@ from tests.report.conftest import make_dataset, make_run
 from valuestrata.errors import UsageError, printable
 from valuestrata.prompts import load_template, render_prompts
 from valuestrata.prompts.prompt import Message
-from valuestrata.report import write_report
-from valuestrata.report.core.links import explore_link, links_in, without_links
-from valuestrata.report.core.page import Page
-from valuestrata.report.core.render import render
-from valuestrata.report.core.section import Section
-from valuestrata.report.core.theme import to_svg
-from valuestrata.report.core.view import views_of
-from valuestrata.report.explore.bundle import EXPORTS, as_script, datatables
-from valuestrata.report.explore.columns import NO_SHARE, STEPS, Block, pack, shares, unpack, whole
-from valuestrata.report.explore.data import LONGEST_TEXT, MOST_RESPONSES, Explored, ExploredRun, explorer_blocks
-from valuestrata.report.explore.prompts import prompts_again, prompts_block
-from valuestrata.report.explore.section import TITLE, add_explorer, explored_view, fitting
+from valuestrata.reports import write_report
+from valuestrata.reports.core.links import explore_link, links_in, without_links
+from valuestrata.reports.core.page import Page
+from valuestrata.reports.core.render import render
+from valuestrata.reports.core.section import Section
+from valuestrata.reports.core.theme import to_svg
+from valuestrata.reports.core.view import views_of
+from valuestrata.reports.explore.bundle import EXPORTS, as_script, datatables
+from valuestrata.reports.explore.columns import NO_SHARE, STEPS, Block, pack, shares, unpack, whole
+from valuestrata.reports.explore.data import LONGEST_TEXT, MOST_RESPONSES, Explored, ExploredRun, explorer_blocks
+from valuestrata.reports.explore.prompts import prompts_again, prompts_block
+from valuestrata.reports.explore.section import TITLE, add_explorer, explored_view, fitting
 from valuestrata.scores import score
 
 TEXTS = st.text(max_size=30)

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from valuestrata.fairness import Audit
 from valuestrata.fairness.tables.schema import CHANGES, DISPARITY, ERRS, EXCESS, GAPS, GROUPS, MEASURES
-from valuestrata.report.export.latex import audit_latex, disparity_latex, gaps_latex, latex_table
-from valuestrata.report.export.latex_text import escaped
+from valuestrata.reports.export.latex import audit_latex, disparity_latex, gaps_latex, latex_table
+from valuestrata.reports.export.latex_text import escaped
 
 DATASET = SimpleNamespace(meta={"attributes": [{"name": "sex", "title": "Sex & gender"}]})
 

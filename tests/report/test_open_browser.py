@@ -23,7 +23,7 @@ def page(tmp_path_factory):
     nasty = rows.with_columns(text=rows["at"].map_elements(lambda at: texts[at % len(texts)], return_dtype=rows["text"].dtype)).drop("at")
     study.tuned = replace(study.tuned, responses=nasty)
     long = replace(study.base, name=NAME, meta={**study.base.meta, "name": NAME}, responses=study.tuned.responses)
-    from valuestrata.report.open.page import write_open_report
+    from valuestrata.reports.open.page import write_open_report
 
     how = {"bootstrap": 50, "permutations": 10, "example": ("Q1", "sex_Male", "sex_Female")}
     return write_open_report(

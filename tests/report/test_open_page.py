@@ -21,11 +21,11 @@ from valuestrata.formatting import points
 from valuestrata.openended.files import load_stances
 from valuestrata.openended.pairwise.win_rates import winrates
 from valuestrata.openended.sources import load_sources
-from valuestrata.report.open.examples import Chosen, choose_example
-from valuestrata.report.open.findings import open_findings
-from valuestrata.report.open.judges import own_answers, shared_bases
-from valuestrata.report.open.page import write_open_report
-from valuestrata.report.open.texts import texts_section
+from valuestrata.reports.open.examples import Chosen, choose_example
+from valuestrata.reports.open.findings import open_findings
+from valuestrata.reports.open.judges import own_answers, shared_bases
+from valuestrata.reports.open.page import write_open_report
+from valuestrata.reports.open.texts import texts_section
 from valuestrata.responses.run.folder import Run
 from valuestrata.responses.run.identity import RunIdentity
 from valuestrata.responses.run.schema import RESPONSES

@@ -14,8 +14,8 @@ from valuestrata.formatting import points
 from valuestrata.openended.annotation.sample import pairwise_units
 from valuestrata.openended.sources import load_sources
 from valuestrata.openended.validity.judge_validity import Codings
-from valuestrata.report.open.findings import open_findings, tuned_runs
-from valuestrata.report.open.page import write_open_report
+from valuestrata.reports.open.findings import open_findings, tuned_runs
+from valuestrata.reports.open.page import write_open_report
 
 MODEL = {"provider": "transformers", "model": "small", "revision": "1", "adapter_hash": None, "decoding": {"seed": 0}}
 

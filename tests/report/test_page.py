@@ -17,8 +17,8 @@ import pytest
 from valuestrata.errors import InputDataError
 from valuestrata.formatting import number
 from valuestrata.prompts import load_template, render_prompts
-from valuestrata.report import headline_table
-from valuestrata.report import write_report as write_whole_report
+from valuestrata.reports import headline_table
+from valuestrata.reports import write_report as write_whole_report
 
 # The explorer has tests of its own.
 write_report = partial(write_whole_report, explore=False)

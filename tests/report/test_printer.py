@@ -9,9 +9,9 @@ import pytest
 from polars.testing import assert_frame_equal
 from rich.console import Console
 
-from valuestrata.report.export.layout import fitted
-from valuestrata.report.export.printer import Printer
-from valuestrata.report.export.terminal import print_frame, print_line
+from valuestrata.reports.export.layout import fitted
+from valuestrata.reports.export.printer import Printer
+from valuestrata.reports.export.terminal import print_frame, print_line
 
 HEADERS = ["run", "Accuracy", "A header of several words", "note", "pairs"]
 ROWS = [

@@ -12,12 +12,12 @@ import pytest
 from tests.report.test_worth import MODEL, assessed, claims, difference
 from valuestrata.dataset.tables import LEAKAGE
 from valuestrata.openended.validity.decision_rule import NOT_USABLE, NOT_VALIDATED, TOO_FEW, USABLE
-from valuestrata.report import report_page
-from valuestrata.report.core.checklist import CheckedResults, checklist, corrected_tests
-from valuestrata.report.core.page import Check, Page, StatusLine
-from valuestrata.report.core.render import render
-from valuestrata.report.core.section import Section
-from valuestrata.report.core.status import (
+from valuestrata.reports import report_page
+from valuestrata.reports.core.checklist import CheckedResults, checklist, corrected_tests
+from valuestrata.reports.core.page import Check, Page, StatusLine
+from valuestrata.reports.core.render import render
+from valuestrata.reports.core.section import Section
+from valuestrata.reports.core.status import (
     asked_once,
     coverage_lines,
     coverage_of,
@@ -27,9 +27,9 @@ from valuestrata.report.core.status import (
     plan_line,
     repetition_lines,
 )
-from valuestrata.report.estimation.page import model_coverage
-from valuestrata.report.open.page import judged_share
-from valuestrata.report.prediction.page import range_lines
+from valuestrata.reports.estimation.page import model_coverage
+from valuestrata.reports.open.page import judged_share
+from valuestrata.reports.prediction.page import range_lines
 from valuestrata.scores.plan import Declared, Plan
 from valuestrata.scores.schema import COMPARISONS
 

@@ -15,20 +15,20 @@ from polars.testing import assert_frame_equal
 from rich.console import Console
 
 from valuestrata.formatting import number, percent
-from valuestrata.report import headline_table, print_headline, write_tables
-from valuestrata.report.closed.heatmaps import confusion_cells, confusion_chart
-from valuestrata.report.closed.narrative import summary
-from valuestrata.report.closed.published import (
+from valuestrata.reports import headline_table, print_headline, write_tables
+from valuestrata.reports.closed.heatmaps import confusion_cells, confusion_chart
+from valuestrata.reports.closed.narrative import summary
+from valuestrata.reports.closed.published import (
     beside_published_counts,
     beside_published_preview,
     counts_beside_published,
     is_published_setting,
     published_table,
 )
-from valuestrata.report.core.names import chart_names, clipped, interval
-from valuestrata.report.core.view import Cell, views_of
-from valuestrata.report.export.printer import Printer
-from valuestrata.report.export.terminal import print_frame
+from valuestrata.reports.core.names import chart_names, clipped, interval
+from valuestrata.reports.core.view import Cell, views_of
+from valuestrata.reports.export.printer import Printer
+from valuestrata.reports.export.terminal import print_frame
 from valuestrata.responses.run.identity import run_identity
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference" / "paper_results.yaml"

@@ -7,10 +7,10 @@ import pytest
 
 from valuestrata.assessment import Assessment
 from valuestrata.errors import MissingExtraError, UsageError
-from valuestrata.report.export.tracking.mlflow_tracker import without_credentials
-from valuestrata.report.export.tracking.track import check_tracker
-from valuestrata.report.export.tracking.tracked_run import tracked_runs
-from valuestrata.report.export.tracking.tracked_training import tracked_training
+from valuestrata.reports.export.tracking.mlflow_tracker import without_credentials
+from valuestrata.reports.export.tracking.track import check_tracker
+from valuestrata.reports.export.tracking.tracked_run import tracked_runs
+from valuestrata.reports.export.tracking.tracked_training import tracked_training
 from valuestrata.scores.schema import COMPARISONS, RELATIVE, SCORES, STRUCTURE
 from valuestrata.splits.leakage import LEAKAGE_REPORT
 from valuestrata.tuning.loss_curve import CURVE

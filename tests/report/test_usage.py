@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from valuestrata.report.closed.usage import usage_section
-from valuestrata.report.core.section import Section
-from valuestrata.report.core.tables import usage_table
+from valuestrata.reports.closed.usage import usage_section
+from valuestrata.reports.core.section import Section
+from valuestrata.reports.core.tables import usage_table
 from valuestrata.responses.run.schema import RESPONSES
 
 

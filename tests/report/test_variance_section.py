@@ -17,10 +17,10 @@ from valuestrata.claims.select import ranked
 from valuestrata.claims.templates import word
 from valuestrata.claims.variance import variance_claims
 from valuestrata.formatting import number
-from valuestrata.report.closed.variance import TITLES, components_grid, print_variance, shares_grid, variance_section
-from valuestrata.report.core.page import Page
-from valuestrata.report.core.render import render
-from valuestrata.report.core.section import Section
+from valuestrata.reports.closed.variance import TITLES, components_grid, print_variance, shares_grid, variance_section
+from valuestrata.reports.core.page import Page
+from valuestrata.reports.core.render import render
+from valuestrata.reports.core.section import Section
 from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.scores.variance.table import COMPONENTS, VARIANCE, variance
 

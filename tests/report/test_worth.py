@@ -14,13 +14,13 @@ from tests.report.test_page import Page
 from valuestrata.assessment import Assessment
 from valuestrata.claims.claim import Claim, Figure
 from valuestrata.dataset.tables import SPLITS
-from valuestrata.report import headline_table, print_claims, print_headline, write_report
-from valuestrata.report.closed.calibration import calibration_section
-from valuestrata.report.closed.figures import BASELINE_ORDER, shown_models
-from valuestrata.report.closed.interpretation import comparison_section, relative_grid
-from valuestrata.report.closed.narrative import facts, trained_elsewhere
-from valuestrata.report.core.view import views_of
-from valuestrata.report.export.terminal import print_frame
+from valuestrata.reports import headline_table, print_claims, print_headline, write_report
+from valuestrata.reports.closed.calibration import calibration_section
+from valuestrata.reports.closed.figures import BASELINE_ORDER, shown_models
+from valuestrata.reports.closed.interpretation import comparison_section, relative_grid
+from valuestrata.reports.closed.narrative import facts, trained_elsewhere
+from valuestrata.reports.core.view import views_of
+from valuestrata.reports.export.terminal import print_frame
 from valuestrata.respondents.baselines import LADDER
 from valuestrata.scores.calibration.error import CALIBRATION
 from valuestrata.scores.schema import COMPARISONS, RELATIVE, STRUCTURE

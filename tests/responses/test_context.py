@@ -374,7 +374,7 @@ def test_a_run_that_shows_the_gold_of_each_fold_cannot_be_calibrated(tmp_path):
 
 
 def test_the_report_shows_the_prompt_with_its_answers(tmp_path):
-    from valuestrata.report.closed.examples import prompts_for
+    from valuestrata.reports.closed.examples import prompts_for
 
     dataset = data()
     ask(dataset, Writes(), tmp_path / "run", context="gold:2", elicitation="text", items=[dataset.items["item"][0]])

@@ -13,7 +13,7 @@ from valuestrata.claims.fairness.rules import audit_claims, audit_verdicts
 from valuestrata.dataset.tables import write_dataset
 from valuestrata.errors import InputDataError
 from valuestrata.fairness import audit
-from valuestrata.report import headline_table, print_audit, print_headline, write_audit, write_report
+from valuestrata.reports import headline_table, print_audit, print_headline, write_audit, write_report
 from valuestrata.responses.import_runs import import_run
 from valuestrata.responses.reference_baselines import reference_baselines
 from valuestrata.responses.run.folder import check_same_identity, load_run

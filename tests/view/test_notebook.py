@@ -50,7 +50,7 @@ def test_the_report_refuses_what_no_report_can_show(dataset, runs, make_handmade
 
 
 def test_the_package_report_is_also_the_function(dataset, runs):
-    import valuestrata.report as package
+    import valuestrata.reports as package
 
     # `vs.report` is the package once it is imported.
     assert vs.report is package

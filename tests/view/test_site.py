@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from tests.responses.asked import Writes
 from valuestrata.dataset.tables import load_dataset
-from valuestrata.report.core.runs import MOST_RUNS
+from valuestrata.reports.core.runs import MOST_RUNS
 from valuestrata.responses.ask.loop import ask
 from valuestrata.view.folders import find
 from valuestrata.view.pages import PER_PAGE, ago

@@ -15,7 +15,7 @@ _GROUPS = {
     "Using a model's answers": ("calibration", "prediction", "estimation"),
     "Tuning": ("tuning",),
     "Open answers": ("openended",),
-    "Reports": ("report",),
+    "Reports": ("reports",),
     "Studies": ("study",),
     "Errors": ("errors",),
 }

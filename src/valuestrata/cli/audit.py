@@ -64,7 +64,7 @@ def audit_(
     from valuestrata.dataset.tables import load_dataset
     from valuestrata.fairness import Adjusting, AuditedPart, Resampling, audit, check_mixed
     from valuestrata.fairness.elsewhere import with_elsewhere
-    from valuestrata.report import audit_frames, write_audit
+    from valuestrata.reports import audit_frames, write_audit
 
     check_mixed(mixed)
     data, judged = load_with_baselines(dataset, runs, split, part, fold, baselines, train_on, stances=True)
@@ -100,7 +100,7 @@ def audit_(
         warnings = {"warnings": warnings_about(data, judged, found.groups)}
         print_json(warnings | {name: frame.to_dicts() for name, frame in frames.items()})
     else:
-        from valuestrata.report import print_audit
+        from valuestrata.reports import print_audit
 
         print_audit(data, judged, found, frames["verdicts"], printer(), all_claims=all_claims, baseline_claims=baseline_claims)
 
@@ -143,7 +143,7 @@ def power_(
     if as_json:
         print_json({"power": found.to_dicts()})
         return
-    from valuestrata.report import print_power
+    from valuestrata.reports import print_power
 
     print_power(found, printer())
 

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     import polars as pl
 
     from valuestrata.claims.claim import Claim
-    from valuestrata.report.export.printer import Printer
+    from valuestrata.reports.export.printer import Printer
     from valuestrata.responses.ask.estimate import DryRun
     from valuestrata.responses.ask.loop import AskResult
     from valuestrata.responses.batch.requests import CollectedBatch
     from valuestrata.responses.distributed.collect import CollectedShards
 
-# As in `report.export.printer`, which needs libraries that most commands do not.
+# As in `reports.export.printer`, which needs libraries that most commands do not.
 TableFormat = Literal["text", "markdown", "csv", "latex"]
 TABLE_FORMATS: tuple[TableFormat, ...] = ("text", "markdown", "csv", "latex")
 
@@ -69,7 +69,7 @@ def printer() -> Printer:
     """Return where the tables of the running command are printed, in the format that its options choose."""
     from rich.console import Console
 
-    from valuestrata.report.export.printer import Printer
+    from valuestrata.reports.export.printer import Printer
 
     how = _tables_as()
     how.printer = how.printer or Printer(Console(), how.form, how.wide)
@@ -116,7 +116,7 @@ def print_table(frame: pl.DataFrame, minor: Sequence[str] = (), values: pl.DataF
         minor: columns that are left out first where the table is too wide, least important first.
         values: what CSV has instead, if the frame holds texts of several figures.
     """
-    from valuestrata.report.export.terminal import print_frame
+    from valuestrata.reports.export.terminal import print_frame
 
     print_frame(frame, printer(), minor, values)
 

@@ -65,7 +65,7 @@ def predict_(
     from valuestrata.prediction.asking import plan_prediction
     from valuestrata.prediction.predict import DEFAULT_METHOD, check_method, predicted, respondent_of
     from valuestrata.prediction.questions import read_questions
-    from valuestrata.report.prediction.page import write_prediction
+    from valuestrata.reports.prediction.page import write_prediction
     from valuestrata.responses.run.folder import load_run
 
     out, name = given(output), check_method(method or DEFAULT_METHOD)

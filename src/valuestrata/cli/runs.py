@@ -191,7 +191,7 @@ def _say_trained_on(trained_on: str | None) -> None:
 
 def _report_respondents(result: RespondentImport, *, as_json: bool) -> None:
     """Print what an import of answers per respondent found."""
-    from valuestrata.report.closed.persons import print_persons
+    from valuestrata.reports.closed.persons import print_persons
     from valuestrata.responses.per_respondent.person_scores import with_run
 
     for remark in result.remarks:

@@ -59,9 +59,9 @@ def score_(
     rows of RUN..., `baselines` those of the baselines, `claims` the claims shown and `verdicts` a table of all claims.
     """
     from valuestrata.assessment import assess
-    from valuestrata.report import print_claims, print_headline
-    from valuestrata.report.closed.persons import print_persons
-    from valuestrata.report.export.tracking.track import check_tracker, log_scores
+    from valuestrata.reports import print_claims, print_headline
+    from valuestrata.reports.closed.persons import print_persons
+    from valuestrata.reports.export.tracking.track import check_tracker, log_scores
     from valuestrata.scores.train_test_overlap import warnings_about
 
     _check_table(output)
@@ -112,8 +112,8 @@ def report(
 ) -> None:
     """Write report.html, one file that needs no network, with its tables as CSV in a folder next to it."""
     from valuestrata.assessment import assess
-    from valuestrata.report import write_report
-    from valuestrata.report.core.runs import check_number
+    from valuestrata.reports import write_report
+    from valuestrata.reports.core.runs import check_number
     from valuestrata.scores.variance.by_model import variation
 
     # Checked before the runs are scored, which may take minutes.
@@ -141,7 +141,7 @@ def variance_(
     import polars as pl
 
     from valuestrata.claims.variance import variance_lines
-    from valuestrata.report import print_variance
+    from valuestrata.reports import print_variance
     from valuestrata.scores.variance.table import by_model, variance
 
     _check_table(output)

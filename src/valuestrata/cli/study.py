@@ -94,7 +94,7 @@ def _run_until(study: Study, stage: str, command: list[str], as_json: bool) -> N
 
 
 def _run_plain(study: Study, as_json: bool) -> list[str]:
-    from valuestrata.report import print_claims, print_headline
+    from valuestrata.reports import print_claims, print_headline
     from valuestrata.study import run_study
 
     result = run_study(study, say=say)
@@ -110,7 +110,7 @@ def _run_plain(study: Study, as_json: bool) -> list[str]:
 
 
 def _run_tuning(study: Study, as_json: bool) -> list[str]:
-    from valuestrata.report.closed.generalisation import print_generalisation
+    from valuestrata.reports.closed.generalisation import print_generalisation
     from valuestrata.study.tuning_study import run_generalisation
 
     result = run_generalisation(study, say=say)

@@ -47,7 +47,7 @@ def tune_(
 ) -> None:
     """Train an adapter on the training gold of a split, or continue an interrupted training. See docs/tuning.md."""
     from valuestrata.dataset.tables import load_dataset
-    from valuestrata.report.export.tracking.track import check_tracker, log_training
+    from valuestrata.reports.export.tracking.track import check_tracker, log_training
     from valuestrata.tuning.recipe import recipe_with
     from valuestrata.tuning.train.processes import is_main
     from valuestrata.tuning.tune import tune

@@ -17,7 +17,7 @@ from valuestrata.dataset.tables import Dataset, load_dataset, write_dataset
 from valuestrata.errors import UsageError
 from valuestrata.fairness import check_mixed
 from valuestrata.files import canonical_hash, is_inside, sha256_of, write_json, write_text
-from valuestrata.report.export.tracking.track import check_tracker
+from valuestrata.reports.export.tracking.track import check_tracker
 from valuestrata.respondents.models import check_model_spec
 from valuestrata.study.config import Study, SurveySection, model_seen_from, with_paths
 from valuestrata.study.context import StudyContext

@@ -12,8 +12,8 @@ from valuestrata.claims.fairness.rules import metrics_worth_auditing
 from valuestrata.fairness import Adjusting, Audit, AuditedPart, Resampling, audit
 from valuestrata.fairness.elsewhere import with_elsewhere
 from valuestrata.files import write_parquet
-from valuestrata.report import write_audit, write_report
-from valuestrata.report.export.tracking.track import log_scores
+from valuestrata.reports import write_audit, write_report
+from valuestrata.reports.export.tracking.track import log_scores
 from valuestrata.responses.reference_baselines import kinds_of, reference_baselines
 from valuestrata.responses.run.folder import Run
 from valuestrata.responses.run.identity import Identified

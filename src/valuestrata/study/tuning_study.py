@@ -24,7 +24,7 @@ from valuestrata.errors import RunFailedError, options_as
 from valuestrata.files import write_parquet, write_text
 from valuestrata.formatting import count
 from valuestrata.frames import csv_text
-from valuestrata.report.closed.generalisation import SplitPart, claim_sentences, write_generalisation
+from valuestrata.reports.closed.generalisation import SplitPart, claim_sentences, write_generalisation
 from valuestrata.responses.ask.plan import select_pairs
 from valuestrata.responses.reference_baselines import baseline_name, kinds_of
 from valuestrata.responses.run.folder import Run, load_run

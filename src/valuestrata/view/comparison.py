@@ -12,7 +12,7 @@ from threading import Lock, Thread
 
 from valuestrata.errors import InputDataError, UsageError, ValuestrataError
 from valuestrata.progress import reported_to
-from valuestrata.report.core.runs import check_number
+from valuestrata.reports.core.runs import check_number
 from valuestrata.responses.run.folder import RUN, STORE, TABLE
 from valuestrata.responses.run.store import store_size
 from valuestrata.view.listing import DatasetRow, Listing, RunRow
@@ -157,8 +157,8 @@ def report_text(root: Path, chosen: ChosenRuns, scored: ScoredPart, *, bootstrap
         UsageError, InputDataError: as for `load_run` and `report`.
     """
     from valuestrata.dataset.tables import load_dataset
-    from valuestrata.report.core.render import render
-    from valuestrata.report.notebook.inline import report
+    from valuestrata.reports.core.render import render
+    from valuestrata.reports.notebook.inline import report
     from valuestrata.responses.run.folder import load_run
 
     data = load_dataset(root / chosen.dataset.id)

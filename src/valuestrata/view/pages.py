@@ -157,7 +157,7 @@ def _rendered(template: str, *, title: str, **values: Any) -> str:
         loader=PackageLoader("valuestrata.view"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"count": count, "date": _date, "quoted": _quoted}
-    report = resources.files("valuestrata.report.core").joinpath("templates", "report.css").read_text(encoding="utf-8")
+    report = resources.files("valuestrata.reports.core").joinpath("templates", "report.css").read_text(encoding="utf-8")
     style = Markup(f"{report}\n{_asset('view.css')}")  # noqa: S704
     script = Markup(_asset("view.js"))  # noqa: S704
     text = environment.get_template(template).render(

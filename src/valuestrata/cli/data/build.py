@@ -129,7 +129,7 @@ def build(
     dataset = build_dataset(found, settings)
     _write(dataset, output, as_json)
     if preset == "paper" and not as_json:
-        from valuestrata.report.closed.published import beside_published_counts, is_published_setting
+        from valuestrata.reports.closed.published import beside_published_counts, is_published_setting
 
         _print_published(beside_published_counts(dataset), same=is_published_setting(dataset))
 
@@ -205,13 +205,13 @@ def _preview(survey: Survey, settings: BuildSettings, as_json: bool) -> None:
     show(design_text(design_document(survey.design), national_effect(survey)))
     show("pairs_in_both_halves: pairs with that many answers in each half of the respondents, which +disjoint and +crossfit use.")
     if settings.preset == "paper":
-        from valuestrata.report.closed.published import beside_published_preview, is_published_survey
+        from valuestrata.reports.closed.published import beside_published_preview, is_published_survey
 
         _print_published(beside_published_preview(frame, survey), same=is_published_survey(survey))
 
 
 def _print_published(counts: pl.DataFrame, *, same: bool) -> None:
-    from valuestrata.report.closed.published import counts_beside_published
+    from valuestrata.reports.closed.published import counts_beside_published
 
     sentence, table = counts_beside_published(counts, same=same)
     show(sentence)

@@ -83,7 +83,7 @@ def estimate_(
     from valuestrata.dataset.tables import load_dataset
     from valuestrata.estimation.estimate import estimate, request_of
     from valuestrata.estimation.results.files import kept_estimates
-    from valuestrata.report.estimation.page import write_estimates
+    from valuestrata.reports.estimation.page import write_estimates
 
     data, loaded = load_data_and_runs(dataset, runs or [])
     options: dict[str, Any] = {

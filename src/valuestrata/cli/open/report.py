@@ -61,7 +61,7 @@ def open_report_(
     from valuestrata.openended.open_runs import load_open_run
     from valuestrata.openended.sources import load_sources
     from valuestrata.openended.validity.judge_validity import load_codings
-    from valuestrata.report.open.page import write_open_report
+    from valuestrata.reports.open.page import write_open_report
     from valuestrata.responses.reference_baselines import kinds_of
 
     kinds = kinds_of(baselines)

@@ -19,8 +19,8 @@ from valuestrata.export.hugging_face.fields import CLASSES
 from valuestrata.export.hugging_face.rows import DECIMALS
 from valuestrata.export.hugging_face.subtraction import Remainders
 from valuestrata.formatting import count
-from valuestrata.report.closed.narrative import SPLITS, facts
-from valuestrata.report.core.names import stratum_titles
+from valuestrata.reports.closed.narrative import SPLITS, facts
+from valuestrata.reports.core.names import stratum_titles
 
 NO_LICENSE = "Not chosen yet. Whoever publishes this data set chooses a licence that the terms of the survey allow."
 USES = (

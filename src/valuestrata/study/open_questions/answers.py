@@ -13,7 +13,7 @@ from valuestrata.openended.open_runs import load_open_run
 from valuestrata.openended.pairwise.prompts import Criterion, load_criteria
 from valuestrata.openended.sources import load_sources
 from valuestrata.openended.stance.scores import load_stance_runs
-from valuestrata.report.open.page import write_open_report
+from valuestrata.reports.open.page import write_open_report
 from valuestrata.respondents.base import OPEN_TOKENS
 from valuestrata.responses.reference_baselines import kinds_of, reference_baselines
 from valuestrata.responses.run.folder import Run

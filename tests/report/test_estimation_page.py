@@ -12,8 +12,9 @@ import pytest
 
 from tests.estimation.simulated import world
 from tests.estimation.simulated_dataset import NASTY, dataset_of, estimated
-from valuestrata.estimation.results.advice import advice, side_by_side
-from valuestrata.estimation.results.sentences import opening
+from valuestrata.estimation.results.advice import advice, choice_of, half_width, side_by_side
+from valuestrata.estimation.results.sentences import best_run, opening, titled
+from valuestrata.formatting import points
 from valuestrata.reports.estimation import page as pages
 from valuestrata.reports.estimation.figures import item_chart, saved_chart, shown_subgroups
 from valuestrata.reports.estimation.page import estimates_page, write_estimates
@@ -45,10 +46,29 @@ def section(page: str, name: str) -> str:
 def test_the_answer_and_the_advice_come_first(page, found):
     ids = re.findall(r'<section id="([^"]+)"', page)
     assert ids == ["answer", "saved", "change", "estimates", "method"]
-    text = unescape(section(page, "answer"))
-    for sentence in (*opening(found), *advice(found)):
-        assert sentence in text
-    assert text.index(opening(found)[0]) < text.index("When not to use the model")
+    header = unescape(re.search(r"<header>.*?</header>", page, re.DOTALL)[0])
+    # Sentences of the banner that are not shown at once are in its details.
+    for sentence in advice(found):
+        assert sentence in header
+    assert header.index(advice(found)[0]) < header.index("Exploratory")
+    assert opening(found)[0] in unescape(section(page, "answer"))
+    places = {"Change": "change", "The model": "saved", "Where it saves nothing": "saved", "Synthetic estimates": "estimates"}
+    for title, sentence in list(titled(found).items())[1:]:
+        assert sentence in unescape(section(page, places[title]))
+
+
+def test_the_first_screen_has_three_numbers_and_the_figure_of_interviews_saved(found, monkeypatch):
+    monkeypatch.setattr(pages, "item_chart", lambda *_: None)
+    drawn = estimates_page(found)
+    first = unescape(section(drawn, "answer"))
+    assert first.count("<figure>") == 1
+    assert first.index("<figure>") < first.index("<table>")
+    assert "<figure>" not in section(drawn, "saved")
+    values = re.findall(r"<dd><b>(.*?)</b>", first)
+    best = best_run(found).rectified.population
+    widths = [half_width(found, choice_of(found).population, population=True), half_width(found, choice_of(found).subgroups)]
+    assert values == [*(f"±\u00a0{points(width)}" for width in widths), f"{best['estimated']:.1f}"]
+    assert "<table>" not in re.sub(r"<details.*?</details>", "", drawn, flags=re.DOTALL)
 
 
 def test_a_few_items_have_charts_and_all_have_tables(page, found):

@@ -65,7 +65,7 @@ def _width(result: EstimateResult, choice: EstimatorChoice, *, population: bool 
 
 def saving_sentence(result: EstimateResult) -> str:
     """Write how many interviews the best model saves in the population, and in how many subgroups it is shown to save some."""
-    one = _best(result)
+    one = best_run(result)
     row, small = one.rectified.population, one.small_area
     low, high, saved, n = (row[name] for name in ("low", "high", "estimated", "n"))
     ends = "" if low is None or high is None else f" [{_interviews(low)} to {_interviews(high)}]"
@@ -81,7 +81,7 @@ def _interviews(value: float | None, digits: int = 1) -> str:
 
 def nothing_sentence(result: EstimateResult) -> str:
     """Write for whom the model saves nothing."""
-    one = _best(result).small_area
+    one = best_run(result).small_area
     if not one.other:
         return ""
     sizes = _sizes(result)
@@ -91,7 +91,7 @@ def nothing_sentence(result: EstimateResult) -> str:
     return f"No saving is shown in {count(len(one.other), 'subgroup')} (the largest: {listed}); do not use the model there.{more}"
 
 
-def _best(result: EstimateResult) -> RunWorth:
+def best_run(result: EstimateResult) -> RunWorth:
     """Return the run with the largest saving in the population; runs for which one is shown come first."""
 
     def rank(one: RunWorth) -> tuple[bool, float]:

@@ -17,6 +17,8 @@ from valuestrata.reports.open.figures import Dot, dot_chart
 
 # Interviews saved are drawn within this range, as a part of those made: intervals of small subgroups reach far beyond.
 DRAWN = (-1.0, 2.0)
+# Pixels of a figure of the first screen, beside the answer.
+FIGURE = 640
 
 
 @dataclass(frozen=True)
@@ -101,5 +103,11 @@ def saved_chart(interviews: pl.DataFrame, subgroups: Sequence[ShownSubgroup], na
         "A line that reaches 0 means that no saving is shown. Values beyond −100 % and 200 % are drawn there."
     )
     return dot_chart(
-        dots, name=name, axis="Interviews saved, share of those made", described="Interviews saved by subgroup", caption=caption, at=0.0
+        dots,
+        name=name,
+        axis="Interviews saved, share of those made",
+        described="Interviews saved by subgroup",
+        caption=caption,
+        at=0.0,
+        width=FIGURE,
     )

@@ -8,12 +8,13 @@ from typing import Any
 
 import polars as pl
 
+from valuestrata.claims.templates import Wording
 from valuestrata.dataset.subgroups import EVERYONE
 from valuestrata.estimation.estimate import EstimateResult
 from valuestrata.estimation.estimates import MODEL
-from valuestrata.estimation.results.advice import EstimatorChoice, advice, side_by_side
+from valuestrata.estimation.results.advice import ALONE, EstimatorChoice, advice, choice_of, half_width, side_by_side
 from valuestrata.estimation.results.files import write_estimate_tables
-from valuestrata.estimation.results.sentences import CHANGED, change_choice, titled, width_table
+from valuestrata.estimation.results.sentences import CHANGED, best_run, change_choice, titled, width_table
 from valuestrata.estimation.results.table import FEW_ANSWERS
 from valuestrata.files import folder_written_beside, write_text
 from valuestrata.formatting import NONE, count, number, p_number, percent, points
@@ -21,13 +22,15 @@ from valuestrata.reports.core.cells import Grid, Td, Tr, pairs_of
 from valuestrata.reports.core.names import plain, subgroup_titles
 from valuestrata.reports.core.page import Page, StatusLine
 from valuestrata.reports.core.render import render
-from valuestrata.reports.core.section import Section
+from valuestrata.reports.core.section import KeyNumber, RunSummary, Section
 from valuestrata.reports.core.status import coverage_lines, in_order, plan_line
 from valuestrata.reports.estimation.figures import ShownSubgroup, item_chart, saved_chart, shown_subgroups, two_digits
 
 PAGE = "report.html"
 # Items with a chart, and items with a table of all subgroups.
 MOST_CHARTS, MOST_TABLES = 4, 30
+# Rows of a table that is open.
+MOST_OPEN = 12
 _METHOD = (
     ("The sample alone", "Weighted shares of the people who were interviewed, with intervals that follow the design of the sample."),
     ("The model alone", "What the model says. Its errors are unknown, so it has no interval. Never report it as an estimate."),
@@ -78,8 +81,9 @@ def estimates_page(result: EstimateResult, *, title: str | None = None) -> str:
         or f"Estimates from {count(result.document['people']['interviewed'], 'interview')}: {survey.get('title') or survey.get('name')}"
     )
     shown = shown_subgroups(result.dataset, result.table["subgroup"].unique().to_list())
-    sections = [_opening(result), *_saved(result, shown), *_change(result), *_items(result, shown), _method(result)]
-    lines = [plan_line(None), *coverage_lines(model_coverage(result)), *(StatusLine("note", said) for said in advice(result))]
+    sections = [_opening(result, shown), *_saved(result), *_change(result), *_items(result, shown), _method(result)]
+    # Advice on these estimates says more to a reader than that nothing was declared.
+    lines = [*coverage_lines(model_coverage(result)), *(StatusLine("note", said) for said in advice(result)), plan_line(None)]
     return render(Page(heading, sections, status=in_order(lines)))
 
 
@@ -90,13 +94,15 @@ def model_coverage(result: EstimateResult) -> dict[str, float | None]:
     return {run: shares.get(run) for run in result.runs}
 
 
-def _opening(result: EstimateResult) -> Section:
-    (title, first), *others = titled(result).items()
-    section = Section("answer", title)
-    section.opening = [first]
-    section.facts = others
-    told = advice(result)
-    section.facts += [("When not to use the model" if place == 0 else "", sentence) for place, sentence in enumerate(told)]
+def _opening(result: EstimateResult, shown: Sequence[ShownSubgroup]) -> Section:
+    """Return the first screen: which estimates to use, how long their intervals are and what the model saves, beside its figure."""
+    said = titled(result)
+    section = Section("answer", "Which estimates should I use?", nav="What to use")
+    section.runs = [RunSummary("Recommended", Wording(sentence=said["What to use"], details=()), _key_numbers(result))]
+    if not result.runs:
+        section.sentences = [said["The model"]]
+    elif (chart := saved_chart(result.interviews.filter(pl.col("item").is_null()), shown, "saved")) is not None:
+        section.figures = [("Interviews saved in each subgroup", chart)]
     widths = width_table(result)
     names = subgroup_titles(result.dataset) | {EVERYONE: "Population"}
     rows = [
@@ -104,21 +110,43 @@ def _opening(result: EstimateResult) -> Section:
         for place, row in enumerate(widths.iter_rows())
     ]
     note = "Average half-width of the 95 % intervals of shares, in points: 3.0 means plus or minus 3 points. Shorter is better."
-    section.tables = [("Length of intervals", Grid(("Subgroup", "Answers", *widths.columns[2:]), tuple(rows), (), (note,)))]
+    section.folded = [
+        ("Length of the intervals of all estimators", Grid(("Subgroup", "Answers", *widths.columns[2:]), tuple(rows), (), (note,)))
+    ]
     return section
 
 
-def _saved(result: EstimateResult, shown: Sequence[ShownSubgroup]) -> list[Section]:
+def _key_numbers(result: EstimateResult) -> tuple[KeyNumber, ...]:
+    """Return the half-widths of the recommended estimates, and the interviews that the best model saves in the population."""
+    chosen = choice_of(result)
+    numbers = [
+        _width_number(result, "Intervals of the population", chosen.population, population=True),
+        _width_number(result, "Intervals of subgroups", chosen.subgroups, population=False),
+    ]
+    if result.runs:
+        best = best_run(result)
+        row = best.rectified.population
+        ends = "" if row["low"] is None else f"95\u00a0% CI {number(row['low'], 1)} to {number(row['high'], 1)}, "
+        numbers.append(KeyNumber("Interviews saved", number(row["estimated"], 1), f"{ends}of {number(row['n'], 0)}; with {best.run}"))
+    return tuple(numbers)
+
+
+def _width_number(result: EstimateResult, label: str, chosen: EstimatorChoice, *, population: bool) -> KeyNumber:
+    own, alone = (half_width(result, one, population=population) for one in (chosen, ALONE))
+    details = f"points; {chosen.name}"
+    if chosen != ALONE and alone is not None:
+        details += f" ({ALONE.name}: ±\u00a0{points(alone)})"
+    return KeyNumber(label, NONE if own is None else f"±\u00a0{points(own)}", details)
+
+
+def _saved(result: EstimateResult) -> list[Section]:
     if not result.runs:
         return []
+    said = titled(result)
     rows = result.interviews.filter(pl.col("item").is_null())
     section = Section("saved", "How many interviews does the model save?", nav="Interviews saved")
-    section.intro = (
-        "How many interviews the model replaces in each subgroup. An interval that reaches 0 means that no saving is shown; that is the "
-        "usual result for a general model."
-    )
-    chart = saved_chart(rows, shown, "saved")
-    section.figures = [] if chart is None else [("", chart)]
+    section.opening = [said[title] for title in ("The model", "Where it saves nothing") if title in said]
+    section.intro = "An interval that reaches 0 means that no saving is shown; that is the usual result for a general model."
     names = subgroup_titles(result.dataset) | {EVERYONE: "Population"}
     made: list[Tr] = []
     for row in rows.iter_rows(named=True):
@@ -144,10 +172,7 @@ def _change(result: EstimateResult) -> list[Section]:
         pl.col("estimator") == chosen.estimator, pl.col("run").eq_missing(chosen.run), pl.col("p_change") < CHANGED
     ).sort("p_change", maintain_order=True)
     section = Section("change", "What changed since the first wave?", nav="Change")
-    section.intro = (
-        f"Pairs that are shown to have changed, by {chosen.name}; false discovery rate 5 % over all pairs. The estimates of all others, "
-        "with intervals of their change, are in estimates.csv."
-    )
+    section.opening = [titled(result)["Change"]]
     names = subgroup_titles(result.dataset) | {EVERYONE: "Population"}
     labels = _labels(result)
     made: list[Tr] = []
@@ -164,12 +189,12 @@ def _change(result: EstimateResult) -> list[Section]:
         made.append(Tr((*(Td(text, css="text") for text in texts), *values)))
     note = "Means are of the scale codes, shares in points. In grey: 95 % intervals."
     grid = Grid(("Subgroup", "Item", "", "First wave", "Now", "Change", "Adjusted p"), tuple(made), (), (note,))
-    if len(made) > MOST_TABLES:
+    all_pairs = "The estimates of all pairs, with intervals of their change, are in estimates.csv."
+    section.sentences = [all_pairs if not made else f"Only pairs that are shown to have changed are listed. {all_pairs}"]
+    if len(made) > MOST_OPEN:
         section.folded = [(f"All {count(len(made), 'change')}", grid)]
     elif made:
         section.tables = [("", grid)]
-    else:
-        section.sentences = ["No change is shown."]
     return [section]
 
 
@@ -193,6 +218,8 @@ def _items(result: EstimateResult, shown: Sequence[ShownSubgroup]) -> list[Secti
     charted = [*first, *(row for row in items if row not in first)][:MOST_CHARTS]
     estimators = side_by_side(result)
     section = Section("estimates", "What are the estimates?", nav="Estimates")
+    if said := titled(result).get("Synthetic estimates"):
+        section.opening = [said]
     section.intro = (
         "One item of each of the first topics. All items, subgroups and options are in estimates.csv."
         if len(items) > len(charted)
@@ -205,8 +232,10 @@ def _items(result: EstimateResult, shown: Sequence[ShownSubgroup]) -> list[Secti
         rows = result.table.filter(pl.col("item") == item["item"], pl.col("code").eq_missing(code))
         chart = item_chart(rows, shown, estimators, f"item-{place}", what, code is not None)
         if chart is not None:
-            section.figures.append((f"{item['item']}: {item['question']}", chart))
-    section.folded = [(f"{item['item']}: {item['question']}", _table(result, item, shown, estimators)) for item in items[:MOST_TABLES]]
+            (section.more if section.figures else section.figures).append((f"{item['item']}: {item['question']}", chart))
+    section.folded = [
+        (f"Table of {item['item']}: {item['question']}", _table(result, item, shown, estimators)) for item in items[:MOST_TABLES]
+    ]
     return [section]
 
 

@@ -59,13 +59,14 @@ def dot_chart(
     form: str = ".0%",
     at: float | None = None,
     most: int = MOST_MODELS,
+    width: int = COLUMN,
 ) -> Chart | None:
     """Chart dots with their intervals.
 
     Args:
         dots: in the order of rows, groups and series. name: unique within the page. axis: title of the axis.
         described: text alternative of the chart. caption: text below it. form: number format of the axis. at: position of a line.
-        most: only so many series are drawn.
+        most: only so many series are drawn. width: of the chart in pixels.
 
     Returns:
         None without dots.
@@ -82,7 +83,7 @@ def dot_chart(
     drawings: list[str] = []
     for place, group in enumerate(groups):
         mine = [dot for dot in shown if dot.group == group]
-        panel = _panel(mine, group, series, colours, domain, extent, axis if place == len(groups) - 1 else "", form, at)
+        panel = _panel(mine, group, series, colours, domain, extent, axis if place == len(groups) - 1 else "", form, at, width)
         drawings.append(to_svg(panel, f"{name}-{place}", f"{described}{f', {group}' if group else ''}"))
     legend = tuple(LegendEntry(one, colour, "dot") for one, colour in zip(series, colours, strict=True)) if len(series) > 1 else ()
     return Chart("".join(drawings), caption, legend)
@@ -107,6 +108,7 @@ def _panel(
     axis: str,
     form: str,
     at: float | None,
+    width: int,
 ) -> Any:
     import altair as alt
 
@@ -134,5 +136,5 @@ def _panel(
         marks = base.mark_point(filled=True, color=colour, size=52, opacity=1, aria=True, yOffset=shift)
         layers.append(marks.encode(x=alt.X("value:Q", scale=scale, axis=ticks), description="description:N"))
     step = max(22, 10 + 10 * len(series))
-    panel = alt.layer(*layers).properties(width=COLUMN - extent - 30, height=alt.Step(step))
+    panel = alt.layer(*layers).properties(width=width - extent - 30, height=alt.Step(step))
     return panel.properties(title=alt.TitleParams(title, anchor="start", frame="bounds", fontSize=13)) if title else panel

@@ -103,6 +103,14 @@ def test_the_interviews_of_one_attribute_have_a_closed_form(skilled):
     deviation = np.sqrt(evidence.uncertainty[clauses[0].subgroups] * evidence.design_effect / evidence.rate)
     expected = np.square(1.959964 * deviation.mean(axis=1) / 0.05)
     np.testing.assert_allclose(plan.least, expected, atol=1.01)
+    # Its representation says what it reaches, without its arrays.
+    shown = repr(replace(plan, goal="half-width .05 in every level of region")).splitlines()
+    assert shown[0] == "Sample plan: half-width .05 in every level of region"
+    assert shown[1].startswith("  10,000 interviews reach the goal with the interviews alone.")
+    assert len(shown) <= 6
+    assert "array" not in repr(plan)
+    html = plan._repr_html_()
+    assert all(f">{n:,}<" in html for n in plan.interviews)
     twice = plan_from(evidence, clauses, 10_000, design_effect=2.0)
     np.testing.assert_allclose(twice.least, 2 * expected, atol=1.01)
     every = read_goal("half-width .05 in every level of region for every item", evidence.population, evidence.items.ids)

@@ -187,3 +187,5 @@ def test_a_tracker_is_checked_before_anything_is_scored(monkeypatch):
 
 def test_credentials_of_an_address_are_not_shown():
     assert without_credentials("refused by https://me:secret@host:80/x.") == "refused by https://host:80/x."
+    # Not only up to the first sign, if the password holds another one.
+    assert without_credentials("https://me:p@ss@host/x@y") == "https://host/x@y"

@@ -6,11 +6,13 @@ import pytest
 
 from tests.core.people import random_survey
 from valuestrata.building import BuildSettings, build
+from valuestrata.errors import UsageError
 from valuestrata.fairness import audit
 from valuestrata.responses.reference_baselines import reference_baselines
 from valuestrata.responses.run.folder import Run
 from valuestrata.responses.run.halves import scored_responses, with_half
 from valuestrata.scores.aggregate import PlacedRuns, score
+from valuestrata.scores.compare import compare
 from valuestrata.scores.layout import BY
 from valuestrata.scores.pairs import pair_scores
 from valuestrata.scores.structure import structure
@@ -58,6 +60,27 @@ def test_a_fitted_baseline_is_scored_against_the_half_that_it_was_not_fitted_to(
     # Scored against the half that it was fitted to, it looks better.
     own = np.mean([pair_scores(data, responses.filter(half=half).drop("half"), half="AB".replace(half, ""))["w1"].mean() for half in "AB"])
     assert own < by_hand
+
+
+def test_a_baseline_that_was_fitted_to_another_split_is_refused(data):
+    """Its training pairs may be test pairs here, or answers of the half that it is scored against."""
+    uniform, fitted = reference_baselines(data, [], kinds=("uniform", "additive"), split="paper")
+    model = Run("model", uniform.path, {**uniform.meta, "kind": "model"}, uniform.responses)
+    message = r"'baseline-additive' was fitted to the training pairs of 'paper' and would be scored on the split 'paper\+crossfit'"
+    for fold in (None, 0):
+        with pytest.raises(UsageError, match=message):
+            score(data, [model, fitted], split="paper+crossfit", fold=fold, bootstrap=0)
+        with pytest.raises(UsageError, match=message):
+            compare(data, [model, fitted], [("model", "baseline-additive")], split="paper+crossfit", fold=fold, bootstrap=0)
+    # One of a single fold is refused on the other one and on both.
+    first = next(run for run in baselines(data, 0) if run.name == "baseline-additive")
+    for fold in (None, 1):
+        with pytest.raises(UsageError, match=r"of 'paper\+crossfit', fold 0 and would be scored"):
+            score(data, [first], split="paper+crossfit", fold=fold, bootstrap=0)
+    # A baseline that learns nothing may be scored anywhere, and a fitted one where it was fitted.
+    assert score(data, [model, uniform], split="paper+crossfit", by=("all",), bootstrap=0).height > 0
+    assert score(data, [fitted], by=("all",), bootstrap=0).height > 0
+    assert score(data, [first], split="paper+crossfit", fold=0, by=("all",), bootstrap=0).height > 0
 
 
 def test_the_interval_takes_the_questions_of_both_directions_together(data):

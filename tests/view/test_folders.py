@@ -61,6 +61,8 @@ def test_a_folder_that_does_not_exist(tmp_path):
         "run.json",
         ".env.html",
         "link.html",
+        "inner.html",
+        "hidden.html",
         "linked/secret.html",
         "a\\b.html",
         "x\x00.html",
@@ -77,6 +79,8 @@ def test_no_other_files_are_shown(tmp_path, name):
         (root / inside).write_text("x")
     (root / "link.html").symlink_to(tmp_path / "secret.html")
     (root / "linked").symlink_to(tmp_path)
+    (root / "inner.html").symlink_to(root / "key.txt")
+    (root / "hidden.html").symlink_to(root / ".env.html")
     assert served_file(root, name) is None
     assert served_file(root, "pages.html") is None
 

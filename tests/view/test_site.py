@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import re
 import shutil
 import time
@@ -15,6 +16,7 @@ from tests.responses.asked import Writes
 from valuestrata.dataset.tables import load_dataset
 from valuestrata.reports.core.runs import MOST_RUNS
 from valuestrata.responses.ask.loop import ask
+from valuestrata.view.comparison import Job
 from valuestrata.view.folders import find
 from valuestrata.view.pages import PER_PAGE, ago
 from valuestrata.view.server import FolderSite, open_socket
@@ -118,6 +120,23 @@ def test_a_damaged_run_is_named_and_the_others_are_listed(folder):
     assert message(client.get("/compare?run=runs/ones&run=runs/twos")).startswith("The run runs/ones cannot be read.")
 
 
+def test_a_plan_of_other_types_is_listed_without_what_was_asked(folder):
+    changed(folder / "runs" / "ones", plan={"split": 3, "part": {"a": 1}, "fold": "x"})
+    assert '<tr data-run="runs/ones"' in client_of(folder).get("/").text
+
+
+def test_names_that_no_address_can_hold(folder):
+    (folder / "older").mkdir()
+    (folder / "older" / "page.html").write_text("<p>a page</p>")
+    try:
+        os.close(os.open(os.fsencode(folder / "older") + b"/caf\xe9.html", os.O_CREAT))
+    except OSError:
+        pytest.skip("this file system has UTF-8 names only")
+    page = client_of(folder).get("/").text
+    assert "older/page.html" in page
+    assert "Its name is not UTF-8 text. Rename it to see it here." in page
+
+
 def test_an_empty_folder(tmp_path):
     assert message(client_of(tmp_path).get("/")).startswith("This folder holds no data set, run or study.")
 
@@ -136,6 +155,7 @@ def test_studies_have_links_to_their_pages(folder):
     # A page of another origin cannot read this site, whoever wrote it.
     assert client.get(links[0]).headers["content-security-policy"].startswith("sandbox allow-scripts")
     assert client.get("/file/runs/ones/run.json").status_code == 404
+    assert client.get(f"/file/{'a' * 300}.html").status_code == 404
 
 
 def test_running_work_is_followed(folder):
@@ -183,6 +203,34 @@ def test_runs_are_compared_with_each_other_and_with_baselines(folder):
     assert finished(client, address).text != page.text
     # Nothing of the folder's own runs was changed.
     assert len(find(folder).runs) == 4
+
+
+def test_a_report_on_a_run_at_work_is_shown(folder):
+    """Its files change between two requests: a report on the latest state would never be ready."""
+    client, end = client_of(folder), time.monotonic() + 60
+    address = "/compare?run=runs/twos&split=absent&part=test"
+
+    def asked_again():
+        changed(folder / "runs" / "twos", touched=time.monotonic())
+        return client.get(address)
+
+    while (reply := asked_again()).status_code == 200:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert message(reply).startswith("There is no split 'absent'.")
+    # It was shown, so the next one is about the files as they are now.
+    assert "The report is being computed" in asked_again().text
+
+
+def test_a_report_on_an_earlier_state_does_not_wait_long_for_its_reader():
+    job = Job(files=(1,))
+    assert job.is_about((2,), 0.0)
+    job.ended = 100.0
+    assert job.is_about((2,), 103.0)
+    assert not job.is_about((2,), 200.0)
+    assert job.is_about((1,), 200.0)
+    job.seen = True
+    assert not job.is_about((2,), 103.0)
 
 
 def test_runs_that_were_asked_different_pairs(folder):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock, Thread
 
+from valuestrata.dataset.document import NAME as DATASET
 from valuestrata.errors import InputDataError, UsageError, ValuestrataError
 from valuestrata.progress import reported_to
 from valuestrata.reports.core.runs import check_number
@@ -19,6 +21,8 @@ from valuestrata.view.listing import DatasetRow, Listing, RunRow
 
 # Finished pages that are kept, each of up to 10 MB.
 _MOST_KEPT = 8
+# How long a finished page waits for its reader, who asks every two seconds; later it is shown only if no file has changed since.
+_WAITS_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -49,14 +53,24 @@ class Job:
     """A report that is computed.
 
     Attributes:
-        stage: what is being done, in words. share: of the stage that is done, 0 to 1.
-        page: the HTML when it is finished. error: why there is none.
+        files: state of the files that it is about. stage: what is being done, in words. share: of the stage that is done, 0 to 1.
+        page: the HTML when it is finished. error: why there is none. ended: time of the end. seen: whether the result was asked for.
     """
 
+    files: tuple[object, ...] = ()
     stage: str = "waiting for another report"
     share: float = 0.0
     page: str | None = None
     error: str | None = None
+    ended: float | None = None
+    seen: bool = False
+
+    def is_about(self, files: tuple[object, ...], now: float) -> bool:
+        """Whether it is the report to show while the files are in this state.
+
+        The files of a run that is at work change all the time, so a report on an earlier state is finished and shown once.
+        """
+        return files == self.files or self.ended is None or (not self.seen and now - self.ended < _WAITS_SECONDS)
 
     def advance(self, label: str, done: int, total: int, now: str) -> None:
         """Take a report of progress."""
@@ -69,35 +83,38 @@ class Reports:
     """Computes reports one after another, and keeps the last ones. It may be used from several threads.
 
     Attributes:
-        root: the folder that is shown. bootstrap: replicates of the intervals.
+        root: the folder that is shown. bootstrap: replicates of the intervals. clock: returns the time in seconds.
     """
 
     root: Path
     bootstrap: int = 1000
+    clock: Callable[[], float] = time.time
     _jobs: OrderedDict[tuple[object, ...], Job] = field(default_factory=OrderedDict[tuple[object, ...], Job])
     _lock: Lock = field(default_factory=Lock)
     _working: Lock = field(default_factory=Lock)
 
     def job(self, chosen: ChosenRuns, scored: ScoredPart) -> Job:
-        """Return the report on runs as their files are now; it is started if it was not computed before."""
-        key = self._key(chosen, scored)
+        """Return the report on runs as their files are now; it is started if it was not computed before (see `Job.is_about`)."""
+        key = (chosen.dataset.id, tuple(run.id for run in chosen.runs), scored)
+        files = self._files(chosen)
         with self._lock:
-            if (job := self._jobs.get(key)) is not None:
+            if (job := self._jobs.get(key)) is not None and job.is_about(files, self.clock()):
                 self._jobs.move_to_end(key)
+                job.seen = job.ended is not None
                 return job
-            job = self._jobs[key] = Job()
-            finished = [key for key, other in self._jobs.items() if other.page is not None or other.error is not None]
+            job = self._jobs[key] = Job(files)
+            self._jobs.move_to_end(key)
+            finished = [key for key, other in self._jobs.items() if other.ended is not None]
             for old in finished[:-_MOST_KEPT]:
                 del self._jobs[old]
         # It ends with the process; nothing it writes is incomplete then.
         Thread(target=self._compute, args=(job, chosen, scored), daemon=True).start()
         return job
 
-    def _key(self, chosen: ChosenRuns, scored: ScoredPart) -> tuple[object, ...]:
+    def _files(self, chosen: ChosenRuns) -> tuple[object, ...]:
         folders = [self.root / run.id for run in chosen.runs]
         states = [(_stamp(folder / RUN), _stamp(folder / TABLE), store_size(folder / STORE)) for folder in folders]
-        dataset = _stamp(self.root / chosen.dataset.id / "dataset.json")
-        return (chosen.dataset.id, dataset, tuple(run.id for run in chosen.runs), tuple(states), scored)
+        return (_stamp(self.root / chosen.dataset.id / DATASET), *states)
 
     def _compute(self, job: Job, chosen: ChosenRuns, scored: ScoredPart) -> None:
         with self._working, reported_to(job.advance):
@@ -109,6 +126,8 @@ class Reports:
             except Exception:  # a defect: the reader is told, and the traceback is printed where the server was started
                 traceback.print_exc(file=sys.stderr)
                 job.error = "The report could not be computed because of a defect of valuestrata. The terminal shows the details."
+            finally:
+                job.ended = self.clock()
 
 
 def choose(listing: Listing, ids: Sequence[str]) -> ChosenRuns:

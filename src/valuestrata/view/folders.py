@@ -26,6 +26,7 @@ class Found:
 
     Attributes:
         datasets, runs, studies: folders. pages: HTML files.
+        unnamed: files and folders that are left out because their names are not UTF-8 text, so no address can name them.
         cut: whether folders were left out because there are too many or they are too deep.
     """
 
@@ -33,6 +34,7 @@ class Found:
     runs: list[Path] = field(default_factory=list[Path])
     studies: list[Path] = field(default_factory=list[Path])
     pages: list[Path] = field(default_factory=list[Path])
+    unnamed: list[Path] = field(default_factory=list[Path])
     cut: bool = False
 
 
@@ -53,7 +55,8 @@ def find(root: Path, *, most_depth: int = MOST_DEPTH, most_folders: int = MOST_F
         folder, depth = waiting.pop()
         seen += 1
         files, folders = _entries(folder, is_root=folder == root)
-        inner = sorted(folders, reverse=True)
+        found.unnamed += [folder / name for name in (*files, *folders) if not _is_text(name)]
+        files, inner = {name for name in files if _is_text(name)}, sorted(filter(_is_text, folders), reverse=True)
         if DATASET in files:
             found.datasets.append(folder)
             inner = []
@@ -74,15 +77,19 @@ def served_file(root: Path, relative: str) -> Path | None:
     """Return a page or table inside a folder that may be shown, None for any other file.
 
     Only HTML and CSV files are shown, because a folder may also hold keys, models and survey files. Hidden files and files outside the
-    folder, also through symbolic links, are never shown.
+    folder are never shown. All this also holds for what a symbolic link leads to.
     """
     parts = relative.split("/")
     if not all(parts) or any(part.startswith(".") or "\\" in part or "\x00" in part for part in parts):
         return None
     file = root.joinpath(*parts)
-    if file.suffix not in (".html", ".csv") or not is_inside(file, root) or not file.is_file():
+    if not is_inside(file, root):
         return None
-    return file
+    for place in (Path(*parts), Path(os.path.realpath(file)).relative_to(os.path.realpath(root))):
+        if place.suffix not in (".html", ".csv") or any(part.startswith(".") for part in place.parts):
+            return None
+    # Path.is_file raises an error on names that are too long.
+    return file if os.path.isfile(file) else None  # noqa: PTH113
 
 
 def _entries(folder: Path, *, is_root: bool) -> tuple[set[str], list[str]]:
@@ -95,6 +102,11 @@ def _entries(folder: Path, *, is_root: bool) -> tuple[set[str], list[str]]:
         if is_root:
             raise InputDataError(f"{folder}: the folder cannot be read ({error.strerror}).") from error
         return set(), []
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name is UTF-8 text: Python stands for other bytes by surrogates."""
+    return not any("\ud800" <= sign <= "\udfff" for sign in name)
 
 
 def parents_of(path: Path, root: Path) -> Iterator[Path]:

@@ -155,6 +155,7 @@ class Catalogue:
                     problems.append((self._id(folder), str(error).replace(f"{self.root}/", "")))
             return made
 
+        problems += [(self._id(path), "Its name is not UTF-8 text. Rename it to see it here.") for path in sorted(found.unnamed)]
         datasets: list[DatasetRow] = rows(found.datasets, self._dataset)
         datasets.sort(key=lambda row: -row.changed)
         places = {row.fingerprint: row.id for row in reversed(datasets)}
@@ -182,10 +183,11 @@ class Catalogue:
         identity = RunIdentity.from_document(meta, str(meta["name"]), str(folder / RUN))
         progress = self._readers.setdefault(folder, ProgressReader(folder)).read(meta, self.clock)
         fingerprint = str(identity.dataset.fingerprint)
-        asked = identity.plan.get("split"), identity.plan.get("part"), identity.plan.get("fold")
+        split, part = (value if isinstance(value := identity.plan.get(key), str) else None for key in ("split", "part"))
+        fold = value if isinstance(value := identity.plan.get("fold"), int) else None
         survey = str(identity.dataset.survey or "")
         about = (identity.name, _model_of(identity), _kind_of(identity), survey, fingerprint, places.get(fingerprint))
-        return RunRow(self._id(folder), *about, *asked, progress)
+        return RunRow(self._id(folder), *about, split, part, fold, progress)
 
     def _study(self, folder: Path, runs: Sequence[RunRow], pages: Sequence[Path]) -> StudyRow:
         name = read_yaml(folder / STUDY).mapping().get("name")

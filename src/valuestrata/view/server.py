@@ -52,7 +52,7 @@ class FolderSite:
 
     def __init__(self, root: Path, *, clock: Clock = time.time, bootstrap: int = 1000) -> None:
         self.catalogue = Catalogue(root, clock)
-        self.reports = Reports(self.catalogue.root, bootstrap)
+        self.reports = Reports(self.catalogue.root, bootstrap, clock)
 
     def app(self) -> Starlette:
         """Return the ASGI application."""

@@ -26,6 +26,8 @@ from valuestrata.estimation.plan.forms import QuestionForms, make_forms
 from valuestrata.estimation.plan.goal import GoalClause
 from valuestrata.estimation.plan.precision import GoalRows, Precision
 from valuestrata.estimation.plan.savings import SmallAreaGain, VarianceSaving, pilot_saving, small_area_gain, wave_saving
+from valuestrata.formatting import count, percent
+from valuestrata.overview import HasOverview, Overview
 from valuestrata.stats.arrays import Floats, Indices
 
 # Small-area estimates without and with a model.
@@ -162,8 +164,8 @@ class Planner:
         return np.sqrt((mean * (1 - mean)).sum(axis=2).mean(axis=1))
 
 
-@dataclass(frozen=True)
-class SamplePlan:
+@dataclass(frozen=True, repr=False)
+class SamplePlan(HasOverview):
     """A plan: interviews in each cell, and the questions of each form.
 
     Attributes:
@@ -187,6 +189,15 @@ class SamplePlan:
     dealt: Indices
     seed: int
     remarks: tuple[OptionText, ...] = field(default=())
+
+    def overview(self) -> Overview:
+        """Return whether the budget reaches the goal, what the plan rests on, and the interviews in each cell."""
+        from valuestrata.estimation.plan.sentences import opening
+        from valuestrata.estimation.plan.tables import plan_table
+
+        heads = ("Cell", "Share of the population", "Interviews", "Needed by the goal")
+        rows = [(cell, percent(share), f"{n:,}", f"{least:,}") for cell, share, n, least, _ in plan_table(self).iter_rows()]
+        return Overview(f"Sample plan: {self.goal or count(self.budget, 'interview')}", opening(self), heads, rows)
 
     @property
     def reaches(self) -> bool:

@@ -41,7 +41,7 @@ def log_to_mlflow(runs: Sequence[TrackedRun], experiment: str | None) -> str:
 
 def without_credentials(text: str) -> str:
     """Return a text with user names and passwords removed from addresses."""
-    return re.sub(r"(?<=://)[^\s/@]+@", "", text)
+    return re.sub(r"(?<=://)[^\s/]+@", "", text)
 
 
 def _log(client: MlflowClient, experiment: str, run: TrackedRun) -> None:

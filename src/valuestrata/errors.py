@@ -40,6 +40,11 @@ def one_line(text: str) -> str:
     return printable(text).replace("\n", " ").replace("\t", " ")
 
 
+def without_credentials(text: str) -> str:
+    """Return a text with user names and passwords removed from addresses."""
+    return re.sub(r"(?<=://)[^\s/]+@", "", text)
+
+
 def unprintable_in(text: str) -> str | None:
     """Return the first character that `printable` would replace, as `U+001B`; None without one. A name has no line end either."""
     found = _UNPRINTABLE.search(text) or re.search(r"[\t\n]", text)

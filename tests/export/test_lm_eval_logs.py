@@ -10,7 +10,7 @@ from valuestrata.cli import make_app
 from valuestrata.dataset.tables import write_dataset
 from valuestrata.errors import InputDataError, UsageError
 from valuestrata.export.harness.documents import documents_of
-from valuestrata.export.harness.harness_log import import_log, log_format_of
+from valuestrata.export.harness.harness_log import import_log, log_format_of, without_secrets
 from valuestrata.responses.import_runs import import_run
 from valuestrata.responses.run.folder import load_run
 
@@ -93,10 +93,29 @@ def test_logs_that_cannot_be_used_say_why(handmade, make_handmade, documents, tm
     changed = documents[0].model_copy(update={"shown": [9, *documents[0].shown[1:]]})
     with pytest.raises(InputDataError, match="its options are not those of the data set"):
         import_log(handmade, written(tmp_path, [scored(changed, 0)]), tmp_path / "run")
+    moved = documents[0].model_copy(update={"pair_id": "none"})
+    with pytest.raises(InputDataError, match="none is no pair of the data set"):
+        import_log(handmade, written(tmp_path, [scored(moved, 0)]), tmp_path / "run")
+    unknown = sample(documents[0], [[["unknown", "False"]]] * 2 * len(documents[0].options))
+    for wrong in (unknown, sample(documents_of(handmade, ("text",))[0], [])):
+        with pytest.raises(InputDataError, match="line 1: its 'resps' are not what lm-evaluation-harness writes"):
+            import_log(handmade, written(tmp_path, [wrong]), tmp_path / "run")
     file.write_text("{")
     with pytest.raises(InputDataError, match="line 1: not JSON"):
         import_log(handmade, file, tmp_path / "run", format="lm-eval")
     assert not (tmp_path / "run").exists()
+
+
+def test_keys_in_the_settings_of_a_model_are_not_kept(handmade, documents, tmp_path):
+    args = "pretrained=ORG/NAME,tokenizer=other,api_key=sk-SECRET,base_url=https://me:SECRET@host/v1,max_tokens=5"
+    written(tmp_path / "out", [scored(document, 1) for document in documents])
+    (tmp_path / "out" / f"results_{DATE}.json").write_text(json.dumps({"config": {"model": "api", "model_args": args}, "results": {}}))
+    import_log(handmade, tmp_path / "out", tmp_path / "run")
+    kept = load_run(tmp_path / "run").meta["respondent"]["decoding"]["args"]
+    assert kept == "pretrained=ORG/NAME,tokenizer=other,base_url=https://host/v1,max_tokens=5"
+    assert "SECRET" not in (tmp_path / "run" / "run.json").read_text()
+    settings = {"temperature": 0.5, "extra_headers": {"Authorization": "Bearer SECRET"}, "extra_body": {"hf_token": "SECRET", "top_k": 3}}
+    assert without_secrets(settings) == {"temperature": 0.5, "extra_body": {"top_k": 3}}
 
 
 def test_a_folder_of_two_evaluations_asks_for_one(handmade, documents, tmp_path):

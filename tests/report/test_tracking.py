@@ -6,8 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from valuestrata.assessment import Assessment
-from valuestrata.errors import MissingExtraError, UsageError
-from valuestrata.reports.export.tracking.mlflow_tracker import without_credentials
+from valuestrata.errors import MissingExtraError, UsageError, without_credentials
 from valuestrata.reports.export.tracking.track import check_tracker
 from valuestrata.reports.export.tracking.tracked_run import tracked_runs
 from valuestrata.reports.export.tracking.tracked_training import tracked_training

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from valuestrata.dataset.tables import Dataset
-from valuestrata.errors import InputDataError, Option, one_of
+from valuestrata.errors import InputDataError, Option, one_of, without_credentials
 from valuestrata.export.harness.documents import HarnessDocument
 from valuestrata.respondents.base import Answer
 from valuestrata.responses.ask.plan import prompt_document
@@ -23,6 +23,8 @@ FORMATS: tuple[LogFormat, ...] = ("inspect", "lm-eval")
 # What the beginning of a file shows.
 _HEAD = 4_000
 _OF_INSPECT = re.compile(r'\A\s*\{\s*"version":\s*\d+,\s*"status":\s*"')
+# Settings of a model that may hold a key; `headers` are those of its calls. `max_tokens` and `tokenizer` are none.
+_SECRET = re.compile(r"(?:.*_)?(?:key|token|secret|password|auth|authorization|headers?)", re.IGNORECASE)
 _OF_LM_EVAL = re.compile(r'\A\s*\{"doc_id":')
 
 
@@ -106,8 +108,11 @@ def import_log(
     log = _read(path, found)
     if not log.answers:
         raise InputDataError(f"{path}: the log holds no samples.")
+    pairs = set(dataset.gold.select("pair_id", "item", "subgroup").iter_rows())
     for logged in log.answers:
         _check_document(logged.document, dataset, path)
+        if (logged.document.pair_id, logged.document.item, logged.document.subgroup) not in pairs:
+            raise InputDataError(f"{path}: {logged.document.pair_id} is no pair of the data set. The log was changed.")
     first = log.answers[0].document
     table = RESPONSES.check(RESPONSES.frame([row_of(one.answer, one.document.label_of) for one in log.answers]), str(path))
     twice = table.filter(table.select("pair_id", "elicitation", "template_version", "sample").is_duplicated())
@@ -131,11 +136,25 @@ def import_log(
         elicitation=first.elicitation,
         template=first.template,
         template_version=first.template_version,
-        model=log.model,
+        model=without_secrets(log.model),
         about={"harness": log.harness, "rows": len(table), **log.about},
         **shown,
     )
     return ImportResult(run_dir=folder, counts=counts, pairs=table["pair_id"].n_unique(), unknown=0, unknown_ids=())
+
+
+def without_secrets(settings: Any) -> Any:
+    """Return the settings of a model in a log without keys, headers and the credentials of addresses.
+
+    Args:
+        settings: values of JSON; a text may be a list of the form `NAME=VALUE,NAME=VALUE`.
+    """
+    if isinstance(settings, Mapping):
+        return {name: without_secrets(value) for name, value in settings.items() if not _SECRET.fullmatch(str(name))}
+    if isinstance(settings, str):
+        kept = [part for part in settings.split(",") if not ("=" in part and _SECRET.fullmatch(part.partition("=")[0].strip()))]
+        return without_credentials(",".join(kept))
+    return [without_secrets(value) for value in settings] if isinstance(settings, list | tuple) else settings
 
 
 def _read(path: Path, format: LogFormat) -> HarnessLog:

@@ -95,7 +95,13 @@ def _answers(file: Path) -> Iterator[LoggedAnswer]:
                     f"{where}: its document has no dataset and pair_id. Only tasks written by `valuestrata export` are read."
                 )
             document = document_of(row["doc"], where)
-            yield from _of_text(document, row["resps"]) if document.elicitation == "text" else _of_options(document, row["resps"], where)
+            try:
+                found = list(
+                    _of_text(document, row["resps"]) if document.elicitation == "text" else _of_options(document, row["resps"], where)
+                )
+            except (LookupError, TypeError, ValueError) as error:
+                raise InputDataError(f"{where}: its 'resps' are not what lm-evaluation-harness writes ({error}).") from error
+            yield from found
 
 
 def _of_text(document: HarnessDocument, responses: Sequence[Sequence[str]]) -> Iterator[LoggedAnswer]:

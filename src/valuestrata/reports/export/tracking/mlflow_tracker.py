@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from valuestrata.errors import UsageError
+from valuestrata.errors import UsageError, without_credentials
 from valuestrata.reports.export.tracking.tracked_run import KEY, TrackedRun
 
 if TYPE_CHECKING:
@@ -37,11 +36,6 @@ def log_to_mlflow(runs: Sequence[TrackedRun], experiment: str | None) -> str:
         raise UsageError(f"MLflow did not take the scores: {said} MLFLOW_TRACKING_URI sets where they go (docs/tracking.md).") from error
     plural = "" if len(runs) == 1 else "s"
     return f"MLflow: {len(runs)} run{plural} in experiment {name!r} at {without_credentials(client.tracking_uri)}"
-
-
-def without_credentials(text: str) -> str:
-    """Return a text with user names and passwords removed from addresses."""
-    return re.sub(r"(?<=://)[^\s/]+@", "", text)
 
 
 def _log(client: MlflowClient, experiment: str, run: TrackedRun) -> None:

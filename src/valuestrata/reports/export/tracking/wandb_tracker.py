@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from valuestrata.errors import UsageError
+from valuestrata.errors import UsageError, without_credentials
 from valuestrata.files import write_text
 from valuestrata.reports.export.tracking.tracked_run import TrackedRun
 
@@ -41,7 +41,7 @@ def log_to_wandb(runs: Sequence[TrackedRun], project: str | None) -> str:
             places.append(_log(wandb, settings, name, run))
     except Error as error:
         hint = "With WANDB_MODE=offline they stay on this machine (docs/tracking.md)."
-        raise UsageError(f"Weights & Biases did not take the scores: {error} {hint}") from error
+        raise UsageError(f"Weights & Biases did not take the scores: {without_credentials(str(error))} {hint}") from error
     return f"Weights & Biases: {len(runs)} run{'' if len(runs) == 1 else 's'} in project {name!r}: {', '.join(dict.fromkeys(places))}"
 
 
@@ -59,4 +59,8 @@ def _log(wandb: Any, settings: Any, project: str, run: TrackedRun) -> str:
             logged.save(str(path), base_path=logged.dir, policy="now")
         if logged.disabled:
             return "not stored, since it is disabled (WANDB_MODE)"
-        return f"{Path(logged.settings.sync_dir).parent}, to send with `wandb sync`" if logged.offline else str(logged.project_url)
+        return (
+            f"{Path(logged.settings.sync_dir).parent}, to send with `wandb sync`"
+            if logged.offline
+            else without_credentials(str(logged.project_url))
+        )

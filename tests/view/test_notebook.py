@@ -49,15 +49,6 @@ def test_the_report_refuses_what_no_report_can_show(dataset, runs, make_handmade
         vs.report(dataset, runs[:1] * 51)
 
 
-def test_the_package_report_is_also_the_function(dataset, runs):
-    import valuestrata.reports as package
-
-    # `vs.report` is the package once it is imported.
-    assert vs.report is package
-    with pytest.raises(UsageError, match="51 were given"):
-        package(dataset, runs[:1] * 51)
-
-
 @pytest.mark.slow
 def test_the_report_is_shown_inline_and_saved(reported, tmp_path):
     frame = reported._repr_html_()

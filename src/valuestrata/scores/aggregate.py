@@ -16,6 +16,7 @@ from valuestrata.errors import UsageError
 from valuestrata.progress import Advance, no_progress
 from valuestrata.responses.reference_baselines import check_training
 from valuestrata.responses.run.halves import scored_responses
+from valuestrata.responses.run.identity import Identified
 from valuestrata.responses.run.schema import RESPONSES
 from valuestrata.scores.calibration.error import CALIBRATION, Calibration, calibration_of, calibration_rows
 from valuestrata.scores.layout import BY, Layout, RunGrid, Values, count_pairs, lay_out, place
@@ -146,7 +147,8 @@ def score(
         InputDataError: no such pairs in the data set, or responses that do not fit it.
     """
     check_call(runs, bootstrap, confidence)
-    check_training(dataset, [run for run in runs if hasattr(run, "meta")], split, fold)
+    # Runs without metadata can be scored too.
+    check_training(dataset, [run for run in runs if isinstance(run, Identified)], split, fold)
     placed = PlacedRuns(dataset, runs, split=split, part=part, fold=fold, by=by, bootstrap=bootstrap, seed=seed)
     return score_placed(placed, confidence)
 

@@ -12,6 +12,7 @@ from valuestrata.dataset.tables import Dataset
 from valuestrata.errors import UsageError, did_you_mean
 from valuestrata.progress import Advance, no_progress
 from valuestrata.responses.reference_baselines import check_training
+from valuestrata.responses.run.identity import Identified
 from valuestrata.scores.aggregate import RANGES, PlacedRuns, RunLike, check_call, long_rows
 from valuestrata.scores.layout import BY, RunGrid
 from valuestrata.scores.pairs import OF_GOLD
@@ -71,7 +72,8 @@ def compare(
     """
     check_call(runs, bootstrap, confidence)
     checked_metrics(runs, pairs, metrics)
-    check_training(dataset, [run for run in runs if hasattr(run, "meta")], split, fold)
+    # Runs without metadata can be scored too.
+    check_training(dataset, [run for run in runs if isinstance(run, Identified)], split, fold)
     placed = PlacedRuns(dataset, runs, split=split, part=part, fold=fold, by=by, bootstrap=bootstrap, seed=seed)
     return compare_placed(placed, pairs, metrics, confidence)
 

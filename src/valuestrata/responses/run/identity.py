@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
@@ -23,6 +23,7 @@ CALIBRATED = "calibrated"
 _OWN_KEYS = ("provider", "base_url", "model", "revision", "adapter_hash", "decoding")
 
 
+@runtime_checkable
 class Identified(Protocol):
     """A run with its name and the document of its `run.json`."""
 

@@ -24,11 +24,12 @@ from valuestrata.openended.sources import load_sources
 from valuestrata.reports.open.examples import Chosen, choose_example
 from valuestrata.reports.open.findings import open_findings
 from valuestrata.reports.open.judges import own_answers, shared_bases
-from valuestrata.reports.open.page import write_open_report
+from valuestrata.reports.open.page import open_status, write_open_report
 from valuestrata.reports.open.texts import texts_section
 from valuestrata.responses.run.folder import Run
 from valuestrata.responses.run.identity import RunIdentity
 from valuestrata.responses.run.schema import RESPONSES
+from valuestrata.scores.plan import Declared, Plan
 
 NASTY = "<script>alert(1)</script> & I mean it as a whole thing."
 QUICK = {"bootstrap": 100, "permutations": 20}
@@ -133,7 +134,7 @@ def test_what_a_model_wrote_is_text_and_nothing_else(written):
 def test_the_judge_stands_above_its_win_rates_and_what_it_may_not_say_is_greyed(written, study):
     page, _ = written
     order = re.findall(r'<section id="([^"]+)"', page)
-    assert order == ["what", "judges", "wins", "wins-by-level", "stances", "agreement", "texts", "examples", "method"]
+    assert order == ["what", "judges", "wins", "wins-by-level", "stances", "agreement", "texts", "examples", "setup", "method"]
     assert "Judge fake is not usable for Persona" in section(page, "what")
     assert "but is not validated" in section(page, "what")
     assert "Judge fake is not usable for Persona" in section(page, "judges")
@@ -148,6 +149,24 @@ def test_the_judge_stands_above_its_win_rates_and_what_it_may_not_say_is_greyed(
     # Where it may not be used, the summary says nothing of who wins.
     assert "on Value" in section(page, "what")
     assert "on Persona" not in section(page, "what")
+
+
+def test_the_first_screen_has_a_claim_about_each_and_one_figure(written):
+    page, _ = written
+    first = section(page, "what")
+    assert re.findall(r'<article class="verdict">\s*<h3>(.*?)</h3>', first) == ["Judge fake", "tuned", "base"]
+    assert first.count("<figure>") == 1
+    assert "Win rates by level: Value, against base, judged by fake" in first
+    # At most one table of a section is open.
+    for one in re.findall(r"<section .*?</section>", page, re.DOTALL):
+        assert re.sub(r"<details.*?</details>", "", one, flags=re.DOTALL).count("<table>") <= 1
+
+
+def test_the_banner_names_the_plan_of_the_study(study):
+    found = open_findings(study.dataset, [study.tuned], **QUICK)
+    plan = Declared(Plan(), "a" * 64, "2026-01-01T00:00:00Z", "declared")
+    assert any("plan aaaaaaaaaaaa declares comparisons of runs" in line.text for line in open_status(study.dataset, found, plan))
+    assert any("uses no plan" in line.text for line in open_status(study.dataset, found))
 
 
 def test_a_judge_of_no_use_has_no_chart(study, tmp_path):
@@ -219,7 +238,7 @@ def test_a_drafted_question_is_told_and_shown(study, tmp_path):
     items = study.dataset.items.with_columns(pl.when(pl.col("item") != "Q3").then("open_question").alias("open_question"))
     drafted = replace(study.tuned, meta={**study.tuned.meta, "plan": {"drafted_items": ["Q3"]}})
     page = write_open_report(replace(study.dataset, items=items), [drafted], tmp_path / "open.html", **QUICK).read_text()
-    assert "The open questions of Q3. Read them before" in section(page, "what")
+    assert "The open questions of Q3. Read them before" in section(page, "setup")
     assert "Q3 (drafted by rule): How much does matter 3 mean to you?" in section(page, "examples")
 
 
@@ -266,7 +285,7 @@ def test_a_judge_on_the_base_of_a_judged_model_is_warned_of(study, tmp_path):
 def test_texts_alone_make_a_page(study, tmp_path):
     page = write_open_report(study.dataset, [study.tuned], tmp_path / "out", **QUICK).read_text()
     assert (tmp_path / "out" / "open.html").is_file()
-    assert re.findall(r'<section id="([^"]+)"', page) == ["what", "texts", "examples", "method"]
+    assert re.findall(r'<section id="([^"]+)"', page) == ["what", "texts", "examples", "setup", "method"]
     assert "Not shown: Win rates (no verdicts of a judge were given)." in page
 
 

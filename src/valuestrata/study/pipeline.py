@@ -140,7 +140,7 @@ def _steps(study: Study, say: Callable[[str], None]) -> Generator[Reached, None,
     calibrated = calibrate_runs(context, runs)
     if study.calibrate is not None:
         yield Reached("calibrate", problems, left)
-    opened = None if prepared_open is None else run_open(prepared_open, runs)
+    opened = None if prepared_open is None else run_open(prepared_open, runs, plan)
     if opened is not None:
         problems, left = (*problems, *opened.problems), left + sum(result.left for result in opened.asked)
         yield Reached("open", problems, left)

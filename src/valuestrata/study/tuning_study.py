@@ -278,7 +278,7 @@ class _TuningStudy:
         if section.reference is not None and section.reference not in names:
             self.problems.append(f"{fold.name}: the open answers were not judged, because {section.reference} was not trained")
             here = here.model_copy(update={"reference": None, "judges": []})
-        found = run_open(prepare_open(context, here), split.closed.get(fold.name, []))
+        found = run_open(prepare_open(context, here), split.closed.get(fold.name, []), split.plan)
         self.left += sum(result.left for result in found.asked)
         self.problems += [f"{fold.name}: {problem}" for problem in found.problems]
         return found

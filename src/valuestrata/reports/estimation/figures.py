@@ -13,12 +13,10 @@ from valuestrata.estimation.results.advice import EstimatorChoice
 from valuestrata.formatting import count, number, percent
 from valuestrata.reports.closed.figures import Chart
 from valuestrata.reports.core.names import attribute_titles, subgroup_titles
-from valuestrata.reports.open.figures import Dot, dot_chart
+from valuestrata.reports.open.figures import BESIDE, Dot, dot_chart
 
 # Interviews saved are drawn within this range, as a part of those made: intervals of small subgroups reach far beyond.
 DRAWN = (-1.0, 2.0)
-# Pixels of a figure of the first screen, beside the answer.
-FIGURE = 640
 
 
 @dataclass(frozen=True)
@@ -109,5 +107,5 @@ def saved_chart(interviews: pl.DataFrame, subgroups: Sequence[ShownSubgroup], na
         described="Interviews saved by subgroup",
         caption=caption,
         at=0.0,
-        width=FIGURE,
+        width=BESIDE,
     )

@@ -15,6 +15,8 @@ from valuestrata.reports.open.cells import level_parts
 
 # Minimum and maximum width of the names of levels.
 _EXTENT = (90, 320)
+# Width in pixels of a chart that may stand beside the text of a first screen.
+BESIDE = 640
 
 
 @dataclass(frozen=True)

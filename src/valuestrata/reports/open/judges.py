@@ -81,15 +81,17 @@ def judges_section(dataset: Dataset, found: OpenFindings, *, published: bool = T
     if usable.is_empty():
         return title, "no verdicts or stances were given"
     section = Section("judges", "Can the judges be trusted?", nav="Judges", tables=[("", _judge_grid(found))])
-    section.intro = (
+    section.intro = "A judge is not usable for a criterion if it fails a check. A judge that passes without people can still be wrong."
+    rule = (
         f"A judge is not usable for a criterion if it fails a check: fewer than {percent(MIN_CONSISTENCY)} of pairs with the same verdict "
         f"in both orders, more than {percent(0.5 + MAX_POSITION_BIAS)} or less than {percent(0.5 - MAX_POSITION_BIAS)} of decided verdicts "
         f"for the answer shown first, more than {percent(MAX_INVALID)} of calls without a verdict, more than {percent(MAX_TIES)} ties, "
         f"more than {percent(MAX_SAME_READING)} of stances at one position, more than {percent(MAX_LONGER)} of pairs won by the longer "
         "answer (whole interval), or agreement with people that is no better than chance or lower than that among people. It is usable "
         "only if the intervals show that it meets every threshold and that its kappa with people is at most "
-        f"{number(KAPPA_MARGIN)} lower than that among people. A judge that passes without people can still be wrong."
+        f"{number(KAPPA_MARGIN)} lower than that among people."
     )
+    section.method = [rule]
     names = judge_names(found)
     claims = [claim for claim in judge_claims(found.validity) if unfit(found, claim.run, str(claim.key)) is not None]
     section.opening = [word(claim, names).text for claim in claims]

@@ -29,11 +29,11 @@ from valuestrata.frames import csv_text
 from valuestrata.openended.files import Stances
 from valuestrata.openended.sources import Sources
 from valuestrata.openended.validity.judge_validity import Codings
-from valuestrata.reports.core.cells import Grid, Td, Tr, pairs_of
+from valuestrata.reports.core.cells import pairs_of
 from valuestrata.reports.core.names import attribute_titles, plain
 from valuestrata.reports.core.page import Page, StatusLine
 from valuestrata.reports.core.render import render
-from valuestrata.reports.core.section import Section
+from valuestrata.reports.core.section import ClaimList, RunSummary, Section
 from valuestrata.reports.core.status import coverage_lines, in_order, judge_lines, overlap_lines, plan_line, repetition_lines
 from valuestrata.reports.open.examples import choose_example, examples_section
 from valuestrata.reports.open.findings import OpenFindings, open_findings
@@ -43,8 +43,11 @@ from valuestrata.reports.open.texts import texts_section
 from valuestrata.reports.open.win_rates import win_levels_section, wins_section
 from valuestrata.responses.run.folder import Run
 from valuestrata.responses.run.identity import run_identity
+from valuestrata.scores.plan import Declared
 from valuestrata.scores.train_test_overlap import training_overlap, training_warnings
 
+# Rows of a table that is open.
+MOST_OPEN = 12
 _METHOD = (
     ("Open answers", "The open question of each pair is asked in persona, without options or numbers."),
     (
@@ -70,6 +73,7 @@ def write_open_report(
     stances: Sequence[Stances] = (),
     closed: Sequence[Run] = (),
     codings: Codings | None = None,
+    plan: Declared | None = None,
     example: Sequence[str] = (),
     title: str | None = None,
     published: bool = True,
@@ -85,6 +89,7 @@ def write_open_report(
         stances: the folders of stances among them.
         closed: closed runs of the same models.
         codings: codings of a sample.
+        plan: the declared plan of the study.
         example: item and two subgroups to show side by side; chosen by rule if empty.
         title: title of the page.
         published: show the published win rates.
@@ -108,26 +113,28 @@ def write_open_report(
         agreement_section(dataset, found),
         texts_section(dataset, found.texts),
         examples_section(dataset, found, chosen),
+        _setup_section(found),
         _method_section(found),
     ]
     page = out if out.suffix else out / "open.html"
     folder = f"{page.stem}-tables"
     sections = [section for section in made if isinstance(section, Section)]
     absent = [section for section in made if not isinstance(section, Section)]
+    _shorten(sections)
     survey: Mapping[str, Any] = dataset.meta.get("survey") or {}
     heading = title or f"Open answers: {survey.get('title') or survey.get('name') or 'subgroups'}"
-    write_text(page, render(Page(heading, sections, absent, open_status(dataset, found), folder=folder)))
+    write_text(page, render(Page(heading, sections, absent, open_status(dataset, found, plan), folder=folder)))
     for name, frame in found.tables().items():
         write_text(page.parent / folder / f"{name}.csv", csv_text(frame))
     return page
 
 
-def open_status(dataset: Dataset, found: OpenFindings) -> list[StatusLine]:
+def open_status(dataset: Dataset, found: OpenFindings, plan: Declared | None = None) -> list[StatusLine]:
     """Return the banner: judges, what the models were trained on, and how often they were asked."""
     overlaps = training_overlap(dataset, found.runs, split=found.split, part=found.part, fold=found.fold)
     return in_order(
         [
-            plan_line(None),
+            plan_line(plan, declares=False),
             *judge_lines(found.validity.usable),
             *overlap_lines(training_warnings(overlaps, found.split, found.part)),
             *coverage_lines(judged_share(found)),
@@ -149,18 +156,31 @@ def _by_run(found: OpenFindings) -> list[pl.DataFrame]:
 
 
 def _short_section(dataset: Dataset, found: OpenFindings) -> Section:
-    """Return the summary: the most important claims about each judge and run; the other claims are folded."""
+    """Return the first screen: the most important claim about each judge and run; the other claims are below or folded."""
     section = Section("what", "What do the open answers show?", nav="Summary")
     names = Names(keys={**judge_names(found).keys, **{key: title.lower() for key, title in attribute_titles(dataset).items()}})
-    rest: list[Tr] = []
+    judges = set(found.validity.usable["judge"])
     for selection in select(_claims(found)):
-        section.opening += [word(claim, names).sentence for claim in selection.shown]
-        rest += [Tr((Td(selection.run, css="text"), Td(word(claim, names).sentence, css="long"))) for claim in selection.rest]
-    if rest:
-        section.folded.append(("Further findings", Grid(("Run or judge", "Finding"), tuple(rest))))
-    section.facts = _facts(found)
-    section.models = [(run.name, plain(_identity(run))) for run in found.runs]
+        name = f"Judge {selection.run}" if selection.run in judges else selection.run
+        shown, rest = ([word(claim, names) for claim in claims] for claims in (selection.shown, selection.rest))
+        if shown:
+            section.runs.append(RunSummary(name, shown[0]))
+        if shown[1:] or rest:
+            section.claims.append(ClaimList(name, tuple(shown[1:]), tuple(rest)))
     return section
+
+
+def _shorten(sections: Sequence[Section]) -> None:
+    """Move the first figure of a page to the first screen, and fold all tables but a short first one of each section."""
+    first, *others = sections
+    with_figure = next((section for section in others if section.figures), None)
+    if with_figure is not None and first.runs:
+        title, chart = with_figure.figures.pop(0)
+        first.figures.append((title or with_figure.title, chart))
+    for section in others:
+        kept = 1 if section.tables and len(section.tables[0][1].rows) <= MOST_OPEN else 0
+        section.folded = [*((title or "Table", grid) for title, grid in section.tables[kept:]), *section.folded]
+        section.tables = section.tables[:kept]
 
 
 def _claims(found: OpenFindings) -> list[Claim]:
@@ -198,6 +218,12 @@ def _facts(found: OpenFindings) -> list[tuple[str, str]]:
 def _identity(run: Run) -> Mapping[str, Any]:
     known = run_identity(run).respondent.document
     return {key: known[key] for key in ("name", "model", "provider", "revision", "adapter_hash", "decoding") if known.get(key) is not None}
+
+
+def _setup_section(found: OpenFindings) -> Section:
+    section = Section("setup", "What was asked, and of whom?", nav="Setup", facts=_facts(found))
+    section.models = [(run.name, plain(_identity(run))) for run in found.runs]
+    return section
 
 
 def _method_section(found: OpenFindings) -> Section:

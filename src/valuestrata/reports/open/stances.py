@@ -12,7 +12,7 @@ from valuestrata.formatting import NONE, count, metric_title, points
 from valuestrata.reports.core.cells import Grid, Td, Tr
 from valuestrata.reports.core.section import Absent, Section
 from valuestrata.reports.open.cells import GREYED, first, key_title, plain, share, texts
-from valuestrata.reports.open.figures import Dot, Row, dot_chart, level_dots
+from valuestrata.reports.open.figures import BESIDE, Dot, Row, dot_chart, level_dots
 from valuestrata.reports.open.findings import OpenFindings
 from valuestrata.reports.open.judges import unfit
 
@@ -150,7 +150,7 @@ def agreement_section(dataset: Dataset, found: OpenFindings) -> Section | Absent
     # Values of unusable judges are not drawn.
     dots = _dots(dataset, levels.filter(~pl.col("judge").is_in(doubted)))
     caption = "Share of pairs with the same option closed and open. A level contains all its subgroups."
-    chart = dot_chart(dots, name="agreement", axis="same option", described="Closed against open by level", caption=caption)
+    chart = dot_chart(dots, name="agreement", axis="same option", described="Closed against open by level", caption=caption, width=BESIDE)
     if chart is not None:
         section.figures.append(("Same option, by level", chart))
     apart = _apart_grid(dataset, found)

@@ -16,7 +16,7 @@ from valuestrata.reports.core.cells import Grid, Td, Tr
 from valuestrata.reports.core.names import attribute_titles, clipped
 from valuestrata.reports.core.section import Section
 from valuestrata.reports.open.cells import key_title, plain, share, texts
-from valuestrata.reports.open.figures import dot_chart, level_dots
+from valuestrata.reports.open.figures import BESIDE, dot_chart, level_dots
 from valuestrata.stats.cluster_bootstrap import MIN_ITEMS
 
 _SHARES: Mapping[str, str] = {"refused": "Refused, %", "empty": "Empty, %", "cut": "Cut off, %", "leak": "Restates the persona, %"}
@@ -43,6 +43,7 @@ def texts_section(dataset: Dataset, found: TextChecks) -> Section:
         axis="answers that restate the persona",
         described="Answers that restate their persona, by level",
         caption="Share of answers that name or repeat the description of their persona. A level contains all its subgroups.",
+        width=BESIDE,
     )
     if chart is not None and any(dot.value for dot in dots):
         section.figures.append(("Restating the persona, by level", chart))

@@ -14,7 +14,7 @@ from valuestrata.reports.closed.published import published_facts
 from valuestrata.reports.core.cells import Grid, Td, Tr
 from valuestrata.reports.core.section import Absent, Section
 from valuestrata.reports.open.cells import first, key_title, share, texts
-from valuestrata.reports.open.figures import dot_chart, level_dots
+from valuestrata.reports.open.figures import BESIDE, dot_chart, level_dots
 from valuestrata.reports.open.findings import OpenFindings
 from valuestrata.reports.open.judges import criterion_title, unfit
 
@@ -215,5 +215,6 @@ def _chart(
         described=f"Win rate on {fit[0]} by level",
         caption=f"{criterion_title(fit[0])}, judged by {judge}. Dashed line: as good as {reference}.",
         at=0.5,
+        width=BESIDE,
     )
-    return None if chart is None else (f"{criterion_title(fit[0])}, against {reference}, judged by {judge}", chart)
+    return None if chart is None else (f"Win rates by level: {criterion_title(fit[0])}, against {reference}, judged by {judge}", chart)

@@ -18,6 +18,7 @@ from valuestrata.respondents.base import OPEN_TOKENS
 from valuestrata.responses.reference_baselines import kinds_of, reference_baselines
 from valuestrata.responses.run.folder import Run
 from valuestrata.responses.run.identity import run_identity
+from valuestrata.scores.plan import Declared
 from valuestrata.study.ask import ModelResult, ask_model
 from valuestrata.study.config import ModelSection, OpenSection, Study
 from valuestrata.study.context import StudyContext
@@ -109,11 +110,11 @@ def prepare_open(context: StudyContext, section: OpenSection) -> PreparedOpen:
     return PreparedOpen(opened, section, tuple(criteria), tuple(prepare_models(opened, asking=plan.asking)))
 
 
-def run_open(prepared: PreparedOpen, closed: Sequence[Run]) -> OpenResult:
+def run_open(prepared: PreparedOpen, closed: Sequence[Run], plan: Declared | None = None) -> OpenResult:
     """Ask, judge, read and report. An unreachable model or judge is named in `problems`; the study continues.
 
     Args:
-        prepared: see `prepare_open`. closed: the study's closed runs, to compare with stances.
+        prepared: see `prepare_open`. closed: the study's closed runs, to compare with stances. plan: the declared plan of the study.
 
     Raises:
         UsageError, InputDataError, MissingExtraError: from judging and reading.
@@ -140,6 +141,7 @@ def run_open(prepared: PreparedOpen, closed: Sequence[Run]) -> OpenResult:
         sources=load_sources(dataset, [*folders, *(run.path for run in runs)]) if folders else None,
         stances=read,
         closed=compared,
+        plan=plan,
         example=prepared.section.example or (),
         title=f"{study.report.title or study.name}: open answers",
         published=study.report.published,

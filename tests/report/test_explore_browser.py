@@ -291,10 +291,11 @@ def test_links_and_the_back_button_move_between_views(open_page, reported):
 
 def test_unknown_filters_are_named(open_page):
     tab = open_page()
-    tab.js("location.hash = '#explore?run=nobody&subgroup=moon'")
+    tab.js("location.hash = '#explore?run=nobody&subgroup=moon&outcome=toString'")
     tab.wait("!document.querySelector('#explore-note').hidden")
     assert "This page has no run “nobody”." in tab.text("#explore-note")
     assert "This page has no subgroup “moon”." in tab.text("#explore-note")
+    assert "This page has no outcome “toString”." in tab.text("#explore-note")
     assert "No pair matches these filters." in tab.text("#explore-table")
     assert not tab.errors
 

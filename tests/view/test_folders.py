@@ -59,6 +59,7 @@ def test_a_folder_that_does_not_exist(tmp_path):
         "a/../../secret.html",
         "key.txt",
         "run.json",
+        "respondents.csv",
         ".env.html",
         "link.html",
         "inner.html",
@@ -75,7 +76,7 @@ def test_no_other_files_are_shown(tmp_path, name):
     root = tmp_path / "root"
     (root / "pages.html").mkdir(parents=True)
     (tmp_path / "secret.html").write_text("secret")
-    for inside in ("key.txt", "run.json", ".env.html"):
+    for inside in ("key.txt", "run.json", "respondents.csv", ".env.html"):
         (root / inside).write_text("x")
     (root / "link.html").symlink_to(tmp_path / "secret.html")
     (root / "linked").symlink_to(tmp_path)
@@ -85,8 +86,8 @@ def test_no_other_files_are_shown(tmp_path, name):
     assert served_file(root, "pages.html") is None
 
 
-def test_pages_and_tables_are_shown(tmp_path):
-    for name in ("report.html", "tables/scores.csv"):
+def test_pages_are_shown(tmp_path):
+    for name in ("report.html", "audit/report.html"):
         file = tmp_path / name
         file.parent.mkdir(exist_ok=True)
         file.write_text("x")

@@ -74,10 +74,10 @@ def find(root: Path, *, most_depth: int = MOST_DEPTH, most_folders: int = MOST_F
 
 
 def served_file(root: Path, relative: str) -> Path | None:
-    """Return a page or table inside a folder that may be shown, None for any other file.
+    """Return a page inside a folder that may be shown, None for any other file.
 
-    Only HTML and CSV files are shown, because a folder may also hold keys, models and survey files. Hidden files and files outside the
-    folder are never shown. All this also holds for what a symbolic link leads to.
+    Only HTML files are shown, because a folder may also hold keys, models and survey files, some of which are tables. Hidden files and
+    files outside the folder are never shown. All this also holds for what a symbolic link leads to.
     """
     parts = relative.split("/")
     if not all(parts) or any(part.startswith(".") or "\\" in part or "\x00" in part for part in parts):
@@ -86,7 +86,7 @@ def served_file(root: Path, relative: str) -> Path | None:
     if not is_inside(file, root):
         return None
     for place in (Path(*parts), Path(os.path.realpath(file)).relative_to(os.path.realpath(root))):
-        if place.suffix not in (".html", ".csv") or any(part.startswith(".") for part in place.parts):
+        if place.suffix != ".html" or any(part.startswith(".") for part in place.parts):
             return None
     # Path.is_file raises an error on names that are too long.
     return file if os.path.isfile(file) else None  # noqa: PTH113

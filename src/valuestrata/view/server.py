@@ -1,7 +1,7 @@
 """The web server of `valuestrata view`, on 127.0.0.1.
 
 It answers GET requests only, changes nothing that it shows (fitted baselines are kept in the data set's folder, as by `score`), and
-serves no other files than pages and tables inside its folder. Requests must name this host, so that no other web site can read a page
+serves no other files than pages inside its folder. Requests must name this host, so that no other web site can read a page
 through DNS rebinding, and requests that another site sends are refused.
 """
 
@@ -129,9 +129,8 @@ class FolderSite:
 
         file = served_file(self.catalogue.root, request.path_params["path"])
         if file is None:
-            return _html(message_page("Not found", "There is no such page in this folder. Only HTML and CSV files are shown."), 404)
-        kind = "text/html; charset=utf-8" if file.suffix == ".html" else "text/csv; charset=utf-8"
-        return FileResponse(file, media_type=kind, headers={"Content-Security-Policy": _OF_FILES})
+            return _html(message_page("Not found", "There is no such page in this folder. Only HTML files are shown."), 404)
+        return FileResponse(file, media_type="text/html; charset=utf-8", headers={"Content-Security-Policy": _OF_FILES})
 
 
 def open_socket(port: int | None) -> socket.socket:

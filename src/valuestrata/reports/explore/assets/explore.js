@@ -181,7 +181,7 @@ class Explorer {
   showNote() {
     const { codes, gold, answer } = this.filters, parts = [];
     const known = { run: this.places.has(this.filters.run), versus: !this.filters.versus || this.places.has(this.filters.versus) };
-    for (const name of ["topic", "attribute", "subgroup", "item"]) known[name] = !this.filters[name] || control(name).value === this.filters[name];
+    for (const name of ["topic", "attribute", "subgroup", "item", "outcome"]) known[name] = !this.filters[name] || control(name).value === this.filters[name];
     for (const [name, found] of Object.entries(known)) if (!found) parts.push(`This page has no ${name === "versus" ? "run" : name} “${this.filters[name]}”.`);
     if (this.filters.pair && !this.pairOf.has(this.filters.pair)) parts.push(`This page has no pair “${this.filters.pair}”.`);
     if (codes) parts.push(`Only items with the codes ${codes.split(".").join(", ")}.`);

@@ -89,12 +89,12 @@ class Pairs {
     }
     if (!outcome) return true;
     const first = this.outcome(run, pair);
-    if (outcome in OUTCOMES) return first === outcome;
+    if (Object.keys(OUTCOMES).includes(outcome)) return first === outcome;
     if (versus === null) return false;
     const second = this.outcome(versus, pair);
     if (outcome === "first") return first === "correct" && second !== "correct";
     if (outcome === "second") return second === "correct" && first !== "correct";
-    return this.answer(run, pair) !== this.answer(versus, pair);
+    return outcome === "differ" && this.answer(run, pair) !== this.answer(versus, pair);
   }
 
   // Mean scores of a run over the pairs that it was asked.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import cache
 
@@ -15,6 +16,7 @@ from valuestrata.building import BuildSettings, build
 from valuestrata.calibration.methods import METHODS
 from valuestrata.calibration.model_answers import ModelAnswers
 from valuestrata.errors import InputDataError, UsageError
+from valuestrata.formatting import percent
 from valuestrata.prediction import predict as predicting
 from valuestrata.prediction.asking import plan_prediction
 from valuestrata.prediction.backtest import RAW, held_out_folds, run_backtest
@@ -111,7 +113,16 @@ def test_a_question_on_an_unknown_scale_is_marked_everywhere(tmp_path):
     assert "Probability that it is the most common" in found._repr_html_()
     page = write_prediction(found, tmp_path / "out").read_text()
     assert "Outside the validated range" in page
-    assert page.index("Backtest on the survey") < page.index('id="question-0"')
+    first = page.split('<section id="backtest"')[1].split("</section>")[0]
+    assert "Backtest on the survey" in first
+    whole = found.backtest.coverage.filter(pl.col("size").is_null())["coverage"][0]
+    values = re.findall(r"<dd><b>(.*?)</b>", first)
+    assert len(values) == 3
+    assert values[2] == percent(whole)
+    # Errors of all predictors are open, other tables folded.
+    assert re.sub(r"<details.*?</details>", "", first, flags=re.DOTALL).count("<table>") == 1
+    assert page.index('id="backtest"') < page.index('id="question-0"')
+    assert "How would people answer kind?" in page
     assert pl.read_parquet(tmp_path / "out/predictions.parquet").equals(found.table)
     assert {file.name for file in (tmp_path / "out").iterdir()} == {
         *("report.html", "predict.json", "predictions.parquet", "predictions.csv", "backtest.parquet"),

@@ -8,8 +8,10 @@ from typing import Any
 
 import polars as pl
 
+from valuestrata.claims.templates import Wording
 from valuestrata.files import write_text
-from valuestrata.formatting import NONE, capital, count, metric_title, number, percent
+from valuestrata.formatting import NONE, capital, count, ends, level, metric_title, number, percent
+from valuestrata.prediction.backtest import Backtest
 from valuestrata.prediction.files import write_prediction_tables
 from valuestrata.prediction.predict import Prediction
 from valuestrata.prediction.questions import NewQuestion
@@ -18,7 +20,7 @@ from valuestrata.reports.core.cells import Grid, Td, Tr, pairs_of, scored
 from valuestrata.reports.core.names import attribute_titles, plain, subgroup_titles
 from valuestrata.reports.core.page import Page, StatusLine
 from valuestrata.reports.core.render import render
-from valuestrata.reports.core.section import Section
+from valuestrata.reports.core.section import KeyNumber, RunSummary, Section
 from valuestrata.reports.core.status import in_order, plan_line
 from valuestrata.reports.core.view import cell_of
 from valuestrata.reports.prediction.figures import question_chart
@@ -56,7 +58,7 @@ def write_prediction(prediction: Prediction, out: str | Path, *, title: str | No
     sections = [_opening(prediction), *questions, _method(prediction)]
     write_prediction_tables(prediction, folder)
     page = folder / "report.html"
-    write_text(page, render(Page(heading, sections, status=in_order([plan_line(None), *range_lines(prediction)]))))
+    write_text(page, render(Page(heading, sections, status=in_order([*range_lines(prediction), plan_line(None)]))))
     return page
 
 
@@ -72,16 +74,36 @@ def range_lines(prediction: Prediction) -> list[StatusLine]:
 def _opening(prediction: Prediction) -> Section:
     backtest = prediction.backtest
     section = Section("backtest", "How far can these predictions be trusted?", nav="Backtest")
-    section.opening = [error_sentence(backtest)]
-    section.facts = [
-        ("Most common answer", mode_sentence(backtest)),
-        ("Intervals", coverage_sentence(backtest)),
-        ("Range", range_sentence(prediction)),
-        ("Model", f"{prediction.model}, method {prediction.method}."),
+    lead = Wording(sentence=error_sentence(backtest), details=(mode_sentence(backtest), coverage_sentence(backtest)))
+    section.runs = [RunSummary(f"{prediction.model}, method {prediction.method}", lead, _key_numbers(backtest))]
+    section.sentences = [range_sentence(prediction)]
+    section.tables = [("Errors on held-out questions", _errors(prediction))]
+    section.folded = [
+        ("Coverage of the 90 % intervals", _coverage(prediction)),
+        ("New questions beside the survey's own", _similarity(prediction)),
     ]
-    section.tables = [("Errors on held-out questions", _errors(prediction)), ("Coverage of the 90 % intervals", _coverage(prediction))]
-    section.folded = [("New questions beside the survey's own", _similarity(prediction))]
     return section
+
+
+def _key_numbers(backtest: Backtest) -> tuple[KeyNumber, ...]:
+    """Return the error and the share of most common answers found, each beside the best method without a model, and the coverage."""
+    whole = backtest.coverage.filter(pl.col("size").is_null())
+    found = percent(whole["coverage"][0]) if whole.height else NONE
+    return (
+        _number(f"{metric_title(backtest.metric)} on held-out questions", backtest, backtest.metric),
+        _number("Most common answer predicted", backtest, "accuracy"),
+        KeyNumber("Held-out shares in their 90\u00a0% interval", found, "should be 90\u00a0%"),
+    )
+
+
+def _number(label: str, backtest: Backtest, metric: str) -> KeyNumber:
+    own, other = (backtest.error(name, metric) for name in (backtest.method, backtest.best))
+    value = NONE if own["value"] is None else level(metric, own["value"])
+    if own["ci_low"] is None or own["ci_high"] is None or other["value"] is None:
+        return KeyNumber(label, value)
+    return KeyNumber(
+        label, value, f"95\u00a0% CI {ends(metric, own['ci_low'], own['ci_high'])}; {backtest.best}: {level(metric, other['value'])}"
+    )
 
 
 def _errors(prediction: Prediction) -> Grid:
@@ -135,7 +157,7 @@ def _question(prediction: Prediction, question: NewQuestion, place: int) -> Sect
     rows = prediction.table.filter(pl.col("question") == question.id)
     titles = _row_titles(prediction)
     drawn = rows.filter(pl.col("subgroup").is_in(list(titles)))
-    section = Section(f"question-{place}", question.id, intro=question.text)
+    section = Section(f"question-{place}", f"How would people answer {question.id}?", nav=question.id, intro=question.text)
     first = rows.row(0, named=True)
     if first["outside"]:
         section.warning = f"Outside the validated range: {first['reason']}. The intervals may not hold."

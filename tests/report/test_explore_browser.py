@@ -132,7 +132,7 @@ def test_the_summary_and_the_filters_agree_with_the_scores(open_page, reported):
     tab = open_page()
     mine, best = reported.pairs(MODEL), reported.pairs(BEST)
     assert said(tab).startswith(f"{mine.height} of {mine.height} pairs. {MODEL}: accuracy {written(mine['correct'].mean())},")
-    assert f"Best baseline, {BEST}: accuracy {written(best['correct'].mean())}" in said(tab)
+    assert f"Best cheap baseline, {BEST}: accuracy {written(best['correct'].mean())}" in said(tab)
     assert f"Mean ceiling of expected accuracy: {written(mine['ceiling_oracle'].mean())}." in said(tab)
     topic, subgroup = mine["topic"][0], mine["subgroup"][3]
     filters = {

@@ -107,6 +107,7 @@ def test_a_single_sample_and_a_single_seed_are_noted(world):
     assert [line.text for line in repetition_lines([tuned])] == ["Single seed: tuned was trained with one seed."]
     assert repetition_lines([tuned], {"recipe": 3}) == []
     assert [line.text for line in repetition_lines([tuned], {"recipe": 1})] == ["Single seed: recipe was trained with one seed."]
+    assert [line.text for line in repetition_lines([], {"a": 1, "b": 1})] == ["Single seed: a and b were trained with one seed."]
     assert repetition_lines([one for one in world.runs if one.name.startswith("baseline")]) == []
 
 
@@ -180,6 +181,11 @@ def test_respondents_are_shared_unless_the_leakage_says_none(world):
 def test_a_late_plan_declares_nothing(world):
     assert state(checklist(evidence(world, plan=declared("late"))), "declared").state == "no"
     assert state(checklist(evidence(world, plan=declared(), declares=False)), "declared").state == "not applicable"
+
+
+def test_nothing_is_said_about_the_samples_of_imported_answers(world):
+    imported = replace(model_of(world), meta={**model_of(world).meta, "respondent": {"name": "x", "provider": "imported"}})
+    assert state(checklist(replace(evidence(world), runs=[imported])), "samples").state == "not applicable"
 
 
 def test_one_seed_of_a_tuned_model_is_not_enough(world):

@@ -75,7 +75,7 @@ def make_app() -> typer.Typer:
         "Ask": (
             ("ask", ask, "Ask a model closed questions in persona; resumable."),
             ("collect", collect, "Join the shards of a run."),
-            ("import", import_, "Import published outputs as a run."),
+            ("import", import_, "Import answers of other tools as a run."),
         ),
         "Score and report": (
             ("score", score_, "Score runs and baselines, with intervals and claims."),
@@ -86,7 +86,7 @@ def make_app() -> typer.Typer:
             ("view", view_, "Show a folder of runs and studies in the browser."),
         ),
         "Use the answers": (
-            ("calibrate", calibrate_, "Correct a run by what the training pairs show about its model."),
+            ("calibrate", calibrate_, "Correct a run with what the training pairs show about its model."),
             ("predict", predict_, "Predict answers to new questions, with a backtest."),
             ("estimate", estimate_, "Estimate subgroups from a few interviews and models."),
             ("plan-sample", plan_sample_, "Plan how many people to interview, and which questions to ask whom."),

@@ -125,7 +125,7 @@ class Reports:
                 job.error = shown_error(error, self.root)
             except Exception:  # a defect: the reader is told, and the traceback is printed where the server was started
                 traceback.print_exc(file=sys.stderr)
-                job.error = "The report could not be computed because of a defect of valuestrata. The terminal shows the details."
+                job.error = "The report could not be computed because of an error in valuestrata. The terminal shows the details."
             finally:
                 job.ended = self.clock()
 

@@ -107,7 +107,7 @@ def waiting_page(job: Job, scored: ScoredPart, names: Sequence[str]) -> str:
 def choice_page(scored: Sequence[ScoredPart], ids: Sequence[str]) -> str:
     """Return the page on which a reader chooses the pairs to compare runs on."""
     links = [(place.text, compare_address(ids, place)) for place in scored]
-    return _rendered("choice.html.j2", title="On which questions and subgroups?", links=links)
+    return _rendered("choice.html.j2", title="Choose the questions and subgroups to compare on", links=links)
 
 
 def message_page(title: str, message: str) -> str:

@@ -116,7 +116,7 @@ class FolderSite:
         scored = _scored(asked, chosen)
         job = self.reports.job(chosen, scored)
         if job.error is not None:
-            return _html(message_page("There is no report on these runs", job.error), 400)
+            return _html(message_page("No report on these runs", job.error), 400)
         if job.page is None:
             return _html(waiting_page(job, scored, [run.name for run in chosen.runs]))
         response = _html(job.page)

@@ -90,7 +90,7 @@ def describe(dataset: Dataset, options: ExportOptions, remainders: Remainders) -
     title = one_line(f"{dataset.survey_and_place}: answers of subgroups")
     return About(
         title=title,
-        summary=f"This data set says how {targets['subgroup'].n_unique():,} subgroups of respondents answered "
+        summary=f"This data set shows how {targets['subgroup'].n_unique():,} subgroups of respondents answered "
         f"{len(dataset.items):,} closed questions of a survey ({dataset.survey_and_place}). It has {targets.height:,} pairs of a question "
         "and a subgroup, each with the shares of the answers, the most frequent answer (the mode), how certain the mode is, and the best "
         "scores that can be expected (ceilings). It was made to compare language models that answer in a persona with the people whom the "
@@ -132,7 +132,7 @@ def _how_subgroups_were_made(dataset: Dataset) -> tuple[str, ...]:
         "Subgroups overlap: the same person is in a subgroup by sex, in one by age and in one by both.",
     ]
     if dropped := counts.get("subgroups_dropped"):
-        made.append(f"{dropped:,} subgroups and {counts.get('pairs_dropped', 0):,} pairs are below the minimum and not published.")
+        made.append(f"{dropped:,} subgroups and {counts.get('pairs_dropped', 0):,} pairs are below the minimum and are left out.")
     return tuple(made)
 
 

@@ -193,7 +193,7 @@ def table_grid(table: pl.DataFrame, minimum: str) -> Grid:
         )
         made.append(Tr(cells, f"{css} first" if last and role != last else css))
         last = str(role)
-    headers = ("Respondent model", "Recipe", "Asked as", *(metric_title(metric) for metric in shown), "Pairs")
+    headers = ("Run", "Recipe", "Asked as", *(metric_title(metric) for metric in shown), "Pairs")
     return Grid(headers, tuple(made), (), (f"Minimum cell: {minimum}.",))
 
 

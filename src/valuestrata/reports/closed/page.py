@@ -200,7 +200,7 @@ def _by(view: View, by: str) -> Section | Absent:
     grid = cells.score_grid(view, by)
     if not charts or grid is None:
         return f"Scores by {by}", f"no run was scored by {by}"
-    section = Section(f"by-{by}", f"For which {by}s does it fail?", nav=f"{capital(by)}s", folded=[(f"Table by {by}", grid)])
+    section = Section(f"by-{by}", f"For which {by}s do models fail?", nav=f"{capital(by)}s", folded=[(f"Table by {by}", grid)])
     sizes = Counter(row.group for row in rows)
     for heading, chart in charts:
         # As many groups as fit on a screen are open; they share the legend of the first one.
@@ -222,7 +222,7 @@ def _landscape(view: View) -> Section | Absent:
     chart = heatmaps.landscape_chart(dataset, "landscape", view.gold)
     if chart is None:
         return "Landscape", "the data set holds no item and stratum for which a diversity score is defined"
-    section = Section("landscape", "How far do the subgroups differ at all?", nav="Landscape", figures=[("", chart)])
+    section = Section("landscape", "How much do the subgroups differ?", nav="Landscape", figures=[("", chart)])
     section.intro = (
         "How much answers differ between subgroups, and how much they would differ by chance. Where all subgroups agree, knowing the "
         "subgroup does not help."
@@ -237,7 +237,7 @@ def _landscape(view: View) -> Section | Absent:
 
 def _answers(view: View, runs: Sequence[RunLike]) -> Section | Absent:
     title = "Answers compared with those of the subgroups"
-    section = Section("answers", "Which answers does it give instead?", nav="Answers")
+    section = Section("answers", "Which answers do models give instead?", nav="Answers")
     by_name = {run.name: run for run in runs}
     for place, entry in enumerate(view.of_kind("model", "control")[:MOST_DETAILED]):
         if (chart := heatmaps.confusion_chart(view, by_name[entry.run], entry, f"confusion-{place}")) is not None:

@@ -11,7 +11,7 @@ from valuestrata.dataset.tables import Dataset, base_of, uses_halves
 from valuestrata.formatting import count, percent
 from valuestrata.reports.core.names import blocks_note
 from valuestrata.reports.core.page import Check
-from valuestrata.reports.core.status import asked_once, is_tuned
+from valuestrata.reports.core.status import asked_once, is_tuned, was_asked
 from valuestrata.reports.core.view import RunLike
 from valuestrata.respondents.baselines import TRAINS_ON_NOTHING
 from valuestrata.responses.run.identity import run_identity
@@ -81,12 +81,12 @@ def _baselines(runs: Iterable[RunLike]) -> Check:
 
 
 def _ceiling(has_ceiling: bool | None) -> Check:
-    question = "Is the score shown with its own ceiling?"
+    question = "Is the score shown beside its ceiling?"
     if has_ceiling is None:
         return Check(question, "not applicable", "This page compares subgroups with each other, not with a ceiling.")
     if not has_ceiling:
         return Check(question, "no", "The data set has no ceiling.", "Build the data set again with this version: `valuestrata build`.")
-    return Check(question, "yes", "Expected accuracy stands beside the ceiling that bounds it.")
+    return Check(question, "yes", "Expected accuracy is shown beside its ceiling.")
 
 
 def _intervals(results: CheckedResults) -> Check:
@@ -138,7 +138,7 @@ def _corrected(results: CheckedResults) -> Check:
 
 
 def _repeated(results: CheckedResults) -> Check:
-    question = "Does the result hold over several orders or samples, and training seeds?"
+    question = "Were several orders or samples asked, and several training seeds used?"
     models = _models(results.runs)
     once = [run.name for run in models if asked_once(run)]
     tuned = [run.name for run in models if is_tuned(run)]
@@ -149,6 +149,8 @@ def _repeated(results: CheckedResults) -> Check:
         return Check(question, "no", f"{', '.join(once)}: one response to each pair.", todo)
     if tuned and min(results.seeds, default=1) < 2:
         return Check(question, "no", f"{', '.join(tuned)}: one training seed.", "Train with several `seeds` (docs/tuning.md).")
+    if not any(map(was_asked, models)):
+        return Check(question, "not applicable", "Calibrated and imported runs do not say how often a pair was asked.")
     seeds = f"; {count(min(results.seeds), 'training seed')}" if results.seeds else ""
     return Check(question, "yes", f"Several responses to each pair{seeds}.")
 

@@ -114,7 +114,7 @@ def repetition_lines(runs: Iterable[RunLike], seeds: Mapping[str, int] | None = 
         lines.append(
             StatusLine(
                 "note",
-                f"Single seed: {_listed(single)} was trained with one seed.",
+                f"Single seed: {_listed(single)} {'was' if len(single) == 1 else 'were'} trained with one seed.",
                 "Another seed can give another result, and the intervals do not include this. Train with several seeds (docs/tuning.md).",
             )
         )
@@ -122,13 +122,16 @@ def repetition_lines(runs: Iterable[RunLike], seeds: Mapping[str, int] | None = 
 
 
 def asked_once(run: RunLike) -> bool:
-    """Whether a run has a single response for each pair, template and elicitation; not of calibrated or imported runs."""
+    """Whether a run has a single response for each pair and elicitation; not of calibrated or imported runs."""
+    return was_asked(run) and not run.responses.select("pair_id", "elicitation").is_duplicated().any()
+
+
+def was_asked(run: RunLike) -> bool:
+    """Whether the responses of a run are answers of its model to prompts; those of calibrated and imported runs are not."""
     responses, identity = run.responses, run_identity(run)
     if responses.is_empty() or identity.method is not None or identity.model.provider == "imported":
         return False
-    if "respondents" in responses.columns and responses["respondents"].is_not_null().any():
-        return False
-    return not responses.select("pair_id", "elicitation").is_duplicated().any()
+    return "respondents" not in responses.columns or not responses["respondents"].is_not_null().any()
 
 
 def is_tuned(run: RunLike) -> bool:

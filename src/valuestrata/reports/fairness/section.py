@@ -26,7 +26,8 @@ from valuestrata.reports.fairness.subgroup_figure import subgroup_chart
 from valuestrata.responses.run.identity import KINDS, run_identity
 
 SCREEN_NOTE = (
-    "These findings are a screen: each family of tests has its own error rate, so among several families a false one is more likely. "
+    "These findings are a first screening: each family of tests has its own error rate, so several families together are more likely to "
+    "contain a false finding. "
     "Treat them as hypotheses."
 )
 # A model's charts take several screens; the tables hold further models.
@@ -85,8 +86,8 @@ def _method(dataset: Dataset, audit: Audit) -> list[str]:
         "Equal subgroups never score exactly alike: sixty equal subgroups with 90 questions each show a gap of .24 between best and worst "
         "by noise alone. Figures are therefore shown with what noise alone gives.",
         "Noise alone is the wider of two null distributions: scores permuted within block of items and stratum, and redrawn respondents.",
-        "The claims shown of a model are corrected together: the chance of any false one is at most "
-        f"{percent(1 - audit.confidence)}. What was not detected may still exist. {SCREEN_NOTE}",
+        "The claims shown for a model are corrected together: the chance of any false one is at most "
+        f"{percent(1 - audit.confidence)}. A difference that was not detected may still exist. {SCREEN_NOTE}",
         *audit.notes,
         "The audit describes a configured model under a persona, not the people.",
     ]
@@ -161,7 +162,7 @@ def disparity_grid(dataset: Dataset, audit: Audit, runs: Sequence[str], metric: 
             if one["cv"]["note"]:
                 notes.setdefault(str(one["cv"]["note"]), {}).setdefault(who, []).append(run)
     groups = [("", 2), *((title, 2) for title in SHOWN_MEASURES.values()), *([("Published", 2)] if published else [])]
-    headers = ("Over", "Respondent model", *("Value", "Noise alone") * len(SHOWN_MEASURES), *(("Range", "CV") if published else ()))
+    headers = ("Subgroups", "Run", *("Value", "Noise alone") * len(SHOWN_MEASURES), *(("Range", "CV") if published else ()))
     said = (
         f"Noise alone: mean under equal service, and its upper {percent(audit.confidence)} point. * : p at most {number(alpha)}, "
         "uncorrected; findings are corrected for multiple tests."
@@ -217,18 +218,18 @@ def gap_grid(dataset: Dataset, gaps: pl.DataFrame, runs: Sequence[str]) -> Grid:
         for metric, note in mine.filter(pl.col("note").is_not_null()).select("metric", "note").unique(maintain_order=True).iter_rows():
             notes[f"{run}, {metric_title(metric)}: {note}"] = None
     headers = (
-        "Respondent model",
+        "Run",
         "Gap",
         "Raw",
         "Noise alone, mean size",
         "p (Holm)",
-        "Baseline's",
-        "Less the baseline's",
-        "Other attributes held",
-        "At equal difficulty, too",
+        "Baseline's gap",
+        "Gap minus baseline's",
+        "Other attributes equal",
+        "Also at equal difficulty",
         "What remains",
     )
-    said = "Of distances such as NMAE a positive gap is worse for the level named first."
+    said = "For distances such as NMAE, a positive gap means that the level named first is served worse."
     means = "; ".join(f"{word}: {meaning}" for word, meaning in REMAINS.items())
     return Grid(headers, tuple(rows), (), (said, f"What remains: {means}.", *notes))
 
@@ -256,10 +257,10 @@ def group_grid(dataset: Dataset, audit: Audit, runs: Sequence[str]) -> Grid:
             )
             rows.append(Tr(cells))
     headers = (
-        "Respondent model",
+        "Run",
         "Subgroup",
         "Score",
-        "If all alike",
+        "Range by noise alone",
         "Shrunken",
         "p (max-T)",
         "Signed bias",
@@ -269,10 +270,11 @@ def group_grid(dataset: Dataset, audit: Audit, runs: Sequence[str]) -> Grid:
         "Pairs",
     )
     notes = (
-        f"If all alike: where {percent(audit.confidence)} of its scores would fall if all of its stratum were served alike. Shrunken: "
-        "drawn toward that as far as it is noise.",
-        "Pull: share of its wrong answers that are the nation's usual answer; below it, of people outside of the subgroup's usual answer. "
-        "Refused: below it, invalid. Modal share: mean share of the usual answer, high is easy.",
+        f"Range by noise alone: where {percent(audit.confidence)} of the subgroup's scores would fall if all subgroups of its stratum were "
+        "served alike. Shrunken: the score, drawn toward that range as far as its difference can be noise.",
+        "Pull: share of the wrong answers that are the most common answer of the whole population; the small number is the same share for "
+        "people who do not give their subgroup's most common answer. Refused: the small number is the share of invalid answers. Modal "
+        "share: mean share of the most common answer; where it is high, questions are easy.",
     )
     return Grid(headers, tuple(rows), (), notes)
 
@@ -282,10 +284,10 @@ def spread_grid(dataset: Dataset, changes: pl.DataFrame) -> Grid:
     titles = auditfigures.attribute_headings(dataset)
     names = {
         "sd": "Standard deviation",
-        "max_min": "Best less worst",
+        "max_min": "Best − worst",
         "cv": "CV",
         "norm_range": "Norm. range",
-        "variance_corrected": "Variance, noise out",
+        "variance_corrected": "Variance without noise",
     }
     rows: list[Tr] = []
     for row in changes.filter(pl.col("measure").is_in(list(names))).iter_rows(named=True):
@@ -306,7 +308,7 @@ def spread_grid(dataset: Dataset, changes: pl.DataFrame) -> Grid:
         )
         rows.append(Tr(cells))
     note = (
-        "Below before and after: what noise alone would give if all were alike. All measures hold it but the variance with noise taken "
-        "out. Absolute (standard deviation) and relative spreads (CV) can move in opposite directions."
+        "The small numbers under before and after are what noise alone gives if all subgroups are served alike. All measures contain this "
+        "noise, except the variance without noise. Absolute (standard deviation) and relative spreads (CV) can move in opposite directions."
     )
-    return Grid(("Change", "Over", "Measure", "Before", "After", "Change", "p", "Shown", "Note"), tuple(rows), (), (note,))
+    return Grid(("Runs", "Subgroups", "Measure", "Before", "After", "Change", "p", "Result", "Note"), tuple(rows), (), (note,))

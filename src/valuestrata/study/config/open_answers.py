@@ -50,7 +50,7 @@ class OpenSection(StrictModel):
     pairs_per_item: int | None = Field(
         default=6, ge=1, description="pairs sampled per item, spread over strata, with `seeds.split`; `null` for all"
     )
-    template: str = Field(default="default", description="as in `ask`; it needs the key `open`")
+    template: str = Field(default="default", description="as in `ask`; the template must have the key `open`")
     samples: int = Field(default=1, ge=1, description="answers to each question")
     max_new_tokens: int | None = Field(default=None, ge=1, description="maximum tokens of an answer")
     reference: str | None = Field(default=None, description="run that judges compare the others with; required for judges")

@@ -50,7 +50,7 @@ def starting_study(
         "open": _section("open", {}) if open_questions else _off("open", value=True),
     }
     parts = [
-        f"# A study of valuestrata. Run it with: valuestrata run FILE\n{_wrapped(_HEAD)}",
+        f"# A valuestrata study. Run it with: valuestrata run FILE\n{_wrapped(_HEAD)}",
         *(own.get(key) or _of(key, field) for key, field in Study.model_fields.items()),
     ]
     return "\n".join(parts) + "\n"

@@ -1,5 +1,5 @@
 "use strict";
-// Follows the runs that are at work; it ends with the last of them.
+// Updates the rows of running runs until all have ended.
 const seconds = 3;
 const atWork = () => [...document.querySelectorAll("tr[data-running]")];
 function show(row, cells) {

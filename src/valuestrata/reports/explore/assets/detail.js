@@ -42,7 +42,7 @@ class Detail {
   facts(pair) {
     const { pairs } = this;
     const item = pairs.item(pair), group = pairs.subgroup(pair);
-    const small = pairs.block.columns.small[pair] ? " (few: read the shares with care)" : "";
+    const small = pairs.block.columns.small[pair] ? " (few, so the shares are uncertain)" : "";
     const rows = [
       ["Subgroup", `${group.title} (${count(group.n)} respondents)`],
       ["Item", `${item.key}, topic ${pairs.topics[item.topic] || "none"}`],

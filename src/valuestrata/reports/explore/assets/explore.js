@@ -168,7 +168,7 @@ class Explorer {
         if (which === null || which < 0) continue;
         const found = pairs.means(which, rows);
         const some = found.asked < rows.length ? ` on the ${count(found.asked)} pairs that it was asked` : "";
-        const best = which === this.best ? "Best baseline, " : "";
+        const best = which === this.best ? "Best cheap baseline, " : "";
         sentences.push(found.asked === 0 ? `${best}${pairs.runs[which].label} was not asked.`
           : `${best}${pairs.runs[which].label}: accuracy ${written(found.accuracy)}, expected accuracy ${written(found.expected)}${some}.`);
       }

@@ -184,6 +184,11 @@ def test_running_work_is_followed(folder):
         "changed": "just now",
     }
     assert told["runs/ones"] == expected
+    # A run that is moved or damaged meanwhile does not hide the others.
+    shutil.rmtree(folder / "runs" / "mode")
+    (run / "run.json").write_text("{broken")
+    left = client.get("/progress?run=runs/ones&run=runs/mode&run=runs/twos")
+    assert (left.status_code, list(left.json())) == (200, ["runs/twos"])
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -138,9 +139,16 @@ class Catalogue:
             return self._read(find(self.root))
 
     def runs(self, ids: Collection[str]) -> list[RunRow]:
-        """Return the runs with these ids as they are now, without reading the rest of the folder; others are left out."""
+        """Return the runs with these ids as they are now, without reading the rest of the folder.
+
+        Others are left out, and so are runs that cannot be read any more: `read` names those with the reason.
+        """
+        rows: list[RunRow | None] = []
         with self._lock:
-            rows = [self._run(folder, {}) for folder in self._readers if self._id(folder) in ids and (folder / RUN).is_file()]
+            for folder in self._readers:
+                if self._id(folder) in ids:
+                    with suppress(InputDataError, OSError):
+                        rows.append(self._run(folder, {}))
         return [row for row in rows if row is not None]
 
     def _read(self, found: Found) -> Listing:

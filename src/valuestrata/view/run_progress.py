@@ -87,7 +87,10 @@ class ProgressReader:
     def _add_costs(self, file: Path, start: int, end: int) -> None:
         with file.open("rb") as lines:
             lines.seek(start)
-            for line in lines.read(end - start).splitlines():
+            left = end - start
+            for line in lines:  # one at a time, because a store may hold gigabytes
+                if (left := left - len(line)) < 0:
+                    break
                 # Models on this machine cost nothing; their lines need no parsing.
                 if b'"cost":null' not in line and (cost := _cost_of(line)) is not None:
                     self._cost = (self._cost or 0.0) + cost

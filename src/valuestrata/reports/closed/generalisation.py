@@ -22,7 +22,7 @@ from valuestrata.reports.core.cells import BOUND_WORDS, Grid, Td, Tr, scored
 from valuestrata.reports.core.names import interval, minimum_cell
 from valuestrata.reports.core.page import Page, StatusLine
 from valuestrata.reports.core.render import render
-from valuestrata.reports.core.section import Section
+from valuestrata.reports.core.section import ClaimList, RunSummary, Section
 from valuestrata.reports.core.status import coverage_lines, coverage_of, in_order, overlap_lines, plan_line, repetition_lines
 from valuestrata.reports.core.view import RunLike, cell_of, views_of
 from valuestrata.reports.export.terminal import print_frame, print_line
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from valuestrata.reports.export.printer import Printer
 
 ALPHA = 0.05
+# Rows of a table that is open.
+MOST_OPEN = 12
 _COLUMNS = ("accuracy", "accuracy_expected", "nmae", "w1")
 _GAIN_TITLES = {
     "taught": "Gain",
@@ -99,7 +101,7 @@ def write_generalisation(dataset: Dataset, parts: Sequence[SplitPart], page: Pat
         title: title of the page. metric: the primary metric.
     """
     reading = Section("reading", "How is this page read?", nav="Reading")
-    reading.sentences = list(_READING)
+    reading.sentences, reading.method = _READING[:4], _READING[4:]
     sections = [_section(dataset, part, place, page.parent, metric) for place, part in enumerate(parts)]
     lines = [line for part in parts for line in _status(dataset, part)]
     write_text(page, render(Page(f"Generalisation: {title}", [*sections, reading], status=in_order(lines))))
@@ -125,14 +127,20 @@ def claim_sentences(claims: Sequence[Claim]) -> list[str]:
 
 def _section(dataset: Dataset, part: SplitPart, place: int, folder: Path, metric: str) -> Section:
     section = Section(f"split-{place}", f"Did tuning teach people or questions, under the split {part.name}?", nav=part.name)
-    section.opening = claim_sentences(part.claims)
+    for selection in select(part.claims):
+        shown, rest = ([word(claim) for claim in claims] for claims in (selection.shown, selection.rest))
+        if shown:
+            section.runs.append(RunSummary(selection.run, shown[0]))
+        if shown[1:] or rest:
+            section.claims.append(ClaimList(selection.run, tuple(shown[1:]), tuple(rest)))
     views = views_of(dataset, part.runs, part.scores)
     elsewhere = trained_elsewhere(dataset, part.runs, views[0].scheme, views[0].part, views[0].fold) if views else []
     section.intro = " ".join(f"Trained on {sentence}" for sentence in elsewhere)
     if views and (chart := overview_chart(views[0], f"generalisation-{place}")) is not None:
         section.figures.append(("", chart))
     heading = metric_title(metric).lower() if metric.startswith("acc") else metric_title(metric)
-    section.tables.append((f"Gains in {heading}", gains_grid(part.gains, metric)))
+    gains = (f"Gains in {heading}", gains_grid(part.gains, metric))
+    (section.tables if len(gains[1].rows) <= MOST_OPEN else section.folded).append(gains)
     section.folded.append(("Every run", table_grid(part.table, minimum_cell(dataset, views[0].gold if views else None))))
     others = [name for name in _COLUMNS if name != metric and not part.gains.filter(pl.col("metric") == name).is_empty()]
     section.folded += [(f"Gains in {metric_title(name)}", gains_grid(part.gains, name)) for name in others]

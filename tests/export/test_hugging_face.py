@@ -207,6 +207,8 @@ def test_size_categories():
         ("control:shuffled-persona@hf:~/models/a+../adapters/b", "control:shuffled-persona@hf:a+b"),
         ("hf:org/name+runs/adapters/mine", "hf:org/name+mine"),
         ("gguf:C:\\models\\mine.gguf", "gguf:mine.gguf"),
+        ("hf:/data/me@work/models/mine", "hf:mine"),
+        ("hf:/data/user=me/mine@main+/data/me:2/adapter", "hf:mine@main+adapter"),
         ("openai/gpt-4.1-mini", "openai/gpt-4.1-mini"),
         ("embedded", "embedded"),
     ],

@@ -80,7 +80,13 @@ def _file_names_only(spec: str) -> str:
 
 def without_folders(text: str) -> str:
     """Return a model's name without the folders of paths in it: `hf:/home/me/models/mine` becomes `hf:mine`."""
-    return "".join(_last(part) for part in _BETWEEN.split(_DRIVE.sub("", text)))
+    first, *others = _BETWEEN.split(_DRIVE.sub("", text))
+    parts = [first]
+    for sign, part in zip(others[::2], others[1::2], strict=True):
+        # The name of a folder may hold a sign, as in /data/me@work/mine. Only an adapter, after a plus sign, follows a path.
+        goes_on = sign != "+" and parts[-1].startswith(("/", "~", "\\")) and re.search(r"[/\\]", part[1:]) is not None
+        parts = [*parts[:-1], f"{parts[-1]}{sign}{part}"] if goes_on else [*parts, sign, part]
+    return "".join(_last(part) for part in parts)
 
 
 def _last(part: str) -> str:

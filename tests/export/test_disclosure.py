@@ -8,9 +8,11 @@ from tests.core.people import attribute, item, survey
 from valuestrata.building import BuildSettings, build
 from valuestrata.dataset.design import resample
 from valuestrata.dataset.gold import unpack_share_draws
-from valuestrata.export.export import export_dataset
+from valuestrata.errors import InputDataError
+from valuestrata.export.export import ExportOptions, export_dataset
+from valuestrata.export.hugging_face.folder import check_remainders
 from valuestrata.export.hugging_face.rows import gold_rows
-from valuestrata.export.hugging_face.subtraction import small_remainders
+from valuestrata.export.hugging_face.subtraction import Remainders, small_remainders
 
 PEOPLE, ITEMS = 500, 6
 
@@ -90,6 +92,14 @@ def test_small_groups_that_follow_by_subtraction_are_counted():
     # The whole population, the women, and the people of age b, each without the three published crossings; for two questions.
     assert (found.rests, found.pairs) == (3, 6)
     assert found.example == ("age_b", "sex_x_age", 4)
+
+
+def test_an_export_from_which_small_groups_follow_is_refused_unless_allowed():
+    remainders = Remainders(2, 5, ("age_b", "sex_x_age", 4))
+    with pytest.raises(InputDataError, match=r"2 groups of fewer than 10 answers .* 4 answers of age_b .*allow_subtraction="):
+        check_remainders(ExportOptions(), remainders)
+    check_remainders(ExportOptions(allow_subtraction=True), remainders)
+    check_remainders(ExportOptions(), Remainders(0, 0, None))
 
 
 def test_nothing_follows_by_subtraction_from_complete_strata(people):

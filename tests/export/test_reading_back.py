@@ -57,7 +57,9 @@ def run(gss, tmp_path_factory):
 @pytest.fixture(scope="module")
 def folder(gss, run, tmp_path_factory):
     out = tmp_path_factory.mktemp("hf") / "out"
-    return export_dataset(gss, out, to="hf", split=SPLIT, fold=FOLD, runs=[run], raw_texts=True, today=date(2026, 11, 28)).folder
+    return export_dataset(
+        gss, out, to="hf", split=SPLIT, fold=FOLD, runs=[run], raw_texts=True, allow_subtraction=True, today=date(2026, 11, 28)
+    ).folder
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +185,7 @@ def test_the_command_writes_the_same_folder(gss, tmp_path, capsys):
         str(FOLD),
         "--license",
         "cc-by-4.0",
+        "--allow-subtraction",
         "--json",
     ]
     make_app()(args=words, standalone_mode=False)

@@ -23,6 +23,7 @@ class ExportOptions:
         template: persona template of prompts, by name or file.
         runs: runs of the data set whose answers are exported too. raw_texts: whether with the texts that the models wrote.
         license: licence of the exported data, as the user states it; None for a note that it has to be chosen.
+        allow_subtraction: whether to export although groups of few answers can be worked out by subtracting subgroups.
         language: language of the questions, as a code such as `en`.
         part: part of the split that a harness asks; None for `test`. elicitation: how it asks; None for the harness's default.
         today: date of the export; None for the current date.
@@ -34,6 +35,7 @@ class ExportOptions:
     runs: tuple[Run, ...] = ()
     raw_texts: bool = False
     license: str | None = None
+    allow_subtraction: bool = False
     language: str = "en"
     part: str | None = None
     elicitation: str | None = None
@@ -92,7 +94,7 @@ def _inspect(dataset: Dataset, folder: Path, options: ExportOptions) -> Exported
 
 # Each `write` imports its tool when it is called.
 TARGETS: Mapping[str, Target] = {
-    "hf": Target("Hugging Face", frozenset({"runs", "raw_texts", "license", "language"}), _hugging_face),
+    "hf": Target("Hugging Face", frozenset({"runs", "raw_texts", "license", "language", "allow_subtraction"}), _hugging_face),
     "lm-eval": Target("lm-evaluation-harness", frozenset({"part", "elicitation"}), _lm_eval),
     "inspect": Target("Inspect AI", frozenset({"part", "elicitation"}), _inspect),
 }
@@ -109,6 +111,7 @@ def export_dataset(
     runs: Sequence[Run] = (),
     raw_texts: bool = False,
     license: str | None = None,
+    allow_subtraction: bool = False,
     language: str | None = None,
     part: str | None = None,
     elicitation: str | None = None,
@@ -126,6 +129,7 @@ def export_dataset(
         runs: runs of the data set whose answers are exported too.
         raw_texts: whether with the texts that the models wrote.
         license: licence of the exported data; None for a note that it has to be chosen.
+        allow_subtraction: export although groups of few answers can be worked out by subtracting subgroups from each other.
         language: language of the questions, as a code; None for `en`.
         part: part of the split that a harness asks; None for `test`.
         elicitation: how a harness asks; None for its default.
@@ -137,13 +141,15 @@ def export_dataset(
     Raises:
         UsageError: an unknown tool, split, fold or template, an option that the tool does not use, or a folder with files.
         MissingExtraError: a library is not installed.
-        InputDataError: the data set may not be shared or lacks the split, or a run belongs to another data set.
+        InputDataError: the data set may not be shared, groups of few answers can be worked out by subtraction, the split is missing, or
+            a run belongs to another data set.
     """
     target = TARGETS[one_of(to, list(TARGETS), "A data set cannot be exported to")]
     given: dict[str, Any] = {
         "runs": tuple(runs),
         "raw_texts": raw_texts,
         "license": license,
+        "allow_subtraction": allow_subtraction,
         "language": language,
         "part": part,
         "elicitation": elicitation,

@@ -27,6 +27,10 @@ def export_(
     ] = None,
     raw_texts: Annotated[bool, typer.Option("--raw-texts", help="With --runs: also the texts that the models wrote.")] = False,
     license: Annotated[str | None, typer.Option("--license", help="Licence of the exported data, such as cc-by-4.0 (hf).")] = None,
+    allow_subtraction: Annotated[
+        bool,
+        typer.Option("--allow-subtraction", help="Export although groups of few answers can be worked out by subtracting subgroups (hf)."),
+    ] = False,
     language: Annotated[str | None, typer.Option("--language", help="Language of the questions, as a code; default en (hf).")] = None,
     part: Annotated[
         str | None, typer.Option("--part", help="Pairs that a harness asks: train, validation, test (default) or all (lm-eval, inspect).")
@@ -55,6 +59,7 @@ def export_(
         runs=loaded,
         raw_texts=raw_texts,
         license=license,
+        allow_subtraction=allow_subtraction,
         language=language,
         part=part,
         elicitation=elicitation,

@@ -8,7 +8,7 @@ import polars as pl
 
 from valuestrata.dataset.sharing import SHAREABLE_FROM
 from valuestrata.dataset.tables import ITEMS, SPLITS, Dataset
-from valuestrata.errors import Option, OptionText
+from valuestrata.errors import InputDataError, Option, OptionText
 from valuestrata.export.export import ExportedFolder, ExportOptions
 from valuestrata.export.hugging_face.about import describe
 from valuestrata.export.hugging_face.card import CARD, card_text
@@ -41,6 +41,7 @@ def write_hugging_face(dataset: Dataset, place: Path, options: ExportOptions) ->
         whole["answers"] = answer_rows(options.runs, raw_texts=options.raw_texts)
         fields["answers"] = answer_fields(raw_texts=options.raw_texts)
     remainders = small_remainders(pl.concat([rows for (config, _), rows in tables.items() if config == "gold"]), dataset.attributes)
+    check_remainders(options, remainders)
     about = describe(dataset, options, remainders)
     with folder_written_beside(place) as folder:
         files = [write_table(folder, config, split, frame) for (config, split), frame in tables.items()]
@@ -62,12 +63,28 @@ def _remarks(options: ExportOptions, remainders: Remainders) -> list[OptionText]
         text = "No licence is stated. Check what the terms of the survey allow, then export again with "
         remarks.append(OptionText(text, Option("license"), f" or add it to {CARD} and {CROISSANT}."))
     if remainders.example is not None:
-        whole, inner, left = remainders.example
-        remarks.append(
-            OptionText(
-                f"By subtracting published subgroups, {count(remainders.rests, 'group')} of fewer than {SHAREABLE_FROM} answers can be "
-                f"worked out, such as {count(left, 'answer')} of {whole} outside the subgroups of {inner}. If the survey's terms forbid "
-                "that, merge levels or build fewer strata."
-            )
-        )
+        remarks.append(OptionText(f"{_follows(remainders)} Check that the terms of the survey allow that."))
     return remarks
+
+
+def check_remainders(options: ExportOptions, remainders: Remainders) -> None:
+    """Refuse tables from which groups of few answers follow, unless the user allows it.
+
+    Raises:
+        InputDataError: there is such a group.
+    """
+    if remainders.example is not None and not options.allow_subtraction:
+        raise InputDataError(
+            f"{_follows(remainders)} Merge levels or build fewer strata; or, if the terms of the survey allow it, export with ",
+            Option("allow_subtraction"),
+            ".",
+        )
+
+
+def _follows(remainders: Remainders) -> str:
+    assert remainders.example is not None
+    whole, inner, left = remainders.example
+    return (
+        f"By subtracting published subgroups, {count(remainders.rests, 'group')} of fewer than {SHAREABLE_FROM} answers can be worked "
+        f"out, such as {count(left, 'answer')} of {whole} outside the subgroups of {inner}."
+    )

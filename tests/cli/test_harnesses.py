@@ -19,7 +19,7 @@ from valuestrata.scores.aggregate import score
 from valuestrata.scores.pairs import pair_scores
 
 pytestmark = pytest.mark.slow
-TEST_PAIRS, TOPICS = 12, 3
+TOPICS = 3
 METRICS = ("accuracy", "accuracy_expected")
 # What the server says, chosen by the prompt: answers, a refusal, an answer that is no option, and no answer.
 TEXTS = ["Answer: 1", "Answer: 2", "2", "Answer: 4", "I'm sorry, but I can't answer that.", "Answer: 77", "It depends."]
@@ -111,7 +111,9 @@ def check_lm_eval(call, data: Path, model: str, arguments: str, elicitation: str
 def test_lm_eval_scores_a_model_folder_as_we_do(call, data, tmp_path, elicitation):
     pytest.importorskip("lm_eval", reason="needs the extra `lm-eval`")
     model = save_tiny(tmp_path / "model")
-    assert check_lm_eval(call, data, f"hf:{model}", f"pretrained={model}", elicitation) == TEST_PAIRS
+    # Each item is tested in one fold, so all pairs are asked.
+    pairs = load_dataset(data).part("unseen-item", "test").height
+    assert check_lm_eval(call, data, f"hf:{model}", f"pretrained={model}", elicitation) == pairs
     assert len(set(load_run(data.parent / "imported").responses["answer"])) > 1
 
 

@@ -56,7 +56,7 @@ def test_the_site_can_be_read_and_searched_without_a_server(site, tmp_path):
 def test_the_reference_has_signatures_and_docstrings(site):
     text = (site / "reference" / "python.html").read_text()
     assert 'id="valuestrata.score"' in text
-    assert 'id="valuestrata.reports.report"' in text
+    assert 'id="valuestrata.report"' in text
     assert "Score runs on the pairs of a part." in text
 
 

@@ -52,8 +52,8 @@ def grouped() -> dict[str, list[str]]:
 
 
 def path_of(name: str) -> str:
-    """Return the path of a public name. A function that shares its name with a package is found inside the package."""
-    return f"valuestrata.{name}.{name}" if inspect.ismodule(getattr(valuestrata, name)) else f"valuestrata.{name}"
+    """Return the path of a public name."""
+    return f"valuestrata.{name}"
 
 
 def _entry(name: str) -> str:

@@ -267,9 +267,9 @@ def _joined(folder: Path, parts: Sequence[_Part]) -> dict[str, Any]:
         "shards": len(parts),
         "versions": versions[0],
         "started": min(meta["started"] for meta in metas),
-        "finished": max(meta.get("finished", meta["started"]) for meta in metas),
+        "finished": max(meta.get("finished") or meta["started"] for meta in metas),
     }
-    planned = [int(meta["planned"]) for meta in metas if "planned" in meta]
+    planned = [int(meta["planned"]) for meta in metas if meta.get("planned") is not None]
     if len(planned) == len(metas):
         document["planned"] = sum(planned)
     return document | ({"earlier_versions": versions[1:]} if len(versions) > 1 else {})

@@ -338,7 +338,7 @@ def test_print_says_that_the_explorer_is_left_out(open_page):
     tab = open_page()
     tab.ask("Emulation.setEmulatedMedia", media="print")
     assert tab.js("getComputedStyle(document.querySelector('#explorer')).display") == "none"
-    assert "left out in print" in tab.text("#explore .print")
+    assert "is not printed" in tab.text("#explore .print")
     tab.ask("Emulation.setEmulatedMedia", media="")
 
 
@@ -349,7 +349,7 @@ def test_without_scripts_links_jump_to_the_section_and_tables_remain(tab, report
     time.sleep(1)
     tab.ask("Emulation.setScriptExecutionDisabled", value=False)
     assert tab.js("document.querySelector('#explorer').hidden")
-    assert "scripts are off" in tab.text("#explore noscript")
+    assert "needs JavaScript" in tab.text("#explore noscript")
     assert abs(tab.js("document.querySelector('#explore').getBoundingClientRect().top")) < 400
     assert tab.js("document.querySelectorAll('#results table tbody tr').length") > 4
 

@@ -94,9 +94,9 @@ def run_study(study: Study, *, say: Callable[[str], None] = lambda _line: None) 
         say: takes a line about every stage.
 
     Raises:
-        UsageError: an invalid setting, file or key. All models are checked before the first call.
-        InputDataError: an invalid setting, file or key. All models are checked before the first call.
-        MissingExtraError: an invalid setting, file or key. All models are checked before the first call.
+        UsageError: an invalid setting or a missing key, found before the first call.
+        InputDataError: a file that cannot be read or does not fit, found before the first call.
+        MissingExtraError: a library is not installed, found before the first call.
         RunFailedError: no model has an answer, or the answers cannot be written to disk.
     """
     return finished(_steps(study, say))

@@ -124,9 +124,9 @@ def run_generalisation(study: Study, *, say: Callable[[str], None] = lambda _lin
         say: takes a line about every stage.
 
     Raises:
-        UsageError: an invalid setting; names, recipes, splits and plans are checked before the first training.
-        InputDataError: an invalid setting; names, recipes, splits and plans are checked before the first training.
-        MissingExtraError: an invalid setting; names, recipes, splits and plans are checked before the first training.
+        UsageError: an invalid setting or a missing key, found before the first training.
+        InputDataError: a file that cannot be read or does not fit, found before the first training.
+        MissingExtraError: a library is not installed, found before the first training.
         RunFailedError: no answers in some split, or a file cannot be written.
     """
     return finished(_steps(study, say))
